@@ -1,1 +1,3 @@
-fn main(){}
+//! The `klines` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Configuration: its layers, its checks, and where each value came from.

@@ -1,0 +1,112 @@
+//! Layer 1: what a consumer is, and all that delivers klines to consumers.
+//!
+//! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
+//! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::domain::interval::Interval;
+use crate::domain::kline::Kline;
+use crate::domain::symbol::Symbol;
+
+/// One thing wrong with a consumer's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted path of the key inside the settings; empty for the whole.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// What a consumer wants to receive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// Symbol names; empty means all.
+    pub symbols: Vec<Symbol>,
+    /// Intervals; empty means all that are configured.
+    pub intervals: Vec<Interval>,
+    /// Only confirmed klines.
+    pub closed_only: bool,
+}
+
+/// Klines handed over in one call.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// The klines, oldest first; shared with the other consumers.
+    pub klines: Vec<Arc<Kline>>,
+    /// Closed klines dropped from this consumer's queue since the previous delivery.
+    pub lost: u64,
+}
+
+/// Why a call did not succeed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Failure {
+    /// Not now: the same delivery comes again to the same instance.
+    #[error("{0}")]
+    Retry(String),
+    /// Never: the consumer is stopped.
+    #[error("{0}")]
+    Fatal(String),
+    /// The instance is gone (trap, time-out, memory refusal): a new one is made after a pause.
+    #[error("{kind}: {message}")]
+    Crashed {
+        /// What ended it.
+        kind: CrashKind,
+        /// The error, with the guest's backtrace where there is one.
+        message: String,
+    },
+}
+
+/// What ended an instance.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
+pub enum CrashKind {
+    /// The guest trapped or panicked, or the host refused something that it asked for.
+    #[error("trap")]
+    Trap,
+    /// A call took longer than its limit.
+    #[error("time-out")]
+    Timeout,
+    /// It asked for more memory than its limit and could not go on without.
+    #[error("memory limit")]
+    Memory,
+}
+
+/// Checks settings and makes instances.
+pub trait Blueprint: Send + 'static {
+    /// Returns every problem of the settings. Has no effect.
+    fn validate(&mut self) -> Vec<Problem>;
+
+    /// Makes a fresh instance. Called again after each crash.
+    ///
+    /// # Errors
+    /// [`Failure`]: `Fatal` when no instance can ever be made.
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure>;
+}
+
+/// One running instance. Calls come one at a time, from one thread that is not an executor's.
+pub trait Consumer: Send {
+    /// Prepares and says what it wants to receive.
+    ///
+    /// # Errors
+    /// [`Failure`], as for every call.
+    fn setup(&mut self) -> Result<Subscription, Failure>;
+
+    /// Called once before the first delivery.
+    ///
+    /// # Errors
+    /// [`Failure`], as for every call.
+    fn start(&mut self) -> Result<(), Failure>;
+
+    /// Takes one delivery.
+    ///
+    /// # Errors
+    /// [`Failure`]: after `Retry` the same delivery comes again.
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure>;
+
+    /// Called once at the end, unless the instance crashed.
+    fn stop(&mut self);
+}

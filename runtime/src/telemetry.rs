@@ -1,0 +1,1 @@
+//! Logging: structured lines on standard error, as text or JSON.

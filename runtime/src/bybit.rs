@@ -1,1 +1,3 @@
 //! Layer 1: the only place that knows Bybit.
+
+pub mod decode;

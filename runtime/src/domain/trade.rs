@@ -36,7 +36,12 @@ pub enum Side {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TradeId {
     /// A lower-case hyphenated UUID (derivatives).
-    Uuid(u128),
+    Uuid {
+        /// The first 16 hexadecimal digits.
+        high: u64,
+        /// The last 16.
+        low: u64,
+    },
     /// A decimal number without leading zeros (spot).
     Number(u64),
     /// Anything else.

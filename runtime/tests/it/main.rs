@@ -1,1 +1,1 @@
-
+//! One integration binary, one module per promise.

@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows a socket, a wire format, a clock, a task or a log. Time arrives as an argument.
 
+pub mod aggregator;
+pub mod bucket;
+pub mod clock;
 pub mod decimal;
 pub mod feed;
 pub mod interval;

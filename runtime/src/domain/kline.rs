@@ -34,6 +34,23 @@ impl Quality {
     }
 }
 
+impl Quality {
+    /// Returns the one of the two that promises less.
+    #[must_use]
+    pub const fn worse(self, other: Self) -> Self {
+        if other.rank() > self.rank() { other } else { self }
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Partial => 1,
+            Self::Gapped => 2,
+            Self::Repaired => 3,
+        }
+    }
+}
+
 impl fmt::Display for Quality {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())

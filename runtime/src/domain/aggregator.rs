@@ -1,0 +1,329 @@
+//! Trades and ticks in, klines out: all symbols and intervals of one category, in one pass.
+//!
+//! Pure: the output depends only on the events and ticks given. [`Aggregator::apply`] takes in what happened;
+//! [`Aggregator::tick`] says what time it is on the exchange and gives out what is due: revisions, then each boundary
+//! that has passed (shorter intervals first), then updates of open windows. It knows no wire format and no consumer.
+
+mod book;
+mod coverage;
+mod output;
+mod seen;
+mod series;
+mod settings;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use super::feed::FeedEvent;
+use super::kline::Batch;
+use super::symbol::{Symbol, SymbolId};
+use super::time::Millis;
+use super::trade::Trade;
+
+use book::{Book, Lane};
+use output::Teller;
+use seen::SeenIds;
+
+pub use settings::{Fill, Open, Settings};
+
+/// What became of the trades received. The law: `received = counted + duplicate + late + rejected + excluded`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Trades given to [`Aggregator::apply`], and rows that the decoder rejected.
+    pub received: u64,
+    /// In a kline.
+    pub counted: u64,
+    /// Had been received before.
+    pub duplicate: u64,
+    /// Further behind the watermark than `lateness`.
+    pub late: u64,
+    /// Price, size or time cannot be right or be held exactly.
+    pub rejected: u64,
+    /// Block trades, where those are left out.
+    pub excluded: u64,
+}
+
+/// The klines of one category.
+pub struct Aggregator {
+    settings: Settings,
+    lanes: Vec<Lane>,
+    books: Vec<Book>,
+    seen: SeenIds,
+    tally: Tally,
+    /// Exchange time: the watermark.
+    now: Millis,
+    /// Trades before this are late.
+    late_before: Millis,
+    /// Nothing is due before this.
+    due_at: Millis,
+    /// Some lane's windows that start before this are over.
+    closed_until: Millis,
+    /// Symbols with trades since their last update.
+    changed: Vec<SymbolId>,
+    /// When the first of them may be shown.
+    update_at: Millis,
+    /// A book has a revision due.
+    stale: bool,
+    /// Lanes stand at a real time.
+    started: bool,
+    next_forget: Millis,
+}
+
+/// Boundaries further behind than this are skipped if nothing at all is known of their windows.
+const DARK: Millis = 60_000;
+/// How often memory of closed windows is given back.
+const FORGET_EVERY: Millis = 1_000;
+
+impl Aggregator {
+    /// Makes an aggregator without symbols.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut intervals = settings.intervals.clone();
+        intervals.sort();
+        intervals.dedup();
+        let lane = |interval| Lane { interval, fill: settings.fill.applies(interval), start: 0, next: 0 };
+        Self {
+            lanes: intervals.into_iter().map(lane).collect(),
+            seen: SeenIds::new(settings.lateness),
+            settings,
+            books: Vec::new(),
+            tally: Tally::default(),
+            now: Millis::MIN,
+            late_before: Millis::MIN,
+            due_at: Millis::MAX,
+            closed_until: Millis::MIN,
+            changed: Vec::new(),
+            update_at: Millis::MAX,
+            stale: false,
+            started: false,
+            next_forget: Millis::MIN,
+        }
+    }
+
+    /// Adds a symbol; the first gets number 0, the next 1, as in its [`SymbolTable`](super::symbol::SymbolTable).
+    pub fn add_symbol(&mut self, symbol: Symbol) -> SymbolId {
+        let id = SymbolId(u32::try_from(self.books.len()).unwrap_or(u32::MAX));
+        self.books.push(Book::new(symbol, self.lanes.len()));
+        id
+    }
+
+    /// Takes in one event. What it changes is given out by the next [`tick`](Self::tick).
+    pub fn apply(&mut self, event: &FeedEvent) {
+        match event {
+            FeedEvent::Trade(trade) => self.trade(trade),
+            FeedEvent::Resumed { symbols, at } => symbols.iter().for_each(|symbol| self.resume(*symbol, *at)),
+            FeedEvent::Gap { symbols, last_seen } => symbols.iter().for_each(|symbol| self.gap(*symbol, *last_seen)),
+            FeedEvent::Ended { symbol, at } => {
+                if let Some(book) = self.books.get_mut(symbol.index()) {
+                    book.coverage.end(*at);
+                }
+            }
+        }
+    }
+
+    /// Counts rows that never became trades.
+    pub fn reject(&mut self, rows: u64) {
+        self.tally.received += rows;
+        self.tally.rejected += rows;
+    }
+
+    /// Moves exchange time on to `now` and appends the batches that this makes due. Time never steps back.
+    #[inline]
+    pub fn tick(&mut self, now: Millis, out: &mut Vec<Batch>) {
+        if now > self.now {
+            self.now = now;
+            self.late_before = now.saturating_sub(self.settings.lateness);
+        }
+        if self.stale || self.now >= self.due_at || self.now >= self.update_at || self.now >= self.next_forget {
+            self.give_out(out);
+        }
+    }
+
+    /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run.
+    pub fn finish(&mut self, out: &mut Vec<Batch>) {
+        self.give_out(out);
+        let mut teller = Teller::new(&self.settings, self.now);
+        for book in &mut self.books {
+            book.share_out(&self.lanes);
+            teller.open_windows(book, &self.lanes, true);
+        }
+        teller.finish_sorted(out);
+    }
+
+    /// What became of the trades so far.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Exchange time as last given, or nothing before the first tick.
+    #[must_use]
+    pub fn watermark(&self) -> Option<Millis> {
+        (self.now > Millis::MIN).then_some(self.now)
+    }
+
+    #[inline]
+    fn trade(&mut self, trade: &Trade) {
+        self.tally.received += 1;
+        if trade.time < self.late_before {
+            self.tally.late += 1;
+            return;
+        }
+        if trade.block && !self.settings.block_trades {
+            self.tally.excluded += 1;
+            return;
+        }
+        let Some(book) = self.books.get_mut(trade.symbol.index()) else {
+            self.tally.rejected += 1;
+            return;
+        };
+        let Some(fill) = book.convert(trade, self.settings.category) else {
+            self.tally.rejected += 1;
+            return;
+        };
+        if !self.seen.insert(trade.symbol, &trade.id) {
+            self.tally.duplicate += 1;
+            return;
+        }
+        self.tally.counted += 1;
+        if !self.started {
+            self.start(trade.time);
+        }
+        let Some(book) = self.books.get_mut(trade.symbol.index()) else { return };
+        book.add(&fill, &self.lanes);
+        if self.settings.update_interval.is_some() && !book.changed {
+            book.changed = true;
+            self.changed.push(trade.symbol);
+            self.update_at = self.update_at.min(book.update_at);
+        }
+        // A trade of a window that is over has to be told without waiting for the next boundary.
+        self.stale |= trade.time < self.closed_until;
+    }
+
+    fn resume(&mut self, symbol: SymbolId, at: Millis) {
+        if !self.started {
+            self.start(at);
+        }
+        let Some(book) = self.books.get_mut(symbol.index()) else { return };
+        book.share_out(&self.lanes);
+        if book.coverage.resume(at) {
+            book.requalify(at, &self.lanes);
+            self.stale |= book.stale;
+        }
+    }
+
+    fn gap(&mut self, symbol: SymbolId, last_seen: Millis) {
+        let Some(book) = self.books.get_mut(symbol.index()) else { return };
+        book.share_out(&self.lanes);
+        if book.coverage.interrupt(last_seen) {
+            book.requalify(last_seen, &self.lanes);
+            self.stale |= book.stale;
+        }
+    }
+
+    fn give_out(&mut self, out: &mut Vec<Batch>) {
+        self.revisions(out);
+        if self.now.saturating_sub(self.due_at) > DARK {
+            self.skip_darkness();
+        }
+        while self.now >= self.due_at {
+            self.close_boundary(out);
+        }
+        self.updates(out);
+        if self.now >= self.next_forget {
+            self.next_forget = self.now + FORGET_EVERY;
+            self.seen.advance(self.now);
+            for book in &mut self.books {
+                book.forget(self.late_before, &self.lanes);
+            }
+        }
+    }
+
+    fn revisions(&mut self, out: &mut Vec<Batch>) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut teller = Teller::new(&self.settings, self.now);
+        for book in &mut self.books {
+            book.share_out(&self.lanes);
+            if std::mem::take(&mut book.stale) {
+                teller.revisions(book, &self.lanes);
+            }
+        }
+        teller.finish_sorted(out);
+    }
+
+    /// Closes every window that ends at the next boundary.
+    fn close_boundary(&mut self, out: &mut Vec<Batch>) {
+        let Some(boundary) = self.lanes.iter().map(|lane| lane.next).min() else {
+            self.due_at = Millis::MAX;
+            return;
+        };
+        for book in &mut self.books {
+            book.share_out(&self.lanes);
+        }
+        let mut teller = Teller::new(&self.settings, self.now);
+        for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.next == boundary) {
+            for book in &mut self.books {
+                teller.closing(book, index, lane);
+            }
+        }
+        teller.finish(out);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.next == boundary) {
+            lane.move_to(boundary);
+        }
+        self.schedule();
+    }
+
+    /// Jumps over boundaries that nobody watched: a machine that slept would otherwise close each of them.
+    fn skip_darkness(&mut self) {
+        let at = self.now - self.settings.grace;
+        let books = &self.books;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if books.iter().all(|book| book.is_dark(index, lane.start)) {
+                lane.move_to(at);
+            }
+        }
+        self.schedule();
+    }
+
+    /// Puts the lanes at the windows that hold `at`.
+    fn start(&mut self, at: Millis) {
+        for lane in &mut self.lanes {
+            lane.move_to(at);
+        }
+        self.started = true;
+        self.schedule();
+    }
+
+    /// Works out when the next boundary is due: at `end + grace`.
+    fn schedule(&mut self) {
+        let end = self.lanes.iter().map(|lane| lane.next - 1).min();
+        self.due_at = end.map_or(Millis::MAX, |end| end.saturating_add(self.settings.grace));
+        self.closed_until = self.lanes.iter().map(|lane| lane.start).max().unwrap_or(Millis::MIN);
+    }
+
+    /// Shows the open windows of symbols whose turn it is.
+    fn updates(&mut self, out: &mut Vec<Batch>) {
+        let Some(pause) = self.settings.update_interval else { return };
+        let (now, lanes) = (self.now, &self.lanes);
+        let mut teller = Teller::new(&self.settings, now);
+        let books = &mut self.books;
+        let mut next = Millis::MAX;
+        self.changed.retain(|symbol| {
+            let Some(book) = books.get_mut(symbol.index()) else { return false };
+            if now < book.update_at {
+                next = next.min(book.update_at);
+                return true;
+            }
+            book.share_out(lanes);
+            book.changed = false;
+            book.update_at = now.saturating_add(pause);
+            teller.open_windows(book, lanes, false);
+            false
+        });
+        self.update_at = next;
+        teller.finish(out);
+    }
+}

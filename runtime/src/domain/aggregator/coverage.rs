@@ -1,0 +1,175 @@
+//! When a symbol's feed could be trusted to tell every trade, and what that makes a window worth.
+
+use std::collections::VecDeque;
+
+use crate::domain::kline::Quality;
+use crate::domain::time::Millis;
+
+/// The moment after which nothing is known yet: a feed that is up is covered until further notice.
+const OPEN_END: Millis = Millis::MAX;
+/// Interruptions remembered one by one; older ones are forgotten first, see [`Coverage::forget`].
+const MOST_SPANS: usize = 64;
+
+/// Spans of exchange time, both ends inclusive, in which every trade was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Coverage {
+    spans: VecDeque<(Millis, Millis)>,
+    /// The first moment ever covered.
+    since: Option<Millis>,
+    /// End of the last interruption that was forgotten.
+    floor: Option<Millis>,
+    /// When the instrument ended.
+    ended: Option<Millis>,
+}
+
+impl Coverage {
+    /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns whether
+    /// that is news.
+    pub(super) fn resume(&mut self, at: Millis) -> bool {
+        match self.spans.back_mut() {
+            Some((from, OPEN_END)) if *from <= at => return false,
+            Some((from, OPEN_END)) => *from = at,
+            // What was covered stays covered, even if the new span is said to begin earlier.
+            Some((_, to)) if *to >= at - 1 => *to = OPEN_END,
+            _ => self.spans.push_back((at, OPEN_END)),
+        }
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.ended = None;
+        if self.spans.len() > MOST_SPANS {
+            self.forget_first();
+        }
+        true
+    }
+
+    /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
+    pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
+        match self.spans.back_mut() {
+            Some((from, to)) if *to == OPEN_END => {
+                *to = last_seen.max(*from);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The instrument stops trading at `at`: everything until then is known, and nothing comes after.
+    pub(super) fn end(&mut self, at: Millis) {
+        self.ended = Some(at);
+    }
+
+    /// Whether nothing at `from` or later was watched.
+    pub(super) fn is_dark(&self, from: Millis) -> bool {
+        self.spans.back().is_none_or(|(_, to)| *to < from)
+    }
+
+    /// Whether watching had begun at `at` or before.
+    pub(super) fn began_by(&self, at: Millis) -> bool {
+        self.since.is_some_and(|since| since <= at)
+    }
+
+    /// Whether every trade from `from` to `to`, both included, was seen.
+    pub(super) fn covers(&self, from: Millis, to: Millis) -> bool {
+        self.spans.iter().rev().any(|(start, end)| *start <= from && to <= *end)
+    }
+
+    /// Whether a window without trades is known to have had none and the instrument still traded.
+    pub(super) fn is_idle(&self, start: Millis, end: Millis) -> bool {
+        self.covers(start, end) && self.ended.is_none_or(|at| end < at)
+    }
+
+    /// Whether the price of a trade at `time` is certain to be the last one before `start`.
+    pub(super) fn proves(&self, time: Millis, start: Millis) -> bool {
+        if self.floor.is_some_and(|floor| time < floor && floor <= start) {
+            return false;
+        }
+        time >= start || self.covers(time, start - 1)
+    }
+
+    /// What a window from `start` to `end` is worth.
+    pub(super) fn quality(&self, start: Millis, end: Millis) -> Quality {
+        if self.covers(start, end) {
+            return Quality::Complete;
+        }
+        let begins_inside = self.since.is_none_or(|since| since > start);
+        let interrupted = self.spans.iter().any(|(_, to)| *to < end);
+        if begins_inside && !interrupted { Quality::Partial } else { Quality::Gapped }
+    }
+
+    /// Forgets interruptions that were over before `horizon`. The windows they touch must bear the mark already.
+    pub(super) fn forget(&mut self, horizon: Millis) {
+        while self.spans.get(1).is_some_and(|(from, _)| *from < horizon) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((from, _)) = self.spans.pop_front()
+            && let Some(next) = self.spans.front_mut()
+        {
+            self.floor = Some(next.0);
+            next.0 = from;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(spans: &[(Millis, Millis)]) -> Coverage {
+        let mut coverage = Coverage::default();
+        for (from, to) in spans {
+            coverage.resume(*from);
+            if *to != OPEN_END {
+                assert!(coverage.interrupt(*to));
+            }
+        }
+        coverage
+    }
+
+    #[test]
+    fn quality_tells_a_late_start_from_an_interruption() {
+        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        assert_eq!(coverage.quality(1_000, 1_999), Quality::Partial);
+        assert_eq!(coverage.quality(2_000, 2_999), Quality::Complete);
+        assert_eq!(coverage.quality(4_000, 4_999), Quality::Gapped);
+        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
+        assert_eq!(coverage.quality(0, 9_999), Quality::Gapped);
+    }
+
+    #[test]
+    fn a_price_is_proven_only_without_an_interruption_between() {
+        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        assert!(coverage.proves(1_600, 4_000));
+        assert!(!coverage.proves(4_100, 5_000));
+        assert!(coverage.proves(4_800, 5_000));
+        assert!(!coverage.proves(1_400, 2_000), "what came before the start is not known");
+    }
+
+    #[test]
+    fn forgetting_an_interruption_does_not_prove_prices_across_it() {
+        let mut coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        coverage.forget(100_000);
+        assert!(!coverage.proves(4_100, 200_000));
+        assert!(coverage.proves(4_800, 200_000));
+        assert!(coverage.is_idle(150_000, 159_999));
+    }
+
+    #[test]
+    fn an_earlier_start_extends_the_span() {
+        let mut coverage = watched(&[(1_500, OPEN_END)]);
+        coverage.resume(900);
+        assert_eq!(coverage.quality(1_000, 1_999), Quality::Complete);
+        coverage.resume(5_000);
+        assert!(coverage.covers(900, 9_000), "a second acknowledgement takes nothing away");
+    }
+
+    #[test]
+    fn an_ended_instrument_has_no_idle_windows() {
+        let mut coverage = watched(&[(0, OPEN_END)]);
+        coverage.end(5_500);
+        assert!(coverage.is_idle(4_000, 4_999));
+        assert!(!coverage.is_idle(5_000, 5_999));
+        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
+    }
+}

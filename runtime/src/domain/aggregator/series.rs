@@ -1,0 +1,256 @@
+//! The windows of one symbol and interval: those still open, and those closed so lately that a late trade can
+//! change them. Ascending by start, with holes where nothing is known.
+
+use std::collections::VecDeque;
+
+use crate::domain::bucket::{Bucket, Widening};
+use crate::domain::interval::Interval;
+use crate::domain::time::Millis;
+
+use super::coverage::Coverage;
+use super::window::{Carry, Told, Window};
+
+/// What a series needs to know beyond its own windows.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) interval: Interval,
+    pub(super) coverage: &'a Coverage,
+    /// Windows that start before this are over.
+    pub(super) closed_until: Millis,
+    /// Windows without trades become flat klines.
+    pub(super) fill: bool,
+}
+
+/// The windows of one symbol and interval.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Series {
+    windows: VecDeque<Window>,
+    /// The last trade before the first window.
+    before: Option<Carry>,
+    /// The number of the last confirmed kline.
+    pub(super) sequence: u64,
+}
+
+impl Series {
+    /// Adds trades that all lie in one window. Returns whether a revision came due.
+    pub(super) fn add(&mut self, bucket: &Bucket, context: Context<'_>) -> bool {
+        let start = context.interval.start_of(bucket.first.time);
+        let at = self.place(start, context);
+        let Some(window) = self.windows.get_mut(at) else { return false };
+        let before = window.last();
+        window.bucket.merge(bucket);
+        let is_last = at + 1 == self.windows.len() && start >= context.closed_until;
+        if is_last {
+            return false;
+        }
+        self.correct(at, before, context)
+    }
+
+    /// Looks at a window again after what is known about its time has changed. Returns whether a revision came due.
+    pub(super) fn requalify(&mut self, from: Millis, context: Context<'_>) -> bool {
+        let mut due = false;
+        for at in self.index(context.interval.start_of(from))..self.windows.len() {
+            let Some(window) = self.windows.get_mut(at) else { break };
+            let end = context.interval.next(window.start) - 1;
+            let quality = context.coverage.quality(window.start, end);
+            if window.quality != quality {
+                window.quality = quality;
+                due |= window.outdate();
+            }
+            due |= self.restate(at, context);
+        }
+        due
+    }
+
+    /// Makes the window that holds `time` exist, so that it bears the mark of an interruption there.
+    pub(super) fn touch(&mut self, time: Millis, context: Context<'_>) {
+        let start = context.interval.start_of(time);
+        if start >= context.closed_until {
+            self.place(start, context);
+        }
+    }
+
+    /// Ends the window that starts at `start`. Returns it if there is a kline to confirm.
+    pub(super) fn close(&mut self, start: Millis, context: Context<'_>) -> Option<&Window> {
+        let end = context.interval.next(start) - 1;
+        let known = self.windows.back().is_some_and(|window| window.start >= start);
+        let exists = known && self.find(start).is_some();
+        if !exists {
+            let idle = context.fill && context.coverage.is_idle(start, end);
+            let priced = self.last_before(start).is_some_and(|carry| context.coverage.proves(carry.time, start));
+            if !(idle && priced) {
+                return None;
+            }
+        }
+        let at = self.place(start, context);
+        let sequence = &mut self.sequence;
+        let window = self.windows.get_mut(at)?;
+        // An interruption that coverage has forgotten still marks the window.
+        window.quality = window.quality.worse(context.coverage.quality(start, end));
+        window.told = Told::Silent;
+        let flat_is_known = context.fill && window.proven && context.coverage.is_idle(start, end);
+        if window.bucket.is_empty() && !flat_is_known {
+            return None;
+        }
+        window.told = Told::Closed { revision: 0 };
+        *sequence += 1;
+        Some(window)
+    }
+
+    /// Takes the windows whose confirmed klines are out of date, numbering each as a revision.
+    pub(super) fn take_stale(&mut self, mut take: impl FnMut(&Window, u64)) {
+        for window in &mut self.windows {
+            if std::mem::take(&mut window.stale) {
+                if let Told::Closed { revision } = &mut window.told {
+                    *revision += 1;
+                } else {
+                    window.told = Told::Closed { revision: 0 };
+                }
+                self.sequence += 1;
+                take(window, self.sequence);
+            }
+        }
+    }
+
+    /// Shows the open windows whose trades changed since they were last shown; all that have trades when `every`.
+    pub(super) fn show_open(&mut self, closed_until: Millis, every: bool, mut show: impl FnMut(&Window, u64)) {
+        for window in self.windows.range_mut(self.index(closed_until)..) {
+            let Told::Open { trades } = &mut window.told else { continue };
+            if !window.bucket.is_empty() && (every || *trades != window.bucket.trades) {
+                *trades = window.bucket.trades;
+                show(window, self.sequence + 1);
+            }
+        }
+    }
+
+    /// Forgets closed windows that end before `horizon`, when no late trade can change them any more.
+    pub(super) fn forget(&mut self, horizon: Millis, context: Context<'_>) {
+        while let Some(window) = self.windows.front() {
+            if window.start >= context.closed_until || context.interval.next(window.start) > horizon {
+                break;
+            }
+            self.before = window.last();
+            self.windows.pop_front();
+        }
+    }
+
+    /// Whether no window at `from` or later exists.
+    pub(super) fn is_dark(&self, from: Millis) -> bool {
+        self.windows.back().is_none_or(|window| window.start < from)
+    }
+
+    /// Returns the series in integers with more decimals, or nothing when a price no longer fits.
+    pub(super) fn rescaled(&self, by: Widening) -> Option<Self> {
+        let windows = self.windows.iter().map(|window| window.rescaled(by)).collect::<Option<_>>()?;
+        let before = match self.before {
+            Some(carry) => Some(Carry { price: by.price(carry.price)?, ..carry }),
+            None => None,
+        };
+        Some(Self { windows, before, sequence: self.sequence })
+    }
+
+    /// Follows a change of a window through the opens and flat klines after it. `before` is what the window handed
+    /// on until now.
+    fn correct(&mut self, at: usize, before: Option<Carry>, context: Context<'_>) -> bool {
+        let mut due = false;
+        let Some(window) = self.windows.get_mut(at) else { return false };
+        let start = window.start;
+        let closed = start < context.closed_until;
+        if closed {
+            due |= match window.told {
+                // A window that had nothing to tell has now: its first confirmed kline comes late. But one that was
+                // over before anybody watched stays untold.
+                Told::Silent | Told::Open { .. } => {
+                    let watched = context.coverage.began_by(context.interval.next(start) - 1);
+                    watched && !std::mem::replace(&mut window.stale, true)
+                }
+                Told::Closed { .. } => window.outdate(),
+            };
+        }
+        if window.last() != before {
+            due |= self.carry_on(at, context);
+        }
+        due
+    }
+
+    /// Hands the close of window `at` on to those after it, up to and including the next one with trades. Windows
+    /// without trades that are over and were not there come to be.
+    fn carry_on(&mut self, at: usize, context: Context<'_>) -> bool {
+        let mut due = false;
+        let Some(mut start) = self.windows.get(at).map(|window| window.start) else { return false };
+        loop {
+            start = context.interval.next(start);
+            let next = self.windows.get(self.index(start)).map(|window| window.start);
+            let is_over = start < context.closed_until;
+            if next != Some(start) {
+                let end = context.interval.next(start) - 1;
+                let flat = is_over && context.fill && context.coverage.is_idle(start, end);
+                if !flat {
+                    match next {
+                        // A hole: go on with what comes after it.
+                        Some(later) => start = later,
+                        None => return due,
+                    }
+                }
+            }
+            let here = self.place(start, context);
+            due |= self.restate(here, context);
+            let Some(window) = self.windows.get_mut(here) else { return due };
+            if !window.bucket.is_empty() {
+                return due;
+            }
+            let end = context.interval.next(start) - 1;
+            if is_over && window.told == Told::Silent && window.proven && context.fill {
+                due |= context.coverage.is_idle(start, end) && !std::mem::replace(&mut window.stale, true);
+            }
+        }
+    }
+
+    /// Recomputes the previous close of a window. Returns whether a revision came due.
+    fn restate(&mut self, at: usize, context: Context<'_>) -> bool {
+        let carry = at.checked_sub(1).and_then(|prior| self.windows.get(prior)).map_or(self.before, Window::last);
+        let Some(window) = self.windows.get_mut(at) else { return false };
+        let proven = carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
+        if (window.carry, window.proven) == (carry, proven) {
+            return false;
+        }
+        let told = window.previous_close();
+        (window.carry, window.proven) = (carry, proven);
+        window.previous_close() != told && window.outdate()
+    }
+
+    /// Returns the place of the window that starts at `start`, making it if need be.
+    fn place(&mut self, start: Millis, context: Context<'_>) -> usize {
+        let at = self.index(start);
+        if self.windows.get(at).is_some_and(|window| window.start == start) {
+            return at;
+        }
+        let end = context.interval.next(start) - 1;
+        let mut window = Window::new(start, context.coverage.quality(start, end));
+        if start < context.closed_until {
+            window.told = Told::Silent;
+        }
+        self.windows.insert(at, window);
+        self.restate(at, context);
+        at
+    }
+
+    /// Returns the place of the first window that starts at or after `start`. Nearly always one of the last.
+    fn index(&self, start: Millis) -> usize {
+        match self.windows.back() {
+            Some(last) if last.start < start => self.windows.len(),
+            Some(last) if last.start == start => self.windows.len() - 1,
+            _ => self.windows.partition_point(|window| window.start < start),
+        }
+    }
+
+    fn find(&self, start: Millis) -> Option<&Window> {
+        self.windows.get(self.index(start)).filter(|window| window.start == start)
+    }
+
+    /// The last trade before `start`.
+    fn last_before(&self, start: Millis) -> Option<Carry> {
+        let prior = self.index(start).checked_sub(1).and_then(|at| self.windows.get(at));
+        prior.map_or(self.before, Window::last)
+    }
+}

@@ -1,0 +1,91 @@
+//! Starting late, interruptions, and what they do to quality, opens and flat klines.
+
+use super::*;
+
+#[test]
+fn the_window_that_watching_began_in_is_partial() {
+    let mut bench = Bench::new(&["1s", "1m"], |_| ());
+    bench.watch(500).trade(700, 5).tick(60_080);
+    let told = bench.told();
+    assert_eq!(told[0], "1s@0 5/5/5/5 1 partial r0 #1");
+    assert_eq!(told[1], "1s@1000 5/5/5/5 0 complete r0 #2");
+    assert_eq!(told.last().unwrap(), "1m@0 5/5/5/5 1 partial r0 #1");
+}
+
+#[test]
+fn trades_from_before_watching_make_no_kline_of_a_window_that_was_over() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(5_500).trade(3_200, 4).trade(5_200, 5).tick(7_000);
+    assert_eq!(bench.told(), ["1s@5000 5/5/5/5 1 partial r0 #1"], "no flat after it: the price at 5500 is not proven");
+}
+
+#[test]
+fn an_interruption_marks_every_window_it_touches_and_fills_none() {
+    let mut bench = Bench::new(&["1s", "10s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(2_500).gap(2_300).tick(7_000).watch(6_700).trade(8_200, 9).tick(10_100);
+    assert_eq!(
+        bench.told(),
+        [
+            "1s@0 5/5/5/5 1 complete r0 #1",
+            "1s@1000 5/5/5/5 0 complete r0 #2",
+            // 2000 to 6999 is touched and has no trade: nothing is known of it. 7000 has no proven price.
+            "1s@8000 9/9/9/9 1 complete r0 #3",
+            "1s@9000 9/9/9/9 0 complete r0 #4",
+            "10s@0 5/9/5/9 2 gapped r0 #1",
+        ]
+    );
+}
+
+#[test]
+fn a_flat_kline_told_before_the_interruption_was_noticed_is_revised() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(4_079);
+    assert_eq!(bench.told().len(), 4);
+    bench.gap(1_500).tick(4_079);
+    assert_eq!(
+        bench.told(),
+        ["1s@1000 5/5/5/5 0 gapped r1 #5", "1s@2000 5/5/5/5 0 gapped r1 #6", "1s@3000 5/5/5/5 0 gapped r1 #7"]
+    );
+}
+
+#[test]
+fn after_an_unproven_gap_the_first_trade_opens() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(3_100, 8).trade(3_200, 9).trade(4_100, 7).tick(5_079);
+    assert_eq!(
+        bench.told(),
+        ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@3000 8/9/8/9 2 complete r0 #2", "1s@4000 9/9/7/7 1 complete r0 #3"]
+    );
+}
+
+#[test]
+fn an_old_interruption_still_marks_a_long_window() {
+    let mut bench = Bench::new(&["1s", "1h"], |_| ());
+    bench.watch(0).trade(500, 5).gap(1_500).watch(2_500);
+    for at in (0..3_600_080).step_by(10_000) {
+        bench.tick(at);
+    }
+    bench.out.clear();
+    let told = bench.tick(3_600_080).told();
+    assert_eq!(told.last().unwrap(), "1h@0 5/5/5/5 1 gapped r0 #1");
+}
+
+#[test]
+fn an_hour_asleep_closes_what_was_known_and_no_more() {
+    let mut bench = Bench::new(&["100ms", "1h"], |settings| settings.fill = Fill::All);
+    bench.watch(0).trade(50, 5).tick(150).gap(120).tick(7_200_000).watch(7_200_000).trade(7_200_010, 6).tick(7_200_179);
+    let told = bench.told();
+    assert_eq!(
+        told,
+        ["100ms@0 5/5/5/5 1 complete r0 #1", "1h@0 5/5/5/5 1 gapped r0 #1", "100ms@7200000 6/6/6/6 1 complete r0 #2"]
+    );
+}
+
+#[test]
+fn an_ended_instrument_is_not_filled() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    bench.aggregator.apply(&FeedEvent::Ended { symbol: SymbolId(0), at: T0 + 2_500 });
+    bench.tick(10_000);
+    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 complete r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
+}

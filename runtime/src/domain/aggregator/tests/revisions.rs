@@ -1,0 +1,84 @@
+//! Late trades: closed klines are told again, and the correction runs on.
+
+use super::*;
+
+#[test]
+fn a_late_trade_revises_its_window_and_those_that_built_on_its_close() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).trade(4_500, 8).tick(6_079);
+    assert_eq!(bench.told().len(), 6);
+    bench.trade(1_200, 6).tick(6_079);
+    assert_eq!(
+        bench.told(),
+        [
+            "1s@1000 5/6/5/6 1 complete r1 #7",
+            "1s@2000 6/6/6/6 0 complete r1 #8",
+            "1s@3000 6/6/6/6 0 complete r1 #9",
+            "1s@4000 6/8/6/8 1 complete r1 #10",
+        ],
+        "5000 opens at 8 as before"
+    );
+}
+
+#[test]
+fn a_late_trade_before_the_close_revises_its_window_alone() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).trade(1_500, 8).tick(3_079);
+    bench.told();
+    assert_eq!(bench.trade(200, 9).tick(3_079).told(), ["1s@0 9/9/5/5 2 complete r1 #4"]);
+}
+
+#[test]
+fn longer_open_windows_include_a_late_trade_without_revision() {
+    let mut bench = Bench::new(&["1s", "1m"], |_| ());
+    bench.watch(0).trade(500, 5).tick(3_079);
+    bench.told();
+    bench.trade(600, 7).tick(3_079);
+    let told = bench.told();
+    assert_eq!(
+        told,
+        ["1s@0 5/7/5/7 2 complete r1 #4", "1s@1000 7/7/7/7 0 complete r1 #5", "1s@2000 7/7/7/7 0 complete r1 #6"]
+    );
+    bench.tick(60_079);
+    assert_eq!(bench.told().last().unwrap(), "1m@0 5/7/5/7 2 complete r0 #1");
+}
+
+#[test]
+fn late_is_the_same_for_every_interval() {
+    let mut bench = Bench::new(&["1s", "1D"], |settings| settings.lateness = 2_000);
+    bench.watch(0).trade(500, 5).tick(10_000).trade(7_999, 6).trade(8_000, 7).tick(10_000);
+    assert_eq!(bench.aggregator.tally().late, 1);
+    bench.out.clear();
+    bench.tick(86_400_079);
+    assert_eq!(bench.told().last().unwrap(), "1D@0 5/7/5/7 2 complete r0 #1");
+}
+
+#[test]
+fn a_late_trade_in_a_window_of_which_nothing_was_known_tells_it_first() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(3_500, 5).tick(5_079);
+    assert_eq!(bench.told().len(), 2);
+    bench.trade(1_500, 4).tick(5_079);
+    assert_eq!(
+        bench.told(),
+        ["1s@1000 4/4/4/4 1 complete r0 #3", "1s@2000 4/4/4/4 0 complete r0 #4", "1s@3000 4/5/4/5 1 complete r1 #5"]
+    );
+}
+
+#[test]
+fn sequence_numbers_have_no_holes_and_open_klines_announce_the_next() {
+    let mut bench = Bench::new(&["1s"], |settings| settings.update_interval = Some(0));
+    bench.watch(0);
+    for step in 0..40 {
+        let at = step * 377;
+        bench.trade(at, 5 + step % 3).tick(at + 80).trade(at - 900, 4).tick(at + 80);
+    }
+    bench.tick(20_000);
+    let klines: Vec<_> = std::mem::take(&mut bench.out).into_iter().flat_map(|batch| batch.klines).collect();
+    let mut last = 0;
+    for kline in klines {
+        assert_eq!(kline.sequence, last + 1);
+        last += u64::from(kline.confirm);
+    }
+    assert!(last > 20);
+}

@@ -1,0 +1,117 @@
+//! The exchange's clock, as far as its stamps show it: local monotonic time plus the least transit seen lately.
+
+use std::collections::VecDeque;
+
+use super::time::{Millis, SECOND};
+
+/// How long an observation counts.
+const MEMORY: Millis = 60 * SECOND;
+/// A stamp that moves the clock by more than this is believed only when others agree.
+const LEAP: Millis = 30 * SECOND;
+/// How many stamps in a row have to agree on a leap.
+const WITNESSES: u32 = 5;
+
+/// Exchange time = local time + the greatest (stamp − receipt) of the last 60 s, never backwards.
+///
+/// Transit is part of it: at the moment a frame without queueing delay is received, the clock shows its stamp.
+#[derive(Clone, Debug, Default)]
+pub struct ExchangeClock {
+    /// Receipt and lead of the observations that can still be the greatest, leads falling.
+    greatest: VecDeque<(Millis, Millis)>,
+    /// The same for the least, leads rising.
+    least: VecDeque<(Millis, Millis)>,
+    shown: Option<Millis>,
+    doubted: u32,
+}
+
+impl ExchangeClock {
+    /// Takes note that something stamped `stamp` by the exchange was received at local time `received`.
+    pub fn observe(&mut self, received: Millis, stamp: Millis) {
+        let lead = stamp - received;
+        if let Some((_, best)) = self.greatest.front()
+            && (lead - best).abs() > LEAP
+        {
+            self.doubted += 1;
+            if self.doubted < WITNESSES {
+                return;
+            }
+            self.greatest.clear();
+            self.least.clear();
+        }
+        self.doubted = 0;
+        while self.greatest.back().is_some_and(|(_, other)| *other <= lead) {
+            self.greatest.pop_back();
+        }
+        self.greatest.push_back((received, lead));
+        while self.least.back().is_some_and(|(_, other)| *other >= lead) {
+            self.least.pop_back();
+        }
+        self.least.push_back((received, lead));
+        // The newest observation stays, however old, until another one comes.
+        for leads in [&mut self.greatest, &mut self.least] {
+            while leads.len() > 1 && leads.front().is_some_and(|(at, _)| *at < received - MEMORY) {
+                leads.pop_front();
+            }
+        }
+    }
+
+    /// Returns the exchange's time at local time `local`, or nothing before the first observation.
+    pub fn now(&mut self, local: Millis) -> Option<Millis> {
+        let now = self.latest(local)?;
+        let shown = self.shown.map_or(now, |shown| shown.max(now));
+        self.shown = Some(shown);
+        Some(shown)
+    }
+
+    /// The latest that the exchange's stamp of something received at `local` can have been.
+    #[must_use]
+    pub fn latest(&self, local: Millis) -> Option<Millis> {
+        self.greatest.front().map(|(_, lead)| local + lead)
+    }
+
+    /// The earliest that it can have been, by the slowest frame of the last 60 s.
+    #[must_use]
+    pub fn earliest(&self, local: Millis) -> Option<Millis> {
+        self.least.front().map(|(_, lead)| local + lead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fastest_frame_of_the_last_minute_sets_the_clock() {
+        let mut clock = ExchangeClock::default();
+        assert_eq!(clock.now(1_000), None);
+        clock.observe(1_000, 900);
+        clock.observe(2_000, 1_950);
+        clock.observe(3_000, 2_800);
+        assert_eq!(clock.now(3_000), Some(2_950));
+        assert_eq!(clock.earliest(3_000), Some(2_800));
+        clock.observe(63_000, 62_900);
+        assert_eq!(clock.now(63_000), Some(62_900));
+    }
+
+    #[test]
+    fn it_never_steps_back() {
+        let mut clock = ExchangeClock::default();
+        clock.observe(0, 0);
+        assert_eq!(clock.now(100), Some(100));
+        clock.observe(70_000, 69_000);
+        assert_eq!(clock.now(70_000), Some(69_000));
+        assert_eq!(clock.now(69_500), Some(69_000));
+    }
+
+    #[test]
+    fn one_stamp_from_the_future_is_not_believed() {
+        let mut clock = ExchangeClock::default();
+        clock.observe(0, 0);
+        clock.observe(1, 1_000_000);
+        assert_eq!(clock.now(10), Some(10));
+        for at in 2..8 {
+            clock.observe(at, 1_000_000 + at);
+        }
+        assert_eq!(clock.now(10), Some(1_000_010), "but several that agree are");
+    }
+}

@@ -1,3 +1,4 @@
 //! Layer 1: the only place that knows Bybit.
 
 pub mod decode;
+pub mod source;

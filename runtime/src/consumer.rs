@@ -3,6 +3,8 @@
 //! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
 
+pub mod encode;
+
 use std::sync::Arc;
 
 use thiserror::Error;

@@ -3,6 +3,7 @@
 //! Data flows one way: `bybit` (session → feed) → `pipeline` (aggregator) → `consumer` (hub → worker → consumer).
 //! `domain` is what they all speak; `app` is the only place that names every concrete part.
 
+pub mod app;
 pub mod bybit;
 pub mod cli;
 pub mod clock;

@@ -44,6 +44,15 @@ pub enum TradeId {
     },
     /// A decimal number without leading zeros (spot).
     Number(u64),
+    /// The id of a row in an archive, which names a trade only within its file.
+    Archived {
+        /// Number of the file.
+        file: u32,
+        /// The first 16 hexadecimal digits.
+        high: u64,
+        /// The last 16.
+        low: u64,
+    },
     /// Anything else.
     Text(Box<str>),
     /// The source has no id that could be a key: never a duplicate.

@@ -1,1 +1,4 @@
 //! One integration binary, one module per promise.
+
+mod replay;
+mod support;

@@ -66,6 +66,9 @@ impl SeenIds {
         let packed = match id {
             TradeId::Uuid { high, low } => Packed { owner: u64::from(symbol.0), high: *high, low: *low },
             TradeId::Number(number) => Packed { owner: u64::from(symbol.0) | 1 << 32, high: 0, low: *number },
+            TradeId::Archived { file, high, low } => {
+                Packed { owner: u64::from(symbol.0) | (u64::from(*file) + 2) << 32, high: *high, low: *low }
+            }
             TradeId::Text(text) => return self.insert_text(symbol, text),
             TradeId::None => return true,
         };

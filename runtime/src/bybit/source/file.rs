@@ -1,0 +1,97 @@
+//! One file: opened, unpacked if it is gzip, read line by line with the line's number and the place in the file.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::read::MultiGzDecoder;
+
+use super::SourceError;
+
+/// Longest line accepted. The largest frame of 1,024 trades has under 256 KiB; a recorder's record doubles quotes.
+const LONGEST_LINE: u64 = 4 << 20;
+
+/// How much of all files has been read, in bytes as stored. Shared with whoever shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    read: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Bytes read so far.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+}
+
+/// The lines of one file.
+pub(super) struct Lines {
+    path: PathBuf,
+    reader: BufReader<Box<dyn Read + Send>>,
+    buffer: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    /// Opens a file, plain or gzip by its first two bytes.
+    pub(super) fn open(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
+        let io = |source| SourceError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let mut counted = BufReader::with_capacity(1 << 18, Counted { inner: file, progress: progress.clone() });
+        let packed = counted.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
+        let inner: Box<dyn Read + Send> =
+            if packed { Box::new(MultiGzDecoder::new(counted)) } else { Box::new(counted) };
+        let reader = BufReader::with_capacity(1 << 18, inner);
+        Ok(Self { path: path.to_owned(), reader, buffer: Vec::new(), number: 0 })
+    }
+
+    /// Returns the next line that is not blank, without its end, or nothing at the end of the file.
+    pub(super) fn next(&mut self) -> Result<Option<&str>, SourceError> {
+        loop {
+            self.buffer.clear();
+            let mut limited = (&mut self.reader).take(LONGEST_LINE);
+            let length = limited.read_until(b'\n', &mut self.buffer);
+            let length = length.map_err(|source| SourceError::Io { path: self.path.clone(), source })?;
+            if length == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if length as u64 == LONGEST_LINE {
+                return Err(self.wrong("is longer than 4 MiB"));
+            }
+            if !self.buffer.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        match std::str::from_utf8(&self.buffer) {
+            Ok(line) => Ok(Some(line.trim())),
+            Err(_) => Err(self.wrong("is not UTF-8 text")),
+        }
+    }
+
+    /// The error that a line is wrong: the last one read.
+    pub(super) fn wrong(&self, reason: impl Into<String>) -> SourceError {
+        SourceError::Line { path: self.path.clone(), line: self.number, reason: reason.into() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Counts what is read from the disk.
+struct Counted<R> {
+    inner: R,
+    progress: Progress,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.progress.read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}

@@ -1,0 +1,122 @@
+//! Recorded trades on recorded time: each trade or frame moves the clock, and nothing waits.
+//!
+//! A recording is covered from its first trade on. A trade that turns out to be earlier moves that beginning back.
+
+use crate::domain::aggregator::{Aggregator, Settings, Tally};
+use crate::domain::clock::ExchangeClock;
+use crate::domain::feed::FeedEvent;
+use crate::domain::kline::Batch;
+use crate::domain::symbol::{Symbol, SymbolId, SymbolTable};
+use crate::domain::time::Millis;
+use crate::domain::trade::Trade;
+
+/// One category of a recording, on its way through the aggregator.
+pub struct Playback {
+    aggregator: Aggregator,
+    symbols: SymbolTable,
+    clock: ExchangeClock,
+    lateness: Millis,
+    since: Option<Millis>,
+    out: Vec<Batch>,
+}
+
+impl Playback {
+    /// Starts with no symbol.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            lateness: settings.lateness,
+            aggregator: Aggregator::new(settings),
+            symbols: SymbolTable::default(),
+            clock: ExchangeClock::default(),
+            since: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// The symbols seen so far.
+    #[must_use]
+    pub const fn symbols(&self) -> &SymbolTable {
+        &self.symbols
+    }
+
+    /// Returns the number of a symbol, which is watched from the beginning of the recording.
+    pub fn symbol(&mut self, symbol: &Symbol) -> SymbolId {
+        if let Some(id) = self.symbols.get(symbol.as_str()) {
+            return id;
+        }
+        let id = self.symbols.intern(symbol);
+        self.aggregator.add_symbol(symbol.clone());
+        if let Some(at) = self.since {
+            self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![id], at });
+        }
+        id
+    }
+
+    /// Plays one trade; its own time moves the clock first.
+    pub fn trade(&mut self, trade: &Trade) {
+        self.begin(trade.time);
+        self.aggregator.tick(trade.time, &mut self.out);
+        self.aggregator.apply(&FeedEvent::Trade(trade.clone()));
+    }
+
+    /// Plays the trades of one frame that was stamped by the exchange and received at a recorded local time.
+    pub fn frame(&mut self, received: Millis, stamped: Millis, events: &[FeedEvent]) {
+        self.clock.observe(received, stamped);
+        for event in events {
+            if let FeedEvent::Trade(trade) = event {
+                self.begin(trade.time);
+                self.aggregator.apply(event);
+            }
+        }
+        self.pass(received);
+    }
+
+    /// Lets recorded local time pass.
+    pub fn pass(&mut self, received: Millis) {
+        if self.since.is_some()
+            && let Some(now) = self.clock.now(received)
+        {
+            self.aggregator.tick(now, &mut self.out);
+        }
+    }
+
+    /// Counts rows that are no trades.
+    pub fn reject(&mut self, rows: u64) {
+        self.aggregator.reject(rows);
+    }
+
+    /// Takes the batches that have come to be.
+    pub fn take(&mut self) -> std::vec::Drain<'_, Batch> {
+        self.out.drain(..)
+    }
+
+    /// Ends the recording: trades of its last moment are given out, then what is open, unconfirmed.
+    pub fn finish(&mut self) -> std::vec::Drain<'_, Batch> {
+        self.aggregator.finish(&mut self.out);
+        self.out.drain(..)
+    }
+
+    /// The time up to which klines are final: no later trade can change one that ends before it.
+    #[must_use]
+    pub fn settled(&self) -> Option<Millis> {
+        self.aggregator.watermark().map(|now| now - self.lateness)
+    }
+
+    /// What became of the trades so far.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.aggregator.tally()
+    }
+
+    /// Moves the beginning of the recording back to a trade, unless it is too late to count.
+    fn begin(&mut self, time: Millis) {
+        let late = self.settled().is_some_and(|settled| time < settled);
+        if late || self.since.is_some_and(|since| since <= time) {
+            return;
+        }
+        self.since = Some(time);
+        let symbols = self.symbols.iter().map(|(id, _)| id).collect();
+        self.aggregator.apply(&FeedEvent::Resumed { symbols, at: time });
+    }
+}

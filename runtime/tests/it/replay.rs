@@ -1,0 +1,95 @@
+//! `replay` gives the klines that independent aggregators give, digit for digit.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use klines::app::replay::{Format, Replay, Sorted, Summary};
+use klines::bybit::source::Progress;
+use klines::domain::aggregator::{Fill, Open, Settings};
+use klines::domain::symbol::Category;
+use sha2::{Digest, Sha256};
+
+use crate::support::stream::Stream;
+
+/// A buffer that can be read after the writer is gone.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn settings(intervals: &str) -> Settings {
+    let intervals = intervals.split(',').map(|text| text.parse().unwrap()).collect();
+    Settings { update_interval: None, ..Settings::new(Category::Linear, intervals) }
+}
+
+fn replay(file: &Path, settings: Settings, closed_only: bool) -> (Vec<String>, Summary) {
+    let buffer = Buffer::default();
+    let mut sink = Sorted::new(Format::Csv, closed_only, Box::new(buffer.clone()));
+    let replay = Replay { files: vec![file.to_owned()], category: None, symbols: Vec::new(), settings };
+    let summary = replay.run(&Progress::default(), &mut sink).unwrap();
+    let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();
+    (text.lines().map(str::to_owned).collect(), summary)
+}
+
+fn digest(rows: &mut [String]) -> String {
+    rows.sort_unstable();
+    format!("{:x}", Sha256::digest(rows.join("\n")))
+}
+
+/// Sums made by the predecessor's rules in integers, on the stream that the peers were measured on.
+#[test]
+fn two_million_trades_give_the_reference_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trades.ndjson");
+    let mut stream = Stream::new(200, 2_000_000);
+    let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
+    let (mut hash, mut frame) = (Sha256::new(), String::new());
+    while stream.frame(&mut frame) > 0 {
+        hash.update(&frame);
+        out.write_all(frame.as_bytes()).unwrap();
+        frame.clear();
+    }
+    out.into_inner().unwrap();
+    assert_eq!(
+        format!("{:x}", hash.finalize()),
+        "ca97594d2439dfd5aba84bbfba84bb6d00cd01bf7334f23c6b58acd77ba13345",
+        "the stream itself"
+    );
+    let settings = Settings { open: Open::FirstTrade, fill: Fill::Never, ..settings("1m,5m,1h") };
+    let (mut rows, summary) = replay(&file, settings, false);
+    assert_eq!(summary.tally.counted, 2_000_000);
+    assert_eq!(rows.len(), 52_060);
+    assert_eq!(digest(&mut rows), "8a721b91fa219fde19cc5c5cf8a4249a6220320f0632acc940955dff5a4819d3");
+    assert_eq!(rows[0], "1h,S000USDT,1704067200000,9999.7,10005.1,9986.3,9988.7,12154364,121504380097.3,4914");
+}
+
+/// Recorded data that is not in the repository.
+fn data(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("KLINES_DATA").map_or_else(|| PathBuf::from("../../shared/data"), PathBuf::from);
+    let path = folder.join(name);
+    if !path.exists() {
+        eprintln!("not checked: {} is absent (set KLINES_DATA to the folder of recordings)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn a_thin_archive_day_is_filled_with_flat_klines() {
+    let Some(file) = data("bybit-archive/spot_UNIUSDC_2025-05-17.csv") else { return };
+    let (rows, summary) = replay(&file, settings("1m"), false);
+    assert_eq!((summary.tally.received, summary.tally.counted), (219, 219));
+    assert_eq!(rows.len(), 1_396);
+    assert_eq!(rows.iter().filter(|row| row.ends_with(",0,0,0")).count(), 1_329);
+    assert!(rows[0].starts_with("1m,UNIUSDC,1747442100000,6.016,"));
+}

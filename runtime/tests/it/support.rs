@@ -1,0 +1,3 @@
+//! What several modules need: streams of trades, and files that every clone has.
+
+pub mod stream;

@@ -24,12 +24,21 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
         let frozen = *stalled.borrow_and_update();
         let due = held.peek().map(|Reverse(out)| out.due);
         select! {
+            // A fault that was injected before a frame came must be seen before it. Requests come before data: a client
+            // that floods fills its own queue with answers and is cut.
+            biased;
             () = cut.cancelled() => break,
             changed = stalled.changed() => if changed.is_err() { break },
-            out = seat.inbox.recv(), if held.len() < limit => match out {
-                Some(out) => held.push(Reverse(out)),
-                None => break,
-            },
+            message = socket.recv(), if !frozen => {
+                heard = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => floor.request(seat.id, text.as_str()),
+                    Some(Ok(Message::Binary(bytes))) => floor.request(seat.id, &String::from_utf8_lossy(&bytes)),
+                    // The library answers protocol pings and closes.
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {}
+                    Some(Err(_)) | None => break,
+                }
+            }
             () = sleep_until(due.unwrap_or(heard)), if due.is_some() && !frozen => {
                 let Some(Reverse(out)) = held.pop() else { continue };
                 // A client that does not read blocks here; its queue fills meanwhile, and the floor cuts it.
@@ -42,16 +51,10 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
                 }
                 count(&floor.tally.frames_sent);
             }
-            message = socket.recv(), if !frozen => {
-                heard = Instant::now();
-                match message {
-                    Some(Ok(Message::Text(text))) => floor.request(seat.id, text.as_str()),
-                    Some(Ok(Message::Binary(bytes))) => floor.request(seat.id, &String::from_utf8_lossy(&bytes)),
-                    // The library answers protocol pings.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                }
-            }
+            out = seat.inbox.recv(), if held.len() < limit => match out {
+                Some(out) => held.push(Reverse(out)),
+                None => break,
+            },
             () = sleep_until(heard + idle), if !frozen => {
                 count(&floor.tally.cut_idle);
                 cut.cancel();

@@ -41,6 +41,9 @@ mod topics;
 mod trade;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use category::Category;
 pub use fault::{Fault, Garbage, Injection};
 pub use instrument::{Activity, Instrument, InstrumentError};

@@ -52,7 +52,8 @@ impl Market {
         Self::seeded(seed, instruments).with_history(Duration::from_secs(120))
     }
 
-    /// A recording, replayed once with its own spacing.
+    /// A recording, replayed once with its own spacing. Its kline pushes are forwarded as they are; kline topics of its
+    /// symbols that were not recorded are accepted and stay silent. REST klines are computed from its trades.
     pub fn recorded(recording: crate::Recording) -> Self {
         Self(Source::Recorded(Recorded::new(recording)))
     }

@@ -217,3 +217,35 @@ impl Peers {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    fn due_times(fault: Option<Fault>) -> Vec<Duration> {
+        let mut peers = Peers::new(Arc::default());
+        let (id, mut inbox) = peers.join(Category::Linear, CancellationToken::new(), 64);
+        let mut faults = Faults::default();
+        let start = Instant::now();
+        fault.into_iter().for_each(|fault| faults.add(fault.into(), start));
+        (0..20).for_each(|_| peers.send_data(id, &"x".into(), &faults));
+        peers.answer_last(id, "last".to_owned(), &faults);
+        std::iter::from_fn(|| inbox.try_recv().ok()).map(|out| out.due.duration_since(start)).collect()
+    }
+
+    #[tokio::test]
+    async fn frames_keep_their_order_unless_reordered() {
+        assert!(due_times(None).is_sorted());
+        let reordered = due_times(Some(Fault::Reorder(Duration::from_secs(3_600))));
+        assert!(!reordered.is_sorted());
+        assert_eq!(reordered.iter().max(), reordered.last(), "the last answer overtakes nothing");
+    }
+
+    #[tokio::test]
+    async fn slow_frames_are_due_one_after_the_other() {
+        let spacing = Duration::from_millis(20);
+        let due = due_times(Some(Fault::Slow(spacing)));
+        assert!(due.windows(2).all(|two| two[1] - two[0] >= spacing), "{due:?}");
+    }
+}

@@ -3,7 +3,10 @@
 
 mod file;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use crate::{
     amount::Amount,
@@ -11,6 +14,7 @@ use crate::{
     instrument::{Activity, Instrument},
     interval::Interval,
     market::MarketEvent,
+    topics::symbol_of,
     trade::Fill,
 };
 
@@ -24,8 +28,9 @@ const TIME_KEYS: [&str; 6] = [r#""ts":"#, r#""T":"#, r#""start":"#, r#""end":"#,
 pub enum Times {
     /// They stay; the exchange's clock shows the time of the recording.
     Kept,
-    /// They move by a whole number of the longest recorded kline interval (1 minute if there is none) so that windows
-    /// stay aligned; the exchange's clock then lies behind the wall clock by less than that.
+    /// They move by a whole number of the longest recorded kline interval, so that windows stay aligned: of 1 minute
+    /// if no klines were recorded, of 1 day if the longest is a week or a month. The exchange's clock then lies behind
+    /// the wall clock by less than that.
     Now,
     /// They move by this many ms. Multiples of 60,000 keep minutes aligned.
     Shifted(i64),
@@ -95,7 +100,8 @@ impl Recording {
                 let grid = codes
                     .filter_map(|rest| Interval::from_code(rest.split('.').next()?))
                     .map(Interval::shortest_ms)
-                    .fold(60_000, i64::max);
+                    .fold(60_000, i64::max)
+                    .min(Interval::Day.shortest_ms());
                 let apart = wall_ms - self.first_at();
                 apart - apart.rem_euclid(grid)
             }
@@ -159,27 +165,29 @@ impl Recorded {
 
 /// One instrument per recorded symbol. Tick and step are not recorded: the finest digits seen stand for them.
 fn instruments(recording: &Recording) -> Vec<Instrument> {
-    let mut seen = std::collections::BTreeMap::<(Category, String), (Amount, u32, u32)>::new();
+    let mut seen = BTreeMap::<(Category, String), Option<(Amount, u32, u32)>>::new();
     for frame in &recording.frames {
+        // A symbol may have klines or a book but no trade; it is listed all the same.
+        seen.entry((frame.category, symbol_of(&frame.topic).to_owned())).or_default();
         for (symbol, fill) in &frame.fills {
             let (price, size) = (fill.price, fill.size);
-            let entry = seen.entry((frame.category, symbol.clone())).or_insert((price, 0, 0));
-            entry.1 = entry.1.max(price.scale());
-            entry.2 = entry.2.max(size.scale());
-        }
-        // A symbol may have klines or a book but no trade; it is listed all the same.
-        if let Some(symbol) = frame.topic.rsplit('.').next() {
-            seen.entry((frame.category, symbol.to_owned())).or_insert((Amount::new(1, 0), 2, 3));
+            let digits = seen.entry((frame.category, symbol.clone())).or_default();
+            let (_, tick, step) = digits.get_or_insert((price, 0, 0));
+            *tick = price.scale().max(*tick);
+            *step = size.scale().max(*step);
         }
     }
-    let listed = seen.into_iter().map(|((category, symbol), (price, tick, step))| Instrument {
-        category,
-        symbol,
-        price,
-        tick: Amount::new(1, tick),
-        step: Amount::new(1, step),
-        activity: Activity::Still,
-        listed: true,
+    let listed = seen.into_iter().map(|((category, symbol), digits)| {
+        let (price, tick, step) = digits.unwrap_or((Amount::new(1, 0), 2, 3));
+        Instrument {
+            category,
+            symbol,
+            price,
+            tick: Amount::new(1, tick),
+            step: Amount::new(1, step),
+            activity: Activity::Still,
+            listed: true,
+        }
     });
     listed.collect()
 }

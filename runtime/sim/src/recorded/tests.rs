@@ -53,7 +53,9 @@ fn bare_frames_are_replayed_byte_for_byte_with_their_spacing() {
     assert!(replay(&mut recorded, 1786310820510).is_empty());
     assert_eq!(replay(&mut recorded, 1786310820511), [TRADE]);
     assert!(recorded.has_topic(Category::Linear, "kline.1.ETHUSDT"));
-    assert_eq!(recorded.instruments().len(), 1);
+    let instruments: Vec<_> =
+        recorded.instruments().iter().map(|i| (i.symbol(), i.tick.padded(), i.step.padded())).collect();
+    assert_eq!(instruments, [("ETHUSDT", "0.01".to_owned(), "0.01".to_owned())]);
 }
 
 #[test]

@@ -101,6 +101,7 @@ impl Walk {
         let block = count == 1 && self.rng.u32(0..400) == 0;
         let rpi = !block && self.rng.u32(0..12) == 0;
         let mut fills = Vec::with_capacity(count);
+        let before = self.price;
         for _ in 0..count {
             let size = self.size(block);
             let price = Amount::new(self.tick.units().saturating_mul(i128::from(self.price)), self.tick.scale());
@@ -113,6 +114,8 @@ impl Walk {
                 };
             }
         }
+        // The book refills: a third of the way is kept.
+        self.price = before + (self.price - before) / 3;
         fills
     }
 

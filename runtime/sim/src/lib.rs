@@ -1,1 +1,55 @@
-//! x
+//! A Bybit on loopback: the public streams and market REST calls, with their acks, refusals and limits, fed by a seeded
+//! market or a recording, with faults on demand. For demonstrations and tests of clients.
+//!
+//! It writes its JSON from its own literals and sums its klines with its own arithmetic: it shares nothing with the
+//! program under test, so that a bug there cannot cancel out here. It knows no orders, accounts or order books.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use bybit_sim::{Fault, Market, Sim, SimConfig};
+//!
+//! let sim = Sim::start(SimConfig::new(Market::demo(1))).await?;
+//! println!("subscribe at {}/v5/public/linear", sim.ws_url());
+//! sim.inject(Fault::Drop);
+//! sim.stop().await;
+//! # Ok::<(), bybit_sim::SimError>(())
+//! # }).unwrap();
+//! ```
+
+mod amount;
+mod book;
+mod category;
+mod clock;
+mod command;
+mod connection;
+mod fault;
+mod floor;
+mod instrument;
+mod interval;
+mod klines;
+mod limits;
+mod listener;
+mod market;
+mod peers;
+mod recorded;
+mod rest;
+mod script;
+mod seeded;
+mod server;
+mod sim;
+mod topics;
+mod trade;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use category::Category;
+pub use fault::{Fault, Garbage, Injection};
+pub use instrument::{Activity, Instrument, InstrumentError};
+pub use limits::{Counters, Limits};
+pub use market::Market;
+pub use recorded::{Recording, RecordingError, Times};
+pub use script::{Script, ScriptError, ScriptProblem};
+pub use sim::{Sim, SimConfig, SimError, SimKline};
+pub use trade::{Side, SimTrade};

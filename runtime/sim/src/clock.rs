@@ -1,0 +1,39 @@
+//! Market time: the wall clock, a recording's own time, or either at another speed. The only place that reads a clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Maps elapsed real time to market time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin_ms: i64,
+    started: Instant,
+    speed: f64,
+}
+
+impl Clock {
+    /// Starts at `origin_ms` market time; `speed` is market seconds per real second.
+    pub fn start(origin_ms: i64, speed: f64) -> Self {
+        Self { origin_ms, started: Instant::now(), speed }
+    }
+
+    /// Market time in ms since the epoch.
+    pub fn now(&self) -> i64 {
+        let real_ms = self.elapsed().as_secs_f64() * 1_000.0;
+        // A run of centuries at full speed would be needed to leave the exact range of f64.
+        self.origin_ms.saturating_add((real_ms * self.speed) as i64)
+    }
+
+    /// Real time since the start: what scripts count in.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Wall clock in ms since the epoch.
+#[allow(clippy::disallowed_methods, reason = "an exchange stamps its frames with the wall clock")]
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

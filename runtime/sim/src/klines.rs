@@ -1,0 +1,215 @@
+//! The exchange's own klines of one symbol, for all of its intervals: open = previous close, exact sums. Simple and
+//! separate from the program under test. Does not know topics, JSON or who listens.
+
+use std::collections::VecDeque;
+
+use crate::{amount::Amount, category::Category, interval::Interval, trade::Fill};
+
+/// Closed windows kept for each interval: what one REST answer can carry.
+const KEEP: usize = 1_000;
+
+/// One window. `end` is inclusive: the last ms that belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub start: i64,
+    pub end: i64,
+    pub open: Amount,
+    pub high: Amount,
+    pub low: Amount,
+    pub close: Amount,
+    pub volume: Amount,
+    pub turnover: Amount,
+}
+
+impl Window {
+    fn flat(interval: Interval, start: i64, price: Amount) -> Self {
+        let end = interval.after(start) - 1;
+        Self {
+            start,
+            end,
+            open: price,
+            high: price,
+            low: price,
+            close: price,
+            volume: Amount::ZERO,
+            turnover: Amount::ZERO,
+        }
+    }
+
+    fn add(&mut self, category: Category, fill: &Fill) {
+        self.high = self.high.max(fill.price);
+        self.low = self.low.min(fill.price);
+        self.close = fill.price;
+        self.volume = self.volume.plus(fill.size);
+        self.turnover = self.turnover.plus(fill.turnover(category));
+    }
+}
+
+/// What one push of one interval says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    pub interval: Interval,
+    pub at: i64,
+    /// The window that closed since the push before.
+    pub closed: Option<Window>,
+    pub open: Window,
+}
+
+/// All intervals of one symbol.
+#[derive(Clone, Debug)]
+pub(crate) struct Klines {
+    category: Category,
+    series: Vec<Series>,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    interval: Interval,
+    open: Option<Window>,
+    closed: VecDeque<Window>,
+    unconfirmed: Option<Window>,
+    last_push: Option<Push>,
+}
+
+impl Klines {
+    /// Klines that begin with the first trade.
+    pub fn new(category: Category) -> Self {
+        let series = Interval::ALL
+            .into_iter()
+            .map(|interval| Series {
+                interval,
+                open: None,
+                closed: VecDeque::new(),
+                unconfirmed: None,
+                last_push: None,
+            })
+            .collect();
+        Self { category, series }
+    }
+
+    /// Klines of a symbol whose last price at `at` is known although the trade lies before the tape.
+    pub fn since(category: Category, at: i64, price: Amount) -> Self {
+        let mut klines = Self::new(category);
+        for series in &mut klines.series {
+            series.open = Some(Window::flat(series.interval, series.interval.start_of(at), price));
+        }
+        klines
+    }
+
+    /// Counts a fill. Fills come in order of time; one that is older than the open window is counted in it.
+    pub fn apply(&mut self, fill: &Fill) {
+        for series in &mut self.series {
+            series.roll(fill.time);
+            let interval = series.interval;
+            series
+                .open
+                .get_or_insert_with(|| Window::flat(interval, interval.start_of(fill.time), fill.price))
+                .add(self.category, fill);
+        }
+    }
+
+    /// Closes what ended before `now`; windows without trades are flat at the last price.
+    pub fn roll(&mut self, now: i64) {
+        self.series.iter_mut().for_each(|series| series.roll(now));
+    }
+
+    /// Takes the state at `now` as pushed, and returns it for every interval that has begun.
+    pub fn push(&mut self, now: i64) -> Vec<Push> {
+        let mut pushes = Vec::with_capacity(self.series.len());
+        for series in &mut self.series {
+            series.roll(now);
+            let Some(open) = series.open else { continue };
+            let push = Push { interval: series.interval, at: now, closed: series.unconfirmed.take(), open };
+            series.last_push = Some(push);
+            pushes.push(push);
+        }
+        pushes
+    }
+
+    /// The push before, which a new subscriber gets at once.
+    pub fn last_push(&self, interval: Interval) -> Option<Push> {
+        self.series.iter().find(|series| series.interval == interval)?.last_push
+    }
+
+    /// Closed windows, oldest first, then the open one.
+    pub fn windows(&self, interval: Interval) -> Vec<Window> {
+        let series = self.series.iter().find(|series| series.interval == interval);
+        series.map(|series| series.closed.iter().copied().chain(series.open).collect()).unwrap_or_default()
+    }
+}
+
+impl Series {
+    fn roll(&mut self, now: i64) {
+        let Some(mut open) = self.open else { return };
+        if now <= open.end {
+            return;
+        }
+        while open.end < now {
+            self.closed.push_back(open);
+            if self.closed.len() > KEEP {
+                self.closed.pop_front();
+            }
+            self.unconfirmed = Some(open);
+            let kept_ms = self.interval.shortest_ms().saturating_mul(KEEP as i64);
+            // A clock that leapt by years fills only what is kept.
+            let next = self.interval.after(open.start).max(self.interval.start_of(now.saturating_sub(kept_ms)));
+            open = Window::flat(self.interval, next, open.close);
+        }
+        self.open = Some(open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trade::{Side, TickDirection, TradeId};
+
+    fn fill(time: i64, price: &str, size: &str) -> Fill {
+        Fill {
+            time,
+            seq: 1,
+            id: TradeId::Number(1),
+            price: Amount::parse(price).unwrap(),
+            size: Amount::parse(size).unwrap(),
+            side: Side::Buy,
+            direction: TickDirection::Plus,
+            block: false,
+            rpi: false,
+        }
+    }
+
+    fn line(window: &Window) -> String {
+        [window.open, window.high, window.low, window.close, window.volume, window.turnover]
+            .map(Amount::trimmed)
+            .join(" ")
+    }
+
+    #[test]
+    fn a_window_opens_at_the_previous_close_and_stays_flat_without_trades() {
+        let mut klines = Klines::new(Category::Linear);
+        klines.apply(&fill(0, "10.0", "1"));
+        klines.apply(&fill(59_999, "12.0", "2"));
+        klines.apply(&fill(120_000, "11.5", "1.5"));
+        let lines: Vec<String> = klines.windows(Interval::Minutes(1)).iter().map(line).collect();
+        assert_eq!(lines, ["10 12 10 12 3 34", "12 12 12 12 0 0", "12 12 11.5 11.5 1.5 17.25"]);
+    }
+
+    #[test]
+    fn a_push_confirms_a_window_once() {
+        let mut klines = Klines::since(Category::Linear, 59_000, Amount::parse("7").unwrap());
+        let minute = |pushes: Vec<Push>| pushes.into_iter().next().unwrap();
+        assert!(minute(klines.push(59_500)).closed.is_none());
+        let closing = minute(klines.push(60_500));
+        assert_eq!((closing.closed.unwrap().end, closing.open.start), (59_999, 60_000));
+        assert!(minute(klines.push(61_500)).closed.is_none());
+    }
+
+    #[test]
+    fn a_leap_of_years_is_bounded() {
+        let mut klines = Klines::since(Category::Linear, 0, Amount::parse("7").unwrap());
+        klines.roll(1_786_310_818_000);
+        let windows = klines.windows(Interval::Minutes(1));
+        assert_eq!(windows.len(), KEEP + 1);
+        assert_eq!(windows.last().unwrap().start, 1_786_310_760_000);
+    }
+}

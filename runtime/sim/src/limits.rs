@@ -1,0 +1,155 @@
+//! Limits of the exchange and the counts that tests look at. Enforcing them is up to who meets the client.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Limits of the simulated exchange. The defaults are Bybit's, save the queue and the tape, which Bybit keeps to itself.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// New stream connections in any 5 minutes, all categories together. Default 500; beyond it the answer is 403.
+    pub connections_per_5_min: usize,
+    /// Stream connections open at a time, for each category. Default 1,000; beyond it the answer is 403.
+    pub connections: usize,
+    /// A connection that sends nothing for this long is cut without a close frame. Default 10 min.
+    pub idle: Duration,
+    /// Characters of all topics of one connection. Default 21,000.
+    pub args_chars: usize,
+    /// Topics in one spot request. Default 10.
+    pub spot_args: usize,
+    /// REST requests in any 5 seconds. Default 600; beyond it the answer is 403.
+    pub requests_per_5_s: usize,
+    /// Frames waiting for one connection; one more cuts it. Default 8,192.
+    pub queue: usize,
+    /// Trades kept for each symbol; older ones are forgotten. Default 100,000.
+    pub tape: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_5_min: 500,
+            connections: 1_000,
+            idle: Duration::from_secs(600),
+            args_chars: 21_000,
+            spot_args: 10,
+            requests_per_5_s: 600,
+            queue: 8_192,
+            tape: 100_000,
+        }
+    }
+}
+
+/// Times of the last admissions: at most `limit` in any `span`.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    limit: usize,
+    span: Duration,
+    times: VecDeque<Instant>,
+}
+
+impl Rate {
+    pub fn new(limit: usize, span: Duration) -> Self {
+        Self { limit, span, times: VecDeque::new() }
+    }
+
+    /// Whether one more is allowed now; counts it if so.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        while self.times.front().is_some_and(|first| now.duration_since(*first) >= self.span) {
+            self.times.pop_front();
+        }
+        let allowed = self.times.len() < self.limit;
+        if allowed {
+            self.times.push_back(now);
+        }
+        allowed
+    }
+}
+
+/// What the exchange has seen since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Stream connections admitted.
+    pub connections: u64,
+    /// Stream connections open now.
+    pub open: u64,
+    /// Stream connections refused by a limit.
+    pub refused: u64,
+    /// Subscribe requests, refused ones included.
+    pub subscribes: u64,
+    /// Unsubscribe requests.
+    pub unsubscribes: u64,
+    /// Pings in JSON.
+    pub pings: u64,
+    /// Text frames handed to sockets: data, acks and pongs.
+    pub frames_sent: u64,
+    /// Connections cut because their queue was full.
+    pub cut_slow: u64,
+    /// Connections cut because they sent nothing for too long.
+    pub cut_idle: u64,
+    /// REST requests, refused ones included.
+    pub rest_requests: u64,
+    /// Trades that happened on the market.
+    pub trades: u64,
+}
+
+/// The same, counted from many tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub connections: AtomicU64,
+    pub open: AtomicU64,
+    pub refused: AtomicU64,
+    pub subscribes: AtomicU64,
+    pub unsubscribes: AtomicU64,
+    pub pings: AtomicU64,
+    pub frames_sent: AtomicU64,
+    pub cut_slow: AtomicU64,
+    pub cut_idle: AtomicU64,
+    pub rest_requests: AtomicU64,
+    pub trades: AtomicU64,
+}
+
+/// Adds one.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Tally {
+    pub fn snapshot(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            connections: read(&self.connections),
+            open: read(&self.open),
+            refused: read(&self.refused),
+            subscribes: read(&self.subscribes),
+            unsubscribes: read(&self.unsubscribes),
+            pings: read(&self.pings),
+            frames_sent: read(&self.frames_sent),
+            cut_slow: read(&self.cut_slow),
+            cut_idle: read(&self.cut_idle),
+            rest_requests: read(&self.rest_requests),
+            trades: read(&self.trades),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_admits_its_limit_in_any_span() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut rate = Rate::new(2, Duration::from_secs(300));
+        assert!(rate.admit(at(0)));
+        assert!(rate.admit(at(100)));
+        assert!(!rate.admit(at(299)));
+        assert!(rate.admit(at(300)));
+        assert!(!rate.admit(at(399)));
+    }
+}

@@ -1,0 +1,155 @@
+//! Reads recorded frames from a file, plain or gzip, bare or wrapped in a recorder's records.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{Frame, Recording, Times};
+use crate::{
+    amount::Amount,
+    category::Category,
+    trade::{Fill, Side, TickDirection, TradeId},
+};
+
+/// A recording is held in memory; this is its limit, unpacked.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A recording cannot be used.
+#[derive(Debug, Error)]
+pub enum RecordingError {
+    /// The file cannot be read.
+    #[error("cannot read recording {}", path.display())]
+    Io {
+        /// File that was asked for.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// More than 1 GiB unpacked.
+    #[error("recording {} is larger than 1 GiB unpacked", path.display())]
+    TooLarge {
+        /// File that was asked for.
+        path: PathBuf,
+    },
+    /// No line holds a frame with a topic.
+    #[error("recording {} holds no data frame ({lines} lines)", path.display())]
+    Empty {
+        /// File that was asked for.
+        path: PathBuf,
+        /// Lines it has.
+        lines: usize,
+    },
+}
+
+pub(super) fn read(path: &Path, category: Category) -> Result<Recording, RecordingError> {
+    let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
+    let mut frames = Vec::new();
+    let (mut lines, mut bytes, mut skipped) = (0, 0, 0);
+    let mut connections = HashMap::new();
+    for line in open(path).map_err(io_error)?.lines() {
+        let line = line.map_err(io_error)?;
+        lines += 1;
+        bytes += line.len() as u64 + 1;
+        if bytes > MAX_BYTES {
+            return Err(RecordingError::TooLarge { path: path.to_owned() });
+        }
+        match read_line(&line, category, &mut connections) {
+            Line::Frame(frame) => frames.push(frame),
+            Line::Note => {}
+            Line::Unknown => skipped += 1,
+        }
+    }
+    if frames.is_empty() {
+        return Err(RecordingError::Empty { path: path.to_owned(), lines });
+    }
+    // Recorders write several connections into one file; the order of arrival is that of the times.
+    frames.sort_by_key(|frame| frame.at);
+    Ok(Recording { frames, times: Times::Now, skipped })
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    // One byte over the limit, so that a longer file is seen to be longer.
+    Ok(if gzip {
+        Box::new(BufReader::new(MultiGzDecoder::new(file).take(MAX_BYTES + 1)))
+    } else {
+        Box::new(file.take(MAX_BYTES + 1))
+    })
+}
+
+enum Line {
+    Frame(Frame),
+    Note,
+    Unknown,
+}
+
+fn read_line(line: &str, category: Category, connections: &mut HashMap<String, Category>) -> Line {
+    let Ok(value) = serde_json::from_str::<Value>(line) else { return Line::Unknown };
+    let Some(kind) = value.get("t").and_then(Value::as_str) else {
+        return match value.get("ts").and_then(Value::as_i64) {
+            Some(at) => frame(at, category, line, &value).map_or(Line::Unknown, Line::Frame),
+            None if value.get("success").is_some() => Line::Note,
+            None => Line::Unknown,
+        };
+    };
+    let conn = value.get("conn").and_then(Value::as_str).unwrap_or_default();
+    if let Some(known) = value.get("addr").and_then(Value::as_str).and_then(category_of) {
+        connections.insert(conn.to_owned(), known);
+    }
+    if kind != "recv" {
+        return Line::Note;
+    }
+    let (Some(text), Some(seconds)) =
+        (value.get("data").and_then(Value::as_str), value.get("ts").and_then(Value::as_f64))
+    else {
+        return Line::Unknown;
+    };
+    let Ok(inner) = serde_json::from_str::<Value>(text) else { return Line::Unknown };
+    if inner.get("topic").is_none() {
+        return Line::Note;
+    }
+    let category = connections.get(conn).copied().unwrap_or(category);
+    frame((seconds * 1_000.0).round() as i64, category, text, &inner).map_or(Line::Unknown, Line::Frame)
+}
+
+/// `wss://host/v5/public/linear?x=y` is of linear.
+fn category_of(address: &str) -> Option<Category> {
+    let path = address.split(['?', '#']).next()?;
+    Category::parse(path.trim_end_matches('/').rsplit('/').next()?)
+}
+
+fn frame(at: i64, category: Category, text: &str, value: &Value) -> Option<Frame> {
+    let topic = value.get("topic")?.as_str()?.to_owned();
+    let fills = if topic.starts_with("publicTrade.") {
+        value.get("data")?.as_array()?.iter().filter_map(fill).collect()
+    } else {
+        Vec::new()
+    };
+    Some(Frame { at, category, topic, text: text.to_owned(), fills })
+}
+
+fn fill(row: &Value) -> Option<(String, Fill)> {
+    let text = |key: &str| row.get(key).and_then(Value::as_str);
+    let flag = |key: &str| row.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let fill = Fill {
+        time: row.get("T")?.as_i64()?,
+        seq: row.get("seq").and_then(Value::as_u64).unwrap_or(0),
+        id: TradeId::Text(text("i")?.into()),
+        price: Amount::parse(text("p")?)?,
+        size: Amount::parse(text("v")?)?,
+        side: if text("S")? == "Buy" { Side::Buy } else { Side::Sell },
+        // Only the generator's own frames print it; a recorded frame is forwarded as text.
+        direction: TickDirection::ZeroPlus,
+        block: flag("BT"),
+        rpi: flag("RPI"),
+    };
+    Some((text("s")?.to_owned(), fill))
+}

@@ -1,0 +1,116 @@
+//! The REST calls under `/v5/market`, in Bybit's envelope: HTTP 200 for refusals too. Reads the floor, changes nothing.
+
+mod instruments;
+mod klines;
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{category::Category, floor::Floor, trade::Fill};
+
+pub(crate) use {instruments::instruments_info, klines::kline};
+
+/// Query parameters; unknown ones are ignored.
+pub(crate) type Params = HashMap<String, String>;
+
+const PARAMS_ERROR: i32 = 10_001;
+const NO_ROUTE: i32 = 10_017;
+
+/// An answer: `result` as JSON, or a refusal with an empty one of its own shape.
+pub(crate) enum Answer {
+    Ok(String),
+    Refused { code: i32, message: String, result: String },
+}
+
+impl Answer {
+    fn refused(message: impl Into<String>) -> Self {
+        Self::Refused { code: PARAMS_ERROR, message: message.into(), result: "{}".to_owned() }
+    }
+
+    fn with_result(self, result: &str) -> Self {
+        match self {
+            Self::Refused { code, message, .. } => Self::Refused { code, message, result: result.to_owned() },
+            Self::Ok(_) => self,
+        }
+    }
+
+    fn respond(self, floor: &Floor) -> Response {
+        respond(StatusCode::OK, self, floor.clock.now())
+    }
+}
+
+fn respond(status: StatusCode, answer: Answer, time: i64) -> Response {
+    let (code, message, result) = match answer {
+        Answer::Ok(result) => (0, "OK".to_owned(), result),
+        Answer::Refused { code, message, result } => (code, message, result),
+    };
+    let message = crate::wire::quoted(&message);
+    let body = format!(r#"{{"retCode":{code},"retMsg":{message},"result":{result},"retExtInfo":{{}},"time":{time}}}"#);
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
+}
+
+pub(crate) async fn time(State(floor): State<Arc<Floor>>) -> Response {
+    let now = floor.clock.now();
+    let result = format!(r#"{{"timeSecond":"{}","timeNano":"{now}000000"}}"#, now / 1_000);
+    respond(StatusCode::OK, Answer::Ok(result), now)
+}
+
+pub(crate) async fn not_found(State(floor): State<Arc<Floor>>) -> Response {
+    let answer = Answer::Refused { code: NO_ROUTE, message: "Route not found.".to_owned(), result: "{}".to_owned() };
+    respond(StatusCode::NOT_FOUND, answer, floor.clock.now())
+}
+
+pub(crate) async fn recent_trade(State(floor): State<Arc<Floor>>, Query(params): Query<Params>) -> Response {
+    recent_trades(&floor, &params).unwrap_or_else(|refused| refused).respond(&floor)
+}
+
+fn recent_trades(floor: &Floor, params: &Params) -> Result<Answer, Answer> {
+    let category = category(params, None)?;
+    let (default, most) = if category == Category::Spot { (60, 60) } else { (500, 1_000) };
+    let limit = limit(params, default, most)?;
+    let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
+    let rows = floor.with_book(category, symbol, |book| {
+        let newest_first = book.tape.iter().rev().take(limit);
+        newest_first.map(|fill| trade_row(symbol, fill)).collect::<Vec<_>>().join(",")
+    });
+    let rows = rows.ok_or_else(|| unknown_symbol(category))?;
+    Ok(Answer::Ok(format!(r#"{{"category":"{category}","list":[{rows}]}}"#)))
+}
+
+fn trade_row(symbol: &str, fill: &Fill) -> String {
+    let Fill { time, seq, id, block, rpi, .. } = fill;
+    let (price, size, side) = (fill.price.padded(), fill.size.padded(), fill.side.as_str());
+    format!(
+        r#"{{"execId":"{id}","symbol":"{symbol}","price":"{price}","size":"{size}","side":"{side}","time":"{time}","isBlockTrade":{block},"isRPITrade":{rpi},"seq":"{seq}"}}"#
+    )
+}
+
+/// Refusal of a symbol that is not listed, as trades and klines word it.
+fn unknown_symbol(category: Category) -> Answer {
+    Answer::refused(match category {
+        Category::Spot => "Not supported symbols",
+        Category::Linear | Category::Inverse => "params error: symbol invalid",
+    })
+}
+
+fn category(params: &Params, default: Option<Category>) -> Result<Category, Answer> {
+    match (params.get("category"), default) {
+        (Some(text), _) => Category::parse(text).ok_or_else(|| Answer::refused("params error: category invalid")),
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err(Answer::refused("params error: category invalid")),
+    }
+}
+
+/// `limit` of the query: the most there is if it asks for more, a refusal if it is no positive number.
+fn limit(params: &Params, default: usize, most: usize) -> Result<usize, Answer> {
+    let Some(text) = params.get("limit").filter(|text| !text.is_empty()) else { return Ok(default) };
+    match text.parse::<usize>() {
+        Ok(limit @ 1..) => Ok(limit.min(most)),
+        _ => Err(Answer::refused("params error: limit invalid")),
+    }
+}

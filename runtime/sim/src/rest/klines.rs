@@ -1,0 +1,47 @@
+//! `/v5/market/kline`: the exchange's klines, newest first, the open one included.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+
+use super::{Answer, Params, category, limit, unknown_symbol};
+use crate::{amount::Amount, category::Category, floor::Floor, interval::Interval, klines::Window};
+
+pub(crate) async fn kline(State(floor): State<Arc<Floor>>, Query(params): Query<Params>) -> Response {
+    rows(&floor, &params).unwrap_or_else(|refused| refused).respond(&floor)
+}
+
+fn rows(floor: &Floor, params: &Params) -> Result<Answer, Answer> {
+    let category = category(params, Some(Category::Linear))?;
+    let limit = limit(params, 200, 1_000)?;
+    let code = params.get("interval").map(String::as_str).unwrap_or_default();
+    let interval = Interval::from_code(code).ok_or_else(|| Answer::refused("Invalid period!"))?;
+    let (start, end) = (time(params, "start")?, time(params, "end")?);
+    let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
+    let windows = floor.with_book(category, symbol, |book| book.klines.windows(interval));
+    let mut windows = windows.ok_or_else(|| unknown_symbol(category))?;
+    // `start` selects the window that contains it, `end` goes by the window's start.
+    windows.retain(|window| start.is_none_or(|at| window.end >= at) && end.is_none_or(|at| window.start <= at));
+    match (start, end) {
+        // From `start` alone the walk is forward; otherwise the newest rows are the answer.
+        (Some(_), None) => windows.truncate(limit),
+        _ => drop(windows.drain(..windows.len().saturating_sub(limit))),
+    }
+    let list: Vec<String> = windows.iter().rev().map(row).collect();
+    let list = list.join(",");
+    Ok(Answer::Ok(format!(r#"{{"category":"{category}","symbol":"{symbol}","list":[{list}]}}"#)))
+}
+
+fn row(window: &Window) -> String {
+    let Window { start, open, high, low, close, volume, turnover, .. } = window;
+    let numbers = [open, high, low, close, volume, turnover].map(|amount| Amount::trimmed(*amount));
+    format!(r#"["{start}","{}"]"#, numbers.join(r#"",""#))
+}
+
+fn time(params: &Params, key: &str) -> Result<Option<i64>, Answer> {
+    let Some(text) = params.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| Answer::refused(format!("params error: {key} invalid")))
+}

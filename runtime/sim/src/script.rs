@@ -1,0 +1,217 @@
+//! The fault script: lines like `at 20s for 10s reorder 50ms linear`. Parses text; carries nothing out.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{
+    category::Category,
+    fault::{Fault, Garbage, Injection},
+};
+
+/// Longest duration a script may name: 30 days.
+const MAX_DURATION: Duration = Duration::from_secs(30 * 86_400);
+/// Longest script, in lines that do something.
+const MAX_STEPS: usize = 10_000;
+
+/// Faults and their times since the start, in real time.
+///
+/// One step a line, `#` begins a comment:
+///
+/// ```text
+/// at TIME [for TIME] drop | duplicate | mute | stall | down   [linear|spot|inverse]
+/// at TIME [for TIME] reorder TIME | slow TIME                 [linear|spot|inverse]
+/// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
+/// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
+/// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
+/// at TIME heal
+/// ```
+///
+/// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s` and `down 5s` are short for `for 5s …`. A
+/// lasting fault without a duration goes on until `heal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub at: Duration,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Inject(Injection),
+    Heal,
+}
+
+/// A line of a script cannot be understood.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("line {line}: {problem}")]
+pub struct ScriptError {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: ScriptProblem,
+}
+
+/// What is wrong with a line of a script.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ScriptProblem {
+    /// Does not begin with `at TIME`.
+    #[error("expected `at TIME`, found {0:?}")]
+    NoTime(String),
+    /// Not a whole number with a unit, or over 30 days.
+    #[error("bad time {0:?}: expected a number with ms, s or m, at most 30 days")]
+    BadTime(String),
+    /// No such fault.
+    #[error(
+        "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
+         down or heal"
+    )]
+    UnknownFault(String),
+    /// The fault needs a word more.
+    #[error("{fault} needs {missing}")]
+    Missing {
+        /// Name of the fault.
+        fault: &'static str,
+        /// `a time` or `a symbol`.
+        missing: &'static str,
+    },
+    /// A word too many, or a duration for a fault that happens once.
+    #[error("{0:?} does not belong here")]
+    Unexpected(String),
+    /// More than 10,000 steps.
+    #[error("more than 10000 steps")]
+    TooLong,
+}
+
+impl Script {
+    /// Reads a script.
+    ///
+    /// # Errors
+    /// Names the first line that cannot be understood, and why.
+    pub fn parse(text: &str) -> Result<Self, ScriptError> {
+        let mut steps = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+            if words.is_empty() {
+                continue;
+            }
+            let error = |problem| ScriptError { line: n + 1, problem };
+            if steps.len() >= MAX_STEPS {
+                return Err(error(ScriptProblem::TooLong));
+            }
+            steps.push(Words { rest: &words }.step().map_err(error)?);
+        }
+        // Stable: steps of the same time keep their order.
+        steps.sort_by_key(|step| step.at);
+        Ok(Self { steps })
+    }
+
+    /// Whether the script does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+struct Words<'a> {
+    rest: &'a [&'a str],
+}
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    fn next_if(&mut self, accept: impl FnOnce(&str) -> bool) -> Option<&'a str> {
+        if accept(self.rest.first()?) { self.next() } else { None }
+    }
+
+    fn step(mut self) -> Result<Step, ScriptProblem> {
+        let first = self.next().unwrap_or_default();
+        if first != "at" {
+            return Err(ScriptProblem::NoTime(first.to_owned()));
+        }
+        let at = self.next().map_or(Err(ScriptProblem::BadTime(String::new())), time)?;
+        let lasting = match self.next_if(|word| word == "for") {
+            Some(_) => Some(self.next().map_or(Err(ScriptProblem::BadTime(String::new())), time)?),
+            None => None,
+        };
+        let action = self.action(lasting)?;
+        match self.next() {
+            Some(word) => Err(ScriptProblem::Unexpected(word.to_owned())),
+            None => Ok(Step { at, action }),
+        }
+    }
+
+    fn action(&mut self, lasting: Option<Duration>) -> Result<Action, ScriptProblem> {
+        let verb = self.next().unwrap_or_default();
+        let fault = match verb {
+            "heal" if lasting.is_none() => return Ok(Action::Heal),
+            "drop" => Fault::Drop,
+            "stall" => Fault::Stall,
+            "mute" => Fault::Mute,
+            "down" => Fault::Down,
+            "duplicate" => Fault::Duplicate,
+            "reorder" => Fault::Reorder(self.time("reorder")?),
+            "slow" => Fault::Slow(self.time("slow")?),
+            "refuse" => Fault::Refuse(self.symbol("refuse")?),
+            "delist" => Fault::Delist(self.symbol("delist")?),
+            "list" => Fault::List(self.symbol("list")?),
+            "garbage" => Fault::Garbage(self.garbage()),
+            other => return Err(ScriptProblem::UnknownFault(other.to_owned())),
+        };
+        let short = match fault {
+            Fault::Stall | Fault::Mute | Fault::Down if lasting.is_none() => {
+                self.next_if(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(time).transpose()?
+            }
+            _ => None,
+        };
+        let lasting = lasting.or(short);
+        if lasting.is_some() && !fault.lasts() {
+            return Err(ScriptProblem::Unexpected("for".to_owned()));
+        }
+        let category = self.next_if(|word| Category::parse(word).is_some()).and_then(Category::parse);
+        Ok(Action::Inject(Injection { fault, category, lasting }))
+    }
+
+    fn time(&mut self, fault: &'static str) -> Result<Duration, ScriptProblem> {
+        self.next().map_or(Err(ScriptProblem::Missing { fault, missing: "a time" }), time)
+    }
+
+    fn symbol(&mut self, fault: &'static str) -> Result<String, ScriptProblem> {
+        self.next().map(str::to_owned).ok_or(ScriptProblem::Missing { fault, missing: "a symbol" })
+    }
+
+    fn garbage(&mut self) -> Garbage {
+        if self.next_if(|word| word == "truncated").is_some() {
+            Garbage::Truncated
+        } else if self.next_if(|word| word == "price").is_some() {
+            Garbage::BadPrice
+        } else {
+            self.next_if(|word| word == "json");
+            Garbage::NotJson
+        }
+    }
+}
+
+fn time(word: &str) -> Result<Duration, ScriptProblem> {
+    let bad = || ScriptProblem::BadTime(word.to_owned());
+    let split = word.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = word.split_at(split);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        _ => return Err(bad()),
+    };
+    if duration > MAX_DURATION { Err(bad()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests;

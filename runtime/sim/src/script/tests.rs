@@ -1,0 +1,75 @@
+//! Promises of the script language.
+
+use super::*;
+
+fn step(at_ms: u64, injection: impl Into<Injection>) -> Step {
+    Step { at: Duration::from_millis(at_ms), action: Action::Inject(injection.into()) }
+}
+
+fn error(text: &str) -> String {
+    Script::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_fault_can_be_written() {
+    let script = Script::parse(
+        "# a bad day\n\
+         at 10s drop\n\
+         at 15s stall 5s\n\
+         at 16s for 2s mute spot   # only there\n\
+         at 20s for 10s reorder 50ms\n\
+         at 21s duplicate linear\n\
+         \n\
+         at 22s garbage\n\
+         at 22s garbage truncated linear\n\
+         at 22s garbage price\n\
+         at 23s slow 20ms inverse\n\
+         at 24s refuse SOLUSDT\n\
+         at 25s delist ETHUSDT linear\n\
+         at 26s list ETHUSDT\n\
+         at 1m down 3s\n\
+         at 2m heal\n",
+    )
+    .unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        script.steps,
+        [
+            step(10_000, Fault::Drop),
+            step(15_000, Fault::Stall.lasting(seconds(5))),
+            step(16_000, Fault::Mute.lasting(seconds(2)).on(Category::Spot)),
+            step(20_000, Fault::Reorder(Duration::from_millis(50)).lasting(seconds(10))),
+            step(21_000, Fault::Duplicate.on(Category::Linear)),
+            step(22_000, Fault::Garbage(Garbage::NotJson)),
+            step(22_000, Fault::Garbage(Garbage::Truncated).on(Category::Linear)),
+            step(22_000, Fault::Garbage(Garbage::BadPrice)),
+            step(23_000, Fault::Slow(Duration::from_millis(20)).on(Category::Inverse)),
+            step(24_000, Fault::Refuse("SOLUSDT".to_owned())),
+            step(25_000, Fault::Delist("ETHUSDT".to_owned()).on(Category::Linear)),
+            step(26_000, Fault::List("ETHUSDT".to_owned())),
+            step(60_000, Fault::Down.lasting(seconds(3))),
+            Step { at: seconds(120), action: Action::Heal },
+        ]
+    );
+}
+
+#[test]
+fn steps_are_carried_out_in_order_of_time() {
+    let script = Script::parse("at 2s drop\nat 1s drop spot").unwrap();
+    assert_eq!(script.steps, [step(1_000, Fault::Drop.on(Category::Spot)), step(2_000, Fault::Drop)]);
+}
+
+#[test]
+fn an_error_names_its_line_and_what_is_wrong() {
+    assert_eq!(error("at 1s drop\n\nafter 2s drop"), r#"line 3: expected `at TIME`, found "after""#);
+    assert_eq!(error("at 5 drop"), r#"line 1: bad time "5": expected a number with ms, s or m, at most 30 days"#);
+    assert_eq!(
+        error("at 99999m drop"),
+        r#"line 1: bad time "99999m": expected a number with ms, s or m, at most 30 days"#
+    );
+    assert!(error("at 5s explode").starts_with(r#"line 1: unknown fault "explode": expected drop"#));
+    assert_eq!(error("at 5s reorder"), "line 1: reorder needs a time");
+    assert_eq!(error("at 5s refuse"), "line 1: refuse needs a symbol");
+    assert_eq!(error("at 5s drop moon"), r#"line 1: "moon" does not belong here"#);
+    assert_eq!(error("at 5s for 2s drop"), r#"line 1: "for" does not belong here"#);
+}

@@ -1,0 +1,95 @@
+//! Seeded random walks: bursts, pauses, several fills per match. The same seed, instruments and start give the same
+//! tape, however `next_events` is called. Reads no clock.
+
+mod walk;
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use crate::{
+    category::Category,
+    instrument::{Activity, Instrument},
+    market::MarketEvent,
+    seeded::walk::Walk,
+    trade::{Fill, Side},
+};
+
+/// The generator of all instruments.
+#[derive(Clone, Debug)]
+pub(crate) struct Seeded {
+    seed: u64,
+    history_ms: i64,
+    instruments: Vec<Instrument>,
+    walks: Vec<Walk>,
+    /// Next match of each walk, soonest first; ties in the order of the instruments.
+    agenda: BinaryHeap<Reverse<(i64, usize)>>,
+}
+
+impl Seeded {
+    pub fn new(seed: u64, instruments: Vec<Instrument>) -> Self {
+        let mut unique: Vec<Instrument> = Vec::with_capacity(instruments.len());
+        let mut seen = std::collections::BTreeSet::new();
+        for instrument in instruments {
+            if seen.insert((instrument.category, instrument.symbol.clone())) {
+                unique.push(instrument);
+            }
+        }
+        Self { seed, history_ms: 0, instruments: unique, walks: Vec::new(), agenda: BinaryHeap::new() }
+    }
+
+    pub fn set_history(&mut self, history_ms: i64) {
+        self.history_ms = history_ms;
+    }
+
+    pub fn instruments(&self) -> &[Instrument] {
+        &self.instruments
+    }
+
+    /// Lays out the walks so that their history ends at `now`. Returns the time the tape begins.
+    pub fn begin(&mut self, now: i64) -> i64 {
+        let start = now.saturating_sub(self.history_ms);
+        self.walks = self.instruments.iter().map(|instrument| Walk::new(self.seed, instrument, start)).collect();
+        self.agenda.clear();
+        for (n, walk) in self.walks.iter_mut().enumerate() {
+            if walk.activity() != Activity::Still {
+                self.agenda.push(Reverse((start + walk.gap(), n)));
+            }
+        }
+        start
+    }
+
+    pub fn next_events(&mut self, now: i64, out: &mut Vec<MarketEvent>) {
+        while let Some(&Reverse((at, n))) = self.agenda.peek() {
+            if at > now {
+                break;
+            }
+            self.agenda.pop();
+            let (Some(walk), Some(instrument)) = (self.walks.get_mut(n), self.instruments.get(n)) else { continue };
+            let fills = walk.next_match(at);
+            // Real frames are stamped 1 to 3 ms after the match.
+            let ts = at + walk.stamp_delay();
+            self.agenda.push(Reverse((at + walk.gap(), n)));
+            out.push(MarketEvent::Trades {
+                category: instrument.category,
+                symbol: instrument.symbol.clone(),
+                ts,
+                fills,
+            });
+        }
+    }
+
+    pub fn print(
+        &mut self,
+        category: Category,
+        symbol: &str,
+        at: i64,
+        side: Side,
+        price: &str,
+        size: &str,
+    ) -> Option<Fill> {
+        let n = self.instruments.iter().position(|i| i.category == category && i.symbol == symbol)?;
+        self.walks.get_mut(n)?.print(at, side, price, size)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! A plain client: a stream that expects frames, and a GET over a bare socket.
+
+use std::{io::ErrorKind, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, Message},
+};
+
+use crate::{Category, Sim};
+
+/// Long enough for a loaded machine; only failures wait for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ending {
+    CloseFrame,
+    Reset,
+    Other(String),
+}
+
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    pub async fn connect(sim: &Sim, category: Category) -> Self {
+        let url = format!("{}/v5/public/{category}?token=x", sim.ws_url());
+        Self { socket: connect_async(url).await.unwrap().0 }
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next text frame; the end of the connection as an error.
+    pub async fn next(&mut self) -> Result<String, tungstenite::Error> {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await.expect("no frame came");
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Err(tungstenite::Error::ConnectionClosed),
+            }
+        }
+    }
+
+    pub async fn text(&mut self) -> String {
+        self.next().await.unwrap()
+    }
+
+    pub async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).unwrap()
+    }
+
+    /// Sends a request and returns the answer with the connection id blanked, data frames skipped.
+    pub async fn ask(&mut self, request: &str) -> String {
+        self.send(request).await;
+        loop {
+            let text = self.text().await;
+            let Some((before, rest)) = text.split_once(r#""conn_id":""#) else { continue };
+            let (id, after) = rest.split_once('"').unwrap();
+            assert_eq!(id.len(), 26, "{id}");
+            return format!(r#"{before}"conn_id":"?"{after}"#);
+        }
+    }
+
+    pub async fn subscribe(&mut self, topics: &[&str]) -> String {
+        self.ask(&serde_json::json!({ "op": "subscribe", "args": topics }).to_string()).await
+    }
+
+    /// A round trip: when it returns, everything sent before has arrived.
+    pub async fn frames_until_pong(&mut self) -> Vec<String> {
+        self.send(r#"{"op":"ping"}"#).await;
+        let mut frames = Vec::new();
+        loop {
+            let text = self.text().await;
+            if text.contains(r#""op":"ping""#) {
+                return frames;
+            }
+            frames.push(text);
+        }
+    }
+
+    /// Reads until the connection ends; how it ended.
+    pub async fn end(&mut self) -> Ending {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("the connection lives") {
+                Some(Ok(Message::Close(_))) => return Ending::CloseFrame,
+                Some(Ok(_)) => {}
+                Some(Err(tungstenite::Error::Io(error))) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Ending::Reset;
+                }
+                other => return Ending::Other(format!("{other:?}")),
+            }
+        }
+    }
+}
+
+/// Status and body of a GET.
+pub async fn get(sim: &Sim, path: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(sim.addr()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut response)).await.expect("no answer").unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+}
+
+/// Polls until the condition holds.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}

@@ -1,1 +1,87 @@
-//! x
+//! `klines verify`: our klines against the exchange's own pushes in recordings.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::bybit::source::{Body, Options, Progress, Recording};
+use crate::bybit::verify::{Report, Verdict, Verifier};
+
+/// Reads recordings and compares.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> {
+    let mut recording = Recording::open_mixed(files, &Options::default(), progress)?;
+    let mut verifier = Verifier::default();
+    while let Some(record) = recording.next()? {
+        if let Body::Frame(frame) = &record.body {
+            verifier.frame(record.category, frame);
+        }
+    }
+    Ok(verifier.report())
+}
+
+/// The report for people: what differs, a table by field, and the sum.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for difference in &report.differences {
+        let verdict = if difference.verdict == Verdict::Behind { "behind" } else { "wrong" };
+        let (category, topic) = (difference.category, &difference.topic);
+        let _ =
+            writeln!(out, "{verdict}: {category} {topic}, window {}, push {}", difference.start, difference.stamped);
+        for (field, theirs, ours) in &difference.fields {
+            let _ = writeln!(out, "    {field:<9} exchange {theirs}, ours {ours}");
+        }
+    }
+    let _ = writeln!(out, "{:<10} {:>8} {:>10}", "field", "equal", "different");
+    for (field, equal, different) in &report.fields {
+        let _ = writeln!(out, "{field:<10} {equal:>8} {different:>10}");
+    }
+    if report.unread > 0 {
+        let _ = writeln!(out, "{} frames could not be understood", report.unread);
+    }
+    let Report { equal, behind, wrong, skipped, .. } = report;
+    let compared = report.compared();
+    let _ = writeln!(out, "{equal} of {compared} pushes equal; {behind} behind, {wrong} wrong, {skipped} skipped");
+    out
+}
+
+/// The report for programs.
+#[derive(Serialize)]
+struct Json<'a> {
+    compared: u64,
+    equal: u64,
+    behind: u64,
+    wrong: u64,
+    skipped: u64,
+    unread: u64,
+    fields: Vec<JsonField<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonField<'a> {
+    field: &'a str,
+    equal: u64,
+    different: u64,
+}
+
+/// The report as one JSON object.
+///
+/// # Errors
+/// Never in practice: every field is a number or a name.
+pub fn json(report: &Report) -> serde_json::Result<String> {
+    let fields =
+        report.fields.iter().map(|(field, equal, different)| JsonField { field, equal: *equal, different: *different });
+    serde_json::to_string(&Json {
+        compared: report.compared(),
+        equal: report.equal,
+        behind: report.behind,
+        wrong: report.wrong,
+        skipped: report.skipped,
+        unread: report.unread,
+        fields: fields.collect(),
+    })
+}

@@ -1,0 +1,124 @@
+//! One kline as the texts of its columns. Knows nothing of widths and colours.
+
+use klines_guest::{Category, Date, ExactKline, IntervalUnit, Kline, Quality, TimeOfDay};
+
+/// The columns from left to right.
+pub(crate) const COLUMNS: [Column; 10] = [
+    Column { name: "time", numeric: false, rank: 9 },
+    Column { name: "symbol", numeric: false, rank: 10 },
+    Column { name: "", numeric: false, rank: 7 },
+    Column { name: "", numeric: false, rank: 8 },
+    Column { name: "open", numeric: true, rank: 5 },
+    Column { name: "high", numeric: true, rank: 4 },
+    Column { name: "low", numeric: true, rank: 3 },
+    Column { name: "close", numeric: true, rank: 10 },
+    Column { name: "volume", numeric: true, rank: 2 },
+    Column { name: "trades", numeric: true, rank: 1 },
+];
+
+/// The column that is coloured by direction.
+pub(crate) const CLOSE: usize = 7;
+/// The column that says closed or updating.
+pub(crate) const MARK: usize = 3;
+
+/// What does not change from row to row.
+pub(crate) struct Column {
+    /// Its heading.
+    pub(crate) name: &'static str,
+    /// Aligned to the right.
+    pub(crate) numeric: bool,
+    /// Narrow terminals lose the lowest rank first; 10 always stays.
+    pub(crate) rank: u8,
+}
+
+/// Which way the price went inside the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Up,
+    Down,
+    Flat,
+}
+
+/// The categories printed so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Categories {
+    first: Option<Category>,
+    several: bool,
+}
+
+impl Categories {
+    pub(crate) fn note(&mut self, category: Category) {
+        self.several |= *self.first.get_or_insert(category) != category;
+    }
+
+    /// Linear alone goes without saying.
+    fn need_naming(self, category: Category) -> bool {
+        self.several || category != Category::Linear
+    }
+}
+
+/// One line to be.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) cells: [String; COLUMNS.len()],
+    /// What is special about this kline, after the columns: quality, revision, category.
+    pub(crate) tags: String,
+    pub(crate) direction: Direction,
+    pub(crate) confirm: bool,
+}
+
+impl Row {
+    pub(crate) fn new(kline: &Kline, digits: &ExactKline, categories: Categories) -> Self {
+        let price = |digits: &str| with_decimals(digits, kline.price_decimals);
+        let mut tags = Vec::new();
+        if kline.quality != Quality::Complete {
+            tags.push(kline.quality.to_string());
+        }
+        if kline.revision > 0 {
+            tags.push(format!("r{}", kline.revision));
+        }
+        if categories.need_naming(kline.category) {
+            tags.push(kline.category.to_string());
+        }
+        Self {
+            cells: [
+                time(kline),
+                kline.symbol.clone(),
+                kline.interval.to_string(),
+                if kline.confirm { "✓" } else { "…" }.to_owned(),
+                price(&digits.open),
+                price(&digits.high),
+                price(&digits.low),
+                price(&digits.close),
+                with_decimals(&digits.volume, kline.volume_decimals),
+                kline.trades.to_string(),
+            ],
+            tags: tags.join(" "),
+            direction: if kline.close > kline.open {
+                Direction::Up
+            } else if kline.close < kline.open {
+                Direction::Down
+            } else {
+                Direction::Flat
+            },
+            confirm: kline.confirm,
+        }
+    }
+}
+
+/// The start of the window, as fine as its length needs.
+fn time(kline: &Kline) -> String {
+    match kline.interval.unit {
+        IntervalUnit::Millisecond => format!("{:.3}", TimeOfDay::of(kline.start)),
+        IntervalUnit::Second | IntervalUnit::Minute | IntervalUnit::Hour => TimeOfDay::of(kline.start).to_string(),
+        IntervalUnit::Day | IntervalUnit::Week | IntervalUnit::Month => Date::of(kline.start).to_string(),
+    }
+}
+
+/// Fills up with the zeros that exact digits leave out, so that points stand below each other.
+fn with_decimals(digits: &str, decimals: u8) -> String {
+    let present = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let missing = usize::from(decimals).saturating_sub(present);
+    let point = if present == 0 && missing > 0 { "." } else { "" };
+    format!("{digits}{point}{}", "0".repeat(missing))
+}

@@ -1,0 +1,199 @@
+//! Lines rows up and fits them into the terminal: columns only grow, the least important ones go first when it is
+//! narrow, and nothing ever wraps. Does not know what the columns mean, except for the two it colours.
+
+use klines_guest::TerminalInfo;
+
+use crate::row::{CLOSE, COLUMNS, Direction, MARK, Row};
+
+const GREEN: &str = "\u{1b}[32m";
+const RED: &str = "\u{1b}[31m";
+const YELLOW: &str = "\u{1b}[33m";
+const DIM: &str = "\u{1b}[2m";
+const RESET: &str = "\u{1b}[0m";
+
+/// The widths needed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    widths: [usize; COLUMNS.len()],
+    tags: usize,
+    headed: bool,
+}
+
+/// How the rows of one batch are laid out.
+struct Layout {
+    shown: [bool; COLUMNS.len()],
+    gap: usize,
+    columns: Option<usize>,
+    colour: bool,
+}
+
+impl Table {
+    /// Appends a line per row, and a heading before the first one on a terminal.
+    pub(crate) fn draw(&mut self, out: &mut String, terminal: Option<TerminalInfo>, rows: &[Row]) {
+        if rows.is_empty() {
+            return;
+        }
+        let heads = terminal.is_some() && !self.headed;
+        if heads {
+            for (width, column) in self.widths.iter_mut().zip(&COLUMNS) {
+                *width = (*width).max(column.name.len());
+            }
+        }
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(&row.cells) {
+                *width = (*width).max(display_width(cell));
+            }
+            self.tags = self.tags.max(display_width(&row.tags));
+        }
+        let layout = self.fit(terminal);
+        if heads {
+            self.headed = true;
+            let names = COLUMNS.map(|column| (column.name, DIM));
+            self.line(out, &layout, names, ("", DIM));
+        }
+        for row in rows {
+            self.line(out, &layout, colours(row), (&row.tags, YELLOW));
+        }
+    }
+
+    /// Appends a line that stands outside the columns.
+    pub(crate) fn note(&self, out: &mut String, terminal: Option<TerminalInfo>, text: &str) {
+        let layout = self.fit(terminal);
+        let mut line = Line::new(&layout);
+        line.push(text, YELLOW);
+        line.finish(out);
+    }
+
+    /// Chooses the columns that fit.
+    fn fit(&self, terminal: Option<TerminalInfo>) -> Layout {
+        // Some pseudo-terminals say 0 for a width they do not know.
+        let columns =
+            terminal.and_then(|terminal| usize::try_from(terminal.columns).ok()).filter(|columns| *columns > 0);
+        let mut layout = Layout {
+            shown: [true; COLUMNS.len()],
+            gap: 2,
+            columns,
+            colour: terminal.is_some_and(|terminal| terminal.colour),
+        };
+        let Some(room) = columns else { return layout };
+        if self.needed(&layout) > room {
+            layout.gap = 1;
+        }
+        for rank in 1..10 {
+            if self.needed(&layout) <= room {
+                break;
+            }
+            for (shown, _) in layout.shown.iter_mut().zip(&COLUMNS).filter(|(_, column)| column.rank == rank) {
+                *shown = false;
+            }
+        }
+        layout
+    }
+
+    fn needed(&self, layout: &Layout) -> usize {
+        let shown = self.widths.iter().zip(layout.shown).filter(|(_, shown)| *shown).map(|(width, _)| *width);
+        let tags = (self.tags > 0).then_some(self.tags);
+        shown.chain(tags).map(|width| width + layout.gap).sum::<usize>().saturating_sub(layout.gap)
+    }
+
+    fn line(
+        &self,
+        out: &mut String,
+        layout: &Layout,
+        cells: [(&str, &'static str); COLUMNS.len()],
+        tags: (&str, &'static str),
+    ) {
+        let mut line = Line::new(layout);
+        let mut pending = 0;
+        for (((text, colour), column), (width, shown)) in
+            cells.into_iter().zip(&COLUMNS).zip(self.widths.iter().zip(layout.shown))
+        {
+            if !shown {
+                continue;
+            }
+            let fill = width.saturating_sub(display_width(text));
+            let (before, after) = if column.numeric { (fill, 0) } else { (0, fill) };
+            line.space(pending + before);
+            line.push(text, colour);
+            pending = after + layout.gap;
+        }
+        if !tags.0.is_empty() {
+            line.space(pending);
+            line.push(tags.0, tags.1);
+        }
+        line.finish(out);
+    }
+}
+
+fn colours(row: &Row) -> [(&str, &'static str); COLUMNS.len()] {
+    let direction = match row.direction {
+        Direction::Up => GREEN,
+        Direction::Down => RED,
+        Direction::Flat => "",
+    };
+    let mut position = 0;
+    row.cells.each_ref().map(|cell| {
+        let colour = match position {
+            CLOSE => direction,
+            MARK if !row.confirm => DIM,
+            _ => "",
+        };
+        position += 1;
+        (cell.as_str(), colour)
+    })
+}
+
+/// A line that stops at the terminal's edge.
+struct Line {
+    text: String,
+    room: usize,
+    colour: bool,
+}
+
+impl Line {
+    fn new(layout: &Layout) -> Self {
+        Self { text: String::new(), room: layout.columns.unwrap_or(usize::MAX), colour: layout.colour }
+    }
+
+    fn space(&mut self, count: usize) {
+        let count = count.min(self.room);
+        self.text.extend(std::iter::repeat_n(' ', count));
+        self.room -= count;
+    }
+
+    fn push(&mut self, text: &str, colour: &str) {
+        let paint = self.colour && !colour.is_empty() && !text.is_empty();
+        if paint {
+            self.text.push_str(colour);
+        }
+        for c in text.chars() {
+            let width = char_width(c);
+            if width > self.room {
+                self.room = 0;
+                break;
+            }
+            self.text.push(c);
+            self.room -= width;
+        }
+        if paint {
+            self.text.push_str(RESET);
+        }
+    }
+
+    fn finish(self, out: &mut String) {
+        out.push_str(self.text.trim_end_matches(' '));
+        out.push('\n');
+    }
+}
+
+fn display_width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+/// Bybit lists symbols with Chinese names, and terminals show those letters twice as wide.
+fn char_width(c: char) -> usize {
+    let wide = matches!(c,
+        '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{1f300}'..='\u{1faff}' | '\u{20000}'..='\u{3fffd}');
+    if wide { 2 } else { 1 }
+}

@@ -1,0 +1,65 @@
+//! What the runtime offers to a consumer. Outside a component the test host of `testing` answers instead.
+
+use crate::{Batch, ExactKline, Level, TerminalInfo};
+
+/// Writes one line to the runtime's log, tagged with the consumer's name. The macros [`info!`](crate::info) and its
+/// kin are the usual way.
+///
+/// The runtime removes control characters, cuts text over 1 KiB and prints at most 100 lines a second.
+pub fn log(level: Level, message: &str) {
+    #[cfg(target_arch = "wasm32")]
+    crate::bindings::klines::consumer::host::log(level, message);
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::log(level, message);
+}
+
+/// Returns the terminal behind standard output; `None` if there is none or this consumer may not write to it.
+#[must_use]
+pub fn terminal() -> Option<TerminalInfo> {
+    #[cfg(target_arch = "wasm32")]
+    return crate::bindings::klines::consumer::host::terminal();
+    #[cfg(not(target_arch = "wasm32"))]
+    return crate::testing::terminal();
+}
+
+/// Returns the exact digits of a row of the batch in hand.
+pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let _ = batch;
+        // A row that does not fit is out of any batch's range, which is what the host will say.
+        crate::bindings::klines::consumer::host::exact(u32::try_from(row).unwrap_or(u32::MAX))
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::exact(batch, row)
+}
+
+/// Logs a formatted line at level trace.
+#[macro_export]
+macro_rules! trace {
+    ($($arg:tt)+) => { $crate::log($crate::Level::Trace, &::std::format!($($arg)+)) };
+}
+
+/// Logs a formatted line at level debug.
+#[macro_export]
+macro_rules! debug {
+    ($($arg:tt)+) => { $crate::log($crate::Level::Debug, &::std::format!($($arg)+)) };
+}
+
+/// Logs a formatted line at level info.
+#[macro_export]
+macro_rules! info {
+    ($($arg:tt)+) => { $crate::log($crate::Level::Info, &::std::format!($($arg)+)) };
+}
+
+/// Logs a formatted line at level warn: something went wrong and was dealt with.
+#[macro_export]
+macro_rules! warn {
+    ($($arg:tt)+) => { $crate::log($crate::Level::Warn, &::std::format!($($arg)+)) };
+}
+
+/// Logs a formatted line at level error: someone must act.
+#[macro_export]
+macro_rules! error {
+    ($($arg:tt)+) => { $crate::log($crate::Level::Error, &::std::format!($($arg)+)) };
+}

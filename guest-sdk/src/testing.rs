@@ -1,0 +1,95 @@
+//! The host of unit tests: collects the log, plays the terminal and makes sample klines. Each test thread has its
+//! own. Not part of a component.
+
+use std::cell::RefCell;
+
+use crate::{Batch, Category, ExactKline, Kline, Level, Quality, TerminalInfo};
+
+#[derive(Default)]
+struct TestHost {
+    logs: Vec<(Level, String)>,
+    terminal: Option<TerminalInfo>,
+    digits: Vec<ExactKline>,
+}
+
+thread_local! {
+    static HOST: RefCell<TestHost> = RefCell::default();
+}
+
+/// Takes the lines that were logged on this thread since the last call.
+#[must_use]
+pub fn take_logs() -> Vec<(Level, String)> {
+    HOST.with_borrow_mut(|host| std::mem::take(&mut host.logs))
+}
+
+/// Sets what [`terminal`](crate::terminal) answers on this thread; `None` at first.
+pub fn set_terminal(terminal: Option<TerminalInfo>) {
+    HOST.with_borrow_mut(|host| host.terminal = terminal);
+}
+
+/// Sets the digits that [`Batch::exact`] answers on this thread, row by row. Rows beyond these get the shortest
+/// digits of the kline's floats.
+pub fn set_digits(digits: Vec<ExactKline>) {
+    HOST.with_borrow_mut(|host| host.digits = digits);
+}
+
+/// Returns a closed, complete kline with prices of 1 in the linear category, to be changed with `..`.
+///
+/// # Panics
+/// If `interval` is not an interval.
+#[must_use]
+#[allow(clippy::expect_used, reason = "runs only in tests, which may fail loudly")]
+pub fn kline(symbol: &str, interval: &str, start: u64) -> Kline {
+    let interval: crate::Interval = interval.parse().expect("a test gives a good interval");
+    // The length of a month depends on the month; 31 days is one of them.
+    let length = interval.as_millis().unwrap_or(31 * 86_400_000);
+    Kline {
+        category: Category::Linear,
+        symbol: symbol.to_owned(),
+        interval,
+        start,
+        end: start + length - 1,
+        open: 1.0,
+        high: 1.0,
+        low: 1.0,
+        close: 1.0,
+        volume: 1.0,
+        turnover: 1.0,
+        buy_volume: 1.0,
+        buy_turnover: 1.0,
+        price_decimals: 2,
+        volume_decimals: 3,
+        trades: 1,
+        last_trade_time: start,
+        confirm: true,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: 1,
+        emitted: start + length + 80,
+    }
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    HOST.with_borrow_mut(|host| host.logs.push((level, message.to_owned())));
+}
+
+pub(crate) fn terminal() -> Option<TerminalInfo> {
+    HOST.with_borrow(|host| host.terminal)
+}
+
+#[allow(clippy::panic, reason = "runs only in tests, and the real host ends the instance here")]
+pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
+    let Some(kline) = batch.klines.get(row) else {
+        panic!("row {row} of a batch of {}", batch.klines.len());
+    };
+    HOST.with_borrow(|host| host.digits.get(row).cloned()).unwrap_or_else(|| ExactKline {
+        open: kline.open.to_string(),
+        high: kline.high.to_string(),
+        low: kline.low.to_string(),
+        close: kline.close.to_string(),
+        volume: kline.volume.to_string(),
+        turnover: kline.turnover.to_string(),
+        buy_volume: kline.buy_volume.to_string(),
+        buy_turnover: kline.buy_turnover.to_string(),
+    })
+}

@@ -1,0 +1,106 @@
+//! The attacks, one function each. When each is due is the crate root's business.
+
+use std::fs;
+use std::hint::black_box;
+use std::io::Write;
+
+use klines_guest::{Failure, Level, info, log};
+
+/// Spins; only the runtime's deadline ends it.
+pub(crate) fn run_forever() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+#[allow(clippy::panic, reason = "the panic is the attack")]
+pub(crate) fn panic_in(call: &str) -> ! {
+    panic!("hostile panic in {call}")
+}
+
+pub(crate) fn trap() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
+
+/// Takes memory in blocks of 1 MiB and writes to every page, so that it is really there.
+pub(crate) fn take_all_memory() -> Result<(), Failure> {
+    let mut blocks = Vec::new();
+    loop {
+        let mut block: Vec<u8> = Vec::new();
+        if block.try_reserve_exact(1 << 20).is_err() {
+            let taken = blocks.len();
+            drop(blocks);
+            info!("memory refused after {taken} MiB");
+            return Err(Failure::fatal(format!("memory refused after {taken} MiB")));
+        }
+        block.resize(1 << 20, 0xA5);
+        blocks.push(black_box(block));
+    }
+}
+
+pub(crate) fn flood_log() {
+    for line in 0..10_000 {
+        info!("\u{1b}[2J\u{1b}[31mflood {line}\r\n2026-01-01 ERROR klines: forged line\u{7}\u{9b}0m\0");
+    }
+}
+
+pub(crate) fn log_bytes(size: u32) {
+    let text = "x".repeat(usize::try_from(size).unwrap_or(usize::MAX));
+    log(Level::Info, &text);
+    info!("the big line came through");
+}
+
+/// Writes past the print macros: those are for code that prints by design.
+pub(crate) fn print() {
+    let out = writeln!(std::io::stdout(), "hostile standard output");
+    let err = writeln!(std::io::stderr(), "hostile standard error");
+    info!("stdout {out:?} stderr {err:?}");
+}
+
+pub(crate) fn look_at_environment() {
+    info!("vars {} args {}", std::env::vars_os().count(), std::env::args_os().count());
+}
+
+pub(crate) fn look_for_files() {
+    for path in ["/etc/passwd", "..", "../..", "/out/../../etc/passwd", "/proc/self/environ"] {
+        match fs::read(path) {
+            Ok(bytes) => info!("read {path}: got {} bytes", bytes.len()),
+            Err(e) => info!("read {path}: {e}"),
+        }
+    }
+    for path in [".", "/", "/out", "/out/..", "/tmp"] {
+        match fs::read_dir(path) {
+            Ok(entries) => info!("list {path}: got {} entries", entries.count()),
+            Err(e) => info!("list {path}: {e}"),
+        }
+    }
+    for path in ["/tmp/hostile", "hostile", "/out/../hostile"] {
+        match fs::write(path, "hostile") {
+            Ok(()) => info!("write {path}: got it"),
+            Err(e) => info!("write {path}: {e}"),
+        }
+    }
+}
+
+/// Keeps `count` timers of a day open at the same time.
+pub(crate) fn open_handles(count: u32) {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let day = 86_400_000_000_000;
+        let timers: Vec<_> = (0..count).map(|_| wasip2::clocks::monotonic_clock::subscribe_duration(day)).collect();
+        info!("opened {} handles", timers.len());
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    info!("opened 0 of {count} handles");
+}
+
+/// Recurses without end in a way that no compiler turns into a loop.
+#[allow(unconditional_recursion, reason = "the recursion is the attack")]
+pub(crate) fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    let below = recurse(black_box(depth + 1));
+    below + frame.iter().sum::<u64>()
+}

@@ -1,0 +1,174 @@
+//! A consumer that misbehaves in the way its settings ask for. Proves the sandbox's limits; does nothing useful.
+//! The modes are documented at [`Mode`]; what each does is in `attack`.
+
+mod attack;
+
+use klines_guest::{Batch, Consumer, Failure, Problem, Subscription, info};
+use serde::Deserialize;
+
+/// What to do wrong, and when.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
+    mode: Mode,
+    /// The batch, counted from 1, at which `trap`, `panic-consume` and the other attacks of `consume` begin; for
+    /// `retry` the number of refusals before it gives in.
+    #[serde(default = "first")]
+    after: u64,
+    /// Size in bytes for `big-alloc-string`; number of handles for `handles`.
+    #[serde(default = "large")]
+    size: u32,
+}
+
+fn first() -> u64 {
+    1
+}
+
+fn large() -> u32 {
+    64 << 20
+}
+
+/// The ways to misbehave. Where no call is named it happens in `consume`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Never returns.
+    Loop,
+    /// Never returns from `validate`.
+    LoopValidate,
+    /// Never returns from `setup`.
+    LoopSetup,
+    /// Never returns from `start`.
+    LoopStart,
+    /// Never returns from `stop`.
+    LoopStop,
+    /// Allocates and touches pages until it is refused, logs how much it got, and returns `fatal`.
+    Memory,
+    /// Executes `unreachable`.
+    Trap,
+    /// Panics in `validate`.
+    PanicValidate,
+    /// Panics in `setup`.
+    PanicSetup,
+    /// Panics in `start`.
+    PanicStart,
+    /// Panics in `consume`.
+    PanicConsume,
+    /// Panics in `stop`.
+    PanicStop,
+    /// Returns `retry` `after` times, then takes the batch.
+    Retry,
+    /// Returns `fatal`.
+    Fatal,
+    /// Returns `fatal` from `setup`.
+    FatalSetup,
+    /// Logs 10,000 lines with terminal escapes, line feeds and other control characters.
+    LogFlood,
+    /// Logs one line of `size` bytes.
+    BigAllocString,
+    /// Prints to standard output and standard error.
+    Stdout,
+    /// Logs how many environment variables and arguments it sees.
+    Env,
+    /// Tries to read and write files outside any grant and logs every outcome.
+    Files,
+    /// Opens `size` timer handles at once and logs that it could.
+    Handles,
+    /// Asks for the digits of a row that the batch does not have.
+    ExactOutOfRange,
+    /// Asks for the digits of a row in `start`, where there is no batch.
+    ExactInStart,
+    /// Recurses without end.
+    Recursion,
+    /// Behaves: logs `klines N lost M` for every batch, totals so far.
+    Count,
+}
+
+struct Hostile {
+    settings: Settings,
+    batches: u64,
+    klines: usize,
+    lost: u64,
+}
+
+impl Consumer for Hostile {
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        match settings.mode {
+            Mode::LoopValidate => attack::run_forever(),
+            Mode::PanicValidate => attack::panic_in("validate"),
+            _ => Vec::new(),
+        }
+    }
+
+    fn setup(settings: Settings) -> Result<Self, Failure> {
+        match settings.mode {
+            Mode::LoopSetup => attack::run_forever(),
+            Mode::PanicSetup => attack::panic_in("setup"),
+            Mode::FatalSetup => Err(Failure::fatal("refuses to be set up")),
+            _ => Ok(Self { settings, batches: 0, klines: 0, lost: 0 }),
+        }
+    }
+
+    fn subscription(&self) -> Subscription {
+        Subscription::all()
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        match self.settings.mode {
+            Mode::LoopStart => attack::run_forever(),
+            Mode::PanicStart => attack::panic_in("start"),
+            Mode::ExactInStart => {
+                let digits = Batch { klines: Vec::new(), lost: 0 }.exact(0);
+                info!("got digits without a batch: {}", digits.open);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
+        self.batches += 1;
+        self.klines += batch.klines.len();
+        self.lost += batch.lost;
+        if self.settings.mode == Mode::Retry {
+            let refused = self.batches <= self.settings.after;
+            return if refused { Err(Failure::retry("not now")) } else { Ok(()) };
+        }
+        if self.batches < self.settings.after {
+            return Ok(());
+        }
+        match self.settings.mode {
+            Mode::Loop => attack::run_forever(),
+            Mode::Memory => return attack::take_all_memory(),
+            Mode::Trap => attack::trap(),
+            Mode::PanicConsume => attack::panic_in("consume"),
+            Mode::Fatal => return Err(Failure::fatal("gives up")),
+            Mode::LogFlood => attack::flood_log(),
+            Mode::BigAllocString => attack::log_bytes(self.settings.size),
+            Mode::Stdout => attack::print(),
+            Mode::Env => attack::look_at_environment(),
+            Mode::Files => attack::look_for_files(),
+            Mode::Handles => attack::open_handles(self.settings.size),
+            Mode::ExactOutOfRange => {
+                let digits = batch.exact(batch.klines.len());
+                info!("got digits of a row that does not exist: {}", digits.open);
+            }
+            Mode::Recursion => info!("recursed to {}", attack::recurse(0)),
+            Mode::Count => info!("klines {} lost {}", self.klines, self.lost),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        match self.settings.mode {
+            Mode::LoopStop => attack::run_forever(),
+            Mode::PanicStop => attack::panic_in("stop"),
+            Mode::Count => info!("stopped after {} batches", self.batches),
+            _ => {}
+        }
+    }
+}
+
+klines_guest::export!(Hostile);

@@ -6,7 +6,13 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod config;
+pub mod connect;
 pub mod decode;
+pub mod driver;
+pub mod feed;
+pub mod rest;
 pub mod session;
 pub mod source;
+pub mod symbols;
 pub mod topic;

@@ -73,7 +73,7 @@ impl Pacer {
     }
 }
 
-/// Which repetitions of the same failure are worth a line in the log: the 1st, 2nd, 4th, 8th and so on.
+/// Which repetitions of the same failure are worth a line in the log: the 1st, 4th, 16th and so on.
 #[derive(Debug, Default)]
 pub struct Repeats {
     cause: String,
@@ -88,7 +88,7 @@ impl Repeats {
             self.times = 0;
         }
         self.times = self.times.saturating_add(1);
-        self.times.is_power_of_two().then_some(self.times)
+        (self.times.is_power_of_two() && self.times.trailing_zeros().is_multiple_of(2)).then_some(self.times)
     }
 
     /// Forgets: what went wrong works again.
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn repeated_failures_fall_silent_and_new_ones_speak() {
         let mut repeats = Repeats::default();
-        let said: Vec<u32> = (0..20).filter_map(|_| repeats.note("refused")).collect();
-        assert_eq!(said, [1, 2, 4, 8, 16]);
+        let said: Vec<u32> = (0..70).filter_map(|_| repeats.note("refused")).collect();
+        assert_eq!(said, [1, 4, 16, 64]);
         assert_eq!(repeats.note("timed out"), Some(1));
         repeats.clear();
         assert_eq!(repeats.note("timed out"), Some(1));

@@ -65,6 +65,8 @@ pub struct Status {
     pub refused: usize,
     /// Topics wanted.
     pub wanted: usize,
+    /// Attempts since the start that brought no connection.
+    pub failed: u64,
     /// Everything seen since the start.
     pub counters: Counters,
 }
@@ -103,6 +105,7 @@ pub struct Driver {
     status: Arc<Mutex<Status>>,
     actions: Vec<Action>,
     ticked: Millis,
+    failed: u64,
 }
 
 impl Driver {
@@ -116,7 +119,7 @@ impl Driver {
         number: usize,
         status: Arc<Mutex<Status>>,
     ) -> Self {
-        let driver = Self { uplink, session, url, category, number, status, actions: Vec::new(), ticked: 0 };
+        let driver = Self { uplink, session, url, category, number, status, actions: Vec::new(), ticked: 0, failed: 0 };
         driver.publish(false);
         driver
     }
@@ -126,7 +129,7 @@ impl Driver {
         let cancel = self.uplink.cancel.clone();
         // Dropping what is in flight is safe: only `serve` has state to finish, and it watches the token itself.
         let mut backoff = Backoff::default();
-        let (mut failures, mut losses) = (Repeats::default(), Repeats::default());
+        let mut failures = Repeats::default();
         loop {
             let opened = tokio::select! { biased;
                 () = cancel.cancelled() => break,
@@ -139,16 +142,15 @@ impl Driver {
                     let End::Lost(cause) = self.serve(socket).await else { break };
                     if self.uplink.clock.now() - since >= HEALTHY {
                         backoff.reset();
-                        losses.clear();
                     }
                     let wait = backoff.wait();
-                    if let Some(times) = losses.note(&cause) {
-                        self.warn_lost(&cause, times, wait);
-                    }
+                    self.warn_lost(&cause, wait);
                     wait
                 }
                 Err(error) => {
                     let (wait, cause) = (backoff.wait(), error.to_string());
+                    self.failed += 1;
+                    self.publish(false);
                     if let Some(times) = failures.note(&cause) {
                         self.warn_unreachable(&cause, times, wait);
                     }
@@ -258,9 +260,9 @@ impl Driver {
         warn!(%category, connection, url, cause, times, retry_ms, "cannot reach the exchange, trying again");
     }
 
-    fn warn_lost(&self, cause: &str, times: u32, wait: Duration) {
+    fn warn_lost(&self, cause: &str, wait: Duration) {
         let (category, connection, retry_ms) = (self.category, self.number, wait.as_millis());
-        warn!(%category, connection, cause, times, retry_ms, "connection lost, coming back");
+        warn!(%category, connection, cause, retry_ms, "connection lost, coming back");
     }
 
     fn log(&self, notice: &Notice) {
@@ -279,7 +281,8 @@ impl Driver {
 
     fn publish(&self, is_open: bool) {
         let (covered, refused, wanted) = self.session.totals();
-        let status = Status { is_open, covered, refused, wanted, counters: self.session.counters() };
+        let status =
+            Status { is_open, covered, refused, wanted, failed: self.failed, counters: self.session.counters() };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 

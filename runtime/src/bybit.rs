@@ -10,6 +10,7 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod driver;
+pub mod excerpt;
 pub mod feed;
 pub mod rest;
 pub mod session;

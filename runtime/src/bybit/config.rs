@@ -5,6 +5,9 @@ use url::Url;
 use super::topic;
 use crate::domain::symbol::{Category, Symbol};
 
+/// What this program calls itself to Bybit.
+pub const AGENT: &str = concat!("klines/", env!("CARGO_PKG_VERSION"));
+
 const WS_MAINNET: &str = "wss://stream.bybit.com";
 const WS_TESTNET: &str = "wss://stream-testnet.bybit.com";
 const REST_MAINNET: &str = "https://api.bybit.com";

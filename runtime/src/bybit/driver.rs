@@ -18,15 +18,14 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
+use super::config::AGENT;
 use super::connect::{self, BoxedStream, DialError, Dialer};
-use super::session::{Action, Counters, Notice, Session, head};
+use super::excerpt::excerpt;
+use super::session::{Action, Counters, Notice, Session};
 use crate::clock::LocalClock;
 use crate::domain::feed::FeedMessage;
 use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
-
-/// What this program calls itself to Bybit.
-pub const AGENT: &str = concat!("klines/", env!("CARGO_PKG_VERSION"));
 
 const TICK: Duration = Duration::from_millis(250);
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -294,6 +293,6 @@ impl Driver {
 fn farewell(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
     frame.map_or_else(
         || "closed by the exchange".to_owned(),
-        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), head(&frame.reason)),
+        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), excerpt(&frame.reason)),
     )
 }

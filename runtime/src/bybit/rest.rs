@@ -16,9 +16,9 @@ use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
 
+use super::config::AGENT;
 use super::connect::{self, DialError, Dialer};
-use super::driver::AGENT;
-use super::session::head;
+use super::excerpt::excerpt;
 use super::symbols::Instrument;
 use crate::clock::LocalClock;
 use crate::domain::symbol::Category;
@@ -210,7 +210,7 @@ fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes,
             let wait = asked.map_or(LIMITED_WAIT, Duration::from_secs).min(FORBIDDEN_WAIT);
             Err(RestError::Limited { wait })
         }
-        StatusCode::FORBIDDEN => Err(RestError::Forbidden { message: head(&String::from_utf8_lossy(&body)) }),
+        StatusCode::FORBIDDEN => Err(RestError::Forbidden { message: excerpt(&String::from_utf8_lossy(&body)) }),
         status => Err(RestError::Status { status }),
     }
 }

@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use crate::bybit::answer::{self, Answer};
 use crate::bybit::decode::{self, Frame};
+use crate::bybit::excerpt::excerpt;
 use crate::domain::feed::{FeedEvent, FeedMessage};
 use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::{MINUTE, Millis, SECOND};
 
-pub use report::{CloseReason, Counters, Notice, head};
+pub use report::{CloseReason, Counters, Notice};
 use subscriptions::{Change, Subscriptions};
 use vigil::Vigil;
 
@@ -218,7 +219,7 @@ impl Session {
     fn apply(&mut self, now: Millis, change: Change, out: &mut Vec<Action>) {
         out.extend(change.frames.into_iter().map(Action::Send));
         for (symbol, message) in change.refused {
-            out.push(Action::Notice(Notice::Refused { symbol, message: head(&message) }));
+            out.push(Action::Notice(Notice::Refused { symbol, message: excerpt(&message) }));
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
@@ -258,7 +259,7 @@ impl Session {
     fn tell(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
         if !self.told.contains(&kind) {
             self.told.push(kind);
-            out.push(Action::Notice(Notice::Unreadable { kind, head: head(text) }));
+            out.push(Action::Notice(Notice::Unreadable { kind, head: excerpt(text) }));
         }
     }
 }

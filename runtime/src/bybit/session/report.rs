@@ -5,9 +5,6 @@ use std::fmt;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Millis;
 
-/// Characters of a strange frame that are shown.
-pub const HEAD: usize = 120;
-
 /// Everything that one connection, or a sum of them, has seen since the start. Nothing received is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -107,14 +104,4 @@ pub enum Notice {
         /// The frame's beginning, sanitised.
         head: String,
     },
-}
-
-/// Returns the first [`HEAD`] characters of a text from outside, fit for a log or a terminal.
-#[must_use]
-pub fn head(text: &str) -> String {
-    let is_safe = |shown: &char| {
-        !shown.is_control()
-            && !matches!(shown, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().take(HEAD).map(|shown| if is_safe(&shown) { shown } else { '\u{fffd}' }).collect()
 }

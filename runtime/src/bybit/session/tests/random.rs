@@ -72,12 +72,13 @@ proptest! {
         }
         // The exchange is well again: within one retry of refused symbols everything is covered.
         world.bad.clear();
-        for _ in 0..800 {
+        let is_well = (0..800).any(|_| {
             world.open();
             world.wait(SECOND);
             (0..40).for_each(|_| world.answer());
             check(&world);
-        }
-        prop_assert_eq!(world.covered.len(), NAMES.len());
+            world.covered.len() == NAMES.len()
+        });
+        prop_assert!(is_well, "{:?}", world.session);
     }
 }

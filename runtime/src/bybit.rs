@@ -1,5 +1,20 @@
 //! Layer 1: the only place that knows Bybit.
+//!
+//! `session` decides what one connection says and what its frames mean, without socket or clock; `driver` moves bytes
+//! for it; `feed` spawns a driver for each connection that a category needs. `rest` and `symbols` ask the market
+//! endpoints; `source` reads recordings. Nothing here knows what becomes of the events.
 
+pub mod answer;
+pub mod backoff;
+pub mod config;
+pub mod connect;
 pub mod decode;
+pub mod driver;
+pub mod excerpt;
+pub mod feed;
+pub mod rest;
+pub mod session;
 pub mod source;
+pub mod symbols;
+pub mod topic;
 pub mod verify;

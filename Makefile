@@ -1,0 +1,66 @@
+# Every target does its own set-up and says what it does.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install demo run components build test check check-all lint format bench clean
+
+COMPONENTS := target/components
+GUESTS := klines-console klines-jsonl example-consumer hostile-guest
+GUEST_OUTPUT := target/guests/wasm32-wasip2/guest
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+install: ## Add the WebAssembly target and fetch the dependencies
+	@rustup target list --installed | grep -qx wasm32-wasip2 || { echo "adding the Rust target wasm32-wasip2"; rustup target add wasm32-wasip2; }
+	cargo fetch --locked
+
+components: ## Build the shipped consumers, the example and the test guests as WebAssembly components
+	@rustup target list --installed | grep -qx wasm32-wasip2 || { echo "adding the Rust target wasm32-wasip2"; rustup target add wasm32-wasip2; }
+	@echo "building the components into $(COMPONENTS)"
+	@cargo build --locked --quiet --profile guest --target wasm32-wasip2 --target-dir target/guests $(addprefix -p ,$(GUESTS))
+	@mkdir -p $(COMPONENTS)
+	@cp $(GUEST_OUTPUT)/klines_console.wasm $(COMPONENTS)/console.wasm
+	@cp $(GUEST_OUTPUT)/klines_jsonl.wasm $(COMPONENTS)/jsonl.wasm
+	@cp $(GUEST_OUTPUT)/example_consumer.wasm $(COMPONENTS)/example.wasm
+	@cp $(GUEST_OUTPUT)/hostile_guest.wasm $(COMPONENTS)/hostile.wasm
+
+build: components ## Build the klines command (target/release/klines)
+	@echo "building klines (the first time takes some minutes)"
+	cargo build --locked --release -p klines
+
+demo: build ## Watch klines of a made-up market: no network, nothing else needed
+	@echo "starting the demo: Ctrl-C ends it"
+	@exec target/release/klines run --demo
+
+run: build ## Run on live Bybit with .env and klines.toml, where there are any
+	@exec target/release/klines run
+
+test: components ## Run every test
+	@echo "running the tests"
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --locked --workspace --no-fail-fast; \
+	else \
+		cargo test --locked --workspace; \
+	fi
+	cargo test --locked --workspace --doc
+
+check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+
+check-all: check test ## Everything that has to pass before a change is taken
+
+lint: components ## Lints alone
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+format: ## Format the code
+	cargo fmt --all
+
+bench: build ## Measure the figures of the README, each beside its baseline (about 8 minutes)
+	cargo bench --locked -p klines --bench figures
+
+clean: ## Remove everything that was built
+	cargo clean

@@ -1,0 +1,60 @@
+//! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
+//! is measured in the same run. Prints a table; asserts nothing: machines differ.
+//!
+//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench may fail loudly"
+)]
+
+#[path = "figures/ingest.rs"]
+mod ingest;
+#[path = "figures/naive.rs"]
+mod naive;
+#[path = "../tests/it/support/stream.rs"]
+#[allow(dead_code)]
+mod stream;
+
+use std::time::Duration;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|other| other == name);
+    println!("{:<58} {:>12} {:>12} {:>7}  floor / goal", "figure", "klines", "baseline", "ratio");
+    if wants("ingest") {
+        ingest::narrow();
+    }
+    if wants("wide") {
+        ingest::wide();
+    }
+}
+
+/// Prints one row of the table.
+fn row(name: &str, ours: f64, baseline: f64, unit: &str, floor: &str) {
+    println!(
+        "{name:<58} {:>12} {:>12} {:>7.2}  {floor}",
+        format!("{ours:.2} {unit}"),
+        format!("{baseline:.2} {unit}"),
+        ours / baseline
+    );
+}
+
+/// CPU time of this thread so far: what the scheduler has given it, not the wall.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// The median of an odd number of measurements.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,103 @@
+//! The dialer against sockets on loopback that play a proxy. Loopback targets are never proxied, so targets here are
+//! names that only the proxy would know.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+fn dialer(variables: &[(&str, &str)]) -> Dialer {
+    let owned: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Dialer::new(move |name| owned.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())).unwrap()
+}
+
+/// A proxy that answers the first `CONNECT` with `answer` and then says `hello`; returns what it was asked.
+async fn proxy(answer: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (port, served)
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_with_its_credentials_and_keeps_no_byte_of_the_target() {
+    let (port, served) = proxy("HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await;
+    let dialer = dialer(&[("ALL_PROXY", &format!("http://Aladdin:opensesame@127.0.0.1:{port}"))]);
+    let mut stream = dialer.dial(&Url::parse("ws://stream.example/v5").unwrap()).await.unwrap();
+    let mut said = [0; 5];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"hello");
+    assert_eq!(
+        served.await.unwrap(),
+        "CONNECT stream.example:80 HTTP/1.1\r\nHost: stream.example:80\r\n\
+         Proxy-Authorization: Basic QWxhZGRpbjpvcGVuc2VzYW1l\r\n\r\n"
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named_with_its_answer() {
+    let (port, _served) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+    let dialer = dialer(&[("https_proxy", &format!("http://127.0.0.1:{port}"))]);
+    let error = dialer.dial(&Url::parse("wss://stream.example").unwrap()).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!("the proxy 127.0.0.1:{port} answered HTTP/1.1 407 Proxy Authentication Required")
+    );
+}
+
+#[tokio::test]
+async fn loopback_and_excepted_hosts_are_reached_without_the_proxy() {
+    let dialer = dialer(&[("ALL_PROXY", "http://proxy.example:1"), ("NO_PROXY", "inside.example")]);
+    for url in ["ws://127.0.0.1:1", "ws://localhost:1", "wss://[::1]:1", "ws://a.inside.example:1"] {
+        let target = Target::of(&Url::parse(url).unwrap()).unwrap();
+        assert!(proxy::for_target(&dialer.proxies, &target).is_none(), "{url}");
+    }
+    let outside = Target::of(&Url::parse("ws://outside.example").unwrap()).unwrap();
+    assert!(proxy::for_target(&dialer.proxies, &outside).is_some());
+}
+
+#[tokio::test]
+async fn proxies_of_other_kinds_are_refused_by_name() {
+    let dialer = dialer(&[("ALL_PROXY", "socks5://127.0.0.1:1080")]);
+    let error = dialer.dial(&Url::parse("ws://stream.example").unwrap()).await.err().unwrap();
+    assert!(matches!(error, DialError::ProxyKind(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_told_with_host_and_port() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let error = dialer(&[]).dial(&Url::parse(&format!("ws://127.0.0.1:{port}")).unwrap()).await.err().unwrap();
+    assert!(matches!(error, DialError::Connect { .. }), "{error}");
+    assert!(error.to_string().starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_tls_breaks_the_connection_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("wss://{}", listener.local_addr().unwrap())).unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    });
+    let error = dialer(&[]).dial(&url).await.err().unwrap();
+    assert!(matches!(error, DialError::Broken { .. }), "{error}");
+    served.await.unwrap();
+}
+
+#[test]
+fn a_certificate_file_without_certificates_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let error = Dialer::new(|name| (name == "SSL_CERT_FILE").then(|| path.clone())).unwrap_err();
+    assert!(error.to_string().ends_with("holds no certificate"), "{error}");
+}

@@ -1,0 +1,298 @@
+//! The task under one session: dials, moves frames and ticks in and actions out, and comes back after every loss.
+//! Decides nothing about subscriptions or liveness; that is the session's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use url::Url;
+
+use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
+use super::config::AGENT;
+use super::connect::{self, BoxedStream, DialError, Dialer};
+use super::excerpt::excerpt;
+use super::session::{Action, Counters, Notice, Session};
+use crate::clock::LocalClock;
+use crate::domain::feed::FeedMessage;
+use crate::domain::symbol::Category;
+use crate::domain::time::Millis;
+
+const TICK: Duration = Duration::from_millis(250);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Commands are small: one that does not fit the socket's buffer for so long has no reader.
+const SEND: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(1);
+const READ_BUFFER: usize = 64 * 1024;
+/// 1,024 trades, the most in one frame, are some 200 KiB.
+const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub struct Uplink {
+    /// Opens connections.
+    pub dialer: Dialer,
+    /// Stamps what arrives.
+    pub clock: LocalClock,
+    /// Keeps new connections under the exchange's limit.
+    pub pacer: Arc<Mutex<Pacer>>,
+    /// Where events go. When it is full the driver waits, the socket's buffers fill, and the exchange waits in turn:
+    /// nothing is dropped here. Drain it until it closes, or drop it: a receiver that is gone ends the driver, one
+    /// that is kept but not read holds it.
+    pub out: mpsc::Sender<FeedMessage>,
+    /// Ends every driver, without a gap: what comes after is no concern of this run.
+    pub cancel: CancellationToken,
+}
+
+/// How one connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The socket is open.
+    pub is_open: bool,
+    /// Topics acknowledged.
+    pub covered: usize,
+    /// Topics refused.
+    pub refused: usize,
+    /// Topics wanted.
+    pub wanted: usize,
+    /// Attempts since the start that brought no connection.
+    pub failed: u64,
+    /// Everything seen since the start.
+    pub counters: Counters,
+}
+
+/// Why a connection did not come about.
+#[derive(Debug, Error)]
+enum OpenError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("websocket handshake failed: {0}")]
+    Handshake(#[from] Box<tungstenite::Error>),
+    #[error("no websocket handshake within {limit} s", limit = HANDSHAKE.as_secs())]
+    Timeout,
+}
+
+/// Why serving a connection ended.
+#[derive(Debug)]
+enum End {
+    /// Cancelled, or nobody listens any more.
+    Finished,
+    /// To be opened again; with the cause.
+    Lost(String),
+}
+
+type Socket = WebSocketStream<BoxedStream>;
+
+/// The actor that owns one session and its connections.
+#[derive(Debug)]
+pub struct Driver {
+    uplink: Uplink,
+    session: Session,
+    url: Url,
+    category: Category,
+    /// Which of the category's connections it is, for the log.
+    number: usize,
+    status: Arc<Mutex<Status>>,
+    actions: Vec<Action>,
+    ticked: Millis,
+    failed: u64,
+}
+
+impl Driver {
+    /// Builds the driver; `status` is kept up to date, several times a second and when the driver ends.
+    #[must_use]
+    pub fn new(
+        uplink: Uplink,
+        session: Session,
+        url: Url,
+        category: Category,
+        number: usize,
+        status: Arc<Mutex<Status>>,
+    ) -> Self {
+        let driver = Self { uplink, session, url, category, number, status, actions: Vec::new(), ticked: 0, failed: 0 };
+        driver.publish(false);
+        driver
+    }
+
+    /// Runs until cancelled, or until nobody listens.
+    pub async fn run(mut self) {
+        let cancel = self.uplink.cancel.clone();
+        // Dropping what is in flight is safe: only `serve` has state to finish, and it watches the token itself.
+        let mut backoff = Backoff::default();
+        let mut failures = Repeats::default();
+        loop {
+            let opened = tokio::select! { biased;
+                () = cancel.cancelled() => break,
+                opened = self.open() => opened,
+            };
+            let wait = match opened {
+                Ok(socket) => {
+                    failures.clear();
+                    let since = self.uplink.clock.now();
+                    let End::Lost(cause) = self.serve(socket).await else { break };
+                    if self.uplink.clock.now() - since >= HEALTHY {
+                        backoff.reset();
+                    }
+                    let wait = backoff.wait();
+                    self.warn_lost(&cause, wait);
+                    wait
+                }
+                Err(error) => {
+                    let (wait, cause) = (backoff.wait(), error.to_string());
+                    self.failed += 1;
+                    self.publish(false);
+                    if let Some(times) = failures.note(&cause) {
+                        self.warn_unreachable(&cause, times, wait);
+                    }
+                    wait
+                }
+            };
+            tokio::select! { biased;
+                () = cancel.cancelled() => break,
+                () = sleep(wait) => {}
+            }
+        }
+        self.publish(false);
+    }
+
+    async fn open(&self) -> Result<Socket, OpenError> {
+        let wait = self.uplink.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.uplink.clock.now());
+        sleep(Duration::from_millis(wait.unsigned_abs())).await;
+        let stream = self.uplink.dialer.dial(&self.url).await?;
+        let mut request = self.url.as_str().into_client_request().map_err(Box::new)?;
+        request.headers_mut().insert(USER_AGENT, tungstenite::http::HeaderValue::from_static(AGENT));
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let handshake = client_async_with_config(request, stream, Some(config));
+        let (socket, _) = timeout(HANDSHAKE, handshake).await.map_err(|_| OpenError::Timeout)?.map_err(Box::new)?;
+        Ok(socket)
+    }
+
+    async fn serve(&mut self, mut socket: Socket) -> End {
+        info!(category = %self.category, connection = self.number, url = connect::shown(&self.url), "connected");
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.ticked = self.now();
+        self.session.on_open(self.ticked, &mut self.actions);
+        let cancel = self.uplink.cancel.clone();
+        let end = loop {
+            if let Some(end) = self.perform(&mut socket).await {
+                break end;
+            }
+            // Frames before ticks: after a stall the frames that wait prove the peer alive before it is judged.
+            let frame = tokio::select! { biased;
+                () = cancel.cancelled() => break End::Finished,
+                frame = socket.next() => Some(frame),
+                _ = tick.tick() => None,
+            };
+            let now = self.now();
+            match frame {
+                None | Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                Some(Some(Ok(Message::Text(text)))) => self.session.on_frame(now, text.as_str(), &mut self.actions),
+                Some(Some(Ok(Message::Binary(bytes)))) => {
+                    self.session.on_frame(now, &String::from_utf8_lossy(&bytes), &mut self.actions);
+                }
+                Some(Some(Ok(Message::Close(frame)))) => break End::Lost(farewell(frame)),
+                Some(Some(Err(error))) => break End::Lost(error.to_string()),
+                Some(None) => break End::Lost("closed by the exchange".to_owned()),
+            }
+            // Under a flood of frames the timer is never polled; pings and watchdogs go on all the same.
+            if now - self.ticked >= TICK.as_millis().try_into().unwrap_or(Millis::MAX) {
+                self.ticked = now;
+                self.session.on_tick(now, &mut self.actions);
+                self.publish(true);
+            }
+        };
+        if matches!(end, End::Lost(_)) {
+            self.session.on_close(self.now(), &mut self.actions);
+            // Sending fails on a dead socket, which is what it is; the gap is emitted regardless.
+            if matches!(self.perform(&mut socket).await, Some(End::Finished)) {
+                return End::Finished;
+            }
+        }
+        let _ = timeout(FAREWELL, socket.close(None)).await;
+        self.publish(false);
+        end
+    }
+
+    /// Carries the session's actions out. Events are handed on even when the socket fails in between.
+    async fn perform(&mut self, socket: &mut Socket) -> Option<End> {
+        let mut end = None;
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Emit(message) => {
+                    if self.uplink.out.send(message).await.is_err() {
+                        return Some(End::Finished);
+                    }
+                }
+                Action::Send(text) if end.is_none() => {
+                    end = match timeout(SEND, socket.send(Message::text(text))).await {
+                        Ok(Ok(())) => None,
+                        Ok(Err(error)) => Some(End::Lost(error.to_string())),
+                        Err(_) => Some(End::Lost("the exchange does not read".to_owned())),
+                    };
+                }
+                Action::Send(_) => {}
+                Action::Close(reason) => end = Some(End::Lost(reason.to_string())),
+                Action::Notice(notice) => self.log(&notice),
+            }
+        }
+        self.actions = actions;
+        end
+    }
+
+    fn warn_unreachable(&self, cause: &str, times: u32, wait: Duration) {
+        let (category, connection, url) = (self.category, self.number, connect::shown(&self.url));
+        let retry_ms = wait.as_millis();
+        warn!(%category, connection, url, cause, times, retry_ms, "cannot reach the exchange, trying again");
+    }
+
+    fn warn_lost(&self, cause: &str, wait: Duration) {
+        let (category, connection, retry_ms) = (self.category, self.number, wait.as_millis());
+        warn!(%category, connection, cause, retry_ms, "connection lost, coming back");
+    }
+
+    fn log(&self, notice: &Notice) {
+        let (category, connection) = (self.category, self.number);
+        match notice {
+            Notice::Subscribed { covered, refused } => info!(%category, connection, covered, refused, "subscribed"),
+            Notice::Refused { symbol, message } => {
+                warn!(%category, connection, %symbol, message, "symbol refused by the exchange")
+            }
+            Notice::Recovered { symbol } => info!(%category, connection, %symbol, "symbol accepted after all"),
+            Notice::Unreadable { kind, head } => {
+                warn!(%category, connection, kind, head, "frame not understood, further ones of its kind are only counted");
+            }
+        }
+    }
+
+    fn publish(&self, is_open: bool) {
+        let (covered, refused, wanted) = self.session.totals();
+        let status =
+            Status { is_open, covered, refused, wanted, failed: self.failed, counters: self.session.counters() };
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn now(&self) -> Millis {
+        self.uplink.clock.now()
+    }
+}
+
+fn farewell(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
+    frame.map_or_else(
+        || "closed by the exchange".to_owned(),
+        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), excerpt(&frame.reason)),
+    )
+}

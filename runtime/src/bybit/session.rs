@@ -1,0 +1,265 @@
+//! One connection to a public stream, without the connection: what to say, what the frames mean, when to give it up.
+//!
+//! Inputs are [`Session::on_open`], [`Session::on_frame`], [`Session::on_close`] and [`Session::on_tick`], each with
+//! the time; outputs are [`Action`]s. No socket, clock, randomness or log is here, so that whole lives of connections
+//! can be played from a seed. A session outlives its connections: what is wanted and what was refused stays.
+
+mod report;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod vigil;
+
+use std::sync::Arc;
+
+use crate::bybit::answer::{self, Answer};
+use crate::bybit::decode::{self, Frame};
+use crate::bybit::excerpt::excerpt;
+use crate::domain::feed::{FeedEvent, FeedMessage};
+use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
+use crate::domain::time::{MINUTE, Millis, SECOND};
+
+pub use report::{CloseReason, Counters, Notice};
+use subscriptions::{Change, Subscriptions};
+use vigil::Vigil;
+
+/// The session's patience, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between pings. Default 20 s, as Bybit recommends.
+    pub ping: Millis,
+    /// Without any frame or pong before the connection is given up. Default 30 s.
+    pub dead: Millis,
+    /// For the answer to a subscription. Default 10 s.
+    pub answer: Millis,
+    /// Least silence of all topics, pongs aside, that counts as a dead feed; more where trades are rare. Default 60 s.
+    pub silence: Millis,
+    /// Before a refused symbol is asked for again. Default 10 min.
+    pub refused_retry: Millis,
+    /// The same where the refusal named no topic and may have had another cause. Default 1 min.
+    pub unexplained_retry: Millis,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ping: 20 * SECOND,
+            dead: 30 * SECOND,
+            answer: 10 * SECOND,
+            silence: MINUTE,
+            refused_retry: 10 * MINUTE,
+            unexplained_retry: MINUTE,
+        }
+    }
+}
+
+/// What the driver has to do, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send a text frame.
+    Send(String),
+    /// Hand a message on.
+    Emit(FeedMessage),
+    /// Drop the connection; the gap has been emitted.
+    Close(CloseReason),
+    /// Log a change of state.
+    Notice(Notice),
+}
+
+/// The core of one connection. See the module.
+#[derive(Debug)]
+pub struct Session {
+    category: Category,
+    table: Arc<SymbolTable>,
+    timing: Timing,
+    subscriptions: Subscriptions,
+    vigil: Vigil,
+    counters: Counters,
+    is_open: bool,
+    /// All subscriptions of this connection have been answered, and that was told.
+    is_settled: bool,
+    pings: u64,
+    /// Kinds of unreadable frames that have been told.
+    told: Vec<&'static str>,
+    frames: Vec<String>,
+}
+
+impl Session {
+    /// Builds the session of some of a category's symbols, those that fit on one connection.
+    #[must_use]
+    pub fn new(category: Category, table: Arc<SymbolTable>, symbols: &[SymbolId], timing: Timing) -> Self {
+        let named = symbols.iter().filter_map(|id| Some((*id, table.name(*id)?.clone())));
+        let named: Vec<(SymbolId, Symbol)> = named.collect();
+        Self {
+            subscriptions: Subscriptions::new(category, named, timing),
+            vigil: Vigil::new(timing),
+            category,
+            table,
+            timing,
+            counters: Counters::default(),
+            is_open: false,
+            is_settled: false,
+            pings: 0,
+            told: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Everything counted since the start.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Returns how many topics are (covered, refused, wanted in all).
+    #[must_use]
+    pub fn totals(&self) -> (usize, usize, usize) {
+        self.subscriptions.totals()
+    }
+
+    /// The connection is open: subscribes.
+    pub fn on_open(&mut self, now: Millis, out: &mut Vec<Action>) {
+        self.lose(now, self.vigil.last_frame(), out);
+        self.is_open = true;
+        self.is_settled = false;
+        self.counters.opened += 1;
+        self.vigil.open(now);
+        self.subscriptions.open(now, &mut self.frames);
+        self.send(out);
+    }
+
+    /// A text frame arrived.
+    pub fn on_frame(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+        self.counters.frames += 1;
+        if !self.is_open {
+            self.counters.ignored += 1;
+            return;
+        }
+        self.vigil.frame(now);
+        let mut events = Vec::new();
+        match decode::decode(self.category, text, &self.table, &mut events) {
+            Ok(Frame::Trades { stamped, received, rejected }) => {
+                self.counters.trade_frames += 1;
+                self.counters.received += received;
+                self.counters.rejected += rejected;
+                self.vigil.data(now);
+                out.push(Action::Emit(FeedMessage {
+                    category: self.category,
+                    received: now,
+                    stamped: Some(stamped),
+                    events,
+                }));
+            }
+            Ok(Frame::Command(text)) => self.on_answer(now, text, out),
+            Ok(Frame::Other { topic }) => {
+                self.counters.unknown_topics += 1;
+                self.tell("unknown-topic", topic, out);
+            }
+            Err(error) => {
+                self.counters.unreadable += 1;
+                self.tell(error.kind(), text, out);
+            }
+        }
+    }
+
+    /// The connection is gone, for whatever reason. Harmless when it was given up before.
+    pub fn on_close(&mut self, now: Millis, out: &mut Vec<Action>) {
+        self.lose(now, self.vigil.last_frame(), out);
+    }
+
+    /// Time has passed. To be called several times a second while the connection is open.
+    pub fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
+        if !self.is_open {
+            return;
+        }
+        if let Some(silent) = self.vigil.dead(now) {
+            self.give_up(now, self.vigil.last_frame(), CloseReason::Dead { silent }, out);
+            return;
+        }
+        let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
+        if waited > self.timing.answer {
+            self.give_up(now, self.vigil.last_frame(), CloseReason::Unanswered { waited }, out);
+            return;
+        }
+        let is_covered = self.subscriptions.totals().0 > 0;
+        if let Some(silent) = self.vigil.silent(now).filter(|_| is_covered) {
+            // Pongs prove only the gateway: what the topics said since their last trade is not known.
+            self.give_up(now, self.vigil.last_data(), CloseReason::Silent { silent }, out);
+            self.vigil.gave_up();
+            return;
+        }
+        if self.vigil.ping_due(now) {
+            self.pings += 1;
+            out.push(Action::Send(answer::ping_frame(&format!("ping-{}", self.pings))));
+        }
+        self.subscriptions.retry(now, &mut self.frames);
+        self.send(out);
+    }
+
+    fn on_answer(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+        let parsed = Answer::parse(text);
+        let change = match &parsed {
+            Ok(Answer::Pong) => Some(Change::default()),
+            Ok(Answer::Accepted { id }) => self.subscriptions.accept(id),
+            Ok(Answer::Refused { id, message }) => self.subscriptions.refuse(id, message, now),
+            Ok(Answer::Unmatched) => None,
+            Err(_) => {
+                self.counters.unreadable += 1;
+                self.tell("answer", text, out);
+                return;
+            }
+        };
+        self.counters.answers += 1;
+        match change {
+            Some(change) => self.apply(now, change, out),
+            None => self.tell("unmatched-answer", text, out),
+        }
+    }
+
+    fn apply(&mut self, now: Millis, change: Change, out: &mut Vec<Action>) {
+        out.extend(change.frames.into_iter().map(Action::Send));
+        for (symbol, message) in change.refused {
+            out.push(Action::Notice(Notice::Refused { symbol, message: excerpt(&message) }));
+        }
+        out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
+        if !change.covered.is_empty() {
+            self.vigil.covered(now);
+            self.emit(now, FeedEvent::Resumed { symbols: change.covered, at: now }, out);
+        }
+        if !self.is_settled && self.subscriptions.waiting_since().is_none() {
+            self.is_settled = true;
+            let (covered, refused, _) = self.subscriptions.totals();
+            out.push(Action::Notice(Notice::Subscribed { covered, refused }));
+        }
+    }
+
+    fn give_up(&mut self, now: Millis, last_seen: Millis, reason: CloseReason, out: &mut Vec<Action>) {
+        self.lose(now, last_seen, out);
+        out.push(Action::Close(reason));
+    }
+
+    fn lose(&mut self, now: Millis, last_seen: Millis, out: &mut Vec<Action>) {
+        self.is_open = false;
+        let symbols = self.subscriptions.close();
+        if !symbols.is_empty() {
+            self.counters.gaps += 1;
+            self.emit(now, FeedEvent::Gap { symbols, last_seen }, out);
+        }
+    }
+
+    fn emit(&self, now: Millis, event: FeedEvent, out: &mut Vec<Action>) {
+        let message = FeedMessage { category: self.category, received: now, stamped: None, events: vec![event] };
+        out.push(Action::Emit(message));
+    }
+
+    fn send(&mut self, out: &mut Vec<Action>) {
+        out.extend(self.frames.drain(..).map(Action::Send));
+    }
+
+    fn tell(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
+        if !self.told.contains(&kind) {
+            self.told.push(kind);
+            out.push(Action::Notice(Notice::Unreadable { kind, head: excerpt(text) }));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The session against scripted frames, and against a model of the exchange that refuses, falls silent and dies.
+
+mod model;
+mod random;
+
+use super::*;
+
+const NAMES: [&str; 12] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
+const NOW: Millis = 1_700_000_000_000;
+
+/// The first `count` of the test symbols, in a table.
+pub fn table(count: usize) -> (Arc<SymbolTable>, Vec<SymbolId>) {
+    let mut table = SymbolTable::default();
+    let ids = NAMES.iter().take(count).map(|name| table.intern(&Symbol::new(&format!("{name}USDT")).unwrap()));
+    let ids = ids.collect();
+    (Arc::new(table), ids)
+}
+
+fn session(category: Category, count: usize) -> Session {
+    let (table, ids) = table(count);
+    Session::new(category, table, &ids, Timing::default())
+}
+
+fn sent(out: &[Action]) -> Vec<&str> {
+    out.iter().filter_map(|action| if let Action::Send(text) = action { Some(text.as_str()) } else { None }).collect()
+}
+
+fn events(out: &[Action]) -> Vec<&FeedEvent> {
+    out.iter()
+        .filter_map(|action| if let Action::Emit(message) = action { Some(&message.events) } else { None })
+        .flatten()
+        .collect()
+}
+
+fn notices(out: &[Action]) -> Vec<&Notice> {
+    out.iter().filter_map(|action| if let Action::Notice(notice) = action { Some(notice) } else { None }).collect()
+}
+
+/// A frame of one trade, as linear sends it.
+pub fn trade(symbol: &str) -> String {
+    format!(
+        r#"{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":{NOW},"data":[{{"T":{NOW},"s":"{symbol}","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"20f43950-d8dd-5b31-9112-a178eb6023af","BT":false}}]}}"#
+    )
+}
+
+fn accepted(id: u64) -> String {
+    format!(r#"{{"success":true,"ret_msg":"","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#)
+}
+
+fn refused(id: u64, message: &str) -> String {
+    format!(r#"{{"success":false,"ret_msg":"{message}","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#)
+}
+
+#[test]
+fn an_acknowledged_frame_covers_its_topics_and_no_other() {
+    let (mut session, mut out) = (session(Category::Spot, 12), Vec::new());
+    session.on_open(NOW, &mut out);
+    assert_eq!(sent(&out).len(), 2, "spot takes ten topics a frame");
+    assert!(sent(&out)[1].contains(r#""req_id":"2""#) && sent(&out)[1].contains("publicTrade.KUSDT"));
+    out.clear();
+
+    session.on_frame(NOW + 5, &accepted(2), &mut out);
+    assert_eq!(events(&out), [&FeedEvent::Resumed { symbols: vec![SymbolId(10), SymbolId(11)], at: NOW + 5 }]);
+    assert!(notices(&out).is_empty());
+    session.on_frame(NOW + 6, &accepted(1), &mut out);
+    assert_eq!(notices(&out), [&Notice::Subscribed { covered: 12, refused: 0 }]);
+}
+
+#[test]
+fn an_answer_to_nothing_covers_nothing() {
+    let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
+    session.on_open(NOW, &mut out);
+    out.clear();
+    session.on_frame(NOW, &accepted(9), &mut out);
+    session.on_frame(NOW, r#"{"success":true,"ret_msg":"subscribe","op":"subscribe"}"#, &mut out);
+    assert!(events(&out).is_empty());
+    assert_eq!(notices(&out).len(), 1, "told once");
+}
+
+#[test]
+fn a_named_refusal_costs_only_the_named_topic() {
+    let (mut session, mut out) = (session(Category::Linear, 3), Vec::new());
+    session.on_open(NOW, &mut out);
+    out.clear();
+    session.on_frame(NOW, &refused(1, "error:handler not found,topic:publicTrade.BUSDT"), &mut out);
+    assert_eq!(sent(&out), [r#"{"req_id":"2","op":"subscribe","args":["publicTrade.AUSDT","publicTrade.CUSDT"]}"#]);
+    let [Notice::Refused { symbol, .. }] = notices(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(symbol.as_str(), "BUSDT");
+    session.on_frame(NOW, &accepted(2), &mut out);
+    assert_eq!(session.totals(), (2, 1, 3));
+}
+
+#[test]
+fn a_refusal_without_a_name_is_found_one_by_one() {
+    let (mut session, mut out) = (session(Category::Linear, 3), Vec::new());
+    session.on_open(NOW, &mut out);
+    out.clear();
+    session.on_frame(NOW, &refused(1, "params error"), &mut out);
+    assert_eq!(sent(&out).len(), 3);
+    session.on_frame(NOW, &accepted(2), &mut out);
+    session.on_frame(NOW, &refused(3, "params error"), &mut out);
+    session.on_frame(NOW, &accepted(4), &mut out);
+    assert_eq!(session.totals(), (2, 1, 3));
+    assert!(notices(&out).contains(&&Notice::Subscribed { covered: 2, refused: 1 }));
+}
+
+#[test]
+fn already_subscribed_is_subscribed() {
+    let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
+    session.on_open(NOW, &mut out);
+    out.clear();
+    session.on_frame(NOW, &refused(1, "error:already subscribed,topic:publicTrade.AUSDT"), &mut out);
+    assert_eq!(events(&out), [&FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: NOW }]);
+    session.on_frame(NOW, &accepted(2), &mut out);
+    assert_eq!(session.totals(), (2, 0, 2));
+}
+
+#[test]
+fn a_refused_symbol_is_told_once_and_tried_again_rarely() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    let (mut asked, mut told, mut id, mut now) = (0, 0, 1, NOW);
+    while now < NOW + 35 * MINUTE {
+        for action in std::mem::take(&mut out) {
+            match action {
+                Action::Send(text) if text.contains("subscribe") => {
+                    asked += 1;
+                    session.on_frame(now, &refused(id, "Invalid symbol :[publicTrade.AUSDT]"), &mut out);
+                    id += 1;
+                }
+                Action::Send(_) => session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out),
+                Action::Notice(Notice::Refused { .. }) => told += 1,
+                _ => {}
+            }
+        }
+        now += SECOND;
+        session.on_tick(now, &mut out);
+    }
+    assert_eq!((asked, told), (4, 1));
+}
+
+#[test]
+fn a_subscription_that_is_not_answered_ends_the_connection() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_tick(NOW + 10 * SECOND, &mut out);
+    assert!(!out.iter().any(|action| matches!(action, Action::Close(_))));
+    session.on_tick(NOW + 10 * SECOND + 1, &mut out);
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Unanswered { waited: 10 * SECOND + 1 })));
+    assert!(events(&out).is_empty(), "what was never covered has no gap");
+}
+
+#[test]
+fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the_last_frame() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW + 10, &accepted(1), &mut out);
+    out.clear();
+    session.on_tick(NOW + 19_999, &mut out);
+    assert!(out.is_empty());
+    session.on_tick(NOW + 20_000, &mut out);
+    assert_eq!(sent(&out), [r#"{"req_id":"ping-1","op":"ping"}"#]);
+    session.on_frame(NOW + 20_050, r#"{"success":true,"ret_msg":"pong","req_id":"ping-1","op":"ping"}"#, &mut out);
+    out.clear();
+    session.on_tick(NOW + 50_051, &mut out);
+    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 20_050 }]);
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Dead { silent: 30_001 })));
+    out.clear();
+    session.on_close(NOW + 50_060, &mut out);
+    assert!(out.is_empty(), "told once");
+}
+
+#[test]
+fn a_feed_that_falls_silent_although_pongs_arrive_is_a_gap_since_its_last_trade() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, &accepted(1), &mut out);
+    (1..=20).for_each(|n| session.on_frame(NOW + n * 100, &trade("AUSDT"), &mut out));
+    out.clear();
+    let mut now = NOW + 2_000;
+    while !matches!(out.last(), Some(Action::Close(_))) {
+        now += 250;
+        session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
+        session.on_tick(now, &mut out);
+    }
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 60_250 })));
+    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000 }]);
+}
+
+#[test]
+fn frames_that_cannot_be_understood_are_counted_and_told_once_a_kind() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    out.clear();
+    let long = format!("<html>\u{1b}[2J{}", "x".repeat(500));
+    for text in [long.as_str(), "", r#"{"a":1}"#, r#"{"topic":"tickers.A","data":[]}"#, "<b>"] {
+        session.on_frame(NOW, text, &mut out);
+    }
+    let kinds: Vec<&str> = notices(&out)
+        .iter()
+        .map(|notice| if let Notice::Unreadable { kind, .. } = notice { *kind } else { panic!("{notice:?}") })
+        .collect();
+    assert_eq!(kinds, ["not-json", "unrecognised", "unknown-topic"]);
+    let Notice::Unreadable { head, .. } = notices(&out)[0] else { panic!() };
+    assert!(head.chars().count() == 120 && head.starts_with("<html>\u{fffd}[2J"), "{head}");
+    let counters = session.counters();
+    assert_eq!((counters.unreadable, counters.unknown_topics, counters.frames), (4, 1, 5));
+}

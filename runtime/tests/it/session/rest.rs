@@ -1,0 +1,116 @@
+//! The market endpoints of the simulated exchange, and the symbols chosen from them.
+
+use bybit_sim::{Category as SimCategory, Fault, Instrument, Limits, Market, Sim, SimConfig};
+use klines::bybit::config::{AllSymbols, CategoryConfig, SymbolChoice};
+use klines::bybit::connect::Dialer;
+use klines::bybit::rest::{RestClient, RestError};
+use klines::bybit::symbols::{self, Trading};
+use klines::clock::LocalClock;
+use klines::domain::symbol::{Category, Symbol};
+use tokio_util::sync::CancellationToken;
+
+fn client(sim: &Sim) -> RestClient {
+    let dialer = Dialer::new(|_| None).unwrap();
+    RestClient::new(dialer, LocalClock::start(), sim.rest_url().parse().unwrap())
+}
+
+fn listing() -> Market {
+    let names = [
+        (SimCategory::Linear, "SOLUSDT"),
+        (SimCategory::Linear, "BTCUSDT"),
+        (SimCategory::Linear, "BTCPERP"),
+        (SimCategory::Linear, "BTCUSDT-26DEC25"),
+        (SimCategory::Spot, "ETHUSDT"),
+        (SimCategory::Inverse, "BTCUSD"),
+    ];
+    let build = |(category, name)| Instrument::new(category, name, "100", "0.10", "0.001").unwrap();
+    Market::seeded(1, names.map(build).to_vec())
+}
+
+fn all(category: Category) -> CategoryConfig {
+    CategoryConfig { category, symbols: SymbolChoice::All(AllSymbols::default()) }
+}
+
+#[tokio::test]
+async fn time_and_instruments_are_read() {
+    let sim = Sim::start(SimConfig::new(listing())).await.unwrap();
+    let rest = client(&sim);
+    let before = sim.now_ms();
+    let reply = rest.time().await.unwrap();
+    assert!(before <= reply.result && reply.result <= sim.now_ms());
+    assert!(before <= reply.stamped && reply.stamped <= sim.now_ms());
+    let mut found = rest.instruments(Category::Linear).await.unwrap().result;
+    found.sort_by(|left, right| left.symbol.cmp(&right.symbol));
+    let names: Vec<&str> = found.iter().map(|instrument| instrument.symbol.as_str()).collect();
+    assert_eq!(names, ["BTCPERP", "BTCUSDT", "BTCUSDT-26DEC25", "SOLUSDT"]);
+    assert!(found.iter().all(|instrument| instrument.trading == Trading::Open && instrument.tick.to_string() == "0.1"));
+    assert!(found[2].is_dated && !found[1].is_dated);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_several_pages_is_read_whole() {
+    let build = |n: u32| Instrument::new(SimCategory::Linear, &format!("S{n:04}USDT"), "100", "0.1", "1").unwrap();
+    let sim = Sim::start(SimConfig::new(Market::seeded(1, (0..2_100).map(build).collect()))).await.unwrap();
+    assert_eq!(client(&sim).instruments(Category::Linear).await.unwrap().result.len(), 2_100);
+    assert_eq!(sim.counters().rest_requests, 3);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn all_symbols_of_each_category_are_resolved() {
+    let sim = Sim::start(SimConfig::new(listing())).await.unwrap();
+    let rest = client(&sim);
+    let mut names = Vec::new();
+    for category in Category::ALL {
+        let table = symbols::resolve(&rest, &all(category), &CancellationToken::new()).await.unwrap();
+        names.push(table.iter().map(|(_, name)| name.to_string()).collect::<Vec<_>>().join(" "));
+    }
+    assert_eq!(names, ["BTCUSDT SOLUSDT", "ETHUSDT", "BTCUSD"]);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn listed_symbols_need_no_rest_and_all_symbols_wait_for_it() {
+    let sim = Sim::start(SimConfig::new(listing())).await.unwrap();
+    sim.inject(Fault::Down);
+    let rest = client(&sim);
+    let listed = SymbolChoice::Listed(vec![Symbol::new("BTCUSDT").unwrap()]);
+    let config = CategoryConfig { category: Category::Linear, symbols: listed };
+    assert_eq!(symbols::resolve(&rest, &config, &CancellationToken::new()).await.unwrap().len(), 1);
+
+    let waiting = tokio::spawn({
+        let rest = rest.clone();
+        async move { symbols::resolve(&rest, &all(Category::Linear), &CancellationToken::new()).await }
+    });
+    assert!(matches!(rest.time().await, Err(RestError::Dial(_) | RestError::Http(_))));
+    sim.heal();
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn waiting_for_symbols_ends_when_cancelled() {
+    let sim = Sim::start(SimConfig::new(listing())).await.unwrap();
+    sim.inject(Fault::Down);
+    let cancel = CancellationToken::new();
+    let waiting = tokio::spawn({
+        let (rest, cancel) = (client(&sim), cancel.clone());
+        async move { symbols::resolve(&rest, &all(Category::Linear), &cancel).await.is_none() }
+    });
+    cancel.cancel();
+    assert!(waiting.await.unwrap());
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn the_ip_limit_asks_for_ten_minutes() {
+    let limits = Limits { requests_per_5_s: 1, ..Limits::default() };
+    let sim = Sim::start(SimConfig { limits, ..SimConfig::new(listing()) }).await.unwrap();
+    let rest = client(&sim);
+    rest.time().await.unwrap();
+    let error = rest.time().await.unwrap_err();
+    assert_eq!(error.to_string(), "refused with 403: access too frequent");
+    assert_eq!(error.wait().unwrap().as_secs(), 600);
+    sim.stop().await;
+}

@@ -1,0 +1,231 @@
+//! A simulated exchange, feeds on it, and everything that arrived; what tests wait for and compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bybit_sim::{Activity, Instrument, Market, Sim};
+use klines::bybit::config::BybitConfig;
+use klines::bybit::connect::Dialer;
+use klines::bybit::decode::trade_id;
+use klines::bybit::driver::Uplink;
+use klines::bybit::feed::Feed;
+use klines::bybit::session::{Counters, Timing};
+use klines::clock::LocalClock;
+use klines::domain::feed::{FeedEvent, FeedMessage};
+use klines::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
+use klines::domain::trade::{Trade, TradeId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The demo market's symbols.
+pub const LINEAR: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
+/// Far more than anything takes: it only ends tests that would hang.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition holds.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Instruments with several trades a second.
+pub fn lively(category: bybit_sim::Category, names: &[&str]) -> Vec<Instrument> {
+    let build = |name: &&str| Instrument::new(category, name, "100", "0.1", "0.001").unwrap();
+    names.iter().map(build).map(|instrument| instrument.with_activity(Activity::LIVELY)).collect()
+}
+
+/// A seeded market of such instruments.
+pub fn market(category: bybit_sim::Category, names: &[&str]) -> Market {
+    Market::seeded(11, lively(category, names))
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    table: Arc<SymbolTable>,
+    covered: BTreeSet<SymbolId>,
+    gaps: usize,
+    tapes: BTreeMap<SymbolId, Vec<Trade>>,
+}
+
+/// What arrived, by category.
+#[derive(Debug, Default)]
+pub struct Seen(BTreeMap<Category, Known>);
+
+impl Seen {
+    fn note(&mut self, message: FeedMessage) {
+        let known = self.0.get_mut(&message.category).expect("a category that was asked for");
+        for event in message.events {
+            match event {
+                FeedEvent::Trade(trade) => {
+                    assert!(message.stamped.is_some_and(|stamped| trade.time <= stamped));
+                    known.tapes.entry(trade.symbol).or_default().push(trade);
+                }
+                FeedEvent::Resumed { symbols, at } => {
+                    assert!(at <= message.received);
+                    symbols.iter().for_each(|symbol| assert!(known.covered.insert(*symbol), "resumed twice"));
+                }
+                FeedEvent::Gap { symbols, last_seen } => {
+                    assert!(last_seen <= message.received);
+                    known.gaps += symbols.len();
+                    symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a gap without cover"));
+                }
+                FeedEvent::Ended { .. } => panic!("nothing ended"),
+            }
+        }
+    }
+
+    /// Symbols covered now.
+    pub fn covered(&self, category: Category) -> usize {
+        self.0[&category].covered.len()
+    }
+
+    /// Whether a symbol is covered now.
+    pub fn is_covered(&self, category: Category, name: &str) -> bool {
+        let known = &self.0[&category];
+        known.covered.contains(&known.table.get(name).unwrap())
+    }
+
+    /// Symbols that lost their cover, each time counted.
+    pub fn gaps(&self, category: Category) -> usize {
+        self.0[&category].gaps
+    }
+
+    /// A symbol's trades as they arrived.
+    pub fn tape(&self, category: Category, name: &str) -> &[Trade] {
+        let known = &self.0[&category];
+        known.tapes.get(&known.table.get(name).unwrap()).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many of them.
+    pub fn trades(&self, category: Category, name: &str) -> usize {
+        self.tape(category, name).len()
+    }
+
+    /// Trades of all symbols.
+    pub fn all_trades(&self) -> u64 {
+        self.0.values().flat_map(|known| known.tapes.values()).map(|tape| tape.len() as u64).sum()
+    }
+}
+
+/// An exchange and the feeds that listen to it.
+pub struct World {
+    sim: Sim,
+    feeds: Vec<Feed>,
+    rx: mpsc::Receiver<FeedMessage>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    seen: Seen,
+}
+
+impl World {
+    pub async fn start(sim: Sim, wanted: &[(Category, &[&str])], timing: Timing) -> Self {
+        // As small as can be, so that waiting for room is the rule.
+        let (tx, rx) = mpsc::channel(1);
+        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let uplink = Uplink {
+            dialer: Dialer::new(|_| None).unwrap(),
+            clock: LocalClock::start(),
+            pacer: Arc::default(),
+            out: tx,
+            cancel: cancel.clone(),
+        };
+        let config = BybitConfig { ws_url: Some(sim.ws_url().parse().unwrap()), ..BybitConfig::default() };
+        let mut seen = Seen::default();
+        let feeds = wanted.iter().map(|(category, names)| {
+            let mut table = SymbolTable::default();
+            names.iter().for_each(|name| {
+                table.intern(&Symbol::new(name).unwrap());
+            });
+            let table = Arc::new(table);
+            seen.0.insert(*category, Known { table: table.clone(), ..Known::default() });
+            Feed::spawn(&uplink, &tracker, *category, &config.stream_url(*category).unwrap(), &table, timing)
+        });
+        let feeds = feeds.collect();
+        Self { sim, feeds, rx, cancel, tracker, seen }
+    }
+
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Attempts to connect that failed.
+    pub fn failed(&self) -> u64 {
+        self.feeds.iter().flat_map(Feed::connections).map(|status| status.failed).sum()
+    }
+
+    /// Receives until a condition holds.
+    pub async fn until(&mut self, what: &str, condition: impl Fn(&Seen) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(&self.seen) {
+            match timeout_at(deadline, self.rx.recv()).await {
+                Ok(Some(message)) => self.seen.note(message),
+                Ok(None) => panic!("the feeds ended before: {what}"),
+                Err(_) => panic!(
+                    "never: {what}; seen {:?}",
+                    self.seen.0.values().map(|known| (&known.covered, known.gaps)).collect::<Vec<_>>()
+                ),
+            }
+        }
+    }
+
+    /// Receives until a condition on the counters holds.
+    pub async fn until_counted(&mut self, what: &str, condition: impl Fn(Counters) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(self.counters()) {
+            let message = timeout_at(deadline, self.rx.recv()).await;
+            self.seen.note(message.unwrap_or_else(|_| panic!("never: {what}")).unwrap());
+        }
+    }
+
+    /// What arrived of a symbol is a stretch of the exchange's tape: nothing lost, doubled or out of order.
+    pub fn assert_contiguous(&self, category: Category, name: &str) {
+        let truth = self.sim.trades(bybit_sim::Category::parse(category.as_str()).unwrap(), name);
+        let truth: Vec<TradeId> = truth.iter().map(|trade| trade_id(&trade.id)).collect();
+        let got: Vec<TradeId> = self.seen.tape(category, name).iter().map(|trade| trade.id.clone()).collect();
+        let first = truth.iter().position(|id| Some(id) == got.first()).expect("the first trade is the exchange's");
+        assert_eq!(truth[first..first + got.len()], got, "{category} {name}");
+    }
+
+    /// No trade arrived twice.
+    pub fn assert_no_duplicates(&self) {
+        for tape in self.seen.0.values().flat_map(|known| known.tapes.values()) {
+            let ids: std::collections::HashSet<&TradeId> = tape.iter().map(|trade| &trade.id).collect();
+            assert_eq!(ids.len(), tape.len());
+        }
+    }
+
+    /// Ends everything; returns what the feeds counted.
+    pub async fn stop(self) -> Counters {
+        self.stop_and_drain().await.0
+    }
+
+    /// Ends everything; returns what the feeds counted, and the trades that were still on their way.
+    pub async fn stop_and_drain(mut self) -> (Counters, u64) {
+        let before = self.seen.all_trades();
+        self.cancel.cancel();
+        self.tracker.close();
+        while let Some(message) = self.rx.recv().await {
+            self.seen.note(message);
+        }
+        self.tracker.wait().await;
+        let counters = self.counters();
+        self.sim.stop().await;
+        (counters, self.seen.all_trades() - before)
+    }
+
+    fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.feeds.iter().for_each(|feed| sum += feed.counters());
+        sum
+    }
+}

@@ -42,6 +42,8 @@ use log::Log;
 use native::{Redis, WebSocket};
 use proxy::Proxy;
 
+use crate::secret::is_secret_name;
+
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
 const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
 
@@ -177,12 +179,13 @@ impl Config {
     pub fn settings_report<'a>(&self, consumer: &str, findings: impl IntoIterator<Item = Finding<'a>>) -> Report {
         let mut report = Report::default();
         for finding in findings {
-            let steps: Vec<&str> = finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
-            let path = ["consumers", consumer, "settings"].into_iter().chain(steps.iter().copied());
-            let place = self.place_in_file(path).unwrap_or_else(|| self.enabled_place.of_item(consumer));
-            let key = ["settings"].into_iter().chain(steps).collect::<Vec<_>>().join(".");
+            let mut path = vec!["consumers", consumer, "settings"];
+            path.extend(finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()));
+            let key = path.iter().skip(2).copied().collect::<Vec<_>>().join(".");
+            let hidden = path.last().is_some_and(|name| is_secret_name(name));
+            let place = self.place_in_file(&path, 2).unwrap_or_else(|| self.enabled_place.of_item(consumer));
             let message = format!("{consumer}: `{key}`: {}", finding.message);
-            report.push(Diagnostic::error(place, message).expected(finding.expected));
+            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(hidden));
         }
         report
     }
@@ -190,14 +193,14 @@ impl Config {
     /// Refuses a consumer's component, at the place that names it.
     #[must_use]
     pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {
-        let place = self.place_in_file(["consumers", consumer, "component"]);
+        let place = self.place_in_file(&["consumers", consumer, "component"], 3);
         let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
         let mut report = Report::default();
         report.push(Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected));
         report
     }
 
-    fn place_in_file<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<Place> {
-        self.document.as_ref()?.place_of(path)
+    fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
+        self.document.as_ref()?.place_of(path, least)
     }
 }

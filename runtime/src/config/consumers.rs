@@ -115,7 +115,7 @@ pub(super) fn read(
     for (name, span, node) in written {
         let section = loader.table(section.path_of(name), node);
         let place = loader.layers.toml_place(span.clone());
-        definitions.push(Definition::read(loader, name, place, section, &components));
+        definitions.push(Definition::read(loader, name, &place, section, &components));
     }
     let mut consumers = Vec::new();
     for name in &enabled.names {
@@ -124,7 +124,7 @@ pub(super) fn read(
             Some(at) => definitions.swap_remove(at),
             None => {
                 let section = Section::absent(section.path_of(name));
-                Definition::read(loader, name, enabled.place.of_item(name), section, &components)
+                Definition::read(loader, name, &enabled.place.of_item(name), section, &components)
             }
         };
         native::refuse_not_built(loader, name, &enabled.place);

@@ -49,13 +49,13 @@ impl Document {
 
     /// The place of the value at a path of keys and list positions, or of the deepest part of it that is written.
     ///
-    /// Returns nothing if not even the first key is there.
+    /// Returns nothing if the first `least` steps are not all there.
     #[must_use]
-    pub fn place_of<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<Place> {
-        let mut path = path.into_iter();
-        let (key, mut node) = self.root.get(path.next()?)?;
+    pub fn place_of(&self, path: &[&str], least: usize) -> Option<Place> {
+        let (first, rest) = path.split_first()?;
+        let (key, mut node) = self.root.get(first)?;
         let mut span = shown_span(key, node);
-        for step in path {
+        for (taken, step) in rest.iter().enumerate() {
             let next = match &node.content {
                 Content::Table(table) => table.get(step).map(|(key, inner)| (shown_span(key, inner), inner)),
                 Content::Array(items) => {
@@ -64,7 +64,12 @@ impl Document {
                 }
                 _ => None,
             };
-            let Some((inner_span, inner)) = next else { break };
+            let Some((inner_span, inner)) = next else {
+                if taken + 1 < least {
+                    return None;
+                }
+                break;
+            };
             (span, node) = (inner_span, inner);
         }
         Some(self.place(span))
@@ -89,13 +94,14 @@ mod tests {
     fn places_lead_to_the_deepest_written_part() {
         let (document, _) = parse("[consumers.x.settings]\nlist = [\n  1,\n  { a = 2 },\n]\n");
         for (path, shown) in [
-            (vec!["consumers", "x", "settings", "list", "1", "a"], "k.toml:4:9"),
-            (vec!["consumers", "x", "settings", "list", "0"], "k.toml:3:3"),
-            (vec!["consumers", "x", "settings", "absent"], "k.toml:1:14"),
+            (&["consumers", "x", "settings", "list", "1", "a"][..], "k.toml:4:9"),
+            (&["consumers", "x", "settings", "list", "0"], "k.toml:3:3"),
+            (&["consumers", "x", "settings", "absent"], "k.toml:1:14"),
         ] {
-            assert_eq!(document.place_of(path).unwrap().to_string(), shown);
+            assert_eq!(document.place_of(path, 2).unwrap().to_string(), shown);
         }
-        assert_eq!(document.place_of(["absent"]), None);
+        assert_eq!(document.place_of(&["absent"], 1), None);
+        assert_eq!(document.place_of(&["consumers", "y", "settings"], 2), None);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::num::NonZeroU32;
 use url::Url;
 
 use super::loader::{Key, Loader, Section, Sourced};
-use super::report::Diagnostic;
 use super::value::WebAddress;
 use crate::domain::symbol::{Category, Symbol};
 
@@ -71,12 +70,12 @@ impl Exchange {
         let rest_url: Option<Sourced<WebAddress<false>>> = loader.read_optional(section, REST_URL);
         if let (Some(ws_url), None) = (&ws_url, &rest_url) {
             let message = "ws_url is set but rest_url is not: trades and symbols come from different exchanges";
-            loader.report.push(Diagnostic::warning(ws_url.place.clone(), message));
+            loader.report.push(ws_url.warning(message));
         }
         let (categories, symbols) = if load_all.value {
             if symbols.is_set() {
                 let message = "symbols are ignored, because all are loaded (load_all)";
-                loader.report.push(Diagnostic::warning(symbols.place, message));
+                loader.report.push(symbols.warning(message));
             }
             (categories.value, Symbols::All(filter))
         } else {

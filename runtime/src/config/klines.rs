@@ -2,9 +2,10 @@
 
 use super::loader::{Key, Loader, Section, Sourced};
 use super::quantity::HumanDuration;
-use super::report::Diagnostic;
 use super::value::{Fault, Scalar, choice};
+use crate::domain::aggregator::{Fill, Open, Settings};
 use crate::domain::interval::Interval;
+use crate::domain::symbol::Category;
 use crate::domain::time::{DAY, HOUR, MINUTE, Millis};
 
 const INTERVALS: Key = Key::new("intervals").variable("KLINE_INTERVALS").flag("--intervals");
@@ -34,28 +35,6 @@ pub struct Klines {
     pub block_trades: bool,
 }
 
-/// What a kline opens with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Open {
-    /// The last trade before the window, as Bybit does.
-    #[default]
-    PreviousClose,
-    /// The first trade of the window.
-    FirstTrade,
-}
-
-/// Which windows without a trade get a flat kline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fill {
-    /// None.
-    Off,
-    /// Those of one second and longer.
-    #[default]
-    Seconds,
-    /// All, those of less than a second too.
-    All,
-}
-
 impl Default for Klines {
     fn default() -> Self {
         Self {
@@ -71,6 +50,21 @@ impl Default for Klines {
 }
 
 impl Klines {
+    /// How the klines of one category are made.
+    #[must_use]
+    pub fn settings(&self, category: Category) -> Settings {
+        Settings {
+            category,
+            intervals: self.intervals.clone(),
+            open: self.open,
+            fill: self.fill,
+            update_interval: Some(self.update_interval),
+            grace: self.grace,
+            lateness: self.lateness,
+            block_trades: self.block_trades,
+        }
+    }
+
     pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let intervals = loader.read(section, INTERVALS, default.intervals);
@@ -94,7 +88,7 @@ fn read_millis(loader: &mut Loader<'_>, section: &mut Section<'_>, key: Key, def
     let read: Sourced<HumanDuration> = loader.read(section, key, default);
     let millis = Millis::try_from(read.value.0.as_millis()).unwrap_or(Millis::MAX);
     if millis > most {
-        let diagnostic = Diagnostic::error(read.place, format!("`{}` is too long", read.value));
+        let diagnostic = read.error(format!("`{}` is too long", read.value));
         loader.report.push(diagnostic.expected(format!("at most {}", HumanDuration::millis(most.unsigned_abs()))));
     }
     millis
@@ -124,14 +118,14 @@ impl Scalar for Fill {
         if text.eq_ignore_ascii_case("all") {
             return Ok(Self::All);
         }
-        let read = <bool as Scalar>::parse(text).map(|fill| if fill { Self::Seconds } else { Self::Off });
+        let read = <bool as Scalar>::parse(text).map(|fill| if fill { Self::FromOneSecond } else { Self::Never });
         read.map_err(|fault| Fault::new(fault.message, Self::EXPECTED).nearest(fault.nearest))
     }
 
     fn show(&self) -> String {
         match self {
-            Self::Off => "false".to_owned(),
-            Self::Seconds => "true".to_owned(),
+            Self::Never => "false".to_owned(),
+            Self::FromOneSecond => "true".to_owned(),
             Self::All => "all".to_owned(),
         }
     }

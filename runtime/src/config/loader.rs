@@ -12,6 +12,9 @@ use super::place::Place;
 use super::report::{Diagnostic, Report};
 use super::value::{Fault, Part, Value};
 
+/// How an absent value and an empty list are shown.
+pub const NOTHING: &str = "-";
+
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -50,9 +53,25 @@ pub struct Sourced<T> {
     pub value: T,
     /// Its source.
     pub place: Place,
+    /// It may hold a password, so its line is not shown.
+    hidden: bool,
 }
 
 impl<T> Sourced<T> {
+    fn built_in(value: T) -> Self {
+        Self { value, place: Place::Default, hidden: false }
+    }
+
+    /// Makes an error about it.
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(self.place.clone(), message).hidden(self.hidden)
+    }
+
+    /// Makes a warning about it.
+    pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(self.place.clone(), message).hidden(self.hidden)
+    }
+
     /// Whether somebody wrote it.
     #[must_use]
     pub fn is_set(&self) -> bool {
@@ -123,13 +142,16 @@ pub struct Loader<'a> {
     /// What was read so far, in the order of reading.
     pub settings: Vec<Setting>,
     unknown: Vec<unknown::UnknownKey>,
+    /// Problems that reading the layers brought, syntax errors among them.
+    first: usize,
 }
 
 impl<'a> Loader<'a> {
     /// Starts with the problems that reading the layers brought.
     #[must_use]
     pub fn new(layers: &'a Layers, report: Report) -> Self {
-        Self { layers, report, settings: Vec::new(), unknown: Vec::new() }
+        let first = report.len();
+        Self { layers, report, settings: Vec::new(), unknown: Vec::new(), first }
     }
 
     /// The top level of the file.
@@ -161,8 +183,9 @@ impl<'a> Loader<'a> {
 
     /// Reads a key that has a default.
     pub fn read<T: Value>(&mut self, section: &mut Section<'_>, key: Key, default: T) -> Sourced<T> {
-        let found = self.find(section, key).unwrap_or(Sourced { value: default, place: Place::Default });
-        self.note(section.path_of(key.name), found.value.show(), &found.place, key.variable);
+        let found = self.find(section, key).unwrap_or_else(|| Sourced::built_in(default));
+        let shown = Some(found.value.show()).filter(|text| !text.is_empty());
+        self.note(section.path_of(key.name), shown.unwrap_or_else(|| NOTHING.to_owned()), &found.place, key.variable);
         found
     }
 
@@ -171,7 +194,7 @@ impl<'a> Loader<'a> {
         let found: Option<Sourced<T>> = self.find(section, key);
         let (value, place) = match &found {
             Some(found) => (found.value.show(), found.place.clone()),
-            None => ("-".to_owned(), Place::Default),
+            None => (NOTHING.to_owned(), Place::Default),
         };
         self.note(section.path_of(key.name), value, &place, key.variable);
         found
@@ -188,7 +211,7 @@ impl<'a> Loader<'a> {
         for written in self.layers.texts(key.variable, key.flag) {
             let hidden = T::SECRET || written.text.contains('@');
             match T::from_text(&written.text) {
-                Ok(value) => found = found.or(Some(Sourced { value, place: written.place })),
+                Ok(value) => found = found.or(Some(Sourced { value, place: written.place, hidden })),
                 Err(faults) => self.faults(faults, &written.place, hidden),
             }
         }
@@ -196,7 +219,7 @@ impl<'a> Loader<'a> {
             let place = self.layers.toml_place(node.span.clone());
             let hidden = T::SECRET || matches!(&node.content, Content::Text(text) if text.contains('@'));
             match T::from_toml(node) {
-                Ok(value) => found = found.or(Some(Sourced { value, place })),
+                Ok(value) => found = found.or(Some(Sourced { value, place, hidden })),
                 Err(faults) => self.faults(faults, &place, hidden),
             }
         }
@@ -210,31 +233,30 @@ impl<'a> Loader<'a> {
                 Part::Item(item) => place.of_item(&item),
                 Part::Span(span) => self.layers.toml_place(span),
             };
-            let place = if hidden { place.without_quote() } else { place };
             let diagnostic = Diagnostic::error(place, fault.message).expected(fault.expected);
             self.report.push(diagnostic.nearest(fault.nearest).hidden(hidden));
         }
     }
 
     /// Drops the repeated items of a list, with a warning for each.
-    pub fn unique<T: PartialEq>(&mut self, list: Sourced<Vec<T>>, show: impl Fn(&T) -> String) -> Sourced<Vec<T>> {
+    pub fn unique<T: PartialEq>(&mut self, mut list: Sourced<Vec<T>>, show: impl Fn(&T) -> String) -> Sourced<Vec<T>> {
         let mut kept: Vec<T> = Vec::with_capacity(list.value.len());
-        for item in list.value {
+        for item in std::mem::take(&mut list.value) {
             if kept.contains(&item) {
-                let place = list.place.of_item(&show(&item));
+                let place = list.place.clone();
                 self.report.push(Diagnostic::warning(place, format!("`{}` is listed twice", show(&item))));
             } else {
                 kept.push(item);
             }
         }
-        Sourced { value: kept, place: list.place }
+        Sourced { value: kept, ..list }
     }
 
     /// Reports an empty list.
     pub fn not_empty<T>(&mut self, list: &Sourced<Vec<T>>, what: &str) {
         if list.value.is_empty() {
-            let diagnostic = Diagnostic::error(list.place.clone(), format!("no {what} is left"));
-            self.report.push(diagnostic.expected(format!("at least one {what}, or no such key for the default")));
+            let diagnostic = list.error(format!("the list names no {what}"));
+            self.report.push(diagnostic.expected(format!("at least one {what}; leave the key out for the default")));
         }
     }
 }

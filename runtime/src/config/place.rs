@@ -78,16 +78,6 @@ impl Place {
             Self::Toml(position) => Self::Toml(position.of_item(item)),
         }
     }
-
-    /// Returns the same place without the written value, for values that must not be shown.
-    #[must_use]
-    pub fn without_quote(self) -> Self {
-        match self {
-            Self::Flag(flag, _) => Self::Flag(flag, Quote::default()),
-            Self::Variable(name, _) => Self::Variable(name, Quote::default()),
-            other => other,
-        }
-    }
 }
 
 impl Quote {

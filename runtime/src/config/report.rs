@@ -104,6 +104,18 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
     }
 
+    /// Number of problems and warnings.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Drops what came after the first `count` and does not pass.
+    pub(super) fn retain_first_or(&mut self, count: usize, pass: impl Fn(&Diagnostic) -> bool) {
+        let later = self.diagnostics.split_off(count.min(self.diagnostics.len()));
+        self.diagnostics.extend(later.into_iter().filter(pass));
+    }
+
     /// The problems: the TOML file's by line, the `.env` file's by line, then variables and flags.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Diagnostic> {

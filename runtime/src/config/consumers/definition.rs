@@ -42,11 +42,11 @@ impl Definition {
     pub fn read(
         loader: &mut Loader<'_>,
         name: &str,
-        place: Place,
+        place: &Place,
         mut section: Section<'_>,
         components: &Components,
     ) -> Self {
-        let component = read_component(loader, name, &place, &mut section, components);
+        let component = read_component(loader, name, place, &mut section, components);
         let symbols = loader.read(&mut section, SYMBOLS, Vec::new());
         let symbols = loader.unique(symbols, ToString::to_string);
         let intervals = loader.read(&mut section, INTERVALS, Vec::new());
@@ -106,7 +106,7 @@ fn read_component(
     if shipped.is_some() || NATIVE.contains(&name) {
         if let Some(written) = written {
             let message = format!("`{name}` is part of klines and has no component file");
-            let diagnostic = Diagnostic::error(written.place, message);
+            let diagnostic = written.error(message);
             loader.report.push(diagnostic.expected("another name for a component of your own, or no such key"));
         }
         return shipped.map(Component::Shipped);
@@ -123,7 +123,7 @@ fn read_component(
     }
     if !loader.layers.folder.join(&written.value).is_file() {
         let message = format!("there is no component file `{}`", written.value.display());
-        let diagnostic = Diagnostic::error(written.place, message);
+        let diagnostic = written.error(message);
         loader.report.push(diagnostic.expected("the path of a .wasm component, from the working directory"));
     }
     Some(Component::File(written.value))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Component, Shipped};
 use crate::config::document::{Content, Node};
-use crate::config::loader::{Key, Loader, Section};
+use crate::config::loader::{Key, Loader, NOTHING, Section};
 use crate::config::report::Diagnostic;
 use crate::config::value::Text;
 
@@ -50,7 +50,7 @@ impl Allow {
         let default = Self::default_of(component);
         let stdout = loader.read(section, STDOUT, default.stdout);
         if stdout.value && !default.stdout {
-            let diagnostic = Diagnostic::error(stdout.place, "only `console` may write to standard output");
+            let diagnostic = stdout.error("only `console` may write to standard output");
             loader.report.push(diagnostic.expected("no such key, or false"));
         }
         let dirs = read_dirs(loader, section, default.dirs);
@@ -110,14 +110,14 @@ fn read_dir(loader: &mut Loader<'_>, path: &str, item: &Node) -> Option<Director
     if !guest.value.0.starts_with('/') || guest.value.0.split('/').any(|part| part == "..") {
         let message = format!("`{}` is not an absolute path", guest.value.0);
         let near = format!("/{}", guest.value.0.trim_start_matches(['.', '/']));
-        loader.report.push(Diagnostic::error(guest.place, message).expected("a path such as /out").nearest(Some(near)));
+        loader.report.push(guest.error(message).expected("a path such as /out").nearest(Some(near)));
     }
     Some(Directory { host, guest: guest.value.0, write })
 }
 
 fn show(dirs: &[Directory]) -> String {
     if dirs.is_empty() {
-        return "-".to_owned();
+        return NOTHING.to_owned();
     }
     let show = |dir: &Directory| {
         let right = if dir.write { "write" } else { "read" };

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::config::loader::{Key, Loader, Section};
 use crate::config::quantity::{ByteSize, HumanDuration};
-use crate::config::report::Diagnostic;
 use crate::config::value::Value;
 
 const MEMORY: Key = Key::new("memory");
@@ -102,7 +101,7 @@ fn between<T: Value + Copy + PartialOrd>(
     let read = loader.read(section, key, default);
     if read.value < least || read.value > most {
         let message = format!("`{}` is out of range", read.value.show());
-        let diagnostic = Diagnostic::error(read.place, message);
+        let diagnostic = read.error(message);
         loader.report.push(diagnostic.expected(format!("{} to {}", least.show(), most.show())));
     }
     read.value

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::{Loader, Section};
+use crate::config::document::Table;
 use crate::config::layers::CONFIG_VARIABLE;
 use crate::config::place::{Place, Quote};
 use crate::config::report::Diagnostic;
 use crate::config::suggest::nearest;
+use crate::secret::is_secret_name;
 
 /// Beginnings of our variables' names.
 const PREFIXES: [&str; 6] = ["BYBIT_", "KLINE_", "KLINES_", "WSS_", "WEBSOCKET_", "REDIS_"];
@@ -27,22 +29,24 @@ pub(super) struct UnknownKey {
 impl Loader<'_> {
     /// Ends the reading of a section: what was not asked for is unknown.
     pub fn finish(&mut self, section: Section<'_>) {
-        let unknown = section.entries().filter(|(name, _, _)| !section.asked.contains(name));
-        let unknown = unknown.map(|(name, span, _)| UnknownKey {
+        let Section { path, table, asked } = section;
+        let unknown = table.into_iter().flat_map(Table::iter).filter(|(name, _, _)| !asked.contains(name));
+        self.unknown.extend(unknown.map(|(name, span, _)| UnknownKey {
             name: name.to_owned(),
             span: span.clone(),
-            section: section.path.clone(),
-            known: section.asked.clone(),
-        });
-        self.unknown.extend(unknown.collect::<Vec<_>>());
+            section: path.clone(),
+            known: asked.clone(),
+        }));
     }
 
     /// Reports all that is unknown, once every section has been read.
     pub fn conclude(&mut self) {
-        // In the ruins of a broken file, a key may only look unknown.
-        let whole = self.layers.document.as_ref().is_none_or(|document| document.whole);
-        for key in std::mem::take(&mut self.unknown).into_iter().filter(|_| whole) {
+        for key in std::mem::take(&mut self.unknown) {
             self.report_key(&key);
+        }
+        if self.layers.document.as_ref().is_some_and(|document| !document.whole) {
+            // In the ruins of a broken file, what looks wrong may only be cut off.
+            self.report.retain_first_or(self.first, |diagnostic| !matches!(diagnostic.place, Place::Toml(_)));
         }
         self.report_env_file();
         self.report_environment();
@@ -59,7 +63,8 @@ impl Loader<'_> {
         };
         let place = self.layers.toml_place(key.span.clone());
         let expected = format!("one of {}", key.known.join(", "));
-        self.report.push(Diagnostic::error(place, message).expected(expected).nearest(near));
+        let diagnostic = Diagnostic::error(place, message).expected(expected).nearest(near);
+        self.report.push(diagnostic.hidden(is_secret_name(&key.name)));
     }
 
     /// In our own file, a name that looks like one of ours and is none is a mistake.

@@ -65,7 +65,7 @@ impl Scalar for NonZeroU32 {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         let digits: String = text.chars().filter(|found| *found != '_').collect();
-        digits.parse().map_err(|_| Fault::new(format!("`{text}` is not such a number"), Self::EXPECTED))
+        digits.parse().map_err(|_| Fault::new(format!("`{text}` is not a number that fits here"), Self::EXPECTED))
     }
 
     fn show(&self) -> String {
@@ -117,12 +117,11 @@ impl Scalar for Symbol {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         Self::new(text).map_err(|error| {
-            let upper: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_uppercase();
-            let near = match error {
-                SymbolError::LowerCase => Some(text.to_uppercase()),
-                SymbolError::Character(_) => Some(upper).filter(|name| !name.is_empty()),
-                SymbolError::Length => None,
-            };
+            // Only the names of dated contracts have dashes, before a digit.
+            let is_dated = text.contains('-') && text.contains(|found: char| found.is_ascii_digit());
+            let kept = |found: &char| found.is_ascii_alphanumeric() || (is_dated && *found == '-');
+            let near = text.chars().filter(kept).collect::<String>().to_uppercase();
+            let near = Some(near).filter(|name| error != SymbolError::Length && !name.is_empty());
             Fault::new(format!("`{text}` is not a symbol: {error}"), Self::EXPECTED).nearest(near)
         })
     }

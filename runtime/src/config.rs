@@ -1,1 +1,206 @@
 //! Configuration: its layers, its checks, and where each value came from.
+//!
+//! Flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports every problem at once,
+//! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
+
+pub mod consumers;
+pub mod exchange;
+pub mod klines;
+pub mod log;
+pub mod native;
+pub mod proxy;
+pub mod quantity;
+pub mod report;
+
+mod document;
+mod dotenv;
+mod layers;
+mod loader;
+mod place;
+mod show;
+mod suggest;
+mod value;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use layers::{Flags, Sources};
+pub use loader::Setting;
+pub use place::Place;
+pub use report::{Diagnostic, Report, Severity};
+pub use suggest::nearest;
+
+use consumers::{Consumer, Enabled};
+use document::Document;
+use exchange::Exchange;
+use klines::Klines;
+use layers::Layers;
+use loader::{Key, Loader};
+use log::Log;
+use native::{Redis, WebSocket};
+use proxy::Proxy;
+
+use crate::secret::is_secret_name;
+
+const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
+const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
+
+/// Everything that can be configured, valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is watched, and where.
+    pub exchange: Exchange,
+    /// Which klines are made, and how.
+    pub klines: Klines,
+    /// How much is logged, and in which form.
+    pub log: Log,
+    /// Folder of component files that can be enabled by name. Default: `plugins`.
+    pub plugins_dir: PathBuf,
+    /// Folder for what the program keeps. Default: `klines-data`.
+    pub data_dir: PathBuf,
+    /// The enabled consumers, in the order of enabling; never empty.
+    pub consumers: Vec<Consumer>,
+    /// What the redis consumer is told by variables.
+    pub redis: Redis,
+    /// What the websocket consumer is told by variables.
+    pub websocket: WebSocket,
+    /// Proxies to the exchange.
+    pub proxy: Proxy,
+    settings: Vec<Setting>,
+    document: Option<Arc<Document>>,
+    enabled_place: Place,
+}
+
+/// A problem that a consumer found in its own settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// Path of the key inside the settings: keys and list positions with dots between (`a.b`, `a.0`, `a[0]`).
+    pub path: &'a str,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What would be right.
+    pub expected: &'a str,
+}
+
+/// Reads and checks everything. The report beside the configuration holds warnings only.
+///
+/// # Errors
+/// [`Report`] with every problem and warning, when there is at least one problem.
+pub fn load(sources: Sources) -> Result<(Config, Report), Report> {
+    let mut report = Report::default();
+    let layers = Layers::read(sources, &mut report);
+    let mut loader = Loader::new(&layers, report);
+    let config = read(&mut loader);
+    loader.conclude();
+    let Loader { report, mut settings, .. } = loader;
+    if report.is_refusal() {
+        return Err(report);
+    }
+    settings.sort_by_key(|setting| setting.key.contains('.'));
+    Ok((Config { settings, ..config }, report))
+}
+
+/// Reads section after section.
+fn read(loader: &mut Loader<'_>) -> Config {
+    let mut top = loader.top();
+    let enabled = Enabled::read(loader, &mut top);
+    let plugins_dir = loader.read(&mut top, PLUGINS_DIR, PathBuf::from("plugins")).value;
+    let data_dir = loader.read(&mut top, DATA_DIR, PathBuf::from("klines-data")).value;
+    let mut section = loader.section(&mut top, "exchange");
+    let exchange = Exchange::read(loader, &mut section);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, "klines");
+    let klines = Klines::read(loader, &mut section);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, "log");
+    let log = Log::read(loader, &mut section);
+    loader.finish(section);
+    let section = loader.section(&mut top, "consumers");
+    let consumers = consumers::read(loader, &section, &enabled, &plugins_dir, &klines.intervals);
+    loader.finish(top);
+    let redis = Redis::read(loader, &enabled.names);
+    let websocket = WebSocket::read(loader, &enabled.names);
+    let proxy = Proxy::read(loader);
+    let document = loader.layers.document.clone();
+    let enabled_place = enabled.place;
+    let settings = Vec::new();
+    Config {
+        exchange,
+        klines,
+        log,
+        plugins_dir,
+        data_dir,
+        consumers,
+        redis,
+        websocket,
+        proxy,
+        settings,
+        document,
+        enabled_place,
+    }
+}
+
+impl Config {
+    /// Every key with its effective value and source, secrets masked.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Whether a key (such as `exchange.symbols`) was set by anybody; if not, it has its default.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.place(key) != Place::Default
+    }
+
+    /// Where a key's effective value was written, for problems that show later.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Place {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        setting.map(|setting| setting.place.clone()).unwrap_or_default()
+    }
+
+    /// What `config show` prints.
+    #[must_use]
+    pub fn show(&self) -> String {
+        show::text(&self.settings)
+    }
+
+    /// What `config show --json` prints.
+    #[must_use]
+    pub fn show_json(&self) -> Value {
+        show::json(&self.settings)
+    }
+
+    /// Gives the problems that a consumer found in its own settings their places.
+    #[must_use]
+    pub fn settings_report<'a>(&self, consumer: &str, findings: impl IntoIterator<Item = Finding<'a>>) -> Report {
+        let mut report = Report::default();
+        for finding in findings {
+            let mut path = vec!["consumers", consumer, "settings"];
+            path.extend(finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()));
+            let key = path.iter().skip(2).copied().collect::<Vec<_>>().join(".");
+            let hidden = path.last().is_some_and(|name| is_secret_name(name));
+            let place = self.place_in_file(&path, 2).unwrap_or_else(|| self.enabled_place.of_item(consumer));
+            let message = format!("{consumer}: `{key}`: {}", finding.message);
+            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(hidden));
+        }
+        report
+    }
+
+    /// Refuses a consumer's component, at the place that names it.
+    #[must_use]
+    pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "component"], 3);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let mut report = Report::default();
+        report.push(Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected));
+        report
+    }
+
+    fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
+        self.document.as_ref()?.place_of(path, least)
+    }
+}

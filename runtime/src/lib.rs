@@ -11,4 +11,5 @@ pub mod config;
 pub mod consumer;
 pub mod domain;
 pub mod pipeline;
+pub mod secret;
 pub mod telemetry;

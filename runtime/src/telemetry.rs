@@ -1,1 +1,157 @@
-//! Logging: structured lines on standard error, as text or JSON.
+//! Logging: structured lines on standard error, as text or JSON, stamped in UTC with milliseconds.
+//!
+//! Also keeps secrets out of core dumps. Nothing per trade is logged above `trace`.
+
+use std::io::{self, IsTerminal};
+
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::log::{Format, Level, Log};
+
+/// Our own crates; others log from `warn` up, whatever the level.
+const OWN: [&str; 2] = ["klines", "bybit_sim"];
+
+/// Logging could not be set up.
+#[derive(Debug, Error)]
+#[error("logging is already set up")]
+pub struct TelemetryError(#[from] TryInitError);
+
+/// Starts logging to standard error, in colour only on a terminal and without `NO_COLOR`.
+///
+/// # Errors
+/// [`TelemetryError`] when this process already logs.
+pub fn start(log: Log) -> Result<(), TelemetryError> {
+    Ok(subscriber(log, wants_color(&io::stderr()), io::stderr).try_init()?)
+}
+
+/// Whether colours may be written to a stream: it is a terminal and `NO_COLOR` is not set.
+#[must_use]
+pub fn wants_color(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Keeps memory, and with it secrets, out of core dumps and away from debuggers of the same user.
+///
+/// # Errors
+/// What the system answers when it refuses; nothing depends on it, so the caller logs and goes on.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Builds the subscriber.
+fn subscriber<W>(log: Log, color: bool, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = fmt::layer().with_writer(writer).with_timer(Utc);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        Format::Text => layer.with_ansi(color).with_target(false).boxed(),
+        Format::Json => layer.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(targets(log.level)))
+}
+
+fn targets(level: Level) -> Targets {
+    let level = match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    };
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(OWN.map(|name| (name, level)))
+}
+
+/// The wall clock in UTC, as `2026-01-31T12:00:00.000Z`.
+#[derive(Clone, Copy, Debug)]
+struct Utc;
+
+impl FormatTime for Utc {
+    fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
+        write!(out, "{:.3}", jiff::Timestamp::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: Log, write: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        tracing::subscriber::with_default(subscriber(log, false, move || writer.clone()), write);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_lines_hold_time_level_message_and_fields() {
+        let text = logged(Log { level: Level::Info, format: Format::Json }, || {
+            tracing::info!(target: "klines::x", symbol = "BTCUSDT", dropped = 3, "queue full");
+        });
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(
+            (&line["message"], &line["symbol"], &line["dropped"]),
+            (&"queue full".into(), &"BTCUSDT".into(), &3.into())
+        );
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    }
+
+    #[test]
+    fn core_dumps_are_off() {
+        forbid_core_dumps().unwrap();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn text_lines_have_no_colours_off_a_terminal() {
+        let text = logged(Log::default(), || tracing::warn!(target: "klines", symbol = "BTCUSDT", "late"));
+        assert!(text.contains("WARN late symbol=\"BTCUSDT\"") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn the_level_is_ours_and_others_are_quieter() {
+        let text = logged(Log { level: Level::Debug, format: Format::Text }, || {
+            tracing::debug!(target: "klines::feed", "ours");
+            tracing::info!(target: "hyper", "theirs");
+            tracing::warn!(target: "hyper", "their warning");
+        });
+        assert!(text.contains("ours") && !text.contains("theirs") && text.contains("their warning"), "{text}");
+        let text = logged(Log { level: Level::Error, format: Format::Text }, || {
+            tracing::warn!(target: "klines", "a");
+            tracing::warn!(target: "hyper", "b");
+        });
+        assert_eq!(text, "");
+    }
+}

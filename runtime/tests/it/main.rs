@@ -1,5 +1,14 @@
 //! One integration binary, one module per promise.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests may fail loudly, and so may what they share"
+)]
 
+mod check;
+mod config;
 mod replay;
 mod session;
 mod support;

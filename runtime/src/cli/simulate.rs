@@ -1,0 +1,71 @@
+//! `klines simulate`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::LogArgs;
+use crate::config::Sources;
+use crate::config::quantity::HumanDuration;
+use crate::domain::symbol::{Category, Symbol};
+
+/// `klines simulate`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+One port serves the public WebSocket streams and the REST calls, with Bybit's acks, refusals and limits. \
+The line to start `klines run` against it is printed when it listens.
+
+Exit codes: 0 ended as asked, 1 failed.
+
+Examples:
+  klines simulate --seed 7
+  klines simulate --recording session.jsonl.gz --speed 10
+  klines simulate --refuse ETHUSDT --script faults.txt")]
+pub struct SimulateArgs {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7878")]
+    pub listen: SocketAddr,
+    /// Seed of the generated market; the same seed gives the same trades
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Symbols of the generated market, comma-separated
+    #[arg(long, value_name = "SYMBOLS", value_delimiter = ',', value_parser = Symbol::new,
+          default_value = "BTCUSDT,ETHUSDT,SOLUSDT")]
+    pub symbols: Vec<Symbol>,
+    /// Categories that the market is served in, comma-separated
+    #[arg(long, value_name = "CATEGORIES", value_delimiter = ',', default_value = "linear")]
+    pub category: Vec<Category>,
+    /// Play these recorded frames in place of a generated market
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    pub recording: Option<PathBuf>,
+    /// How many times faster than real time; 0 is as fast as possible
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Faults to play: drop, stall, reorder, duplicate, garbage, refuse, slow
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Refuse subscriptions to this symbol; may be given several times
+    #[arg(long, value_name = "SYMBOL", value_parser = Symbol::new)]
+    pub refuse: Vec<Symbol>,
+    /// End by itself after this time, such as 20s or 1m30s
+    #[arg(long = "for", value_name = "DURATION")]
+    pub duration: Option<HumanDuration>,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+impl SimulateArgs {
+    /// Sources of the logging settings alone: no file and no other variable counts.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let none = (super::ConfigArgs::default(), super::MarketArgs::default(), super::HistoryArgs::default());
+        Sources { demo: true, ..super::args::sources(&none.0, &none.1, &none.2, &self.log) }
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if speed.is_finite() && speed >= 0.0 { Ok(speed) } else { Err("0 or more".to_owned()) }
+}

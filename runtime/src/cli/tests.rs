@@ -1,0 +1,102 @@
+//! The command line's promises: its help, its forms, and that flags reach the configuration.
+
+use super::*;
+use crate::config::load;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn top_level_help() {
+    insta::assert_snapshot!(Cli::command().term_width(100).render_help());
+}
+
+#[test]
+fn run_help() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    insta::assert_snapshot!(command.find_subcommand_mut("run").unwrap().render_help());
+}
+
+#[test]
+fn flags_reach_the_configuration() {
+    let cli = parse(
+        "klines run --for 1m30s --symbols XRPUSDT,spot:ETHUSDT --intervals 1s --consumers jsonl --load-all=false \
+         --testnet --open first-trade --fill all --log-level WARNING --log-format json --config none.toml",
+    );
+    let Command::Run(run) = cli.unwrap().command else { panic!() };
+    assert_eq!(run.duration.unwrap().0.as_secs(), 90);
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut sources = run.sources();
+    assert_eq!(sources.config_file.take(), Some("none.toml".into()));
+    (sources.folder, sources.environment) = (folder.path().to_path_buf(), Vec::new());
+    let (config, warnings) = load(sources).unwrap();
+    assert!(warnings.is_empty());
+    for (key, flag) in [
+        ("exchange.symbols", "flag --symbols"),
+        ("exchange.load_all", "flag --load-all"),
+        ("exchange.testnet", "flag --testnet"),
+        ("klines.intervals", "flag --intervals"),
+        ("klines.open", "flag --open"),
+        ("klines.fill", "flag --fill"),
+        ("enabled_consumers", "flag --consumers"),
+        ("log.level", "flag --log-level"),
+        ("log.format", "flag --log-format"),
+        ("klines.update_interval", "default"),
+    ] {
+        assert_eq!(config.place(key).to_string(), flag, "{key}");
+    }
+}
+
+#[test]
+fn every_command_of_the_contract_is_understood() {
+    for line in [
+        "klines run --demo --for 20s",
+        "klines check --online --json",
+        "klines replay a.csv b.gz --format csv --output - --category linear --symbols A --closed-only --open first-trade",
+        "klines verify a.jsonl.gz --json",
+        "klines simulate --listen 127.0.0.1:0 --seed 3 --speed 2.5 --refuse A --refuse B --script s --for 5s",
+        "klines simulate --recording a.gz",
+        "klines config show --json",
+        "klines completions zsh",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn mistakes_of_usage_end_with_2() {
+    for line in ["klines run --for soon", "klines replay", "klines verify", "klines ruN", "klines simulate --speed -1"]
+    {
+        assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(EXIT_USAGE), "{line}");
+    }
+}
+
+#[test]
+fn no_secret_has_a_flag() {
+    let mut command = Cli::command();
+    command.build();
+    let mut commands: Vec<&clap::Command> = vec![&command];
+    while let Some(command) = commands.pop() {
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(!crate::secret::is_secret_name(flag), "--{flag}");
+        }
+        commands.extend(command.get_subcommands());
+    }
+}
+
+#[test]
+fn completions_name_every_command() {
+    let mut script = Vec::new();
+    completions(Shell::Bash, &mut script);
+    let script = String::from_utf8(script).unwrap();
+    for command in ["run", "check", "replay", "verify", "simulate", "config", "completions"] {
+        assert!(script.contains(&format!("klines__subcmd__{command}")), "{command}");
+    }
+}

@@ -1,0 +1,172 @@
+//! `enabled_consumers` and `[consumers.NAME]`: who gets klines, and what each may do.
+//!
+//! Decides which component a name stands for and checks grants and limits; components themselves are opened, and
+//! their settings checked, by whoever runs them.
+
+mod definition;
+mod grants;
+mod limits;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::loader::{Key, Loader, Section, Sourced};
+use super::native::{self, NATIVE};
+use super::place::Place;
+use super::report::Diagnostic;
+use super::suggest::nearest;
+use super::value::Text;
+use crate::domain::interval::Interval;
+use crate::domain::symbol::Symbol;
+
+use definition::Definition;
+pub use grants::{Allow, Directory};
+pub use limits::Limits;
+
+const ENABLED: Key = Key::new("enabled_consumers").variable("ENABLED_CONSUMERS").flag("--consumers");
+
+/// Components that are part of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shipped {
+    /// Prints klines on standard output.
+    Console,
+    /// Writes klines to files.
+    Jsonl,
+}
+
+/// The code that a consumer runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// Part of the program.
+    Shipped(Shipped),
+    /// A component file; relative paths start from the working directory.
+    File(PathBuf),
+}
+
+/// One enabled consumer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consumer {
+    /// The name that it was enabled under.
+    pub name: String,
+    /// The code that it runs.
+    pub component: Component,
+    /// Only these symbols; empty: all that it asks for.
+    pub symbols: Vec<Symbol>,
+    /// Only these intervals; empty: all that it asks for.
+    pub intervals: Vec<Interval>,
+    /// Only confirmed klines, whatever it asks for. Default: no.
+    pub closed_only: bool,
+    /// What it may do outside its sandbox.
+    pub allow: Allow,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Its own settings, a JSON object.
+    pub settings: Value,
+}
+
+/// The names that are enabled, read before anything that depends on them.
+#[derive(Debug)]
+pub(super) struct Enabled {
+    /// The names, none twice.
+    pub names: Vec<String>,
+    /// Where they are listed.
+    pub place: Place,
+}
+
+impl Shipped {
+    /// Both, in the order that they are listed in.
+    pub const ALL: [Self; 2] = [Self::Console, Self::Jsonl];
+
+    /// The name that it is enabled by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Jsonl => "jsonl",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shipped| shipped.as_str() == name)
+    }
+}
+
+impl Enabled {
+    pub(super) fn read(loader: &mut Loader<'_>, top: &mut Section<'_>) -> Self {
+        let enabled: Sourced<Vec<Text>> = loader.read(top, ENABLED, vec![Text(Shipped::Console.as_str().to_owned())]);
+        let enabled = loader.unique(enabled, |name| name.0.clone());
+        loader.not_empty(&enabled, "consumer");
+        Self { names: enabled.value.into_iter().map(|name| name.0).collect(), place: enabled.place }
+    }
+}
+
+/// Reads every definition and returns the enabled consumers that this program can run, in the order of enabling.
+pub(super) fn read(
+    loader: &mut Loader<'_>,
+    section: &Section<'_>,
+    enabled: &Enabled,
+    plugins_dir: &Path,
+    intervals: &[Interval],
+) -> Vec<Consumer> {
+    let written: Vec<_> = section.entries().collect();
+    let components = Components::find(loader, plugins_dir, written.iter().map(|entry| entry.0.to_owned()));
+    let mut definitions = Vec::new();
+    for (name, span, node) in written {
+        let section = loader.table(section.path_of(name), node);
+        let place = loader.layers.toml_place(span.clone());
+        definitions.push(Definition::read(loader, name, &place, section, &components));
+    }
+    let mut consumers = Vec::new();
+    for name in &enabled.names {
+        let written = definitions.iter().position(|definition| definition.name == *name);
+        let definition = match written {
+            Some(at) => definitions.swap_remove(at),
+            None => {
+                let section = Section::absent(section.path_of(name));
+                Definition::read(loader, name, &enabled.place.of_item(name), section, &components)
+            }
+        };
+        native::refuse_not_built(loader, name, &enabled.place);
+        definition.check_narrowing(loader, intervals);
+        consumers.extend(definition.into_consumer());
+    }
+    consumers
+}
+
+/// The component files that can be enabled by name.
+#[derive(Debug)]
+struct Components {
+    plugins_dir: PathBuf,
+    /// Every name that means something, for "did you mean".
+    known: Vec<String>,
+}
+
+impl Components {
+    fn find(loader: &Loader<'_>, plugins_dir: &Path, defined: impl Iterator<Item = String>) -> Self {
+        let listed = std::fs::read_dir(loader.layers.folder.join(plugins_dir));
+        let files = listed.into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+        let files = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+        let shipped = Shipped::ALL.into_iter().map(Shipped::as_str).chain(NATIVE);
+        let known = shipped.map(str::to_owned).chain(defined).chain(files).collect();
+        Self { plugins_dir: plugins_dir.to_path_buf(), known }
+    }
+
+    /// The file of that name in the plugins folder, if it is there.
+    fn file(&self, loader: &Loader<'_>, name: &str) -> Option<PathBuf> {
+        let path = self.plugins_dir.join(format!("{name}.wasm"));
+        loader.layers.folder.join(&path).is_file().then_some(path)
+    }
+
+    fn unknown(&self, name: &str, place: &Place) -> Diagnostic {
+        let others = self.known.iter().map(String::as_str).filter(|known| *known != name);
+        let expected = format!(
+            "console, jsonl, a component named in [consumers.{name}], or a file {}",
+            self.plugins_dir.join(format!("{name}.wasm")).display()
+        );
+        Diagnostic::error(place.clone(), format!("unknown consumer `{name}`"))
+            .expected(expected)
+            .nearest(nearest(name, others))
+    }
+}

@@ -1,0 +1,118 @@
+//! Diagnostics: every mistake at once, each with its place, what was expected, and what was probably meant.
+
+use klines::config::{Report, Severity, Sources, load};
+
+use crate::config::folder;
+
+fn report(sources: Sources) -> Report {
+    match load(sources) {
+        Ok((_, warnings)) => warnings,
+        Err(report) => report,
+    }
+}
+
+fn rendered(files: &[(&str, &str)]) -> String {
+    let (_folder, sources) = folder(files);
+    report(sources).render(false, 100)
+}
+
+/// Eight mistakes in two files: unknown consumer, unknown key, bad interval, bad number, bad URL, missing required
+/// variable, bad symbol name, bad level.
+fn eight_mistakes() -> [(&'static str, &'static str); 2] {
+    let env = "ENABLED_CONSUMERS=consle,websocket\n\
+        WSS_AUTH_USER=me\n\
+        BYBIT_SYMBOLS=BTCUSDT,eth-usdt\n\
+        BYBIT_WS_URL=https://stream.bybit.com\n\
+        LOG_LEVEL=WARNIGN\n";
+    let toml = "[klines]\nintervals = [\"1m\", \"7m\"]\ngraec = \"80ms\"\n\n\
+        [consumers.console.limits]\nqueue = \"many\"\n";
+    [(".env", env), ("klines.toml", toml)]
+}
+
+#[test]
+fn eight_mistakes_show_at_once_with_place_and_mend() {
+    insta::assert_snapshot!(rendered(&eight_mistakes()));
+}
+
+#[test]
+fn the_same_as_json() {
+    let (_folder, sources) = folder(&eight_mistakes());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report(sources).json()).unwrap());
+}
+
+#[test]
+fn mistakes_in_variables_and_flags_show_the_variable_and_the_flag() {
+    let (_folder, mut sources) = folder(&[]);
+    sources.environment = vec![
+        ("KLINE_INTERVALS".into(), "1m,1d".into()),
+        ("WSS_AUTH_USER".into(), "me".into()),
+        ("REDIS_URL".into(), "redis//:canary@localhost".into()),
+        ("BYBIT_SYMBOL".into(), "BTCUSDT".into()),
+        ("BYBIT_CATEGORY".into(), "option".into()),
+    ];
+    sources.flags = vec![("--fill", "yep".to_owned()), ("--intervals", "1m,60s".to_owned())];
+    let text = report(sources).render(false, 100);
+    assert!(!text.contains("canary"), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn structure_mistakes_show_what_was_expected() {
+    let toml = r#"
+intervals = ["1m"]
+exchange = 5
+enabled_consumers = ["console", "redis", "mine", "other"]
+
+[klines]
+open = "first"
+lateness = "2h"
+grace = 80
+update_interval = 1.5
+
+[consumers.console]
+component = "console.wasm"
+intervals = ["4h"]
+
+[consumers.mine]
+component = "absent.wasm"
+allow.stdout = true
+allow.dirs = [{ host = "x" }, { host = "a", guest = "out", rights = "rw" }, 3]
+limits.memory = "64"
+limits.calls = "1s"
+settings = []
+
+[consumers.other]
+component = "jsonl"
+"#;
+    insta::assert_snapshot!(rendered(&[("klines.toml", toml)]));
+}
+
+#[test]
+fn syntax_mistakes_have_a_place() {
+    insta::assert_snapshot!(rendered(&[("klines.toml", "[klines]\nintervals = [\"1m\",\ngrace = \n")]));
+}
+
+#[test]
+fn misspelt_variables_in_the_env_file_are_refused_and_strangers_are_not() {
+    let env = "BYBIT_SYMBOL=BTCUSDT\nLOG_LEVL=INFO\nREDIS_PORT=6379\nDATABASE_URL=postgres://x\nHOME=/root\n";
+    insta::assert_snapshot!(rendered(&[(".env", env)]));
+}
+
+#[test]
+fn repetitions_are_warnings() {
+    let (_folder, sources) = folder(&[("klines.toml", "[klines]\nintervals = [\"60m\", \"1h\", \"1m\"]\n")]);
+    let (config, warnings) = load(sources).unwrap();
+    assert_eq!(config.klines.intervals.len(), 2);
+    assert_eq!((warnings.count(Severity::Error), warnings.count(Severity::Warning)), (0, 1));
+}
+
+#[test]
+fn show_prints_value_and_source_of_every_key() {
+    let (_folder, mut sources) = folder(&[
+        (".env", "BYBIT_SYMBOLS=BTCUSDT,spot:ETHUSDT\nREDIS_URL=redis://:canary@localhost/0\n"),
+        ("klines.toml", "[klines]\nfill = \"all\"\n[consumers.console.settings]\nshow = \"all\"\n"),
+    ]);
+    sources.flags = vec![("--intervals", "1s,1m".to_owned())];
+    let (config, _) = load(sources).unwrap();
+    insta::assert_snapshot!(config.show());
+}

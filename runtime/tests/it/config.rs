@@ -1,0 +1,309 @@
+//! Configuration: what each layer may say, which one wins, and that the documented files mean what they say.
+
+use std::path::Path;
+
+use klines::config::consumers::{Component, Directory, Limits, Shipped};
+use klines::config::exchange::Symbols;
+use klines::config::log::{Format, Level};
+use klines::config::{Config, Finding, Report, Sources, load};
+use klines::domain::aggregator::{Fill, Open};
+use tempfile::TempDir;
+
+/// A folder with the given files, and sources that read only from there.
+pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, Sources) {
+    let folder = TempDir::new().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let sources = Sources { folder: folder.path().to_path_buf(), ..Sources::default() };
+    (folder, sources)
+}
+
+fn with_files(files: &[(&str, &str)]) -> Result<(Config, Report), Report> {
+    let (_folder, sources) = folder(files);
+    load(sources)
+}
+
+fn with_environment(variables: &[(&str, &str)]) -> Result<(Config, Report), Report> {
+    let (_folder, mut sources) = folder(&[]);
+    sources.environment = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    load(sources)
+}
+
+#[track_caller]
+fn accepted(result: Result<(Config, Report), Report>) -> Config {
+    let (config, warnings) = result.unwrap_or_else(|report| panic!("{}", report.render(false, 100)));
+    assert!(warnings.is_empty(), "{}", warnings.render(false, 100));
+    config
+}
+
+fn listed(config: &Config) -> Vec<String> {
+    match &config.exchange.symbols {
+        Symbols::Listed(listings) => {
+            listings.iter().map(|listing| format!("{}:{}", listing.category, listing.symbol)).collect()
+        }
+        Symbols::All(filter) => vec![format!("{filter:?}")],
+    }
+}
+
+fn intervals(config: &Config) -> Vec<String> {
+    config.klines.intervals.iter().map(ToString::to_string).collect()
+}
+
+fn names(config: &Config) -> Vec<&str> {
+    config.consumers.iter().map(|consumer| consumer.name.as_str()).collect()
+}
+
+const PREDECESSOR: &str = "
+# Consumer selection (comma-separated list)
+ENABLED_CONSUMERS=console,jsonl
+
+# Redis settings (required only if Redis consumer is enabled)
+REDIS_URL=redis://localhost:6379/0
+REDIS_CHANNEL=klines
+
+# WebSocket settings (required only if WebSocket consumer is enabled)
+WEBSOCKET_HOST=localhost
+WEBSOCKET_PORT=9500
+WEBSOCKET_URL=wss://localhost:9500
+WSS_AUTH_KEY=your_secret_key
+WSS_AUTH_USER=your_username
+
+# Symbol configuration
+BYBIT_LOAD_ALL_SYMBOLS=false
+BYBIT_SYMBOLS=BTCUSDT,ETHUSDT
+BYBIT_SYMBOLS_LIMIT=
+
+# Kline intervals
+KLINE_INTERVALS=1m,5m,1h
+
+# Logging
+LOG_LEVEL=INFO
+";
+
+#[test]
+fn nothing_configured_is_valid() {
+    let config = accepted(with_files(&[]));
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
+    assert_eq!(intervals(&config), ["1m", "5m", "1h"]);
+    assert_eq!(names(&config), ["console"]);
+    assert_eq!((config.klines.open, config.klines.fill), (Open::PreviousClose, Fill::FromOneSecond));
+    let millis = (config.klines.update_interval, config.klines.grace, config.klines.lateness);
+    assert_eq!(millis, (1_000, 80, 60_000));
+    assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
+    assert_eq!(
+        (config.plugins_dir.as_path(), config.data_dir.as_path()),
+        (Path::new("plugins"), Path::new("klines-data"))
+    );
+    let console = &config.consumers[0];
+    assert_eq!(console.component, Component::Shipped(Shipped::Console));
+    assert!(console.allow.stdout && console.allow.dirs.is_empty());
+    assert_eq!(console.limits, Limits::default());
+    assert!(!config.is_set("klines.intervals"));
+}
+
+#[test]
+fn the_predecessors_env_file_runs_unchanged() {
+    let config = accepted(with_files(&[(".env", PREDECESSOR)]));
+    assert_eq!(names(&config), ["console", "jsonl"]);
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
+    assert_eq!(config.place("exchange.symbols").to_string(), ".env:18 BYBIT_SYMBOLS");
+    let jsonl = &config.consumers[1];
+    assert_eq!(jsonl.allow.dirs, [Directory { host: "./klines-out".into(), guest: "/out".to_owned(), write: true }]);
+    assert!(!jsonl.allow.stdout);
+}
+
+#[test]
+fn the_predecessors_forms_are_understood() {
+    for (yes, expected) in [
+        ("true", true),
+        ("1", true),
+        ("Yes", true),
+        ("ON", true),
+        ("false", false),
+        ("0", false),
+        ("no", false),
+        ("off", false),
+    ] {
+        let config = accepted(with_environment(&[("BYBIT_LOAD_ALL_SYMBOLS", yes)]));
+        assert_eq!(matches!(config.exchange.symbols, Symbols::All(_)), expected, "{yes}");
+    }
+    for (name, level) in
+        [("WARNING", Level::Warn), ("CRITICAL", Level::Error), ("debug", Level::Debug), ("NOTSET", Level::Trace)]
+    {
+        assert_eq!(accepted(with_environment(&[("LOG_LEVEL", name)])).log.level, level);
+    }
+    for list in ["BTCUSDT,XRPUSDT", " BTCUSDT , XRPUSDT,", r#"["BTCUSDT", "XRPUSDT"]"#] {
+        let config = accepted(with_environment(&[("BYBIT_SYMBOLS", list)]));
+        assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:XRPUSDT"]);
+    }
+    let config = accepted(with_environment(&[("BYBIT_LOAD_ALL_SYMBOLS", "true"), ("BYBIT_SYMBOLS_LIMIT", "7")]));
+    let Symbols::All(filter) = &config.exchange.symbols else { panic!("{:?}", config.exchange.symbols) };
+    assert_eq!(filter.limit.map(std::num::NonZero::get), Some(7));
+}
+
+#[test]
+fn a_higher_layer_wins_and_is_named_as_the_source() {
+    let (_folder, mut sources) = folder(&[
+        ("klines.toml", "[klines]\nintervals = [\"1h\"]\ngrace = \"90ms\"\n[log]\nlevel = \"debug\"\n"),
+        (".env", "KLINE_INTERVALS=5m\nLOG_LEVEL=error\nLOG_FORMAT=json\n"),
+    ]);
+    sources.environment = vec![("KLINE_INTERVALS".into(), "15m".into()), ("LOG_LEVEL".into(), "".into())];
+    let mut with_flag = sources.clone();
+    with_flag.flags = vec![("--intervals", "30m".to_owned())];
+
+    let config = accepted(load(sources));
+    assert_eq!(intervals(&config), ["15m"]);
+    assert_eq!(config.place("klines.intervals").to_string(), "environment KLINE_INTERVALS");
+    assert_eq!(config.log.level, Level::Error, "an empty variable counts as not set");
+    assert_eq!(config.place("log.level").to_string(), ".env:2 LOG_LEVEL");
+    assert_eq!(config.place("klines.grace").to_string(), "klines.toml:3:9");
+    assert_eq!(config.place("klines.lateness").to_string(), "default");
+
+    let config = accepted(load(with_flag));
+    assert_eq!(intervals(&config), ["30m"]);
+    assert_eq!(config.place("klines.intervals").to_string(), "flag --intervals");
+}
+
+#[test]
+fn symbols_stand_in_every_category_unless_they_name_one() {
+    let config = accepted(with_environment(&[
+        ("BYBIT_CATEGORY", "linear,spot"),
+        ("BYBIT_SYMBOLS", "BTCUSDT,spot:ETHUSDT,inverse:BTCUSD"),
+    ]));
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "spot:BTCUSDT", "spot:ETHUSDT", "inverse:BTCUSD"]);
+    let categories: Vec<&str> = config.exchange.categories.iter().map(|category| category.as_str()).collect();
+    assert_eq!(categories, ["linear", "spot", "inverse"]);
+
+    let config = accepted(with_environment(&[("BYBIT_SYMBOLS", "spot:ETHUSDT")]));
+    let categories: Vec<&str> = config.exchange.categories.iter().map(|category| category.as_str()).collect();
+    assert_eq!(categories, ["spot"], "a category without a symbol is not watched");
+
+    let config = accepted(with_environment(&[("BYBIT_CATEGORY", "inverse")]));
+    assert_eq!(listed(&config), ["inverse:BTCUSD", "inverse:ETHUSD"]);
+}
+
+#[test]
+fn third_party_components_are_found_by_path_and_in_the_plugins_folder() {
+    let toml = "enabled_consumers = [\"alerts\", \"mine\", \"second\"]\n\
+        [consumers.mine]\ncomponent = \"built/mine.wasm\"\n[consumers.mine.settings]\ndepth = 3\n\
+        [consumers.second]\ncomponent = \"jsonl\"\n";
+    let config = accepted(with_files(&[("klines.toml", toml), ("built/mine.wasm", ""), ("plugins/alerts.wasm", "")]));
+    let components: Vec<_> = config.consumers.iter().map(|consumer| consumer.component.clone()).collect();
+    assert_eq!(
+        components,
+        [
+            Component::File("plugins/alerts.wasm".into()),
+            Component::File("built/mine.wasm".into()),
+            Component::Shipped(Shipped::Jsonl),
+        ]
+    );
+    assert_eq!(config.consumers[1].settings, serde_json::json!({ "depth": 3 }));
+    assert_eq!(config.consumers[0].allow.dirs, [], "a stranger gets nothing by default");
+}
+
+#[test]
+fn the_example_toml_equals_the_defaults_and_has_every_key() {
+    let text = include_str!("../../../klines.example.toml");
+    let example = accepted(with_files(&[("klines.toml", text)]));
+    let default = accepted(with_files(&[]));
+    assert_eq!(example.exchange, default.exchange);
+    assert_eq!(example.klines, default.klines);
+    assert_eq!(example.log, default.log);
+    assert_eq!(example.consumers, default.consumers);
+    for setting in default.settings() {
+        let same = example.settings().iter().find(|other| other.key == setting.key);
+        assert_eq!(same.map(|other| &other.value), Some(&setting.value), "{}", setting.key);
+        let name = setting.key.rsplit('.').next().unwrap();
+        let in_toml = !["redis", "websocket", "proxy"].iter().any(|section| setting.key.starts_with(section));
+        assert!(!in_toml || text.contains(&format!("{name} = ")), "{} is not in the example", setting.key);
+    }
+    let uncommented: String = text.lines().map(|line| uncomment(line) + "\n").collect();
+    let whole = uncommented.replace("[consumers.mine]\n", "[consumers.mine]\n# ");
+    let result = with_files(&[("klines.toml", &whole), ("plugins/mine.wasm", "")]);
+    assert!(result.is_ok(), "{}", result.err().unwrap().render(false, 100));
+}
+
+/// Brings back keys that are commented out (`# key = value` and `# [section]`).
+fn uncomment(line: &str) -> String {
+    let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
+    let is_key = rest.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    if is_key || rest.starts_with("[consumers.") { rest.to_owned() } else { line.to_owned() }
+}
+
+#[test]
+fn the_example_env_file_equals_the_defaults_and_has_every_variable() {
+    let text = include_str!("../../../.env.example");
+    let example = accepted(with_files(&[(".env", text)]));
+    let default = accepted(with_files(&[]));
+    assert_eq!(example.exchange, default.exchange);
+    assert_eq!(example.klines, default.klines);
+    assert_eq!(example.consumers, default.consumers);
+    for variable in default.settings().iter().filter_map(|setting| setting.variable) {
+        assert!(text.contains(&format!("{variable}=")), "{variable} is not in the example");
+    }
+}
+
+#[test]
+fn problems_of_a_consumers_own_settings_get_their_place() {
+    let toml = "[consumers.console.settings]\nshow = \"al\"\n";
+    let (_folder, mut sources) = folder(&[("klines.toml", toml)]);
+    sources.flags = vec![("--consumers", "console,jsonl".to_owned())];
+    let config = accepted(load(sources));
+    let finding = Finding { path: "show", message: "`al` is not a choice", expected: "closed or all" };
+    let absent = Finding { path: "format", message: "is missing", expected: "text or json" };
+    let mut report = config.settings_report("console", [finding, absent]);
+    report.merge(config.settings_report("jsonl", [absent]));
+    report.merge(config.component_report("jsonl", "not a component", "a component of klines:consumer@1"));
+    let places: Vec<String> = report.sorted().iter().map(|diagnostic| diagnostic.place.to_string()).collect();
+    assert_eq!(places, ["klines.toml:1:20", "klines.toml:2:8", "flag --consumers", "flag --consumers"]);
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let (_folder, mut sources) = folder(&[(
+        "klines.toml",
+        "[consumers.console.settings]\napi_token = \"canary\"\nhook = \"https://u:canary@host/?key=canary\"\n",
+    )]);
+    sources.environment = vec![
+        ("WSS_AUTH_KEY".into(), "canary".into()),
+        ("REDIS_URL".into(), "redis://:canary@localhost".into()),
+        ("HTTPS_PROXY".into(), "http://me:canary@proxy:3128".into()),
+        ("BYBIT_WS_URL".into(), "wss://me:canary@host".into()),
+    ];
+    let (config, warnings) = load(sources).unwrap();
+    assert!(config.show().contains("http://me:***@proxy:3128"), "{}", config.show());
+    for text in [config.show(), config.show_json().to_string(), warnings.render(false, 100)] {
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let debug = format!("{:?} {:?} {:?}", config.redis, config.websocket, config.proxy);
+    assert!(!debug.contains("canary"), "{debug}");
+}
+
+#[test]
+fn the_demo_is_the_same_in_every_folder() {
+    let (_folder, mut sources) = folder(&[("klines.toml", "nonsense"), (".env", "ENABLED_CONSUMERS=redis\n")]);
+    sources.environment = vec![("KLINE_INTERVALS".into(), "1h".into()), ("LOG_LEVEL".into(), "WARNING".into())];
+    sources.demo = true;
+    let config = accepted(load(sources));
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT", "linear:SOLUSDT"]);
+    assert_eq!(intervals(&config), ["1s", "5s", "1m"]);
+    assert_eq!(config.consumers[0].settings, serde_json::json!({ "show": "all" }));
+    assert_eq!(config.log.level, Level::Warn);
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let (_folder, mut sources) = folder(&[]);
+    sources.config_file = Some("absent.toml".into());
+    sources.env_file = Some("absent.env".into());
+    let report = load(sources).unwrap_err();
+    let places: Vec<String> = report.sorted().iter().map(|diagnostic| diagnostic.place.to_string()).collect();
+    assert_eq!(places, ["flag --config", "flag --env-file"]);
+
+    let (_folder, mut sources) = folder(&[("other.toml", "[log]\nlevel = \"error\"\n")]);
+    sources.environment = vec![("KLINES_CONFIG".into(), "other.toml".into())];
+    assert_eq!(accepted(load(sources)).log.level, Level::Error);
+}

@@ -4,6 +4,14 @@
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
 
 pub mod encode;
+pub mod dead_letter;
+pub mod filter;
+#[cfg(test)]
+pub mod fixture;
+pub mod hub;
+pub mod policy;
+pub mod queue;
+pub mod stats;
 
 use std::sync::Arc;
 

@@ -1,0 +1,171 @@
+//! The file of deliveries that ended an instance twice: JSON lines, bounded, for a person to read and to replay.
+//!
+//! Writes only; what is set aside is never delivered again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Delivery;
+use crate::domain::kline::Kline;
+
+/// What the two files of one consumer may hold together, in bytes.
+pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One consumer's dead letters: `NAME.jsonl`, and `NAME.jsonl.1` with the older ones.
+#[derive(Debug)]
+pub struct DeadLetters {
+    path: PathBuf,
+    most_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Letter<'a> {
+    consumer: &'a str,
+    error: &'a str,
+    lost: u64,
+    klines: Vec<WireKline<'a>>,
+}
+
+/// All fields of a kline, decimals as exact text.
+#[derive(Serialize)]
+struct WireKline<'a> {
+    category: &'static str,
+    symbol: &'a str,
+    interval: String,
+    start: i64,
+    end: i64,
+    open: String,
+    high: String,
+    low: String,
+    close: String,
+    volume: String,
+    turnover: String,
+    buy_volume: String,
+    buy_turnover: String,
+    price_decimals: u8,
+    volume_decimals: u8,
+    trades: u64,
+    last_trade_time: i64,
+    confirm: bool,
+    revision: u32,
+    quality: &'static str,
+    sequence: u64,
+    emitted: i64,
+}
+
+impl<'a> From<&'a Kline> for WireKline<'a> {
+    fn from(kline: &'a Kline) -> Self {
+        Self {
+            category: kline.category.as_str(),
+            symbol: kline.symbol.as_str(),
+            interval: kline.interval.to_string(),
+            start: kline.start,
+            end: kline.end,
+            open: kline.open.to_string(),
+            high: kline.high.to_string(),
+            low: kline.low.to_string(),
+            close: kline.close.to_string(),
+            volume: kline.volume.to_string(),
+            turnover: kline.turnover.to_string(),
+            buy_volume: kline.buy_volume.to_string(),
+            buy_turnover: kline.buy_turnover.to_string(),
+            price_decimals: kline.price_decimals,
+            volume_decimals: kline.volume_decimals,
+            trades: kline.trades,
+            last_trade_time: kline.last_trade_time,
+            confirm: kline.confirm,
+            revision: kline.revision,
+            quality: kline.quality.as_str(),
+            sequence: kline.sequence,
+            emitted: kline.emitted,
+        }
+    }
+}
+
+impl DeadLetters {
+    /// Names the files under `data_dir/dead-letter`. Nothing is made until there is a letter.
+    #[must_use]
+    pub fn new(data_dir: &Path, consumer: &str) -> Self {
+        Self::bounded(data_dir, consumer, MOST_BYTES)
+    }
+
+    fn bounded(data_dir: &Path, consumer: &str, most_bytes: u64) -> Self {
+        // A name from a configuration must not reach into another folder.
+        let plain = |found: char| if found.is_alphanumeric() || "-_".contains(found) { found } else { '_' };
+        let file: String = consumer.chars().map(plain).collect();
+        Self { path: data_dir.join("dead-letter").join(format!("{file}.jsonl")), most_bytes }
+    }
+
+    /// The newer file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends a delivery. When both files are full the older one goes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn append(&self, consumer: &str, error: &str, delivery: &Delivery) -> io::Result<()> {
+        let klines = delivery.klines.iter().map(|kline| WireKline::from(&**kline)).collect();
+        let mut line = serde_json::to_vec(&Letter { consumer, error, lost: delivery.lost, klines })?;
+        line.push(b'\n');
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let size = fs::metadata(&self.path).map_or(0, |found| found.len());
+        if size > 0 && size + line.len() as u64 > self.most_bytes / 2 {
+            fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
+        }
+        self.open()?.write_all(&line)
+    }
+
+    fn open(&self) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::consumer::fixture::kline;
+
+    fn delivery(window: i64) -> Delivery {
+        Delivery { klines: vec![Arc::new(kline("BTCUSDT", "1m", window, true))], lost: 3 }
+    }
+
+    #[test]
+    fn a_letter_holds_every_digit_and_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::new(folder.path(), "third/party");
+        letters.append("third/party", "trap: unreachable", &delivery(2)).unwrap();
+        let text = fs::read_to_string(folder.path().join("dead-letter/third_party.jsonl")).unwrap();
+        let letter: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(letter["error"], "trap: unreachable");
+        assert_eq!(letter["lost"], 3);
+        assert_eq!(letter["klines"][0]["turnover"], "20011.4375");
+        assert_eq!(letter["klines"][0]["start"], 120_000);
+    }
+
+    #[test]
+    fn the_files_stay_within_their_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::bounded(folder.path(), "x", 4_000);
+        for window in 0..50 {
+            letters.append("x", "trap", &delivery(window)).unwrap();
+        }
+        let sizes: Vec<_> = fs::read_dir(folder.path().join("dead-letter"))
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .collect();
+        assert_eq!(sizes.len(), 2);
+        assert!(sizes.iter().sum::<u64>() <= 4_000, "{sizes:?}");
+        let newest = fs::read_to_string(letters.path()).unwrap();
+        assert!(newest.lines().last().unwrap().contains(&format!("\"start\":{}", 49 * 60_000)));
+    }
+}

@@ -1,0 +1,108 @@
+//! Which klines a consumer gets: what the operator's configuration leaves of what the consumer asks for.
+//!
+//! Decides about one kline at a time and holds none.
+
+use hashbrown::HashSet;
+
+use super::Subscription;
+use crate::domain::interval::Interval;
+use crate::domain::kline::Kline;
+use crate::domain::symbol::Symbol;
+
+/// The intersection of any number of subscriptions.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Nothing means all. An empty set means none: two narrowings had nothing in common.
+    symbols: Option<HashSet<Symbol, foldhash::fast::RandomState>>,
+    /// As for the symbols; few enough for a scan.
+    intervals: Option<Vec<Interval>>,
+    closed_only: bool,
+}
+
+impl Filter {
+    /// Builds the filter of one subscription.
+    #[must_use]
+    pub fn new(subscription: &Subscription) -> Self {
+        Self::default().and(subscription)
+    }
+
+    /// Returns what passes this filter and the subscription.
+    #[must_use]
+    pub fn and(mut self, subscription: &Subscription) -> Self {
+        if !subscription.symbols.is_empty() {
+            let wanted = subscription.symbols.iter();
+            self.symbols = Some(match &self.symbols {
+                None => wanted.cloned().collect(),
+                Some(allowed) => wanted.filter(|symbol| allowed.contains(*symbol)).cloned().collect(),
+            });
+        }
+        if !subscription.intervals.is_empty() {
+            let wanted = subscription.intervals.iter().copied();
+            self.intervals = Some(match &self.intervals {
+                None => wanted.collect(),
+                Some(allowed) => wanted.filter(|interval| allowed.contains(interval)).collect(),
+            });
+        }
+        self.closed_only |= subscription.closed_only;
+        self
+    }
+
+    /// Whether nothing at all can pass.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.symbols.as_ref().is_some_and(HashSet::is_empty) || self.intervals.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether the consumer gets this kline.
+    #[must_use]
+    pub fn passes(&self, kline: &Kline) -> bool {
+        (kline.confirm || !self.closed_only)
+            && self.intervals.as_ref().is_none_or(|allowed| allowed.contains(&kline.interval))
+            && self.symbols.as_ref().is_none_or(|allowed| allowed.contains(&kline.symbol))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::fixture;
+
+    fn subscription(symbols: &[&str], intervals: &[&str], closed_only: bool) -> Subscription {
+        Subscription {
+            symbols: symbols.iter().map(|name| Symbol::new(name).unwrap()).collect(),
+            intervals: intervals.iter().map(|text| text.parse().unwrap()).collect(),
+            closed_only,
+        }
+    }
+
+    #[test]
+    fn an_empty_subscription_passes_everything() {
+        let filter = Filter::new(&Subscription::default());
+        assert!(filter.passes(&fixture::kline("BTCUSDT", "1m", 0, true)));
+        assert!(filter.passes(&fixture::kline("ETHUSDT", "1D", 0, false)));
+        assert!(!filter.is_nothing());
+    }
+
+    #[test]
+    fn the_operator_can_only_narrow() {
+        let filter = Filter::new(&subscription(&["BTCUSDT", "ETHUSDT"], &["1m", "5m"], true)).and(&subscription(
+            &["ETHUSDT", "SOLUSDT"],
+            &[],
+            false,
+        ));
+        assert!(filter.passes(&fixture::kline("ETHUSDT", "5m", 0, true)));
+        assert!(!filter.passes(&fixture::kline("ETHUSDT", "5m", 0, false)));
+        assert!(!filter.passes(&fixture::kline("ETHUSDT", "1h", 0, true)));
+        assert!(!filter.passes(&fixture::kline("BTCUSDT", "1m", 0, true)));
+        assert!(!filter.passes(&fixture::kline("SOLUSDT", "1m", 0, true)));
+    }
+
+    #[test]
+    fn nothing_in_common_is_nothing_and_not_everything() {
+        for wish in [subscription(&["ETHUSDT"], &[], false), subscription(&[], &["1h"], false)] {
+            let filter = Filter::new(&subscription(&["BTCUSDT"], &["1m"], false)).and(&wish);
+            assert!(filter.is_nothing());
+            assert!(!filter.passes(&fixture::kline("BTCUSDT", "1m", 0, true)));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Hands every batch to every consumer's queue. Never waits for a consumer and knows nothing of what they are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::queue::Queue;
+use super::stats::Stats;
+use crate::domain::kline::Batch;
+
+/// Where batches leave the ingest side. The klines are shared, never copied.
+#[derive(Debug, Default)]
+pub struct Hub {
+    /// Ingest holds this for the time of a few pushes; the only other holder is [`Hub::add`].
+    outlets: Mutex<Vec<Outlet>>,
+    published: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Outlet {
+    queue: Arc<Queue>,
+    stats: Arc<Stats>,
+}
+
+impl Hub {
+    /// Builds a hub without consumers: what is published before one is added is not kept for it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a consumer's queue; it gets every later batch.
+    pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
+        self.outlets.lock().unwrap_or_else(PoisonError::into_inner).push(Outlet { queue, stats });
+    }
+
+    /// Hands a batch to every queue. A full queue drops its oldest closed klines and counts them.
+    pub fn publish(&self, batch: &Batch) {
+        if batch.klines.is_empty() {
+            return;
+        }
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
+            let lost = outlet.queue.push(number, batch);
+            if lost > 0 {
+                outlet.stats.lost(lost);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::fixture::{batch, everything, kline};
+    use crate::consumer::queue::{Grouping, Popped};
+
+    #[test]
+    fn a_full_queue_costs_only_its_own_consumer() {
+        let hub = Hub::new();
+        let queues = [1, 10].map(|capacity| {
+            let (queue, stats) = (Arc::new(Queue::new(capacity, &everything())), Arc::new(Stats::default()));
+            hub.add(queue.clone(), stats.clone());
+            (queue, stats)
+        });
+        for window in 0..3 {
+            hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+        }
+        let found = queues.map(|(queue, stats)| match queue.pop(Grouping::UpTo(64)) {
+            Popped::Delivery(delivery) => (delivery.klines.len(), delivery.lost, stats.snapshot().lost),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(found, [(1, 2, 2), (3, 0, 0)]);
+    }
+}

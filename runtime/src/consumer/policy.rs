@@ -1,0 +1,131 @@
+//! How often and how soon a failed call is tried again. Time is an argument; nothing here waits.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// The shortest pause after a failure.
+pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after a failure.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// An instance that lived this long starts the pauses anew when it crashes.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// How many crashes within [`QUARANTINE_WINDOW`] end a consumer.
+pub const QUARANTINE_AFTER: usize = 5;
+/// See [`QUARANTINE_AFTER`].
+pub const QUARANTINE_WINDOW: Duration = Duration::from_secs(120);
+/// How often a delivery that crashes its instance is tried before it is set aside.
+pub const TRIES: u32 = 2;
+
+/// Pauses that double from one second to thirty, each with a random part so that consumers do not march in step.
+#[derive(Debug)]
+pub struct Backoff {
+    pauses: ExponentialBackoff,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(SHORTEST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        Self { pauses: pauses.build() }
+    }
+}
+
+impl Backoff {
+    /// Returns the next pause, 1 to 30 s. There is no last one.
+    pub fn next_pause(&mut self) -> Duration {
+        self.pauses.next().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+    }
+}
+
+/// What follows a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A new instance after this pause.
+    Restart(Duration),
+    /// No more: this consumer crashes too often.
+    Quarantine,
+}
+
+/// The crashes of one consumer.
+#[derive(Debug, Default)]
+pub struct Restarts {
+    backoff: Backoff,
+    recent: VecDeque<Instant>,
+    born: Option<Instant>,
+}
+
+impl Restarts {
+    /// Notes that an instance is up.
+    pub fn started(&mut self, now: Instant) {
+        self.born = Some(now);
+    }
+
+    /// Notes a crash and returns what follows.
+    pub fn crashed(&mut self, now: Instant) -> Verdict {
+        if self.born.take().is_some_and(|born| now.duration_since(born) >= HEALTHY_AFTER) {
+            self.backoff = Backoff::default();
+        }
+        self.recent.retain(|crash| now.duration_since(*crash) < QUARANTINE_WINDOW);
+        self.recent.push_back(now);
+        if self.recent.len() >= QUARANTINE_AFTER {
+            return Verdict::Quarantine;
+        }
+        Verdict::Restart(self.backoff.next_pause())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(verdict: Verdict) -> Duration {
+        match verdict {
+            Verdict::Restart(pause) => pause,
+            Verdict::Quarantine => panic!("quarantined"),
+        }
+    }
+
+    #[test]
+    fn pauses_grow_from_one_second_to_thirty_and_never_end() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..40).map(|_| backoff.next_pause()).collect();
+        for (pause, least) in pauses.iter().zip([1, 2, 4, 8, 16]) {
+            assert!(*pause >= Duration::from_secs(least) && *pause <= Duration::from_secs(2 * least), "{pause:?}");
+        }
+        assert!(pauses[5..].iter().all(|pause| *pause == LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn five_crashes_in_two_minutes_are_a_quarantine() {
+        let (mut restarts, start) = (Restarts::default(), Instant::now());
+        for crash in 0..4 {
+            pause(restarts.crashed(start + Duration::from_secs(29 * crash)));
+        }
+        assert_eq!(restarts.crashed(start + Duration::from_secs(119)), Verdict::Quarantine);
+    }
+
+    #[test]
+    fn crashes_further_apart_are_not() {
+        let (mut restarts, start) = (Restarts::default(), Instant::now());
+        for crash in 0..50 {
+            pause(restarts.crashed(start + Duration::from_secs(30 * crash)));
+        }
+    }
+
+    #[test]
+    fn a_healthy_minute_starts_the_pauses_anew() {
+        let (mut restarts, mut now) = (Restarts::default(), Instant::now());
+        for _ in 0..3 {
+            restarts.started(now);
+            pause(restarts.crashed(now));
+        }
+        restarts.started(now);
+        now += HEALTHY_AFTER;
+        assert!(pause(restarts.crashed(now)) <= 2 * SHORTEST_PAUSE);
+    }
+}

@@ -1,0 +1,266 @@
+//! The bounded queue between ingest, which never waits, and one consumer's thread, which does.
+//!
+//! When it is full the oldest closed kline makes room and is counted: the next delivery tells the consumer. Updates
+//! of open windows conflate to the newest of each series, so that they are bounded by the number of series. It knows
+//! nothing of what a consumer is or of how often a delivery is tried.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+
+use super::filter::Filter;
+use super::{Delivery, Subscription};
+use crate::domain::interval::Interval;
+use crate::domain::kline::{Batch, Kline};
+use crate::domain::symbol::{Category, Symbol};
+
+#[cfg(test)]
+mod tests;
+
+/// How many closed klines a queue holds unless configured.
+pub const DEFAULT_CAPACITY: usize = 4_096;
+
+/// How much one delivery holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Whatever is there, up to this many klines (at least 1).
+    UpTo(usize),
+    /// The closed klines of exactly one batch of the hub; without any, all pending updates.
+    Boundary,
+}
+
+/// What the consumer's thread finds.
+#[derive(Debug)]
+pub enum Popped {
+    /// Something to deliver.
+    Delivery(Delivery),
+    /// Closed and drained.
+    Finished,
+    /// Told to end now, whatever is left.
+    Cancelled,
+}
+
+/// One consumer's queue. Shared by the hub, the worker and the manager.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the operator allows; the consumer's wish narrows it anew after each start.
+    allowed: Filter,
+    filter: Filter,
+    capacity: usize,
+    closed: VecDeque<Entry>,
+    /// Pending updates in the order in which their series began to wait.
+    updates: BTreeMap<u64, Arc<Kline>>,
+    /// Where the update of a series waits.
+    places: HashMap<Series, u64, foldhash::fast::RandomState>,
+    next_place: u64,
+    /// Dropped since the last delivery.
+    lost: u64,
+    /// Whether the consumer's thread sleeps: a wake-up costs ingest a system call.
+    waiting: bool,
+    ending: Ending,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Number of the hub's batch that it came in.
+    batch: u64,
+    kline: Arc<Kline>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Open,
+    Closed,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Series {
+    category: Category,
+    symbol: Symbol,
+    interval: Interval,
+}
+
+impl Series {
+    fn of(kline: &Kline) -> Self {
+        Self { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval }
+    }
+}
+
+impl Queue {
+    /// Builds an empty queue for at most `capacity` closed klines (at least 1) that pass `allowed`.
+    #[must_use]
+    pub fn new(capacity: usize, allowed: &Subscription) -> Self {
+        let allowed = Filter::new(allowed);
+        let state = State {
+            filter: allowed.clone(),
+            allowed,
+            capacity: capacity.max(1),
+            closed: VecDeque::new(),
+            updates: BTreeMap::new(),
+            places: HashMap::default(),
+            next_place: 0,
+            lost: 0,
+            waiting: false,
+            ending: Ending::Open,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Queues what passes of the hub's batch number `number`; returns how many closed klines were dropped for it.
+    pub fn push(&self, number: u64, batch: &Batch) -> u64 {
+        let mut state = self.lock();
+        if state.ending != Ending::Open {
+            return 0;
+        }
+        let lost_before = state.lost;
+        for kline in &batch.klines {
+            if !state.filter.passes(kline) {
+                continue;
+            }
+            if kline.confirm {
+                state.push_closed(number, kline);
+            } else {
+                state.push_update(kline);
+            }
+        }
+        if state.waiting && !state.is_empty() {
+            state.waiting = false;
+            self.changed.notify_all();
+        }
+        state.lost - lost_before
+    }
+
+    /// Narrows the queue to what the operator allows of the consumer's wish; what no longer passes is forgotten.
+    /// Returns whether anything can still pass.
+    pub fn narrow(&self, wish: &Subscription) -> bool {
+        let mut state = self.lock();
+        let filter = state.allowed.clone().and(wish);
+        state.closed.retain(|entry| filter.passes(&entry.kline));
+        state.updates.retain(|_, kline| filter.passes(kline));
+        let State { places, updates, .. } = &mut *state;
+        places.retain(|_, place| updates.contains_key(place));
+        state.filter = filter;
+        !state.filter.is_nothing()
+    }
+
+    /// Waits for the next delivery.
+    pub fn pop(&self, grouping: Grouping) -> Popped {
+        let mut state = self.lock();
+        loop {
+            match state.ending {
+                Ending::Cancelled => return Popped::Cancelled,
+                _ if !state.is_empty() => return Popped::Delivery(state.take(grouping)),
+                Ending::Closed => return Popped::Finished,
+                Ending::Open => {}
+            }
+            state.waiting = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for `pause`, or until the queue is closed or cancelled; on a closed queue at most a second, so that
+    /// draining goes on. Returns whether it was cancelled.
+    pub fn pause(&self, pause: Duration) -> bool {
+        let mut state = self.lock();
+        let on_entry = state.ending;
+        let pause = if on_entry == Ending::Open { pause } else { pause.min(Duration::from_secs(1)) };
+        let until = Instant::now() + pause;
+        while state.ending == on_entry && state.ending != Ending::Cancelled {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.ending == Ending::Cancelled
+    }
+
+    /// Takes nothing more; the consumer's thread delivers what is left and ends.
+    pub fn close(&self) {
+        self.end(Ending::Closed);
+    }
+
+    /// Makes the consumer's thread end before its next call.
+    pub fn cancel(&self) {
+        self.end(Ending::Cancelled);
+    }
+
+    /// Number of closed klines that wait.
+    #[must_use]
+    pub fn closed_waiting(&self) -> usize {
+        self.lock().closed.len()
+    }
+
+    fn end(&self, ending: Ending) {
+        let mut state = self.lock();
+        state.ending = state.ending.max(ending);
+        self.changed.notify_all();
+    }
+
+    /// Nothing panics under the lock but an allocation failure, so that what it protects is always whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.updates.is_empty()
+    }
+
+    fn push_closed(&mut self, batch: u64, kline: &Arc<Kline>) {
+        let series = Series::of(kline);
+        if let Some(place) = self.places.get(&series).copied()
+            && self.updates.get(&place).is_some_and(|update| update.start <= kline.start)
+        {
+            self.updates.remove(&place);
+            self.places.remove(&series);
+        }
+        if self.closed.len() >= self.capacity {
+            self.closed.pop_front();
+            self.lost += 1;
+        }
+        self.closed.push_back(Entry { batch, kline: kline.clone() });
+    }
+
+    fn push_update(&mut self, kline: &Arc<Kline>) {
+        let next = self.next_place;
+        let place = *self.places.entry(Series::of(kline)).or_insert(next);
+        if place == next {
+            self.next_place += 1;
+        }
+        self.updates.insert(place, kline.clone());
+    }
+
+    /// Closed klines come before updates, oldest first.
+    fn take(&mut self, grouping: Grouping) -> Delivery {
+        let (closed, updates) = match grouping {
+            Grouping::UpTo(most) => {
+                let closed = self.closed.len().min(most.max(1));
+                (closed, self.updates.len().min(most.max(1) - closed))
+            }
+            Grouping::Boundary => match self.closed.front().map(|entry| entry.batch) {
+                Some(batch) => (self.closed.iter().take_while(|entry| entry.batch == batch).count(), 0),
+                None => (0, self.updates.len()),
+            },
+        };
+        let mut klines = Vec::with_capacity(closed + updates);
+        klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
+        for _ in 0..updates {
+            if let Some((_, kline)) = self.updates.pop_first() {
+                self.places.remove(&Series::of(&kline));
+                klines.push(kline);
+            }
+        }
+        Delivery { klines, lost: std::mem::take(&mut self.lost) }
+    }
+}

@@ -1,0 +1,195 @@
+//! The queue against a simple model, and the promises that a model cannot show: waiting and ending.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::consumer::fixture::{batch, everything, kline};
+
+fn delivered(queue: &Queue, grouping: Grouping) -> Delivery {
+    match queue.pop(grouping) {
+        Popped::Delivery(delivery) => delivery,
+        other => panic!("{other:?} instead of a delivery"),
+    }
+}
+
+fn windows(delivery: &Delivery) -> Vec<(i64, bool)> {
+    delivery.klines.iter().map(|kline| (kline.start / 60_000, kline.confirm)).collect()
+}
+
+#[test]
+fn closed_klines_come_before_updates() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("ETHUSDT", "1m", 5, false), kline("BTCUSDT", "1m", 4, true)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, false)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true), (5, false), (5, false)]);
+}
+
+#[test]
+fn a_confirm_replaces_the_update_of_its_window() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true)]);
+}
+
+#[test]
+fn a_revision_leaves_the_update_of_a_later_window() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true), (5, false)]);
+}
+
+#[test]
+fn a_full_queue_drops_the_oldest_and_says_so_once() {
+    let queue = Queue::new(2, &everything());
+    let dropped = queue.push(1, &batch((0..5).map(|window| kline("BTCUSDT", "1m", window, true))));
+    assert_eq!(dropped, 3);
+    let first = delivered(&queue, Grouping::UpTo(1));
+    assert_eq!((windows(&first), first.lost), (vec![(3, true)], 3));
+    assert_eq!(delivered(&queue, Grouping::UpTo(1)).lost, 0);
+}
+
+#[test]
+fn a_boundary_delivery_is_one_batch_of_the_hub() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("BTCUSDT", "5m", 0, true)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, true)]));
+    queue.push(3, &batch([kline("BTCUSDT", "1m", 6, false)]));
+    let sizes = [(); 3].map(|()| delivered(&queue, Grouping::Boundary).klines.len());
+    assert_eq!(sizes, [2, 1, 1]);
+}
+
+#[test]
+fn a_wish_applies_to_what_already_waits() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("ETHUSDT", "1m", 4, true)]));
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false), kline("ETHUSDT", "1m", 5, false)]));
+    let wish = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..Subscription::default() };
+    assert!(queue.narrow(&wish));
+    let names: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|k| k.symbol.to_string()).collect();
+    assert_eq!(names, ["ETHUSDT", "ETHUSDT"]);
+}
+
+#[test]
+fn closing_drains_and_cancelling_does_not() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    queue.close();
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true)]);
+    assert!(matches!(queue.pop(Grouping::UpTo(64)), Popped::Finished));
+
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    queue.cancel();
+    queue.close();
+    assert!(matches!(queue.pop(Grouping::UpTo(64)), Popped::Cancelled));
+    assert_eq!(queue.closed_waiting(), 1);
+}
+
+#[test]
+fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
+    let queue = Arc::new(Queue::new(10, &everything()));
+    let (tell, told) = mpsc::channel();
+    let consumer = thread::spawn({
+        let queue = queue.clone();
+        move || {
+            tell.send(delivered(&queue, Grouping::UpTo(64)).klines.len()).unwrap();
+            queue.pause(Duration::from_secs(3_600))
+        }
+    });
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(told.recv().unwrap(), 1);
+    queue.cancel();
+    assert!(consumer.join().unwrap(), "the pause ends because of the cancellation");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Vec<(u8, u8, bool)>),
+    Take(usize),
+    TakeBoundary,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let kline = (0..3u8, 0..4u8, any::<bool>());
+    let step = prop_oneof![
+        3 => prop::collection::vec(kline, 1..5).prop_map(Step::Push),
+        1 => (1..6usize).prop_map(Step::Take),
+        1 => Just(Step::TakeBoundary),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What the queue promises, written the slow way: one list of everything that waits.
+#[derive(Default)]
+struct Model {
+    waiting: Vec<(u64, Kline)>,
+    lost: u64,
+}
+
+impl Model {
+    fn push(&mut self, number: u64, kline: Kline, capacity: usize) {
+        let same = |other: &Kline| other.symbol == kline.symbol && !other.confirm;
+        if kline.confirm {
+            self.waiting.retain(|(_, other)| !(same(other) && other.start <= kline.start));
+            self.waiting.push((number, kline));
+            if self.waiting.iter().filter(|(_, kline)| kline.confirm).count() > capacity {
+                let oldest = self.waiting.iter().position(|(_, kline)| kline.confirm).unwrap();
+                self.waiting.remove(oldest);
+                self.lost += 1;
+            }
+        } else if let Some(place) = self.waiting.iter().position(|(_, other)| same(other)) {
+            self.waiting[place].1 = kline;
+        } else {
+            self.waiting.push((number, kline));
+        }
+    }
+
+    fn take(&mut self, grouping: Grouping) -> (Vec<Kline>, u64) {
+        let (mut closed, updates): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(|(_, kline)| kline.confirm);
+        let most = match grouping {
+            Grouping::UpTo(most) => most,
+            Grouping::Boundary if closed.is_empty() => updates.len(),
+            Grouping::Boundary => closed.iter().take_while(|(number, _)| *number == closed[0].0).count(),
+        };
+        closed.extend(updates);
+        self.waiting = closed.split_off(most.min(closed.len()));
+        (closed.into_iter().map(|(_, kline)| kline).collect(), std::mem::take(&mut self.lost))
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_as_the_simple_model(capacity in 1..6usize, steps in steps()) {
+        let queue = Queue::new(capacity, &everything());
+        let mut model = Model::default();
+        for (number, step) in (0u64..).zip(steps) {
+            let grouping = match step {
+                Step::Push(klines) => {
+                    let klines: Vec<_> = klines
+                        .into_iter()
+                        .map(|(symbol, window, confirm)| kline(&format!("S{symbol}"), "1m", i64::from(window), confirm))
+                        .collect();
+                    queue.push(number, &batch(klines.clone()));
+                    klines.into_iter().for_each(|kline| model.push(number, kline, capacity));
+                    continue;
+                }
+                Step::Take(most) => Grouping::UpTo(most),
+                Step::TakeBoundary => Grouping::Boundary,
+            };
+            if model.waiting.is_empty() {
+                continue;
+            }
+            let (klines, lost) = model.take(grouping);
+            let found = delivered(&queue, grouping);
+            prop_assert_eq!(found.lost, lost);
+            prop_assert_eq!(found.klines.iter().map(|kline| (**kline).clone()).collect::<Vec<_>>(), klines);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What one consumer has done so far, readable by others at any time. Counts; decides nothing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use super::CrashKind;
+
+/// Where a consumer is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Its first instance is being made and set up.
+    #[default]
+    Starting,
+    /// It takes deliveries.
+    Running,
+    /// It asked for a delivery to be repeated.
+    Retrying,
+    /// Its instance crashed; the next one is made after a pause.
+    Backoff,
+    /// It ended because the runtime ends.
+    Stopped,
+    /// It said, or its component shows, that it can never work.
+    Failed,
+    /// It crashed too often.
+    Quarantined,
+}
+
+impl State {
+    const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Running,
+        Self::Retrying,
+        Self::Backoff,
+        Self::Stopped,
+        Self::Failed,
+        Self::Quarantined,
+    ];
+
+    /// The lower-case name used in every output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Backoff => "backoff",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+/// Counters of one consumer. Klines are counted when the consumer accepted them.
+#[derive(Debug, Default)]
+pub struct Stats {
+    state: AtomicU8,
+    delivered: AtomicU64,
+    calls: AtomicU64,
+    lost: AtomicU64,
+    set_aside: AtomicU64,
+    retries: AtomicU64,
+    restarts: AtomicU64,
+    traps: AtomicU64,
+    timeouts: AtomicU64,
+    memory_refusals: AtomicU64,
+}
+
+/// [`Stats`] at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where the consumer is in its life.
+    pub state: State,
+    /// Klines that it accepted, updates included.
+    pub delivered: u64,
+    /// Deliveries that it accepted.
+    pub calls: u64,
+    /// Closed klines dropped because its queue was full or it had ended.
+    pub lost: u64,
+    /// Klines written to its dead-letter file.
+    pub set_aside: u64,
+    /// Calls that it asked to be repeated.
+    pub retries: u64,
+    /// Instances made after the first.
+    pub restarts: u64,
+    /// Crashes by trap or panic.
+    pub traps: u64,
+    /// Crashes by time-out.
+    pub timeouts: u64,
+    /// Crashes after a refusal of memory.
+    pub memory_refusals: u64,
+}
+
+impl Snapshot {
+    /// Crashes of every kind.
+    #[must_use]
+    pub const fn crashes(&self) -> u64 {
+        self.traps + self.timeouts + self.memory_refusals
+    }
+}
+
+// Each counter stands alone: nothing is concluded from the order in which two of them change.
+const ORDER: Ordering = Ordering::Relaxed;
+
+impl Stats {
+    /// Returns all counters.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default(),
+            delivered: self.delivered.load(ORDER),
+            calls: self.calls.load(ORDER),
+            lost: self.lost.load(ORDER),
+            set_aside: self.set_aside.load(ORDER),
+            retries: self.retries.load(ORDER),
+            restarts: self.restarts.load(ORDER),
+            traps: self.traps.load(ORDER),
+            timeouts: self.timeouts.load(ORDER),
+            memory_refusals: self.memory_refusals.load(ORDER),
+        }
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        self.state.store(state as u8, ORDER);
+    }
+
+    pub(super) fn accepted(&self, klines: usize) {
+        self.calls.fetch_add(1, ORDER);
+        self.delivered.fetch_add(klines as u64, ORDER);
+    }
+
+    pub(super) fn lost(&self, klines: u64) {
+        self.lost.fetch_add(klines, ORDER);
+    }
+
+    pub(super) fn set_aside(&self, klines: usize) {
+        self.set_aside.fetch_add(klines as u64, ORDER);
+    }
+
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn restarted(&self) {
+        self.restarts.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn crashed(&self, kind: CrashKind) {
+        let counter = match kind {
+            CrashKind::Trap => &self.traps,
+            CrashKind::Timeout => &self.timeouts,
+            CrashKind::Memory => &self.memory_refusals,
+        };
+        counter.fetch_add(1, ORDER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_survives_being_stored() {
+        let stats = Stats::default();
+        for state in State::ALL {
+            stats.set_state(state);
+            assert_eq!(stats.snapshot().state, state);
+        }
+    }
+
+    #[test]
+    fn crashes_are_counted_by_kind() {
+        let stats = Stats::default();
+        for kind in [CrashKind::Trap, CrashKind::Timeout, CrashKind::Timeout, CrashKind::Memory] {
+            stats.crashed(kind);
+        }
+        let found = stats.snapshot();
+        assert_eq!((found.traps, found.timeouts, found.memory_refusals, found.crashes()), (1, 2, 1, 4));
+    }
+}

@@ -9,9 +9,11 @@ pub mod filter;
 #[cfg(test)]
 pub mod fixture;
 pub mod hub;
+pub mod manager;
 pub mod policy;
 pub mod queue;
 pub mod stats;
+pub mod worker;
 
 use std::sync::Arc;
 

@@ -46,6 +46,18 @@ impl Hub {
             }
         }
     }
+
+    /// Waits until every queue is at most half full, so that the next batch fits. Only for a replay: a live feed
+    /// never waits for a consumer.
+    pub fn wait_for_room(&self) {
+        let queues: Vec<_> = {
+            let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+            outlets.iter().map(|outlet| outlet.queue.clone()).collect()
+        };
+        for queue in queues {
+            queue.wait_for_room();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ struct State {
     lost: u64,
     /// Whether the consumer's thread sleeps: a wake-up costs ingest a system call.
     waiting: bool,
+    /// Whether a replay waits for room.
+    feeder_waiting: bool,
     ending: Ending,
 }
 
@@ -110,6 +112,7 @@ impl Queue {
             next_place: 0,
             lost: 0,
             waiting: false,
+            feeder_waiting: false,
             ending: Ending::Open,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -158,7 +161,14 @@ impl Queue {
         loop {
             match state.ending {
                 Ending::Cancelled => return Popped::Cancelled,
-                _ if !state.is_empty() => return Popped::Delivery(state.take(grouping)),
+                _ if !state.is_empty() => {
+                    let delivery = state.take(grouping);
+                    if state.feeder_waiting && state.has_room() {
+                        state.feeder_waiting = false;
+                        self.changed.notify_all();
+                    }
+                    return Popped::Delivery(delivery);
+                }
                 Ending::Closed => return Popped::Finished,
                 Ending::Open => {}
             }
@@ -184,6 +194,16 @@ impl Queue {
         state.ending == Ending::Cancelled
     }
 
+    /// Waits until at least half of the queue is free, or the queue has ended. For a replay, which can wait, unlike
+    /// a live feed.
+    pub fn wait_for_room(&self) {
+        let mut state = self.lock();
+        while state.ending == Ending::Open && !state.has_room() {
+            state.feeder_waiting = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Takes nothing more; the consumer's thread delivers what is left and ends.
     pub fn close(&self) {
         self.end(Ending::Closed);
@@ -194,10 +214,20 @@ impl Queue {
         self.end(Ending::Cancelled);
     }
 
-    /// Number of closed klines that wait.
+    /// Takes nothing more and forgets what is left, because no one will ever take it. Returns how many closed
+    /// klines that were.
+    pub fn abandon(&self) -> u64 {
+        self.end(Ending::Cancelled);
+        let mut state = self.lock();
+        state.updates.clear();
+        state.places.clear();
+        std::mem::take(&mut state.closed).len() as u64
+    }
+
+    /// Whether it was cancelled or abandoned.
     #[must_use]
-    pub fn closed_waiting(&self) -> usize {
-        self.lock().closed.len()
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().ending == Ending::Cancelled
     }
 
     fn end(&self, ending: Ending) {
@@ -215,6 +245,10 @@ impl Queue {
 impl State {
     fn is_empty(&self) -> bool {
         self.closed.is_empty() && self.updates.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.closed.len() <= self.capacity / 2
     }
 
     fn push_closed(&mut self, batch: u64, kline: &Arc<Kline>) {

@@ -65,6 +65,7 @@ pub struct Stats {
     delivered: AtomicU64,
     calls: AtomicU64,
     lost: AtomicU64,
+    left: AtomicU64,
     set_aside: AtomicU64,
     retries: AtomicU64,
     restarts: AtomicU64,
@@ -82,8 +83,10 @@ pub struct Snapshot {
     pub delivered: u64,
     /// Deliveries that it accepted.
     pub calls: u64,
-    /// Closed klines dropped because its queue was full or it had ended.
+    /// Closed klines dropped because its queue was full.
     pub lost: u64,
+    /// Closed klines that it had not accepted when it ended.
+    pub left: u64,
     /// Klines written to its dead-letter file.
     pub set_aside: u64,
     /// Calls that it asked to be repeated.
@@ -118,6 +121,7 @@ impl Stats {
             delivered: self.delivered.load(ORDER),
             calls: self.calls.load(ORDER),
             lost: self.lost.load(ORDER),
+            left: self.left.load(ORDER),
             set_aside: self.set_aside.load(ORDER),
             retries: self.retries.load(ORDER),
             restarts: self.restarts.load(ORDER),
@@ -138,6 +142,10 @@ impl Stats {
 
     pub(super) fn lost(&self, klines: u64) {
         self.lost.fetch_add(klines, ORDER);
+    }
+
+    pub(super) fn left(&self, klines: u64) {
+        self.left.fetch_add(klines, ORDER);
     }
 
     pub(super) fn set_aside(&self, klines: usize) {

@@ -89,7 +89,7 @@ fn closing_drains_and_cancelling_does_not() {
     queue.cancel();
     queue.close();
     assert!(matches!(queue.pop(Grouping::UpTo(64)), Popped::Cancelled));
-    assert_eq!(queue.closed_waiting(), 1);
+    assert_eq!(queue.abandon(), 1);
 }
 
 #[test]
@@ -107,6 +107,28 @@ fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
     assert_eq!(told.recv().unwrap(), 1);
     queue.cancel();
     assert!(consumer.join().unwrap(), "the pause ends because of the cancellation");
+}
+
+#[test]
+fn a_replay_that_waits_for_room_loses_nothing() {
+    let queue = Arc::new(Queue::new(4, &everything()));
+    let consumer = thread::spawn({
+        let queue = queue.clone();
+        move || {
+            let (mut klines, mut lost) = (0, 0);
+            while let Popped::Delivery(delivery) = queue.pop(Grouping::UpTo(3)) {
+                klines += delivery.klines.len();
+                lost += delivery.lost;
+            }
+            (klines, lost)
+        }
+    });
+    for window in 0..1_000 {
+        queue.wait_for_room();
+        queue.push(0, &batch([kline("BTCUSDT", "1m", window, true)]));
+    }
+    queue.close();
+    assert_eq!(consumer.join().unwrap(), (1_000, 0));
 }
 
 #[derive(Clone, Debug)]

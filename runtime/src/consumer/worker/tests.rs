@@ -1,0 +1,200 @@
+//! What a consumer's thread promises, shown with a scripted native consumer.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::consumer::fixture::{batch, kline};
+use crate::consumer::hub::Hub;
+use crate::consumer::manager::{Manager, Spec, Summary};
+use crate::consumer::{Problem, Subscription};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the next calls of `consume` do; afterwards they succeed.
+#[derive(Clone, Copy)]
+enum Act {
+    Retry,
+    Fatal,
+    Crash,
+    Panic,
+}
+
+#[derive(Default)]
+struct Script {
+    acts: VecDeque<Act>,
+    /// Windows and losses of every call, in order.
+    calls: Vec<(Vec<i64>, u64)>,
+    instances: usize,
+    stops: usize,
+    setup: Option<Failure>,
+}
+
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    fn new(acts: &[Act]) -> Self {
+        Self(Arc::new(Mutex::new(Script { acts: acts.iter().copied().collect(), ..Script::default() })))
+    }
+}
+
+impl Blueprint for Scripted {
+    fn validate(&mut self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        self.0.lock().unwrap().instances += 1;
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Consumer for Scripted {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        self.0.lock().unwrap().setup.clone().map_or(Ok(Subscription::default()), Err)
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        let act = {
+            let mut script = self.0.lock().unwrap();
+            let windows = delivery.klines.iter().map(|kline| kline.start / 60_000).collect();
+            script.calls.push((windows, delivery.lost));
+            script.acts.pop_front()
+        };
+        match act {
+            None => Ok(()),
+            Some(Act::Retry) => Err(Failure::Retry("busy".into())),
+            Some(Act::Fatal) => Err(Failure::Fatal("no such table".into())),
+            Some(Act::Crash) => Err(Failure::Crashed { kind: CrashKind::Timeout, message: "slow".into() }),
+            Some(Act::Panic) => panic!("a bug"),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.0.lock().unwrap().stops += 1;
+    }
+}
+
+fn spec(name: &str, consumer: &Scripted, grouping: Grouping) -> Spec {
+    Spec {
+        name: name.into(),
+        blueprint: Box::new(consumer.clone()),
+        allowed: Subscription::default(),
+        queue: 100,
+        grouping,
+    }
+}
+
+/// Publishes three closed klines and ends the run.
+fn run(consumers: &[&Scripted], data_dir: &Path) -> Vec<Summary> {
+    let hub = Hub::new();
+    let specs = (0..).zip(consumers).map(|(n, consumer)| spec(&format!("c{n}"), consumer, Grouping::UpTo(1)));
+    let manager = Manager::start(specs.collect(), &hub, data_dir).unwrap();
+    assert_eq!(manager.started(PATIENCE).len(), consumers.len());
+    for window in 0..3 {
+        hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+    }
+    manager.shutdown(PATIENCE)
+}
+
+#[test]
+fn what_waits_is_delivered_before_the_end() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::default());
+    let summary = run(&[&consumer], folder.path()).remove(0);
+    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.left), (State::Stopped, 3, 0));
+    let script = consumer.0.lock().unwrap();
+    assert_eq!(script.calls, [(vec![0], 0), (vec![1], 0), (vec![2], 0)]);
+    assert_eq!((script.instances, script.stops), (1, 1));
+}
+
+#[test]
+fn retry_brings_the_same_delivery_to_the_same_instance() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry]));
+    let summary = run(&[&consumer], folder.path()).remove(0);
+    assert_eq!((summary.stats.delivered, summary.stats.retries, summary.stats.crashes()), (3, 1, 0));
+    let script = consumer.0.lock().unwrap();
+    assert_eq!(script.calls[..2], [(vec![0], 0), (vec![0], 0)]);
+    assert_eq!(script.instances, 1);
+}
+
+#[test]
+fn fatal_stops_that_consumer_alone() {
+    let (folder, bad, good) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Fatal]), Scripted::default());
+    let found = run(&[&bad, &good], folder.path());
+    assert_eq!((found[0].stats.state, found[0].stats.delivered), (State::Failed, 0));
+    assert_eq!((found[1].stats.state, found[1].stats.delivered), (State::Stopped, 3));
+    assert_eq!(bad.0.lock().unwrap().stops, 1, "a failure that leaves the instance usable is followed by stop");
+}
+
+#[test]
+fn a_crash_costs_one_instance_and_nothing_else() {
+    for act in [Act::Crash, Act::Panic] {
+        let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[act]));
+        let summary = run(&[&consumer], folder.path()).remove(0);
+        assert_eq!((summary.stats.delivered, summary.stats.crashes(), summary.stats.restarts), (3, 1, 1));
+        let script = consumer.0.lock().unwrap();
+        assert_eq!((script.instances, script.stops), (2, 1));
+        assert_eq!(script.calls[..2], [(vec![0], 0), (vec![0], 0)]);
+    }
+}
+
+#[test]
+fn a_delivery_that_crashes_twice_is_set_aside_and_told_as_lost() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash, Act::Panic]));
+    let summary = run(&[&consumer], folder.path()).remove(0);
+    assert_eq!((summary.stats.delivered, summary.stats.set_aside, summary.stats.left), (2, 1, 0));
+    assert_eq!(consumer.0.lock().unwrap().calls, [(vec![0], 0), (vec![0], 0), (vec![1], 1), (vec![2], 0)]);
+    let letters = std::fs::read_to_string(folder.path().join("dead-letter/c0.jsonl")).unwrap();
+    assert!(letters.contains("panicked: a bug"), "{letters}");
+}
+
+#[test]
+fn the_fifth_crash_is_a_quarantine() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash; 9]));
+    let hub = Hub::new();
+    let manager =
+        Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, folder.path()).unwrap();
+    for window in 0..9 {
+        hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+    }
+    // Closing makes the pauses short.
+    let summary = manager.shutdown(PATIENCE).remove(0);
+    assert_eq!((summary.stats.state, summary.stats.crashes()), (State::Quarantined, 5));
+    assert_eq!((summary.stats.set_aside, summary.stats.left), (2, 7));
+}
+
+#[test]
+fn a_failed_start_is_named_and_the_others_go_on() {
+    let (folder, bad, good) = (tempfile::tempdir().unwrap(), Scripted::default(), Scripted::default());
+    bad.0.lock().unwrap().setup = Some(Failure::Fatal("no folder".into()));
+    let hub = Hub::new();
+    let specs = vec![spec("bad", &bad, Grouping::UpTo(1)), spec("good", &good, Grouping::UpTo(1))];
+    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    let mut reports = manager.started(PATIENCE);
+    reports.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(reports[0].result, Err(Failure::Fatal("no folder".into())));
+    assert_eq!(reports[1].result, Ok(()));
+    hub.publish(&batch([kline("BTCUSDT", "1m", 0, true)]));
+    let found = manager.shutdown(PATIENCE);
+    assert_eq!([found[0].stats.delivered, found[1].stats.delivered], [0, 1]);
+}
+
+#[test]
+fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry; 100]));
+    let hub = Hub::new();
+    let manager =
+        Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, folder.path()).unwrap();
+    assert_eq!(manager.started(PATIENCE).len(), 1);
+    hub.publish(&batch([kline("BTCUSDT", "1m", 0, true), kline("BTCUSDT", "5m", 0, false)]));
+    let summary = manager.shutdown(Duration::from_millis(50)).remove(0);
+    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.left), (State::Stopped, 0, 1));
+    assert_eq!(consumer.0.lock().unwrap().stops, 1);
+}

@@ -13,6 +13,7 @@ pub mod manager;
 pub mod policy;
 pub mod queue;
 pub mod stats;
+pub mod wasm;
 pub mod worker;
 
 use std::sync::Arc;

@@ -1,0 +1,209 @@
+//! Component files: what is accepted, why something is not, and compiling each one once.
+
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashMap;
+use thiserror::Error;
+use wasmtime::component::Component as Compiled;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::{Engine, Store};
+
+use super::bindings::{KlineConsumer, KlineConsumerPre};
+use super::engine::WasmEngine;
+use super::failure::MOST_TEXT;
+use super::host::Host;
+use super::text::clean;
+
+#[cfg(test)]
+mod tests;
+
+/// What every component of this world exports.
+pub const CONSUMER: &str = "klines:consumer/consumer@1.0.0";
+/// Packages of which a component may import any interface that the linker has.
+const OFFERED: [&str; 7] =
+    ["klines:consumer/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// A compiled component of the right world, ready to be instantiated.
+pub struct Component {
+    pre: KlineConsumerPre<Host>,
+}
+
+/// Why a file is not used. The text says what it is and what would be right.
+#[derive(Debug, Error)]
+pub enum ComponentError {
+    /// The file system refuses.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// A folder, a device, a pipe.
+    #[error("is not a file")]
+    NotFile,
+    /// Over the limit, which is checked before anything is read.
+    #[error("is larger than the limit of {0} bytes for component files")]
+    TooLarge(u64),
+    /// Native code, which no sandbox holds.
+    #[error("is precompiled native code, which is never loaded: give the component (.wasm) that it was made from")]
+    Precompiled,
+    /// WebAssembly's text form.
+    #[error("is WebAssembly text, not a component: assemble it first (`wasm-tools parse`)")]
+    Text,
+    /// Anything else.
+    #[error("is not WebAssembly: a component begins with the bytes 00 61 73 6d, this file with {0}")]
+    NotWasm(String),
+    /// A core module.
+    #[error(
+        "is a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// Truncated, corrupt, or made with a proposal that is switched off.
+    #[error("is not a valid component: {0}")]
+    Invalid(String),
+    /// Another world's component.
+    #[error("does not export {CONSUMER}: it exports {0}, so it was built for another world")]
+    NoConsumer(String),
+    /// The right interface with other functions or types.
+    #[error("exports {CONSUMER} in another shape: {0}; build it against this runtime's wit/v1")]
+    WrongExport(String),
+    /// Needs what does not exist here.
+    #[error("imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets")]
+    UnknownImport(String),
+    /// An import that is offered, but with other functions or types.
+    #[error("imports something in a shape that this runtime does not offer: {0}")]
+    WrongImport(String),
+}
+
+impl Component {
+    fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
+        recognise(bytes)?;
+        // A stranger's bytes in a compiler: a bug there must cost this component and nothing else.
+        let compiled = panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
+            .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
+            .map_err(|error| ComponentError::Invalid(words(&error)))?;
+        check_imports(engine.engine(), &compiled)?;
+        check_exports(engine.engine(), &compiled)?;
+        let pre = engine.linker().instantiate_pre(&compiled);
+        let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
+        let pre = KlineConsumerPre::new(pre).map_err(|error| ComponentError::WrongExport(words(&error)))?;
+        Ok(Self { pre })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.pre.engine()
+    }
+
+    pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<KlineConsumer> {
+        self.pre.instantiate(store)
+    }
+}
+
+/// Tells from the first bytes what a file is, so that the message can say what it is not.
+fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
+    const MAGIC: &[u8] = b"\0asm";
+    // Version 1 in layer 0 is a core module; components are layer 1.
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    if bytes.starts_with(MODULE) {
+        return Err(ComponentError::CoreModule);
+    }
+    if bytes.starts_with(MAGIC) {
+        return Ok(());
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(ComponentError::Precompiled);
+    }
+    if bytes.trim_ascii_start().starts_with(b"(") {
+        return Err(ComponentError::Text);
+    }
+    let first: Vec<_> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    Err(ComponentError::NotWasm(if first.is_empty() { "nothing".to_owned() } else { first.join(" ") }))
+}
+
+fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentError> {
+    for (name, found) in compiled.component_type().imports(engine) {
+        // An instance that only carries types needs nothing of the host.
+        let needs = match &found.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                instance.exports(engine).any(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+            }
+            ComponentItem::Type(_) => false,
+            _ => true,
+        };
+        if needs && !OFFERED.iter().any(|offered| name.starts_with(offered)) {
+            return Err(ComponentError::UnknownImport(clean(name, MOST_TEXT)));
+        }
+    }
+    Ok(())
+}
+
+fn check_exports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentError> {
+    let ty = compiled.component_type();
+    if ty.get_export(engine, CONSUMER).is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = ty.exports(engine).map(|(name, _)| name).take(10).collect();
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(ComponentError::NoConsumer(clean(&names, MOST_TEXT)))
+}
+
+fn words(error: &wasmtime::Error) -> String {
+    clean(&format!("{error:#}"), MOST_TEXT)
+}
+
+/// All components of the process; the same bytes under several names are compiled once.
+pub struct Components {
+    engine: WasmEngine,
+    compiled: Mutex<HashMap<Key, Arc<Component>>>,
+    hashers: [RandomState; 2],
+}
+
+/// Length and two hashes with secret keys: nobody can make a file that is taken for another one.
+type Key = (usize, u64, u64);
+
+impl Components {
+    /// Builds an empty collection.
+    #[must_use]
+    pub fn new(engine: WasmEngine) -> Self {
+        Self { engine, compiled: Mutex::default(), hashers: [RandomState::new(), RandomState::new()] }
+    }
+
+    /// Reads, checks and compiles a file of at most `most_bytes`.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the file is and what would be right.
+    pub fn from_file(&self, path: &Path, most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
+        // Asked before opening: opening a pipe would wait for its other end.
+        let metadata = path.metadata()?;
+        if !metadata.is_file() {
+            return Err(ComponentError::NotFile);
+        }
+        if metadata.len() > most_bytes {
+            return Err(ComponentError::TooLarge(most_bytes));
+        }
+        let mut bytes = Vec::new();
+        // It may have grown since it was measured.
+        File::open(path)?.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        self.from_bytes(&bytes, most_bytes)
+    }
+
+    /// Checks and compiles what a file of at most `most_bytes` would hold.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the bytes are and what would be right.
+    pub fn from_bytes(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
+        if bytes.len() as u64 > most_bytes {
+            return Err(ComponentError::TooLarge(most_bytes));
+        }
+        let [first, second] = &self.hashers;
+        let key = (bytes.len(), first.hash_one(bytes), second.hash_one(bytes));
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compiled.get(&key) {
+            return Ok(known.clone());
+        }
+        let component = Arc::new(Component::compile(&self.engine, bytes)?);
+        compiled.insert(key, component.clone());
+        Ok(component)
+    }
+}

@@ -1,0 +1,117 @@
+//! The one engine of the process: how components are compiled, what they can import, and the clock that ends calls.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use thiserror::Error;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, Strategy};
+
+use super::bindings::KlineConsumer;
+use super::host::Host;
+use super::poll;
+
+/// How often the engine's epoch moves on: the grain of every deadline.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Compiles components and links them. Cheap to clone; one for the whole process.
+#[derive(Clone)]
+pub struct WasmEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<Host>,
+    _ticker: Ticker,
+}
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// This machine cannot run WebAssembly as configured.
+    #[error("WebAssembly cannot be run here: {0:#}")]
+    Unsupported(wasmtime::Error),
+    /// No thread for the clock that ends calls.
+    #[error("no thread for the deadline clock: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl WasmEngine {
+    /// Starts the engine and its clock.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn new() -> Result<Self, EngineError> {
+        let engine = Engine::new(&config()).map_err(EngineError::Unsupported)?;
+        let linker = linker(&engine).map_err(EngineError::Unsupported)?;
+        let ticker = Ticker::start(engine.clone())?;
+        Ok(Self { inner: Arc::new(Inner { engine, linker, _ticker: ticker }) })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Host> {
+        &self.inner.linker
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .epoch_interruption(true)
+        // Without it a call costs half; streams and futures of WASI 0.3 are not offered.
+        .concurrency_support(false)
+        // What no guest language needs is only surface to attack.
+        .wasm_memory64(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        // The same indicator must have the same value on every machine.
+        .wasm_relaxed_simd(false);
+    config
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    // WASI would wait for as long as the guest likes; a call has a deadline.
+    linker.allow_shadowing(true);
+    poll::add_to_linker(&mut linker)?;
+    linker.allow_shadowing(false);
+    KlineConsumer::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+/// A plain thread, because a busy executor would stop the clock that has to interrupt it.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("wasm-deadlines".into()).spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}

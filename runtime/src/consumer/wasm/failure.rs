@@ -1,0 +1,54 @@
+//! What an error of the engine means to a worker: which kind of crash, in words for an operator.
+
+use std::fmt::Write as _;
+
+use thiserror::Error;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::host::Host;
+use super::text::clean;
+use crate::consumer::{CrashKind, Failure};
+
+/// Longest text of a failure or a problem that is kept, in bytes.
+pub(super) const MOST_TEXT: usize = 2_048;
+/// Frames of a guest's backtrace that are kept.
+const MOST_FRAMES: usize = 12;
+
+/// A host call waited until the call's time was over.
+#[derive(Debug, Error)]
+#[error("waited in a host call until its time was over")]
+pub(super) struct Overdue;
+
+/// Returns what a failed call or instantiation means.
+pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
+    let trap = error.downcast_ref::<Trap>();
+    let (kind, mut message) = if trap == Some(&Trap::Interrupt) || error.is::<Overdue>() {
+        (CrashKind::Timeout, format!("took longer than {:?}", host.deadline.limit()))
+    } else if let Some(refusal) = host.account.refused() {
+        let (wanted, most) = (mebibytes(refusal.wanted), mebibytes(host.account.most_memory()));
+        (CrashKind::Memory, format!("asked for {wanted} MiB in all, the limit is {most} MiB"))
+    } else if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        (CrashKind::Trap, format!("called exit({code})"))
+    } else {
+        (CrashKind::Trap, clean(&error.root_cause().to_string(), MOST_TEXT))
+    };
+    if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+        append(&mut message, trace);
+    }
+    Failure::Crashed { kind, message: clean(&message, MOST_TEXT) }
+}
+
+fn append(message: &mut String, trace: &WasmBacktrace) {
+    for (number, frame) in trace.frames().iter().take(MOST_FRAMES).enumerate() {
+        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+        let lead = if number == 0 { "; in" } else { " <" };
+        // Writing to a string cannot fail.
+        let _ = write!(message, "{lead} {name}");
+    }
+}
+
+/// Rounded up, so that what is refused never reads as the limit itself.
+fn mebibytes(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}

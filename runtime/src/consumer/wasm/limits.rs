@@ -1,0 +1,189 @@
+//! What an instance may use up, and the account of its memory.
+
+use std::time::Duration;
+
+use wasmtime::{ResourceLimiter, Result};
+
+/// Core instances inside one component: the largest languages' runtimes have about a dozen.
+const MOST_INSTANCES: usize = 100;
+/// Linear memories, all counted together in [`Limits::memory`].
+const MOST_MEMORIES: usize = 32;
+/// Tables, all counted together in [`Limits::table_elements`].
+const MOST_TABLES: usize = 100;
+/// Bytes of one request for random numbers, which the host makes in its own memory.
+pub(super) const MOST_RANDOM: u64 = 64 * 1024;
+
+/// What one consumer's instance may use up. All are always on; sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All linear memories together.
+    pub memory: usize,
+    /// Time of one call, host calls included; waiting for a granted terminal excluded.
+    pub call: Duration,
+    /// Time of each of: making the instance, `setup`, `start`.
+    pub start_up: Duration,
+    /// Size of the component file.
+    pub component: u64,
+    /// What one call of the guest into the host may make the host allocate.
+    pub hostcall: usize,
+    /// Open resources (streams, files, timers) at one time.
+    pub handles: usize,
+    /// Elements of all tables together.
+    pub table_elements: usize,
+    /// Lines a second that are logged; more are counted and not logged.
+    pub log_lines: u32,
+    /// Length of one logged line; the rest is cut.
+    pub log_line: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            call: Duration::from_secs(1),
+            start_up: Duration::from_secs(10),
+            component: 32 << 20,
+            hostcall: 8 << 20,
+            handles: 1_000,
+            table_elements: 100_000,
+            log_lines: 100,
+            log_line: 1 << 10,
+        }
+    }
+}
+
+/// A growth that was not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Bytes of all memories together, had it been allowed.
+    pub(super) wanted: usize,
+    /// A memory could not even begin with its first size.
+    pub(super) at_birth: bool,
+}
+
+/// Keeps the account of one store.
+#[derive(Debug)]
+pub(super) struct Account {
+    most_memory: usize,
+    most_elements: usize,
+    memory: usize,
+    elements: usize,
+    /// What the last allowed growth added, to be taken back when the system has no memory for it.
+    last_growth: usize,
+    refused: Option<Refusal>,
+}
+
+impl Account {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            most_memory: limits.memory,
+            most_elements: limits.table_elements,
+            memory: 0,
+            elements: 0,
+            last_growth: 0,
+            refused: None,
+        }
+    }
+
+    /// Forgets refusals: what follows one within the same call is its consequence, later failures are not.
+    pub(super) fn begin_call(&mut self) {
+        self.refused = None;
+    }
+
+    /// The last refusal of the call in progress.
+    pub(super) fn refused(&self) -> Option<Refusal> {
+        self.refused
+    }
+
+    pub(super) fn most_memory(&self) -> usize {
+        self.most_memory
+    }
+}
+
+impl ResourceLimiter for Account {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current);
+        let wanted = self.memory.saturating_add(growth);
+        if wanted > self.most_memory {
+            self.refused = Some(Refusal { wanted, at_birth: current == 0 });
+            return Ok(false);
+        }
+        self.memory = wanted;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
+        self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_growth));
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let wanted = self.elements.saturating_add(desired.saturating_sub(current));
+        if wanted > self.most_elements || maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.elements = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MOST_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MOST_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MOST_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> Account {
+        Account::new(&Limits { memory: 100, table_elements: 10, ..Limits::default() })
+    }
+
+    #[test]
+    fn several_memories_share_one_limit() {
+        let mut account = account();
+        assert!(account.memory_growing(0, 60, None).unwrap());
+        assert!(account.memory_growing(0, 40, None).unwrap());
+        assert!(!account.memory_growing(60, 61, None).unwrap());
+        assert_eq!(account.refused(), Some(Refusal { wanted: 101, at_birth: false }));
+        account.begin_call();
+        assert_eq!(account.refused(), None);
+    }
+
+    #[test]
+    fn a_refused_or_failed_growth_is_not_charged() {
+        let mut account = account();
+        assert!(!account.memory_growing(0, 101, None).unwrap());
+        assert_eq!(account.refused().map(|refusal| refusal.at_birth), Some(true));
+        assert!(account.memory_growing(0, 100, None).unwrap());
+        account.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert!(account.memory_growing(0, 100, None).unwrap());
+    }
+
+    #[test]
+    fn the_guests_own_maximum_is_not_our_refusal() {
+        let mut account = account();
+        assert!(!account.memory_growing(0, 60, Some(50)).unwrap());
+        assert_eq!(account.refused(), None);
+    }
+
+    #[test]
+    fn several_tables_share_one_limit() {
+        let mut account = account();
+        assert!(account.table_growing(0, 6, None).unwrap());
+        assert!(!account.table_growing(0, 5, None).unwrap());
+        assert!(account.table_growing(0, 4, None).unwrap());
+    }
+}

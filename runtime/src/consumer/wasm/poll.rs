@@ -1,0 +1,54 @@
+//! WASI's `poll` within the deadline of the call: the one place where a guest could make the host wait for ever.
+
+use std::time::Duration;
+
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime::{Error, Result};
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::sync::io::poll as sync;
+use wasmtime_wasi::runtime::in_tokio;
+use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
+
+use super::failure::Overdue;
+use super::host::Host;
+
+/// The table of pollables and what is left of the call's time.
+pub(super) struct BoundedPoll<'a> {
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) left: Duration,
+}
+
+struct Bounded;
+
+impl HasData for Bounded {
+    type Data<'a> = BoundedPoll<'a>;
+}
+
+/// Puts the bounded `wasi:io/poll` into a linker that allows shadowing.
+pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
+    sync::add_to_linker::<Host, Bounded>(linker, Host::poll)
+}
+
+impl sync::Host for BoundedPoll<'_> {
+    fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
+        in_time(self.left, wasi::Host::poll(self.table, pollables))
+    }
+}
+
+impl sync::HostPollable for BoundedPoll<'_> {
+    fn ready(&mut self, pollable: Resource<DynPollable>) -> Result<bool> {
+        in_tokio(wasi::HostPollable::ready(self.table, pollable))
+    }
+
+    fn block(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
+        in_time(self.left, wasi::HostPollable::block(self.table, pollable))
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
+        wasi::HostPollable::drop(self.table, pollable)
+    }
+}
+
+fn in_time<T>(left: Duration, wait: impl Future<Output = Result<T>>) -> Result<T> {
+    in_tokio(async { tokio::time::timeout(left, wait).await.map_err(|_| Error::new(Overdue))? })
+}

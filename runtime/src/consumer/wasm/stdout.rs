@@ -1,0 +1,142 @@
+//! Where a guest's standard output and standard error go: into the log, line by line, or to the real output if that
+//! is granted.
+
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tracing::Level;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use super::deadline::Waited;
+use super::log::GuestLog;
+
+/// What a guest may hand over in one write.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// A standard stream that ends in the log.
+#[derive(Clone)]
+pub(super) struct LoggedStream {
+    log: GuestLog,
+    level: Level,
+    /// A line without its end, cut like every line.
+    partial: Arc<Mutex<Vec<u8>>>,
+}
+
+impl LoggedStream {
+    pub(super) fn new(log: GuestLog, level: Level) -> Self {
+        Self { log, level, partial: Arc::default() }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            let room = self.log.most_bytes().saturating_sub(partial.len());
+            partial.extend(text.iter().take(room));
+            if ended {
+                self.log.line(self.level, &String::from_utf8_lossy(&partial));
+                partial.clear();
+            }
+        }
+    }
+}
+
+impl IsTerminal for LoggedStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LoggedStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this, and that is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for LoggedStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LoggedStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MOST_BYTES)
+    }
+}
+
+/// This process's standard output. A stuck terminal blocks the writing consumer, and the wait is not its fault.
+#[derive(Clone)]
+pub(super) struct RawStdout {
+    waited: Waited,
+}
+
+impl RawStdout {
+    pub(super) fn new(waited: Waited) -> Self {
+        Self { waited }
+    }
+
+    fn timed(&self, call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
+        let since = Instant::now();
+        let done = call(&mut io::stdout().lock());
+        self.waited.add(since.elapsed());
+        done.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => StreamError::Closed,
+            _ => StreamError::LastOperationFailed(error.into()),
+        })
+    }
+}
+
+impl IsTerminal for RawStdout {
+    fn is_terminal(&self) -> bool {
+        io::IsTerminal::is_terminal(&io::stdout())
+    }
+}
+
+impl StdoutStream for RawStdout {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this, and that is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for RawStdout {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for RawStdout {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.timed(|out| out.write_all(&bytes))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.timed(|out| out.flush())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MOST_BYTES)
+    }
+}

@@ -18,7 +18,7 @@ use clap_complete::Shell;
 pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
-pub use simulate::SimulateArgs;
+pub use simulate::{SimulateArgs, Times};
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs, sources};
 use crate::config::Sources;
+use crate::config::consumers::Shipped;
 
 /// `klines replay`.
 #[derive(Args, Clone, Debug)]
@@ -67,6 +68,11 @@ impl ReplayArgs {
     pub fn sources(&self) -> Sources {
         let market =
             MarketArgs { symbols: self.symbols.clone(), category: self.category.clone(), ..MarketArgs::default() };
-        sources(&self.config, &market, &self.history, &self.log)
+        let mut sources = sources(&self.config, &market, &self.history, &self.log);
+        if self.format.is_some() && self.config.consumers.is_none() {
+            // Nothing is handed to consumers, so those that are enabled elsewhere must not stand in the way.
+            sources.flags.push(("--consumers", Shipped::Console.as_str().to_owned()));
+        }
+        sources
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::args::LogArgs;
 use crate::config::Sources;
@@ -29,20 +29,19 @@ pub struct SimulateArgs {
     /// Seed of the generated market; the same seed gives the same trades
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Symbols of the generated market, comma-separated
-    #[arg(long, value_name = "SYMBOLS", value_delimiter = ',', value_parser = Symbol::new,
-          default_value = "BTCUSDT,ETHUSDT,SOLUSDT")]
-    pub symbols: Vec<Symbol>,
-    /// Categories that the market is served in, comma-separated
-    #[arg(long, value_name = "CATEGORIES", value_delimiter = ',', default_value = "linear")]
-    pub category: Vec<Category>,
     /// Play these recorded frames in place of a generated market
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     pub recording: Option<PathBuf>,
-    /// How many times faster than real time; 0 is as fast as possible
+    /// Category of raw recorded frames: linear, spot or inverse; recorders' records tell their own
+    #[arg(long, value_name = "CATEGORY", default_value = "linear", requires = "recording")]
+    pub category: Category,
+    /// Whether a recording keeps its times or happens now
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "now", requires = "recording")]
+    pub times: Times,
+    /// How many times faster than real time, above 0 and at most 10000
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
-    /// Faults to play: drop, stall, reorder, duplicate, garbage, refuse, slow
+    /// Faults to play, one a line, such as `at 20s for 10s stall` (also drop, duplicate, reorder, garbage, …)
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
     /// Refuse subscriptions to this symbol; may be given several times
@@ -65,7 +64,16 @@ impl SimulateArgs {
     }
 }
 
+/// What becomes of a recording's times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Times {
+    /// They move to the present
+    Now,
+    /// They stay as recorded
+    Kept,
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if speed.is_finite() && speed >= 0.0 { Ok(speed) } else { Err("0 or more".to_owned()) }
+    if speed > 0.0 && speed <= 10_000.0 { Ok(speed) } else { Err("above 0 and at most 10000".to_owned()) }
 }

@@ -55,6 +55,16 @@ fn flags_reach_the_configuration() {
 }
 
 #[test]
+fn replay_into_a_file_needs_no_consumer() {
+    let cli = parse("klines replay a.csv --format csv").unwrap();
+    let Command::Replay(replay) = cli.command else { panic!() };
+    let mut sources = replay.sources();
+    sources.folder = tempfile::TempDir::new().unwrap().path().to_path_buf();
+    sources.environment = vec![("ENABLED_CONSUMERS".into(), "redis".into())];
+    assert!(load(sources).is_ok());
+}
+
+#[test]
 fn every_command_of_the_contract_is_understood() {
     for line in [
         "klines run --demo --for 20s",
@@ -62,7 +72,7 @@ fn every_command_of_the_contract_is_understood() {
         "klines replay a.csv b.gz --format csv --output - --category linear --symbols A --closed-only --open first-trade",
         "klines verify a.jsonl.gz --json",
         "klines simulate --listen 127.0.0.1:0 --seed 3 --speed 2.5 --refuse A --refuse B --script s --for 5s",
-        "klines simulate --recording a.gz",
+        "klines simulate --recording a.gz --times kept --category spot",
         "klines config show --json",
         "klines completions zsh",
     ] {
@@ -72,8 +82,14 @@ fn every_command_of_the_contract_is_understood() {
 
 #[test]
 fn mistakes_of_usage_end_with_2() {
-    for line in ["klines run --for soon", "klines replay", "klines verify", "klines ruN", "klines simulate --speed -1"]
-    {
+    for line in [
+        "klines run --for soon",
+        "klines replay",
+        "klines verify",
+        "klines ruN",
+        "klines simulate --speed=0",
+        "klines run --demo --testnet",
+    ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(EXIT_USAGE), "{line}");
     }
 }

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod manager;
 pub mod policy;
 pub mod queue;
+pub mod shipped;
 pub mod stats;
 pub mod wasm;
 pub mod worker;

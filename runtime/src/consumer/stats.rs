@@ -27,15 +27,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 7] = [
-        Self::Starting,
-        Self::Running,
-        Self::Retrying,
-        Self::Backoff,
-        Self::Stopped,
-        Self::Failed,
-        Self::Quarantined,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Starting, Self::Running, Self::Retrying, Self::Backoff, Self::Stopped, Self::Failed, Self::Quarantined];
 
     /// The lower-case name used in every output.
     #[must_use]

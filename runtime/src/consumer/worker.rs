@@ -63,12 +63,7 @@ enum End {
 }
 
 impl Worker {
-    pub(super) fn new(
-        shared: Shared,
-        blueprint: Box<dyn Blueprint>,
-        grouping: Grouping,
-        letters: DeadLetters,
-    ) -> Self {
+    pub(super) fn new(shared: Shared, blueprint: Box<dyn Blueprint>, grouping: Grouping, letters: DeadLetters) -> Self {
         let restarts = Restarts::default();
         Self { shared, blueprint, grouping, letters, restarts, pending: None, owed: 0, behind: false }
     }

@@ -69,7 +69,9 @@ pub enum ComponentError {
     #[error("exports {CONSUMER} in another shape: {0}; build it against this runtime's wit/v1")]
     WrongExport(String),
     /// Needs what does not exist here.
-    #[error("imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets")]
+    #[error(
+        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets"
+    )]
     UnknownImport(String),
     /// An import that is offered, but with other functions or types.
     #[error("imports something in a shape that this runtime does not offer: {0}")]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::Setup;
+use super::bindings::KlineConsumer;
 use super::bindings::exports::klines::consumer::consumer::Guest;
 use super::bindings::klines::consumer::types as wit;
-use super::bindings::KlineConsumer;
 use super::component::Component;
 use super::deadline::ticks;
 use super::host::Host;
@@ -53,7 +53,11 @@ impl Instance {
     fn stillborn(host: &Host, error: &wasmtime::Error) -> Failure {
         let crash = failure::crash(host, error);
         // It would ask for the same at every restart.
-        if host.account.refused().is_some_and(|refusal| refusal.at_birth) { Failure::Fatal(crash.to_string()) } else { crash }
+        if host.account.refused().is_some_and(|refusal| refusal.at_birth) {
+            Failure::Fatal(crash.to_string())
+        } else {
+            crash
+        }
     }
 
     /// Asks the guest what is wrong with its settings.

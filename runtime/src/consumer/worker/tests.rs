@@ -159,8 +159,7 @@ fn a_delivery_that_crashes_twice_is_set_aside_and_told_as_lost() {
 fn the_fifth_crash_is_a_quarantine() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash; 9]));
     let hub = Hub::new();
-    let manager =
-        Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, folder.path()).unwrap();
+    let manager = Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, folder.path()).unwrap();
     for window in 0..9 {
         hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
     }
@@ -190,8 +189,7 @@ fn a_failed_start_is_named_and_the_others_go_on() {
 fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry; 100]));
     let hub = Hub::new();
-    let manager =
-        Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, folder.path()).unwrap();
+    let manager = Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, folder.path()).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     hub.publish(&batch([kline("BTCUSDT", "1m", 0, true), kline("BTCUSDT", "5m", 0, false)]));
     let summary = manager.shutdown(Duration::from_millis(50)).remove(0);

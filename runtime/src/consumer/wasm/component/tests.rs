@@ -1,1 +1,119 @@
 //! Each kind of file that is not a consumer, with the words that an operator reads.
+
+use super::*;
+use crate::consumer::shipped::{NAMES, shipped};
+use crate::consumer::wasm::limits::Limits;
+
+fn load(bytes: &[u8]) -> Result<Arc<Component>, ComponentError> {
+    Components::new(WasmEngine::new().unwrap()).from_bytes(bytes, Limits::default().component)
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    load(bytes).err().expect("refused").to_string()
+}
+
+fn refusal_of_text(text: &str) -> String {
+    refusal(&wat::parse_str(text).unwrap())
+}
+
+#[test]
+fn shipped_components_are_accepted_and_compiled_once() {
+    let components = Components::new(WasmEngine::new().unwrap());
+    for name in NAMES {
+        let bytes = shipped(name).unwrap();
+        let first = components.from_bytes(bytes, u64::MAX).unwrap();
+        assert!(Arc::ptr_eq(&first, &components.from_bytes(bytes, u64::MAX).unwrap()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_component_is_named() {
+    assert!(refusal_of_text("(module)").starts_with("is a core WebAssembly module, not a component"));
+    assert!(refusal(b"(component)").starts_with("is WebAssembly text"));
+    assert!(refusal(b"\x7fELF\x02\x01").starts_with("is precompiled native code, which is never loaded"));
+    assert!(refusal(b"").ends_with("this file with nothing"));
+    assert!(refusal(b"#!/bin/sh").ends_with("this file with 23 21 2f 62"));
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let whole = shipped("console").unwrap();
+    // All short ones, where headers are cut, and some of each size.
+    for length in (0..64).chain((64..whole.len()).step_by(9_973)).chain([whole.len() - 1]) {
+        let message = refusal(&whole[..length]);
+        let known = message.starts_with("is not a valid component")
+            || message.starts_with("is not WebAssembly")
+            || message.starts_with("does not export");
+        assert!(known, "{length} bytes: {message}");
+    }
+}
+
+#[test]
+fn random_bytes_are_refused_and_harm_nothing() {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    for _ in 0..200 {
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        for _ in 0..64 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend(state.to_le_bytes());
+        }
+        assert!(load(&bytes).is_err());
+    }
+}
+
+#[test]
+fn flipped_bits_cannot_do_more_than_be_refused() {
+    let whole = shipped("console").unwrap();
+    for place in (8..whole.len()).step_by(whole.len() / 40) {
+        let mut bytes = whole.to_vec();
+        bytes[place] ^= 0x10;
+        // Accepted or refused: both are fine, only a panic is not.
+        let _ = load(&bytes);
+    }
+}
+
+#[test]
+fn another_world_is_named_with_what_it_exports() {
+    assert!(refusal_of_text("(component)").contains("it exports nothing"));
+    let command = r#"(component
+        (core module $m (func (export "run") (result i32) i32.const 0))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $run (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+    assert_eq!(
+        refusal_of_text(command),
+        "does not export klines:consumer/consumer@1.0.0: it exports wasi:cli/run@0.2.0, so it was built for another world"
+    );
+}
+
+#[test]
+fn the_right_name_with_the_wrong_functions_is_refused() {
+    let message =
+        refusal_of_text(r#"(component (instance $i) (export "klines:consumer/consumer@1.0.0" (instance $i)))"#);
+    assert!(message.starts_with("exports klines:consumer/consumer@1.0.0 in another shape"), "{message}");
+    assert!(message.contains("validate"), "{message}");
+}
+
+#[test]
+fn an_import_that_is_not_offered_is_named() {
+    let message = refusal_of_text(r#"(component (import "evil:corp/steal@0.1.0" (instance (export "keys" (func)))))"#);
+    assert!(message.starts_with("imports evil:corp/steal@0.1.0, which this runtime does not offer"), "{message}");
+    let message = refusal_of_text(
+        r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func)))))"#,
+    );
+    assert!(message.starts_with("imports wasi:http/outgoing-handler@0.2.0, which"), "{message}");
+}
+
+#[test]
+fn a_file_over_the_limit_is_not_even_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.wasm");
+    File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let components = Components::new(WasmEngine::new().unwrap());
+    let refused = components.from_file(&path, 32 << 20).err().unwrap();
+    assert!(matches!(refused, ComponentError::TooLarge(_)), "{refused}");
+    assert!(matches!(components.from_file(folder.path(), 32 << 20).err().unwrap(), ComponentError::NotFile));
+}

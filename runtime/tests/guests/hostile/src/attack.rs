@@ -97,6 +97,12 @@ pub(crate) fn open_handles(count: u32) {
     info!("opened 0 of {count} handles");
 }
 
+#[expect(clippy::disallowed_methods, reason = "the wait is the attack")]
+pub(crate) fn sleep() {
+    std::thread::sleep(std::time::Duration::from_secs(86_400));
+    info!("slept for a day");
+}
+
 /// Recurses without end in a way that no compiler turns into a loop.
 #[allow(unconditional_recursion, reason = "the recursion is the attack")]
 pub(crate) fn recurse(depth: u64) -> u64 {

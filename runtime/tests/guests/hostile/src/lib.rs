@@ -79,6 +79,8 @@ pub enum Mode {
     ExactInStart,
     /// Recurses without end.
     Recursion,
+    /// Sleeps for a day inside a host call, where no instruction of its own can be interrupted.
+    Sleep,
     /// Behaves: logs `klines N lost M` for every batch, totals so far.
     Count,
 }
@@ -154,6 +156,7 @@ impl Consumer for Hostile {
                 let digits = batch.exact(batch.klines.len());
                 info!("got digits of a row that does not exist: {}", digits.open);
             }
+            Mode::Sleep => attack::sleep(),
             Mode::Recursion => info!("recursed to {}", attack::recurse(0)),
             Mode::Count => info!("klines {} lost {}", self.klines, self.lost),
             _ => {}

@@ -1,0 +1,68 @@
+//! Whatever a component does, the one beside it misses nothing.
+
+use std::time::Duration;
+
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec, Summary};
+use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
+use klines::consumer::stats::State;
+use klines::consumer::{Blueprint, Subscription};
+use klines::domain::kline::Batch;
+
+use super::guest_log::lines;
+use super::stage::{delivery, hostile, tight};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const KLINES: i64 = 500;
+
+fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
+    Spec {
+        name: name.into(),
+        blueprint: Box::new(blueprint),
+        allowed: Subscription::default(),
+        queue: DEFAULT_CAPACITY,
+        grouping: Grouping::UpTo(64),
+    }
+}
+
+/// Runs a hostile component beside one that counts, and returns what both did.
+fn beside(name: &str, mode: &str) -> (Summary, Summary) {
+    let folder = tempfile::tempdir().unwrap();
+    let good = format!("beside-{name}");
+    let hub = Hub::new();
+    let specs = vec![
+        spec(name, hostile(name, mode, tight())),
+        spec(&good, hostile(&good, r#"{"mode":"count"}"#, tight())),
+    ];
+    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    assert_eq!(manager.started(PATIENCE).len(), 2);
+    for window in 0..KLINES {
+        hub.publish(&Batch { klines: delivery(window).klines });
+    }
+    let mut found = manager.shutdown(PATIENCE);
+    let last = lines(&good).into_iter().rev().find(|line| line.starts_with("klines"));
+    assert_eq!(last.as_deref(), Some("klines 500 lost 0"), "{name}");
+    (found.remove(0), found.remove(0))
+}
+
+#[test]
+fn a_hostile_component_harms_nobody_else() {
+    for (name, mode) in [
+        ("looping", r#"{"mode":"loop"}"#),
+        ("hogging", r#"{"mode":"memory"}"#),
+        ("trapping-third", r#"{"mode":"trap","after":3}"#),
+        ("looping-setup", r#"{"mode":"loop-setup"}"#),
+    ] {
+        let (bad, good) = beside(name, mode);
+        assert_eq!((good.stats.state, good.stats.delivered), (State::Stopped, 500), "{name}");
+        assert_eq!((good.stats.crashes(), good.stats.lost, good.stats.left), (0, 0, 0), "{name}");
+        assert!(bad.stats.crashes() > 0 || bad.stats.state == State::Failed, "{name}: {bad:?}");
+    }
+}
+
+#[test]
+fn a_component_that_asks_again_gets_the_same_batch_in_the_same_instance() {
+    let (bad, _) = beside("asking", r#"{"mode":"retry","after":2}"#);
+    assert_eq!((bad.stats.state, bad.stats.delivered), (State::Stopped, 500));
+    assert_eq!((bad.stats.retries, bad.stats.crashes(), bad.stats.restarts), (2, 0, 0));
+}

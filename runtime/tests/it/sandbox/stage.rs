@@ -1,0 +1,96 @@
+//! Components, klines and blueprints for the tests of the sandbox.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use klines::consumer::wasm::component::{Component, Components};
+use klines::consumer::wasm::engine::WasmEngine;
+use klines::consumer::wasm::grants::Grants;
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::wasm::terminal::StandardOutput;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::{Blueprint, Consumer, Delivery, Failure};
+use klines::domain::decimal::Decimal;
+use klines::domain::interval::Interval;
+use klines::domain::kline::{Kline, Quality};
+use klines::domain::symbol::{Category, Symbol};
+
+/// One engine and one compilation of each component for all tests.
+pub fn components() -> &'static Components {
+    static COMPONENTS: OnceLock<Components> = OnceLock::new();
+    COMPONENTS.get_or_init(|| Components::new(WasmEngine::new().unwrap()))
+}
+
+/// A component that `make components` has built.
+pub fn component(name: &str) -> Arc<Component> {
+    let folder = env::var_os("KLINES_COMPONENTS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from);
+    let path = folder.join(name).with_extension("wasm");
+    let bytes = fs::read(&path)
+        .unwrap_or_else(|_| panic!("the test components are missing (`{name}`): type `make components`"));
+    components().from_bytes(&bytes, u64::MAX).unwrap()
+}
+
+/// Limits that end a loop soon.
+pub fn tight() -> Limits {
+    Limits { call: Duration::from_millis(200), start_up: Duration::from_millis(400), ..Limits::default() }
+}
+
+pub fn blueprint(component: &str, name: &str, settings: &str, limits: Limits, grants: Grants) -> WasmBlueprint {
+    super::guest_log::record();
+    let terminal = Arc::new(StandardOutput);
+    let setup = Setup { name: name.into(), settings: settings.into(), limits, grants, terminal };
+    WasmBlueprint::new(self::component(component), setup)
+}
+
+/// The hostile component in one of its modes.
+pub fn hostile(name: &str, settings: &str, limits: Limits) -> WasmBlueprint {
+    blueprint("hostile", name, settings, limits, Grants::default())
+}
+
+/// A whole life up to `batches` calls of `consume`; ends at the first failure.
+pub fn live(blueprint: &mut WasmBlueprint, batches: i64) -> Result<Box<dyn Consumer>, Failure> {
+    let mut consumer = blueprint.instantiate()?;
+    consumer.setup()?;
+    consumer.start()?;
+    for window in 0..batches {
+        consumer.consume(&delivery(window))?;
+    }
+    Ok(consumer)
+}
+
+/// One closed kline.
+pub fn delivery(window: i64) -> Delivery {
+    Delivery { klines: vec![Arc::new(kline(window))], lost: 0 }
+}
+
+pub fn kline(window: i64) -> Kline {
+    let price = Decimal::parse("16578.5").unwrap();
+    Kline {
+        category: Category::Linear,
+        symbol: Symbol::new("BTCUSDT").unwrap(),
+        interval: Interval::MINUTE,
+        start: window * 60_000,
+        end: window * 60_000 + 59_999,
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: Decimal::parse("0.25").unwrap(),
+        turnover: Decimal::parse("4144.625").unwrap(),
+        buy_volume: Decimal::ZERO,
+        buy_turnover: Decimal::ZERO,
+        price_decimals: 1,
+        volume_decimals: 2,
+        trades: 1,
+        last_trade_time: window * 60_000,
+        confirm: true,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: window.unsigned_abs() + 1,
+        emitted: window * 60_000 + 60_080,
+    }
+}

@@ -1,4 +1,67 @@
-//! The composition root: one module a command, and the only place that names every concrete part.
+//! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
 
+pub mod check;
+pub mod output;
 pub mod replay;
+pub mod run;
+pub mod simulate;
 pub mod verify;
+
+mod demo;
+mod exchange;
+mod parts;
+mod replaying;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{self, Cli, Command, ConfigCommand};
+use crate::config::{self, Config, Sources};
+use crate::telemetry;
+
+/// Does what the command line says and returns the exit code of it.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // Nothing depends on it: a system that refuses has weaker manners, not a wrong kline.
+    let core_dumps = telemetry::forbid_core_dumps();
+    let outcome = match command {
+        Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
+        Command::Check(args) => check::check(args),
+        Command::Replay(args) => configured(args.sources(), |config| replaying::replay(config, &args)),
+        Command::Verify(args) => verify::run(&args),
+        Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
+        Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {
+            output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            cli::completions(shell, &mut text);
+            output::print(&String::from_utf8_lossy(&text)).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    if let Err(error) = core_dumps {
+        tracing::debug!(%error, "core dumps could not be forbidden");
+    }
+    outcome.unwrap_or_else(|error| {
+        output::error(&error);
+        ExitCode::from(cli::EXIT_FAILED)
+    })
+}
+
+/// Reads the configuration, shows what is wrong with it, starts logging, and goes on if it is right.
+fn configured(sources: Sources, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match config::load(sources) {
+        Ok((config, warnings)) => {
+            output::report(&warnings);
+            telemetry::start(config.log)?;
+            command(config)
+        }
+        Err(report) => {
+            output::report(&report);
+            Ok(ExitCode::from(cli::EXIT_CONFIG))
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
 
-pub mod encode;
 pub mod dead_letter;
+pub mod encode;
 pub mod filter;
 #[cfg(test)]
 pub mod fixture;

@@ -1,3 +1,11 @@
-//! The `klines` command.
+//! The `klines` command. What it does is in `klines::app`.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    klines::app::main()
+}

@@ -1,7 +1,7 @@
 //! `klines replay`: recorded trades through the pipeline on recorded time, into a file, a pipe or consumers.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -150,14 +150,16 @@ impl Player {
     }
 }
 
-/// Opens the output of `--output`: a file, or standard output for `-`.
+/// Opens the output of `--output`: a file, or standard output for `-` or nothing.
 ///
 /// # Errors
 /// When the file cannot be made.
-pub fn open_output(path: &str) -> anyhow::Result<Box<dyn Write + Send>> {
-    if path == "-" {
-        return Ok(Box::new(std::io::stdout()));
+pub fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Write + Send>> {
+    match path.filter(|path| *path != Path::new("-")) {
+        None => Ok(Box::new(std::io::stdout())),
+        Some(path) => {
+            let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
+            Ok(Box::new(file))
+        }
     }
-    let file = std::fs::File::create(path).with_context(|| format!("creating {path}"))?;
-    Ok(Box::new(file))
 }

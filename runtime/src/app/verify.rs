@@ -2,11 +2,24 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output;
 use crate::bybit::source::{Body, Options, Progress, Recording};
 use crate::bybit::verify::{Report, Verdict, Verifier};
+use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
+
+/// Compares and prints. The exit code is 1 when something is wrong or nothing was compared.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let report = verify(&args.recordings, &Progress::default())?;
+    output::print(&if args.json { format!("{}\n", json(&report)?) } else { text(&report) })?;
+    Ok(ExitCode::from(if report.passed() { EXIT_OK } else { EXIT_FAILED }))
+}
 
 /// Reads recordings and compares.
 ///

@@ -147,6 +147,7 @@ impl Session {
                     category: self.category,
                     received: now,
                     stamped: Some(stamped),
+                    rejected,
                     events,
                 }));
             }
@@ -248,7 +249,8 @@ impl Session {
     }
 
     fn emit(&self, now: Millis, event: FeedEvent, out: &mut Vec<Action>) {
-        let message = FeedMessage { category: self.category, received: now, stamped: None, events: vec![event] };
+        let message =
+            FeedMessage { category: self.category, received: now, stamped: None, rejected: 0, events: vec![event] };
         out.push(Action::Emit(message));
     }
 

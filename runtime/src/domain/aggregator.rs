@@ -140,6 +140,12 @@ impl Aggregator {
         }
     }
 
+    /// The exchange time at which a tick will next give something out, as far as is known now.
+    #[must_use]
+    pub fn due_at(&self) -> Millis {
+        if self.stale { self.now } else { self.due_at.min(self.update_at) }
+    }
+
     /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run.
     pub fn finish(&mut self, out: &mut Vec<Batch>) {
         self.give_out(out);

@@ -41,6 +41,8 @@ pub struct FeedMessage {
     pub received: Millis,
     /// The exchange's stamp on the frame, where it has one: an observation for the exchange clock.
     pub stamped: Option<Millis>,
+    /// Rows of the frame that were no trades: price, size or time cannot be right.
+    pub rejected: u64,
     /// What happened, in order. `Resumed`, `Gap` and `Ended` carry local times here; the pipeline, which owns the
     /// exchange clock, turns them into exchange time.
     pub events: Vec<FeedEvent>,

@@ -10,5 +10,6 @@
 mod check;
 mod config;
 mod replay;
+mod sandbox;
 mod session;
 mod support;

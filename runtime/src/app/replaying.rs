@@ -1,0 +1,148 @@
+//! `klines replay` as it is typed: into a file, or into the enabled consumers.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::replay::{Format, Replay, Sink, Sorted, Summary, open_output};
+use super::{output, parts};
+use crate::bybit::source::Progress;
+use crate::cli::{EXIT_CONFIG, OutputFormat, ReplayArgs};
+use crate::config::exchange::Symbols;
+use crate::config::{Config, Place};
+use crate::consumer::hub::Hub;
+use crate::domain::aggregator::Settings;
+use crate::domain::kline::Batch;
+
+/// How long consumers may take to finish at the end of a recording.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Replays what the arguments name.
+///
+/// # Errors
+/// When a file cannot be read, or the output cannot be written.
+pub fn replay(config: Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let bar = Bar::start(&args.files);
+    let replay = described(&config, args);
+    let Some(format) = args.format else { return into_consumers(&config, replay, bar) };
+    let format = match format {
+        OutputFormat::Csv => Format::Csv,
+        OutputFormat::Ndjson => Format::Ndjson,
+        OutputFormat::Bybit => Format::Bybit,
+    };
+    // Lines show each kline once, as it ended: updates on the way are of no use to them.
+    let replay = Replay { settings: Settings { update_interval: None, ..replay.settings }, ..replay };
+    let out = open_output(args.output.as_deref())?;
+    let summary = match replay.run(&bar.progress, &mut Sorted::new(format, args.closed_only, out)) {
+        Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        other => other?,
+    };
+    bar.finish();
+    tell(&summary);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn described(config: &Config, args: &ReplayArgs) -> Replay {
+    // What a live run watches is no reason to leave out what a file holds: only a flag narrows.
+    let by_flag = |key: &str| matches!(config.place(key), Place::Flag(..));
+    let category = config.exchange.categories.first().copied().filter(|_| by_flag("exchange.categories"));
+    let symbols = match &config.exchange.symbols {
+        Symbols::Listed(listed) if by_flag("exchange.symbols") => {
+            listed.iter().map(|listing| listing.symbol.clone()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let settings = config.klines.settings(category.unwrap_or_default());
+    Replay { files: args.files.clone(), category, symbols, settings }
+}
+
+/// Hands klines to the consumers, waiting where a live feed would not.
+struct IntoHub(Arc<Hub>);
+
+impl Sink for IntoHub {
+    fn take(&mut self, batch: Batch, _: Option<i64>) -> anyhow::Result<()> {
+        self.0.wait_for_room();
+        self.0.publish(&batch);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+fn into_consumers(config: &Config, replay: Replay, bar: Bar) -> anyhow::Result<ExitCode> {
+    let specs = match parts::prepare(config)? {
+        Ok(specs) => specs,
+        Err(report) => {
+            output::report(&report);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let hub = Arc::new(Hub::new());
+    let manager = parts::start(specs, config, &hub)?;
+    let played = replay.run(&bar.progress, &mut IntoHub(hub));
+    bar.finish();
+    let summaries = manager.shutdown(DRAIN);
+    tell(&played?);
+    parts::tell(&summaries);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what became of the trades.
+fn tell(summary: &Summary) {
+    let tally = &summary.tally;
+    let mut text = format!("{} trades, {} counted", tally.received, tally.counted);
+    let others = [
+        (tally.duplicate, "duplicate"),
+        (tally.late, "late"),
+        (tally.rejected, "rejected"),
+        (tally.excluded, "excluded"),
+        (summary.skipped, "frames not understood"),
+    ];
+    for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {count} {what}"));
+    }
+    output::say(&text);
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.into_iter().any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A progress bar on a terminal; nothing elsewhere.
+struct Bar {
+    progress: Progress,
+    shown: ProgressBar,
+}
+
+impl Bar {
+    fn start(files: &[std::path::PathBuf]) -> Self {
+        let progress = Progress::default();
+        if !io::stderr().is_terminal() {
+            return Self { progress, shown: ProgressBar::hidden() };
+        }
+        let total = files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|found| found.len()).sum();
+        let shown = ProgressBar::new(total);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+            shown.set_style(style);
+        }
+        let (watched, counted) = (shown.clone(), progress.clone());
+        // Ends with the bar: a finished bar is not moved any more.
+        let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
+            while !watched.is_finished() {
+                watched.set_position(counted.read());
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        Self { progress, shown }
+    }
+
+    fn finish(&self) {
+        self.shown.finish_and_clear();
+    }
+}

@@ -1,0 +1,145 @@
+//! `klines run`: exchange → pipeline → consumers, from the first connection to the last delivery.
+//!
+//! Everything that can be refused is refused before anything is opened. The end follows the arrows: feeds stop, the
+//! pipeline gives out what is open, consumers finish what waits for them, and what each was given is said.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::exchange::{self, Market};
+use super::{demo, output, parts};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
+use crate::clock::LocalClock;
+use crate::config::Config;
+use crate::config::quantity::HumanDuration;
+use crate::consumer::hub::Hub;
+use crate::consumer::manager::Manager;
+use crate::pipeline::{Lane, Pipeline, Tallies};
+
+/// How long consumers may take to finish at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long the feeds may take to hang up.
+const HANG_UP: Duration = Duration::from_secs(3);
+
+/// Runs until a signal, or until `--for` is over.
+///
+/// # Errors
+/// When something cannot be started.
+pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let specs = match parts::prepare(&config)? {
+        Ok(specs) => specs,
+        Err(report) => {
+            output::report(&report);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Dropped last: it ends with the runtime that it runs on.
+    let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
+    let hub = Arc::new(Hub::new());
+    let manager = parts::start(specs, &config, &hub)?;
+    info!(
+        symbols = exchange::describe(&config),
+        intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        "running"
+    );
+    let served = runtime.block_on(serve(&config, args.duration, hub));
+    // Consumers are on threads of their own; the executor's stay free while they finish.
+    let ended = runtime.block_on(finish(manager));
+    if let Some(exchange) = exchange {
+        runtime.block_on(exchange.stop());
+    }
+    served?;
+    Ok(ended)
+}
+
+/// Feeds the hub until the end is asked for; then nothing more comes.
+async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) -> anyhow::Result<()> {
+    let (clock, cancel) = (LocalClock::start(), CancellationToken::new());
+    let wanted = exchange::wanted(config);
+    let stop = ended(duration);
+    tokio::pin!(stop);
+    let market = tokio::select! { biased;
+        end = &mut stop => {
+            cancel.cancel();
+            return end;
+        }
+        market = exchange::open(&wanted, clock, &cancel) => market?,
+    };
+    let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
+    let lanes = tables.iter().map(|(category, table)| Lane::new(config.klines.settings(*category), table)).collect();
+    let tallies = Tallies::default();
+    let pipeline = Pipeline::new(lanes, clock, hub, tallies.clone());
+    let pipeline = tokio::spawn(pipeline.run(inbox));
+    let end = stop.await;
+    // The feeds let go of the inbox, which lets the pipeline take what is in it and come to its end.
+    cancel.cancel();
+    if tokio::time::timeout(HANG_UP, tracker.wait()).await.is_err() {
+        warn!("a connection does not hang up and is left behind");
+    }
+    pipeline.await.context("the pipeline ended badly")?;
+    for feed in &feeds {
+        let counters = feed.counters();
+        info!(category = %feed.category(), ?counters, "feed ended");
+    }
+    for (category, tally) in tallies.read() {
+        info!(
+            %category,
+            received = tally.received,
+            counted = tally.counted,
+            duplicate = tally.duplicate,
+            late = tally.late,
+            rejected = tally.rejected,
+            excluded = tally.excluded,
+            "trades accounted for"
+        );
+    }
+    end
+}
+
+/// Waits for a signal or the end of `duration`. After the first signal the next one ends the process at once.
+///
+/// # Errors
+/// When signals cannot be waited for.
+pub async fn ended(duration: Option<HumanDuration>) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
+    let over = async {
+        match duration {
+            Some(HumanDuration(duration)) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = interrupt.recv() => info!(signal = "SIGINT", "ending; a second signal ends at once"),
+        _ = terminate.recv() => info!(signal = "SIGTERM", "ending; a second signal ends at once"),
+        () = over => info!("time is over, ending"),
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        warn!("second signal: ending at once");
+        end_at_once();
+    });
+    Ok(())
+}
+
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal means exactly this")]
+fn end_at_once() -> ! {
+    std::process::exit(i32::from(EXIT_FAILED))
+}
+
+/// Lets the consumers finish and says what each was given.
+async fn finish(manager: Manager) -> ExitCode {
+    let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
+    parts::tell(&summaries);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,64 @@
+//! `klines simulate`: a local Bybit, for trying things out and for tests of other programs.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bybit_sim::{Category as SimCategory, Fault, Market, Recording, Script, Sim, SimConfig, Times as SimTimes};
+use tracing::info;
+
+use super::output;
+use super::run::ended;
+use crate::cli::{SimulateArgs, Times};
+use crate::config::Config;
+use crate::domain::symbol::Category;
+
+/// Serves until a signal, or until `--for` is over.
+///
+/// # Errors
+/// When a file cannot be read or the address cannot be listened on.
+pub fn simulate(_: Config, args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let sim = Sim::start(sim_config(args)?).await.with_context(|| format!("listening on {}", args.listen))?;
+        for symbol in &args.refuse {
+            sim.inject(Fault::Refuse(symbol.to_string()));
+        }
+        output::say(&format!("a local Bybit listens on {}; Ctrl-C ends it", sim.addr()));
+        output::say(&format!("  BYBIT_WS_URL={} BYBIT_REST_URL={} klines run", sim.ws_url(), sim.rest_url()));
+        ended(args.duration).await?;
+        let counters = sim.counters();
+        sim.stop().await;
+        info!(?counters, "simulation ended");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn sim_config(args: &SimulateArgs) -> anyhow::Result<SimConfig> {
+    let market = match &args.recording {
+        None => Market::demo(args.seed),
+        Some(path) => {
+            let times = match args.times {
+                Times::Now => SimTimes::Now,
+                Times::Kept => SimTimes::Kept,
+            };
+            let recording = Recording::read(path, sim_category(args.category));
+            Market::recorded(recording.with_context(|| format!("reading {}", path.display()))?.with_times(times))
+        }
+    };
+    let mut config = SimConfig::new(market);
+    if let Some(path) = &args.script {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        config.script = Script::parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    }
+    config.listen = args.listen;
+    config.speed = args.speed;
+    Ok(config)
+}
+
+const fn sim_category(category: Category) -> SimCategory {
+    match category {
+        Category::Linear => SimCategory::Linear,
+        Category::Spot => SimCategory::Spot,
+        Category::Inverse => SimCategory::Inverse,
+    }
+}

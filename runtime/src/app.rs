@@ -28,8 +28,8 @@ pub fn main() -> ExitCode {
     let core_dumps = telemetry::forbid_core_dumps();
     let outcome = match command {
         Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
-        Command::Check(args) => check::check(args),
-        Command::Replay(args) => configured(args.sources(), |config| replaying::replay(config, &args)),
+        Command::Check(args) => check::check(&args),
+        Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {

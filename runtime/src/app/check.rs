@@ -12,7 +12,7 @@ use crate::config::{self, Config, Report};
 ///
 /// # Errors
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
-pub fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
+pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = match config::load(args.sources()) {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(report) => (None, report),

@@ -76,7 +76,7 @@ impl Replay {
             events: Vec::new(),
             skipped: 0,
         };
-        while let Some(record) = recording.next()? {
+        while let Some(record) = recording.read()? {
             player.play(&record);
             let settled = player.playback.settled();
             for batch in player.playback.take() {

@@ -24,10 +24,10 @@ const DRAIN: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When a file cannot be read, or the output cannot be written.
-pub fn replay(config: Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let bar = Bar::start(&args.files);
-    let replay = described(&config, args);
-    let Some(format) = args.format else { return into_consumers(&config, replay, bar) };
+    let replay = described(config, args);
+    let Some(format) = args.format else { return into_consumers(config, replay, &bar) };
     let format = match format {
         OutputFormat::Csv => Format::Csv,
         OutputFormat::Ndjson => Format::Ndjson,
@@ -74,7 +74,7 @@ impl Sink for IntoHub {
     }
 }
 
-fn into_consumers(config: &Config, replay: Replay, bar: Bar) -> anyhow::Result<ExitCode> {
+fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
     let specs = match parts::prepare(config)? {
         Ok(specs) => specs,
         Err(report) => {

@@ -28,7 +28,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> {
     let mut recording = Recording::open_mixed(files, &Options::default(), progress)?;
     let mut verifier = Verifier::default();
-    while let Some(record) = recording.next()? {
+    while let Some(record) = recording.read()? {
         if let Body::Frame(frame) = &record.body {
             verifier.frame(record.category, frame);
         }

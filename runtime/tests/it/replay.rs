@@ -74,6 +74,7 @@ fn two_million_trades_give_the_reference_rows() {
 }
 
 /// Recorded data that is not in the repository.
+#[expect(clippy::print_stderr, reason = "a check that was not made has to be said")]
 fn data(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("KLINES_DATA").map_or_else(|| PathBuf::from("../../shared/data"), PathBuf::from);
     let path = folder.join(name);

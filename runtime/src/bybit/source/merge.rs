@@ -63,8 +63,8 @@ impl Recording {
     ///
     /// # Errors
     /// [`SourceError`] when a line breaks the kind of its file.
-    pub fn next(&mut self) -> Result<Option<Record>, SourceError> {
-        while let Some(record) = self.next_of_any()? {
+    pub fn read(&mut self) -> Result<Option<Record>, SourceError> {
+        while let Some(record) = self.read_any()? {
             if record.category == self.category {
                 return Ok(Some(record));
             }
@@ -72,7 +72,7 @@ impl Recording {
         Ok(None)
     }
 
-    fn next_of_any(&mut self) -> Result<Option<Record>, SourceError> {
+    fn read_any(&mut self) -> Result<Option<Record>, SourceError> {
         let times = self.streams.iter().enumerate();
         let earliest = times.filter_map(|(index, stream)| Some((stream.next.as_ref()?.0, index))).min();
         let Some(stream) = earliest.and_then(|(_, index)| self.streams.get_mut(index)) else { return Ok(None) };
@@ -89,8 +89,8 @@ impl Mixed {
     ///
     /// # Errors
     /// [`SourceError`] when a line breaks the kind of its file.
-    pub fn next(&mut self) -> Result<Option<Record>, SourceError> {
-        self.0.next_of_any()
+    pub fn read(&mut self) -> Result<Option<Record>, SourceError> {
+        self.0.read_any()
     }
 }
 

@@ -36,7 +36,7 @@ impl Folder {
 fn read(paths: &[PathBuf], options: &Options) -> Result<Vec<Record>, SourceError> {
     let mut recording = Recording::open(paths, options, &Progress::default())?;
     let mut records = Vec::new();
-    while let Some(record) = recording.next()? {
+    while let Some(record) = recording.read()? {
         records.push(record);
     }
     Ok(records)
@@ -78,12 +78,13 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     let path = folder.write("session.jsonl", &lines.join("\n"));
     let error = read(std::slice::from_ref(&path), &Options::default()).unwrap_err();
     assert_eq!(error.to_string(), "the input holds trades of linear and spot: choose one with --category");
-    let mut mixed = Recording::open_mixed(&[path.clone()], &Options::default(), &Progress::default()).unwrap();
+    let mut mixed =
+        Recording::open_mixed(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
     let first = Record { received: Some(2_500), category: Category::Spot, body: Body::Frame("first".into()) };
     let second = Record { received: Some(3_250), category: Category::Linear, body: Body::Frame("second".into()) };
-    assert_eq!(mixed.next().unwrap(), Some(first.clone()));
-    assert_eq!(mixed.next().unwrap(), Some(second));
-    assert_eq!(mixed.next().unwrap(), None);
+    assert_eq!(mixed.read().unwrap(), Some(first.clone()));
+    assert_eq!(mixed.read().unwrap(), Some(second));
+    assert_eq!(mixed.read().unwrap(), None);
     let spot = Options { category: Some(Category::Spot), symbol: None };
     assert_eq!(read(std::slice::from_ref(&path), &spot).unwrap(), [first]);
     let inverse = Options { category: Some(Category::Inverse), symbol: None };

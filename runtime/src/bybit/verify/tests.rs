@@ -38,7 +38,7 @@ fn the_recorded_pushes_are_equal_but_for_one_that_had_not_counted_a_trade() {
     )
     .unwrap();
     let mut verifier = Verifier::default();
-    while let Some(record) = mixed.next().unwrap() {
+    while let Some(record) = mixed.read().unwrap() {
         let crate::bybit::source::Body::Frame(frame) = &record.body else { panic!() };
         verifier.frame(record.category, frame);
     }

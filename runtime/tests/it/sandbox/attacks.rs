@@ -101,10 +101,7 @@ fn a_log_flood_is_cleaned_and_cut_short() {
 #[test]
 fn standard_streams_go_to_the_log() {
     live(&mut hostile("printer", r#"{"mode":"stdout"}"#, Limits::default()), 1).unwrap();
-    assert_eq!(
-        lines("printer"),
-        ["hostile standard output", "hostile standard error", "stdout Ok(()) stderr Ok(())"]
-    );
+    assert_eq!(lines("printer"), ["hostile standard output", "hostile standard error", "stdout Ok(()) stderr Ok(())"]);
 }
 
 #[test]

@@ -64,3 +64,9 @@ bench: build ## Measure the figures of the README, each beside its baseline (abo
 
 clean: ## Remove everything that was built
 	cargo clean
+
+.PHONY: ci-demo
+# The first thing that a newcomer types, ended by itself: it has to show a closed kline.
+ci-demo: build
+	target/release/klines run --demo --for 10s | tee target/demo.txt
+	grep -q '✓' target/demo.txt

@@ -30,10 +30,8 @@ fn beside(name: &str, mode: &str) -> (Summary, Summary) {
     let folder = tempfile::tempdir().unwrap();
     let good = format!("beside-{name}");
     let hub = Hub::new();
-    let specs = vec![
-        spec(name, hostile(name, mode, tight())),
-        spec(&good, hostile(&good, r#"{"mode":"count"}"#, tight())),
-    ];
+    let specs =
+        vec![spec(name, hostile(name, mode, tight())), spec(&good, hostile(&good, r#"{"mode":"count"}"#, tight()))];
     let manager = Manager::start(specs, &hub, folder.path()).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 2);
     for window in 0..KLINES {

@@ -17,6 +17,10 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = env::var_os("KLINES_COMPONENTS").map_or_else(|| workspace.join("target/components"), PathBuf::from);
+    for source in SOURCES {
+        // Cargo looks into the folder itself, so that new files count as well.
+        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    }
     let newest = SOURCES.iter().filter_map(|source| newest(&workspace.join(source))).max();
     for (name, variable) in SHIPPED {
         let component = folder.join(name).with_extension("wasm");
@@ -47,6 +51,5 @@ fn newest(path: &Path) -> Option<(SystemTime, PathBuf)> {
     if !is_source {
         return None;
     }
-    println!("cargo::rerun-if-changed={}", path.display());
     metadata.modified().ok().map(|changed| (changed, path.to_owned()))
 }

@@ -128,7 +128,7 @@ impl Worker {
             match self.shared.insist(|| consumer.consume(&pending.delivery)) {
                 Ok(()) => self.shared.stats.accepted(pending.delivery.klines.len()),
                 Err(End::Crashed(kind, message)) if pending.tries >= TRIES => {
-                    self.set_aside(pending.delivery, &Failure::Crashed { kind, message: message.clone() });
+                    self.set_aside(&pending.delivery, &Failure::Crashed { kind, message: message.clone() });
                     return Err(End::Crashed(kind, message));
                 }
                 Err(end) => {
@@ -162,16 +162,16 @@ impl Worker {
         self.behind = lost > 0;
     }
 
-    fn set_aside(&mut self, delivery: Delivery, failure: &Failure) {
+    fn set_aside(&mut self, delivery: &Delivery, failure: &Failure) {
         let (consumer, klines) = (&self.shared.name, delivery.klines.len());
         self.shared.stats.set_aside(klines);
-        match self.letters.append(consumer, &failure.to_string(), &delivery) {
+        match self.letters.append(consumer, &failure.to_string(), delivery) {
             Ok(()) => {
                 warn!(consumer, klines, file = %self.letters.path().display(), "delivery crashed twice and is set aside");
             }
             Err(error) => error!(consumer, klines, %error, "delivery crashed twice and could not be set aside"),
         }
-        self.owed += delivery.lost + closed(&delivery);
+        self.owed += delivery.lost + closed(delivery);
     }
 
     /// Waits as the policy says. Returns the state to end in, or nothing when a new instance shall be made.

@@ -107,7 +107,7 @@ pub(super) fn failure(found: wit::Failure) -> Failure {
 }
 
 /// Returns the wish, or `Fatal` naming the entry that is no symbol or no interval.
-pub(super) fn subscription(found: wit::Subscription) -> Result<Subscription, Failure> {
+pub(super) fn subscription(found: &wit::Subscription) -> Result<Subscription, Failure> {
     if found.symbols.len().max(found.intervals.len()) > MOST_WISHES {
         return Err(Failure::Fatal(format!("subscribes to more than {MOST_WISHES} symbols or intervals")));
     }
@@ -174,7 +174,7 @@ mod tests {
         };
         let week = wit::Interval { count: 2, unit: wit::IntervalUnit::Week };
         for (found, named) in [(wish(&["btc\u{1b}"], vec![]), "\"btc\""), (wish(&[], vec![week]), "2W")] {
-            match subscription(found) {
+            match subscription(&found) {
                 Err(Failure::Fatal(text)) => assert!(text.contains(named), "{text}"),
                 other => panic!("{other:?}"),
             }

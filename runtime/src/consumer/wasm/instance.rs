@@ -85,7 +85,7 @@ impl Instance {
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
         let wish = self.call(self.start_up, |guest, store, settings| guest.call_setup(store, settings))?;
-        convert::subscription(wish.map_err(convert::failure)?)
+        convert::subscription(&wish.map_err(convert::failure)?)
     }
 
     fn start(&mut self) -> Result<(), Failure> {

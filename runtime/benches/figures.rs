@@ -1,18 +1,23 @@
 //! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
 //! is measured in the same run. Prints a table; asserts nothing: machines differ.
 //!
-//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`.
+//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `memory` (5 minutes).
 
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     missing_docs,
     reason = "a bench may fail loudly"
 )]
 
+#[path = "figures/guest.rs"]
+mod guest;
 #[path = "figures/ingest.rs"]
 mod ingest;
+#[path = "figures/memory.rs"]
+mod memory;
 #[path = "figures/naive.rs"]
 mod naive;
 #[path = "../tests/it/support/stream.rs"]
@@ -34,6 +39,12 @@ fn main() {
     }
     if wants("wide") {
         ingest::wide();
+    }
+    if wants("guest") {
+        guest::batch();
+    }
+    if wants("memory") {
+        memory::resident(5);
     }
 }
 

@@ -89,17 +89,22 @@ pub struct Finding<'a> {
 /// # Errors
 /// [`Report`] with every problem and warning, when there is at least one problem.
 pub fn load(sources: Sources) -> Result<(Config, Report), Report> {
+    let (config, report) = examine(sources);
+    if report.is_refusal() { Err(report) } else { Ok((config, report)) }
+}
+
+/// Reads and checks everything, and returns what could be read, with defaults in place of what is wrong. For looking
+/// further into a configuration that may be refused, not for running it.
+#[must_use]
+pub fn examine(sources: Sources) -> (Config, Report) {
     let mut report = Report::default();
     let layers = Layers::read(sources, &mut report);
     let mut loader = Loader::new(&layers, report);
     let config = read(&mut loader);
     loader.conclude();
     let Loader { report, mut settings, .. } = loader;
-    if report.is_refusal() {
-        return Err(report);
-    }
     settings.sort_by_key(|setting| setting.key.contains('.'));
-    Ok((Config { settings, ..config }, report))
+    (Config { settings, ..config }, report)
 }
 
 /// Reads section after section.

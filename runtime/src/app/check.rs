@@ -13,39 +13,28 @@ use crate::config::{self, Config, Report};
 /// # Errors
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (config, mut report) = match config::load(args.sources()) {
-        Ok((config, warnings)) => (Some(config), warnings),
-        Err(report) => (None, report),
-    };
-    if let Some(config) = &config {
-        if let Err(problems) = parts::prepare(config)? {
-            report.merge(problems);
-        }
-        if args.online {
-            report.merge(exchange::check_online(config)?);
-        }
+    let (config, mut report) = config::examine(args.sources());
+    if let Err(problems) = parts::prepare(&config)? {
+        report.merge(problems);
     }
-    tell(&report, config.as_ref(), args.json)?;
+    if args.online && !report.is_refusal() {
+        report.merge(exchange::check_online(&config)?);
+    }
+    tell(&report, &config, args.json)?;
     Ok(if report.is_refusal() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
-fn tell(report: &Report, config: Option<&Config>, as_json: bool) -> anyhow::Result<()> {
+fn tell(report: &Report, config: &Config, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let ok = !report.is_refusal();
         return output::print(&format!("{:#}\n", json!({ "ok": ok, "problems": report.json() })));
     }
     output::report(report);
-    match config {
-        Some(config) if !report.is_refusal() => {
-            let consumers: Vec<&str> = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
-            let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
-            output::print(&format!(
-                "configuration ok: {} at {} to {}\n",
-                exchange::describe(config),
-                intervals.join(","),
-                consumers.join(",")
-            ))
-        }
-        _ => Ok(()),
+    if report.is_refusal() {
+        return Ok(());
     }
+    let consumers: Vec<&str> = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
+    let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
+    let (watched, intervals, consumers) = (exchange::describe(config), intervals.join(","), consumers.join(","));
+    output::print(&format!("configuration ok: {watched} at {intervals} to {consumers}\n"))
 }

@@ -1,7 +1,8 @@
 //! Reads a `.env` file: `dotenvy` gives the values, this file gives each its line.
 //!
 //! Nothing is put into the environment of the process. Where dotenvy would change a value that the predecessor took
-//! as written (`$` outside single quotes), the file is refused instead of being read wrongly.
+//! as written (`$` outside single quotes), the file is refused instead of being read wrongly. Values with spaces need
+//! no quotes, as they needed none there.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub fn entries(file: &Arc<SourceFile>, report: &mut Report) -> Vec<Entry> {
     let mut cursor = file.text.len() - text.len();
     let mut entries: Vec<Entry> = Vec::new();
     let at = |span: Range<usize>| Position { file: Arc::clone(file), span };
-    for item in dotenvy::Iter::new(text.as_bytes()) {
+    for item in dotenvy::Iter::new(quoted(text).as_bytes()) {
         match item {
             Ok((name, value)) => {
                 let Some(found) = find(&file.text, cursor, &name) else { continue };
@@ -49,6 +50,30 @@ pub fn entries(file: &Arc<SourceFile>, report: &mut Report) -> Vec<Entry> {
         }
     }
     entries
+}
+
+/// Puts quotes around values that have spaces inside and none yet: dotenvy would refuse them.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut open: Option<char> = None;
+    for line in text.split_inclusive('\n') {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        let value = value.trim();
+        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+        if let Some(quote) = open {
+            open = Some(quote).filter(|_| !line.contains(quote));
+        } else if let Some(quote) = quote {
+            open = Some(quote).filter(|_| value.matches(quote).count() == 1);
+        } else if !name.trim_start().starts_with('#') {
+            let bare = value.get(..uncommented(value)).unwrap_or(value);
+            if bare.contains(char::is_whitespace) && !bare.contains(['\'', '"', '\\', '$']) {
+                out.push_str(&format!("{name}='{bare}'\n"));
+                continue;
+            }
+        }
+        out.push_str(line);
+    }
+    out
 }
 
 /// A line that is not `NAME=value`; the line itself may hold a secret and is not shown.
@@ -176,12 +201,19 @@ mod tests {
 
     #[test]
     fn every_unreadable_line_is_reported_without_being_shown() {
-        let (entries, report) = read("A=1\nWSS_AUTH_KEY=canary one\nB=2\nnonsense\nC=3\n");
+        let (entries, report) = read("A=1\nWSS_AUTH_KEY=canary 'one\nB=2\nnonsense\nC=3\n");
         assert_eq!(entries.len(), 3);
         assert_eq!(report.count(crate::config::report::Severity::Error), 2);
         let text = report.render(false, 100);
         assert!(text.contains(".env:2") && text.contains(".env:4"), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn values_with_spaces_need_no_quotes() {
+        let (entries, report) = read("A=x, y  # two\nB=\"p\nq = r s\n\"\nC= not a url \n# D=1 2\n");
+        assert_eq!(entries, [owned("A", "x, y", 1), owned("B", "p\nq = r s\n", 2), owned("C", "not a url", 5)]);
+        assert!(report.is_empty(), "{report:?}");
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! What the sandbox costs: the example consumer with every limit on, beside the same average behind a native call.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use klines::consumer::wasm::component::Components;
+use klines::consumer::wasm::engine::WasmEngine;
+use klines::consumer::wasm::grants::Grants;
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::wasm::terminal::StandardOutput;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Subscription};
+use klines::domain::decimal::Decimal;
+use klines::domain::interval::Interval;
+use klines::domain::kline::{Kline, Quality};
+use klines::domain::symbol::{Category, Symbol};
+
+use crate::{cpu, median, row};
+
+const BATCH: usize = 64;
+const BATCHES: usize = 500;
+const RUNS: usize = 9;
+
+/// Nanoseconds of CPU a kline, batches of 64.
+pub(crate) fn batch() {
+    let ours = median((0..RUNS).map(|_| cost(&mut *guest())).collect());
+    let native = median((0..RUNS).map(|_| cost(&mut Native::default())).collect());
+    row(
+        "Rust guest, batch of 64, all limits on, ns a kline",
+        ours,
+        native,
+        "ns",
+        "250 / 170 ns (baseline: native call)",
+    );
+}
+
+fn guest() -> Box<dyn Consumer> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/example.wasm");
+    let components = Components::new(WasmEngine::new().unwrap());
+    let component = components.from_file(&path, u64::MAX).unwrap();
+    let setup = Setup {
+        name: "example".to_owned(),
+        settings: "{}".to_owned(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        terminal: Arc::new(StandardOutput),
+    };
+    WasmBlueprint::new(component, setup).instantiate().unwrap()
+}
+
+/// The same moving average without a sandbox.
+#[derive(Default)]
+struct Native {
+    averages: HashMap<String, (f64, u64)>,
+}
+
+impl Consumer for Native {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        Ok(Subscription::default())
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        for kline in &delivery.klines {
+            let close = kline.close.to_f64();
+            if let Some((average, count)) = self.averages.get_mut(kline.symbol.as_str()) {
+                *average += (close - *average) * 2.0 / 21.0;
+                *count += 1;
+            } else {
+                self.averages.insert(kline.symbol.to_string(), (close, 1));
+            }
+        }
+        black_box(&self.averages);
+        Ok(())
+    }
+
+    fn stop(&mut self) {}
+}
+
+fn cost(consumer: &mut dyn Consumer) -> f64 {
+    consumer.setup().unwrap();
+    consumer.start().unwrap();
+    let deliveries: Vec<Delivery> = (0..BATCHES).map(delivery).collect();
+    consumer.consume(&deliveries[0]).unwrap();
+    let start = cpu();
+    for delivery in &deliveries {
+        consumer.consume(delivery).unwrap();
+    }
+    (cpu() - start).as_nanos() as f64 / (BATCH * BATCHES) as f64
+}
+
+fn delivery(number: usize) -> Delivery {
+    let klines = (0..BATCH).map(|row| Arc::new(kline(number as i64, row % 500)));
+    Delivery { klines: klines.collect(), lost: 0 }
+}
+
+fn kline(window: i64, symbol: usize) -> Kline {
+    let decimal = |mantissa: i64| Decimal::new(i128::from(mantissa), 4);
+    Kline {
+        category: Category::Linear,
+        symbol: Symbol::new(&format!("SYM{symbol:03}USDT")).unwrap(),
+        interval: Interval::MINUTE,
+        start: window * 60_000,
+        end: window * 60_000 + 59_999,
+        open: decimal(165_785_000),
+        high: decimal(165_790_000),
+        low: decimal(165_700_000),
+        close: decimal(165_785_100),
+        volume: decimal(12_345_678 + window),
+        turnover: decimal(999_999_999),
+        buy_volume: decimal(2_345),
+        buy_turnover: decimal(88_888_888),
+        price_decimals: 4,
+        volume_decimals: 4,
+        trades: 12,
+        last_trade_time: window * 60_000 + 5,
+        confirm: true,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: 1,
+        emitted: window * 60_000 + 60_080,
+    }
+}

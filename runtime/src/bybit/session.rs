@@ -135,6 +135,12 @@ impl Session {
             self.counters.ignored += 1;
             return;
         }
+        // Ticks would have noticed long ago: this process was stopped or the machine slept, and the clock leapt.
+        if let Some(silent) = self.vigil.dead(now) {
+            self.counters.ignored += 1;
+            self.give_up(now, self.vigil.last_frame(), CloseReason::Dead { silent }, out);
+            return;
+        }
         self.vigil.frame(now);
         let mut events = Vec::new();
         match decode::decode(self.category, text, &self.table, &mut events) {

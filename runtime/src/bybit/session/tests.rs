@@ -52,6 +52,18 @@ fn refused(id: u64, message: &str) -> String {
 }
 
 #[test]
+fn a_leap_of_the_clock_is_a_gap_even_if_frames_wait_behind_it() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW + 10, &accepted(1), &mut out);
+    out.clear();
+    session.on_frame(NOW + 10 + 8 * 3_600_000, &trade("AUSDT"), &mut out);
+    let [FeedEvent::Gap { last_seen, .. }] = events(&out)[..] else { panic!("{out:?}") };
+    assert_eq!(*last_seen, NOW + 10);
+    assert!(out.iter().any(|action| matches!(action, Action::Close(CloseReason::Dead { .. }))));
+}
+
+#[test]
 fn an_acknowledged_frame_covers_its_topics_and_no_other() {
     let (mut session, mut out) = (session(Category::Spot, 12), Vec::new());
     session.on_open(NOW, &mut out);

@@ -9,6 +9,9 @@
 
 mod check;
 mod config;
+mod files;
+mod hostile_beside;
+mod live;
 mod replay;
 mod sandbox;
 mod session;

@@ -64,9 +64,8 @@ fn what_is_no_component_is_refused_by_check_and_at_start() {
     let core = wat::parse_str("(module)").unwrap();
     let files = [("random", random.as_slice()), ("half", &whole[..whole.len() / 2]), ("core", &core), ("empty", &[])];
     for (name, bytes) in files {
-        let config = format!(
-            "enabled_consumers = [\"console\", \"{name}\"]\n[consumers.{name}]\ncomponent = \"{name}.wasm\"\n"
-        );
+        let config =
+            format!("enabled_consumers = [\"console\", \"{name}\"]\n[consumers.{name}]\ncomponent = \"{name}.wasm\"\n");
         let home = folder(&[("klines.toml", &config)]);
         std::fs::write(home.path().join(format!("{name}.wasm")), bytes).unwrap();
         for command in ["check", "run --for 1s"] {

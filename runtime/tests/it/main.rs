@@ -8,9 +8,11 @@
 )]
 
 mod check;
+mod cli;
 mod config;
 mod files;
 mod hostile_beside;
+mod layers;
 mod live;
 mod replay;
 mod sandbox;

@@ -42,7 +42,8 @@ async fn a_mute_feed_and_a_stalled_one_are_noticed_and_left() {
     sim.heal();
     let both_again = |said: &Said| {
         let last = |category: &str| told(&said.out).iter().rfind(|kline| kline.category == category).cloned();
-        let is_past = |category, moment| last(category).is_some_and(|kline| kline.is_complete() && kline.start > moment);
+        let is_past =
+            |category, moment| last(category).is_some_and(|kline| kline.is_complete() && kline.start > moment);
         is_past("linear", linear_to + 5_000) && is_past("spot", linear_to + 5_000)
     };
     run.until("klines go on", both_again);

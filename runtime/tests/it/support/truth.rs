@@ -65,8 +65,8 @@ fn assert_kline(tape: &[SimTrade], kline: &Told, opens_with_previous: bool) {
     let sum = |only: Option<Side>, of: fn(&SimTrade) -> i128| -> i128 {
         inside.iter().filter(|trade| only.is_none_or(|side| trade.side == side)).map(of).sum()
     };
-    let (size, turnover): (fn(&SimTrade) -> i128, fn(&SimTrade) -> i128) =
-        (|trade| units(&trade.size), |trade| units(&trade.size) * units(&trade.price));
+    let size = |trade: &SimTrade| units(&trade.size);
+    let turnover = |trade: &SimTrade| units(&trade.size) * units(&trade.price);
     let expected = Told {
         high: plain(prices().max().unwrap(), SCALE),
         low: plain(prices().min().unwrap(), SCALE),

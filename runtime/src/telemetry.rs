@@ -16,8 +16,8 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::log::{Format, Level, Log};
 
-/// Our own crates; others log from `warn` up, whatever the level.
-const OWN: [&str; 2] = ["klines", "bybit_sim"];
+/// Our own crates, and what components log; others log from `warn` up, whatever the level.
+const OWN: [&str; 3] = ["klines", "bybit_sim", "consumer"];
 
 /// Logging could not be set up.
 #[derive(Debug, Error)]

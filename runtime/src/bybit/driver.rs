@@ -268,8 +268,8 @@ impl Driver {
         let (category, connection) = (self.category, self.number);
         match notice {
             Notice::Subscribed { covered, refused } => info!(%category, connection, covered, refused, "subscribed"),
-            Notice::Refused { symbol, message } => {
-                warn!(%category, connection, %symbol, message, "symbol refused by the exchange")
+            Notice::Refused { symbol, message: answer } => {
+                warn!(%category, connection, %symbol, answer, "symbol refused by the exchange")
             }
             Notice::Recovered { symbol } => info!(%category, connection, %symbol, "symbol accepted after all"),
             Notice::Unreadable { kind, head } => {

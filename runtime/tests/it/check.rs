@@ -18,7 +18,7 @@ fn rendered(files: &[(&str, &str)]) -> String {
 
 /// Eight mistakes in two files: unknown consumer, unknown key, bad interval, bad number, bad URL, missing required
 /// variable, bad symbol name, bad level.
-fn eight_mistakes() -> [(&'static str, &'static str); 2] {
+pub(crate) fn eight_mistakes() -> [(&'static str, &'static str); 2] {
     let env = "ENABLED_CONSUMERS=consle,websocket\n\
         WSS_AUTH_USER=me\n\
         BYBIT_SYMBOLS=BTCUSDT,eth-usdt\n\

@@ -8,7 +8,12 @@
 )]
 
 mod check;
+mod cli;
 mod config;
+mod files;
+mod hostile_beside;
+mod layers;
+mod live;
 mod replay;
 mod sandbox;
 mod session;

@@ -31,6 +31,8 @@ const OFFERED: [&str; 7] =
 /// A compiled component of the right world, ready to be instantiated.
 pub struct Component {
     pre: KlineConsumerPre<Host>,
+    /// Its clock ends calls: as long as there is a component, it has to run.
+    engine: WasmEngine,
 }
 
 /// Why a file is not used. The text says what it is and what would be right.
@@ -90,11 +92,11 @@ impl Component {
         let pre = engine.linker().instantiate_pre(&compiled);
         let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
         let pre = KlineConsumerPre::new(pre).map_err(|error| ComponentError::WrongExport(words(&error)))?;
-        Ok(Self { pre })
+        Ok(Self { pre, engine: engine.clone() })
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        self.pre.engine()
+        self.engine.engine()
     }
 
     pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<KlineConsumer> {

@@ -1,0 +1,79 @@
+//! A hostile consumer beside the console: the console misses nothing, whatever the other one does.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+use bybit_sim::{Market, Sim, SimConfig};
+
+use crate::live::{DEMO, JSON, assert_demo_run, each_complete};
+use crate::support::program::{Said, component, folder, klines};
+use crate::support::truth::Truth;
+
+/// Runs the console beside the hostile component in one of its modes, until `happened` and then some klines more.
+async fn beside(seed: u64, mode: &str, happened: impl Fn(&Said) -> bool) {
+    let sim = Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap();
+    let path = component("hostile");
+    let config = format!(
+        "enabled_consumers = [\"console\", \"hostile\"]\n{JSON}\n[consumers.hostile]\ncomponent = {path:?}\n\
+         [consumers.hostile.limits]\ncall = \"300ms\"\nmemory = \"16MiB\"\n\
+         [consumers.hostile.settings]\nmode = \"{mode}\"\nafter = 3\n"
+    );
+    let home = folder(&[("klines.toml", &config)]);
+    let run = klines(home.path(), "run --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 100ms,1s").at(&sim);
+    let run = run.with("LOG_FORMAT", "json").start();
+    run.until("klines", |said| each_complete(said, "1s", 1));
+    run.until("what the hostile one does", |said| happened(said));
+    let before = DEMO.map(|symbol| crate::support::told::complete(&run.said().out, symbol, "1s"));
+    run.until("klines go on", |said| each_complete(said, "1s", before.iter().max().unwrap() + 3));
+    let said = run.stop().well();
+    let mut truth = Truth::default();
+    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
+    let told = assert_demo_run(&said, &truth);
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    let summary = said.err.lines().find(|line| line.starts_with("console:")).unwrap();
+    assert_eq!(summary, format!("console: {} klines delivered (stopped)", told.len()));
+    assert!(said.err.lines().any(|line| line.starts_with("hostile:")), "{}", said.err);
+}
+
+/// Crashes of the hostile consumer of this kind.
+fn crashes(said: &Said, kind: &str) -> usize {
+    let crashed = said.logged("consumer crashed and gets a new instance");
+    crashed.iter().filter(|line| line["consumer"] == "hostile" && line["kind"].as_str().unwrap().contains(kind)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_loop_costs_the_console_nothing() {
+    beside(51, "loop", |said| crashes(said, "time") >= 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_hog_costs_the_console_nothing() {
+    let refused = |said: &Said| said.err.lines().any(|line| line.contains("hostile") && line.contains("memory"));
+    beside(52, "memory", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_on_the_third_batch_costs_the_console_nothing() {
+    beside(53, "trap", |said| crashes(said, "trap") >= 2).await;
+}
+
+#[test]
+fn what_is_no_component_is_refused_by_check_and_at_start() {
+    let random: Vec<u8> = (0u32..4_096).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let whole = std::fs::read(component("example")).unwrap();
+    let core = wat::parse_str("(module)").unwrap();
+    let files = [("random", random.as_slice()), ("half", &whole[..whole.len() / 2]), ("core", &core), ("empty", &[])];
+    for (name, bytes) in files {
+        let config =
+            format!("enabled_consumers = [\"console\", \"{name}\"]\n[consumers.{name}]\ncomponent = \"{name}.wasm\"\n");
+        let home = folder(&[("klines.toml", &config)]);
+        std::fs::write(home.path().join(format!("{name}.wasm")), bytes).unwrap();
+        for command in ["check", "run --for 1s"] {
+            let ended = klines(home.path(), command).run();
+            assert_eq!(ended.code(), Some(78), "{command} {name}: {}", ended.said.err);
+            assert!(ended.said.err.contains("klines:consumer@1.0.0"), "what is expected: {}", ended.said.err);
+            assert!(ended.said.err.contains("klines.toml:3"), "where it is named: {}", ended.said.err);
+            assert_eq!(ended.said.out, "");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The real binary on a live exchange that misbehaves: klines go on, are exact or say that they are not, and every
+//! event is logged once. The exchange is the simulator, over real sockets.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod outages;
+mod patience;
+
+use std::time::Duration;
+
+use bybit_sim::{Activity, Category, Fault, Garbage, Instrument, Market, Side, Sim, SimConfig};
+use tempfile::TempDir;
+
+use crate::support::program::{Invocation, Said, folder, klines};
+use crate::support::told::{Told, assert_sound, complete, told};
+use crate::support::truth::Truth;
+
+/// Every closed kline as JSON.
+pub const JSON: &str = "[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
+/// The symbols of the demo market.
+pub const DEMO: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
+
+/// A run against an exchange, with a log for programs.
+pub fn run_at(folder: &TempDir, sim: &Sim, symbols: &str, intervals: &str) -> Invocation {
+    let run = klines(folder.path(), "run").at(sim).with("LOG_FORMAT", "json");
+    run.with("BYBIT_SYMBOLS", symbols).with("KLINE_INTERVALS", intervals)
+}
+
+/// Whether so many complete klines of each demo symbol are there.
+pub fn each_complete(said: &Said, interval: &str, at_least: usize) -> bool {
+    DEMO.iter().all(|symbol| complete(&said.out, symbol, interval) >= at_least)
+}
+
+/// The law of the tally, for every category.
+#[track_caller]
+pub fn assert_accounted(said: &Said, categories: &[&str]) {
+    let lines = said.logged("trades accounted for");
+    let told: Vec<&str> = lines.iter().filter_map(|line| line["category"].as_str()).collect();
+    assert_eq!(told, categories, "{}", said.err);
+    for line in lines {
+        let count = |what: &str| line[what].as_u64().unwrap();
+        let parts = ["counted", "duplicate", "late", "rejected", "excluded"].map(count);
+        assert_eq!(count("received"), parts.iter().sum::<u64>(), "{line}");
+        assert!(count("counted") > 0, "{line}");
+    }
+}
+
+/// How many lines of the log have this message.
+pub fn times(said: &Said, message: &str) -> usize {
+    said.logged(message).len()
+}
+
+/// All that must hold of a run on the demo market.
+#[track_caller]
+pub fn assert_demo_run(said: &Said, truth: &Truth) -> Vec<Told> {
+    let told = told(&said.out);
+    assert_sound(&told);
+    assert!(truth.assert_same(&told) > 0, "nothing was compared");
+    assert_accounted(said, &["linear"]);
+    told
+}
+
+/// Waits until the market has gone on for so long.
+async fn pass(sim: &Sim, ms: i64) {
+    let goal = sim.now_ms() + ms;
+    while sim.now_ms() < goal {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn demo(seed: u64) -> Sim {
+    Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap()
+}
+
+fn truth(sim: &Sim) -> Truth {
+    let mut truth = Truth::default();
+    truth.note(sim, Category::Linear, &DEMO);
+    truth
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_closed_kline_is_what_was_traded() {
+    let (sim, home) = (demo(21).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,2s").start();
+    run.until("klines", |said| each_complete(said, "2s", 4));
+    let said = run.stop().well();
+    let told = assert_demo_run(&said, &truth(&sim));
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    for message in ["running", "feed started", "connected", "subscribed", "feed ended", "trades accounted for"] {
+        assert_eq!(times(&said, message), 1, "{message}: {}", said.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_disorder_and_garbage_change_no_kline() {
+    let (sim, home) = (demo(22).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
+    run.until("klines", |said| each_complete(said, "1s", 1));
+    sim.inject(Fault::Duplicate);
+    sim.inject(Fault::Reorder(Duration::from_millis(200)));
+    for garbage in [Garbage::NotJson, Garbage::Truncated, Garbage::BadPrice, Garbage::NotJson, Garbage::Truncated] {
+        sim.inject(Fault::Garbage(garbage));
+    }
+    let before = complete(&run.said().out, "BTCUSDT", "1s");
+    run.until("klines go on", |said| each_complete(said, "1s", before + 4));
+    sim.heal();
+    // Far enough that the last disordered frames are known to have arrived.
+    let before = complete(&run.said().out, "BTCUSDT", "1s");
+    run.until("klines afterwards", |said| each_complete(said, "1s", before + 4));
+    let said = run.stop().well();
+    let told = assert_demo_run(&said, &truth(&sim));
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    let tally = &said.logged("trades accounted for")[0];
+    assert!(tally["duplicate"].as_u64().unwrap() > 0, "{tally}");
+    assert_eq!(tally["rejected"], 2, "the bad price, sent twice like every frame: {tally}");
+    let kinds = said.logged("frame not understood, further ones of its kind are only counted");
+    assert!(!kinds.is_empty() && kinds.len() <= 2, "once a kind: {kinds:?}");
+    assert_eq!((times(&said, "connected"), times(&said, "connection lost, coming back")), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_symbol_is_said_once_and_the_others_go_on() {
+    let (sim, home) = (demo(23).await, folder(&[("klines.toml", JSON)]));
+    sim.inject(Fault::Refuse("ETHUSDT".to_owned()));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
+    let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 4);
+    run.until("klines of the others", both);
+    let said = run.stop().well();
+    let told = assert_demo_run(&said, &truth(&sim));
+    assert!(told.iter().all(|kline| kline.symbol != "ETHUSDT"));
+    let refused = said.logged("symbol refused by the exchange");
+    assert_eq!(refused.iter().map(|line| line["symbol"].as_str()).collect::<Vec<_>>(), [Some("ETHUSDT")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_categories_run_beside_each_other() {
+    let lively = |category, symbol, price| {
+        Instrument::new(category, symbol, price, "0.01", "0.001").unwrap().with_activity(Activity::LIVELY)
+    };
+    let instruments = vec![
+        lively(Category::Linear, "BTCUSDT", "64250.00"),
+        lively(Category::Linear, "ETHUSDT", "1922.50"),
+        lively(Category::Spot, "ETHUSDT", "1921.00"),
+    ];
+    let sim = Sim::start(SimConfig::new(Market::seeded(24, instruments))).await.unwrap();
+    let home = folder(&[("klines.toml", JSON)]);
+    let run = run_at(&home, &sim, "BTCUSDT,spot:ETHUSDT", "1s").start();
+    let spot = |said: &Said| told(&said.out).iter().filter(|kline| kline.category == "spot").count();
+    run.until("klines of both", |said| complete(&said.out, "BTCUSDT", "1s") >= 4 && spot(said) >= 5);
+    let said = run.stop().well();
+    let told = told(&said.out);
+    assert_sound(&told);
+    let mut truth = Truth::default();
+    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
+    truth.note(&sim, Category::Spot, &["ETHUSDT"]);
+    assert!(truth.assert_same(&told) > 0);
+    assert_accounted(&said, &["linear", "spot"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trade_that_was_held_up_corrects_its_kline() {
+    let still = Instrument::new(Category::Linear, "BTCUSDT", "100", "0.10", "0.001").unwrap();
+    let market = Market::seeded(25, vec![still.with_activity(Activity::Still)]);
+    let sim = Sim::start(SimConfig::new(market)).await.unwrap();
+    let home = folder(&[("klines.toml", JSON)]);
+    let run = run_at(&home, &sim, "BTCUSDT", "1s").start();
+    run.until("the subscription", |said| times(said, "subscribed") == 1);
+    // A trade that happened before the subscription could not be known to be the last one before it.
+    pass(&sim, 1_000).await;
+    let trade = |price, size| sim.trade(Category::Linear, "BTCUSDT", Side::Buy, price, size).unwrap();
+    trade("100.10", "0.010");
+    // Flat klines follow the first trade, so that the window of the next one is told even while it is held up.
+    run.until("flat klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
+    sim.inject(Fault::Stall);
+    let held = trade("100.50", "0.020");
+    let window = held.time - held.time % 1_000;
+    let revision = |said: &Said, revision| {
+        told(&said.out).into_iter().find(|kline| kline.start == window && kline.revision == revision)
+    };
+    run.until("the window without the trade", |said| revision(said, 0).is_some());
+    sim.heal();
+    run.until("the window with the trade", |said| revision(said, 1).is_some());
+    let said = run.stop().well();
+    let (first, second) = (revision(&said, 0).unwrap(), revision(&said, 1).unwrap());
+    assert_eq!((first.trades, first.close.as_str(), first.confirm), (0, "100.1", true));
+    assert_eq!((second.trades, second.close.as_str(), second.open.as_str()), (1, "100.5", "100.1"));
+    assert_eq!((second.confirm, second.quality.as_str(), second.turnover.as_str()), (true, "complete", "2.01"));
+    let told = told(&said.out);
+    assert_sound(&told);
+    let after = told.iter().filter(|kline| kline.start > window && kline.revision > 0);
+    after.for_each(|kline| assert_eq!(kline.close, "100.5", "the correction runs on: {kline:?}"));
+    assert_accounted(&said, &["linear"]);
+}

@@ -1,0 +1,103 @@
+//! An exchange that is gone for a while: what is not known is marked, and what is known is exact.
+
+use bybit_sim::{Activity, Category, Fault, Instrument, Market, Sim, SimConfig};
+
+use super::{DEMO, JSON, assert_accounted, assert_demo_run, demo, each_complete, pass, run_at, times, truth};
+use crate::support::program::{folder, klines};
+use crate::support::told::{assert_sound, complete, told};
+use crate::support::truth::Truth;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn klines_that_an_outage_touches_say_so() {
+    let (sim, home) = (demo(31).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").start();
+    run.until("klines", |said| each_complete(said, "1s", 2));
+    sim.inject(Fault::Down);
+    run.until("it notices", |said| times(said, "connection lost, coming back") == 1);
+    let from = sim.now_ms();
+    pass(&sim, 1_500).await;
+    let to = sim.now_ms();
+    sim.heal();
+    run.until("it is back", |said| times(said, "subscribed") == 2);
+    let before = DEMO.iter().map(|symbol| complete(&run.said().out, symbol, "1s")).max().unwrap();
+    run.until("klines go on", |said| each_complete(said, "1s", before + 4) && each_complete(said, "5s", 1));
+    let said = run.stop().well();
+    let told = assert_demo_run(&said, &truth(&sim));
+    let touched = told.iter().filter(|kline| kline.start <= to && from <= kline.end);
+    touched.clone().for_each(|kline| assert_eq!(kline.quality, "gapped", "{kline:?}"));
+    assert!(touched.count() > 0, "the 5s windows at least");
+    let other = told.iter().filter(|kline| kline.quality == "gapped" && (kline.end + 35_000 < from));
+    assert_eq!(other.count(), 0, "only what the outage can have touched");
+    assert_eq!((times(&said, "connected"), times(&said, "connection lost, coming back")), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_exchange_is_found_on_its_port() {
+    let lively = |price| {
+        let instrument = Instrument::new(Category::Linear, "BTCUSDT", price, "0.10", "0.001").unwrap();
+        vec![instrument.with_activity(Activity::LIVELY)]
+    };
+    let sim = Sim::start(SimConfig::new(Market::seeded(32, lively("64250.00")))).await.unwrap();
+    let home = folder(&[("klines.toml", JSON)]);
+    let run = run_at(&home, &sim, "BTCUSDT", "100ms,1s").start();
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
+    let (mut truth, address) = (Truth::default(), sim.addr());
+    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
+    sim.stop().await;
+    run.until("it is missed", |said| times(said, "connection lost, coming back") == 1);
+    let config = SimConfig { listen: address, ..SimConfig::new(Market::seeded(33, lively("65000.00"))) };
+    let sim = Sim::start(config).await.unwrap();
+    run.until("it is back", |said| times(said, "subscribed") == 2);
+    let before = complete(&run.said().out, "BTCUSDT", "1s");
+    run.until("klines go on", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 4);
+    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
+    let said = run.stop().well();
+    assert_demo_run(&said, &truth);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_cannot_be_reached_is_said_plainly_and_tried_again() {
+    let home = folder(&[]);
+    let sim = demo(34).await;
+    sim.inject(Fault::Down);
+    let run = klines(home.path(), "run --intervals 1s").at(&sim).start();
+    run.until("it says so", |said| said.err.contains("cannot reach the exchange, trying again"));
+    sim.heal();
+    run.until("it has kept trying", |said| said.out.contains('✓'));
+    let said = run.stop().well();
+    assert!(said.err.contains("ECONNREFUSED") || said.err.contains("refused"), "the cause: {}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_never_comes_does_not_keep_a_run_from_ending() {
+    let home = folder(&[]);
+    let sim = demo(35).await;
+    let (ws, rest) = (sim.ws_url(), sim.rest_url());
+    sim.stop().await;
+    for arguments in ["run --for 3s", "run --for 3s --load-all"] {
+        let run = klines(home.path(), arguments).with("BYBIT_WS_URL", &ws).with("BYBIT_REST_URL", &rest);
+        let said = run.run().well();
+        assert!(said.err.contains("WARN") && said.err.contains("refused"), "{arguments}: {}", said.err);
+        assert!(said.err.contains("console: 0 klines delivered (stopped)"), "{arguments}: {}", said.err);
+        assert_eq!(said.out, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_of_silence_is_made_good() {
+    let (sim, home) = (demo(36).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
+    run.until("klines", |said| each_complete(said, "1s", 2));
+    sim.inject(Fault::Stall);
+    pass(&sim, 2_500).await;
+    sim.heal();
+    let before = complete(&run.said().out, "BTCUSDT", "1s");
+    run.until("klines go on", |said| each_complete(said, "1s", before + 5));
+    let said = run.stop().well();
+    let told = told(&said.out);
+    assert_sound(&told);
+    assert!(truth(&sim).assert_same(&told) > 0);
+    assert_accounted(&said, &["linear"]);
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was lost");
+    assert_eq!(times(&said, "connected"), 1);
+}

@@ -1,0 +1,69 @@
+//! Silence that only time can tell from a quiet market, at the patience that everybody runs with: the one test here
+//! takes as long as that, about a minute and a half.
+
+use bybit_sim::{Activity, Category, Fault, Instrument, Market, Sim, SimConfig};
+
+use super::{JSON, assert_accounted, run_at, times};
+use crate::support::program::{Said, folder};
+use crate::support::told::{Told, assert_sound, told};
+use crate::support::truth::Truth;
+
+/// Klines of a category, so far.
+fn count(said: &Said, category: &str) -> usize {
+    told(&said.out).iter().filter(|kline| kline.category == category && kline.is_complete()).count()
+}
+
+/// The log's lines with this message that are about a category.
+fn about(said: &Said, message: &str, category: &str) -> usize {
+    said.logged(message).iter().filter(|line| line["category"] == category).count()
+}
+
+/// Linear goes on to answer pings and sends no trade; spot falls silent altogether.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mute_feed_and_a_stalled_one_are_noticed_and_left() {
+    let lively = |category, price| {
+        let instrument = Instrument::new(category, "BTCUSDT", price, "0.10", "0.001").unwrap();
+        instrument.with_activity(Activity::LIVELY)
+    };
+    let instruments = vec![lively(Category::Linear, "64250.00"), lively(Category::Spot, "64240.00")];
+    let sim = Sim::start(SimConfig::new(Market::seeded(41, instruments))).await.unwrap();
+    let home = folder(&[("klines.toml", JSON)]);
+    let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").start();
+    run.until("klines of both", |said| count(said, "linear") >= 8 && count(said, "spot") >= 8);
+
+    sim.inject(Fault::Mute.on(Category::Linear));
+    sim.inject(Fault::Stall.on(Category::Spot));
+    let from = sim.now_ms();
+    let lost = "connection lost, coming back";
+    run.until("the stall is noticed", |said| about(said, lost, "spot") == 1);
+    let spot_to = sim.now_ms();
+    run.until("the silence is noticed", |said| about(said, lost, "linear") == 1);
+    let linear_to = sim.now_ms();
+    sim.heal();
+    let both_again = |said: &Said| {
+        let last = |category: &str| told(&said.out).iter().rfind(|kline| kline.category == category).cloned();
+        let is_past =
+            |category, moment| last(category).is_some_and(|kline| kline.is_complete() && kline.start > moment);
+        is_past("linear", linear_to + 5_000) && is_past("spot", linear_to + 5_000)
+    };
+    run.until("klines go on", both_again);
+    let said = run.stop().well();
+    assert!(times(&said, lost) <= 4, "each change once: {}", said.err);
+
+    let told = told(&said.out);
+    assert_sound(&told);
+    let mut truth = Truth::default();
+    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
+    truth.note(&sim, Category::Spot, &["BTCUSDT"]);
+    assert!(truth.assert_same(&told) > 0);
+    for (category, to) in [("linear", linear_to), ("spot", spot_to)] {
+        let newest = |kline: &&Told| !told.iter().any(|other| is_newer(other, kline));
+        let touched = told.iter().filter(|kline| kline.category == category && kline.start <= to && from <= kline.end);
+        touched.filter(newest).for_each(|kline| assert_eq!(kline.quality, "gapped", "{kline:?}"));
+    }
+    assert_accounted(&said, &["linear", "spot"]);
+}
+
+fn is_newer(other: &Told, kline: &Told) -> bool {
+    other.series() == kline.series() && other.start == kline.start && other.revision > kline.revision
+}

@@ -1,0 +1,211 @@
+//! The real binary in a folder of its own, with nothing of this process's environment: started, listened to,
+//! interrupted, and killed when a test forgets it. Does not know what the binary says.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long anything may take on a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a condition that no output announces is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Makes a folder with these files.
+pub fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// What the binary has said so far, in whole lines.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub out: String,
+    pub err: String,
+    ended: [bool; 2],
+}
+
+impl Said {
+    /// The lines of standard error that are JSON objects: the log, when it is asked for in that form.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        let lines = self.err.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(serde_json::Value::is_object).collect()
+    }
+
+    /// The lines of the log with this message.
+    pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
+        self.log().into_iter().filter(|line| line["message"] == message).collect()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended == [true; 2]
+    }
+}
+
+/// The binary after its end.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub said: Said,
+}
+
+impl Ended {
+    /// The exit code.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The binary has ended as it was asked to; what it said.
+    #[track_caller]
+    pub fn well(self) -> Said {
+        assert_eq!(self.code(), Some(0), "{}", self.said.err);
+        self.said
+    }
+}
+
+/// A command line to be.
+pub struct Invocation(Command);
+
+/// Prepares the binary with arguments separated by blanks.
+pub fn klines(folder: &Path, arguments: &str) -> Invocation {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_klines"));
+    command.args(arguments.split_whitespace()).current_dir(folder).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Invocation(command)
+}
+
+impl Invocation {
+    /// Sets a variable.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Points it at this exchange.
+    pub fn at(self, sim: &bybit_sim::Sim) -> Self {
+        self.with("BYBIT_WS_URL", &sim.ws_url()).with("BYBIT_REST_URL", &sim.rest_url())
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
+        let mut child = self.0.spawn().unwrap();
+        let heard = Arc::new((Mutex::new(Said::default()), Condvar::new()));
+        listen(child.stdout.take().unwrap(), heard.clone(), 0);
+        listen(child.stderr.take().unwrap(), heard.clone(), 1);
+        Running { child, heard }
+    }
+
+    /// Starts it and waits for its end.
+    pub fn run(self) -> Ended {
+        self.start().end()
+    }
+}
+
+type Heard = Arc<(Mutex<Said>, Condvar)>;
+
+fn listen(stream: impl Read + Send + 'static, heard: Heard, which: usize) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            // A test that failed has no use for the rest.
+            let Ok(mut said) = heard.0.lock() else { return };
+            let text = if which == 0 { &mut said.out } else { &mut said.err };
+            text.push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+            heard.1.notify_all();
+        }
+        if let Ok(mut said) = heard.0.lock() {
+            said.ended[which] = true;
+        }
+        heard.1.notify_all();
+    });
+}
+
+/// The running binary. Dropping it kills it.
+pub struct Running {
+    child: Child,
+    heard: Heard,
+}
+
+impl Running {
+    /// Waits until `enough` holds of what was said, looking again at every line and every few moments.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut enough: impl FnMut(&Said) -> bool) {
+        self.wait(what, |said| if enough(said) { Some(true) } else { said.has_ended().then_some(false) });
+    }
+
+    /// What was said so far.
+    pub fn said(&self) -> Said {
+        self.heard.0.lock().unwrap().clone()
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        self.wait("the end", |said| said.has_ended().then_some(true));
+        let status = self.child.wait().unwrap();
+        Ended { status, said: self.said() }
+    }
+
+    /// Interrupts and waits for the end.
+    #[track_caller]
+    pub fn stop(self) -> Ended {
+        self.interrupt();
+        self.end()
+    }
+
+    /// Waits for a decision: `true` is good.
+    #[track_caller]
+    fn wait(&self, what: &str, mut decided: impl FnMut(&Said) -> Option<bool>) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = self.heard.0.lock().unwrap();
+        loop {
+            let outcome = decided(&said);
+            if outcome == Some(true) {
+                return;
+            }
+            let why = if outcome.is_some() { "it ended before" } else { "waited long for" };
+            if outcome.is_some() || Instant::now() > deadline {
+                let (err, out) = (&said.err, tail(&said.out));
+                panic!("{why} {what}\n--- standard error\n{err}\n--- end of standard output\n{out}");
+            }
+            said = self.heard.1.wait_timeout(said, LOOK).unwrap().0;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// The path of a component that `make components` has built.
+pub fn component(name: &str) -> PathBuf {
+    let folder = std::env::var_os("KLINES_COMPONENTS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from);
+    let path = folder.join(name).with_extension("wasm");
+    path.canonicalize().unwrap_or_else(|_| panic!("the component `{name}` is missing: type `make components`"))
+}

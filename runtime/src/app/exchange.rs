@@ -19,6 +19,7 @@ use crate::bybit::session::Timing;
 use crate::bybit::symbols::{self, Trading};
 use crate::clock::LocalClock;
 use crate::config::exchange::Symbols;
+use crate::config::proxy::ProxyAddress;
 use crate::config::{Config, Diagnostic, Report};
 use crate::domain::feed::{FeedEvent, FeedMessage};
 use crate::domain::symbol::{Category, SymbolId, SymbolTable};
@@ -79,7 +80,7 @@ pub fn describe(config: &Config) -> String {
 pub fn check_online(config: &Config) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = wanted(config);
-    let rest = rest_client(&wanted, LocalClock::start())?;
+    let rest = rest_client(&wanted, dialer(config)?, LocalClock::start())?;
     let mut report = Report::default();
     for category in &wanted.categories {
         let SymbolChoice::Listed(listed) = &category.symbols else { continue };
@@ -113,13 +114,14 @@ pub struct Market {
 /// When addresses or certificates of the configuration cannot be used.
 pub async fn open(
     wanted: &BybitConfig,
+    dialer: Dialer,
     clock: LocalClock,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Option<Market>> {
     let (out, inbox) = mpsc::channel(INBOX);
-    let rest = rest_client(wanted, clock)?;
+    let rest = rest_client(wanted, dialer.clone(), clock)?;
     let uplink = Uplink {
-        dialer: dialer()?,
+        dialer,
         clock,
         pacer: Arc::new(Mutex::new(Pacer::default())),
         out: out.clone(),
@@ -196,11 +198,25 @@ async fn keep_asking(
     }
 }
 
-fn rest_client(wanted: &BybitConfig, clock: LocalClock) -> anyhow::Result<RestClient> {
+fn rest_client(wanted: &BybitConfig, dialer: Dialer, clock: LocalClock) -> anyhow::Result<RestClient> {
     let base = wanted.rest_base().context("the address of the REST interface is not usable")?;
-    Ok(RestClient::new(dialer()?, clock, base))
+    Ok(RestClient::new(dialer, clock, base))
 }
 
-fn dialer() -> anyhow::Result<Dialer> {
-    Dialer::new(|name| std::env::var(name).ok()).context("reading trusted certificates")
+/// Opens connections through the configured proxies, from whichever layer they come.
+///
+/// # Errors
+/// When the certificates named by `SSL_CERT_FILE` cannot be read.
+pub fn dialer(config: &Config) -> anyhow::Result<Dialer> {
+    let proxy = &config.proxy;
+    let address = |address: &Option<ProxyAddress>| address.as_ref().map(|address| address.0.expose().to_owned());
+    let variable = |name: &str| match name {
+        "ALL_PROXY" => address(&proxy.all),
+        "HTTP_PROXY" => address(&proxy.http),
+        "HTTPS_PROXY" => address(&proxy.https),
+        "NO_PROXY" => proxy.no.clone(),
+        "SSL_CERT_FILE" => std::env::var(name).ok(),
+        _ => None,
+    };
+    Dialer::new(variable).context("reading trusted certificates")
 }

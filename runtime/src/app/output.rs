@@ -27,7 +27,15 @@ pub fn say(text: &str) {
 
 /// Prints why a command failed, with its causes.
 pub fn error(error: &anyhow::Error) {
-    say(&format!("error: {error:#}"));
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some errors tell their cause themselves.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    say(&format!("error: {text}"));
 }
 
 /// Prints problems and warnings of the configuration; nothing when there are none.

@@ -20,10 +20,13 @@ use crate::config::Config;
 use crate::config::quantity::HumanDuration;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
+use crate::consumer::stats::State;
 use crate::pipeline::{Lane, Pipeline, Tallies};
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often the consumers are looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the feeds may take to hang up.
 const HANG_UP: Duration = Duration::from_secs(3);
 
@@ -49,7 +52,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         "running"
     );
-    let served = runtime.block_on(serve(&config, args.duration, hub));
+    let served = runtime.block_on(async {
+        tokio::select! { biased;
+            served = serve(&config, args.duration, hub) => served,
+            () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
+        }
+    });
     // Consumers are on threads of their own; the executor's stay free while they finish.
     let ended = runtime.block_on(finish(manager));
     if let Some(exchange) = exchange {
@@ -70,7 +78,7 @@ async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) 
             cancel.cancel();
             return end;
         }
-        market = exchange::open(&wanted, clock, &cancel) => market?,
+        market = exchange::open(&wanted, exchange::dialer(config)?, clock, &cancel) => market?,
     };
     let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
     let lanes = tables.iter().map(|(category, table)| Lane::new(config.klines.settings(*category), table)).collect();
@@ -86,7 +94,18 @@ async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) 
     pipeline.await.context("the pipeline ended badly")?;
     for feed in &feeds {
         let counters = feed.counters();
-        info!(category = %feed.category(), ?counters, "feed ended");
+        info!(
+            category = %feed.category(),
+            opened = counters.opened,
+            gaps = counters.gaps,
+            frames = counters.frames,
+            trade_frames = counters.trade_frames,
+            answers = counters.answers,
+            unknown_topics = counters.unknown_topics,
+            unreadable = counters.unreadable,
+            ignored = counters.ignored,
+            "feed ended"
+        );
     }
     for (category, tally) in tallies.read() {
         info!(
@@ -101,6 +120,17 @@ async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) 
         );
     }
     end
+}
+
+/// Waits until every consumer has come to an end before the run has.
+async fn none_left(manager: &Manager) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let summaries = manager.summaries();
+        if summaries.iter().all(|summary| matches!(summary.stats.state, State::Failed | State::Quarantined)) {
+            return;
+        }
+    }
 }
 
 /// Waits for a signal or the end of `duration`. After the first signal the next one ends the process at once.

@@ -65,6 +65,8 @@ pub struct Aggregator {
     update_at: Millis,
     /// A book has a revision due.
     stale: bool,
+    /// Revisions are given out from then on.
+    revise_at: Millis,
     /// Lanes stand at a real time.
     started: bool,
     next_forget: Millis,
@@ -72,6 +74,9 @@ pub struct Aggregator {
 
 /// Boundaries further behind than this are skipped if nothing at all is known of their windows.
 const DARK: Millis = 60_000;
+/// Least pause between two rounds of revisions: a backlog of late trades revises a window once or twice, not once a
+/// frame.
+const REVISION_PAUSE: Millis = 250;
 /// How often memory of closed windows is given back.
 const FORGET_EVERY: Millis = 1_000;
 
@@ -96,6 +101,7 @@ impl Aggregator {
             changed: Vec::new(),
             update_at: Millis::MAX,
             stale: false,
+            revise_at: Millis::MIN,
             started: false,
             next_forget: Millis::MIN,
         }
@@ -135,7 +141,8 @@ impl Aggregator {
             self.now = now;
             self.late_before = now.saturating_sub(self.settings.lateness);
         }
-        if self.stale || self.now >= self.due_at || self.now >= self.update_at || self.now >= self.next_forget {
+        let revises = self.stale && self.now >= self.revise_at;
+        if revises || self.now >= self.due_at || self.now >= self.update_at || self.now >= self.next_forget {
             self.give_out(out);
         }
     }
@@ -143,11 +150,13 @@ impl Aggregator {
     /// The exchange time at which a tick will next give something out, as far as is known now.
     #[must_use]
     pub fn due_at(&self) -> Millis {
-        if self.stale { self.now } else { self.due_at.min(self.update_at) }
+        let revise_at = if self.stale { self.revise_at.max(self.now) } else { Millis::MAX };
+        self.due_at.min(self.update_at).min(revise_at)
     }
 
     /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run.
     pub fn finish(&mut self, out: &mut Vec<Batch>) {
+        self.revise_at = Millis::MIN;
         self.give_out(out);
         let mut teller = Teller::new(&self.settings, self.now);
         for book in &mut self.books {
@@ -229,7 +238,9 @@ impl Aggregator {
     }
 
     fn give_out(&mut self, out: &mut Vec<Batch>) {
-        self.revisions(out);
+        if self.now >= self.revise_at {
+            self.revisions(out);
+        }
         if self.now.saturating_sub(self.due_at) > DARK {
             self.skip_darkness();
         }
@@ -258,6 +269,7 @@ impl Aggregator {
             }
         }
         teller.finish_sorted(out);
+        self.revise_at = self.now.saturating_add(REVISION_PAUSE);
     }
 
     /// Closes every window that ends at the next boundary.

@@ -24,7 +24,7 @@ pub struct Limits {
     pub memory: u64,
     /// Time for one call, the host's part included. Default: 1 s.
     pub call: Duration,
-    /// Time from the compiled component to the end of its `start`. Default: 10 s.
+    /// Time of each step of starting: making the instance, `setup`, `start`. Default: 10 s.
     pub start_up: Duration,
     /// Bytes of the component's file. Default: 32 MiB.
     pub component_size: u64,

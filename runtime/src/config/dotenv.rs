@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_unreadable_line_is_reported_without_being_shown() {
-        let (entries, report) = read("A=1\nWSS_AUTH_KEY=canary 'one\nB=2\nnonsense\nC=3\n");
+        let (entries, report) = read("A=1\nWSS_AUTH_KEY=canary \\one\nB=2\nnonsense\nC=3\n");
         assert_eq!(entries.len(), 3);
         assert_eq!(report.count(crate::config::report::Severity::Error), 2);
         let text = report.render(false, 100);

@@ -21,7 +21,7 @@ use super::symbol::{Symbol, SymbolId};
 use super::time::Millis;
 use super::trade::Trade;
 
-use book::{Book, Lane};
+use book::{Book, Lane, Lanes};
 use output::Teller;
 use seen::SeenIds;
 
@@ -47,14 +47,12 @@ pub struct Tally {
 /// The klines of one category.
 pub struct Aggregator {
     settings: Settings,
-    lanes: Vec<Lane>,
+    lanes: Lanes,
     books: Vec<Book>,
     seen: SeenIds,
     tally: Tally,
     /// Exchange time: the watermark.
     now: Millis,
-    /// Trades before this are late.
-    late_before: Millis,
     /// Nothing is due before this.
     due_at: Millis,
     /// Some lane's windows that start before this are over.
@@ -77,7 +75,7 @@ const DARK: Millis = 60_000;
 /// Least pause between two rounds of revisions: a backlog of late trades revises a window once or twice, not once a
 /// frame.
 const REVISION_PAUSE: Millis = 250;
-/// How often memory of closed windows is given back.
+/// How often memory of ids is given back.
 const FORGET_EVERY: Millis = 1_000;
 
 impl Aggregator {
@@ -89,13 +87,12 @@ impl Aggregator {
         intervals.dedup();
         let lane = |interval| Lane { interval, fill: settings.fill.applies(interval), start: 0, next: 0 };
         Self {
-            lanes: intervals.into_iter().map(lane).collect(),
+            lanes: Lanes { all: intervals.into_iter().map(lane).collect(), horizon: Millis::MIN },
             seen: SeenIds::new(settings.lateness),
             settings,
             books: Vec::new(),
             tally: Tally::default(),
             now: Millis::MIN,
-            late_before: Millis::MIN,
             due_at: Millis::MAX,
             closed_until: Millis::MIN,
             changed: Vec::new(),
@@ -110,7 +107,7 @@ impl Aggregator {
     /// Adds a symbol; the first gets number 0, the next 1, as in its [`SymbolTable`](super::symbol::SymbolTable).
     pub fn add_symbol(&mut self, symbol: Symbol) -> SymbolId {
         let id = SymbolId(u32::try_from(self.books.len()).unwrap_or(u32::MAX));
-        self.books.push(Book::new(symbol, self.lanes.len()));
+        self.books.push(Book::new(symbol, self.lanes.all.len()));
         id
     }
 
@@ -139,7 +136,7 @@ impl Aggregator {
     pub fn tick(&mut self, now: Millis, out: &mut Vec<Batch>) {
         if now > self.now {
             self.now = now;
-            self.late_before = now.saturating_sub(self.settings.lateness);
+            self.lanes.horizon = now.saturating_sub(self.settings.lateness);
         }
         let revises = self.stale && self.now >= self.revise_at;
         if revises || self.now >= self.due_at || self.now >= self.update_at || self.now >= self.next_forget {
@@ -161,7 +158,7 @@ impl Aggregator {
         let mut teller = Teller::new(&self.settings, self.now);
         for book in &mut self.books {
             book.share_out(&self.lanes);
-            teller.open_windows(book, &self.lanes, true);
+            teller.open_windows(book, &self.lanes.all, true);
         }
         teller.finish_sorted(out);
     }
@@ -181,7 +178,7 @@ impl Aggregator {
     #[inline]
     fn trade(&mut self, trade: &Trade) {
         self.tally.received += 1;
-        if trade.time < self.late_before {
+        if trade.time < self.lanes.horizon {
             self.tally.late += 1;
             return;
         }
@@ -222,6 +219,7 @@ impl Aggregator {
         }
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
+        book.coverage.forget(self.lanes.horizon);
         if book.coverage.resume(at) {
             book.requalify(at, &self.lanes);
             self.stale |= book.stale;
@@ -251,9 +249,6 @@ impl Aggregator {
         if self.now >= self.next_forget {
             self.next_forget = self.now + FORGET_EVERY;
             self.seen.advance(self.now);
-            for book in &mut self.books {
-                book.forget(self.late_before, &self.lanes);
-            }
         }
     }
 
@@ -265,7 +260,7 @@ impl Aggregator {
         for book in &mut self.books {
             book.share_out(&self.lanes);
             if std::mem::take(&mut book.stale) {
-                teller.revisions(book, &self.lanes);
+                teller.revisions(book, &self.lanes.all);
             }
         }
         teller.finish_sorted(out);
@@ -274,21 +269,23 @@ impl Aggregator {
 
     /// Closes every window that ends at the next boundary.
     fn close_boundary(&mut self, out: &mut Vec<Batch>) {
-        let Some(boundary) = self.lanes.iter().map(|lane| lane.next).min() else {
+        let Some(boundary) = self.lanes.all.iter().map(|lane| lane.next).min() else {
             self.due_at = Millis::MAX;
             return;
         };
+        let closing = |lane: &Lane| lane.next == boundary;
+        let count = self.lanes.all.iter().rposition(closing).map_or(0, |last| last + 1);
         for book in &mut self.books {
-            book.share_out(&self.lanes);
+            book.share_through(count, &self.lanes);
         }
         let mut teller = Teller::new(&self.settings, self.now);
-        for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.next == boundary) {
+        for (index, lane) in self.lanes.all.iter().enumerate().filter(|(_, lane)| closing(lane)) {
             for book in &mut self.books {
-                teller.closing(book, index, lane);
+                teller.closing(book, index, lane, self.lanes.horizon);
             }
         }
         teller.finish(out);
-        for lane in self.lanes.iter_mut().filter(|lane| lane.next == boundary) {
+        for lane in self.lanes.all.iter_mut().filter(|lane| closing(lane)) {
             lane.move_to(boundary);
         }
         self.schedule();
@@ -298,7 +295,7 @@ impl Aggregator {
     fn skip_darkness(&mut self) {
         let at = self.now - self.settings.grace;
         let books = &self.books;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
+        for (index, lane) in self.lanes.all.iter_mut().enumerate() {
             if books.iter().all(|book| book.is_dark(index, lane.start)) {
                 lane.move_to(at);
             }
@@ -308,7 +305,7 @@ impl Aggregator {
 
     /// Puts the lanes at the windows that hold `at`.
     fn start(&mut self, at: Millis) {
-        for lane in &mut self.lanes {
+        for lane in &mut self.lanes.all {
             lane.move_to(at);
         }
         self.started = true;
@@ -317,9 +314,9 @@ impl Aggregator {
 
     /// Works out when the next boundary is due: at `end + grace`.
     fn schedule(&mut self) {
-        let end = self.lanes.iter().map(|lane| lane.next - 1).min();
+        let end = self.lanes.all.iter().map(|lane| lane.next - 1).min();
         self.due_at = end.map_or(Millis::MAX, |end| end.saturating_add(self.settings.grace));
-        self.closed_until = self.lanes.iter().map(|lane| lane.start).max().unwrap_or(Millis::MIN);
+        self.closed_until = self.lanes.all.iter().map(|lane| lane.start).max().unwrap_or(Millis::MIN);
     }
 
     /// Shows the open windows of symbols whose turn it is.
@@ -338,7 +335,7 @@ impl Aggregator {
             book.share_out(lanes);
             book.changed = false;
             book.update_at = now.saturating_add(pause);
-            teller.open_windows(book, lanes, false);
+            teller.open_windows(book, &lanes.all, false);
             false
         });
         self.update_at = next;

@@ -135,6 +135,21 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// The bucket of no trade.
+    pub const EMPTY: Self = Self {
+        first: Place { time: 0, sequence: 0 },
+        last: Place { time: 0, sequence: 0 },
+        open: 0,
+        high: 0,
+        low: 0,
+        close: 0,
+        trades: 0,
+        volume: 0,
+        turnover: 0,
+        buy_volume: 0,
+        buy_turnover: 0,
+    };
+
     /// The bucket of one trade.
     #[must_use]
     #[inline]

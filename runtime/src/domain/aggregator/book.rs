@@ -1,7 +1,9 @@
 //! All that is known of one symbol: its scales, its coverage, its series, and the run of trades not yet shared out.
 //!
-//! A run is what makes the cost of a trade independent of the number of intervals: trades that come in order and lie
-//! in the same window of every interval are added up once, and shared out to the series when the run ends.
+//! Runs are what makes the cost of a trade independent of the number of intervals. Trades that come in order and lie in
+//! the same window of every interval are added up once, in the first run. When it ends it goes to the shortest
+//! interval's series and into the second run, which ends with the second shortest window, and so on: a series is
+//! touched once a window, not once a trade.
 
 use crate::domain::bucket::{Bucket, Fill, Scales, Widening};
 use crate::domain::interval::Interval;
@@ -32,8 +34,48 @@ impl Lane {
     }
 
     /// What a series of this lane needs to know.
-    pub(super) const fn context<'a>(&self, coverage: &'a Coverage) -> Context<'a> {
-        Context { interval: self.interval, coverage, closed_until: self.start, fill: self.fill }
+    pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
+        Context { interval: self.interval, coverage, closed_until: self.start, fill: self.fill, horizon }
+    }
+}
+
+/// The intervals as all symbols share them, shortest first, and how far back trades still count.
+#[derive(Clone, Debug)]
+pub(super) struct Lanes {
+    pub(super) all: Vec<Lane>,
+    pub(super) horizon: Millis,
+}
+
+/// Trades on their way to the series of one interval and of those longer than it.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    bucket: Bucket,
+    /// It takes trades from here …
+    from: Millis,
+    /// … to before here.
+    until: Millis,
+}
+
+impl Run {
+    const EMPTY: Self = Self { bucket: Bucket::EMPTY, from: Millis::MAX, until: Millis::MIN };
+
+    /// Begins with some trades, all in the same window of each of these lanes.
+    fn begin(bucket: Bucket, lanes: &[Lane]) -> Self {
+        let time = bucket.first.time;
+        let (mut from, mut until) = (Millis::MIN, Millis::MAX);
+        for lane in lanes {
+            let present = lane.start <= time && time < lane.next;
+            let start = if present { lane.start } else { lane.interval.start_of(time) };
+            from = from.max(start);
+            until = until.min(if present { lane.next } else { lane.interval.next(start) });
+        }
+        Self { bucket, from, until }
+    }
+
+    /// Whether trades from `first` to `last` lie in the same windows as those that it has.
+    #[inline]
+    const fn holds(&self, first: Millis, last: Millis) -> bool {
+        self.from <= first && last < self.until && !self.bucket.is_empty()
     }
 }
 
@@ -44,11 +86,8 @@ pub(super) struct Book {
     pub(super) scales: Scales,
     pub(super) coverage: Coverage,
     pub(super) series: Vec<Series>,
-    run: Bucket,
-    /// The run takes trades from here …
-    run_from: Millis,
-    /// … to before here.
-    run_until: Millis,
+    /// One for each series: what has not come to it yet.
+    runs: Vec<Run>,
     /// Trades came since the last update was shown.
     pub(super) changed: bool,
     /// Earliest time of the next update.
@@ -64,9 +103,7 @@ impl Book {
             scales: Scales::default(),
             coverage: Coverage::default(),
             series: vec![Series::default(); intervals],
-            run: Bucket::default(),
-            run_from: Millis::MAX,
-            run_until: Millis::MIN,
+            runs: vec![Run::EMPTY; intervals],
             changed: false,
             update_at: Millis::MIN,
             stale: false,
@@ -84,31 +121,32 @@ impl Book {
 
     /// Counts a trade.
     #[inline]
-    pub(super) fn add(&mut self, fill: &Fill, lanes: &[Lane]) {
+    pub(super) fn add(&mut self, fill: &Fill, lanes: &Lanes) {
+        let Some(run) = self.runs.first_mut() else { return };
         let place = fill.place();
-        if self.run_from <= place.time && place.time < self.run_until && place >= self.run.last && !self.run.is_empty()
-        {
-            self.run.append(fill);
+        if run.holds(place.time, place.time) && place >= run.bucket.last {
+            run.bucket.append(fill);
         } else {
-            self.begin_run(fill, lanes);
+            self.pass_on(0, &Bucket::of(fill), lanes);
         }
     }
 
-    /// Shares the run out to every series.
-    pub(super) fn share_out(&mut self, lanes: &[Lane]) {
-        if self.run.is_empty() {
-            return;
-        }
-        let run = std::mem::take(&mut self.run);
-        for (series, lane) in self.series.iter_mut().zip(lanes) {
-            self.stale |= series.add(&run, lane.context(&self.coverage));
+    /// Shares out to every series what has not come to it yet.
+    pub(super) fn share_out(&mut self, lanes: &Lanes) {
+        self.share_through(lanes.all.len(), lanes);
+    }
+
+    /// Shares out to the first `count` series.
+    pub(super) fn share_through(&mut self, count: usize, lanes: &Lanes) {
+        for level in 0..count {
+            self.end_run(level, lanes);
         }
     }
 
     /// Applies a change of what is known about the feed, from `from` on.
-    pub(super) fn requalify(&mut self, from: Millis, lanes: &[Lane]) {
-        for (series, lane) in self.series.iter_mut().zip(lanes) {
-            let context = lane.context(&self.coverage);
+    pub(super) fn requalify(&mut self, from: Millis, lanes: &Lanes) {
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            let context = lane.context(&self.coverage, lanes.horizon);
             series.touch(from, context);
             self.stale |= series.requalify(from, context);
         }
@@ -117,38 +155,45 @@ impl Book {
     /// Whether nothing at all is known from `from` on in one of its series.
     pub(super) fn is_dark(&self, index: usize, from: Millis) -> bool {
         let series = self.series.get(index).is_none_or(|series| series.is_dark(from));
-        series && self.run.is_empty() && self.coverage.is_dark(from)
-    }
-
-    /// Forgets what no late trade can change once the watermark has passed `horizon` by the lateness.
-    pub(super) fn forget(&mut self, horizon: Millis, lanes: &[Lane]) {
-        self.coverage.forget(horizon);
-        for (series, lane) in self.series.iter_mut().zip(lanes) {
-            series.forget(horizon, lane.context(&self.coverage));
-        }
+        series && self.coverage.is_dark(from) && self.runs.iter().all(|run| run.bucket.is_empty())
     }
 
     #[cold]
     fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
         let by = Widening::between(self.scales, scales, category);
         // All or nothing: a symbol whose integers cannot grow keeps those it has.
-        let run = self.run.rescaled(by)?;
+        let rescaled = |run: &Run| Some(Run { bucket: run.bucket.rescaled(by)?, ..*run });
+        let runs = self.runs.iter().map(rescaled).collect::<Option<_>>()?;
         let series = self.series.iter().map(|series| series.rescaled(by)).collect::<Option<_>>()?;
-        (self.run, self.series, self.scales) = (run, series, scales);
+        (self.runs, self.series, self.scales) = (runs, series, scales);
         Some(())
     }
 
-    /// Ends the run and begins the next one with a trade that it could not take.
-    fn begin_run(&mut self, fill: &Fill, lanes: &[Lane]) {
-        self.share_out(lanes);
-        let time = fill.place().time;
-        (self.run_from, self.run_until) = (Millis::MIN, Millis::MAX);
-        for lane in lanes {
-            let start = if lane.start <= time && time < lane.next { lane.start } else { lane.interval.start_of(time) };
-            let next = if start == lane.start { lane.next } else { lane.interval.next(start) };
-            self.run_from = self.run_from.max(start);
-            self.run_until = self.run_until.min(next);
+    /// Adds trades to a run; one that cannot take them ends first.
+    fn pass_on(&mut self, level: usize, bucket: &Bucket, lanes: &Lanes) {
+        let (Some(run), Some(lanes_from)) = (self.runs.get_mut(level), lanes.all.get(level..)) else { return };
+        // The first run is kept in order, so that a trade can be appended without a look at what it has.
+        let in_order = level > 0 || bucket.first >= run.bucket.last;
+        if run.holds(bucket.first.time, bucket.last.time) && in_order {
+            run.bucket.merge(bucket);
+            return;
         }
-        self.run = Bucket::of(fill);
+        self.end_run(level, lanes);
+        if let Some(run) = self.runs.get_mut(level) {
+            *run = Run::begin(*bucket, lanes_from);
+        }
+    }
+
+    /// Gives a run to its series and passes it on to the next one.
+    fn end_run(&mut self, level: usize, lanes: &Lanes) {
+        let (Some(run), Some(lane)) = (self.runs.get_mut(level), lanes.all.get(level)) else { return };
+        if run.bucket.is_empty() {
+            return;
+        }
+        let bucket = std::mem::replace(run, Run::EMPTY).bucket;
+        if let Some(series) = self.series.get_mut(level) {
+            self.stale |= series.add(&bucket, lane.context(&self.coverage, lanes.horizon));
+        }
+        self.pass_on(level + 1, &bucket, lanes);
     }
 }

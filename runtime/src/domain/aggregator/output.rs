@@ -25,10 +25,10 @@ impl<'a> Teller<'a> {
     }
 
     /// Tells the end of a lane's present window for one symbol.
-    pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane) {
+    pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane, horizon: Millis) {
         let Book { symbol, scales, coverage, series, .. } = book;
         let Some(series) = series.get_mut(index) else { return };
-        if let Some(window) = series.close(lane.start, lane.context(coverage)) {
+        if let Some(window) = series.close(lane.start, lane.context(coverage, horizon)) {
             let window = window.clone();
             let subject = Subject { symbol, scales: *scales, lane };
             self.tell(&subject, &window, series.sequence);

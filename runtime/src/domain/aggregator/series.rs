@@ -19,12 +19,16 @@ pub(super) struct Context<'a> {
     pub(super) closed_until: Millis,
     /// Windows without trades become flat klines.
     pub(super) fill: bool,
+    /// No late trade can change a window that ends before this.
+    pub(super) horizon: Millis,
 }
 
 /// The windows of one symbol and interval.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Series {
     windows: VecDeque<Window>,
+    /// Start of the last window: what most questions are about, without a look into the queue.
+    newest: Option<Millis>,
     /// The last trade before the first window.
     before: Option<Carry>,
     /// The number of the last confirmed kline.
@@ -72,8 +76,11 @@ impl Series {
 
     /// Ends the window that starts at `start`. Returns it if there is a kline to confirm.
     pub(super) fn close(&mut self, start: Millis, context: Context<'_>) -> Option<&Window> {
+        let known = self.newest.is_some_and(|newest| newest >= start);
+        if !known && !context.fill {
+            return None;
+        }
         let end = context.interval.next(start) - 1;
-        let known = self.windows.back().is_some_and(|window| window.start >= start);
         let exists = known && self.find(start).is_some();
         if !exists {
             let idle = context.fill && context.coverage.is_idle(start, end);
@@ -123,10 +130,10 @@ impl Series {
         }
     }
 
-    /// Forgets closed windows that end before `horizon`, when no late trade can change them any more.
-    pub(super) fn forget(&mut self, horizon: Millis, context: Context<'_>) {
+    /// Forgets closed windows that no late trade can change any more.
+    fn forget(&mut self, context: Context<'_>) {
         while let Some(window) = self.windows.front() {
-            if window.start >= context.closed_until || context.interval.next(window.start) > horizon {
+            if window.start >= context.closed_until || context.interval.next(window.start) > context.horizon {
                 break;
             }
             self.before = window.last();
@@ -136,7 +143,7 @@ impl Series {
 
     /// Whether no window at `from` or later exists.
     pub(super) fn is_dark(&self, from: Millis) -> bool {
-        self.windows.back().is_none_or(|window| window.start < from)
+        self.newest.is_none_or(|newest| newest < from)
     }
 
     /// Returns the series in integers with more decimals, or nothing when a price no longer fits.
@@ -146,7 +153,7 @@ impl Series {
             Some(carry) => Some(Carry { price: by.price(carry.price)?, ..carry }),
             None => None,
         };
-        Some(Self { windows, before, sequence: self.sequence })
+        Some(Self { windows, before, ..*self })
     }
 
     /// Follows a change of a window through the opens and flat klines after it. `before` is what the window handed
@@ -230,16 +237,25 @@ impl Series {
         if start < context.closed_until {
             window.told = Told::Silent;
         }
-        self.windows.insert(at, window);
+        if at < self.windows.len() {
+            self.windows.insert(at, window);
+            self.restate(at, context);
+            return at;
+        }
+        // The queue grows at this end and shrinks at the other.
+        self.forget(context);
+        self.windows.push_back(window);
+        self.newest = Some(start);
+        let at = self.windows.len() - 1;
         self.restate(at, context);
         at
     }
 
     /// Returns the place of the first window that starts at or after `start`. Nearly always one of the last.
     fn index(&self, start: Millis) -> usize {
-        match self.windows.back() {
-            Some(last) if last.start < start => self.windows.len(),
-            Some(last) if last.start == start => self.windows.len() - 1,
+        match self.newest {
+            Some(newest) if newest < start => self.windows.len(),
+            Some(newest) if newest == start => self.windows.len().saturating_sub(1),
             _ => self.windows.partition_point(|window| window.start < start),
         }
     }

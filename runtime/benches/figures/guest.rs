@@ -20,7 +20,7 @@ use klines::domain::symbol::{Category, Symbol};
 use crate::{cpu, median, row};
 
 const BATCH: usize = 64;
-const BATCHES: usize = 500;
+const BATCHES: usize = 2_000;
 const RUNS: usize = 9;
 
 /// Nanoseconds of CPU a kline, batches of 64.

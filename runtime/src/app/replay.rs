@@ -1,7 +1,6 @@
 //! `klines replay`: recorded trades through the pipeline on recorded time, into a file, a pipe or consumers.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 
@@ -10,20 +9,38 @@ use crate::bybit::source::{Body, Options, Progress, Record, Recording};
 use crate::domain::aggregator::{Settings, Tally};
 use crate::domain::feed::FeedEvent;
 use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol};
+use crate::domain::symbol::{Category, Symbol, SymbolTable};
+use crate::domain::time::Millis;
+use crate::domain::trade::Trade;
 use crate::pipeline::playback::Playback;
 
 mod sorted;
 
-pub use sorted::{Format, Sorted};
+pub use sorted::{Format, Sorted, Target};
 
 /// Where replayed klines go.
 pub trait Sink {
-    /// Takes a batch. `settled`: klines that end before this cannot change any more.
+    /// The input can be read: opens what is written to.
+    ///
+    /// # Errors
+    /// When it cannot be opened; nothing is played.
+    fn open(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Takes a batch.
     ///
     /// # Errors
     /// When the klines cannot be handed on; the replay ends.
-    fn take(&mut self, batch: Batch, settled: Option<i64>) -> anyhow::Result<()>;
+    fn take(&mut self, batch: Batch) -> anyhow::Result<()>;
+
+    /// Klines that end before `settled` cannot change any more.
+    ///
+    /// # Errors
+    /// When they cannot be handed on; the replay ends.
+    fn settle(&mut self, _settled: Millis) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// Ends the output.
     ///
@@ -69,22 +86,31 @@ impl Replay {
         let options = Options { category: self.category, symbol: only };
         let mut recording = Recording::open(&self.files, &options, progress)?;
         let category = recording.category();
+        sink.open()?;
         let mut player = Player {
             playback: Playback::new(Settings { category, ..self.settings }),
             category,
+            symbols: SymbolTable::default(),
             wanted: self.symbols,
             events: Vec::new(),
             skipped: 0,
         };
         while let Some(record) = recording.read()? {
             player.play(&record);
-            let settled = player.playback.settled();
             for batch in player.playback.take() {
-                sink.take(batch, settled)?;
+                sink.take(batch)?;
+            }
+            if let Some(settled) = player.playback.settled() {
+                sink.settle(settled)?;
             }
         }
+        if let Some(missing) =
+            player.wanted.iter().find(|symbol| player.playback.symbols().get(symbol.as_str()).is_none())
+        {
+            anyhow::bail!("the input holds no trades of {missing} on {category}");
+        }
         for batch in player.playback.finish() {
-            sink.take(batch, None)?;
+            sink.take(batch)?;
         }
         sink.finish().context("writing the last klines")?;
         Ok(Summary { tally: player.playback.tally(), skipped: player.skipped })
@@ -95,6 +121,8 @@ impl Replay {
 struct Player {
     playback: Playback,
     category: Category,
+    /// All that the recording holds; the playback has those that are wanted.
+    symbols: SymbolTable,
     wanted: Vec<Symbol>,
     events: Vec<FeedEvent>,
     skipped: u64,
@@ -105,61 +133,65 @@ impl Player {
         match &record.body {
             Body::Frame(text) => self.frame(record.received, text),
             Body::Rejected => self.playback.reject(1),
-            Body::Trade(symbol, trade) => {
-                if self.wants(symbol) {
-                    let symbol = self.playback.symbol(symbol);
-                    self.playback.trade(&crate::domain::trade::Trade { symbol, ..trade.clone() });
-                }
-            }
+            Body::Trade(symbol, trade) => self.trade(symbol, trade),
         }
     }
 
-    fn frame(&mut self, received: Option<i64>, text: &str) {
-        self.events.clear();
-        let mut outcome = decode(self.category, text, self.playback.symbols(), &mut self.events);
-        while let Err(DecodeError::UnknownSymbol(name)) = &outcome {
-            // A recording tells its symbols as it goes on. One that is not wanted is none of ours.
-            match Symbol::new(name) {
-                Ok(symbol) if self.wants(&symbol) => self.playback.symbol(&symbol),
-                Ok(_) => return,
-                Err(_) => break,
-            };
-            outcome = decode(self.category, text, self.playback.symbols(), &mut self.events);
+    fn trade(&mut self, symbol: &Symbol, trade: &Trade) {
+        if self.wants(symbol) {
+            let symbol = self.playback.symbol(symbol);
+            self.playback.trade(&Trade { symbol, ..trade.clone() });
+        } else {
+            self.playback.overhear(trade.time);
         }
-        match (outcome, received) {
-            (Ok(Frame::Trades { stamped, rejected, .. }), Some(received)) => {
-                self.playback.reject(rejected);
-                self.playback.frame(received, stamped, &self.events);
-            }
-            (Ok(Frame::Trades { rejected, .. }), None) => {
-                self.playback.reject(rejected);
-                for event in &self.events {
-                    if let FeedEvent::Trade(trade) = event {
-                        self.playback.trade(trade);
-                    }
+    }
+
+    fn frame(&mut self, received: Option<Millis>, text: &str) {
+        self.events.clear();
+        let mut outcome = decode(self.category, text, &self.symbols, &mut self.events);
+        while let Err(DecodeError::UnknownSymbol(name)) = &outcome {
+            // A recording tells its symbols as it goes on.
+            let Ok(symbol) = Symbol::new(name) else { break };
+            self.symbols.intern(&symbol);
+            outcome = decode(self.category, text, &self.symbols, &mut self.events);
+        }
+        match outcome {
+            Ok(Frame::Trades { stamped, rejected, .. }) => self.trades(received, stamped, rejected),
+            Ok(_) => {
+                if let Some(received) = received {
+                    self.playback.pass(received);
                 }
             }
-            (Ok(_), Some(received)) => self.playback.pass(received),
-            (Ok(_), None) => {}
-            (Err(_), _) => self.skipped += 1,
+            Err(_) => self.skipped += 1,
         }
+    }
+
+    /// Plays the trades of the frame at hand.
+    fn trades(&mut self, received: Option<Millis>, stamped: Millis, rejected: u64) {
+        self.playback.reject(rejected);
+        let events = std::mem::take(&mut self.events);
+        if let Some(received) = received {
+            self.playback.stamp(received, stamped);
+        }
+        for event in &events {
+            let FeedEvent::Trade(trade) = event else { continue };
+            let Some(symbol) = self.symbols.name(trade.symbol).cloned() else { continue };
+            match (received, self.wants(&symbol)) {
+                (None, _) => self.trade(&symbol, trade),
+                (Some(_), true) => {
+                    let symbol = self.playback.symbol(&symbol);
+                    self.playback.received(&Trade { symbol, ..trade.clone() });
+                }
+                (Some(_), false) => self.playback.begin(trade.time),
+            }
+        }
+        if let Some(received) = received {
+            self.playback.pass(received);
+        }
+        self.events = events;
     }
 
     fn wants(&self, symbol: &Symbol) -> bool {
         self.wanted.is_empty() || self.wanted.contains(symbol)
-    }
-}
-
-/// Opens the output of `--output`: a file, or standard output for `-` or nothing.
-///
-/// # Errors
-/// When the file cannot be made.
-pub fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Write + Send>> {
-    match path.filter(|path| *path != Path::new("-")) {
-        None => Ok(Box::new(std::io::stdout())),
-        Some(path) => {
-            let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
-            Ok(Box::new(file))
-        }
     }
 }

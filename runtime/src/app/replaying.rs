@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::replay::{Format, Replay, Sink, Sorted, Summary, open_output};
+use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
 use super::{output, parts};
 use crate::bybit::source::Progress;
 use crate::cli::{EXIT_CONFIG, OutputFormat, ReplayArgs};
@@ -35,14 +35,27 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     // Lines show each kline once, as it ended: updates on the way are of no use to them.
     let replay = Replay { settings: Settings { update_interval: None, ..replay.settings }, ..replay };
-    let out = open_output(args.output.as_deref())?;
-    let summary = match replay.run(&bar.progress, &mut Sorted::new(format, args.closed_only, out)) {
+    let target = target(args)?;
+    let summary = match replay.run(&bar.progress, &mut Sorted::new(format, args.closed_only, target)) {
         Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
         other => other?,
     };
     bar.finish();
     tell(&summary);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where klines are written: a file, or standard output for `-` or nothing.
+fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
+    let Some(path) = args.output.as_ref().filter(|path| path.as_os_str() != "-") else {
+        return Ok(Target::open(Box::new(io::stdout())));
+    };
+    if let Ok(path) = path.canonicalize()
+        && args.files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == path))
+    {
+        anyhow::bail!("{} is read and would be written over: name another --output", path.display());
+    }
+    Ok(Target::File(path.clone()))
 }
 
 fn described(config: &Config, args: &ReplayArgs) -> Replay {
@@ -63,7 +76,7 @@ fn described(config: &Config, args: &ReplayArgs) -> Replay {
 struct IntoHub(Arc<Hub>);
 
 impl Sink for IntoHub {
-    fn take(&mut self, batch: Batch, _: Option<i64>) -> anyhow::Result<()> {
+    fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         self.0.wait_for_room();
         self.0.publish(&batch);
         Ok(())

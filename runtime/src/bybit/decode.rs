@@ -93,6 +93,18 @@ pub fn decode<'a>(
     wire::frame(text, symbols, events).inspect_err(|_| events.truncate(before))
 }
 
+/// Returns the symbol whose trade topic a frame names, however damaged the frame is otherwise.
+#[must_use]
+pub fn symbol_of(text: &str, symbols: &SymbolTable) -> Option<SymbolId> {
+    let (_, name) = text.split_once("\"publicTrade.")?;
+    symbols.get(name.split('"').next()?)
+}
+
+/// Whether a frame may have been made at `stamped`.
+const fn is_stamp(stamped: Millis) -> bool {
+    stamped > 0 && stamped <= LATEST_TIME
+}
+
 /// Whether a trade may have happened at `time` in a frame made at `stamped`.
 const fn is_plausible(time: Millis, stamped: Millis) -> bool {
     time > 0 && time <= LATEST_TIME && time <= stamped.saturating_add(STAMP_SLACK)

@@ -32,7 +32,8 @@ pub struct Timing {
     pub dead: Millis,
     /// For the answer to a subscription. Default 10 s.
     pub answer: Millis,
-    /// Least silence of all topics, pongs aside, that counts as a dead feed; more where trades are rare. Default 60 s.
+    /// Least silence of all topics, pongs aside, that counts as a dead feed; more where trades are rare. Default 45 s:
+    /// what it touches can then still be revised.
     pub silence: Millis,
     /// Before a refused symbol is asked for again. Default 10 min.
     pub refused_retry: Millis,
@@ -46,7 +47,7 @@ impl Default for Timing {
             ping: 20 * SECOND,
             dead: 30 * SECOND,
             answer: 10 * SECOND,
-            silence: MINUTE,
+            silence: 45 * SECOND,
             refused_retry: 10 * MINUTE,
             unexplained_retry: MINUTE,
         }
@@ -165,8 +166,21 @@ impl Session {
             Err(error) => {
                 self.counters.unreadable += 1;
                 self.tell(error.kind(), text, out);
+                self.miss(now, text, out);
             }
         }
+    }
+
+    /// A frame that could not be understood may have held trades of a symbol: its klines must not pass for complete.
+    fn miss(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+        let named = decode::symbol_of(text, &self.table);
+        let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return };
+        let events = vec![
+            FeedEvent::Gap { symbols: vec![symbol], last_seen: now - 1 },
+            FeedEvent::Resumed { symbols: vec![symbol], at: now },
+        ];
+        let message = FeedMessage { category: self.category, received: now, stamped: None, rejected: 0, events };
+        out.push(Action::Emit(message));
     }
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.

@@ -85,7 +85,9 @@ impl Aggregator {
         let mut intervals = settings.intervals.clone();
         intervals.sort();
         intervals.dedup();
-        let lane = |interval| Lane { interval, fill: settings.fill.applies(interval), start: 0, next: 0 };
+        let first_trade_opens = settings.open == Open::FirstTrade;
+        let lane =
+            |interval| Lane { interval, fill: settings.fill.applies(interval), first_trade_opens, start: 0, next: 0 };
         Self {
             lanes: Lanes { all: intervals.into_iter().map(lane).collect(), horizon: Millis::MIN },
             seen: SeenIds::new(settings.lateness),
@@ -190,14 +192,16 @@ impl Aggregator {
             self.tally.rejected += 1;
             return;
         };
-        let Some(fill) = book.convert(trade, self.settings.category) else {
-            self.tally.rejected += 1;
-            return;
-        };
         if !self.seen.insert(trade.symbol, &trade.id) {
             self.tally.duplicate += 1;
             return;
         }
+        let Some(fill) = book.convert(trade, self.settings.category) else {
+            self.tally.rejected += 1;
+            book.miss(trade.time, &self.lanes);
+            self.stale |= book.stale;
+            return;
+        };
         self.tally.counted += 1;
         if !self.started {
             self.start(trade.time);
@@ -209,8 +213,12 @@ impl Aggregator {
             self.changed.push(trade.symbol);
             self.update_at = self.update_at.min(book.update_at);
         }
-        // A trade of a window that is over has to be told without waiting for the next boundary.
-        self.stale |= trade.time < self.closed_until;
+        // A trade of a window that is over has to be told without waiting for the next boundary, and to reach its
+        // window before that is forgotten.
+        if trade.time < self.closed_until {
+            book.share_out(&self.lanes);
+            self.stale |= book.stale;
+        }
     }
 
     fn resume(&mut self, symbol: SymbolId, at: Millis) {
@@ -220,8 +228,9 @@ impl Aggregator {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
         book.coverage.forget(self.lanes.horizon);
+        let widened = book.coverage.is_open();
         if book.coverage.resume(at) {
-            book.requalify(at, &self.lanes);
+            book.requalify(at, widened, &self.lanes);
             self.stale |= book.stale;
         }
     }
@@ -230,7 +239,7 @@ impl Aggregator {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
         if book.coverage.interrupt(last_seen) {
-            book.requalify(last_seen, &self.lanes);
+            book.requalify(last_seen, false, &self.lanes);
             self.stale |= book.stale;
         }
     }

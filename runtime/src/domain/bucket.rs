@@ -8,9 +8,11 @@ use super::trade::{Side, Trade};
 /// Decimals that an inverse trade's turnover is rounded to.
 pub const INVERSE_TURNOVER_SCALE: u8 = 8;
 
-/// Greatest turnover of one trade, in units of its last decimal: 10^14 times what the largest real trades have, and
-/// small enough that the sum of 10^8 of them fits.
-const MOST_TURNOVER: i128 = 1_000_000_000_000_000_000_000_000_000_000;
+/// Greatest turnover of one trade, in units of its last decimal: 10^17 times what the largest real trades have, and
+/// small enough that the sum of 10^5 of them fits.
+const MOST_TURNOVER: i128 = 1_000_000_000_000_000_000_000_000_000_000_000;
+/// Greatest sum that may be brought to wider integers: as many trades again can be added to it.
+const MOST_SUM: i128 = i128::MAX / 2;
 
 /// Decimals of a symbol's integers: the most seen in its prices and in its sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub struct Fill {
 
 impl Fill {
     /// Converts a trade, or returns nothing when it does not fit: price and size up to 9.2 × 10^18 units of the
-    /// symbol's last decimal, turnover up to 10^30.
+    /// symbol's last decimal, turnover up to 10^33.
     #[must_use]
     #[inline]
     pub fn new(trade: &Trade, scales: Scales, category: Category) -> Option<Self> {
@@ -219,15 +221,16 @@ impl Bucket {
     /// Returns the same bucket in integers with more decimals, or nothing when a price no longer fits.
     #[must_use]
     pub fn rescaled(&self, by: Widening) -> Option<Self> {
+        let sum = |sum, by| widen(sum, by).filter(|sum| *sum <= MOST_SUM);
         Some(Self {
             open: by.price(self.open)?,
             high: by.price(self.high)?,
             low: by.price(self.low)?,
             close: by.price(self.close)?,
-            volume: widen(self.volume, by.size)?,
-            turnover: widen(self.turnover, by.turnover)?,
-            buy_volume: widen(self.buy_volume, by.size)?,
-            buy_turnover: widen(self.buy_turnover, by.turnover)?,
+            volume: sum(self.volume, by.size)?,
+            turnover: sum(self.turnover, by.turnover)?,
+            buy_volume: sum(self.buy_volume, by.size)?,
+            buy_turnover: sum(self.buy_turnover, by.turnover)?,
             ..*self
         })
     }

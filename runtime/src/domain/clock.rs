@@ -21,24 +21,29 @@ pub struct ExchangeClock {
     /// The same for the least, leads rising.
     least: VecDeque<(Millis, Millis)>,
     shown: Option<Millis>,
-    doubted: u32,
+    /// A lead that contradicts the others, and how many stamps in a row have agreed on it.
+    doubt: Option<(Millis, u32)>,
 }
 
 impl ExchangeClock {
     /// Takes note that something stamped `stamp` by the exchange was received at local time `received`.
     pub fn observe(&mut self, received: Millis, stamp: Millis) {
-        let lead = stamp - received;
-        if let Some((_, best)) = self.greatest.front()
-            && (lead - best).abs() > LEAP
-        {
-            self.doubted += 1;
-            if self.doubted < WITNESSES {
+        let lead = stamp.saturating_sub(received);
+        // A first stamp far from the local clock is believed no more readily than a leap.
+        let expected = self.greatest.front().map_or(0, |(_, best)| *best);
+        if is_far(lead, expected) {
+            let agreed = match self.doubt {
+                Some((other, agreed)) if !is_far(lead, other) => agreed + 1,
+                _ => 1,
+            };
+            self.doubt = Some((lead, agreed));
+            if agreed < WITNESSES {
                 return;
             }
             self.greatest.clear();
             self.least.clear();
         }
-        self.doubted = 0;
+        self.doubt = None;
         while self.greatest.back().is_some_and(|(_, other)| *other <= lead) {
             self.greatest.pop_back();
         }
@@ -47,9 +52,13 @@ impl ExchangeClock {
             self.least.pop_back();
         }
         self.least.push_back((received, lead));
-        // The newest observation stays, however old, until another one comes.
+        self.forget(received);
+    }
+
+    /// Forgets observations of more than a minute ago, but for the newest one.
+    fn forget(&mut self, local: Millis) {
         for leads in [&mut self.greatest, &mut self.least] {
-            while leads.len() > 1 && leads.front().is_some_and(|(at, _)| *at < received - MEMORY) {
+            while leads.len() > 1 && leads.front().is_some_and(|(at, _)| *at < local - MEMORY) {
                 leads.pop_front();
             }
         }
@@ -57,6 +66,7 @@ impl ExchangeClock {
 
     /// Returns the exchange's time at local time `local`, or nothing before the first observation.
     pub fn now(&mut self, local: Millis) -> Option<Millis> {
+        self.forget(local);
         let now = self.latest(local)?;
         let shown = self.shown.map_or(now, |shown| shown.max(now));
         self.shown = Some(shown);
@@ -74,6 +84,10 @@ impl ExchangeClock {
     pub fn earliest(&self, local: Millis) -> Option<Millis> {
         self.least.front().map(|(_, lead)| local + lead)
     }
+}
+
+const fn is_far(lead: Millis, other: Millis) -> bool {
+    lead.saturating_sub(other).saturating_abs() > LEAP
 }
 
 #[cfg(test)]
@@ -113,5 +127,26 @@ mod tests {
             clock.observe(at, 1_000_000 + at);
         }
         assert_eq!(clock.now(10), Some(1_000_010), "but several that agree are");
+    }
+
+    #[test]
+    fn a_first_stamp_that_lies_does_not_set_the_clock() {
+        let mut clock = ExchangeClock::default();
+        clock.observe(0, 4_000_000);
+        clock.observe(1, i64::MIN);
+        clock.observe(2, i64::MAX);
+        assert_eq!(clock.now(3), None);
+        clock.observe(4, 4);
+        assert_eq!(clock.now(5), Some(5));
+    }
+
+    #[test]
+    fn stamps_that_agree_on_nothing_move_nothing() {
+        let mut clock = ExchangeClock::default();
+        clock.observe(0, 0);
+        for (at, stamp) in [(1, 100_000), (2, 200_000), (3, -900_000), (4, 500_000), (5, 90_000_000), (6, 700_000)] {
+            clock.observe(at, stamp);
+        }
+        assert_eq!(clock.now(10), Some(10));
     }
 }

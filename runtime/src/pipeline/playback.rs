@@ -10,6 +10,9 @@ use crate::domain::symbol::{Symbol, SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
 
+/// Revisions can come this much later than the trade that caused them.
+const REVISIONS: Millis = 1_000;
+
 /// One category of a recording, on its way through the aggregator.
 pub struct Playback {
     aggregator: Aggregator,
@@ -55,21 +58,25 @@ impl Playback {
 
     /// Plays one trade; its own time moves the clock first.
     pub fn trade(&mut self, trade: &Trade) {
-        self.begin(trade.time);
-        self.aggregator.tick(trade.time, &mut self.out);
+        self.overhear(trade.time);
         self.aggregator.apply(&FeedEvent::Trade(trade.clone()));
     }
 
-    /// Plays the trades of one frame that was stamped by the exchange and received at a recorded local time.
-    pub fn frame(&mut self, received: Millis, stamped: Millis, events: &[FeedEvent]) {
+    /// Lets time pass to a trade that is not wanted itself: it shows how late it is, and that the recording was on.
+    pub fn overhear(&mut self, time: Millis) {
+        self.begin(time);
+        self.aggregator.tick(time, &mut self.out);
+    }
+
+    /// Takes note of when a frame was stamped by the exchange and received at a recorded local time.
+    pub fn stamp(&mut self, received: Millis, stamped: Millis) {
         self.clock.observe(received, stamped);
-        for event in events {
-            if let FeedEvent::Trade(trade) = event {
-                self.begin(trade.time);
-                self.aggregator.apply(event);
-            }
-        }
-        self.pass(received);
+    }
+
+    /// Plays one trade of a frame whose receipt moves the clock, see [`Playback::pass`].
+    pub fn received(&mut self, trade: &Trade) {
+        self.begin(trade.time);
+        self.aggregator.apply(&FeedEvent::Trade(trade.clone()));
     }
 
     /// Lets recorded local time pass.
@@ -100,7 +107,7 @@ impl Playback {
     /// The time up to which klines are final: no later trade can change one that ends before it.
     #[must_use]
     pub fn settled(&self) -> Option<Millis> {
-        self.aggregator.watermark().map(|now| now - self.lateness)
+        self.aggregator.watermark().map(|now| now - self.lateness - REVISIONS)
     }
 
     /// What became of the trades so far.
@@ -110,8 +117,8 @@ impl Playback {
     }
 
     /// Moves the beginning of the recording back to a trade, unless it is too late to count.
-    fn begin(&mut self, time: Millis) {
-        let late = self.settled().is_some_and(|settled| time < settled);
+    pub fn begin(&mut self, time: Millis) {
+        let late = self.aggregator.watermark().is_some_and(|now| time < now - self.lateness);
         if late || self.since.is_some_and(|since| since <= time) {
             return;
         }

@@ -5,9 +5,9 @@ use crate::domain::kline::Quality;
 use crate::domain::symbol::{Symbol, SymbolId};
 use crate::domain::trade::{Quantity, Side, Trade, TradeId};
 
-/// 2024-01-01T00:00:00Z on the exchange; the local clock is an hour ahead, transit is 50 ms at best.
+/// 2024-01-01T00:00:00Z on the exchange; the local clock is 20 s ahead, transit is 50 ms at best.
 const T0: Millis = 1_704_067_200_000;
-const AHEAD: Millis = 3_600_000;
+const AHEAD: Millis = 20_000;
 const TRANSIT: Millis = 50;
 
 fn lane() -> Lane {

@@ -86,14 +86,15 @@ async fn every_closed_kline_is_what_was_traded() {
     run.until("klines", |said| each_complete(said, "2s", 4));
     let said = run.stop().well();
     let told = assert_demo_run(&said, &truth(&sim));
-    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    let marked = told.iter().filter(|kline| kline.quality == "gapped").count();
+    assert!(marked > 0 && marked < told.len() / 2, "a damaged frame of trades marks its moment: {marked}");
     for message in ["running", "feed started", "connected", "subscribed", "feed ended", "trades accounted for"] {
         assert_eq!(times(&said, message), 1, "{message}: {}", said.err);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn duplicates_disorder_and_garbage_change_no_kline() {
+async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_have_held() {
     let (sim, home) = (demo(22).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
     run.until("klines", |said| each_complete(said, "1s", 1));
@@ -110,7 +111,8 @@ async fn duplicates_disorder_and_garbage_change_no_kline() {
     run.until("klines afterwards", |said| each_complete(said, "1s", before + 4));
     let said = run.stop().well();
     let told = assert_demo_run(&said, &truth(&sim));
-    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    let marked = told.iter().filter(|kline| kline.quality == "gapped").count();
+    assert!(marked > 0 && marked < told.len() / 2, "a damaged frame of trades marks its moment: {marked}");
     let tally = &said.logged("trades accounted for")[0];
     assert!(tally["duplicate"].as_u64().unwrap() > 0, "{tally}");
     assert_eq!(tally["rejected"], 2, "the bad price, sent twice like every frame: {tally}");

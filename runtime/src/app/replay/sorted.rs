@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -37,15 +38,30 @@ pub struct Sorted {
     closed: BTreeMap<Key, Arc<Kline>>,
     open: BTreeMap<Key, Arc<Kline>>,
     line: String,
-    out: BufWriter<Box<dyn Write + Send>>,
+    target: Target,
+}
+
+/// What is written to.
+pub enum Target {
+    /// A file that is made, or emptied, when the input has turned out to be readable.
+    File(PathBuf),
+    /// Something that is open.
+    Open(BufWriter<Box<dyn Write + Send>>),
+}
+
+impl Target {
+    /// Something that is open already.
+    #[must_use]
+    pub fn open(out: Box<dyn Write + Send>) -> Self {
+        Self::Open(BufWriter::with_capacity(1 << 18, out))
+    }
 }
 
 impl Sorted {
-    /// Starts writing to `out`.
+    /// Starts without klines.
     #[must_use]
-    pub fn new(format: Format, closed_only: bool, out: Box<dyn Write + Send>) -> Self {
-        let out = BufWriter::with_capacity(1 << 18, out);
-        Self { format, closed_only, closed: BTreeMap::new(), open: BTreeMap::new(), line: String::new(), out }
+    pub const fn new(format: Format, closed_only: bool, target: Target) -> Self {
+        Self { format, closed_only, closed: BTreeMap::new(), open: BTreeMap::new(), line: String::new(), target }
     }
 
     fn write(&mut self, kline: &Kline) -> std::io::Result<()> {
@@ -55,12 +71,23 @@ impl Sorted {
             Format::Ndjson => encode::ndjson(kline, &mut self.line),
             Format::Bybit => encode::bybit(kline, &mut self.line),
         }
-        self.out.write_all(self.line.as_bytes())
+        match &mut self.target {
+            Target::Open(out) => out.write_all(self.line.as_bytes()),
+            Target::File(_) => Err(std::io::Error::other("the output was not opened")),
+        }
     }
 }
 
 impl Sink for Sorted {
-    fn take(&mut self, batch: Batch, settled: Option<Millis>) -> anyhow::Result<()> {
+    fn open(&mut self) -> anyhow::Result<()> {
+        if let Target::File(path) = &self.target {
+            let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
+            self.target = Target::open(Box::new(file));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         for kline in batch.klines {
             let key = (kline.end, kline.interval, kline.symbol.clone());
             if kline.confirm {
@@ -70,8 +97,12 @@ impl Sink for Sorted {
                 self.open.insert(key, kline);
             }
         }
+        Ok(())
+    }
+
+    fn settle(&mut self, settled: Millis) -> anyhow::Result<()> {
         while let Some(first) = self.closed.first_entry()
-            && settled.is_some_and(|settled| first.key().0 < settled)
+            && first.key().0 < settled
         {
             let kline = first.remove();
             self.write(&kline).context("writing klines")?;
@@ -85,7 +116,9 @@ impl Sink for Sorted {
         for kline in closed.values().chain(open.values()) {
             self.write(kline)?;
         }
-        self.out.flush()?;
+        if let Target::Open(out) = &mut self.target {
+            out.flush()?;
+        }
         Ok(())
     }
 }

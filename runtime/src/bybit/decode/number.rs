@@ -5,9 +5,15 @@ use crate::domain::trade::{Quantity, TradeId};
 /// Most significant digits of a price or size: what an `i64` holds whatever the digits are.
 const MOST_DIGITS: u32 = 18;
 
+/// Most decimals that are taken as they are; padding beyond is trimmed. Bybit's finest steps have 10.
+const USUAL_DECIMALS: u8 = 10;
+/// Most decimals of a price or size that can be right.
+const MOST_DECIMALS: u8 = 14;
+
 /// Reads a price or size that is greater than zero.
 ///
-/// Returns nothing for zero, a sign, an exponent, or more than 18 digits after trailing zeros are gone.
+/// Returns nothing for zero, a sign, an exponent, or for more than 18 digits or 14 decimals after trailing zeros are
+/// gone.
 #[must_use]
 #[inline]
 pub fn quantity(text: &[u8]) -> Option<Quantity> {
@@ -17,7 +23,7 @@ pub fn quantity(text: &[u8]) -> Option<Quantity> {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
             digits += 1;
-            if digits > MOST_DIGITS {
+            if digits > MOST_DIGITS || scale >= USUAL_DECIMALS {
                 return long_quantity(text);
             }
             mantissa = mantissa * 10 + i64::from(digit);
@@ -31,13 +37,14 @@ pub fn quantity(text: &[u8]) -> Option<Quantity> {
     (mantissa > 0).then_some(Quantity { mantissa, scale })
 }
 
-/// Reads a number whose padding makes it longer than 18 digits.
+/// Reads a number that is longer than usual, without its padding.
 #[cold]
 fn long_quantity(text: &[u8]) -> Option<Quantity> {
     let text = std::str::from_utf8(text).ok()?;
     let value = crate::domain::decimal::Decimal::parse(text).ok()?.trimmed();
     let mantissa = i64::try_from(value.mantissa()).ok().filter(|mantissa| *mantissa > 0)?;
-    (mantissa < 10i64.pow(MOST_DIGITS)).then_some(Quantity { mantissa, scale: value.scale() })
+    (mantissa < 10i64.pow(MOST_DIGITS) && value.scale() <= MOST_DECIMALS)
+        .then_some(Quantity { mantissa, scale: value.scale() })
 }
 
 /// Reads a trade id. Only the canonical forms are packed, so that two texts never share an id.

@@ -8,7 +8,7 @@ use crate::domain::time::Millis;
 use crate::domain::trade::{Side, Trade, TradeId};
 
 use super::number::{natural, quantity, uuid};
-use super::{Frame, is_plausible};
+use super::{Frame, is_plausible, is_stamp};
 
 /// Reads a trade frame, or nothing if its layout is another one.
 pub(super) fn trades<'a>(
@@ -23,6 +23,9 @@ pub(super) fn trades<'a>(
     let symbol = symbols.get(std::str::from_utf8(name).ok()?)?;
     let spot = category == Category::Spot;
     let stamped = if spot { spot_head(&mut cursor)? } else { head(&mut cursor)? };
+    if !is_stamp(stamped) {
+        return None;
+    }
     let (mut received, mut rejected) = (0, 0);
     loop {
         let row = if spot { spot_row(&mut cursor, name)? } else { row(&mut cursor, name)? };

@@ -11,7 +11,7 @@ use crate::domain::symbol::SymbolTable;
 use crate::domain::time::Millis;
 use crate::domain::trade::{Side, Trade};
 
-use super::{DecodeError, Frame, find, is_plausible, quantity, trade_id};
+use super::{DecodeError, Frame, find, is_plausible, is_stamp, quantity, trade_id};
 
 /// Enough of any frame to tell what it is.
 #[derive(Deserialize)]
@@ -81,6 +81,9 @@ fn refused(text: &str, error: &serde_json::Error) -> DecodeError {
 
 fn trades<'a>(text: &'a str, symbols: &SymbolTable, events: &mut Vec<FeedEvent>) -> Result<Frame<'a>, DecodeError> {
     let wire: WireTrades<'_> = serde_json::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    if !is_stamp(wire.ts) {
+        return Err(DecodeError::Malformed(format!("ts {} is not a time", wire.ts)));
+    }
     let (mut received, mut rejected) = (0, 0);
     for row in &wire.data {
         received += 1;

@@ -155,6 +155,11 @@ impl Subscriptions {
         covered
     }
 
+    /// Whether a symbol's topic is acknowledged.
+    pub fn covers(&self, symbol: SymbolId) -> bool {
+        self.topics.iter().any(|topic| topic.symbol == symbol && topic.standing == Standing::Covered)
+    }
+
     /// Returns how many topics are (covered, refused, wanted in all).
     pub fn totals(&self) -> (usize, usize, usize) {
         let covered = self.topics.iter().filter(|topic| topic.standing == Standing::Covered).count();

@@ -195,7 +195,7 @@ fn a_feed_that_falls_silent_although_pongs_arrive_is_a_gap_since_its_last_trade(
         session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
         session.on_tick(now, &mut out);
     }
-    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 60_250 })));
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_250 })));
     assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000 }]);
 }
 
@@ -217,4 +217,24 @@ fn frames_that_cannot_be_understood_are_counted_and_told_once_a_kind() {
     assert!(head.chars().count() == 120 && head.starts_with("<html>\u{fffd}[2J"), "{head}");
     let counters = session.counters();
     assert_eq!((counters.unreadable, counters.unknown_topics, counters.frames), (4, 1, 5));
+}
+
+#[test]
+fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
+    let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
+    session.on_open(NOW, &mut out);
+    let damaged = trade("AUSDT").replace("\"Buy\"", "\"None\"");
+    session.on_frame(NOW + 5, &damaged, &mut out);
+    assert!(events(&out).is_empty(), "not covered yet: nothing to take back");
+    session.on_frame(NOW + 10, &accepted(1), &mut out);
+    out.clear();
+    session.on_frame(NOW + 20, &damaged, &mut out);
+    let symbols = vec![SymbolId(0)];
+    assert_eq!(
+        events(&out),
+        [
+            &FeedEvent::Gap { symbols: symbols.clone(), last_seen: NOW + 19 },
+            &FeedEvent::Resumed { symbols, at: NOW + 20 }
+        ]
+    );
 }

@@ -56,6 +56,7 @@ pub(super) fn read(
     while let Some(line) = lines.next()? {
         match layout.row(kind, line) {
             Ok(row) => rows.push(row),
+            Err(_) if !rows.is_empty() && lines.is_at_end() => break,
             Err(reason) => return Err(lines.wrong(reason)),
         }
     }

@@ -54,7 +54,11 @@ impl Lines {
             self.buffer.clear();
             let mut limited = (&mut self.reader).take(LONGEST_LINE);
             let length = limited.read_until(b'\n', &mut self.buffer);
-            let length = length.map_err(|source| SourceError::Io { path: self.path.clone(), source })?;
+            let length = match length {
+                // A packed file that was cut: what there is of it counts.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && self.number > 0 => 0,
+                other => other.map_err(|source| SourceError::Io { path: self.path.clone(), source })?,
+            };
             if length == 0 {
                 return Ok(None);
             }
@@ -66,10 +70,16 @@ impl Lines {
                 break;
             }
         }
-        match std::str::from_utf8(&self.buffer) {
-            Ok(line) => Ok(Some(line.trim())),
-            Err(_) => Err(self.wrong("is not UTF-8 text")),
+        // What is no text is no frame either: the reader of frames counts it.
+        if std::str::from_utf8(&self.buffer).is_err() {
+            self.buffer = String::from_utf8_lossy(&self.buffer).into_owned().into_bytes();
         }
+        Ok(std::str::from_utf8(&self.buffer).ok().map(|line| line.trim_start_matches('\u{feff}').trim()))
+    }
+
+    /// Whether nothing follows: a recorder that was killed leaves half a last line.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.reader.fill_buf().is_ok_and(<[u8]>::is_empty)
     }
 
     /// The error that a line is wrong: the last one read.

@@ -152,7 +152,7 @@ fn what_is_not_a_recording_is_refused_with_file_and_line() {
     assert_eq!(message(folder.write("empty", "\n\n")), "empty: is empty");
     assert!(message(folder.write("notes", "hello\n")).starts_with("notes: neither Bybit frames"));
     assert!(message(folder.0.path().join("absent")).starts_with("absent: No such file"));
-    let archive = "id,timestamp,price,volume,side\n1,5,2,3,buy\n2,noon,2,3,buy\n";
+    let archive = "id,timestamp,price,volume,side\n1,5,2,3,buy\n2,noon,2,3,buy\n3,7,2,3,buy\n";
     let path = folder.write("AUSDT_2025-01-01.csv", archive);
     assert_eq!(message(path), "AUSDT_2025-01-01.csv, line 3: timestamp \"noon\" is not a time");
     let cut = "id,timestamp,price,volume,side\n1,5,2\n";

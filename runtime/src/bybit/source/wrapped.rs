@@ -42,7 +42,9 @@ pub(super) fn read(first: &str, lines: &mut Lines) -> Result<Vec<(Millis, Record
     let mut reader = Reader::default();
     reader.line(first).map_err(|reason| lines.wrong(reason))?;
     while let Some(line) = lines.next()? {
-        if let Err(reason) = reader.line(line) {
+        if let Err(reason) = reader.line(line)
+            && !lines.is_at_end()
+        {
             return Err(lines.wrong(reason));
         }
     }

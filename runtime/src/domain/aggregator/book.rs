@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) interval: Interval,
     /// Windows without trades become flat klines.
     pub(super) fill: bool,
+    /// Klines open with their first trade.
+    pub(super) first_trade_opens: bool,
     /// Start of the window that closes next.
     pub(super) start: Millis,
     /// Start of the one after it.
@@ -35,7 +37,15 @@ impl Lane {
 
     /// What a series of this lane needs to know.
     pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
-        Context { interval: self.interval, coverage, closed_until: self.start, fill: self.fill, horizon }
+        Context {
+            interval: self.interval,
+            coverage,
+            closed_until: self.start,
+            fill: self.fill,
+            first_trade_opens: self.first_trade_opens,
+            widened: false,
+            horizon,
+        }
     }
 }
 
@@ -113,10 +123,14 @@ impl Book {
     /// Brings a trade into the symbol's integers, widening them if need be. Nothing when it cannot be held.
     #[inline]
     pub(super) fn convert(&mut self, trade: &Trade, category: Category) -> Option<Fill> {
-        if !self.scales.hold(trade) {
-            self.widen(self.scales.widened(trade), category)?;
+        if self.scales.hold(trade) {
+            return Fill::new(trade, self.scales, category);
         }
-        Fill::new(trade, self.scales, category)
+        // Scales grow only for a trade that then fits.
+        let wide = self.scales.widened(trade);
+        let fill = Fill::new(trade, wide, category)?;
+        self.widen(wide, category)?;
+        Some(fill)
     }
 
     /// Counts a trade.
@@ -143,10 +157,11 @@ impl Book {
         }
     }
 
-    /// Applies a change of what is known about the feed, from `from` on.
-    pub(super) fn requalify(&mut self, from: Millis, lanes: &Lanes) {
+    /// Applies a change of what is known about the feed, from `from` on; `widened` when it is a beginning that turns
+    /// out to have been earlier.
+    pub(super) fn requalify(&mut self, from: Millis, widened: bool, lanes: &Lanes) {
         for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
-            let context = lane.context(&self.coverage, lanes.horizon);
+            let context = Context { widened, ..lane.context(&self.coverage, lanes.horizon) };
             series.touch(from, context);
             self.stale |= series.requalify(from, context);
         }
@@ -156,6 +171,17 @@ impl Book {
     pub(super) fn is_dark(&self, index: usize, from: Millis) -> bool {
         let series = self.series.get(index).is_none_or(|series| series.is_dark(from));
         series && self.coverage.is_dark(from) && self.runs.iter().all(|run| run.bucket.is_empty())
+    }
+
+    /// A trade at `time` cannot be held exactly: its window cannot be called complete.
+    #[cold]
+    pub(super) fn miss(&mut self, time: Millis, lanes: &Lanes) {
+        self.share_out(lanes);
+        if self.coverage.interrupt(time.saturating_sub(1)) {
+            self.requalify(time.saturating_sub(1), false, lanes);
+            self.coverage.resume(time.saturating_add(1));
+            self.requalify(time, false, lanes);
+        }
     }
 
     #[cold]

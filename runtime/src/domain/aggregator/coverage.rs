@@ -57,6 +57,11 @@ impl Coverage {
         self.ended = Some(at);
     }
 
+    /// Whether the feed is up.
+    pub(super) fn is_open(&self) -> bool {
+        self.spans.back().is_some_and(|(_, to)| *to == OPEN_END)
+    }
+
     /// Whether nothing at `from` or later was watched.
     pub(super) fn is_dark(&self, from: Millis) -> bool {
         self.spans.back().is_none_or(|(_, to)| *to < from)

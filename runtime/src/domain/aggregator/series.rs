@@ -19,6 +19,10 @@ pub(super) struct Context<'a> {
     pub(super) closed_until: Millis,
     /// Windows without trades become flat klines.
     pub(super) fill: bool,
+    /// Klines open with their first trade.
+    pub(super) first_trade_opens: bool,
+    /// Watching turns out to have begun earlier: doubts are judged anew.
+    pub(super) widened: bool,
     /// No late trade can change a window that ends before this.
     pub(super) horizon: Millis,
 }
@@ -56,7 +60,8 @@ impl Series {
         for at in self.index(context.interval.start_of(from))..self.windows.len() {
             let Some(window) = self.windows.get_mut(at) else { break };
             let end = context.interval.next(window.start) - 1;
-            let quality = context.coverage.quality(window.start, end);
+            let judged = context.coverage.quality(window.start, end);
+            let quality = if context.widened { judged } else { window.quality.worse(judged) };
             if window.quality != quality {
                 window.quality = quality;
                 due |= window.outdate();
@@ -133,7 +138,8 @@ impl Series {
     /// Forgets closed windows that no late trade can change any more.
     fn forget(&mut self, context: Context<'_>) {
         while let Some(window) = self.windows.front() {
-            if window.start >= context.closed_until || context.interval.next(window.start) > context.horizon {
+            let needed = window.stale || context.interval.next(window.start) > context.horizon;
+            if needed || window.start >= context.closed_until {
                 break;
             }
             self.before = window.last();
@@ -217,13 +223,18 @@ impl Series {
     fn restate(&mut self, at: usize, context: Context<'_>) -> bool {
         let carry = at.checked_sub(1).and_then(|prior| self.windows.get(prior)).map_or(self.before, Window::last);
         let Some(window) = self.windows.get_mut(at) else { return false };
-        let proven = carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
+        // A doubt about a price stays, even after the interruption that raised it has been forgotten.
+        let doubted = window.is_judged && window.carry == carry && !window.proven && !context.widened;
+        let proven = !doubted && carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
+        window.is_judged = true;
         if (window.carry, window.proven) == (carry, proven) {
             return false;
         }
         let told = window.previous_close();
         (window.carry, window.proven) = (carry, proven);
-        window.previous_close() != told && window.outdate()
+        // Where the first trade opens, the previous close shows only in windows that have none.
+        let shows = !context.first_trade_opens || window.bucket.is_empty();
+        shows && window.previous_close() != told && window.outdate()
     }
 
     /// Returns the place of the window that starts at `start`, making it if need be.

@@ -37,6 +37,8 @@ pub(super) struct Window {
     pub(super) carry: Option<Carry>,
     /// Whether `carry` is certain to be the last trade before `start`.
     pub(super) proven: bool,
+    /// Whether that has been looked at.
+    pub(super) is_judged: bool,
     pub(super) quality: Quality,
     pub(super) told: Told,
     /// Its confirmed kline is out of date: a revision is due.
@@ -59,6 +61,7 @@ impl Window {
             bucket: Bucket::default(),
             carry: None,
             proven: false,
+            is_judged: false,
             quality,
             told: Told::Open { trades: 0 },
             stale: false,

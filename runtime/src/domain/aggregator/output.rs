@@ -16,7 +16,7 @@ use super::window::{Told, Window};
 pub(super) struct Teller<'a> {
     settings: &'a Settings,
     now: Millis,
-    klines: Vec<Kline>,
+    klines: Vec<Arc<Kline>>,
 }
 
 impl<'a> Teller<'a> {
@@ -28,10 +28,9 @@ impl<'a> Teller<'a> {
     pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane, horizon: Millis) {
         let Book { symbol, scales, coverage, series, .. } = book;
         let Some(series) = series.get_mut(index) else { return };
-        if let Some(window) = series.close(lane.start, lane.context(coverage, horizon)) {
-            let window = window.clone();
-            let subject = Subject { symbol, scales: *scales, lane };
-            self.tell(&subject, &window, series.sequence);
+        let subject = Subject { symbol, scales: *scales, lane };
+        if let Some((window, sequence)) = series.close(lane.start, lane.context(coverage, horizon)) {
+            self.tell(&subject, window, sequence);
         }
     }
 
@@ -56,7 +55,7 @@ impl<'a> Teller<'a> {
     /// Appends the batch in the order of telling, unless it is empty.
     pub(super) fn finish(self, out: &mut Vec<Batch>) {
         if !self.klines.is_empty() {
-            out.push(Batch { klines: self.klines.into_iter().map(Arc::new).collect() });
+            out.push(Batch { klines: self.klines });
         }
     }
 
@@ -77,7 +76,7 @@ impl<'a> Teller<'a> {
         let size = |mantissa| Decimal::new(mantissa, scales.size);
         let turnover = |mantissa| Decimal::new(mantissa, scales.turnover(self.settings.category));
         let bucket = &window.bucket;
-        self.klines.push(Kline {
+        self.klines.push(Arc::new(Kline {
             category: self.settings.category,
             symbol: (*symbol).clone(),
             interval: lane.interval,
@@ -100,7 +99,7 @@ impl<'a> Teller<'a> {
             quality: window.quality,
             sequence,
             emitted: self.now,
-        });
+        }));
     }
 }
 

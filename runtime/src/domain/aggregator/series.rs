@@ -79,8 +79,8 @@ impl Series {
         }
     }
 
-    /// Ends the window that starts at `start`. Returns it if there is a kline to confirm.
-    pub(super) fn close(&mut self, start: Millis, context: Context<'_>) -> Option<&Window> {
+    /// Ends the window that starts at `start`. Returns it with its number if there is a kline to confirm.
+    pub(super) fn close(&mut self, start: Millis, context: Context<'_>) -> Option<(&Window, u64)> {
         let known = self.newest.is_some_and(|newest| newest >= start);
         if !known && !context.fill {
             return None;
@@ -106,7 +106,7 @@ impl Series {
         }
         window.told = Told::Closed { revision: 0 };
         *sequence += 1;
-        Some(window)
+        Some((window, *sequence))
     }
 
     /// Takes the windows whose confirmed klines are out of date, numbering each as a revision.

@@ -20,7 +20,8 @@ fn default_period() -> u32 {
 struct EmaCross {
     /// The weight of the newest close.
     weight: f64,
-    averages: HashMap<(String, Interval), Average>,
+    /// By interval, then symbol.
+    averages: HashMap<Interval, HashMap<String, Average>>,
 }
 
 struct Average {
@@ -49,14 +50,15 @@ impl Consumer for EmaCross {
     /// Takes one batch of closed klines (what it gets by default).
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         for kline in &batch.klines {
-            let average = self.averages.entry((kline.symbol.clone(), kline.interval)).or_insert(Average {
-                klines: 0,
-                newest: 0,
-                ema: kline.close,
-                above: false,
-            });
+            let symbols = self.averages.entry(kline.interval).or_default();
+            let Some(average) = symbols.get_mut(&kline.symbol) else {
+                // The average begins at the first close.
+                let first = Average { klines: 1, newest: kline.start, ema: kline.close, above: false };
+                symbols.insert(kline.symbol.clone(), first);
+                continue;
+            };
             // A correction of an older kline, or one that was delivered before: it is in the average already.
-            if average.klines > 0 && kline.start <= average.newest {
+            if kline.start <= average.newest {
                 continue;
             }
             average.klines += 1;
@@ -64,7 +66,7 @@ impl Consumer for EmaCross {
             average.ema += (kline.close - average.ema) * self.weight;
 
             let above = kline.close > average.ema;
-            if above != average.above && average.klines > 1 {
+            if above != average.above {
                 let direction = if above { "above" } else { "below" };
                 info!(
                     "{} {} closed {direction} its average: {} against {:.4}, after {} klines",

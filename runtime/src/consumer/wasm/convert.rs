@@ -18,10 +18,21 @@ const MOST_WISHES: usize = 10_000;
 
 /// Returns the records of a batch; the symbols are borrowed.
 pub(super) fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
-    klines.iter().map(|kline| record(kline)).collect()
+    // Klines of one interval come in a row: its parts take divisions, which are worth saving.
+    let mut known: Option<(Interval, wit::Interval)> = None;
+    let mut records = Vec::with_capacity(klines.len());
+    for kline in klines {
+        let parts = match known {
+            Some((same, parts)) if same == kline.interval => parts,
+            _ => interval(kline.interval),
+        };
+        known = Some((kline.interval, parts));
+        records.push(record(kline, parts));
+    }
+    records
 }
 
-fn record(kline: &Kline) -> wit::Kline<'_> {
+fn record(kline: &Kline, interval: wit::Interval) -> wit::Kline<'_> {
     wit::Kline {
         category: match kline.category {
             Category::Linear => wit::Category::Linear,
@@ -29,7 +40,7 @@ fn record(kline: &Kline) -> wit::Kline<'_> {
             Category::Inverse => wit::Category::Inverse,
         },
         symbol: kline.symbol.as_str(),
-        interval: interval(kline.interval),
+        interval,
         start: moment(kline.start),
         end: moment(kline.end),
         open: kline.open.to_f64(),

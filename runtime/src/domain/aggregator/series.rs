@@ -255,6 +255,10 @@ impl Series {
         }
         // The queue grows at this end and shrinks at the other.
         self.forget(context);
+        if self.windows.len() == self.windows.capacity() {
+            // There are thousands of series, nearly all with one or two windows: doubling would waste megabytes.
+            self.windows.reserve_exact(1 + self.windows.len() / 4);
+        }
         self.windows.push_back(window);
         self.newest = Some(start);
         let at = self.windows.len() - 1;

@@ -12,6 +12,9 @@ use crate::domain::trade::TradeId;
 /// How far ahead of the watermark a trade can be: the decoder refuses more.
 const AHEAD: Millis = 10_000;
 
+/// Generations kept besides the present one: more of them hold fewer ids longer than needed, and cost a look each.
+const BEFORE: usize = 2;
+
 /// An id in 24 bytes: symbol and kind, and the packed digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Packed {
@@ -27,13 +30,13 @@ struct Generation {
     texts: HashSet<(SymbolId, Box<str>), RandomState>,
 }
 
-/// The ids of the last one to two `lateness`. Older trades are refused as late before they are looked up here.
+/// The ids of the last one to one and a half `lateness`. Older trades are refused as late before they are looked up here.
 pub(super) struct SeenIds {
     lateness: Millis,
-    /// When the present generation becomes the previous one.
+    /// When the present generation becomes the one before.
     turn_at: Millis,
     present: Generation,
-    previous: Generation,
+    before: [Generation; BEFORE],
     hasher: RandomState,
 }
 
@@ -43,7 +46,7 @@ impl SeenIds {
             lateness,
             turn_at: Millis::MIN,
             present: Generation::default(),
-            previous: Generation::default(),
+            before: Default::default(),
             hasher: RandomState::default(),
         }
     }
@@ -53,11 +56,14 @@ impl SeenIds {
         if now < self.turn_at {
             return;
         }
-        // Whatever came in before this turn happened at most a little after `now`: it is late after the next one.
-        std::mem::swap(&mut self.present, &mut self.previous);
+        // Whatever came in before this turn happened at most a little after `now`: it is late when its generation goes.
+        self.before.rotate_right(1);
+        if let Some(newest) = self.before.first_mut() {
+            std::mem::swap(&mut self.present, newest);
+        }
         self.present.packed.clear();
         self.present.texts.clear();
-        self.turn_at = now + self.lateness + AHEAD;
+        self.turn_at = now + (self.lateness + AHEAD) / BEFORE as Millis + 1;
     }
 
     /// Takes note of an id and returns whether it is new. A trade without an id always is.
@@ -74,7 +80,7 @@ impl SeenIds {
         };
         let hasher = &self.hasher;
         let hash = hasher.hash_one(packed);
-        if self.previous.packed.find(hash, |other| *other == packed).is_some() {
+        if self.before.iter().any(|generation| generation.packed.find(hash, |other| *other == packed).is_some()) {
             return false;
         }
         match self.present.packed.entry(hash, |other| *other == packed, |other| hasher.hash_one(other)) {
@@ -89,7 +95,7 @@ impl SeenIds {
     #[cold]
     fn insert_text(&mut self, symbol: SymbolId, text: &str) -> bool {
         let key = (symbol, Box::from(text));
-        !self.previous.texts.contains(&key) && self.present.texts.insert(key)
+        !self.before.iter().any(|generation| generation.texts.contains(&key)) && self.present.texts.insert(key)
     }
 }
 
@@ -116,11 +122,13 @@ mod tests {
         let mut seen = SeenIds::new(60_000);
         seen.advance(0);
         assert!(seen.insert(SymbolId(0), &TradeId::Number(1)));
-        for now in (0..=70_000).step_by(500) {
+        for now in (0..=69_500).step_by(500) {
             seen.advance(now);
             assert!(!seen.insert(SymbolId(0), &TradeId::Number(1)), "at {now}");
         }
-        seen.advance(140_000);
+        for now in [110_000, 150_000, 190_000] {
+            seen.advance(now);
+        }
         assert!(seen.insert(SymbolId(0), &TradeId::Number(1)), "memory is bounded");
     }
 }

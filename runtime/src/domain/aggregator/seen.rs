@@ -122,12 +122,12 @@ mod tests {
         let mut seen = SeenIds::new(60_000);
         seen.advance(0);
         assert!(seen.insert(SymbolId(0), &TradeId::Number(1)));
-        for now in (0..=69_500).step_by(500) {
-            seen.advance(now);
-            assert!(!seen.insert(SymbolId(0), &TradeId::Number(1)), "at {now}");
+        for watermark in (0..=69_500).step_by(500) {
+            seen.advance(watermark);
+            assert!(!seen.insert(SymbolId(0), &TradeId::Number(1)), "at {watermark}");
         }
-        for now in [110_000, 150_000, 190_000] {
-            seen.advance(now);
+        for watermark in [110_000, 150_000, 190_000] {
+            seen.advance(watermark);
         }
         assert!(seen.insert(SymbolId(0), &TradeId::Number(1)), "memory is bounded");
     }

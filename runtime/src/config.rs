@@ -39,7 +39,7 @@ use klines::Klines;
 use layers::Layers;
 use loader::{Key, Loader};
 use log::Log;
-use native::{Redis, WebSocket};
+use native::{Native, Redis, WebSocket};
 use proxy::Proxy;
 
 use crate::secret::is_secret_name;
@@ -62,9 +62,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The enabled consumers, in the order of enabling; never empty.
     pub consumers: Vec<Consumer>,
-    /// What the redis consumer is told by variables.
+    /// What the redis consumer is told.
     pub redis: Redis,
-    /// What the websocket consumer is told by variables.
+    /// What the websocket consumer is told.
     pub websocket: WebSocket,
     /// Proxies to the exchange.
     pub proxy: Proxy,
@@ -124,9 +124,13 @@ fn read(loader: &mut Loader<'_>) -> Config {
     loader.finish(section);
     let section = loader.section(&mut top, "consumers");
     let consumers = consumers::read(loader, &section, &enabled, &plugins_dir, &klines.intervals);
+    let mut section = loader.section(&mut top, Native::Redis.as_str());
+    let redis = Redis::read(loader, &mut section, &enabled.names);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, Native::WebSocket.as_str());
+    let websocket = WebSocket::read(loader, &mut section, &enabled.names);
+    loader.finish(section);
     loader.finish(top);
-    let redis = Redis::read(loader, &enabled.names);
-    let websocket = WebSocket::read(loader, &enabled.names);
     let proxy = Proxy::read(loader);
     let document = loader.layers.document.clone();
     let enabled_place = enabled.place;

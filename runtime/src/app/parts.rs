@@ -1,5 +1,7 @@
 //! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
 
+mod native;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use crate::config::{Config, Finding, Report};
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::queue::Grouping;
-use crate::consumer::wasm::component::{Component, ComponentError, Components};
+use crate::consumer::wasm::component::Components;
 use crate::consumer::wasm::engine::WasmEngine;
 use crate::consumer::wasm::grants::{DirGrant, Grants};
 use crate::consumer::wasm::limits::Limits;
@@ -32,7 +34,19 @@ pub fn prepare(config: &Config) -> anyhow::Result<Result<Vec<Spec>, Report>> {
     let components = Components::new(WasmEngine::new().context("starting the WebAssembly engine")?);
     let (mut specs, mut report) = (Vec::new(), Report::default());
     for consumer in &config.consumers {
-        match component(&components, consumer) {
+        let component = match &consumer.component {
+            Source::Shipped(name) => {
+                let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
+                components.from_bytes(bytes, consumer.limits.component_size)
+            }
+            Source::File(path) => components.from_file(path, consumer.limits.component_size),
+            Source::Native(native) => {
+                let made = native::blueprint(*native, config);
+                specs.extend(made.map(|(blueprint, grouping)| spec(consumer, blueprint, grouping)));
+                continue;
+            }
+        };
+        match component {
             Ok(component) => {
                 let mut blueprint = WasmBlueprint::new(component, setup(consumer));
                 let problems = blueprint.validate();
@@ -44,7 +58,7 @@ pub fn prepare(config: &Config) -> anyhow::Result<Result<Vec<Spec>, Report>> {
                         expected: &problem.expected,
                     }),
                 ));
-                specs.push(spec(consumer, Box::new(blueprint)));
+                specs.push(spec(consumer, Box::new(blueprint), Grouping::UpTo(BATCH)));
             }
             Err(error) => {
                 let expected = "a component built for klines:consumer@1.0.0";
@@ -98,14 +112,6 @@ pub fn tell(summaries: &[Summary]) {
     }
 }
 
-fn component(components: &Components, consumer: &Consumer) -> Result<Arc<Component>, ComponentError> {
-    let most = consumer.limits.component_size;
-    match &consumer.component {
-        Source::Shipped(name) => components.from_bytes(shipped::shipped(name.as_str()).unwrap_or_default(), most),
-        Source::File(path) => components.from_file(path, most),
-    }
-}
-
 fn setup(consumer: &Consumer) -> Setup {
     let directory = |allowed: &crate::config::consumers::Directory| DirGrant {
         host: allowed.host.clone(),
@@ -136,7 +142,7 @@ fn limits(configured: &ConfiguredLimits) -> Limits {
     }
 }
 
-fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>) -> Spec {
+fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
     Spec {
         name: consumer.name.clone(),
         blueprint,
@@ -146,6 +152,6 @@ fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>) -> Spec {
             closed_only: consumer.closed_only,
         },
         queue: usize::try_from(consumer.limits.queue).unwrap_or(usize::MAX),
-        grouping: Grouping::UpTo(BATCH),
+        grouping,
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::loader::{Key, Loader, Section, Sourced};
-use super::native::{self, NATIVE};
+use super::native::{self, Native};
 use super::place::Place;
 use super::report::Diagnostic;
 use super::suggest::nearest;
@@ -38,8 +38,10 @@ pub enum Shipped {
 /// The code that a consumer runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {
-    /// Part of the program.
+    /// A component that is part of the program.
     Shipped(Shipped),
+    /// Not a component: part of the program itself, with a section of its own.
+    Native(Native),
     /// A component file; relative paths start from the working directory.
     File(PathBuf),
 }
@@ -148,7 +150,7 @@ impl Components {
         let files = listed.into_iter().flatten().flatten().map(|entry| entry.path());
         let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "wasm"));
         let files = files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
-        let shipped = Shipped::ALL.into_iter().map(Shipped::as_str).chain(NATIVE);
+        let shipped = Shipped::ALL.into_iter().map(Shipped::as_str).chain(Native::ALL.map(Native::as_str));
         let known = shipped.map(str::to_owned).chain(defined).chain(files).collect();
         Self { plugins_dir: plugins_dir.to_path_buf(), known }
     }
@@ -162,7 +164,7 @@ impl Components {
     fn unknown(&self, name: &str, place: &Place) -> Diagnostic {
         let others = self.known.iter().map(String::as_str).filter(|known| *known != name);
         let expected = format!(
-            "console, jsonl, a component named in [consumers.{name}], or a file {}",
+            "console, jsonl, redis, websocket, a component named in [consumers.{name}], or a file {}",
             self.plugins_dir.join(format!("{name}.wasm")).display()
         );
         Diagnostic::error(place.clone(), format!("unknown consumer `{name}`"))

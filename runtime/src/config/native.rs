@@ -1,117 +1,64 @@
-//! The predecessor's variables of the two native consumers, and the one place that says this build lacks them.
-//!
-//! The variables are read and checked, so that a mistake shows now and an old `.env` is accepted.
+//! The two consumers that are part of the program, not components: `[redis]` and `[websocket]`, each in its own file.
 
-use std::num::NonZeroU16;
-
-use url::Url;
+pub mod redis;
+pub mod websocket;
 
 use super::loader::{Key, Loader, Section};
 use super::place::{Place, Quote};
 use super::report::Diagnostic;
-use super::value::{Fault, Scalar, Text, WebAddress, address};
-use crate::secret::{Secret, redact_url};
 
-/// Consumers that are part of the program itself, not components.
-pub const NATIVE: [&str; 2] = ["redis", "websocket"];
+pub use redis::Redis;
+pub use websocket::WebSocket;
+
+/// A consumer that is part of the program itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Native {
+    /// Publishes klines on a Redis server.
+    Redis,
+    /// Serves klines to WebSocket clients.
+    WebSocket,
+}
+
+impl Native {
+    /// Both, in the order that they are listed in.
+    pub const ALL: [Self; 2] = [Self::Redis, Self::WebSocket];
+
+    /// The name that it is enabled by, and that of its section.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// The consumer of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|native| native.as_str() == name)
+    }
+}
 
 /// Native consumers that this build does not have. Whoever adds one takes it out here, and nothing else refuses it.
-const NOT_BUILT: [&str; 2] = NATIVE;
+const NOT_BUILT: [Native; 2] = Native::ALL;
 
-const REDIS_URL: Key = Key::new("url").variable("REDIS_URL");
-const REDIS_CHANNEL: Key = Key::new("channel").variable("REDIS_CHANNEL");
-const WEBSOCKET_HOST: Key = Key::new("host").variable("WEBSOCKET_HOST");
-const WEBSOCKET_PORT: Key = Key::new("port").variable("WEBSOCKET_PORT");
-const WEBSOCKET_URL: Key = Key::new("url").variable("WEBSOCKET_URL");
-const WSS_AUTH_USER: Key = Key::new("user").variable("WSS_AUTH_USER");
-const WSS_AUTH_KEY: Key = Key::new("key").variable("WSS_AUTH_KEY");
-
-/// What the redis consumer is told by variables.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// Address of the server, password and all; there whenever the consumer is enabled.
-    pub url: Option<RedisAddress>,
-    /// The channel that klines are published on. Default: `klines`.
-    pub channel: String,
-}
-
-/// What the websocket consumer is told by variables.
-#[derive(Clone, Debug)]
-pub struct WebSocket {
-    /// Host name or address to listen on. Default: `localhost`.
-    pub host: String,
-    /// Port to listen on. Default: 9500.
-    pub port: NonZeroU16,
-    /// The address that clients are told; nothing listens on it.
-    pub url: Option<Url>,
-    /// The user that clients give; there whenever the consumer is enabled.
-    pub user: Option<String>,
-    /// The key that clients give; there whenever the consumer is enabled.
-    pub key: Option<Secret>,
-}
-
-/// Address of a Redis server; may hold a password.
-#[derive(Clone, Debug)]
-pub struct RedisAddress(pub Secret);
-
-impl Redis {
-    pub(super) fn read(loader: &mut Loader<'_>, enabled: &[String]) -> Self {
-        let mut section = Section::absent("redis");
-        let url = loader.read_optional(&mut section, REDIS_URL).map(|url| url.value);
-        require(loader, enabled, "redis", REDIS_URL, "an address such as redis://localhost:6379/0");
-        Self { url, channel: loader.read(&mut section, REDIS_CHANNEL, Text("klines".to_owned())).value.0 }
-    }
-}
-
-impl WebSocket {
-    pub(super) fn read(loader: &mut Loader<'_>, enabled: &[String]) -> Self {
-        let mut section = Section::absent("websocket");
-        let host = loader.read(&mut section, WEBSOCKET_HOST, Text("localhost".to_owned())).value.0;
-        let port = loader.read(&mut section, WEBSOCKET_PORT, DEFAULT_PORT).value;
-        let url: Option<WebAddress<true>> = loader.read_optional(&mut section, WEBSOCKET_URL).map(|url| url.value);
-        let user: Option<Text> = loader.read_optional(&mut section, WSS_AUTH_USER).map(|user| user.value);
-        let key = loader.read_optional(&mut section, WSS_AUTH_KEY).map(|key| key.value);
-        require(loader, enabled, "websocket", WSS_AUTH_USER, "the user name that clients give");
-        require(loader, enabled, "websocket", WSS_AUTH_KEY, "the key that clients give, of 16 characters or more");
-        Self { host, port, url: url.map(|url| url.0), user: user.map(|user| user.0), key }
-    }
-}
-
-/// The predecessor's port.
-const DEFAULT_PORT: NonZeroU16 = NonZeroU16::MIN.saturating_add(9_499);
-
-/// Reports a variable that an enabled consumer cannot do without.
-fn require(loader: &mut Loader<'_>, enabled: &[String], consumer: &str, key: Key, expected: &str) {
-    let Some(variable) = key.variable.filter(|_| enabled.iter().any(|name| name == consumer)) else { return };
-    if loader.layers.texts(Some(variable), None).is_empty() {
+/// Reports a key that an enabled consumer cannot do without, after it was read.
+fn require(loader: &mut Loader<'_>, section: &Section<'_>, enabled: &[String], key: Key, expected: &str) {
+    let Some(variable) = key.variable.filter(|_| enabled.contains(&section.path)) else { return };
+    let is_written = section.entries().any(|(name, ..)| name == key.name);
+    if !is_written && loader.layers.texts(Some(variable), None).is_empty() {
         let place = Place::Variable(variable.to_owned(), Quote::default());
-        let message = format!("`{variable}` is missing, and the {consumer} consumer is enabled");
+        let message = format!("`{variable}` is missing, and the {} consumer is enabled", section.path);
+        let expected = format!("{expected} (`{}` in [{}] of klines.toml)", key.name, section.path);
         loader.report.push(Diagnostic::error(place, message).expected(expected));
     }
 }
 
 /// Reports an enabled consumer that this build does not have.
 pub(super) fn refuse_not_built(loader: &mut Loader<'_>, name: &str, place: &Place) {
-    if NOT_BUILT.contains(&name) {
+    if Native::from_name(name).is_some_and(|native| NOT_BUILT.contains(&native)) {
         let message = format!("the {name} consumer is not part of this build yet");
         let diagnostic = Diagnostic::error(place.of_item(name), message);
         loader.report.push(diagnostic.expected("console, jsonl or a component of your own"));
-    }
-}
-
-impl Scalar for RedisAddress {
-    const EXPECTED: &'static str = "an address such as redis://localhost:6379/0 or rediss://user:password@host:6379";
-    const SECRET: bool = true;
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        const LOCAL: [&str; 2] = ["unix:///", "redis+unix:///"];
-        if !LOCAL.iter().any(|scheme| text.starts_with(scheme)) {
-            address(text, &["redis", "rediss"], Self::EXPECTED)?;
-        }
-        Ok(Self(Secret::new(text.to_owned())))
-    }
-
-    fn show(&self) -> String {
-        redact_url(self.0.expose())
     }
 }

@@ -43,7 +43,7 @@ fn replay(file: &Path, settings: Settings, closed_only: bool) -> (Vec<String>, S
 
 fn digest(rows: &mut [String]) -> String {
     rows.sort_unstable();
-    format!("{:x}", Sha256::digest(rows.join("\n")))
+    hex(&Sha256::digest(rows.join("\n")))
 }
 
 /// Sums made by the predecessor's rules in integers, on the stream that the peers were measured on.
@@ -61,7 +61,7 @@ fn two_million_trades_give_the_reference_rows() {
     }
     out.into_inner().unwrap();
     assert_eq!(
-        format!("{:x}", hash.finalize()),
+        hex(&hash.finalize()),
         "ca97594d2439dfd5aba84bbfba84bb6d00cd01bf7334f23c6b58acd77ba13345",
         "the stream itself"
     );
@@ -93,4 +93,8 @@ fn a_thin_archive_day_is_filled_with_flat_klines() {
     assert_eq!(rows.len(), 1_396);
     assert_eq!(rows.iter().filter(|row| row.ends_with(",0,0,0")).count(), 1_329);
     assert!(rows[0].starts_with("1m,UNIUSDC,1747442100000,6.016,"));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

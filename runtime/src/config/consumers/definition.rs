@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Allow, Component, Components, Consumer, Limits, Shipped};
 use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section, Sourced};
-use crate::config::native::NATIVE;
+use crate::config::native::Native;
 use crate::config::place::Place;
 use crate::config::report::Diagnostic;
 use crate::config::show::redact;
@@ -27,7 +27,7 @@ const MAX_NAME: usize = 64;
 #[derive(Debug)]
 pub(super) struct Definition {
     pub name: String,
-    /// Nothing for native consumers and for names that mean nothing (which is reported).
+    /// Nothing for names that mean nothing (which is reported).
     component: Option<Component>,
     symbols: Sourced<Vec<Symbol>>,
     intervals: Sourced<Vec<Interval>>,
@@ -59,6 +59,9 @@ impl Definition {
         let limits = Limits::read(loader, &mut limits_section);
         loader.finish(limits_section);
         let settings = read_settings(loader, &mut section);
+        if let Some(Component::Native(native)) = component {
+            refuse_sandbox_keys(loader, native, &section);
+        }
         loader.finish(section);
         Self { name: name.to_owned(), component, symbols, intervals, closed_only, allow, limits, settings }
     }
@@ -102,14 +105,14 @@ fn read_component(
         loader.report.push(diagnostic.expected(format!("1 to {MAX_NAME} letters, digits, `-` and `_`")));
     }
     let written: Option<Sourced<PathBuf>> = loader.read_optional(section, COMPONENT);
-    let shipped = Shipped::from_name(name);
-    if shipped.is_some() || NATIVE.contains(&name) {
+    let built_in = Shipped::from_name(name).map(Component::Shipped);
+    if let Some(built_in) = built_in.or_else(|| Native::from_name(name).map(Component::Native)) {
         if let Some(written) = written {
             let message = format!("`{name}` is part of klines and has no component file");
             let diagnostic = written.error(message);
             loader.report.push(diagnostic.expected("another name for a component of your own, or no such key"));
         }
-        return shipped.map(Component::Shipped);
+        return Some(built_in);
     }
     let Some(written) = written else {
         let file = components.file(loader, name);
@@ -127,6 +130,16 @@ fn read_component(
         loader.report.push(diagnostic.expected("the path of a .wasm component, from the working directory"));
     }
     Some(Component::File(written.value))
+}
+
+/// Refuses what only a component in the sandbox has; `limits` stays for its `queue`.
+fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Section<'_>) {
+    for (name, span, _) in section.entries().filter(|entry| ["allow", SETTINGS].contains(&entry.0)) {
+        let place = loader.layers.toml_place(span.clone());
+        let message = format!("`{native}` is part of klines and has no `{name}`", native = native.as_str());
+        let expected = format!("its settings in [{}]", native.as_str());
+        loader.report.push(Diagnostic::error(place, message).expected(expected));
+    }
 }
 
 /// Takes the consumer's own settings as they are.

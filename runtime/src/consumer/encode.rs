@@ -2,9 +2,13 @@
 //!
 //! Written by hand into a buffer that the caller keeps: decimals are exact and plain, and nothing is allocated.
 
+mod predecessor;
+
 use std::fmt::Write;
 
 use crate::domain::kline::Kline;
+
+pub use predecessor::{Extras, predecessor};
 
 /// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
 pub fn csv(kline: &Kline, out: &mut String) {

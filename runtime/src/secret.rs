@@ -2,9 +2,13 @@
 //!
 //! Does not decide what is secret: whoever reads a value into a [`Secret`] does.
 
+mod weakness;
+
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+
+pub use weakness::{SHORTEST_KEY, Weakness};
 
 /// What stands where a secret is.
 pub const MASK: &str = "***";

@@ -15,6 +15,7 @@ pub mod queue;
 pub mod shipped;
 pub mod stats;
 pub mod wasm;
+pub mod websocket;
 pub mod worker;
 
 use std::sync::Arc;

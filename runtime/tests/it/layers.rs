@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("secret", &[]),
     ("clock", &["domain"]),
     ("bybit", &["clock", "domain"]),
-    ("consumer", &["clock", "domain"]),
+    ("consumer", &["clock", "domain", "secret"]),
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
     ("pipeline", &["clock", "consumer", "domain"]),

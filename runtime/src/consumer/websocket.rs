@@ -1,0 +1,3 @@
+//! The websocket consumer: who may come in, over what, and how often.
+
+pub mod keys;

@@ -1,3 +1,4 @@
 //! The websocket consumer: who may come in, over what, and how often.
 
 pub mod keys;
+pub mod throttle;

@@ -1,0 +1,298 @@
+// The live chart page: joins the connection, the klines, the chart and the controls.
+
+import { Chart } from "./chart.js";
+import { clock, length, moment, padded, rest } from "./format.js";
+import { Change, Series } from "./series.js";
+import { Stream } from "./stream.js";
+
+const HELD = "klines.login";
+const $ = (id) => document.getElementById(id);
+
+const series = new Series();
+const chart = new Chart($("chart"), (start) => point(start));
+const dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", () => chart.paint());
+
+/** What can be drawn: `{ intervals, symbols }`, once the server has said so. */
+let offered = null;
+/** What is drawn: `{ symbol, interval }`. */
+let chosen = null;
+let pointed = null;
+let state = { name: "connecting" };
+let quiet = true;
+
+const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/stream`;
+const stream = new Stream(socketAddress, held(), {
+  state: showState,
+  topics: offer,
+  message: () => ($("clock").textContent = clock(Date.now())),
+  loggedIn: (login) => {
+    sessionStorage.setItem(HELD, JSON.stringify(login));
+    $("log-out").hidden = false;
+  },
+  refused: (error) => complain(error),
+  snapshot: (klines) => {
+    series.reset(klines);
+    chart.redraw();
+    showKline();
+  },
+  kline: (kline) => {
+    const change = series.put(kline);
+    if (change === Change.redraw) chart.redraw();
+    if (change === Change.update) chart.update(kline);
+    showKline();
+  },
+});
+
+function held() {
+  try {
+    return JSON.parse(sessionStorage.getItem(HELD));
+  } catch {
+    return null;
+  }
+}
+
+// --- connection and log-in ---------------------------------------------------------------------------------------
+
+function showState(next) {
+  state = next;
+  const text = {
+    connecting: "Connecting",
+    "logging-in": "Logging in",
+    live: "Live",
+    waiting: "Reconnecting",
+    "logged-out": "Logged out",
+    stopped: `Stopped: ${next.reason}`,
+  }[next.name];
+  $("state").dataset.state = next.name;
+  $("state-text").textContent = text;
+  showCountdown();
+  if (next.name === "logged-out") askLogIn(next.error);
+  else if (next.name === "live") $("log-in").close();
+  $("log-in-button").disabled = next.name === "connecting" || next.name === "logging-in";
+  if (next.name === "waiting" && $("log-in").open) $("log-in-error").textContent = "The server does not answer. Trying again.";
+  showEmpty();
+}
+
+function askLogIn(error = "") {
+  sessionStorage.removeItem(HELD);
+  $("log-out").hidden = true;
+  $("log-in-error").textContent = error;
+  if (!$("log-in").open) $("log-in").showModal();
+  if (error) $("key").select();
+}
+
+$("log-in").addEventListener("cancel", (event) => event.preventDefault());
+$("log-in-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("log-in-error").textContent = "";
+  stream.logIn($("user").value, $("key").value);
+});
+$("log-out").addEventListener("click", () => {
+  $("log-in-form").reset();
+  series.reset([]);
+  chart.redraw();
+  showKline();
+  stream.logOut();
+});
+addEventListener("online", () => state.name === "waiting" && stream.connect());
+
+function showCountdown() {
+  $("countdown").textContent = state.name === "waiting" ? ` in ${rest(state.until - Date.now())}` : "";
+}
+
+function complain(problem) {
+  $("problem").textContent = problem;
+  $("problem").hidden = problem === "";
+}
+
+// --- symbol and interval -----------------------------------------------------------------------------------------
+
+/** Symbols of the first category go by their bare name, others carry their category. */
+function offer({ intervals, symbols, category }) {
+  const names = Object.entries(symbols)
+    .sort(([a], [b]) => (b === category) - (a === category))
+    .flatMap(([of, list]) => list.map((name) => (of === category ? name : `${of}:${name}`)));
+  offered = { intervals, symbols: names };
+  $("symbols").replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
+  $("symbol").disabled = false;
+  const radios = intervals.map((interval) => {
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "interval", value: interval });
+    const label = document.createElement("label");
+    label.append(radio, Object.assign(document.createElement("span"), { textContent: interval }));
+    return label;
+  });
+  $("intervals").replaceChildren($("intervals").firstElementChild, ...radios);
+  choose(fromHash() ?? chosen ?? {});
+}
+
+/** `#spot:ETHUSDT/1m`, so that what is drawn can be sent to somebody as a link. */
+function fromHash() {
+  const [symbol, interval] = decodeURIComponent(location.hash.slice(1)).split("/");
+  return symbol ? { symbol, interval } : null;
+}
+
+function choose(wanted) {
+  if (offered === null || offered.symbols.length === 0) return;
+  const interval = offered.intervals.includes(wanted.interval)
+    ? wanted.interval
+    : chosen?.interval ?? offered.intervals.find((one) => length(one) >= 1000) ?? offered.intervals[0];
+  const symbol = wanted.symbol === undefined ? chosen?.symbol ?? offered.symbols[0] : named(wanted.symbol);
+  if (symbol === undefined) {
+    complain(`No klines of “${wanted.symbol}” here.`);
+    if (chosen !== null) return showChoice();
+    return choose({ interval });
+  }
+  if (wanted.symbol === undefined || quiet === false) complain("");
+  quiet = false;
+  const changed = chosen?.symbol !== symbol || chosen?.interval !== interval;
+  chosen = { symbol, interval };
+  showChoice();
+  if (changed) {
+    series.reset([]);
+    pointed = null;
+    chart.show(interval, () => series.all());
+    showKline();
+  }
+  stream.select(`kline.${interval}.${symbol}`);
+}
+
+/** Case does not matter; the category may be left out where only one has the symbol. */
+function named(text) {
+  const wanted = text.trim().toLowerCase();
+  const exact = offered.symbols.find((name) => name.toLowerCase() === wanted);
+  const bare = offered.symbols.filter((name) => name.toLowerCase().endsWith(`:${wanted}`));
+  return exact ?? (bare.length === 1 ? bare[0] : undefined);
+}
+
+function showChoice() {
+  $("symbol").value = chosen.symbol;
+  $("symbol").placeholder = chosen.symbol;
+  for (const radio of $("intervals").querySelectorAll("input")) radio.checked = radio.value === chosen.interval;
+  history.replaceState(null, "", `#${chosen.symbol}/${chosen.interval}`);
+}
+
+addEventListener("hashchange", () => choose(fromHash() ?? {}));
+$("picker").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("symbol").blur();
+});
+$("intervals").addEventListener("change", (event) => choose({ interval: event.target.value }));
+// The list offers what matches the text, so the text goes while the field is in use: the placeholder still names it.
+$("symbol").addEventListener("focus", () => ($("symbol").value = ""));
+$("symbol").addEventListener("blur", () => {
+  if ($("symbol").value.trim() === "") $("symbol").value = chosen?.symbol ?? "";
+  else choose({ symbol: $("symbol").value });
+});
+$("symbol").addEventListener("input", (event) => {
+  const picked = event.inputType === undefined || event.inputType === "insertReplacementText";
+  if (picked && named($("symbol").value)) $("symbol").blur();
+});
+
+// --- the kline in words ------------------------------------------------------------------------------------------
+
+const FIGURES = [
+  ["time", "Start"],
+  ["open", "Open"],
+  ["high", "High"],
+  ["low", "Low"],
+  ["close", "Close"],
+  ["volume", "Volume"],
+  ["turnover", "Turnover"],
+  ["buy_volume", "Buy volume"],
+  ["trades", "Trades"],
+  ["quality", "Quality"],
+  ["revision", "Revision"],
+];
+const cells = Object.fromEntries(
+  FIGURES.map(([field, title]) => {
+    const [pair, name, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+    name.textContent = title;
+    value.dataset.field = field;
+    pair.append(name, value);
+    $("figures").append(pair);
+    return [field, value];
+  }),
+);
+
+function words(kline) {
+  const price = (field) => padded(kline[field], kline.price_decimals);
+  return {
+    time: moment(kline.start, length(kline.interval)),
+    open: price("open"),
+    high: price("high"),
+    low: price("low"),
+    close: price("close"),
+    volume: kline.volume,
+    turnover: kline.turnover,
+    buy_volume: kline.buy_volume,
+    trades: String(kline.trades),
+    quality: kline.quality,
+    revision: String(kline.revision),
+  };
+}
+
+function showKline() {
+  const last = series.last;
+  const kline = (pointed !== null && series.get(pointed)) || last;
+  $("name").textContent = chosen === null ? "\u00a0" : `${chosen.symbol} · ${chosen.interval}`;
+  const texts = kline === undefined ? {} : words(kline);
+  for (const [field, cell] of Object.entries(cells)) cell.textContent = texts[field] ?? "–";
+  cells.quality.dataset.quality = kline?.quality ?? "";
+  $("figures").dataset.pointed = kline !== last;
+  const price = last === undefined ? "" : padded(last.close, last.price_decimals);
+  $("price").textContent = price || "\u00a0";
+  $("price").dataset.side = last !== undefined && Number(last.close) < Number(last.open) ? "down" : "up";
+  showPhase();
+  showEmpty();
+  document.title = price === "" ? "klines" : `${price} ${chosen.symbol} ${chosen.interval} · klines`;
+}
+
+/** Whether the kline shown is closed, and when the open one will be, on the server's clock. */
+function showPhase() {
+  const kline = (pointed !== null && series.get(pointed)) || series.last;
+  const left = kline === undefined ? 0 : kline.end + 1 - Date.now() - stream.ahead;
+  $("phase").dataset.phase = kline === undefined ? "" : kline.confirm ? "closed" : "open";
+  const until = left > 0 && length(kline?.interval ?? "1s") > 1000 ? `, closes in ${rest(left)}` : "";
+  $("phase").textContent = kline === undefined ? "" : kline.confirm ? "closed" : `open${until}`;
+}
+
+function showEmpty() {
+  const empty = series.last === undefined && chosen !== null && state.name === "live";
+  $("empty").hidden = !empty;
+  $("empty").textContent = empty ? `Waiting for the first kline of ${chosen.symbol} · ${chosen.interval}` : "";
+}
+
+setInterval(() => {
+  showCountdown();
+  showPhase();
+}, 500);
+
+// --- pointing ----------------------------------------------------------------------------------------------------
+
+function point(start) {
+  pointed = start;
+  showKline();
+}
+
+const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
+
+$("chart").addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key in STEPS && series.last !== undefined) {
+    const from = series.get(pointed) ?? series.last;
+    const kline = series.neighbour(from.start, pointed === null && STEPS[event.key] === -1 ? 0 : STEPS[event.key]);
+    chart.point(kline);
+    point(kline.start);
+    $("spoken").textContent = FIGURES.map(([field, title]) => `${title} ${words(kline)[field]}`).join(", ");
+  } else if (event.key === "+" || event.key === "=") chart.zoom(1.25);
+  else if (event.key === "-") chart.zoom(0.8);
+  else if (event.key === "Escape") {
+    chart.point(null);
+    point(null);
+  } else return;
+  event.preventDefault();
+});
+
+showKline();
+stream.connect();

@@ -114,7 +114,7 @@ export class Chart {
       timeScale: { timeVisible: ms < length("1D"), secondsVisible: ms < length("1m"), barSpacing: BAR_SPACING },
     });
     this.#candles.priceScale().applyOptions({ autoScale: true });
-    this.#chart.timeScale().scrollToRealTime();
+    this.#chart.timeScale().resetTimeScale();
     this.redraw();
   }
 
@@ -170,7 +170,7 @@ export class Chart {
     this.#candles.update(this.#candle(kline), older);
     this.#volume.update(this.#column(kline), older);
     this.#drawn.add(kline.start);
-    if (!older) this.#newest = kline;
+    if (!older) this.#setNewest(kline);
     if (this.#marked.get(kline.start)?.quality !== (kline.quality === "complete" ? undefined : kline.quality)) {
       this.#mark(kline);
       this.#setMarks();
@@ -196,7 +196,7 @@ export class Chart {
       this.#mark(kline);
       before = kline;
     }
-    this.#newest = before;
+    this.#setNewest(before);
     this.#setDecimals(Math.max(0, ...klines.map((kline) => kline.price_decimals)));
     this.#candles.setData(candles);
     this.#volume.setData(columns);
@@ -246,6 +246,12 @@ export class Chart {
 
   #setMarks() {
     this.#marks.setMarkers([...this.#marked.values()].sort((a, b) => a.time - b.time));
+  }
+
+  /** An open candle is hollow, and its label would be too. */
+  #setNewest(kline) {
+    this.#newest = kline;
+    if (kline !== null) this.#candles.applyOptions({ priceLineColor: this.#colors[this.#side(kline)] });
   }
 
   #setDecimals(decimals) {

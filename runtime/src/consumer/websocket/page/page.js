@@ -19,7 +19,6 @@ let offered = null;
 let chosen = null;
 let pointed = null;
 let state = { name: "connecting" };
-let quiet = true;
 
 const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/stream`;
 const stream = new Stream(socketAddress, held(), {
@@ -123,28 +122,33 @@ function offer({ intervals, symbols, category }) {
     return label;
   });
   $("intervals").replaceChildren($("intervals").firstElementChild, ...radios);
-  choose(fromHash() ?? chosen ?? {});
+  choose(fromHash());
 }
 
 /** `#spot:ETHUSDT/1m`, so that what is drawn can be sent to somebody as a link. */
 function fromHash() {
-  const [symbol, interval] = decodeURIComponent(location.hash.slice(1)).split("/");
-  return symbol ? { symbol, interval } : null;
+  const [, symbol, interval] = /^#([\w:.-]+)(?:\/(\w+))?$/.exec(location.hash) ?? [];
+  return { symbol, interval };
 }
 
+/** Draws what is wanted as far as it is offered, and says so where it is not. */
 function choose(wanted) {
   if (offered === null || offered.symbols.length === 0) return;
-  const interval = offered.intervals.includes(wanted.interval)
-    ? wanted.interval
-    : chosen?.interval ?? offered.intervals.find((one) => length(one) >= 1000) ?? offered.intervals[0];
-  const symbol = wanted.symbol === undefined ? chosen?.symbol ?? offered.symbols[0] : named(wanted.symbol);
-  if (symbol === undefined) {
-    complain(`No klines of “${wanted.symbol}” here.`);
-    if (chosen !== null) return showChoice();
-    return choose({ interval });
-  }
-  if (wanted.symbol === undefined || quiet === false) complain("");
-  quiet = false;
+  const { symbols, intervals } = offered;
+  const symbol = wanted.symbol === undefined ? undefined : named(wanted.symbol);
+  const interval = intervals.find((one) => one === wanted.interval);
+  const missing = [
+    wanted.symbol !== undefined && symbol === undefined && `No klines of “${wanted.symbol}” here.`,
+    wanted.interval !== undefined && interval === undefined && `No klines of “${wanted.interval}” here.`,
+  ];
+  complain(missing.filter(Boolean).join(" "));
+  draw({
+    symbol: symbol ?? chosen?.symbol ?? symbols[0],
+    interval: interval ?? chosen?.interval ?? intervals.find((one) => length(one) >= 1000) ?? intervals[0],
+  });
+}
+
+function draw({ symbol, interval }) {
   const changed = chosen?.symbol !== symbol || chosen?.interval !== interval;
   chosen = { symbol, interval };
   showChoice();
@@ -172,7 +176,7 @@ function showChoice() {
   history.replaceState(null, "", `#${chosen.symbol}/${chosen.interval}`);
 }
 
-addEventListener("hashchange", () => choose(fromHash() ?? {}));
+addEventListener("hashchange", () => choose(fromHash()));
 $("picker").addEventListener("submit", (event) => {
   event.preventDefault();
   $("symbol").blur();
@@ -183,6 +187,11 @@ $("symbol").addEventListener("focus", () => ($("symbol").value = ""));
 $("symbol").addEventListener("blur", () => {
   if ($("symbol").value.trim() === "") $("symbol").value = chosen?.symbol ?? "";
   else choose({ symbol: $("symbol").value });
+});
+$("symbol").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  $("symbol").value = "";
+  $("symbol").blur();
 });
 $("symbol").addEventListener("input", (event) => {
   const picked = event.inputType === undefined || event.inputType === "insertReplacementText";

@@ -14,8 +14,10 @@ use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
 use crate::pipeline::playback::Playback;
 
+mod connections;
 mod sorted;
 
+use connections::Connections;
 pub use sorted::{Format, Sorted, Target};
 
 /// Where replayed klines go.
@@ -92,6 +94,7 @@ impl Replay {
             category,
             symbols: SymbolTable::default(),
             wanted: self.symbols,
+            connections: Connections::default(),
             events: Vec::new(),
             skipped: 0,
         };
@@ -124,6 +127,7 @@ struct Player {
     /// All that the recording holds; the playback has those that are wanted.
     symbols: SymbolTable,
     wanted: Vec<Symbol>,
+    connections: Connections,
     events: Vec<FeedEvent>,
     skipped: u64,
 }
@@ -131,9 +135,26 @@ struct Player {
 impl Player {
     fn play(&mut self, record: &Record) {
         match &record.body {
-            Body::Frame(text) => self.frame(record.received, text),
+            Body::Frame(text) => self.frame(record, text),
             Body::Rejected => self.playback.reject(1),
             Body::Trade(symbol, trade) => self.trade(symbol, trade),
+            Body::Lost | Body::Regained => self.interruption(record),
+            Body::Missing(symbol, last) => {
+                if let Some(id) = self.playback.symbols().get(symbol.as_str()) {
+                    self.playback.lost(vec![id], *last);
+                }
+            }
+            Body::Present(symbol, from) if self.wants(symbol) => self.playback.present(symbol, *from),
+            Body::Present(..) => {}
+        }
+    }
+
+    fn interruption(&mut self, record: &Record) {
+        let Some((connection, received)) = record.connection.zip(record.received) else { return };
+        if record.body == Body::Lost {
+            self.connections.lose(connection, received, &mut self.playback);
+        } else {
+            self.connections.regain(connection, received, &mut self.playback);
         }
     }
 
@@ -146,7 +167,8 @@ impl Player {
         }
     }
 
-    fn frame(&mut self, received: Option<Millis>, text: &str) {
+    fn frame(&mut self, record: &Record, text: &str) {
+        let received = record.received;
         self.events.clear();
         let mut outcome = decode(self.category, text, &self.symbols, &mut self.events);
         while let Err(DecodeError::UnknownSymbol(name)) = &outcome {
@@ -156,7 +178,7 @@ impl Player {
             outcome = decode(self.category, text, &self.symbols, &mut self.events);
         }
         match outcome {
-            Ok(Frame::Trades { stamped, rejected, .. }) => self.trades(received, stamped, rejected),
+            Ok(Frame::Trades { stamped, rejected, .. }) => self.trades(record, stamped, rejected),
             Ok(_) => {
                 if let Some(received) = received {
                     self.playback.pass(received);
@@ -167,7 +189,8 @@ impl Player {
     }
 
     /// Plays the trades of the frame at hand.
-    fn trades(&mut self, received: Option<Millis>, stamped: Millis, rejected: u64) {
+    fn trades(&mut self, record: &Record, stamped: Millis, rejected: u64) {
+        let received = record.received;
         self.playback.reject(rejected);
         let events = std::mem::take(&mut self.events);
         if let Some(received) = received {
@@ -179,7 +202,7 @@ impl Player {
             match (received, self.wants(&symbol)) {
                 (None, _) => self.trade(&symbol, trade),
                 (Some(_), true) => {
-                    let symbol = self.playback.symbol(&symbol);
+                    let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
                     self.playback.received(&Trade { symbol, ..trade.clone() });
                 }
                 (Some(_), false) => self.playback.begin(trade.time),

@@ -11,11 +11,12 @@ use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
 use super::{output, parts};
 use crate::bybit::source::Progress;
 use crate::cli::{EXIT_CONFIG, OutputFormat, ReplayArgs};
-use crate::config::exchange::Symbols;
+use crate::config::exchange::{Listing, Symbols};
 use crate::config::{Config, Place};
 use crate::consumer::hub::Hub;
 use crate::domain::aggregator::Settings;
 use crate::domain::kline::Batch;
+use crate::domain::symbol::{Category, Symbol};
 
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// When a file cannot be read, or the output cannot be written.
 pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let bar = Bar::start(&args.files);
-    let replay = described(config, args);
+    let replay = described(config, args)?;
     let Some(format) = args.format else { return into_consumers(config, replay, &bar) };
     let format = match format {
         OutputFormat::Csv => Format::Csv,
@@ -58,18 +59,34 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     Ok(Target::File(path.clone()))
 }
 
-fn described(config: &Config, args: &ReplayArgs) -> Replay {
+fn described(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
     // What a live run watches is no reason to leave out what a file holds: only a flag narrows.
     let by_flag = |key: &str| matches!(config.place(key), Place::Flag(..));
-    let category = config.exchange.categories.first().copied().filter(|_| by_flag("exchange.categories"));
-    let symbols = match &config.exchange.symbols {
-        Symbols::Listed(listed) if by_flag("exchange.symbols") => {
-            listed.iter().map(|listing| listing.symbol.clone()).collect()
-        }
-        _ => Vec::new(),
+    let listed = match &config.exchange.symbols {
+        Symbols::Listed(listed) if by_flag("exchange.symbols") => listed.as_slice(),
+        _ => &[],
     };
+    let flag = args.category.as_deref().and_then(|category| category.parse().ok());
+    let category = category(flag, listed)?;
+    let mut symbols: Vec<Symbol> = listed.iter().map(|listing| listing.symbol.clone()).collect();
+    symbols.sort();
+    symbols.dedup();
     let settings = config.klines.settings(category.unwrap_or_default());
-    Replay { files: args.files.clone(), category, symbols, settings }
+    Ok(Replay { files: args.files.clone(), category, symbols, settings })
+}
+
+/// The one category that is read: that of the flag, or of symbols such as `spot:ETHUSDT`, which have to agree.
+fn category(flag: Option<Category>, listed: &[Listing]) -> anyhow::Result<Option<Category>> {
+    let mut chosen = flag.map(|category| (category, format!("--category {category}")));
+    for Listing { category, symbol, .. } in listed.iter().filter(|listing| listing.explicit) {
+        let (expected, by) = chosen.get_or_insert_with(|| (*category, format!("{category}:{symbol}")));
+        if expected != category {
+            anyhow::bail!(
+                "a replay reads one category, but {by} and {category}:{symbol} are of two: replay each by itself"
+            );
+        }
+    }
+    Ok(chosen.map(|(category, _)| category))
 }
 
 /// Hands klines to the consumers, waiting where a live feed would not.

@@ -7,6 +7,7 @@
 mod archive;
 mod file;
 mod frames;
+mod holes;
 mod merge;
 mod wrapped;
 
@@ -31,9 +32,15 @@ pub struct Record {
     pub received: Option<Millis>,
     /// Its category.
     pub category: Category,
+    /// Which of the recorded connections it came over, where the recording says so.
+    pub connection: Option<Connection>,
     /// What it is.
     pub body: Body,
 }
+
+/// A connection of a recording, by the number of its file and its own there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Connection(pub u32, pub u32);
 
 /// What a [`Record`] holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +51,14 @@ pub enum Body {
     Trade(Symbol, Trade),
     /// A row of an archive that is not a trade.
     Rejected,
+    /// After this record's time of receipt nothing was received over its connection …
+    Lost,
+    /// … until now.
+    Regained,
+    /// There is no archive of the symbol after this moment of the exchange's time …
+    Missing(Symbol, Millis),
+    /// … until this one.
+    Present(Symbol, Millis),
 }
 
 /// How to read recordings.

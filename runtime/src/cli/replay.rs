@@ -16,7 +16,7 @@ CSVs (spot archives take the symbol from the file's name or --symbols). Klines g
 or with --format to a file without any consumer. A csv row is \
 interval,symbol,start,open,high,low,close,volume,turnover,trades.
 
-Exit codes: 0 ok, 1 failed, 78 configuration refused.
+Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration refused.
 
 Examples:
   klines replay BTCUSDT2024-01-01.csv.gz --intervals 1m,1h --format csv --output klines.csv
@@ -28,13 +28,13 @@ pub struct ReplayArgs {
     /// Write klines in this format in place of handing them to consumers
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<OutputFormat>,
-    /// Where klines are written; - is standard output [default: -]
+    /// Where klines are written, which needs --format; - is standard output [default: -]
     #[arg(long, value_name = "FILE", requires = "format")]
     pub output: Option<PathBuf>,
     /// Leave out the klines that are still open at the end
     #[arg(long)]
     pub closed_only: bool,
-    /// Symbols, comma-separated [default: all that the files hold]
+    /// Symbols, comma-separated, such as BTCUSDT or spot:ETHUSDT [default: all that the files hold]
     #[arg(long, value_name = "SYMBOLS")]
     pub symbols: Option<String>,
     /// The category, needed when the input holds two: linear, spot or inverse

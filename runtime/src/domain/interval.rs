@@ -50,6 +50,8 @@ const UNITS: [(Unit, Millis); 5] =
 impl Interval {
     /// One minute.
     pub const MINUTE: Self = Self::Fixed(60_000);
+    /// One day, from 00:00 UTC.
+    pub const DAY: Self = Self::Fixed(86_400_000);
 
     /// Builds an interval of fixed length.
     ///

@@ -1,6 +1,7 @@
 //! Recorded trades on recorded time: each trade or frame moves the clock, and nothing waits.
 //!
-//! A recording is covered from its first trade on. A trade that turns out to be earlier moves that beginning back.
+//! A recording is covered from its first trade on, but for what it is told to have missed. A trade that turns out to
+//! be earlier moves that beginning back.
 
 use crate::domain::aggregator::{Aggregator, Settings, Tally};
 use crate::domain::clock::ExchangeClock;
@@ -20,6 +21,8 @@ pub struct Playback {
     clock: ExchangeClock,
     lateness: Millis,
     since: Option<Millis>,
+    /// Something was missed: the beginning stays where it is.
+    has_holes: bool,
     out: Vec<Batch>,
 }
 
@@ -33,6 +36,7 @@ impl Playback {
             symbols: SymbolTable::default(),
             clock: ExchangeClock::default(),
             since: None,
+            has_holes: false,
             out: Vec::new(),
         }
     }
@@ -45,15 +49,45 @@ impl Playback {
 
     /// Returns the number of a symbol, which is watched from the beginning of the recording.
     pub fn symbol(&mut self, symbol: &Symbol) -> SymbolId {
-        if let Some(id) = self.symbols.get(symbol.as_str()) {
-            return id;
-        }
+        self.symbols.get(symbol.as_str()).unwrap_or_else(|| self.add(symbol, self.since))
+    }
+
+    fn add(&mut self, symbol: &Symbol, since: Option<Millis>) -> SymbolId {
         let id = self.symbols.intern(symbol);
         self.aggregator.add_symbol(symbol.clone());
-        if let Some(at) = self.since {
+        if let Some(at) = since {
             self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![id], at });
         }
         id
+    }
+
+    /// Trades of these symbols may be missing after `last_seen`, in exchange time.
+    pub fn lost(&mut self, symbols: Vec<SymbolId>, last_seen: Millis) {
+        self.has_holes = true;
+        self.aggregator.apply(&FeedEvent::Gap { symbols, last_seen });
+    }
+
+    /// All trades of these symbols are there again from `at` on, in exchange time, which moves the clock.
+    pub fn regained(&mut self, symbols: Vec<SymbolId>, at: Millis) {
+        self.aggregator.tick(at, &mut self.out);
+        self.aggregator.apply(&FeedEvent::Resumed { symbols, at });
+    }
+
+    /// All trades of a symbol are there from `at` on, in exchange time, which moves the clock; not those before.
+    pub fn present(&mut self, symbol: &Symbol, at: Millis) {
+        if let Some(id) = self.symbols.get(symbol.as_str()) {
+            return self.regained(vec![id], at);
+        }
+        self.has_holes = true;
+        self.aggregator.tick(at, &mut self.out);
+        self.add(symbol, self.since.map(|since| since.max(at)));
+    }
+
+    /// The earliest and the latest that the exchange can have stamped what was received at a recorded local time;
+    /// nothing before the first stamp.
+    #[must_use]
+    pub fn stamped(&self, received: Millis) -> Option<(Millis, Millis)> {
+        self.clock.earliest(received).zip(self.clock.latest(received))
     }
 
     /// Plays one trade; its own time moves the clock first.
@@ -119,7 +153,7 @@ impl Playback {
     /// Moves the beginning of the recording back to a trade, unless it is too late to count.
     pub fn begin(&mut self, time: Millis) {
         let late = self.aggregator.watermark().is_some_and(|now| time < now - self.lateness);
-        if late || self.since.is_some_and(|since| since <= time) {
+        if late || self.since.is_some_and(|since| since <= time || self.has_holes) {
             return;
         }
         self.since = Some(time);

@@ -1,5 +1,7 @@
 //! `replay` gives the klines that independent aggregators give, digit for digit.
 
+mod holes;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

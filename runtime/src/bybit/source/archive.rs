@@ -88,7 +88,7 @@ impl Row {
             Some(trade) => Body::Trade(self.symbol, trade),
             None => Body::Rejected,
         };
-        (self.fine_time.div_euclid(10), Record { received: None, category: self.category, body })
+        (self.fine_time.div_euclid(10), Record { received: None, category: self.category, connection: None, body })
     }
 }
 
@@ -151,6 +151,13 @@ fn fine_time(kind: Kind, text: &str) -> Result<i64, String> {
     let divisor = crate::domain::decimal::power_of_ten(value.scale()).ok_or_else(wrong)?;
     let scaled = value.mantissa().checked_mul(units).ok_or_else(wrong)? / divisor;
     i64::try_from(scaled).ok().filter(|time| (1..=LATEST_TIME * 10).contains(time)).ok_or_else(wrong)
+}
+
+/// Whether a file is named after a month, without a day.
+pub(super) fn is_monthly(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let date = name.char_indices().filter_map(|(at, _)| name.get(at..)).find(|rest| starts_with_month(rest));
+    date.and_then(|date| date.get(7..)).is_some_and(|rest| !rest.starts_with('-'))
 }
 
 /// Finds the symbol in names such as `BTCUSDT_2025-03-13.csv.gz`, `BTCUSDT-2022-11.csv`, `spot_BTCUSDT_2025-03-13.csv`.

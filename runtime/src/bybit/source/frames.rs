@@ -48,7 +48,10 @@ impl Frames {
             },
         };
         self.time = self.time.max(stamp(&frame));
-        Ok(Some((self.time, Record { received: None, category: self.category, body: Body::Frame(frame) })))
+        Ok(Some((
+            self.time,
+            Record { received: None, category: self.category, connection: None, body: Body::Frame(frame) },
+        )))
     }
 }
 

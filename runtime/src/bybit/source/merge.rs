@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::domain::interval::Interval;
 use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
 
 use super::file::{Lines, Progress};
 use super::frames::Frames;
+use super::holes::{Span, holes, spans};
 use super::{Options, Record, SourceError, archive, wrapped};
 
 /// A recording made of one or more files.
@@ -109,27 +111,38 @@ fn open_all(
     options: &Options,
     progress: &Progress,
 ) -> Result<(Vec<Stream>, Vec<Category>), SourceError> {
-    let (mut streams, mut found) = (Vec::new(), Vec::new());
+    let (mut streams, mut found, mut archived) = (Vec::new(), Vec::new(), Vec::new());
     for (number, path) in (0u32..).zip(paths) {
-        let mut rest = open(path, options, progress, number)?;
+        let mut rest = open(path, options, progress, number, &mut archived)?;
         found.extend(rest.categories());
         streams.push(Stream { next: rest.next()?, rest });
     }
+    // First: what begins or ends at a moment does so before that moment's trades.
+    let mut rest = Rest::Read(holes(archived).into_iter());
+    streams.insert(0, Stream { next: rest.next()?, rest });
     found.sort_unstable();
     found.dedup();
     Ok((streams, found))
 }
 
-fn open(path: &Path, options: &Options, progress: &Progress, number: u32) -> Result<Rest, SourceError> {
+fn open(
+    path: &Path,
+    options: &Options,
+    progress: &Progress,
+    number: u32,
+    archived: &mut Vec<Span>,
+) -> Result<Rest, SourceError> {
     let mut lines = Lines::open(path, progress)?;
     let Some(first) = lines.next()?.map(str::to_owned) else {
         return Err(SourceError::Empty { path: path.to_owned() });
     };
     if let Some(kind) = archive::kind_of(&first) {
-        return Ok(Rest::Read(archive::read(kind, &first, &mut lines, options, number)?.into_iter()));
+        let records = archive::read(kind, &first, &mut lines, options, number)?;
+        archived.extend(spans(&records, if archive::is_monthly(path) { Interval::Month } else { Interval::DAY }));
+        return Ok(Rest::Read(records.into_iter()));
     }
     if wrapped::is_record(&first) {
-        return Ok(Rest::Read(wrapped::read(&first, &mut lines)?.into_iter()));
+        return Ok(Rest::Read(wrapped::read(&first, &mut lines, number)?.into_iter()));
     }
     if first.starts_with('{') {
         return Ok(Rest::Frames(Box::new(Frames::new(first, lines, options.category)?)));

@@ -58,7 +58,10 @@ fn frames_are_read_plain_and_packed_with_their_category() {
     let packed = read(&[folder.pack("a.ndjson.gz", &text)], &Options::default()).unwrap();
     assert_eq!(plain, packed);
     assert_eq!(plain.len(), 2);
-    assert_eq!(plain[0], Record { received: None, category: Category::Linear, body: Body::Frame(FRAME.into()) });
+    assert_eq!(
+        plain[0],
+        Record { received: None, category: Category::Linear, connection: None, body: Body::Frame(FRAME.into()) }
+    );
     let spot = FRAME.replace(r#""L":"PlusTick","i":"a""#, r#""i":"229""#);
     assert_eq!(read(&[folder.write("s", &spot)], &Options::default()).unwrap()[0].category, Category::Spot);
     let inverse = FRAME.replace("ETHUSDT", "ETHUSD");
@@ -80,8 +83,18 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     assert_eq!(error.to_string(), "the input holds trades of linear and spot: choose one with --category");
     let mut mixed =
         Recording::open_mixed(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
-    let first = Record { received: Some(2_500), category: Category::Spot, body: Body::Frame("first".into()) };
-    let second = Record { received: Some(3_250), category: Category::Linear, body: Body::Frame("second".into()) };
+    let first = Record {
+        received: Some(2_500),
+        category: Category::Spot,
+        connection: Some(Connection(0, 1)),
+        body: Body::Frame("first".into()),
+    };
+    let second = Record {
+        received: Some(3_250),
+        category: Category::Linear,
+        connection: Some(Connection(0, 0)),
+        body: Body::Frame("second".into()),
+    };
     assert_eq!(mixed.read().unwrap(), Some(first.clone()));
     assert_eq!(mixed.read().unwrap(), Some(second));
     assert_eq!(mixed.read().unwrap(), None);

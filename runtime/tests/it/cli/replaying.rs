@@ -87,3 +87,16 @@ fn text_for_people_has_no_colour_where_there_is_no_terminal() {
     let said = replay("--category linear --consumers console").well();
     assert!(said.out.contains('✓') && !said.out.contains('\u{1b}'), "{}", said.out);
 }
+
+#[test]
+fn a_category_before_a_symbol_is_the_one_that_is_read() {
+    let chosen = replay("--symbols spot:ETHUSDT --format csv").well();
+    let by_flag = replay("--symbols ETHUSDT --category spot --format csv").well();
+    assert_eq!(chosen.out, by_flag.out);
+    assert!(!chosen.out.is_empty());
+    for two in ["--symbols spot:ETHUSDT,linear:BTCUSDT", "--symbols spot:ETHUSDT --category linear"] {
+        let ended = replay(&format!("{two} --format csv"));
+        assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
+        assert!(ended.said.err.contains("a replay reads one category"), "{}", ended.said.err);
+    }
+}

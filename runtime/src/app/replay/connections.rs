@@ -1,0 +1,65 @@
+//! What each connection of a recording told of, and when it was interrupted.
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::bybit::source::Connection;
+use crate::domain::symbol::{Symbol, SymbolId};
+use crate::domain::time::Millis;
+use crate::pipeline::playback::Playback;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// The connections of a recording.
+#[derive(Default)]
+pub(super) struct Connections(HashMap<Connection, Told, Hasher>);
+
+#[derive(Default)]
+struct Told {
+    symbols: HashSet<SymbolId, Hasher>,
+    /// Interruptions in exchange time: what was seen last, and from when on all is seen again.
+    holes: Vec<(Millis, Option<Millis>)>,
+}
+
+impl Connections {
+    /// Returns the number of a symbol of which a connection tells. What the connection missed before it first told of
+    /// the symbol may have been the symbol's trades.
+    pub(super) fn symbol(
+        &mut self,
+        connection: Option<Connection>,
+        name: &Symbol,
+        playback: &mut Playback,
+    ) -> SymbolId {
+        let known = playback.symbols().get(name.as_str());
+        let symbol = known.unwrap_or_else(|| playback.symbol(name));
+        let Some(connection) = connection else { return symbol };
+        let told = self.0.entry(connection).or_default();
+        if told.symbols.insert(symbol) && known.is_none() {
+            for (last_seen, at) in &told.holes {
+                playback.lost(vec![symbol], *last_seen);
+                if let Some(at) = at {
+                    playback.regained(vec![symbol], *at);
+                }
+            }
+        }
+        symbol
+    }
+
+    /// After `received`, in recorded local time, nothing more came over a connection.
+    pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback) {
+        // Before the first stamp nothing is covered that could be lost.
+        let Some((earliest, _)) = playback.stamped(received) else { return };
+        let told = self.0.entry(connection).or_default();
+        told.holes.push((earliest, None));
+        playback.lost(told.symbols.iter().copied().collect(), earliest);
+    }
+
+    /// From `received` on, in recorded local time, all comes over a connection again.
+    pub(super) fn regain(&mut self, connection: Connection, received: Millis, playback: &mut Playback) {
+        let Some((_, latest)) = playback.stamped(received) else { return };
+        let Some(told) = self.0.get_mut(&connection) else { return };
+        if let Some((_, at @ None)) = told.holes.last_mut() {
+            *at = Some(latest);
+            playback.regained(told.symbols.iter().copied().collect(), latest);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a recording does not hold is marked, and never made up.
+
+use std::path::PathBuf;
+
+use klines::app::replay::{Format, Replay, Sorted, Target};
+use klines::bybit::source::Progress;
+use serde_json::Value;
+
+use super::{Buffer, settings};
+
+/// 2024-01-01, in seconds.
+const DAY: i64 = 1_704_067_200;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, lines: &[String]) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        path
+    }
+}
+
+/// A kline by its start in seconds after `DAY`, with its quality and number of trades.
+type Told = (i64, String, u64);
+
+fn told(files: Vec<PathBuf>, interval: &str, symbol: &str) -> Vec<Told> {
+    let buffer = Buffer::default();
+    let mut sink = Sorted::new(Format::Ndjson, true, Target::open(Box::new(buffer.clone())));
+    let replay = Replay { files, category: None, symbols: Vec::new(), settings: settings(interval) };
+    replay.run(&Progress::default(), &mut sink).unwrap();
+    let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();
+    let klines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_symbol = klines.filter(|kline| kline["symbol"] == symbol);
+    let row = |kline: Value| {
+        let start = kline["start"].as_i64().unwrap() / 1_000 - DAY;
+        (start, kline["quality"].as_str().unwrap().to_owned(), kline["trades"].as_u64().unwrap())
+    };
+    of_symbol.map(row).collect()
+}
+
+fn connect(name: &str, at: f64) -> String {
+    let ts = DAY as f64 + at;
+    format!(r#"{{"t":"connect","conn":"{name}","ts":{ts},"addr":"wss://stream.bybit.com/v5/public/linear"}}"#)
+}
+
+fn exchanged(kind: &str, name: &str, at: f64, data: &str) -> String {
+    let data = Value::from(data);
+    format!(r#"{{"t":"{kind}","conn":"{name}","ts":{},"data":{data}}}"#, DAY as f64 + at)
+}
+
+/// A frame with one trade that happened when it was stamped, 100 ms before it was received.
+fn trade(name: &str, at: f64, symbol: &str) -> String {
+    let stamp = ((DAY as f64 + at) * 1_000.0).round() as i64 - 100;
+    let row = format!(
+        r#"{{"T":{stamp},"s":"{symbol}","S":"Buy","v":"1","p":"2","L":"PlusTick","i":"00000000-0000-4000-8000-{stamp:012x}","BT":false}}"#
+    );
+    let frame = format!(r#"{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":{stamp},"data":[{row}]}}"#);
+    exchanged("recv", name, at, &frame)
+}
+
+fn expected(rows: &[(i64, &str, u64)]) -> Vec<Told> {
+    rows.iter().map(|(start, quality, trades)| (*start, (*quality).to_owned(), *trades)).collect()
+}
+
+#[test]
+fn a_reconnect_inside_a_recording_is_a_gap() {
+    let folder = Folder::new();
+    let (ask, answer) = (r#"{"op":"subscribe","args":["publicTrade.AUSDT"]}"#, r#"{"success":true,"op":"subscribe"}"#);
+    let lines = [
+        connect("one", 0.0),
+        trade("one", 0.6, "AUSDT"),
+        trade("one", 2.6, "AUSDT"),
+        connect("one", 5.0),
+        exchanged("send", "one", 5.1, ask),
+        // Of another topic, which had its answer sooner: not all is there yet.
+        trade("one", 6.2, "BUSDT"),
+        exchanged("recv", "one", 7.3, answer),
+        trade("one", 8.4, "AUSDT"),
+        trade("one", 10.6, "AUSDT"),
+        trade("one", 12.6, "AUSDT"),
+        // The other connection was never interrupted.
+        connect("two", 0.0),
+        trade("two", 0.7, "CUSDT"),
+        trade("two", 4.7, "CUSDT"),
+        trade("two", 12.7, "CUSDT"),
+    ];
+    let path = folder.write("session.jsonl", &lines);
+    let complete = |range: std::ops::Range<i64>, traded: &[i64]| {
+        range.map(|at| (at, "complete", u64::from(traded.contains(&at)))).collect::<Vec<_>>()
+    };
+    // Of seconds 3 to 7 nothing is known; the connection was last heard in second 2 and told all again in second 8.
+    let mut rows = vec![(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (8, "gapped", 1)];
+    rows.extend(complete(9..12, &[10]));
+    assert_eq!(told(vec![path.clone()], "1s", "AUSDT"), expected(&rows));
+    let mut rows = vec![(0, "partial", 1)];
+    rows.extend(complete(1..12, &[4]));
+    assert_eq!(told(vec![path.clone()], "1s", "CUSDT"), expected(&rows));
+    assert_eq!(told(vec![path], "5s", "AUSDT"), expected(&[(0, "gapped", 2), (5, "gapped", 1)]));
+}
+
+fn archive(times: &[i64]) -> Vec<String> {
+    let rows = times.iter().map(|at| format!("1,{},5,1,buy", (DAY + at) * 1_000));
+    std::iter::once("id,timestamp,price,volume,side".to_owned()).chain(rows).collect()
+}
+
+#[test]
+fn a_day_without_an_archive_is_a_gap() {
+    const HOUR: i64 = 3_600;
+    let folder = Folder::new();
+    let day = 24 * HOUR;
+    let first = folder.write("AUSDT_2024-01-01.csv", &archive(&[20 * HOUR]));
+    let second = folder.write("AUSDT_2024-01-02.csv", &archive(&[day + HOUR]));
+    let third = folder.write("AUSDT_2024-01-03.csv", &archive(&[2 * day + HOUR, 2 * day + 9 * HOUR]));
+    let other = folder.write("BUSDT_2024-01-02.csv", &archive(&[day + 5 * HOUR, day + 13 * HOUR]));
+    let at =
+        |rows: &[(i64, &str, u64)]| expected(&rows.iter().map(|row| (row.0 * HOUR, row.1, row.2)).collect::<Vec<_>>());
+
+    let whole = told(vec![first.clone(), second, third.clone()], "4h", "AUSDT");
+    assert!(whole.iter().all(|(_, quality, _)| quality == "complete"), "{whole:?}");
+    assert_eq!(whole.len(), 9, "{whole:?}");
+
+    let with_a_hole = told(vec![first.clone(), third.clone(), other.clone()], "4h", "AUSDT");
+    assert_eq!(with_a_hole, at(&[(20, "complete", 1), (48, "complete", 1), (52, "complete", 0)]));
+    let days = told(vec![first.clone(), third.clone(), other.clone()], "1D", "AUSDT");
+    assert_eq!(days, at(&[(0, "partial", 1)]), "the third day is still open");
+    let other = told(vec![first, third, other], "4h", "BUSDT");
+    assert_eq!(
+        other,
+        at(&[(28, "complete", 1), (32, "complete", 0), (36, "complete", 1), (40, "complete", 0), (44, "complete", 0)])
+    );
+}
+
+#[test]
+fn an_archive_of_a_month_holds_its_quiet_days() {
+    let folder = Folder::new();
+    let day = 86_400;
+    let january = folder.write("AUSDT-2024-01.csv", &archive(&[29 * day]));
+    let february = folder.write("AUSDT-2024-02.csv", &archive(&[33 * day, 34 * day + 60]));
+    let days = told(vec![january, february], "1D", "AUSDT");
+    assert_eq!(days.len(), 5);
+    assert!(days.iter().all(|(_, quality, _)| quality == "complete"), "{days:?}");
+}

@@ -1,9 +1,11 @@
 //! Which trades were counted already, remembered for as long as a repeat could still be taken for a new trade.
 
-use std::hash::{BuildHasher, Hash};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashSet, HashTable};
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
 use crate::domain::symbol::SymbolId;
 use crate::domain::time::Millis;
@@ -11,9 +13,6 @@ use crate::domain::trade::TradeId;
 
 /// How far ahead of the watermark a trade can be: the decoder refuses more.
 const AHEAD: Millis = 10_000;
-
-/// Generations kept besides the present one: more of them hold fewer ids longer than needed, and cost a look each.
-const BEFORE: usize = 2;
 
 /// An id in 24 bytes: symbol and kind, and the packed digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,20 +22,23 @@ struct Packed {
     low: u64,
 }
 
-/// Ids that arrived within one span of time.
-#[derive(Default)]
-struct Generation {
-    packed: HashTable<Packed>,
-    texts: HashSet<(SymbolId, Box<str>), RandomState>,
-}
-
-/// The ids of the last one to one and a half `lateness`. Older trades are refused as late before they are looked up here.
+/// The ids of the last `lateness` and a little more. Older trades are refused as late before they are looked up here.
+///
+/// The ids stand in the order of their arrival, and the table holds only their places: an id costs 24 bytes and a
+/// table's slot of 5, and is forgotten as soon as it may be.
 pub(super) struct SeenIds {
     lateness: Millis,
-    /// When the present generation becomes the one before.
-    turn_at: Millis,
-    present: Generation,
-    before: [Generation; BEFORE],
+    arrived: VecDeque<Packed>,
+    /// Places in `arrived`, counted from the first id that ever arrived, modulo 2^32.
+    places: HashTable<u32>,
+    /// The place of the first in `arrived`.
+    first: u32,
+    /// How many of `arrived` came in before a watermark was reached, oldest first.
+    marks: VecDeque<(Millis, usize)>,
+    /// How many came in since the last of them.
+    unmarked: usize,
+    /// Ids that cannot be packed, each with its mark once there is one.
+    texts: HashMap<(SymbolId, Box<str>), Option<Millis>, RandomState>,
     hasher: RandomState,
 }
 
@@ -44,26 +46,31 @@ impl SeenIds {
     pub(super) fn new(lateness: Millis) -> Self {
         Self {
             lateness,
-            turn_at: Millis::MIN,
-            present: Generation::default(),
-            before: Default::default(),
+            arrived: VecDeque::new(),
+            places: HashTable::new(),
+            first: 0,
+            marks: VecDeque::new(),
+            unmarked: 0,
+            texts: HashMap::default(),
             hasher: RandomState::default(),
         }
     }
 
     /// Forgets what can no longer repeat once the watermark is at `now`.
     pub(super) fn advance(&mut self, now: Millis) {
-        if now < self.turn_at {
-            return;
+        if self.unmarked > 0 {
+            self.marks.push_back((now, std::mem::take(&mut self.unmarked)));
         }
-        // Whatever came in before this turn happened at most a little after `now`: it is late when its generation goes.
-        self.before.rotate_right(1);
-        if let Some(newest) = self.before.first_mut() {
-            std::mem::swap(&mut self.present, newest);
+        // What came in before a watermark happened at most `AHEAD` after it.
+        let until = now.saturating_sub(self.lateness + AHEAD);
+        while let Some((_, count)) = self.marks.pop_front_if(|(mark, _)| *mark < until) {
+            for _ in 0..count {
+                self.forget_first();
+            }
         }
-        self.present.packed.clear();
-        self.present.texts.clear();
-        self.turn_at = now + (self.lateness + AHEAD) / BEFORE as Millis + 1;
+        if !self.texts.is_empty() {
+            self.texts.retain(|_, mark| *mark.get_or_insert(now) >= until);
+        }
     }
 
     /// Takes note of an id and returns whether it is new. A trade without an id always is.
@@ -78,25 +85,46 @@ impl SeenIds {
             TradeId::Text(text) => return self.insert_text(symbol, text),
             TradeId::None => return true,
         };
-        let hasher = &self.hasher;
-        let hash = hasher.hash_one(packed);
-        if self.before.iter().any(|generation| generation.packed.find(hash, |other| *other == packed).is_some()) {
-            return false;
+        let Self { arrived, places, first, hasher, .. } = self;
+        let is_same = |place: &u32| arrived.get(index(*place, *first)) == Some(&packed);
+        let hash_of = |place: &u32| arrived.get(index(*place, *first)).map_or(0, |other| hasher.hash_one(other));
+        let Entry::Vacant(slot) = places.entry(hasher.hash_one(packed), is_same, hash_of) else { return false };
+        #[expect(clippy::cast_possible_truncation, reason = "places are counted modulo 2^32")]
+        slot.insert(first.wrapping_add(arrived.len() as u32));
+        if arrived.len() == arrived.capacity() {
+            // A busy market's are megabytes, which doubling would waste.
+            arrived.reserve_exact(1_024 + arrived.len() / 8);
         }
-        match self.present.packed.entry(hash, |other| *other == packed, |other| hasher.hash_one(other)) {
-            hashbrown::hash_table::Entry::Occupied(_) => false,
-            hashbrown::hash_table::Entry::Vacant(place) => {
-                place.insert(packed);
-                true
-            }
+        arrived.push_back(packed);
+        self.unmarked += 1;
+        true
+    }
+
+    fn forget_first(&mut self) {
+        let Some(packed) = self.arrived.pop_front() else { return };
+        let place = self.first;
+        self.first = place.wrapping_add(1);
+        if let Ok(slot) = self.places.find_entry(self.hasher.hash_one(packed), |other| *other == place) {
+            slot.remove();
         }
     }
 
     #[cold]
     fn insert_text(&mut self, symbol: SymbolId, text: &str) -> bool {
-        let key = (symbol, Box::from(text));
-        !self.before.iter().any(|generation| generation.texts.contains(&key)) && self.present.texts.insert(key)
+        match self.texts.entry((symbol, Box::from(text))) {
+            hashbrown::hash_map::Entry::Occupied(_) => false,
+            hashbrown::hash_map::Entry::Vacant(slot) => {
+                slot.insert(None);
+                true
+            }
+        }
     }
+}
+
+/// Where in the queue a place is, of which `first` is the front's.
+#[inline]
+const fn index(place: u32, first: u32) -> usize {
+    place.wrapping_sub(first) as usize
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
 
 pub mod check;
+pub mod keygen;
 pub mod output;
 pub mod replay;
 pub mod run;
+pub mod self_signed;
 pub mod simulate;
 pub mod verify;
 
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Command, ConfigCommand};
+use crate::cli::{self, Cli, Command, ConfigCommand, TlsCommand};
 use crate::config::{self, Config, Sources};
 use crate::telemetry;
 
@@ -32,6 +34,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
+        Command::Keygen(args) => keygen::keygen(&args),
+        Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {
             output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
             Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ mod run;
 mod simulate;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, Times};
+pub use tls::{SelfSignedArgs, TlsCommand};
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;
@@ -67,6 +69,11 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Serve a local Bybit: the public streams and REST calls, from a seed or a recording
     Simulate(SimulateArgs),
+    /// Make a key for clients of the websocket consumer
+    Keygen(KeygenArgs),
+    /// Make certificates for the websocket consumer
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -121,6 +128,26 @@ pub struct VerifyArgs {
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
     /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `klines keygen`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Prints 256 random bits from the system as 43 letters, digits, - and _, and keeps them nowhere. Each call \
+makes another one.
+
+To change a key without locking a client out, list the new one under `keys` of [websocket] first, then \
+change the clients, then take the old one away.
+
+Exit codes: 0 ok, 1 the system gave no random bits.
+
+Examples:
+  klines keygen
+  echo \"WSS_AUTH_KEY=$(klines keygen)\" >> .env")]
+pub struct KeygenArgs {
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -25,6 +25,16 @@ fn run_help() {
 }
 
 #[test]
+fn help_on_keys_and_certificates() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let keygen = command.find_subcommand_mut("keygen").unwrap().render_long_help();
+    let tls = command.find_subcommand_mut("tls").unwrap();
+    let self_signed = tls.find_subcommand_mut("self-signed").unwrap().render_long_help();
+    insta::assert_snapshot!(format!("{keygen}\n----\n{self_signed}"));
+}
+
+#[test]
 fn flags_reach_the_configuration() {
     let cli = parse(
         "klines run --for 1m30s --symbols XRPUSDT,spot:ETHUSDT --intervals 1s --consumers jsonl --load-all=false \
@@ -73,6 +83,8 @@ fn every_command_of_the_contract_is_understood() {
         "klines verify a.jsonl.gz --json",
         "klines simulate --listen 127.0.0.1:0 --seed 3 --speed 2.5 --refuse A --refuse B --script s --for 5s",
         "klines simulate --recording a.gz --times kept --category spot",
+        "klines keygen --json",
+        "klines tls self-signed --host example.com --host 192.0.2.1 --host ::1 --output certificates --force --json",
         "klines config show --json",
         "klines completions zsh",
     ] {
@@ -89,6 +101,9 @@ fn mistakes_of_usage_end_with_2() {
         "klines ruN",
         "klines simulate --speed=0",
         "klines run --demo --testnet",
+        "klines tls",
+        "klines tls self-signed --host https://example.com",
+        "klines tls self-signed --host=",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(EXIT_USAGE), "{line}");
     }
@@ -112,7 +127,7 @@ fn completions_name_every_command() {
     let mut script = Vec::new();
     completions(Shell::Bash, &mut script);
     let script = String::from_utf8(script).unwrap();
-    for command in ["run", "check", "replay", "verify", "simulate", "config", "completions"] {
+    for command in ["run", "check", "replay", "verify", "simulate", "keygen", "tls", "config", "completions"] {
         assert!(script.contains(&format!("klines__subcmd__{command}")), "{command}");
     }
 }

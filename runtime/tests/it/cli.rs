@@ -3,6 +3,7 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
+mod keys;
 mod replaying;
 
 use bybit_sim::{Market, Sim, SimConfig};

@@ -104,7 +104,7 @@ fn tell(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&Path; 2])
     if args.json {
         let Made { fingerprint, until, .. } = made;
         let told = json!({
-            "certificate": certificate, "private_key": key, "hosts": hosts, "sha256": fingerprint, "until": until.to_string(),
+            "certificate": certificate, "certificate_key": key, "hosts": hosts, "sha256": fingerprint, "until": until.to_string(),
         });
         return output::print(&format!("{told:#}\n"));
     }
@@ -114,7 +114,8 @@ fn tell(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&Path; 2])
     output::say(&format!("sha256 fingerprint {}", made.fingerprint));
     output::say("for klines.toml:\n");
     let quoted = |text: String| toml::Value::String(text).to_string();
-    let lines = format!("[websocket]\ncertificate = {}\nprivate_key = {}\n", quoted(certificate.clone()), quoted(key));
+    let lines =
+        format!("[websocket]\ncertificate = {}\ncertificate_key = {}\n", quoted(certificate.clone()), quoted(key));
     output::print(&lines)?;
     output::say(&format!(
         "\nto try it, once `klines run --consumers websocket` is up:\n  \

@@ -26,7 +26,7 @@ fn a_certificate_is_made_with_a_private_key_and_the_lines_that_use_it() {
     let home = folder(&[]);
     let said = klines(home.path(), "tls self-signed --output made --host klines.lan --host ::1").run().well();
     let lines: toml::Table = said.out.parse().unwrap();
-    let [certificate, key] = ["certificate", "private_key"].map(|name| lines["websocket"][name].as_str().unwrap());
+    let [certificate, key] = ["certificate", "certificate_key"].map(|name| lines["websocket"][name].as_str().unwrap());
     assert!(certificate.starts_with('/') && certificate.ends_with("/made/cert.pem"), "{certificate}");
     assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(std::fs::read_to_string(certificate).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo run components build test check check-all lint format bench clean
+.PHONY: help install demo run components build test test-clients check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl example-consumer hostile-guest
@@ -44,6 +44,9 @@ test: components ## Run every test
 		cargo test --locked --workspace; \
 	fi
 	cargo test --locked --workspace --doc
+
+test-clients: build ## Run other people's clients, a browser, a TLS scanner and abuse against the server (about 6 minutes)
+	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
 
 check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
 	cargo fmt --all --check

@@ -1,0 +1,70 @@
+"""TLS as a scanner sees it, and certificates that change under a running server."""
+
+import hashlib
+import json
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import service
+from service import Klines, eventually
+
+
+def make(folder):
+    """Makes a certificate; returns the lines of the configuration."""
+    made = subprocess.run([service.program, "tls", "self-signed", "--force", "--output", folder],
+                          check=True, capture_output=True, text=True)
+    return "\n".join(line for line in made.stdout.splitlines() if line.startswith("certificate"))
+
+
+def shown(port, certificate):
+    """The fingerprint of the certificate that a client that trusts `certificate` is shown; None if it does not."""
+    context = ssl.create_default_context(cafile=certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as encrypted:
+                return hashlib.sha256(encrypted.getpeercert(True)).hexdigest()
+    except ssl.SSLCertVerificationError:
+        return None
+
+
+def scanned():
+    """a scanner finds TLS 1.2 and 1.3 and nothing older"""
+    folder = service.ROOT / "target/clients/certificates"
+    with Klines("scanned", make(folder)) as klines:
+        scanner = service.ROOT / "target/clients/sslyze/bin/sslyze"
+        report = folder / "sslyze.json"
+        versions = ["ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1", "tls_1_2", "tls_1_3"]
+        flags = ["--sslv2", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3"]
+        subprocess.run([scanner, *flags, "--json_out", report, f"127.0.0.1:{klines.port}"],
+                       check=True, capture_output=True, timeout=240)
+        (result,) = json.loads(report.read_text())["server_scan_results"]
+        found = {}
+        for version in versions:
+            scan = result["scan_result"][f"{version}_cipher_suites"]
+            assert scan["status"] == "COMPLETED", scan
+            found[version] = [suite["cipher_suite"]["name"] for suite in scan["result"]["accepted_cipher_suites"]]
+            print(f"  {version}: {', '.join(found[version]) or 'refused'}")
+        assert [version for version in versions if found[version]] == ["tls_1_2", "tls_1_3"], found
+
+
+def renewed():
+    """a new certificate is used without a restart, and half of one is not"""
+    folder = service.ROOT / "target/clients/renewed"
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    with Klines("renewed", make(folder)) as klines:
+        old = shown(klines.port, certificate)
+        assert old, "the first certificate"
+        kept = certificate.read_bytes()
+        key.write_text(Path(key).read_text()[:100])
+        eventually("the complaint", lambda: any("of no use" in line.get("message", "") for line in klines.lines()))
+        assert shown(klines.port, certificate) == old
+        make(folder)
+        assert certificate.read_bytes() != kept
+        new = eventually("the new certificate", lambda: shown(klines.port, certificate), pause=0.5)
+        print(f"  {old[:16]}… became {new[:16]}…")
+        assert new != old
+
+
+TESTS = [scanned, renewed]

@@ -1,0 +1,142 @@
+"""A `klines` of our own: started with a canary for a key, watched, and stopped. Knows nothing of what clients do."""
+
+import json
+import os
+import resource
+import secrets
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+LOGS = ROOT / "target/clients/logs"
+PATIENCE = 60
+USER = "tester"
+# Made anew for each run, so that nothing from before can hide or fake a leak. Never handed over on a command line.
+KEY = "canary" + secrets.token_urlsafe(32)
+
+program = ROOT / "target/release/klines"
+
+
+def eventually(what, probe, patience=PATIENCE, pause=0.05):
+    """Returns the first truth that `probe` finds."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"never seen in {patience} s: {what}"
+        time.sleep(pause)
+
+
+class Klines:
+    """The demo with the websocket consumer, on a port that the system chose."""
+
+    alive = []
+    logs = []
+
+    def __init__(self, name, settings="", level="debug", descriptors=None):
+        self.home = tempfile.TemporaryDirectory(prefix="klines-")
+        Path(self.home.name, "klines.toml").write_text(f"[websocket]\n{settings}\n")
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.log_file = LOGS / f"{name}.log"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": self.home.name,
+            "WSS_AUTH_USER": USER,
+            "WSS_AUTH_KEY": KEY,
+            "WEBSOCKET_PORT": "0",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": level,
+        }
+
+        def limit():
+            if descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [program, "run", "--demo", "--consumers", "websocket"],
+                cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit,
+            )
+        Klines.alive.append(self)
+        Klines.logs.append(self.log_file)
+        self.port = eventually("the address that it listens on", self._port)
+
+    def _port(self):
+        assert self.process.poll() is None, f"klines ended with {self.process.returncode}"
+        for line in self.lines():
+            if line.get("message") == "serving klines":
+                return int(line["address"].rpartition(":")[2])
+        return None
+
+    def lines(self):
+        """The lines of its log so far."""
+        for line in self.log_file.read_text(errors="replace").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                pass
+
+    def memory(self):
+        """Resident memory, KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    def processor_time(self):
+        """Processor time so far, s."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self):
+        """Asks it to end, and waits until it has."""
+        assert self.process.poll() is None, f"klines ended by itself with {self.process.returncode}"
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE)
+        assert code == 0, f"klines ended with {code}"
+        self.release()
+
+    def release(self):
+        """Ends it however it is."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self in Klines.alive:
+            Klines.alive.remove(self)
+        self.home.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.stop()
+
+
+class Watch:
+    """Looks for the canary on every command line of the machine, all the time."""
+
+    def __init__(self):
+        self.seen = []
+        self.looks = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._end.wait(0.2):
+            self.looks += 1
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    if KEY.encode() in file.read_bytes():
+                        self.seen.append(str(file))
+                except OSError:
+                    pass
+
+    def end(self):
+        """Stops looking."""
+        self._end.set()
+        self._thread.join()

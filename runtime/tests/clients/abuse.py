@@ -178,7 +178,7 @@ def intruders():
             wire.say({"op": "auth", "user": USER, "key": "wrong"})
         texts, code = wire.end()
         assert code == 3501 and not any('"ok":true' in text for text in texts), (texts, code)
-        for path in ("/v5/market/time", "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1"):
+        for path in ("/v5/market/instruments-info?category=linear", "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1"):
             assert answered(klines, path, "GET", {"Authorization": None, "Upgrade": None, "Connection": None}) == 401, path
         print("  3501 and 401")
 

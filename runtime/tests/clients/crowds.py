@@ -32,20 +32,16 @@ def guessing():
 def flood():
     """connections over the limits are turned away, in all and by address, and room comes back"""
     with Klines("flood", "connections = 60\nconnections_per_address = 40") as klines:
-        def enter(source):
-            wire = Wire(klines.port, source=source)
-            return wire
-
-        first = [enter("127.0.0.1") for _ in range(140)]
+        first = [Wire(klines.port) for _ in range(140)]
         admitted = sum(wire.status == 101 for wire in first)
-        second = [enter("127.0.0.2") for _ in range(100)]
+        second = [Wire(klines.port, source="127.0.0.2") for _ in range(100)]
         others = sum(wire.status == 101 for wire in second)
         answers = {wire.status for wire in first + second}
         print(f"  {admitted} from one address, {others} from another, answers {sorted(answers)}")
         assert (admitted, others) == (40, 20) and answers <= {101, 503, 0}, answers
         for wire in first:
             wire.close()
-        eventually("room", lambda: enter("127.0.0.1").status == 101)
+        eventually("room", lambda: Wire(klines.port).status == 101)
         for wire in second:
             wire.close()
 

@@ -74,7 +74,7 @@ class Wire:
 
     def __init__(self, port, path="/v1/stream", headers=None, source=None):
         self.stream = connect(port, source)
-        self.stream.sendall(request(port, path, BEARER if headers is None else headers))
+        self.send(request(port, path, BEARER if headers is None else headers))
         self.head, self._rest = read_head(self.stream)
         self.status = status(self.head)
 

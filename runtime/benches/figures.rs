@@ -1,7 +1,8 @@
 //! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
 //! is measured in the same run. Prints a table; asserts nothing: machines differ.
 //!
-//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `memory` (5 minutes).
+//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`,
+//! `deliveries`, `clients`, `latency`, `memory` (5 minutes).
 
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,8 @@ mod ingest;
 mod memory;
 #[path = "figures/naive.rs"]
 mod naive;
+#[path = "figures/serving.rs"]
+mod serving;
 #[path = "../tests/it/support/stream.rs"]
 #[allow(dead_code)]
 mod stream;
@@ -31,6 +34,10 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    // The bench starts itself again as the server that it measures.
+    if let Ok(role) = std::env::var(serving::ROLE) {
+        return serving::serve(&role);
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|other| other == name);
     println!("{:<58} {:>12} {:>12} {:>7}  floor / goal", "figure", "klines", "baseline", "ratio");
@@ -42,6 +49,15 @@ fn main() {
     }
     if wants("guest") {
         guest::batch();
+    }
+    if wants("deliveries") {
+        serving::fan_out();
+    }
+    if wants("clients") {
+        serving::idle_clients();
+    }
+    if wants("latency") {
+        serving::socket_to_socket();
     }
     if wants("memory") {
         memory::resident(5);

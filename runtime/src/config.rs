@@ -209,6 +209,15 @@ impl Config {
         report
     }
 
+    /// Gives a problem that a native consumer found in its own section its place.
+    #[must_use]
+    pub fn section_report(&self, section: &str, key: &str, message: &str, expected: &str) -> Report {
+        let mut report = Report::default();
+        let place = self.place(&format!("{section}.{key}"));
+        report.push(Diagnostic::error(place, format!("{section}: {message}")).expected(expected));
+        report
+    }
+
     fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
         self.document.as_ref()?.place_of(path, least)
     }

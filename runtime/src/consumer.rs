@@ -3,6 +3,7 @@
 //! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
 
+pub mod catalog;
 pub mod dead_letter;
 pub mod encode;
 pub mod filter;

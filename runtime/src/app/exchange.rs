@@ -21,6 +21,7 @@ use crate::clock::LocalClock;
 use crate::config::exchange::Symbols;
 use crate::config::proxy::ProxyAddress;
 use crate::config::{Config, Diagnostic, Report};
+use crate::consumer::catalog::Catalog;
 use crate::domain::feed::{FeedEvent, FeedMessage};
 use crate::domain::symbol::{Category, SymbolId, SymbolTable};
 
@@ -28,6 +29,9 @@ use crate::domain::symbol::{Category, SymbolId, SymbolTable};
 const INBOX: usize = 4_096;
 /// How often the exchange is asked which instruments still trade.
 const ASK_EVERY: Duration = Duration::from_secs(300);
+
+/// How soon it is asked again when it did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the runtime asks of Bybit.
 #[must_use]
@@ -116,6 +120,7 @@ pub async fn open(
     wanted: &BybitConfig,
     dialer: Dialer,
     clock: LocalClock,
+    catalog: &Arc<Catalog>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Option<Market>> {
     let (out, inbox) = mpsc::channel(INBOX);
@@ -136,11 +141,31 @@ pub async fn open(
         }
         let url = wanted.stream_url(category.category).context("the address of the stream is not usable")?;
         feeds.push(Feed::spawn(&uplink, &tracker, category.category, &url, &table, Timing::default()));
+        catalog.watch(category.category, table.iter().map(|(_, symbol)| symbol.clone()));
+        if catalog.wants_descriptions() {
+            tracker.spawn(describe_all(rest.clone(), category.category, catalog.clone(), cancel.clone()));
+        }
         tracker.spawn(keep_asking(rest.clone(), category.clone(), table.clone(), out.clone(), cancel.clone()));
         tables.push((category.category, table));
     }
     tracker.close();
     Ok(Some(Market { inbox, tables, feeds, tracker }))
+}
+
+/// Asks the exchange once how it describes its instruments, as often as it takes.
+async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog>, cancel: CancellationToken) {
+    let asking = async {
+        loop {
+            match rest.descriptions(category).await {
+                Ok(rows) => return catalog.describe(category, rows),
+                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = asking => {}
+    }
 }
 
 /// Tells the exchange's time once, warns of symbols that do not exist, then watches for instruments that end.

@@ -9,7 +9,10 @@ use anyhow::Context;
 
 use super::output;
 use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits};
+use crate::config::exchange::Symbols;
+use crate::config::native::Native;
 use crate::config::{Config, Finding, Report};
+use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::queue::Grouping;
@@ -20,6 +23,7 @@ use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::terminal::StandardOutput;
 use crate::consumer::wasm::{Setup, WasmBlueprint};
 use crate::consumer::{Blueprint, Subscription, shipped};
+use crate::domain::symbol::Category;
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
 const BATCH: usize = 64;
@@ -30,7 +34,7 @@ const START_MARGIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the inner error when this machine cannot run components at all.
-pub fn prepare(config: &Config) -> anyhow::Result<Result<Vec<Spec>, Report>> {
+pub fn prepare(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<Result<Vec<Spec>, Report>> {
     let components = Components::new(WasmEngine::new().context("starting the WebAssembly engine")?);
     let (mut specs, mut report) = (Vec::new(), Report::default());
     for consumer in &config.consumers {
@@ -41,8 +45,10 @@ pub fn prepare(config: &Config) -> anyhow::Result<Result<Vec<Spec>, Report>> {
             }
             Source::File(path) => components.from_file(path, consumer.limits.component_size),
             Source::Native(native) => {
-                let made = native::blueprint(*native, config);
-                specs.extend(made.map(|(blueprint, grouping)| spec(consumer, blueprint, grouping)));
+                if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog) {
+                    report.merge(native::problems(*native, config, &blueprint.validate()));
+                    specs.push(spec(consumer, blueprint, grouping));
+                }
                 continue;
             }
         };
@@ -67,6 +73,20 @@ pub fn prepare(config: &Config) -> anyhow::Result<Result<Vec<Spec>, Report>> {
         }
     }
     Ok(if report.is_refusal() { Err(report) } else { Ok(specs) })
+}
+
+/// What is watched, as far as the configuration says it; the exchange is asked for the rest.
+#[must_use]
+pub fn catalog(config: &Config) -> Arc<Catalog> {
+    let listed = |category: &Category| match &config.exchange.symbols {
+        Symbols::Listed(listed) => {
+            let own = listed.iter().filter(|listing| listing.category == *category);
+            (*category, own.map(|listing| listing.symbol.clone()).collect())
+        }
+        Symbols::All(_) => (*category, Vec::new()),
+    };
+    let serves = config.consumers.iter().any(|consumer| consumer.component == Source::Native(Native::WebSocket));
+    Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
 }
 
 /// Starts the consumers and waits until each has come up or said why not. The failure of one is logged; the others

@@ -105,7 +105,7 @@ impl Sink for IntoHub {
 }
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
-    let specs = match parts::prepare(config)? {
+    let specs = match parts::prepare(config, &parts::catalog(config))? {
         Ok(specs) => specs,
         Err(report) => {
             output::report(&report);

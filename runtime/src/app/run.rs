@@ -18,6 +18,7 @@ use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
 use crate::config::quantity::HumanDuration;
+use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
 use crate::consumer::stats::State;
@@ -35,7 +36,8 @@ const HANG_UP: Duration = Duration::from_secs(3);
 /// # Errors
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let specs = match parts::prepare(&config)? {
+    let catalog = parts::catalog(&config);
+    let specs = match parts::prepare(&config, &catalog)? {
         Ok(specs) => specs,
         Err(report) => {
             output::report(&report);
@@ -54,7 +56,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     );
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, hub) => served,
+            served = serve(&config, args.duration, hub, catalog) => served,
             () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
         }
     });
@@ -68,7 +70,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Feeds the hub until the end is asked for; then nothing more comes.
-async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    duration: Option<HumanDuration>,
+    hub: Arc<Hub>,
+    catalog: Arc<Catalog>,
+) -> anyhow::Result<()> {
     let (clock, cancel) = (LocalClock::start(), CancellationToken::new());
     let wanted = exchange::wanted(config);
     let stop = ended(duration);
@@ -78,7 +85,7 @@ async fn serve(config: &Config, duration: Option<HumanDuration>, hub: Arc<Hub>) 
             cancel.cancel();
             return end;
         }
-        market = exchange::open(&wanted, exchange::dialer(config)?, clock, &cancel) => market?,
+        market = exchange::open(&wanted, exchange::dialer(config)?, clock, &catalog, &cancel) => market?,
     };
     let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
     let lanes = tables.iter().map(|(category, table)| Lane::new(config.klines.settings(*category), table)).collect();

@@ -12,6 +12,7 @@ use hyper::header::{ACCEPT, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
@@ -21,9 +22,9 @@ use super::connect::{self, DialError, Dialer};
 use super::excerpt::excerpt;
 use super::symbols::Instrument;
 use crate::clock::LocalClock;
-use crate::domain::symbol::Category;
+use crate::domain::symbol::{Category, Symbol};
 use crate::domain::time::Millis;
-use wire::{WireInstruments, WireServerTime};
+use wire::{WireInstrument, WireInstruments, WireServerTime};
 
 /// A page of a thousand instruments is some 1.5 MiB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -143,15 +144,30 @@ impl RestClient {
     /// # Errors
     /// [`RestError`] of the first page that fails; nothing is returned in part.
     pub async fn instruments(&self, category: Category) -> Result<Reply<Vec<Instrument>>, RestError> {
+        let Reply { result, stamped, received } = self.all_instruments::<WireInstrument>(category).await?;
+        let instruments = result.into_iter().filter_map(|wire| wire.into_instrument(category)).collect();
+        Ok(Reply { result: instruments, stamped, received })
+    }
+
+    /// Asks for the same as the exchange writes it: each instrument's name and JSON object.
+    ///
+    /// # Errors
+    /// As [`RestClient::instruments`].
+    pub async fn descriptions(&self, category: Category) -> Result<Vec<(Symbol, String)>, RestError> {
+        let rows = self.all_instruments::<Box<RawValue>>(category).await?.result;
+        Ok(rows.iter().filter_map(|row| Some((wire::name_of(row)?, row.get().to_owned()))).collect())
+    }
+
+    async fn all_instruments<T: DeserializeOwned>(&self, category: Category) -> Result<Reply<Vec<T>>, RestError> {
         let mut found = Vec::new();
         let mut cursor = String::new();
         for _ in 0..MAX_PAGES {
             // The cursor comes percent-encoded and goes back as it came.
             let next = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
             let query = format!("category={category}&limit=1000{next}");
-            let reply = self.get::<WireInstruments>("instruments-info", &query).await?;
+            let reply = self.get::<WireInstruments<T>>("instruments-info", &query).await?;
             let is_empty = reply.result.list.is_empty();
-            found.extend(reply.result.list.into_iter().filter_map(|wire| wire.into_instrument(category)));
+            found.extend(reply.result.list);
             let is_new = |next: &String| !next.is_empty() && *next != cursor;
             match reply.result.next_page_cursor.filter(is_new) {
                 Some(next) if !is_empty => cursor = next,

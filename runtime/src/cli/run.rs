@@ -17,11 +17,12 @@ Exit codes: 0 ended as asked, 1 failed, 78 configuration refused.
 
 Examples:
   klines run --demo --for 20s
+  WSS_AUTH_USER=me WSS_AUTH_KEY=$(klines keygen) klines run --demo --consumers websocket
   klines run --category linear,spot --symbols BTCUSDT --intervals 100ms,1s,1m
   klines run --load-all --symbols-limit 50 --consumers jsonl")]
 pub struct RunArgs {
-    /// Run against an embedded exchange: no network, no files, the same market every time
-    #[arg(long, conflicts_with_all = ["config", "env_file", "testnet", "load_all", "ws_url", "rest_url"])]
+    /// Run against an embedded exchange: no network, the same market every time; of files only --config is read
+    #[arg(long, conflicts_with_all = ["env_file", "testnet", "load_all", "ws_url", "rest_url"])]
     pub demo: bool,
     /// End by itself after this time, such as 20s or 1m30s
     #[arg(long = "for", value_name = "DURATION")]

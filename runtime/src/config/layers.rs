@@ -22,6 +22,8 @@ const CONFIG_FILE: &str = "klines.toml";
 const ENV_FILE: &str = ".env";
 /// Variables that the demo listens to; it must run the same in any folder.
 const DEMO_VARIABLES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
+/// Variables that it listens to as well once the flag enables the consumer that they are about.
+const DEMO_CONSUMERS: [(&str, &[&str]); 2] = [("redis", &["REDIS_"]), ("websocket", &["WEBSOCKET_", "WSS_"])];
 /// What the demo differs in from the defaults.
 const DEMO: &str = include_str!("demo.toml");
 
@@ -41,7 +43,7 @@ pub struct Sources {
     pub config_file: Option<PathBuf>,
     /// Folder that relative paths start from; empty for the working directory.
     pub folder: PathBuf,
-    /// Use the demo's settings in place of the files and the environment.
+    /// Use the demo's settings in place of the environment and of files that are not named.
     pub demo: bool,
 }
 
@@ -90,9 +92,19 @@ impl Layers {
             folder: sources.folder,
         };
         if sources.demo {
-            layers.environment.retain(|name, _| DEMO_VARIABLES.contains(&name.as_str()));
-            let file = SourceFile { name: "demo settings".to_owned(), text: DEMO.to_owned() };
-            layers.document = Some(Arc::new(Document::parse(file, report)));
+            let flags = layers.texts(None, Some("--consumers"));
+            let enabled = |name: &str| flags.iter().any(|flag| flag.text.split(',').any(|item| item.trim() == name));
+            let heard = DEMO_CONSUMERS.iter().filter(|(name, _)| enabled(name)).flat_map(|(_, heard)| *heard);
+            let heard: Vec<&str> = heard.copied().collect();
+            layers.environment.retain(|name, _| {
+                DEMO_VARIABLES.contains(&name.as_str()) || heard.iter().any(|prefix| name.starts_with(prefix))
+            });
+            let named = sources.config_file.map(|path| (path, Place::Flag("--config", Quote::default())));
+            let file = match named {
+                Some(named) => layers.file(Some(named), CONFIG_FILE, report),
+                None => Some(SourceFile { name: "demo settings".to_owned(), text: DEMO.to_owned() }),
+            };
+            layers.document = file.map(|file| Arc::new(Document::parse(file, report)));
             return layers;
         }
         let named = sources.env_file.map(|path| (path, Place::Flag("--env-file", Quote::default())));

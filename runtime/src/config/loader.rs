@@ -62,6 +62,16 @@ impl<T> Sourced<T> {
         Self { value, place: Place::Default, hidden: false }
     }
 
+    /// The same source for another value.
+    pub fn with<U>(&self, value: U) -> Sourced<U> {
+        Sourced { value, place: self.place.clone(), hidden: self.hidden }
+    }
+
+    /// Turns the value into another, of the same source.
+    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: turn(self.value), place: self.place, hidden: self.hidden }
+    }
+
     /// Makes an error about it.
     pub fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(self.place.clone(), message).hidden(self.hidden)

@@ -19,18 +19,28 @@ pub fn csv(kline: &Kline, out: &mut String) {
 
 /// Appends one JSON object with every field and a line feed; decimals are strings.
 pub fn ndjson(kline: &Kline, out: &mut String) {
+    object(kline, out);
+    out.push('\n');
+}
+
+/// Appends one JSON object with every field; decimals are strings.
+pub fn object(kline: &Kline, out: &mut String) {
     let Kline { category, symbol, interval, start, end, open, high, low, close, .. } = kline;
-    let Kline { volume, turnover, buy_volume, buy_turnover, trades, last_trade_time, .. } = kline;
-    let Kline { confirm, revision, quality, sequence, .. } = kline;
+    let Kline { volume, turnover, buy_volume, buy_turnover, price_decimals, volume_decimals, .. } = kline;
+    let Kline { trades, last_trade_time, confirm, revision, quality, sequence, emitted, .. } = kline;
     let _ = write!(
         out,
         r#"{{"category":"{category}","symbol":"{symbol}","interval":"{interval}","start":{start},"end":{end},"#
     );
     let _ = write!(out, r#""open":"{open}","high":"{high}","low":"{low}","close":"{close}","volume":"{volume}","#);
     let _ = write!(out, r#""turnover":"{turnover}","buy_volume":"{buy_volume}","buy_turnover":"{buy_turnover}","#);
-    let _ = writeln!(
+    let _ = write!(
         out,
-        r#""trades":{trades},"last_trade_time":{last_trade_time},"confirm":{confirm},"revision":{revision},"quality":"{quality}","sequence":{sequence}}}"#
+        r#""price_decimals":{price_decimals},"volume_decimals":{volume_decimals},"trades":{trades},"last_trade_time":{last_trade_time},"#
+    );
+    let _ = write!(
+        out,
+        r#""confirm":{confirm},"revision":{revision},"quality":"{quality}","sequence":{sequence},"emitted":{emitted}}}"#
     );
 }
 
@@ -96,8 +106,9 @@ mod tests {
             concat!(
                 r#"{"category":"linear","symbol":"BTCUSDT","interval":"1m","start":1704067200000,"end":1704067259999,"#,
                 r#""open":"16578.5","high":"16600","low":"16578","close":"16599.9","volume":"1.5","#,
-                r#""turnover":"24890.25","buy_volume":"0","buy_turnover":"0","trades":2,"#,
-                r#""last_trade_time":1704067259000,"confirm":true,"revision":1,"quality":"gapped","sequence":7}"#
+                r#""turnover":"24890.25","buy_volume":"0","buy_turnover":"0","price_decimals":2,"volume_decimals":3,"#,
+                r#""trades":2,"last_trade_time":1704067259000,"confirm":true,"revision":1,"quality":"gapped","#,
+                r#""sequence":7,"emitted":1704067260080}"#
             ),
             concat!(
                 r#"{"topic":"kline.1.BTCUSDT","data":[{"start":1704067200000,"end":1704067259999,"interval":"1","#,

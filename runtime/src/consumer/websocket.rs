@@ -1,5 +1,191 @@
-//! The websocket consumer: who may come in, over what, and how often.
+//! The websocket consumer: an authenticated server of klines in three dialects on one port.
+//!
+//! Klines come in on the consumer's own thread, which makes their frames and writes them to every follower's socket;
+//! an executor of its own reads what clients say. Only what does not fit into a socket waits, bounded for each client.
+//! `docs/websocket.md` describes what clients see.
 
+pub mod admission;
+pub mod board;
+pub mod bybit;
+pub mod client;
+pub mod close;
+pub mod frame;
 pub mod keys;
+pub mod memory;
+pub mod outbox;
+pub mod page;
+pub mod predecessor;
+pub mod seat;
+pub mod server;
+pub mod settings;
+pub mod stream;
 pub mod throttle;
 pub mod tls;
+pub mod transport;
+pub mod upgrade;
+
+mod listener;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::catalog::Catalog;
+use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use crate::secret::Secret;
+
+use keys::Keys;
+use server::Server;
+use settings::Settings;
+use tls::Certificates;
+
+/// How often certificate files are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(5);
+/// How long clients may take to hang up at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Makes servers.
+pub struct WebSocketBlueprint {
+    settings: Settings,
+    logins: Vec<(String, Secret)>,
+    catalog: Arc<Catalog>,
+    bound: Bound,
+}
+
+/// Where the server listens; empty until it does.
+pub type Bound = Arc<Mutex<Vec<SocketAddr>>>;
+
+impl WebSocketBlueprint {
+    /// Builds a blueprint; every pair of user and key in `logins` is valid.
+    #[must_use]
+    pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
+        Self { settings, logins, catalog, bound: Bound::default() }
+    }
+
+    /// Where its servers will listen.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.bound.clone()
+    }
+}
+
+impl Blueprint for WebSocketBlueprint {
+    fn validate(&mut self) -> Vec<Problem> {
+        let Some((certificate, key)) = &self.settings.certificate else { return Vec::new() };
+        let loaded = Certificates::load(certificate, key);
+        let problem = |error: tls::TlsError| Problem {
+            path: "certificate".to_owned(),
+            message: error.to_string(),
+            expected: "PEM files, such as `klines tls self-signed` makes".to_owned(),
+        };
+        loaded.err().map(problem).into_iter().collect()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        let keys = Keys::new(self.logins.clone());
+        let life = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
+        let server = Arc::new(Server::new(self.settings.clone(), keys, self.catalog.clone(), life));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("websocket")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Retry(format!("no threads for the server: {error}")))?;
+        let (bound, cancel) = (self.bound.clone(), CancellationToken::new());
+        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, bound }))
+    }
+}
+
+/// A server and what it runs on.
+struct Running {
+    server: Arc<Server>,
+    /// Taken at the end.
+    runtime: Option<Runtime>,
+    cancel: CancellationToken,
+    bound: Bound,
+}
+
+impl Consumer for Running {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        Ok(Subscription::default())
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let Settings { host, port, certificate, .. } = &self.server.settings;
+        let fatal = |error: tls::TlsError| Failure::Fatal(error.to_string());
+        let acceptor = match certificate {
+            None => None,
+            Some((certificate, key)) => {
+                let certificates = Certificates::load(certificate, key).map_err(fatal)?;
+                let config = certificates.server_config().map_err(fatal)?;
+                runtime.spawn(certificates.watch(LOOK_AT_FILES, self.cancel.clone()));
+                Some(TlsAcceptor::from(config))
+            }
+        };
+        let listeners = runtime.block_on(listener::bind(host, *port)).map_err(|error| {
+            Failure::Fatal(format!("{error}; another program may be listening there: set WEBSOCKET_PORT to a free port"))
+        })?;
+        let router = routes::router(self.server.clone());
+        for listener in listeners {
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, encrypted = acceptor.is_some(), "serving klines");
+                self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+            }
+            let accepting = listener::accept(listener, self.server.clone(), router.clone(), acceptor.clone());
+            let cancel = self.cancel.clone();
+            runtime.spawn(async move {
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    never = accepting => match never {},
+                }
+            });
+        }
+        runtime.spawn(look_after(self.server.clone(), self.cancel.clone()));
+        Ok(())
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        self.server.publish(delivery);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        // No new clients; those that are there are told, and may hang up in their own time.
+        self.cancel.cancel();
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let clients = self.server.connected();
+        self.server.dismiss();
+        let until = Instant::now() + GOODBYE;
+        while self.server.connected() > 0 && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        let cut = self.server.connected();
+        if cut > 0 {
+            warn!(clients = cut, "clients did not hang up and are cut");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        info!(clients, "server stopped");
+    }
+}
+
+/// Keeps the clients alive, or ends them, once a second.
+async fn look_after(server: Arc<Server>, cancel: CancellationToken) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    for second in 0.. {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = seconds.tick() => server.look_after(second),
+        }
+    }
+}

@@ -18,3 +18,4 @@ mod replay;
 mod sandbox;
 mod session;
 mod support;
+mod websocket;

@@ -44,8 +44,8 @@ pub struct WireServerTime {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WireInstruments {
-    pub list: Vec<WireInstrument>,
+pub struct WireInstruments<T> {
+    pub list: Vec<T>,
     /// Empty on the last page; may be absent or null on spot.
     #[serde(default)]
     pub next_page_cursor: Option<String>,
@@ -69,6 +69,16 @@ pub struct WireInstrument {
 #[serde(rename_all = "camelCase")]
 struct WirePriceFilter {
     tick_size: String,
+}
+
+/// Returns the name in an instrument's JSON object, if it could be a topic's.
+pub fn name_of(row: &RawValue) -> Option<Symbol> {
+    #[derive(Deserialize)]
+    struct WireName {
+        symbol: String,
+    }
+    let named: WireName = serde_json::from_str(row.get()).ok()?;
+    Symbol::new(&named.symbol).ok()
 }
 
 impl WireInstrument {

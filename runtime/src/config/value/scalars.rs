@@ -1,6 +1,6 @@
 //! The single values that several sections use: switches, numbers, quantities, names, paths and addresses.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use url::Url;
@@ -73,8 +73,8 @@ impl Scalar for NonZeroU32 {
     }
 }
 
-impl Scalar for NonZeroU16 {
-    const EXPECTED: &'static str = "a port number from 1 to 65535";
+impl Scalar for u16 {
+    const EXPECTED: &'static str = "a port number from 0 (any that is free) to 65535";
     const BARE: bool = true;
 
     fn parse(text: &str) -> Result<Self, Fault> {

@@ -1,0 +1,182 @@
+//! Deliveries and memory of the WebSocket server, beside a server written the obvious way (tokio-tungstenite as it
+//! comes, a broadcast channel, a task a client). Server and clients are separate processes; the figure is the CPU time
+//! of the server's whole process.
+//!
+//! Limits of open files decide how many clients fit: `ulimit -n` of 9,100 and up for the last row.
+
+mod latency;
+mod server;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+pub(crate) use latency::socket_to_socket;
+pub(crate) use server::serve;
+
+use crate::median;
+
+/// Names the kind of server that this process shall be.
+pub(crate) const ROLE: &str = "KLINES_BENCH_SERVER";
+
+/// A server in a process of its own. Dropping it ends it.
+struct Served {
+    process: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Served {
+    fn start(role: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut process =
+            command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let commands = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let mut served = Self { process, commands, answers, address: String::new() };
+        served.address = served.answer();
+        served
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        writeln!(self.commands, "{command}").unwrap();
+        self.answer()
+    }
+
+    /// CPU time of the server so far, in seconds.
+    fn cpu(&mut self) -> f64 {
+        self.ask("cpu").parse().unwrap()
+    }
+
+    /// Resident bytes of the server.
+    fn resident(&mut self) -> f64 {
+        self.ask("memory").parse().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Connects clients that have subscribed to the one topic.
+async fn connect(address: &str, clients: usize) -> Vec<TcpStream> {
+    let mut connected = Vec::with_capacity(clients);
+    for _ in 0..clients {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET /v1/stream HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = vec![0; 1_024];
+        let read = stream.read(&mut head).await.unwrap();
+        assert!(head[..read].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head[..read]));
+        let text = br#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#;
+        // Masked with zeros: the text as it is.
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend(text);
+        stream.write_all(&frame).await.unwrap();
+        connected.push(stream);
+    }
+    connected
+}
+
+/// Reads what is there from every client until all have `wanted` bytes.
+async fn receive(clients: &mut [TcpStream], wanted: usize) {
+    let mut scrap = vec![0; 64 << 10];
+    for client in clients {
+        let mut received = 0;
+        while received < wanted {
+            received += client.read(&mut scrap).await.unwrap();
+        }
+    }
+}
+
+/// Reads whatever the subscription brought, until every client is quiet.
+async fn settle(clients: &mut [TcpStream]) {
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let mut scrap = vec![0; 64 << 10];
+    for client in clients {
+        while client.try_read(&mut scrap).is_ok_and(|read| read > 0) {}
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Deliveries a second of CPU time: `batch` klines a flush, to `clients`.
+fn deliveries(role: &str, clients: usize, batch: usize, rounds: usize) -> f64 {
+    let mut served = Served::start(role);
+    let runtime = runtime();
+    let mut connected = runtime.block_on(connect(&served.address, clients));
+    runtime.block_on(settle(&mut connected));
+    let mut figures = Vec::new();
+    for _ in 0..3 {
+        let before = served.cpu();
+        for _ in 0..rounds {
+            let bytes: usize = served.ask(&format!("publish {batch}")).parse().unwrap();
+            runtime.block_on(receive(&mut connected, bytes));
+        }
+        figures.push((clients * batch * rounds) as f64 / (served.cpu() - before));
+    }
+    median(figures)
+}
+
+/// Prints the rows on deliveries.
+pub(crate) fn fan_out() {
+    for (clients, batch, rounds, floor) in [
+        (1_000, 1, 200, "120 k / 160 k"),
+        (9_000, 1, 30, "80 k / 120 k"),
+        (1_000, 16, 50, "1 M / 2 M"),
+    ] {
+        let ours = deliveries("klines", clients, batch, rounds);
+        let naive = deliveries("naive", clients, batch, rounds);
+        let name = format!("deliveries a core-second, {clients} clients, {batch} a flush");
+        crate::row(&name, ours / 1_000.0, naive / 1_000.0, "k", floor);
+    }
+}
+
+/// Prints the rows on memory.
+pub(crate) fn idle_clients() {
+    let per_client = |role: &str, clients: usize| {
+        let mut served = Served::start(role);
+        let runtime = runtime();
+        // The first ones pay for what all share.
+        let mut connected = runtime.block_on(connect(&served.address, 100));
+        runtime.block_on(settle(&mut connected));
+        let before = served.resident();
+        let mut more = runtime.block_on(connect(&served.address, clients));
+        runtime.block_on(settle(&mut more));
+        (served.resident() - before) / clients as f64 / 1_024.0
+    };
+    let (ours, naive) = (per_client("klines", 5_000), per_client("naive", 2_000));
+    crate::row("memory per idle client, plain", ours, naive, "KiB", "10 / 4 KiB");
+    let encrypted = {
+        let mut served = Served::start("tls");
+        let mut shaken = latency::encrypted(&served.address, 50);
+        let before = served.resident();
+        shaken.extend(latency::encrypted(&served.address, 1_000));
+        (served.resident() - before) / 1_000.0 / 1_024.0
+    };
+    println!(
+        "{:<58} {:>12} {:>12} {:>7}  40 / 20 KiB",
+        "memory per idle client, TLS",
+        format!("{encrypted:.2} KiB"),
+        "-",
+        "-"
+    );
+}

@@ -1,0 +1,209 @@
+//! From the exchange's socket to a client's, one trade at a time, through the whole program; beside the least that a
+//! program can do: read a frame, parse it, write a frame.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, client};
+
+/// Trades that are measured; as many again warm up.
+const ROUNDS: usize = 2_000;
+
+/// Prints the row.
+pub(crate) fn socket_to_socket() {
+    let ours = through_klines();
+    let naive = through_relay();
+    let at = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    crate::row("socket in to socket out, p50, one client", at(&ours, 0.5), at(&naive, 0.5), "us", "40 / 25 us");
+    println!("{:<58} p99 {:.1} us, relay p99 {:.1} us", "", at(&ours, 0.99), at(&naive, 0.99));
+}
+
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
+}
+
+/// A trade as the exchange sends it; each has a price and an id of its own.
+fn trade(number: usize) -> String {
+    let now = now();
+    format!(
+        r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":{now},"data":[{{"T":{now},"s":"BTCUSDT","S":"Buy","v":"0.001","p":"{}.50","L":"PlusTick","i":"t{number}","BT":false,"RPI":false,"seq":{number}}}]}}"#,
+        20_000 + number % 1_000
+    )
+}
+
+/// Sends trades one at a time and waits for what each brings; returns the sorted times in µs.
+fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>) -> Vec<f64> {
+    let mut times = Vec::with_capacity(ROUNDS);
+    for number in 0..2 * ROUNDS {
+        let text = trade(number);
+        let price = format!(r#""close":"{}.5""#, 20_000 + number % 1_000);
+        let start = Instant::now();
+        exchange.send(Message::text(text)).unwrap();
+        loop {
+            let message = reader.read().unwrap();
+            if message.to_text().is_ok_and(|text| text.contains(&price)) {
+                break;
+            }
+        }
+        if number >= ROUNDS {
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        // One at a time, not back to back: nothing is warm by the one before.
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn dial(address: &str, path: &str) -> WebSocket<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    request.headers_mut().insert("Authorization", "Bearer 0123456789abcdefghij".parse().unwrap());
+    client(request, stream).unwrap().0
+}
+
+fn through_klines() -> Vec<f64> {
+    let folder = tempfile::TempDir::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = "[exchange]\nsymbols = [\"BTCUSDT\"]\n[klines]\nintervals = [\"1m\"]\nupdate_interval = \"0s\"\n\
+                  [websocket]\nport = 0\nkeys = [\"bench:0123456789abcdefghij\"]\n";
+    std::fs::write(folder.path().join("klines.toml"), config).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_klines"))
+        .args(["run", "--consumers", "websocket"])
+        .env("BYBIT_WS_URL", format!("ws://{address}"))
+        .env("BYBIT_REST_URL", format!("http://{address}/none"))
+        .env("LOG_FORMAT", "json")
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(process.stderr.take().unwrap());
+    let mut lines = log.lines().map_while(Result::ok);
+    let served = lines
+        .by_ref()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
+        .find_map(|line| (line["message"] == "serving klines").then(|| line["address"].as_str().map(str::to_owned))?)
+        .unwrap();
+    // What else is logged has to be read, or the pipe fills.
+    std::thread::spawn(move || lines.for_each(drop));
+    let mut exchange = loop {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        // What asks for something else than the stream is not answered.
+        let mut head = [0; 16];
+        stream.peek(&mut head).unwrap();
+        if head.starts_with(b"GET /v5/public") {
+            break accept(stream).unwrap();
+        }
+    };
+    loop {
+        let request = exchange.read().unwrap();
+        let request: serde_json::Value = serde_json::from_str(request.to_text().unwrap()).unwrap_or_default();
+        if request["op"] == "subscribe" {
+            let id = request["req_id"].as_str().unwrap_or_default();
+            let answer = format!(r#"{{"success":true,"ret_msg":"","conn_id":"x","req_id":"{id}","op":"subscribe"}}"#);
+            exchange.send(Message::text(answer)).unwrap();
+            break;
+        }
+    }
+    let mut reader = dial(&served, "/v1/stream");
+    reader.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
+    reader.read().unwrap();
+    let times = measure(&mut exchange, &mut reader);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    times
+}
+
+fn through_relay() -> Vec<f64> {
+    let mut relay = super::Served::start("relay");
+    let mut exchange = dial(&relay.address, "/in");
+    let mut reader = dial(&relay.address, "/out");
+    relay.answer();
+    measure(&mut exchange, &mut reader)
+}
+
+/// The least: one thread, a JSON tree, the last price as the close.
+pub(super) fn relay() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    let mut connect = || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        accept(stream).unwrap()
+    };
+    let (mut input, mut output) = (connect(), connect());
+    println!("ready");
+    std::io::stdout().flush().unwrap();
+    while let Ok(message) = input.read() {
+        let trade: serde_json::Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        let price = trade["data"][0]["p"].as_str().unwrap().trim_end_matches('0');
+        output.send(Message::text(format!(r#"{{"close":"{price}"}}"#))).unwrap();
+    }
+}
+
+/// Clients that have encrypted their connection and subscribed.
+pub(super) fn encrypted(address: &str, clients: usize) -> Vec<WebSocket<StreamOwned<ClientConnection, TcpStream>>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth();
+    let config = Arc::new(config);
+    let connect = || {
+        let connection = ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
+        let stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
+        let request = format!("wss://{address}/v1/stream").into_client_request().unwrap();
+        let mut socket = client(request, stream).unwrap().0;
+        socket.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
+        socket.read().unwrap();
+        socket
+    };
+    (0..clients).map(|_| connect()).collect()
+}
+
+/// The bench's own server has a certificate that nobody signed.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

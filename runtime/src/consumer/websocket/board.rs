@@ -1,0 +1,220 @@
+//! Who follows what: every series with its newest klines and its subscribers, and the batches' followers.
+//!
+//! One lock makes an answer and the pushes around it agree: a client that has been told "subscribed" misses nothing
+//! from then on, and one that has been told "unsubscribed" gets nothing more. Frames are made once a dialect, and
+//! only where somebody follows. Sockets are written after the lock is gone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::client::{Client, ClientId};
+use super::memory::{Memory, Recent};
+use super::outbox::{Kind, SeriesId};
+use super::{bybit, predecessor, stream};
+use crate::consumer::Delivery;
+use crate::consumer::encode::Extras;
+use crate::domain::interval::Interval;
+use crate::domain::kline::Kline;
+use crate::domain::symbol::{Category, Symbol};
+
+/// What identifies a series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesKey {
+    /// Product category.
+    pub category: Category,
+    /// Symbol name.
+    pub symbol: Symbol,
+    /// Window length.
+    pub interval: Interval,
+}
+
+/// The dialects that subscribe to single series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Bybit's.
+    Bybit,
+    /// Ours.
+    Stream,
+}
+
+/// All series and followers.
+pub struct Board {
+    state: Mutex<State>,
+    /// The life of this server's numbering.
+    epoch: u64,
+    /// The category whose topics carry no prefix.
+    first: Category,
+    batches: Extras,
+}
+
+/// The board while it is held.
+pub struct State {
+    ids: HashMap<SeriesKey, SeriesId, foldhash::fast::RandomState>,
+    series: Vec<Series>,
+    memory: Memory,
+    followers: Vec<(Category, Arc<Client>)>,
+}
+
+struct Series {
+    key: SeriesKey,
+    bybit: Vec<Arc<Client>>,
+    stream: Vec<Arc<Client>>,
+}
+
+impl Series {
+    fn followers(&mut self, dialect: Dialect) -> &mut Vec<Arc<Client>> {
+        match dialect {
+            Dialect::Bybit => &mut self.bybit,
+            Dialect::Stream => &mut self.stream,
+        }
+    }
+}
+
+impl Board {
+    /// Builds an empty board that remembers klines of about `memory` bytes.
+    #[must_use]
+    pub fn new(memory: usize, epoch: u64, first: Category, batches: Extras) -> Self {
+        let state = State {
+            ids: HashMap::default(),
+            series: Vec::new(),
+            memory: Memory::new(memory),
+            followers: Vec::new(),
+        };
+        Self { state: Mutex::new(state), epoch, first, batches }
+    }
+
+    /// The category whose topics carry no prefix.
+    #[must_use]
+    pub const fn first(&self) -> Category {
+        self.first
+    }
+
+    /// The life of a series' numbering, as clients are told.
+    #[must_use]
+    pub fn epoch(&self, recent: Option<&Recent>) -> stream::Epoch {
+        stream::Epoch { server: self.epoch, breaks: recent.map_or(0, Recent::breaks) }
+    }
+
+    /// Holds the board. Nothing that waits may be done meanwhile.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the klines, makes the frames and hands them to every follower. Returns the clients to flush.
+    pub fn publish(&self, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
+        let mut dirty = Vec::new();
+        let mut text = String::with_capacity(512);
+        let mut state = self.lock();
+        for kline in &delivery.klines {
+            self.publish_one(&mut state, kline, now, &mut text, &mut dirty);
+        }
+        if !state.followers.is_empty() {
+            for category in Category::ALL {
+                let Some(frame) = predecessor::batch(&delivery.klines, category, self.batches) else { continue };
+                for (_, client) in state.followers.iter().filter(|(follows, _)| *follows == category) {
+                    hand(client, Kind::Firm, frame.clone(), now, &mut dirty);
+                }
+            }
+        }
+        dirty
+    }
+
+    fn publish_one(
+        &self,
+        state: &mut State,
+        kline: &Arc<Kline>,
+        now: i64,
+        text: &mut String,
+        dirty: &mut Vec<Arc<Client>>,
+    ) {
+        let key = SeriesKey { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval };
+        let id = state.series(&key);
+        let is_next = state.memory.keep(id, kline);
+        let State { series, memory, .. } = state;
+        let (Some(series), Some(recent)) = (series.get(id.0 as usize), memory.recent(id)) else { return };
+        let kind = if kline.confirm { Kind::Firm } else { Kind::Update(id) };
+        if !series.bybit.is_empty() {
+            let frame = bybit::push(kline, text);
+            series.bybit.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
+        }
+        if !series.stream.is_empty() {
+            let epoch = self.epoch(Some(recent));
+            let frame = if is_next {
+                stream::push(kline, self.first, epoch, text)
+            } else {
+                stream::snapshot(&series.key, self.first, epoch, recent, stream::AFTER_LOSS, Some(false), text)
+            };
+            let kind = if is_next { kind } else { Kind::Firm };
+            series.stream.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
+        }
+    }
+}
+
+/// Adds a frame to what is due to a client, and the client to those to flush, once.
+fn hand(client: &Arc<Client>, kind: Kind, frame: Bytes, now: i64, dirty: &mut Vec<Arc<Client>>) {
+    if client.push(kind, frame, now) {
+        dirty.push(client.clone());
+    }
+}
+
+impl State {
+    /// The number of a series, made at first sight.
+    pub fn series(&mut self, key: &SeriesKey) -> SeriesId {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        let id = SeriesId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
+        self.ids.insert(key.clone(), id);
+        self.series.push(Series { key: key.clone(), bybit: Vec::new(), stream: Vec::new() });
+        self.memory.add(id);
+        id
+    }
+
+    /// What is remembered of a series, if it has been seen.
+    #[must_use]
+    pub fn find(&self, key: &SeriesKey) -> Option<&Recent> {
+        self.memory.recent(*self.ids.get(key)?)
+    }
+
+    /// What is remembered of a series.
+    #[must_use]
+    pub fn recent(&self, id: SeriesId) -> Option<&Recent> {
+        self.memory.recent(id)
+    }
+
+    /// What identifies a series.
+    #[must_use]
+    pub fn key(&self, id: SeriesId) -> Option<&SeriesKey> {
+        self.series.get(id.0 as usize).map(|series| &series.key)
+    }
+
+    /// Lets a client follow a series; once is enough.
+    pub fn follow(&mut self, id: SeriesId, dialect: Dialect, client: &Arc<Client>) {
+        let Some(series) = self.series.get_mut(id.0 as usize) else { return };
+        series.followers(dialect).push(client.clone());
+    }
+
+    /// Lets a client follow a series no longer.
+    pub fn leave(&mut self, id: SeriesId, dialect: Dialect, client: ClientId) {
+        let Some(series) = self.series.get_mut(id.0 as usize) else { return };
+        let followers = series.followers(dialect);
+        if let Some(at) = followers.iter().position(|follower| follower.id == client) {
+            followers.swap_remove(at);
+        }
+        if followers.is_empty() {
+            *followers = Vec::new();
+        }
+    }
+
+    /// Lets a client follow a category's batches.
+    pub fn follow_batches(&mut self, category: Category, client: &Arc<Client>) {
+        self.followers.push((category, client.clone()));
+    }
+
+    /// Lets a client follow no batches any longer.
+    pub fn leave_batches(&mut self, client: ClientId) {
+        self.followers.retain(|(_, follower)| follower.id != client);
+    }
+}

@@ -1,0 +1,372 @@
+//! One WebSocket client after the handshake: what is due to it, what it says, and when it has to go.
+//!
+//! Anybody may hand it frames; its own task reads, and writes what a full socket left over. What messages mean is the
+//! dialects' business.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::close::CloseCode;
+use super::outbox::{Kind, Outbox};
+use super::transport::Cipher;
+
+/// The eager part of a connection's memory: commands are short, and longer ones make it grow.
+const READ_BUFFER: usize = 512;
+/// How long a client may take to answer a close frame, ms.
+const CLOSE_PATIENCE: i64 = 2_000;
+/// Messages taken from one client before others get their turn.
+const MESSAGES_A_TURN: usize = 32;
+
+/// Number of a client, in the order of their coming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// A connected client.
+pub struct Client {
+    /// Its number, as in the logs.
+    pub id: ClientId,
+    /// Where it connects from.
+    pub address: IpAddr,
+    /// What it is told before the server goes.
+    pub farewell: Option<&'static str>,
+    socket: TcpStream,
+    inner: Mutex<Inner>,
+    /// Wakes its task to write, or to end.
+    wake: Notify,
+    /// Frames were added since the last flush.
+    dirty: AtomicBool,
+    /// Local time of the last byte from it, ms.
+    heard: AtomicI64,
+}
+
+struct Inner {
+    cipher: Cipher,
+    protocol: WebSocketContext,
+    outbox: Outbox,
+    /// Set once; nothing is added after it.
+    closing: Option<Closing>,
+    /// What it says is no longer understood: read to its end and thrown away, so that the close frame arrives.
+    deaf: bool,
+    /// Nothing more comes from it; what is due may still be written.
+    hung_up: bool,
+    /// The connection is of no more use.
+    over: bool,
+}
+
+/// A close frame is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    code: CloseCode,
+    /// Local time from which the connection is cut, ms.
+    until: i64,
+}
+
+/// A connection after the handshake.
+pub struct Connection {
+    /// The socket.
+    pub socket: TcpStream,
+    /// What lies over it.
+    pub cipher: Cipher,
+    /// Bytes that came with the handshake.
+    pub early: Vec<u8>,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// What the client is told before the server goes.
+    pub farewell: Option<&'static str>,
+}
+
+/// What one client may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message from it, and of a frame.
+    pub message: usize,
+    /// Bytes that may wait for it.
+    pub queue: usize,
+}
+
+/// A message from a client.
+#[derive(Debug)]
+pub enum Heard {
+    /// A text.
+    Text(Utf8Bytes),
+    /// A binary message, which no dialect has.
+    Binary,
+}
+
+impl Client {
+    /// Takes over a connection; `early` is what came with the handshake.
+    #[must_use]
+    pub fn new(id: ClientId, connection: Connection, limits: Limits, now: i64) -> Self {
+        let Connection { socket, cipher, early, address, farewell } = connection;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(limits.message + 1_024)
+            .max_message_size(Some(limits.message))
+            .max_frame_size(Some(limits.message));
+        let protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
+        let outbox = Outbox::new(limits.queue);
+        Self {
+            id,
+            address,
+            farewell,
+            socket,
+            inner: Mutex::new(Inner {
+                cipher,
+                protocol,
+                outbox,
+                closing: None,
+                deaf: false,
+                hung_up: false,
+                over: false,
+            }),
+            wake: Notify::new(),
+            dirty: AtomicBool::new(false),
+            heard: AtomicI64::new(now),
+        }
+    }
+
+    /// Adds a frame to what is due; nothing is written yet. Returns whether the caller is the one to flush.
+    pub fn push(&self, kind: Kind, frame: Bytes, now: i64) -> bool {
+        let mut inner = self.lock();
+        if inner.closing.is_some() || inner.over {
+            return false;
+        }
+        if inner.outbox.push(kind, frame).is_err() {
+            inner.close(CloseCode::Slow, now);
+        }
+        drop(inner);
+        !self.dirty.swap(true, Ordering::AcqRel)
+    }
+
+    /// Writes what is due, as far as the socket takes it; its task does the rest.
+    pub fn flush(&self) {
+        self.dirty.store(false, Ordering::Release);
+        let mut inner = self.lock();
+        if !inner.write(&self.socket) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Sends one frame at once.
+    pub fn send(&self, frame: Bytes, now: i64) {
+        self.push(Kind::Firm, frame, now);
+        self.flush();
+    }
+
+    /// Ends the connection: what waits is dropped if `code` says that the client is slow, else written first, then
+    /// the close frame.
+    pub fn close(&self, code: CloseCode, now: i64) {
+        let mut inner = self.lock();
+        inner.close(code, now);
+        inner.write(&self.socket);
+        self.wake.notify_one();
+    }
+
+    /// Cuts the connection if a close was answered by silence for too long. Returns whether it is over.
+    pub fn expire(&self, now: i64) -> bool {
+        let mut inner = self.lock();
+        if inner.closing.is_some_and(|closing| now >= closing.until) {
+            inner.over = true;
+        }
+        if inner.over {
+            self.wake.notify_one();
+        }
+        inner.over
+    }
+
+    /// Local time of the last byte from it, ms.
+    #[must_use]
+    pub fn heard(&self) -> i64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for it.
+    #[must_use]
+    pub fn due(&self) -> usize {
+        self.lock().outbox.bytes()
+    }
+
+    /// The code that the server closes it with.
+    #[must_use]
+    pub fn closed_with(&self) -> Option<CloseCode> {
+        self.lock().closing.map(|closing| closing.code)
+    }
+
+    /// Runs until the connection is over or `take`, which is handed each message, has had enough. May be called again,
+    /// and be dropped at any time: nothing is lost.
+    pub async fn run(&self, now: impl Fn() -> i64, mut take: impl FnMut(Heard) -> ControlFlow<()>) {
+        // What came with the handshake waits in the buffer, not in the socket.
+        let mut readable = true;
+        loop {
+            for _ in 0..MESSAGES_A_TURN {
+                let heard = if readable { self.read(now()) } else { None };
+                readable &= heard.is_some();
+                let Some(heard) = heard else { break };
+                if take(heard).is_break() {
+                    return;
+                }
+            }
+            let interest = {
+                let mut inner = self.lock();
+                let is_written = inner.write(&self.socket);
+                if inner.over {
+                    return;
+                }
+                if is_written { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE }
+            };
+            if readable {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                ready = self.socket.ready(interest) => match ready {
+                    Ok(ready) => readable = ready.is_readable() || ready.is_read_closed() || ready.is_error(),
+                    Err(_) => return,
+                },
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Returns the next message, if one has come; answers pings and closes on the way.
+    fn read(&self, now: i64) -> Option<Heard> {
+        let mut inner = self.lock();
+        loop {
+            if inner.hung_up {
+                return None;
+            }
+            if inner.deaf {
+                inner.discard(&self.socket);
+                return None;
+            }
+            let Inner { cipher, protocol, outbox, closing, .. } = &mut *inner;
+            let mut wire = Wire { cipher, socket: &self.socket, outbox, is_closing: closing.is_some(), has_read: false };
+            let result = protocol.read(&mut wire);
+            if wire.has_read {
+                self.heard.store(now, Ordering::Relaxed);
+            }
+            match result {
+                Ok(_) if inner.closing.is_some() => {}
+                Ok(Message::Text(text)) => return Some(Heard::Text(text)),
+                Ok(Message::Binary(_)) => return Some(Heard::Binary),
+                // Answered by the protocol itself: the answer is due with the next read.
+                Ok(_) => {}
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(WsError::Utf8(_)) => inner.refuse(CloseCode::InvalidText, now),
+                Err(WsError::Capacity(CapacityError::MessageTooLong { .. })) => inner.refuse(CloseCode::TooBig, now),
+                Err(WsError::Protocol(error)) if error != ProtocolError::ResetWithoutClosingHandshake => {
+                    inner.refuse(CloseCode::Protocol, now);
+                }
+                Err(_) => inner.hung_up = true,
+            }
+        }
+    }
+
+    /// Nothing panics under the lock but an allocation failure.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Writes what is due. Returns whether nothing is left.
+    fn write(&mut self, socket: &TcpStream) -> bool {
+        let Self { cipher, outbox, .. } = self;
+        let drained = outbox.drain(|slices| cipher.write(socket, slices));
+        let is_written = drained.and_then(|drained| Ok(cipher.flush(socket)? && drained));
+        match is_written {
+            Ok(is_written) => {
+                if is_written && self.hung_up {
+                    self.cipher.close(socket);
+                    self.over = true;
+                }
+                is_written
+            }
+            Err(_) => {
+                self.over = true;
+                true
+            }
+        }
+    }
+
+    /// Puts the close frame behind what is due; a slow client's queue goes.
+    fn close(&mut self, code: CloseCode, now: i64) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(Closing { code, until: now + CLOSE_PATIENCE });
+        if code == CloseCode::Slow || self.outbox.push(Kind::Firm, code.frame()).is_err() {
+            self.outbox.end_with(code.frame());
+        }
+    }
+
+    /// Closes a connection whose bytes make no sense any more.
+    fn refuse(&mut self, code: CloseCode, now: i64) {
+        self.close(code, now);
+        self.deaf = true;
+    }
+
+    fn discard(&mut self, socket: &TcpStream) {
+        let mut scrap = [0; 1_024];
+        loop {
+            match self.cipher.read(socket, &mut scrap) {
+                Ok(read) if read > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => {
+                    self.hung_up = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The connection as the protocol sees it: reads from the socket, and what it writes waits its turn with the rest.
+struct Wire<'a> {
+    cipher: &'a mut Cipher,
+    socket: &'a TcpStream,
+    outbox: &'a mut Outbox,
+    is_closing: bool,
+    has_read: bool,
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.cipher.read(self.socket, into)?;
+        self.has_read |= read > 0;
+        Ok(read)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // After the close frame nothing is sent, and a flood of pings is not worth a full queue.
+        if !self.is_closing && self.outbox.push(Kind::Firm, Bytes::copy_from_slice(bytes)).is_err() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Client").field("id", &self.id).field("address", &self.address).finish_non_exhaustive()
+    }
+}

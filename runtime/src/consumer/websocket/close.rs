@@ -1,0 +1,115 @@
+//! Why the server closes a connection: the one list of its close codes. `docs/websocket.md` shows the same table.
+
+use bytes::Bytes;
+
+/// A reason to close, with the code that the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseCode {
+    /// The server stops or restarts.
+    Shutdown,
+    /// The client did not read what was due to it.
+    Slow,
+    /// No sign of life from the client.
+    NoPong,
+    /// The server has no room for what was asked.
+    Overloaded,
+    /// No credentials in time.
+    AuthenticationTimeout,
+    /// Wrong or malformed credentials.
+    AuthenticationFailed,
+    /// More commands a second than allowed.
+    TooManyCommands,
+    /// A message that the dialect has no answer to.
+    Unreadable,
+    /// RFC 6455: broken framing.
+    Protocol,
+    /// RFC 6455: text that is not UTF-8.
+    InvalidText,
+    /// RFC 6455: a message or frame over the limit.
+    TooBig,
+}
+
+impl CloseCode {
+    /// Every code that is this server's own, as documented.
+    pub const OWN: [Self; 8] = [
+        Self::Shutdown,
+        Self::Slow,
+        Self::NoPong,
+        Self::Overloaded,
+        Self::AuthenticationTimeout,
+        Self::AuthenticationFailed,
+        Self::TooManyCommands,
+        Self::Unreadable,
+    ];
+
+    /// The number on the wire: 3000 to 3499 invite to reconnect, 3500 to 3999 do not.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Shutdown => 3000,
+            Self::Slow => 3001,
+            Self::NoPong => 3002,
+            Self::Overloaded => 3003,
+            Self::AuthenticationTimeout => 3500,
+            Self::AuthenticationFailed => 3501,
+            Self::TooManyCommands => 3502,
+            Self::Unreadable => 3503,
+            Self::Protocol => 1002,
+            Self::InvalidText => 1007,
+            Self::TooBig => 1009,
+        }
+    }
+
+    /// The reason on the wire, in the logs and in the metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Slow => "slow",
+            Self::NoPong => "no pong",
+            Self::Overloaded => "overloaded",
+            Self::AuthenticationTimeout => "authentication timeout",
+            Self::AuthenticationFailed => "authentication failed",
+            Self::TooManyCommands => "too many commands",
+            Self::Unreadable => "unreadable",
+            Self::Protocol => "protocol error",
+            Self::InvalidText => "invalid text",
+            Self::TooBig => "too big",
+        }
+    }
+
+    /// The close frame.
+    #[must_use]
+    pub fn frame(self) -> Bytes {
+        let reason = self.reason().as_bytes();
+        let mut frame = Vec::with_capacity(4 + reason.len());
+        // A control frame's payload is at most 125 bytes, so that its length is one byte.
+        frame.extend([0x88, u8::try_from(2 + reason.len()).unwrap_or(2)]);
+        frame.extend(self.code().to_be_bytes());
+        frame.extend(reason);
+        frame.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_table_is_this_list() {
+        let document = include_str!("../../../../docs/websocket.md");
+        for code in CloseCode::OWN {
+            let row = format!("| {} | `{}` |", code.code(), code.reason());
+            let line = document.lines().find(|line| line.starts_with(&row));
+            let line = line.unwrap_or_else(|| panic!("{row} is not documented"));
+            assert_eq!(line.ends_with("| yes |"), code.code() < 3500, "{line}");
+        }
+        let documented = document.lines().filter(|line| line.starts_with("| 3")).count();
+        assert_eq!(documented, CloseCode::OWN.len());
+    }
+
+    #[test]
+    fn a_close_frame_is_code_and_reason() {
+        assert_eq!(CloseCode::Slow.frame().as_ref(), b"\x88\x06\x0b\xb9slow");
+    }
+}

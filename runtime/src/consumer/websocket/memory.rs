@@ -1,0 +1,233 @@
+//! The newest klines of every series, bounded in bytes: what a snapshot, a resumed client and `/v5/market/kline` get.
+//!
+//! When the bound is reached the longest series lose their oldest klines first, so that the minutes of a thousand
+//! symbols do not push out the days of one. Knows nothing of clients.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::outbox::SeriesId;
+use crate::domain::kline::Kline;
+use crate::domain::time::Millis;
+
+/// Klines of one series at most: the longest page of `/v5/market/kline`, and revisions.
+const LONGEST: usize = 1_200;
+/// What one kline takes: itself, its counts and its place.
+const BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
+
+/// The newest klines of every series.
+#[derive(Debug)]
+pub struct Memory {
+    series: Vec<Recent>,
+    klines: usize,
+    /// Klines of all series at most.
+    most: usize,
+    /// Klines of one series at most; falls when the bound is reached.
+    longest: usize,
+}
+
+/// The newest klines of one series.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// Confirmed klines and revisions, by sequence.
+    closed: VecDeque<Arc<Kline>>,
+    open: Option<Arc<Kline>>,
+    /// Sequence of the last confirmed one; 0 before the first.
+    last: u64,
+    /// How often the numbering broke.
+    breaks: u32,
+    /// The first sequence since the last break.
+    whole_from: u64,
+}
+
+impl Memory {
+    /// Builds an empty memory of about `bytes`.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self { series: Vec::new(), klines: 0, most: bytes / BYTES, longest: LONGEST }
+    }
+
+    /// Makes room for the series up to `id`.
+    pub fn add(&mut self, id: SeriesId) {
+        let length = id.0 as usize + 1;
+        if self.series.len() < length {
+            self.series.resize_with(length, Recent::default);
+        }
+    }
+
+    /// What is kept of a series.
+    #[must_use]
+    pub fn recent(&self, id: SeriesId) -> Option<&Recent> {
+        self.series.get(id.0 as usize)
+    }
+
+    /// Keeps a kline. Returns whether its number follows the last one; if not, klines were lost before it and the
+    /// series starts anew.
+    pub fn keep(&mut self, id: SeriesId, kline: &Arc<Kline>) -> bool {
+        let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
+        if !kline.confirm {
+            recent.open = Some(kline.clone());
+            return true;
+        }
+        let is_next = recent.last == 0 || kline.sequence == recent.last + 1;
+        if recent.last == 0 || !is_next {
+            recent.whole_from = kline.sequence;
+        }
+        recent.breaks += u32::from(!is_next);
+        recent.last = kline.sequence;
+        recent.closed.push_back(kline.clone());
+        match recent.open.take() {
+            // A revision came between: the open kline carries the number that it will now get.
+            Some(open) if open.start > kline.start => {
+                recent.open = Some(Arc::new(Kline { sequence: kline.sequence + 1, ..Kline::clone(&open) }));
+            }
+            _ => {}
+        }
+        self.klines += 1;
+        if recent.closed.len() > self.longest {
+            recent.closed.pop_front();
+            self.klines -= 1;
+        }
+        while self.klines > self.most && self.longest > 1 {
+            self.shorten();
+        }
+        is_next
+    }
+
+    /// Takes an eighth of the longest series.
+    fn shorten(&mut self) {
+        let longest = self.series.iter().map(|recent| recent.closed.len()).max().unwrap_or_default();
+        self.longest = (longest - longest.div_ceil(8)).max(1);
+        for recent in &mut self.series {
+            let surplus = recent.closed.len().saturating_sub(self.longest);
+            recent.closed.drain(..surplus);
+            self.klines -= surplus;
+        }
+    }
+}
+
+impl Recent {
+    /// Sequence of the last confirmed kline; 0 before the first.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How often the numbering broke.
+    #[must_use]
+    pub const fn breaks(&self) -> u32 {
+        self.breaks
+    }
+
+    /// The newest update of the open window.
+    #[must_use]
+    pub const fn open(&self) -> Option<&Arc<Kline>> {
+        self.open.as_ref()
+    }
+
+    /// Everything confirmed after `sequence`, in order, or nothing if some of it is no longer there.
+    #[must_use]
+    pub fn since(&self, sequence: u64) -> Option<Vec<Arc<Kline>>> {
+        if sequence == self.last {
+            return Some(Vec::new());
+        }
+        let first = self.closed.front().map_or(u64::MAX, |kline| kline.sequence).max(self.whole_from);
+        if sequence > self.last || sequence.saturating_add(1) < first {
+            return None;
+        }
+        Some(self.closed.iter().filter(|kline| kline.sequence > sequence).cloned().collect())
+    }
+
+    /// The last revision of at most `count` closed klines whose start lies in `range`, oldest first: the newest of
+    /// them, or with `oldest` the oldest.
+    #[must_use]
+    pub fn range(&self, range: std::ops::RangeInclusive<Millis>, count: usize, oldest: bool) -> Vec<Arc<Kline>> {
+        let mut by_start = BTreeMap::new();
+        for kline in self.closed.iter().filter(|kline| range.contains(&kline.start)) {
+            by_start.insert(kline.start, kline);
+        }
+        let surplus = if oldest { 0 } else { by_start.len().saturating_sub(count) };
+        by_start.into_values().skip(surplus).take(count).cloned().collect()
+    }
+
+    /// The last revision of the newest `count` closed klines, oldest first.
+    #[must_use]
+    pub fn newest(&self, count: usize) -> Vec<Arc<Kline>> {
+        self.range(Millis::MIN..=Millis::MAX, count, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::fixture;
+
+    const ID: SeriesId = SeriesId(0);
+
+    fn kline(minute: Millis, sequence: u64, revision: u32) -> Arc<Kline> {
+        Arc::new(Kline { sequence, revision, ..fixture::kline("BTCUSDT", "1m", minute, true) })
+    }
+
+    fn memory(klines: &[Arc<Kline>]) -> Memory {
+        let mut memory = Memory::new(1 << 20);
+        memory.add(ID);
+        for kline in klines {
+            memory.keep(ID, kline);
+        }
+        memory
+    }
+
+    fn sequences(klines: &[Arc<Kline>]) -> Vec<u64> {
+        klines.iter().map(|kline| kline.sequence).collect()
+    }
+
+    #[test]
+    fn what_was_missed_comes_whole_or_not_at_all() {
+        let memory = memory(&[kline(1, 4, 0), kline(2, 5, 0), kline(3, 6, 0)]);
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(recent.since(6).map(|missed| sequences(&missed)), Some(vec![]));
+        assert_eq!(recent.since(3).map(|missed| sequences(&missed)), Some(vec![4, 5, 6]));
+        assert!(recent.since(2).is_none(), "the fourth is the first that is there");
+        assert!(recent.since(7).is_none(), "not of this life");
+    }
+
+    #[test]
+    fn a_hole_in_the_numbers_is_never_bridged() {
+        let mut memory = memory(&[kline(1, 1, 0), kline(2, 2, 0)]);
+        assert!(!memory.keep(ID, &kline(5, 5, 0)));
+        assert!(memory.keep(ID, &kline(6, 6, 0)));
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(recent.breaks(), 1);
+        assert!(recent.since(2).is_none());
+        assert_eq!(recent.since(4).map(|missed| sequences(&missed)), Some(vec![5, 6]));
+    }
+
+    #[test]
+    fn a_page_holds_the_last_revision_of_each_kline() {
+        let memory = memory(&[kline(1, 1, 0), kline(2, 2, 0), kline(1, 3, 1), kline(2, 4, 1), kline(3, 5, 0)]);
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(sequences(&recent.newest(10)), [3, 4, 5]);
+        assert_eq!(sequences(&recent.newest(2)), [4, 5]);
+        let minute = |kline: &Arc<Kline>| kline.start;
+        let all = recent.newest(10);
+        assert_eq!(sequences(&recent.range(minute(&all[0])..=minute(&all[1]), 1, true)), [3]);
+    }
+
+    #[test]
+    fn the_longest_series_give_way_first() {
+        let mut memory = Memory::new(BYTES * 100);
+        let short = SeriesId(1);
+        memory.add(short);
+        for sequence in 1..=10 {
+            memory.keep(short, &kline(sequence.try_into().unwrap(), sequence, 0));
+        }
+        for sequence in 1..=1_000 {
+            memory.keep(ID, &kline(sequence.try_into().unwrap(), sequence, 0));
+        }
+        assert!(memory.klines <= 100);
+        assert_eq!(memory.recent(short).unwrap().newest(1_000).len(), 10);
+        let long = memory.recent(ID).unwrap().newest(1_000);
+        assert!(long.len() > 60, "{}", long.len());
+        assert_eq!(long.last().unwrap().sequence, 1_000);
+    }
+}

@@ -1,0 +1,186 @@
+//! What all connections share: settings, credentials, the board, and who is connected.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashMap;
+use tracing::{debug, warn};
+
+use super::admission::Admission;
+use super::board::{Board, SeriesKey};
+use super::client::{Client, ClientId};
+use super::close::CloseCode;
+use super::frame;
+use super::keys::Keys;
+use super::outbox::Kind;
+use super::settings::Settings;
+use super::throttle::{Attempt, Attempts, Network};
+use crate::consumer::Delivery;
+use crate::consumer::catalog::Catalog;
+use crate::domain::symbol::{Category, Symbol};
+use crate::domain::time::Millis;
+
+/// How often a client is asked for a sign of life, in seconds.
+const PING_EVERY: u64 = 20;
+/// How long a client may be silent, ms.
+const SILENCE: i64 = 30_000;
+
+/// The server, apart from its sockets.
+pub struct Server {
+    /// What the operator decided.
+    pub settings: Settings,
+    /// All series and followers.
+    pub board: Board,
+    /// Names this life of the server; resumed clients show it.
+    pub life: u64,
+    /// How many are connected, and from where.
+    pub admission: Admission,
+    keys: Keys,
+    attempts: Mutex<Attempts>,
+    catalog: Arc<Catalog>,
+    clients: Mutex<HashMap<ClientId, Arc<Client>>>,
+    next_client: AtomicU64,
+    started: Instant,
+}
+
+impl Server {
+    /// Builds a server without clients. `life` has to differ from that of every server before.
+    #[must_use]
+    pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, life: u64) -> Self {
+        let first = settings.categories.first().copied().unwrap_or(Category::Linear);
+        Self {
+            board: Board::new(settings.memory, life, first, settings.extras),
+            admission: Admission::new(settings.connections, settings.connections_per_address),
+            settings,
+            life,
+            keys,
+            attempts: Mutex::new(Attempts::new()),
+            catalog,
+            clients: Mutex::default(),
+            next_client: AtomicU64::new(1),
+            started: Instant::now(),
+        }
+    }
+
+    /// Time since the server was made, ms.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Wall-clock time, ms since 1970 UTC.
+    #[must_use]
+    pub fn wall_clock(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Hands klines to everyone who follows them.
+    pub fn publish(&self, delivery: &Delivery) {
+        for client in self.board.publish(delivery, self.now()) {
+            client.flush();
+        }
+    }
+
+    /// Whether there is, or will be, such a series.
+    #[must_use]
+    pub fn makes(&self, key: &SeriesKey) -> bool {
+        let settings = &self.settings;
+        settings.intervals.contains(&key.interval)
+            && (settings.symbols.is_empty() || settings.symbols.contains(&key.symbol))
+            && self.catalog.knows(key.category, &key.symbol)
+    }
+
+    /// The symbols that can be followed, by category.
+    #[must_use]
+    pub fn watched(&self) -> Vec<(Category, Vec<Symbol>)> {
+        let mut watched = self.catalog.symbols();
+        if !self.settings.symbols.is_empty() {
+            watched.iter_mut().for_each(|(_, names)| names.retain(|name| self.settings.symbols.contains(name)));
+        }
+        watched
+    }
+
+    /// What the exchange says of a category's symbols, each a JSON object.
+    #[must_use]
+    pub fn descriptions(&self, category: Category) -> Vec<(Symbol, Arc<str>)> {
+        self.catalog.rows(category)
+    }
+
+    /// Whether credentials are right; failures are counted, and an address with too many is refused unheard.
+    pub fn admits<T>(&self, address: IpAddr, check: impl FnOnce(&Keys) -> Option<T>) -> bool {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let network = Network::of(address);
+        match attempts.attempt(network, Instant::now(), || check(&self.keys)) {
+            Attempt::Passed(_) => true,
+            Attempt::Failed => {
+                warn!(%network, "log-in with wrong credentials");
+                false
+            }
+            Attempt::Refused => {
+                debug!(%network, "log-in refused after too many failures");
+                false
+            }
+        }
+    }
+
+    /// A number for a new client.
+    pub fn number(&self) -> ClientId {
+        ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes a connected client.
+    pub fn join(&self, client: &Arc<Client>) {
+        self.clients().insert(client.id, client.clone());
+    }
+
+    /// Forgets a client.
+    pub fn part(&self, client: &Client) {
+        self.clients().remove(&client.id);
+        let code = client.closed_with();
+        debug!(client = client.id.0, address = %client.address, reason = code.map(CloseCode::reason), "client left");
+    }
+
+    /// Number of connected clients.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.clients().len()
+    }
+
+    /// Asks for signs of life and cuts those that give none. To be called once a second; `second` counts the calls.
+    pub fn look_after(&self, second: u64) {
+        let now = self.now();
+        for client in self.everyone() {
+            if client.expire(now) {
+                continue;
+            }
+            if now - client.heard() > SILENCE {
+                client.close(CloseCode::NoPong, now);
+            } else if client.id.0 % PING_EVERY == second % PING_EVERY {
+                client.push(Kind::Firm, frame::PING, now);
+                client.flush();
+            }
+        }
+    }
+
+    /// Says goodbye to everyone.
+    pub fn dismiss(&self) {
+        let now = self.now();
+        for client in self.everyone() {
+            if let Some(farewell) = client.farewell {
+                client.push(Kind::Firm, frame::text(farewell), now);
+            }
+            client.close(CloseCode::Shutdown, now);
+        }
+    }
+
+    fn everyone(&self) -> Vec<Arc<Client>> {
+        self.clients().values().cloned().collect()
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,46 @@
+//! What the operator decides about the server. Every limit is on by default.
+
+use std::path::PathBuf;
+
+use crate::consumer::encode::Extras;
+use crate::domain::interval::Interval;
+use crate::domain::symbol::{Category, Symbol};
+
+/// What the operator decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host name or address to listen on; every address that it means.
+    pub host: String,
+    /// Port to listen on; 0: any that is free.
+    pub port: u16,
+    /// Certificate chain and key, PEM files; without them connections are plain.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether credentials are asked for. On `/` they always are.
+    pub auth: bool,
+    /// Whether `?token=` is one of their forms.
+    pub token_in_url: bool,
+    /// Origins that pages may connect from, beside the server's own; `*` means any.
+    pub origins: Vec<String>,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address.
+    pub connections_per_address: usize,
+    /// Topics that one client may follow.
+    pub topics: usize,
+    /// Messages a second from one client.
+    pub commands: u32,
+    /// Bytes of a message from a client.
+    pub message: usize,
+    /// Bytes that may wait for a client.
+    pub queue: usize,
+    /// Bytes of klines that are remembered.
+    pub memory: usize,
+    /// What `/` tells beside what the predecessor did.
+    pub extras: Extras,
+    /// Watched categories; topics of the first carry no prefix.
+    pub categories: Vec<Category>,
+    /// Intervals that reach the server.
+    pub intervals: Vec<Interval>,
+    /// Symbols that reach the server; empty: all that are watched.
+    pub symbols: Vec<Symbol>,
+}

@@ -1,0 +1,170 @@
+//! A served connection's bytes: TCP, or TLS over it, without an executor. Whoever asks is told "would block".
+//!
+//! Reading happens on the connection's own task, writing on whichever thread has something to say.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::ServerConnection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// The connection while HTTP is spoken on it, by an executor's task.
+#[derive(Debug)]
+pub enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// Encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What lies between the frames and the socket.
+#[derive(Debug)]
+pub enum Cipher {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls(Box<ServerConnection>),
+}
+
+impl Stream {
+    /// Takes socket and cipher apart.
+    #[must_use]
+    pub fn into_parts(self) -> (TcpStream, Cipher) {
+        match self {
+            Self::Plain(socket) => (socket, Cipher::Plain),
+            Self::Tls(stream) => {
+                let (socket, connection) = stream.into_inner();
+                (socket, Cipher::Tls(Box::new(connection)))
+            }
+        }
+    }
+}
+
+impl Cipher {
+    /// Reads decrypted bytes; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Would block, or the connection is broken.
+    pub fn read(&mut self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain => socket.try_read(into),
+            Self::Tls(connection) => loop {
+                match connection.reader().read(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return result,
+                }
+                if connection.read_tls(&mut Socket(socket))? == 0 {
+                    return Ok(0);
+                }
+                connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            },
+        }
+    }
+
+    /// Writes bytes; returns how many were taken.
+    ///
+    /// # Errors
+    /// Would block, or the connection is broken.
+    pub fn write(&mut self, socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain => socket.try_write_vectored(slices),
+            Self::Tls(connection) => {
+                let taken = connection.writer().write_vectored(slices)?;
+                // A full buffer takes nothing more until the socket has taken some of it.
+                if !Self::pass_on(connection, socket)? && taken == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                if taken == 0 { connection.writer().write_vectored(slices) } else { Ok(taken) }
+            }
+        }
+    }
+
+    /// Hands what is encrypted already to the socket. Returns whether nothing is left.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
+        match self {
+            Self::Plain => Ok(true),
+            Self::Tls(connection) => Self::pass_on(connection, socket),
+        }
+    }
+
+    fn pass_on(connection: &mut ServerConnection, socket: &TcpStream) -> io::Result<bool> {
+        while connection.wants_write() {
+            match connection.write_tls(&mut Socket(socket)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says goodbye in the cipher's own way, where it has one.
+    pub fn close(&mut self, socket: &TcpStream) {
+        if let Self::Tls(connection) = self {
+            connection.send_close_notify();
+            // The peer is going away either way.
+            let _ = self.flush(socket);
+        }
+    }
+}
+
+/// The socket as `rustls` wants it.
+struct Socket<'a>(&'a TcpStream);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

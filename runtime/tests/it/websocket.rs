@@ -1,0 +1,183 @@
+//! The WebSocket server over real sockets, fed with klines that the tests make: what every client is promised.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod abuse;
+mod bybit;
+mod peer;
+mod predecessor;
+mod rest;
+mod stream;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use klines::consumer::catalog::Catalog;
+use klines::consumer::encode::Extras;
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::queue::Grouping;
+use klines::consumer::websocket::WebSocketBlueprint;
+use klines::consumer::websocket::settings::Settings;
+use klines::consumer::{Failure, Subscription};
+use klines::domain::decimal::Decimal;
+use klines::domain::interval::Interval;
+use klines::domain::kline::{Batch, Kline, Quality};
+use klines::domain::symbol::{Category, Symbol};
+use klines::secret::Secret;
+use tempfile::TempDir;
+
+use peer::Peer;
+
+pub const USER: &str = "tester";
+pub const KEY: &str = "f3b1c0d9e8a7465c9b12";
+
+/// A server on loopback, and the hub that feeds it. Dropping it ends it.
+pub struct Served {
+    pub address: SocketAddr,
+    hub: Hub,
+    manager: Option<Manager>,
+    _folder: TempDir,
+}
+
+impl Served {
+    /// Starts a server with everything as it is by default.
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Starts a server with changed settings.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::try_with(change).unwrap()
+    }
+
+    pub fn try_with(change: impl FnOnce(&mut Settings)) -> Result<Self, Failure> {
+        let mut settings = settings();
+        change(&mut settings);
+        let watched = |category: &Category| (*category, vec![symbol("BTCUSDT"), symbol("ETHUSDT")]);
+        let catalog = Arc::new(Catalog::new(settings.categories.iter().map(watched), true));
+        let row = r#"{"symbol":"BTCUSDT","status":"Trading","baseCoin":"BTC"}"#;
+        catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
+        let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];
+        let blueprint = WebSocketBlueprint::new(settings, logins, catalog);
+        let bound = blueprint.bound();
+        let (hub, folder) = (Hub::new(), TempDir::new().unwrap());
+        let spec = Spec {
+            name: "websocket".to_owned(),
+            blueprint: Box::new(blueprint),
+            allowed: Subscription::default(),
+            queue: 100_000,
+            grouping: Grouping::Boundary,
+        };
+        let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+        let report = manager.started(Duration::from_secs(60)).pop().unwrap();
+        report.result?;
+        let address = bound.lock().unwrap()[0];
+        Ok(Self { address, hub, manager: Some(manager), _folder: folder })
+    }
+
+    /// Hands klines to the server, as one batch.
+    pub fn publish(&self, klines: impl IntoIterator<Item = Kline>) {
+        self.hub.publish(&Batch { klines: klines.into_iter().map(Arc::new).collect() });
+    }
+
+    /// Connects to a path, without credentials.
+    pub fn connect(&self, path: &str) -> Peer {
+        Peer::connect(self.address, path, &[]).unwrap()
+    }
+
+    /// Connects to a path with credentials in the header.
+    pub fn enter(&self, path: &str) -> Peer {
+        Peer::connect(self.address, path, &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
+    }
+
+    /// Ends the server in good order.
+    pub fn stop(mut self) {
+        drop(self.manager.take().unwrap().shutdown(Duration::from_secs(10)));
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(manager) = self.manager.take() {
+            drop(manager.shutdown(Duration::from_secs(10)));
+        }
+    }
+}
+
+/// The defaults, on any free port.
+pub fn settings() -> Settings {
+    Settings {
+        host: "127.0.0.1".to_owned(),
+        port: 0,
+        certificate: None,
+        auth: true,
+        token_in_url: false,
+        origins: Vec::new(),
+        connections: 10_000,
+        connections_per_address: 100,
+        topics: 2_000,
+        commands: 20,
+        message: 64 << 10,
+        queue: 1 << 20,
+        memory: 64 << 20,
+        extras: Extras::default(),
+        categories: vec![Category::Linear, Category::Spot],
+        intervals: ["1s", "1m", "1h"].map(|interval| interval.parse().unwrap()).to_vec(),
+        symbols: Vec::new(),
+    }
+}
+
+pub fn symbol(name: &str) -> Symbol {
+    Symbol::new(name).unwrap()
+}
+
+/// The confirmed linear kline of the `window`-th window, with that number as its sequence.
+pub fn closed(symbol: &str, interval: &str, window: u32) -> Kline {
+    let interval: Interval = interval.parse().unwrap();
+    let start = i64::from(window) * interval.nominal_millis();
+    let decimal = |text| Decimal::parse(text).unwrap();
+    Kline {
+        category: Category::Linear,
+        symbol: self::symbol(symbol),
+        interval,
+        start,
+        end: interval.next(start) - 1,
+        open: decimal("16578.5"),
+        high: decimal("16580.25"),
+        low: decimal("16578"),
+        close: decimal("16580.0"),
+        volume: decimal("1.207"),
+        turnover: decimal("20011.4375"),
+        buy_volume: decimal("0.5"),
+        buy_turnover: decimal("8289.25"),
+        price_decimals: 2,
+        volume_decimals: 3,
+        trades: 7,
+        last_trade_time: start + 5,
+        confirm: true,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: u64::from(window),
+        emitted: interval.next(start) + 80,
+    }
+}
+
+/// An update of the same window.
+pub fn open(symbol: &str, interval: &str, window: u32) -> Kline {
+    Kline { confirm: false, ..closed(symbol, interval, window) }
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited long for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,166 @@
+//! Clients that mean ill, or cannot help it: each ends as documented, and the others do not notice.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use super::peer::{Peer, get, raw};
+use super::{KEY, Served, closed, open};
+
+const SUBSCRIBE: &str = r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#;
+
+#[test]
+fn nothing_is_sent_before_the_log_in_and_the_wait_is_short() {
+    let served = Served::start();
+    for path in ["/v1/stream", "/v5/public/linear"] {
+        let mut silent = served.connect(path);
+        assert_eq!(silent.end(), (vec![], Some(3500)), "{path}");
+        let mut eager = served.connect(path);
+        eager.say(SUBSCRIBE);
+        assert_eq!(eager.end(), (vec![], Some(3501)), "{path}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_the_others_miss_nothing() {
+    let served = Served::with(|settings| settings.queue = 64 << 10);
+    let (mut slow, mut quick) = (served.enter("/v1/stream"), served.enter("/v1/stream"));
+    for peer in [&mut slow, &mut quick] {
+        peer.ask(SUBSCRIBE);
+        peer.json();
+    }
+    // More than the queue and what the kernel keeps on both sides.
+    const KLINES: u32 = 40_000;
+    for window in 1..=KLINES {
+        served.publish([closed("BTCUSDT", "1m", window)]);
+        assert_eq!(quick.json()["seq"], window);
+    }
+    let (texts, code) = slow.end();
+    assert!(texts.len() < KLINES as usize, "{}", texts.len());
+    assert!(code.is_none() || code == Some(3001), "{code:?}");
+}
+
+#[test]
+fn updates_that_a_client_is_too_slow_for_conflate() {
+    let served = Served::with(|settings| settings.queue = 64 << 10);
+    let mut slow = served.enter("/v1/stream");
+    slow.ask(SUBSCRIBE);
+    slow.json();
+    for _ in 0..40_000 {
+        served.publish([open("BTCUSDT", "1m", 1)]);
+    }
+    served.publish([closed("BTCUSDT", "1m", 1)]);
+    let mut last = slow.json();
+    while last["data"]["confirm"] == false {
+        last = slow.json();
+    }
+    assert_eq!(last["seq"], 1);
+}
+
+#[test]
+fn limits_are_on_and_say_which() {
+    let served = Served::with(|settings| settings.topics = 1);
+    let mut peer = served.enter("/v1/stream");
+    let answer = peer.ask(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT","kline.1s.BTCUSDT"]}"#);
+    assert_eq!(answer["error"], "too many topics: at most 1 a connection");
+    peer.say(&format!("{{\"op\":\"ping\",\"id\":\"{}\"}}", "x".repeat(70_000)));
+    assert_eq!(peer.end().1, Some(1009));
+    let mut peer = served.enter("/v1/stream");
+    (0..500).for_each(|_| peer.socket.write(Message::text(r#"{"op":"ping"}"#)).unwrap());
+    let _ = peer.socket.flush();
+    let (answers, code) = peer.end();
+    assert!((200..500).contains(&answers.len()), "{}", answers.len());
+    assert_eq!(code, Some(3502));
+    let mut peer = served.enter("/v1/stream");
+    peer.socket.send(Message::binary(vec![1, 2, 3])).unwrap();
+    assert_eq!(peer.end().1, Some(3503));
+}
+
+#[test]
+fn broken_frames_end_with_the_protocol_s_own_codes() {
+    let served = Served::start();
+    let text = || OpCode::Data(Data::Text);
+    let frames: [(&str, Vec<u8>, u16); 5] = [
+        ("unmasked", b"\x81\x02{}".to_vec(), 1002),
+        ("reserved bit", b"\xf1\x80\x00\x00\x00\x00".to_vec(), 1002),
+        ("fragmented ping", b"\x09\x80\x00\x00\x00\x00".to_vec(), 1002),
+        ("not UTF-8", b"\x81\x81\x00\x00\x00\x00\xff".to_vec(), 1007),
+        ("huge", b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00".to_vec(), 1009),
+    ];
+    for (what, bytes, expected) in frames {
+        let mut peer = served.enter("/v1/stream");
+        peer.socket.get_mut().write_all(&bytes).unwrap();
+        assert_eq!(peer.end().1, Some(expected), "{what}");
+    }
+    let mut peer = served.enter("/v1/stream");
+    for (part, is_final) in [(r#"{"op""#, false), (r#":"ping"}"#, true)] {
+        let opcode = if is_final { OpCode::Data(Data::Continue) } else { text() };
+        peer.socket.send(Message::Frame(Frame::message(part.as_bytes().to_vec(), opcode, is_final))).unwrap();
+    }
+    assert_eq!(peer.json()["op"], "pong", "fragments are one message");
+    peer.socket.send(Message::Ping(b"hi".as_slice().into())).unwrap();
+    assert_eq!(peer.socket.read().unwrap(), Message::Pong(b"hi".as_slice().into()));
+}
+
+#[test]
+fn handshakes_are_held_to_the_protocol() {
+    let served = Served::start();
+    let ask = |headers: &str| {
+        get(served.address, "/v1/stream", &format!("{headers}Authorization: Bearer {KEY}\r\n")).0
+    };
+    assert_eq!(ask(""), 426);
+    assert_eq!(ask("Upgrade: websocket\r\n"), 426);
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(100_000));
+    assert!(raw(served.address, long.as_bytes()).starts_with("HTTP/1.1 431"));
+    let many: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
+    assert!(raw(served.address, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes()).starts_with("HTTP/1.1 431"));
+    assert!(raw(served.address, b"\x16\x03\x01nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
+    let mut slow = TcpStream::connect(served.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    slow.write_all(b"GET / HT").unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).unwrap();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn pages_of_other_origins_stay_out() {
+    let served = Served::with(|settings| settings.origins = vec!["https://good.example".to_owned()]);
+    let own = format!("http://{}", served.address);
+    let bearer = format!("Bearer {KEY}");
+    for (origin, expected) in [
+        ("https://evil.example", Some(403)),
+        ("null", Some(403)),
+        ("https://good.example", None),
+        (own.as_str(), None),
+        (own.replace("http:", "https:").as_str(), Some(403)),
+    ] {
+        let headers = [("Origin", origin), ("Authorization", bearer.as_str())];
+        assert_eq!(Peer::connect(served.address, "/v1/stream", &headers).err(), expected, "{origin}");
+    }
+}
+
+#[test]
+fn connections_over_the_limit_are_turned_away() {
+    let served = Served::with(|settings| settings.connections_per_address = 3);
+    let mut peers: Vec<Peer> = (0..3).map(|_| served.enter("/v1/stream")).collect();
+    assert!(raw(served.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 503"));
+    assert_eq!(peers[0].ask(r#"{"op":"ping"}"#)["op"], "pong");
+    drop(peers);
+    super::eventually("a free place", || Peer::connect(served.address, "/v1/stream", &[]).is_ok());
+}
+
+#[test]
+fn guessing_locks_out_the_guesser() {
+    let served = Served::start();
+    let statuses: Vec<Option<u16>> = (0..50)
+        .map(|guess| Peer::connect(served.address, "/v1/stream", &[("Authorization", &format!("Bearer {guess}"))]).err())
+        .collect();
+    assert!(statuses.iter().all(|status| *status == Some(401)));
+    let right = format!("Bearer {KEY}");
+    assert_eq!(Peer::connect(served.address, "/v1/stream", &[("Authorization", &right)]).err(), Some(401));
+}

@@ -1,0 +1,99 @@
+//! A client of another make (tungstenite), and raw HTTP.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error;
+use tokio_tungstenite::tungstenite::handshake::HandshakeError;
+use tokio_tungstenite::tungstenite::http::HeaderName;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
+
+/// How long an answer may take on a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Peer {
+    pub socket: WebSocket<TcpStream>,
+}
+
+impl Peer {
+    /// Connects; the status of a refusal is the error.
+    pub fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        match client(request, stream) {
+            Ok((socket, _)) => Ok(Self { socket }),
+            Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    /// The next text.
+    #[track_caller]
+    pub fn text(&mut self) -> String {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return text.as_str().to_owned(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("not a text: {other:?}"),
+            }
+        }
+    }
+
+    /// The next text, read.
+    #[track_caller]
+    pub fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    /// Says something and returns the answer.
+    #[track_caller]
+    pub fn ask(&mut self, text: &str) -> Value {
+        self.say(text);
+        self.json()
+    }
+
+    /// Reads to the end: the texts until then, and the close code, if there was a close frame.
+    pub fn end(&mut self) -> (Vec<String>, Option<u16>) {
+        let (mut texts, mut code) = (Vec::new(), None);
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => texts.push(text.as_str().to_owned()),
+                Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return (texts, code),
+            }
+        }
+    }
+}
+
+/// Sends raw bytes and returns everything that comes back.
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A connection that is cut while more was to be sent ends with an error; what came before counts.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A GET request's status and body.
+pub fn get(address: SocketAddr, target: &str, headers: &str) -> (u16, String) {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let answer = raw(address, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    (status, body.to_owned())
+}

@@ -1,0 +1,88 @@
+//! Encrypted connections: what is served on them, and certificates that change while it is.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::client;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
+
+use super::{KEY, Served, closed, eventually};
+
+type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+
+/// Writes a new certificate for localhost over the old one; returns what trusts it.
+fn certify(folder: &TempDir) -> Arc<ClientConfig> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn encrypted(served: &Served, config: &Arc<ClientConfig>) -> Option<Encrypted> {
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut connection = ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream).ok()?;
+    }
+    Some(StreamOwned::new(connection, stream))
+}
+
+fn enter(served: &Served, config: &Arc<ClientConfig>) -> Option<WebSocket<Encrypted>> {
+    let mut request = "wss://localhost/v1/stream".into_client_request().unwrap();
+    request.headers_mut().insert("Authorization", format!("Bearer {KEY}").parse().unwrap());
+    Some(client(request, encrypted(served, config)?).unwrap().0)
+}
+
+#[test]
+fn certificates_change_under_clients_that_stay() {
+    let folder = TempDir::new().unwrap();
+    let first = certify(&folder);
+    let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let served = Served::with(|settings| settings.certificate = Some(files));
+    let mut old = enter(&served, &first).unwrap();
+    old.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
+    assert!(old.read().unwrap().to_text().unwrap().contains(r#""ok":true"#));
+    assert!(old.read().unwrap().to_text().unwrap().contains("snapshot"));
+    let second = certify(&folder);
+    eventually("the new certificate", || enter(&served, &second).is_some());
+    assert!(enter(&served, &first).is_none(), "the old one is gone");
+    for window in 1..=2_000 {
+        served.publish([closed("BTCUSDT", "1m", window)]);
+    }
+    for window in 1..=2_000 {
+        let text = old.read().unwrap();
+        assert!(text.to_text().unwrap().contains(&format!(r#""seq":{window},"#)), "{text}");
+    }
+}
+
+#[test]
+fn the_page_comes_encrypted_too() {
+    let folder = TempDir::new().unwrap();
+    let config = certify(&folder);
+    let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let served = Served::with(|settings| settings.certificate = Some(files));
+    let mut stream = encrypted(&served, &config).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+}
+
+#[test]
+fn files_that_are_no_certificate_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let error = Served::try_with(|settings| settings.certificate = Some(files)).err().unwrap().to_string();
+    assert!(error.contains("cert.pem"), "{error}");
+}

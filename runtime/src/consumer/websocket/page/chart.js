@@ -32,6 +32,7 @@ export class Chart {
   #dirty = new Map();
   #drawn = new Set();
   #newest = null;
+  #held = null;
   #frame = 0;
   #all = () => [];
   #whole = false;
@@ -70,7 +71,11 @@ export class Chart {
     prices.setStretchFactor(4);
     volumes.setStretchFactor(1);
     this.#marks = createSeriesMarkers(this.#candles, []);
-    this.#chart.subscribeCrosshairMove(({ time }) => onPoint(time === undefined ? null : toStart(time)));
+    this.#chart.subscribeCrosshairMove(({ time, sourceEvent }) => {
+      if (sourceEvent !== undefined) this.#held = null;
+      if (this.#held === null) onPoint(time === undefined ? null : toStart(time));
+    });
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#hold());
     this.paint();
   }
 
@@ -109,6 +114,7 @@ export class Chart {
   show(interval, all) {
     this.#interval = interval;
     this.#all = all;
+    this.point(null);
     const ms = length(interval);
     this.#chart.applyOptions({
       timeScale: { timeVisible: ms < length("1D"), secondsVisible: ms < length("1m"), barSpacing: BAR_SPACING },
@@ -128,16 +134,23 @@ export class Chart {
     this.#later(false);
   }
 
-  /** Puts the crosshair on a kline, or takes it away. */
+  /** Holds the crosshair on a kline and the kline in sight, until the pointer moves; `null` lets go. */
   point(kline) {
+    this.#held = kline;
     if (kline === null) return this.#chart.clearCrosshairPosition();
-    this.#chart.setCrosshairPosition(Number(kline.close), toTime(kline.start), this.#candles);
+    this.#hold();
     const scale = this.#chart.timeScale();
     const at = scale.timeToIndex(toTime(kline.start), true);
     const seen = scale.getVisibleLogicalRange();
     if (at === null || seen === null) return;
     const shift = Math.min(at - 1 - seen.from, 0) + Math.max(at + 1 - seen.to, 0);
     if (shift !== 0) scale.setVisibleLogicalRange({ from: seen.from + shift, to: seen.to + shift });
+  }
+
+  /** The library keeps the crosshair's place on the screen, not in time. */
+  #hold() {
+    if (this.#held === null || !this.#drawn.has(this.#held.start)) return;
+    this.#chart.setCrosshairPosition(Number(this.#held.close), toTime(this.#held.start), this.#candles);
   }
 
   zoom(factor) {
@@ -156,6 +169,7 @@ export class Chart {
     this.#dirty.clear();
     if (this.#whole || changed.length > MANY || changed.some((kline) => !this.#fits(kline))) this.#drawAll();
     else changed.forEach((kline) => this.#drawOne(kline));
+    this.#hold();
   }
 
   /** Whether a kline can be drawn without moving others: it replaces one, or follows the newest at once. */

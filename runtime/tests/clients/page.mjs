@@ -1,0 +1,365 @@
+// The live chart page in headless Chromium, against a running server.
+//
+// Takes BASE_URL (the server's http or https address), USER and KEY (its credentials) from the environment, and
+// CHROMIUM (default /usr/bin/chromium). Finds playwright-core in target/clients or along NODE_PATH. Everything goes
+// through a proxy of this test's own, so that connections can be cut. Exits with 1 at the first promise broken.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import net from "node:net";
+import { fileURLToPath } from "node:url";
+
+const require = createRequire(new URL("../../../target/clients/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const source = (name) => new URL(`../../src/consumer/websocket/page/${name}`, import.meta.url);
+
+const WAIT = 30_000;
+const { BASE_URL, USER, KEY } = process.env;
+assert.ok(BASE_URL && USER && KEY, `set BASE_URL, USER and KEY to run ${fileURLToPath(import.meta.url)}`);
+
+/** Passes bytes to the server until it is cut: then it resets what is open and refuses what comes. */
+class Proxy {
+  #pairs = new Set();
+  #port = 0;
+
+  constructor({ hostname, port, protocol }) {
+    const upstream = { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || (protocol === "https:" ? 443 : 80)) };
+    this.server = net.createServer((near) => {
+      const far = net.connect(upstream);
+      const pair = [near, far];
+      this.#pairs.add(pair);
+      for (const [from, to] of [pair, [far, near]]) {
+        from.on("error", () => to.destroy());
+        from.on("close", () => this.#pairs.delete(pair) && to.destroy());
+        from.pipe(to);
+      }
+    });
+  }
+
+  /** Listens, the second time on the port of the first. */
+  async open() {
+    await new Promise((listening) => this.server.listen(this.#port, "localhost", listening));
+    this.#port = this.server.address().port;
+    return this.#port;
+  }
+
+  async cut() {
+    const closed = new Promise((done) => this.server.close(done));
+    for (const [near, far] of this.#pairs) {
+      near.resetAndDestroy();
+      far.destroy();
+    }
+    await closed;
+  }
+}
+
+/** Frames of one WebSocket of the page, parsed. */
+function record(socket) {
+  const frames = { sent: [], received: [] };
+  socket.on("framesent", ({ payload }) => frames.sent.push(JSON.parse(payload)));
+  socket.on("framereceived", ({ payload }) => frames.received.push(JSON.parse(payload)));
+  return frames;
+}
+
+async function eventually(what, probe) {
+  const deadline = Date.now() + WAIT;
+  for (;;) {
+    const seen = await probe();
+    if (seen) return seen;
+    assert.ok(Date.now() < deadline, `never seen: ${what}`);
+    await new Promise((next) => setTimeout(next, 50));
+  }
+}
+
+async function promise(text, keep) {
+  await keep();
+  console.log(`ok - ${text}`);
+}
+
+// --- parts of the page that need no browser ------------------------------------------------------------------------
+
+const { Change, Series } = await import(source("series.js"));
+const { clock, length, moment, padded, rest } = await import(source("format.js"));
+
+await promise("decimals are padded, never parsed", () => {
+  assert.equal(padded("42010", 1), "42010.0");
+  assert.equal(padded("0.00000001234567890123", 8), "0.00000001234567890123");
+  assert.equal(padded("7", 0), "7");
+});
+
+await promise("times are printed in UTC as finely as the interval asks", () => {
+  assert.equal(clock(1704067200100, length("100ms")), "00:00:00.100");
+  assert.equal(moment(1704067261000, length("1s")), "2024-01-01 00:01:01");
+  assert.equal(moment(1704067260000, length("1m")), "2024-01-01 00:01");
+  assert.equal(moment(1704067200000, length("1M")), "2024-01-01");
+  assert.deepEqual([rest(8000), rest(245_000), rest(12_000_000)], ["8 s", "4:05", "3:20:00"]);
+});
+
+await promise("a revision replaces its kline, and nothing older replaces a newer one", () => {
+  const kline = (start, confirm, revision, close) => ({ start, confirm, revision, close });
+  const series = new Series();
+  series.reset([kline(0, true, 0, "1"), kline(1000, false, 0, "2")]);
+  assert.equal(series.put(kline(1000, false, 0, "3")), Change.update);
+  assert.equal(series.put(kline(1000, true, 0, "4")), Change.update);
+  assert.equal(series.put(kline(1000, false, 0, "3")), Change.none);
+  assert.equal(series.put(kline(0, true, 2, "9")), Change.update);
+  assert.equal(series.put(kline(0, true, 1, "8")), Change.none);
+  assert.equal(series.put(kline(500, true, 0, "5")), Change.redraw);
+  assert.deepEqual(series.all().map(({ close }) => close), ["9", "5", "4"]);
+});
+
+// --- the page ------------------------------------------------------------------------------------------------------
+
+const base = new URL(BASE_URL);
+const proxy = new Proxy(base);
+const address = `${base.protocol}//localhost:${await proxy.open()}/`;
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+    ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  ],
+});
+
+try {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(WAIT);
+
+  const complaints = [];
+  const hosts = new Set();
+  const sockets = [];
+  let cut = false;
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    const refused = cut && message.text().startsWith("WebSocket connection to");
+    if (["error", "warning"].includes(message.type()) && !refused) complaints.push(message.text());
+  });
+  page.on("request", (request) => hosts.add(new URL(request.url()).host));
+  page.on("websocket", (socket) => {
+    hosts.add(new URL(socket.url()).host);
+    sockets.push(record(socket));
+  });
+
+  const state = () => page.locator("#state").getAttribute("data-state");
+  const field = (name) => page.locator(`[data-field="${name}"]`).textContent();
+  const drawn = () => page.locator("#name").textContent();
+  const live = () => eventually("live", async () => (await state()) === "live");
+  const kept = () => page.evaluate(() => Object.values(sessionStorage).join() + Object.values(localStorage).join());
+  const numbers = async () => /^\d+(\.\d+)?$/.test(await field("close"));
+
+  /** Pixels of the page's canvases inside `box` that have the colour of a custom property. */
+  const pixels = (name, box = "#chart") =>
+    page.evaluate(
+      ([name, box]) => {
+        const hex = getComputedStyle(document.querySelector(box)).getPropertyValue(`--${name}`).trim();
+        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+        let count = 0;
+        for (const canvas of document.querySelectorAll(`${box} canvas`)) {
+          if (canvas.width * canvas.height === 0) continue;
+          const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+          const pen = copy.getContext("2d", { willReadFrequently: true });
+          pen.drawImage(canvas, 0, 0);
+          const { data } = pen.getImageData(0, 0, copy.width, copy.height);
+          for (let at = 0; at < data.length; at += 4) {
+            if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] > 200) count += 1;
+          }
+        }
+        return count;
+      },
+      [name, box],
+    );
+
+  const logIn = async (key) => {
+    await page.fill("#user", USER);
+    await page.fill("#key", key);
+    await page.click("#log-in-button");
+  };
+
+  await promise("a stranger is asked to log in, and shown nothing", async () => {
+    const answer = await page.goto(address);
+    const policy = answer.headers()["content-security-policy"];
+    assert.match(policy, /default-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe|\*|http/);
+    await page.locator("#log-in").waitFor({ state: "visible" });
+    assert.deepEqual(sockets.flatMap(({ received }) => received), []);
+  });
+
+  await promise("a wrong key is refused in words, and not kept", async () => {
+    await logIn(`${KEY}-wrong`);
+    await eventually("a refusal", async () => (await page.locator("#log-in-error").textContent()) !== "");
+    assert.equal(await page.locator("#log-in-error").textContent(), "Wrong user or key.");
+    assert.equal(await kept(), "");
+  });
+
+  await promise("the right key draws candlesticks", async () => {
+    await logIn(KEY);
+    await live();
+    await page.locator("#log-in").waitFor({ state: "hidden" });
+    await eventually("numbers", numbers);
+    await eventually("candles", async () => (await pixels("up")) + (await pixels("down")) > 20);
+    for (const name of ["open", "high", "low", "close", "volume", "turnover"]) {
+      assert.match(await field(name), /^\d+(\.\d+)?$/, name);
+    }
+    assert.match(await field("time"), /^\d{4}-\d\d-\d\d/);
+    assert.match(await field("trades"), /^\d+$/);
+    assert.match(await page.title(), /^\d/);
+  });
+
+  await promise("the key stays out of the address and the store that outlives the tab", async () => {
+    assert.ok(!page.url().includes(KEY));
+    assert.equal(await page.evaluate(() => localStorage.length), 0);
+  });
+
+  await promise("the newest kline moves", async () => {
+    const seen = async () => JSON.stringify([await field("time"), await field("close"), await field("trades")]);
+    const first = await seen();
+    await eventually("another value", async () => (await seen()) !== first);
+  });
+
+  await promise("quality is shown in words and marks", async () => {
+    assert.match(await field("quality"), /^(complete|partial|gapped|repaired)$/);
+    const list = await page.locator(".qualities").textContent();
+    for (const quality of ["complete", "partial", "gapped", "repaired", "open"]) assert.ok(list.includes(quality));
+    assert.match(await field("phase"), /^(open|closed)/);
+  });
+
+  const offered = await page.evaluate(() => ({
+    symbols: [...document.querySelectorAll("#symbols option")].map((option) => option.value),
+    intervals: [...document.querySelectorAll("#intervals input")].map((radio) => radio.value),
+  }));
+
+  await promise("a symbol can be typed, an interval picked, and both are in the address", async () => {
+    const symbol = offered.symbols.at(-1);
+    await page.click("#symbol");
+    await page.keyboard.type(symbol.toLowerCase());
+    await page.keyboard.press("Enter");
+    await eventually("the symbol", async () => (await drawn()).startsWith(`${symbol} ·`));
+    const interval = offered.intervals.at(-1);
+    await page.check(`#intervals input[value="${interval}"]`, { force: true });
+    await eventually("the interval", async () => (await drawn()) === `${symbol} · ${interval}`);
+    assert.equal(new URL(page.url()).hash, `#${symbol}/${interval}`);
+    await eventually("numbers", numbers);
+  });
+
+  await promise("an unknown symbol is named and changes nothing", async () => {
+    const before = await drawn();
+    await page.click("#symbol");
+    await page.keyboard.type("NOSUCHUSDT");
+    await page.keyboard.press("Enter");
+    await eventually("a complaint", async () => (await page.locator("#problem").textContent()).includes("NOSUCHUSDT"));
+    assert.equal(await drawn(), before);
+  });
+
+  const shared = `${offered.symbols[0]}/${offered.intervals.find((interval) => length(interval) >= 1000)}`;
+
+  await promise("a shared link draws what it names", async () => {
+    await page.evaluate((hash) => (location.hash = hash), shared);
+    await eventually("the link's series", async () => (await drawn()) === shared.replace("/", " · "));
+    await eventually("numbers", numbers);
+    assert.ok(await page.locator("#problem").isHidden());
+  });
+
+  const topic = `kline.${shared.split("/").reverse().join(".")}`;
+  /** Closed klines of the topic since its last snapshot. */
+  const confirmed = () => {
+    const pushes = sockets.flatMap(({ received }) => received.filter((message) => message.topic === topic));
+    return pushes.slice(pushes.findLastIndex(({ type }) => type === "snapshot") + 1).filter(({ data }) => data.confirm);
+  };
+
+  await promise("the keyboard reaches older klines", async () => {
+    await eventually("two klines", async () => confirmed().length > 1);
+    await page.focus("#chart");
+    await page.keyboard.press("Home");
+    const first = await field("time");
+    await page.keyboard.press("End");
+    assert.ok(first < (await field("time")), first);
+    assert.match(await page.locator("#spoken").textContent(), /Close \d/);
+    await page.keyboard.press("Escape");
+  });
+
+  await promise("after a cut the page says so, reconnects, and misses nothing", async () => {
+    await page.focus("#chart");
+    await page.keyboard.press("Home");
+    const first = await field("time");
+    await page.keyboard.press("Escape");
+    const before = sockets.length;
+    cut = true;
+    await proxy.cut();
+    await eventually("reconnecting", async () => (await state()) === "waiting");
+    await eventually("a countdown", async () => / in \d/.test(await page.locator("#countdown").textContent()));
+    assert.ok(await numbers(), "what was drawn stays");
+    await eventually("a refused try", async () => sockets.length > before);
+    await proxy.open();
+    await live();
+    cut = false;
+    const again = sockets.at(-1);
+    const answer = await eventually("a subscription", async () => again.received.find(({ op }) => op === "subscribe"));
+    assert.equal(answer.topics[topic].recovered, true, JSON.stringify(answer));
+    const seen = confirmed().length;
+    await eventually("the next kline", async () => confirmed().length > seen);
+    const numbered = confirmed().map(({ seq }) => seq);
+    assert.deepEqual(numbered, numbered.map((_, at) => numbered[0] + at), "each number once and in order");
+    await page.focus("#chart");
+    await page.keyboard.press("Home");
+    assert.equal(await field("time"), first, "the oldest kline is still there");
+    await page.keyboard.press("Escape");
+  });
+
+  await promise("a reload in the same tab needs no second log-in", async () => {
+    await page.reload();
+    await live();
+    await eventually("numbers", numbers);
+    assert.equal(await drawn(), shared.replace("/", " · "));
+  });
+
+  await promise("klines a tenth of a second apart are drawn apart, and each quality in its colour", async () => {
+    const start = 1704067199500;
+    await page.evaluate(async (start) => {
+      const { Chart } = await import("/page/chart.js");
+      const box = Object.assign(document.createElement("div"), { id: "tenths" });
+      Object.assign(box.style, { position: "fixed", inset: "0", zIndex: 9, background: "Canvas" });
+      document.body.append(box);
+      const qualities = ["complete", "partial", "gapped", "repaired"];
+      const klines = Array.from({ length: 40 }, (_, n) => ({
+        ...{ start: start + n * 100, end: start + n * 100 + 99, confirm: true, revision: 0, quality: qualities[n % 4] },
+        ...{ open: "10", high: "12", low: "9", close: n % 2 ? "9.5" : "11", volume: "1", price_decimals: 1 },
+      }));
+      window.pointed = new Set();
+      const chart = new Chart(box, (at) => at !== null && window.pointed.add(at));
+      chart.show("100ms", () => klines.slice(0, -1));
+      chart.update(klines.at(-1));
+    }, start);
+    await eventually("candles", async () => (await pixels("up", "#tenths")) > 20 && (await pixels("down", "#tenths")) > 20);
+    for (const quality of ["partial", "gapped", "repaired"]) {
+      await eventually(quality, async () => (await pixels(quality, "#tenths")) > 20);
+    }
+    for (let x = 700; x < 1280; x += 3) await page.mouse.move(x, 300);
+    const pointed = await page.evaluate(() => [...window.pointed].sort((a, b) => a - b));
+    assert.deepEqual(pointed, Array.from({ length: 39 }, (_, n) => start + n * 100));
+    await page.evaluate(() => document.getElementById("tenths").remove());
+  });
+
+  await promise("a phone's width is enough, in the dark too", async () => {
+    await page.emulateMedia({ colorScheme: "dark" });
+    await page.setViewportSize({ width: 360, height: 740 });
+    await eventually("candles", async () => (await pixels("up")) + (await pixels("down")) > 20);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360));
+  });
+
+  await promise("log-out forgets the key", async () => {
+    await page.click("#log-out");
+    await page.locator("#log-in").waitFor({ state: "visible" });
+    assert.equal(await kept(), "");
+    await page.reload();
+    await page.locator("#log-in").waitFor({ state: "visible" });
+  });
+
+  await promise("nothing came from another host, and the browser had nothing to complain of", async () => {
+    assert.deepEqual([...hosts], [new URL(address).host]);
+    assert.deepEqual(complaints, []);
+  });
+} finally {
+  await browser.close();
+  await proxy.cut();
+}

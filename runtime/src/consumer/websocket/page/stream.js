@@ -35,6 +35,7 @@ export class Stream {
   #topic = null;
   #taken = null;
   #resume = null;
+  #asked = false;
   #changed = 0;
   /** How far the server's clock is ahead of this one, ms. */
   ahead = 0;
@@ -99,6 +100,7 @@ export class Stream {
     if (this.#resume !== null) request.since = { [this.#topic]: this.#resume };
     this.#subscription = this.#send(request);
     this.#taken = this.#topic;
+    this.#asked = true;
   }
 
   #greet() {
@@ -151,14 +153,19 @@ export class Stream {
     if (!message.ok) {
       this.#taken = null;
       this.#on.refused(message.error);
-    } else if (message.topics[this.#topic]?.recovered === false) {
+    } else if (message.topics[this.#topic]?.recovered) {
+      this.#asked = false;
+    } else {
       this.#resume = null;
     }
   }
 
-  #pushedSnapshot(message) {
-    this.#resume = { epoch: message.epoch, seq: message.seq };
-    this.#on.snapshot(message.data);
+  /** One that was not asked for tells of a loss inside the server and is short: a full one is fetched. */
+  #pushedSnapshot({ epoch, seq, data }) {
+    this.#resume = this.#asked ? { epoch, seq } : null;
+    this.#on.snapshot(data);
+    if (!this.#asked) this.#change();
+    this.#asked = false;
   }
 
   #pushedKline({ epoch, seq, data }) {
@@ -176,7 +183,7 @@ export class Stream {
   #closed(code) {
     if (code === TIMED_OUT || code === REFUSED) {
       const late = "The server got no log-in in time. Try again.";
-      const error = this.#login === null ? undefined : code === REFUSED ? "Wrong user or key." : late;
+      const error = this.#login === null ? undefined : code === REFUSED ? "Wrong user or key. After several wrong ones, wait a minute." : late;
       this.#hangUp();
       this.#login = null;
       this.#say({ name: "logged-out", error });

@@ -287,7 +287,7 @@ try {
     cut = true;
     await proxy.cut();
     await eventually("reconnecting", async () => (await state()) === "waiting");
-    await eventually("a countdown", async () => / in \d/.test(await page.locator("#countdown").textContent()));
+    await eventually("a countdown", async () => /^in \d/.test(await page.locator("#countdown").textContent()));
     assert.ok(await numbers(), "what was drawn stays");
     await eventually("a refused try", async () => sockets.length > before);
     await proxy.open();
@@ -351,6 +351,7 @@ try {
     await page.click("#log-out");
     await page.locator("#log-in").waitFor({ state: "visible" });
     assert.equal(await kept(), "");
+    assert.equal(await field("close"), "–");
     await page.reload();
     await page.locator("#log-in").waitFor({ state: "visible" });
   });

@@ -76,6 +76,9 @@ function showState(next) {
 function askLogIn(error = "") {
   sessionStorage.removeItem(HELD);
   $("log-out").hidden = true;
+  series.reset([]);
+  chart.redraw();
+  showKline();
   $("log-in-error").textContent = error;
   if (!$("log-in").open) $("log-in").showModal();
   if (error) $("key").select();
@@ -89,15 +92,12 @@ $("log-in-form").addEventListener("submit", (event) => {
 });
 $("log-out").addEventListener("click", () => {
   $("log-in-form").reset();
-  series.reset([]);
-  chart.redraw();
-  showKline();
   stream.logOut();
 });
 addEventListener("online", () => state.name === "waiting" && stream.connect());
 
 function showCountdown() {
-  $("countdown").textContent = state.name === "waiting" ? ` in ${rest(state.until - Date.now())}` : "";
+  $("countdown").textContent = state.name === "waiting" ? `in ${rest(state.until - Date.now())}` : "";
 }
 
 function complain(problem) {

@@ -328,6 +328,8 @@ try {
       window.pointed = new Set();
       const chart = new Chart(box, (at) => at !== null && window.pointed.add(at));
       chart.show("100ms", () => klines.slice(0, -1));
+      const frame = () => new Promise(requestAnimationFrame);
+      await frame().then(frame);
       chart.update(klines.at(-1));
     }, start);
     await eventually("candles", async () => (await pixels("up", "#tenths")) > 20 && (await pixels("down", "#tenths")) > 20);
@@ -336,7 +338,7 @@ try {
     }
     for (let x = 700; x < 1280; x += 3) await page.mouse.move(x, 300);
     const pointed = await page.evaluate(() => [...window.pointed].sort((a, b) => a - b));
-    assert.deepEqual(pointed, Array.from({ length: 39 }, (_, n) => start + n * 100));
+    assert.deepEqual(pointed, Array.from({ length: 40 }, (_, n) => start + n * 100));
     await page.evaluate(() => document.getElementById("tenths").remove());
   });
 
@@ -354,6 +356,88 @@ try {
     assert.equal(await field("close"), "–");
     await page.reload();
     await page.locator("#log-in").waitFor({ state: "visible" });
+  });
+
+  // --- against a scripted server, for what no live one does on demand ---
+
+  const scripted = await context.newPage();
+  scripted.setDefaultTimeout(WAIT);
+  scripted.on("pageerror", (error) => complaints.push(error.message));
+  const asked = [];
+  let server;
+  await scripted.routeWebSocket(/\/v1\/stream$/, (socket) => {
+    server = socket;
+    socket.onMessage((text) => {
+      const { op, id, ...request } = JSON.parse(text);
+      asked.push({ op, ...request });
+      const answer = (more) => socket.send(JSON.stringify({ v: 1, op, id, ok: true, ...more }));
+      const [topic] = request.topics ?? [];
+      if (op === "topics") answer({ intervals: ["1m"], symbols: { linear: ["AUSDT"], spot: ["AUSDT"] }, category: "linear" });
+      if (op === "subscribe") answer({ topics: { [topic]: { epoch: "a", seq: 3, ...(request.since && { recovered: false }) } } });
+    });
+  });
+  const subscriptions = () => asked.filter(({ op }) => op === "subscribe");
+  const name = "kline.1m.spot:AUSDT";
+  const made = (minute, more) => ({
+    ...{ category: "spot", symbol: "AUSDT", interval: "1m", start: minute * 60_000, end: minute * 60_000 + 59_999 },
+    ...{ open: "0.00000012", high: "0.0000002", low: "0.00000012", close: "0.0000002", volume: "9007199254740993.1" },
+    ...{ turnover: "1", buy_volume: "0", buy_turnover: "0", price_decimals: 8, volume_decimals: 1, trades: 1 },
+    ...{ last_trade_time: 0, confirm: true, revision: 0, quality: "complete", sequence: 1, emitted: 0, ...more },
+  });
+  const push = (type, epoch, seq, data) => server.send(JSON.stringify({ v: 1, type, topic: name, epoch, seq, data }));
+  const shows = (texts) =>
+    eventually(JSON.stringify(texts), async () => {
+      for (const [name, text] of Object.entries(texts)) {
+        if ((await scripted.locator(`[data-field="${name}"]`).textContent()) !== text) return false;
+      }
+      return true;
+    });
+  const key = (name) => scripted.locator("#chart").press(name);
+
+  await promise("a server without log-in asks for none, and digits are the exchange's", async () => {
+    await scripted.goto(`${address}#spot:AUSDT/1m`);
+    await eventually("a subscription", () => subscriptions().length === 1);
+    assert.deepEqual(subscriptions()[0], { op: "subscribe", topics: [name], history: 500 });
+    push("snapshot", "a", 3, [made(1, { quality: "gapped" }), made(2), made(3), made(4, { confirm: false })]);
+    await shows({ close: "0.00000020", volume: "9007199254740993.1", phase: "open" });
+    assert.ok(await scripted.locator("#log-in").isHidden() && (await scripted.locator("#log-out").isHidden()));
+  });
+
+  await promise("a revision changes the older kline that it is of", async () => {
+    push("kline", "a", 4, made(1, { quality: "repaired", revision: 1, trades: 7 }));
+    await key("Home");
+    await shows({ quality: "repaired", revision: "1", trades: "7", time: "1970-01-01 00:01" });
+    await key("ArrowRight");
+    await shows({ quality: "complete", revision: "0", time: "1970-01-01 00:02" });
+    await key("Escape");
+    await shows({ time: "1970-01-01 00:04" });
+  });
+
+  await promise("a hole in the numbers is not drawn over: klines are fetched anew", async () => {
+    push("kline", "a", 7, made(5, { trades: 99 }));
+    await eventually("a second subscription", () => subscriptions().length === 2);
+    assert.equal(subscriptions()[1].since, undefined);
+    await shows({ time: "1970-01-01 00:04" });
+    push("snapshot", "a", 7, [made(4), made(5)]);
+    await shows({ time: "1970-01-01 00:05", trades: "1" });
+  });
+
+  await promise("a snapshot after a loss inside the server is taken, and a full one asked for", async () => {
+    push("snapshot", "a-1", 0, [made(6)]);
+    await shows({ time: "1970-01-01 00:06" });
+    await eventually("a third subscription", () => subscriptions().length === 3);
+    push("snapshot", "a-1", 0, [made(5), made(6)]);
+    push("kline", "a-1", 1, made(7));
+    await shows({ time: "1970-01-01 00:07" });
+  });
+
+  await promise("a reconnecting page says where it was, and a code that forbids it ends the page's tries", async () => {
+    await server.close({ code: 3001, reason: "slow" });
+    await eventually("a fourth subscription", () => subscriptions().length === 4);
+    assert.deepEqual(subscriptions()[3].since, { [name]: { epoch: "a-1", seq: 1 } });
+    await server.close({ code: 3502, reason: "too many commands" });
+    await eventually("the end", async () => (await scripted.locator("#state").getAttribute("data-state")) === "stopped");
+    assert.match(await scripted.locator("#state-text").textContent(), /too many commands/);
   });
 
   await promise("nothing came from another host, and the browser had nothing to complain of", async () => {

@@ -112,6 +112,7 @@ function offer({ intervals, symbols, category }) {
   const names = Object.entries(symbols)
     .sort(([a], [b]) => (b === category) - (a === category))
     .flatMap(([of, list]) => list.map((name) => (of === category ? name : `${of}:${name}`)));
+  intervals = intervals.toSorted((a, b) => length(a) - length(b));
   offered = { intervals, symbols: names };
   $("symbols").replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
   $("symbol").disabled = false;

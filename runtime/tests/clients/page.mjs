@@ -347,6 +347,8 @@ try {
     await page.setViewportSize({ width: 360, height: 740 });
     await eventually("candles", async () => (await pixels("up")) + (await pixels("down")) > 20);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360));
+    assert.ok(await page.locator("#tv-attr-logo").isVisible(), "the chart library's attribution stays");
+    assert.equal(await page.locator("#tv-attr-logo").getAttribute("href"), "https://www.tradingview.com/");
   });
 
   await promise("log-out forgets the key", async () => {

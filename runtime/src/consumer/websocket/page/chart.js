@@ -102,11 +102,6 @@ export class Chart {
         horzLine: { color: color("soft"), labelBackgroundColor: color("label") },
       },
     });
-    const link = this.#box.querySelector("#tv-attr-logo");
-    if (link !== null) {
-      link.href = "https://www.tradingview.com/";
-      link.rel = "noopener noreferrer";
-    }
     this.#later(true);
   }
 
@@ -170,6 +165,15 @@ export class Chart {
     if (this.#whole || changed.length > MANY || changed.some((kline) => !this.#fits(kline))) this.#drawAll();
     else changed.forEach((kline) => this.#drawOne(kline));
     this.#hold();
+    this.#unmark();
+  }
+
+  /** The library's link tells its makers this server's name; made anew with every scheme. */
+  #unmark() {
+    const link = this.#box.querySelector("#tv-attr-logo");
+    if (link === null) return;
+    link.href = "https://www.tradingview.com/";
+    link.rel = "noopener noreferrer";
   }
 
   /** Whether a kline can be drawn without moving others: it replaces one, or follows the newest at once. */

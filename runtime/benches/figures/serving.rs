@@ -4,7 +4,9 @@
 //!
 //! Limits of open files decide how many clients fit: `ulimit -n` of 9,100 and up for the last row.
 
+#[path = "serving/latency.rs"]
 mod latency;
+#[path = "serving/server.rs"]
 mod server;
 
 use std::io::{BufRead, BufReader, Write};
@@ -138,11 +140,9 @@ fn deliveries(role: &str, clients: usize, batch: usize, rounds: usize) -> f64 {
 
 /// Prints the rows on deliveries.
 pub(crate) fn fan_out() {
-    for (clients, batch, rounds, floor) in [
-        (1_000, 1, 200, "120 k / 160 k"),
-        (9_000, 1, 30, "80 k / 120 k"),
-        (1_000, 16, 50, "1 M / 2 M"),
-    ] {
+    for (clients, batch, rounds, floor) in
+        [(1_000, 1, 200, "120 k / 160 k"), (9_000, 1, 30, "80 k / 120 k"), (1_000, 16, 50, "1 M / 2 M")]
+    {
         let ours = deliveries("klines", clients, batch, rounds);
         let naive = deliveries("naive", clients, batch, rounds);
         let name = format!("deliveries a core-second, {clients} clients, {batch} a flush");

@@ -132,7 +132,9 @@ impl Consumer for Running {
             }
         };
         let listeners = runtime.block_on(listener::bind(host, *port)).map_err(|error| {
-            Failure::Fatal(format!("{error}; another program may be listening there: set WEBSOCKET_PORT to a free port"))
+            Failure::Fatal(format!(
+                "{error}; another program may be listening there: set WEBSOCKET_PORT to a free port"
+            ))
         })?;
         let router = routes::router(self.server.clone());
         for listener in listeners {

@@ -136,7 +136,7 @@ fn through_relay() -> Vec<f64> {
 pub(super) fn relay() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{}", listener.local_addr().unwrap());
-    let mut connect = || {
+    let connect = || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
         accept(stream).unwrap()

@@ -174,8 +174,10 @@ fn read_certificate(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Optio
 /// What is told to whoever can reach this machine.
 fn check_open(loader: &mut Loader<'_>, host: &Sourced<Text>, auth: &Sourced<bool>, is_fine: bool) {
     if !is_fine {
-        let message = format!("`{}` can be reached from other machines, and connections are not encrypted", host.value.0);
-        let expected = "`certificate` and `certificate_key` in [websocket], or `insecure = true` behind a proxy that encrypts";
+        let message =
+            format!("`{}` can be reached from other machines, and connections are not encrypted", host.value.0);
+        let expected =
+            "`certificate` and `certificate_key` in [websocket], or `insecure = true` behind a proxy that encrypts";
         loader.report.push(host.error(message).expected(expected));
     }
     if !auth.value {

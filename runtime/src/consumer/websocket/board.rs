@@ -76,12 +76,8 @@ impl Board {
     /// Builds an empty board that remembers klines of about `memory` bytes.
     #[must_use]
     pub fn new(memory: usize, epoch: u64, first: Category, batches: Extras) -> Self {
-        let state = State {
-            ids: HashMap::default(),
-            series: Vec::new(),
-            memory: Memory::new(memory),
-            followers: Vec::new(),
-        };
+        let state =
+            State { ids: HashMap::default(), series: Vec::new(), memory: Memory::new(memory), followers: Vec::new() };
         Self { state: Mutex::new(state), epoch, first, batches }
     }
 

@@ -253,7 +253,8 @@ impl Client {
                 return None;
             }
             let Inner { cipher, protocol, outbox, closing, .. } = &mut *inner;
-            let mut wire = Wire { cipher, socket: &self.socket, outbox, is_closing: closing.is_some(), has_read: false };
+            let mut wire =
+                Wire { cipher, socket: &self.socket, outbox, is_closing: closing.is_some(), has_read: false };
             let result = protocol.read(&mut wire);
             if wire.has_read {
                 self.heard.store(now, Ordering::Relaxed);

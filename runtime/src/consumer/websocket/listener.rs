@@ -87,7 +87,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until it is dropped.
-pub async fn accept(listener: TcpListener, server: Arc<Server>, router: Router, tls: Option<TlsAcceptor>) -> Infallible {
+pub async fn accept(
+    listener: TcpListener,
+    server: Arc<Server>,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+) -> Infallible {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let mut is_short = false;
     loop {

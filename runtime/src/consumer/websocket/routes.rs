@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::bybit;
 use super::page::{self, Asset};
 use super::seat::Talk;
 use super::server::Server;
 use super::upgrade::{Peer, agree, is_upgrade, refusal};
-use super::bybit;
 use crate::domain::symbol::Category;
 
 /// What `/` may be asked.

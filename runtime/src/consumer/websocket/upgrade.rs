@@ -99,7 +99,8 @@ pub fn shown(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Sh
         let value = value.to_str().unwrap_or_default();
         return judge(server.admits(peer.address, |keys| keys.check_authorization(value).map(drop)));
     }
-    let token = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).find(|(name, _)| name == "token");
+    let token =
+        url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).find(|(name, _)| name == "token");
     match token {
         None => Shown::Nothing,
         Some(_) if !server.settings.token_in_url => Shown::Wrong,

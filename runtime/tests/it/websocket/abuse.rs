@@ -109,15 +109,15 @@ fn broken_frames_end_with_the_protocol_s_own_codes() {
 #[test]
 fn handshakes_are_held_to_the_protocol() {
     let served = Served::start();
-    let ask = |headers: &str| {
-        get(served.address, "/v1/stream", &format!("{headers}Authorization: Bearer {KEY}\r\n")).0
-    };
+    let ask = |headers: &str| get(served.address, "/v1/stream", &format!("{headers}Authorization: Bearer {KEY}\r\n")).0;
     assert_eq!(ask(""), 426);
     assert_eq!(ask("Upgrade: websocket\r\n"), 426);
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(100_000));
     assert!(raw(served.address, long.as_bytes()).starts_with("HTTP/1.1 431"));
     let many: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
-    assert!(raw(served.address, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes()).starts_with("HTTP/1.1 431"));
+    assert!(
+        raw(served.address, format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes()).starts_with("HTTP/1.1 431")
+    );
     assert!(raw(served.address, b"\x16\x03\x01nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
     let mut slow = TcpStream::connect(served.address).unwrap();
     slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -158,7 +158,9 @@ fn connections_over_the_limit_are_turned_away() {
 fn guessing_locks_out_the_guesser() {
     let served = Served::start();
     let statuses: Vec<Option<u16>> = (0..50)
-        .map(|guess| Peer::connect(served.address, "/v1/stream", &[("Authorization", &format!("Bearer {guess}"))]).err())
+        .map(|guess| {
+            Peer::connect(served.address, "/v1/stream", &[("Authorization", &format!("Bearer {guess}"))]).err()
+        })
         .collect();
     assert!(statuses.iter().all(|status| *status == Some(401)));
     let right = format!("Bearer {KEY}");

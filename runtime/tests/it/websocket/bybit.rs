@@ -66,9 +66,16 @@ fn ids_come_back_as_strings_whatever_they_were() {
     let served = Served::start();
     for (path, message) in [(LINEAR, ""), ("/v5/public/spot", "subscribe")] {
         let mut peer = served.enter(path);
-        for (id, echo) in [(r#","req_id":"x y""#, "x y"), (r#","req_id":17"#, "17"), (r#","req_id":null"#, ""), ("", "")] {
-            let answer = peer.ask(&format!(r#"{{"op":"subscribe"{id},"args":["kline.1.BTCUSDT"],"callerMethodName":"x"}}"#));
-            assert_eq!(plain(answer), json!({"success":true,"ret_msg":message,"req_id":echo,"op":"subscribe"}), "{path}");
+        for (id, echo) in
+            [(r#","req_id":"x y""#, "x y"), (r#","req_id":17"#, "17"), (r#","req_id":null"#, ""), ("", "")]
+        {
+            let answer =
+                peer.ask(&format!(r#"{{"op":"subscribe"{id},"args":["kline.1.BTCUSDT"],"callerMethodName":"x"}}"#));
+            assert_eq!(
+                plain(answer),
+                json!({"success":true,"ret_msg":message,"req_id":echo,"op":"subscribe"}),
+                "{path}"
+            );
         }
     }
     let (mut linear, mut spot) = (served.enter(LINEAR), served.enter("/v5/public/spot"));
@@ -92,7 +99,10 @@ fn refusals_are_the_exchange_s_and_take_nothing() {
     served.publish([closed("BTCUSDT", "1m", 1)]);
     assert_eq!(linear.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong", "the good topic was not taken either");
     let answer = linear.ask(r#"{"op":"dance","req_id":"r","args":["x"]}"#);
-    assert_eq!((&answer["ret_msg"], &answer["request"]), (&json!("error:invalid op"), &json!({"op":"dance","args":["x"]})));
+    assert_eq!(
+        (&answer["ret_msg"], &answer["request"]),
+        (&json!("error:invalid op"), &json!({"op":"dance","args":["x"]}))
+    );
     let answer = linear.ask("hello");
     assert!(answer["ret_msg"].as_str().unwrap().starts_with("Failed to decode incoming data:"), "{answer}");
     let mut spot = served.enter("/v5/public/spot");
@@ -122,10 +132,8 @@ fn a_signature_of_the_exchange_s_kind_lets_in() {
     let expires = u64::try_from(now.as_millis()).unwrap() + 10_000;
     for quote in ["", "\""] {
         let mut peer = served.connect(LINEAR);
-        let answer = peer.ask(&format!(
-            r#"{{"op":"auth","args":["{USER}",{quote}{expires}{quote},"{}"]}}"#,
-            sign(expires)
-        ));
+        let answer =
+            peer.ask(&format!(r#"{{"op":"auth","args":["{USER}",{quote}{expires}{quote},"{}"]}}"#, sign(expires)));
         assert_eq!((&answer["success"], &answer["op"]), (&json!(true), &json!("auth")));
         assert_eq!(peer.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong");
     }

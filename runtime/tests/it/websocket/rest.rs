@@ -34,7 +34,10 @@ fn klines_are_pages_of_the_newest_first() {
     assert_eq!(starts("&start=120000&end=360000&limit=2"), [6, 5]);
     assert_eq!(starts("&end=59999"), Vec::<i64>::new());
     let answer = ask(&served, &format!("{target}&limit=1&end=60000"));
-    assert_eq!(answer["result"]["list"][0], json!(["60000", "16578.5", "16580.25", "16578", "16580", "1.207", "20011.4375"]));
+    assert_eq!(
+        answer["result"]["list"][0],
+        json!(["60000", "16578.5", "16580.25", "16578", "16580", "1.207", "20011.4375"])
+    );
     assert_eq!((&answer["retCode"], &answer["result"]["symbol"]), (&json!(0), &json!("BTCUSDT")));
 }
 
@@ -82,7 +85,9 @@ fn the_page_is_served_with_a_strict_policy() {
     assert!(status == 200 && body.contains("<html"), "{status}");
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", served.address);
     let head = super::peer::raw(served.address, request.as_bytes()).to_lowercase();
-    for line in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "x-frame-options: deny"] {
+    for line in
+        ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "x-frame-options: deny"]
+    {
         assert!(head.contains(line), "{line}");
     }
     for name in ["page.js", "page.css", "lightweight-charts.js", "notice.txt"] {

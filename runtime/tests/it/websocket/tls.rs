@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
@@ -25,7 +26,10 @@ fn certify(folder: &TempDir) -> Arc<ClientConfig> {
     roots.add(made.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    // A resumed session would not look at the certificate again.
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
 
 fn encrypted(served: &Served, config: &Arc<ClientConfig>) -> Option<Encrypted> {

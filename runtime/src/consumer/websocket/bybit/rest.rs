@@ -139,10 +139,7 @@ async fn klines(
     for (at, kline) in page.unwrap_or_default().iter().rev().enumerate() {
         let Kline { start, open, high, low, close, volume, turnover, .. } = kline.as_ref();
         let separator = if at > 0 { "," } else { "" };
-        let _ = write!(
-            result,
-            r#"{separator}["{start}","{open}","{high}","{low}","{close}","{volume}","{turnover}"]"#
-        );
+        let _ = write!(result, r#"{separator}["{start}","{open}","{high}","{low}","{close}","{volume}","{turnover}"]"#);
     }
     result.push_str("]}");
     envelope(&server, 0, "OK", &result)

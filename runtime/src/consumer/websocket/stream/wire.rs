@@ -126,7 +126,9 @@ pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
 /// Writes what can be subscribed to.
 pub fn topics(id: &Value, server: &Server) -> String {
     let intervals: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
-    let names = |symbols: Vec<crate::domain::symbol::Symbol>| json!(symbols.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let names = |symbols: Vec<crate::domain::symbol::Symbol>| {
+        json!(symbols.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
     let symbols: serde_json::Map<String, Value> =
         server.watched().into_iter().map(|(category, symbols)| (category.to_string(), names(symbols))).collect();
     let mut text = head("topics", id, true);

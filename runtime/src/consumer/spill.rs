@@ -1,0 +1,236 @@
+//! Closed klines on disk while nobody takes them: in order, within a bound, and still there for the next run.
+//!
+//! Records are appended to segments, read from the oldest on, and released when they were delivered; a segment goes
+//! when all of it is released. When there is no more room the oldest segment goes and its klines are counted. It
+//! holds up against the end of the process, not against that of the machine: nothing is forced to the platter. A run
+//! that begins after one that ended half-way through a segment delivers that segment from its beginning.
+//!
+//! Knows no consumer and never waits.
+
+mod record;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::kline::Kline;
+use segment::{HEADER, Segment};
+
+/// The largest that one segment gets, in bytes.
+const MOST_SEGMENT: u64 = 16 * 1024 * 1024;
+/// At least so many segments fit, so that making room costs a small part of what waits.
+const SEGMENTS: u64 = 16;
+
+/// What an earlier run left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Klines that wait.
+    pub klines: u64,
+    /// Bytes at the ends of segments that were not a whole record, and were cut off.
+    pub torn: u64,
+}
+
+/// A record that was read, by where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    segment: u64,
+    end: u64,
+    klines: u64,
+}
+
+/// Klines on disk. One process at a time has a folder.
+#[derive(Debug)]
+pub struct Spill {
+    folder: PathBuf,
+    most_bytes: u64,
+    segments: VecDeque<Segment>,
+    next_number: u64,
+    /// The segment that records are appended to, if there is one.
+    tail: Option<File>,
+    /// The segment that is read, and how far into it.
+    read: (u64, u64),
+    reader: Option<(u64, File)>,
+    dropped: u64,
+    /// Klines that were read and not released when their segment had to go.
+    orphaned: u64,
+    buffer: Vec<u8>,
+    /// Held as long as this lives.
+    _lock: File,
+}
+
+impl Spill {
+    /// Opens a folder, made if missing, for at most so many bytes; cuts off what an earlier run did not finish
+    /// writing.
+    ///
+    /// # Errors
+    /// What the file system says; `WouldBlock` when another process has the folder, `InvalidData` when a segment is
+    /// not of this version.
+    pub fn open(folder: &Path, most_bytes: u64) -> io::Result<(Self, Found)> {
+        fs::create_dir_all(folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another process uses this folder"),
+            TryLockError::Error(error) => error,
+        })?;
+        let (segments, torn) = segment::scan(folder)?;
+        let mut spill = Self {
+            folder: folder.to_path_buf(),
+            most_bytes,
+            next_number: segments.back().map_or(0, |last| last.number + 1),
+            segments,
+            tail: None,
+            read: (0, HEADER),
+            reader: None,
+            dropped: 0,
+            orphaned: 0,
+            buffer: Vec::new(),
+            _lock: lock,
+        };
+        let found = Found { klines: spill.waiting(), torn };
+        spill.make_room(0)?;
+        Ok((spill, found))
+    }
+
+    /// Appends one record. Makes room by dropping the oldest segments; a record that fits in no case is dropped.
+    ///
+    /// # Errors
+    /// What the file system says; then nothing was appended.
+    pub fn append(&mut self, klines: &[Arc<Kline>]) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        record::encode(klines, &mut buffer);
+        let appended = self.append_record(&buffer, klines.len() as u64);
+        self.buffer = buffer;
+        appended
+    }
+
+    fn append_record(&mut self, record: &[u8], klines: u64) -> io::Result<()> {
+        let length = record.len() as u64;
+        if HEADER + length > self.most_bytes {
+            self.dropped += klines;
+            return Ok(());
+        }
+        // A new segment brings its header.
+        self.make_room(HEADER + length)?;
+        let segment_bytes = (self.most_bytes / SEGMENTS).min(MOST_SEGMENT);
+        if self.tail.is_none() || self.segments.back().is_none_or(|last| last.bytes + length > segment_bytes) {
+            let (segment, file) = Segment::create(&self.folder, self.next_number)?;
+            self.next_number += 1;
+            self.segments.push_back(segment);
+            self.tail = Some(file);
+        }
+        if let (Some(file), Some(segment)) = (&mut self.tail, self.segments.back_mut()) {
+            segment.append(file, record, klines)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next record that was not read yet.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read(&mut self) -> io::Result<Option<(Vec<Kline>, Mark)>> {
+        loop {
+            let Some(segment) = self.segments.iter_mut().find(|segment| segment.number >= self.read.0) else {
+                return Ok(None);
+            };
+            if segment.number > self.read.0 {
+                self.read = (segment.number, segment.released);
+            }
+            if self.read.1 >= segment.bytes {
+                self.read = (segment.number + 1, HEADER);
+                continue;
+            }
+            let file = match &mut self.reader {
+                Some((number, file)) if *number == segment.number => file,
+                reader => &mut reader.insert((segment.number, segment.open()?)).1,
+            };
+            if let Some((klines, end)) = segment.read(file, self.read.1, &mut self.buffer)? {
+                let mark = Mark { segment: segment.number, end, klines: klines.len() as u64 };
+                segment.ahead += mark.klines;
+                self.read.1 = end;
+                return Ok(Some((klines, mark)));
+            }
+            // The disk gave back something else than was written: the rest of this segment is lost.
+            self.dropped += segment.waiting - segment.ahead;
+            segment.waiting = segment.ahead;
+            segment.bytes = self.read.1;
+            if self.tail.is_some() && self.segments.back().is_some_and(|last| last.number == self.read.0) {
+                self.tail = None;
+            }
+            self.sweep();
+        }
+    }
+
+    /// Lets go of a record that was delivered. Records are released in the order in which they were read.
+    pub fn release(&mut self, mark: Mark) {
+        match self.segments.iter_mut().find(|segment| segment.number == mark.segment) {
+            Some(segment) => {
+                segment.waiting = segment.waiting.saturating_sub(mark.klines);
+                segment.ahead = segment.ahead.saturating_sub(mark.klines);
+                segment.released = mark.end;
+                self.sweep();
+            }
+            None => self.orphaned = self.orphaned.saturating_sub(mark.klines),
+        }
+    }
+
+    /// Reads again what was read and not released.
+    pub fn rewind(&mut self) {
+        self.dropped += std::mem::take(&mut self.orphaned);
+        self.segments.iter_mut().for_each(|segment| segment.ahead = 0);
+        if let Some(first) = self.segments.front() {
+            self.read = (first.number, first.released);
+        }
+    }
+
+    /// Klines that were not released yet.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.waiting).sum()
+    }
+
+    /// Klines that were not read yet.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.waiting - segment.ahead).sum()
+    }
+
+    /// Klines dropped so far because there was no room for them, or because the disk did not keep them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Drops the oldest segments until so many bytes fit.
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        while self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > self.most_bytes {
+            let Some(oldest) = self.segments.pop_front() else { break };
+            self.dropped += oldest.waiting - oldest.ahead;
+            self.orphaned += oldest.ahead;
+            self.forget(&oldest)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that are released as a whole.
+    fn sweep(&mut self) {
+        while let Some(done) = self.segments.pop_front_if(|first| first.waiting == 0) {
+            // What stays behind is delivered again by the next run, which is harmless.
+            let _ = self.forget(&done);
+        }
+    }
+
+    fn forget(&mut self, gone: &Segment) -> io::Result<()> {
+        self.reader.take_if(|(number, _)| *number == gone.number);
+        if self.segments.is_empty() {
+            self.tail = None;
+        }
+        gone.remove()
+    }
+}

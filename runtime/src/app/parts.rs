@@ -45,7 +45,7 @@ pub fn prepare(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<Result
             }
             Source::File(path) => components.from_file(path, consumer.limits.component_size),
             Source::Native(native) => {
-                if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog) {
+                if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog)? {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     specs.push(spec(consumer, blueprint, grouping));
                 }

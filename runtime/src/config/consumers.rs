@@ -129,7 +129,6 @@ pub(super) fn read(
                 Definition::read(loader, name, &enabled.place.of_item(name), section, &components)
             }
         };
-        native::refuse_not_built(loader, name, &enabled.place);
         definition.check_narrowing(loader, intervals);
         consumers.extend(definition.into_consumer());
     }

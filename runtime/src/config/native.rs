@@ -39,9 +39,6 @@ impl Native {
     }
 }
 
-/// Native consumers that this build does not have. Whoever adds one takes it out here, and nothing else refuses it.
-const NOT_BUILT: [Native; 1] = [Native::Redis];
-
 /// Reports a key that an enabled consumer cannot do without, after it was read.
 fn require(loader: &mut Loader<'_>, section: &Section<'_>, enabled: &[String], key: Key, expected: &str) {
     let Some(variable) = key.variable.filter(|_| enabled.contains(&section.path)) else { return };
@@ -51,14 +48,5 @@ fn require(loader: &mut Loader<'_>, section: &Section<'_>, enabled: &[String], k
         let message = format!("`{variable}` is missing, and the {} consumer is enabled", section.path);
         let expected = format!("{expected} (`{}` in [{}] of klines.toml)", key.name, section.path);
         loader.report.push(Diagnostic::error(place, message).expected(expected));
-    }
-}
-
-/// Reports an enabled consumer that this build does not have.
-pub(super) fn refuse_not_built(loader: &mut Loader<'_>, name: &str, place: &Place) {
-    if Native::from_name(name).is_some_and(|native| NOT_BUILT.contains(&native)) {
-        let message = format!("the {name} consumer is not part of this build yet");
-        let diagnostic = Diagnostic::error(place.of_item(name), message);
-        loader.report.push(diagnostic.expected("console, jsonl or a component of your own"));
     }
 }

@@ -18,27 +18,35 @@ pub const QUARANTINE_WINDOW: Duration = Duration::from_secs(120);
 /// How often a delivery that crashes its instance is tried before it is set aside.
 pub const TRIES: u32 = 2;
 
-/// Pauses that double from one second to thirty, each with a random part so that consumers do not march in step.
+/// Pauses that double, from one second to thirty unless built otherwise, each with a random part so that consumers do
+/// not march in step.
 #[derive(Debug)]
 pub struct Backoff {
     pauses: ExponentialBackoff,
+    longest: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(SHORTEST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .without_max_times()
-            .with_jitter();
-        Self { pauses: pauses.build() }
+        Self::between(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 }
 
 impl Backoff {
-    /// Returns the next pause, 1 to 30 s. There is no last one.
+    /// Builds pauses that double from `shortest` to `longest`.
+    #[must_use]
+    pub fn between(shortest: Duration, longest: Duration) -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(shortest)
+            .with_max_delay(longest)
+            .without_max_times()
+            .with_jitter();
+        Self { pauses: pauses.build(), longest }
+    }
+
+    /// Returns the next pause. There is no last one.
     pub fn next_pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+        self.pauses.next().unwrap_or(self.longest).min(self.longest)
     }
 }
 

@@ -2,32 +2,47 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use crate::config::consumers::Consumer;
+use crate::config::native::redis::LastValue;
 use crate::config::native::{Native, WebSocket};
 use crate::config::{Config, Report};
 use crate::consumer::catalog::Catalog;
 use crate::consumer::encode::Extras;
 use crate::consumer::queue::Grouping;
+use crate::consumer::redis::{self, Address, RedisBlueprint, Stream};
 use crate::consumer::websocket::WebSocketBlueprint;
 use crate::consumer::websocket::settings::Settings;
 use crate::consumer::{Blueprint, Problem};
 use crate::domain::interval::Interval;
 
-/// Makes a native consumer and says how its klines are grouped into calls; nothing for one that this build lacks,
-/// which the configuration has refused.
+/// A native consumer, and how its klines are grouped into calls.
+type Made = (Box<dyn Blueprint>, Grouping);
+
+/// Makes a native consumer; nothing for one that is not told enough, which the configuration has refused.
+///
+/// # Errors
+/// What the configuration let pass and the consumer does not.
 pub(super) fn blueprint(
     native: Native,
     consumer: &Consumer,
     config: &Config,
     catalog: &Arc<Catalog>,
-) -> Option<(Box<dyn Blueprint>, Grouping)> {
+) -> anyhow::Result<Option<Made>> {
     match native {
-        Native::Redis => None,
+        Native::Redis => {
+            let settings = redis(config).context("preparing the redis consumer")?;
+            Ok(settings.map(|settings| {
+                let blueprint: Box<dyn Blueprint> = Box::new(RedisBlueprint::new(settings));
+                (blueprint, Grouping::Boundary)
+            }))
+        }
         Native::WebSocket => {
             let WebSocket { logins, .. } = &config.websocket;
             let logins = logins.iter().map(|login| (login.user.clone(), login.key.clone())).collect();
             let blueprint = WebSocketBlueprint::new(websocket(consumer, config), logins, catalog.clone());
-            Some((Box::new(blueprint), Grouping::Boundary))
+            Ok(Some((Box::new(blueprint), Grouping::Boundary)))
         }
     }
 }
@@ -66,4 +81,26 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
         intervals: made.filter(narrowed).collect(),
         symbols: consumer.symbols.clone(),
     }
+}
+
+fn redis(config: &Config) -> anyhow::Result<Option<redis::Settings>> {
+    let told = &config.redis;
+    let name = Native::Redis.as_str();
+    let Some(url) = &told.url else { return Ok(None) };
+    let stream = told.stream.clone().map(|name| Stream { name, max_len: told.stream_max_len });
+    Ok(Some(redis::Settings {
+        name: name.to_owned(),
+        address: Address::new(url.0.expose(), told.authorities.clone())?,
+        channel: told.channel.clone(),
+        first: config.exchange.categories.first().copied().unwrap_or_default(),
+        publish: told.publish,
+        extras: Extras { partial: told.partial, revisions: told.revisions },
+        stream,
+        last_value: match told.last_value {
+            LastValue::Off => None,
+            LastValue::Closed => Some(redis::LastValue::Closed),
+            LastValue::All => Some(redis::LastValue::Open),
+        },
+        spill: (told.spill > 0).then(|| (config.data_dir.join("spill").join(name), told.spill)),
+    }))
 }

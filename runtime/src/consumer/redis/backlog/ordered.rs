@@ -1,0 +1,188 @@
+//! The backlog that keeps every kline, in order: in memory while Redis answers, on disk while it does not.
+//!
+//! What is on disk is older than what is in memory, and goes first. A short interruption does not touch the disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Backlog, ORDER, Parcel, Tally, count};
+use crate::consumer::redis::journal::Journal;
+use crate::consumer::spill::Spill;
+use crate::domain::kline::Kline;
+
+/// Klines in memory, those on their way included, before more have to wait elsewhere.
+pub(super) const MOST_HELD: usize = 16_384;
+
+/// See the module.
+pub(in crate::consumer::redis) struct Ordered {
+    spill: Option<Spill>,
+    /// The disk did not take the last thing it was given.
+    disk_fails: bool,
+    /// Newer than all that is on disk.
+    held: VecDeque<Vec<Arc<Kline>>>,
+    held_klines: usize,
+    in_flight: usize,
+    /// Redis does not take klines.
+    down: bool,
+    /// And has not for longer than a moment.
+    away: bool,
+    /// Drops of the spill that are in the tally.
+    told_dropped: u64,
+    journal: Journal,
+    tally: Arc<Tally>,
+}
+
+impl Ordered {
+    pub(in crate::consumer::redis) fn new(spill: Option<Spill>, journal: Journal, tally: Arc<Tally>) -> Self {
+        if let Some(spill) = &spill {
+            tally.found.fetch_add(spill.waiting() + spill.dropped(), ORDER);
+        }
+        let mut made = Self {
+            spill,
+            disk_fails: false,
+            held: VecDeque::new(),
+            held_klines: 0,
+            in_flight: 0,
+            down: true,
+            away: false,
+            told_dropped: 0,
+            journal,
+            tally,
+        };
+        made.count_drops();
+        made
+    }
+
+    fn unread(&self) -> u64 {
+        self.spill.as_ref().map_or(0, Spill::unread)
+    }
+
+    /// Whether what comes may go to disk: only behind what is there already, or while Redis is away.
+    fn may_stow(&self) -> bool {
+        self.spill.is_some() && (self.down || self.unread() > 0)
+    }
+
+    /// Puts on disk what should not stay in memory.
+    fn settle(&mut self) {
+        if self.may_stow() && (self.held_klines > MOST_HELD || (self.down && self.away)) {
+            self.stow();
+        }
+    }
+
+    fn stow(&mut self) {
+        let Some(spill) = &mut self.spill else { return };
+        while let Some(klines) = self.held.front() {
+            match spill.append(klines) {
+                Ok(()) => {
+                    self.journal.spilling();
+                    count(&self.tally.spilled, klines.len());
+                    self.held_klines -= klines.len();
+                    self.held.pop_front();
+                    self.disk_fails = false;
+                }
+                Err(error) => {
+                    self.disk_fails = true;
+                    self.journal.disk_failed(&error);
+                    break;
+                }
+            }
+        }
+        self.count_drops();
+    }
+
+    fn count_drops(&mut self) {
+        let dropped = self.spill.as_ref().map_or(0, Spill::dropped);
+        let more = dropped - self.told_dropped;
+        if more > 0 {
+            self.told_dropped = dropped;
+            self.tally.dropped.fetch_add(more, ORDER);
+            self.journal.dropping(more);
+        }
+    }
+
+    fn hold(&mut self, klines: &[Arc<Kline>]) {
+        self.in_flight += klines.len();
+    }
+}
+
+impl Backlog for Ordered {
+    fn admit(&mut self, klines: Vec<Arc<Kline>>) {
+        count(&self.tally.taken, klines.len());
+        self.held_klines += klines.len();
+        self.held.push_back(klines);
+        self.settle();
+    }
+
+    fn has_room(&self) -> bool {
+        (self.may_stow() && !self.disk_fails) || self.held_klines + self.in_flight < MOST_HELD
+    }
+
+    fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.unread() == 0
+    }
+
+    fn next(&mut self) -> Option<Parcel> {
+        let read = self.spill.as_mut().filter(|spill| spill.unread() > 0).map(Spill::read);
+        match read {
+            Some(Ok(Some((klines, mark)))) => {
+                let klines: Vec<_> = klines.into_iter().map(Arc::new).collect();
+                self.hold(&klines);
+                return Some(Parcel { klines, mark: Some(mark) });
+            }
+            // What is newer waits until the disk can be read again, or has lost what it held.
+            Some(Err(error)) => {
+                self.journal.disk_failed(&error);
+                return None;
+            }
+            Some(Ok(None)) => self.count_drops(),
+            None => {}
+        }
+        let klines = self.held.pop_front()?;
+        self.held_klines -= klines.len();
+        self.hold(&klines);
+        Some(Parcel { klines, mark: None })
+    }
+
+    fn acknowledged(&mut self, parcel: &Parcel) {
+        count(&self.tally.acknowledged, parcel.klines.len());
+        self.in_flight -= parcel.klines.len();
+        if let (Some(spill), Some(mark)) = (&mut self.spill, parcel.mark) {
+            spill.release(mark);
+            if spill.waiting() == 0 {
+                self.journal.caught_up();
+            }
+        }
+    }
+
+    fn recall(&mut self, sent: Vec<Parcel>) {
+        for parcel in sent.into_iter().rev().filter(|parcel| parcel.mark.is_none()) {
+            self.held_klines += parcel.klines.len();
+            self.held.push_front(parcel.klines);
+        }
+        self.in_flight = 0;
+        self.down = true;
+        if let Some(spill) = &mut self.spill {
+            spill.rewind();
+        }
+        self.count_drops();
+        self.settle();
+    }
+
+    fn away(&mut self) {
+        self.away = true;
+        self.settle();
+    }
+
+    fn back(&mut self) {
+        (self.down, self.away) = (false, false);
+    }
+
+    fn conclude(&mut self) {
+        self.stow();
+        self.tally.dropped.fetch_add(self.held_klines as u64, ORDER);
+        self.held.clear();
+        let kept = self.spill.as_ref().map_or(0, Spill::waiting);
+        self.tally.kept.store(kept, ORDER);
+        self.journal.ended(&self.tally.totals());
+    }
+}

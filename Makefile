@@ -2,7 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo run components build test test-clients check check-all lint format bench clean
+REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
+.PHONY: help install demo run components redis build test test-clients check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl example-consumer hostile-guest
@@ -36,7 +37,18 @@ demo: build ## Watch klines of a made-up market: no network, nothing else needed
 run: build ## Run on live Bybit with .env and klines.toml, where there are any
 	@exec target/release/klines run
 
-test: components ## Run every test
+# The tests of the redis consumer and its bench start servers of their own.
+redis:
+	@command -v redis-server >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing redis-server for the tests"; $(REDIS) >/dev/null; \
+		elif sudo -n true 2>/dev/null && command -v apt-get >/dev/null; then \
+			echo "installing redis-server for the tests"; sudo $(REDIS) >/dev/null; \
+		else \
+			echo "the tests need redis-server; type: sudo apt-get install -y redis-server (macOS: brew install redis)"; exit 1; \
+		fi; }
+
+test: components redis ## Run every test
 	@echo "running the tests"
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace --no-fail-fast; \
@@ -62,7 +74,7 @@ lint: components ## Lints alone
 format: ## Format the code
 	cargo fmt --all
 
-bench: build ## Measure the figures of the README, each beside its baseline (about 8 minutes)
+bench: build redis ## Measure the figures of the README, each beside its baseline (about 8 minutes)
 	cargo bench --locked -p klines --bench figures
 
 clean: ## Remove everything that was built

@@ -1,11 +1,12 @@
 //! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
 //! is measured in the same run. Prints a table; asserts nothing: machines differ.
 //!
-//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`,
+//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `redis`,
 //! `deliveries`, `clients`, `latency`, `memory` (5 minutes).
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
@@ -21,6 +22,8 @@ mod ingest;
 mod memory;
 #[path = "figures/naive.rs"]
 mod naive;
+#[path = "figures/redis.rs"]
+mod redis;
 #[path = "figures/serving.rs"]
 mod serving;
 #[path = "../tests/it/support/stream.rs"]
@@ -49,6 +52,9 @@ fn main() {
     }
     if wants("guest") {
         guest::batch();
+    }
+    if wants("redis") {
+        redis::publishes();
     }
     if wants("deliveries") {
         serving::fan_out();

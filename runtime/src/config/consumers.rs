@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::loader::{Key, Loader, Section, Sourced};
-use super::native::{self, Native};
+use super::native::Native;
 use super::place::Place;
 use super::report::Diagnostic;
 use super::suggest::nearest;

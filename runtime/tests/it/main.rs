@@ -14,6 +14,7 @@ mod files;
 mod hostile_beside;
 mod layers;
 mod live;
+mod redis;
 mod replay;
 mod sandbox;
 mod session;

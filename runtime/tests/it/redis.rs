@@ -1,0 +1,177 @@
+//! The Redis consumer against a real `redis-server`: what arrives where, with which rights, over which kinds of
+//! connection. Its faults and the whole program are in the modules below.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod faults;
+mod program;
+mod rig;
+mod server;
+
+use klines::consumer::encode::Extras;
+use klines::consumer::redis::{Address, LastValue, Settings};
+use klines::domain::kline::{Kline, Quality};
+use klines::domain::symbol::Category;
+use redis::Value;
+use tempfile::TempDir;
+
+use rig::{Rig, assert_heard, assert_stream, batch, kline, settings};
+use server::{Server, eventually};
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_boundary_is_published_as_the_predecessor_did_and_kept_whole() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    let heard = server.subscribe(&["klines", "klines:spot"]);
+    let rig = Rig::start(
+        Settings { last_value: Some(LastValue::Open), ..settings(&server.url(), folder.path()) },
+        folder.path(),
+    );
+    let partial = Kline { quality: Quality::Partial, ..kline("SOLUSDT", 5) };
+    let revised = Kline { revision: 1, ..kline("BTCUSDT", 4) };
+    let open = Kline { confirm: false, ..kline("BTCUSDT", 6) };
+    rig.hub.publish(&batch([kline("BTCUSDT", 5), partial, kline("ETHUSDT", 5)]));
+    rig.hub.publish(&batch([Kline { category: Category::Spot, ..kline("BTCUSDT", 5) }]));
+    rig.hub.publish(&batch([revised]));
+    rig.hub.publish(&batch([open]));
+    eventually("all is there", || {
+        let last = server.tell("GET klines:last:linear:1m:BTCUSDT");
+        heard.messages().len() >= 2 && last != Value::Nil && text(&last).contains(r#""confirm":false"#)
+    });
+    eventually("the stream is there", || rig.stream().acknowledged == 5);
+    let messages = heard.messages();
+    let expected = concat!(
+        r#"[{"symbol":"BTCUSDT","interval":60000,"timestamp":300000,"open":16578.5,"high":16580.25,"low":16578.0,"#,
+        r#""close":16580.0,"volume":1.207,"trade_count":7,"category":"linear","turnover":20011.4375,"#,
+        r#""quality":"complete"},{"symbol":"ETHUSDT","interval":60000,"timestamp":300000,"open":16578.5,"#,
+        r#""high":16580.25,"low":16578.0,"close":16580.0,"volume":1.207,"trade_count":7,"category":"linear","#,
+        r#""turnover":20011.4375,"quality":"complete"}]"#,
+    );
+    assert_eq!(messages[0], ("klines".to_owned(), expected.to_owned()));
+    assert_eq!((messages.len(), messages[1].0.as_str()), (2, "klines:spot"));
+    let stream = server.stream("klines:stream");
+    let found: Vec<_> = stream.iter().map(|record| format!("{} {}", record["symbol"], record["revision"])).collect();
+    assert_eq!(found, [r#""BTCUSDT" 0"#, r#""SOLUSDT" 0"#, r#""ETHUSDT" 0"#, r#""BTCUSDT" 1"#]);
+    assert_eq!(stream[0]["turnover"], "20011.4375");
+    assert_eq!(server.stream("klines:stream:spot").len(), 1);
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("klines:last:*").query(&mut server.connection()).unwrap();
+    keys.sort();
+    let expected = ["linear:1m:BTCUSDT", "linear:1m:ETHUSDT", "linear:1m:SOLUSDT", "spot:1m:BTCUSDT"];
+    assert_eq!(keys, expected.map(|name| format!("klines:last:{name}")));
+    rig.stop();
+}
+
+#[test]
+fn partial_klines_and_corrections_are_published_on_request() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    let heard = server.subscribe(&["klines"]);
+    let extras = Extras { partial: true, revisions: true };
+    let rig = Rig::start(Settings { extras, ..settings(&server.url(), folder.path()) }, folder.path());
+    rig.hub.publish(&batch([Kline { quality: Quality::Partial, ..kline("BTCUSDT", 1) }]));
+    rig.hub.publish(&batch([Kline { revision: 1, ..kline("BTCUSDT", 1) }]));
+    eventually("both are there", || heard.klines("klines").len() == 2);
+    rig.stop();
+}
+
+/// The rights that the README names.
+const RIGHTS: &str = "resetchannels &klines &klines:* ~klines:* -@all +publish +xadd +set";
+
+#[test]
+fn the_documented_rights_are_enough_and_none_is_asked_for_in_vain() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    server.tell(&format!("ACL SETUSER klines reset on >secret {RIGHTS}"));
+    let heard = server.subscribe(&["klines"]);
+    let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
+    let all = Settings { last_value: Some(LastValue::Open), ..settings(&url, folder.path()) };
+    let mut rig = Rig::start(all, folder.path());
+    rig.feed(30);
+    rig.caught_up();
+    assert_stream(&server, 30);
+    assert_heard(&heard, 30);
+    let tallies = rig.stop();
+    assert!(tallies.last_value.totals().acknowledged > 0);
+    assert_eq!(server.tell("ACL LOG"), Value::Array(Vec::new()), "nothing was denied");
+}
+
+#[test]
+fn a_missing_right_holds_up_only_its_own_lane_and_only_until_it_is_granted() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    server.tell(&format!("ACL SETUSER klines reset on >secret {RIGHTS} -xadd"));
+    let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
+    let mut rig = Rig::start(settings(&url, folder.path()), folder.path());
+    rig.feed(30);
+    eventually("published", || rig.publish().acknowledged == 60);
+    eventually("denied", || rig.stream().spilled > 0);
+    assert_eq!(rig.stream().acknowledged, 0);
+    server.tell("ACL SETUSER klines +xadd");
+    rig.feed(10);
+    rig.caught_up();
+    assert_stream(&server, 40);
+    rig.stop();
+}
+
+#[test]
+fn a_wrong_password_holds_everything_until_it_is_right() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    server.tell(&format!("ACL SETUSER klines reset on >other {RIGHTS}"));
+    let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
+    let mut rig = Rig::start(settings(&url, folder.path()), folder.path());
+    rig.feed(30);
+    eventually("denied", || rig.stream().spilled > 0 && rig.publish().spilled > 0);
+    server.tell("ACL SETUSER klines >secret");
+    rig.caught_up();
+    assert_stream(&server, 30);
+    rig.stop();
+}
+
+#[test]
+fn it_is_reached_by_tls_with_a_private_authority_and_by_a_unix_socket() {
+    let folder = TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key, socket) =
+        (folder.path().join("cert.pem"), folder.path().join("key.pem"), folder.path().join("redis.sock"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (certificate, key, socket) = [&certificate, &key, &socket].map(|path| path.to_str().unwrap()).into();
+    let server = Server::with(&[
+        "--tls-port",
+        &tls_port.to_string(),
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
+        "--tls-ca-cert-file",
+        certificate,
+        "--tls-auth-clients",
+        "no",
+        "--unixsocket",
+        socket,
+    ]);
+    let pem = std::fs::read(certificate).unwrap();
+    let addresses = [
+        Address::new(&format!("rediss://localhost:{tls_port}/0"), Some(pem)).unwrap(),
+        Address::new(&format!("unix://{socket}"), None).unwrap(),
+    ];
+    for (round, address) in (0..).zip(addresses) {
+        let reached = Settings { address, ..settings(&server.url(), folder.path()) };
+        let mut rig = Rig::start(reached, folder.path()).begin_at(round * 10);
+        rig.feed(10);
+        eventually("all is there", || rig.publish().acknowledged == 20 && rig.stream().acknowledged == 20);
+        rig.stop();
+    }
+    assert_stream(&server, 20);
+    // Without the authority its certificate is nobody's.
+    let stranger = Address::new(&format!("rediss://localhost:{tls_port}/0"), None).unwrap();
+    let mut rig = Rig::start(Settings { address: stranger, ..settings(&server.url(), folder.path()) }, folder.path());
+    rig.feed(1);
+    eventually("refused", || rig.publish().spilled > 0);
+    assert_eq!(rig.stop().publish.totals().acknowledged, 0);
+}

@@ -1,0 +1,221 @@
+//! Redis killed, hung, read-only, out of memory, busy, its clients killed: every closed kline is acknowledged in the
+//! end, in order, and the consumer beside notices nothing.
+
+use std::sync::Arc;
+
+use klines::consumer::redis::{RedisBlueprint, Settings, Stream, Totals};
+use klines::consumer::{Blueprint, Delivery, Failure};
+use tempfile::TempDir;
+
+use super::rig::{Rig, assert_heard, assert_stream, kline, settings};
+use super::server::{Server, eventually};
+
+fn rig(server: &Server) -> (Rig, TempDir) {
+    let folder = TempDir::new().unwrap();
+    (Rig::start(settings(&server.url(), folder.path()), folder.path()), folder)
+}
+
+/// Waits until klines of both lanes, or of that of the stream alone, wait on disk.
+fn spilling(rig: &Rig, both: bool) {
+    eventually("klines wait on disk", || rig.stream().spilled > 0 && (!both || rig.publish().spilled > 0));
+}
+
+#[test]
+fn killed_and_revived_it_has_every_closed_kline() {
+    let mut server = Server::start();
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(100);
+    rig.caught_up();
+    for _ in 0..2 {
+        rig.feed(50);
+        server.kill();
+        rig.feed(100);
+        spilling(&rig, true);
+        rig.neighbour_has_all();
+        server.revive();
+        rig.feed(50);
+        rig.caught_up();
+    }
+    assert_stream(&server, rig.fed());
+    rig.stop();
+}
+
+#[test]
+fn hung_and_awake_again_it_has_every_closed_kline() {
+    let server = Server::start();
+    let heard = server.subscribe(&["klines"]);
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(20);
+    rig.caught_up();
+    server.freeze();
+    rig.feed(200);
+    spilling(&rig, true);
+    rig.neighbour_has_all();
+    rig.feed(20);
+    server.thaw();
+    rig.feed(20);
+    rig.caught_up();
+    assert_stream(&server, rig.fed());
+    assert_heard(&heard, rig.fed());
+    rig.stop();
+}
+
+#[test]
+fn read_only_it_goes_on_publishing_and_gets_its_stream_later() {
+    let server = Server::start();
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(20);
+    rig.caught_up();
+    server.tell("REPLICAOF 127.0.0.1 1");
+    rig.feed(100);
+    spilling(&rig, false);
+    eventually("publishing goes on", || rig.publish().acknowledged == 240);
+    assert_eq!((rig.publish().spilled, rig.stream().acknowledged), (0, 40));
+    server.tell("REPLICAOF NO ONE");
+    rig.feed(20);
+    rig.caught_up();
+    assert_stream(&server, rig.fed());
+    rig.stop();
+}
+
+#[test]
+fn out_of_memory_it_goes_on_publishing_and_gets_its_stream_later() {
+    let server = Server::start();
+    let heard = server.subscribe(&["klines"]);
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(20);
+    rig.caught_up();
+    server.tell("CONFIG SET maxmemory 1");
+    rig.feed(100);
+    spilling(&rig, false);
+    eventually("publishing goes on", || rig.publish().acknowledged == 240);
+    server.tell("CONFIG SET maxmemory 0");
+    rig.feed(20);
+    rig.caught_up();
+    assert_stream(&server, rig.fed());
+    assert_heard(&heard, rig.fed());
+    assert_eq!(heard.klines("klines").len(), 280, "nothing was published twice");
+    rig.stop();
+}
+
+#[test]
+fn busy_in_a_script_it_gets_everything_afterwards() {
+    let server = Server::with(&["--busy-reply-threshold", "20"]);
+    let heard = server.subscribe(&["klines"]);
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(20);
+    rig.caught_up();
+    let mut busy = server.connection();
+    let script = std::thread::spawn(move || redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut busy));
+    eventually("the script runs", || {
+        let answer = redis::cmd("GET").arg("any").exec(&mut server.connection());
+        answer.is_err_and(|error| error.code() == Some("BUSY"))
+    });
+    rig.feed(100);
+    spilling(&rig, true);
+    rig.neighbour_has_all();
+    server.tell("SCRIPT KILL");
+    assert!(script.join().unwrap().is_err());
+    rig.feed(20);
+    rig.caught_up();
+    assert_stream(&server, rig.fed());
+    assert_heard(&heard, rig.fed());
+    rig.stop();
+}
+
+#[test]
+fn its_clients_killed_again_and_again_it_misses_nothing() {
+    let server = Server::start();
+    let heard = server.subscribe(&["klines"]);
+    let (mut rig, _folder) = rig(&server);
+    for round in 1..=15 {
+        rig.feed(20);
+        server.tell("CLIENT KILL TYPE normal");
+        // Each time there is something of this round to be lost on the way.
+        rig.feed(20);
+        let half = round * 40;
+        eventually("it goes on", || rig.stream().acknowledged >= half && rig.publish().acknowledged >= half);
+    }
+    rig.caught_up();
+    assert_stream(&server, rig.fed());
+    assert_heard(&heard, rig.fed());
+    rig.stop();
+}
+
+#[test]
+fn what_waits_when_the_program_ends_is_delivered_first_by_the_next_run() {
+    let mut server = Server::start();
+    let (mut first, folder) = rig(&server);
+    first.feed(50);
+    first.caught_up();
+    server.kill();
+    first.feed(150);
+    let fed = first.fed();
+    let kept = first.stop().stream.totals().kept;
+    assert_eq!(kept, 300);
+    server.revive();
+    let mut second = Rig::start(settings(&server.url(), folder.path()), folder.path()).begin_at(fed);
+    second.feed(50);
+    second.caught_up();
+    assert_eq!(second.stream().found, kept);
+    assert_stream(&server, second.fed());
+    second.stop();
+}
+
+#[test]
+fn a_full_spill_drops_the_oldest_and_counts_every_one() {
+    let mut server = Server::start();
+    let folder = TempDir::new().unwrap();
+    let small = Settings {
+        publish: false,
+        spill: Some((folder.path().join("spill"), 128 << 10)),
+        stream: Some(Stream { name: "klines:stream".to_owned(), max_len: 1_000_000 }),
+        ..settings(&server.url(), folder.path())
+    };
+    let mut rig = Rig::start(small, folder.path());
+    server.kill();
+    rig.feed(3_000);
+    eventually("klines are dropped", || rig.stream().dropped > 0);
+    rig.neighbour_has_all();
+    server.revive();
+    eventually("the rest arrives", || {
+        let Totals { taken, acknowledged, dropped, .. } = rig.stream();
+        taken == 6_000 && acknowledged + dropped == taken
+    });
+    let Totals { acknowledged, dropped, .. } = rig.stream();
+    let arrived = server.stream("klines:stream");
+    assert!(acknowledged > 500 && dropped > 500, "{acknowledged} {dropped}");
+    assert!(arrived.len() as u64 >= acknowledged);
+    let oldest = arrived[0]["start"].as_u64().unwrap() / 60_000;
+    assert_eq!(oldest * 2, dropped, "the oldest went, whole boundaries, and nothing else");
+    rig.stop();
+}
+
+#[test]
+fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_lost() {
+    let (mut server, folder) = (Server::start(), TempDir::new().unwrap());
+    server.kill();
+    let mut blueprint = RedisBlueprint::new(Settings { spill: None, ..settings(&server.url(), folder.path()) });
+    let tallies = blueprint.tallies();
+    let mut consumer = blueprint.instantiate().unwrap();
+    consumer.setup().unwrap();
+    consumer.start().unwrap();
+    let delivery = |window| Delivery { klines: vec![Arc::new(kline("BTCUSDT", window))], lost: 0 };
+    let mut given = 0;
+    let refusal = loop {
+        match consumer.consume(&delivery(given)) {
+            Ok(()) => given += 1,
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(refusal, Failure::Retry("redis takes no klines, and no more can wait".to_owned()));
+    server.revive();
+    eventually("it takes what it had refused", || consumer.consume(&delivery(given)).is_ok());
+    let all = u64::try_from(given).unwrap() + 1;
+    for tally in [&tallies.publish, &tallies.stream] {
+        eventually("all is acknowledged", || tally.totals().acknowledged == all);
+        assert_eq!(tally.totals().taken, all);
+    }
+    consumer.stop();
+    assert_eq!(server.stream("klines:stream").len() as u64, all);
+}

@@ -1,0 +1,227 @@
+//! The Redis consumer beside another one, behind the real hub, fed with made-up klines that count.
+
+use std::path::Path;
+use std::time::Duration;
+
+use klines::consumer::encode::Extras;
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
+use klines::consumer::redis::{Address, RedisBlueprint, Settings, Stream, Tallies, Totals};
+use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines::domain::decimal::Decimal;
+use klines::domain::interval::Interval;
+use klines::domain::kline::{Batch, Kline, Quality};
+use klines::domain::symbol::{Category, Symbol};
+
+use super::server::{Heard, Server, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What each boundary brings a kline of.
+pub const SYMBOLS: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
+
+/// A closed linear kline of the `window`-th minute.
+pub fn kline(symbol: &str, window: i64) -> Kline {
+    let decimal = |text| Decimal::parse(text).unwrap();
+    Kline {
+        category: Category::Linear,
+        symbol: Symbol::new(symbol).unwrap(),
+        interval: Interval::MINUTE,
+        start: window * 60_000,
+        end: window * 60_000 + 59_999,
+        open: decimal("16578.5"),
+        high: decimal("16580.25"),
+        low: decimal("16578"),
+        close: decimal("16580"),
+        volume: decimal("1.207"),
+        turnover: decimal("20011.4375"),
+        buy_volume: decimal("0.5"),
+        buy_turnover: decimal("8289.25"),
+        price_decimals: 2,
+        volume_decimals: 3,
+        trades: 7,
+        last_trade_time: window * 60_000 + 5,
+        confirm: true,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: window.unsigned_abs() + 1,
+        emitted: window * 60_000 + 60_080,
+    }
+}
+
+/// As a boundary.
+pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
+    Batch { klines: klines.into_iter().map(Into::into).collect() }
+}
+
+/// Publishes on `klines`, appends to `klines:stream`, spills into the folder.
+pub fn settings(url: &str, folder: &Path) -> Settings {
+    Settings {
+        name: "redis".to_owned(),
+        address: Address::new(url, None).unwrap(),
+        channel: "klines".to_owned(),
+        first: Category::Linear,
+        publish: true,
+        extras: Extras::default(),
+        stream: Some(Stream { name: "klines:stream".to_owned(), max_len: 1_000_000 }),
+        last_value: None,
+        spill: Some((folder.join("spill"), 16 << 20)),
+    }
+}
+
+/// The consumers and what was fed to them.
+pub struct Rig {
+    pub hub: Hub,
+    manager: Manager,
+    tallies: Tallies,
+    /// Whether it publishes, and whether it has a stream.
+    lanes: [bool; 2],
+    begun: i64,
+    fed: i64,
+}
+
+impl Rig {
+    pub fn start(settings: Settings, folder: &Path) -> Self {
+        let lanes = [settings.publish, settings.stream.is_some()];
+        let blueprint = RedisBlueprint::new(settings);
+        let (tallies, hub) = (blueprint.tallies(), Hub::new());
+        let specs = vec![spec("redis", blueprint), spec("neighbour", Neighbour)];
+        let manager = Manager::start(specs, &hub, folder).unwrap();
+        assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
+        Self { hub, manager, tallies, lanes, begun: 0, fed: 0 }
+    }
+
+    /// Begins later than window 0: the run after another one.
+    pub fn begin_at(mut self, window: i64) -> Self {
+        (self.begun, self.fed) = (window, window);
+        self
+    }
+
+    /// Closes so many more windows.
+    pub fn feed(&mut self, windows: i64) {
+        for window in self.fed..self.fed + windows {
+            self.hub.publish(&batch(SYMBOLS.map(|symbol| kline(symbol, window))));
+            // A market closes no thousand windows at once.
+            self.hub.wait_for_room();
+        }
+        self.fed += windows;
+    }
+
+    pub fn fed(&self) -> i64 {
+        self.fed
+    }
+
+    pub fn publish(&self) -> Totals {
+        self.tallies.publish.totals()
+    }
+
+    pub fn stream(&self) -> Totals {
+        self.tallies.stream.totals()
+    }
+
+    /// Waits until all that was fed and found is acknowledged, by whichever lanes there are.
+    #[track_caller]
+    pub fn caught_up(&self) {
+        let given = self.given();
+        for (is_on, totals) in self.lanes.into_iter().zip([Self::publish, Self::stream]) {
+            eventually("all is acknowledged", || {
+                let Totals { taken, found, acknowledged, .. } = totals(self);
+                !is_on || (taken == given && acknowledged == taken + found)
+            });
+        }
+    }
+
+    /// Klines fed in this run.
+    fn given(&self) -> u64 {
+        u64::try_from(self.fed - self.begun).unwrap() * SYMBOLS.len() as u64
+    }
+
+    /// Ends the run: the neighbour has missed nothing, and Redis's klines are accounted for.
+    #[track_caller]
+    pub fn stop(self) -> Tallies {
+        let summaries = self.manager.shutdown(PATIENCE);
+        for summary in &summaries {
+            assert_eq!((summary.stats.lost, summary.stats.left, summary.stats.crashes()), (0, 0, 0), "{summary:?}");
+        }
+        for tally in [&self.tallies.publish, &self.tallies.stream, &self.tallies.last_value] {
+            let Totals { taken, found, acknowledged, overtaken, dropped, kept, .. } = tally.totals();
+            assert_eq!(taken + found, acknowledged + overtaken + dropped + kept, "{:?}", tally.totals());
+        }
+        self.tallies
+    }
+
+    /// Waits until the consumer beside has everything, whatever Redis does.
+    #[track_caller]
+    pub fn neighbour_has_all(&self) {
+        eventually("the consumer beside goes on", || self.manager.summaries()[1].stats.delivered == self.given());
+    }
+}
+
+fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
+    Spec {
+        name: name.to_owned(),
+        blueprint: Box::new(blueprint),
+        allowed: Subscription::default(),
+        queue: DEFAULT_CAPACITY,
+        grouping: Grouping::Boundary,
+    }
+}
+
+/// Takes everything at once.
+struct Neighbour;
+
+impl Blueprint for Neighbour {
+    fn validate(&mut self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Consumer for Neighbour {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        Ok(Subscription::default())
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn consume(&mut self, _: &Delivery) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn stop(&mut self) {}
+}
+
+/// Every window of `0..windows` arrived for each symbol, and leaving out repeats, in order: what came after a loss
+/// came again from there on.
+#[track_caller]
+fn assert_in_order(klines: &[serde_json::Value], start: &str, windows: i64) {
+    for symbol in SYMBOLS {
+        let of_symbol = klines.iter().filter(|kline| kline["symbol"] == symbol);
+        let found: Vec<i64> = of_symbol.map(|kline| kline[start].as_i64().unwrap() / 60_000).collect();
+        let mut next = 0;
+        for window in &found {
+            next += i64::from(*window == next);
+        }
+        assert_eq!(next, windows, "{symbol}: {found:?}");
+    }
+}
+
+/// [`assert_in_order`] of the server's stream.
+#[track_caller]
+pub fn assert_stream(server: &Server, windows: i64) {
+    assert_in_order(&server.stream("klines:stream"), "start", windows);
+}
+
+/// [`assert_in_order`] of what was heard on `klines`, once the last of it is there.
+#[track_caller]
+pub fn assert_heard(heard: &Heard, windows: i64) {
+    let last = (windows - 1) * 60_000;
+    let is_last = |kline: &serde_json::Value| kline["timestamp"] == last && kline["symbol"] == SYMBOLS[1];
+    eventually("the last is heard", || heard.klines("klines").iter().any(is_last));
+    assert_in_order(&heard.klines("klines"), "timestamp", windows);
+}

@@ -1,7 +1,9 @@
 """A `klines` of our own: started with a canary for a key, watched, and stopped. Knows nothing of what clients do."""
 
+import atexit
 import json
 import os
+import re
 import resource
 import secrets
 import signal
@@ -32,15 +34,43 @@ def eventually(what, probe, patience=PATIENCE, pause=0.05):
         time.sleep(pause)
 
 
+class Exchange:
+    """A local Bybit for the whole run: the demo takes no settings, so that a klines with some needs one."""
+
+    _started = None
+
+    @classmethod
+    def variables(cls):
+        """The variables that lead a klines to it."""
+        if not cls._started:
+            cls._started = cls()
+        return cls._started._variables
+
+    def __init__(self):
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log_file = LOGS / "exchange.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen([program, "simulate", "--listen", "127.0.0.1:0"],
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        atexit.register(process.kill)
+        line = re.compile(r"BYBIT_WS_URL=(\S+) BYBIT_REST_URL=(\S+)")
+        found = eventually("the exchange's addresses", lambda: line.search(log_file.read_text()))
+        self._variables = {"BYBIT_WS_URL": found[1], "BYBIT_REST_URL": found[2], "KLINE_INTERVALS": "1s,5s,1m"}
+
+
 class Klines:
-    """The demo with the websocket consumer, on a port that the system chose."""
+    """A klines with the websocket consumer, on a port that the system chose: the demo, unless there are settings."""
 
     alive = []
     logs = []
 
     def __init__(self, name, settings="", level="debug", descriptors=None):
         self.home = tempfile.TemporaryDirectory(prefix="klines-")
-        Path(self.home.name, "klines.toml").write_text(f"[websocket]\n{settings}\n")
+        arguments = [program, "run", "--consumers", "websocket"]
+        if settings:
+            Path(self.home.name, "klines.toml").write_text(f"[websocket]\n{settings}\n")
+        else:
+            arguments.append("--demo")
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log_file = LOGS / f"{name}.log"
         environment = {
@@ -51,6 +81,7 @@ class Klines:
             "WEBSOCKET_PORT": "0",
             "LOG_FORMAT": "json",
             "LOG_LEVEL": level,
+            **(Exchange.variables() if settings else {}),
         }
 
         def limit():
@@ -59,8 +90,7 @@ class Klines:
 
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [program, "run", "--demo", "--consumers", "websocket"],
-                cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit,
+                arguments, cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit,
             )
         Klines.alive.append(self)
         Klines.logs.append(self.log_file)

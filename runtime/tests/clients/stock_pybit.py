@@ -1,5 +1,6 @@
 """Stock pybit, unmodified: by the constructor alone over TLS, and plain by its address constant."""
 
+import logging
 import os
 import queue
 import subprocess
@@ -12,6 +13,9 @@ from pybit.unified_trading import WebSocket
 import service
 from cutter import Cutter
 from service import KEY, PATIENCE, Klines, eventually
+
+# It logs the address that it connects to, key included.
+logging.getLogger("pybit").setLevel(logging.CRITICAL)
 
 FIELDS = {"start": int, "end": int, "interval": str, "open": str, "close": str, "high": str, "low": str,
           "volume": str, "turnover": str, "confirm": bool, "timestamp": int}

@@ -2,7 +2,7 @@
 
 import time
 
-from service import Klines, eventually
+from service import KEY, USER, Klines, eventually
 from wire import BEARER, Wire, connect, read_head, request, status
 
 
@@ -19,6 +19,9 @@ def guessing():
             assert wire.status in (401, 429), wire.head
             wire.close()
         assert Wire(klines.port).status in (401, 429), "the guesser's own address is refused, whatever it shows"
+        wire = Wire(klines.port, "/", {})
+        wire.say({"user": USER, "key": KEY})
+        assert wire.end() == (['{"error":"Authentication failed"}'], 3501), "in every form"
         wire = Wire(klines.port, source="127.0.0.2")
         assert wire.status == 101, wire.head
         wire.say({"op": "ping"})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import service
 from service import Klines, eventually
+from wire import BEARER, connect, read_head, request, status
 
 
 def make(folder):
@@ -67,4 +68,18 @@ def renewed():
         assert new != old
 
 
-TESTS = [scanned, renewed]
+def stalled():
+    """who does not finish the TLS handshake, or speaks plainly, is cut"""
+    folder = service.ROOT / "target/clients/certificates"
+    with Klines("stalled", make(folder)) as klines:
+        silent, halfway, outspoken = (connect(klines.port) for _ in range(3))
+        halfway.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        outspoken.sendall(request(klines.port, headers=BEARER))
+        for stream in (outspoken, halfway, silent):
+            head, _ = read_head(stream)
+            assert status(head) == 0, head
+        print("  silence, half a greeting and plain HTTP: hung up without a word of HTTP")
+        assert shown(klines.port, folder / "cert.pem")
+
+
+TESTS = [scanned, renewed, stalled]

@@ -57,7 +57,7 @@ test: components redis ## Run every test
 	fi
 	cargo test --locked --workspace --doc
 
-test-clients: build ## Run other people's clients, a browser, a TLS scanner and abuse against the server (about 6 minutes)
+test-clients: build ## Run other people's clients, a browser, a TLS scanner and abuse against the server (about 2 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
 
 check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies

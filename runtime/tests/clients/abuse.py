@@ -8,6 +8,7 @@ from service import KEY, PATIENCE, USER, Klines, eventually
 from wire import BEARER, BINARY, CLOSE, MORE, PING, PONG, TEXT, Wire, connect, frame, read_head, request, status
 
 LIMIT = 64 * 1024
+HALF = b"x" * (LIMIT // 2)
 PING_TEXT = b'{"op":"ping","id":1}'
 
 # What is sent, and the codes of the close frame that may answer it.
@@ -25,7 +26,7 @@ BROKEN = [
     ("a frame over the limit", [frame(TEXT, b"", length=LIMIT + 1)], {1009}),
     ("a frame of 2^62 bytes", [frame(TEXT, b"", length=1 << 62)], {1009}),
     ("a message over the limit in fragments",
-     [frame(TEXT, b"x" * (LIMIT // 2), fin=False), frame(MORE, b"x" * (LIMIT // 2), fin=False), frame(MORE, b"x")], {1009}),
+     [frame(TEXT, HALF, fin=False), frame(MORE, HALF, fin=False), frame(MORE, b"x")], {1009}),
     ("a binary message", [frame(BINARY, b"\0")], {3503}),
     ("a close frame with half a code", [frame(CLOSE, b"\x03")], {1002}),
     ("a close frame with a code that nobody may send", [frame(CLOSE, struct.pack("!H", 1006))], {1002}),
@@ -48,7 +49,7 @@ HANDSHAKES = [
     ("a header of 256 KiB", "/v1/stream", "GET", {"X-Filler": "x" * 262_144}, {0, 400, 431}),
     ("300 headers", "/v1/stream", "GET", HEADERS, {0, 400, 431}),
     ("an address of 100 KiB", "/v1/stream?" + "x" * 100_000, "GET", {}, {0, 400, 414, 431}),
-    ("a key in the address that is not allowed there", f"/v1/stream?token={KEY}", "GET", {"Authorization": None}, {401}),
+    ("a key in the address, where none may be", f"/v1/stream?token={KEY}", "GET", {"Authorization": None}, {401}),
 ]
 
 
@@ -178,8 +179,9 @@ def intruders():
             wire.say({"op": "auth", "user": USER, "key": "wrong"})
         texts, code = wire.end()
         assert code == 3501 and not any('"ok":true' in text for text in texts), (texts, code)
-        for path in ("/v5/market/instruments-info?category=linear", "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1"):
-            assert answered(klines, path, "GET", {"Authorization": None, "Upgrade": None, "Connection": None}) == 401, path
+        plain = {"Authorization": None, "Upgrade": None, "Connection": None}
+        for call in ("instruments-info?category=linear", "kline?category=linear&symbol=BTCUSDT&interval=1"):
+            assert answered(klines, f"/v5/market/{call}", "GET", plain) == 401, call
         print("  3501 and 401")
 
 

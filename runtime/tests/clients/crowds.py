@@ -26,7 +26,7 @@ def guessing():
         assert wire.status == 101, wire.head
         wire.say({"op": "ping"})
         assert wire.hear()["op"] == "pong"
-        looked_at = sum(line.get("message") == "log-in with wrong credentials" for line in klines.lines())
+        looked_at = klines.said("log-in with wrong credentials")
         grown = klines.memory() - before
         print(f"  {looked_at} of 1,000 were looked at; memory grew by {grown} KiB")
         assert 5 <= looked_at < 50 and grown < 16 * 1024
@@ -58,12 +58,12 @@ def descriptors():
         crowd = [connect(klines.port) for _ in range(200)]
         for stream in crowd:
             stream.sendall(request(klines.port, headers=BEARER))
-        eventually("the shortage", lambda: any("cannot be accepted" in line.get("message", "") for line in klines.lines()))
+        eventually("the shortage", lambda: klines.said("cannot be accepted"))
         spent, since = klines.processor_time(), time.monotonic()
         for _ in range(3):
             follower.hear(lambda message: message.get("type") == "kline" and message["data"]["confirm"])
         share = (klines.processor_time() - spent) / (time.monotonic() - since)
-        said = sum("cannot be accepted" in line.get("message", "") for line in klines.lines())
+        said = klines.said("cannot be accepted")
         print(f"  klines go on to who was there; {share:.0%} of a processor; the shortage is logged {said} times")
         assert share < 0.7 and said < 20
         for stream in crowd:

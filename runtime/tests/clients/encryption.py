@@ -59,7 +59,7 @@ def renewed():
         assert old, "the first certificate"
         kept = certificate.read_bytes()
         key.write_text(Path(key).read_text()[:100])
-        eventually("the complaint", lambda: any("of no use" in line.get("message", "") for line in klines.lines()))
+        eventually("the complaint", lambda: klines.said("of no use"))
         assert shown(klines.port, certificate) == old
         make(folder)
         assert certificate.read_bytes() != kept

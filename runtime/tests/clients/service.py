@@ -90,7 +90,8 @@ class Klines:
 
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                arguments, cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit,
+                arguments, cwd=self.home.name, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=limit,
             )
         Klines.alive.append(self)
         Klines.logs.append(self.log_file)
@@ -110,6 +111,10 @@ class Klines:
                 yield json.loads(line)
             except ValueError:
                 pass
+
+    def said(self, words):
+        """How many lines of its log have these words in the message."""
+        return sum(words in line.get("message", "") for line in self.lines())
 
     def memory(self):
         """Resident memory, KiB."""

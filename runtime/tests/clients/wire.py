@@ -33,7 +33,7 @@ def request(port, path="/v1/stream", headers=(), method="GET"):
 
 
 def read_head(stream):
-    """The head of an HTTP answer and what came after it; an empty head, and what came, when the connection ended first."""
+    """The head of an HTTP answer and what came after it; no head when the connection ended first."""
     data = b""
     while b"\r\n\r\n" not in data:
         try:

@@ -170,7 +170,9 @@ fn what_must_not_occur_does_not() {
         let of_module = sources.iter().filter(|(path, _)| modules(path)[0] == module);
         for (path, text) in of_module {
             let code = working_code(path, text);
-            for word in absent {
+            // Its executor is its own, and no guest is on it.
+            let is_served = path.starts_with("consumer/websocket");
+            for word in absent.iter().filter(|word| !(is_served && **word == "tokio::spawn")) {
                 assert!(!code.contains(word), "{} mentions {word}: {why}", path.display());
             }
         }

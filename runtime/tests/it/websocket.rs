@@ -85,6 +85,16 @@ impl Served {
         self.hub.publish(&Batch { klines: klines.into_iter().map(Arc::new).collect() });
     }
 
+    /// Waits until it holds so many linear klines of a minute.
+    pub fn until_it_has(&self, symbol: &str, klines: usize) {
+        let target = format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1");
+        eventually("klines", || {
+            let body = peer::get(self.address, &target, &format!("Authorization: Bearer {KEY}\r\n")).1;
+            let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+            answer["result"]["list"].as_array().is_some_and(|list| list.len() == klines)
+        });
+    }
+
     /// Connects to a path, without credentials.
     pub fn connect(&self, path: &str) -> Peer {
         Peer::connect(self.address, path, &[]).unwrap()

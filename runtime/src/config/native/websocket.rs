@@ -98,12 +98,12 @@ impl WebSocket {
         let certificate = read_certificate(loader, section);
         let insecure = loader.read(section, INSECURE, false).value;
         let origins: Vec<Text> = loader.read(section, ORIGINS, Vec::new()).value;
-        if enabled.contains(&section.path) && !is_loopback(&host.value.0) {
-            check_open(loader, &host, &auth, certificate.is_some() || insecure);
-        }
-        let is_exposed = !is_loopback(&host.value.0);
-        for login in &logins {
-            check_key(loader, login, is_exposed && enabled.contains(&section.path));
+        if enabled.contains(&section.path) {
+            let is_exposed = !is_loopback(&host.value.0);
+            if is_exposed {
+                check_open(loader, &host, &auth, certificate.is_some() || insecure);
+            }
+            logins.iter().for_each(|login| check_key(loader, login, is_exposed));
         }
         let mut count = |loader: &mut Loader<'_>, key, default: u32| {
             loader.read(section, key, NonZeroU32::new(default).unwrap_or(NonZeroU32::MIN)).value.get()

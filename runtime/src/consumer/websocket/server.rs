@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use tracing::{debug, warn};
@@ -17,6 +17,7 @@ use super::keys::Keys;
 use super::outbox::Kind;
 use super::settings::Settings;
 use super::throttle::{Attempt, Attempts, Network};
+use crate::clock::LocalClock;
 use crate::consumer::Delivery;
 use crate::consumer::catalog::Catalog;
 use crate::domain::symbol::{Category, Symbol};
@@ -43,6 +44,7 @@ pub struct Server {
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
     next_client: AtomicU64,
     started: Instant,
+    clock: LocalClock,
 }
 
 impl Server {
@@ -61,6 +63,7 @@ impl Server {
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
             started: Instant::now(),
+            clock: LocalClock::start(),
         }
     }
 
@@ -73,8 +76,7 @@ impl Server {
     /// Wall-clock time, ms since 1970 UTC.
     #[must_use]
     pub fn wall_clock(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        self.clock.now()
     }
 
     /// Hands klines to everyone who follows them.

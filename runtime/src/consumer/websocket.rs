@@ -29,7 +29,7 @@ mod routes;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
@@ -166,15 +166,15 @@ impl Consumer for Running {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let clients = self.server.connected();
         self.server.dismiss();
-        let until = Instant::now() + GOODBYE;
-        while self.server.connected() > 0 && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
-        let cut = self.server.connected();
-        if cut > 0 {
-            warn!(clients = cut, "clients did not hang up and are cut");
-        }
         if let Some(runtime) = self.runtime.take() {
+            let all_gone = async {
+                while self.server.connected() > 0 {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            if runtime.block_on(async { tokio::time::timeout(GOODBYE, all_gone).await }).is_err() {
+                warn!(clients = self.server.connected(), "clients did not hang up and are cut");
+            }
             runtime.shutdown_background();
         }
         info!(clients, "server stopped");

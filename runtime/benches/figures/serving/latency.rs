@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use klines::clock::LocalClock;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -24,13 +25,8 @@ pub(crate) fn socket_to_socket() {
     println!("{:<58} p99 {:.1} us, relay p99 {:.1} us", "", at(&ours, 0.99), at(&naive, 0.99));
 }
 
-fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
-}
-
 /// A trade as the exchange sends it; each has a price and an id of its own.
-fn trade(number: usize) -> String {
-    let now = now();
+fn trade(number: usize, now: i64) -> String {
     format!(
         r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":{now},"data":[{{"T":{now},"s":"BTCUSDT","S":"Buy","v":"0.001","p":"{}.50","L":"PlusTick","i":"t{number}","BT":false,"RPI":false,"seq":{number}}}]}}"#,
         20_000 + number % 1_000
@@ -39,9 +35,9 @@ fn trade(number: usize) -> String {
 
 /// Sends trades one at a time and waits for what each brings; returns the sorted times in µs.
 fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>) -> Vec<f64> {
-    let mut times = Vec::with_capacity(ROUNDS);
+    let (clock, mut times) = (LocalClock::start(), Vec::with_capacity(ROUNDS));
     for number in 0..2 * ROUNDS {
-        let text = trade(number);
+        let text = trade(number, clock.now());
         let price = format!(r#""close":"{}.5""#, 20_000 + number % 1_000);
         let start = Instant::now();
         exchange.send(Message::text(text)).unwrap();
@@ -55,7 +51,7 @@ fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
         // One at a time, not back to back: nothing is warm by the one before.
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::park_timeout(Duration::from_micros(500));
     }
     times.sort_by(f64::total_cmp);
     times

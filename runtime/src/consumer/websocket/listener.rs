@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -194,9 +195,8 @@ async fn shake_hands(
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let mut router = router.clone();
-        let answered: std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> =
-            Box::pin(async move { router.call(request.map(Body::new)).await });
-        answered
+        let answered = async move { router.call(request.map(Body::new)).await };
+        Box::pin(answered) as BoxFuture<'static, Result<Response<Body>, Infallible>>
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -75,7 +75,7 @@ pub fn hear(seat: &mut Seat, text: &str) {
         return seat.refuse(CloseCode::AuthenticationFailed);
     }
     match request {
-        Request::Auth { id, user, key, args } => authenticate(seat, &id, user, key, args),
+        Request::Auth { id, user, key, args } => authenticate(seat, &id, (user, key), args.as_deref()),
         Request::Ping { id } => seat.say(&wire::pong(&id, seat.server.wall_clock())),
         Request::Topics { id } => {
             let text = wire::topics(&id, &seat.server);
@@ -95,10 +95,10 @@ pub fn hear(seat: &mut Seat, text: &str) {
     }
 }
 
-fn authenticate(seat: &mut Seat, id: &Value, user: Option<String>, key: Option<String>, args: Option<Vec<Value>>) {
-    let is_right = match (user, key, args.as_deref()) {
-        (Some(user), Some(key), _) => seat.check_pair(&user, &key),
-        (_, _, Some([Value::String(user), expires, Value::String(signature)])) => {
+fn authenticate(seat: &mut Seat, id: &Value, pair: (Option<String>, Option<String>), args: Option<&[Value]>) {
+    let is_right = match (pair, args) {
+        ((Some(user), Some(key)), _) => seat.check_pair(&user, &key),
+        (_, Some([Value::String(user), expires, Value::String(signature)])) => {
             let expires = expires.as_u64().or_else(|| expires.as_str()?.parse().ok());
             expires.is_some_and(|expires| seat.check_signature(user, expires, signature))
         }

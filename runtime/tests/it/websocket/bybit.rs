@@ -1,5 +1,6 @@
 //! Bybit's dialect: what pybit and ccxt rely on, word for word.
 
+use klines::clock::LocalClock;
 use klines::domain::kline::Kline;
 use klines::domain::symbol::Category;
 use serde_json::{Value, json};
@@ -108,7 +109,7 @@ fn refusals_are_the_exchange_s_and_take_nothing() {
     let mut spot = served.enter("/v5/public/spot");
     let answer = spot.ask(r#"{"op":"subscribe","req_id":"r","args":["kline.1.NOPE"]}"#);
     assert_eq!(plain(answer), refused("Invalid symbol :[kline.1.NOPE]", "subscribe"));
-    let many = vec![r#""kline.1.BTCUSDT""#; 11].join(",");
+    let many = [r#""kline.1.BTCUSDT""#; 11].join(",");
     let answer = spot.ask(&format!(r#"{{"op":"subscribe","req_id":"r","args":[{many}]}}"#));
     assert_eq!(plain(answer), refused("args size >10", "subscribe"));
     assert_eq!(Peer::connect(served.address, "/v5/public/option", &[]).err(), Some(404));
@@ -128,8 +129,7 @@ fn categories_are_apart() {
 #[test]
 fn a_signature_of_the_exchange_s_kind_lets_in() {
     let served = Served::start();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let expires = u64::try_from(now.as_millis()).unwrap() + 10_000;
+    let expires = u64::try_from(LocalClock::start().now()).unwrap() + 10_000;
     for quote in ["", "\""] {
         let mut peer = served.connect(LINEAR);
         let answer =

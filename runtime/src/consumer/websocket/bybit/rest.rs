@@ -13,7 +13,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::get;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::consumer::websocket::board::SeriesKey;
 use crate::consumer::websocket::server::Server;
@@ -83,7 +83,7 @@ async fn instruments(
     };
     let is_asked = |row: &str| {
         let row: Value = serde_json::from_str(row).unwrap_or_default();
-        let has = |key: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| row[key] == wanted.as_str());
+        let has = |key, wanted: &Option<String>| wanted.is_none() || row.get(key) == Some(&json!(wanted));
         has("status", &query.status) && has("baseCoin", &query.base_coin) && has("symbol", &query.symbol)
     };
     let rows = category.map(|category| server.descriptions(category)).unwrap_or_default();

@@ -64,6 +64,7 @@ fn main() {
     }
     if wants("latency") {
         serving::socket_to_socket();
+        serving::boundary_to_client();
     }
     if wants("memory") {
         memory::resident(5);

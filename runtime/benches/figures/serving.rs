@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-pub(crate) use latency::socket_to_socket;
+pub(crate) use latency::{boundary_to_client, socket_to_socket};
 pub(crate) use server::serve;
 
 use crate::median;

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use klines::clock::LocalClock;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, client};
 
 /// Trades that are measured; as many again warm up.
@@ -65,32 +66,66 @@ fn dial(address: &str, path: &str) -> WebSocket<TcpStream> {
     client(request, stream).unwrap().0
 }
 
-fn through_klines() -> Vec<f64> {
-    let folder = tempfile::TempDir::new().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = "[exchange]\nsymbols = [\"BTCUSDT\"]\n[klines]\nintervals = [\"1m\"]\nupdate_interval = \"0s\"\n\
-                  [websocket]\nport = 0\nkeys = [\"bench:0123456789abcdefghij\"]\n";
-    std::fs::write(folder.path().join("klines.toml"), config).unwrap();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_klines"))
-        .args(["run", "--consumers", "websocket"])
-        .env("BYBIT_WS_URL", format!("ws://{address}"))
-        .env("BYBIT_REST_URL", format!("http://{address}/none"))
-        .env("LOG_FORMAT", "json")
-        .current_dir(folder.path())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let log = BufReader::new(process.stderr.take().unwrap());
-    let mut lines = log.lines().map_while(Result::ok);
-    let served = lines
-        .by_ref()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok())
-        .find_map(|line| (line["message"] == "serving klines").then(|| line["address"].as_str().map(str::to_owned))?)
-        .unwrap();
-    // What else is logged has to be read, or the pipe fills.
-    std::thread::spawn(move || lines.for_each(drop));
+/// The whole program, with this process as its exchange. Dropping it ends it.
+struct Program {
+    process: Child,
+    exchange: WebSocket<TcpStream>,
+    served: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Program {
+    fn start(klines: &str, symbols: &[String]) -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = format!(
+            "[exchange]\nsymbols = {symbols:?}\n[klines]\n{klines}\n\
+             [websocket]\nport = 0\nkeys = [\"bench:0123456789abcdefghij\"]\n"
+        );
+        std::fs::write(folder.path().join("klines.toml"), config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_klines"))
+            .args(["run", "--consumers", "websocket"])
+            .env("BYBIT_WS_URL", format!("ws://{address}"))
+            .env("BYBIT_REST_URL", format!("http://{address}/none"))
+            .env("LOG_FORMAT", "json")
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut lines = log.lines().map_while(Result::ok);
+        let address_in = |line: String| {
+            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+            (line["message"] == "serving klines").then(|| line["address"].as_str().map(str::to_owned))?
+        };
+        let served = lines.by_ref().find_map(address_in).unwrap();
+        // What else is logged has to be read, or the pipe fills.
+        std::thread::spawn(move || lines.for_each(drop));
+        let exchange = exchange(&listener);
+        Self { process, exchange, served, _folder: folder }
+    }
+
+    fn follow(&self, topics: &[String]) -> WebSocket<TcpStream> {
+        let mut reader = dial(&self.served, "/v1/stream");
+        reader.send(Message::text(format!(r#"{{"op":"subscribe","topics":{topics:?}}}"#))).unwrap();
+        for _ in 0..=topics.len() {
+            reader.read().unwrap();
+        }
+        reader
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Accepts the program's stream, and its subscription.
+fn exchange(listener: &TcpListener) -> WebSocket<TcpStream> {
     let mut exchange = loop {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
@@ -108,16 +143,57 @@ fn through_klines() -> Vec<f64> {
             let id = request["req_id"].as_str().unwrap_or_default();
             let answer = format!(r#"{{"success":true,"ret_msg":"","conn_id":"x","req_id":"{id}","op":"subscribe"}}"#);
             exchange.send(Message::text(answer)).unwrap();
-            break;
+            return exchange;
         }
     }
-    let mut reader = dial(&served, "/v1/stream");
-    reader.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
-    reader.read().unwrap();
-    let times = measure(&mut exchange, &mut reader);
-    process.kill().unwrap();
-    process.wait().unwrap();
-    times
+}
+
+fn through_klines() -> Vec<f64> {
+    let mut program = Program::start("intervals = [\"1m\"]\nupdate_interval = \"0s\"", &["BTCUSDT".to_owned()]);
+    let mut reader = program.follow(&["kline.1m.BTCUSDT".to_owned()]);
+    measure(&mut program.exchange, &mut reader)
+}
+
+/// Prints how long after a window's end its closed kline is at a client: 50 symbols at 1s, traded 50 times a second each.
+pub(crate) fn boundary_to_client() {
+    const SYMBOLS: usize = 50;
+    const SECONDS: usize = 20;
+    let symbols: Vec<String> = (0..SYMBOLS).map(|number| format!("S{number:02}USDT")).collect();
+    let program = Program::start("intervals = [\"1s\"]", &symbols);
+    let topics: Vec<String> = symbols.iter().map(|symbol| format!("kline.1s.{symbol}")).collect();
+    let mut reader = program.follow(&topics);
+    let clock = LocalClock::start();
+    let mut exchange = program.exchange.get_ref().try_clone().unwrap();
+    let feeding = std::thread::spawn(move || {
+        let mut exchange = WebSocket::from_raw_socket(&mut exchange, Role::Server, None);
+        for number in 0.. {
+            let text = trade(number, clock.now()).replace("BTCUSDT", &symbols[number % SYMBOLS]);
+            if exchange.send(Message::text(text)).is_err() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_micros(400));
+        }
+    });
+    let mut late = Vec::new();
+    while late.len() < SYMBOLS * SECONDS {
+        let message = reader.read().unwrap();
+        let now = clock.now();
+        let push: serde_json::Value = serde_json::from_str(message.to_text().unwrap_or_default()).unwrap_or_default();
+        if push["data"]["confirm"] == true {
+            late.push((now - push["data"]["end"].as_i64().unwrap() - 1) as f64);
+        }
+    }
+    drop(program);
+    feeding.join().unwrap();
+    late.sort_by(f64::total_cmp);
+    println!(
+        "{:<58} {:>12} {:>12} {:>7}  grace (80 ms) + 1 / + 5 ms (p99 {} ms)",
+        "window's end to its closed kline at a client, p50",
+        format!("{} ms", late[late.len() / 2]),
+        "-",
+        "-",
+        late[late.len() * 99 / 100]
+    );
 }
 
 fn through_relay() -> Vec<f64> {

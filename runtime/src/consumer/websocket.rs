@@ -137,6 +137,9 @@ impl Consumer for Running {
             ))
         })?;
         let router = routes::router(self.server.clone());
+        if let Some(url) = &self.server.settings.advertised {
+            info!(url, "clients are told this address");
+        }
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
                 info!(%address, encrypted = acceptor.is_some(), "serving klines");

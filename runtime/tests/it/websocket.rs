@@ -124,6 +124,7 @@ pub fn settings() -> Settings {
     Settings {
         host: "127.0.0.1".to_owned(),
         port: 0,
+        advertised: None,
         certificate: None,
         auth: true,
         token_in_url: false,

@@ -96,6 +96,7 @@ fn ours(is_encrypted: bool) {
     let settings = Settings {
         host: "127.0.0.1".to_owned(),
         port: 0,
+        advertised: None,
         certificate,
         auth: false,
         token_in_url: false,

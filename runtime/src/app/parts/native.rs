@@ -65,6 +65,7 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
     Settings {
         host: configured.host.clone(),
         port: configured.port,
+        advertised: configured.url.as_ref().map(ToString::to_string),
         certificate: configured.certificate.clone(),
         auth: configured.auth,
         token_in_url: configured.token_in_url,

@@ -13,6 +13,8 @@ pub struct Settings {
     pub host: String,
     /// Port to listen on; 0: any that is free.
     pub port: u16,
+    /// The address that clients are told, where another program stands before the server.
+    pub advertised: Option<String>,
     /// Certificate chain and key, PEM files; without them connections are plain.
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Whether credentials are asked for. On `/` they always are.

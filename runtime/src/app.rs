@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     // Nothing depends on it: a system that refuses has weaker manners, not a wrong kline.
     let core_dumps = telemetry::forbid_core_dumps();
+    telemetry::allow_descriptors();
     let outcome = match command {
         Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
         Command::Check(args) => check::check(&args),

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -38,12 +39,17 @@ pub fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Lets the process open as many files and connections as the system allows it to. A refusal leaves what there was.
+pub fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// Keeps memory, and with it secrets, out of core dumps and away from debuggers of the same user.
 ///
 /// # Errors
 /// What the system answers when it refuses; nothing depends on it, so the caller logs and goes on.
 pub fn forbid_core_dumps() -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn core_dumps_are_off() {
         forbid_core_dumps().unwrap();
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+        let limit = getrlimit(Resource::Core);
         assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
     }
 

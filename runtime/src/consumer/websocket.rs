@@ -31,6 +31,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ use tls::Certificates;
 
 /// How often certificate files are looked at.
 const LOOK_AT_FILES: Duration = Duration::from_secs(5);
+/// Open files that everything but clients needs.
+const SPARE_FILES: u64 = 100;
 /// How long clients may take to hang up at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often that is looked at.
@@ -136,6 +139,14 @@ impl Consumer for Running {
                 "{error}; another program may be listening there: set WEBSOCKET_PORT to a free port"
             ))
         })?;
+        let (connections, files) = (self.server.settings.connections, getrlimit(Resource::Nofile).current);
+        if files.is_some_and(|files| files < connections as u64 + SPARE_FILES) {
+            warn!(
+                connections,
+                ?files,
+                "the limit of open files is reached before that of connections: raise `ulimit -n`"
+            );
+        }
         let router = routes::router(self.server.clone());
         if let Some(url) = &self.server.settings.advertised {
             info!(url, "clients are told this address");

@@ -127,18 +127,19 @@ impl Board {
     ) {
         let key = SeriesKey { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval };
         let id = state.series(&key);
-        let is_next = state.memory.keep(id, kline);
+        let mut kline = kline.clone();
+        let is_next = state.memory.keep(id, &mut kline);
         let State { series, memory, .. } = state;
         let (Some(series), Some(recent)) = (series.get(id.0 as usize), memory.recent(id)) else { return };
         let kind = if kline.confirm { Kind::Firm } else { Kind::Update(id) };
         if !series.bybit.is_empty() {
-            let frame = bybit::push(kline, text);
+            let frame = bybit::push(&kline, text);
             series.bybit.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
         }
         if !series.stream.is_empty() {
             let epoch = self.epoch(Some(recent));
             let frame = if is_next {
-                stream::push(kline, self.first, epoch, text)
+                stream::push(&kline, self.first, epoch, text)
             } else {
                 stream::snapshot(&series.key, self.first, epoch, recent, stream::AFTER_LOSS, Some(false), text)
             };
@@ -166,6 +167,12 @@ impl State {
         self.series.push(Series { key: key.clone(), bybit: Vec::new(), stream: Vec::new() });
         self.memory.add(id);
         id
+    }
+
+    /// The number of a series, if it has been seen or asked for.
+    #[must_use]
+    pub fn known(&self, key: &SeriesKey) -> Option<SeriesId> {
+        self.ids.get(key).copied()
     }
 
     /// What is remembered of a series, if it has been seen.

@@ -111,7 +111,9 @@ pub fn hear(seat: &mut Seat, category: Category, text: &str) {
 fn subscribe(seat: &mut Seat, category: Category, id: &str, topics: &[SeriesKey]) {
     let server = seat.server.clone();
     let mut board = server.board.lock();
-    let series: Vec<_> = topics.iter().map(|topic| board.series(topic)).collect();
+    let mut series: Vec<_> = topics.iter().map(|topic| board.series(topic)).collect();
+    series.sort_unstable();
+    series.dedup();
     let is_new = |id| !seat.follows(id);
     if seat.followed() + series.iter().filter(|id| is_new(**id)).count() > server.settings.topics {
         drop(board);
@@ -138,8 +140,8 @@ fn unsubscribe(seat: &mut Seat, category: Category, id: &str, args: Option<&RawV
     let server = seat.server.clone();
     let mut board = server.board.lock();
     for topic in names(args).unwrap_or_default().iter().filter_map(|name| parse(category, name)) {
-        let series = board.series(&topic);
-        if seat.leave(series) {
+        // Nothing is made for a name that nobody follows.
+        if let Some(series) = board.known(&topic).filter(|series| seat.leave(*series)) {
             board.leave(series, Dialect::Bybit, seat.client.id);
         }
     }

@@ -24,10 +24,12 @@ use super::transport::Cipher;
 
 /// The eager part of a connection's memory: commands are short, and longer ones make it grow.
 const READ_BUFFER: usize = 512;
+/// The first byte of a pong.
+const PONG: u8 = 0x8a;
 /// How long a client may take to answer a close frame, ms.
 const CLOSE_PATIENCE: i64 = 2_000;
-/// Messages taken from one client before others get their turn.
-const MESSAGES_A_TURN: usize = 32;
+/// Bytes taken from one client before others get their turn.
+const BYTES_A_TURN: usize = 16 << 10;
 
 /// Number of a client, in the order of their coming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,7 @@ pub struct Client {
     dirty: AtomicBool,
     /// Local time of the last byte from it, ms.
     heard: AtomicI64,
+    is_admitted: AtomicBool,
 }
 
 struct Inner {
@@ -59,8 +62,8 @@ struct Inner {
     closing: Option<Closing>,
     /// What it says is no longer understood: read to its end and thrown away, so that the close frame arrives.
     deaf: bool,
-    /// Nothing more comes from it; what is due may still be written.
-    hung_up: bool,
+    /// Nothing more comes from it; what is due may be written until this local time, ms.
+    gone_until: Option<i64>,
     /// The connection is of no more use.
     over: bool,
 }
@@ -103,6 +106,17 @@ pub enum Heard {
     Text(Utf8Bytes),
     /// A binary message, which no dialect has.
     Binary,
+    /// A ping, a pong or a close: answered already, but it counts.
+    Control,
+}
+
+/// What a look at the socket found.
+enum Look {
+    Heard(Heard),
+    /// Nothing more for now.
+    Blocked,
+    /// Others have their turn first.
+    Spent,
 }
 
 impl Client {
@@ -113,7 +127,7 @@ impl Client {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .max_write_buffer_size(limits.message + 1_024)
+            .max_write_buffer_size(limits.message.saturating_add(1_024))
             .max_message_size(Some(limits.message))
             .max_frame_size(Some(limits.message));
         let protocol = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
@@ -129,12 +143,13 @@ impl Client {
                 outbox,
                 closing: None,
                 deaf: false,
-                hung_up: false,
+                gone_until: None,
                 over: false,
             }),
             wake: Notify::new(),
             dirty: AtomicBool::new(false),
             heard: AtomicI64::new(now),
+            is_admitted: AtomicBool::new(false),
         }
     }
 
@@ -155,7 +170,7 @@ impl Client {
     pub fn flush(&self) {
         self.dirty.store(false, Ordering::Release);
         let mut inner = self.lock();
-        if !inner.write(&self.socket) {
+        if !inner.write(&self.socket) || inner.over {
             self.wake.notify_one();
         }
     }
@@ -178,7 +193,8 @@ impl Client {
     /// Cuts the connection if a close was answered by silence for too long. Returns whether it is over.
     pub fn expire(&self, now: i64) -> bool {
         let mut inner = self.lock();
-        if inner.closing.is_some_and(|closing| now >= closing.until) {
+        let is_late = |until: i64| now >= until;
+        if inner.closing.is_some_and(|closing| is_late(closing.until)) || inner.gone_until.is_some_and(is_late) {
             inner.over = true;
         }
         if inner.over {
@@ -193,10 +209,21 @@ impl Client {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Bytes that wait for it.
+    /// Bytes that an answer to it may have.
     #[must_use]
-    pub fn due(&self) -> usize {
-        self.lock().outbox.bytes()
+    pub fn room_for_answer(&self) -> usize {
+        self.lock().outbox.room_for_answer()
+    }
+
+    /// Notes that it has logged in, or need not.
+    pub fn admit(&self) {
+        self.is_admitted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has logged in, or need not.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted.load(Ordering::Relaxed)
     }
 
     /// The code that the server closes it with.
@@ -211,12 +238,16 @@ impl Client {
         // What came with the handshake waits in the buffer, not in the socket.
         let mut readable = true;
         loop {
-            for _ in 0..MESSAGES_A_TURN {
-                let heard = if readable { self.read(now()) } else { None };
-                readable &= heard.is_some();
-                let Some(heard) = heard else { break };
-                if take(heard).is_break() {
-                    return;
+            let mut budget = BYTES_A_TURN;
+            while readable {
+                match self.look(now(), &mut budget) {
+                    Look::Heard(heard) => {
+                        if take(heard).is_break() {
+                            return;
+                        }
+                    }
+                    Look::Blocked => readable = false,
+                    Look::Spent => break,
                 }
             }
             let interest = {
@@ -225,7 +256,12 @@ impl Client {
                 if inner.over {
                     return;
                 }
-                if is_written { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE }
+                match (is_written, inner.gone_until) {
+                    // Nothing is read from it any more: what it still sends must not wake anyone.
+                    (_, Some(_)) => Interest::WRITABLE,
+                    (true, None) => Interest::READABLE,
+                    (false, None) => Interest::READABLE | Interest::WRITABLE,
+                }
             };
             if readable {
                 tokio::task::yield_now().await;
@@ -233,7 +269,7 @@ impl Client {
             }
             tokio::select! {
                 ready = self.socket.ready(interest) => match ready {
-                    Ok(ready) => readable = ready.is_readable() || ready.is_read_closed() || ready.is_error(),
+                    Ok(ready) => readable = interest.is_readable() && (ready.is_readable() || ready.is_read_closed() || ready.is_error()),
                     Err(_) => return,
                 },
                 () = self.wake.notified() => {}
@@ -241,37 +277,44 @@ impl Client {
         }
     }
 
-    /// Returns the next message, if one has come; answers pings and closes on the way.
-    fn read(&self, now: i64) -> Option<Heard> {
+    /// Takes the next message, if one has come; answers pings and closes on the way.
+    fn look(&self, now: i64, budget: &mut usize) -> Look {
         let mut inner = self.lock();
         loop {
-            if inner.hung_up {
-                return None;
+            if inner.gone_until.is_some() {
+                return Look::Blocked;
             }
             if inner.deaf {
-                inner.discard(&self.socket);
-                return None;
+                return inner.discard(&self.socket, budget, now);
             }
             let Inner { cipher, protocol, outbox, closing, .. } = &mut *inner;
             let mut wire =
-                Wire { cipher, socket: &self.socket, outbox, is_closing: closing.is_some(), has_read: false };
+                Wire { cipher, socket: &self.socket, outbox, budget, is_closing: closing.is_some(), is_full: false };
+            let before = *wire.budget;
             let result = protocol.read(&mut wire);
-            if wire.has_read {
+            let (is_full, left) = (wire.is_full, *wire.budget);
+            if left < before {
                 self.heard.store(now, Ordering::Relaxed);
             }
             match result {
                 Ok(_) if inner.closing.is_some() => {}
-                Ok(Message::Text(text)) => return Some(Heard::Text(text)),
-                Ok(Message::Binary(_)) => return Some(Heard::Binary),
-                // Answered by the protocol itself: the answer is due with the next read.
-                Ok(_) => {}
-                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Ok(Message::Text(text)) => return Look::Heard(Heard::Text(text)),
+                Ok(Message::Binary(_)) => return Look::Heard(Heard::Binary),
+                // Answered by the protocol itself: the answer is due with the next look.
+                Ok(_) => return Look::Heard(Heard::Control),
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return if left == 0 { Look::Spent } else { Look::Blocked };
+                }
+                Err(_) if is_full => {
+                    inner.close(CloseCode::Slow, now);
+                    inner.deaf = true;
+                }
                 Err(WsError::Utf8(_)) => inner.refuse(CloseCode::InvalidText, now),
                 Err(WsError::Capacity(CapacityError::MessageTooLong { .. })) => inner.refuse(CloseCode::TooBig, now),
                 Err(WsError::Protocol(error)) if error != ProtocolError::ResetWithoutClosingHandshake => {
                     inner.refuse(CloseCode::Protocol, now);
                 }
-                Err(_) => inner.hung_up = true,
+                Err(_) => inner.gone_until = Some(now + CLOSE_PATIENCE),
             }
         }
     }
@@ -290,7 +333,7 @@ impl Inner {
         let is_written = drained.and_then(|drained| Ok(cipher.flush(socket)? && drained));
         match is_written {
             Ok(is_written) => {
-                if is_written && self.hung_up {
+                if is_written && self.gone_until.is_some() {
                     self.cipher.close(socket);
                     self.over = true;
                 }
@@ -320,15 +363,17 @@ impl Inner {
         self.deaf = true;
     }
 
-    fn discard(&mut self, socket: &TcpStream) {
+    fn discard(&mut self, socket: &TcpStream, budget: &mut usize, now: i64) -> Look {
         let mut scrap = [0; 1_024];
         loop {
-            match self.cipher.read(socket, &mut scrap) {
+            match self.cipher.read(socket, &mut scrap, budget) {
                 Ok(read) if read > 0 => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return if *budget == 0 { Look::Spent } else { Look::Blocked };
+                }
                 _ => {
-                    self.hung_up = true;
-                    return;
+                    self.gone_until = Some(now + CLOSE_PATIENCE);
+                    return Look::Blocked;
                 }
             }
         }
@@ -340,22 +385,24 @@ struct Wire<'a> {
     cipher: &'a mut Cipher,
     socket: &'a TcpStream,
     outbox: &'a mut Outbox,
+    budget: &'a mut usize,
     is_closing: bool,
-    has_read: bool,
+    /// Something had no room.
+    is_full: bool,
 }
 
 impl Read for Wire<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.cipher.read(self.socket, into)?;
-        self.has_read |= read > 0;
-        Ok(read)
+        self.cipher.read(self.socket, into, self.budget)
     }
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // After the close frame nothing is sent, and a flood of pings is not worth a full queue.
-        if !self.is_closing && self.outbox.push(Kind::Firm, Bytes::copy_from_slice(bytes)).is_err() {
+        // After the close frame nothing is sent.
+        let kind = if bytes.first() == Some(&PONG) { Kind::Pong } else { Kind::Firm };
+        if !self.is_closing && self.outbox.push(kind, Bytes::copy_from_slice(bytes)).is_err() {
+            self.is_full = true;
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         Ok(bytes.len())

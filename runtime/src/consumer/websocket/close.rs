@@ -11,8 +11,6 @@ pub enum CloseCode {
     Slow,
     /// No sign of life from the client.
     NoPong,
-    /// The server has no room for what was asked.
-    Overloaded,
     /// No credentials in time.
     AuthenticationTimeout,
     /// Wrong or malformed credentials.
@@ -31,11 +29,10 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code that is this server's own, as documented.
-    pub const OWN: [Self; 8] = [
+    pub const OWN: [Self; 7] = [
         Self::Shutdown,
         Self::Slow,
         Self::NoPong,
-        Self::Overloaded,
         Self::AuthenticationTimeout,
         Self::AuthenticationFailed,
         Self::TooManyCommands,
@@ -49,7 +46,6 @@ impl CloseCode {
             Self::Shutdown => 3000,
             Self::Slow => 3001,
             Self::NoPong => 3002,
-            Self::Overloaded => 3003,
             Self::AuthenticationTimeout => 3500,
             Self::AuthenticationFailed => 3501,
             Self::TooManyCommands => 3502,
@@ -67,7 +63,6 @@ impl CloseCode {
             Self::Shutdown => "shutdown",
             Self::Slow => "slow",
             Self::NoPong => "no pong",
-            Self::Overloaded => "overloaded",
             Self::AuthenticationTimeout => "authentication timeout",
             Self::AuthenticationFailed => "authentication failed",
             Self::TooManyCommands => "too many commands",

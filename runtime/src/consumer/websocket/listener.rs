@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
@@ -39,7 +39,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The same on `/`, as the predecessor had it.
 const LONG_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest that HTTP is spoken on one connection.
-const HTTP: Duration = Duration::from_secs(60);
+const HTTP: Duration = Duration::from_secs(20);
 /// The pause when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Request heads are at most this long, and have at most so many headers.
@@ -48,6 +48,8 @@ const HEADERS: usize = 64;
 /// The kernel's buffer for what waits for a client: the rest waits, counted, in its queue.
 const SEND_BUFFER: u32 = 64 << 10;
 const BACKLOG: u32 = 1_024;
+/// Connections that have not shown credentials yet, in all.
+const STRANGERS: usize = 512;
 /// Connections over the limit that are told so at one time; more are cut without a word.
 const REFUSALS: usize = 64;
 
@@ -59,6 +61,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{host}:{port}: {error}"));
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;
+    let host = host.trim_matches(['[', ']']);
     for address in tokio::net::lookup_host((host, port)).await.map_err(named)? {
         let address = SocketAddr::new(address.ip(), port);
         match listen(address) {
@@ -94,7 +97,7 @@ pub async fn accept(
     router: Router,
     tls: Option<TlsAcceptor>,
 ) -> Infallible {
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let (refusals, strangers) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(STRANGERS)));
     let mut is_short = false;
     loop {
         let (socket, from) = match listener.accept().await {
@@ -110,14 +113,15 @@ pub async fn accept(
             }
         };
         is_short = false;
-        match server.admission.enter(from.ip()) {
-            Ok(place) => {
+        match (server.admission.enter(from.ip()), strangers.clone().try_acquire_owned()) {
+            (Ok(place), Ok(stranger)) => {
                 let _ = socket.set_nodelay(true);
-                let served = serve(server.clone(), router.clone(), tls.clone(), socket, from.ip(), place);
+                let served = serve(server.clone(), router.clone(), tls.clone(), socket, from.ip(), (place, stranger));
                 tokio::spawn(served);
             }
-            Err(reason) => {
-                debug!(address = %from.ip(), %reason, "connection refused");
+            (refused, _) => {
+                let reason = refused.err();
+                debug!(address = %from.ip(), ?reason, "connection refused");
                 if let (None, Ok(permit)) = (&tls, refusals.clone().try_acquire_owned()) {
                     tokio::spawn(async move {
                         turn_away(socket).await;
@@ -151,7 +155,7 @@ fn serve(
     tls: Option<TlsAcceptor>,
     socket: TcpStream,
     address: IpAddr,
-    place: Place,
+    (place, stranger): (Place, OwnedSemaphorePermit),
 ) -> impl Future<Output = ()> + Send {
     let accepted = Instant::now();
     async move {
@@ -165,7 +169,7 @@ fn serve(
         let client = Arc::new(Client::new(server.number(), connection, limits, server.now()));
         server.join(&client);
         debug!(client = client.id.0, %address, ?talk, "client connected");
-        converse(&server, &client, talk, is_admitted, accepted).await;
+        converse(&server, &client, talk, is_admitted, accepted, stranger).await;
         server.part(&client);
     }
 }
@@ -218,7 +222,14 @@ async fn shake_hands(
 }
 
 /// The conversation: first, against the clock, until the client is admitted; then as long as it likes.
-async fn converse(server: &Arc<Server>, client: &Arc<Client>, talk: Talk, is_admitted: bool, accepted: Instant) {
+async fn converse(
+    server: &Arc<Server>,
+    client: &Arc<Client>,
+    talk: Talk,
+    is_admitted: bool,
+    accepted: Instant,
+    stranger: OwnedSemaphorePermit,
+) {
     let mut seat = Seat::new(server.clone(), client.clone(), talk, is_admitted);
     if !is_admitted {
         let deadline = accepted + if talk.always_asks() { LONG_DEADLINE } else { DEADLINE };
@@ -237,6 +248,7 @@ async fn converse(server: &Arc<Server>, client: &Arc<Client>, talk: Talk, is_adm
             Err(_) => seat.late(),
         }
     }
+    drop(stranger);
     client
         .run(
             || server.now(),

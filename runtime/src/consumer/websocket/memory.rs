@@ -62,15 +62,19 @@ impl Memory {
     }
 
     /// Keeps a kline. Returns whether its number follows the last one; if not, klines were lost before it and the
-    /// series starts anew.
-    pub fn keep(&mut self, id: SeriesId, kline: &Arc<Kline>) -> bool {
+    /// series starts anew. An update gets the number that the next confirmed kline will have, should a revision have
+    /// overtaken it.
+    pub fn keep(&mut self, id: SeriesId, kline: &mut Arc<Kline>) -> bool {
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
         if !kline.confirm {
+            if kline.sequence <= recent.last {
+                *kline = Arc::new(Kline { sequence: recent.last + 1, ..Kline::clone(kline) });
+            }
             recent.open = Some(kline.clone());
             return true;
         }
-        let is_next = recent.last == 0 || kline.sequence == recent.last + 1;
-        if recent.last == 0 || !is_next {
+        let is_next = kline.sequence == recent.last + 1;
+        if !is_next || recent.last == 0 {
             recent.whole_from = kline.sequence;
         }
         recent.breaks += u32::from(!is_next);
@@ -172,7 +176,7 @@ mod tests {
         let mut memory = Memory::new(1 << 20);
         memory.add(ID);
         for kline in klines {
-            memory.keep(ID, kline);
+            memory.keep(ID, &mut kline.clone());
         }
         memory
     }
@@ -194,12 +198,21 @@ mod tests {
     #[test]
     fn a_hole_in_the_numbers_is_never_bridged() {
         let mut memory = memory(&[kline(1, 1, 0), kline(2, 2, 0)]);
-        assert!(!memory.keep(ID, &kline(5, 5, 0)));
-        assert!(memory.keep(ID, &kline(6, 6, 0)));
+        assert!(!memory.keep(ID, &mut kline(5, 5, 0)));
+        assert!(memory.keep(ID, &mut kline(6, 6, 0)));
         let recent = memory.recent(ID).unwrap();
         assert_eq!(recent.breaks(), 1);
         assert!(recent.since(2).is_none());
         assert_eq!(recent.since(4).map(|missed| sequences(&missed)), Some(vec![5, 6]));
+    }
+
+    #[test]
+    fn an_update_that_a_revision_overtook_has_the_next_number() {
+        let mut memory = memory(&[kline(1, 1, 0), kline(1, 2, 1)]);
+        let mut update = Arc::new(Kline { confirm: false, ..Kline::clone(&kline(2, 2, 0)) });
+        memory.keep(ID, &mut update);
+        assert_eq!(update.sequence, 3);
+        assert_eq!(memory.recent(ID).unwrap().open().unwrap().sequence, 3);
     }
 
     #[test]
@@ -219,10 +232,10 @@ mod tests {
         let short = SeriesId(1);
         memory.add(short);
         for sequence in 1..=10 {
-            memory.keep(short, &kline(sequence.try_into().unwrap(), sequence, 0));
+            memory.keep(short, &mut kline(sequence.try_into().unwrap(), sequence, 0));
         }
         for sequence in 1..=1_000 {
-            memory.keep(ID, &kline(sequence.try_into().unwrap(), sequence, 0));
+            memory.keep(ID, &mut kline(sequence.try_into().unwrap(), sequence, 0));
         }
         assert!(memory.klines <= 100);
         assert_eq!(memory.recent(short).unwrap().newest(1_000).len(), 10);

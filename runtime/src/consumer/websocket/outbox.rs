@@ -10,18 +10,27 @@ use bytes::{Buf, Bytes};
 
 /// Frames handed to the socket in one call.
 const SLICES: usize = 32;
+/// What a waiting frame takes beside its bytes.
+const OVERHEAD: usize = 64;
+/// How many times the bound all answers together may be.
+const ANSWERS: usize = 8;
 
 /// What a frame may be dropped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Has to arrive.
     Firm,
+    /// Belongs to an answer that was asked for, and was measured before it was made: it does not count against the
+    /// bound, so that the server's own burst does not make a client a slow one.
+    Answer,
+    /// The answer to a ping: only the newest matters.
+    Pong,
     /// Worth nothing once a newer one of the same series follows.
     Update(SeriesId),
 }
 
 /// Number of a series on the server's board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesId(pub u32);
 
 /// The queue was full.
@@ -32,8 +41,10 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Outbox {
     frames: VecDeque<(Kind, Bytes)>,
-    /// Bytes of all frames.
+    /// Bytes of all frames but those of answers, and what they take beside.
     bytes: usize,
+    /// The same of answers.
+    answers: usize,
     most: usize,
     /// The first frame is partly written and can neither be dropped nor replaced.
     begun: bool,
@@ -45,7 +56,7 @@ impl Outbox {
     /// Builds an empty queue of at most `most` bytes.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, most, begun: false, blocked: false }
+        Self { frames: VecDeque::new(), bytes: 0, answers: 0, most, begun: false, blocked: false }
     }
 
     /// Adds a frame.
@@ -53,23 +64,36 @@ impl Outbox {
     /// # Errors
     /// [`Full`]: the frame does not fit and was not added.
     pub fn push(&mut self, kind: Kind, frame: Bytes) -> Result<(), Full> {
-        if self.blocked && kind != Kind::Firm {
+        if kind == Kind::Pong || (self.blocked && matches!(kind, Kind::Update(_))) {
             self.forget(kind);
         }
-        // A single frame may be longer than the bound (a long snapshot): an empty queue takes it.
-        if self.bytes + frame.len() > self.most && !self.frames.is_empty() {
+        // A single frame may be longer than the bound: an empty queue takes it.
+        if kind != Kind::Answer && self.bytes + frame.len() + OVERHEAD > self.most && !self.frames.is_empty() {
             return Err(Full);
         }
-        self.bytes += frame.len();
+        *self.account(kind) += frame.len() + OVERHEAD;
         self.frames.push_back((kind, frame));
         Ok(())
+    }
+
+    /// Bytes that an answer may still have.
+    #[must_use]
+    pub const fn room_for_answer(&self) -> usize {
+        self.most.saturating_mul(ANSWERS).saturating_sub(self.answers)
+    }
+
+    fn account(&mut self, kind: Kind) -> &mut usize {
+        if kind == Kind::Answer { &mut self.answers } else { &mut self.bytes }
     }
 
     /// Drops everything that need not arrive before the last frame, which is `frame`.
     pub fn end_with(&mut self, frame: Bytes) {
         self.frames.truncate(usize::from(self.begun));
         self.frames.push_back((Kind::Firm, frame));
-        self.bytes = self.frames.iter().map(|(_, frame)| frame.len()).sum();
+        (self.bytes, self.answers) = (0, 0);
+        for (kind, length) in self.frames.iter().map(|(kind, frame)| (*kind, frame.len())).collect::<Vec<_>>() {
+            *self.account(kind) += length + OVERHEAD;
+        }
     }
 
     /// Whether nothing waits.
@@ -78,10 +102,10 @@ impl Outbox {
         self.frames.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, and what they take beside.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.answers
     }
 
     /// Writes as much as `write` takes, several frames a call. Returns whether everything is written.
@@ -116,14 +140,17 @@ impl Outbox {
     }
 
     fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while let Some((_, frame)) = self.frames.front_mut() {
+        while let Some((kind, frame)) = self.frames.front_mut() {
+            let kind = *kind;
             if written < frame.len() {
                 frame.advance(written);
                 self.begun |= written > 0;
+                *self.account(kind) -= written;
                 return;
             }
-            written -= frame.len();
+            let length = frame.len();
+            written -= length;
+            *self.account(kind) -= length + OVERHEAD;
             self.frames.pop_front();
             self.begun = false;
         }
@@ -133,8 +160,8 @@ impl Outbox {
     fn forget(&mut self, kind: Kind) {
         let from = usize::from(self.begun);
         let Some(at) = self.frames.iter().skip(from).rposition(|(other, _)| *other == kind) else { return };
-        if let Some((_, frame)) = self.frames.remove(from + at) {
-            self.bytes -= frame.len();
+        if let Some((kind, frame)) = self.frames.remove(from + at) {
+            *self.account(kind) -= frame.len() + OVERHEAD;
         }
     }
 }
@@ -194,6 +221,21 @@ mod tests {
         outbox.push(UPDATE, Bytes::from_static(b"U2")).unwrap();
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
         assert_eq!(out, b"U1U2");
+    }
+
+    #[test]
+    fn answers_do_not_use_up_the_bound_and_pongs_do_not_pile_up() {
+        let mut outbox = Outbox::new(1_000);
+        for _ in 0..50 {
+            outbox.push(Kind::Answer, Bytes::from_static(&[b'a'; 80])).unwrap();
+            outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap();
+        }
+        assert_eq!(outbox.room_for_answer(), 8_000 - 50 * (80 + OVERHEAD));
+        outbox.push(Kind::Firm, Bytes::from_static(&[b'f'; 700])).unwrap();
+        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(&[b'f'; 700])), Err(Full));
+        let mut out = vec![];
+        assert!(outbox.drain(socket(&mut out, 99_999)).unwrap());
+        assert_eq!((out.len(), outbox.bytes()), (50 * 80 + 4 + 700, 0));
     }
 
     #[test]

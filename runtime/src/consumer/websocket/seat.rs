@@ -37,7 +37,6 @@ pub struct Seat {
     /// The connection.
     pub client: Arc<Client>,
     talk: Talk,
-    is_admitted: bool,
     followed: HashSet<SeriesId, foldhash::fast::RandomState>,
     pace: Pace,
 }
@@ -67,7 +66,10 @@ impl Seat {
         // Clients that come back ask for all their topics at once.
         let commands = server.settings.commands;
         let pace = Pace::new(Allowance::per_second(commands, commands.saturating_mul(BURST)));
-        let seat = Self { server, client, talk, is_admitted, followed: HashSet::default(), pace };
+        let seat = Self { server, client, talk, followed: HashSet::default(), pace };
+        if is_admitted {
+            seat.client.admit();
+        }
         if let (Talk::Predecessor(category), true) = (talk, is_admitted) {
             predecessor::welcome(&seat, category);
         }
@@ -76,8 +78,8 @@ impl Seat {
 
     /// Whether the client has shown its credentials, or needs none.
     #[must_use]
-    pub const fn is_admitted(&self) -> bool {
-        self.is_admitted
+    pub fn is_admitted(&self) -> bool {
+        self.client.is_admitted()
     }
 
     /// Takes what the client said.
@@ -89,7 +91,8 @@ impl Seat {
             (Heard::Text(text), Talk::Predecessor(category)) => predecessor::hear(self, category, text),
             (Heard::Text(text), Talk::Bybit(category)) => bybit::hear(self, category, text),
             (Heard::Text(text), Talk::Stream) => stream::hear(self, text),
-            (Heard::Binary, _) if !self.is_admitted => self.refuse(CloseCode::AuthenticationFailed),
+            (Heard::Control, _) => {}
+            (Heard::Binary, _) if !self.is_admitted() => self.refuse(CloseCode::AuthenticationFailed),
             (Heard::Binary, _) => self.refuse(CloseCode::Unreadable),
         }
     }
@@ -163,15 +166,20 @@ impl Seat {
 
     /// Admits the client if user and key are right.
     pub fn check_pair(&mut self, user: &str, key: &str) -> bool {
-        self.is_admitted = self.server.admits(self.client.address, |keys| keys.check_pair(user, key).map(drop));
-        self.is_admitted
+        self.admit(|keys| keys.check_pair(user, key).map(drop))
     }
 
     /// Admits the client if its signature is right; `expires` is in ms since 1970 UTC.
     pub fn check_signature(&mut self, user: &str, expires: u64, signature: &str) -> bool {
         let now = self.server.wall_clock().unsigned_abs();
-        let check = |keys: &Keys| keys.check_signature(user, expires, signature, now).ok().map(drop);
-        self.is_admitted = self.server.admits(self.client.address, check);
-        self.is_admitted
+        self.admit(|keys| keys.check_signature(user, expires, signature, now).ok().map(drop))
+    }
+
+    fn admit(&self, check: impl FnOnce(&Keys) -> Option<()>) -> bool {
+        let is_right = self.server.admits(self.client.address, check);
+        if is_right {
+            self.client.admit();
+        }
+        is_right
     }
 }

@@ -1,7 +1,7 @@
 //! What all connections share: settings, credentials, the board, and who is connected.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -43,6 +43,7 @@ pub struct Server {
     catalog: Arc<Catalog>,
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
     next_client: AtomicU64,
+    is_dismissed: AtomicBool,
     started: Instant,
     clock: LocalClock,
 }
@@ -62,6 +63,7 @@ impl Server {
             catalog,
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
+            is_dismissed: AtomicBool::new(false),
             started: Instant::now(),
             clock: LocalClock::start(),
         }
@@ -108,7 +110,11 @@ impl Server {
     /// What the exchange says of a category's symbols, each a JSON object.
     #[must_use]
     pub fn descriptions(&self, category: Category) -> Vec<(Symbol, Arc<str>)> {
-        self.catalog.rows(category)
+        let mut rows = self.catalog.rows(category);
+        if !self.settings.symbols.is_empty() {
+            rows.retain(|(name, _)| self.settings.symbols.contains(name));
+        }
+        rows
     }
 
     /// Whether credentials are right; failures are counted, and an address with too many is refused unheard.
@@ -133,16 +139,24 @@ impl Server {
         ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Notes a connected client.
+    /// Notes a connected client; one that comes when the server goes is told so.
     pub fn join(&self, client: &Arc<Client>) {
         self.clients().insert(client.id, client.clone());
+        if self.is_dismissed.load(Ordering::Acquire) {
+            client.close(CloseCode::Shutdown, self.now());
+        }
     }
 
     /// Forgets a client.
     pub fn part(&self, client: &Client) {
         self.clients().remove(&client.id);
-        let code = client.closed_with();
-        debug!(client = client.id.0, address = %client.address, reason = code.map(CloseCode::reason), "client left");
+        let (id, address, code) = (client.id.0, client.address, client.closed_with());
+        match code {
+            Some(code @ (CloseCode::Slow | CloseCode::TooManyCommands)) => {
+                warn!(client = id, %address, reason = code.reason(), "client cut");
+            }
+            code => debug!(client = id, %address, reason = code.map(CloseCode::reason), "client left"),
+        }
     }
 
     /// Number of connected clients.
@@ -169,9 +183,10 @@ impl Server {
 
     /// Says goodbye to everyone.
     pub fn dismiss(&self) {
+        self.is_dismissed.store(true, Ordering::Release);
         let now = self.now();
         for client in self.everyone() {
-            if let Some(farewell) = client.farewell {
+            if let Some(farewell) = client.farewell.filter(|_| client.is_admitted()) {
                 client.push(Kind::Firm, frame::text(farewell), now);
             }
             client.close(CloseCode::Shutdown, now);

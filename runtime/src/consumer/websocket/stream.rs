@@ -23,6 +23,8 @@ use wire::{Request, Since};
 pub const SHUTDOWN: &str = r#"{"v":1,"type":"shutdown"}"#;
 /// Klines in one snapshot at most.
 const LONGEST_HISTORY: usize = 1_000;
+/// What a kline takes in an answer, at most.
+const KLINE_BYTES: usize = 640;
 /// Klines in the snapshot that follows a loss inside the server.
 pub const AFTER_LOSS: usize = 100;
 
@@ -82,13 +84,15 @@ pub fn hear(seat: &mut Seat, text: &str) {
             seat.say(&text);
         }
         Request::Subscribe { id, topics, since, history } => {
-            let resolved: Result<Vec<_>, _> = topics
-                .iter()
-                .map(|name| topic::resolve(name, &seat.server).map_err(|error| (name.clone(), error)))
-                .collect();
+            let mut named: Vec<&str> = topics.iter().map(String::as_str).collect();
+            named.sort_unstable();
+            named.dedup();
+            let resolve =
+                |name| topic::resolve(name, &seat.server).map(|key| (name, key)).map_err(|error| (name, error));
+            let resolved: Result<Vec<_>, _> = named.into_iter().map(resolve).collect();
             match resolved {
-                Ok(keys) => subscribe(seat, &id, &topics, &keys, &since, history.min(LONGEST_HISTORY)),
-                Err((name, error)) => seat.say(&wire::refusal("subscribe", &id, &error, Some(&name))),
+                Ok(topics) => subscribe(seat, &id, &topics, &since, history.min(LONGEST_HISTORY)),
+                Err((name, error)) => seat.say(&wire::refusal("subscribe", &id, &error, Some(name))),
             }
         }
         Request::Unsubscribe { id, topics } => unsubscribe(seat, &id, &topics),
@@ -112,41 +116,43 @@ fn authenticate(seat: &mut Seat, id: &Value, pair: (Option<String>, Option<Strin
 }
 
 /// The answer first, then for each topic what was missed or a snapshot; from then on it is followed.
-fn subscribe(seat: &mut Seat, id: &Value, names: &[String], keys: &[SeriesKey], since: &Since, history: usize) {
+fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, SeriesKey)], since: &Since, history: usize) {
     let server = seat.server.clone();
     let mut board = server.board.lock();
-    let ids: Vec<SeriesId> = keys.iter().map(|key| board.series(key)).collect();
+    let ids: Vec<SeriesId> = topics.iter().map(|(_, key)| board.series(key)).collect();
     if seat.followed() + ids.iter().filter(|id| !seat.follows(**id)).count() > server.settings.topics {
         drop(board);
         let error = format!("too many topics: at most {} a connection", server.settings.topics);
         return seat.say(&wire::refusal("subscribe", id, &error, None));
     }
+    // What an answer may hold is bounded: beyond that nothing is recovered, and snapshots have no history.
+    let mut room = seat.client.room_for_answer() / KLINE_BYTES;
     let first = server.board.first();
-    let mut text = String::new();
-    let (mut states, mut frames) = (Vec::with_capacity(ids.len()), Vec::new());
-    for ((name, key), series) in names.iter().zip(keys).zip(&ids) {
+    let (mut states, mut plans) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+    for ((name, key), series) in topics.iter().zip(&ids) {
         let Some(recent) = board.recent(*series) else { continue };
         let epoch = server.board.epoch(Some(recent));
-        let missed = since.get(name).map(|since| {
-            let same_life = since.epoch == epoch.to_string();
-            if same_life { recent.since(since.seq) } else { None }
-        });
-        let recovered = missed.as_ref().map(Option::is_some);
+        let asked = since.get(*name);
+        let missed = asked.filter(|since| since.epoch == epoch.to_string()).and_then(|since| recent.since(since.seq));
+        let missed = missed.filter(|missed| missed.len() <= room);
+        let recovered = asked.map(|_| missed.is_some());
         states.push(wire::TopicState { name, epoch, seq: recent.last(), recovered });
-        match missed.flatten() {
-            Some(missed) => {
-                frames.extend(missed.iter().map(|kline| (Kind::Firm, push(kline, first, epoch, &mut text))));
-                frames.extend(recent.open().map(|open| (Kind::Update(*series), push(open, first, epoch, &mut text))));
-            }
-            None => {
-                let frame = snapshot(key, first, epoch, recent, history, recovered, &mut text);
-                frames.push((Kind::Firm, frame));
-            }
-        }
+        let history = history.min(room);
+        room -= missed.as_ref().map_or(history, Vec::len);
+        plans.push((key, *series, epoch, recovered, missed, history));
     }
     seat.due(&wire::subscribed(id, &states));
-    for (kind, frame) in frames {
-        seat.due_frame(kind, frame);
+    let mut text = String::new();
+    for (key, series, epoch, recovered, missed, history) in plans {
+        let Some(recent) = board.recent(series) else { continue };
+        if let Some(missed) = missed {
+            for kline in missed.iter().chain(recent.open()) {
+                seat.due_frame(Kind::Answer, push(kline, first, epoch, &mut text));
+            }
+        } else {
+            let frame = snapshot(key, first, epoch, recent, history, recovered, &mut text);
+            seat.due_frame(Kind::Answer, frame);
+        }
     }
     for series in ids {
         if seat.follow(series) {
@@ -162,8 +168,7 @@ fn unsubscribe(seat: &mut Seat, id: &Value, topics: &[String]) {
     let server = seat.server.clone();
     let mut board = server.board.lock();
     for key in topics.iter().filter_map(|name| topic::resolve(name, &server).ok()) {
-        let series = board.series(&key);
-        if seat.leave(series) {
+        if let Some(series) = board.known(&key).filter(|series| seat.leave(*series)) {
             board.leave(series, Dialect::Stream, seat.client.id);
         }
     }

@@ -44,19 +44,20 @@ impl Stream {
 }
 
 impl Cipher {
-    /// Reads decrypted bytes; 0 at the end of the stream.
+    /// Reads decrypted bytes; 0 at the end of the stream. `budget` falls by what the socket gave.
     ///
     /// # Errors
-    /// Would block, or the connection is broken.
-    pub fn read(&mut self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    /// Would block, or the budget is used up, or the connection is broken.
+    pub fn read(&mut self, socket: &TcpStream, into: &mut [u8], budget: &mut usize) -> io::Result<usize> {
+        let mut source = Metered { socket, budget };
         match self {
-            Self::Plain => socket.try_read(into),
+            Self::Plain => source.read(into),
             Self::Tls(connection) => loop {
                 match connection.reader().read(into) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return result,
                 }
-                if connection.read_tls(&mut Socket(socket))? == 0 {
+                if connection.read_tls(&mut source)? == 0 {
                     return Ok(0);
                 }
                 connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -114,14 +115,26 @@ impl Cipher {
     }
 }
 
-/// The socket as `rustls` wants it.
-struct Socket<'a>(&'a TcpStream);
+/// The socket for reading, as far as the budget goes.
+struct Metered<'a> {
+    socket: &'a TcpStream,
+    budget: &'a mut usize,
+}
 
-impl Read for Socket<'_> {
+impl Read for Metered<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(into)
+        let length = into.len().min(*self.budget);
+        if length == 0 && !into.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = self.socket.try_read(into.get_mut(..length).unwrap_or_default())?;
+        *self.budget -= read;
+        Ok(read)
     }
 }
+
+/// The socket for writing, as `rustls` wants it.
+struct Socket<'a>(&'a TcpStream);
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -61,6 +61,95 @@ fn updates_that_a_client_is_too_slow_for_conflate() {
     assert_eq!(last["seq"], 1);
 }
 
+/// Sends without end and without reading, until the server hangs up.
+fn flood(mut stream: TcpStream, bytes: &[u8]) {
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    let burst = bytes.repeat(500);
+    while stream.write_all(&burst).is_ok() {}
+}
+
+#[test]
+fn a_flood_of_control_frames_holds_up_nobody() {
+    let served = Served::start();
+    let mut follower = served.enter("/v1/stream");
+    follower.ask(SUBSCRIBE);
+    follower.json();
+    let floods = [
+        ("pings unread, before the log-in", "/", b"\x89\x80\0\0\0\0".as_slice()),
+        ("pongs", "/v5/public/linear", b"\x8a\x80\0\0\0\0"),
+        ("empty fragments", "/v1/stream", b"\x01\x80\0\0\0\0\x00\x80\0\0\0\0"),
+    ];
+    let flooders = floods.map(|(_, path, bytes)| {
+        let mut stream = served.connect(path).socket.get_ref().try_clone().unwrap();
+        stream.write_all(bytes).unwrap();
+        std::thread::spawn(move || flood(stream, bytes))
+    });
+    for window in 1..=2_000 {
+        served.publish([closed("BTCUSDT", "1m", window)]);
+        assert_eq!(follower.json()["seq"], window);
+    }
+    for (flooder, (what, ..)) in flooders.into_iter().zip(floods) {
+        flooder.join().unwrap_or_else(|_| panic!("{what}"));
+    }
+    served.enter("/v1/stream");
+}
+
+#[test]
+fn a_client_that_hangs_up_with_much_unread_is_forgotten() {
+    let served = Served::with(|settings| settings.connections_per_address = 2);
+    let mut half = served.enter("/v1/stream");
+    half.ask(SUBSCRIBE);
+    half.json();
+    (1..=4_000).for_each(|window| served.publish([closed("BTCUSDT", "1m", window)]));
+    half.socket.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    super::eventually("both places", || {
+        let second = Peer::connect(served.address, "/v1/stream", &[]);
+        second.is_ok() && Peer::connect(served.address, "/v1/stream", &[]).is_ok()
+    });
+}
+
+#[test]
+fn an_answer_longer_than_the_queue_is_bounded_and_not_held_against_the_client() {
+    let served = Served::with(|settings| settings.queue = 64 << 10);
+    let mut peer = served.enter("/v1/stream");
+    peer.ask(SUBSCRIBE);
+    let epoch = peer.json()["epoch"].as_str().unwrap().to_owned();
+    for window in 1..=1_100 {
+        served.publish([closed("BTCUSDT", "1m", window)]);
+        peer.json();
+    }
+    let resume = |seq: u32| {
+        let topics = vec![r#""kline.1m.BTCUSDT""#; 500].join(",");
+        format!(
+            r#"{{"op":"subscribe","topics":[{topics}],"since":{{"kline.1m.BTCUSDT":{{"epoch":"{epoch}","seq":{seq}}}}}}}"#
+        )
+    };
+    let mut back = served.enter("/v1/stream");
+    assert_eq!(back.ask(&resume(400))["topics"]["kline.1m.BTCUSDT"]["recovered"], true);
+    for seq in 401..=1_100 {
+        assert_eq!(back.json()["seq"], seq);
+    }
+    let mut late = served.enter("/v1/stream");
+    assert_eq!(late.ask(&resume(100))["topics"]["kline.1m.BTCUSDT"]["recovered"], false, "1,000 are too many here");
+    assert_eq!(late.json()["type"], "snapshot");
+}
+
+#[test]
+fn names_that_nobody_follows_cost_nothing() {
+    let served = Served::start();
+    let mut peer = served.enter("/v5/public/linear");
+    for round in 0..100 {
+        let names: Vec<String> = (0..2_000).map(|number| format!("\"kline.1.X{round}Y{number}\"")).collect();
+        let answer = peer.ask(&format!(r#"{{"op":"unsubscribe","args":[{}]}}"#, names.join(",")));
+        assert_eq!(answer["success"], true);
+    }
+    let mut stream = served.enter("/v1/stream");
+    stream.ask(SUBSCRIBE);
+    stream.json();
+    served.publish([closed("BTCUSDT", "1m", 1)]);
+    assert_eq!(stream.json()["seq"], 1);
+}
+
 #[test]
 fn limits_are_on_and_say_which() {
     let served = Served::with(|settings| settings.topics = 1);

@@ -33,6 +33,8 @@ fn klines_are_pages_of_the_newest_first() {
     assert_eq!(starts("&start=120000&end=240000"), [4, 3, 2]);
     assert_eq!(starts("&start=120000&end=360000&limit=2"), [6, 5]);
     assert_eq!(starts("&end=59999"), Vec::<i64>::new());
+    assert_eq!(starts("&start=-9223372036854775808&limit=1"), [1]);
+    assert_eq!(starts("&start=9223372036854775807"), Vec::<i64>::new());
     let answer = ask(&served, &format!("{target}&limit=1&end=60000"));
     assert_eq!(
         answer["result"]["list"][0],
@@ -48,7 +50,11 @@ fn refusals_have_the_exchange_s_codes() {
         ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=fortnight", "Invalid period!"),
         ("/v5/market/kline?category=linear&symbol=NOPE&interval=1", "params error: symbol invalid"),
         ("/v5/market/kline?category=spot&symbol=NOPE&interval=1", "Not supported symbols"),
+        ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=D", "Invalid period!"),
+        ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1&limit=abc", "params error: limit invalid"),
+        ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1&start=1.7e12", "params error: start invalid"),
         ("/v5/market/instruments-info?category=futures", "params error: Category is invalid"),
+        ("/v5/market/instruments-info?category=linear&symbol=NOPE", "params error: symbol invalid"),
     ] {
         let answer = ask(&served, target);
         assert_eq!((&answer["retCode"], &answer["retMsg"]), (&json!(10_001), &json!(message)), "{target}");

@@ -3,16 +3,16 @@
 //! Instruments are the exchange's own words about what is watched; klines come from memory, the newest first and the
 //! open one among them.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::get;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::consumer::websocket::board::SeriesKey;
@@ -26,6 +26,8 @@ use crate::domain::time::Millis;
 /// Rows of a page of klines: unless asked for, and at most.
 const ROWS: usize = 200;
 const MOST_ROWS: usize = 1_000;
+/// The end of the year 9999: no window is looked for beyond it.
+const LATEST: Millis = 253_402_300_799_999;
 /// Bybit's code for a parameter that it does not take.
 const BAD_PARAMETER: u32 = 10_001;
 
@@ -37,23 +39,23 @@ pub fn routes() -> Router<Arc<Server>> {
         .route("/v5/market/kline", get(klines))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InstrumentsQuery {
-    category: Option<String>,
-    symbol: Option<String>,
-    status: Option<String>,
-    base_coin: Option<String>,
-}
+/// The parameters of a request; of one that is written twice, the last.
+struct Parameters(HashMap<String, String>);
 
-#[derive(Debug, Deserialize)]
-struct KlineQuery {
-    category: Option<String>,
-    symbol: Option<String>,
-    interval: Option<String>,
-    start: Option<Millis>,
-    end: Option<Millis>,
-    limit: Option<usize>,
+impl Parameters {
+    fn of(uri: &Uri) -> Self {
+        Self(url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A number, if it is written; the error is Bybit's words.
+    fn number(&self, name: &str) -> Result<Option<i64>, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("params error: {name} invalid"));
+        self.text(name).filter(|text| !text.is_empty()).map(number).transpose()
+    }
 }
 
 async fn time(State(server): State<Arc<Server>>) -> Response<Body> {
@@ -65,15 +67,15 @@ async fn time(State(server): State<Arc<Server>>) -> Response<Body> {
 async fn instruments(
     State(server): State<Arc<Server>>,
     Extension(peer): Extension<Peer>,
-    Query(query): Query<InstrumentsQuery>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
     if !may_ask(&server, &peer, &headers, &uri) {
         return unauthorized();
     }
-    let name = query.category.unwrap_or_default();
-    let category = match name.as_str() {
+    let asked = Parameters::of(&uri);
+    let name = asked.text("category").unwrap_or_default();
+    let category = match name {
         // Nothing is watched there, and clients that list everything ask all the same.
         "option" => None,
         name => match name.parse::<Category>() {
@@ -83,50 +85,52 @@ async fn instruments(
     };
     let is_asked = |row: &str| {
         let row: Value = serde_json::from_str(row).unwrap_or_default();
-        let has = |key, wanted: &Option<String>| wanted.is_none() || row.get(key) == Some(&json!(wanted));
-        has("status", &query.status) && has("baseCoin", &query.base_coin) && has("symbol", &query.symbol)
+        let has = |key: &str| asked.text(key).is_none_or(|wanted| row.get(key) == Some(&json!(wanted)));
+        has("status") && has("baseCoin") && has("symbol")
     };
     let rows = category.map(|category| server.descriptions(category)).unwrap_or_default();
-    let mut result = format!(r#"{{"category":"{name}","list":["#);
-    for (at, (_, row)) in rows.iter().filter(|(_, row)| is_asked(row)).enumerate() {
-        if at > 0 {
-            result.push(',');
-        }
-        result.push_str(row);
+    let found: Vec<&str> = rows.iter().map(|(_, row)| row.as_ref()).filter(|row| is_asked(row)).collect();
+    if found.is_empty() && asked.text("symbol").is_some() && category.is_some_and(|found| found != Category::Spot) {
+        let nothing = r#"{"category":"","list":[],"nextPageCursor":""}"#;
+        return envelope(&server, BAD_PARAMETER, "params error: symbol invalid", nothing);
     }
-    result.push_str(r#"],"nextPageCursor":""}"#);
+    let result = format!(r#"{{"category":"{name}","list":[{}],"nextPageCursor":""}}"#, found.join(","));
     envelope(&server, 0, "OK", &result)
 }
 
 async fn klines(
     State(server): State<Arc<Server>>,
     Extension(peer): Extension<Peer>,
-    Query(query): Query<KlineQuery>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
     if !may_ask(&server, &peer, &headers, &uri) {
         return unauthorized();
     }
-    let refuse = |message| envelope(&server, BAD_PARAMETER, message, "{}");
-    let name = query.category.as_deref().unwrap_or("linear");
-    let Ok(category) = name.parse::<Category>() else { return refuse("params error: Category is invalid") };
-    let Some(interval) = query.interval.as_deref().and_then(|code| code.parse::<Interval>().ok()) else {
-        return refuse("Invalid period!");
-    };
-    let symbol = query.symbol.as_deref().and_then(|name| Symbol::new(name).ok());
+    match page(&server, &Parameters::of(&uri)) {
+        Ok(result) => envelope(&server, 0, "OK", &result),
+        Err(message) => envelope(&server, BAD_PARAMETER, &message, "{}"),
+    }
+}
+
+/// Writes a page of klines, the newest first, or says in Bybit's words what is wrong with the request.
+fn page(server: &Server, asked: &Parameters) -> Result<String, String> {
+    let category: Category =
+        asked.text("category").unwrap_or("linear").parse().map_err(|_| "params error: Category is invalid")?;
+    let interval = asked.text("interval").and_then(|code| code.parse::<Interval>().ok());
+    let interval = interval.filter(|interval| server.settings.intervals.contains(interval)).ok_or("Invalid period!")?;
+    let symbol = asked.text("symbol").and_then(|name| Symbol::new(name).ok());
     let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.makes(key));
-    let Some(key) = key else {
-        return refuse(match category {
-            Category::Spot => "Not supported symbols",
-            _ => "params error: symbol invalid",
-        });
-    };
-    let count = query.limit.unwrap_or(ROWS).clamp(1, MOST_ROWS);
+    let key = key.ok_or(match category {
+        Category::Spot => "Not supported symbols",
+        _ => "params error: symbol invalid",
+    })?;
+    let (start, end) = (asked.number("start")?, asked.number("end")?);
+    let count = asked.number("limit")?.map_or(ROWS, |limit| usize::try_from(limit).unwrap_or(1)).clamp(1, MOST_ROWS);
     // `start` selects the kline that contains it; alone, it is walked forward from.
-    let from = query.start.map_or(Millis::MIN, |start| interval.start_of(start));
-    let to = query.end.unwrap_or(Millis::MAX);
-    let forward = query.start.is_some() && query.end.is_none();
+    let from = start.map_or(0, |start| interval.start_of(start.clamp(0, LATEST)));
+    let to = end.unwrap_or(LATEST);
+    let forward = start.is_some() && end.is_none();
     let mut rows = Vec::new();
     if let Some(recent) = server.board.lock().find(&key).filter(|_| from <= to) {
         rows = recent.range(from..=to, count, forward);
@@ -142,7 +146,7 @@ async fn klines(
         let _ = write!(result, r#"{separator}["{start}","{open}","{high}","{low}","{close}","{volume}","{turnover}"]"#);
     }
     result.push_str("]}");
-    envelope(&server, 0, "OK", &result)
+    Ok(result)
 }
 
 /// Whether the request may see klines: credentials where they are asked for, and never wrong ones.

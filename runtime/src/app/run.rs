@@ -44,7 +44,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One worker: a frame goes from its socket through the pipeline without a switch of threads, and there is far more
+    // room on one core than any exchange fills. Consumers have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Dropped last: it ends with the runtime that it runs on.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());

@@ -57,8 +57,9 @@ test: components redis ## Run every test
 	fi
 	cargo test --locked --workspace --doc
 
-test-clients: build ## Run other people's clients, a browser, a TLS scanner and abuse against the server (about 2 minutes)
+test-clients: build ## Run other people's clients, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
+	$(if $(TESTS),,KLINES_CHAOS_SECONDS=60 cargo test --locked --workspace --test it chaos -- --nocapture)
 
 check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
 	cargo fmt --all --check

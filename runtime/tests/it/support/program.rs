@@ -169,6 +169,13 @@ impl Running {
         self.end()
     }
 
+    /// Sends SIGKILL and waits for the end.
+    #[track_caller]
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.end()
+    }
+
     /// Waits for a decision: `true` is good.
     #[track_caller]
     fn wait(&self, what: &str, mut decided: impl FnMut(&Said) -> Option<bool>) {

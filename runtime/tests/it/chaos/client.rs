@@ -20,7 +20,7 @@ use super::plan::{Dice, Fault, Step};
 /// How long a read waits before the plan is looked at again.
 const TURN: Duration = Duration::from_millis(20);
 /// How long the other side may take on a machine that is busy with something else.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests for everything that a client makes without reading the answers: fewer than may come at once.
 const GREED: usize = 100;
 
@@ -165,7 +165,8 @@ impl Client {
                 let _ = socket.close(None);
                 let deadline = Instant::now() + PATIENCE;
                 while self.socket.is_some() {
-                    assert!(Instant::now() < deadline, "the close was not answered");
+                    let last = &self.recording[self.recording.len().saturating_sub(3)..];
+                    assert!(Instant::now() < deadline, "the close was not answered, after {last:?}");
                     self.read();
                 }
             }

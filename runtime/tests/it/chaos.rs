@@ -43,7 +43,7 @@ enabled_consumers = ["websocket"]
 update_interval = "50ms"
 [websocket]
 host = "127.0.0.1"
-queue = "256KiB"
+queue = "64KiB"
 "#;
 
 fn number(name: &str) -> Option<u64> {

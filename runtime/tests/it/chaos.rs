@@ -43,7 +43,7 @@ enabled_consumers = ["websocket"]
 update_interval = "50ms"
 [websocket]
 host = "127.0.0.1"
-queue = "64KiB"
+queue = "48KiB"
 "#;
 
 fn number(name: &str) -> Option<u64> {

@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         match (message.op, message.ok, message.kind, message.topic, message.epoch, message.seq, message.data) {
             (Some("subscribe"), Some(true), ..) => self.answer(message.id, message.topics),
             (_, _, Some("kline"), Some(topic), Some(epoch), Some(seq), Some(data)) => {
-                self.kline(topic, epoch, seq, data)
+                self.kline(&topic, &epoch, seq, data)
             }
             (_, _, Some("snapshot"), Some(topic), Some(epoch), Some(seq), Some(data)) => {
                 self.snapshot(&topic, (epoch, seq), message.recovered, data);
@@ -248,11 +248,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn kline(&mut self, name: String, epoch: String, seq: u64, data: &RawValue) {
-        let Some(inside) = self.inside(&name, data) else { return };
-        let topic = self.topics.entry(name.clone()).or_default();
+    fn kline(&mut self, name: &str, epoch: &str, seq: u64, data: &RawValue) {
+        let Some(inside) = self.inside(name, data) else { return };
+        let topic = self.topics.entry(name.to_owned()).or_default();
         let (is_followed, is_due) = (topic.is_followed, topic.announced.is_none());
-        let last = if inside.confirm { topic.last.replace((epoch.clone(), seq)) } else { topic.last.clone() };
+        let last = if inside.confirm { topic.last.replace((epoch.to_owned(), seq)) } else { topic.last.clone() };
         if !is_followed || !is_due {
             self.problem(&format!("{name}: {seq} before its subscription and snapshot"));
         }
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
         }
         if inside.confirm {
             self.findings.confirmed += 1;
-            self.keep(&epoch, &name, seq, data);
+            self.keep(epoch, name, seq, data);
         } else {
             self.findings.updates += 1;
         }

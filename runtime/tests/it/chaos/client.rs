@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error;
@@ -22,7 +22,10 @@ const TURN: Duration = Duration::from_millis(20);
 /// How long the other side may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests for everything that a client makes without reading the answers: fewer than may come at once.
-const GREED: usize = 100;
+const GREED: usize = 150;
+
+/// Little, so that what a client does not read soon waits at the server.
+const RECEIVE_BUFFER: usize = 16 << 10;
 
 /// By topic, epoch and number of the last push.
 pub type Positions = BTreeMap<String, (String, u64)>;
@@ -112,6 +115,7 @@ impl Client {
         }
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER).unwrap();
         let mut request = format!("ws://{}/v1/stream", self.stage.address).into_client_request().unwrap();
         request.headers_mut().insert("Authorization", format!("Bearer {}", self.stage.key).parse().unwrap());
         let Ok((socket, _)) = client(request, stream) else { return false };

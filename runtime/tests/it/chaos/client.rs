@@ -22,7 +22,7 @@ const TURN: Duration = Duration::from_millis(20);
 /// How long the other side may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Requests for everything that a client makes without reading the answers: fewer than may come at once.
-const GREED: usize = 150;
+const GREED: usize = 100;
 
 /// Little, so that what a client does not read soon waits at the server.
 const RECEIVE_BUFFER: usize = 16 << 10;
@@ -76,12 +76,14 @@ pub struct Client {
     dice: Dice,
     socket: Option<WebSocket<TcpStream>>,
     recording: Vec<Entry>,
+    /// The last request's number, and that of the last one that was answered.
     asked: u64,
+    answered: u64,
 }
 
 impl Client {
     pub fn new(stage: Arc<Stage>, view: Arc<View>, topics: Vec<String>, steps: VecDeque<Step>, dice: Dice) -> Self {
-        Self { stage, view, topics, steps, dice, socket: None, recording: Vec::new(), asked: 0 }
+        Self { stage, view, topics, steps, dice, socket: None, recording: Vec::new(), asked: 0, answered: 0 }
     }
 
     /// Follows the topics through all faults until the last call, or until it is over.
@@ -184,6 +186,12 @@ impl Client {
                 if self.socket.as_ref().is_some_and(waits) {
                     self.recording.push(Entry::Did(fault));
                 }
+                // Reads on, until it has everything or sees that it is cut.
+                let deadline = Instant::now() + PATIENCE;
+                while self.socket.is_some() && self.answered < self.asked {
+                    assert!(Instant::now() < deadline, "request {} was not answered", self.answered + 1);
+                    self.read();
+                }
                 return;
             }
         }
@@ -215,8 +223,11 @@ impl Client {
     }
 
     /// Remembers where it is.
-    fn note(&self, text: &str) {
+    fn note(&mut self, text: &str) {
         let message: Value = serde_json::from_str(text).unwrap();
+        if message["op"] == "subscribe" {
+            self.answered = message["id"].as_u64().unwrap_or(self.answered);
+        }
         let is_position = message["type"] == "snapshot" || message["data"]["confirm"] == true;
         if let (true, Some(topic), Some(epoch), Some(seq)) =
             (is_position, message["topic"].as_str(), message["epoch"].as_str(), message["seq"].as_u64())

@@ -34,43 +34,28 @@ def eventually(what, probe, patience=PATIENCE, pause=0.05):
         time.sleep(pause)
 
 
-class Exchange:
-    """A local Bybit for the whole run: the demo takes no settings, so that a klines with some needs one."""
+# What the demo itself sets, for those with settings of their own.
+DEMO = """
+[exchange]
+symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
-    _started = None
-
-    @classmethod
-    def variables(cls):
-        """The variables that lead a klines to it."""
-        if not cls._started:
-            cls._started = cls()
-        return cls._started._variables
-
-    def __init__(self):
-        LOGS.mkdir(parents=True, exist_ok=True)
-        log_file = LOGS / "exchange.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen([program, "simulate", "--listen", "127.0.0.1:0"],
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        atexit.register(process.kill)
-        line = re.compile(r"BYBIT_WS_URL=(\S+) BYBIT_REST_URL=(\S+)")
-        found = eventually("the exchange's addresses", lambda: line.search(log_file.read_text()))
-        self._variables = {"BYBIT_WS_URL": found[1], "BYBIT_REST_URL": found[2], "KLINE_INTERVALS": "1s,5s,1m"}
+[klines]
+intervals = ["1s", "5s", "1m"]
+"""
 
 
 class Klines:
-    """A klines with the websocket consumer, on a port that the system chose: the demo, unless there are settings."""
+    """The demo with the websocket consumer, on a port that the system chose."""
 
     alive = []
     logs = []
 
     def __init__(self, name, settings="", level="debug", descriptors=None):
         self.home = tempfile.TemporaryDirectory(prefix="klines-")
-        arguments = [program, "run", "--consumers", "websocket"]
+        arguments = [program, "run", "--demo", "--consumers", "websocket"]
         if settings:
-            Path(self.home.name, "klines.toml").write_text(f"[websocket]\n{settings}\n")
-        else:
-            arguments.append("--demo")
+            Path(self.home.name, "klines.toml").write_text(f"{DEMO}\n[websocket]\n{settings}\n")
+            arguments += ["--config", "klines.toml"]
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log_file = LOGS / f"{name}.log"
         environment = {
@@ -81,7 +66,6 @@ class Klines:
             "WEBSOCKET_PORT": "0",
             "LOG_FORMAT": "json",
             "LOG_LEVEL": level,
-            **(Exchange.variables() if settings else {}),
         }
 
         def limit():

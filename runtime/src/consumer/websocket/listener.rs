@@ -40,6 +40,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const LONG_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest that HTTP is spoken on one connection.
 const HTTP: Duration = Duration::from_secs(20);
+/// How long Bybit's clients get to take note of what they have asked for: pybit does so only after it has sent it, and
+/// an answer that is there before kills it.
+const BREATH: Duration = Duration::from_millis(10);
 /// The pause when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Request heads are at most this long, and have at most so many headers.
@@ -249,14 +252,23 @@ async fn converse(
         }
     }
     drop(stranger);
-    client
-        .run(
+    loop {
+        let mut early = None;
+        let conversation = client.run(
             || server.now(),
             |heard| {
+                if seat.is_early(&heard) {
+                    early = Some(heard);
+                    return ControlFlow::Break(());
+                }
                 seat.hear(&heard);
                 ControlFlow::Continue(())
             },
-        )
-        .await;
+        );
+        conversation.await;
+        let Some(heard) = early else { break };
+        sleep(BREATH).await;
+        seat.hear(&heard);
+    }
     seat.leave_all();
 }

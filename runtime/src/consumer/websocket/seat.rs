@@ -97,6 +97,12 @@ impl Seat {
         }
     }
 
+    /// Whether an answer had better wait a moment: a subscription in Bybit's dialect.
+    #[must_use]
+    pub fn is_early(&self, heard: &Heard) -> bool {
+        matches!((self.talk, heard), (Talk::Bybit(_), Heard::Text(text)) if text.contains("\"subscribe\""))
+    }
+
     /// Ends the wait for credentials.
     pub fn late(&mut self) {
         if let Talk::Predecessor(_) = self.talk {

@@ -113,7 +113,7 @@ pub enum Heard {
 /// What a look at the socket found.
 enum Look {
     Heard(Heard),
-    /// Nothing more for now.
+    /// Nothing more until the socket has something.
     Blocked,
     /// Others have their turn first.
     Spent,

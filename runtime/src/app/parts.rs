@@ -149,16 +149,28 @@ fn setup(consumer: &Consumer) -> Setup {
 
 fn limits(configured: &ConfiguredLimits) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     Limits {
         memory: size(configured.memory),
         call: configured.call,
         start_up: configured.start_up,
         component: configured.component_size,
         hostcall: size(configured.hostcall_fuel),
-        handles: usize::try_from(configured.handles).unwrap_or(usize::MAX),
+        handles: count(configured.handles),
+        table_elements: count(configured.table_elements),
+        instances: count(configured.instances),
+        random: configured.random,
+        output: size(configured.output),
+        compile_time: configured.compile_time,
+        compile_memory: configured.compile_memory,
+        state: size(configured.state),
+        http_requests: count(configured.http_requests),
+        http_body: size(configured.http_body),
+        http_time: configured.http_time,
+        recycle_calls: configured.recycle_calls,
+        recycle_memory: configured.recycle_memory.map(size),
         log_lines: configured.log_lines,
         log_line: size(configured.log_line),
-        ..Limits::default()
     }
 }
 

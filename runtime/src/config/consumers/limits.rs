@@ -13,6 +13,18 @@ const START_UP: Key = Key::new("start_up");
 const COMPONENT_SIZE: Key = Key::new("component_size");
 const HOSTCALL_FUEL: Key = Key::new("hostcall_fuel");
 const HANDLES: Key = Key::new("handles");
+const TABLE_ELEMENTS: Key = Key::new("table_elements");
+const INSTANCES: Key = Key::new("instances");
+const RANDOM: Key = Key::new("random");
+const OUTPUT: Key = Key::new("output");
+const COMPILE_TIME: Key = Key::new("compile_time");
+const COMPILE_MEMORY: Key = Key::new("compile_memory");
+const STATE: Key = Key::new("state");
+const HTTP_REQUESTS: Key = Key::new("http_requests");
+const HTTP_BODY: Key = Key::new("http_body");
+const HTTP_TIME: Key = Key::new("http_time");
+const RECYCLE_CALLS: Key = Key::new("recycle_calls");
+const RECYCLE_MEMORY: Key = Key::new("recycle_memory");
 const LOG_LINES: Key = Key::new("log_lines");
 const LOG_LINE: Key = Key::new("log_line");
 const QUEUE: Key = Key::new("queue");
@@ -32,6 +44,31 @@ pub struct Limits {
     pub hostcall_fuel: u64,
     /// Open handles (files, streams, …). Default: 1,000.
     pub handles: u32,
+    /// Elements of all tables together. Default: 100,000.
+    pub table_elements: u32,
+    /// Core instances inside the component. Default: 100.
+    pub instances: u32,
+    /// Random bytes that one call may ask for. Default: 1 MiB.
+    pub random: u64,
+    /// Bytes that one call may write to standard output and standard error; the rest is dropped and counted. Not for
+    /// a granted standard output. Default: 1 MiB.
+    pub output: u64,
+    /// Time for compiling the component. Default: 60 s.
+    pub compile_time: Duration,
+    /// Memory for compiling the component, in bytes. Default: 1 GiB.
+    pub compile_memory: u64,
+    /// Bytes of its persistent state, keys and values. Default: 16 MiB.
+    pub state: u64,
+    /// HTTP requests under way at one time. Default: 8.
+    pub http_requests: u32,
+    /// Bytes of one HTTP request's body, and of one response's. Default: 1 MiB.
+    pub http_body: u64,
+    /// Time of one HTTP request from its start to the end of the response. Default: 10 s.
+    pub http_time: Duration,
+    /// Calls of `consume` after which the instance is replaced by a fresh one. Default: never.
+    pub recycle_calls: Option<u32>,
+    /// Bytes of memory at which the instance is replaced by a fresh one. Default: never.
+    pub recycle_memory: Option<u64>,
     /// Log lines a second. Default: 100.
     pub log_lines: u32,
     /// Bytes of one log line. Default: 1 KiB.
@@ -49,6 +86,18 @@ impl Default for Limits {
             component_size: 32 << 20,
             hostcall_fuel: 8 << 20,
             handles: 1_000,
+            table_elements: 100_000,
+            instances: 100,
+            random: 1 << 20,
+            output: 1 << 20,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 1 << 30,
+            state: 16 << 20,
+            http_requests: 8,
+            http_body: 1 << 20,
+            http_time: Duration::from_secs(10),
+            recycle_calls: None,
+            recycle_memory: None,
             log_lines: 100,
             log_line: 1 << 10,
             queue: 4_096,
@@ -60,32 +109,63 @@ impl Default for Limits {
 const MOST_MEMORY: ByteSize = ByteSize(4 << 30);
 /// The longest that a call may hold its thread.
 const LONGEST: HumanDuration = HumanDuration::millis(3_600_000);
-/// The most klines that may wait; each is a few hundred bytes.
-const LONGEST_QUEUE: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999_999);
+/// The most of anything that is counted: a waiting kline is a few hundred bytes.
+const MOST_COUNT: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999_999);
 
 impl Limits {
     pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let mut size = |loader: &mut Loader<'_>, key, default| {
-            between(loader, section, key, ByteSize(default), ByteSize(1), MOST_MEMORY).0
-        };
-        let memory = size(loader, MEMORY, default.memory);
-        let component_size = size(loader, COMPONENT_SIZE, default.component_size);
-        let hostcall_fuel = size(loader, HOSTCALL_FUEL, default.hostcall_fuel);
-        let log_line = size(loader, LOG_LINE, default.log_line);
-        let mut time = |loader: &mut Loader<'_>, key, default| {
-            between(loader, section, key, HumanDuration(default), HumanDuration::millis(1), LONGEST).0
-        };
-        let call = time(loader, CALL, default.call);
-        let start_up = time(loader, START_UP, default.start_up);
-        let mut count = |loader: &mut Loader<'_>, key, default: u32| {
+        let mut size = |key, default| between(loader, section, key, ByteSize(default), ByteSize(1), MOST_MEMORY).0;
+        let memory = size(MEMORY, default.memory);
+        let component_size = size(COMPONENT_SIZE, default.component_size);
+        let hostcall_fuel = size(HOSTCALL_FUEL, default.hostcall_fuel);
+        let random = size(RANDOM, default.random);
+        let output = size(OUTPUT, default.output);
+        let compile_memory = size(COMPILE_MEMORY, default.compile_memory);
+        let state = size(STATE, default.state);
+        let http_body = size(HTTP_BODY, default.http_body);
+        let log_line = size(LOG_LINE, default.log_line);
+        let mut time =
+            |key, default| between(loader, section, key, HumanDuration(default), HumanDuration::millis(1), LONGEST).0;
+        let call = time(CALL, default.call);
+        let start_up = time(START_UP, default.start_up);
+        let compile_time = time(COMPILE_TIME, default.compile_time);
+        let http_time = time(HTTP_TIME, default.http_time);
+        let mut count = |key, default: u32| {
             let default = NonZeroU32::new(default).unwrap_or(NonZeroU32::MIN);
-            between(loader, section, key, default, NonZeroU32::MIN, LONGEST_QUEUE).get()
+            between(loader, section, key, default, NonZeroU32::MIN, MOST_COUNT).get()
         };
-        let handles = count(loader, HANDLES, default.handles);
-        let log_lines = count(loader, LOG_LINES, default.log_lines);
-        let queue = count(loader, QUEUE, default.queue);
-        Self { memory, call, start_up, component_size, hostcall_fuel, handles, log_lines, log_line, queue }
+        let handles = count(HANDLES, default.handles);
+        let table_elements = count(TABLE_ELEMENTS, default.table_elements);
+        let instances = count(INSTANCES, default.instances);
+        let http_requests = count(HTTP_REQUESTS, default.http_requests);
+        let log_lines = count(LOG_LINES, default.log_lines);
+        let queue = count(QUEUE, default.queue);
+        let recycle_calls = loader.read_optional::<NonZeroU32>(section, RECYCLE_CALLS);
+        let recycle_memory = loader.read_optional::<ByteSize>(section, RECYCLE_MEMORY);
+        Self {
+            memory,
+            call,
+            start_up,
+            component_size,
+            hostcall_fuel,
+            handles,
+            table_elements,
+            instances,
+            random,
+            output,
+            compile_time,
+            compile_memory,
+            state,
+            http_requests,
+            http_body,
+            http_time,
+            recycle_calls: recycle_calls.map(|calls| calls.value.get()),
+            recycle_memory: recycle_memory.map(|memory| memory.value.0),
+            log_lines,
+            log_line,
+            queue,
+        }
     }
 }
 

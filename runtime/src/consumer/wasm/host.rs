@@ -13,7 +13,7 @@ use super::bindings::klines::consumer::types::{self, ExactKline};
 use super::convert;
 use super::deadline::{Deadline, Waited};
 use super::grants::GrantError;
-use super::limits::{Account, MOST_RANDOM};
+use super::limits::Account;
 use super::log::GuestLog;
 use super::poll::BoundedPoll;
 use super::stdout::{LoggedStream, RawStdout};
@@ -39,7 +39,7 @@ impl Host {
         let mut wasi = WasiCtx::builder();
         // Every guest has a thread of its own, which may wait for a disk.
         wasi.allow_blocking_current_thread(true)
-            .max_random_size(MOST_RANDOM)
+            .max_random_size(setup.limits.random)
             .stderr(LoggedStream::new(log.clone(), Level::WARN));
         if setup.grants.stdout {
             wasi.stdout(RawStdout::new(waited.clone()));

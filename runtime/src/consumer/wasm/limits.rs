@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, Result};
 
-/// Core instances inside one component: the largest languages' runtimes have about a dozen.
-const MOST_INSTANCES: usize = 100;
 /// Linear memories, all counted together in [`Limits::memory`].
 const MOST_MEMORIES: usize = 32;
 /// Tables, all counted together in [`Limits::table_elements`].
 const MOST_TABLES: usize = 100;
-/// Bytes of one request for random numbers, which the host makes in its own memory.
-pub(super) const MOST_RANDOM: u64 = 64 * 1024;
 
 /// What one consumer's instance may use up. All are always on; sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +26,28 @@ pub struct Limits {
     pub handles: usize,
     /// Elements of all tables together.
     pub table_elements: usize,
+    /// Core instances inside the component: the largest languages' runtimes have about a dozen.
+    pub instances: usize,
+    /// Random bytes that one call of ours into the guest may ask for.
+    pub random: u64,
+    /// Bytes that one call may write to standard output and standard error, unless standard output is granted.
+    pub output: usize,
+    /// Time for compiling the component.
+    pub compile_time: Duration,
+    /// Memory for compiling the component.
+    pub compile_memory: u64,
+    /// Keys and values of its persistent state together.
+    pub state: usize,
+    /// HTTP requests under way at one time.
+    pub http_requests: usize,
+    /// Body of one HTTP request, and of one response.
+    pub http_body: usize,
+    /// Time of one HTTP request from its start to the end of the response.
+    pub http_time: Duration,
+    /// Calls of `consume` after which a fresh instance takes over.
+    pub recycle_calls: Option<u32>,
+    /// Memory at which a fresh instance takes over.
+    pub recycle_memory: Option<usize>,
     /// Lines a second that are logged; more are counted and not logged.
     pub log_lines: u32,
     /// Length of one logged line; the rest is cut.
@@ -46,6 +64,17 @@ impl Default for Limits {
             hostcall: 8 << 20,
             handles: 1_000,
             table_elements: 100_000,
+            instances: 100,
+            random: 1 << 20,
+            output: 1 << 20,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 1 << 30,
+            state: 16 << 20,
+            http_requests: 8,
+            http_body: 1 << 20,
+            http_time: Duration::from_secs(10),
+            recycle_calls: None,
+            recycle_memory: None,
             log_lines: 100,
             log_line: 1 << 10,
         }
@@ -66,6 +95,7 @@ pub(super) struct Refusal {
 pub(super) struct Account {
     most_memory: usize,
     most_elements: usize,
+    most_instances: usize,
     memory: usize,
     elements: usize,
     /// What the last allowed growth added, to be taken back when the system has no memory for it.
@@ -78,6 +108,7 @@ impl Account {
         Self {
             most_memory: limits.memory,
             most_elements: limits.table_elements,
+            most_instances: limits.instances,
             memory: 0,
             elements: 0,
             last_growth: 0,
@@ -131,7 +162,7 @@ impl ResourceLimiter for Account {
     }
 
     fn instances(&self) -> usize {
-        MOST_INSTANCES
+        self.most_instances
     }
 
     fn tables(&self) -> usize {

@@ -3,6 +3,7 @@
 //! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
 
+pub mod bundle;
 pub mod catalog;
 pub mod dead_letter;
 pub mod encode;
@@ -13,6 +14,7 @@ pub mod hub;
 pub mod manager;
 pub mod policy;
 pub mod queue;
+pub mod record;
 pub mod redis;
 pub mod shipped;
 pub mod spill;
@@ -23,6 +25,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::domain::interval::Interval;
@@ -93,6 +96,12 @@ pub enum CrashKind {
     Memory,
 }
 
+/// SHA-256 in hex: the name of some bytes that nobody can give to others.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Checks settings and makes instances.
 pub trait Blueprint: Send + 'static {
     /// Returns every problem of the settings. Has no effect.
@@ -103,6 +112,11 @@ pub trait Blueprint: Send + 'static {
     /// # Errors
     /// [`Failure`]: `Fatal` when no instance can ever be made.
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure>;
+
+    /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
+    fn exhibit(&self) -> Option<bundle::Exhibit> {
+        None
+    }
 }
 
 /// One running instance. Calls come one at a time, from one thread that is not an executor's.
@@ -124,6 +138,11 @@ pub trait Consumer: Send {
     /// # Errors
     /// [`Failure`]: after `Retry` the same delivery comes again.
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure>;
+
+    /// Whether a fresh instance shall take over now, though nothing is wrong with this one.
+    fn is_spent(&self) -> bool {
+        false
+    }
 
     /// Called once at the end, unless the instance crashed.
     fn stop(&mut self);

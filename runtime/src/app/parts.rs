@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::output;
-use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits};
+use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, OnError as Configured};
 use crate::config::exchange::Symbols;
 use crate::config::native::Native;
 use crate::config::{Config, Finding, Report};
 use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
+use crate::consumer::policy::OnError;
 use crate::consumer::queue::Grouping;
 use crate::consumer::wasm::component::Components;
 use crate::consumer::wasm::engine::WasmEngine;
@@ -185,5 +186,10 @@ fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) 
         },
         queue: usize::try_from(consumer.limits.queue).unwrap_or(usize::MAX),
         grouping,
+        on_error: match consumer.on_error {
+            Configured::Restart => OnError::Restart,
+            Configured::Skip => OnError::Skip,
+            Configured::Stop => OnError::Stop,
+        },
     }
 }

@@ -16,7 +16,7 @@ use super::native::Native;
 use super::place::Place;
 use super::report::Diagnostic;
 use super::suggest::nearest;
-use super::value::Text;
+use super::value::{Fault, Scalar, Text, choice};
 use crate::domain::interval::Interval;
 use crate::domain::symbol::Symbol;
 
@@ -59,12 +59,43 @@ pub struct Consumer {
     pub intervals: Vec<Interval>,
     /// Only confirmed klines, whatever it asks for. Default: no.
     pub closed_only: bool,
+    /// What follows a crash. Default: restart.
+    pub on_error: OnError,
     /// What it may do outside its sandbox.
     pub allow: Allow,
     /// What it may use up.
     pub limits: Limits,
     /// Its own settings, a JSON object.
     pub settings: Value,
+}
+
+/// What follows a crash of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// A new instance after a pause; a batch that crashes two instances is set aside; five crashes in two minutes end
+    /// it until an operator resumes it.
+    Restart,
+    /// The same, but a batch is set aside after its first crash, and no number of crashes ends it.
+    Skip,
+    /// No new instance until an operator resumes it.
+    Stop,
+}
+
+impl Scalar for OnError {
+    const EXPECTED: &'static str = "restart, skip or stop";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let words = [("restart", Self::Restart), ("skip", Self::Skip), ("stop", Self::Stop)];
+        choice(text, &words, Self::EXPECTED)
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Restart => "restart".to_owned(),
+            Self::Skip => "skip".to_owned(),
+            Self::Stop => "stop".to_owned(),
+        }
+    }
 }
 
 /// The names that are enabled, read before anything that depends on them.

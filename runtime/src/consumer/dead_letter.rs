@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Delivery;
-use crate::domain::kline::Kline;
+use super::record::WireDelivery;
 
 /// What the two files of one consumer may hold together, in bytes.
 pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -25,64 +25,8 @@ pub struct DeadLetters {
 struct Letter<'a> {
     consumer: &'a str,
     error: &'a str,
-    lost: u64,
-    klines: Vec<WireKline<'a>>,
-}
-
-/// All fields of a kline, decimals as exact text.
-#[derive(Serialize)]
-struct WireKline<'a> {
-    category: &'static str,
-    symbol: &'a str,
-    interval: String,
-    start: i64,
-    end: i64,
-    open: String,
-    high: String,
-    low: String,
-    close: String,
-    volume: String,
-    turnover: String,
-    buy_volume: String,
-    buy_turnover: String,
-    price_decimals: u8,
-    volume_decimals: u8,
-    trades: u64,
-    last_trade_time: i64,
-    confirm: bool,
-    revision: u32,
-    quality: &'static str,
-    sequence: u64,
-    emitted: i64,
-}
-
-impl<'a> From<&'a Kline> for WireKline<'a> {
-    fn from(kline: &'a Kline) -> Self {
-        Self {
-            category: kline.category.as_str(),
-            symbol: kline.symbol.as_str(),
-            interval: kline.interval.to_string(),
-            start: kline.start,
-            end: kline.end,
-            open: kline.open.to_string(),
-            high: kline.high.to_string(),
-            low: kline.low.to_string(),
-            close: kline.close.to_string(),
-            volume: kline.volume.to_string(),
-            turnover: kline.turnover.to_string(),
-            buy_volume: kline.buy_volume.to_string(),
-            buy_turnover: kline.buy_turnover.to_string(),
-            price_decimals: kline.price_decimals,
-            volume_decimals: kline.volume_decimals,
-            trades: kline.trades,
-            last_trade_time: kline.last_trade_time,
-            confirm: kline.confirm,
-            revision: kline.revision,
-            quality: kline.quality.as_str(),
-            sequence: kline.sequence,
-            emitted: kline.emitted,
-        }
-    }
+    #[serde(flatten)]
+    delivery: WireDelivery,
 }
 
 impl DeadLetters {
@@ -110,8 +54,7 @@ impl DeadLetters {
     /// # Errors
     /// What the file system says.
     pub fn append(&self, consumer: &str, error: &str, delivery: &Delivery) -> io::Result<()> {
-        let klines = delivery.klines.iter().map(|kline| WireKline::from(&**kline)).collect();
-        let mut line = serde_json::to_vec(&Letter { consumer, error, lost: delivery.lost, klines })?;
+        let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.into() })?;
         line.push(b'\n');
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;

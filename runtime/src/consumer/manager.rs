@@ -5,19 +5,24 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use thiserror::Error;
 use tracing::{error, warn};
 
+use super::bundle::Bundles;
 use super::dead_letter::DeadLetters;
 use super::hub::Hub;
+use super::policy::OnError;
 use super::queue::{Grouping, Queue};
 use super::stats::{Snapshot, Stats};
-use super::worker::{Shared, StartUp, Worker};
+use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
 use super::{Blueprint, Subscription};
 
+/// How long an order may take to be obeyed: the call in progress and the start of a new version come before.
+const OBEYED_WITHIN: Duration = Duration::from_secs(120);
 /// How long a consumer may take to end after it was told to end at once.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
@@ -33,6 +38,8 @@ pub struct Spec {
     pub queue: usize,
     /// How klines are grouped into calls.
     pub grouping: Grouping,
+    /// What follows a crash.
+    pub on_error: OnError,
 }
 
 /// What one consumer did.
@@ -50,9 +57,55 @@ pub struct Manager {
     reports: Receiver<StartUp>,
 }
 
+/// A consumer that can be given orders, from any thread.
+#[derive(Clone)]
+pub struct Commander {
+    name: String,
+    queue: Arc<Queue>,
+    errands: Sender<Errand>,
+}
+
+/// Why an order was not carried out.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum OrderError {
+    /// It was heard and could not be obeyed; the consumer is as it was.
+    #[error("{0}")]
+    Refused(String),
+    /// The consumer is in a long call.
+    #[error("the consumer did not answer within {OBEYED_WITHIN:?}; it will obey when its call returns")]
+    Busy,
+    /// Its thread has ended with the run.
+    #[error("the consumer has ended")]
+    Ended,
+}
+
+impl Commander {
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives an order and waits until it was obeyed. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn order(&self, order: Order) -> Result<(), OrderError> {
+        let (answer, answered) = mpsc::channel();
+        self.errands.send(Errand { order, answer }).map_err(|_| OrderError::Ended)?;
+        self.queue.call();
+        match answered.recv_timeout(OBEYED_WITHIN) {
+            Ok(result) => result.map_err(OrderError::Refused),
+            Err(RecvTimeoutError::Timeout) => Err(OrderError::Busy),
+            Err(RecvTimeoutError::Disconnected) => Err(OrderError::Ended),
+        }
+    }
+}
+
 struct Handle {
     name: String,
     queue: Arc<Queue>,
+    errands: Sender<Errand>,
     stats: Arc<Stats>,
     /// Disconnected when the thread is at its end.
     ended: Receiver<()>,
@@ -77,7 +130,10 @@ impl Manager {
                 stats: stats.clone(),
                 report: Some(report.clone()),
             };
-            let worker = Worker::new(shared, spec.blueprint, spec.grouping, DeadLetters::new(data_dir, &spec.name));
+            let (errands, received) = mpsc::channel();
+            let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
+            let ways = (spec.grouping, spec.on_error);
+            let worker = Worker::new(shared, spec.blueprint, ways, records, received);
             let spawned = thread::Builder::new().name(format!("consumer-{}", spec.name)).spawn(move || {
                 let _end = end;
                 worker.run();
@@ -90,7 +146,7 @@ impl Manager {
                 }
             };
             hub.add(queue.clone(), stats.clone());
-            manager.workers.push(Handle { name: spec.name, queue, stats, ended, thread });
+            manager.workers.push(Handle { name: spec.name, queue, errands, stats, ended, thread });
         }
         Ok(manager)
     }
@@ -115,6 +171,13 @@ impl Manager {
     pub fn summaries(&self) -> Vec<Summary> {
         let summary = |worker: &Handle| Summary { name: worker.name.clone(), stats: worker.stats.snapshot() };
         self.workers.iter().map(summary).collect()
+    }
+
+    /// Returns what gives a consumer orders; nothing if there is none of that name.
+    #[must_use]
+    pub fn commander(&self, name: &str) -> Option<Commander> {
+        let worker = self.workers.iter().find(|worker| worker.name == name)?;
+        Some(Commander { name: worker.name.clone(), queue: worker.queue.clone(), errands: worker.errands.clone() })
     }
 
     /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.

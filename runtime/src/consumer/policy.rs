@@ -50,6 +50,19 @@ impl Backoff {
     }
 }
 
+/// What the operator wants after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// A new instance after a pause. The delivery is tried [`TRIES`] times and then set aside; too many crashes in a
+    /// short time are a quarantine.
+    #[default]
+    Restart,
+    /// The same, but the delivery is set aside after its first crash, and there is no quarantine.
+    Skip,
+    /// No new instance.
+    Stop,
+}
+
 /// What follows a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -36,6 +36,8 @@ pub enum Grouping {
 pub enum Popped {
     /// Something to deliver.
     Delivery(Delivery),
+    /// The consumer's thread was called: there is an order for it.
+    Called,
     /// Closed and drained.
     Finished,
     /// Told to end now, whatever is left.
@@ -67,6 +69,10 @@ struct State {
     waiting: bool,
     /// Whether a replay waits for room.
     feeder_waiting: bool,
+    /// Whether there is an order for the consumer's thread.
+    called: bool,
+    /// Whether nobody takes anything until further notice: what comes is counted as lost.
+    suspended: bool,
     ending: Ending,
 }
 
@@ -113,6 +119,8 @@ impl Queue {
             lost: 0,
             waiting: false,
             feeder_waiting: false,
+            called: false,
+            suspended: false,
             ending: Ending::Open,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -129,7 +137,9 @@ impl Queue {
             if !state.filter.passes(kline) {
                 continue;
             }
-            if kline.confirm {
+            if state.suspended {
+                state.lost += u64::from(kline.confirm);
+            } else if kline.confirm {
                 state.push_closed(number, kline);
             } else {
                 state.push_update(kline);
@@ -155,10 +165,13 @@ impl Queue {
         !state.filter.is_nothing()
     }
 
-    /// Waits for the next delivery.
+    /// Waits for the next delivery, or for a call.
     pub fn pop(&self, grouping: Grouping) -> Popped {
         let mut state = self.lock();
         loop {
+            if state.ending != Ending::Cancelled && std::mem::take(&mut state.called) {
+                return Popped::Called;
+            }
             match state.ending {
                 Ending::Cancelled => return Popped::Cancelled,
                 _ if !state.is_empty() => {
@@ -177,14 +190,40 @@ impl Queue {
         }
     }
 
-    /// Waits for `pause`, or until the queue is closed or cancelled; on a closed queue at most a second, so that
-    /// draining goes on. Returns whether it was cancelled.
+    /// Tells the consumer's thread that there is an order for it: whatever it waits for, it stops waiting.
+    pub fn call(&self) {
+        self.lock().called = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a call and nothing else. Returns whether there was one; otherwise the queue was closed or cancelled.
+    pub fn wait_for_call(&self) -> bool {
+        let mut state = self.lock();
+        while state.ending == Ending::Open && !state.called {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut state.called)
+    }
+
+    /// Whether there is a call.
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.lock().called
+    }
+
+    /// Takes the call that a pause was ended by, if there was one.
+    pub fn was_called(&self) -> bool {
+        std::mem::take(&mut self.lock().called)
+    }
+
+    /// Waits for `pause`, or until the queue is called, closed or cancelled; on a closed queue at most a second, so
+    /// that draining goes on. Returns whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let mut state = self.lock();
         let on_entry = state.ending;
         let pause = if on_entry == Ending::Open { pause } else { pause.min(Duration::from_secs(1)) };
         let until = Instant::now() + pause;
-        while state.ending == on_entry && state.ending != Ending::Cancelled {
+        while state.ending == on_entry && state.ending != Ending::Cancelled && !state.called {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -198,7 +237,7 @@ impl Queue {
     /// a live feed.
     pub fn wait_for_room(&self) {
         let mut state = self.lock();
-        while state.ending == Ending::Open && !state.has_room() {
+        while state.ending == Ending::Open && !state.suspended && !state.has_room() {
             state.feeder_waiting = true;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -218,10 +257,21 @@ impl Queue {
     /// klines that were.
     pub fn abandon(&self) -> u64 {
         self.end(Ending::Cancelled);
+        self.lock().forget()
+    }
+
+    /// Forgets what waits, because no one takes it now, and counts what comes as lost until [`Self::reopen`]. Returns
+    /// how many closed klines waited.
+    pub fn suspend(&self) -> u64 {
         let mut state = self.lock();
-        state.updates.clear();
-        state.places.clear();
-        std::mem::take(&mut state.closed).len() as u64
+        state.suspended = true;
+        self.changed.notify_all();
+        state.forget()
+    }
+
+    /// Holds what comes again.
+    pub fn reopen(&self) {
+        self.lock().suspended = false;
     }
 
     /// Whether it was cancelled or abandoned.
@@ -249,6 +299,13 @@ impl State {
 
     fn has_room(&self) -> bool {
         self.closed.len() <= self.capacity / 2
+    }
+
+    /// Returns how many closed klines there were.
+    fn forget(&mut self) -> u64 {
+        self.updates.clear();
+        self.places.clear();
+        std::mem::take(&mut self.closed).len() as u64
     }
 
     fn push_closed(&mut self, batch: u64, kline: &Arc<Kline>) {

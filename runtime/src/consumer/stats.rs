@@ -16,6 +16,8 @@ pub enum State {
     Running,
     /// It asked for a delivery to be repeated.
     Retrying,
+    /// An operator paused it: nothing is handed to it.
+    Paused,
     /// Its instance crashed; the next one is made after a pause.
     Backoff,
     /// It ended because the runtime ends.
@@ -27,8 +29,16 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 7] =
-        [Self::Starting, Self::Running, Self::Retrying, Self::Backoff, Self::Stopped, Self::Failed, Self::Quarantined];
+    const ALL: [Self; 8] = [
+        Self::Starting,
+        Self::Running,
+        Self::Retrying,
+        Self::Paused,
+        Self::Backoff,
+        Self::Stopped,
+        Self::Failed,
+        Self::Quarantined,
+    ];
 
     /// The lower-case name used in every output.
     #[must_use]
@@ -37,6 +47,7 @@ impl State {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Retrying => "retrying",
+            Self::Paused => "paused",
             Self::Backoff => "backoff",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
@@ -62,6 +73,8 @@ pub struct Stats {
     set_aside: AtomicU64,
     retries: AtomicU64,
     restarts: AtomicU64,
+    recycled: AtomicU64,
+    reloads: AtomicU64,
     traps: AtomicU64,
     timeouts: AtomicU64,
     memory_refusals: AtomicU64,
@@ -84,8 +97,12 @@ pub struct Snapshot {
     pub set_aside: u64,
     /// Calls that it asked to be repeated.
     pub retries: u64,
-    /// Instances made after the first.
+    /// Instances made after a crash.
     pub restarts: u64,
+    /// Instances that gave way to a fresh one after they had done their share.
+    pub recycled: u64,
+    /// Versions that took over.
+    pub reloads: u64,
     /// Crashes by trap or panic.
     pub traps: u64,
     /// Crashes by time-out.
@@ -118,6 +135,8 @@ impl Stats {
             set_aside: self.set_aside.load(ORDER),
             retries: self.retries.load(ORDER),
             restarts: self.restarts.load(ORDER),
+            recycled: self.recycled.load(ORDER),
+            reloads: self.reloads.load(ORDER),
             traps: self.traps.load(ORDER),
             timeouts: self.timeouts.load(ORDER),
             memory_refusals: self.memory_refusals.load(ORDER),
@@ -151,6 +170,14 @@ impl Stats {
 
     pub(super) fn restarted(&self) {
         self.restarts.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn recycled(&self) {
+        self.recycled.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn reloaded(&self) {
+        self.reloads.fetch_add(1, ORDER);
     }
 
     pub(super) fn crashed(&self, kind: CrashKind) {

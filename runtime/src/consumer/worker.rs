@@ -1,19 +1,27 @@
 //! One consumer's thread: makes its instance, starts it, hands it deliveries, and does what the policy says when a
 //! call fails. Knows nothing of what kind of consumer it is.
+//!
+//! The thread lives as long as the run: a consumer that failed rests in its last state until somebody orders otherwise.
 
-use std::any::Any;
-use std::panic::{self, AssertUnwindSafe};
+mod calls;
+mod orders;
+
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use super::bundle::{Bundles, Crash};
 use super::dead_letter::DeadLetters;
-use super::policy::{Backoff, Restarts, TRIES, Verdict};
+use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
 use super::stats::{State, Stats};
 use super::{Blueprint, Consumer, CrashKind, Delivery, Failure};
+
+use calls::guarded;
+pub(super) use orders::Errand;
+pub use orders::Order;
 
 #[cfg(test)]
 mod tests;
@@ -32,13 +40,16 @@ pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) blueprint: Box<dyn Blueprint>,
     pub(super) grouping: Grouping,
-    pub(super) letters: DeadLetters,
+    pub(super) on_error: OnError,
+    pub(super) records: Records,
+    errands: Receiver<Errand>,
     restarts: Restarts,
-    /// The delivery that the last instance did not survive.
+    /// The delivery that is not accepted yet.
     pending: Option<Pending>,
-    /// Closed klines set aside, with the losses that their deliveries told of: the next delivery tells of them.
+    /// Closed klines that nobody will deliver any more: the next delivery tells of them.
     owed: u64,
     behind: bool,
+    paused: bool,
 }
 
 /// What calls need while the consumer itself is borrowed.
@@ -50,40 +61,85 @@ pub(super) struct Shared {
     pub(super) report: Option<Sender<StartUp>>,
 }
 
-struct Pending {
-    delivery: Delivery,
-    tries: u32,
+/// What stays on disk of what went wrong.
+pub(super) struct Records {
+    pub(super) letters: DeadLetters,
+    pub(super) bundles: Bundles,
 }
 
+struct Pending {
+    delivery: Delivery,
+    /// Instances that did not survive it.
+    crashes: u32,
+}
+
+/// Why an instance is not used any longer.
 enum End {
     /// Closed and drained, or cancelled.
     Told,
+    /// There is an order, and no instance that could go on before it is obeyed.
+    Called,
+    /// It did its share, and a fresh one takes over.
+    Spent,
     Fatal(String),
-    Crashed(CrashKind, String),
+    Crashed(Crash),
 }
 
 impl Worker {
-    pub(super) fn new(shared: Shared, blueprint: Box<dyn Blueprint>, grouping: Grouping, letters: DeadLetters) -> Self {
-        let restarts = Restarts::default();
-        Self { shared, blueprint, grouping, letters, restarts, pending: None, owed: 0, behind: false }
+    pub(super) fn new(
+        shared: Shared,
+        blueprint: Box<dyn Blueprint>,
+        (grouping, on_error): (Grouping, OnError),
+        records: Records,
+        errands: Receiver<Errand>,
+    ) -> Self {
+        Self {
+            shared,
+            blueprint,
+            grouping,
+            on_error,
+            records,
+            errands,
+            restarts: Restarts::default(),
+            pending: None,
+            owed: 0,
+            behind: false,
+            paused: false,
+        }
     }
 
-    /// Runs until the queue is closed and drained, or cancelled, or the consumer fails for good.
+    /// Runs until the queue is closed and drained, or cancelled.
     pub(super) fn run(mut self) {
-        let state = loop {
-            match self.live() {
-                End::Told => break State::Stopped,
+        let mut state;
+        loop {
+            state = match self.live() {
+                End::Told => State::Stopped,
+                End::Called => {
+                    self.obey_without_instance();
+                    continue;
+                }
+                End::Spent => {
+                    info!(consumer = self.shared.name, "consumer did its share and gets a fresh instance");
+                    self.shared.stats.recycled();
+                    continue;
+                }
                 End::Fatal(message) => {
                     error!(consumer = self.shared.name, error = message, "consumer failed and is stopped");
-                    break State::Failed;
+                    State::Failed
                 }
-                End::Crashed(kind, message) => match self.recover(kind, &message) {
-                    Some(state) => break state,
-                    None => self.shared.stats.restarted(),
+                End::Crashed(crash) => match self.recover(&crash) {
+                    Some(state) => state,
+                    None => {
+                        self.shared.stats.restarted();
+                        continue;
+                    }
                 },
+            };
+            if state == State::Stopped || !self.rest(state) {
+                break;
             }
-        };
-        let held = self.pending.take().map_or(0, |pending| closed(&pending.delivery));
+        }
+        let held = self.give_up_pending();
         self.shared.stats.left(held + self.shared.queue.abandon());
         self.shared.stats.set_state(state);
     }
@@ -91,11 +147,11 @@ impl Worker {
     /// One instance from its making to its end.
     fn live(&mut self) -> End {
         let blueprint = &mut self.blueprint;
-        let mut instance = match self.shared.insist(|| blueprint.instantiate()) {
+        let mut instance = match self.shared.insist("instantiate", || blueprint.instantiate()) {
             Ok(instance) => instance,
             Err(end) => return end,
         };
-        let end = match self.serve(instance.as_mut()) {
+        let end = match self.serve(&mut instance) {
             Ok(()) => End::Told,
             Err(end) => end,
         };
@@ -113,42 +169,73 @@ impl Worker {
         end
     }
 
-    fn serve(&mut self, consumer: &mut dyn Consumer) -> Result<(), End> {
-        let wish = self.shared.insist(|| consumer.setup())?;
+    fn serve(&mut self, consumer: &mut Box<dyn Consumer>) -> Result<(), End> {
+        let wish = self.shared.insist("setup", || consumer.setup())?;
         if !self.shared.queue.narrow(&wish) {
             warn!(consumer = self.shared.name, "consumer gets nothing: it asks for what is not configured");
         }
-        self.shared.insist(|| consumer.start())?;
+        self.shared.insist("start", || consumer.start())?;
         self.restarts.started(Instant::now());
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
         self.shared.tell(Ok(()));
-        while let Some(mut pending) = self.next() {
-            pending.tries += 1;
-            match self.shared.insist(|| consumer.consume(&pending.delivery)) {
-                Ok(()) => self.shared.stats.accepted(pending.delivery.klines.len()),
-                Err(End::Crashed(kind, message)) if pending.tries >= TRIES => {
-                    self.set_aside(&pending.delivery, &Failure::Crashed { kind, message: message.clone() });
-                    return Err(End::Crashed(kind, message));
-                }
+        while let Some(pending) = self.next(consumer) {
+            let delivery = &pending.delivery;
+            match self.shared.insist("consume", || consumer.consume(delivery)) {
+                Ok(()) => self.shared.stats.accepted(delivery.klines.len()),
+                Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
-                    self.pending = Some(pending);
+                    self.keep(pending, &end);
                     return Err(end);
                 }
+            }
+            if consumer.is_spent() {
+                return Err(End::Spent);
             }
         }
         Ok(())
     }
 
-    /// Waits for the next delivery; nothing when the consumer shall end.
-    fn next(&mut self) -> Option<Pending> {
-        if let Some(pending) = self.pending.take() {
-            return Some(pending);
+    /// Waits for the next delivery and obeys orders until there is one; nothing when the consumer shall end.
+    fn next(&mut self, consumer: &mut Box<dyn Consumer>) -> Option<Pending> {
+        loop {
+            if self.shared.queue.was_called() {
+                self.obey(consumer);
+            }
+            if self.paused {
+                self.shared.stats.set_state(State::Paused);
+                if !self.shared.queue.wait_for_call() {
+                    return None;
+                }
+                self.obey(consumer);
+                continue;
+            }
+            self.shared.stats.set_state(State::Running);
+            if let Some(pending) = self.pending.take() {
+                return Some(pending);
+            }
+            match self.shared.queue.pop(self.grouping) {
+                Popped::Called => self.obey(consumer),
+                Popped::Finished | Popped::Cancelled => return None,
+                Popped::Delivery(mut delivery) => {
+                    self.tell_losses(delivery.lost);
+                    delivery.lost += std::mem::take(&mut self.owed);
+                    return Some(Pending { delivery, crashes: 0 });
+                }
+            }
         }
-        let Popped::Delivery(mut delivery) = self.shared.queue.pop(self.grouping) else { return None };
-        self.tell_losses(delivery.lost);
-        delivery.lost += std::mem::take(&mut self.owed);
-        Some(Pending { delivery, tries: 0 })
+    }
+
+    /// Keeps a delivery for the next instance, or sets it aside if it has ended enough of them.
+    fn keep(&mut self, mut pending: Pending, end: &End) {
+        if let End::Crashed(crash) = end {
+            pending.crashes += 1;
+            if pending.crashes >= TRIES || self.on_error == OnError::Skip {
+                self.set_aside(&pending, crash);
+                return;
+            }
+        }
+        self.pending = Some(pending);
     }
 
     /// Logs when it begins to fall behind and when it has caught up, not each loss.
@@ -162,97 +249,90 @@ impl Worker {
         self.behind = lost > 0;
     }
 
-    fn set_aside(&mut self, delivery: &Delivery, failure: &Failure) {
-        let (consumer, klines) = (&self.shared.name, delivery.klines.len());
+    fn set_aside(&mut self, pending: &Pending, crash: &Crash) {
+        let (consumer, delivery) = (&self.shared.name, &pending.delivery);
+        let (klines, tries) = (delivery.klines.len(), pending.crashes);
         self.shared.stats.set_aside(klines);
-        match self.letters.append(consumer, &failure.to_string(), delivery) {
+        match self.records.letters.append(consumer, &crash.to_string(), delivery) {
             Ok(()) => {
-                warn!(consumer, klines, file = %self.letters.path().display(), "delivery crashed twice and is set aside");
+                let file = self.records.letters.path().display();
+                warn!(consumer, klines, tries, %file, "delivery crashed the consumer and is set aside");
             }
-            Err(error) => error!(consumer, klines, %error, "delivery crashed twice and could not be set aside"),
+            Err(error) => {
+                error!(consumer, klines, tries, %error, "delivery crashed the consumer and could not be set aside");
+            }
         }
         self.owed += delivery.lost + closed(delivery);
     }
 
-    /// Waits as the policy says. Returns the state to end in, or nothing when a new instance shall be made.
-    fn recover(&mut self, kind: CrashKind, message: &str) -> Option<State> {
+    /// Waits as the policy says. Returns the state to rest in, or nothing when a new instance shall be made.
+    fn recover(&mut self, crash: &Crash) -> Option<State> {
         let consumer = &self.shared.name;
+        let (kind, error) = (crash.kind, &crash.message);
         self.shared.stats.crashed(kind);
-        match self.restarts.crashed(Instant::now()) {
-            Verdict::Quarantine => {
-                error!(consumer, %kind, error = message, "consumer crashes too often and is quarantined");
-                Some(State::Quarantined)
+        let verdict = self.restarts.crashed(Instant::now());
+        let pause = match (self.on_error, verdict) {
+            (OnError::Stop, _) => {
+                error!(consumer, %kind, error, "consumer crashed and is stopped, as on_error says");
+                self.bundle(crash);
+                return Some(State::Failed);
             }
-            Verdict::Restart(pause) => {
-                warn!(consumer, %kind, error = message, ?pause, "consumer crashed and gets a new instance");
-                self.shared.stats.set_state(State::Backoff);
-                self.shared.queue.pause(pause).then_some(State::Stopped)
+            (OnError::Restart, Verdict::Quarantine) => {
+                error!(consumer, %kind, error, "consumer crashes too often and is quarantined");
+                self.bundle(crash);
+                return Some(State::Quarantined);
             }
+            (OnError::Skip, Verdict::Quarantine) => LONGEST_PAUSE,
+            (_, Verdict::Restart(pause)) => pause,
+        };
+        warn!(consumer, %kind, error, ?pause, "consumer crashed and gets a new instance");
+        self.shared.stats.set_state(State::Backoff);
+        if self.shared.queue.pause(pause) {
+            return Some(State::Stopped);
         }
+        if self.shared.queue.was_called() {
+            self.obey_without_instance();
+        }
+        None
     }
-}
 
-impl Shared {
-    /// Repeats a call for as long as it answers `Retry`. Ends without a call when the queue is cancelled.
-    fn insist<T>(&mut self, mut call: impl FnMut() -> Result<T, Failure>) -> Result<T, End> {
-        let mut backoff = Backoff::default();
-        let mut repeated = 0u64;
-        loop {
-            if self.queue.is_cancelled() {
-                return Err(End::Told);
+    /// Writes down what shows the crash again.
+    fn bundle(&self, crash: &Crash) {
+        let consumer = &self.shared.name;
+        let Some(exhibit) = self.blueprint.exhibit() else { return };
+        match self.records.bundles.write(consumer, &exhibit, crash, self.pending.as_ref().map(|held| &held.delivery)) {
+            Ok(folder) => {
+                let folder = folder.display();
+                error!(consumer, %folder, "the crash can be seen again: klines consumer test {folder}");
             }
-            let failure = match guarded(&mut call) {
-                Ok(value) => {
-                    if repeated > 0 {
-                        info!(consumer = self.name, repeated, "consumer goes on");
-                        self.stats.set_state(State::Running);
-                    }
-                    return Ok(value);
-                }
-                Err(failure) => failure,
-            };
-            self.tell(Err(failure.clone()));
-            match failure {
-                Failure::Fatal(message) => return Err(End::Fatal(message)),
-                Failure::Crashed { kind, message } => return Err(End::Crashed(kind, message)),
-                Failure::Retry(error) => {
-                    self.stats.retried();
-                    self.stats.set_state(State::Retrying);
-                    let pause = backoff.next_pause();
-                    if repeated == 0 {
-                        warn!(consumer = self.name, error, ?pause, "consumer asks to be called again");
-                    } else {
-                        debug!(consumer = self.name, error, ?pause, repeated, "consumer asks to be called again");
-                    }
-                    repeated += 1;
-                    self.queue.pause(pause);
-                }
-            }
+            Err(error) => error!(consumer, %error, "what led to the crash could not be written down"),
         }
     }
 
-    /// Reports how the first start went, once.
-    fn tell(&mut self, result: Result<(), Failure>) {
-        if let Some(report) = self.report.take() {
-            // Nobody listens any more when the runtime ends during start-up.
-            let _ = report.send(StartUp { name: self.name.clone(), result });
+    /// Gives up what waits, and waits for an order. Returns whether to make a new instance; otherwise it is the end.
+    fn rest(&mut self, state: State) -> bool {
+        let held = self.give_up_pending() + self.shared.queue.suspend();
+        self.shared.stats.left(held);
+        self.owed += held;
+        self.shared.stats.set_state(state);
+        while self.shared.queue.wait_for_call() {
+            if self.obey_without_instance() {
+                self.restarts = Restarts::default();
+                self.shared.queue.reopen();
+                self.shared.stats.set_state(State::Starting);
+                return true;
+            }
         }
+        false
+    }
+
+    /// Returns the number of closed klines that it held.
+    fn give_up_pending(&mut self) -> u64 {
+        self.pending.take().map_or(0, |pending| closed(&pending.delivery))
     }
 }
 
 /// Number of closed klines.
 fn closed(delivery: &Delivery) -> u64 {
     delivery.klines.iter().filter(|kline| kline.confirm).count() as u64
-}
-
-/// Makes a panic of a native consumer what a trap of a component is.
-fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        Err(Failure::Crashed { kind: CrashKind::Trap, message: format!("panicked: {}", text_of(payload.as_ref())) })
-    })
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

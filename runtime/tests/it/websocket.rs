@@ -20,6 +20,7 @@ use klines::consumer::catalog::Catalog;
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
 use klines::consumer::queue::Grouping;
 use klines::consumer::websocket::WebSocketBlueprint;
 use klines::consumer::websocket::settings::Settings;
@@ -72,6 +73,7 @@ impl Served {
             allowed: Subscription::default(),
             queue: 100_000,
             grouping: Grouping::Boundary,
+            on_error: OnError::default(),
         };
         let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();

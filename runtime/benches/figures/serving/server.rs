@@ -12,6 +12,7 @@ use klines::consumer::catalog::Catalog;
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
 use klines::consumer::queue::Grouping;
 use klines::consumer::websocket::WebSocketBlueprint;
 use klines::consumer::websocket::settings::Settings;
@@ -124,6 +125,7 @@ fn ours(is_encrypted: bool) {
         allowed: Subscription::default(),
         queue: 4_096,
         grouping: Grouping::Boundary,
+        on_error: OnError::default(),
     };
     let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{Allow, Component, Components, Consumer, Limits, Shipped};
+use super::{Allow, Component, Components, Consumer, Limits, OnError, Shipped};
 use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section, Sourced};
 use crate::config::native::Native;
@@ -18,6 +18,7 @@ const COMPONENT: Key = Key::new("component");
 const SYMBOLS: Key = Key::new("symbols");
 const INTERVALS: Key = Key::new("intervals");
 const CLOSED_ONLY: Key = Key::new("closed_only");
+const ON_ERROR: Key = Key::new("on_error");
 const SETTINGS: &str = "settings";
 
 /// Longest name of a consumer, in characters.
@@ -32,6 +33,7 @@ pub(super) struct Definition {
     symbols: Sourced<Vec<Symbol>>,
     intervals: Sourced<Vec<Interval>>,
     closed_only: bool,
+    on_error: OnError,
     allow: Allow,
     limits: Limits,
     settings: Value,
@@ -52,6 +54,7 @@ impl Definition {
         let intervals = loader.read(&mut section, INTERVALS, Vec::new());
         let intervals = loader.unique(intervals, ToString::to_string);
         let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
+        let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
         let mut allow_section = loader.section(&mut section, "allow");
         let allow = Allow::read(loader, &mut allow_section, component.as_ref());
         loader.finish(allow_section);
@@ -63,7 +66,7 @@ impl Definition {
             refuse_sandbox_keys(loader, native, &section);
         }
         loader.finish(section);
-        Self { name: name.to_owned(), component, symbols, intervals, closed_only, allow, limits, settings }
+        Self { name: name.to_owned(), component, symbols, intervals, closed_only, on_error, allow, limits, settings }
     }
 
     /// Warns of intervals that nobody makes.
@@ -84,6 +87,7 @@ impl Definition {
             symbols: self.symbols.value,
             intervals: self.intervals.value,
             closed_only: self.closed_only,
+            on_error: self.on_error,
             allow: self.allow,
             limits: self.limits,
             settings: self.settings,

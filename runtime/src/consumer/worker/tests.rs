@@ -89,6 +89,7 @@ fn spec(name: &str, consumer: &Scripted, grouping: Grouping) -> Spec {
         allowed: Subscription::default(),
         queue: 100,
         grouping,
+        on_error: OnError::default(),
     }
 }
 

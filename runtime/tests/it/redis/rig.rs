@@ -6,6 +6,7 @@ use std::time::Duration;
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
 use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
 use klines::consumer::redis::{Address, RedisBlueprint, Settings, Stream, Tallies, Totals};
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
@@ -164,6 +165,7 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
         allowed: Subscription::default(),
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::Boundary,
+        on_error: OnError::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec, Summary};
+use klines::consumer::policy::OnError;
 use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
 use klines::consumer::stats::State;
 use klines::consumer::{Blueprint, Subscription};
@@ -22,6 +23,7 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
         allowed: Subscription::default(),
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::UpTo(64),
+        on_error: OnError::default(),
     }
 }
 

@@ -1,0 +1,225 @@
+//! What led to the end of a consumer, written down so that `klines consumer test` shows it again: the component, its
+//! settings without secrets, its limits, the delivery in hand and the error.
+//!
+//! Each consumer keeps its latest few bundles. Nothing here runs a component.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::record::WireDelivery;
+use super::{CrashKind, Delivery};
+
+/// Bundles that one consumer keeps; the oldest goes.
+const MOST: usize = 3;
+/// The description inside a bundle's folder.
+pub const DESCRIPTION: &str = "bundle.json";
+/// The component inside a bundle's folder.
+pub const COMPONENT: &str = "component.wasm";
+/// What [`Bundle::version`] is.
+pub const VERSION: u32 = 1;
+
+/// How an instance came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// The call that it did not survive.
+    pub call: &'static str,
+    /// What ended it.
+    pub kind: CrashKind,
+    /// The error, with the guest's backtrace where there is one.
+    pub message: String,
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} in {}: {}", self.kind, self.call, self.message)
+    }
+}
+
+/// What a consumer was made of.
+#[derive(Clone, Debug)]
+pub struct Exhibit {
+    /// Name of a component that is part of the program.
+    pub shipped: Option<String>,
+    /// The component's file otherwise.
+    pub file: Option<PathBuf>,
+    /// SHA-256 of the component, in hex.
+    pub sha256: String,
+    /// Its settings, secrets taken out.
+    pub settings: Value,
+    /// Its limits, as in the configuration.
+    pub limits: Value,
+}
+
+/// The description, as it is on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Of this form.
+    pub version: u32,
+    /// The consumer's name.
+    pub consumer: String,
+    /// Name of the component, if it is part of the program; otherwise it lies beside this file.
+    pub shipped: Option<String>,
+    /// SHA-256 of the component, in hex.
+    pub sha256: String,
+    /// Whether the component lies beside this file: not if it is part of the program, or its file had changed.
+    pub has_component: bool,
+    /// Its settings, secrets taken out.
+    pub settings: Value,
+    /// Its limits.
+    pub limits: Value,
+    /// The call that it did not survive.
+    pub call: String,
+    /// What ended it.
+    pub kind: String,
+    /// The error, with the guest's backtrace.
+    pub error: String,
+    /// The delivery in hand, if it was in `consume`.
+    pub delivery: Option<WireDelivery>,
+}
+
+/// Where bundles go.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    folder: PathBuf,
+}
+
+impl Bundles {
+    /// Names the folder `data_dir/quarantine`. Nothing is made until there is a bundle.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self { folder: data_dir.join("quarantine") }
+    }
+
+    /// Writes a bundle and returns its folder.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(
+        &self,
+        consumer: &str,
+        exhibit: &Exhibit,
+        crash: &Crash,
+        delivery: Option<&Delivery>,
+    ) -> io::Result<PathBuf> {
+        let folder = self.next_folder(consumer)?;
+        fs::create_dir_all(&folder)?;
+        let has_component = match &exhibit.file {
+            Some(file) => copy_if_same(file, &folder.join(COMPONENT), &exhibit.sha256)?,
+            None => false,
+        };
+        let bundle = Bundle {
+            version: VERSION,
+            consumer: consumer.to_owned(),
+            shipped: exhibit.shipped.clone(),
+            sha256: exhibit.sha256.clone(),
+            has_component,
+            settings: exhibit.settings.clone(),
+            limits: exhibit.limits.clone(),
+            call: crash.call.to_owned(),
+            kind: crash.kind.to_string(),
+            error: crash.message.clone(),
+            delivery: delivery.map(WireDelivery::from),
+        };
+        fs::write(folder.join(DESCRIPTION), serde_json::to_vec_pretty(&bundle)?)?;
+        Ok(folder)
+    }
+
+    /// The next number for a consumer; makes room for it.
+    fn next_folder(&self, consumer: &str) -> io::Result<PathBuf> {
+        let number = |path: &Path| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_prefix(consumer)?.strip_prefix('-')?.parse::<u32>().ok()
+        };
+        let mut known = Vec::new();
+        if self.folder.is_dir() {
+            for entry in fs::read_dir(&self.folder)? {
+                let path = entry?.path();
+                known.extend(number(&path).map(|number| (number, path)));
+            }
+        }
+        known.sort();
+        let next = known.last().map_or(1, |(number, _)| number.saturating_add(1));
+        for (_, path) in known.iter().take((known.len() + 1).saturating_sub(MOST)) {
+            fs::remove_dir_all(path)?;
+        }
+        Ok(self.folder.join(format!("{consumer}-{next}")))
+    }
+}
+
+impl Bundle {
+    /// Reads a bundle from its folder or its description. Returns it with its folder.
+    ///
+    /// # Errors
+    /// The file is missing, not a bundle, or of another version.
+    pub fn read(path: &Path) -> io::Result<(Self, PathBuf)> {
+        let file = if path.is_dir() { path.join(DESCRIPTION) } else { path.to_path_buf() };
+        let bundle: Self = serde_json::from_slice(&fs::read(&file)?)?;
+        if bundle.version != VERSION {
+            return Err(io::Error::other(format!("is of version {}, this klines reads {VERSION}", bundle.version)));
+        }
+        let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok((bundle, folder))
+    }
+}
+
+/// Copies the component unless its file has changed since it was loaded.
+fn copy_if_same(from: &Path, to: &Path, sha256: &str) -> io::Result<bool> {
+    let Ok(bytes) = fs::read(from) else { return Ok(false) };
+    if super::digest(&bytes) != sha256 {
+        return Ok(false);
+    }
+    fs::write(to, bytes)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::fixture::kline;
+
+    fn exhibit(file: &Path) -> Exhibit {
+        Exhibit {
+            shipped: None,
+            file: Some(file.to_path_buf()),
+            sha256: super::super::digest(b"component"),
+            settings: serde_json::json!({"mode": "trap"}),
+            limits: Value::Null,
+        }
+    }
+
+    fn crash() -> Crash {
+        Crash { call: "consume", kind: CrashKind::Trap, message: "unreachable".into() }
+    }
+
+    #[test]
+    fn a_bundle_holds_all_that_is_needed_and_only_the_latest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.wasm");
+        fs::write(&file, "component").unwrap();
+        let bundles = Bundles::new(folder.path());
+        let delivery = Delivery { klines: vec![kline("BTCUSDT", "1m", 2, true).into()], lost: 1 };
+        let written: Vec<_> =
+            (0..5).map(|_| bundles.write("x", &exhibit(&file), &crash(), Some(&delivery)).unwrap()).collect();
+        assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), MOST);
+        let (bundle, inside) = Bundle::read(&written[4]).unwrap();
+        assert_eq!((bundle.consumer.as_str(), bundle.kind.as_str(), bundle.has_component), ("x", "trap", true));
+        assert_eq!(fs::read(inside.join(COMPONENT)).unwrap(), b"component");
+        let back = Delivery::try_from(&bundle.delivery.unwrap()).unwrap();
+        assert_eq!((back.lost, &*back.klines[0]), (1, &*delivery.klines[0]));
+    }
+
+    #[test]
+    fn a_component_that_has_changed_is_not_taken_for_the_one_that_crashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.wasm");
+        fs::write(&file, "another").unwrap();
+        let written = Bundles::new(folder.path()).write("x", &exhibit(&file), &crash(), None).unwrap();
+        assert!(!Bundle::read(&written).unwrap().0.has_component);
+        assert!(!written.join(COMPONENT).exists());
+    }
+}

@@ -1,6 +1,7 @@
 //! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
 
 pub mod check;
+pub mod compile;
 pub mod keygen;
 pub mod output;
 pub mod replay;
@@ -12,6 +13,7 @@ pub mod verify;
 mod demo;
 mod exchange;
 mod parts;
+pub mod reload;
 mod replaying;
 
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
             output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::CompileComponent(args) => compile::compile(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             cli::completions(shell, &mut text);

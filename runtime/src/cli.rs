@@ -77,12 +77,29 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Compile the component on standard input: klines runs this itself
+    #[command(hide = true)]
+    CompileComponent(CompileArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  klines completions bash > ~/.local/share/bash-completion/completions/klines")]
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// `klines compile-component`: what `consumer::wasm::compiler` types.
+#[derive(Args, Clone, Debug)]
+pub struct CompileArgs {
+    /// The private folder for the code
+    #[arg(long)]
+    pub cache: PathBuf,
+    /// Bytes of memory
+    #[arg(long)]
+    pub memory: u64,
+    /// Seconds of each core
+    #[arg(long)]
+    pub seconds: u64,
 }
 
 /// `klines check`.

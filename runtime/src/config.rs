@@ -17,7 +17,7 @@ mod dotenv;
 mod layers;
 mod loader;
 mod place;
-mod show;
+pub mod show;
 mod suggest;
 mod value;
 

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klines::consumer::wasm::component::Components;
+use klines::consumer::wasm::components::Components;
 use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::grants::Grants;
 use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::terminal::StandardOutput;
 use klines::consumer::wasm::{Setup, WasmBlueprint};
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Subscription};
 use klines::domain::decimal::Decimal;
@@ -40,14 +38,8 @@ pub(crate) fn batch() {
 fn guest() -> Box<dyn Consumer> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/example.wasm");
     let components = Components::new(WasmEngine::new().unwrap());
-    let component = components.from_file(&path, u64::MAX).unwrap();
-    let setup = Setup {
-        name: "example".to_owned(),
-        settings: "{}".to_owned(),
-        limits: Limits::default(),
-        grants: Grants::default(),
-        terminal: Arc::new(StandardOutput),
-    };
+    let component = components.from_file(&path, &Limits::default()).unwrap();
+    let setup = Setup::plain("example", "{}");
     WasmBlueprint::new(component, setup).instantiate().unwrap()
 }
 

@@ -14,7 +14,8 @@ use crate::config::{self, Config, Report};
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = config::examine(args.sources());
-    if let Err(problems) = parts::prepare(&config, &parts::catalog(&config))? {
+    let workshop = parts::Workshop::temporary(&config)?;
+    if let Err(problems) = parts::prepare(&config, &parts::catalog(&config), &workshop.components)? {
         report.merge(problems);
     }
     if args.online && !report.is_refusal() {

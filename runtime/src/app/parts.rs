@@ -1,6 +1,7 @@
 //! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
 
 mod native;
+mod sandboxed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::output;
-use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, OnError as Configured};
+use crate::config::consumers::{Component as Source, Consumer, OnError as Configured};
 use crate::config::exchange::Symbols;
 use crate::config::native::Native;
 use crate::config::{Config, Finding, Report};
@@ -17,34 +18,36 @@ use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::policy::OnError;
 use crate::consumer::queue::Grouping;
-use crate::consumer::wasm::component::Components;
-use crate::consumer::wasm::engine::WasmEngine;
-use crate::consumer::wasm::grants::{DirGrant, Grants};
-use crate::consumer::wasm::limits::Limits;
-use crate::consumer::wasm::terminal::StandardOutput;
-use crate::consumer::wasm::{Setup, WasmBlueprint};
-use crate::consumer::{Blueprint, Subscription, shipped};
+use crate::consumer::wasm::components::Components;
+use crate::consumer::{Blueprint, Problem, Subscription};
 use crate::domain::symbol::Category;
+pub use sandboxed::{FromFile, Workshop};
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
 const BATCH: usize = 64;
 /// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
 const START_MARGIN: Duration = Duration::from_secs(2);
 
+/// Every enabled consumer, ready to be started.
+pub struct Prepared {
+    /// What the manager starts.
+    pub specs: Vec<Spec>,
+    /// Those whose component is a file, which may change while they run.
+    pub files: Vec<FromFile>,
+}
+
 /// Prepares every enabled consumer and lets it check its settings. Opens nothing and starts nothing.
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the inner error when this machine cannot run components at all.
-pub fn prepare(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<Result<Vec<Spec>, Report>> {
-    let components = Components::new(WasmEngine::new().context("starting the WebAssembly engine")?);
-    let (mut specs, mut report) = (Vec::new(), Report::default());
+pub fn prepare(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    components: &Components,
+) -> anyhow::Result<Result<Prepared, Report>> {
+    let (mut specs, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     for consumer in &config.consumers {
-        let component = match &consumer.component {
-            Source::Shipped(name) => {
-                let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
-                components.from_bytes(bytes, consumer.limits.component_size)
-            }
-            Source::File(path) => components.from_file(path, consumer.limits.component_size),
+        let prepared = match &consumer.component {
             Source::Native(native) => {
                 if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog)? {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
@@ -52,19 +55,13 @@ pub fn prepare(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<Result
                 }
                 continue;
             }
+            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components),
+            Source::File(path) => sandboxed::from_file(path, consumer, config, components),
         };
-        match component {
-            Ok(component) => {
-                let mut blueprint = WasmBlueprint::new(component, setup(consumer));
-                let problems = blueprint.validate();
-                report.merge(config.settings_report(
-                    &consumer.name,
-                    problems.iter().map(|problem| Finding {
-                        path: &problem.path,
-                        message: &problem.message,
-                        expected: &problem.expected,
-                    }),
-                ));
+        match prepared {
+            Ok(mut blueprint) => {
+                report.merge(settings_report(config, consumer, &blueprint.validate()));
+                files.extend(FromFile::new(consumer, &blueprint));
                 specs.push(spec(consumer, Box::new(blueprint), Grouping::UpTo(BATCH)));
             }
             Err(error) => {
@@ -73,7 +70,16 @@ pub fn prepare(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<Result
             }
         }
     }
-    Ok(if report.is_refusal() { Err(report) } else { Ok(specs) })
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files }) })
+}
+
+fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {
+    let findings = problems.iter().map(|problem| Finding {
+        path: &problem.path,
+        message: &problem.message,
+        expected: &problem.expected,
+    });
+    config.settings_report(&consumer.name, findings)
 }
 
 /// What is watched, as far as the configuration says it; the exchange is asked for the rest.
@@ -130,48 +136,6 @@ pub fn tell(summaries: &[Summary]) {
             text.push_str(&format!(", {count} {what}"));
         }
         output::say(&format!("{text} ({})", stats.state));
-    }
-}
-
-fn setup(consumer: &Consumer) -> Setup {
-    let directory = |allowed: &crate::config::consumers::Directory| DirGrant {
-        host: allowed.host.clone(),
-        guest: allowed.guest.clone(),
-        write: allowed.write,
-    };
-    Setup {
-        name: consumer.name.clone(),
-        settings: consumer.settings.to_string(),
-        limits: limits(&consumer.limits),
-        grants: Grants { stdout: consumer.allow.stdout, dirs: consumer.allow.dirs.iter().map(directory).collect() },
-        terminal: Arc::new(StandardOutput),
-    }
-}
-
-fn limits(configured: &ConfiguredLimits) -> Limits {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    Limits {
-        memory: size(configured.memory),
-        call: configured.call,
-        start_up: configured.start_up,
-        component: configured.component_size,
-        hostcall: size(configured.hostcall_fuel),
-        handles: count(configured.handles),
-        table_elements: count(configured.table_elements),
-        instances: count(configured.instances),
-        random: configured.random,
-        output: size(configured.output),
-        compile_time: configured.compile_time,
-        compile_memory: configured.compile_memory,
-        state: size(configured.state),
-        http_requests: count(configured.http_requests),
-        http_body: size(configured.http_body),
-        http_time: configured.http_time,
-        recycle_calls: configured.recycle_calls,
-        recycle_memory: configured.recycle_memory.map(size),
-        log_lines: configured.log_lines,
-        log_line: size(configured.log_line),
     }
 }
 

@@ -105,8 +105,9 @@ impl Sink for IntoHub {
 }
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
-    let specs = match parts::prepare(config, &parts::catalog(config))? {
-        Ok(specs) => specs,
+    let workshop = parts::Workshop::kept(config)?;
+    let specs = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
+        Ok(prepared) => prepared.specs,
         Err(report) => {
             output::report(&report);
             return Ok(ExitCode::from(EXIT_CONFIG));

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::exchange::{self, Market};
+use super::reload::Reloader;
 use super::{demo, output, parts};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
@@ -37,8 +38,9 @@ const HANG_UP: Duration = Duration::from_secs(3);
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = parts::catalog(&config);
-    let specs = match parts::prepare(&config, &catalog)? {
-        Ok(specs) => specs,
+    let workshop = parts::Workshop::kept(&config)?;
+    let parts::Prepared { specs, files } = match parts::prepare(&config, &catalog, &workshop.components)? {
+        Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);
             return Ok(ExitCode::from(EXIT_CONFIG));
@@ -51,6 +53,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     let manager = parts::start(specs, &config, &hub)?;
+    let reloader = Reloader::new(workshop.components, files, &manager);
+    let watch = reloader.watch()?;
     info!(
         symbols = exchange::describe(&config),
         intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -62,6 +66,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
         }
     });
+    drop(watch);
     // Consumers are on threads of their own; the executor's stay free while they finish.
     let ended = runtime.block_on(finish(manager));
     if let Some(exchange) = exchange {

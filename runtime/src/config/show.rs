@@ -34,7 +34,8 @@ pub(super) fn json(settings: &[Setting]) -> Value {
 }
 
 /// Masks what looks secret in a consumer's own settings: by the name of the key, and passwords in addresses.
-pub(super) fn redact(value: &Value) -> Value {
+#[must_use]
+pub fn redact(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
             let redacted = entries.iter().map(|(name, value)| {

@@ -3,10 +3,13 @@
 //! A [`component::Component`] is compiled once; a [`WasmBlueprint`] makes an instance of it, with a store of its own,
 //! for each life of one consumer. Every call comes from that consumer's own thread and has a deadline.
 
+pub mod compiler;
 pub mod component;
+pub mod components;
 pub mod engine;
 pub mod grants;
 pub mod limits;
+pub mod state;
 pub mod terminal;
 
 mod bindings;
@@ -20,15 +23,20 @@ mod poll;
 mod stdout;
 mod text;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+
+use serde_json::Value;
 
 use self::component::Component;
 use self::grants::Grants;
 use self::instance::Instance;
 use self::limits::Limits;
 use self::log::GuestLog;
-use self::terminal::Terminal;
+use self::state::StateStore;
+use self::terminal::{StandardOutput, Terminal};
+use super::bundle::Exhibit;
 use super::{Blueprint, Consumer, Failure, Problem};
 
 /// Everything that one consumer's instances are made with.
@@ -44,9 +52,42 @@ pub struct Setup {
     pub grants: Grants,
     /// What it learns of the terminal, if it may write to it.
     pub terminal: Arc<dyn Terminal>,
+    /// What it keeps from one life to the next; none, and it can keep nothing.
+    pub state: Option<Arc<StateStore>>,
+    /// Where its component comes from.
+    pub origin: Origin,
+    /// Its settings without secrets, for people.
+    pub shown: Value,
+}
+
+impl Setup {
+    /// The circumstances of a consumer that is granted nothing, keeps nothing, and has the default limits.
+    #[must_use]
+    pub fn plain(name: &str, settings: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            settings: settings.to_owned(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+            terminal: Arc::new(StandardOutput),
+            state: None,
+            origin: Origin::Shipped(name.to_owned()),
+            shown: serde_json::from_str(settings).unwrap_or_default(),
+        }
+    }
+}
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is part of the program.
+    Shipped(String),
+    /// A file.
+    File(PathBuf),
 }
 
 /// Makes the instances of one consumer from a compiled component.
+#[derive(Clone)]
 pub struct WasmBlueprint {
     component: Arc<Component>,
     setup: Setup,
@@ -55,6 +96,12 @@ pub struct WasmBlueprint {
 }
 
 impl WasmBlueprint {
+    /// The component.
+    #[must_use]
+    pub fn component(&self) -> &Component {
+        &self.component
+    }
+
     /// Puts a component and its circumstances together. Has no effect.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
@@ -62,8 +109,14 @@ impl WasmBlueprint {
         Self { component, setup, log }
     }
 
+    /// The same consumer with another version of its component.
+    #[must_use]
+    pub fn renewed(&self, component: Arc<Component>) -> Self {
+        Self { component, ..self.clone() }
+    }
+
     fn examine(&self) -> Result<Vec<Problem>, Failure> {
-        let setup = Setup { grants: Grants::default(), ..self.setup.clone() };
+        let setup = Setup { grants: Grants::default(), state: None, ..self.setup.clone() };
         Instance::new(&self.component, setup, self.log.clone())?.validate()
     }
 }
@@ -87,5 +140,19 @@ impl Blueprint for WasmBlueprint {
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         Ok(Box::new(Instance::new(&self.component, self.setup.clone(), self.log.clone())?))
+    }
+
+    fn exhibit(&self) -> Option<Exhibit> {
+        let (shipped, file) = match &self.setup.origin {
+            Origin::Shipped(name) => (Some(name.clone()), None),
+            Origin::File(path) => (None, Some(path.clone())),
+        };
+        Some(Exhibit {
+            shipped,
+            file,
+            sha256: self.component.sha256().to_owned(),
+            settings: self.setup.shown.clone(),
+            limits: serde_json::to_value(&self.setup.limits).unwrap_or_default(),
+        })
     }
 }

@@ -318,7 +318,6 @@ impl Worker {
         while self.shared.queue.wait_for_call() {
             if self.obey_without_instance() {
                 self.restarts = Restarts::default();
-                self.shared.queue.reopen();
                 self.shared.stats.set_state(State::Starting);
                 return true;
             }

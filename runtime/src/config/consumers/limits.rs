@@ -48,7 +48,7 @@ pub struct Limits {
     pub table_elements: u32,
     /// Core instances inside the component. Default: 100.
     pub instances: u32,
-    /// Random bytes that one call may ask for. Default: 1 MiB.
+    /// Bytes of one request for random numbers. Default: 1 MiB.
     pub random: u64,
     /// Bytes that one call may write to standard output and standard error; the rest is dropped and counted. Not for
     /// a granted standard output. Default: 1 MiB.

@@ -1,13 +1,8 @@
-//! Component files: what is accepted, why something is not, and compiling each one once.
+//! One component: what is accepted, why something is not, and compiling it.
 
-use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Read as _};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use hashbrown::HashMap;
 use thiserror::Error;
 use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
@@ -18,9 +13,7 @@ use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::host::Host;
 use super::text::clean;
-
-#[cfg(test)]
-mod tests;
+use crate::consumer::digest;
 
 /// What every component of this world exports.
 pub const CONSUMER: &str = "klines:consumer/consumer@1.0.0";
@@ -33,6 +26,8 @@ pub struct Component {
     pre: KlineConsumerPre<Host>,
     /// Its clock ends calls: as long as there is a component, it has to run.
     engine: WasmEngine,
+    /// SHA-256 of its bytes, in hex.
+    sha256: String,
 }
 
 /// Why a file is not used. The text says what it is and what would be right.
@@ -44,6 +39,9 @@ pub enum ComponentError {
     /// A folder, a device, a pipe.
     #[error("is not a file")]
     NotFile,
+    /// A link where a file was, or is wanted.
+    #[error("is a symbolic link, which is not followed: put the component itself there")]
+    Link,
     /// Over the limit, which is checked before anything is read.
     #[error("is larger than the limit of {0} bytes for component files")]
     TooLarge(u64),
@@ -64,6 +62,9 @@ pub enum ComponentError {
     /// Truncated, corrupt, or made with a proposal that is switched off.
     #[error("is not a valid component: {0}")]
     Invalid(String),
+    /// It could not be compiled within its limits.
+    #[error("is too much to compile: {0}")]
+    TooCostly(String),
     /// Another world's component.
     #[error("does not export {CONSUMER}: it exports {0}, so it was built for another world")]
     NoConsumer(String),
@@ -72,7 +73,7 @@ pub enum ComponentError {
     WrongExport(String),
     /// Needs what does not exist here.
     #[error(
-        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets"
+        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0 and klines:consumer/state@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets"
     )]
     UnknownImport(String),
     /// An import that is offered, but with other functions or types.
@@ -81,18 +82,21 @@ pub enum ComponentError {
 }
 
 impl Component {
-    fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
-        recognise(bytes)?;
-        // A stranger's bytes in a compiler: a bug there must cost this component and nothing else.
-        let compiled = panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
-            .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
-            .map_err(|error| ComponentError::Invalid(words(&error)))?;
+    /// Compiles a component and checks what it imports and exports.
+    pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
+        let compiled = compile(engine, bytes)?;
         check_imports(engine.engine(), &compiled)?;
         check_exports(engine.engine(), &compiled)?;
         let pre = engine.linker().instantiate_pre(&compiled);
         let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
         let pre = KlineConsumerPre::new(pre).map_err(|error| ComponentError::WrongExport(words(&error)))?;
-        Ok(Self { pre, engine: engine.clone() })
+        Ok(Self { pre, engine: engine.clone(), sha256: digest(bytes) })
+    }
+
+    /// SHA-256 of the component's bytes, in hex.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -104,8 +108,16 @@ impl Component {
     }
 }
 
+/// Compiles and nothing else. The result is in the engine's cache, if it has one.
+pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Compiled, ComponentError> {
+    // A stranger's bytes in a compiler: a bug there must cost this component and nothing else.
+    panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
+        .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
+        .map_err(|error| ComponentError::Invalid(words(&error)))
+}
+
 /// Tells from the first bytes what a file is, so that the message can say what it is not.
-fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
+pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     const MAGIC: &[u8] = b"\0asm";
     // Version 1 in layer 0 is a core module; components are layer 1.
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -154,60 +166,4 @@ fn check_exports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentEr
 
 fn words(error: &wasmtime::Error) -> String {
     clean(&format!("{error:#}"), MOST_TEXT)
-}
-
-/// All components of the process; the same bytes under several names are compiled once.
-pub struct Components {
-    engine: WasmEngine,
-    compiled: Mutex<HashMap<Key, Arc<Component>>>,
-    hashers: [RandomState; 2],
-}
-
-/// Length and two hashes with secret keys: nobody can make a file that is taken for another one.
-type Key = (usize, u64, u64);
-
-impl Components {
-    /// Builds an empty collection.
-    #[must_use]
-    pub fn new(engine: WasmEngine) -> Self {
-        Self { engine, compiled: Mutex::default(), hashers: [RandomState::new(), RandomState::new()] }
-    }
-
-    /// Reads, checks and compiles a file of at most `most_bytes`.
-    ///
-    /// # Errors
-    /// [`ComponentError`] saying what the file is and what would be right.
-    pub fn from_file(&self, path: &Path, most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
-        // Asked before opening: opening a pipe would wait for its other end.
-        let metadata = path.metadata()?;
-        if !metadata.is_file() {
-            return Err(ComponentError::NotFile);
-        }
-        if metadata.len() > most_bytes {
-            return Err(ComponentError::TooLarge(most_bytes));
-        }
-        let mut bytes = Vec::new();
-        // It may have grown since it was measured.
-        File::open(path)?.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-        self.from_bytes(&bytes, most_bytes)
-    }
-
-    /// Checks and compiles what a file of at most `most_bytes` would hold.
-    ///
-    /// # Errors
-    /// [`ComponentError`] saying what the bytes are and what would be right.
-    pub fn from_bytes(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
-        if bytes.len() as u64 > most_bytes {
-            return Err(ComponentError::TooLarge(most_bytes));
-        }
-        let [first, second] = &self.hashers;
-        let key = (bytes.len(), first.hash_one(bytes), second.hash_one(bytes));
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = compiled.get(&key) {
-            return Ok(known.clone());
-        }
-        let component = Arc::new(Component::compile(&self.engine, bytes)?);
-        compiled.insert(key, component.clone());
-        Ok(component)
-    }
 }

@@ -1,6 +1,7 @@
 //! The one engine of the process: how components are compiled, what they can import, and the clock that ends calls.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Engine, Strategy};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
 
 use super::bindings::KlineConsumer;
 use super::host::Host;
@@ -35,9 +36,9 @@ pub enum EngineError {
     /// This machine cannot run WebAssembly as configured.
     #[error("WebAssembly cannot be run here: {0:#}")]
     Unsupported(wasmtime::Error),
-    /// No thread for the clock that ends calls.
-    #[error("no thread for the deadline clock: {0}")]
-    Thread(#[from] io::Error),
+    /// No thread for the clock that ends calls, or no folder for the cache.
+    #[error("no thread for the deadline clock or no folder for compiled code: {0}")]
+    System(#[from] io::Error),
 }
 
 impl WasmEngine {
@@ -46,7 +47,25 @@ impl WasmEngine {
     /// # Errors
     /// [`EngineError`].
     pub fn new() -> Result<Self, EngineError> {
-        let engine = Engine::new(&config()).map_err(EngineError::Unsupported)?;
+        Self::configured(&config())
+    }
+
+    /// Starts the engine with a cache of compiled code in a folder that nobody else can write to.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn with_cache(folder: &Path) -> Result<Self, EngineError> {
+        let mut cache = CacheConfig::new();
+        // Relative paths are refused.
+        cache.with_directory(folder.canonicalize()?);
+        let cache = Cache::new(cache).map_err(EngineError::Unsupported)?;
+        let mut config = config();
+        config.cache(Some(cache));
+        Self::configured(&config)
+    }
+
+    fn configured(config: &Config) -> Result<Self, EngineError> {
+        let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
         let ticker = Ticker::start(engine.clone())?;
         Ok(Self { inner: Arc::new(Inner { engine, linker, _ticker: ticker }) })

@@ -7,6 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::host::Host;
+use super::state::StateError;
 use super::text::clean;
 use crate::consumer::{CrashKind, Failure};
 
@@ -22,6 +23,9 @@ pub(super) struct Overdue;
 
 /// Returns what a failed call or instantiation means.
 pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
+    if let Some(error) = error.downcast_ref::<StateError>() {
+        return Failure::Fatal(error.to_string());
+    }
     let trap = error.downcast_ref::<Trap>();
     let (kind, mut message) = if trap == Some(&Trap::Interrupt) || error.is::<Overdue>() {
         (CrashKind::Timeout, format!("took longer than {:?}", host.deadline.limit()))

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Setup;
 use super::bindings::klines::consumer::host::{self, TerminalInfo};
+use super::bindings::klines::consumer::state;
 use super::bindings::klines::consumer::types::{self, ExactKline};
 use super::convert;
 use super::deadline::{Deadline, Waited};
@@ -16,7 +17,8 @@ use super::grants::GrantError;
 use super::limits::Account;
 use super::log::GuestLog;
 use super::poll::BoundedPoll;
-use super::stdout::{LoggedStream, RawStdout};
+use super::state::State;
+use super::stdout::{LoggedStream, OutputBudget, RawStdout};
 use super::terminal::Terminal;
 use crate::domain::kline::Kline;
 
@@ -29,6 +31,9 @@ pub(super) struct Host {
     pub(super) klines: Vec<Arc<Kline>>,
     /// Only for a consumer that may write to it.
     terminal: Option<Arc<dyn Terminal>>,
+    pub(super) state: State,
+    /// What the call in progress may still write to standard output and standard error.
+    pub(super) output: OutputBudget,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -36,15 +41,18 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(setup: &Setup, log: GuestLog) -> Result<Self, GrantError> {
         let waited = Waited::default();
+        let output = OutputBudget::new(setup.limits.output);
         let mut wasi = WasiCtx::builder();
         // Every guest has a thread of its own, which may wait for a disk.
-        wasi.allow_blocking_current_thread(true)
-            .max_random_size(setup.limits.random)
-            .stderr(LoggedStream::new(log.clone(), Level::WARN));
+        wasi.allow_blocking_current_thread(true).max_random_size(setup.limits.random).stderr(LoggedStream::new(
+            log.clone(),
+            Level::WARN,
+            output.clone(),
+        ));
         if setup.grants.stdout {
             wasi.stdout(RawStdout::new(waited.clone()));
         } else {
-            wasi.stdout(LoggedStream::new(log.clone(), Level::INFO));
+            wasi.stdout(LoggedStream::new(log.clone(), Level::INFO, output.clone()));
         }
         setup.grants.open(&mut wasi)?;
         let mut table = ResourceTable::new();
@@ -54,6 +62,8 @@ impl Host {
             deadline: Deadline::new(waited),
             log,
             klines: Vec::new(),
+            state: State::new(setup.state.clone()),
+            output,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
             table,
@@ -97,5 +107,23 @@ impl host::Host for Host {
     fn terminal(&mut self) -> Result<Option<TerminalInfo>> {
         let info = self.terminal.as_ref().and_then(|terminal| terminal.info());
         Ok(info.map(|info| TerminalInfo { columns: info.columns, colour: info.colour }))
+    }
+}
+
+impl state::Host for Host {
+    fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
+        self.state.get(&key).map_err(Error::new)
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), String>> {
+        self.state.set(key, value).map_err(Error::new)
+    }
+
+    fn delete(&mut self, key: String) -> Result<bool> {
+        self.state.delete(key).map_err(Error::new)
+    }
+
+    fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
+        self.state.list_keys(&prefix).map_err(Error::new)
     }
 }

@@ -12,8 +12,9 @@ use super::component::Component;
 use super::deadline::ticks;
 use super::host::Host;
 use super::log::GuestLog;
+use super::state::StateError;
 use super::{convert, failure};
-use crate::consumer::{Consumer, Delivery, Failure, Problem, Subscription};
+use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 
 /// A running guest.
 pub(super) struct Instance {
@@ -22,6 +23,10 @@ pub(super) struct Instance {
     settings: String,
     call: Duration,
     start_up: Duration,
+    recycle_calls: Option<u32>,
+    recycle_memory: Option<usize>,
+    /// Calls of `consume` that succeeded.
+    taken: u32,
 }
 
 impl Instance {
@@ -45,6 +50,9 @@ impl Instance {
                 settings: setup.settings,
                 call: setup.limits.call,
                 start_up: setup.limits.start_up,
+                recycle_calls: setup.limits.recycle_calls,
+                recycle_memory: setup.limits.recycle_memory,
+                taken: 0,
             }),
             Err(error) => Err(Self::stillborn(store.data(), &error)),
         }
@@ -73,6 +81,7 @@ impl Instance {
     ) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
+        host.log.tell_dropped(host.output.begin_call());
         let deadline = host.deadline.begin(limit);
         self.store.set_epoch_deadline(deadline);
         let result = call(self.exports.klines_consumer_consumer(), &mut self.store, &self.settings);
@@ -82,14 +91,28 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// Forgets what a call that did not succeed has changed in the state.
+    fn kept<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() {
+            self.store.data_mut().state.discard();
+        }
+        result
+    }
+}
+
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
-        let wish = self.call(self.start_up, |guest, store, settings| guest.call_setup(store, settings))?;
-        convert::subscription(&wish.map_err(convert::failure)?)
+        let wish = self.call(self.start_up, |guest, store, settings| guest.call_setup(store, settings));
+        let wish = wish.and_then(|wish| convert::subscription(&wish.map_err(convert::failure)?));
+        self.kept(wish)
     }
 
     fn start(&mut self) -> Result<(), Failure> {
-        self.call(self.start_up, |guest, store, _| guest.call_start(store))?.map_err(convert::failure)
+        let started = self.call(self.start_up, |guest, store, _| guest.call_start(store));
+        self.kept(started.and_then(|started| started.map_err(convert::failure)))?;
+        // What `setup` changed is kept here too: only an instance that starts has a say.
+        self.store.data_mut().state.take_over().map_err(|error| unkept(&error))
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
@@ -98,13 +121,28 @@ impl Consumer for Instance {
         let batch = wit::Batch { klines: &klines, lost: delivery.lost };
         let taken = self.call(self.call, |guest, store, _| guest.call_consume(store, batch));
         self.store.data_mut().klines.clear();
-        taken?.map_err(convert::failure)
+        self.kept(taken.and_then(|taken| taken.map_err(convert::failure)))?;
+        self.taken = self.taken.saturating_add(1);
+        self.store.data_mut().state.commit(&delivery.klines).map_err(|error| unkept(&error))
+    }
+
+    fn is_spent(&self) -> bool {
+        self.recycle_calls.is_some_and(|most| self.taken >= most)
+            || self.recycle_memory.is_some_and(|most| self.store.data().account.memory() >= most)
     }
 
     fn stop(&mut self) {
-        if let Err(failure) = self.call(self.call, |guest, store, _| guest.call_stop(store)) {
+        let stopped = self.call(self.call, |guest, store, _| guest.call_stop(store));
+        let state = &mut self.store.data_mut().state;
+        let stopped = stopped.and_then(|()| state.commit(&[]).map_err(|error| unkept(&error)));
+        if let Err(failure) = stopped {
             let consumer = self.store.data().log.name();
             tracing::warn!(consumer, error = %failure, "consumer crashed while it was stopped");
         }
     }
+}
+
+/// The guest went on as if its state were kept, which it is not: another instance has to do the call again.
+fn unkept(error: &StateError) -> Failure {
+    Failure::Crashed { kind: CrashKind::Trap, message: error.to_string() }
 }

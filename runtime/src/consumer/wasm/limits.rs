@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Result};
 
 /// Linear memories, all counted together in [`Limits::memory`].
@@ -10,7 +11,8 @@ const MOST_MEMORIES: usize = 32;
 const MOST_TABLES: usize = 100;
 
 /// What one consumer's instance may use up. All are always on; sizes are bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// All linear memories together.
     pub memory: usize,
@@ -28,7 +30,7 @@ pub struct Limits {
     pub table_elements: usize,
     /// Core instances inside the component: the largest languages' runtimes have about a dozen.
     pub instances: usize,
-    /// Random bytes that one call of ours into the guest may ask for.
+    /// Bytes of one request for random numbers.
     pub random: u64,
     /// Bytes that one call may write to standard output and standard error, unless standard output is granted.
     pub output: usize,
@@ -124,6 +126,11 @@ impl Account {
     /// The last refusal of the call in progress.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.refused
+    }
+
+    /// Bytes of all linear memories together.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     pub(super) fn most_memory(&self) -> usize {

@@ -54,6 +54,13 @@ impl GuestLog {
         self.tell_suppressed(suppressed);
     }
 
+    /// Says how much of its output was dropped.
+    pub(super) fn tell_dropped(&self, bytes: usize) {
+        if bytes > 0 {
+            tracing::warn!(target: "consumer", name = self.inner.name, "dropped {bytes} bytes of output");
+        }
+    }
+
     fn tell_suppressed(&self, lines: u64) {
         if lines > 0 {
             tracing::warn!(target: "consumer", name = self.inner.name, "suppressed {lines} lines");

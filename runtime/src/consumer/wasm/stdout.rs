@@ -2,6 +2,7 @@
 //! is granted.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -18,18 +19,43 @@ use super::log::GuestLog;
 /// What a guest may hand over in one write.
 const MOST_BYTES: usize = 64 * 1024;
 
+/// What one call may write to both standard streams together; more is dropped and counted.
+#[derive(Clone, Debug)]
+pub(super) struct OutputBudget {
+    most: usize,
+    used: Arc<AtomicUsize>,
+}
+
+impl OutputBudget {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, used: Arc::default() }
+    }
+
+    /// Begins a call; returns the bytes that the last one wrote beyond its budget.
+    pub(super) fn begin_call(&self) -> usize {
+        self.used.swap(0, Ordering::Relaxed).saturating_sub(self.most)
+    }
+
+    /// Returns how many of `wanted` bytes may be written.
+    fn take(&self, wanted: usize) -> usize {
+        let used = self.used.fetch_add(wanted, Ordering::Relaxed);
+        self.most.saturating_sub(used).min(wanted)
+    }
+}
+
 /// A standard stream that ends in the log.
 #[derive(Clone)]
 pub(super) struct LoggedStream {
     log: GuestLog,
     level: Level,
+    budget: OutputBudget,
     /// A line without its end, cut like every line.
     partial: Arc<Mutex<Vec<u8>>>,
 }
 
 impl LoggedStream {
-    pub(super) fn new(log: GuestLog, level: Level) -> Self {
-        Self { log, level, partial: Arc::default() }
+    pub(super) fn new(log: GuestLog, level: Level, budget: OutputBudget) -> Self {
+        Self { log, level, budget, partial: Arc::default() }
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -70,7 +96,8 @@ impl Pollable for LoggedStream {
 
 impl OutputStream for LoggedStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes);
+        let allowed = self.budget.take(bytes.len());
+        self.take(bytes.get(..allowed).unwrap_or_default());
         Ok(())
     }
 

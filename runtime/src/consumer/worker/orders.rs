@@ -80,6 +80,10 @@ impl Worker {
                     wanted = true;
                 }
             }
+            if wanted {
+                // Before the answer: what comes after it is not lost.
+                self.shared.queue.reopen();
+            }
             errand.answer(Ok(()));
         }
         wanted

@@ -11,6 +11,8 @@ use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::{Problem, Subscription};
 
+mod orders;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the next calls of `consume` do; afterwards they succeed.

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use klines::consumer::wasm::component::{Component, Components};
+use klines::consumer::wasm::component::Component;
+use klines::consumer::wasm::components::Components;
 use klines::consumer::wasm::engine::WasmEngine;
 use klines::consumer::wasm::grants::Grants;
 use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::terminal::StandardOutput;
 use klines::consumer::wasm::{Setup, WasmBlueprint};
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure};
 use klines::domain::decimal::Decimal;
@@ -41,8 +41,7 @@ pub fn tight() -> Limits {
 
 pub fn blueprint(component: &str, name: &str, settings: &str, limits: Limits, grants: Grants) -> WasmBlueprint {
     super::guest_log::record();
-    let terminal = Arc::new(StandardOutput);
-    let setup = Setup { name: name.into(), settings: settings.into(), limits, grants, terminal };
+    let setup = Setup { limits, grants, ..Setup::plain(name, settings) };
     WasmBlueprint::new(self::component(component), setup)
 }
 

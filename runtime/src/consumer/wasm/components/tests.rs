@@ -113,7 +113,7 @@ fn a_file_over_the_limit_is_not_even_read() {
     let path = folder.path().join("large.wasm");
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
     let components = Components::new(WasmEngine::new().unwrap());
-    let refused = components.from_file(&path, 32 << 20).err().unwrap();
+    let refused = components.from_file(&path, &Limits::default()).err().unwrap();
     assert!(matches!(refused, ComponentError::TooLarge(_)), "{refused}");
-    assert!(matches!(components.from_file(folder.path(), 32 << 20).err().unwrap(), ComponentError::NotFile));
+    assert!(matches!(components.from_file(folder.path(), &Limits::default()).err().unwrap(), ComponentError::NotFile));
 }

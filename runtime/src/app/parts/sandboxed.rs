@@ -1,0 +1,180 @@
+//! From configuration to consumers that are components: where they are compiled, and what each is given.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::config::consumers::{Component as Source, Consumer, Directory, Limits as ConfiguredLimits, Shipped};
+use crate::config::show::redact;
+use crate::consumer::shipped;
+use crate::consumer::wasm::compiler::{Compiler, private_folder};
+use crate::consumer::wasm::component::ComponentError;
+use crate::consumer::wasm::components::Components;
+use crate::consumer::wasm::engine::WasmEngine;
+use crate::consumer::wasm::grants::{DirGrant, Grants};
+use crate::consumer::wasm::limits::Limits;
+use crate::consumer::wasm::state::StateStore;
+use crate::consumer::wasm::terminal::StandardOutput;
+use crate::consumer::wasm::{Origin, Setup, WasmBlueprint};
+
+/// Where components are compiled.
+pub struct Workshop {
+    /// What compiles them.
+    pub components: Arc<Components>,
+    /// Holds compiled code where none is to be kept.
+    _temporary: Option<TempDir>,
+}
+
+/// A consumer whose component is a file.
+pub struct FromFile {
+    /// The consumer's name.
+    pub name: String,
+    /// The component's file.
+    pub path: PathBuf,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What makes its instances; another version is put into a copy of it.
+    pub blueprint: WasmBlueprint,
+}
+
+impl Workshop {
+    /// Opens the workshop for a run, which keeps compiled code in the data folder for the next one.
+    ///
+    /// # Errors
+    /// This machine cannot run components at all.
+    pub fn kept(config: &Config) -> anyhow::Result<Self> {
+        if !needs_compiler(config) {
+            return Self::plain();
+        }
+        let folder = config.data_dir.join("compiled");
+        match private_folder(&folder) {
+            Ok(()) => Self::in_folder(&folder, None),
+            Err(error) => {
+                warn!(folder = %folder.display(), %error, "compiled components are not kept");
+                Self::temporary(config)
+            }
+        }
+    }
+
+    /// Opens the workshop for a command that leaves nothing behind.
+    ///
+    /// # Errors
+    /// This machine cannot run components at all.
+    pub fn temporary(config: &Config) -> anyhow::Result<Self> {
+        if !needs_compiler(config) {
+            return Self::plain();
+        }
+        let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
+        let path = folder.path().to_path_buf();
+        Self::in_folder(&path, Some(folder))
+    }
+
+    /// What is part of the program needs no process of its own, and no cache: it compiles in a tenth of a second.
+    fn plain() -> anyhow::Result<Self> {
+        let engine = WasmEngine::new().context("starting the WebAssembly engine")?;
+        Ok(Self { components: Arc::new(Components::new(engine)), _temporary: None })
+    }
+
+    fn in_folder(folder: &Path, temporary: Option<TempDir>) -> anyhow::Result<Self> {
+        let engine = WasmEngine::with_cache(folder).context("starting the WebAssembly engine")?;
+        let compiler = Compiler::new(own_program()?, folder.to_path_buf());
+        Ok(Self { components: Arc::new(Components::with_compiler(engine, compiler)), _temporary: temporary })
+    }
+}
+
+impl FromFile {
+    /// Nothing for what is part of the program.
+    pub(super) fn new(consumer: &Consumer, blueprint: &WasmBlueprint) -> Option<Self> {
+        let Source::File(path) = &consumer.component else { return None };
+        Some(Self {
+            name: consumer.name.clone(),
+            path: path.clone(),
+            limits: limits(&consumer.limits),
+            blueprint: blueprint.clone(),
+        })
+    }
+}
+
+/// Prepares a consumer that is part of the program.
+pub(super) fn shipped(
+    name: Shipped,
+    consumer: &Consumer,
+    config: &Config,
+    components: &Components,
+) -> Result<WasmBlueprint, ComponentError> {
+    let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
+    let component = components.from_bytes(bytes, consumer.limits.component_size)?;
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()))))
+}
+
+/// Prepares a stranger's consumer.
+pub(super) fn from_file(
+    path: &Path,
+    consumer: &Consumer,
+    config: &Config,
+    components: &Components,
+) -> Result<WasmBlueprint, ComponentError> {
+    let component = components.from_file(path, &limits(&consumer.limits))?;
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()))))
+}
+
+fn needs_compiler(config: &Config) -> bool {
+    config.consumers.iter().any(|consumer| matches!(consumer.component, Source::File(_)))
+}
+
+/// This program, even if its file was replaced since it was started.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let image = Path::new("/proc/self/exe");
+    if image.exists() { Ok(image.to_path_buf()) } else { std::env::current_exe().context("finding this program") }
+}
+
+fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
+    let limits = limits(&consumer.limits);
+    let state = StateStore::new(&config.data_dir, &consumer.name, limits.state);
+    let directory = |allowed: &Directory| DirGrant {
+        host: allowed.host.clone(),
+        guest: allowed.guest.clone(),
+        write: allowed.write,
+    };
+    Setup {
+        name: consumer.name.clone(),
+        settings: consumer.settings.to_string(),
+        limits,
+        grants: Grants { stdout: consumer.allow.stdout, dirs: consumer.allow.dirs.iter().map(directory).collect() },
+        terminal: Arc::new(StandardOutput),
+        state: Some(Arc::new(state)),
+        origin,
+        shown: redact(&consumer.settings),
+    }
+}
+
+fn limits(configured: &ConfiguredLimits) -> Limits {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Limits {
+        memory: size(configured.memory),
+        call: configured.call,
+        start_up: configured.start_up,
+        component: configured.component_size,
+        hostcall: size(configured.hostcall_fuel),
+        handles: count(configured.handles),
+        table_elements: count(configured.table_elements),
+        instances: count(configured.instances),
+        random: configured.random,
+        output: size(configured.output),
+        compile_time: configured.compile_time,
+        compile_memory: configured.compile_memory,
+        state: size(configured.state),
+        http_requests: count(configured.http_requests),
+        http_body: size(configured.http_body),
+        http_time: configured.http_time,
+        recycle_calls: configured.recycle_calls,
+        recycle_memory: configured.recycle_memory.map(size),
+        log_lines: configured.log_lines,
+        log_line: size(configured.log_line),
+    }
+}

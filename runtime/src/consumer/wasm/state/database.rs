@@ -1,0 +1,103 @@
+//! The SQLite database of one consumer's state. One process at a time; one transaction a call.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use crate::domain::kline::Kline;
+
+/// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS progress (
+    category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
+    start INTEGER NOT NULL, revision INTEGER NOT NULL, sequence INTEGER NOT NULL, taken INTEGER NOT NULL,
+    PRIMARY KEY (category, symbol, interval)
+) WITHOUT ROWID;";
+const UPSERT_STATE: &str =
+    "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+const UPSERT_PROGRESS: &str = "\
+INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (category, symbol, interval) DO UPDATE SET
+    start = excluded.start, revision = excluded.revision, sequence = excluded.sequence, taken = taken + 1";
+
+/// An open database, held by this process alone.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    /// Keys and values together.
+    bytes: usize,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        }
+        let connection = Connection::open(path)?;
+        // Another process that has it open is a mistake to be told of, not something to wait for.
+        connection.busy_timeout(std::time::Duration::ZERO)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.execute_batch(SCHEMA)?;
+        let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM state";
+        let bytes: i64 = connection.query_row(sum, [], |row| row.get(0))?;
+        Ok(Self { connection, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn value(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let mut statement = self.connection.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+        statement.query_row([key], |row| row.get(0)).optional()
+    }
+
+    /// The keys that begin with `prefix`, in byte order.
+    pub(super) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare_cached("SELECT key FROM state WHERE key >= ?1 ORDER BY key")?;
+        let mut keys = Vec::new();
+        for key in statement.query_map([prefix], |row| row.get::<_, String>(0))? {
+            let key = key?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// Writes changes and progress, both or neither.
+    pub(super) fn write(&mut self, changes: &BTreeMap<String, Option<Vec<u8>>>, taken: &[Arc<Kline>]) -> Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut bytes = self.bytes;
+        {
+            let mut old = transaction.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
+            let mut set = transaction.prepare_cached(UPSERT_STATE)?;
+            let mut delete = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
+            for (key, value) in changes {
+                let before: Option<i64> = old.query_row([key], |row| row.get(0)).optional()?;
+                bytes -= before.map_or(0, |value| key.len() + usize::try_from(value).unwrap_or(0));
+                if let Some(value) = value {
+                    set.execute(params![key, value])?;
+                    bytes += key.len() + value.len();
+                } else {
+                    delete.execute([key])?;
+                }
+            }
+            let mut progress = transaction.prepare_cached(UPSERT_PROGRESS)?;
+            for kline in taken.iter().filter(|kline| kline.confirm) {
+                let (category, symbol) = (kline.category.as_str(), kline.symbol.as_str());
+                let interval = kline.interval.to_string();
+                let sequence = i64::try_from(kline.sequence).unwrap_or(i64::MAX);
+                progress.execute(params![category, symbol, interval, kline.start, kline.revision, sequence])?;
+            }
+        }
+        transaction.commit()?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}

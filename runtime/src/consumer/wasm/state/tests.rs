@@ -1,0 +1,136 @@
+//! What a state keeps, what it forgets, and what it refuses.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::consumer::fixture::kline;
+
+fn store(folder: &Path, quota: usize) -> Arc<StateStore> {
+    Arc::new(StateStore::new(folder, "it", quota))
+}
+
+fn started(store: &Arc<StateStore>) -> State {
+    let mut state = State::new(Some(store.clone()));
+    state.take_over().unwrap();
+    state
+}
+
+fn set(state: &mut State, key: &str, value: &str) {
+    state.set(key.into(), value.into()).unwrap().unwrap();
+}
+
+#[test]
+fn what_a_call_changed_is_kept_with_it_and_forgotten_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), 1_000);
+    let mut state = started(&store);
+    set(&mut state, "a", "1");
+    state.commit(&[kline("BTCUSDT", "1m", 0, true).into()]).unwrap();
+    set(&mut state, "a", "2");
+    set(&mut state, "b", "2");
+    assert!(state.delete("a".into()).unwrap());
+    assert_eq!(state.list_keys("").unwrap(), ["b"]);
+    state.discard();
+    assert_eq!(state.get("a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(state.list_keys("").unwrap(), ["a"]);
+}
+
+#[test]
+fn another_process_later_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let store = store(folder.path(), 1_000);
+        let mut state = started(&store);
+        set(&mut state, "count", "7");
+        state.commit(&[]).unwrap();
+        set(&mut state, "count", "8");
+    }
+    let mut state = started(&store(folder.path(), 1_000));
+    assert_eq!(state.get("count").unwrap(), Some(b"7".to_vec()));
+}
+
+#[test]
+fn two_processes_do_not_share_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(folder.path(), 1_000);
+    let mut state = started(&first);
+    set(&mut state, "a", "1");
+    state.commit(&[]).unwrap();
+    let mut other = started(&store(folder.path(), 1_000));
+    let error = other.get("a").unwrap_err().to_string();
+    assert!(error.contains("it.sqlite") && error.contains("locked"), "{error}");
+}
+
+#[test]
+fn changes_of_an_instance_that_was_replaced_come_too_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), 1_000);
+    let mut old = started(&store);
+    let mut new = State::new(Some(store));
+    set(&mut new, "version", "2");
+    new.take_over().unwrap();
+    set(&mut old, "version", "1");
+    old.commit(&[]).unwrap();
+    assert_eq!(new.get("version").unwrap(), Some(b"2".to_vec()));
+}
+
+#[test]
+fn the_quota_and_the_length_of_keys_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = started(&store(folder.path(), 10));
+    set(&mut state, "k", "12345678");
+    let refused = state.set("l".into(), b"1".to_vec()).unwrap().unwrap_err();
+    assert_eq!(refused, "the state would have 11 bytes, its quota is 10 (limits.state)");
+    state.commit(&[]).unwrap();
+    set(&mut state, "k", "123456789");
+    assert!(state.set(String::new(), Vec::new()).unwrap().is_err());
+    assert!(state.set("x".repeat(257), Vec::new()).unwrap().is_err());
+}
+
+#[test]
+fn in_validate_there_is_none() {
+    let mut state = State::new(None);
+    assert_eq!(state.get("a").unwrap(), None);
+    assert!(state.set("a".into(), b"1".to_vec()).unwrap().is_err());
+    assert!(state.list_keys("").unwrap().is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn it_behaves_as_a_map(steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path(), 60);
+        let mut state = started(&store);
+        let (mut kept, mut model) = (BTreeMap::new(), BTreeMap::new());
+        for (step, key, length) in steps {
+            let key = "k".repeat(key + 1);
+            match step {
+                0 | 1 => {
+                    let mut next = model.clone();
+                    next.insert(key.clone(), vec![7u8; length]);
+                    let bytes: usize = next.iter().map(|(key, value)| key.len() + value.len()).sum();
+                    let taken = state.set(key, vec![7; length]).unwrap().is_ok();
+                    prop_assert_eq!(taken, bytes <= 60);
+                    if taken {
+                        model = next;
+                    }
+                }
+                2 => prop_assert_eq!(state.delete(key.clone()).unwrap(), model.remove(&key).is_some()),
+                3 => {
+                    state.commit(&[]).unwrap();
+                    kept = model.clone();
+                }
+                _ => {
+                    state.discard();
+                    model = kept.clone();
+                }
+            }
+            prop_assert_eq!(state.list_keys("kk").unwrap(), model.keys().filter(|key| key.len() > 1).cloned().collect::<Vec<_>>());
+            for (key, value) in &model {
+                prop_assert_eq!(&state.get(key).unwrap(), &Some(value.clone()));
+            }
+        }
+    }
+}

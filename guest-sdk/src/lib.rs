@@ -70,6 +70,7 @@ mod host;
 mod interval;
 mod json;
 mod settings;
+pub mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod utc;

@@ -2,6 +2,7 @@
 //! own. Not part of a component.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use crate::{Batch, Category, ExactKline, Kline, Level, Quality, TerminalInfo};
 
@@ -10,6 +11,7 @@ struct TestHost {
     logs: Vec<(Level, String)>,
     terminal: Option<TerminalInfo>,
     digits: Vec<ExactKline>,
+    state: BTreeMap<String, Vec<u8>>,
 }
 
 thread_local! {
@@ -31,6 +33,12 @@ pub fn set_terminal(terminal: Option<TerminalInfo>) {
 /// digits of the kline's floats.
 pub fn set_digits(digits: Vec<ExactKline>) {
     HOST.with_borrow_mut(|host| host.digits = digits);
+}
+
+/// Takes everything that is in this thread's [`state`](crate::state), by key.
+#[must_use]
+pub fn take_state() -> Vec<(String, Vec<u8>)> {
+    HOST.with_borrow_mut(|host| std::mem::take(&mut host.state)).into_iter().collect()
 }
 
 /// Returns a closed, complete kline with prices of 1 in the linear category, to be changed with `..`.
@@ -67,6 +75,26 @@ pub fn kline(symbol: &str, interval: &str, start: u64) -> Kline {
         sequence: 1,
         emitted: start + length + 80,
     }
+}
+
+pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
+    HOST.with_borrow(|host| host.state.get(key).cloned())
+}
+
+pub(crate) fn state_set(key: &str, value: &[u8]) -> Result<(), String> {
+    if key.is_empty() || key.len() > 256 {
+        return Err(format!("a key has 1 to 256 bytes, this one {}", key.len()));
+    }
+    HOST.with_borrow_mut(|host| host.state.insert(key.to_owned(), value.to_vec()));
+    Ok(())
+}
+
+pub(crate) fn state_delete(key: &str) -> bool {
+    HOST.with_borrow_mut(|host| host.state.remove(key)).is_some()
+}
+
+pub(crate) fn state_keys(prefix: &str) -> Vec<String> {
+    HOST.with_borrow(|host| host.state.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
 }
 
 pub(crate) fn log(level: Level, message: &str) {

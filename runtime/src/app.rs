@@ -5,6 +5,7 @@ pub mod compile;
 pub mod keygen;
 pub mod output;
 pub mod replay;
+pub mod reproduce;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Command, ConfigCommand, TlsCommand};
+use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::config::{self, Config, Sources};
 use crate::telemetry;
 
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
+        Command::Consumer(ConsumerCommand::Test(args)) => reproduce::reproduce(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {

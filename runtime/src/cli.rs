@@ -4,6 +4,7 @@
 //! passed on as text, so that their mistakes are shown together with those of the other layers.
 
 mod args;
+mod consumer;
 mod replay;
 mod run;
 mod simulate;
@@ -17,6 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
+pub use consumer::{ConsumerCommand, TestArgs};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, Times};
@@ -69,6 +71,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Serve a local Bybit: the public streams and REST calls, from a seed or a recording
     Simulate(SimulateArgs),
+    /// Look at consumers and their components
+    #[command(subcommand)]
+    Consumer(ConsumerCommand),
     /// Make a key for clients of the websocket consumer
     Keygen(KeygenArgs),
     /// Make certificates for the websocket consumer

@@ -1,0 +1,108 @@
+//! A consumer that keeps account of every confirmed kline in its state: which ones, how many, and whether one came
+//! twice or is missing. Proves that state and deliveries agree; can be told to fail on the way.
+
+use klines_guest::{Batch, Consumer, Failure, Kline, Subscription, info, state};
+use serde::Deserialize;
+
+/// When to fail, counted in batches of this instance; 0 is never.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Every so many batches: traps after everything is written.
+    trap_every: u64,
+    /// Every so many batches: asks for the batch again after everything is written.
+    retry_every: u64,
+    /// Bytes that are never given back, each batch.
+    leak: usize,
+    /// Refuses to be set up.
+    refuse: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { trap_every: 0, retry_every: 0, leak: 0, refuse: false }
+    }
+}
+
+struct Ledger {
+    settings: Settings,
+    batches: u64,
+    leaked: Vec<Vec<u8>>,
+}
+
+impl Consumer for Ledger {
+    type Settings = Settings;
+
+    fn setup(settings: Settings) -> Result<Self, Failure> {
+        if settings.refuse {
+            return Err(Failure::fatal("refuses to be set up"));
+        }
+        add("lives", 1)?;
+        Ok(Self { settings, batches: 0, leaked: Vec::new() })
+    }
+
+    fn subscription(&self) -> Subscription {
+        Subscription::closed()
+    }
+
+    fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
+        self.batches += 1;
+        self.leaked.push(vec![1; self.settings.leak]);
+        add("lost", batch.lost)?;
+        for kline in &batch.klines {
+            enter(kline)?;
+        }
+        let due = |every: u64| every > 0 && self.batches.is_multiple_of(every);
+        if due(self.settings.trap_every) {
+            trap();
+        }
+        if due(self.settings.retry_every) {
+            return Err(Failure::retry("not yet"));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let [count, doubles, holes, lost] = ["count", "doubles", "holes", "lost"].map(number);
+        info!("count {count} doubles {doubles} holes {holes} lost {lost}");
+    }
+}
+
+/// Enters a kline under the key that makes repeats harmless.
+fn enter(kline: &Kline) -> Result<(), Failure> {
+    let series = format!("{:?}/{}/{}", kline.category, kline.symbol, kline.interval);
+    let key = format!("kline/{series}/{}/{}", kline.start, kline.revision);
+    if state::get(&key).is_some() {
+        add("doubles", 1)?;
+    }
+    set(&key, "")?;
+    let before = format!("sequence/{series}");
+    let last = number(&before);
+    // A run of the runtime counts from the start again.
+    if last > 0 && kline.sequence > last + 1 {
+        add("holes", kline.sequence - last - 1)?;
+    }
+    set(&before, &kline.sequence.to_string())?;
+    add("count", 1)
+}
+
+fn number(key: &str) -> u64 {
+    state::get_text(key).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn add(key: &str, more: u64) -> Result<(), Failure> {
+    set(key, &(number(key) + more).to_string())
+}
+
+fn set(key: &str, value: &str) -> Result<(), Failure> {
+    state::set(key, value).map_err(Failure::fatal)
+}
+
+fn trap() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
+
+klines_guest::export!(Ledger);

@@ -19,5 +19,6 @@ mod redis;
 mod replay;
 mod sandbox;
 mod session;
+mod supervision;
 mod support;
 mod websocket;

@@ -161,17 +161,16 @@ fn pause() {
 /// Compiles, in the process that was started for it, what comes on standard input.
 ///
 /// # Errors
-/// Why it does not compile, for a person.
-pub fn compile_input(cache: &Path, memory: u64, seconds: u64) -> Result<(), String> {
-    let words = |error: &dyn std::error::Error| error.to_string();
-    bound(memory, seconds).map_err(|error| words(&error))?;
+/// Why it does not compile, for a person; nothing when the limits or the system stood in the way.
+pub fn compile_input(cache: &Path, memory: u64, seconds: u64) -> Result<(), Option<String>> {
     let mut bytes = Vec::new();
-    stdin().map_err(|error| words(&error))?.read_to_end(&mut bytes).map_err(|error| words(&error))?;
-    let engine = WasmEngine::with_cache(cache).map_err(|error| words(&error))?;
+    bound(memory, seconds).map_err(|_| None)?;
+    stdin().and_then(|mut input| input.read_to_end(&mut bytes)).map_err(|_| None)?;
+    let engine = WasmEngine::with_cache(cache).map_err(|_| None)?;
     match component::compile(&engine, &bytes) {
         Ok(_) => Ok(()),
-        Err(ComponentError::Invalid(message)) => Err(message),
-        Err(error) => Err(error.to_string()),
+        Err(ComponentError::Invalid(message)) => Err(Some(message)),
+        Err(_) => Err(None),
     }
 }
 

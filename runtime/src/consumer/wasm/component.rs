@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use thiserror::Error;
 use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, OutOfMemory, Store};
 
 use super::bindings::{KlineConsumer, KlineConsumerPre};
 use super::engine::WasmEngine;
@@ -113,7 +113,10 @@ pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Compiled, Com
     // A stranger's bytes in a compiler: a bug there must cost this component and nothing else.
     panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
         .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
-        .map_err(|error| ComponentError::Invalid(words(&error)))
+        .map_err(|error| match error.is::<OutOfMemory>() {
+            true => ComponentError::TooCostly("there is not enough memory for it".to_owned()),
+            false => ComponentError::Invalid(words(&error)),
+        })
 }
 
 /// Tells from the first bytes what a file is, so that the message can say what it is not.

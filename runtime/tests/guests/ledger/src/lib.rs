@@ -5,7 +5,7 @@ use klines_guest::{Batch, Consumer, Failure, Kline, Subscription, info, state};
 use serde::Deserialize;
 
 /// When to fail, counted in batches of this instance; 0 is never.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Every so many batches: traps after everything is written.
@@ -16,12 +16,8 @@ pub struct Settings {
     leak: usize,
     /// Refuses to be set up.
     refuse: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { trap_every: 0, retry_every: 0, leak: 0, refuse: false }
-    }
+    /// Not used: a secret that must not be seen anywhere.
+    api_key: String,
 }
 
 struct Ledger {

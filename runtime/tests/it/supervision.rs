@@ -1,0 +1,158 @@
+//! What an operator sees of a consumer that fails, in the real binary: the bundle that shows it again, instances that
+//! are recycled, components that are too much to compile. State and reload have modules of their own.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod ledger;
+mod reload;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::support::program::{component, folder, klines};
+
+/// Small windows, so that much happens in little time.
+const RUN: &str = "run --demo --config klines.toml --intervals 100ms,1s";
+
+/// A folder whose configuration enables one consumer made of a copy of a test component.
+fn home(component: &str, section: &str) -> TempDir {
+    let config = format!("enabled_consumers = [\"it\"]\n[consumers.it]\ncomponent = \"it.wasm\"\n{section}\n");
+    let home = folder(&[("klines.toml", &config)]);
+    fs::copy(self::component(component), home.path().join("it.wasm")).unwrap();
+    home
+}
+
+/// What the ledger has kept.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    count: i64,
+    keys: i64,
+    doubles: i64,
+    holes: i64,
+    lost: i64,
+    /// As the runtime has counted it.
+    taken: i64,
+}
+
+fn kept(home: &Path) -> Kept {
+    let database = Connection::open(home.join("klines-data/state/it.sqlite")).unwrap();
+    let number = |key: &str| {
+        let value = database
+            .query_row("SELECT CAST(value AS TEXT) FROM state WHERE key = ?1", [key], |row| row.get::<_, String>(0));
+        value.map_or(0, |text| text.parse().unwrap())
+    };
+    let of = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    Kept {
+        count: number("count"),
+        keys: of("SELECT COUNT(*) FROM state WHERE key LIKE 'kline/%'"),
+        doubles: number("doubles"),
+        holes: number("holes"),
+        lost: number("lost"),
+        taken: of("SELECT COALESCE(SUM(taken), 0) FROM progress"),
+    }
+}
+
+/// The only folder below `quarantine`.
+fn bundle(home: &Path) -> PathBuf {
+    let mut found = fs::read_dir(home.join("klines-data/quarantine")).unwrap();
+    let only = found.next().unwrap().unwrap().path();
+    assert!(found.next().is_none(), "one bundle");
+    only
+}
+
+#[test]
+fn a_crash_under_on_error_stop_leaves_a_bundle_that_shows_it_again() {
+    let section = "on_error = \"stop\"\n[consumers.it.settings]\nmode = \"panic-consume\"\nafter = 3\n";
+    let home = home("hostile", section);
+    let ended = klines(home.path(), RUN).run();
+    assert_eq!(ended.code(), Some(1), "nothing is left to run: {}", ended.said.err);
+    assert!(ended.said.err.contains("stopped, as on_error says"), "{}", ended.said.err);
+    let bundle = bundle(home.path());
+    let text = fs::read_to_string(bundle.join("bundle.json")).unwrap();
+    assert!(text.contains("\"call\": \"consume\"") && text.contains("\"kind\": \"trap\""), "{text}");
+    // The bundle alone is enough: neither the configuration nor the component's file is there any more.
+    fs::remove_file(home.path().join("it.wasm")).unwrap();
+    fs::remove_file(home.path().join("klines.toml")).unwrap();
+    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    // The third batch is the first of this life.
+    assert_eq!(again.code(), Some(1), "{}", again.said.err);
+    let settings = text.replace("\"after\": 3", "\"after\": 1");
+    fs::write(bundle.join("bundle.json"), settings).unwrap();
+    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    let said = again.well();
+    assert!(said.err.contains("the crash is reproduced"), "{}", said.err);
+    assert!(said.out.contains("seen now:     trap: ") && said.out.contains("unreachable"), "{}", said.out);
+}
+
+#[test]
+fn a_bundle_holds_no_secret_and_only_what_the_component_was() {
+    let section = "on_error = \"stop\"\n[consumers.it.settings]\ntrap_every = 1\napi_key = \"canary-4711\"\n";
+    let home = home("ledger", section);
+    let ended = klines(home.path(), RUN).run();
+    assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
+    let bundle = bundle(home.path());
+    let text = fs::read_to_string(bundle.join("bundle.json")).unwrap();
+    assert!(!text.contains("canary-4711") && !ended.said.err.contains("canary-4711"), "{text}");
+    fs::write(bundle.join("component.wasm"), fs::read(component("hostile")).unwrap()).unwrap();
+    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    assert_eq!(again.code(), Some(1));
+    assert!(again.said.err.contains("is not the component that crashed"), "{}", again.said.err);
+}
+
+#[test]
+fn an_instance_that_leaks_gives_way_to_a_fresh_one_and_nothing_is_lost() {
+    for limit in ["recycle_memory = \"8MiB\"", "recycle_calls = 10"] {
+        let section = format!("limits.{limit}\n[consumers.it.settings]\nleak = 262144\n");
+        let home = home("ledger", &section);
+        let run = klines(home.path(), RUN).start();
+        let fresh = "consumer did its share and gets a fresh instance";
+        run.until("three recycled instances", |said| said.err.matches(fresh).count() >= 3);
+        let said = run.stop().well();
+        assert!(!said.err.contains("crash"), "{}", said.err);
+        let kept = kept(home.path());
+        assert!(kept.count > 30 && kept.keys == kept.count && kept.taken == kept.count, "{kept:?}");
+        assert_eq!((kept.doubles, kept.holes, kept.lost), (0, 0, 0));
+    }
+}
+
+#[test]
+fn what_is_too_much_to_compile_is_refused_with_the_limit_that_it_passed() {
+    for (limit, said) in [
+        ("compile_time = \"1ms\"", "is too much to compile: it takes longer than 1ms (limits.compile_time)"),
+        (
+            "compile_memory = \"1MiB\"",
+            "is too much to compile: the compiler did not survive it with 1 MiB (limits.compile_memory)",
+        ),
+    ] {
+        let home = home("ledger", &format!("limits.{limit}\n"));
+        let ended = klines(home.path(), "check").run();
+        assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
+        let flat = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(said), "{}", ended.said.err);
+        assert!(!home.path().join("klines-data").exists(), "check writes nothing");
+    }
+}
+
+#[test]
+fn compiled_code_is_kept_in_a_private_folder_and_none_from_elsewhere_is_loaded() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let home = home("ledger", "");
+    klines(home.path(), &format!("{RUN} --for 1s")).run().well();
+    let compiled = home.path().join("klines-data/compiled");
+    assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(compiled.join("proven")).unwrap().count(), 1);
+    // Once is enough: a limit that nothing could be compiled under does no harm now.
+    let config = fs::read_to_string(home.path().join("klines.toml")).unwrap();
+    fs::write(home.path().join("klines.toml"), format!("{config}limits.compile_time = \"1ms\"\n")).unwrap();
+    klines(home.path(), &format!("{RUN} --for 1s")).run().well();
+    // A folder that others can write to could hold anybody's native code.
+    fs::set_permissions(&compiled, fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = klines(home.path(), &format!("{RUN} --for 1s")).run();
+    assert_eq!(ended.code(), Some(78), "compiled anew, under the limit: {}", ended.said.err);
+    assert!(ended.said.err.contains("compiled components are not kept"), "{}", ended.said.err);
+}

@@ -1,0 +1,74 @@
+//! Component files that change under a running consumer: the new version takes over between two batches, and
+//! whatever is wrong with it, the old one goes on.
+
+use std::fs;
+use std::path::Path;
+
+use super::{RUN, home, kept};
+use crate::support::program::{Running, Said, component, klines};
+
+/// The component with a section that means nothing: another file, the same behaviour.
+fn variant(number: u32) -> Vec<u8> {
+    let mut bytes = fs::read(component("ledger")).unwrap();
+    let name = format!("variant-{number}");
+    let name = name.as_bytes();
+    bytes.push(0);
+    bytes.push(u8::try_from(name.len() + 1).unwrap());
+    bytes.push(u8::try_from(name.len()).unwrap());
+    bytes.extend(name);
+    bytes
+}
+
+/// Puts a file in place as it should be done: at once.
+fn replace(home: &Path, bytes: &[u8]) {
+    fs::write(home.join("new"), bytes).unwrap();
+    fs::rename(home.join("new"), home.join("it.wasm")).unwrap();
+}
+
+fn swapped(said: &Said) -> usize {
+    said.logged("consumer runs its new version").len()
+}
+
+fn refused(said: &Said) -> Vec<String> {
+    let lines = said.logged("the consumer keeps its version");
+    lines.iter().map(|line| line["error"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until one more version was refused; returns why.
+fn next_refusal(run: &Running) -> String {
+    let before = refused(&run.said()).len();
+    run.until("a refusal", |said| refused(said).len() > before);
+    refused(&run.said()).pop().unwrap()
+}
+
+#[test]
+fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
+    let home = home("ledger", "");
+    let path = home.path().join("it.wasm");
+    let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
+    run.until("the start", |said| !said.logged("consumer started").is_empty());
+    for version in 1..=3 {
+        replace(home.path(), &variant(version));
+        run.until("the new version", |said| swapped(said) == version as usize);
+    }
+    // Half a file, as a copy in progress leaves it.
+    fs::write(&path, &variant(4)[..20_000]).unwrap();
+    assert!(next_refusal(&run).contains("is not a valid component"));
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(component("ledger"), &path).unwrap();
+    assert!(next_refusal(&run).contains("is a symbolic link, which is not followed"));
+    fs::remove_file(&path).unwrap();
+    replace(home.path(), &wat::parse_str("(module)").unwrap());
+    assert!(next_refusal(&run).contains("is a core WebAssembly module"));
+    replace(home.path(), &fs::read(component("hostile")).unwrap());
+    let other = next_refusal(&run);
+    assert!(other.contains("the new version refuses its settings") && other.contains("mode"), "{other}");
+    // The end of the half file: whole again, it is taken.
+    replace(home.path(), &variant(5));
+    run.until("the fourth version", |said| swapped(said) == 4);
+    let said = run.stop().well();
+    assert_eq!(refused(&said).len(), 4, "{}", said.err);
+    let kept = kept(home.path());
+    assert!(kept.count > 0);
+    assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));
+}

@@ -17,7 +17,7 @@ use super::dead_letter::DeadLetters;
 use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
-use super::stats::{Snapshot, Stats};
+use super::stats::{Meters, Snapshot, Stats, View};
 use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
 use super::{Blueprint, Subscription};
 
@@ -107,6 +107,7 @@ struct Handle {
     queue: Arc<Queue>,
     errands: Sender<Errand>,
     stats: Arc<Stats>,
+    meters: Meters,
     /// Disconnected when the thread is at its end.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -130,6 +131,7 @@ impl Manager {
                 stats: stats.clone(),
                 report: Some(report.clone()),
             };
+            let meters = spec.blueprint.meters();
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);
@@ -146,7 +148,7 @@ impl Manager {
                 }
             };
             hub.add(queue.clone(), stats.clone());
-            manager.workers.push(Handle { name: spec.name, queue, errands, stats, ended, thread });
+            manager.workers.push(Handle { name: spec.name, queue, errands, stats, meters, ended, thread });
         }
         Ok(manager)
     }
@@ -178,6 +180,18 @@ impl Manager {
     pub fn commander(&self, name: &str) -> Option<Commander> {
         let worker = self.workers.iter().find(|worker| worker.name == name)?;
         Some(Commander { name: worker.name.clone(), queue: worker.queue.clone(), errands: worker.errands.clone() })
+    }
+
+    /// Returns what can be looked at while they run, in the order of their configuration.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        let view = |worker: &Handle| View {
+            name: worker.name.clone(),
+            stats: worker.stats.clone(),
+            queue: worker.queue.clone(),
+            meters: worker.meters.clone(),
+        };
+        self.workers.iter().map(view).collect()
     }
 
     /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.

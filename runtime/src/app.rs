@@ -13,6 +13,8 @@ pub mod verify;
 
 mod demo;
 mod exchange;
+mod metrics;
+mod observed;
 mod parts;
 pub mod reload;
 mod replaying;

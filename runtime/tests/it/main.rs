@@ -15,6 +15,7 @@ mod files;
 mod hostile_beside;
 mod layers;
 mod live;
+mod metrics;
 mod redis;
 mod replay;
 mod sandbox;

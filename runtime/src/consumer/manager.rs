@@ -17,7 +17,7 @@ use super::dead_letter::DeadLetters;
 use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
-use super::stats::{Meters, Snapshot, Stats, View};
+use super::stats::{Snapshot, Stats, View};
 use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
 use super::{Blueprint, Subscription};
 
@@ -107,7 +107,6 @@ struct Handle {
     queue: Arc<Queue>,
     errands: Sender<Errand>,
     stats: Arc<Stats>,
-    meters: Meters,
     /// Disconnected when the thread is at its end.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -131,7 +130,7 @@ impl Manager {
                 stats: stats.clone(),
                 report: Some(report.clone()),
             };
-            let meters = spec.blueprint.meters();
+            stats.made_by(spec.blueprint.as_ref());
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);
@@ -148,7 +147,7 @@ impl Manager {
                 }
             };
             hub.add(queue.clone(), stats.clone());
-            manager.workers.push(Handle { name: spec.name, queue, errands, stats, meters, ended, thread });
+            manager.workers.push(Handle { name: spec.name, queue, errands, stats, ended, thread });
         }
         Ok(manager)
     }
@@ -189,7 +188,6 @@ impl Manager {
             name: worker.name.clone(),
             stats: worker.stats.clone(),
             queue: worker.queue.clone(),
-            meters: worker.meters.clone(),
         };
         self.workers.iter().map(view).collect()
     }

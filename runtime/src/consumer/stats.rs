@@ -5,9 +5,10 @@ mod meters;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::CrashKind;
+use super::{Blueprint, CrashKind};
 
 pub use histogram::{Durations, Histogram};
 pub use meters::{MemoryMeter, MemoryShare, Meters, View};
@@ -88,6 +89,14 @@ pub struct Stats {
     memory_refusals: AtomicU64,
     calls_took: Histogram,
     waited: Histogram,
+    maker: Mutex<Maker>,
+}
+
+/// What is known of the blueprint that instances come from.
+#[derive(Debug, Default)]
+struct Maker {
+    meters: Meters,
+    version: Option<String>,
 }
 
 /// [`Stats`] at one moment.
@@ -165,6 +174,28 @@ impl Stats {
     #[must_use]
     pub fn waited(&self) -> Durations {
         self.waited.read()
+    }
+
+    /// What the instances measure of themselves.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        self.maker().meters.clone()
+    }
+
+    /// SHA-256 of the component that instances are made of, in hex; nothing for what is not a component.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.maker().version.clone()
+    }
+
+    /// Notes what instances come from, now and after each reload.
+    pub(super) fn made_by(&self, blueprint: &dyn Blueprint) {
+        let version = blueprint.exhibit().map(|exhibit| exhibit.sha256);
+        *self.maker() = Maker { meters: blueprint.meters(), version };
+    }
+
+    fn maker(&self) -> MutexGuard<'_, Maker> {
+        self.maker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Times one call of `consume`.

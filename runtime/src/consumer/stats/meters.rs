@@ -28,8 +28,6 @@ pub struct View {
     pub stats: Arc<Stats>,
     /// What waits for it.
     pub queue: Arc<Queue>,
-    /// What it measures of itself.
-    pub meters: Meters,
 }
 
 /// Bytes that all instances of one consumer hold at this moment.

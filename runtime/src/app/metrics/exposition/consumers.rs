@@ -16,7 +16,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     counts(sheet, &snapshots)?;
     durations(sheet, consumers)?;
     queues(sheet, consumers)?;
-    let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.meters.memory.as_ref()?.read())));
+    let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().memory?.read())));
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
     clients(sheet, consumers)
 }
@@ -39,14 +39,16 @@ fn states(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result 
 
 fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
     type Count = (&'static str, &'static str, fn(&Snapshot) -> u64);
-    const COUNTS: [Count; 7] = [
+    const COUNTS: [Count; 9] = [
         ("klines_consumer_klines", "Klines that a consumer has accepted, updates included.", |found| found.delivered),
         ("klines_consumer_calls", "Deliveries that a consumer has accepted.", |found| found.calls),
         ("klines_consumer_lost", "Closed klines dropped because a queue was full.", |found| found.lost),
         ("klines_consumer_left", "Closed klines not accepted when a consumer ended.", |found| found.left),
         ("klines_consumer_set_aside", "Klines written to a dead-letter file.", |found| found.set_aside),
         ("klines_consumer_retries", "Calls that a consumer asked to be repeated.", |found| found.retries),
-        ("klines_consumer_restarts", "Instances made after the first.", |found| found.restarts),
+        ("klines_consumer_restarts", "Instances made after a crash.", |found| found.restarts),
+        ("klines_consumer_recycles", "Instances that gave way to a fresh one in time.", |found| found.recycled),
+        ("klines_consumer_reloads", "Versions that took over.", |found| found.reloads),
     ];
     for (name, help, count) in COUNTS {
         sheet.counters(name, help, snapshots.iter().map(|(name, found)| ([("consumer", *name)], count(found))))?;
@@ -83,7 +85,9 @@ fn queues(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
 }
 
 fn clients(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
-    let servers = || consumers.iter().filter_map(|seen| Some((of(seen), seen.view.meters.clients.as_deref()?)));
+    let servers: Vec<_> =
+        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().clients?))).collect();
+    let servers = || servers.iter().map(|(labels, figures)| (*labels, figures));
     let gone = |figures: &Figures| figures.parted().iter().map(|(_, count)| count).sum::<u64>();
     // A client may come in between two looks: never below zero.
     let connected = servers().map(|(labels, figures)| (labels, figures.joined().saturating_sub(gone(figures))));

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::exchange::{self, Market};
 use super::observed::Observed;
 use super::reload::Reloader;
-use super::{demo, metrics, output, parts};
+use super::{admin, demo, metrics, output, parts};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
@@ -62,6 +62,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(port) = port {
         runtime.spawn(port.serve(observed.clone()));
     }
+    if let Some(socket) = admin::open(&config.data_dir) {
+        runtime.spawn(socket.serve(controls(&config, &manager, &observed, reloader)));
+    }
     info!(
         symbols = exchange::describe(&config),
         intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -82,6 +85,15 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     served?;
     Ok(ended)
+}
+
+/// What an operator can ask about and give orders to.
+fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reloader: Reloader) -> admin::Controls {
+    admin::Controls {
+        observed: observed.clone(),
+        commanders: config.consumers.iter().filter_map(|consumer| manager.commander(&consumer.name)).collect(),
+        reloader,
+    }
 }
 
 /// Feeds the hub until the end is asked for; then nothing more comes.

@@ -7,6 +7,7 @@
     reason = "tests may fail loudly, and so may what they share"
 )]
 
+mod admin;
 mod chaos;
 mod check;
 mod cli;

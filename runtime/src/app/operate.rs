@@ -22,7 +22,7 @@ const NUMBERS: std::ops::RangeInclusive<usize> = 3..=7;
 /// # Errors
 /// When no run can be asked.
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let answer = ask(&data_dir(&args.place), Op::List)?.next()?;
+    let answer = ask(&data_dir(&args.place), Op::List)?.read()?;
     let Answer::Consumers(rows) = answer else { anyhow::bail!("the answer is not a list of consumers") };
     if args.json {
         output::print(&format!("{:#}\n", serde_json::to_value(&rows)?))?;
@@ -40,7 +40,7 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let op = Op::Logs { name: args.name.clone(), lines: args.lines, follow: args.follow };
     let mut answers = ask(&data_dir(&args.place), op)?;
     loop {
-        match answers.next() {
+        match answers.read() {
             Ok(Answer::Line(line)) => output::print(&shown(&line, args.json)?)?,
             Ok(Answer::Missed(lines)) => output::say(&format!("{lines} lines came too fast and are left out")),
             Ok(_) => return Ok(ExitCode::SUCCESS),
@@ -58,7 +58,7 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When no run can be asked, it has no such consumer, or the consumer could not obey.
 pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode> {
-    if let Answer::Done(done) = ask(&data_dir(&args.place), op(args.name.clone()))?.next()? {
+    if let Answer::Done(done) = ask(&data_dir(&args.place), op(args.name.clone()))?.read()? {
         output::say(&done);
     }
     Ok(ExitCode::SUCCESS)

@@ -77,7 +77,7 @@ impl Answers {
     ///
     /// # Errors
     /// [`ClientError`]; `Refused` for an answer that says no.
-    pub fn next(&mut self) -> Result<Answer, ClientError> {
+    pub fn read(&mut self) -> Result<Answer, ClientError> {
         let mut text = String::new();
         let read = self.reader.read_line(&mut text);
         match read.map_err(|error| ClientError::Io { path: self.path.clone(), error })? {

@@ -103,8 +103,10 @@ async fn what_comes_in_a_pause_is_delivered_after_it() {
     run.until("klines", |said| each_complete(said, "1s", 1));
     let ended = ask(home.path(), "pause console");
     assert!(ended.well().err.contains("console is paused"));
+    run.until("klines that wait", |_| row(home.path(), "console")["queue"].as_u64() >= Some(30));
+    // By now all that was handed over before has been read.
     let before = run.said().out;
-    run.until("klines that wait", |_| row(home.path(), "console")["queue"].as_u64() >= Some(60));
+    run.until("more that wait", |_| row(home.path(), "console")["queue"].as_u64() >= Some(90));
     assert_eq!(row(home.path(), "console")["state"], "paused");
     assert_eq!(run.said().out, before, "nothing is handed over in a pause");
     ask(home.path(), "resume console").well();

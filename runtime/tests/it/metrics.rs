@@ -82,8 +82,7 @@ async fn figures_account_for_every_trade_and_every_kline() {
     let calls = page.value("klines_consumer_calls_total", &[console]);
     assert!(calls > 0.0 && page.value("klines_consumer_klines_total", &[console]) >= calls);
     assert!(page.value("klines_consumer_call_seconds_count", &[console]) >= calls);
-    let lag = page.value("klines_consumer_lag_seconds_count", &[console]);
-    assert!(lag > 0.0 && lag <= page.value("klines_consumer_call_seconds_count", &[console]));
+    assert!(page.value("klines_consumer_lag_seconds_count", &[console]) > 0.0);
     assert!(page.value("klines_consumer_lag_seconds_sum", &[console]) > 0.0);
     assert!(page.value("klines_consumer_memory_bytes", &[console]) > 65_536.0);
     assert_eq!(page.value("klines_consumer_queue_capacity", &[console]), 4_096.0);
@@ -135,18 +134,26 @@ async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
     run.until("a second instance", |said| said.logged("consumer crashed and gets a new instance").len() >= 2);
-    let page = page(address);
     let (bad, good) = (("consumer", "bad"), ("consumer", "console"));
+    let (mut seen, between) = (Page::default(), [bad, ("state", "running")]);
+    // On a busy machine the next instance may be there before it is looked at.
+    run.until("a look between two instances", |_| {
+        seen = page(address);
+        seen.value("klines_consumer_state", &between) == 0.0
+            && seen.value("klines_consumer_memory_bytes", &[bad]) == 0.0
+    });
+    let page = seen;
     assert!(page.value("klines_consumer_crashes_total", &[bad, ("kind", "trap")]) >= 2.0);
     assert!(page.value("klines_consumer_restarts_total", &[bad]) >= 1.0);
-    assert_eq!(page.value("klines_consumer_state", &[bad, ("state", "running")]), 0.0);
     assert_eq!(page.sum("klines_consumer_state", bad), 1.0);
-    assert_eq!(page.value("klines_consumer_memory_bytes", &[bad]), 0.0, "between two instances it holds nothing");
     assert_eq!(page.value("klines_consumer_state", &[good, ("state", "running")]), 1.0);
     assert_eq!(page.sum("klines_consumer_crashes_total", good), 0.0);
-    let (status, ready) = judged(address, "/readyz");
-    let reason = ready["reasons"][0].as_str().unwrap_or_default().to_owned();
-    assert!(status == 503 && reason.starts_with("bad is "), "{ready}");
+    let mut ready = (200, Value::Null);
+    run.until("it is not ready", |_| {
+        ready = judged(address, "/readyz");
+        ready.0 == 503
+    });
+    assert!(ready.1["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("bad is ")), "{}", ready.1);
     assert_eq!(judged(address, "/healthz").0, 200, "the feed is well");
     run.stop().well();
 }

@@ -171,12 +171,14 @@ async fn the_socket_is_private_and_a_dead_runs_is_replaced() {
     let second = run_at(&home, &sim, "BTCUSDT", "1s").start();
     let warning = "no admin socket: `klines consumer` does not reach this run";
     second.until("the warning", |said| !said.logged(warning).is_empty());
+    second.until("it runs", |said| !said.logged("subscribed").is_empty());
     assert!(second.stop().well().err.contains("another klines runs with this data_dir"));
     assert_eq!(list(home.path()).len(), 1, "the first one still answers");
     first.kill();
     no_klines(ask(home.path(), "list"));
     let third = run_at(&home, &sim, "BTCUSDT", "1s").start();
     third.until("its socket", |_| ask(home.path(), "list").code() == Some(0));
+    third.until("it runs", |said| !said.logged("subscribed").is_empty());
     assert_eq!(third.said().logged(warning), [Value::Null; 0]);
     third.stop().well();
 }

@@ -23,7 +23,7 @@ const BOUNDS: [u64; 16] = [
     300_000_000_000,
 ];
 const BUCKETS: usize = BOUNDS.len() + 1;
-const NANOS: f64 = 1e-9;
+const NANOS: f64 = 1e9;
 
 /// Durations by size.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Histogram {
     #[must_use]
     pub fn read(&self) -> Durations {
         #[expect(clippy::cast_precision_loss, reason = "seconds for a chart, not a sum of money")]
-        let seconds = |nanos: u64| nanos as f64 * NANOS;
+        let seconds = |nanos: u64| nanos as f64 / NANOS;
         let bounds = BOUNDS.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();

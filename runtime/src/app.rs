@@ -1,8 +1,10 @@
 //! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
 
+pub mod admin;
 pub mod check;
 pub mod compile;
 pub mod keygen;
+pub mod operate;
 pub mod output;
 pub mod replay;
 pub mod reproduce;
@@ -13,6 +15,8 @@ pub mod verify;
 
 mod demo;
 mod exchange;
+mod metrics;
+mod observed;
 mod parts;
 pub mod reload;
 mod replaying;
@@ -24,6 +28,7 @@ use clap::Parser;
 use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::config::{self, Config, Sources};
 use crate::telemetry;
+use admin::protocol::Op;
 
 /// Does what the command line says and returns the exit code of it.
 #[must_use]
@@ -38,6 +43,11 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
+        Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
+        Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
+        Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),
+        Command::Consumer(ConsumerCommand::Resume(args)) => operate::order(&args, |name| Op::Resume { name }),
+        Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
         Command::Consumer(ConsumerCommand::Test(args)) => reproduce::reproduce(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),

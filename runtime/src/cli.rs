@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
-pub use consumer::{ConsumerCommand, TestArgs};
+pub use consumer::{ConsumerCommand, ListArgs, LogsArgs, OrderArgs, RunPlaceArgs, TestArgs};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, Times};
@@ -71,7 +71,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Serve a local Bybit: the public streams and REST calls, from a seed or a recording
     Simulate(SimulateArgs),
-    /// Look at consumers and their components
+    /// Look at consumers, give them orders, and test their components
     #[command(subcommand)]
     Consumer(ConsumerCommand),
     /// Make a key for clients of the websocket consumer

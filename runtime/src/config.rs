@@ -7,6 +7,7 @@ pub mod consumers;
 pub mod exchange;
 pub mod klines;
 pub mod log;
+pub mod metrics;
 pub mod native;
 pub mod proxy;
 pub mod quantity;
@@ -39,6 +40,7 @@ use klines::Klines;
 use layers::Layers;
 use loader::{Key, Loader};
 use log::Log;
+use metrics::Metrics;
 use native::{Native, Redis, WebSocket};
 use proxy::Proxy;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub klines: Klines,
     /// How much is logged, and in which form.
     pub log: Log,
+    /// Where figures and health are served.
+    pub metrics: Metrics,
     /// Folder of component files that can be enabled by name. Default: `plugins`.
     pub plugins_dir: PathBuf,
     /// Folder for what the program keeps. Default: `klines-data`.
@@ -122,6 +126,9 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let mut section = loader.section(&mut top, "log");
     let log = Log::read(loader, &mut section);
     loader.finish(section);
+    let mut section = loader.section(&mut top, "metrics");
+    let metrics = Metrics::read(loader, &mut section);
+    loader.finish(section);
     let section = loader.section(&mut top, "consumers");
     let consumers = consumers::read(loader, &section, &enabled, &plugins_dir, &klines.intervals);
     let mut section = loader.section(&mut top, Native::Redis.as_str());
@@ -139,6 +146,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         exchange,
         klines,
         log,
+        metrics,
         plugins_dir,
         data_dir,
         consumers,

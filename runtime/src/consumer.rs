@@ -28,6 +28,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::stats::Meters;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Symbol;
@@ -116,6 +117,11 @@ pub trait Blueprint: Send + 'static {
     /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
     fn exhibit(&self) -> Option<bundle::Exhibit> {
         None
+    }
+
+    /// What its instances measure of themselves; the same over all of them.
+    fn meters(&self) -> Meters {
+        Meters::default()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Logging: structured lines on standard error, as text or JSON, stamped in UTC with milliseconds.
 //!
-//! Also keeps secrets out of core dumps. Nothing per trade is logged above `trace`.
+//! What it says about consumers is also kept in the [`logbook`]. Also keeps secrets out of core dumps. Nothing per trade
+//! is logged above `trace`.
+
+pub mod logbook;
 
 use std::io::{self, IsTerminal};
 
@@ -16,6 +19,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::log::{Format, Level, Log};
+use logbook::{Keeper, logbook};
 
 /// Our own crates, and what components log; others log from `warn` up, whatever the level.
 const OWN: [&str; 3] = ["klines", "bybit_sim", "consumer"];
@@ -66,7 +70,9 @@ where
         Format::Text => layer.with_ansi(color).with_target(false).boxed(),
         Format::Json => layer.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(targets(log.level)))
+    // A log that is told to be quiet does not keep an operator from asking what a consumer said.
+    let kept = targets(log.level.min(Level::Info));
+    tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).with(Keeper(logbook()).with_filter(kept))
 }
 
 fn targets(level: Level) -> Targets {

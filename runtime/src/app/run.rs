@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::exchange::{self, Market};
+use super::observed::Observed;
 use super::reload::Reloader;
-use super::{demo, output, parts};
+use super::{admin, demo, metrics, output, parts};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
 use crate::consumer::stats::State;
-use crate::pipeline::{Lane, Pipeline, Tallies};
+use crate::pipeline::{Lane, Pipeline};
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -46,6 +47,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+    // A port that is taken is said before anything runs.
+    let port = metrics::bind(&config.metrics)?;
     // One worker: a frame goes from its socket through the pipeline without a switch of threads, and there is far more
     // room on one core than any exchange fills. Consumers have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -55,6 +58,13 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let manager = parts::start(specs, &config, &hub)?;
     let reloader = Reloader::new(workshop.components, files, &manager);
     let watch = reloader.watch()?;
+    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start()));
+    if let Some(port) = port {
+        runtime.spawn(port.serve(observed.clone()));
+    }
+    if let Some(socket) = admin::open(&config.data_dir) {
+        runtime.spawn(socket.serve(controls(&config, &manager, &observed, reloader)));
+    }
     info!(
         symbols = exchange::describe(&config),
         intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -62,11 +72,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     );
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, hub, catalog) => served,
+            served = serve(&config, args.duration, &observed, catalog) => served,
             () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
         }
     });
     drop(watch);
+    observed.end();
     // Consumers are on threads of their own; the executor's stay free while they finish.
     let ended = runtime.block_on(finish(manager));
     if let Some(exchange) = exchange {
@@ -76,14 +87,23 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ended)
 }
 
+/// What an operator can ask about and give orders to.
+fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reloader: Reloader) -> admin::Controls {
+    admin::Controls {
+        observed: observed.clone(),
+        commanders: config.consumers.iter().filter_map(|consumer| manager.commander(&consumer.name)).collect(),
+        reloader,
+    }
+}
+
 /// Feeds the hub until the end is asked for; then nothing more comes.
 async fn serve(
     config: &Config,
     duration: Option<HumanDuration>,
-    hub: Arc<Hub>,
+    observed: &Observed,
     catalog: Arc<Catalog>,
 ) -> anyhow::Result<()> {
-    let (clock, cancel) = (LocalClock::start(), CancellationToken::new());
+    let (clock, cancel) = (observed.clock, CancellationToken::new());
     let wanted = exchange::wanted(config);
     let stop = ended(duration);
     tokio::pin!(stop);
@@ -96,10 +116,11 @@ async fn serve(
     };
     let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
     let lanes = tables.iter().map(|(category, table)| Lane::new(config.klines.settings(*category), table)).collect();
-    let tallies = Tallies::default();
-    let pipeline = Pipeline::new(lanes, clock, hub, tallies.clone());
+    observed.connect(&feeds);
+    let pipeline = Pipeline::new(lanes, clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let end = stop.await;
+    observed.end();
     // The feeds let go of the inbox, which lets the pipeline take what is in it and come to its end.
     cancel.cancel();
     if tokio::time::timeout(HANG_UP, tracker.wait()).await.is_err() {
@@ -121,7 +142,7 @@ async fn serve(
             "feed ended"
         );
     }
-    for (category, tally) in tallies.read() {
+    for (category, tally) in observed.tallies.read() {
         info!(
             %category,
             received = tally.received,

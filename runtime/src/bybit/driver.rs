@@ -67,6 +67,10 @@ pub struct Status {
     pub wanted: usize,
     /// Attempts since the start that brought no connection.
     pub failed: u64,
+    /// Local time of the last frame, pongs included, to within some 250 ms; nothing before the first.
+    pub heard: Option<Millis>,
+    /// The same of the last frame of trades.
+    pub traded: Option<Millis>,
     /// Everything seen since the start.
     pub counters: Counters,
 }
@@ -281,9 +285,12 @@ impl Driver {
 
     fn publish(&self, is_open: bool) {
         let (covered, refused, wanted) = self.session.totals();
-        let status =
-            Status { is_open, covered, refused, wanted, failed: self.failed, counters: self.session.counters() };
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        let (now, counters) = (self.now(), self.session.counters());
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |count: u64, before: u64, at: Option<Millis>| if count > before { Some(now) } else { at };
+        let heard = since(counters.frames, status.counters.frames, status.heard);
+        let traded = since(counters.trade_frames, status.counters.trade_frames, status.traded);
+        *status = Status { is_open, covered, refused, wanted, failed: self.failed, heard, traded, counters };
     }
 
     fn now(&self) -> Millis {

@@ -1,14 +1,97 @@
-//! `klines consumer …`: what can be done to consumers and their components.
+//! `klines consumer …`: looking at consumers and giving them orders while `klines run` goes on, and what can be done
+//! to components without it.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// The commands of `klines consumer`.
+use crate::config::{Flags, Sources};
+
+/// `klines consumer …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConsumerCommand {
+    /// Show the consumers of a run: state, klines, losses, memory
+    List(ListArgs),
+    /// Show what a consumer of a run has logged, and what klines logged about it
+    Logs(LogsArgs),
+    /// Hand nothing to a consumer of a run; what comes waits in its queue
+    Pause(OrderArgs),
+    /// Go on handing klines to a consumer; start one that failed or is quarantined anew
+    Resume(OrderArgs),
+    /// Read a consumer's component again and let it take over; if it does not start, the present one goes on
+    Reload(OrderArgs),
     /// See again what a consumer was quarantined for
     Test(TestArgs),
+}
+
+/// Which run is meant.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Which run")]
+pub struct RunPlaceArgs {
+    /// Its data_dir [default: as in the configuration, or klines-data]
+    #[arg(long, value_name = "PATH")]
+    pub data_dir: Option<String>,
+    /// Its TOML file [default: klines.toml, if it is there; variable KLINES_CONFIG]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Its file of variables [default: .env, if it is there]
+    #[arg(long, value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
+}
+
+/// `klines consumer list`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Reaches a `klines run` of the same user on the same machine through admin.sock in its data_dir.
+
+Exit codes: 0 ok, 1 no klines runs there.")]
+pub struct ListArgs {
+    /// Print JSON, with more figures
+    #[arg(long)]
+    pub json: bool,
+    /// Which run is meant.
+    #[command(flatten)]
+    pub place: RunPlaceArgs,
+}
+
+/// `klines consumer logs`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+The last 1,000 lines of each consumer are kept while klines runs, from level info up or as log.level says.
+
+Exit codes: 0 ok, 1 no klines runs there, or it has no such consumer.
+
+Example:
+  klines consumer logs ema --follow")]
+pub struct LogsArgs {
+    /// The consumer
+    pub name: String,
+    /// How many of the last lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub lines: usize,
+    /// Go on with lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print each line as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which run is meant.
+    #[command(flatten)]
+    pub place: RunPlaceArgs,
+}
+
+/// `klines consumer pause`, `resume` and `reload`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Comes back when the consumer has obeyed, which it does between two calls.
+
+Exit codes: 0 done, 1 not done: the reason is said.")]
+pub struct OrderArgs {
+    /// The consumer
+    pub name: String,
+    /// Which run is meant.
+    #[command(flatten)]
+    pub place: RunPlaceArgs,
 }
 
 /// `klines consumer test`.
@@ -25,4 +108,14 @@ pub struct TestArgs {
     /// A bundle: a folder below DATA_DIR/quarantine, or the bundle.json in it
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
+}
+
+impl RunPlaceArgs {
+    /// What the configuration is read from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let data_dir = self.data_dir.clone().map(|folder| ("--data-dir", folder));
+        let flags: Flags = data_dir.into_iter().collect();
+        Sources::of_process(flags, self.config.clone(), self.env_file.clone())
+    }
 }

@@ -21,7 +21,7 @@ const CONFIG_FILE: &str = "klines.toml";
 /// The `.env` file that is read when none is named and it is there.
 const ENV_FILE: &str = ".env";
 /// Variables that the demo listens to; it must run the same in any folder.
-const DEMO_VARIABLES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
+const DEMO_VARIABLES: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "METRICS_LISTEN"];
 /// Variables that it listens to as well once the flag enables the consumer that they are about.
 const DEMO_CONSUMERS: [(&str, &[&str]); 2] = [("redis", &["REDIS_"]), ("websocket", &["WEBSOCKET_", "WSS_"])];
 /// What the demo differs in from the defaults.

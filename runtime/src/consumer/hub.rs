@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::queue::Queue;
-use super::stats::Stats;
+use super::stats::{Durations, Histogram, Stats};
 use crate::domain::kline::Batch;
 
 /// Where batches leave the ingest side. The klines are shared, never copied.
@@ -13,6 +14,7 @@ pub struct Hub {
     /// Ingest holds this for the time of a few pushes; the only other holder is [`Hub::add`].
     outlets: Mutex<Vec<Outlet>>,
     published: AtomicU64,
+    closing: Histogram,
 }
 
 #[derive(Debug)]
@@ -38,12 +40,32 @@ impl Hub {
         if batch.klines.is_empty() {
             return;
         }
+        self.note_closing(batch);
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
             let lost = outlet.queue.push(number, batch);
             if lost > 0 {
                 outlet.stats.lost(lost);
             }
+        }
+    }
+
+    /// Batches handed out so far.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// How long after the end of a window its closed kline was made, by the exchange's clock: once a boundary, its
+    /// first kline. Corrections do not count.
+    #[must_use]
+    pub fn closing(&self) -> Durations {
+        self.closing.read()
+    }
+
+    fn note_closing(&self, batch: &Batch) {
+        if let Some(kline) = batch.klines.first().filter(|kline| kline.confirm && kline.revision == 0) {
+            self.closing.add(Duration::from_millis((kline.emitted - kline.end - 1).unsigned_abs()));
         }
     }
 

@@ -17,7 +17,7 @@ use super::dead_letter::DeadLetters;
 use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
-use super::stats::{Snapshot, Stats};
+use super::stats::{Snapshot, Stats, View};
 use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
 use super::{Blueprint, Subscription};
 
@@ -130,6 +130,7 @@ impl Manager {
                 stats: stats.clone(),
                 report: Some(report.clone()),
             };
+            stats.made_by(spec.blueprint.as_ref());
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);
@@ -178,6 +179,17 @@ impl Manager {
     pub fn commander(&self, name: &str) -> Option<Commander> {
         let worker = self.workers.iter().find(|worker| worker.name == name)?;
         Some(Commander { name: worker.name.clone(), queue: worker.queue.clone(), errands: worker.errands.clone() })
+    }
+
+    /// Returns what can be looked at while they run, in the order of their configuration.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        let view = |worker: &Handle| View {
+            name: worker.name.clone(),
+            stats: worker.stats.clone(),
+            queue: worker.queue.clone(),
+        };
+        self.workers.iter().map(view).collect()
     }
 
     /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.

@@ -31,6 +31,17 @@ pub enum Grouping {
     Boundary,
 }
 
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Closed klines that wait.
+    pub closed: usize,
+    /// Series whose update waits.
+    pub updates: usize,
+    /// Closed klines that it holds at most.
+    pub capacity: usize,
+}
+
 /// What the consumer's thread finds.
 #[derive(Debug)]
 pub enum Popped {
@@ -63,6 +74,8 @@ struct State {
     /// Where the update of a series waits.
     places: HashMap<Series, u64, foldhash::fast::RandomState>,
     next_place: u64,
+    /// When the oldest closed kline of the last delivery came.
+    taken: Option<Instant>,
     /// Dropped since the last delivery.
     lost: u64,
     /// Whether the consumer's thread sleeps: a wake-up costs ingest a system call.
@@ -80,6 +93,8 @@ struct State {
 struct Entry {
     /// Number of the hub's batch that it came in.
     batch: u64,
+    /// When that was.
+    at: Instant,
     kline: Arc<Kline>,
 }
 
@@ -116,6 +131,7 @@ impl Queue {
             updates: BTreeMap::new(),
             places: HashMap::default(),
             next_place: 0,
+            taken: None,
             lost: 0,
             waiting: false,
             feeder_waiting: false,
@@ -133,6 +149,7 @@ impl Queue {
             return 0;
         }
         let lost_before = state.lost;
+        let mut at = None;
         for kline in &batch.klines {
             if !state.filter.passes(kline) {
                 continue;
@@ -140,7 +157,9 @@ impl Queue {
             if state.suspended {
                 state.lost += u64::from(kline.confirm);
             } else if kline.confirm {
-                state.push_closed(number, kline);
+                // One look at the clock a batch, and none for updates.
+                let at = *at.get_or_insert_with(Instant::now);
+                state.push_closed(Entry { batch: number, at, kline: kline.clone() });
             } else {
                 state.push_update(kline);
             }
@@ -274,6 +293,19 @@ impl Queue {
         self.lock().suspended = false;
     }
 
+    /// How long ago the oldest closed kline of the last delivery came in; nothing if it held updates alone.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        self.lock().taken.map(|at| at.elapsed())
+    }
+
+    /// What waits at this moment.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        let state = self.lock();
+        Depth { closed: state.closed.len(), updates: state.updates.len(), capacity: state.capacity }
+    }
+
     /// Whether it was cancelled or abandoned.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -308,10 +340,10 @@ impl State {
         std::mem::take(&mut self.closed).len() as u64
     }
 
-    fn push_closed(&mut self, batch: u64, kline: &Arc<Kline>) {
-        let series = Series::of(kline);
+    fn push_closed(&mut self, entry: Entry) {
+        let series = Series::of(&entry.kline);
         if let Some(place) = self.places.get(&series).copied()
-            && self.updates.get(&place).is_some_and(|update| update.start <= kline.start)
+            && self.updates.get(&place).is_some_and(|update| update.start <= entry.kline.start)
         {
             self.updates.remove(&place);
             self.places.remove(&series);
@@ -320,7 +352,7 @@ impl State {
             self.closed.pop_front();
             self.lost += 1;
         }
-        self.closed.push_back(Entry { batch, kline: kline.clone() });
+        self.closed.push_back(entry);
     }
 
     fn push_update(&mut self, kline: &Arc<Kline>) {
@@ -344,6 +376,7 @@ impl State {
                 None => (0, self.updates.len()),
             },
         };
+        self.taken = self.closed.front().filter(|_| closed > 0).map(|entry| entry.at);
         let mut klines = Vec::with_capacity(closed + updates);
         klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
         for _ in 0..updates {

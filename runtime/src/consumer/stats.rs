@@ -1,9 +1,17 @@
 //! What one consumer has done so far, readable by others at any time. Counts; decides nothing.
 
+mod histogram;
+mod meters;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::CrashKind;
+use super::{Blueprint, CrashKind};
+
+pub use histogram::{Durations, Histogram};
+pub use meters::{MemoryMeter, MemoryShare, Meters, View};
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,7 +37,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    /// Every state.
+    pub const ALL: [Self; 8] = [
         Self::Starting,
         Self::Running,
         Self::Retrying,
@@ -78,6 +87,16 @@ pub struct Stats {
     traps: AtomicU64,
     timeouts: AtomicU64,
     memory_refusals: AtomicU64,
+    calls_took: Histogram,
+    waited: Histogram,
+    maker: Mutex<Maker>,
+}
+
+/// What is known of the blueprint that instances come from.
+#[derive(Debug, Default)]
+struct Maker {
+    meters: Meters,
+    version: Option<String>,
 }
 
 /// [`Stats`] at one moment.
@@ -143,11 +162,59 @@ impl Stats {
         }
     }
 
+    /// How long each call of `consume` took, accepted or not.
+    #[must_use]
+    pub fn calls_took(&self) -> Durations {
+        self.calls_took.read()
+    }
+
+    /// How long the oldest closed kline of each accepted delivery took from the hub to the end of that call: waiting in
+    /// the queue, repetitions and restarts included. Deliveries of updates alone do not count, because updates are
+    /// replaced while they wait.
+    #[must_use]
+    pub fn waited(&self) -> Durations {
+        self.waited.read()
+    }
+
+    /// What the instances measure of themselves.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        self.maker().meters.clone()
+    }
+
+    /// SHA-256 of the component that instances are made of, in hex; nothing for what is not a component.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.maker().version.clone()
+    }
+
+    /// Notes what instances come from, now and after each reload.
+    pub(super) fn made_by(&self, blueprint: &dyn Blueprint) {
+        let version = blueprint.exhibit().map(|exhibit| exhibit.sha256);
+        *self.maker() = Maker { meters: blueprint.meters(), version };
+    }
+
+    fn maker(&self) -> MutexGuard<'_, Maker> {
+        self.maker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Times one call of `consume`.
+    pub(super) fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = call();
+        self.calls_took.add(began.elapsed());
+        result
+    }
+
     pub(super) fn set_state(&self, state: State) {
         self.state.store(state as u8, ORDER);
     }
 
-    pub(super) fn accepted(&self, klines: usize) {
+    /// `waited` is how long ago the oldest closed kline of the delivery came from the hub, if it has any.
+    pub(super) fn accepted(&self, klines: usize, waited: Option<Duration>) {
+        if let Some(waited) = waited {
+            self.waited.add(waited);
+        }
         self.calls.fetch_add(1, ORDER);
         self.delivered.fetch_add(klines as u64, ORDER);
     }

@@ -37,6 +37,7 @@ use self::log::GuestLog;
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
 use super::bundle::Exhibit;
+use super::stats::{MemoryMeter, Meters};
 use super::{Blueprint, Consumer, Failure, Problem};
 
 /// Everything that one consumer's instances are made with.
@@ -93,6 +94,7 @@ pub struct WasmBlueprint {
     setup: Setup,
     /// Outlives the instances, so that a restart does not renew what may be logged.
     log: GuestLog,
+    memory: MemoryMeter,
 }
 
 impl WasmBlueprint {
@@ -106,7 +108,7 @@ impl WasmBlueprint {
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
         let log = GuestLog::new(&setup.name, &setup.limits);
-        Self { component, setup, log }
+        Self { component, setup, log, memory: MemoryMeter::default() }
     }
 
     /// The same consumer with another version of its component.
@@ -139,7 +141,13 @@ impl Blueprint for WasmBlueprint {
     }
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        Ok(Box::new(Instance::new(&self.component, self.setup.clone(), self.log.clone())?))
+        let mut instance = Instance::new(&self.component, self.setup.clone(), self.log.clone())?;
+        instance.count_memory_in(&self.memory);
+        Ok(Box::new(instance))
+    }
+
+    fn meters(&self) -> Meters {
+        Meters { memory: Some(self.memory.clone()), ..Meters::default() }
     }
 
     fn exhibit(&self) -> Option<Exhibit> {

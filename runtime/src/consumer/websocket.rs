@@ -9,6 +9,7 @@ pub mod board;
 pub mod bybit;
 pub mod client;
 pub mod close;
+pub mod figures;
 pub mod frame;
 pub mod keys;
 pub mod memory;
@@ -38,9 +39,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::catalog::Catalog;
+use super::stats::Meters;
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::secret::Secret;
 
+use figures::Figures;
 use keys::Keys;
 use server::Server;
 use settings::Settings;
@@ -61,6 +64,7 @@ pub struct WebSocketBlueprint {
     logins: Vec<(String, Secret)>,
     catalog: Arc<Catalog>,
     bound: Bound,
+    figures: Arc<Figures>,
 }
 
 /// Where the server listens; empty until it does.
@@ -70,7 +74,7 @@ impl WebSocketBlueprint {
     /// Builds a blueprint; every pair of user and key in `logins` is valid.
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
-        Self { settings, logins, catalog, bound: Bound::default() }
+        Self { settings, logins, catalog, bound: Bound::default(), figures: Arc::default() }
     }
 
     /// Where its servers will listen.
@@ -95,7 +99,8 @@ impl Blueprint for WebSocketBlueprint {
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         let keys = Keys::new(self.logins.clone());
         let life = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
-        let server = Arc::new(Server::new(self.settings.clone(), keys, self.catalog.clone(), life));
+        let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), life, self.figures.clone());
+        let server = Arc::new(server);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("websocket")
@@ -104,6 +109,10 @@ impl Blueprint for WebSocketBlueprint {
             .map_err(|error| Failure::Retry(format!("no threads for the server: {error}")))?;
         let (bound, cancel) = (self.bound.clone(), CancellationToken::new());
         Ok(Box::new(Running { server, runtime: Some(runtime), cancel, bound }))
+    }
+
+    fn meters(&self) -> Meters {
+        Meters { clients: Some(self.figures.clone()), ..Meters::default() }
     }
 }
 

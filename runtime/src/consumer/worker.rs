@@ -179,10 +179,11 @@ impl Worker {
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
         self.shared.tell(Ok(()));
+        let stats = self.shared.stats.clone();
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
-            match self.shared.insist("consume", || consumer.consume(delivery)) {
-                Ok(()) => self.shared.stats.accepted(delivery.klines.len()),
+            match self.shared.insist("consume", || stats.timed(|| consumer.consume(delivery))) {
+                Ok(()) => stats.accepted(delivery.klines.len(), self.shared.queue.waited()),
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
                     self.keep(pending, &end);

@@ -73,7 +73,8 @@ async fn demo(seed: u64) -> Sim {
     Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap()
 }
 
-fn truth(sim: &Sim) -> Truth {
+/// What the demo market traded.
+pub fn truth(sim: &Sim) -> Truth {
     let mut truth = Truth::default();
     truth.note(sim, Category::Linear, &DEMO);
     truth

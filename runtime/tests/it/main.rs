@@ -7,6 +7,7 @@
     reason = "tests may fail loudly, and so may what they share"
 )]
 
+mod admin;
 mod chaos;
 mod check;
 mod cli;
@@ -15,6 +16,7 @@ mod files;
 mod hostile_beside;
 mod layers;
 mod live;
+mod metrics;
 mod redis;
 mod replay;
 mod sandbox;

@@ -14,6 +14,7 @@ use super::host::Host;
 use super::log::GuestLog;
 use super::state::StateError;
 use super::{convert, failure};
+use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 
 /// A running guest.
@@ -66,6 +67,11 @@ impl Instance {
         } else {
             crash
         }
+    }
+
+    /// Lets the memory that it holds be seen from outside.
+    pub(super) fn count_memory_in(&mut self, meter: &MemoryMeter) {
+        self.store.data_mut().account.count_in(meter.share());
     }
 
     /// Asks the guest what is wrong with its settings.

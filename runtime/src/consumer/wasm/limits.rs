@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Result};
 
+use crate::consumer::stats::MemoryShare;
+
 /// Linear memories, all counted together in [`Limits::memory`].
 const MOST_MEMORIES: usize = 32;
 /// Tables, all counted together in [`Limits::table_elements`].
@@ -103,6 +105,8 @@ pub(super) struct Account {
     /// What the last allowed growth added, to be taken back when the system has no memory for it.
     last_growth: usize,
     refused: Option<Refusal>,
+    /// Where the memory is told of.
+    share: MemoryShare,
 }
 
 impl Account {
@@ -115,7 +119,14 @@ impl Account {
             elements: 0,
             last_growth: 0,
             refused: None,
+            share: MemoryShare::default(),
         }
+    }
+
+    /// Tells of the memory in use here from now on, until it is dropped.
+    pub(super) fn count_in(&mut self, share: MemoryShare) {
+        self.share = share;
+        self.share.set(self.memory);
     }
 
     /// Forgets refusals: what follows one within the same call is its consequence, later failures are not.
@@ -151,11 +162,13 @@ impl ResourceLimiter for Account {
         }
         self.memory = wanted;
         self.last_growth = growth;
+        self.share.set(wanted);
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {
         self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_growth));
+        self.share.set(self.memory);
         Ok(())
     }
 

@@ -39,6 +39,20 @@ impl CloseCode {
         Self::Unreadable,
     ];
 
+    /// Every code.
+    pub const ALL: [Self; 10] = [
+        Self::Shutdown,
+        Self::Slow,
+        Self::NoPong,
+        Self::AuthenticationTimeout,
+        Self::AuthenticationFailed,
+        Self::TooManyCommands,
+        Self::Unreadable,
+        Self::Protocol,
+        Self::InvalidText,
+        Self::TooBig,
+    ];
+
     /// The number on the wire: 3000 to 3499 invite to reconnect, 3500 to 3999 do not.
     #[must_use]
     pub const fn code(self) -> u16 {

@@ -124,6 +124,7 @@ pub async fn accept(
             }
             (refused, _) => {
                 let reason = refused.err();
+                server.figures.refuse();
                 debug!(address = %from.ip(), ?reason, "connection refused");
                 if let (None, Ok(permit)) = (&tls, refusals.clone().try_acquire_owned()) {
                     tokio::spawn(async move {

@@ -12,6 +12,7 @@ use super::admission::Admission;
 use super::board::{Board, SeriesKey};
 use super::client::{Client, ClientId};
 use super::close::CloseCode;
+use super::figures::Figures;
 use super::frame;
 use super::keys::Keys;
 use super::outbox::Kind;
@@ -38,6 +39,8 @@ pub struct Server {
     pub life: u64,
     /// How many are connected, and from where.
     pub admission: Admission,
+    /// What is counted of clients.
+    pub figures: Arc<Figures>,
     keys: Keys,
     attempts: Mutex<Attempts>,
     catalog: Arc<Catalog>,
@@ -51,11 +54,12 @@ pub struct Server {
 impl Server {
     /// Builds a server without clients. `life` has to differ from that of every server before.
     #[must_use]
-    pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, life: u64) -> Self {
+    pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, life: u64, figures: Arc<Figures>) -> Self {
         let first = settings.categories.first().copied().unwrap_or(Category::Linear);
         Self {
             board: Board::new(settings.memory, life, first, settings.extras),
             admission: Admission::new(settings.connections, settings.connections_per_address),
+            figures,
             settings,
             life,
             keys,
@@ -124,6 +128,7 @@ impl Server {
         match attempts.attempt(network, Instant::now(), || check(&self.keys)) {
             Attempt::Passed(_) => true,
             Attempt::Failed => {
+                self.figures.fail_login();
                 warn!(%network, "log-in with wrong credentials");
                 false
             }
@@ -141,6 +146,7 @@ impl Server {
 
     /// Notes a connected client; one that comes when the server goes is told so.
     pub fn join(&self, client: &Arc<Client>) {
+        self.figures.join();
         self.clients().insert(client.id, client.clone());
         if self.is_dismissed.load(Ordering::Acquire) {
             client.close(CloseCode::Shutdown, self.now());
@@ -151,6 +157,7 @@ impl Server {
     pub fn part(&self, client: &Client) {
         self.clients().remove(&client.id);
         let (id, address, code) = (client.id.0, client.address, client.closed_with());
+        self.figures.part(code);
         match code {
             Some(code @ (CloseCode::Slow | CloseCode::TooManyCommands)) => {
                 warn!(client = id, %address, reason = code.reason(), "client cut");

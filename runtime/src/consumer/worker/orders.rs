@@ -76,6 +76,7 @@ impl Worker {
                 Order::Reload(blueprint) => {
                     info!(consumer = self.shared.name, "consumer gets another version");
                     self.blueprint = blueprint;
+                    self.shared.stats.made_by(self.blueprint.as_ref());
                     self.shared.stats.reloaded();
                     wanted = true;
                 }
@@ -116,6 +117,7 @@ impl Worker {
             warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
         }
         self.blueprint = blueprint;
+        self.shared.stats.made_by(self.blueprint.as_ref());
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());
         self.shared.stats.reloaded();

@@ -1,0 +1,124 @@
+//! A run as it can be looked at while it goes on: its feeds, what became of the trades, its consumers. What metrics,
+//! health and the admin socket read. Changes nothing, and nothing waits for whoever looks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::bybit::feed::Feed;
+use crate::clock::LocalClock;
+use crate::config::Config;
+use crate::config::consumers::Component;
+use crate::consumer::hub::Hub;
+use crate::consumer::stats::View;
+use crate::domain::symbol::Category;
+use crate::domain::time::Millis;
+use crate::pipeline::Tallies;
+
+/// Everything that can be looked at.
+#[derive(Debug)]
+pub struct Observed {
+    /// The consumers, in the order of their configuration.
+    pub consumers: Vec<Seen>,
+    /// Where batches are handed out.
+    pub hub: Arc<Hub>,
+    /// What became of the trades.
+    pub tallies: Tallies,
+    /// Local time of this run.
+    pub clock: LocalClock,
+    /// When it began.
+    pub since: Millis,
+    categories: Vec<Category>,
+    /// There once the symbols are known.
+    feeds: OnceLock<Vec<Feed>>,
+    is_ending: AtomicBool,
+}
+
+/// A consumer and what it is.
+#[derive(Debug)]
+pub struct Seen {
+    /// What can be looked at.
+    pub view: View,
+    /// `native` or `wasm`.
+    pub kind: &'static str,
+}
+
+/// How lately a category was heard of. Before its first frame the time counts from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// The category.
+    pub category: Category,
+    /// Milliseconds since the last frame, pongs included, of the connection that has waited longest.
+    pub frame_age: Millis,
+    /// Milliseconds since the last frame of trades on any connection.
+    pub trade_age: Millis,
+    /// Connections that its symbols need; 0 before the symbols are known, or when there are none.
+    pub connections: usize,
+    /// Connections that are open.
+    pub open: usize,
+    /// Nothing is to be heard: the category has no symbol to watch.
+    pub is_idle: bool,
+}
+
+impl Observed {
+    /// Puts together what there is before the first connection.
+    #[must_use]
+    pub fn new(config: &Config, views: Vec<View>, hub: Arc<Hub>, clock: LocalClock) -> Self {
+        let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
+            Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
+            _ => "wasm",
+        };
+        Self {
+            consumers: views.into_iter().map(|view| Seen { kind: kind(&view.name), view }).collect(),
+            hub,
+            tallies: Tallies::default(),
+            clock,
+            since: clock.now(),
+            categories: config.exchange.categories.clone(),
+            feeds: OnceLock::new(),
+            is_ending: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds the feeds, once.
+    pub fn connect(&self, feeds: &[Feed]) {
+        // A second time would be a mistake of the caller that changes nothing for the run.
+        let _ = self.feeds.set(feeds.to_vec());
+    }
+
+    /// The feeds; none before the symbols are known.
+    #[must_use]
+    pub fn feeds(&self) -> &[Feed] {
+        self.feeds.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Says that the run is coming to its end.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run is coming to its end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// How lately each category was heard of.
+    #[must_use]
+    pub fn freshness(&self) -> Vec<Freshness> {
+        let now = self.clock.now();
+        let age = |at: Option<Millis>| (now - at.unwrap_or(self.since)).max(0);
+        let of = |category: &Category| {
+            let feed = self.feeds().iter().find(|feed| feed.category() == *category);
+            let connections = feed.map(Feed::connections).unwrap_or_default();
+            Freshness {
+                category: *category,
+                frame_age: connections.iter().map(|status| age(status.heard)).max().unwrap_or_else(|| age(None)),
+                trade_age: connections.iter().map(|status| age(status.traded)).min().unwrap_or_else(|| age(None)),
+                connections: connections.len(),
+                open: connections.iter().filter(|status| status.is_open).count(),
+                is_idle: feed.is_some() && connections.is_empty(),
+            }
+        };
+        self.categories.iter().map(of).collect()
+    }
+}

@@ -1,0 +1,144 @@
+//! `klines consumer list|logs|pause|resume|reload`: asks a run on this machine and shows what it answers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::admin::client::{ClientError, ask};
+use super::admin::protocol::{Answer, Op, Row};
+use super::output;
+use crate::cli::{ListArgs, LogsArgs, OrderArgs, RunPlaceArgs};
+use crate::config;
+use crate::config::quantity::ByteSize;
+use crate::telemetry::logbook::Line;
+
+/// Characters of a version that are shown.
+const VERSION_WIDTH: usize = 12;
+const HEADINGS: [&str; 9] = ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "VERSION"];
+/// The columns that hold numbers.
+const NUMBERS: std::ops::RangeInclusive<usize> = 3..=7;
+
+/// Shows the consumers.
+///
+/// # Errors
+/// When no run can be asked.
+pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
+    let answer = ask(&data_dir(&args.place), Op::List)?.read()?;
+    let Answer::Consumers(rows) = answer else { anyhow::bail!("the answer is not a list of consumers") };
+    if args.json {
+        output::print(&format!("{:#}\n", serde_json::to_value(&rows)?))?;
+    } else {
+        output::print(&table(&rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the log of a consumer.
+///
+/// # Errors
+/// When no run can be asked, or it has no such consumer.
+pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    let op = Op::Logs { name: args.name.clone(), lines: args.lines, follow: args.follow };
+    let mut answers = ask(&data_dir(&args.place), op)?;
+    loop {
+        match answers.read() {
+            Ok(Answer::Line(line)) => output::print(&shown(&line, args.json)?)?,
+            Ok(Answer::Missed(lines)) => output::say(&format!("{lines} lines came too fast and are left out")),
+            Ok(_) => return Ok(ExitCode::SUCCESS),
+            Err(ClientError::Ended) if args.follow => {
+                output::say("klines has ended");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Gives an order and says what came of it.
+///
+/// # Errors
+/// When no run can be asked, it has no such consumer, or the consumer could not obey.
+pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode> {
+    if let Answer::Done(done) = ask(&data_dir(&args.place), op(args.name.clone()))?.read()? {
+        output::say(&done);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the run keeps its data; whatever else is wrong with the configuration does not matter here.
+fn data_dir(place: &RunPlaceArgs) -> PathBuf {
+    config::examine(place.sources()).0.data_dir
+}
+
+fn shown(line: &Line, as_json: bool) -> anyhow::Result<String> {
+    if as_json {
+        return Ok(format!("{}\n", serde_json::to_string(line)?));
+    }
+    // What the consumer says itself stands apart from what is said of it.
+    let mark = if line.own { "" } else { "klines: " };
+    Ok(format!("{} {:>5} {mark}{}\n", line.at, line.level, line.text))
+}
+
+fn table(rows: &[Row]) -> String {
+    let cells = rows.iter().map(|row| {
+        [
+            row.name.clone(),
+            row.kind.clone(),
+            row.state.clone(),
+            row.klines.to_string(),
+            row.lost.to_string(),
+            format!("{}/{}", row.queue, row.queue_capacity),
+            row.restarts.to_string(),
+            row.memory.map_or_else(|| "-".to_owned(), |bytes| ByteSize(bytes).to_string()),
+            row.version.as_ref().map_or_else(|| "-".to_owned(), |hash| hash.chars().take(VERSION_WIDTH).collect()),
+        ]
+    });
+    let rows: Vec<[String; 9]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(cells).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+            let width = width.unwrap_or_default();
+            line.push_str(&if NUMBERS.contains(&column) {
+                format!("{cell:>width$}  ")
+            } else {
+                format!("{cell:<width$}  ")
+            });
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let row = |name: &str, klines, memory, version: Option<&str>| Row {
+            name: name.to_owned(),
+            kind: "wasm".to_owned(),
+            state: "running".to_owned(),
+            klines,
+            lost: 0,
+            queue: 3,
+            queue_capacity: 4_096,
+            updates: 0,
+            retries: 0,
+            restarts: 1,
+            crashes: 1,
+            set_aside: 0,
+            memory,
+            version: version.map(str::to_owned),
+        };
+        let rows = [row("console", 12_345, Some(1_179_648), Some("0123456789abcdef")), row("redis", 7, None, None)];
+        let expected = "\
+NAME     KIND  STATE    KLINES  LOST   QUEUE  RESTARTS   MEMORY  VERSION
+console  wasm  running   12345     0  3/4096         1  1152KiB  0123456789ab
+redis    wasm  running       7     0  3/4096         1        -  -
+";
+        assert_eq!(table(&rows), expected);
+    }
+}

@@ -1,0 +1,91 @@
+//! What a consumer measures of itself, beside what its worker counts; and a consumer as others may look at it.
+//!
+//! A new kind of figure is a field of [`Meters`], filled by the blueprint that has it, and a few lines in
+//! `app/metrics/exposition`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Stats;
+use crate::consumer::queue::Queue;
+use crate::consumer::websocket::figures::Figures;
+
+/// Figures that only some kinds of consumer have.
+#[derive(Clone, Debug, Default)]
+pub struct Meters {
+    /// Memory of its instances: components only.
+    pub memory: Option<MemoryMeter>,
+    /// Clients of its server: websocket only.
+    pub clients: Option<Arc<Figures>>,
+}
+
+/// One consumer, to look at while it runs.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its name in configuration, logs and metrics.
+    pub name: String,
+    /// What its worker counts.
+    pub stats: Arc<Stats>,
+    /// What waits for it.
+    pub queue: Arc<Queue>,
+}
+
+/// Bytes that all instances of one consumer hold at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryMeter(Arc<AtomicU64>);
+
+impl MemoryMeter {
+    /// Bytes.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Begins an instance's part, which is taken back when it is dropped.
+    #[must_use]
+    pub fn share(&self) -> MemoryShare {
+        MemoryShare { all: self.0.clone(), own: 0 }
+    }
+}
+
+/// One instance's part of a [`MemoryMeter`].
+#[derive(Debug, Default)]
+pub struct MemoryShare {
+    all: Arc<AtomicU64>,
+    own: u64,
+}
+
+impl MemoryShare {
+    /// Says how much the instance holds now, in bytes.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        // Wrapping is right both ways: the sum of all parts is never below zero.
+        self.all.fetch_add(bytes.wrapping_sub(self.own), Ordering::Relaxed);
+        self.own = bytes;
+    }
+}
+
+impl Drop for MemoryShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_is_gone_holds_nothing() {
+        let meter = MemoryMeter::default();
+        let (mut old, mut new) = (meter.share(), meter.share());
+        old.set(100);
+        new.set(30);
+        old.set(70);
+        assert_eq!(meter.read(), 100);
+        drop(old);
+        assert_eq!(meter.read(), 30);
+        drop(new);
+        assert_eq!(meter.read(), 0);
+    }
+}

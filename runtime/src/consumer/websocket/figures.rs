@@ -1,0 +1,81 @@
+//! What a server counts of its clients, for metrics: readable at any time, over all lives of the server.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::close::CloseCode;
+
+/// Counts of clients.
+#[derive(Debug, Default)]
+pub struct Figures {
+    joined: AtomicU64,
+    refused: AtomicU64,
+    failed_logins: AtomicU64,
+    /// Closed by the server, by [`CloseCode::ALL`].
+    closed: [AtomicU64; CloseCode::ALL.len()],
+    /// Gone by themselves.
+    left: AtomicU64,
+}
+
+const ORDER: Ordering = Ordering::Relaxed;
+
+impl Figures {
+    /// Clients that have become WebSockets.
+    #[must_use]
+    pub fn joined(&self) -> u64 {
+        self.joined.load(ORDER)
+    }
+
+    /// Connections turned away because a limit of connections was reached.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(ORDER)
+    }
+
+    /// Log-ins with wrong credentials.
+    #[must_use]
+    pub fn failed_logins(&self) -> u64 {
+        self.failed_logins.load(ORDER)
+    }
+
+    /// Clients that are gone, by the server's reason to close them; `gone` for those that went by themselves.
+    #[must_use]
+    pub fn parted(&self) -> Vec<(&'static str, u64)> {
+        let closed = CloseCode::ALL.iter().zip(&self.closed);
+        let mut found: Vec<(&str, u64)> = closed.map(|(code, count)| (code.reason(), count.load(ORDER))).collect();
+        found.push(("gone", self.left.load(ORDER)));
+        found
+    }
+
+    pub(super) fn join(&self) {
+        self.joined.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn refuse(&self) {
+        self.refused.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn fail_login(&self) {
+        self.failed_logins.fetch_add(1, ORDER);
+    }
+
+    pub(super) fn part(&self, code: Option<CloseCode>) {
+        let place = code.and_then(|code| CloseCode::ALL.iter().position(|known| *known == code));
+        let count = place.and_then(|place| self.closed.get(place)).unwrap_or(&self.left);
+        count.fetch_add(1, ORDER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_that_is_gone_is_counted_once_under_its_reason() {
+        let figures = Figures::default();
+        CloseCode::ALL.iter().for_each(|code| figures.part(Some(*code)));
+        figures.part(None);
+        let parted = figures.parted();
+        assert_eq!(parted.len(), CloseCode::ALL.len() + 1);
+        assert!(parted.iter().all(|(_, count)| *count == 1), "{parted:?}");
+    }
+}

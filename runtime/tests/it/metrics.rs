@@ -1,0 +1,243 @@
+//! What the real binary tells monitoring: figures that add up, health that turns and comes back, and a port that is
+//! refused before anything runs.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+#![expect(clippy::float_cmp, reason = "counts, which a float holds exactly")]
+
+mod exposition;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use bybit_sim::{Fault, Market, Sim, SimConfig};
+use futures_util::SinkExt;
+use serde_json::Value;
+
+use crate::live::{JSON, each_complete, run_at};
+use crate::support::program::{Running, component, folder, klines};
+use exposition::Page;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ANYWHERE: &str = "127.0.0.1:0";
+
+/// Where a log says that something is served.
+fn served(run: &Running, message: &str) -> SocketAddr {
+    run.until(message, |said| !said.logged(message).is_empty());
+    run.said().logged(message)[0]["address"].as_str().unwrap().parse().unwrap()
+}
+
+/// Asks for a page as a plain client does; its status and body.
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn page(address: SocketAddr) -> Page {
+    let (status, text) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    Page::read(&text)
+}
+
+fn judged(address: SocketAddr, path: &str) -> (u16, Value) {
+    let (status, text) = get(address, path);
+    (status, serde_json::from_str(&text).unwrap())
+}
+
+async fn demo(seed: u64) -> Sim {
+    Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_account_for_every_trade_and_every_kline() {
+    let (sim, home) = (demo(71).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("METRICS_LISTEN", ANYWHERE).start();
+    let address = served(&run, "serving metrics");
+    run.until("klines", |said| each_complete(said, "1s", 3));
+    sim.inject(Fault::Duplicate);
+    run.until("more klines", |said| each_complete(said, "1s", 6));
+    let page = page(address);
+    let linear = ("category", "linear");
+    let (received, counted) =
+        (page.value("klines_trades_received_total", &[linear]), page.sum("klines_trades_total", linear));
+    assert!(received > 0.0);
+    assert_eq!(received, counted, "received = counted + duplicate + late + rejected + excluded");
+    assert!(page.value("klines_trades_total", &[linear, ("outcome", "duplicate")]) > 0.0);
+    assert!(page.value("klines_feed_trades_total", &[linear]) > 0.0);
+    assert_eq!(page.value("klines_feed_connections", &[linear, ("state", "open")]), 1.0);
+    assert_eq!(page.value("klines_feed_topics", &[linear, ("state", "covered")]), 3.0);
+    assert!(page.value("klines_feed_frames_total", &[linear, ("kind", "trades")]) > 0.0);
+    assert!(page.value("klines_feed_frame_age_seconds", &[linear]) < 30.0);
+    let console = ("consumer", "console");
+    assert_eq!(page.value("klines_consumer_info", &[console, ("kind", "wasm")]), 1.0);
+    assert_eq!(page.value("klines_consumer_state", &[console, ("state", "running")]), 1.0);
+    assert_eq!(page.sum("klines_consumer_state", console), 1.0, "one state at a time");
+    let calls = page.value("klines_consumer_calls_total", &[console]);
+    assert!(calls > 0.0 && page.value("klines_consumer_klines_total", &[console]) >= calls);
+    assert!(page.value("klines_consumer_call_seconds_count", &[console]) >= calls);
+    assert!(page.value("klines_consumer_lag_seconds_count", &[console]) > 0.0);
+    assert!(page.value("klines_consumer_lag_seconds_sum", &[console]) > 0.0);
+    assert!(page.value("klines_consumer_memory_bytes", &[console]) > 65_536.0);
+    assert_eq!(page.value("klines_consumer_queue_capacity", &[console]), 4_096.0);
+    assert!(page.value("klines_closing_delay_seconds_count", &[]) > 0.0);
+    assert!(page.value("klines_closing_delay_seconds_sum", &[]) > 0.0);
+    assert_eq!(page.value("klines_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    assert_eq!(judged(address, "/healthz").0, 200);
+    let (status, ready) = judged(address, "/readyz");
+    assert_eq!((status, &ready["status"], &ready["consumers"][0]["state"]), (200, &"ok".into(), &"running".into()));
+    assert_eq!(get(address, "/").0, 200);
+    assert_eq!(get(address, "/nothing").0, 404);
+    run.stop().well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_figure_is_documented_and_every_documented_figure_is_there() {
+    let (sim, home) = (demo(72).await, folder(&[]));
+    let run = run_at(&home, &sim, "BTCUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE);
+    let run = run.with("ENABLED_CONSUMERS", "console,websocket").with("WEBSOCKET_PORT", "0");
+    let run = run.with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
+    let address = served(&run, "serving metrics");
+    run.until("klines", |said| said.out.contains('✓'));
+    let page = page(address);
+    let document = include_str!("../../../docs/metrics.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let documented: BTreeSet<&str> = rows.map(|(name, _)| name).filter(|name| !name.starts_with('/')).collect();
+    let shown = |(name, kind): (&String, &String)| match kind.as_str() {
+        "counter" => format!("{name}_total"),
+        "info" => format!("{name}_info"),
+        _ => name.clone(),
+    };
+    let shown: BTreeSet<String> = page.families.iter().map(shown).collect();
+    assert_eq!(shown.iter().map(String::as_str).collect::<BTreeSet<_>>(), documented);
+    for (label, values) in page.labels() {
+        assert!(document.contains(&format!("`{label}`")), "the label {label} with {values:?} is not documented");
+    }
+    assert_eq!(page.labels()["consumer"], ["console", "websocket"].into(), "nothing but configured names");
+    run.stop().well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
+    let path = component("hostile");
+    let toml = format!(
+        "enabled_consumers = [\"console\", \"bad\"]\n[consumers.bad]\ncomponent = {path:?}\n\
+         [consumers.bad.settings]\nmode = \"trap\"\n"
+    );
+    let (sim, home) = (demo(73).await, folder(&[("klines.toml", &toml)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE).start();
+    let address = served(&run, "serving metrics");
+    run.until("a second instance", |said| said.logged("consumer crashed and gets a new instance").len() >= 2);
+    let (bad, good) = (("consumer", "bad"), ("consumer", "console"));
+    let (mut seen, between) = (Page::default(), [bad, ("state", "running")]);
+    // On a busy machine the next instance may be there before it is looked at.
+    run.until("a look between two instances", |_| {
+        seen = page(address);
+        seen.value("klines_consumer_state", &between) == 0.0
+            && seen.value("klines_consumer_memory_bytes", &[bad]) == 0.0
+    });
+    let page = seen;
+    assert!(page.value("klines_consumer_crashes_total", &[bad, ("kind", "trap")]) >= 2.0);
+    assert!(page.value("klines_consumer_restarts_total", &[bad]) >= 1.0);
+    assert_eq!(page.sum("klines_consumer_state", bad), 1.0);
+    assert_eq!(page.value("klines_consumer_state", &[good, ("state", "running")]), 1.0);
+    assert_eq!(page.sum("klines_consumer_crashes_total", good), 0.0);
+    let mut ready = (200, Value::Null);
+    run.until("it is not ready", |_| {
+        ready = judged(address, "/readyz");
+        ready.0 == 503
+    });
+    assert!(ready.1["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("bad is ")), "{}", ready.1);
+    assert_eq!(judged(address, "/healthz").0, 200, "the feed is well");
+    run.stop().well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_turns_when_the_exchange_falls_silent_and_comes_back_with_it() {
+    let (sim, home) = (demo(74).await, folder(&[("klines.toml", "[metrics]\nstale_after = \"2s\"\n")]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").with("METRICS_LISTEN", ANYWHERE).start();
+    let address = served(&run, "serving metrics");
+    run.until("it is heard", |_| judged(address, "/healthz").0 == 200);
+    sim.inject(Fault::Stall);
+    run.until("the silence is told", |_| judged(address, "/healthz").0 == 503);
+    let (status, body) = judged(address, "/healthz");
+    let reason = body["reasons"][0].as_str().unwrap_or_default().to_owned();
+    assert!(status == 503 && reason.starts_with("linear: no frame for "), "{body}");
+    assert_eq!((&body["feeds"][0]["fresh"], judged(address, "/readyz").0), (&false.into(), 503));
+    sim.heal();
+    run.until("it is heard again", |_| judged(address, "/readyz").0 == 200);
+    run.stop().well();
+}
+
+#[test]
+fn a_taken_port_is_said_before_anything_runs() {
+    let taken = TcpListener::bind(ANYWHERE).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let home = folder(&[]);
+    let run = klines(home.path(), "run --demo --for 20s").with("METRICS_LISTEN", &address);
+    let ended = run.run();
+    assert_eq!(ended.code(), Some(1));
+    let said = &ended.said.err;
+    assert!(said.contains(&format!("cannot serve metrics on {address}")) && said.contains("METRICS_LISTEN"), "{said}");
+    assert!(!said.contains("consumer started"), "{said}");
+}
+
+#[test]
+fn a_port_for_everyone_is_a_warning_and_no_address_an_error() {
+    let home = folder(&[]);
+    let ended = klines(home.path(), "check").with("METRICS_LISTEN", "0.0.0.0:9464").run();
+    assert!(ended.said.err.contains("0.0.0.0:9464 can read the metrics"), "{}", ended.said.err);
+    assert_eq!(ended.code(), Some(0));
+    let ended = klines(home.path(), "check").with("METRICS_LISTEN", "9464").run();
+    assert!(ended.said.err.contains("127.0.0.1:9464"), "{}", ended.said.err);
+    assert_eq!(ended.code(), Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_websocket_server_are_counted_by_why_they_went() {
+    let (sim, home) = (demo(76).await, folder(&[]));
+    let run = run_at(&home, &sim, "BTCUSDT", "1s").with("METRICS_LISTEN", ANYWHERE);
+    let run =
+        run.with("ENABLED_CONSUMERS", "websocket").with("WEBSOCKET_PORT", "0").with("WEBSOCKET_HOST", "127.0.0.1");
+    let run = run.with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
+    let (address, clients) = (served(&run, "serving metrics"), served(&run, "serving klines"));
+    let stream = tokio::net::TcpStream::connect(clients).await.unwrap();
+    let (mut client, _) = tokio_tungstenite::client_async(format!("ws://{clients}/"), stream).await.unwrap();
+    let server = ("consumer", "websocket");
+    run.until("it is counted", |_| page(address).value("klines_websocket_clients", &[server]) == 1.0);
+    client.send(r#"{"user":"me","key":"wrong"}"#.into()).await.unwrap();
+    run.until("it is gone", |_| page(address).value("klines_websocket_clients", &[server]) == 0.0);
+    let page = page(address);
+    assert_eq!(page.value("klines_websocket_connections_total", &[server]), 1.0);
+    assert_eq!(page.value("klines_websocket_failed_logins_total", &[server]), 1.0);
+    assert_eq!(page.sum("klines_websocket_disconnects_total", server), 1.0);
+    let reason = ("reason", "authentication failed");
+    assert_eq!(page.value("klines_websocket_disconnects_total", &[server, reason]), 1.0);
+    assert_eq!(page.get("klines_consumer_memory_bytes", &[server]), None, "a native consumer has no such memory");
+    run.stop().well();
+}
+
+/// A client that says nothing, one that never reads its answer, and more connections than are served at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_do_not_keep_others_from_their_page() {
+    let (sim, home) = (demo(75).await, folder(&[]));
+    let run = run_at(&home, &sim, "BTCUSDT", "1s").with("METRICS_LISTEN", ANYWHERE).start();
+    let address = served(&run, "serving metrics");
+    let silent: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert_eq!(get(address, "/healthz").0, 200);
+    drop(silent);
+    let mut long = TcpStream::connect(address).unwrap();
+    long.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It may be cut before it has said all.
+    let _ = long.write_all(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1 << 20)).as_bytes());
+    let mut answer = Vec::new();
+    let _ = long.read_to_end(&mut answer);
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    run.stop().well();
+}

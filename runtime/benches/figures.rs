@@ -2,7 +2,7 @@
 //! is measured in the same run. Prints a table; asserts nothing: machines differ.
 //!
 //! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `redis`,
-//! `deliveries`, `clients`, `latency`, `memory` (5 minutes).
+//! `deliveries`, `clients`, `latency`, `sandbox`, `reload`, `neighbours`, `hundred`, `memory` (5 minutes).
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +24,8 @@ mod memory;
 mod naive;
 #[path = "figures/redis.rs"]
 mod redis;
+#[path = "figures/sandbox.rs"]
+mod sandbox;
 #[path = "figures/serving.rs"]
 mod serving;
 #[path = "../tests/it/support/stream.rs"]
@@ -65,6 +67,18 @@ fn main() {
     if wants("latency") {
         serving::socket_to_socket();
         serving::boundary_to_client();
+    }
+    if wants("sandbox") {
+        sandbox::costs();
+    }
+    if wants("reload") {
+        sandbox::reload();
+    }
+    if wants("neighbours") {
+        sandbox::neighbours();
+    }
+    if wants("hundred") {
+        sandbox::hundred();
     }
     if wants("memory") {
         memory::resident(5);

@@ -114,6 +114,11 @@ pub trait Blueprint: Send + 'static {
     /// [`Failure`]: `Fatal` when no instance can ever be made.
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure>;
 
+    /// Whether its instances run a stranger's code, whose thread comes after those of others when cores are short.
+    fn is_strange(&self) -> bool {
+        false
+    }
+
     /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
     fn exhibit(&self) -> Option<bundle::Exhibit> {
         None

@@ -75,7 +75,7 @@ impl Consumer for Native {
     fn stop(&mut self) {}
 }
 
-fn cost(consumer: &mut dyn Consumer) -> f64 {
+pub(crate) fn cost(consumer: &mut dyn Consumer) -> f64 {
     consumer.setup().unwrap();
     consumer.start().unwrap();
     consumer.consume(&delivery(0)).unwrap();
@@ -90,12 +90,12 @@ fn cost(consumer: &mut dyn Consumer) -> f64 {
     spent.as_nanos() as f64 / (BATCH * BATCHES) as f64
 }
 
-fn delivery(number: usize) -> Delivery {
+pub(crate) fn delivery(number: usize) -> Delivery {
     let klines = (0..BATCH).map(|row| Arc::new(kline(number as i64, row % 500)));
     Delivery { klines: klines.collect(), lost: 0 }
 }
 
-fn kline(window: i64, symbol: usize) -> Kline {
+pub(crate) fn kline(window: i64, symbol: usize) -> Kline {
     let decimal = |mantissa: i64| Decimal::new(i128::from(mantissa), 4);
     Kline {
         category: Category::Linear,

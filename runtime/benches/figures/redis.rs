@@ -36,18 +36,7 @@ pub(crate) fn publishes() {
 
 /// The consumer, from the first delivery to the last acknowledgement.
 fn pipelined(server: &Server) -> f64 {
-    let settings = Settings {
-        name: "redis".to_owned(),
-        address: Address::new(&server.url(), None).unwrap(),
-        channel: "klines".to_owned(),
-        first: Category::Linear,
-        publish: true,
-        extras: Extras::default(),
-        stream: None,
-        last_value: None,
-        spill: None,
-    };
-    let mut blueprint = RedisBlueprint::new(settings);
+    let mut blueprint = blueprint(server);
     let tally = blueprint.tallies().publish;
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
@@ -63,6 +52,21 @@ fn pipelined(server: &Server) -> f64 {
     let rate = f64::from(PUBLISHES) / begun.elapsed().as_secs_f64();
     consumer.stop();
     rate
+}
+
+/// The consumer that publishes and does nothing else.
+pub(crate) fn blueprint(server: &Server) -> RedisBlueprint {
+    RedisBlueprint::new(Settings {
+        name: "redis".to_owned(),
+        address: Address::new(&server.url(), None).unwrap(),
+        channel: "klines".to_owned(),
+        first: Category::Linear,
+        publish: true,
+        extras: Extras::default(),
+        stream: None,
+        last_value: None,
+        spill: None,
+    })
 }
 
 /// The obvious loop.
@@ -111,13 +115,13 @@ fn kline(window: i64) -> Kline {
 }
 
 /// A server on a socket of its own; ends with this.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);

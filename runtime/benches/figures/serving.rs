@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 pub(crate) use latency::{boundary_to_client, socket_to_socket};
-pub(crate) use server::serve;
+pub(crate) use server::{blueprint, serve};
 
 use crate::median;
 

@@ -150,6 +150,10 @@ impl Blueprint for WasmBlueprint {
         Meters { memory: Some(self.memory.clone()), ..Meters::default() }
     }
 
+    fn is_strange(&self) -> bool {
+        matches!(self.setup.origin, Origin::File(_))
+    }
+
     fn exhibit(&self) -> Option<Exhibit> {
         let (shipped, file) = match &self.setup.origin {
             Origin::Shipped(name) => (Some(name.clone()), None),

@@ -3,6 +3,7 @@
 
 use std::io::BufRead;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,32 @@ fn ours(is_encrypted: bool) {
         std::fs::write(&files.1, made.signing_key.serialize_pem()).unwrap();
         files
     });
+    let blueprint = blueprint(certificate);
+    let bound = blueprint.bound();
+    let hub = Hub::new();
+    let spec = Spec {
+        name: "websocket".to_owned(),
+        blueprint: Box::new(blueprint),
+        allowed: Subscription::default(),
+        queue: 4_096,
+        grouping: Grouping::Boundary,
+        on_error: OnError::default(),
+    };
+    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
+    let address: SocketAddr = bound.lock().unwrap()[0];
+    println!("{address}");
+    let mut sequence = FIRST;
+    answer(|count| {
+        let klines: Vec<Arc<Kline>> = (sequence..sequence + count).map(|sequence| Arc::new(kline(sequence))).collect();
+        sequence += count;
+        hub.publish(&Batch { klines });
+        push_length() * usize::try_from(count).unwrap()
+    });
+}
+
+/// A server on a free port that asks nobody for a key.
+pub(crate) fn blueprint(certificate: Option<(PathBuf, PathBuf)>) -> WebSocketBlueprint {
     let settings = Settings {
         host: "127.0.0.1".to_owned(),
         port: 0,
@@ -116,28 +143,7 @@ fn ours(is_encrypted: bool) {
     };
     let catalog = Arc::new(Catalog::new([(Category::Linear, vec![Symbol::new("BTCUSDT").unwrap()])], false));
     let logins = vec![("bench".to_owned(), Secret::new("0123456789abcdef".to_owned()))];
-    let blueprint = WebSocketBlueprint::new(settings, logins, catalog);
-    let bound = blueprint.bound();
-    let hub = Hub::new();
-    let spec = Spec {
-        name: "websocket".to_owned(),
-        blueprint: Box::new(blueprint),
-        allowed: Subscription::default(),
-        queue: 4_096,
-        grouping: Grouping::Boundary,
-        on_error: OnError::default(),
-    };
-    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
-    manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
-    let address: SocketAddr = bound.lock().unwrap()[0];
-    println!("{address}");
-    let mut sequence = FIRST;
-    answer(|count| {
-        let klines: Vec<Arc<Kline>> = (sequence..sequence + count).map(|sequence| Arc::new(kline(sequence))).collect();
-        sequence += count;
-        hub.publish(&Batch { klines });
-        push_length() * usize::try_from(count).unwrap()
-    });
+    WebSocketBlueprint::new(settings, logins, catalog)
 }
 
 /// Bytes of one push, framed.

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use bybit_sim::{Activity, Category, Instrument, Market, Sim, SimConfig};
+
 use super::{RUN, home, kept};
 use crate::support::program::{Running, Said, component, klines};
 
@@ -70,5 +72,33 @@ fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
     assert_eq!(refused(&said).len(), 4, "{}", said.err);
     let kept = kept(home.path());
     assert!(kept.count > 0);
+    assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));
+}
+
+/// Twenty symbols that trade all the time.
+fn busy() -> Market {
+    let instrument = |number: usize| {
+        let symbol = format!("S{number:02}USDT");
+        let instrument = Instrument::new(Category::Linear, &symbol, "1922.50", "0.01", "0.01").unwrap();
+        instrument.with_activity(Activity::LIVELY)
+    };
+    Market::seeded(91, (0..20).map(instrument).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
+    let sim = Sim::start(SimConfig::new(busy())).await.unwrap();
+    let home = home("ledger", "");
+    let run = klines(home.path(), "run --load-all --intervals 100ms,1s").at(&sim).with("LOG_FORMAT", "json").start();
+    run.until("klines", |said| !said.logged("consumer started").is_empty());
+    for version in 1..=100 {
+        replace(home.path(), &variant(version));
+        klines(home.path(), "consumer reload it").run().well();
+    }
+    let said = run.stop().well();
+    assert!(swapped(&said) >= 100, "{}", said.err);
+    assert_eq!(refused(&said), Vec::<String>::new());
+    let kept = kept(home.path());
+    assert!(kept.count > 1_000, "{kept:?}");
     assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));
 }

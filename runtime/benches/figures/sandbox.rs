@@ -1,0 +1,137 @@
+//! What the sandbox costs beside wasmtime as it comes: a call, a restart, an idle guest, a reload; and what hostile
+//! neighbours cost those that behave.
+
+#[path = "sandbox/hundred.rs"]
+mod hundred;
+#[path = "sandbox/neighbours.rs"]
+mod neighbours;
+#[path = "sandbox/raw.rs"]
+mod raw;
+
+use std::time::{Duration, Instant};
+
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
+use klines::consumer::queue::Grouping;
+use klines::consumer::wasm::components::Components;
+use klines::consumer::wasm::engine::WasmEngine;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::worker::Order;
+use klines::consumer::{Blueprint, Subscription};
+
+use crate::guest::{cost, delivery};
+use crate::{cpu, median, row};
+
+pub(crate) use hundred::hundred;
+pub(crate) use neighbours::neighbours;
+
+const RUNS: usize = 9;
+const RESTARTS: u32 = 200;
+const IDLE: usize = 200;
+const RELOADS: u8 = 20;
+
+/// The bytes of a component that `make components` has built.
+fn bytes(name: &str) -> Vec<u8> {
+    let path = format!("{}/../target/components/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).unwrap()
+}
+
+/// The component with a section that means nothing: another file, the same behaviour.
+fn variant(name: &str, number: u8) -> Vec<u8> {
+    let mut bytes = bytes(name);
+    bytes.extend([0, 3, 1, b'v', number]);
+    bytes
+}
+
+fn blueprint(components: &Components, name: &str, settings: &str) -> WasmBlueprint {
+    WasmBlueprint::new(components.from_bytes(&bytes(name), u64::MAX).unwrap(), Setup::plain(name, settings))
+}
+
+/// Cost of a kline, a restart and an idle guest, each beside wasmtime without any limit.
+pub(crate) fn costs() {
+    let components = Components::new(WasmEngine::new().unwrap());
+    let bare = raw::Raw::new(&bytes("example"));
+    let mut ours = blueprint(&components, "example", "{}");
+    let limited = median((0..RUNS).map(|_| cost(&mut *ours.instantiate().unwrap())).collect());
+    let unlimited = median((0..RUNS).map(|_| cost(&mut *bare.instantiate())).collect());
+    row("ns a kline, batch of 64, all limits", limited, unlimited, "ns", "(baseline: raw wasmtime, no limit)");
+    let restart = median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *ours.instantiate().unwrap()))).collect());
+    let bare_restart = median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *bare.instantiate()))).collect());
+    row("instance made, set up, started, dropped", restart, bare_restart, "us", "(baseline: raw wasmtime)");
+    let idle = resident_each(|| ours.instantiate().unwrap());
+    let bare_idle = resident_each(|| bare.instantiate());
+    row("memory per idle guest after one batch", idle, bare_idle, "KiB", "(baseline: raw wasmtime)");
+}
+
+/// From the bytes of a new version to its first call: compiled here, and swapped in while klines come.
+pub(crate) fn reload() {
+    let components = Components::new(WasmEngine::new().unwrap());
+    let original = blueprint(&components, "example", "{}");
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::new();
+    let spec = spec("example", Box::new(original.clone()));
+    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
+    let commander = manager.commander("example").unwrap();
+    let (mut compiled, mut swapped) = (Vec::new(), Vec::new());
+    for number in 0..=RELOADS {
+        let bytes = variant("example", number);
+        let begun = Instant::now();
+        let component = components.from_bytes(&bytes, u64::MAX).unwrap();
+        compiled.push(begun.elapsed().as_secs_f64() * 1e3);
+        let begun = Instant::now();
+        commander.order(Order::Reload(Box::new(original.renewed(component)))).unwrap();
+        swapped.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    drop(manager.shutdown(Duration::from_secs(10)));
+    let bare = median((0..=RELOADS).map(|number| raw::compile(&variant("example", number))).collect());
+    row("reload: compile 113 KB aside", median(compiled), bare, "ms", "(baseline: raw wasmtime)");
+    row("reload: set up, start, swap between batches", median(swapped), bare, "ms", "(baseline: compiling)");
+}
+
+fn spec(name: &str, blueprint: Box<dyn Blueprint>) -> Spec {
+    Spec {
+        name: name.to_owned(),
+        blueprint,
+        allowed: Subscription::default(),
+        queue: 4_096,
+        grouping: Grouping::UpTo(64),
+        on_error: OnError::default(),
+    }
+}
+
+fn start(consumer: &mut dyn klines::consumer::Consumer) {
+    consumer.setup().unwrap();
+    consumer.start().unwrap();
+}
+
+/// Microseconds of CPU each.
+fn each(times: u32, mut what: impl FnMut()) -> f64 {
+    let begun = cpu();
+    (0..times).for_each(|_| what());
+    (cpu() - begun).as_secs_f64() * 1e6 / f64::from(times)
+}
+
+/// Resident KiB that each of many instances adds.
+fn resident_each(mut make: impl FnMut() -> Box<dyn klines::consumer::Consumer>) -> f64 {
+    let before = resident();
+    let held: Vec<_> = (0..IDLE)
+        .map(|number| {
+            let mut consumer = make();
+            start(&mut *consumer);
+            consumer.consume(&delivery(number)).unwrap();
+            consumer
+        })
+        .collect();
+    let after = resident();
+    drop(held);
+    (after - before) / IDLE as f64
+}
+
+/// Resident memory of this process in KiB.
+fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

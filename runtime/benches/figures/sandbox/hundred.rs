@@ -1,0 +1,140 @@
+//! A hundred guests in one process, ten of them failing all the time, for a minute; beside the same program with a
+//! console alone. Figures from outside: /proc and what the program says at its end.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
+
+const SYMBOLS: usize = 100;
+const SECONDS: u64 = 60;
+const GUESTS: usize = 100;
+const FAILING: usize = 10;
+
+struct Figures {
+    trades: f64,
+    cpu: f64,
+    early: u64,
+    late: u64,
+    lost: u64,
+    restarts: u64,
+}
+
+/// Prints what the guests cost.
+pub(crate) fn hundred() {
+    let alone = run(0, 0);
+    let healthy = run(GUESTS - FAILING, 0);
+    let all = run(GUESTS - FAILING, FAILING);
+    let line = |what: &str, ours: String, base: String, note: &str| {
+        println!("{what:<58} {ours:>12} {base:>12} {:>7}  {note}", "-")
+    };
+    let rate = |figures: &Figures| format!("{:.0}", figures.trades / SECONDS as f64);
+    line("100 guests, 10 failing: trades a second taken in", rate(&all), rate(&alone), "(baseline: console alone)");
+    line(
+        "the same: resident after 20 s, after 60 s",
+        format!("{} MB", all.late),
+        format!("{} MB", all.early),
+        "flat (baseline: after 20 s)",
+    );
+    line("the same: klines lost by those that behave", all.lost.to_string(), alone.lost.to_string(), "0");
+    let each = (all.cpu - healthy.cpu) / FAILING as f64 / SECONDS as f64 * 100.0;
+    let note = format!("of a core each, {} restarts in all (baseline: a healthy guest)", all.restarts);
+    let base = (healthy.cpu - alone.cpu) / (GUESTS - FAILING) as f64 / SECONDS as f64 * 100.0;
+    line("the same: CPU of a failing guest", format!("{each:.2} %"), format!("{base:.2} %"), &note);
+}
+
+fn run(healthy: usize, failing: usize) -> Figures {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let instruments = (0..SYMBOLS).map(|number| {
+        let symbol = format!("S{number:03}USDT");
+        let instrument = Instrument::new(Category::Linear, &symbol, "1922.50", "0.01", "0.01").unwrap();
+        instrument.with_activity(Activity::Matches { every_ms: 600 })
+    });
+    let mut config = SimConfig::new(Market::seeded(1, instruments.collect()));
+    config.limits = Limits { tape: 1_000, ..Limits::default() };
+    let sim = runtime.block_on(Sim::start(config)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("klines.toml"), toml(healthy, failing)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_klines"))
+        .args(["run", "--load-all", "--intervals", "1s,1m", "--log-level", "info"])
+        .env("BYBIT_WS_URL", sim.ws_url())
+        .env("BYBIT_REST_URL", sim.rest_url())
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = child.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        text
+    });
+    std::thread::park_timeout(Duration::from_secs(SECONDS / 3));
+    let early = resident(child.id());
+    std::thread::park_timeout(Duration::from_secs(SECONDS - SECONDS / 3));
+    let (late, cpu) = (resident(child.id()), cpu(child.id()));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap();
+    let log = reader.join().unwrap();
+    runtime.block_on(sim.stop());
+    let trades = log
+        .lines()
+        .filter(|line| line.contains("trades accounted for"))
+        .filter_map(|line| line.split("received=").nth(1)?.split(' ').next()?.parse::<f64>().ok())
+        .sum();
+    let summary = |line: &&str| line.contains(" klines delivered");
+    let number = |line: &str, what: &str| -> u64 {
+        let before = line.split(what).next().unwrap_or_default();
+        let number = before.rsplit(", ").next().and_then(|text| text.trim().parse().ok());
+        if line.contains(what) { number.unwrap_or(0) } else { 0 }
+    };
+    let behaves = |line: &&str| !line.starts_with("bad");
+    Figures {
+        trades,
+        cpu,
+        early,
+        late,
+        lost: log.lines().filter(summary).filter(behaves).map(|line| number(line, " lost")).sum(),
+        restarts: log.lines().filter(summary).map(|line| number(line, " restarts")).sum(),
+    }
+}
+
+/// The console, guests of one template, and some that trap in every batch and are never given up.
+fn toml(healthy: usize, failing: usize) -> String {
+    let names: Vec<String> = (0..healthy)
+        .map(|number| format!("good{number}"))
+        .chain((0..failing).map(|number| format!("bad{number}")))
+        .collect();
+    let mut text = format!(
+        "enabled_consumers = [\"console\"{}]\n",
+        names.iter().fold(String::new(), |text, name| text + ", \"" + name + "\"")
+    );
+    let components = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components");
+    for name in names {
+        let (file, rest) = match name.starts_with("bad") {
+            true => ("hostile", "on_error = \"skip\"\nsettings.mode = \"trap\"\n"),
+            false => ("example", ""),
+        };
+        writeln!(text, "[consumers.{name}]\ncomponent = \"{components}/{file}.wasm\"\n{rest}").unwrap();
+    }
+    text
+}
+
+/// Resident MB of a process.
+fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_000
+}
+
+/// CPU seconds of a process so far.
+fn cpu(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    // Linux counts in hundredths for every program, whatever its own clock does.
+    ticks / 100.0
+}

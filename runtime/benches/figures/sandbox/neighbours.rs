@@ -1,0 +1,152 @@
+//! Console, Redis and WebSocket beside hostile guests: how long a batch takes from the hub to the end of the call that
+//! took it, with and without them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
+use klines::consumer::queue::Grouping;
+use klines::consumer::wasm::components::Components;
+use klines::consumer::wasm::engine::WasmEngine;
+use klines::consumer::wasm::{Origin, Setup, WasmBlueprint};
+use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines::domain::kline::Batch;
+
+use super::bytes;
+use crate::guest::kline;
+use crate::{redis, row, serving};
+
+/// What the hostile ones do, each in a consumer of its own.
+const ATTACKS: [&str; 12] = [
+    "loop",
+    "loop-start",
+    "memory",
+    "recursion",
+    "trap",
+    "panic-consume",
+    "log-flood",
+    "big-alloc-string",
+    "handles",
+    "sleep",
+    "stdout",
+    "files",
+];
+const SECONDS: u64 = 30;
+const EVERY: Duration = Duration::from_millis(20);
+const KLINES: usize = 60;
+
+/// When a batch was handed out, by its window.
+type Published = Arc<Mutex<HashMap<i64, Instant>>>;
+
+/// Notes when its consumer has taken a batch.
+struct Timed {
+    blueprint: Box<dyn Blueprint>,
+    published: Published,
+    lags: Arc<Mutex<Vec<f64>>>,
+}
+
+struct TimedConsumer {
+    consumer: Box<dyn Consumer>,
+    published: Published,
+    lags: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Blueprint for Timed {
+    fn validate(&mut self) -> Vec<Problem> {
+        self.blueprint.validate()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        let consumer = self.blueprint.instantiate()?;
+        Ok(Box::new(TimedConsumer { consumer, published: self.published.clone(), lags: self.lags.clone() }))
+    }
+}
+
+impl Consumer for TimedConsumer {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        self.consumer.setup()
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        self.consumer.start()
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        self.consumer.consume(delivery)?;
+        let window = delivery.klines.last().unwrap().start / 60_000;
+        let since = self.published.lock().unwrap()[&window];
+        self.lags.lock().unwrap().push(since.elapsed().as_secs_f64() * 1e6);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.consumer.stop();
+    }
+}
+
+/// Prints the p99 lag of each, in microseconds.
+pub(crate) fn neighbours() {
+    let server = redis::Server::start();
+    let quiet = lags(&server, &[]);
+    let beside = lags(&server, &ATTACKS);
+    for (name, (ours, alone)) in ["console", "redis", "websocket"].iter().zip(beside.into_iter().zip(quiet)) {
+        let what = format!("{name}: p99 lag beside 12 hostile guests");
+        row(&what, ours, alone, "us", "ratio under 2 (baseline: without them)");
+    }
+}
+
+fn lags(server: &redis::Server, attacks: &[&str]) -> [f64; 3] {
+    let components = Components::new(WasmEngine::new().unwrap());
+    let console = components.from_bytes(&bytes("console"), u64::MAX).unwrap();
+    let hostile = components.from_bytes(&bytes("hostile"), u64::MAX).unwrap();
+    let published = Published::default();
+    let timed = |blueprint: Box<dyn Blueprint>| {
+        let lags = Arc::<Mutex<Vec<f64>>>::default();
+        (lags.clone(), Timed { blueprint, published: published.clone(), lags })
+    };
+    let parts: [Box<dyn Blueprint>; 3] = [
+        Box::new(WasmBlueprint::new(console, Setup::plain("console", "{}"))),
+        Box::new(redis::blueprint(server)),
+        Box::new(serving::blueprint(None)),
+    ];
+    let (mut specs, mut measured) = (Vec::new(), Vec::new());
+    for (blueprint, name) in parts.into_iter().zip(["console", "redis", "websocket"]) {
+        let (lags, timed) = timed(blueprint);
+        measured.push(lags);
+        specs.push(spec(name, Box::new(timed), OnError::Restart));
+    }
+    for attack in attacks {
+        let settings = format!("{{\"mode\": \"{attack}\"}}");
+        let setup = Setup { origin: Origin::File("hostile.wasm".into()), ..Setup::plain(attack, &settings) };
+        // Never quarantined: hostile for as long as is measured.
+        specs.push(spec(attack, Box::new(WasmBlueprint::new(hostile.clone(), setup)), OnError::Skip));
+    }
+    let (hub, folder) = (Hub::new(), tempfile::tempdir().unwrap());
+    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    while measured.iter().any(|_| manager.summaries().iter().take(3).any(|one| one.stats.state.as_str() != "running")) {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let until = Instant::now() + Duration::from_secs(SECONDS);
+    let mut window = 0;
+    while Instant::now() < until {
+        let klines = (0..KLINES).map(|symbol| Arc::new(kline(window, symbol))).collect();
+        published.lock().unwrap().insert(window, Instant::now());
+        hub.publish(&Batch { klines });
+        window += 1;
+        std::thread::park_timeout(EVERY);
+    }
+    drop(manager.shutdown(Duration::from_secs(2)));
+    let p99 = |lags: &Arc<Mutex<Vec<f64>>>| {
+        let mut lags = lags.lock().unwrap().clone();
+        lags.sort_by(f64::total_cmp);
+        lags[lags.len() * 99 / 100]
+    };
+    [p99(&measured[0]), p99(&measured[1]), p99(&measured[2])]
+}
+
+fn spec(name: &str, blueprint: Box<dyn Blueprint>, on_error: OnError) -> Spec {
+    Spec { on_error, grouping: Grouping::Boundary, ..super::spec(name, blueprint) }
+}

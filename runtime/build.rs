@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// File names without `.wasm`, and the variables that tell the crate where they are.
-const SHIPPED: [(&str, &str); 2] = [("console", "KLINES_COMPONENT_CONSOLE"), ("jsonl", "KLINES_COMPONENT_JSONL")];
+const SHIPPED: [(&str, &str); 3] = [
+    ("console", "KLINES_COMPONENT_CONSOLE"),
+    ("jsonl", "KLINES_COMPONENT_JSONL"),
+    ("webhook", "KLINES_COMPONENT_WEBHOOK"),
+];
 /// What components are made from, relative to the workspace.
 const SOURCES: [&str; 3] = ["consumers", "guest-sdk", "wit"];
 

@@ -55,6 +55,11 @@
 //! The floats of a [`Kline`] are the nearest ones to exact decimals, right for computing. [`Batch::exact`] gives the
 //! exchange's digits, right for writing down.
 //!
+//! # What a component wants
+//!
+//! A component gets nothing but what its operator grants. [`manifest!`] writes into the component what it would like to
+//! have.
+//!
 //! # Tests
 //!
 //! Everything works under a plain `cargo test` without WebAssembly: outside a component the host is replaced by the
@@ -69,6 +74,8 @@ mod contract;
 mod host;
 mod interval;
 mod json;
+#[doc(hidden)]
+pub mod manifest;
 mod settings;
 pub mod state;
 #[cfg(not(target_arch = "wasm32"))]

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod check;
 pub mod compile;
+pub mod inspect;
 pub mod keygen;
 pub mod operate;
 pub mod output;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Consumer(ConsumerCommand::Test(args)) => reproduce::reproduce(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
+        Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Config(ConfigCommand::Show(args)) => configured(args.sources(), |config| {
             output::print(&if args.json { format!("{:#}\n", config.show_json()) } else { config.show() })?;
             Ok(ExitCode::SUCCESS)

@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
-pub use consumer::{ConsumerCommand, ListArgs, LogsArgs, OrderArgs, RunPlaceArgs, TestArgs};
+pub use consumer::{ConsumerCommand, InspectArgs, ListArgs, LogsArgs, OrderArgs, RunPlaceArgs, TestArgs};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, Times};

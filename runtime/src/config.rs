@@ -130,7 +130,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let metrics = Metrics::read(loader, &mut section);
     loader.finish(section);
     let section = loader.section(&mut top, "consumers");
-    let consumers = consumers::read(loader, &section, &enabled, &plugins_dir, &klines.intervals);
+    let consumers = consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
     let mut section = loader.section(&mut top, Native::Redis.as_str());
     let redis = Redis::read(loader, &mut section, &enabled.names);
     loader.finish(section);
@@ -214,6 +214,17 @@ impl Config {
         let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
         let mut report = Report::default();
         report.push(Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected));
+        report
+    }
+
+    /// Reports something about what a consumer may do, at the place that says it.
+    #[must_use]
+    pub fn allow_report(&self, consumer: &str, severity: Severity, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "allow"], 2);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let diagnostic = Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected);
+        let mut report = Report::default();
+        report.push(Diagnostic { severity, ..diagnostic });
         report
     }
 

@@ -83,7 +83,11 @@ fn targets(level: Level) -> Targets {
         Level::Warn => LevelFilter::WARN,
         Level::Error => LevelFilter::ERROR,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(OWN.map(|name| (name, level)))
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(OWN.map(|name| (name, level)))
+        // A component could make it log without end; what matters of its requests is logged by `klines`.
+        .with_target("wasmtime_wasi_http", LevelFilter::OFF)
 }
 
 /// The wall clock in UTC, as `2026-01-31T12:00:00.000Z`.

@@ -15,9 +15,10 @@ use crate::config::{self, Config, Report};
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = config::examine(args.sources());
     let workshop = parts::Workshop::temporary(&config)?;
-    if let Err(problems) = parts::prepare(&config, &parts::catalog(&config), &workshop.components)? {
-        report.merge(problems);
-    }
+    report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components)? {
+        Ok(prepared) => prepared.warnings,
+        Err(problems) => problems,
+    });
     if args.online && !report.is_refusal() {
         report.merge(exchange::check_online(&config)?);
     }

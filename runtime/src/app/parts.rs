@@ -1,5 +1,6 @@
 //! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
 
+pub mod grants;
 mod native;
 mod sandboxed;
 
@@ -21,19 +22,21 @@ use crate::consumer::queue::Grouping;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::{Blueprint, Problem, Subscription};
 use crate::domain::symbol::Category;
-pub use sandboxed::{FromFile, Workshop};
+pub use sandboxed::{FromFile, Workshop, limits};
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
 const BATCH: usize = 64;
 /// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
 const START_MARGIN: Duration = Duration::from_secs(2);
 
-/// Every enabled consumer, ready to be started.
+/// Every enabled consumer, ready to be started, and what is not quite as it was meant.
 pub struct Prepared {
     /// What the manager starts.
     pub specs: Vec<Spec>,
     /// Those whose component is a file, which may change while they run.
     pub files: Vec<FromFile>,
+    /// Warnings alone.
+    pub warnings: Report,
 }
 
 /// Prepares every enabled consumer and lets it check its settings. Opens nothing and starts nothing.
@@ -60,6 +63,7 @@ pub fn prepare(
         };
         match prepared {
             Ok(mut blueprint) => {
+                report.merge(grants::report(config, consumer, &blueprint));
                 report.merge(settings_report(config, consumer, &blueprint.validate()));
                 files.extend(FromFile::new(consumer, &blueprint));
                 specs.push(spec(consumer, Box::new(blueprint), Grouping::UpTo(BATCH)));
@@ -70,7 +74,7 @@ pub fn prepare(
             }
         }
     }
-    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files }) })
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, warnings: report }) })
 }
 
 fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {

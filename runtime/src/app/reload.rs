@@ -158,6 +158,14 @@ impl Watched {
 
     fn swap(&mut self, components: &Components, file: &ComponentFile) -> Result<(), String> {
         let component = components.from_stranger(file, &self.file.limits).map_err(|error| error.to_string())?;
+        let further = self.file.blueprint.further_wants(&component);
+        if !further.is_empty() {
+            let entries = further.iter().map(|missing| format!("{} = [{}]", missing.key, missing.entry));
+            let (entries, name) = (entries.collect::<Vec<_>>().join(", "), &self.file.name);
+            return Err(format!(
+                "the new version wants more than it is granted: {entries} in [consumers.{name}.allow]"
+            ));
+        }
         let mut blueprint = self.file.blueprint.renewed(component);
         if let Some(problem) = blueprint.validate().first() {
             let at = if problem.path.is_empty() { "settings" } else { &problem.path };

@@ -107,7 +107,10 @@ impl Sink for IntoHub {
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
     let workshop = parts::Workshop::kept(config)?;
     let specs = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
-        Ok(prepared) => prepared.specs,
+        Ok(prepared) => {
+            output::report(&prepared.warnings);
+            prepared.specs
+        }
         Err(report) => {
             output::report(&report);
             return Ok(ExitCode::from(EXIT_CONFIG));

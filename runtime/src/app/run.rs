@@ -40,13 +40,15 @@ const HANG_UP: Duration = Duration::from_secs(3);
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = parts::catalog(&config);
     let workshop = parts::Workshop::kept(&config)?;
-    let parts::Prepared { specs, files } = match parts::prepare(&config, &catalog, &workshop.components)? {
+    let prepared = match parts::prepare(&config, &catalog, &workshop.components)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+    let parts::Prepared { specs, files, warnings } = prepared;
+    output::report(&warnings);
     // A port that is taken is said before anything runs.
     let port = metrics::bind(&config.metrics)?;
     // One worker: a frame goes from its socket through the pipeline without a switch of threads, and there is far more

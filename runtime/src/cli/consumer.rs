@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 use crate::config::{Flags, Sources};
 
 /// `klines consumer …`.
@@ -20,6 +21,8 @@ pub enum ConsumerCommand {
     Resume(OrderArgs),
     /// Read a consumer's component again and let it take over; if it does not start, the present one goes on
     Reload(OrderArgs),
+    /// Show what a component is, what it wants, and the lines of klines.toml that would grant it
+    Inspect(InspectArgs),
     /// See again what a consumer was quarantined for
     Test(TestArgs),
 }
@@ -117,5 +120,38 @@ impl RunPlaceArgs {
         let data_dir = self.data_dir.clone().map(|folder| ("--data-dir", folder));
         let flags: Flags = data_dir.into_iter().collect();
         Sources::of_process(flags, self.config.clone(), self.env_file.clone())
+    }
+}
+
+/// `klines consumer inspect`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Compiles the component and runs nothing of it. What it wants follows from its imports and from the \
+manifest inside it, if it has one; what it is granted from [consumers.NAME.allow].
+
+Exit codes: 0 ok, 1 no component or one that cannot be used, 78 configuration refused.
+
+Examples:
+  klines consumer inspect plugins/ema.wasm
+  klines consumer inspect webhook")]
+pub struct InspectArgs {
+    /// A component file, or the name of a consumer
+    #[arg(value_name = "FILE|NAME")]
+    pub target: String,
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl InspectArgs {
+    /// The configuration's sources; with `enabled`, that consumer alone is enabled.
+    #[must_use]
+    pub fn sources(&self, enabled: Option<&str>) -> Sources {
+        let consumers = enabled.map(str::to_owned).or_else(|| self.config.consumers.clone());
+        let config = ConfigArgs { consumers, ..self.config.clone() };
+        args::sources(&config, &MarketArgs::default(), &HistoryArgs::default(), &LogArgs::default())
     }
 }

@@ -21,7 +21,8 @@ use crate::domain::interval::Interval;
 use crate::domain::symbol::Symbol;
 
 use definition::Definition;
-pub use grants::{Allow, Directory};
+pub use grants::{Allow, Directory, HostSecret, Http, Variable};
+use grants::{Bounds, Guarded};
 pub use limits::Limits;
 
 const ENABLED: Key = Key::new("enabled_consumers").variable("ENABLED_CONSUMERS").flag("--consumers");
@@ -33,6 +34,8 @@ pub enum Shipped {
     Console,
     /// Writes klines to files.
     Jsonl,
+    /// Posts klines to an address.
+    Webhook,
 }
 
 /// The code that a consumer runs.
@@ -108,8 +111,8 @@ pub(super) struct Enabled {
 }
 
 impl Shipped {
-    /// Both, in the order that they are listed in.
-    pub const ALL: [Self; 2] = [Self::Console, Self::Jsonl];
+    /// All, in the order that they are listed in.
+    pub const ALL: [Self; 3] = [Self::Console, Self::Jsonl, Self::Webhook];
 
     /// The name that it is enabled by.
     #[must_use]
@@ -117,6 +120,7 @@ impl Shipped {
         match self {
             Self::Console => "console",
             Self::Jsonl => "jsonl",
+            Self::Webhook => "webhook",
         }
     }
 
@@ -139,30 +143,34 @@ pub(super) fn read(
     loader: &mut Loader<'_>,
     section: &Section<'_>,
     enabled: &Enabled,
-    plugins_dir: &Path,
+    [plugins_dir, data_dir]: [&Path; 2],
     intervals: &[Interval],
 ) -> Vec<Consumer> {
+    let guarded = Guarded::new(loader, data_dir, plugins_dir);
+    let bounds = Bounds { guarded, secrets: grants::secret_variables(section) };
     let written: Vec<_> = section.entries().collect();
     let components = Components::find(loader, plugins_dir, written.iter().map(|entry| entry.0.to_owned()));
     let mut definitions = Vec::new();
     for (name, span, node) in written {
         let section = loader.table(section.path_of(name), node);
         let place = loader.layers.toml_place(span.clone());
-        definitions.push(Definition::read(loader, name, &place, section, &components));
+        definitions.push(Definition::read(loader, name, &place, section, &components, &bounds));
     }
-    let mut consumers = Vec::new();
+    let (mut consumers, mut granted) = (Vec::new(), Vec::new());
     for name in &enabled.names {
         let written = definitions.iter().position(|definition| definition.name == *name);
         let definition = match written {
             Some(at) => definitions.swap_remove(at),
             None => {
                 let section = Section::absent(section.path_of(name));
-                Definition::read(loader, name, &enabled.place.of_item(name), section, &components)
+                Definition::read(loader, name, &enabled.place.of_item(name), section, &components, &bounds)
             }
         };
         definition.check_narrowing(loader, intervals);
+        granted.extend(definition.granted.iter().cloned());
         consumers.extend(definition.into_consumer());
     }
+    grants::check_nesting(loader, &granted);
     consumers
 }
 
@@ -194,7 +202,7 @@ impl Components {
     fn unknown(&self, name: &str, place: &Place) -> Diagnostic {
         let others = self.known.iter().map(String::as_str).filter(|known| *known != name);
         let expected = format!(
-            "console, jsonl, redis, websocket, a component named in [consumers.{name}], or a file {}",
+            "console, jsonl, webhook, redis, websocket, a component named in [consumers.{name}], or a file {}",
             self.plugins_dir.join(format!("{name}.wasm")).display()
         );
         Diagnostic::error(place.clone(), format!("unknown consumer `{name}`"))

@@ -76,6 +76,8 @@ pub struct Layers {
     pub document: Option<Arc<Document>>,
     /// Folder that relative paths start from.
     pub folder: PathBuf,
+    /// The files that were read, as they were named.
+    pub files: Vec<PathBuf>,
 }
 
 impl Layers {
@@ -90,6 +92,7 @@ impl Layers {
             env_file: Vec::new(),
             document: None,
             folder: sources.folder,
+            files: Vec::new(),
         };
         if sources.demo {
             let flags = layers.texts(None, Some("--consumers"));
@@ -121,12 +124,15 @@ impl Layers {
     }
 
     /// Reads a named file, or the usual one if it is there.
-    fn file(&self, named: Option<(PathBuf, Place)>, usual: &str, report: &mut Report) -> Option<SourceFile> {
+    fn file(&mut self, named: Option<(PathBuf, Place)>, usual: &str, report: &mut Report) -> Option<SourceFile> {
         let must_exist = named.is_some();
         let (path, place) = named.unwrap_or_else(|| (PathBuf::from(usual), Place::Default));
         let name = path.display().to_string();
         match read_text(&self.folder.join(&path)) {
-            Ok(text) => Some(SourceFile { name, text }),
+            Ok(text) => {
+                self.files.push(path);
+                Some(SourceFile { name, text })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => None,
             Err(error) => {
                 let message = format!("cannot read {name}: {error}");

@@ -151,6 +151,8 @@ pub struct Loader<'a> {
     pub report: Report,
     /// What was read so far, in the order of reading.
     pub settings: Vec<Setting>,
+    /// Variables that the file names for components: no slips of ours.
+    pub named: Vec<String>,
     unknown: Vec<unknown::UnknownKey>,
     /// Problems that reading the layers brought, syntax errors among them.
     first: usize,
@@ -161,7 +163,7 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn new(layers: &'a Layers, report: Report) -> Self {
         let first = report.len();
-        Self { layers, report, settings: Vec::new(), unknown: Vec::new(), first }
+        Self { layers, report, settings: Vec::new(), named: Vec::new(), unknown: Vec::new(), first }
     }
 
     /// The top level of the file.

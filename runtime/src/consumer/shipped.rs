@@ -6,9 +6,10 @@ pub fn shipped(name: &str) -> Option<&'static [u8]> {
     match name {
         "console" => Some(include_bytes!(env!("KLINES_COMPONENT_CONSOLE"))),
         "jsonl" => Some(include_bytes!(env!("KLINES_COMPONENT_JSONL"))),
+        "webhook" => Some(include_bytes!(env!("KLINES_COMPONENT_WEBHOOK"))),
         _ => None,
     }
 }
 
 /// Names that [`shipped`] knows.
-pub const NAMES: [&str; 2] = ["console", "jsonl"];
+pub const NAMES: [&str; 3] = ["console", "jsonl", "webhook"];

@@ -8,7 +8,9 @@ pub mod component;
 pub mod components;
 pub mod engine;
 pub mod grants;
+pub mod http;
 pub mod limits;
+pub mod manifest;
 pub mod state;
 pub mod terminal;
 
@@ -31,9 +33,11 @@ use serde_json::Value;
 
 use self::component::Component;
 use self::grants::Grants;
+use self::http::HttpCounters;
 use self::instance::Instance;
 use self::limits::Limits;
 use self::log::GuestLog;
+use self::manifest::{Missing, Wants};
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
 use super::bundle::Exhibit;
@@ -92,6 +96,10 @@ pub enum Origin {
 pub struct WasmBlueprint {
     component: Arc<Component>,
     setup: Setup,
+    /// What the operator allows, whether or not the component asks for it.
+    allowed: Grants,
+    /// What the operator allows and the component does not ask for.
+    vain: Vec<String>,
     /// Outlives the instances, so that a restart does not renew what may be logged.
     log: GuestLog,
     memory: MemoryMeter,
@@ -104,17 +112,53 @@ impl WasmBlueprint {
         &self.component
     }
 
-    /// Puts a component and its circumstances together. Has no effect.
+    /// Puts a component and its circumstances together. Of the grants, only what the component asks for is kept. Has
+    /// no effect.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
         let log = GuestLog::new(&setup.name, &setup.limits);
-        Self { component, setup, log, memory: MemoryMeter::default() }
+        let (grants, vain) = component.wants().narrow(&setup.grants);
+        let allowed = setup.grants;
+        Self { component, setup: Setup { grants, ..setup }, allowed, vain, log, memory: MemoryMeter::default() }
     }
 
-    /// The same consumer with another version of its component.
+    /// A sentence about each thing that is allowed and that the component does not ask for: it is not granted.
+    #[must_use]
+    pub fn allowed_in_vain(&self) -> &[String] {
+        &self.vain
+    }
+
+    /// What is both asked for and allowed.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.setup.grants
+    }
+
+    /// What the component asks for.
+    #[must_use]
+    pub fn wants(&self) -> &Wants {
+        self.component.wants()
+    }
+
+    /// The counters of the consumer's HTTP requests, which outlive its instances.
+    #[must_use]
+    pub fn http_counters(&self) -> Arc<HttpCounters> {
+        self.setup.grants.http.counters()
+    }
+
+    /// The same consumer with another version of its component, which gets what it asks for and is allowed.
     #[must_use]
     pub fn renewed(&self, component: Arc<Component>) -> Self {
-        Self { component, ..self.clone() }
+        let (grants, vain) = component.wants().narrow(&self.allowed);
+        Self { component, setup: Setup { grants, ..self.setup.clone() }, vain, ..self.clone() }
+    }
+
+    /// What another version wants, is not granted, and this one does without.
+    #[must_use]
+    pub fn further_wants(&self, component: &Component) -> Vec<Missing> {
+        let known = self.wants().missing(&self.allowed);
+        let wanted = component.wants().missing(&component.wants().narrow(&self.allowed).0);
+        wanted.into_iter().filter(|missing| !known.contains(missing)).collect()
     }
 
     fn examine(&self) -> Result<Vec<Problem>, Failure> {

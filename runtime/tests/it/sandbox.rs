@@ -1,7 +1,11 @@
 //! A stranger's component can do nothing that was not granted, and harms nobody but itself.
 
 mod attacks;
+mod grants;
 mod guest_log;
+mod http;
 mod neighbours;
+mod peer;
 mod shipped;
 mod stage;
+mod webhook;

@@ -7,15 +7,15 @@ use anyhow::Context;
 use tempfile::TempDir;
 use tracing::warn;
 
+use super::grants;
 use crate::config::Config;
-use crate::config::consumers::{Component as Source, Consumer, Directory, Limits as ConfiguredLimits, Shipped};
+use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
 use crate::config::show::redact;
 use crate::consumer::shipped;
 use crate::consumer::wasm::compiler::{Compiler, private_folder};
 use crate::consumer::wasm::component::ComponentError;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::engine::WasmEngine;
-use crate::consumer::wasm::grants::{DirGrant, Grants};
 use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::terminal::StandardOutput;
@@ -68,6 +68,14 @@ impl Workshop {
         if !needs_compiler(config) {
             return Self::plain();
         }
+        Self::for_a_stranger()
+    }
+
+    /// Opens the workshop for a single look at a stranger's component.
+    ///
+    /// # Errors
+    /// This machine cannot run components at all.
+    pub fn for_a_stranger() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
         let path = folder.path().to_path_buf();
         Self::in_folder(&path, Some(folder))
@@ -135,16 +143,11 @@ fn own_program() -> anyhow::Result<PathBuf> {
 fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
     let limits = limits(&consumer.limits);
     let state = StateStore::new(&config.data_dir, &consumer.name, limits.state);
-    let directory = |allowed: &Directory| DirGrant {
-        host: allowed.host.clone(),
-        guest: allowed.guest.clone(),
-        write: allowed.write,
-    };
     Setup {
         name: consumer.name.clone(),
         settings: consumer.settings.to_string(),
         limits,
-        grants: Grants { stdout: consumer.allow.stdout, dirs: consumer.allow.dirs.iter().map(directory).collect() },
+        grants: grants::of(&consumer.allow),
         terminal: Arc::new(StandardOutput),
         state: Some(Arc::new(state)),
         origin,
@@ -152,7 +155,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
     }
 }
 
-fn limits(configured: &ConfiguredLimits) -> Limits {
+pub fn limits(configured: &ConfiguredLimits) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     Limits {

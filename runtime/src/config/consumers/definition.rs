@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::grants::{Bounds, Granted};
 use super::{Allow, Component, Components, Consumer, Limits, OnError, Shipped};
 use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section, Sourced};
@@ -35,6 +36,8 @@ pub(super) struct Definition {
     closed_only: bool,
     on_error: OnError,
     allow: Allow,
+    /// The folders among it, with their places.
+    pub granted: Vec<Granted>,
     limits: Limits,
     settings: Value,
 }
@@ -47,6 +50,7 @@ impl Definition {
         place: &Place,
         mut section: Section<'_>,
         components: &Components,
+        bounds: &Bounds,
     ) -> Self {
         let component = read_component(loader, name, place, &mut section, components);
         let symbols = loader.read(&mut section, SYMBOLS, Vec::new());
@@ -56,7 +60,7 @@ impl Definition {
         let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
         let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
         let mut allow_section = loader.section(&mut section, "allow");
-        let allow = Allow::read(loader, &mut allow_section, component.as_ref());
+        let (allow, granted) = Allow::read(loader, &mut allow_section, component.as_ref(), bounds);
         loader.finish(allow_section);
         let mut limits_section = loader.section(&mut section, "limits");
         let limits = Limits::read(loader, &mut limits_section);
@@ -66,7 +70,18 @@ impl Definition {
             refuse_sandbox_keys(loader, native, &section);
         }
         loader.finish(section);
-        Self { name: name.to_owned(), component, symbols, intervals, closed_only, on_error, allow, limits, settings }
+        Self {
+            name: name.to_owned(),
+            component,
+            symbols,
+            intervals,
+            closed_only,
+            on_error,
+            allow,
+            granted,
+            limits,
+            settings,
+        }
     }
 
     /// Warns of intervals that nobody makes.

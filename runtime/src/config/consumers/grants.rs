@@ -1,18 +1,25 @@
 //! `[consumers.NAME.allow]`: what a consumer may do outside its sandbox. Nothing, unless it is written here.
 
+mod dirs;
+mod env;
+mod host;
+mod http;
+mod items;
+mod secrets;
+
 use std::path::PathBuf;
 
 use super::{Component, Shipped};
-use crate::config::document::{Content, Node};
-use crate::config::loader::{Key, Loader, NOTHING, Section};
-use crate::config::report::Diagnostic;
-use crate::config::value::Text;
+use crate::config::document::Content;
+use crate::config::loader::{Key, Loader, Section};
+
+pub use dirs::Directory;
+pub(super) use dirs::{Granted, Guarded, check_nesting};
+pub use env::Variable;
+pub use http::Http;
+pub use secrets::HostSecret;
 
 const STDOUT: Key = Key::new("stdout");
-const DIRS: &str = "dirs";
-const HOST: Key = Key::new("host");
-const GUEST: Key = Key::new("guest");
-const WRITE: Key = Key::new("write");
 
 /// What a consumer may do outside its sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,17 +28,21 @@ pub struct Allow {
     pub stdout: bool,
     /// Folders it may use. Default: none; for `jsonl`, `./klines-out` as `/out`, writable.
     pub dirs: Vec<Directory>,
+    /// Hosts it may send HTTP requests to. Default: none.
+    pub http: Vec<Http>,
+    /// Variables it may read. Default: none.
+    pub env: Vec<Variable>,
+    /// Secrets that are put into its requests and that it cannot read. Default: none.
+    pub secrets: Vec<HostSecret>,
 }
 
-/// A folder that a consumer may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// Its path here; relative ones start from the working directory.
-    pub host: PathBuf,
-    /// Its path inside the sandbox, absolute.
-    pub guest: String,
-    /// Whether it may be changed. Default: no.
-    pub write: bool,
+/// What the grants of one consumer must not undo.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// Folders and files that are the program's own.
+    pub guarded: Guarded,
+    /// Variables that hold a secret of some consumer.
+    pub secrets: Vec<String>,
 }
 
 impl Allow {
@@ -40,88 +51,45 @@ impl Allow {
     pub fn default_of(component: Option<&Component>) -> Self {
         let out = Directory { host: PathBuf::from("./klines-out"), guest: "/out".to_owned(), write: true };
         match component {
-            Some(Component::Shipped(Shipped::Console)) => Self { stdout: true, dirs: Vec::new() },
-            Some(Component::Shipped(Shipped::Jsonl)) => Self { stdout: false, dirs: vec![out] },
+            Some(Component::Shipped(Shipped::Console)) => Self { stdout: true, ..Self::default() },
+            Some(Component::Shipped(Shipped::Jsonl)) => Self { dirs: vec![out], ..Self::default() },
             _ => Self::default(),
         }
     }
 
-    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, component: Option<&Component>) -> Self {
+    pub(super) fn read(
+        loader: &mut Loader<'_>,
+        section: &mut Section<'_>,
+        component: Option<&Component>,
+        bounds: &Bounds,
+    ) -> (Self, Vec<Granted>) {
         let default = Self::default_of(component);
         let stdout = loader.read(section, STDOUT, default.stdout);
         if stdout.value && !default.stdout {
             let diagnostic = stdout.error("only `console` may write to standard output");
             loader.report.push(diagnostic.expected("no such key, or false"));
         }
-        let dirs = read_dirs(loader, section, default.dirs);
-        Self { stdout: stdout.value, dirs }
+        let (dirs, granted) = dirs::read(loader, section, default.dirs, &bounds.guarded);
+        let http = http::read(loader, section);
+        let env = env::read(loader, section, &bounds.secrets);
+        let secrets = secrets::read(loader, section, &http);
+        (Self { stdout: stdout.value, dirs, http, env, secrets }, granted)
     }
 }
 
-fn read_dirs(loader: &mut Loader<'_>, section: &mut Section<'_>, default: Vec<Directory>) -> Vec<Directory> {
-    let path = section.path_of(DIRS);
-    let Some((_, node)) = section.entry(DIRS) else {
-        loader.note(path, show(&default), &crate::config::place::Place::Default, None);
-        return default;
-    };
-    let place = loader.layers.toml_place(node.span.clone());
-    let Content::Array(items) = &node.content else {
-        let message = format!("`{path}` is a list of folders, not {}", node.content.kind());
-        loader.report.push(Diagnostic::error(place, message).expected(r#"[{ host = "./folder", guest = "/folder" }]"#));
-        return default;
-    };
-    let mut dirs: Vec<Directory> = Vec::new();
-    for item in items {
-        let Some(dir) = read_dir(loader, &path, item) else { continue };
-        if dirs.iter().any(|known| known.guest == dir.guest) {
-            let place = loader.layers.toml_place(item.span.clone());
-            let message = format!("`{}` is already another folder's path in the sandbox", dir.guest);
-            loader.report.push(Diagnostic::error(place, message).expected("a path of its own for each folder"));
-        }
-        dirs.push(dir);
-    }
-    loader.note(path, show(&dirs), &place, None);
-    dirs
-}
-
-fn read_dir(loader: &mut Loader<'_>, path: &str, item: &Node) -> Option<Directory> {
-    let Content::Table(table) = &item.content else {
-        loader.table(path.to_owned(), item);
-        return None;
-    };
-    let recorded = loader.settings.len();
-    let mut section = Section::of_table(path, table);
-    let host = loader.read_optional::<PathBuf>(&mut section, HOST);
-    let guest = loader.read_optional::<Text>(&mut section, GUEST);
-    let write = loader.read(&mut section, WRITE, false).value;
-    loader.finish(section);
-    // The list is shown as a whole.
-    loader.settings.truncate(recorded);
-    for (name, missing, expected) in [
-        ("host", host.is_none(), r#"host = "./folder", the path of the folder here"#),
-        ("guest", guest.is_none(), r#"guest = "/folder", its path inside the sandbox"#),
-    ] {
-        if missing && table.get(name).is_none() {
-            let place = loader.layers.toml_place(item.span.clone());
-            loader.report.push(Diagnostic::error(place, format!("`{name}` is missing")).expected(expected));
+/// Every variable that some `allow.secrets` names, whatever else may be wrong with it.
+pub(super) fn secret_variables(consumers: &Section<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, _, consumer) in consumers.entries() {
+        let Content::Table(consumer) = &consumer.content else { continue };
+        let Some(Content::Table(allow)) = consumer.get("allow").map(|(_, node)| &node.content) else { continue };
+        let Some(Content::Array(items)) = allow.get("secrets").map(|(_, node)| &node.content) else { continue };
+        for item in items {
+            let Content::Table(item) = &item.content else { continue };
+            if let Some(Content::Text(name)) = item.get("variable").map(|(_, node)| &node.content) {
+                found.push(name.clone());
+            }
         }
     }
-    let (host, guest) = (host?.value, guest?);
-    if !guest.value.0.starts_with('/') || guest.value.0.split('/').any(|part| part == "..") {
-        let message = format!("`{}` is not an absolute path", guest.value.0);
-        let near = format!("/{}", guest.value.0.trim_start_matches(['.', '/']));
-        loader.report.push(guest.error(message).expected("a path such as /out").nearest(Some(near)));
-    }
-    Some(Directory { host, guest: guest.value.0, write })
-}
-
-fn show(dirs: &[Directory]) -> String {
-    if dirs.is_empty() {
-        return NOTHING.to_owned();
-    }
-    let show = |dir: &Directory| {
-        let right = if dir.write { "write" } else { "read" };
-        format!("{} as {} ({right})", dir.host.display(), dir.guest)
-    };
-    dirs.iter().map(show).collect::<Vec<_>>().join(", ")
+    found
 }

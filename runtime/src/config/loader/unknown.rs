@@ -74,7 +74,7 @@ impl Loader<'_> {
             let name = entry.name.as_str();
             let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
             let near = if ours { nearest(name, known.iter().copied()) } else { slip_of(name, &known) };
-            if known.contains(&name) || !(ours || near.is_some()) {
+            if known.contains(&name) || self.named.iter().any(|named| named == name) || !(ours || near.is_some()) {
                 continue;
             }
             let place = Place::EnvFile(name.to_owned(), entry.name_at.clone());
@@ -88,6 +88,9 @@ impl Loader<'_> {
     fn report_environment(&mut self) {
         let known = self.known_variables();
         for name in self.layers.environment.keys().map(String::as_str).filter(|name| !known.contains(name)) {
+            if self.named.iter().any(|named| named == name) {
+                continue;
+            }
             if let Some(near) = slip_of(name, &known) {
                 let place = Place::Variable(name.to_owned(), Quote::default());
                 let diagnostic = Diagnostic::warning(place, format!("`{name}` is not read"));

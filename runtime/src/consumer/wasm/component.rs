@@ -12,18 +12,29 @@ use super::bindings::{KlineConsumer, KlineConsumerPre};
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::host::Host;
+use super::manifest::{ManifestError, Wants};
 use super::text::clean;
 use crate::consumer::digest;
 
 /// What every component of this world exports.
 pub const CONSUMER: &str = "klines:consumer/consumer@1.0.0";
 /// Packages of which a component may import any interface that the linker has.
-const OFFERED: [&str; 7] =
-    ["klines:consumer/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const OFFERED: [&str; 9] = [
+    "klines:consumer/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/outgoing-handler@",
+    "wasi:http/types@",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 /// A compiled component of the right world, ready to be instantiated.
 pub struct Component {
     pre: KlineConsumerPre<Host>,
+    wants: Wants,
     /// Its clock ends calls: as long as there is a component, it has to run.
     engine: WasmEngine,
     /// SHA-256 of its bytes, in hex.
@@ -73,9 +84,12 @@ pub enum ComponentError {
     WrongExport(String),
     /// Needs what does not exist here.
     #[error(
-        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0 and klines:consumer/state@1.0.0, and of WASI 0.2 cli, clocks, filesystem, io, random and sockets"
+        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0 and klines:consumer/state@1.0.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
     )]
     UnknownImport(String),
+    /// What it says of itself cannot be trusted to be all that it wants.
+    #[error("says badly what it wants: {0}")]
+    Manifest(#[from] ManifestError),
     /// An import that is offered, but with other functions or types.
     #[error("imports something in a shape that this runtime does not offer: {0}")]
     WrongImport(String),
@@ -87,10 +101,17 @@ impl Component {
         let compiled = compile(engine, bytes)?;
         check_imports(engine.engine(), &compiled)?;
         check_exports(engine.engine(), &compiled)?;
+        let wants = Wants::of(bytes)?;
         let pre = engine.linker().instantiate_pre(&compiled);
         let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
         let pre = KlineConsumerPre::new(pre).map_err(|error| ComponentError::WrongExport(words(&error)))?;
-        Ok(Self { pre, engine: engine.clone(), sha256: digest(bytes) })
+        Ok(Self { pre, wants, engine: engine.clone(), sha256: digest(bytes) })
+    }
+
+    /// What it wants to be granted.
+    #[must_use]
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// SHA-256 of the component's bytes, in hex.

@@ -13,7 +13,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
 
 use super::bindings::KlineConsumer;
 use super::host::Host;
-use super::poll;
+use super::{http, poll};
 
 /// How often the engine's epoch moves on: the grain of every deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -103,6 +103,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     linker.allow_shadowing(true);
     poll::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
+    http::add_to_linker(&mut linker)?;
     KlineConsumer::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
     Ok(linker)
 }

@@ -6,6 +6,7 @@ use tracing::Level;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Setup;
 use super::bindings::klines::consumer::host::{self, TerminalInfo};
@@ -14,6 +15,7 @@ use super::bindings::klines::consumer::types::{self, ExactKline};
 use super::convert;
 use super::deadline::{Deadline, Waited};
 use super::grants::GrantError;
+use super::http::HttpHost;
 use super::limits::Account;
 use super::log::GuestLog;
 use super::poll::BoundedPoll;
@@ -35,6 +37,7 @@ pub(super) struct Host {
     /// What the call in progress may still write to standard output and standard error.
     pub(super) output: OutputBudget,
     wasi: WasiCtx,
+    http: HttpHost,
     table: ResourceTable,
 }
 
@@ -66,6 +69,7 @@ impl Host {
             output,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
+            http: HttpHost::new(&setup.name, &setup.grants.http, &setup.limits),
             table,
         })
     }
@@ -78,6 +82,12 @@ impl Host {
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http.session, table: &mut self.table, ctx: &mut self.http.context }
     }
 }
 

@@ -1,4 +1,6 @@
-//! WASI's `poll` within the deadline of the call: the one place where a guest could make the host wait for ever.
+//! WASI's `poll` and streams within the deadline of the call: where a guest could make the host wait for ever.
+
+mod streams;
 
 use std::time::Duration;
 
@@ -24,9 +26,10 @@ impl HasData for Bounded {
     type Data<'a> = BoundedPoll<'a>;
 }
 
-/// Puts the bounded `wasi:io/poll` into a linker that allows shadowing.
+/// Puts the bounded `wasi:io/poll` and `wasi:io/streams` into a linker that allows shadowing.
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
-    sync::add_to_linker::<Host, Bounded>(linker, Host::poll)
+    sync::add_to_linker::<Host, Bounded>(linker, Host::poll)?;
+    wasmtime_wasi::p2::bindings::sync::io::streams::add_to_linker::<Host, Bounded>(linker, Host::poll)
 }
 
 impl sync::Host for BoundedPoll<'_> {

@@ -123,7 +123,7 @@ fn a_granted_folder_is_all_that_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let host = folder.path().join("made");
     let dirs = vec![DirGrant { host: host.clone(), guest: "/out".into(), write: true }];
-    let grants = Grants { stdout: false, dirs };
+    let grants = Grants { dirs, ..Grants::default() };
     let settings = r#"{"mode":"files"}"#;
     live(&mut blueprint("hostile", "tenant", settings, Limits::default(), grants), 1).unwrap();
     let reached: Vec<_> = lines("tenant").into_iter().filter(|line| line.contains(": got ")).collect();

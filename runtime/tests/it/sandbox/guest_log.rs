@@ -1,4 +1,4 @@
-//! What guests wrote to the log, by consumer. Tests run side by side, so that each uses a name of its own.
+//! What guests wrote to the log, and what the runtime wrote about them, by consumer. Tests run side by side, so that each uses a name of its own.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -24,6 +24,16 @@ pub fn lines(name: &str) -> Vec<String> {
     all().get(name).cloned().unwrap_or_default()
 }
 
+/// What the runtime itself said about that consumer.
+pub fn warnings(name: &str) -> Vec<String> {
+    lines(&about(name))
+}
+
+/// No consumer has such a name.
+fn about(name: &str) -> String {
+    format!("about {name}")
+}
+
 fn all() -> MutexGuard<'static, HashMap<String, Vec<String>>> {
     static LINES: OnceLock<Mutex<HashMap<String, Vec<String>>>> = OnceLock::new();
     LINES.get_or_init(Mutex::default).lock().unwrap()
@@ -33,10 +43,12 @@ struct Recorder;
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
         if event.metadata().target() == "consumer" {
-            let mut line = Line::default();
-            event.record(&mut line);
             all().entry(line.name).or_default().push(line.message);
+        } else if let Some(consumer) = line.consumer {
+            all().entry(about(&consumer)).or_default().push(line.message);
         }
     }
 }
@@ -44,6 +56,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
 #[derive(Default)]
 struct Line {
     name: String,
+    consumer: Option<String>,
     message: String,
 }
 
@@ -51,6 +64,8 @@ impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "name" {
             value.clone_into(&mut self.name);
+        } else if field.name() == "consumer" {
+            self.consumer = Some(value.to_owned());
         }
     }
 

@@ -10,7 +10,7 @@ use super::stage::{blueprint, live};
 fn jsonl_writes_the_exact_digits_into_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let dirs = vec![DirGrant { host: folder.path().to_owned(), guest: "/out".into(), write: true }];
-    let grants = Grants { stdout: false, dirs };
+    let grants = Grants { dirs, ..Grants::default() };
     let mut jsonl = blueprint("jsonl", "jsonl", "{}", Limits::default(), grants);
     assert_eq!(jsonl.validate(), []);
     live(&mut jsonl, 3).unwrap().stop();

@@ -102,9 +102,9 @@ fn an_import_that_is_not_offered_is_named() {
     let message = refusal_of_text(r#"(component (import "evil:corp/steal@0.1.0" (instance (export "keys" (func)))))"#);
     assert!(message.starts_with("imports evil:corp/steal@0.1.0, which this runtime does not offer"), "{message}");
     let message = refusal_of_text(
-        r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func)))))"#,
+        r#"(component (import "wasi:http/incoming-handler@0.2.0" (instance (export "handle" (func)))))"#,
     );
-    assert!(message.starts_with("imports wasi:http/outgoing-handler@0.2.0, which"), "{message}");
+    assert!(message.starts_with("imports wasi:http/incoming-handler@0.2.0, which"), "{message}");
 }
 
 #[test]

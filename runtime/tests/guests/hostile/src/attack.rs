@@ -1,5 +1,8 @@
 //! The attacks, one function each. When each is due is the crate root's business.
 
+pub(crate) mod folder;
+pub(crate) mod http;
+
 use std::fs;
 use std::hint::black_box;
 use std::io::Write;
@@ -62,6 +65,13 @@ pub(crate) fn print() {
 
 pub(crate) fn look_at_environment() {
     info!("vars {} args {}", std::env::vars_os().count(), std::env::args_os().count());
+}
+
+pub(crate) fn list_environment() {
+    for (name, value) in std::env::vars() {
+        info!("{name}={value}");
+    }
+    info!("that was all");
 }
 
 pub(crate) fn look_for_files() {

@@ -17,6 +17,35 @@ pub struct Settings {
     /// Size in bytes for `big-alloc-string`; number of handles for `handles`.
     #[serde(default = "large")]
     size: u32,
+    /// For the modes that begin with `http`.
+    #[serde(default)]
+    http: HttpSettings,
+}
+
+/// Which request to make.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct HttpSettings {
+    url: String,
+    #[serde(default = "get")]
+    method: String,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    /// Bytes to send.
+    #[serde(default)]
+    body: usize,
+    /// Follow redirects.
+    #[serde(default)]
+    follow: bool,
+    /// Log the headers of the request after it was handed over.
+    #[serde(default)]
+    dump: bool,
+    /// Requests at one time.
+    #[serde(default)]
+    count: u32,
+}
+
+fn get() -> String {
+    "GET".to_owned()
 }
 
 fn first() -> u64 {
@@ -69,6 +98,20 @@ pub enum Mode {
     Stdout,
     /// Logs how many environment variables and arguments it sees.
     Env,
+    /// Logs every environment variable.
+    EnvList,
+    /// Makes a request and logs its outcome.
+    Http,
+    /// Makes `http.count` requests at the same time.
+    HttpFlood,
+    /// Begins a request and forgets it.
+    HttpAbandon,
+    /// Sets headers that belong to the connection.
+    HttpForge,
+    /// Tries to get out of granted folders, and to change what may only be read.
+    Climb,
+    /// Writes a file into `/out`.
+    Mark,
     /// Tries to read and write files outside any grant and logs every outcome.
     Files,
     /// Opens `size` timer handles at once and logs that it could.
@@ -150,6 +193,13 @@ impl Consumer for Hostile {
             Mode::BigAllocString => attack::log_bytes(self.settings.size),
             Mode::Stdout => attack::print(),
             Mode::Env => attack::look_at_environment(),
+            Mode::EnvList => attack::list_environment(),
+            Mode::Http => attack::http::send(&self.settings.http),
+            Mode::HttpFlood => attack::http::flood(&self.settings.http),
+            Mode::HttpAbandon => attack::http::abandon(&self.settings.http),
+            Mode::HttpForge => attack::http::forge(),
+            Mode::Climb => attack::folder::climb(),
+            Mode::Mark => attack::folder::leave_mark(),
             Mode::Files => attack::look_for_files(),
             Mode::Handles => attack::open_handles(self.settings.size),
             Mode::ExactOutOfRange => {

@@ -1,0 +1,171 @@
+//! Posts klines to an address, in order, and loses none silently: what the other side cannot take now comes again.
+//!
+//! Decides what an answer means; how a request travels is `post`'s business, what it says `body`'s.
+
+mod body;
+mod post;
+mod settings;
+
+use std::time::{Duration, Instant};
+
+use klines_guest::{Batch, Consumer, Failure, Problem, Subscription, error, warn};
+
+use self::body::{Body, Row};
+use self::post::{Answer, Post, Target, Trouble};
+use self::settings::{Format, Settings, Show};
+
+klines_guest::manifest!(
+    r#"{
+        "name": "webhook",
+        "version": "0.1.0",
+        "description": "Posts klines as JSON to an address of your choice",
+        "http": [{ "host": "*", "methods": ["POST"] }],
+        "secrets": [{ "header": "authorization", "host": "*" }, { "header": "x-api-key", "host": "*" }]
+    }"#
+);
+
+struct Webhook {
+    settings: Settings,
+    target: Target,
+    post: Box<dyn Post>,
+    /// Klines in one request; less than the setting once the other side found that too much.
+    most: usize,
+    /// Klines that the other side has not been told are missing.
+    lost: u64,
+    /// The batch that is not done yet, and how many of its klines are.
+    unfinished: Option<(String, usize)>,
+}
+
+/// What to do after an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// On to the next.
+    Taken,
+    /// These klines are at fault: on without them.
+    Refused,
+    /// Too many klines at once.
+    TooMany,
+    /// The same again, later.
+    Later(String),
+}
+
+impl Consumer for Webhook {
+    type Settings = Settings;
+
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        settings.problems()
+    }
+
+    fn setup(settings: Settings) -> Result<Self, Failure> {
+        Self::new(settings, post::sender())
+    }
+
+    fn subscription(&self) -> Subscription {
+        match self.settings.show {
+            Show::Closed => Subscription::closed(),
+            Show::All => Subscription::all(),
+        }
+    }
+
+    fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let rows: Vec<Row> = batch.exact_rows().map(|(kline, digits)| Row::new(kline, digits)).collect();
+        let id = format!("{} {}", body::idempotency_key(&rows), batch.lost);
+        let mut done = match self.unfinished.take() {
+            Some((same, done)) if same == id => done,
+            _ => {
+                self.lost += batch.lost;
+                0
+            }
+        };
+        let deadline = Instant::now() + Duration::from_millis(self.settings.timeout_ms);
+        while let Some(rest) = rows.get(done..).filter(|rest| !rest.is_empty()) {
+            let part = rest.get(..self.most).unwrap_or(rest);
+            match self.send(part, deadline) {
+                Ok(Verdict::Taken) => done += part.len(),
+                Ok(Verdict::TooMany) => self.most = part.len() / 2,
+                Ok(Verdict::Refused) => {
+                    done += part.len();
+                    self.lost += u64::try_from(part.len()).unwrap_or(u64::MAX);
+                }
+                Ok(Verdict::Later(reason)) => {
+                    self.unfinished = Some((id, done));
+                    return Err(Failure::retry(reason));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Webhook {
+    fn new(settings: Settings, post: Box<dyn Post>) -> Result<Self, Failure> {
+        let target = Target::parse(&settings.url).map_err(|what| Failure::fatal(format!("url: {what}")))?;
+        Ok(Self { most: settings.batch, settings, target, post, lost: 0, unfinished: None })
+    }
+
+    fn send(&mut self, rows: &[Row], deadline: Instant) -> Result<Verdict, Failure> {
+        let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            return Ok(Verdict::Later("more klines than fit into one call's time".to_owned()));
+        };
+        let body = Body { consumer: &self.settings.consumer, klines: rows, lost: self.lost };
+        let (media, bytes) = match self.settings.format {
+            Format::Json => ("application/json", body.json()?),
+            Format::Ndjson => ("application/x-ndjson", body.ndjson()?),
+        };
+        let key = body::idempotency_key(rows);
+        let lost = self.lost.to_string();
+        let own = self.settings.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut headers: Vec<(&str, &str)> = own.collect();
+        headers.extend([("content-type", media), ("idempotency-key", &key), ("klines-lost", &lost)]);
+        match self.post.post(&self.target, &headers, &bytes, left) {
+            Ok(answer) => {
+                let verdict = judge(&answer, rows.len());
+                if verdict == Verdict::Taken {
+                    self.lost = 0;
+                }
+                if verdict == Verdict::Refused {
+                    error!(
+                        "{} klines from {} on are dropped: the address answered {}",
+                        rows.len(),
+                        rows_begin(rows),
+                        answer.status
+                    );
+                }
+                if verdict == Verdict::TooMany {
+                    warn!("{} klines at once are too many for the address, trying half", rows.len());
+                }
+                Ok(verdict)
+            }
+            Err(Trouble::NotGranted) => Err(Failure::fatal(format!(
+                "requests to {} are not granted: see `klines consumer inspect`",
+                self.target.host()
+            ))),
+            Err(Trouble::Unreachable(what)) => Ok(Verdict::Later(what)),
+        }
+    }
+}
+
+/// What an answer to so many klines means. Only a body that was read and found wrong is given up: everything else can
+/// be mended on the other side, and no kline is lost until it is.
+fn judge(answer: &Answer, klines: usize) -> Verdict {
+    match answer.status {
+        200..=299 => Verdict::Taken,
+        413 if klines > 1 => Verdict::TooMany,
+        400 | 413 | 422 => Verdict::Refused,
+        status @ 300..=399 => {
+            let to = answer.location.as_deref().unwrap_or("nowhere");
+            Verdict::Later(format!("the address answered {status}, and redirects are not followed: it points to {to}"))
+        }
+        status => Verdict::Later(format!("the address answered {status}")),
+    }
+}
+
+fn rows_begin(rows: &[Row]) -> String {
+    rows.first().map(Row::key).unwrap_or_default()
+}
+
+klines_guest::export!(Webhook);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! `klines consumer inspect`: what a component is, what it wants, what it gets, and how it would get the rest.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::output;
+use super::parts::{self, Workshop, grants};
+use crate::cli::{EXIT_CONFIG, InspectArgs};
+use crate::config;
+use crate::config::consumers::{Component as Source, Consumer, Limits};
+use crate::consumer::wasm::component::CONSUMER;
+use crate::consumer::wasm::components::{self, ComponentFile, Links};
+use crate::consumer::wasm::grants::Grants;
+use crate::consumer::wasm::manifest::{Missing, Wants};
+use crate::consumer::{digest, shipped};
+
+/// What imports mean, by the beginning of their names. The first that fits counts.
+const MEANINGS: [(&str, &str); 11] = [
+    ("klines:consumer/host", "log lines, exact digits, the terminal if it is granted"),
+    ("klines:consumer/types", "the form of klines"),
+    ("klines:consumer/", "another service of the runtime"),
+    ("wasi:http/", "HTTP requests, to hosts of allow.http"),
+    ("wasi:filesystem/", "files, in folders of allow.dirs"),
+    ("wasi:cli/environment", "variables of allow.env"),
+    ("wasi:cli/", "standard streams, which end in the log, and its own end"),
+    ("wasi:clocks/", "clocks"),
+    ("wasi:random/", "random numbers"),
+    ("wasi:sockets/", "sockets, which are never granted"),
+    ("wasi:io/", "waiting and streams"),
+];
+
+/// A component that was looked at.
+struct Inspected {
+    /// The consumer's name, or the file's.
+    name: String,
+    file: ComponentFile,
+    wants: Wants,
+    granted: Grants,
+    vain: Vec<String>,
+    missing: Vec<Missing>,
+}
+
+/// Looks at one component.
+///
+/// # Errors
+/// When there is no such component, or it cannot be used here.
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let (name, bytes, allowed) = match target(args)? {
+        Ok(found) => found,
+        Err(report) => {
+            output::report(&report);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    // Nobody has vouched for it: it is compiled like any stranger's.
+    let workshop = Workshop::for_a_stranger()?;
+    let file = ComponentFile { sha256: digest(&bytes), bytes };
+    let component = workshop.components.from_stranger(&file, &parts::limits(&Limits::default()));
+    let component = component.with_context(|| args.target.clone())?;
+    let wants = component.wants().clone();
+    let (granted, vain) = wants.narrow(&allowed);
+    let missing = wants.missing(&granted);
+    let inspected = Inspected { name, file, wants, granted, vain, missing };
+    output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+type Target = (String, Vec<u8>, Grants);
+
+/// Finds the component: a file where there is one, else a consumer of the configuration.
+fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, config::Report>> {
+    let path = Path::new(&args.target);
+    if path.components().count() > 1 || path.extension().is_some() || path.is_file() {
+        // A file that the configuration runs is shown with what it gets there.
+        let (config, _) = config::examine(args.sources(None));
+        let is_it = |consumer: &&Consumer| {
+            let Source::File(file) = &consumer.component else { return false };
+            file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| file == path))
+        };
+        let consumer = config.consumers.iter().find(is_it);
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("NAME");
+        let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
+        let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
+        return Ok(Ok((name, read(path, Limits::default().component_size)?, allowed)));
+    }
+    let (config, report) = config::examine(args.sources(Some(&args.target)));
+    let Some(consumer) = config.consumers.first() else { return Ok(Err(report)) };
+    let bytes = match &consumer.component {
+        Source::Shipped(name) => shipped::shipped(name.as_str()).unwrap_or_default().to_vec(),
+        Source::File(path) => read(path, consumer.limits.component_size)?,
+        Source::Native(native) => {
+            bail!("`{}` is part of klines and has no component; its settings are in [{0}]", native.as_str())
+        }
+    };
+    if report.is_refusal() {
+        return Ok(Err(report));
+    }
+    Ok(Ok((consumer.name.clone(), bytes, grants::of(&consumer.allow))))
+}
+
+fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let file = components::read(path, most, Links::Follow).with_context(|| path.display().to_string())?;
+    Ok(file.bytes)
+}
+
+impl Inspected {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name:<12}{value}");
+        };
+        line("component", &self.name);
+        if let Some(manifest) = &self.wants.manifest {
+            line("manifest", &clean(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
+        } else {
+            line("manifest", "none: its imports decide");
+        }
+        line("contract", CONSUMER);
+        line("size", &format!("{} bytes", self.file.bytes.len()));
+        line("sha256", &self.file.sha256);
+        text.push_str("\nimports\n");
+        for (import, meaning) in self.imports() {
+            let _ = writeln!(text, "  {import:<44}  {meaning}");
+        }
+        let granted = self.granted();
+        if granted.is_empty() && self.missing.is_empty() && self.vain.is_empty() {
+            text.push_str("\nIt asks for nothing that has to be granted.\n");
+            return text;
+        }
+        text.push_str("\nwants\n");
+        for what in &granted {
+            let _ = writeln!(text, "  granted  {}", clean(what));
+        }
+        for missing in &self.missing {
+            let _ = writeln!(text, "  missing  {}", clean(&missing.what));
+        }
+        for vain in &self.vain {
+            let _ = writeln!(text, "  unused   {}", clean(vain));
+        }
+        if !self.missing.is_empty() {
+            let _ = write!(text, "\nTo grant what is missing, in klines.toml:\n\n{}", self.lines());
+        }
+        text
+    }
+
+    /// The lines of the configuration that would grant what is missing, beside what is granted.
+    fn lines(&self) -> String {
+        let mut lines = format!("[consumers.{}.allow]\n", self.name);
+        for key in ["http", "dirs", "env", "secrets"] {
+            let entries: Vec<String> =
+                self.missing.iter().filter(|missing| missing.key == key).map(|missing| clean(&missing.entry)).collect();
+            if !entries.is_empty() {
+                let _ = writeln!(lines, "{key} = [{}]", entries.join(", "));
+            }
+        }
+        lines
+    }
+
+    fn imports(&self) -> Vec<(String, &'static str)> {
+        let meaning = |name: &str| {
+            let known = MEANINGS.iter().find(|(beginning, _)| name.starts_with(beginning));
+            known.map_or("unknown", |(_, meaning)| *meaning)
+        };
+        self.wants.imports.iter().map(|name| (clean(name), meaning(name))).collect()
+    }
+
+    /// What it wants and has.
+    fn granted(&self) -> Vec<String> {
+        let Grants { stdout, dirs, env, http } = &self.granted;
+        let mut granted: Vec<String> = http.grants().map(|grant| format!("http     {}", grant.line())).collect();
+        granted.extend(
+            http.secrets()
+                .map(|secret| format!("secrets  {} in `{}` to {}", secret.variable, secret.header, secret.host)),
+        );
+        granted.extend(dirs.iter().map(|dir| {
+            let right = if dir.write { "write" } else { "read" };
+            format!("dirs     {} as {} ({right})", dir.host.display(), dir.guest)
+        }));
+        granted.extend(env.iter().map(|(name, _)| format!("env      {name}")));
+        granted.extend(stdout.then(|| "stdout   standard output".to_owned()));
+        granted
+    }
+
+    fn json(&self) -> Value {
+        let missing = |missing: &Missing| json!({ "key": missing.key, "what": missing.what, "entry": missing.entry });
+        let manifest = self.wants.manifest.as_ref().map(|manifest| {
+            json!({ "name": manifest.name, "version": manifest.version, "description": manifest.description })
+        });
+        json!({
+            "component": self.name,
+            "manifest": manifest,
+            "contract": CONSUMER,
+            "size": self.file.bytes.len(),
+            "sha256": self.file.sha256,
+            "imports": self.wants.imports,
+            "granted": self.granted(),
+            "missing": self.missing.iter().map(missing).collect::<Vec<_>>(),
+            "unused": self.vain,
+            "toml": Some(self.lines()).filter(|_| !self.missing.is_empty()),
+        })
+    }
+}
+
+/// A stranger's text on a terminal: without what moves cursors or turns the direction of reading.
+fn clean(text: &str) -> String {
+    text.chars()
+        .filter(|found| {
+            !found.is_control()
+                && !matches!(found, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
+        .collect()
+}

@@ -1,0 +1,70 @@
+//! From what the configuration allows to grants, and what is to be said about them before anything runs.
+
+use crate::config::consumers::{Allow, Component as Source, Consumer, Shipped};
+use crate::config::{Config, Report, Severity};
+use crate::consumer::wasm::WasmBlueprint;
+use crate::consumer::wasm::grants::{DirGrant, Grants};
+use crate::consumer::wasm::http::{Egress, HttpGrant, SecretGrant};
+use crate::consumer::wasm::manifest::Missing;
+
+/// Turns what is allowed into grants.
+#[must_use]
+pub fn of(allow: &Allow) -> Grants {
+    let dirs = allow.dirs.iter().map(|allowed| DirGrant {
+        host: allowed.host.clone(),
+        guest: allowed.guest.clone(),
+        write: allowed.write,
+    });
+    let http = allow.http.iter().map(|allowed| HttpGrant {
+        host: allowed.host.clone(),
+        port: allowed.port,
+        methods: allowed.methods.iter().map(|method| (*method).to_owned()).collect(),
+        plain: allowed.plain,
+        private: allowed.private,
+        authorities: allowed.authorities.clone(),
+    });
+    let secrets = allow.secrets.iter().map(|allowed| SecretGrant {
+        variable: allowed.variable.clone(),
+        header: allowed.header.clone(),
+        prefix: allowed.prefix.clone(),
+        host: allowed.host.clone(),
+        value: allowed.value.clone(),
+    });
+    let env = allow.env.iter().filter_map(|allowed| Some((allowed.name.clone(), allowed.value.clone()?)));
+    Grants {
+        stdout: allow.stdout,
+        dirs: dirs.collect(),
+        env: env.collect(),
+        http: Egress::new(http.collect(), secrets.collect()),
+    }
+}
+
+/// Says what a component asks for and is not granted, and what is allowed and not asked for.
+pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -> Report {
+    let (name, mut report) = (consumer.name.as_str(), Report::default());
+    for vain in blueprint.allowed_in_vain() {
+        let message = format!("{vain}, so that it is not granted");
+        let expected = "no more than the component asks for; `klines consumer inspect` lists that";
+        report.merge(config.allow_report(name, Severity::Warning, &message, expected));
+    }
+    if let Some(grant) = target_of_webhook(consumer).and_then(|url| blueprint.grants().http.missing("POST", url)) {
+        let message = format!("it posts to `{}`, which is not granted", grant.host);
+        let expected = format!("`http = [{}]` in [consumers.{name}.allow]", grant.line());
+        report.merge(config.allow_report(name, Severity::Error, &message, &expected));
+        return report;
+    }
+    if blueprint.wants().manifest.is_some() {
+        for Missing { key, what, entry } in blueprint.wants().missing(blueprint.grants()) {
+            let message = format!("it asks for {what}, which is not granted");
+            let expected = format!("`{key} = [{entry}]` in [consumers.{name}.allow], if that is meant");
+            report.merge(config.allow_report(name, Severity::Warning, &message, &expected));
+        }
+    }
+    report
+}
+
+/// Where the shipped webhook is told to post to. What else is wrong with its settings it says itself.
+fn target_of_webhook(consumer: &Consumer) -> Option<&str> {
+    let is_webhook = consumer.component == Source::Shipped(Shipped::Webhook);
+    consumer.settings.get("url").filter(|_| is_webhook)?.as_str()
+}

@@ -1,0 +1,71 @@
+//! Lists of tables: `[{ … }, { … }]`, each entry read like a section and shown as a part of the whole list.
+
+use std::ops::Range;
+
+use crate::config::document::{Content, Node, Table};
+use crate::config::loader::{Key, Loader, Section};
+use crate::config::place::Place;
+use crate::config::report::Diagnostic;
+
+/// One entry of a list.
+pub(super) struct Item<'a> {
+    /// Where it stands.
+    pub span: Range<usize>,
+    path: String,
+    table: &'a Table,
+}
+
+/// The entries of a list, and its place; nothing if it is not written, or no list.
+pub(super) fn entries<'a>(
+    loader: &mut Loader<'_>,
+    section: &mut Section<'a>,
+    name: &'static str,
+    example: &str,
+) -> Option<(Place, Vec<Item<'a>>)> {
+    let path = section.path_of(name);
+    let (_, node) = section.entry(name)?;
+    let place = loader.layers.toml_place(node.span.clone());
+    let Content::Array(items) = &node.content else {
+        let message = format!("`{path}` is a list, not {}", node.content.kind());
+        loader.report.push(Diagnostic::error(place, message).expected(example));
+        return None;
+    };
+    let item = |loader: &mut Loader<'_>, node: &'a Node| match &node.content {
+        Content::Table(table) => Some(Item { span: node.span.clone(), path: path.clone(), table }),
+        _ => {
+            loader.table(path.clone(), node);
+            None
+        }
+    };
+    let items = items.iter().filter_map(|node| item(loader, node)).collect();
+    Some((place, items))
+}
+
+impl<'a> Item<'a> {
+    /// Reads the keys of the entry; what was not asked for is unknown.
+    pub fn read<T>(
+        &self,
+        loader: &mut Loader<'_>,
+        read: impl FnOnce(&mut Loader<'_>, &mut Section<'a>) -> T,
+    ) -> Option<T> {
+        let recorded = loader.settings.len();
+        let mut section = Section::of_table(&self.path, self.table);
+        let value = read(loader, &mut section);
+        loader.finish(section);
+        // The list is shown as a whole.
+        loader.settings.truncate(recorded);
+        Some(value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.table.get(name).is_some()
+    }
+}
+
+/// Reports a key that an entry cannot do without. A value that is wrong has been reported already.
+pub(super) fn absent(loader: &mut Loader<'_>, item: &Item<'_>, key: Key, is_absent: bool, expected: &str) {
+    if is_absent && !item.has(key.name) {
+        let place = loader.layers.toml_place(item.span.clone());
+        loader.report.push(Diagnostic::error(place, format!("`{}` is missing", key.name)).expected(expected));
+    }
+}

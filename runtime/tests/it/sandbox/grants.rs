@@ -1,0 +1,92 @@
+//! Granted folders are all that is reached, and read-only means that.
+
+mod allowed;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use klines::consumer::wasm::grants::{DirGrant, Grants};
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::{Blueprint as _, Failure};
+
+use super::guest_log::lines;
+use super::stage::{blueprint, delivery, live};
+
+/// A folder with a file, and with links to a secret outside of it.
+fn furnish(root: &Path, name: &str) -> std::path::PathBuf {
+    let folder = root.join(name);
+    fs::create_dir_all(folder.join("inner")).unwrap();
+    fs::write(folder.join("own"), "own").unwrap();
+    fs::write(root.join("secret"), "secret").unwrap();
+    symlink("../secret", folder.join("there")).unwrap();
+    symlink("..", folder.join("there-folder")).unwrap();
+    folder
+}
+
+fn grant(host: &Path, guest: &str, write: bool) -> DirGrant {
+    DirGrant { host: host.to_owned(), guest: guest.to_owned(), write }
+}
+
+#[test]
+fn no_way_leads_out_of_a_granted_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = furnish(root.path(), "granted");
+    let grants = Grants { dirs: vec![grant(&folder, "/out", true)], ..Grants::default() };
+    let settings = r#"{"mode":"climb"}"#;
+    live(&mut blueprint("hostile", "climber", settings, Limits::default(), grants), 1).unwrap();
+    let found = lines("climber");
+    let outside: Vec<&String> = found
+        .iter()
+        .take_while(|line| !line.contains(" truncate"))
+        .filter(|line| line.ends_with("did it") && !line.contains("make a link up"))
+        .collect();
+    // A hard link to a link is a link, and leads out no more than the link does.
+    assert!(outside.iter().all(|line| line.contains("hard link through a link")), "{found:#?}");
+    assert!(found.len() > 20, "{found:#?}");
+    assert_eq!(fs::read_to_string(root.path().join("secret")).unwrap(), "secret");
+    let mut names: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["granted", "secret"]);
+}
+
+#[test]
+fn what_may_be_read_cannot_be_changed() {
+    let root = tempfile::tempdir().unwrap();
+    let read = furnish(root.path(), "read");
+    let write = furnish(root.path(), "write");
+    let dirs = vec![grant(&read, "/ro", false), grant(&write, "/out", true)];
+    let grants = Grants { dirs, ..Grants::default() };
+    live(&mut blueprint("hostile", "eraser", r#"{"mode":"climb"}"#, Limits::default(), grants), 1).unwrap();
+    let found = lines("eraser");
+    let into_read: Vec<&String> = found
+        .iter()
+        .filter(|line| line.ends_with("did it") && (line.starts_with("/ro ") || line.contains("into /ro")))
+        .collect();
+    assert_eq!(into_read, [""; 0], "{found:#?}");
+    assert_eq!(fs::read_to_string(read.join("own")).unwrap(), "own");
+    assert_eq!(fs::read_dir(&read).unwrap().count(), 4);
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, other) = (root.path().join("granted"), root.path().join("other"));
+    fs::create_dir(&other).unwrap();
+    let grants = Grants { dirs: vec![grant(&folder, "/out", true)], ..Grants::default() };
+    let mut blueprint = blueprint("hostile", "replaced", r#"{"mode":"mark"}"#, Limits::default(), grants);
+    let mut consumer = live(&mut blueprint, 1).unwrap();
+    assert!(folder.join("mark").exists());
+    fs::rename(&folder, root.path().join("moved")).unwrap();
+    symlink(&other, &folder).unwrap();
+    fs::remove_file(root.path().join("moved/mark")).unwrap();
+    // What runs has the folder itself, not its name.
+    consumer.consume(&delivery(2)).unwrap();
+    assert!(root.path().join("moved/mark").exists());
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+    // What starts anew is told of the link.
+    match blueprint.instantiate().err() {
+        Some(Failure::Fatal(text)) => assert!(text.contains("is a symbolic link"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,149 @@
+//! The webhook loses nothing while the other side is away, and says what it may not do before it starts.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use klines::consumer::Subscription;
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::policy::OnError;
+use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
+use klines::consumer::stats::State;
+use klines::consumer::wasm::WasmBlueprint;
+use klines::consumer::wasm::grants::Grants;
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::{Blueprint as _, Failure};
+use klines::domain::kline::Batch;
+use serde_json::{Value, json};
+
+use super::peer::{Peer, Seen, eventually, response};
+use super::stage::{blueprint, delivery, live};
+use crate::support::program::{folder, klines};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn webhook(name: &str, peer: &Peer, more: Value) -> WasmBlueprint {
+    let mut settings = json!({ "url": peer.url("/klines"), "consumer": name, "timeout_ms": 5_000 });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let grants = Grants { http: peer.egress("POST"), ..Grants::default() };
+    let limits = Limits { call: Duration::from_secs(10), ..Limits::default() };
+    blueprint("webhook", name, &settings.to_string(), limits, grants)
+}
+
+fn body(seen: &Seen) -> Value {
+    serde_json::from_slice(&seen.body).unwrap()
+}
+
+fn starts(seen: &[Seen]) -> Vec<i64> {
+    let klines = seen.iter().flat_map(|seen| body(seen)["klines"].as_array().unwrap().clone());
+    klines.map(|kline| kline["start"].as_i64().unwrap() / 60_000).collect()
+}
+
+#[test]
+fn klines_arrive_with_exact_digits_and_their_key() {
+    let peer = Peer::answering(204, "");
+    let mut webhook = webhook("webhook", &peer, json!({}));
+    assert_eq!(webhook.validate(), []);
+    live(&mut webhook, 1).unwrap();
+    let seen = &peer.seen()[0];
+    let body = body(seen);
+    assert_eq!(
+        (seen.line.as_str(), seen.headers["content-type"].as_str()),
+        ("POST /klines HTTP/1.1", "application/json")
+    );
+    assert_eq!(seen.headers["idempotency-key"], "linear:BTCUSDT:1m:0:0");
+    assert_eq!((&body["consumer"], &body["lost"]), (&json!("webhook"), &json!(0)));
+    assert_eq!((&body["klines"][0]["turnover"], &body["klines"][0]["price_decimals"]), (&json!("4144.625"), &json!(1)));
+    assert_eq!(webhook.http_counters().read().requests, 1);
+}
+
+#[test]
+fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
+    const KLINES: i64 = 200;
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let count = refusals.clone();
+    // Three refusals of three kinds, then good again.
+    let peer = Peer::start(move |_, stream| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Ok(()),
+        1 => stream.write_all(&response(503, "", b"")),
+        2 => stream.write_all(&response(429, "retry-after: 1\r\n", b"")),
+        _ => stream.write_all(&response(200, "", b"")),
+    });
+    let (data, hub) = (tempfile::tempdir().unwrap(), Hub::new());
+    let spec = Spec {
+        name: "down".into(),
+        blueprint: Box::new(webhook("down", &peer, json!({}))),
+        allowed: Subscription::default(),
+        queue: DEFAULT_CAPACITY,
+        grouping: Grouping::UpTo(64),
+        on_error: OnError::Restart,
+    };
+    let manager = Manager::start(vec![spec], &hub, data.path()).unwrap();
+    assert_eq!(manager.started(PATIENCE).len(), 1);
+    for window in 0..KLINES {
+        hub.publish(&Batch { klines: delivery(window).klines });
+    }
+    eventually("all klines", || refusals.load(Ordering::Relaxed) > 3 && starts(&peer.seen()).contains(&(KLINES - 1)));
+    let stats = manager.shutdown(PATIENCE).remove(0).stats;
+    assert_eq!((stats.state, stats.delivered, stats.lost, stats.crashes()), (State::Stopped, 200, 0, 0));
+    assert_eq!(stats.retries, 3);
+    let seen = peer.seen();
+    // The first three are the same batch with the same key; after that each kline once and in order.
+    let keys: Vec<&String> = seen.iter().take(4).map(|seen| &seen.headers["idempotency-key"]).collect();
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    assert_eq!(starts(&seen[3..]), (0..KLINES).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_a_grant_it_ends_and_says_why() {
+    let peer = Peer::answering(200, "");
+    let settings = json!({ "url": peer.url("/") }).to_string();
+    let mut ungranted = blueprint("webhook", "ungranted", &settings, Limits::default(), Grants::default());
+    match live(&mut ungranted, 1).err() {
+        Some(Failure::Fatal(text)) => assert!(text.contains("are not granted"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(peer.seen().is_empty());
+}
+
+#[test]
+fn a_check_names_the_line_that_is_missing() {
+    let toml =
+        "enabled_consumers = [\"webhook\"]\n[consumers.webhook.settings]\nurl = \"https://hooks.example.com:8443/k\"\n";
+    let place = folder(&[("klines.toml", toml)]);
+    let ended = klines(place.path(), "check").run();
+    assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
+    let line = r#"http = [{ host = "hooks.example.com", port = 8443, methods = ["POST"] }]"#;
+    // The report is as wide as it likes.
+    let said = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    assert!(said.contains(line) && said.contains("[consumers.webhook.allow]"), "{}", ended.said.err);
+    let granted = format!("{toml}[consumers.webhook.allow]\n{line}\n");
+    let place = folder(&[("klines.toml", &granted)]);
+    assert_eq!(klines(place.path(), "check").run().code(), Some(0));
+}
+
+#[test]
+fn inspecting_shows_what_is_wanted_granted_and_missing() {
+    let place = folder(&[]);
+    let said = klines(place.path(), "consumer inspect webhook --json").run().well();
+    let shown: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(shown["manifest"]["name"], "webhook");
+    assert_eq!(shown["contract"], "klines:consumer/consumer@1.0.0");
+    assert_eq!(shown["sha256"].as_str().unwrap().len(), 64);
+    let toml = shown["toml"].as_str().unwrap();
+    assert!(
+        toml.starts_with("[consumers.webhook.allow]\nhttp = [{ host = \"HOST\", methods = [\"POST\"] }]\n"),
+        "{toml}"
+    );
+    // A file, and with its grants in the configuration.
+    let file = crate::support::program::component("jsonl");
+    let command = format!("consumer inspect {}", file.display());
+    let said = klines(place.path(), &command).run().well();
+    assert!(said.out.contains("wasi:filesystem/") && said.out.contains("none: its imports decide"), "{}", said.out);
+    let said = klines(place.path(), "consumer inspect jsonl").run().well();
+    assert!(said.out.contains("granted  dirs     ./klines-out as /out (write)"), "{}", said.out);
+    assert_eq!(klines(place.path(), "consumer inspect nothing").run().code(), Some(78));
+    assert_eq!(klines(place.path(), "consumer inspect ./nothing.wasm").run().code(), Some(1));
+}

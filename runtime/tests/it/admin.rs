@@ -131,7 +131,9 @@ async fn a_reload_takes_the_new_file_and_a_bad_one_changes_nothing() {
     std::fs::copy(component("example"), &file).unwrap();
     let run = run_at(&home, &sim, DEMO, "100ms").with("ENABLED_CONSUMERS", "console,mine").start();
     reached(&run, home.path());
-    assert!(ask(home.path(), "reload mine").well().err.contains("mine runs its component's present version"));
+    let version = row(home.path(), "mine")["version"].as_str().unwrap().to_owned();
+    let said = ask(home.path(), "reload mine").well();
+    assert!(said.err.contains(&format!("mine runs its component of sha256 {version}")), "{}", said.err);
     run.until("the new version", |said| !said.logged("consumer runs its new version").is_empty());
     std::fs::write(&file, "not a component").unwrap();
     let ended = ask(home.path(), "reload mine");
@@ -141,9 +143,10 @@ async fn a_reload_takes_the_new_file_and_a_bad_one_changes_nothing() {
     run.until("it goes on", |_| row(home.path(), "mine")["klines"].as_u64().unwrap() > before + 5);
     let mine = row(home.path(), "mine");
     assert_eq!((&mine["state"], mine["lost"].as_u64()), (&"running".into(), Some(0)));
+    assert_eq!(mine["version"], version.as_str());
     assert!(mine["memory"].as_u64().unwrap() > 65_536, "the new instance's memory is seen: {mine}");
     for (arguments, reason) in [
-        ("reload console", "console is part of the program"),
+        ("reload console", "`console` has no component file that could be loaded again"),
         ("pause nobody", "no consumer `nobody` runs here, but console, mine"),
         ("logs nobody", "no consumer `nobody` runs here, but console, mine"),
     ] {

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod files;
 mod hostile_beside;
+mod hostile_suite;
 mod layers;
 mod live;
 mod metrics;

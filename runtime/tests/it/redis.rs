@@ -7,7 +7,7 @@
 mod faults;
 mod program;
 mod rig;
-mod server;
+pub mod server;
 
 use klines::consumer::encode::Extras;
 use klines::consumer::redis::{Address, LastValue, Settings};

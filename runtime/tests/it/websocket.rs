@@ -5,7 +5,7 @@
 
 mod abuse;
 mod bybit;
-mod peer;
+pub mod peer;
 mod predecessor;
 mod rest;
 mod stream;

@@ -63,6 +63,35 @@ pub(crate) fn print() {
     info!("stdout {out:?} stderr {err:?}");
 }
 
+pub(crate) fn flood_output(size: u32) {
+    let piece = [b'x'; 4_096];
+    let mut out = std::io::stdout();
+    let written = (0..size / 4_096).take_while(|_| out.write_all(&piece).is_ok()).count();
+    info!("wrote {} bytes", written * piece.len());
+}
+
+pub(crate) fn ask_for_random(size: u32) {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let bytes = wasip2::random::random::get_random_bytes(u64::from(size));
+        info!("got {} random bytes", bytes.len());
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    info!("got none of {size} random bytes");
+}
+
+pub(crate) fn fill_state() {
+    let piece = vec![7; 1 << 20];
+    let mut kept = 0;
+    let refused = loop {
+        match klines_guest::state::set(&format!("piece-{kept}"), &piece) {
+            Ok(()) => kept += 1,
+            Err(reason) => break reason,
+        }
+    };
+    info!("kept {kept} MiB: {refused}");
+}
+
 pub(crate) fn look_at_environment() {
     info!("vars {} args {}", std::env::vars_os().count(), std::env::args_os().count());
 }

@@ -96,6 +96,12 @@ pub enum Mode {
     BigAllocString,
     /// Prints to standard output and standard error.
     Stdout,
+    /// Prints `size` bytes to standard output.
+    OutputFlood,
+    /// Asks for `size` random bytes at once.
+    RandomFlood,
+    /// Keeps what it can in its state until it is refused, and logs how much that was.
+    StateFlood,
     /// Logs how many environment variables and arguments it sees.
     Env,
     /// Logs every environment variable.
@@ -192,6 +198,9 @@ impl Consumer for Hostile {
             Mode::LogFlood => attack::flood_log(),
             Mode::BigAllocString => attack::log_bytes(self.settings.size),
             Mode::Stdout => attack::print(),
+            Mode::OutputFlood => attack::flood_output(self.settings.size),
+            Mode::RandomFlood => attack::ask_for_random(self.settings.size),
+            Mode::StateFlood => attack::fill_state(),
             Mode::Env => attack::look_at_environment(),
             Mode::EnvList => attack::list_environment(),
             Mode::Http => attack::http::send(&self.settings.http),

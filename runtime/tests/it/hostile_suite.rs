@@ -1,0 +1,158 @@
+//! Every hostile guest at once in one program, each in a consumer of its own, beside a console, Redis and the WebSocket
+//! server: each ends in its documented state, and the three lose nothing.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::thread;
+
+use bybit_sim::{Market, Sim, SimConfig};
+use serde_json::Value;
+
+use crate::live::{DEMO, assert_demo_run, each_complete, run_at};
+use crate::redis::server::Server;
+use crate::support::program::{Running, Said, component, folder, klines};
+use crate::support::truth::Truth;
+use crate::websocket::peer::Peer;
+
+/// What becomes of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Crashes again and again, up to its quarantine.
+    Quarantined,
+    /// Says itself that it cannot go on.
+    Failed,
+    /// Asks for the same batch again, without end.
+    Retrying,
+    /// Is refused what it tries, and lives on.
+    Running,
+}
+
+use Fate::{Failed, Quarantined, Retrying, Running as Lives};
+
+/// Mode, further settings, fate; a line of the threat table each.
+const GUESTS: [(&str, &str, Fate); 27] = [
+    ("loop", "", Quarantined),
+    ("loop-setup", "", Quarantined),
+    ("loop-start", "", Quarantined),
+    ("loop-stop", "", Lives),
+    ("memory", "", Failed),
+    ("recursion", "", Quarantined),
+    ("big-alloc-string", "size = 1_000_000_000", Quarantined),
+    ("handles", "size = 1_000_000", Quarantined),
+    ("random-flood", "size = 1_000_000_000", Quarantined),
+    ("output-flood", "size = 8_000_000", Lives),
+    ("state-flood", "", Lives),
+    ("log-flood", "", Lives),
+    ("stdout", "", Lives),
+    ("trap", "", Quarantined),
+    ("panic-setup", "", Quarantined),
+    ("panic-start", "", Quarantined),
+    ("panic-consume", "", Quarantined),
+    ("panic-stop", "", Lives),
+    ("exact-out-of-range", "", Quarantined),
+    ("exact-in-start", "", Quarantined),
+    ("sleep", "", Quarantined),
+    ("fatal", "", Failed),
+    ("fatal-setup", "", Failed),
+    ("retry", "after = 1_000_000", Retrying),
+    ("env-list", "", Lives),
+    ("files", "", Lives),
+    ("http", "http.url = \"http://127.0.0.1:1/\"", Lives),
+];
+
+fn toml() -> String {
+    let names = GUESTS.map(|(mode, ..)| format!("\"x-{mode}\"")).join(", ");
+    let mut text = format!(
+        "enabled_consumers = [\"console\", \"redis\", \"websocket\", {names}]\n\
+         [redis]\nstream = \"all\"\n\
+         [websocket]\nhost = \"127.0.0.1\"\nport = 0\nauth = false\n\
+         [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n"
+    );
+    let path = component("hostile");
+    for (mode, more, _) in GUESTS {
+        write!(
+            text,
+            "[consumers.x-{mode}]\ncomponent = {path:?}\nlimits.start_up = \"1s\"\nlimits.call = \"500ms\"\n\
+             [consumers.x-{mode}.settings]\nmode = \"{mode}\"\n{more}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn rows(home: &std::path::Path) -> Vec<Value> {
+    serde_json::from_str(&klines(home, "consumer list --json").run().well().out).unwrap()
+}
+
+/// Where the server says that it listens.
+fn address(run: &Running) -> SocketAddr {
+    let find = |said: &Said| {
+        let line = said.logged("serving klines").into_iter().next()?;
+        line["address"].as_str()?.parse().ok()
+    };
+    run.until("the server", |said| find(said).is_some());
+    find(&run.said()).unwrap()
+}
+
+/// What stands for a kline and its revision.
+fn identities<'a>(klines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
+    let identity =
+        |kline: &Value| ["symbol", "interval", "start", "revision"].map(|key| kline[key].to_string()).join(" ");
+    klines.into_iter().map(identity).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
+    let server = Server::start();
+    let sim = Sim::start(SimConfig::new(Market::demo(97))).await.unwrap();
+    let home = folder(&[("klines.toml", &toml())]);
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("REDIS_URL", &server.url());
+    let run = run.with("WSS_AUTH_USER", "it").with("WSS_AUTH_KEY", "canary-0815-0123456789").start();
+    let mut peer = Peer::connect(address(&run), "/v1/stream", &[]).unwrap();
+    let topics = DEMO.map(|symbol| format!("\"kline.1s.{symbol}\"")).join(",");
+    peer.ask(&format!(r#"{{"op":"subscribe","topics":[{topics}]}}"#));
+    let reader = thread::spawn(move || peer.end().0);
+    let doomed = GUESTS.iter().filter(|(_, _, fate)| *fate == Quarantined).count();
+    run.until("the quarantines", |said| said.err.matches("crashes too often and is quarantined").count() >= doomed);
+    run.until("klines", |said| each_complete(said, "1s", 20));
+    for row in rows(home.path()) {
+        let Some(mode) = row["name"].as_str().unwrap().strip_prefix("x-") else {
+            assert_eq!((&row["state"], &row["lost"]), (&"running".into(), &0.into()), "{row}");
+            continue;
+        };
+        let (_, _, fate) = GUESTS.iter().find(|(known, ..)| *known == mode).unwrap();
+        let state = match fate {
+            Quarantined => "quarantined",
+            Failed => "failed",
+            Retrying => "retrying",
+            Lives => "running",
+        };
+        assert_eq!(row["state"], state, "{row}");
+    }
+    let said = run.stop().well();
+    assert!(!said.err.contains("canary-0815"), "no guest sees a variable that is not its own");
+    let mut truth = Truth::default();
+    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
+    let told = assert_demo_run(&said, &truth);
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(identities(&lines), identities(&server.stream("all")), "what the console got, Redis has");
+    follow(&reader.join().unwrap(), &lines);
+}
+
+/// The client got each number of each topic once, in order, up to the last that the console got.
+fn follow(pushes: &[String], lines: &[Value]) {
+    for symbol in DEMO {
+        let topic = format!("kline.1s.{symbol}");
+        let pushes = pushes.iter().map(|push| serde_json::from_str::<Value>(push).unwrap());
+        let confirmed = pushes.filter(|push| push["topic"] == topic.as_str() && push["data"]["confirm"] == true);
+        let numbers: Vec<u64> = confirmed.map(|push| push["seq"].as_u64().unwrap()).collect();
+        assert!(numbers.len() > 10 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{topic}: {numbers:?}");
+        let of_console = lines.iter().filter(|line| line["symbol"] == symbol && line["interval"] == "1s");
+        assert_eq!(numbers.last().copied(), of_console.map(|line| line["sequence"].as_u64().unwrap()).max());
+    }
+}

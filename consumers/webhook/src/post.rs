@@ -24,6 +24,7 @@ pub(crate) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component and the tests meet all of it"))]
 pub(crate) enum Trouble {
     /// The runtime does not allow it.
     NotGranted,

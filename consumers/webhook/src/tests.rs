@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use super::*;
 
+/// Headers and body.
+type Received = (Vec<(String, String)>, String);
+
 #[derive(Default)]
 struct Other {
     answers: VecDeque<Result<u16, Trouble>>,
-    received: Vec<(Vec<(String, String)>, String)>,
+    received: Vec<Received>,
 }
 
 struct Fake(Rc<RefCell<Other>>);

@@ -80,8 +80,8 @@ impl Reloader {
             // A link that the operator has set up is followed; one that comes later is not.
             let is_link = fs::symlink_metadata(&file.path).is_ok_and(|found| found.is_symlink());
             let links = if is_link { Links::Follow } else { Links::Refuse };
-            let tried = Stamp::at(&file.path, links);
-            Some(Watched { file, commander, links, tried, changing: None })
+            // It may have changed since it was read: the first looks read it once more, and compare.
+            Some(Watched { file, commander, links, tried: None, changing: None })
         });
         Self { components, watched: Arc::new(Mutex::new(watched.collect())) }
     }

@@ -153,9 +153,13 @@ impl WasmBlueprint {
         Self { component, setup: Setup { grants, ..self.setup.clone() }, vain, ..self.clone() }
     }
 
-    /// What another version wants, is not granted, and this one does without.
+    /// What another version asks for in its manifest, is not granted, and this one does without. Imports alone ask for
+    /// nothing: many languages import what they never use.
     #[must_use]
     pub fn further_wants(&self, component: &Component) -> Vec<Missing> {
+        if component.wants().manifest.is_none() {
+            return Vec::new();
+        }
         let known = self.wants().missing(&self.allowed);
         let wanted = component.wants().missing(&component.wants().narrow(&self.allowed).0);
         wanted.into_iter().filter(|missing| !known.contains(missing)).collect()

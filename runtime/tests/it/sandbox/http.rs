@@ -22,7 +22,7 @@ pub fn patient() -> Limits {
 }
 
 /// Makes one request, and returns what the guest logged.
-pub fn request(name: &str, egress: &Egress, http: serde_json::Value) -> Vec<String> {
+pub fn request(name: &str, egress: &Egress, http: &serde_json::Value) -> Vec<String> {
     let settings = json!({ "mode": "http", "http": http }).to_string();
     let grants = Grants { http: egress.clone(), ..Grants::default() };
     live(&mut blueprint("hostile", name, &settings, patient(), grants), 1).unwrap();
@@ -30,7 +30,7 @@ pub fn request(name: &str, egress: &Egress, http: serde_json::Value) -> Vec<Stri
 }
 
 fn post(name: &str, egress: &Egress, url: &str) -> Vec<String> {
-    request(name, egress, json!({ "url": url, "method": "POST", "body": 5 }))
+    request(name, egress, &json!({ "url": url, "method": "POST", "body": 5 }))
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_denial_names_the_line_that_would_grant_it_once() {
     for _ in 0..3 {
         post("denied-thrice", &egress, "https://x.example/a");
     }
-    request("denied-thrice", &egress, json!({ "url": "http://x.example:81/" }));
+    request("denied-thrice", &egress, &json!({ "url": "http://x.example:81/" }));
     assert_eq!(
         warnings("denied-thrice"),
         [
@@ -150,7 +150,7 @@ fn a_redirect_is_not_followed_and_a_second_request_is_judged_again() {
     let to = secret.url("/latest/meta-data");
     let peer = Peer::start(move |_, stream| stream.write_all(&response(302, &format!("location: {to}\r\n"), b"")));
     let egress = peer.egress("GET");
-    let found = request("redirected", &egress, json!({ "url": peer.url("/"), "follow": true }));
+    let found = request("redirected", &egress, &json!({ "url": peer.url("/"), "follow": true }));
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[0], "status 302, 0 bytes: ");
     assert!(found[1].ends_with("error HttpRequestDenied"), "{found:?}");
@@ -173,7 +173,7 @@ fn a_server_that_nobody_vouches_for_is_not_trusted() {
     // It says nothing in TLS at all, and then a certificate of its own.
     let peer = Peer::answering(200, "never");
     let egress = Egress::new(vec![HttpGrant { plain: false, ..peer.grant("GET") }], Vec::new());
-    let found = request("no-tls", &egress, json!({ "url": format!("https://{}/", peer.address) }));
+    let found = request("no-tls", &egress, &json!({ "url": format!("https://{}/", peer.address) }));
     assert!(
         found[0].contains("error TlsProtocolError") || found[0].contains("error ConnectionTerminated"),
         "{found:?}"

@@ -24,7 +24,7 @@ use crate::support::program::{folder, klines};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn webhook(name: &str, peer: &Peer, more: Value) -> WasmBlueprint {
+fn webhook(name: &str, peer: &Peer, more: &Value) -> WasmBlueprint {
     let mut settings = json!({ "url": peer.url("/klines"), "consumer": name, "timeout_ms": 5_000 });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let grants = Grants { http: peer.egress("POST"), ..Grants::default() };
@@ -44,7 +44,7 @@ fn starts(seen: &[Seen]) -> Vec<i64> {
 #[test]
 fn klines_arrive_with_exact_digits_and_their_key() {
     let peer = Peer::answering(204, "");
-    let mut webhook = webhook("webhook", &peer, json!({}));
+    let mut webhook = webhook("webhook", &peer, &json!({}));
     assert_eq!(webhook.validate(), []);
     live(&mut webhook, 1).unwrap();
     let seen = &peer.seen()[0];
@@ -74,7 +74,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     let (data, hub) = (tempfile::tempdir().unwrap(), Hub::new());
     let spec = Spec {
         name: "down".into(),
-        blueprint: Box::new(webhook("down", &peer, json!({}))),
+        blueprint: Box::new(webhook("down", &peer, &json!({}))),
         allowed: Subscription::default(),
         queue: DEFAULT_CAPACITY,
         grouping: Grouping::UpTo(64),

@@ -24,6 +24,7 @@ pub struct Settings {
 
 /// Which request to make.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "requests are only made inside a component"))]
 pub(crate) struct HttpSettings {
     url: String,
     #[serde(default = "get")]

@@ -18,7 +18,13 @@ use crate::sandbox::peer::{Peer, eventually, response};
 use crate::sandbox::stage::{blueprint, live};
 
 /// Runs the hostile component in a mode of HTTP; how it ended, and what it logged.
-fn run(name: &str, mode: &str, peer: &Peer, http: serde_json::Value, limits: Limits) -> (Option<Failure>, Vec<String>) {
+fn run(
+    name: &str,
+    mode: &str,
+    peer: &Peer,
+    http: &serde_json::Value,
+    limits: Limits,
+) -> (Option<Failure>, Vec<String>) {
     let settings = json!({ "mode": mode, "http": http }).to_string();
     let egress = peer.egress(http["method"].as_str().unwrap_or("GET"));
     let grants = Grants { http: egress, ..Grants::default() };
@@ -32,7 +38,7 @@ fn a_request_that_is_too_large_is_cut() {
     let limits = Limits { http_body: 100_000, ..patient() };
     let at = |name: &str, body: usize, headers: serde_json::Value| {
         let http = json!({ "url": peer.url("/"), "method": "POST", "body": body, "headers": headers });
-        let (ended, found) = run(name, "http", &peer, http, limits.clone());
+        let (ended, found) = run(name, "http", &peer, &http, limits.clone());
         assert!(ended.is_none(), "{ended:?}");
         found.last().unwrap().clone()
     };
@@ -58,7 +64,7 @@ fn a_response_that_is_too_large_is_cut() {
         ("wide", "/unsaid", "then HTTP response body size exceeds limit: 100000 bytes"),
         ("wide-headers", "/headers", "error HttpResponseHeaderSectionSize"),
     ] {
-        let (ended, found) = run(name, "http", &peer, json!({ "url": peer.url(path) }), limits.clone());
+        let (ended, found) = run(name, "http", &peer, &json!({ "url": peer.url(path) }), limits.clone());
         assert!(ended.is_none() && found.last().unwrap().contains(expected), "{name}: {ended:?} {found:?}");
     }
 }
@@ -78,7 +84,7 @@ fn a_slow_answer_ends_with_the_calls_time() {
     let silent = Peer::start(|_, stream| stream.read(&mut [0]).map(drop));
     let limits = Limits { call: Duration::from_millis(500), ..patient() };
     for (name, peer) in [("dripped", &dripping), ("stonewalled", &silent)] {
-        match run(name, "http", peer, json!({ "url": peer.url("/") }), limits.clone()) {
+        match run(name, "http", peer, &json!({ "url": peer.url("/") }), limits.clone()) {
             (Some(Failure::Crashed { kind: CrashKind::Timeout, .. }), _) => {}
             other => panic!("{name}: {other:?}"),
         }
@@ -91,7 +97,7 @@ fn a_slow_answer_ends_with_the_requests_time() {
     let silent = Peer::start(|_, stream| stream.read(&mut [0]).map(drop));
     let limits = Limits { http_time: Duration::from_millis(500), ..patient() };
     for (name, peer) in [("dripped-request", &dripping), ("stonewalled-request", &silent)] {
-        let (ended, found) = run(name, "http", peer, json!({ "url": peer.url("/") }), limits.clone());
+        let (ended, found) = run(name, "http", peer, &json!({ "url": peer.url("/") }), limits.clone());
         assert!(ended.is_none(), "{ended:?}");
         // Before the head of the answer it is a code, after it the end of a stream.
         let last = found.last().unwrap();
@@ -118,7 +124,7 @@ fn requests_at_one_time_are_counted() {
         eventually("four requests", || arrived.load(Ordering::Relaxed) == 4);
         gate.wait();
     });
-    let (ended, found) = run("crowd", "http-flood", &peer, http, limits);
+    let (ended, found) = run("crowd", "http-flood", &peer, &http, limits);
     opener.join().unwrap();
     assert!(ended.is_none(), "{ended:?}");
     let count = |line: &str| found.iter().filter(|found| *found == line).count();

@@ -29,7 +29,7 @@ fn a_secret_arrives_and_the_guest_never_sees_it() {
     let peer = Peer::answering(200, "ok");
     let egress = Egress::new(vec![peer.grant("GET")], vec![secret("127.0.0.1")]);
     let own = json!({ "Authorization": "the guest's own", "x-other": "stays" });
-    let found = request("confidant", &egress, json!({ "url": peer.url("/"), "headers": own, "dump": true }));
+    let found = request("confidant", &egress, &json!({ "url": peer.url("/"), "headers": own, "dump": true }));
     let headers = &peer.seen()[0].headers;
     assert_eq!(headers["authorization"], format!("Bearer {CANARY}"));
     assert_eq!(headers["x-other"], "stays");
@@ -37,7 +37,7 @@ fn a_secret_arrives_and_the_guest_never_sees_it() {
     // A request that fails says no more.
     let broken = Peer::start(|_, stream| stream.write_all(b"nonsense\r\n\r\n"));
     let egress = Egress::new(vec![broken.grant("GET")], vec![secret("127.0.0.1")]);
-    request("confidant", &egress, json!({ "url": broken.url("/"), "dump": true }));
+    request("confidant", &egress, &json!({ "url": broken.url("/"), "dump": true }));
     // Nor does the environment.
     let grants = Grants { http: egress, env: vec![("TZ".into(), "UTC".into())], ..Grants::default() };
     let settings = json!({ "mode": "env-list" }).to_string();
@@ -51,7 +51,7 @@ fn a_secret_arrives_and_the_guest_never_sees_it() {
 fn another_host_gets_no_secret() {
     let peer = Peer::answering(200, "ok");
     let egress = Egress::new(vec![peer.grant("GET"), peer.grant_to("localhost", "GET")], vec![secret("localhost")]);
-    request("other-host", &egress, json!({ "url": peer.url("/") }));
+    request("other-host", &egress, &json!({ "url": peer.url("/") }));
     assert!(!peer.seen()[0].headers.contains_key("authorization"));
 }
 
@@ -63,11 +63,11 @@ fn a_secret_goes_unencrypted_to_this_machine_alone() {
     let here =
         Egress::new(vec![grant.clone()], vec![secret("inside.example")]).with_resolver(Lying::new(&[&["127.0.0.1"]]));
     let url = format!("http://inside.example:{}/", peer.address.port());
-    request("unencrypted-here", &here, json!({ "url": url }));
+    request("unencrypted-here", &here, &json!({ "url": url }));
     assert_eq!(peer.seen()[0].headers["authorization"], format!("Bearer {CANARY}"));
     let mixed = Lying::new(&[&["127.0.0.1", "10.0.0.1"]]);
     let away = Egress::new(vec![grant], vec![secret("inside.example")]).with_resolver(mixed);
-    let found = request("unencrypted-away", &away, json!({ "url": url }));
+    let found = request("unencrypted-away", &away, &json!({ "url": url }));
     assert!(found[0].ends_with("error HttpRequestDenied"), "{found:?}");
     assert_eq!(away.counters().read(), HttpCounts { requests: 1, denied: 1, failed: 0 });
     assert!(warnings("unencrypted-away")[0].contains("without encryption"));

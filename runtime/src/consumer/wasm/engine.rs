@@ -8,10 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use thiserror::Error;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
 
-use super::bindings::KlineConsumer;
+use super::contract;
 use super::host::Host;
 use super::poll;
 
@@ -103,7 +103,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     linker.allow_shadowing(true);
     poll::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
-    KlineConsumer::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -12,7 +12,6 @@ use super::parts::{self, Workshop, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 use crate::config;
 use crate::config::consumers::{Component as Source, Consumer, Limits};
-use crate::consumer::wasm::component::CONSUMER;
 use crate::consumer::wasm::components::{self, ComponentFile, Links};
 use crate::consumer::wasm::grants::Grants;
 use crate::consumer::wasm::manifest::{Missing, Wants};
@@ -37,6 +36,8 @@ const MEANINGS: [(&str, &str); 11] = [
 struct Inspected {
     /// The consumer's name, or the file's.
     name: String,
+    /// The interface that it exports, with its version.
+    contract: String,
     file: ComponentFile,
     wants: Wants,
     granted: Grants,
@@ -64,7 +65,8 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let wants = component.wants().clone();
     let (granted, vain) = wants.narrow(&allowed);
     let missing = wants.missing(&granted);
-    let inspected = Inspected { name, file, wants, granted, vain, missing };
+    let contract = component.contract();
+    let inspected = Inspected { name, contract, file, wants, granted, vain, missing };
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -120,7 +122,7 @@ impl Inspected {
         } else {
             line("manifest", "none: its imports decide");
         }
-        line("contract", CONSUMER);
+        line("contract", &self.contract);
         line("size", &format!("{} bytes", self.file.bytes.len()));
         line("sha256", &self.file.sha256);
         text.push_str("\nimports\n");
@@ -194,7 +196,7 @@ impl Inspected {
         json!({
             "component": self.name,
             "manifest": manifest,
-            "contract": CONSUMER,
+            "contract": self.contract,
             "size": self.file.bytes.len(),
             "sha256": self.file.sha256,
             "imports": self.wants.imports,

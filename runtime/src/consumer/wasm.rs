@@ -15,6 +15,7 @@ pub mod state;
 pub mod terminal;
 
 mod bindings;
+mod contract;
 mod convert;
 mod deadline;
 mod failure;

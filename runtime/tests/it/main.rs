@@ -12,6 +12,7 @@ mod chaos;
 mod check;
 mod cli;
 mod config;
+mod contract;
 mod files;
 mod hostile_beside;
 mod hostile_suite;

@@ -2,10 +2,10 @@
 
 mod attacks;
 mod grants;
-mod guest_log;
+pub mod guest_log;
 mod http;
 mod neighbours;
 mod peer;
 mod shipped;
-mod stage;
+pub mod stage;
 mod webhook;

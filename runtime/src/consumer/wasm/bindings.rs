@@ -1,11 +1,5 @@
-//! Generated from `wit/v1`. Only `convert`, `host` and `instance` see these types.
+//! Code generated from the contract, one file a version. Only `convert` and `contract` see these types.
 
-#![allow(unsafe_code, reason = "the generated code describes memory layouts to wasmtime")]
-#![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
-
-wasmtime::component::bindgen!({
-    path: "../wit/v1",
-    world: "kline-consumer",
-    imports: { default: trappable },
-    ownership: Borrowing { duplicate_if_necessary: true },
-});
+pub(super) mod v1;
+#[cfg(test)]
+pub(super) mod v2;

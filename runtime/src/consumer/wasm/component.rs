@@ -8,7 +8,7 @@ use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, OutOfMemory, Store};
 
-use super::bindings::{KlineConsumer, KlineConsumerPre};
+use super::contract::{Guest, Named, Prepared, Version};
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::host::Host;
@@ -16,11 +16,10 @@ use super::manifest::{ManifestError, Wants};
 use super::text::clean;
 use crate::consumer::digest;
 
-/// What every component of this world exports.
-pub const CONSUMER: &str = "klines:consumer/consumer@1.0.0";
-/// Packages of which a component may import any interface that the linker has.
-const OFFERED: [&str; 9] = [
-    "klines:consumer/",
+/// What a component may import, as far as the linker has it: our interfaces, and all of these packages.
+const OFFERED: [&str; 10] = [
+    "klines:consumer/host@",
+    "klines:consumer/state@",
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
@@ -33,7 +32,8 @@ const OFFERED: [&str; 9] = [
 
 /// A compiled component of the right world, ready to be instantiated.
 pub struct Component {
-    pre: KlineConsumerPre<Host>,
+    prepared: Prepared,
+    version: Version,
     wants: Wants,
     /// Its clock ends calls: as long as there is a component, it has to run.
     engine: WasmEngine,
@@ -77,11 +77,30 @@ pub enum ComponentError {
     #[error("is too much to compile: {0}")]
     TooCostly(String),
     /// Another world's component.
-    #[error("does not export {CONSUMER}: it exports {0}, so it was built for another world")]
+    #[error("does not export klines:consumer/consumer@1.0.0: it exports {0}, so it was built for another world")]
     NoConsumer(String),
+    /// A consumer of another version of the contract.
+    #[error(
+        "was built for version {found} of the contract, and this runtime has {offered}: take a build for one that it has, or a newer runtime"
+    )]
+    OtherVersion {
+        /// The version that it was built for.
+        found: String,
+        /// The versions that there are.
+        offered: String,
+    },
     /// The right interface with other functions or types.
-    #[error("exports {CONSUMER} in another shape: {0}; build it against this runtime's wit/v1")]
-    WrongExport(String),
+    #[error(
+        "exports klines:consumer/consumer@{version} in another shape: {message}; build it against this runtime's {folder}"
+    )]
+    WrongExport {
+        /// The version that it says it was built for.
+        version: &'static str,
+        /// Where that version's text is.
+        folder: &'static str,
+        /// The difference.
+        message: String,
+    },
     /// Needs what does not exist here.
     #[error(
         "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0 and klines:consumer/state@1.0.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
@@ -99,13 +118,24 @@ impl Component {
     /// Compiles a component and checks what it imports and exports.
     pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
         let compiled = compile(engine, bytes)?;
+        let version = version(engine.engine(), &compiled)?;
         check_imports(engine.engine(), &compiled)?;
-        check_exports(engine.engine(), &compiled)?;
+        let version = version.ok_or_else(|| no_consumer(engine.engine(), &compiled))?;
         let wants = Wants::of(bytes)?;
         let pre = engine.linker().instantiate_pre(&compiled);
         let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
-        let pre = KlineConsumerPre::new(pre).map_err(|error| ComponentError::WrongExport(words(&error)))?;
-        Ok(Self { pre, wants, engine: engine.clone(), sha256: digest(bytes) })
+        let prepared = Prepared::new(version, pre).map_err(|error| ComponentError::WrongExport {
+            version: version.number(),
+            folder: version.folder(),
+            message: words(&error),
+        })?;
+        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes) })
+    }
+
+    /// What it was built for: the interface that it exports, with its version.
+    #[must_use]
+    pub fn contract(&self) -> String {
+        format!("klines:consumer/consumer@{}", self.version.number())
     }
 
     /// What it wants to be granted.
@@ -124,8 +154,8 @@ impl Component {
         self.engine.engine()
     }
 
-    pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<KlineConsumer> {
-        self.pre.instantiate(store)
+    pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Box<dyn Guest>> {
+        self.prepared.instantiate(store)
     }
 }
 
@@ -178,14 +208,27 @@ fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentEr
     Ok(())
 }
 
-fn check_exports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentError> {
-    let ty = compiled.component_type();
-    if ty.get_export(engine, CONSUMER).is_some() {
-        return Ok(());
+/// Returns the newest version that is both exported and offered; nothing if it exports none at all.
+fn version(engine: &Engine, compiled: &Compiled) -> Result<Option<Version>, ComponentError> {
+    let (mut newest, mut other) = (None, None);
+    for (name, _) in compiled.component_type().exports(engine) {
+        match Version::named(name) {
+            Named::Nothing => {}
+            Named::Offered(version) => newest = newest.max(Some(version)),
+            Named::Other(found) => other = Some(clean(found, 100)),
+        }
     }
+    match (newest, other) {
+        (None, Some(found)) => Err(ComponentError::OtherVersion { found, offered: Version::offered() }),
+        _ => Ok(newest),
+    }
+}
+
+fn no_consumer(engine: &Engine, compiled: &Compiled) -> ComponentError {
+    let ty = compiled.component_type();
     let names: Vec<_> = ty.exports(engine).map(|(name, _)| name).take(10).collect();
     let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    Err(ComponentError::NoConsumer(clean(&names, MOST_TEXT)))
+    ComponentError::NoConsumer(clean(&names, MOST_TEXT))
 }
 
 fn words(error: &wasmtime::Error) -> String {

@@ -8,10 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use thiserror::Error;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
 
-use super::bindings::KlineConsumer;
+use super::contract;
 use super::host::Host;
 use super::{http, poll};
 
@@ -104,7 +104,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     poll::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     http::add_to_linker(&mut linker)?;
-    KlineConsumer::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    contract::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -1,4 +1,5 @@
-//! What one instance has on the host's side: its WASI context, its account, and the functions it can call.
+//! What one instance has on the host's side: its WASI context, its account, and what the functions that it can call
+//! work with. How these look in a version of the contract is `convert`'s.
 
 use std::sync::Arc;
 
@@ -9,10 +10,6 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Setup;
-use super::bindings::klines::consumer::host::{self, TerminalInfo};
-use super::bindings::klines::consumer::state;
-use super::bindings::klines::consumer::types::{self, ExactKline};
-use super::convert;
 use super::deadline::{Deadline, Waited};
 use super::grants::GrantError;
 use super::http::HttpHost;
@@ -21,7 +18,7 @@ use super::log::GuestLog;
 use super::poll::BoundedPoll;
 use super::state::State;
 use super::stdout::{LoggedStream, OutputBudget, RawStdout};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, TerminalInfo};
 use crate::domain::kline::Kline;
 
 /// The data of one store.
@@ -74,6 +71,20 @@ impl Host {
         })
     }
 
+    /// Returns a kline of the batch in hand.
+    pub(super) fn row(&self, row: u32) -> Result<&Kline> {
+        let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
+        kline.map(Arc::as_ref).ok_or_else(|| {
+            let rows = self.klines.len();
+            Error::msg(format!("asked for the digits of row {row}, but the batch in hand has {rows} rows"))
+        })
+    }
+
+    /// Returns the terminal behind standard output, if this consumer may write to it.
+    pub(super) fn terminal_info(&self) -> Option<TerminalInfo> {
+        self.terminal.as_ref().and_then(|terminal| terminal.info())
+    }
+
     pub(super) fn poll(&mut self) -> BoundedPoll<'_> {
         BoundedPoll { table: &mut self.table, left: self.deadline.left() }
     }
@@ -88,52 +99,5 @@ impl WasiView for Host {
 impl WasiHttpView for Host {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.http.session, table: &mut self.table, ctx: &mut self.http.context }
-    }
-}
-
-impl types::Host for Host {}
-
-impl host::Host for Host {
-    fn log(&mut self, level: host::Level, message: String) -> Result<()> {
-        let level = match level {
-            host::Level::Trace => Level::TRACE,
-            host::Level::Debug => Level::DEBUG,
-            host::Level::Info => Level::INFO,
-            host::Level::Warn => Level::WARN,
-            host::Level::Error => Level::ERROR,
-        };
-        self.log.line(level, &message);
-        Ok(())
-    }
-
-    fn exact(&mut self, row: u32) -> Result<ExactKline> {
-        let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
-        kline.map(|kline| convert::exact(kline)).ok_or_else(|| {
-            let rows = self.klines.len();
-            Error::msg(format!("asked for the digits of row {row}, but the batch in hand has {rows} rows"))
-        })
-    }
-
-    fn terminal(&mut self) -> Result<Option<TerminalInfo>> {
-        let info = self.terminal.as_ref().and_then(|terminal| terminal.info());
-        Ok(info.map(|info| TerminalInfo { columns: info.columns, colour: info.colour }))
-    }
-}
-
-impl state::Host for Host {
-    fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        self.state.get(&key).map_err(Error::new)
-    }
-
-    fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), String>> {
-        self.state.set(key, value).map_err(Error::new)
-    }
-
-    fn delete(&mut self, key: String) -> Result<bool> {
-        self.state.delete(key).map_err(Error::new)
-    }
-
-    fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
-        self.state.list_keys(&prefix).map_err(Error::new)
     }
 }

@@ -5,22 +5,21 @@ use std::time::Duration;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::Setup;
-use super::bindings::KlineConsumer;
-use super::bindings::exports::klines::consumer::consumer::Guest;
-use super::bindings::klines::consumer::types as wit;
 use super::component::Component;
+use super::contract::Guest;
 use super::deadline::ticks;
+use super::failure;
 use super::host::Host;
 use super::log::GuestLog;
 use super::state::StateError;
-use super::{convert, failure};
 use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 
 /// A running guest.
 pub(super) struct Instance {
     store: Store<Host>,
-    exports: KlineConsumer,
+    /// Whatever version of the contract it was built for.
+    guest: Box<dyn Guest>,
     settings: String,
     call: Duration,
     start_up: Duration,
@@ -45,9 +44,9 @@ impl Instance {
         let deadline = store.data_mut().deadline.begin(setup.limits.start_up);
         store.set_epoch_deadline(deadline);
         match component.instantiate(&mut store) {
-            Ok(exports) => Ok(Self {
+            Ok(guest) => Ok(Self {
                 store,
-                exports,
+                guest,
                 settings: setup.settings,
                 call: setup.limits.call,
                 start_up: setup.limits.start_up,
@@ -76,21 +75,20 @@ impl Instance {
 
     /// Asks the guest what is wrong with its settings.
     pub(super) fn validate(&mut self) -> Result<Vec<Problem>, Failure> {
-        let found = self.call(self.call, |guest, store, settings| guest.call_validate(store, settings))?;
-        Ok(convert::problems(found))
+        self.call(self.call, |guest, store, settings| guest.validate(store, settings))
     }
 
     fn call<T>(
         &mut self,
         limit: Duration,
-        call: impl FnOnce(&Guest, &mut Store<Host>, &str) -> wasmtime::Result<T>,
+        call: impl FnOnce(&dyn Guest, &mut Store<Host>, &str) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
         host.log.tell_dropped(host.output.begin_call());
         let deadline = host.deadline.begin(limit);
         self.store.set_epoch_deadline(deadline);
-        let result = call(self.exports.klines_consumer_consumer(), &mut self.store, &self.settings);
+        let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
         let host = self.store.data();
         host.log.settle();
         result.map_err(|error| failure::crash(host, &error))
@@ -109,25 +107,22 @@ impl Instance {
 
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
-        let wish = self.call(self.start_up, |guest, store, settings| guest.call_setup(store, settings));
-        let wish = wish.and_then(|wish| convert::subscription(&wish.map_err(convert::failure)?));
-        self.kept(wish)
+        let wish = self.call(self.start_up, |guest, store, settings| guest.setup(store, settings));
+        self.kept(wish.and_then(|wish| wish))
     }
 
     fn start(&mut self) -> Result<(), Failure> {
-        let started = self.call(self.start_up, |guest, store, _| guest.call_start(store));
-        self.kept(started.and_then(|started| started.map_err(convert::failure)))?;
+        let started = self.call(self.start_up, |guest, store, _| guest.start(store));
+        self.kept(started.and_then(|started| started))?;
         // What `setup` changed is kept here too: only an instance that starts has a say.
         self.store.data_mut().state.take_over().map_err(|error| unkept(&error))
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
         self.store.data_mut().klines.extend_from_slice(&delivery.klines);
-        let klines = convert::batch(&delivery.klines);
-        let batch = wit::Batch { klines: &klines, lost: delivery.lost };
-        let taken = self.call(self.call, |guest, store, _| guest.call_consume(store, batch));
+        let taken = self.call(self.call, |guest, store, _| guest.consume(store, delivery));
         self.store.data_mut().klines.clear();
-        self.kept(taken.and_then(|taken| taken.map_err(convert::failure)))?;
+        self.kept(taken.and_then(|taken| taken))?;
         self.taken = self.taken.saturating_add(1);
         self.store.data_mut().state.commit(&delivery.klines).map_err(|error| unkept(&error))
     }
@@ -138,7 +133,7 @@ impl Consumer for Instance {
     }
 
     fn stop(&mut self) {
-        let stopped = self.call(self.call, |guest, store, _| guest.call_stop(store));
+        let stopped = self.call(self.call, |guest, store, _| guest.stop(store));
         let state = &mut self.store.data_mut().state;
         let stopped = stopped.and_then(|()| state.commit(&[]).map_err(|error| unkept(&error)));
         if let Err(failure) = stopped {

@@ -1,0 +1,55 @@
+//! Any text as frames of Bybit's: through the decoder, and through a session with all its patience.
+
+#![no_main]
+
+use std::sync::{Arc, OnceLock};
+
+use klines::bybit::decode::{Frame, decode, symbol_of};
+use klines::bybit::session::{Session, Timing};
+use klines::domain::symbol::{Category, Symbol, SymbolTable};
+use libfuzzer_sys::fuzz_target;
+
+const CATEGORIES: [Category; 3] = [Category::Linear, Category::Spot, Category::Inverse];
+
+fn table() -> &'static Arc<SymbolTable> {
+    static TABLE: OnceLock<Arc<SymbolTable>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = SymbolTable::default();
+        for name in ["BTCUSDT", "ETHUSDT", "DOGEUSDT", "BTCUSD"] {
+            table.intern(&Symbol::new(name).expect("a name"));
+        }
+        Arc::new(table)
+    })
+}
+
+// The first byte chooses the category; each line is a frame, and its length the time that passes before it.
+fuzz_target!(|input: &[u8]| {
+    let Some((first, rest)) = input.split_first() else { return };
+    let category = CATEGORIES[usize::from(*first) % CATEGORIES.len()];
+    let text = String::from_utf8_lossy(rest);
+    let table = table();
+    let ids: Vec<_> = table.iter().map(|(id, _)| id).collect();
+    let mut session = Session::new(category, table.clone(), &ids, Timing::default());
+    let (mut now, mut actions, mut events) = (1_700_000_000_000, Vec::new(), Vec::new());
+    session.on_open(now, &mut actions);
+    for frame in text.split('\n') {
+        let before = events.len();
+        let appended = |events: &Vec<_>| events.len() - before;
+        match decode(category, frame, table, &mut events) {
+            Ok(Frame::Trades { received, rejected, .. }) => {
+                assert_eq!(appended(&events) as u64, received - rejected, "every row is counted once");
+            }
+            Ok(_) | Err(_) => assert_eq!(appended(&events), 0, "what is no trade frame brings no trades"),
+        }
+        let _ = symbol_of(frame, table);
+        now += (frame.len() as i64) * 100;
+        session.on_frame(now, frame, &mut actions);
+        now += 1_000;
+        session.on_tick(now, &mut actions);
+        actions.clear();
+    }
+    session.on_close(now, &mut actions);
+    session.on_open(now + 1, &mut actions);
+    let counted = session.counters();
+    assert!(counted.opened == 2 && counted.frames > 0);
+});

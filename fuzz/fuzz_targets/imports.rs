@@ -1,0 +1,18 @@
+//! Any program of host calls with any arguments, run by a component in each call of a consumer.
+
+#![no_main]
+
+use std::sync::{Arc, OnceLock};
+
+use klines::consumer::wasm::component::Component;
+use klines_fuzz::interpreter::{component, settings};
+use klines_fuzz::life::{components, live};
+use libfuzzer_sys::fuzz_target;
+
+fn guest() -> Arc<Component> {
+    static GUEST: OnceLock<Arc<Component>> = OnceLock::new();
+    let make = || components().from_bytes(&component(), u64::MAX).unwrap_or_else(|error| panic!("{error}"));
+    GUEST.get_or_init(make).clone()
+}
+
+fuzz_target!(|program: &[u8]| live(guest(), &settings(program)));

@@ -1,0 +1,254 @@
+//! A component whose settings are a program of host calls, with whatever arguments: handles that are none, pointers
+//! into nowhere, lengths beyond memory. Made once, from the contract and the WASI that is offered, so that a function
+//! that is added to either is called as well.
+//!
+//! The settings are the program's bytes, two letters from `a` to `p` each. The first byte chooses the call of the
+//! consumer in which the rest runs. Then, again and again: a byte for the host's function (0 writes to memory), and
+//! for each of its flat arguments a byte whose low two bits say what follows from the rest, `v`: the number `v`, the
+//! address of the `v`-th piece of memory, four (or eight) bytes as they come, or the `v`-th awkward number.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use wasmparser::{FuncType, Parser, Payload, TypeRef, ValType};
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve};
+
+/// What the consumer exports, each with its parameters and result; the number is what a program's first byte says.
+const EXPORTS: [(&str, &str); 5] = [
+    ("validate", "(param i32 i32) (result i32)"),
+    ("setup", "(param i32 i32) (result i32)"),
+    ("start", "(result i32)"),
+    ("consume", "(param i32 i32 i64) (result i32)"),
+    ("stop", ""),
+];
+/// Numbers at the edges of what arguments can mean.
+const AWKWARD: [u32; 16] = [
+    0,
+    1,
+    0xffff_ffff,
+    0xffff_fffe,
+    0x7fff_ffff,
+    0x8000_0000,
+    0x1000_0000,
+    0x0fff_ffff,
+    0x0001_0000,
+    0x0000_ffff,
+    0x0003_fff8,
+    0x0004_0000,
+    0xd800,
+    0x0011_0000,
+    4_096,
+    257,
+];
+/// What the first pieces of memory hold.
+const TEXTS: [&[u8]; 12] = [
+    b"/out",
+    b"..",
+    "a".as_bytes(),
+    b"../../canary",
+    b"/etc/passwd",
+    b"\x1b[2J\n\t",
+    b"\xff\xfe\xfd",
+    b"key",
+    b"a/b/../c",
+    b"out/\0x",
+    "\u{202e}\u{7f}é".as_bytes(),
+    b"http://127.0.0.1:1/",
+];
+
+/// Returns the settings that stand for a program.
+pub fn settings(program: &[u8]) -> String {
+    let letter = |half: u8| char::from(b'a' + half);
+    program.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect()
+}
+
+/// Builds the component.
+pub fn component() -> Vec<u8> {
+    let (resolve, world) = world();
+    let imports = imports(&dummy_module(&resolve, world, ManglingAndAbi::Standard32));
+    let mut module = wat::parse_str(text(&imports)).expect("the interpreter is WebAssembly");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).expect("a module of the world");
+    ComponentEncoder::default().module(&module).expect("a module").validate(true).encode().expect("a component")
+}
+
+/// The world of everything that is offered.
+fn world() -> (Resolve, wit_parser::WorldId) {
+    let mut resolve = Resolve::default();
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v1");
+    resolve.push_dir(contract).expect("the contract");
+    let mut wasi = packages(env!("WASI_WIT"));
+    let mut includes = vec!["wasi:cli/imports"];
+    if cfg!(feature = "http") {
+        wasi.extend(packages(env!("WASI_HTTP_WIT")));
+        includes.push("wasi:http/imports");
+    }
+    let mut whole =
+        "package klines:fuzz;\nworld fuzz {\n    include klines:consumer/kline-consumer@1.0.0;\n".to_owned();
+    for name in includes {
+        let (package, _) = name.split_once('/').expect("a package");
+        let start = format!("package {package}@");
+        let text = wasi.iter().find(|text| text.starts_with(&start)).expect("the package");
+        let version = text[start.len()..].split(';').next().expect("a version");
+        let _ = writeln!(whole, "    include {name}@{version};");
+    }
+    whole.push_str("}\n");
+    // Each package in braces, which lets one text hold them all.
+    let mut known = Vec::new();
+    for text in wasi {
+        let (package, body) = text.split_once(';').expect("a package");
+        if !known.contains(&package.to_owned()) {
+            let _ = writeln!(whole, "{package} {{\n{body}\n}}");
+            known.push(package.to_owned());
+        }
+    }
+    let package = resolve.push_str("fuzz.wit", &whole).unwrap_or_else(|error| panic!("{error:#}"));
+    let world = resolve.select_world(&[package], Some("fuzz")).expect("the world");
+    (resolve, world)
+}
+
+/// The files of a folder, each from its package on.
+fn packages(folder: &str) -> Vec<String> {
+    let files = fs::read_dir(folder).expect("the WIT of WASI").map(|file| file.expect("a file").path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "wit")).collect();
+    files.sort();
+    let texts = files.iter().map(|path| fs::read_to_string(path).expect("a text"));
+    texts.filter_map(|text| text.find("package ").map(|at| text[at..].to_owned())).collect()
+}
+
+/// What a module imports: module, name and type.
+fn imports(module: &[u8]) -> Vec<(String, String, FuncType)> {
+    let (mut types, mut found) = (Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(module) {
+        match payload.expect("a module") {
+            Payload::TypeSection(section) => {
+                types.extend(section.into_iter_err_on_gc_types().map(|ty| ty.expect("a type")));
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports().map(|import| import.expect("an import")) {
+                    if let TypeRef::Func(ty) = import.ty {
+                        found.push((import.module.to_owned(), import.name.to_owned(), types[ty as usize].clone()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn name(ty: ValType) -> &'static str {
+    match ty {
+        ValType::I32 => "i32",
+        ValType::I64 => "i64",
+        ValType::F32 => "f32",
+        ValType::F64 => "f64",
+        other => panic!("the canonical ABI has no {other}"),
+    }
+}
+
+/// The interpreter of programs that call these.
+fn text(imports: &[(String, String, FuncType)]) -> String {
+    let mut text = "(module\n".to_owned();
+    let names = |types: &[ValType]| types.iter().map(|ty| name(*ty)).collect::<Vec<_>>().join(" ");
+    for (number, (module, import, ty)) in imports.iter().enumerate() {
+        let (params, results) = (names(ty.params()), names(ty.results()));
+        let _ = writeln!(text, "(import {module:?} {import:?} (func $f{number} (param {params}) (result {results})))");
+    }
+    text.push_str(MACHINE);
+    for (number, awkward) in AWKWARD.iter().enumerate() {
+        let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 256 + 4 * number, escaped(&awkward.to_le_bytes()));
+    }
+    for (number, piece) in TEXTS.iter().enumerate() {
+        let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 2_048 + 32 * number, escaped(piece));
+    }
+    text.push_str("(func $run (local $op i32)\n(block $end (loop $next\n");
+    text.push_str("(br_if $end (i32.ge_u (global.get $at) (global.get $end)))\n(local.set $op (call $byte))\n");
+    text.push_str("(if (i32.eqz (local.get $op)) (then (call $poke)))\n");
+    for (number, (_, _, ty)) in imports.iter().enumerate() {
+        let _ = write!(text, "(if (i32.eq (local.get $op) (i32.const {})) (then (call $f{number}", number + 1);
+        for param in ty.params() {
+            let _ = write!(text, " (call ${})", name(*param));
+        }
+        text.push(')');
+        text.push_str(&" drop".repeat(ty.results().len()));
+        text.push_str("))\n");
+    }
+    text.push_str("(br $next))))\n");
+    for (number, (export, ty)) in EXPORTS.iter().enumerate() {
+        let keeps = if ty.starts_with("(param i32 i32) ") { "(call $keep (local.get 0) (local.get 1))" } else { "" };
+        let answer = if ty.ends_with("(result i32)") { "(i32.const 0)" } else { "" };
+        let _ = writeln!(
+            text,
+            "(func (export \"klines:consumer/consumer@1.0.0#{export}\") {ty} {keeps} (call $enter (i32.const {number})) {answer})"
+        );
+    }
+    text.push(')');
+    text
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+/// What does not depend on the imports. Memory: 0 stays a result that is well, unless a program writes there; 256 has
+/// awkward numbers, 2048 the pieces; what the host asks room for lies above 128 KiB.
+const MACHINE: &str = r#"
+(memory (export "memory") 4)
+(global $program (mut i32) (i32.const 0))
+(global $length (mut i32) (i32.const 0))
+(global $at (mut i32) (i32.const 0))
+(global $end (mut i32) (i32.const 0))
+(global $free (mut i32) (i32.const 131072))
+(func (export "cabi_realloc") (param $old i32) (param $had i32) (param $align i32) (param $size i32) (result i32)
+  (local $place i32)
+  (local.set $place (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+  (global.set $free (i32.add (local.get $place) (local.get $size)))
+  (block $fits (loop $grow
+    (br_if $fits (i32.le_u (global.get $free) (i32.mul (memory.size) (i32.const 65536))))
+    (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+    (br $grow)))
+  (local.get $place))
+(func $keep (param i32 i32)
+  (global.set $program (local.get 0))
+  (global.set $length (local.get 1)))
+(func $enter (param $call i32)
+  (global.set $at (global.get $program))
+  (global.set $end (i32.add (global.get $program) (global.get $length)))
+  (if (i32.eq (i32.rem_u (call $byte) (i32.const 5)) (local.get $call)) (then (call $run))))
+(func $half (result i32)
+  (if (i32.ge_u (global.get $at) (global.get $end)) (then (return (i32.const 0))))
+  (i32.and (i32.sub (i32.load8_u (global.get $at)) (i32.const 97)) (i32.const 15))
+  (global.set $at (i32.add (global.get $at) (i32.const 1))))
+(func $byte (result i32)
+  (i32.or (i32.shl (call $half) (i32.const 4)) (call $half)))
+(func $word (result i32)
+  (i32.or
+    (i32.or (call $byte) (i32.shl (call $byte) (i32.const 8)))
+    (i32.or (i32.shl (call $byte) (i32.const 16)) (i32.shl (call $byte) (i32.const 24)))))
+(func $i32 (result i32) (local $way i32) (local $v i32)
+  (local.set $way (call $byte))
+  (local.set $v (i32.shr_u (local.get $way) (i32.const 2)))
+  (local.set $way (i32.and (local.get $way) (i32.const 3)))
+  (if (i32.eqz (local.get $way)) (then (return (local.get $v))))
+  (if (i32.eq (local.get $way) (i32.const 1))
+    (then (return (i32.add (i32.const 2048) (i32.mul (local.get $v) (i32.const 32))))))
+  (if (i32.eq (local.get $way) (i32.const 2)) (then (return (call $word))))
+  (i32.load (i32.add (i32.const 256) (i32.mul (i32.and (local.get $v) (i32.const 15)) (i32.const 4)))))
+(func $i64 (result i64) (local $way i32) (local $v i64)
+  (local.set $way (call $byte))
+  (local.set $v (i64.extend_i32_u (i32.shr_u (local.get $way) (i32.const 2))))
+  (local.set $way (i32.and (local.get $way) (i32.const 3)))
+  (if (i32.eqz (local.get $way)) (then (return (local.get $v))))
+  (if (i32.eq (local.get $way) (i32.const 1)) (then (return (i64.shl (i64.const 1) (local.get $v)))))
+  (if (i32.eq (local.get $way) (i32.const 2))
+    (then (return (i64.or
+      (i64.extend_i32_u (call $word)) (i64.shl (i64.extend_i32_u (call $word)) (i64.const 32))))))
+  (i64.sub (i64.const -1) (local.get $v)))
+(func $f32 (result f32) (f32.reinterpret_i32 (call $i32)))
+(func $f64 (result f64) (f64.reinterpret_i64 (call $i64)))
+(func $poke (local $place i32)
+  (local.set $place (i32.add (i32.const 2048) (i32.mul (call $byte) (i32.const 8))))
+  (i32.store (local.get $place) (call $i32)))
+"#;

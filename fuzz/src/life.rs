@@ -1,0 +1,149 @@
+//! A whole life of a component under limits that end everything soon. Whatever the component does, the host neither
+//! panics nor waits much longer than it was told to.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use klines::consumer::wasm::component::Component;
+use klines::consumer::wasm::components::Components;
+use klines::consumer::wasm::engine::WasmEngine;
+use klines::consumer::wasm::grants::{DirGrant, Grants};
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::wasm::state::StateStore;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::{Blueprint as _, Delivery, Failure};
+use klines::domain::decimal::Decimal;
+use klines::domain::interval::Interval;
+use klines::domain::kline::{Kline, Quality};
+use klines::domain::symbol::{Category, Symbol};
+
+/// Time of a call.
+const CALL: Duration = Duration::from_millis(50);
+/// A life has six calls; far more than they may take together means that something waited without a limit.
+const TOO_LONG: Duration = Duration::from_secs(20);
+/// Bytes of state.
+const STATE: usize = 4_096;
+const CANARY: &str = "nobody reads or writes this";
+
+/// One engine for the whole process.
+pub fn components() -> &'static Components {
+    static COMPONENTS: OnceLock<Components> = OnceLock::new();
+    COMPONENTS.get_or_init(|| Components::new(WasmEngine::new().expect("an engine")))
+}
+
+/// Limits that end everything soon.
+pub fn limits() -> Limits {
+    Limits {
+        memory: 4 << 20,
+        call: CALL,
+        start_up: CALL,
+        hostcall: 1 << 20,
+        handles: 50,
+        table_elements: 10_000,
+        instances: 20,
+        random: 1 << 16,
+        output: 1 << 16,
+        state: STATE,
+        ..Limits::default()
+    }
+}
+
+/// Folders of a component: one to write to, and what lies beside it.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn the() -> &'static Self {
+        static HOME: OnceLock<Home> = OnceLock::new();
+        HOME.get_or_init(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::write(folder.path().join("canary"), CANARY).expect("a file");
+            Self { folder }
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Empties what the component may write to, and checks the rest.
+    fn clean(&self) {
+        let _ = fs::remove_dir_all(self.path().join("out"));
+        let _ = fs::remove_dir_all(self.path().join("data"));
+        assert_eq!(fs::read_to_string(self.path().join("canary")).expect("the canary"), CANARY);
+        assert_eq!(fs::read_dir(self.path()).expect("the folder").count(), 1, "something was made outside the grant");
+    }
+}
+
+/// Takes a component through its life. A life that fails is well; one that never ends, or harms the host, is not.
+pub fn live(component: Arc<Component>, settings: &str) {
+    let home = Home::the();
+    let since = Instant::now();
+    let dirs = vec![DirGrant { host: home.path().join("out"), guest: "/out".into(), write: true }];
+    let setup = Setup {
+        limits: limits(),
+        grants: Grants { dirs, ..Grants::default() },
+        state: Some(Arc::new(StateStore::new(&home.path().join("data"), "fuzz", STATE))),
+        ..Setup::plain("fuzz", settings)
+    };
+    let mut blueprint = WasmBlueprint::new(component, setup);
+    let problems = blueprint.validate();
+    assert!(problems.len() <= 100 && problems.iter().all(|problem| is_clean(&problem.message)), "{problems:?}");
+    // A crash leaves nothing that could be called again.
+    let ended = blueprint.instantiate().and_then(|mut instance| {
+        let wish = instance.setup()?;
+        assert!(wish.symbols.len().max(wish.intervals.len()) <= 10_000);
+        instance.start()?;
+        for lost in 0..2 {
+            let klines = (0..3).map(|window| Arc::new(kline(window))).collect();
+            match instance.consume(&Delivery { klines, lost }) {
+                Err(Failure::Retry(_)) | Ok(()) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        instance.stop();
+        Ok(())
+    });
+    if let Err(Failure::Retry(message) | Failure::Fatal(message) | Failure::Crashed { message, .. }) = ended {
+        assert!(is_clean(&message), "{message:?}");
+    }
+    drop(blueprint);
+    assert!(since.elapsed() < TOO_LONG, "took {:?}", since.elapsed());
+    home.clean();
+}
+
+/// Whether a text may go to a terminal and is of bounded length.
+fn is_clean(text: &str) -> bool {
+    text.len() < 8_192 && !text.chars().any(char::is_control)
+}
+
+fn kline(window: i64) -> Kline {
+    let price = Decimal::parse("16578.5").expect("a price");
+    Kline {
+        category: Category::Linear,
+        symbol: Symbol::new("BTCUSDT").expect("a name"),
+        interval: Interval::MINUTE,
+        start: window * 60_000,
+        end: window * 60_000 + 59_999,
+        open: price,
+        high: price,
+        low: price,
+        close: price,
+        volume: price,
+        turnover: price,
+        buy_volume: Decimal::ZERO,
+        buy_turnover: Decimal::ZERO,
+        price_decimals: 1,
+        volume_decimals: 1,
+        trades: 1,
+        last_trade_time: window * 60_000,
+        confirm: window < 2,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: window.unsigned_abs() + 1,
+        emitted: window * 60_000 + 60_080,
+    }
+}

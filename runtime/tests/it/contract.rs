@@ -1,0 +1,104 @@
+//! The contract holds: what was released does not change, and what was built against it keeps running.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod freeze;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::wasm::state::StateStore;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::{Blueprint as _, Delivery, Failure};
+
+use crate::sandbox::guest_log::{lines, record};
+use crate::sandbox::stage::{components, kline};
+
+/// All fixtures together, in bytes.
+const MOST_BYTES: u64 = 200 << 10;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract")
+}
+
+/// A consumer made of a fixture, with its state in `data`.
+fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprint {
+    record();
+    let bytes = fs::read(folder().join(file)).unwrap();
+    let component = components().from_bytes(&bytes, Limits::default().component).unwrap();
+    let state = Some(Arc::new(StateStore::new(data, name, 1_000)));
+    WasmBlueprint::new(component, Setup { state, ..Setup::plain(name, settings) })
+}
+
+/// A delivery of that many klines.
+fn delivery(klines: i64, lost: u64) -> Delivery {
+    Delivery { klines: (0..klines).map(|window| Arc::new(kline(window))).collect(), lost }
+}
+
+#[test]
+fn every_fixture_is_taken_through_a_life_by_a_test_of_this_file() {
+    let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap());
+    let built: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "wasm")).collect();
+    let names: BTreeSet<_> = built.iter().map(|file| file.file_name().into_string().unwrap()).collect();
+    assert_eq!(names, ["rust-1.0.0.wasm", "text-1.0.0.wasm"].map(str::to_owned).into());
+    assert!(built.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() <= MOST_BYTES);
+}
+
+#[test]
+fn a_component_by_hand_of_1_0_0_lives_as_it_did() {
+    let data = tempfile::tempdir().unwrap();
+    let made = |settings| consumer("text-1.0.0.wasm", "text-1.0.0", settings, data.path());
+    let problems = made("{}").validate();
+    let told: Vec<_> = problems.iter().map(|found| (found.path.as_str(), found.message.as_str())).collect();
+    assert_eq!(told, [("", "no settings")]);
+    assert_eq!(problems[0].expected, "an object with keys");
+    for life in 0..2 {
+        let mut blueprint = made(r#"{"any":1}"#);
+        assert_eq!(blueprint.validate(), []);
+        let mut instance = blueprint.instantiate().unwrap();
+        let wish = instance.setup().unwrap();
+        assert!(wish.symbols.is_empty() && wish.intervals.is_empty() && !wish.closed_only);
+        instance.start().unwrap();
+        instance.consume(&delivery(2, 0)).unwrap();
+        instance.stop();
+        let begin = ["begins without state", "BTCUSDT"][life];
+        let said = lines("text-1.0.0").split_off(life * 6);
+        assert_eq!(said, [begin, "BTCUSDT", "16578.5", "BTCUSDT", "16578.5", "stopped"]);
+    }
+}
+
+#[test]
+fn a_rust_guest_of_1_0_0_lives_as_it_did() {
+    let data = tempfile::tempdir().unwrap();
+    let made = |settings| consumer("rust-1.0.0.wasm", "rust-1.0.0", settings, data.path());
+    let refused = made(r#"{"most":0,"more":1}"#).validate();
+    assert_eq!((refused.len(), refused[0].path.as_str()), (1, "more"), "{refused:?}");
+    assert_eq!(made(r#"{"most":0}"#).validate()[0].expected, "at least 1");
+    for life in 0..2 {
+        let mut blueprint = made(r#"{"most":3}"#);
+        assert_eq!(blueprint.validate(), []);
+        let mut instance = blueprint.instantiate().unwrap();
+        instance.setup().unwrap();
+        instance.start().unwrap();
+        if life == 0 {
+            instance.consume(&delivery(2, 5)).unwrap();
+        } else {
+            // What the refused batch changed is forgotten.
+            assert_eq!(instance.consume(&delivery(2, 0)), Err(Failure::Retry("enough".to_owned())));
+        }
+        instance.stop();
+    }
+    let row = |count: u32| format!("{count} BTCUSDT 1m 16578.5 4144.625");
+    let keys = "keys [\"count\"]".to_owned();
+    let first = ["begins at 0".to_owned(), row(1), row(2), "lost 5".to_owned(), keys.clone()];
+    let second = ["begins at 2".to_owned(), row(3), row(4), keys];
+    assert_eq!(lines("rust-1.0.0"), [&first[..], &second[..]].concat());
+    let mut third = made(r#"{"most":3}"#).instantiate().unwrap();
+    third.setup().unwrap();
+    third.start().unwrap();
+    assert_eq!(lines("rust-1.0.0").last().unwrap(), "begins at 2");
+}

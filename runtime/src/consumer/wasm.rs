@@ -196,7 +196,8 @@ impl Blueprint for WasmBlueprint {
     }
 
     fn meters(&self) -> Meters {
-        Meters { memory: Some(self.memory.clone()), ..Meters::default() }
+        let http = self.wants().imports_http().then(|| self.http_counters());
+        Meters { memory: Some(self.memory.clone()), http, ..Meters::default() }
     }
 
     fn is_strange(&self) -> bool {

@@ -54,7 +54,9 @@ pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -
         return report;
     }
     if blueprint.wants().manifest.is_some() {
-        for Missing { key, what, entry } in blueprint.wants().missing(blueprint.grants()) {
+        // What is left to the operator's choice is an offer, not a lack.
+        let missing = blueprint.wants().missing(blueprint.grants());
+        for Missing { key, what, entry, .. } in missing.into_iter().filter(|missing| !missing.is_choice) {
             let message = format!("it asks for {what}, which is not granted");
             let expected = format!("`{key} = [{entry}]` in [consumers.{name}.allow], if that is meant");
             report.merge(config.allow_report(name, Severity::Warning, &message, &expected));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Stats;
 use crate::consumer::queue::Queue;
+use crate::consumer::wasm::http::HttpCounters;
 use crate::consumer::websocket::figures::Figures;
 
 /// Figures that only some kinds of consumer have.
@@ -15,6 +16,8 @@ use crate::consumer::websocket::figures::Figures;
 pub struct Meters {
     /// Memory of its instances: components only.
     pub memory: Option<MemoryMeter>,
+    /// Requests that it makes: components that can make any.
+    pub http: Option<Arc<HttpCounters>>,
     /// Clients of its server: websocket only.
     pub clients: Option<Arc<Figures>>,
 }

@@ -11,13 +11,17 @@ use crate::support::program::{Running, Said, component, klines};
 
 /// The component with a section that means nothing: another file, the same behaviour.
 fn variant(number: u32) -> Vec<u8> {
+    with_section(&format!("variant-{number}"), "")
+}
+
+/// The component with a custom section more, short enough for lengths of one byte.
+fn with_section(name: &str, content: &str) -> Vec<u8> {
     let mut bytes = fs::read(component("ledger")).unwrap();
-    let name = format!("variant-{number}");
-    let name = name.as_bytes();
-    bytes.push(0);
-    bytes.push(u8::try_from(name.len() + 1).unwrap());
-    bytes.push(u8::try_from(name.len()).unwrap());
-    bytes.extend(name);
+    let length = u8::try_from(1 + name.len() + content.len()).unwrap();
+    assert!(length < 128);
+    bytes.extend([0, length, u8::try_from(name.len()).unwrap()]);
+    bytes.extend(name.as_bytes());
+    bytes.extend(content.as_bytes());
     bytes
 }
 
@@ -65,11 +69,14 @@ fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
     replace(home.path(), &fs::read(component("hostile")).unwrap());
     let other = next_refusal(&run);
     assert!(other.contains("the new version refuses its settings") && other.contains("mode"), "{other}");
+    replace(home.path(), &with_section("klines:manifest", r#"{"name":"it","env":["TZ"]}"#));
+    let more = next_refusal(&run);
+    assert!(more.contains("wants more than it is granted") && more.contains("TZ"), "{more}");
     // The end of the half file: whole again, it is taken.
     replace(home.path(), &variant(5));
     run.until("the fourth version", |said| swapped(said) == 4);
     let said = run.stop().well();
-    assert_eq!(refused(&said).len(), 4, "{}", said.err);
+    assert_eq!(refused(&said).len(), 5, "{}", said.err);
     let kept = kept(home.path());
     assert!(kept.count > 0);
     assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));

@@ -5,6 +5,7 @@ use std::fmt;
 use super::sheet::{Labels, Sheet, Unit};
 use crate::app::observed::Seen;
 use crate::consumer::stats::{Snapshot, State};
+use crate::consumer::wasm::http::HttpCounts;
 use crate::consumer::websocket::figures::Figures;
 
 pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
@@ -18,6 +19,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     queues(sheet, consumers)?;
     let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().memory?.read())));
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
+    requests(sheet, consumers)?;
     clients(sheet, consumers)
 }
 
@@ -58,6 +60,23 @@ fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result 
         kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))
     });
     sheet.counters("klines_consumer_crashes", "Instances that crashed, by what ended them.", crashes)
+}
+
+fn requests(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
+    type Count = (&'static str, &'static str, fn(&HttpCounts) -> u64);
+    const COUNTS: [Count; 3] = [
+        ("klines_consumer_http_requests", "HTTP requests of a component, denied ones included.", |found| {
+            found.requests
+        }),
+        ("klines_consumer_http_denied", "HTTP requests that no grant covers.", |found| found.denied),
+        ("klines_consumer_http_failed", "HTTP requests without a response.", |found| found.failed),
+    ];
+    let found: Vec<_> =
+        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().http?.read()))).collect();
+    for (name, help, count) in COUNTS {
+        sheet.counters(name, help, found.iter().map(|(labels, found)| (*labels, count(found))))?;
+    }
+    Ok(())
 }
 
 fn durations(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {

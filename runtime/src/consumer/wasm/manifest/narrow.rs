@@ -13,6 +13,8 @@ pub struct Missing {
     pub what: String,
     /// The entry for the key's list. Words in capitals are the operator's to fill in.
     pub entry: String,
+    /// It may well do without: where a secret goes is the operator's choice, and so is whether there is one.
+    pub is_choice: bool,
 }
 
 impl Wants {
@@ -70,7 +72,7 @@ impl Wants {
         let Some(manifest) = &self.manifest else {
             let is_missing = self.imports_http() && granted.http.grants().next().is_none();
             let entry = r#"{ host = "HOST", methods = ["GET"] }"#.to_owned();
-            let missing = Missing { key: "http", what: "requests to any host".to_owned(), entry };
+            let missing = Missing { key: "http", what: "requests to any host".to_owned(), entry, is_choice: false };
             return is_missing.then_some(missing).into_iter().collect();
         };
         let mut missing = manifest.missing_http(granted);
@@ -84,6 +86,7 @@ impl Wants {
                     key: "secrets",
                     what: format!("a secret in the header {header} for {}", spoken(&want.host)),
                     entry: format!("{{ variable = \"VARIABLE\", header = {header}, host = {host} }}"),
+                    is_choice: want.host == ANY_HOST,
                 });
             }
         }
@@ -96,11 +99,17 @@ impl Wants {
                     key: "dirs",
                     what: format!("a folder {guest}, {right}"),
                     entry: format!("{{ host = \"./FOLDER\", guest = {guest}{write} }}"),
+                    is_choice: false,
                 });
             }
         }
         for name in manifest.env.iter().filter(|name| !granted.env.iter().any(|(granted, _)| granted == *name)) {
-            missing.push(Missing { key: "env", what: format!("the variable {}", quoted(name)), entry: quoted(name) });
+            missing.push(Missing {
+                key: "env",
+                what: format!("the variable {}", quoted(name)),
+                entry: quoted(name),
+                is_choice: false,
+            });
         }
         missing
     }
@@ -159,6 +168,7 @@ impl Manifest {
                 key: "http",
                 what: format!("{} to {}", listed.replace('"', ""), spoken(&want.host)),
                 entry: format!("{{ host = {}, methods = [{listed}] }}", named(&want.host)),
+                is_choice: false,
             });
         }
         missing

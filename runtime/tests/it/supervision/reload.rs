@@ -99,7 +99,8 @@ async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
     let run = klines(home.path(), "run --load-all --intervals 100ms,1s").at(&sim).with("LOG_FORMAT", "json").start();
     run.until("klines", |said| !said.logged("consumer started").is_empty());
     for version in 1..=100 {
-        replace(home.path(), &variant(version));
+        // A few files by turns: they are compiled once, and then come from the cache as after a restart.
+        replace(home.path(), &variant(version % 4));
         klines(home.path(), "consumer reload it").run().well();
     }
     let said = run.stop().well();

@@ -31,6 +31,9 @@ use super::{Egress, Granted, trust};
 /// Header section of a response, and what is read ahead of its body, in bytes.
 const MOST_HEADERS: usize = 16 << 10;
 
+/// How long a connection outlives the time of its request at most.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
 /// What the engine expects of a sent request: the response, and what keeps its connection going.
 pub(super) type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
@@ -74,8 +77,9 @@ impl Exchange {
         http.max_buf_size(MOST_HEADERS);
         let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|e| words_of(&e))?;
         let deadline = self.deadline;
-        // Ends when it is dropped; its errors come out of the response as well.
-        let connection = spawn(async move { drop(timeout_at(deadline, connection).await) });
+        // Ends when it is dropped; its errors come out of the response as well. Its own end comes after that of those
+        // who wait for it, so that they say what happened: the time was over.
+        let connection = spawn(async move { drop(timeout_at(deadline + AFTERMATH, connection).await) });
         let first_byte = within(options.first_byte_timeout);
         let response = timeout_at(first_byte, sender.send_request(request)).await;
         let response = match response {

@@ -32,8 +32,7 @@ fuzz_target!(|input: &[u8]| {
     let environment: Vec<_> = variables.map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
     let sources = Sources { environment, folder: folder().path().to_owned(), ..Sources::default() };
     let (config, report) = examine(sources.clone());
-    let rendered = report.render(false, 80);
-    assert_eq!(rendered.is_empty(), report.is_empty(), "{rendered}");
+    assert!(!report.render(false, 80).is_empty());
     let _ = report.render(true, 20);
     let _ = report.json();
     for setting in config.settings() {

@@ -154,7 +154,7 @@ fn text(imports: &[(String, String, FuncType)]) -> String {
     let names = |types: &[ValType]| types.iter().map(|ty| name(*ty)).collect::<Vec<_>>().join(" ");
     for (number, (module, import, ty)) in imports.iter().enumerate() {
         let (params, results) = (names(ty.params()), names(ty.results()));
-        let _ = writeln!(text, "(import {module:?} {import:?} (func $f{number} (param {params}) (result {results})))");
+        let _ = writeln!(text, "(import {module:?} {import:?} (func $host{number} (param {params}) (result {results})))");
     }
     text.push_str(MACHINE);
     for (number, awkward) in AWKWARD.iter().enumerate() {
@@ -167,7 +167,7 @@ fn text(imports: &[(String, String, FuncType)]) -> String {
     text.push_str("(br_if $end (i32.ge_u (global.get $at) (global.get $end)))\n(local.set $op (call $byte))\n");
     text.push_str("(if (i32.eqz (local.get $op)) (then (call $poke)))\n");
     for (number, (_, _, ty)) in imports.iter().enumerate() {
-        let _ = write!(text, "(if (i32.eq (local.get $op) (i32.const {})) (then (call $f{number}", number + 1);
+        let _ = write!(text, "(if (i32.eq (local.get $op) (i32.const {})) (then (call $host{number}", number + 1);
         for param in ty.params() {
             let _ = write!(text, " (call ${})", name(*param));
         }

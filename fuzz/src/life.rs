@@ -107,6 +107,9 @@ pub fn live(component: Arc<Component>, settings: &str) {
         instance.stop();
         Ok(())
     });
+    if std::env::var_os("KLINES_FUZZ_TELL").is_some() {
+        eprintln!("{ended:?}");
+    }
     if let Err(Failure::Retry(message) | Failure::Fatal(message) | Failure::Crashed { message, .. }) = ended {
         assert!(is_clean(&message), "{message:?}");
     }

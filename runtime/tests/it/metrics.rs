@@ -99,9 +99,12 @@ async fn figures_account_for_every_trade_and_every_kline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_figure_is_documented_and_every_documented_figure_is_there() {
-    let (sim, home) = (demo(72).await, folder(&[]));
+    // Nobody listens there: requests that fail are counted too.
+    let toml = "[consumers.webhook]\nsettings.url = \"http://127.0.0.1:9/\"\n\
+        allow.http = [{ host = \"127.0.0.1\", port = 9, methods = [\"POST\"], plain = true, private = true }]\n";
+    let (sim, home) = (demo(72).await, folder(&[("klines.toml", toml)]));
     let run = run_at(&home, &sim, "BTCUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE);
-    let run = run.with("ENABLED_CONSUMERS", "console,websocket").with("WEBSOCKET_PORT", "0");
+    let run = run.with("ENABLED_CONSUMERS", "console,websocket,webhook").with("WEBSOCKET_PORT", "0");
     let run = run.with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
     let address = served(&run, "serving metrics");
     run.until("klines", |said| said.out.contains('✓'));

@@ -122,7 +122,7 @@ async fn every_figure_is_documented_and_every_documented_figure_is_there() {
     for (label, values) in page.labels() {
         assert!(document.contains(&format!("`{label}`")), "the label {label} with {values:?} is not documented");
     }
-    assert_eq!(page.labels()["consumer"], ["console", "websocket"].into(), "nothing but configured names");
+    assert_eq!(page.labels()["consumer"], ["console", "webhook", "websocket"].into(), "nothing but configured names");
     run.stop().well();
 }
 

@@ -4,7 +4,7 @@
 //! A version is its bindings and a conversion (`bindings`, `convert`), and a case here. Nothing else knows of versions.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 use wasmtime::{Result, Store};

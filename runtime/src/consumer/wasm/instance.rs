@@ -15,6 +15,9 @@ use super::state::StateError;
 use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 
+#[cfg(test)]
+mod tests;
+
 /// A running guest.
 pub(super) struct Instance {
     store: Store<Host>,

@@ -22,13 +22,13 @@ use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::{Setup, WasmBlueprint};
 use crate::consumer::{Blueprint as _, Consumer};
 
-const V1: (&str, &str, &str) =
+pub(crate) const V1: (&str, &str, &str) =
     ("../wit/v1", include_str!("../../../../tests/fixtures/contract/text-1.0.0.wat"), "1.0.0");
 const V2: (&str, &str, &str) =
     ("tests/fixtures/contract/v2", include_str!("../../../../tests/fixtures/contract/text-2.0.0.wat"), "2.0.0");
 
 /// Makes a component of a version's WIT and a module's text, under another number.
-fn component((wit, module, number): (&str, &str, &str), other: &str) -> Vec<u8> {
+pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) -> Vec<u8> {
     let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(wit)).unwrap().collect();
     files.sort_by_key(|file| file.as_ref().unwrap().path());
     let texts = files.into_iter().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use klines::consumer::wasm::component::Component;
 use klines_fuzz::interpreter::{component, settings};
-use klines_fuzz::life::{components, live};
+use klines_fuzz::life::{authority, components, live};
 use libfuzzer_sys::fuzz_target;
 
 fn guest() -> Arc<Component> {
     static GUEST: OnceLock<Arc<Component>> = OnceLock::new();
-    let make = || components().from_bytes(&component(), u64::MAX).unwrap_or_else(|error| panic!("{error}"));
+    let make = || components().from_bytes(&component(&authority()), u64::MAX).unwrap_or_else(|error| panic!("{error}"));
     GUEST.get_or_init(make).clone()
 }
 

@@ -5,15 +5,19 @@
 //! The settings are the program's bytes, two letters from `a` to `p` each. The first byte chooses the call of the
 //! consumer in which the rest runs. Then, again and again: a byte for the host's function (0 writes to memory), and
 //! for each of its flat arguments a byte whose low two bits say what follows from the rest, `v`: the number `v`, the
-//! address of the `v`-th piece of memory, four (or eight) bytes as they come, or the `v`-th awkward number.
+//! address of the `v`-th piece of memory, four (or eight) bytes as they come, or the `v`-th awkward number. Where a
+//! handle is due it is the newest of its kind, unless the byte's high two bits are set.
+
+mod calls;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use wasmparser::{FuncType, Parser, Payload, TypeRef, ValType};
-use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
-use wit_parser::{ManglingAndAbi, Resolve};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use calls::Calls;
 
 /// What the consumer exports, each with its parameters and result; the number is what a program's first byte says.
 const EXPORTS: [(&str, &str); 5] = [
@@ -64,11 +68,11 @@ pub fn settings(program: &[u8]) -> String {
     program.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect()
 }
 
-/// Builds the component.
-pub fn component() -> Vec<u8> {
+/// Builds the component; one of its texts is the authority of a server that it may talk to.
+pub fn component(authority: &str) -> Vec<u8> {
     let (resolve, world) = world();
-    let imports = imports(&dummy_module(&resolve, world, ManglingAndAbi::Standard32));
-    let mut module = wat::parse_str(text(&imports)).expect("the interpreter is WebAssembly");
+    let mut module =
+        wat::parse_str(text(&Calls::of(&resolve, world), authority)).expect("the interpreter is WebAssembly");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).expect("a module of the world");
     ComponentEncoder::default().module(&module).expect("a module").validate(true).encode().expect("a component")
 }
@@ -79,19 +83,17 @@ fn world() -> (Resolve, wit_parser::WorldId) {
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v1");
     resolve.push_dir(contract).expect("the contract");
     let mut wasi = packages(env!("WASI_WIT"));
-    let mut includes = vec!["wasi:cli/imports"];
-    if cfg!(feature = "http") {
-        wasi.extend(packages(env!("WASI_HTTP_WIT")));
-        includes.push("wasi:http/imports");
-    }
+    wasi.extend(packages(env!("WASI_HTTP_WIT")));
+    let wanted =
+        [("include", "wasi:cli/imports"), ("import", "wasi:http/types"), ("import", "wasi:http/outgoing-handler")];
     let mut whole =
         "package klines:fuzz;\nworld fuzz {\n    include klines:consumer/kline-consumer@1.0.0;\n".to_owned();
-    for name in includes {
+    for (how, name) in wanted {
         let (package, _) = name.split_once('/').expect("a package");
         let start = format!("package {package}@");
         let text = wasi.iter().find(|text| text.starts_with(&start)).expect("the package");
         let version = text[start.len()..].split(';').next().expect("a version");
-        let _ = writeln!(whole, "    include {name}@{version};");
+        let _ = writeln!(whole, "    {how} {name}@{version};");
     }
     whole.push_str("}\n");
     // Each package in braces, which lets one text hold them all.
@@ -117,64 +119,21 @@ fn packages(folder: &str) -> Vec<String> {
     texts.filter_map(|text| text.find("package ").map(|at| text[at..].to_owned())).collect()
 }
 
-/// What a module imports: module, name and type.
-fn imports(module: &[u8]) -> Vec<(String, String, FuncType)> {
-    let (mut types, mut found) = (Vec::new(), Vec::new());
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.expect("a module") {
-            Payload::TypeSection(section) => {
-                types.extend(section.into_iter_err_on_gc_types().map(|ty| ty.expect("a type")));
-            }
-            Payload::ImportSection(section) => {
-                for import in section.into_imports().map(|import| import.expect("an import")) {
-                    if let TypeRef::Func(ty) = import.ty {
-                        found.push((import.module.to_owned(), import.name.to_owned(), types[ty as usize].clone()));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-fn name(ty: ValType) -> &'static str {
-    match ty {
-        ValType::I32 => "i32",
-        ValType::I64 => "i64",
-        ValType::F32 => "f32",
-        ValType::F64 => "f64",
-        other => panic!("the canonical ABI has no {other}"),
-    }
-}
-
 /// The interpreter of programs that call these.
-fn text(imports: &[(String, String, FuncType)]) -> String {
+fn text(calls: &Calls, authority: &str) -> String {
     let mut text = "(module\n".to_owned();
-    let names = |types: &[ValType]| types.iter().map(|ty| name(*ty)).collect::<Vec<_>>().join(" ");
-    for (number, (module, import, ty)) in imports.iter().enumerate() {
-        let (params, results) = (names(ty.params()), names(ty.results()));
-        let _ = writeln!(text, "(import {module:?} {import:?} (func $host{number} (param {params}) (result {results})))");
-    }
+    calls.write_imports(&mut text);
     text.push_str(MACHINE);
     for (number, awkward) in AWKWARD.iter().enumerate() {
         let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 256 + 4 * number, escaped(&awkward.to_le_bytes()));
     }
-    for (number, piece) in TEXTS.iter().enumerate() {
+    for (number, piece) in TEXTS.iter().copied().chain([authority.as_bytes()]).enumerate() {
         let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 2_048 + 32 * number, escaped(piece));
     }
-    text.push_str("(func $run (local $op i32)\n(block $end (loop $next\n");
+    text.push_str("(func $run (local $op i32) (local $ret i32)\n(block $end (loop $next\n");
     text.push_str("(br_if $end (i32.ge_u (global.get $at) (global.get $end)))\n(local.set $op (call $byte))\n");
     text.push_str("(if (i32.eqz (local.get $op)) (then (call $poke)))\n");
-    for (number, (_, _, ty)) in imports.iter().enumerate() {
-        let _ = write!(text, "(if (i32.eq (local.get $op) (i32.const {})) (then (call $host{number}", number + 1);
-        for param in ty.params() {
-            let _ = write!(text, " (call ${})", name(*param));
-        }
-        text.push(')');
-        text.push_str(&" drop".repeat(ty.results().len()));
-        text.push_str("))\n");
-    }
+    calls.write_cases(&mut text);
     text.push_str("(br $next))))\n");
     for (number, (export, ty)) in EXPORTS.iter().enumerate() {
         let keeps = if ty.starts_with("(param i32 i32) ") { "(call $keep (local.get 0) (local.get 1))" } else { "" };
@@ -246,6 +205,9 @@ const MACHINE: &str = r#"
     (then (return (i64.or
       (i64.extend_i32_u (call $word)) (i64.shl (i64.extend_i32_u (call $word)) (i64.const 32))))))
   (i64.sub (i64.const -1) (local.get $v)))
+(func $handle (param $newest i32) (result i32) (local $way i32)
+  (local.set $way (call $byte))
+  (select (i32.and (local.get $way) (i32.const 63)) (local.get $newest) (i32.ge_u (local.get $way) (i32.const 192))))
 (func $f32 (result f32) (f32.reinterpret_i32 (call $i32)))
 (func $f64 (result f64) (f64.reinterpret_i64 (call $i64)))
 (func $poke (local $place i32)

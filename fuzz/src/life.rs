@@ -2,14 +2,18 @@
 //! panics nor waits much longer than it was told to.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use klines::consumer::wasm::component::Component;
 use klines::consumer::wasm::components::Components;
 use klines::consumer::wasm::engine::WasmEngine;
 use klines::consumer::wasm::grants::{DirGrant, Grants};
+use klines::consumer::wasm::http::{Egress, HttpGrant};
 use klines::consumer::wasm::limits::Limits;
 use klines::consumer::wasm::state::StateStore;
 use klines::consumer::wasm::{Setup, WasmBlueprint};
@@ -46,8 +50,39 @@ pub fn limits() -> Limits {
         random: 1 << 16,
         output: 1 << 16,
         state: STATE,
+        http_requests: 2,
+        http_body: 1 << 16,
+        http_time: CALL,
         ..Limits::default()
     }
+}
+
+/// A server that the component may talk to. It answers every connection once, whatever is asked.
+fn server() -> SocketAddr {
+    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
+    *SERVER.get_or_init(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.set_read_timeout(Some(CALL));
+                let _ = stream.read(&mut [0; 1_024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+            }
+        });
+        address
+    })
+}
+
+/// How that server is addressed.
+pub fn authority() -> String {
+    server().to_string()
+}
+
+fn egress() -> Egress {
+    let methods = ["GET", "POST"].map(str::to_owned).to_vec();
+    let (host, port) = (server().ip().to_string(), server().port());
+    Egress::new(vec![HttpGrant { host, port, methods, plain: true, private: true, authorities: None }], Vec::new())
 }
 
 /// Folders of a component: one to write to, and what lies beside it.
@@ -85,7 +120,7 @@ pub fn live(component: Arc<Component>, settings: &str) {
     let dirs = vec![DirGrant { host: home.path().join("out"), guest: "/out".into(), write: true }];
     let setup = Setup {
         limits: limits(),
-        grants: Grants { dirs, ..Grants::default() },
+        grants: Grants { dirs, env: vec![("NAME".into(), "value".into())], http: egress(), ..Grants::default() },
         state: Some(Arc::new(StateStore::new(&home.path().join("data"), "fuzz", STATE))),
         ..Setup::plain("fuzz", settings)
     };

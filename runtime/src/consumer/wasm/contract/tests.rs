@@ -32,8 +32,7 @@ pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) 
     let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(wit)).unwrap().collect();
     files.sort_by_key(|file| file.as_ref().unwrap().path());
     let texts = files.into_iter().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let package = format!("package klines:consumer@{number};");
-    let text: String = texts.map(|text| text.replace(&package, "")).collect();
+    let text: String = texts.map(|text| text.split_once('\n').unwrap().1.to_owned()).collect();
     let mut resolve = Resolve::default();
     let package = resolve.push_str("all.wit", &format!("package klines:consumer@{other};{text}")).unwrap();
     let world = resolve.select_world(&[package], Some("kline-consumer")).unwrap();

@@ -1,6 +1,6 @@
 //! Logging: structured lines on standard error, as text or JSON, stamped in UTC with milliseconds.
 //!
-//! What it says about consumers is also kept in the [`logbook`]. Also keeps secrets out of core dumps. Nothing per trade
+//! What it says about consumers is also kept in the [`mod@logbook`]. Also keeps secrets out of core dumps. Nothing per trade
 //! is logged above `trace`.
 
 pub mod logbook;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,7 +31,6 @@ pub struct Reloader {
 /// The thread that looks at the files; ended by being dropped.
 pub struct Watch {
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 struct Watched {
@@ -92,7 +91,7 @@ impl Reloader {
     /// The operating system gives no thread.
     pub fn watch(&self) -> anyhow::Result<Watch> {
         if self.lock().is_empty() {
-            return Ok(Watch { stop: None, thread: None });
+            return Ok(Watch { stop: None });
         }
         let (reloader, (stop, stopped)) = (self.clone(), mpsc::channel());
         let thread = thread::Builder::new().name("component-files".to_owned()).spawn(move || {
@@ -100,8 +99,8 @@ impl Reloader {
                 reloader.look();
             }
         });
-        let thread = thread.context("starting the thread that watches component files")?;
-        Ok(Watch { stop: Some(stop), thread: Some(thread) })
+        thread.context("starting the thread that watches component files")?;
+        Ok(Watch { stop: Some(stop) })
     }
 
     /// Loads a consumer's component file now, changed or not, and waits until the new version runs. Blocks the thread.
@@ -180,10 +179,7 @@ impl Watched {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // Not waited for: it may be compiling, and the end of a run has better things to do.
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It cannot panic, and there is nobody left to tell.
-            let _ = thread.join();
-        }
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::output;
+use super::parts::Workshop;
 use crate::cli::{EXIT_FAILED, TestArgs};
 use crate::consumer::bundle::{Bundle, COMPONENT};
 use crate::consumer::wasm::component::Component;
-use crate::consumer::wasm::components::{Components, Links, read};
-use crate::consumer::wasm::engine::WasmEngine;
+use crate::consumer::wasm::components::{Links, read};
 use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::{Setup, WasmBlueprint};
@@ -25,11 +25,13 @@ pub fn reproduce(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let (bundle, folder) =
         Bundle::read(&args.bundle).with_context(|| format!("reading the bundle {}", args.bundle.display()))?;
     let limits: Limits = serde_json::from_value(bundle.limits.clone()).context("reading the limits of the bundle")?;
-    let component = component(&bundle, &folder, &limits)?;
+    let workshop = Workshop::for_a_stranger()?;
+    let component = component(&workshop, &bundle, &folder, &limits)?;
     let delivery = bundle.delivery.as_ref().map(Delivery::try_from).transpose().context("reading its delivery")?;
     // Its own state stays as it is.
     let scratch = tempfile::tempdir().context("making a temporary folder")?;
-    let state = StateStore::new(scratch.path(), &bundle.consumer, limits.state);
+    // What the bundle calls the consumer is a stranger's word, and no path of ours.
+    let state = StateStore::new(scratch.path(), "state", limits.state);
     let setup =
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(&bundle.consumer, &bundle.settings.to_string()) };
     let (call, failure) = live(WasmBlueprint::new(component, setup), delivery.as_ref());
@@ -47,8 +49,8 @@ pub fn reproduce(args: &TestArgs) -> anyhow::Result<ExitCode> {
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-fn component(bundle: &Bundle, folder: &Path, limits: &Limits) -> anyhow::Result<Arc<Component>> {
-    let components = Components::new(WasmEngine::new().context("starting the WebAssembly engine")?);
+fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limits) -> anyhow::Result<Arc<Component>> {
+    let components = &workshop.components;
     if let Some(name) = &bundle.shipped {
         let bytes = shipped::shipped(name).with_context(|| format!("this klines has no component `{name}`"))?;
         return Ok(components.from_bytes(bytes, u64::MAX)?);

@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::record::WireDelivery;
+use super::wasm::components::{Links, read};
 use super::{CrashKind, Delivery};
 
 /// Bundles that one consumer keeps; the oldest goes.
 const MOST: usize = 3;
+/// Bytes of a component that is copied; larger ones are left where they are.
+const MOST_COMPONENT: u64 = 256 << 20;
 /// The description inside a bundle's folder.
 pub const DESCRIPTION: &str = "bundle.json";
 /// The component inside a bundle's folder.
@@ -169,11 +172,11 @@ impl Bundle {
 
 /// Copies the component unless its file has changed since it was loaded.
 fn copy_if_same(from: &Path, to: &Path, sha256: &str) -> io::Result<bool> {
-    let Ok(bytes) = fs::read(from) else { return Ok(false) };
-    if super::digest(&bytes) != sha256 {
+    let Ok(file) = read(from, MOST_COMPONENT, Links::Follow) else { return Ok(false) };
+    if file.sha256 != sha256 {
         return Ok(false);
     }
-    fs::write(to, bytes)?;
+    fs::write(to, file.bytes)?;
     Ok(true)
 }
 

@@ -181,6 +181,10 @@ impl Queue {
         let State { places, updates, .. } = &mut *state;
         places.retain(|_, place| updates.contains_key(place));
         state.filter = filter;
+        if state.feeder_waiting && state.has_room() {
+            state.feeder_waiting = false;
+            self.changed.notify_all();
+        }
         !state.filter.is_nothing()
     }
 

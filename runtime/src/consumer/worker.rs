@@ -50,6 +50,10 @@ pub(super) struct Worker {
     restarts: Restarts,
     /// The delivery that is not accepted yet.
     pending: Option<Pending>,
+    /// The last delivery that was set aside, for the bundle of the crash that follows it.
+    poison: Option<Delivery>,
+    /// What ran before a new version that has not started yet.
+    former: Option<Box<dyn Blueprint>>,
     /// Closed klines that nobody will deliver any more: the next delivery tells of them.
     owed: u64,
     behind: bool,
@@ -106,6 +110,8 @@ impl Worker {
             errands,
             restarts: Restarts::default(),
             pending: None,
+            poison: None,
+            former: None,
             owed: 0,
             behind: false,
             paused: false,
@@ -122,7 +128,12 @@ impl Worker {
             state = match self.live() {
                 End::Told => State::Stopped,
                 End::Called => {
+                    self.shared.queue.was_called();
                     self.obey_without_instance();
+                    // Paused, it makes no instance that would only ask again.
+                    while self.paused && self.shared.queue.wait_for_call() {
+                        self.obey_without_instance();
+                    }
                     continue;
                 }
                 End::Spent => {
@@ -130,6 +141,8 @@ impl Worker {
                     self.shared.stats.recycled();
                     continue;
                 }
+                End::Fatal(message) if self.fall_back(&message) => continue,
+                End::Crashed(crash) if self.fall_back(&crash.to_string()) => continue,
                 End::Fatal(message) => {
                     error!(consumer = self.shared.name, error = message, "consumer failed and is stopped");
                     State::Failed
@@ -182,6 +195,7 @@ impl Worker {
             warn!(consumer = self.shared.name, "consumer gets nothing: it asks for what is not configured");
         }
         self.shared.insist("start", || consumer.start())?;
+        self.former = None;
         self.restarts.started(Instant::now());
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
@@ -271,6 +285,16 @@ impl Worker {
             }
         }
         self.owed += delivery.lost + closed(delivery);
+        self.poison = Some(delivery.clone());
+    }
+
+    /// Lets the version that ran before take the place of one that has not started. Returns whether there is one.
+    fn fall_back(&mut self, error: &str) -> bool {
+        let Some(former) = self.former.take() else { return false };
+        warn!(consumer = self.shared.name, error, "consumer goes back to its old version: the new one does not start");
+        self.blueprint = former;
+        self.shared.stats.made_by(self.blueprint.as_ref());
+        true
     }
 
     /// Waits as the policy says. Returns the state to rest in, or nothing when a new instance shall be made.
@@ -308,7 +332,9 @@ impl Worker {
     fn bundle(&self, crash: &Crash) {
         let consumer = &self.shared.name;
         let Some(exhibit) = self.blueprint.exhibit() else { return };
-        match self.records.bundles.write(consumer, &exhibit, crash, self.pending.as_ref().map(|held| &held.delivery)) {
+        let held = self.pending.as_ref().map(|held| &held.delivery).or(self.poison.as_ref());
+        let delivery = held.filter(|_| crash.call == "consume");
+        match self.records.bundles.write(consumer, &exhibit, crash, delivery) {
             Ok(folder) => {
                 let folder = folder.display();
                 error!(consumer, %folder, "the crash can be seen again: klines consumer test {folder}");
@@ -319,12 +345,15 @@ impl Worker {
 
     /// Gives up what waits, and waits for an order. Returns whether to make a new instance; otherwise it is the end.
     fn rest(&mut self, state: State) -> bool {
+        self.owed += self.pending.as_ref().map_or(0, |pending| pending.delivery.lost);
         let held = self.give_up_pending() + self.shared.queue.suspend();
         self.shared.stats.left(held);
         self.owed += held;
         self.shared.stats.set_state(state);
         while self.shared.queue.wait_for_call() {
             if self.obey_without_instance() {
+                // What failed is nothing to go back to.
+                self.former = None;
                 self.restarts = Restarts::default();
                 self.shared.stats.set_state(State::Starting);
                 return true;

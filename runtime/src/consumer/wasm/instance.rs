@@ -111,7 +111,9 @@ impl Instance {
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
         let wish = self.call(self.start_up, |guest, store, settings| guest.setup(store, settings));
-        self.kept(wish.and_then(|wish| wish))
+        let wish = self.kept(wish.and_then(|wish| wish))?;
+        self.store.data_mut().state.wait();
+        Ok(wish)
     }
 
     fn start(&mut self) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What a consumer keeps from one life to the next: a small database of its own, written in one transaction with the
 //! record of which klines were taken.
 //!
-//! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a [`Draft`] holds what the call in
+//! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a draft holds what the call in
 //! progress has changed, and is kept or forgotten with that call. What is committed survives the end of the process;
 //! the end of the machine can cost the last few calls, each of them wholly.
 
@@ -20,6 +20,13 @@ use database::Database;
 
 /// Longest key, in bytes.
 const MOST_KEY: usize = 256;
+/// What a key costs beside its bytes: without it millions of tiny ones would be a quota's worth of list.
+const KEY_COSTS: usize = 64;
+
+/// What an entry counts for.
+fn size(key: &str, value: usize) -> usize {
+    key.len() + value + KEY_COSTS
+}
 
 /// One consumer's state on disk. Nothing is made until something asks for it.
 #[derive(Debug)]
@@ -85,12 +92,14 @@ pub(super) struct State {
     store: Option<Arc<StateStore>>,
     number: u64,
     draft: Draft,
+    /// What `setup` has changed, which waits for `start` to succeed.
+    waiting: Draft,
     /// Whether this instance has ever looked at the state: what never did is not burdened with it.
     used: bool,
 }
 
 /// What the call in progress has changed: values, or nothing for what was deleted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Draft {
     changes: BTreeMap<String, Option<Vec<u8>>>,
     /// Bytes of keys and values with these changes; known once something was changed.
@@ -104,7 +113,7 @@ impl State {
             open.handed_out += 1;
             open.handed_out
         });
-        Self { store, number, draft: Draft::default(), used: false }
+        Self { store, number, draft: Draft::default(), waiting: Draft::default(), used: false }
     }
 
     pub(super) fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
@@ -122,8 +131,8 @@ impl State {
         if key.is_empty() || key.len() > MOST_KEY {
             return Ok(Err(format!("a key has 1 to {MOST_KEY} bytes, this one {}", key.len())));
         }
-        let before = self.get(&key)?.map_or(0, |value| key.len() + value.len());
-        let bytes = self.bytes()? - before + key.len() + value.len();
+        let before = self.get(&key)?.map_or(0, |value| size(&key, value.len()));
+        let bytes = self.bytes()? - before + size(&key, value.len());
         if bytes > store.quota {
             let quota = store.quota;
             return Ok(Err(format!("the state would have {bytes} bytes, its quota is {quota} (limits.state)")));
@@ -136,7 +145,7 @@ impl State {
     /// Forgets a key; returns whether it was there.
     pub(super) fn delete(&mut self, key: String) -> Result<bool, StateError> {
         let Some(value) = self.get(&key)? else { return Ok(false) };
-        self.draft.bytes = Some(self.bytes()? - key.len() - value.len());
+        self.draft.bytes = Some(self.bytes()? - size(&key, value.len()));
         self.draft.changes.insert(key, None);
         Ok(true)
     }
@@ -155,15 +164,27 @@ impl State {
 
     /// Forgets what the call in progress has changed.
     pub(super) fn discard(&mut self) {
-        self.draft = Draft::default();
+        self.draft = self.waiting.clone();
+    }
+
+    /// Lets what was changed until now wait for [`Self::take_over`]: a later [`Self::discard`] does not reach it.
+    pub(super) fn wait(&mut self) {
+        self.waiting = self.draft.clone();
     }
 
     /// Makes this instance the one whose changes count, and keeps what it has changed until now.
     pub(super) fn take_over(&mut self) -> Result<(), StateError> {
-        if let Some(store) = &self.store {
-            store.lock().current = self.number;
+        self.waiting = Draft::default();
+        let changes = std::mem::take(&mut self.draft).changes;
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut open = store.lock();
+        if !changes.is_empty() {
+            let written = open.database(&store.path).and_then(|database| database.write(&changes, &[]));
+            written.map_err(|error| store.failed(error))?;
         }
-        self.commit(&[])
+        // Only now: an instance that could not keep its changes has not taken over.
+        open.current = self.number;
+        Ok(())
     }
 
     /// Keeps what the call in progress has changed, together with the record of the klines that it took.

@@ -75,7 +75,9 @@ impl Worker {
                 }
                 Order::Reload(blueprint) => {
                     info!(consumer = self.shared.name, "consumer gets another version");
-                    self.blueprint = blueprint;
+                    let former = std::mem::replace(&mut self.blueprint, blueprint);
+                    // Of several that have not started, the one that did is what to go back to.
+                    self.former.get_or_insert(former);
                     self.shared.stats.made_by(self.blueprint.as_ref());
                     self.shared.stats.reloaded();
                     wanted = true;

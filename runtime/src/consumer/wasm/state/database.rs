@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
+use super::{KEY_COSTS, size};
 use crate::domain::kline::Kline;
 
 /// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
@@ -26,7 +27,7 @@ INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (category, s
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
-    /// Keys and values together.
+    /// What keys and values count for.
     bytes: usize,
 }
 
@@ -42,8 +43,8 @@ impl Database {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
-        let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM state";
-        let bytes: i64 = connection.query_row(sum, [], |row| row.get(0))?;
+        let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value) + ?1), 0) FROM state";
+        let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_COSTS).unwrap_or(0)], |row| row.get(0))?;
         Ok(Self { connection, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
     }
 
@@ -80,10 +81,10 @@ impl Database {
             let mut delete = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
             for (key, value) in changes {
                 let before: Option<i64> = old.query_row([key], |row| row.get(0)).optional()?;
-                bytes -= before.map_or(0, |value| key.len() + usize::try_from(value).unwrap_or(0));
+                bytes -= before.map_or(0, |value| size(key, usize::try_from(value).unwrap_or(0)));
                 if let Some(value) = value {
                     set.execute(params![key, value])?;
-                    bytes += key.len() + value.len();
+                    bytes += size(key, value.len());
                 } else {
                     delete.execute([key])?;
                 }

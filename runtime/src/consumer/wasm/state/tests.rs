@@ -77,14 +77,29 @@ fn changes_of_an_instance_that_was_replaced_come_too_late() {
 #[test]
 fn the_quota_and_the_length_of_keys_hold() {
     let folder = tempfile::tempdir().unwrap();
-    let mut state = started(&store(folder.path(), 10));
+    let mut state = started(&store(folder.path(), 10 + KEY_COSTS));
     set(&mut state, "k", "12345678");
     let refused = state.set("l".into(), b"1".to_vec()).unwrap().unwrap_err();
-    assert_eq!(refused, "the state would have 11 bytes, its quota is 10 (limits.state)");
+    assert_eq!(refused, "the state would have 139 bytes, its quota is 74 (limits.state)");
     state.commit(&[]).unwrap();
     set(&mut state, "k", "123456789");
     assert!(state.set(String::new(), Vec::new()).unwrap().is_err());
     assert!(state.set("x".repeat(257), Vec::new()).unwrap().is_err());
+}
+
+#[test]
+fn what_setup_changed_waits_for_a_start_that_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), 1_000);
+    let mut state = State::new(Some(store));
+    set(&mut state, "setup", "1");
+    state.wait();
+    set(&mut state, "start", "1");
+    state.discard();
+    assert_eq!(state.list_keys("").unwrap(), ["setup"]);
+    state.take_over().unwrap();
+    state.discard();
+    assert_eq!(state.list_keys("").unwrap(), ["setup"]);
 }
 
 #[test]
@@ -101,7 +116,7 @@ proptest! {
     #[test]
     fn it_behaves_as_a_map(steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60)) {
         let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path(), 60);
+        let store = store(folder.path(), 300);
         let mut state = started(&store);
         let (mut kept, mut model) = (BTreeMap::new(), BTreeMap::new());
         for (step, key, length) in steps {
@@ -110,9 +125,9 @@ proptest! {
                 0 | 1 => {
                     let mut next = model.clone();
                     next.insert(key.clone(), vec![7u8; length]);
-                    let bytes: usize = next.iter().map(|(key, value)| key.len() + value.len()).sum();
+                    let bytes: usize = next.iter().map(|(key, value)| size(key, value.len())).sum();
                     let taken = state.set(key, vec![7; length]).unwrap().is_ok();
-                    prop_assert_eq!(taken, bytes <= 60);
+                    prop_assert_eq!(taken, bytes <= 300);
                     if taken {
                         model = next;
                     }

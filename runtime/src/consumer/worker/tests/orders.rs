@@ -135,3 +135,31 @@ fn stop_means_no_second_instance_until_somebody_says_so() {
     stage.publish();
     stage.eventually(|found| found.delivered == 1);
 }
+
+#[test]
+fn a_pause_while_setup_asks_again_makes_no_more_instances() {
+    let consumer = Scripted::default();
+    consumer.0.lock().unwrap().setup = Some(Failure::Retry("not yet".into()));
+    let stage = Stage::new(&consumer, OnError::Restart);
+    stage.order(Order::Pause).unwrap();
+    let before = consumer.0.lock().unwrap().instances;
+    assert!(before <= 2, "{before}");
+    consumer.0.lock().unwrap().setup = None;
+    stage.order(Order::Resume).unwrap();
+    stage.eventually(|found| found.state == State::Running);
+    assert!(consumer.0.lock().unwrap().instances <= before + 1);
+}
+
+#[test]
+fn a_version_that_comes_while_another_cannot_start_gives_way_again_if_it_is_worse() {
+    let (old, new) = (Scripted::default(), Scripted::default());
+    old.0.lock().unwrap().setup = Some(Failure::Retry("not yet".into()));
+    new.0.lock().unwrap().setup = Some(Failure::Fatal("no such table".into()));
+    let mut stage = Stage::new(&old, OnError::Restart);
+    stage.order(Order::Reload(Box::new(new))).unwrap();
+    old.0.lock().unwrap().setup = None;
+    stage.eventually(|found| found.state == State::Running);
+    stage.publish();
+    stage.eventually(|found| found.delivered == 1);
+    assert_eq!(old.0.lock().unwrap().calls.len(), 1);
+}

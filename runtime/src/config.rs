@@ -3,6 +3,7 @@
 //! Flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports every problem at once,
 //! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
 
+mod authorities;
 pub mod consumers;
 pub mod exchange;
 pub mod klines;

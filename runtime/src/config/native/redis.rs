@@ -4,9 +4,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use redis::IntoConnectionInfo as _;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
+use crate::config::authorities;
 use crate::config::loader::{Key, Loader, Section, Sourced};
 use crate::config::quantity::ByteSize;
 use crate::config::value::{Fault, Scalar, Text, address, choice};
@@ -125,27 +124,13 @@ fn authorities(
     section: &mut Section<'_>,
     url: Option<&Sourced<RedisAddress>>,
 ) -> Option<Vec<u8>> {
-    const EXPECTED: &str = "a file of certificates in PEM";
     let file: Sourced<PathBuf> = loader.read_optional(section, CA_FILE)?;
     if url.is_some_and(|url| !url.value.0.expose().starts_with("rediss:")) {
         let diagnostic = file.error("`ca_file` is for addresses that begin with rediss://");
         loader.report.push(diagnostic.expected("url = \"rediss://...\", or no ca_file"));
         return None;
     }
-    let shown = file.value.display().to_string();
-    let pem = match std::fs::read(&file.value) {
-        Ok(pem) => pem,
-        Err(error) => {
-            loader.report.push(file.error(format!("{shown} cannot be read: {error}")).expected(EXPECTED));
-            return None;
-        }
-    };
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    if certificates.is_ok_and(|found| !found.is_empty()) {
-        return Some(pem);
-    }
-    loader.report.push(file.error(format!("{shown} has no certificates in PEM")).expected(EXPECTED));
-    None
+    authorities::read(loader, &file)
 }
 
 impl Scalar for RedisAddress {

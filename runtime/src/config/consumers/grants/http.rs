@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use super::host::{HostName, Method};
 use super::items::{Item, absent, entries};
+use crate::config::authorities;
 use crate::config::loader::{Key, Loader, NOTHING, Section, Sourced};
 use crate::config::place::Place;
 use crate::config::report::Diagnostic;
@@ -89,26 +87,12 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>) -> Option<Http> {
 }
 
 fn authorities(loader: &mut Loader<'_>, file: &Sourced<PathBuf>, plain: bool) -> Option<Vec<u8>> {
-    const EXPECTED: &str = "a file of certificates in PEM";
     if plain {
         let diagnostic = file.error("`ca_file` is for encrypted connections");
         loader.report.push(diagnostic.expected("no `plain = true`, or no ca_file"));
         return None;
     }
-    let shown = file.value.display();
-    let pem = match std::fs::read(loader.layers.folder.join(&file.value)) {
-        Ok(pem) => pem,
-        Err(error) => {
-            loader.report.push(file.error(format!("{shown} cannot be read: {error}")).expected(EXPECTED));
-            return None;
-        }
-    };
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    if certificates.is_ok_and(|found| !found.is_empty()) {
-        return Some(pem);
-    }
-    loader.report.push(file.error(format!("{shown} has no certificates in PEM")).expected(EXPECTED));
-    None
+    authorities::read(loader, file)
 }
 
 fn show(grants: &[Http]) -> String {

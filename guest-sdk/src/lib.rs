@@ -71,6 +71,7 @@ pub mod bindings;
 pub mod component;
 mod consumer;
 mod contract;
+pub mod emit;
 mod host;
 mod interval;
 mod json;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::emit::Value;
 use crate::{Batch, Category, ExactKline, Kline, Level, Quality, TerminalInfo};
 
 #[derive(Default)]
@@ -12,6 +13,7 @@ struct TestHost {
     terminal: Option<TerminalInfo>,
     digits: Vec<ExactKline>,
     state: BTreeMap<String, Vec<u8>>,
+    emitted: Vec<(usize, String, Value)>,
 }
 
 thread_local! {
@@ -39,6 +41,12 @@ pub fn set_digits(digits: Vec<ExactKline>) {
 #[must_use]
 pub fn take_state() -> Vec<(String, Vec<u8>)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.state)).into_iter().collect()
+}
+
+/// Takes what was published through [`emit`](crate::emit) on this thread since the last call: row, name and value.
+#[must_use]
+pub fn take_emitted() -> Vec<(usize, String, Value)> {
+    HOST.with_borrow_mut(|host| std::mem::take(&mut host.emitted))
 }
 
 /// Returns a closed, complete kline with prices of 1 in the linear category, to be changed with `..`.
@@ -75,6 +83,20 @@ pub fn kline(symbol: &str, interval: &str, start: u64) -> Kline {
         sequence: 1,
         emitted: start + length + 80,
     }
+}
+
+pub(crate) fn emit(row: usize, name: &str, value: Value) -> Result<(), String> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if name.is_empty() || name.len() > 32 || !name.bytes().all(allowed) {
+        return Err("the name of a series is 1 to 32 of a-z 0-9 _ -".to_owned());
+    }
+    if let Value::Number(number) = value
+        && !number.is_finite()
+    {
+        return Err(format!("{number} is not a number that can be published"));
+    }
+    HOST.with_borrow_mut(|host| host.emitted.push((row, name.to_owned(), value)));
+    Ok(())
 }
 
 pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {

@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod catalog;
 pub mod dead_letter;
+pub mod emit;
 pub mod encode;
 pub mod filter;
 #[cfg(test)]

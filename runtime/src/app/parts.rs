@@ -69,7 +69,7 @@ pub fn prepare(
                 specs.push(spec(consumer, Box::new(blueprint), Grouping::UpTo(BATCH)));
             }
             Err(error) => {
-                let expected = "a component built for klines:consumer@1.0.0";
+                let expected = "a component built for klines:consumer@1.1.0";
                 report.merge(config.component_report(&consumer.name, &error.to_string(), expected));
             }
         }

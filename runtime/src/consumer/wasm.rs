@@ -18,6 +18,7 @@ mod bindings;
 mod contract;
 mod convert;
 mod deadline;
+mod emission;
 mod failure;
 mod host;
 mod instance;
@@ -42,6 +43,7 @@ use self::manifest::{Missing, Wants};
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
 use super::bundle::Exhibit;
+use super::emit::Emitter;
 use super::stats::{MemoryMeter, Meters};
 use super::{Blueprint, Consumer, Failure, Problem};
 
@@ -60,6 +62,8 @@ pub struct Setup {
     pub terminal: Arc<dyn Terminal>,
     /// What it keeps from one life to the next; none, and it can keep nothing.
     pub state: Option<Arc<StateStore>>,
+    /// Where its own series go; none, and it can publish nothing.
+    pub emitter: Option<Arc<Emitter>>,
     /// Where its component comes from.
     pub origin: Origin,
     /// Its settings without secrets, for people.
@@ -77,6 +81,7 @@ impl Setup {
             grants: Grants::default(),
             terminal: Arc::new(StandardOutput),
             state: None,
+            emitter: None,
             origin: Origin::Shipped(name.to_owned()),
             shown: serde_json::from_str(settings).unwrap_or_default(),
         }
@@ -167,7 +172,7 @@ impl WasmBlueprint {
     }
 
     fn examine(&self) -> Result<Vec<Problem>, Failure> {
-        let setup = Setup { grants: Grants::default(), state: None, ..self.setup.clone() };
+        let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
         Instance::new(&self.component, setup, self.log.clone())?.validate()
     }
 }
@@ -197,7 +202,8 @@ impl Blueprint for WasmBlueprint {
 
     fn meters(&self) -> Meters {
         let http = self.wants().imports_http().then(|| self.http_counters());
-        Meters { memory: Some(self.memory.clone()), http, ..Meters::default() }
+        let emitted = self.setup.emitter.as_ref().map(|emitter| emitter.counters());
+        Meters { memory: Some(self.memory.clone()), http, emitted, ..Meters::default() }
     }
 
     fn is_strange(&self) -> bool {

@@ -11,6 +11,7 @@ use super::grants;
 use crate::config::Config;
 use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
 use crate::config::show::redact;
+use crate::consumer::emit::Emitter;
 use crate::consumer::shipped;
 use crate::consumer::wasm::compiler::{Compiler, private_folder};
 use crate::consumer::wasm::component::ComponentError;
@@ -143,6 +144,7 @@ fn own_program() -> anyhow::Result<PathBuf> {
 fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
     let limits = limits(&consumer.limits);
     let state = StateStore::new(&config.data_dir, &consumer.name, limits.state);
+    let emitter = Emitter::new(&consumer.name, limits.emit_names, None);
     Setup {
         name: consumer.name.clone(),
         settings: consumer.settings.to_string(),
@@ -150,6 +152,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
         grants: grants::of(&consumer.allow),
         terminal: Arc::new(StandardOutput),
         state: Some(Arc::new(state)),
+        emitter: Some(Arc::new(emitter)),
         origin,
         shown: redact(&consumer.settings),
     }
@@ -172,6 +175,8 @@ pub fn limits(configured: &ConfiguredLimits) -> Limits {
         compile_time: configured.compile_time,
         compile_memory: configured.compile_memory,
         state: size(configured.state),
+        emit: size(configured.emit),
+        emit_names: count(configured.emit_names),
         http_requests: count(configured.http_requests),
         http_body: size(configured.http_body),
         http_time: configured.http_time,

@@ -20,6 +20,8 @@ const OUTPUT: Key = Key::new("output");
 const COMPILE_TIME: Key = Key::new("compile_time");
 const COMPILE_MEMORY: Key = Key::new("compile_memory");
 const STATE: Key = Key::new("state");
+const EMIT: Key = Key::new("emit");
+const EMIT_NAMES: Key = Key::new("emit_names");
 const HTTP_REQUESTS: Key = Key::new("http_requests");
 const HTTP_BODY: Key = Key::new("http_body");
 const HTTP_TIME: Key = Key::new("http_time");
@@ -59,6 +61,10 @@ pub struct Limits {
     pub compile_memory: u64,
     /// Bytes of its persistent state, keys and values. Default: 16 MiB.
     pub state: u64,
+    /// Bytes that one call may publish of its own series; a value counts as 64 and its text. Default: 256 KiB.
+    pub emit: u64,
+    /// Series of its own, over all symbols and intervals. Default: 32.
+    pub emit_names: u32,
     /// HTTP requests under way at one time. Default: 8.
     pub http_requests: u32,
     /// Bytes of one HTTP request's body, and of one response's. Default: 1 MiB.
@@ -93,6 +99,8 @@ impl Default for Limits {
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
             state: 16 << 20,
+            emit: 256 << 10,
+            emit_names: 32,
             http_requests: 8,
             http_body: 1 << 20,
             http_time: Duration::from_secs(10),
@@ -123,6 +131,7 @@ impl Limits {
         let output = size(OUTPUT, default.output);
         let compile_memory = size(COMPILE_MEMORY, default.compile_memory);
         let state = size(STATE, default.state);
+        let emit = size(EMIT, default.emit);
         let http_body = size(HTTP_BODY, default.http_body);
         let log_line = size(LOG_LINE, default.log_line);
         let mut time =
@@ -138,6 +147,7 @@ impl Limits {
         let handles = count(HANDLES, default.handles);
         let table_elements = count(TABLE_ELEMENTS, default.table_elements);
         let instances = count(INSTANCES, default.instances);
+        let emit_names = count(EMIT_NAMES, default.emit_names);
         let http_requests = count(HTTP_REQUESTS, default.http_requests);
         let log_lines = count(LOG_LINES, default.log_lines);
         let queue = count(QUEUE, default.queue);
@@ -157,6 +167,8 @@ impl Limits {
             compile_time,
             compile_memory,
             state,
+            emit,
+            emit_names,
             http_requests,
             http_body,
             http_time,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Stats;
+use crate::consumer::emit::EmitCounters;
 use crate::consumer::queue::Queue;
 use crate::consumer::wasm::http::HttpCounters;
 use crate::consumer::websocket::figures::Figures;
@@ -18,6 +19,8 @@ pub struct Meters {
     pub memory: Option<MemoryMeter>,
     /// Requests that it makes: components that can make any.
     pub http: Option<Arc<HttpCounters>>,
+    /// Values of its own series: components only.
+    pub emitted: Option<Arc<EmitCounters>>,
     /// Clients of its server: websocket only.
     pub clients: Option<Arc<Figures>>,
 }

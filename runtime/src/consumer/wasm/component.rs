@@ -77,7 +77,7 @@ pub enum ComponentError {
     #[error("is too much to compile: {0}")]
     TooCostly(String),
     /// Another world's component.
-    #[error("does not export klines:consumer/consumer@1.0.0: it exports {0}, so it was built for another world")]
+    #[error("does not export klines:consumer/consumer@1.1.0: it exports {0}, so it was built for another world")]
     NoConsumer(String),
     /// A consumer of another version of the contract.
     #[error(
@@ -103,7 +103,7 @@ pub enum ComponentError {
     },
     /// Needs what does not exist here.
     #[error(
-        "imports {0}, which this runtime does not offer: there is klines:consumer/host@1.0.0 and klines:consumer/state@1.0.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
+        "imports {0}, which this runtime does not offer: there is klines:consumer/host, state and emit@1.1.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
     )]
     UnknownImport(String),
     /// What it says of itself cannot be trusted to be all that it wants.

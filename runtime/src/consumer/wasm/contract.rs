@@ -56,7 +56,7 @@ impl Version {
     /// The number of its package.
     pub(super) const fn number(self) -> &'static str {
         match self {
-            Self::V1 => "1.0.0",
+            Self::V1 => "1.1.0",
             #[cfg(test)]
             Self::V2 => "2.0.0",
         }

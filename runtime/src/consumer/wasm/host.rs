@@ -11,6 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Setup;
 use super::deadline::{Deadline, Waited};
+use super::emission::Emission;
 use super::grants::GrantError;
 use super::http::HttpHost;
 use super::limits::Account;
@@ -31,6 +32,7 @@ pub(super) struct Host {
     /// Only for a consumer that may write to it.
     terminal: Option<Arc<dyn Terminal>>,
     pub(super) state: State,
+    pub(super) emission: Emission,
     /// What the call in progress may still write to standard output and standard error.
     pub(super) output: OutputBudget,
     wasi: WasiCtx,
@@ -63,6 +65,7 @@ impl Host {
             log,
             klines: Vec::new(),
             state: State::new(setup.state.clone()),
+            emission: Emission::new(setup.emitter.clone(), setup.limits.emit),
             output,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),

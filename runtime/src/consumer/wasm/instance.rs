@@ -99,10 +99,12 @@ impl Instance {
 }
 
 impl Instance {
-    /// Forgets what a call that did not succeed has changed in the state.
+    /// Forgets what a call that did not succeed has changed in the state and published.
     fn kept<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() {
-            self.store.data_mut().state.discard();
+            let host = self.store.data_mut();
+            host.state.discard();
+            host.emission.discard();
         }
         result
     }
@@ -129,7 +131,13 @@ impl Consumer for Instance {
         self.store.data_mut().klines.clear();
         self.kept(taken.and_then(|taken| taken))?;
         self.taken = self.taken.saturating_add(1);
-        self.store.data_mut().state.commit(&delivery.klines).map_err(|error| unkept(&error))
+        let host = self.store.data_mut();
+        if let Err(error) = host.state.commit(&delivery.klines) {
+            host.emission.discard();
+            return Err(unkept(&error));
+        }
+        host.emission.commit();
+        Ok(())
     }
 
     fn is_spent(&self) -> bool {

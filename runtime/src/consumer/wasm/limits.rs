@@ -42,6 +42,10 @@ pub struct Limits {
     pub compile_memory: u64,
     /// Keys and values of its persistent state together.
     pub state: usize,
+    /// What one call may publish of its own series, in bytes; a value counts as 64 and its text.
+    pub emit: usize,
+    /// How many series of its own it may have.
+    pub emit_names: usize,
     /// HTTP requests under way at one time.
     pub http_requests: usize,
     /// Body of one HTTP request, and of one response.
@@ -74,6 +78,8 @@ impl Default for Limits {
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
             state: 16 << 20,
+            emit: 256 << 10,
+            emit_names: 32,
             http_requests: 8,
             http_body: 1 << 20,
             http_time: Duration::from_secs(10),

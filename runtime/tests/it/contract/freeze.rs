@@ -8,12 +8,13 @@ use wit_component::semver_check;
 use wit_parser::Resolve;
 
 /// Every file of `wit/v1`.
-const FILES: [(&str, &str); 5] = [
-    ("consumer.wit", "bf4b853943381255e261fd8f148512652f7a3ebd57bebb0da51c4c87d626a10f"),
-    ("host.wit", "1aa02611ac272263d11477e98c0c419fe6c869aa26a2f9890c443bf3c8ecc242"),
-    ("state.wit", "144e7cbd3aa8235a8bc53335dcf7fda7e9327e3585b2a98f10d8bcd78b0fe97f"),
-    ("types.wit", "ed7391482f87ca32b2bb92aaa792e2e07c1415ea5f86aff64edac9b60634a2a5"),
-    ("world.wit", "f50158dad0a75227aba71719cc9d68b95985bd3d5c273ee50e432a70a47ff4a5"),
+const FILES: [(&str, &str); 6] = [
+    ("consumer.wit", "e4a0a8c964d150b9eab83b7ba0b1015432788b028771f137ee41a654d9ccbc27"),
+    ("emit.wit", "f62060155a53dae4a26ebbc681e28ed57d9988acc264b96df0b05bce1b02ffec"),
+    ("host.wit", "a6024771c71d0a68afa3a23ecc1b109b25bdbbe4b8a2a104dedd673c4245d073"),
+    ("state.wit", "f5edb8632480b6fb9dd154926378dab706da54e8078861f8af219ce762ad0c83"),
+    ("types.wit", "e7d4313de75a76932750117c863325e0a090c83c902b606c4eee3e269ce8ecba"),
+    ("world.wit", "c8d464326c49dc6fb1d39c87eefe88e3f4857c2065560b78a68b1c361a8240c7"),
 ];
 /// How each file begins; then comes the version.
 const PACKAGE: &str = "package klines:consumer@1.";

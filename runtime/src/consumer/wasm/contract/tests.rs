@@ -23,7 +23,7 @@ use crate::consumer::wasm::{Setup, WasmBlueprint};
 use crate::consumer::{Blueprint as _, Consumer};
 
 pub(crate) const V1: (&str, &str, &str) =
-    ("../wit/v1", include_str!("../../../../tests/fixtures/contract/text-1.0.0.wat"), "1.0.0");
+    ("tests/fixtures/contract/1.0.0", include_str!("../../../../tests/fixtures/contract/text-1.0.0.wat"), "1.0.0");
 const V2: (&str, &str, &str) =
     ("tests/fixtures/contract/v2", include_str!("../../../../tests/fixtures/contract/text-2.0.0.wat"), "2.0.0");
 
@@ -135,7 +135,7 @@ fn a_version_that_is_not_offered_is_told_with_those_that_are() {
     assert!(matches!(refused, ComponentError::OtherVersion { .. }));
     assert_eq!(
         refused.to_string(),
-        "was built for version 3.0.0 of the contract, and this runtime has 1.0.0 and 2.0.0: take a build for one that it \
+        "was built for version 3.0.0 of the contract, and this runtime has 1.1.0 and 2.0.0: take a build for one that it \
          has, or a newer runtime"
     );
 }

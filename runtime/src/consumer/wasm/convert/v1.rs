@@ -6,10 +6,12 @@ use tracing::Level;
 use wasmtime::{Error, Result, Store};
 
 use super::super::bindings::v1::KlineConsumer;
+use super::super::bindings::v1::klines::consumer::emit;
 use super::super::bindings::v1::klines::consumer::host::{self, TerminalInfo};
 use super::super::bindings::v1::klines::consumer::state;
 use super::super::bindings::v1::klines::consumer::types as wit;
 use super::super::contract::Guest;
+use super::super::emission::Given;
 use super::super::host::Host;
 use super::moment;
 use crate::consumer::{Delivery, Failure, Problem, Subscription};
@@ -84,6 +86,17 @@ impl state::Host for Host {
 
     fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
         self.state.list_keys(&prefix).map_err(Error::new)
+    }
+}
+
+impl emit::Host for Host {
+    fn publish(&mut self, row: u32, name: String, value: emit::Value) -> Result<Result<(), String>> {
+        let given = match value {
+            emit::Value::Number(number) => Given::Number(number),
+            emit::Value::Json(text) => Given::Json(text),
+        };
+        let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
+        Ok(self.emission.add(kline.map(Arc::as_ref), &name, given))
     }
 }
 

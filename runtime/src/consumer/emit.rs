@@ -1,0 +1,169 @@
+//! What consumers publish of their own: named series whose values belong to klines. Says what a value is and bounds
+//! the names; who serves them to whom is not known here.
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::interval::Interval;
+use crate::domain::kline::Kline;
+use crate::domain::symbol::{Category, Symbol};
+use crate::domain::time::Millis;
+
+/// Longest name of a series, in bytes.
+const LONGEST_NAME: usize = 32;
+
+/// One value of a consumer's series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// The consumer.
+    pub consumer: Arc<str>,
+    /// The series.
+    pub name: Arc<str>,
+    /// Product category of the kline that it belongs to.
+    pub category: Category,
+    /// Symbol of that kline.
+    pub symbol: Symbol,
+    /// Its interval.
+    pub interval: Interval,
+    /// First millisecond of its window.
+    pub start: Millis,
+    /// Last millisecond of its window.
+    pub end: Millis,
+    /// Whether its window is over; else the value is provisional.
+    pub confirm: bool,
+    /// Its revision.
+    pub revision: u32,
+    /// What was published.
+    pub value: Value,
+}
+
+/// What can be published.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A finite number.
+    Number(f64),
+    /// A text that is JSON, without line feeds.
+    Json(Arc<str>),
+}
+
+impl Display for Value {
+    /// Writes JSON.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Json(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Where values go. Called from the consumer's own thread: must not wait.
+pub trait Outlet: Send + Sync + fmt::Debug {
+    /// Takes the values of one call, in order; returns how many found no room.
+    fn publish(&self, points: Vec<Point>) -> usize;
+}
+
+/// One consumer's way out, shared by its instances.
+#[derive(Debug)]
+pub struct Emitter {
+    consumer: Arc<str>,
+    most_names: usize,
+    names: Mutex<HashSet<Arc<str>>>,
+    outlet: Option<Arc<dyn Outlet>>,
+    counters: Arc<EmitCounters>,
+}
+
+/// What became of a consumer's values.
+#[derive(Debug, Default)]
+pub struct EmitCounters {
+    /// Published.
+    pub published: AtomicU64,
+    /// Refused to the consumer, with a reason.
+    pub refused: AtomicU64,
+    /// Published, and lost because those who serve them had no room.
+    pub lost: AtomicU64,
+}
+
+impl Emitter {
+    /// Prepares the way of a consumer with at most `most_names` series. Without an outlet values are counted, and
+    /// reach nobody.
+    #[must_use]
+    pub fn new(consumer: &str, most_names: usize, outlet: Option<Arc<dyn Outlet>>) -> Self {
+        Self { consumer: consumer.into(), most_names, names: Mutex::default(), outlet, counters: Arc::default() }
+    }
+
+    /// What became of its values.
+    #[must_use]
+    pub fn counters(&self) -> Arc<EmitCounters> {
+        self.counters.clone()
+    }
+
+    /// Returns the series of that name, made at first sight; the error is for the guest.
+    ///
+    /// # Errors
+    /// The name is not one, or there are too many.
+    pub fn series(&self, name: &str) -> Result<Arc<str>, String> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(allowed) {
+            return Err(format!("the name of a series is 1 to {LONGEST_NAME} of a-z 0-9 _ -"));
+        }
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return Ok(known.clone());
+        }
+        if names.len() >= self.most_names {
+            let most = self.most_names;
+            return Err(format!("the consumer has {most} series, and may have no more (limits.emit_names)"));
+        }
+        let name: Arc<str> = name.into();
+        names.insert(name.clone());
+        Ok(name)
+    }
+
+    /// Makes the value of a series for a kline.
+    #[must_use]
+    pub fn point(&self, name: Arc<str>, kline: &Kline, value: Value) -> Point {
+        Point {
+            consumer: self.consumer.clone(),
+            name,
+            category: kline.category,
+            symbol: kline.symbol.clone(),
+            interval: kline.interval,
+            start: kline.start,
+            end: kline.end,
+            confirm: kline.confirm,
+            revision: kline.revision,
+            value,
+        }
+    }
+
+    /// Counts a value that was refused.
+    pub fn refuse(&self) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hands the values of a call that succeeded over.
+    pub fn publish(&self, points: Vec<Point>) {
+        self.counters.published.fetch_add(points.len() as u64, Ordering::Relaxed);
+        let Some(outlet) = &self.outlet else { return };
+        self.counters.lost.fetch_add(outlet.publish(points) as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain_and_there_are_not_many() {
+        let emitter = Emitter::new("mine", 2, None);
+        for bad in ["", "RSI", "a.b", "a b", "é", &"a".repeat(33)] {
+            assert!(emitter.series(bad).is_err(), "{bad}");
+        }
+        assert_eq!(&*emitter.series("rsi-14").unwrap(), "rsi-14");
+        assert_eq!(&*emitter.series("ema_20").unwrap(), "ema_20");
+        assert!(emitter.series("rsi-14").is_ok(), "it is known");
+        assert!(emitter.series("third").unwrap_err().contains("limits.emit_names"));
+    }
+}

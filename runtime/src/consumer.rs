@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod courtesy;
 pub mod dead_letter;
 pub mod emit;
 pub mod encode;

@@ -20,6 +20,7 @@ mod convert;
 mod deadline;
 mod emission;
 mod failure;
+mod hog;
 mod host;
 mod instance;
 mod log;

@@ -13,6 +13,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::bundle::{Bundles, Crash};
+use super::courtesy;
 use super::dead_letter::DeadLetters;
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
@@ -25,10 +26,6 @@ pub use orders::Order;
 
 #[cfg(test)]
 mod tests;
-
-/// How much nicer than others the thread of a stranger's code is: at 10 it gets a tenth of a core that both want.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 10;
 
 /// How a consumer's first start went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +118,7 @@ impl Worker {
     /// Runs until the queue is closed and drained, or cancelled.
     pub(super) fn run(mut self) {
         if self.blueprint.is_strange() {
-            stand_back();
+            courtesy::behind_others();
         }
         let mut state;
         loop {
@@ -365,15 +362,6 @@ impl Worker {
     /// Returns the number of closed klines that it held.
     fn give_up_pending(&mut self) -> u64 {
         self.pending.take().map_or(0, |pending| closed(&pending.delivery))
-    }
-}
-
-/// Lets this thread have what others leave of the cores: a loop must not cost those that behave.
-fn stand_back() {
-    // Of the calling thread alone, on Linux; elsewhere it would be the whole process.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICER) {
-        tracing::debug!(%error, "a stranger's thread could not be put behind others");
     }
 }
 

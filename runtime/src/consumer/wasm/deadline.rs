@@ -29,12 +29,11 @@ impl Deadline {
         Self { limit: Duration::ZERO, started: Instant::now(), waited }
     }
 
-    /// Begins a call; returns the engine ticks that it may take.
-    pub(super) fn begin(&mut self, limit: Duration) -> u64 {
+    /// Begins a call.
+    pub(super) fn begin(&mut self, limit: Duration) {
         self.limit = limit;
         self.started = Instant::now();
         self.waited.0.store(0, Ordering::Relaxed);
-        ticks(limit)
     }
 
     /// What the call in progress was given.

@@ -9,10 +9,10 @@ use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::Setup;
 use super::deadline::{Deadline, Waited};
 use super::emission::Emission;
 use super::grants::GrantError;
+use super::hog::Hog;
 use super::http::HttpHost;
 use super::limits::Account;
 use super::log::GuestLog;
@@ -20,12 +20,14 @@ use super::poll::BoundedPoll;
 use super::state::State;
 use super::stdout::{LoggedStream, OutputBudget, RawStdout};
 use super::terminal::{Terminal, TerminalInfo};
+use super::{Origin, Setup};
 use crate::domain::kline::Kline;
 
 /// The data of one store.
 pub(super) struct Host {
     pub(super) account: Account,
     pub(super) deadline: Deadline,
+    pub(super) hog: Hog,
     pub(super) log: GuestLog,
     /// The batch in hand; empty outside `consume`.
     pub(super) klines: Vec<Arc<Kline>>,
@@ -62,6 +64,7 @@ impl Host {
         Ok(Self {
             account: Account::new(&setup.limits),
             deadline: Deadline::new(waited),
+            hog: Hog::new(matches!(setup.origin, Origin::File(_))),
             log,
             klines: Vec::new(),
             state: State::new(setup.state.clone()),

@@ -40,12 +40,16 @@ impl Instance {
         store.limiter(|host| &mut host.account);
         store.set_hostcall_fuel(setup.limits.hostcall);
         store.set_max_component_handles(setup.limits.handles);
-        store.epoch_deadline_callback(|store| {
-            let left = store.data().deadline.left();
-            Ok(if left.is_zero() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(ticks(left)) })
+        store.epoch_deadline_callback(|mut store| {
+            let host = store.data_mut();
+            let left = host.deadline.left();
+            if left.is_zero() {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            let look = host.hog.look(host.log.name());
+            Ok(UpdateDeadline::Continue(ticks(look.map_or(left, |look| look.min(left)))))
         });
-        let deadline = store.data_mut().deadline.begin(setup.limits.start_up);
-        store.set_epoch_deadline(deadline);
+        begin(&mut store, setup.limits.start_up);
         match component.instantiate(&mut store) {
             Ok(guest) => Ok(Self {
                 store,
@@ -89,8 +93,7 @@ impl Instance {
         let host = self.store.data_mut();
         host.account.begin_call();
         host.log.tell_dropped(host.output.begin_call());
-        let deadline = host.deadline.begin(limit);
-        self.store.set_epoch_deadline(deadline);
+        begin(&mut self.store, limit);
         let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
         let host = self.store.data();
         host.log.settle();
@@ -154,6 +157,14 @@ impl Consumer for Instance {
             tracing::warn!(consumer, error = %failure, "consumer crashed while it was stopped");
         }
     }
+}
+
+/// Begins a call that may take so long.
+fn begin(store: &mut Store<Host>, limit: Duration) {
+    let host = store.data_mut();
+    host.deadline.begin(limit);
+    let look = host.hog.begin(limit);
+    store.set_epoch_deadline(ticks(look));
 }
 
 /// The guest went on as if its state were kept, which it is not: another instance has to do the call again.

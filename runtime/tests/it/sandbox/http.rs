@@ -2,6 +2,7 @@
 
 mod limits;
 mod secrets;
+mod tls;
 
 use std::io::Write as _;
 use std::sync::Arc;

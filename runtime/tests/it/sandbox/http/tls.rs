@@ -1,0 +1,103 @@
+//! Encrypted requests: whoever answers has to be whom the grant names, by the bundled authorities or those beside them.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use klines::consumer::wasm::http::{Egress, HttpCounts, HttpGrant};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::json;
+
+use super::request;
+use crate::sandbox::peer::{Lying, response};
+
+/// A server with a certificate of its own, which ends with its listener's process.
+struct Encrypted {
+    port: u16,
+    /// Its certificate in PEM.
+    pem: Vec<u8>,
+}
+
+impl Encrypted {
+    /// Serves as `name`; the certificate is over, or not.
+    fn new(name: &str, is_over: bool) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(if is_over { 2021 } else { 4000 }, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (port, config) = (listener.local_addr().unwrap().port(), Arc::new(config));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // A client that does not believe the certificate goes away.
+                let _ = answer(stream, config.clone());
+            }
+        });
+        Self { port, pem: certificate.pem().into_bytes() }
+    }
+
+    /// What a guest hears that asks for `host`, which a lying resolver leads here.
+    fn asked_as(&self, name: &str, host: &str, authorities: Option<Vec<u8>>) -> (String, HttpCounts) {
+        let grant = HttpGrant {
+            host: host.to_owned(),
+            port: self.port,
+            methods: vec!["GET".to_owned()],
+            plain: false,
+            private: true,
+            authorities,
+        };
+        let egress = Egress::new(vec![grant], Vec::new()).with_resolver(Lying::new(&[&["127.0.0.1"]]));
+        let found = request(name, &egress, &json!({ "url": format!("https://{host}:{}/", self.port) }));
+        (found.last().unwrap().clone(), egress.counters().read())
+    }
+}
+
+fn answer(stream: TcpStream, config: Arc<ServerConfig>) -> std::io::Result<()> {
+    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, stream);
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    stream.write_all(&response(200, "", b"sealed"))?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+#[test]
+fn a_certificate_of_the_grants_own_is_trusted_beside_the_bundled_ones() {
+    let server = Encrypted::new("inside.example", false);
+    let (heard, counts) = server.asked_as("sealed", "inside.example", Some(server.pem.clone()));
+    assert_eq!(heard, "status 200, 6 bytes: sealed");
+    assert_eq!(counts, HttpCounts { requests: 1, denied: 0, failed: 0 });
+}
+
+#[test]
+fn a_certificate_that_proves_nothing_ends_the_request() {
+    let server = Encrypted::new("inside.example", false);
+    let other = Encrypted::new("inside.example", false);
+    let over = Encrypted::new("inside.example", true);
+    for (name, server, host, authorities) in [
+        ("nobody-vouches", &server, "inside.example", None),
+        ("another-vouches", &server, "inside.example", Some(other.pem.clone())),
+        ("another-name", &server, "outside.example", Some(server.pem.clone())),
+        ("is-over", &over, "inside.example", Some(over.pem.clone())),
+    ] {
+        let (heard, counts) = server.asked_as(name, host, authorities);
+        assert!(heard.ends_with("error TlsCertificateError"), "{name}: {heard}");
+        assert_eq!(counts, HttpCounts { requests: 1, denied: 0, failed: 1 }, "{name}");
+    }
+}

@@ -4,8 +4,10 @@
 //! checks it as any other stranger's.
 
 pub mod build;
+pub mod component;
 pub mod contract;
 pub mod language;
+pub mod module;
 pub mod private;
 pub mod project;
 pub mod scripts;

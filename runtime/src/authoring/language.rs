@@ -51,7 +51,10 @@ impl Language {
                 "rs" => Some(Self::Rust),
                 "golang" => Some(Self::Go),
                 other => {
-                    let near = |language: &Self| strsim::damerau_levenshtein(language.as_str(), other) <= 2;
+                    let near = |language: &Self| {
+                        let name = language.as_str();
+                        strsim::damerau_levenshtein(name, other) <= (name.len() / 3).min(2)
+                    };
                     Self::ALL.into_iter().filter(|_| other.len() > 2).find(near)
                 }
             };

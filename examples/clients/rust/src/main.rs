@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::{env, process, thread, time::Duration};
+use std::process::ExitCode;
+use std::{env, thread, time::Duration};
 
 use serde_json::{Map, Value, json};
 use tungstenite::client::IntoClientRequest as _;
@@ -18,9 +19,12 @@ type Since = BTreeMap<String, Value>;
 #[derive(Debug)]
 struct Refused(String);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let url = env::var("KLINES_URL").unwrap_or_else(|_| "ws://127.0.0.1:9500/v1/stream".to_owned());
-    let key = env::var("KLINES_KEY").map_err(|_| "set KLINES_KEY")?;
+    let Ok(key) = env::var("KLINES_KEY") else {
+        eprintln!("set KLINES_KEY");
+        return ExitCode::from(2);
+    };
     let mut topics: Vec<String> = env::args().skip(1).collect();
     if topics.is_empty() {
         topics.push("kline.1m.BTCUSDT".to_owned());
@@ -30,9 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ended = follow(&url, &key, &topics, &mut since);
         if let Err(Refused(reason)) = ended {
             eprintln!("{reason}");
-            process::exit(1);
+            return ExitCode::FAILURE;
         }
         eprintln!("not connected; trying again");
+        #[allow(clippy::disallowed_methods, reason = "there is nothing else to do on this thread")]
         thread::sleep(Duration::from_secs(1));
     }
 }

@@ -83,7 +83,9 @@ fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
         since.insert(topic.to_owned(), json!({ "epoch": message["epoch"], "seq": message["seq"] }));
     }
     match kind {
-        "kline" if is_confirmed => println!("{topic} {} {}", message["seq"], data["close"].as_str().unwrap_or_default()),
+        "kline" if is_confirmed => {
+            println!("{topic} {} {}", message["seq"], data["close"].as_str().unwrap_or_default())
+        }
         "value" if is_confirmed => println!("{topic} {} {}", message["seq"], data["value"]),
         "subscribe" if message["ok"] != true => return Err(Refused(format!("{topic}: {}", message["error"]))),
         "subscribe" => {

@@ -82,6 +82,18 @@ impl Workshop {
         Self::in_folder(&path, Some(folder))
     }
 
+    /// Opens the workshop for looking again and again at a component that is being written: compiled code is kept in
+    /// `folder`, if that can be made this user's alone.
+    ///
+    /// # Errors
+    /// This machine cannot run components at all.
+    pub fn for_an_author(folder: &Path) -> anyhow::Result<Self> {
+        match private_folder(folder) {
+            Ok(()) => Self::in_folder(folder, None),
+            Err(_) => Self::for_a_stranger(),
+        }
+    }
+
     /// What is part of the program needs no process of its own, and no cache: it compiles in a tenth of a second.
     fn plain() -> anyhow::Result<Self> {
         let engine = WasmEngine::new().context("starting the WebAssembly engine")?;
@@ -155,6 +167,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
         emitter: Some(Arc::new(emitter)),
         origin,
         shown: redact(&consumer.settings),
+        witness: None,
     }
 }
 

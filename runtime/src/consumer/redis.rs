@@ -107,6 +107,10 @@ impl Blueprint for RedisBlueprint {
         Vec::new()
     }
 
+    fn takes_values(&self) -> bool {
+        true
+    }
+
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
         Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), handed: 0 }))

@@ -96,6 +96,10 @@ impl Blueprint for WebSocketBlueprint {
         loaded.err().map(problem).into_iter().collect()
     }
 
+    fn takes_values(&self) -> bool {
+        true
+    }
+
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         let keys = Keys::new(self.logins.clone());
         let life = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;

@@ -91,6 +91,13 @@ pub enum Value {
     Json(Arc<str>),
 }
 
+/// Whether a series may have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(allowed)
+}
+
 impl Value {
     fn text(&self) -> Option<&str> {
         match self {
@@ -170,8 +177,7 @@ impl Emitter {
     /// # Errors
     /// The name is not one, or there are too many.
     pub fn series(&self, name: &str) -> Result<Arc<str>, String> {
-        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(allowed) {
+        if !is_name(name) {
             return Err(format!("the name of a series is 1 to {LONGEST_NAME} of a-z 0-9 _ -"));
         }
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);

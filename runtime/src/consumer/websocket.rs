@@ -16,6 +16,7 @@ pub mod memory;
 pub mod outbox;
 pub mod page;
 pub mod predecessor;
+pub mod recent;
 pub mod seat;
 pub mod server;
 pub mod settings;
@@ -24,6 +25,7 @@ pub mod throttle;
 pub mod tls;
 pub mod transport;
 pub mod upgrade;
+pub mod values;
 
 mod listener;
 mod routes;

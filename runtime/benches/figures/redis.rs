@@ -65,6 +65,7 @@ pub(crate) fn blueprint(server: &Server) -> RedisBlueprint {
         extras: Extras::default(),
         stream: None,
         last_value: None,
+        values: false,
         spill: None,
     })
 }

@@ -108,6 +108,7 @@ fn redis(config: &Config) -> anyhow::Result<Option<redis::Settings>> {
             LastValue::Closed => Some(redis::LastValue::Closed),
             LastValue::All => Some(redis::LastValue::Open),
         },
+        values: told.publish && !super::publishers(config).is_empty(),
         spill: (told.spill > 0).then(|| (config.data_dir.join("spill").join(name), told.spill)),
     }))
 }

@@ -61,7 +61,7 @@ char *kl_copy(kl_text text) {
 }
 
 const char *kl_interval_name(kl_interval interval, char room[16]) {
-    static const char *const units[] = {"ms", "s", "m", "h", "d", "w", "M"};
+    static const char *const units[] = {"ms", "s", "m", "h", "D", "W", "M"};
     const char *unit = interval.unit < sizeof units / sizeof *units ? units[interval.unit] : "?";
     snprintf(room, 16, "%u%s", (unsigned)interval.count, unit);
     return room;

@@ -52,7 +52,7 @@ bool kl_is(kl_text text, const char *other);
 bool kl_same(kl_text a, kl_text b);
 /* A copy that stays after the call, ended by a zero; free it. */
 char *kl_copy(kl_text text);
-/* An interval as configurations have it, such as 5m; the room is returned. */
+/* An interval as configurations have it, such as 5m or 1D; the room is returned. */
 const char *kl_interval_name(kl_interval interval, char room[16]);
 
 /* The settings, while they are read: each function returns the key's value, or the fallback where there is none. What is

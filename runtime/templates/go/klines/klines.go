@@ -63,9 +63,9 @@ type Interval struct {
 	Unit  Unit
 }
 
-// String returns the interval as configurations have it, such as 5m.
+// String returns the interval as configurations have it, such as 5m or 1D.
 func (i Interval) String() string {
-	units := [...]string{"ms", "s", "m", "h", "d", "w", "M"}
+	units := [...]string{"ms", "s", "m", "h", "D", "W", "M"}
 	if int(i.Unit) >= len(units) {
 		return "?"
 	}

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis build test test-clients check check-all lint format bench clean
+.PHONY: help install demo run components redis build test test-clients test-languages check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -60,9 +60,12 @@ test: components redis ## Run every test
 	fi
 	cargo test --locked --workspace --doc
 
-test-clients: build ## Run other people's clients, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
+test-clients: build ## Run other people's clients and the example ones, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
 	$(if $(TESTS),,KLINES_CHAOS_SECONDS=60 cargo test --locked --workspace --test it chaos -- --nocapture)
+
+test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
+	@runtime/tests/languages/run.sh target/release/klines $(TESTS)
 
 check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
 	cargo fmt --all --check

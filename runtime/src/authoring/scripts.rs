@@ -29,6 +29,8 @@ pub(super) fn python(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf
     if !project.wasi {
         command.arg("--stub-wasi");
     }
+    // Of what is wrong with a source, its own stack says nothing.
+    command.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
     command.arg("-p").arg(folder).arg(module).arg("-o").arg(&built);
     finish(&mut command, "componentize-py", built)
 }

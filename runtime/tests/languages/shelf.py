@@ -1,0 +1,42 @@
+"""Everything in examples/: built and tested by the commands of its README, and the one without any language."""
+
+import shutil
+
+from places import ROOT, Run, eventually, folder, typed
+
+# Folder below examples/, and the language whose tools it needs.
+EXAMPLES = {"rust": "rust", "python": "python", "typescript": "typescript", "c": "c", "go": "go"}
+
+
+def example(name, language):
+    def test():
+        # A copy, so that nothing is left where it came from; the Rust one is a member of the workspace.
+        home = ROOT / "examples" / name
+        if name != "rust":
+            home = folder / "examples" / name
+            shutil.copytree(ROOT / "examples" / name, home, ignore=shutil.ignore_patterns("build", "*.wasm"))
+        typed("klines consumer build", home, language)
+        said, _ = typed("klines consumer test", home, language)
+        print("  " + said.strip().splitlines()[0])
+
+    test.__name__ = name
+    test.__doc__ = f"the {name} example builds and passes its cases"
+    return test
+
+
+def text():
+    """a module written by hand becomes a working consumer"""
+    home = folder / "text"
+    home.mkdir()
+    shutil.copy(ROOT / "examples/text/consumer.wat", home)
+    typed("klines consumer build consumer.wat -o demo.wasm", home)
+    home.joinpath("klines.toml").write_text(
+        'enabled_consumers = ["demo"]\n[klines]\nintervals = ["1s"]\n[consumers.demo]\ncomponent = "demo.wasm"\n'
+    )
+    run = Run(home)
+    eventually("a value of it", lambda: run.figure("klines_consumer_emitted_total", "demo") > 0)
+    log = run.stop()
+    assert run.said("begins", "demo"), log
+
+
+TESTS = [*(example(name, language) for name, language in EXAMPLES.items()), text]

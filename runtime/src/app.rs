@@ -1,10 +1,12 @@
 //! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
 
 pub mod admin;
+pub mod build;
 pub mod check;
 pub mod compile;
 pub mod inspect;
 pub mod keygen;
+pub mod new;
 pub mod operate;
 pub mod output;
 pub mod replay;
@@ -44,6 +46,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
+        Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
+        Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),
         Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
         Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
         Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),

@@ -18,7 +18,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
-pub use consumer::{ConsumerCommand, InspectArgs, ListArgs, LogsArgs, OrderArgs, RunPlaceArgs, TestArgs};
+pub use consumer::{
+    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, RunPlaceArgs,
+    TestArgs,
+};
 pub use replay::{OutputFormat, ReplayArgs};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, Times};
@@ -71,7 +74,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Serve a local Bybit: the public streams and REST calls, from a seed or a recording
     Simulate(SimulateArgs),
-    /// Look at consumers, give them orders, and test their components
+    /// Make consumers, look at them, give them orders, and test their components
     #[command(subcommand)]
     Consumer(ConsumerCommand),
     /// Make a key for clients of the websocket consumer

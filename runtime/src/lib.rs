@@ -4,6 +4,7 @@
 //! `domain` is what they all speak; `app` is the only place that names every concrete part.
 
 pub mod app;
+pub mod authoring;
 pub mod bybit;
 pub mod cli;
 pub mod clock;

@@ -1,16 +1,23 @@
 //! `klines consumer …`: looking at consumers and giving them orders while `klines run` goes on, and what can be done
 //! to components without it.
 
+mod authoring;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 use crate::config::{Flags, Sources};
+pub use authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
 
 /// `klines consumer …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConsumerCommand {
+    /// Make a project for a consumer of your own, in a language of your choice
+    New(NewArgs),
+    /// Build a project, or make a component of a core module
+    Build(BuildArgs),
     /// Show the consumers of a run: state, klines, losses, memory
     List(ListArgs),
     /// Show what a consumer of a run has logged, and what klines logged about it

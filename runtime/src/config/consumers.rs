@@ -124,7 +124,9 @@ impl Shipped {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The component of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|shipped| shipped.as_str() == name)
     }
 }

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of our modules each one may use; `app` may use all. Layers from the bottom up.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("domain", &[]),
+    ("authoring", &["domain"]),
     ("secret", &[]),
     ("clock", &["domain"]),
     ("bybit", &["clock", "domain"]),
@@ -18,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
     ("pipeline", &["clock", "consumer", "domain"]),
-    ("cli", &["config", "domain", "secret"]),
+    ("cli", &["authoring", "config", "domain", "secret"]),
 ];
 
 /// What must not occur in a module, and why.

@@ -82,6 +82,19 @@ impl Workshop {
         Self::in_folder(&path, Some(folder))
     }
 
+    /// Opens the workshop for somebody who builds and tests the same component again and again: compiled code is kept
+    /// in `cache`, this user's folder for what can be made again.
+    ///
+    /// # Errors
+    /// This machine cannot run components at all.
+    pub fn for_an_author(cache: Option<&Path>) -> anyhow::Result<Self> {
+        let folder = cache.map(|cache| cache.join("compiled"));
+        match folder.filter(|folder| private_folder(folder).is_ok()) {
+            Some(folder) => Self::in_folder(&folder, None),
+            None => Self::for_a_stranger(),
+        }
+    }
+
     /// What is part of the program needs no process of its own, and no cache: it compiles in a tenth of a second.
     fn plain() -> anyhow::Result<Self> {
         let engine = WasmEngine::new().context("starting the WebAssembly engine")?;

@@ -17,7 +17,8 @@ use super::text::clean;
 use crate::consumer::digest;
 
 /// What a component may import, as far as the linker has it: our interfaces, and all of these packages.
-const OFFERED: [&str; 10] = [
+const OFFERED: [&str; 11] = [
+    "klines:consumer/emit@",
     "klines:consumer/host@",
     "klines:consumer/state@",
     "wasi:cli/",

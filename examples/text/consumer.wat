@@ -1,0 +1,69 @@
+;; A consumer without any language: publishes the range (high - low) of each closed kline as the series `range`, and logs
+;; its symbol once it begins. `klines consumer build examples/text/consumer.wat` makes a component of it.
+;;
+;; Addresses: 0 to 63 stay zero (an empty list, a result that is ok and empty), 64 to 1023 are texts and results, and
+;; from 1024 on the host is given room, anew in each call.
+(module
+  (import "klines:consumer/host@1.1.0" "log" (func $log (param $level i32) (param $text i32) (param $length i32)))
+  ;; A value is a case (0 is a number) and 12 bytes that hold either case; the last parameter is where the result goes.
+  (import "klines:consumer/emit@1.1.0" "publish"
+    (func $publish (param $row i32) (param $name i32) (param $length i32) (param $case i32) (param $value i64) (param i32) (param $result i32)))
+
+  (memory (export "memory") 1)
+  (data (i32.const 64) "range")
+  (data (i32.const 80) "begins")
+  ;; What `setup` answers: ok, all symbols, all intervals, and at 148 that only closed klines are wanted.
+  (data (i32.const 148) "\01")
+
+  (global $free (mut i32) (i32.const 1024))
+
+  ;; Room for what the host hands over. Nothing is ever given back alone: each call begins again at 1024.
+  (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32) (local $missing i32)
+    (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+    (global.set $free (i32.add (local.get $at) (local.get $size)))
+    (local.set $missing (i32.sub (global.get $free) (i32.mul (memory.size) (i32.const 65536))))
+    (if (i32.gt_s (local.get $missing) (i32.const 0))
+      (then
+        ;; Refused: end here rather than write over what is there.
+        (if (i32.eq (i32.const -1)
+              (memory.grow (i32.shr_u (i32.add (local.get $missing) (i32.const 65535)) (i32.const 16))))
+          (then unreachable))))
+    (local.get $at))
+
+  ;; No settings, so no problems: an empty list.
+  (func (export "klines:consumer/consumer@1.1.0#validate") (param $settings i32) (param $length i32) (result i32)
+    (global.set $free (i32.const 1024))
+    (i32.const 0))
+
+  (func (export "klines:consumer/consumer@1.1.0#setup") (param $settings i32) (param $length i32) (result i32)
+    (global.set $free (i32.const 1024))
+    (i32.const 128))
+
+  (func (export "klines:consumer/consumer@1.1.0#start") (result i32)
+    (call $log (i32.const 2) (i32.const 80) (i32.const 6))
+    (i32.const 0))
+
+  ;; A kline is 160 bytes: its high is at 48, its low at 56.
+  (func (export "klines:consumer/consumer@1.1.0#consume") (param $klines i32) (param $count i32) (param $lost i64) (result i32)
+    (local $row i32) (local $kline i32)
+    (local.set $kline (local.get $klines))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $row) (local.get $count)))
+        (call $publish (local.get $row) (i32.const 64) (i32.const 5)
+          (i32.const 0)
+          (i64.reinterpret_f64
+            (f64.sub (f64.load offset=48 (local.get $kline)) (f64.load offset=56 (local.get $kline))))
+          (i32.const 0)
+          (i32.const 512))
+        ;; Refused: the reason is a text at 516.
+        (if (i32.load8_u (i32.const 512))
+          (then (call $log (i32.const 3) (i32.load (i32.const 516)) (i32.load (i32.const 520)))))
+        (local.set $row (i32.add (local.get $row) (i32.const 1)))
+        (local.set $kline (i32.add (local.get $kline) (i32.const 160)))
+        (br $next)))
+    (global.set $free (i32.const 1024))
+    (i32.const 0))
+
+  (func (export "klines:consumer/consumer@1.1.0#stop")))

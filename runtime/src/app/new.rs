@@ -1,0 +1,34 @@
+//! `klines consumer new`: a project, and what to type next.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::output;
+use crate::authoring::template;
+use crate::cli::NewArgs;
+use crate::config::consumers::Shipped;
+use crate::config::native::Native;
+
+/// Makes a project.
+///
+/// # Errors
+/// When the name is taken or the folder in use, or the file system refuses.
+pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
+    let NewArgs { name, lang, dir } = args;
+    if Shipped::from_name(name.as_str()).is_some() || Native::from_name(name.as_str()).is_some() {
+        bail!("`{name}` is the name of a consumer that is part of klines: take another one");
+    }
+    let folder = dir.clone().unwrap_or_else(|| PathBuf::from(name.as_str()));
+    template::make(&folder, name, *lang)?;
+    let folder = folder.display();
+    output::print(&format!(
+        "made {folder}: a consumer in {lang}. Next:\n\n\
+         \x20 cd {folder}\n\
+         \x20 klines consumer build\n\
+         \x20 klines consumer test\n\
+         \x20 klines run --demo --config klines.toml\n"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,85 @@
+//! Building a project: the language's tool, started so that it leaves a component or a core module.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::language::Language;
+use super::project::{Project, ProjectError};
+use super::tools::{ToolError, Tools};
+use super::{rust, scripts};
+
+/// Why there is no component.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The folder is no project.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// A tool is missing or refused.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A project without the file that everything begins with.
+    #[error("{folder} has none of {wanted}: name the file in consumer.toml, as in source = \"{example}\"")]
+    NoSource {
+        /// The project's folder.
+        folder: PathBuf,
+        /// The files that were looked for.
+        wanted: String,
+        /// One of them.
+        example: String,
+    },
+    /// A file of ours cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The project's copy of the contract.
+    #[error("{0}")]
+    Contract(String),
+}
+
+/// Builds a project and returns its component, which nobody has checked.
+///
+/// # Errors
+/// [`BuildError`]
+pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, BuildError> {
+    let intermediates = project.intermediates();
+    fs::create_dir_all(&intermediates).map_err(io_error(&intermediates))?;
+    let built = match project.language {
+        Language::Rust => rust::build(project, tools)?,
+        Language::Python => scripts::python(project, tools)?,
+        Language::JavaScript => scripts::javascript(project, tools)?,
+        Language::TypeScript => scripts::typescript(project, tools)?,
+        language @ (Language::C | Language::Go) => {
+            let what = format!("the build of {language}");
+            return Err(ToolError::Nothing { what, wanted: "component".to_owned() }.into());
+        }
+    };
+    fs::read(&built).map_err(io_error(&built))
+}
+
+/// Finds the file that a component is made of.
+pub(super) fn source(project: &Project, usual: &[&str]) -> Result<PathBuf, BuildError> {
+    if let Some(source) = &project.source {
+        let path = project.folder.join(source);
+        fs::metadata(&path).map_err(io_error(&path))?;
+        return Ok(path);
+    }
+    let names: Vec<String> = usual.iter().map(|name| name.replace("{ident}", &project.name.identifier())).collect();
+    let found = names.iter().map(|name| project.folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| BuildError::NoSource {
+        folder: project.folder.clone(),
+        wanted: names.join(", "),
+        example: names.first().cloned().unwrap_or_default(),
+    })
+}
+
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BuildError + use<> {
+    let path = path.to_path_buf();
+    move |source| BuildError::Io { path, source }
+}

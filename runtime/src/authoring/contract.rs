@@ -1,0 +1,86 @@
+//! The contract as text: the files of `wit/v1`, embedded, and what tools make of them.
+
+use std::path::Path;
+
+use wit_parser::{PackageId, Resolve, SourceMap, WorldId};
+
+use super::embedded::WIT;
+
+/// The world that a consumer is built for.
+pub const WORLD: &str = "kline-consumer";
+/// The folder of the contract in a project.
+pub const FOLDER: &str = "wit/v1";
+
+/// The number of the contract's version that this program carries, for example `1.1.0`.
+#[must_use]
+pub fn version() -> &'static str {
+    let package = WIT.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package ")));
+    let number = package.and_then(|package| package.split_once('@')).map(|(_, number)| number.trim());
+    number.and_then(|number| number.strip_suffix(';')).unwrap_or_default()
+}
+
+/// A world, understood.
+#[derive(Clone)]
+pub struct World {
+    /// Everything that it refers to.
+    pub resolve: Resolve,
+    /// It.
+    pub id: WorldId,
+}
+
+impl World {
+    /// The world of the contract that this program carries.
+    ///
+    /// # Errors
+    /// A text, when it cannot be read; a test makes sure that it can.
+    pub fn carried() -> Result<Self, String> {
+        Self::of_version(version())
+    }
+
+    /// The same world under another number, with the same first one. What was added later is not called by a module
+    /// of an older number.
+    pub(super) fn of_version(number: &str) -> Result<Self, String> {
+        let mut sources = SourceMap::default();
+        for (name, text) in WIT {
+            let text = text.replace(&format!("@{};", version()), &format!("@{number};"));
+            sources.push_str(name, text.replace(&format!("version = {}", version()), &format!("version = {number}")));
+        }
+        let mut resolve = Resolve::default();
+        let package = sources.parse().map_err(|(_, error)| error.to_string());
+        let package = package.and_then(|group| resolve.push_group(group).map_err(|error| error.to_string()))?;
+        Self::select(resolve, package)
+    }
+
+    /// The world of a project's own copy of the contract.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with the copy, and the mend.
+    pub fn of_project(folder: &Path) -> Result<Self, String> {
+        let folder = folder.join(FOLDER);
+        let mend = "the folder is an unchanged copy of the contract: take it from a new project";
+        let mut resolve = Resolve::default();
+        match resolve.push_dir(&folder) {
+            Ok((package, _)) => Self::select(resolve, package).map_err(|error| format!("{error}; {mend}")),
+            Err(error) => Err(format!("{} cannot be read: {error:#}; {mend}", folder.display())),
+        }
+    }
+
+    fn select(resolve: Resolve, package: PackageId) -> Result<Self, String> {
+        match resolve.select_world(&[package], Some(WORLD)) {
+            Ok(id) => Ok(Self { resolve, id }),
+            Err(error) => Err(format!("the contract has no world `{WORLD}`: {error:#}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_carried_contract_is_read_with_its_version() {
+        let world = World::carried().unwrap();
+        let package = world.resolve.worlds[world.id].package.unwrap();
+        assert_eq!(world.resolve.packages[package].name.to_string(), format!("klines:consumer@{}", version()));
+    }
+}

@@ -1,0 +1,151 @@
+//! What a core module imports and exports, read for a person who has to mend it.
+
+use std::fmt;
+
+use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::{ExternalKind, FuncType, Parser, Payload, ValType, Validator, WasmFeatures};
+
+/// The beginning of the custom sections in which tools leave the types of a world.
+const METADATA: &str = "component-type";
+
+/// A core module, as far as it matters here.
+#[derive(Debug, Default)]
+pub struct Module {
+    /// What it needs.
+    pub imports: Vec<Import>,
+    /// What it offers.
+    pub exports: Vec<Export>,
+    /// A tool has left the types of the world that it was built for.
+    pub has_metadata: bool,
+}
+
+/// Something that a module needs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The module that it is in.
+    pub module: String,
+    /// Its name there.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Something that a module offers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What passes between modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A function, with what it takes and gives.
+    Function {
+        /// What it takes.
+        takes: Vec<&'static str>,
+        /// What it gives.
+        gives: Vec<&'static str>,
+    },
+    /// A memory.
+    Memory,
+    /// Anything else.
+    Other(&'static str),
+}
+
+impl Module {
+    /// Reads a module and makes sure that it is valid.
+    ///
+    /// # Errors
+    /// A text that says where it is not.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        let types = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes);
+        let types = types.map_err(|error| error.to_string())?;
+        let types = types.as_ref();
+        let mut module = Self::default();
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(|error| error.to_string())? {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import.map_err(|error| error.to_string())?;
+                        let kind =
+                            types.entity_type_from_import(&import).map_or(Kind::Other("thing"), |ty| kind(types, ty));
+                        let (module_name, name) = (import.module.to_owned(), import.name.to_owned());
+                        module.imports.push(Import { module: module_name, name, kind });
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export.map_err(|error| error.to_string())?;
+                        let kind = match (export.kind, types.entity_type_from_export(&export)) {
+                            (ExternalKind::Memory, _) => Kind::Memory,
+                            (_, Some(ty)) => kind(types, ty),
+                            (_, None) => Kind::Other("thing"),
+                        };
+                        module.exports.push(Export { name: export.name.to_owned(), kind });
+                    }
+                }
+                Payload::CustomSection(section) if section.name().starts_with(METADATA) => module.has_metadata = true,
+                _ => {}
+            }
+        }
+        Ok(module)
+    }
+
+    /// What is exported by that name.
+    #[must_use]
+    pub fn export(&self, name: &str) -> Option<&Kind> {
+        self.exports.iter().find(|export| export.name == name).map(|export| &export.kind)
+    }
+}
+
+fn kind(types: TypesRef<'_>, ty: EntityType) -> Kind {
+    match ty {
+        EntityType::Func(id) | EntityType::FuncExact(id) => match &types[id].composite_type.inner {
+            wasmparser::CompositeInnerType::Func(function) => Kind::of(function),
+            _ => Kind::Other("thing"),
+        },
+        EntityType::Memory(_) => Kind::Memory,
+        EntityType::Table(_) => Kind::Other("table"),
+        EntityType::Global(_) => Kind::Other("global"),
+        EntityType::Tag(_) => Kind::Other("tag"),
+    }
+}
+
+impl Kind {
+    fn of(function: &FuncType) -> Self {
+        let name = |ty: &ValType| match ty {
+            ValType::I32 => "i32",
+            ValType::I64 => "i64",
+            ValType::F32 => "f32",
+            ValType::F64 => "f64",
+            ValType::V128 => "v128",
+            ValType::Ref(_) => "ref",
+        };
+        Self::Function {
+            takes: function.params().iter().map(name).collect(),
+            gives: function.results().iter().map(name).collect(),
+        }
+    }
+}
+
+/// As WebAssembly's text has it.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function { takes, gives } => {
+                f.write_str("(func")?;
+                for (word, types) in [("param", takes), ("result", gives)] {
+                    if !types.is_empty() {
+                        write!(f, " ({word} {})", types.join(" "))?;
+                    }
+                }
+                f.write_str(")")
+            }
+            Self::Memory => f.write_str("(memory)"),
+            Self::Other(what) => write!(f, "({what})"),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A project: a folder with a `consumer.toml` that says what is built in it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::language::Language;
+
+/// The file that makes a folder a project.
+pub const FILE: &str = "consumer.toml";
+/// Longest name, in characters; consumers are enabled by it.
+const MOST_NAME: usize = 64;
+
+/// The name of a project, and of the consumer that it makes: `[a-z][a-z0-9-]*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+/// A folder in which a consumer is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Where it is, absolute: tools are started in it.
+    pub folder: PathBuf,
+    /// Its name.
+    pub name: Name,
+    /// What it is written in.
+    pub language: Language,
+    /// Python, JavaScript and TypeScript: the component gets WASI (files, clocks, random numbers, standard output)
+    /// instead of stand-ins. Default: no.
+    pub wasi: bool,
+    /// Python, JavaScript and TypeScript: the file that the component is made of. Default: looked for.
+    pub source: Option<PathBuf>,
+}
+
+/// Why a folder is not a project.
+#[derive(Debug, Error)]
+pub enum ProjectError {
+    /// There is no `consumer.toml`.
+    #[error(
+        "{0} has no consumer.toml, so it is no project: name its folder, or a .wasm or .wat file, or make a project with `klines consumer new`"
+    )]
+    None(PathBuf),
+    /// It cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says something else than expected.
+    #[error("{path}{place}: {message}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// `:line:column`, where there is one.
+        place: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}
+
+/// What stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: toml::Spanned<String>,
+    language: toml::Spanned<String>,
+    #[serde(default)]
+    wasi: bool,
+    source: Option<PathBuf>,
+}
+
+impl Name {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// A sentence for a person.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let is_inner = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '-';
+        let is_name = text.starts_with(|first: char| first.is_ascii_lowercase()) && text.chars().all(is_inner);
+        if is_name && text.len() <= MOST_NAME {
+            return Ok(Self(text.to_owned()));
+        }
+        let rule = format!("a name is 1 to {MOST_NAME} of a-z, 0-9 and `-`, and begins with a letter");
+        let mended: String = text.to_lowercase().replace(['_', ' ', '.'], "-");
+        let mended = mended.trim_matches('-');
+        let near = Self::parse_quietly(mended).map(|name| format!("; `{name}` would be one")).unwrap_or_default();
+        Err(format!("{rule}{near}"))
+    }
+
+    fn parse_quietly(text: &str) -> Option<&str> {
+        let first = text.chars().next()?;
+        let is_inner = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '-';
+        (first.is_ascii_lowercase() && text.chars().all(is_inner) && text.len() <= MOST_NAME).then_some(text)
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as an identifier, which most languages write without `-`.
+    #[must_use]
+    pub fn identifier(&self) -> String {
+        self.0.replace('-', "_")
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Project {
+    /// Reads the project in a folder.
+    ///
+    /// # Errors
+    /// [`ProjectError`]
+    pub fn open(folder: &Path) -> Result<Self, ProjectError> {
+        let path = folder.join(FILE);
+        let unreadable = |source| ProjectError::Unreadable { path: path.clone(), source };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
+                return Err(ProjectError::None(folder.to_path_buf()));
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
+        let folder = folder.canonicalize().map_err(unreadable)?;
+        Self::read(folder, &path, &text)
+    }
+
+    fn read(folder: PathBuf, path: &Path, text: &str) -> Result<Self, ProjectError> {
+        let wrong = |at: Option<usize>, message: String| {
+            let place = at.map(|at| place(text, at)).unwrap_or_default();
+            ProjectError::Wrong { path: path.to_path_buf(), place, message }
+        };
+        let written: Written = toml::from_str(text)
+            .map_err(|error| wrong(error.span().map(|span| span.start), error.message().trim().to_owned()))?;
+        let at = written.name.span().start;
+        let name = Name::parse(written.name.get_ref()).map_err(|message| wrong(Some(at), message))?;
+        let at = written.language.span().start;
+        let language = written.language.get_ref();
+        let language = Language::named(language)
+            .map_err(|message| wrong(Some(at), format!("there is no language `{language}`: {message}")))?;
+        Ok(Self { folder, name, language, wasi: written.wasi, source: written.source })
+    }
+
+    /// The component that is built.
+    #[must_use]
+    pub fn component(&self) -> PathBuf {
+        self.folder.join(format!("{}.wasm", self.name))
+    }
+
+    /// Where everything goes that is made on the way.
+    #[must_use]
+    pub fn intermediates(&self) -> PathBuf {
+        self.folder.join("build")
+    }
+}
+
+/// `:line:column`, both from 1, of a byte of a text.
+pub(super) fn place(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!(":{line}:{column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Project, String> {
+        Project::read("/demo".into(), Path::new("consumer.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn two_lines_make_a_project() {
+        let project = read("name = \"demo\"\nlanguage = \"python\"\n").unwrap();
+        assert_eq!(project.component(), Path::new("/demo/demo.wasm"));
+        assert_eq!((project.language, project.wasi, project.source), (Language::Python, false, None));
+        assert!(read("name = \"demo\"\nlanguage = \"go\"\nwasi = true\nsource = \"x.go\"").unwrap().wasi);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, said) in [
+            (
+                "name = \"demo\"\nlanguag = \"c\"",
+                "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`",
+            ),
+            ("name = \"demo\"\n", "consumer.toml:1:1: missing field `language`"),
+            ("name = demo", "consumer.toml:1:8: "),
+            (
+                "language = \"c\"\nname = \"My_Demo\"",
+                "consumer.toml:2:8: a name is 1 to 64 of a-z, 0-9 and `-`, and begins with a letter; `my-demo` would be one",
+            ),
+            ("name = \"demo\"\nlanguage = \"cobol\"", "consumer.toml:2:12: there is no language `cobol`: There are"),
+            ("name = \"demo\"\nlanguage = \"c\"\nwasi = 1", "consumer.toml:3:8: invalid type: integer `1`"),
+        ] {
+            let found = read(text).unwrap_err();
+            assert!(found.starts_with(said), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_the_file_is_told_apart_from_none() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert!(matches!(Project::open(folder.path()), Err(ProjectError::None(_))));
+        let missing = Project::open(&folder.path().join("nowhere"));
+        assert!(matches!(missing, Err(ProjectError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn names_are_what_every_language_can_be_told() {
+        for name in ["demo", "a", "my-demo-2"] {
+            assert_eq!(Name::parse(name).unwrap().as_str(), name);
+        }
+        assert_eq!(Name::parse("my-demo").unwrap().identifier(), "my_demo");
+        for name in ["", "2x", "-x", "Demo", "a_b", "a/b", "..", "ä", "x y", &"x".repeat(65)] {
+            assert!(Name::parse(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Rust: cargo makes a component by itself, once its target is there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::build::BuildError;
+use super::project::Project;
+use super::tools::{ToolError, Tools, ask, output, run};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// Builds the project's library.
+pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf, BuildError> {
+    let cargo = tools.need("cargo", "get Rust from https://rustup.rs, then type it again")?;
+    ready_target(project, tools)?;
+    let version = ask(&cargo, &["--version"]).unwrap_or_else(|| "cargo".to_owned());
+    tools.say(&format!("building {} with {version} for {TARGET}", project.name));
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(&project.folder)
+        .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"])
+        .env("CARGO_TARGET_DIR", project.intermediates().join("target"));
+    let told = output(&mut command, "cargo build")?;
+    component(&told).ok_or_else(|| {
+        let wanted = "component: Cargo.toml needs [lib] crate-type = [\"cdylib\"]".to_owned();
+        ToolError::Nothing { what: "cargo build".to_owned(), wanted }.into()
+    })
+}
+
+/// Adds the target to the project's toolchain, which may be another than this folder's.
+fn ready_target(project: &Project, tools: &mut Tools<'_>) -> Result<(), BuildError> {
+    let Some(rustup) = tools.find("rustup") else {
+        let rustc = tools.need("rustc", "get Rust from https://rustup.rs, then type it again")?;
+        let folder = ask(&rustc, &["--print", "target-libdir", "--target", TARGET]);
+        if folder.is_some_and(|folder| Path::new(&folder).is_dir()) {
+            return Ok(());
+        }
+        let mend = format!(
+            "install it for {} the way that one was installed (with rustup: rustup target add {TARGET})",
+            rustc.display()
+        );
+        return Err(ToolError::Missing { what: "the Rust target wasm32-wasip2", mend }.into());
+    };
+    let at_home = |arguments: &[&str]| {
+        let mut command = Command::new(&rustup);
+        command.current_dir(&project.folder).args(arguments);
+        command
+    };
+    let installed = output(&mut at_home(&["target", "list", "--installed"]), "rustup target list")?;
+    if installed.lines().any(|line| line.trim() == TARGET) {
+        return Ok(());
+    }
+    tools.say(&format!("adding the Rust target: rustup target add {TARGET}"));
+    Ok(run(&mut at_home(&["target", "add", TARGET]), &format!("rustup target add {TARGET}"))?)
+}
+
+/// Finds the component among cargo's messages, one JSON object a line.
+fn component(told: &str) -> Option<PathBuf> {
+    let messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let libraries = messages.filter(|message| {
+        let kinds = message.pointer("/target/crate_types").and_then(Value::as_array);
+        let is_library = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
+        message.get("reason").is_some_and(|reason| reason == "compiler-artifact") && is_library
+    });
+    let files = libraries.filter_map(|message| {
+        let files = message.get("filenames")?.as_array()?.iter().filter_map(Value::as_str);
+        files.map(PathBuf::from).find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+    });
+    files.last()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_component_is_the_one_that_cargo_names() {
+        let told = concat!(
+            r#"{"reason":"compiler-artifact","target":{"crate_types":["lib"]},"filenames":["/t/libserde.rlib"]}"#,
+            "\nnoise\n",
+            r#"{"reason":"compiler-artifact","target":{"crate_types":["cdylib","rlib"]},"filenames":["/t/demo.wasm","/t/libdemo.rlib"]}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(component(told), Some("/t/demo.wasm".into()));
+        assert_eq!(component(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}

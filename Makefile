@@ -6,7 +6,7 @@ REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
 .PHONY: help install demo run components redis build test test-clients check check-all lint format bench clean
 
 COMPONENTS := target/components
-GUESTS := klines-console klines-jsonl klines-webhook example-consumer hostile-guest ledger-guest
+GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
 GUEST_OUTPUT := target/guests/wasm32-wasip2/guest
 
 help: ## Show this list
@@ -25,6 +25,7 @@ components: ## Build the shipped consumers, the example and the test guests as W
 	@cp $(GUEST_OUTPUT)/klines_jsonl.wasm $(COMPONENTS)/jsonl.wasm
 	@cp $(GUEST_OUTPUT)/klines_webhook.wasm $(COMPONENTS)/webhook.wasm
 	@cp $(GUEST_OUTPUT)/example_consumer.wasm $(COMPONENTS)/example.wasm
+	@cp $(GUEST_OUTPUT)/average_guest.wasm $(COMPONENTS)/average.wasm
 	@cp $(GUEST_OUTPUT)/hostile_guest.wasm $(COMPONENTS)/hostile.wasm
 	@cp $(GUEST_OUTPUT)/ledger_guest.wasm $(COMPONENTS)/ledger.wasm
 

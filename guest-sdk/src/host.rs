@@ -33,33 +33,3 @@ pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
     #[cfg(not(target_arch = "wasm32"))]
     crate::testing::exact(batch, row)
 }
-
-/// Logs a formatted line at level trace.
-#[macro_export]
-macro_rules! trace {
-    ($($arg:tt)+) => { $crate::log($crate::Level::Trace, &::std::format!($($arg)+)) };
-}
-
-/// Logs a formatted line at level debug.
-#[macro_export]
-macro_rules! debug {
-    ($($arg:tt)+) => { $crate::log($crate::Level::Debug, &::std::format!($($arg)+)) };
-}
-
-/// Logs a formatted line at level info.
-#[macro_export]
-macro_rules! info {
-    ($($arg:tt)+) => { $crate::log($crate::Level::Info, &::std::format!($($arg)+)) };
-}
-
-/// Logs a formatted line at level warn: something went wrong and was dealt with.
-#[macro_export]
-macro_rules! warn {
-    ($($arg:tt)+) => { $crate::log($crate::Level::Warn, &::std::format!($($arg)+)) };
-}
-
-/// Logs a formatted line at level error: someone must act.
-#[macro_export]
-macro_rules! error {
-    ($($arg:tt)+) => { $crate::log($crate::Level::Error, &::std::format!($($arg)+)) };
-}

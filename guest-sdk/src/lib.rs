@@ -50,6 +50,56 @@
 //! here, all of them at once and each with its path; what only the consumer can judge belongs in
 //! [`Consumer::validate`].
 //!
+//! A missing, unknown or wrong key never reaches `setup`:
+//!
+//! ```
+//! use klines_guest::{Batch, Consumer, Failure, Interval, Problem};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Settings {
+//!     /// Prices to watch, `"BTCUSDT" = 70000.0`; the key must be there.
+//!     levels: std::collections::BTreeMap<String, f64>,
+//!     /// Intervals read and write themselves as `"1m"`.
+//!     #[serde(default)]
+//!     intervals: Vec<Interval>,
+//! }
+//!
+//! struct Alerts(Settings);
+//!
+//! impl Consumer for Alerts {
+//!     type Settings = Settings;
+//!
+//!     fn validate(settings: &Settings) -> Vec<Problem> {
+//!         let wrong = settings.levels.iter().filter(|(_, level)| **level <= 0.0);
+//!         wrong.map(|(symbol, level)| Problem::new(format!("levels.{symbol}"), format!("is {level}"), "a price")).collect()
+//!     }
+//!
+//!     fn setup(settings: Settings) -> Result<Self, Failure> {
+//!         Ok(Self(settings))
+//!     }
+//! #   fn consume(&mut self, batch: &Batch) -> Result<(), Failure> { Ok(()) }
+//! }
+//!
+//! assert_eq!(Alerts::validate(&Settings { levels: [("BTCUSDT".into(), 0.0)].into(), intervals: vec![] }).len(), 1);
+//! ```
+//!
+//! # The log
+//!
+//! [`trace!`], [`debug!`], [`info!`], [`warn!`] and [`error!`] take a format, and values by name before it:
+//! `info!(symbol = kline.symbol, close = kline.close, "crossed")` logs `crossed symbol=BTCUSDT close=12.5`. What is printed
+//! to standard output and error is logged as well, a line at a time.
+//!
+//! # Series of your own
+//!
+//! [`emit`] publishes a value for a kline of the batch in hand; the runtime's clients, its metrics and the chart page find
+//! it as `ext.{consumer}.{name}.{interval}.{symbol}`.
+//!
+//! # What is kept
+//!
+//! An instance ends with a crash, a new version of its component, or the runtime. [`state`] outlives all three, and never
+//! knows half a batch.
+//!
 //! # Exact numbers
 //!
 //! The floats of a [`Kline`] are the nearest ones to exact decimals, right for computing. [`Batch::exact`] gives the
@@ -63,7 +113,32 @@
 //! # Tests
 //!
 //! Everything works under a plain `cargo test` without WebAssembly: outside a component the host is replaced by the
-//! `testing` module, which collects the log and makes sample klines.
+//! `testing` module, which collects the log, the published values and the state, and makes sample klines.
+//!
+//! ```
+//! use klines_guest::{Batch, Consumer, Failure, Kline, NoSettings, emit, testing};
+//!
+//! struct Range;
+//!
+//! impl Consumer for Range {
+//!     type Settings = NoSettings;
+//!
+//!     fn setup(_: NoSettings) -> Result<Self, Failure> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
+//!         for (row, kline) in batch.klines.iter().enumerate() {
+//!             emit::number(row, "range", kline.high - kline.low).map_err(Failure::fatal)?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let batch = testing::batch(vec![Kline { high: 3.0, ..testing::kline("BTCUSDT", "1m", 0) }]);
+//! let published = testing::consume(&mut Range, &batch).unwrap();
+//! assert_eq!((published[0].kline.symbol.as_str(), published[0].number()), ("BTCUSDT", Some(2.0)));
+//! ```
 
 #[doc(hidden)]
 pub mod bindings;
@@ -75,6 +150,8 @@ pub mod emit;
 mod host;
 mod interval;
 mod json;
+#[doc(hidden)]
+pub mod line;
 #[doc(hidden)]
 pub mod manifest;
 mod settings;

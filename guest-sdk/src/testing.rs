@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::emit::Value;
-use crate::{Batch, Category, ExactKline, Kline, Level, Quality, TerminalInfo};
+use crate::{Batch, Category, Consumer, ExactKline, Failure, Kline, Level, Quality, TerminalInfo};
+
+/// The longest text of JSON that is published, in bytes.
+const MOST_JSON: usize = 4 << 10;
 
 #[derive(Default)]
 struct TestHost {
@@ -14,6 +17,41 @@ struct TestHost {
     digits: Vec<ExactKline>,
     state: BTreeMap<String, Vec<u8>>,
     emitted: Vec<(usize, String, Value)>,
+    /// Rows of the batch in hand, while [`consume`] runs.
+    rows: Option<usize>,
+}
+
+/// A value that was published.
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    /// The row that it was published for.
+    pub row: usize,
+    /// The kline of that row.
+    pub kline: Kline,
+    /// The series.
+    pub name: String,
+    /// The value.
+    pub value: Value,
+}
+
+impl Emitted {
+    /// The value, if it is a number.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self.value {
+            Value::Number(number) => Some(number),
+            Value::Json(_) => None,
+        }
+    }
+
+    /// The value, if it is JSON.
+    #[must_use]
+    pub fn json(&self) -> Option<serde_json::Value> {
+        match &self.value {
+            Value::Number(_) => None,
+            Value::Json(text) => serde_json::from_str(text).ok(),
+        }
+    }
 }
 
 thread_local! {
@@ -43,7 +81,42 @@ pub fn take_state() -> Vec<(String, Vec<u8>)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.state)).into_iter().collect()
 }
 
+/// Hands over a batch as the runtime does and returns what was published for it. As there, a row that the batch does not
+/// have is refused, and what a failed call published or changed in [`state`](crate::state) is forgotten.
+///
+/// # Errors
+/// The failure that the consumer answers with.
+pub fn consume(consumer: &mut impl Consumer, batch: &Batch) -> Result<Vec<Emitted>, Failure> {
+    drop(take_emitted());
+    let before = HOST.with_borrow_mut(|host| {
+        host.rows = Some(batch.klines.len());
+        host.state.clone()
+    });
+    let taken = consumer.consume(batch);
+    let published = HOST.with_borrow_mut(|host| {
+        host.rows = None;
+        if taken.is_err() {
+            host.state = before;
+        }
+        std::mem::take(&mut host.emitted)
+    });
+    taken.map(|()| {
+        let of_row = |(row, name, value): (usize, String, Value)| {
+            let kline = batch.klines.get(row)?.clone();
+            Some(Emitted { row, kline, name, value })
+        };
+        published.into_iter().filter_map(of_row).collect()
+    })
+}
+
+/// Returns a batch in which nothing was lost.
+#[must_use]
+pub fn batch(klines: Vec<Kline>) -> Batch {
+    Batch { klines, lost: 0 }
+}
+
 /// Takes what was published through [`emit`](crate::emit) on this thread since the last call: row, name and value.
+/// [`consume`] returns it with its klines.
 #[must_use]
 pub fn take_emitted() -> Vec<(usize, String, Value)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.emitted))
@@ -95,8 +168,18 @@ pub(crate) fn emit(row: usize, name: &str, value: Value) -> Result<(), String> {
     {
         return Err(format!("{number} is not a number that can be published"));
     }
-    HOST.with_borrow_mut(|host| host.emitted.push((row, name.to_owned(), value)));
-    Ok(())
+    if let Value::Json(text) = &value
+        && text.len() > MOST_JSON
+    {
+        return Err(format!("{} bytes of JSON are more than {MOST_JSON}", text.len()));
+    }
+    HOST.with_borrow_mut(|host| {
+        if let Some(rows) = host.rows.filter(|rows| row >= *rows) {
+            return Err(format!("there is no row {row} in a batch of {rows}"));
+        }
+        host.emitted.push((row, name.to_owned(), value));
+        Ok(())
+    })
 }
 
 pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
@@ -142,4 +225,50 @@ pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
         buy_volume: kline.buy_volume.to_string(),
         buy_turnover: kline.buy_turnover.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{NoSettings, emit, state};
+
+    use super::*;
+
+    /// Publishes for a row and remembers it; fails if the row is taken to be bad.
+    struct Publisher(usize);
+
+    impl Consumer for Publisher {
+        type Settings = NoSettings;
+
+        fn setup(_: NoSettings) -> Result<Self, Failure> {
+            Ok(Self(0))
+        }
+
+        fn consume(&mut self, _: &Batch) -> Result<(), Failure> {
+            state::set("row", self.0.to_string()).map_err(Failure::fatal)?;
+            emit::json(0, "first", &[1]).map_err(Failure::fatal)?;
+            emit::number(self.0, "value", 2.0).map_err(Failure::fatal)
+        }
+    }
+
+    #[test]
+    fn what_is_published_comes_with_its_kline() {
+        let rows = batch(vec![kline("BTCUSDT", "1m", 0), kline("ETHUSDT", "1m", 0)]);
+        let published = consume(&mut Publisher(1), &rows).unwrap();
+        assert_eq!((published[0].row, published[0].json()), (0, Some(serde_json::json!([1]))));
+        assert_eq!((published[1].kline.symbol.as_str(), published[1].number()), ("ETHUSDT", Some(2.0)));
+        assert_eq!(take_emitted(), []);
+    }
+
+    #[test]
+    fn a_failed_call_leaves_nothing() {
+        let refused = consume(&mut Publisher(1), &batch(vec![kline("BTCUSDT", "1m", 0)])).unwrap_err();
+        assert!(matches!(refused, Failure::Fatal(text) if text == "there is no row 1 in a batch of 1"));
+        assert_eq!((take_emitted().len(), take_state().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_long_text_is_refused() {
+        assert!(emit::json(0, "text", &"x".repeat(4_094)).is_ok());
+        assert!(emit::json(0, "text", &"x".repeat(4_095)).is_err());
+    }
 }

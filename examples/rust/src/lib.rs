@@ -1,108 +1,192 @@
-//! An example to copy: counts closed klines and logs when a symbol's close crosses its moving average (EMA).
+//! Emits the relative strength index and two moving averages of every series, and a signal where the averages cross.
+//!
+//! A fast average that crosses above the slow one says `buy` unless the price has run hot already, one that crosses below
+//! says `sell` unless it has fallen far already. No advice: an example to copy.
+
+mod indicators;
 
 use std::collections::HashMap;
 
-use klines_guest::{Batch, Consumer, Failure, Interval, Problem, info};
-use serde::Deserialize;
+use indicators::{Ema, Rsi};
+use klines_guest::{Batch, Consumer, Failure, Interval, Kline, Problem, emit, info};
+use serde::{Deserialize, Serialize};
 
-/// What the operator may write under `[consumers.my.settings]`. Unknown keys and wrong types are refused for you.
+/// What the operator may write under `[consumers.NAME.settings]`. Unknown keys and wrong types are refused for you.
 #[derive(Deserialize)]
+#[serde(default)]
 struct Settings {
-    /// The number of klines that the average looks back on.
-    #[serde(default = "default_period")]
+    /// Changes that the index looks back on.
     period: u32,
+    /// Closes in the fast average.
+    fast: u32,
+    /// Closes in the slow average.
+    slow: u32,
+    /// No `buy` at or above this index, no `sell` at or below 100 minus it.
+    hot: f64,
 }
 
-fn default_period() -> u32 {
-    20
+impl Default for Settings {
+    fn default() -> Self {
+        Self { period: 14, fast: 9, slow: 21, hot: 70.0 }
+    }
 }
 
-struct EmaCross {
-    /// The weight of the newest close.
-    weight: f64,
-    /// By interval, then symbol.
-    averages: HashMap<Interval, HashMap<String, Average>>,
-}
-
-struct Average {
-    klines: u64,
+/// What there is of one symbol and interval.
+struct Series {
     /// Start of the newest kline counted.
-    newest: u64,
-    ema: f64,
-    above: bool,
+    newest: Option<u64>,
+    rsi: Rsi,
+    fast: Ema,
+    slow: Ema,
+    /// The fast average was above the slow one.
+    above: Option<bool>,
 }
 
-impl Consumer for EmaCross {
+/// A signal as clients see it.
+#[derive(Serialize)]
+struct Signal<'a> {
+    side: &'a str,
+    /// The exchange's digits.
+    price: &'a str,
+    rsi: f64,
+}
+
+struct Crossover {
+    settings: Settings,
+    series: HashMap<(&'static str, Interval, String), Series>,
+}
+
+impl Series {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            newest: None,
+            rsi: Rsi::new(settings.period),
+            fast: Ema::new(settings.fast),
+            slow: Ema::new(settings.slow),
+            above: None,
+        }
+    }
+
+    /// Whether a kline counts: not a correction of an older one, nor one that was delivered before.
+    fn is_news(&mut self, kline: &Kline) -> bool {
+        let is_news = self.newest.is_none_or(|newest| kline.start > newest);
+        if is_news {
+            self.newest = Some(kline.start);
+        }
+        is_news
+    }
+
+    /// Where the fast average is now, if it was on the other side.
+    fn crossed(&mut self, above: bool) -> Option<bool> {
+        let before = self.above.replace(above)?;
+        (before != above).then_some(above)
+    }
+}
+
+impl Consumer for Crossover {
     type Settings = Settings;
 
-    /// Says what is wrong with the settings; `klines check` shows it.
     fn validate(settings: &Settings) -> Vec<Problem> {
-        if (2..=1000).contains(&settings.period) {
-            return Vec::new();
+        let mut problems = Vec::new();
+        for (key, value) in [("period", settings.period), ("fast", settings.fast), ("slow", settings.slow)] {
+            if !(2..=1000).contains(&value) {
+                problems.push(Problem::new(key, format!("is {value}"), "a whole number from 2 to 1000"));
+            }
         }
-        vec![Problem::new("period", format!("is {}", settings.period), "a whole number from 2 to 1000")]
+        if settings.fast >= settings.slow {
+            let slow = format!("a number below slow, which is {}", settings.slow);
+            problems.push(Problem::new("fast", format!("is {}", settings.fast), slow));
+        }
+        if !(50.0..=100.0).contains(&settings.hot) {
+            problems.push(Problem::new("hot", format!("is {}", settings.hot), "a number from 50 to 100"));
+        }
+        problems
     }
 
     fn setup(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { weight: 2.0 / (f64::from(settings.period) + 1.0), averages: HashMap::new() })
+        Ok(Self { settings, series: HashMap::new() })
     }
 
-    /// Takes one batch of closed klines (what it gets by default).
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
-        for kline in &batch.klines {
-            let symbols = self.averages.entry(kline.interval).or_default();
-            let Some(average) = symbols.get_mut(&kline.symbol) else {
-                // The average begins at the first close.
-                let first = Average { klines: 1, newest: kline.start, ema: kline.close, above: false };
-                symbols.insert(kline.symbol.clone(), first);
-                continue;
-            };
-            // A correction of an older kline, or one that was delivered before: it is in the average already.
-            if kline.start <= average.newest {
-                continue;
-            }
-            average.klines += 1;
-            average.newest = kline.start;
-            average.ema += (kline.close - average.ema) * self.weight;
-
-            let above = kline.close > average.ema;
-            if above != average.above {
-                let direction = if above { "above" } else { "below" };
-                info!(
-                    "{} {} closed {direction} its average: {} against {:.4}, after {} klines",
-                    kline.symbol, kline.interval, kline.close, average.ema, average.klines
-                );
-            }
-            average.above = above;
+        for (row, kline) in batch.klines.iter().enumerate() {
+            self.take(batch, row, kline).map_err(Failure::fatal)?;
         }
         Ok(())
     }
 }
 
-klines_guest::export!(EmaCross);
+impl Crossover {
+    fn take(&mut self, batch: &Batch, row: usize, kline: &Kline) -> Result<(), String> {
+        let key = (kline.category.name(), kline.interval, kline.symbol.clone());
+        let series = self.series.entry(key).or_insert_with(|| Series::new(&self.settings));
+        if !series.is_news(kline) {
+            return Ok(());
+        }
+        let (rsi, fast, slow) =
+            (series.rsi.add(kline.close), series.fast.add(kline.close), series.slow.add(kline.close));
+        for (name, value) in [("rsi", rsi), ("fast", fast), ("slow", slow)] {
+            if let Some(value) = value {
+                emit::number(row, name, value)?;
+            }
+        }
+        let (Some(rsi), Some(fast), Some(slow)) = (rsi, fast, slow) else { return Ok(()) };
+        let Some(above) = series.crossed(fast > slow) else { return Ok(()) };
+        let (side, strength) = if above { ("buy", rsi) } else { ("sell", 100.0 - rsi) };
+        if strength >= self.settings.hot {
+            return Ok(());
+        }
+        let price = batch.exact(row).close;
+        info!(side = side, price = price, rsi = format_args!("{rsi:.1}"), "{} {} crossed", kline.symbol, kline.interval);
+        emit::json(row, "signal", &Signal { side, price: &price, rsi })
+    }
+}
 
-/// Plain `cargo test` works: outside a component the log goes to `testing`.
+klines_guest::export!(Crossover);
+
 #[cfg(test)]
 mod tests {
-    use klines_guest::testing;
+    use klines_guest::testing::{self, Emitted};
 
     use super::*;
 
-    #[test]
-    fn a_close_above_the_average_is_logged_once() {
-        let mut consumer = EmaCross::setup(Settings { period: 3 }).unwrap();
-        for (start, close) in [(0, 10.0), (60_000, 10.0), (120_000, 12.0), (120_000, 12.0), (180_000, 13.0)] {
-            let kline = klines_guest::Kline { close, ..testing::kline("BTCUSDT", "1m", start) };
-            consumer.consume(&Batch { klines: vec![kline], lost: 0 }).unwrap();
-        }
-        let logs = testing::take_logs();
-        assert_eq!(logs.len(), 1);
-        assert_eq!(logs[0].1, "BTCUSDT 1m closed above its average: 12 against 11.0000, after 3 klines");
+    fn run(closes: &[f64]) -> Vec<Emitted> {
+        let settings = Settings { period: 3, fast: 2, slow: 4, hot: 90.0 };
+        let mut consumer = Crossover::setup(settings).unwrap();
+        let klines = closes.iter().zip(0..).map(|(close, window): (&f64, u64)| Kline {
+            close: *close,
+            ..testing::kline("BTCUSDT", "1m", window * 60_000)
+        });
+        let batch = testing::batch(klines.collect());
+        testing::consume(&mut consumer, &batch).unwrap()
+    }
+
+    fn signals(emitted: &[Emitted]) -> Vec<(usize, String)> {
+        let signals = emitted.iter().filter(|value| value.name == "signal");
+        signals.map(|value| (value.row, value.json().unwrap()["side"].as_str().unwrap().to_owned())).collect()
     }
 
     #[test]
-    fn a_period_of_one_is_refused() {
-        assert_eq!(EmaCross::validate(&Settings { period: 1 }).len(), 1);
-        assert!(EmaCross::validate(&Settings { period: 1000 }).is_empty());
+    fn averages_that_cross_are_a_signal_with_the_exact_price() {
+        let emitted = run(&[10.0, 9.0, 8.0, 7.0, 8.0, 9.5, 9.0, 7.0, 6.0]);
+        assert_eq!(signals(&emitted), [(5, "buy".to_owned()), (7, "sell".to_owned())]);
+        let signal = emitted.iter().find(|value| value.name == "signal").unwrap().json().unwrap();
+        assert_eq!(signal["price"], "9.5");
+        let logs = testing::take_logs();
+        assert!(logs[0].1.starts_with("BTCUSDT 1m crossed side=buy price=9.5 rsi="), "{logs:?}");
+    }
+
+    #[test]
+    fn a_kline_that_comes_twice_counts_once() {
+        let mut consumer = Crossover::setup(Settings { period: 2, ..Settings::default() }).unwrap();
+        let batch = testing::batch(vec![testing::kline("BTCUSDT", "1m", 0); 5]);
+        assert!(testing::consume(&mut consumer, &batch).unwrap().is_empty());
+    }
+
+    #[test]
+    fn every_mistake_in_the_settings_is_named() {
+        let wrong = Settings { period: 1, fast: 30, slow: 21, hot: 10.0 };
+        let paths: Vec<String> = Crossover::validate(&wrong).into_iter().map(|problem| problem.path).collect();
+        assert_eq!(paths, ["period", "fast", "hot"]);
+        assert!(Crossover::validate(&Settings::default()).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What the sandbox costs: the example consumer with every limit on, beside the same average behind a native call.
+//! What the sandbox costs: a small guest with every limit on, beside the same average behind a native call.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -36,10 +36,10 @@ pub(crate) fn batch() {
 }
 
 fn guest() -> Box<dyn Consumer> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/example.wasm");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/average.wasm");
     let components = Components::new(WasmEngine::new().unwrap());
     let component = components.from_file(&path, &Limits::default()).unwrap();
-    let setup = Setup::plain("example", "{}");
+    let setup = Setup::plain("average", "{}");
     WasmBlueprint::new(component, setup).instantiate().unwrap()
 }
 

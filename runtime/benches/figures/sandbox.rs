@@ -51,8 +51,8 @@ fn blueprint(components: &Components, name: &str, settings: &str) -> WasmBluepri
 /// Cost of a kline, a restart and an idle guest, each beside wasmtime without any limit.
 pub(crate) fn costs() {
     let components = Components::new(WasmEngine::new().unwrap());
-    let bare = raw::Raw::new(&bytes("example"));
-    let mut ours = blueprint(&components, "example", "{}");
+    let bare = raw::Raw::new(&bytes("average"));
+    let mut ours = blueprint(&components, "average", "{}");
     let limited = median((0..RUNS).map(|_| cost(&mut *ours.instantiate().unwrap())).collect());
     let unlimited = median((0..RUNS).map(|_| cost(&mut *bare.instantiate())).collect());
     row("ns a kline, batch of 64, all limits", limited, unlimited, "ns", "(baseline: raw wasmtime, no limit)");
@@ -67,16 +67,16 @@ pub(crate) fn costs() {
 /// From the bytes of a new version to its first call: compiled here, and swapped in while klines come.
 pub(crate) fn reload() {
     let components = Components::new(WasmEngine::new().unwrap());
-    let original = blueprint(&components, "example", "{}");
+    let original = blueprint(&components, "average", "{}");
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::new();
-    let spec = spec("example", Box::new(original.clone()));
+    let spec = spec("average", Box::new(original.clone()));
     let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
-    let commander = manager.commander("example").unwrap();
+    let commander = manager.commander("average").unwrap();
     let (mut compiled, mut swapped) = (Vec::new(), Vec::new());
     for number in 0..=RELOADS {
-        let bytes = variant("example", number);
+        let bytes = variant("average", number);
         let begun = Instant::now();
         let component = components.from_bytes(&bytes, u64::MAX).unwrap();
         compiled.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -85,7 +85,7 @@ pub(crate) fn reload() {
         swapped.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     drop(manager.shutdown(Duration::from_secs(10)));
-    let bare = median((0..=RELOADS).map(|number| raw::compile(&variant("example", number))).collect());
+    let bare = median((0..=RELOADS).map(|number| raw::compile(&variant("average", number))).collect());
     row("reload: compile 113 KB aside", median(compiled), bare, "ms", "(baseline: raw wasmtime)");
     row("reload: set up, start, swap between batches", median(swapped), bare, "ms", "(baseline: compiling)");
 }

@@ -69,7 +69,7 @@ async fn the_list_shows_what_runs_and_what_crashes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_followed_to_the_end_of_the_run() {
     let toml =
-        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 3\n", component("example"));
+        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 3\n", component("average"));
     let (sim, home) = (demo(82).await, folder(&[("klines.toml", &toml)]));
     let run = run_at(&home, &sim, DEMO, "100ms").with("ENABLED_CONSUMERS", "console,mine").with("LOG_LEVEL", "error");
     let run = run.start();
@@ -128,7 +128,7 @@ async fn a_reload_takes_the_new_file_and_a_bad_one_changes_nothing() {
     let toml = "[consumers.mine]\ncomponent = \"mine.wasm\"\n[consumers.mine.settings]\nperiod = 3\n";
     let (sim, home) = (demo(84).await, folder(&[("klines.toml", toml)]));
     let file = home.path().join("mine.wasm");
-    std::fs::copy(component("example"), &file).unwrap();
+    std::fs::copy(component("average"), &file).unwrap();
     let run = run_at(&home, &sim, DEMO, "100ms").with("ENABLED_CONSUMERS", "console,mine").start();
     reached(&run, home.path());
     let version = row(home.path(), "mine")["version"].as_str().unwrap().to_owned();

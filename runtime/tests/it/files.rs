@@ -10,7 +10,7 @@ use crate::support::program::{Said, component, folder, klines};
 use crate::support::told::{assert_sound, told};
 use crate::support::truth::Truth;
 
-/// Lines that the example consumer has logged.
+/// Lines that the guest has logged.
 fn words_of(said: &Said, name: &str) -> usize {
     let log = said.log();
     let own = log.iter().filter(|line| line["target"] == "consumer" && line["name"] == name);
@@ -32,7 +32,7 @@ async fn runs_and_logs(config: &str, name: &str, place: impl FnOnce(&std::path::
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_named_by_its_path_runs_and_logs() {
     let config =
-        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 3\n", component("example"));
+        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 3\n", component("average"));
     runs_and_logs(&config, "mine", |_| {}).await;
 }
 
@@ -40,7 +40,7 @@ async fn a_component_named_by_its_path_runs_and_logs() {
 async fn a_component_in_the_plugins_folder_runs_by_its_name() {
     runs_and_logs("plugins_dir = \"parts\"\n", "cross", |home| {
         std::fs::create_dir(home.join("parts")).unwrap();
-        std::fs::copy(component("example"), home.join("parts/cross.wasm")).unwrap();
+        std::fs::copy(component("average"), home.join("parts/cross.wasm")).unwrap();
     })
     .await;
 }
@@ -48,7 +48,7 @@ async fn a_component_in_the_plugins_folder_runs_by_its_name() {
 #[test]
 fn a_components_own_settings_are_checked_by_it() {
     let config =
-        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 1\n", component("example"));
+        format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 1\n", component("average"));
     let home = folder(&[("klines.toml", &config)]);
     let ended = klines(home.path(), "check --consumers mine").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);

@@ -60,7 +60,7 @@ async fn a_trap_on_the_third_batch_costs_the_console_nothing() {
 #[test]
 fn what_is_no_component_is_refused_by_check_and_at_start() {
     let random: Vec<u8> = (0u32..4_096).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let whole = std::fs::read(component("example")).unwrap();
+    let whole = std::fs::read(component("average")).unwrap();
     let core = wat::parse_str("(module)").unwrap();
     let files = [("random", random.as_slice()), ("half", &whole[..whole.len() / 2]), ("core", &core), ("empty", &[])];
     for (name, bytes) in files {

@@ -203,7 +203,7 @@ fn the_simulator_and_the_guests_share_no_code_with_the_runtime() {
         }
     }
     for guest in
-        ["consumers/console", "consumers/jsonl", "consumers/webhook", "examples/rust", "runtime/tests/guests/hostile"]
+        ["consumers/console", "consumers/jsonl", "consumers/webhook", "examples/rust", "runtime/tests/guests/average", "runtime/tests/guests/hostile"]
     {
         let ours = dependencies(&format!("{guest}/Cargo.toml"));
         let ours: Vec<&String> =

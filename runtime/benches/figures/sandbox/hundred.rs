@@ -121,7 +121,7 @@ fn toml(healthy: usize, failing: usize) -> String {
     for name in names {
         let (file, rest) = match name.starts_with("bad") {
             true => ("hostile", "on_error = \"skip\"\nsettings.mode = \"trap\"\n"),
-            false => ("example", ""),
+            false => ("average", ""),
         };
         writeln!(text, "[consumers.{name}]\ncomponent = \"{components}/{file}.wasm\"\n{rest}").unwrap();
     }

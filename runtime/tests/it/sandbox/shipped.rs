@@ -24,7 +24,7 @@ fn jsonl_writes_the_exact_digits_into_its_folder() {
 
 #[test]
 fn a_setting_that_is_not_known_is_a_problem_with_its_name() {
-    for name in ["console", "jsonl", "example"] {
+    for name in ["console", "jsonl", "average", "example"] {
         let problems = blueprint(name, name, r#"{"colour":1}"#, Limits::default(), Grants::default()).validate();
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");
         assert!(problems[0].path.contains("colour") || problems[0].message.contains("colour"), "{problems:?}");

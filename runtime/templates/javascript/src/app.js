@@ -1,0 +1,69 @@
+// @ts-check
+// A moving average of closes: emits it for every closed kline, and logs when the close crosses it.
+
+import { emit, info, intervalText, serve, whole } from "./klines.js";
+
+/** @import { Batch, Consumer, Kline } from "./klines.js" */
+
+/** The last closes of one symbol and interval. */
+class Average {
+  /** @type {number[]} */
+  closes = [];
+  /** Start of the newest kline counted. */
+  newest = -1;
+  /** @type {boolean | undefined} */
+  above;
+
+  /** Takes a closed kline; returns the average once there are enough of them. */
+  add(/** @type {Kline} */ kline, /** @type {number} */ period) {
+    // A correction of an older kline, or one that was delivered before: it is in the average already.
+    if (kline.start <= this.newest) return undefined;
+    this.newest = kline.start;
+    this.closes.push(kline.close);
+    if (this.closes.length > period) this.closes.shift();
+    if (this.closes.length < period) return undefined;
+    return this.closes.reduce((sum, close) => sum + close, 0) / period;
+  }
+}
+
+/** @implements {Consumer} */
+class MovingAverage {
+  /** @type {Map<string, Average>} */
+  averages = new Map();
+
+  constructor(/** @type {number} */ period) {
+    this.period = period;
+    info("averaging closes", { period });
+  }
+
+  /** Takes one batch of closed klines (what it gets unless there is a `subscription`). */
+  consume(/** @type {Batch} */ batch) {
+    for (const [row, kline] of batch.klines.entries()) {
+      const interval = intervalText(kline.interval);
+      const average = this.average(`${kline.category} ${kline.symbol} ${interval}`);
+      const sma = average.add(kline, this.period);
+      if (sma === undefined) continue;
+      // Clients find it as `ext.{{name}}.sma.INTERVAL.SYMBOL` on `/v1/stream`.
+      emit(row, "sma", sma);
+      const above = kline.close > sma;
+      if (average.above !== undefined && above !== average.above) {
+        const direction = above ? "above" : "below";
+        const fields = { close: kline.close, sma: sma.toFixed(4) };
+        info(`${kline.symbol} ${interval} closed ${direction} its average`, fields);
+      }
+      average.above = above;
+    }
+  }
+
+  average(/** @type {string} */ key) {
+    let average = this.averages.get(key);
+    if (!average) this.averages.set(key, (average = new Average()));
+    return average;
+  }
+}
+
+// What the operator may write under `[consumers.{{name}}.settings]`. Unknown keys and wrong values are refused for you.
+const settings = { period: whole({ from: 2, to: 1000, otherwise: 5 }) };
+
+/** The runtime looks for an export of this name. */
+export const consumer = serve(settings, ({ period }) => new MovingAverage(period));

@@ -1,0 +1,307 @@
+// @ts-check
+/**
+ * The contract in JavaScript's idiom: settings with their checks, `info` and its kin, `emit`, `exact` and `state`.
+ *
+ * It belongs to your project: change it as you like. The contract itself is in `wit/v1`.
+ *
+ * @module
+ */
+
+// @ts-ignore: componentize-qjs makes it of wit/v1
+import { exact as exactRow, log } from "klines:consumer/host@{{contract}}";
+// @ts-ignore: componentize-qjs makes it of wit/v1
+import { publish } from "klines:consumer/emit@{{contract}}";
+// @ts-ignore: componentize-qjs makes it of wit/v1
+import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{contract}}";
+
+/**
+ * @typedef {"linear" | "spot" | "inverse" | "option"} Category
+ * @typedef {"millisecond" | "second" | "minute" | "hour" | "day" | "week" | "month"} IntervalUnit
+ * @typedef {"complete" | "partial" | "gapped" | "repaired"} Quality
+ * @typedef {{ count: number, unit: IntervalUnit }} Interval In the largest unit that is a whole number: one hour, not 60 minutes.
+ *
+ * @typedef {object} Kline One candlestick. Times are milliseconds since 1970, UTC.
+ * @property {Category} category
+ * @property {string} symbol
+ * @property {Interval} interval
+ * @property {number} start First millisecond of the window.
+ * @property {number} end Last millisecond of the window.
+ * @property {number} open The nearest float of the exact decimal, as all prices and amounts are; `exact` has the digits.
+ * @property {number} high
+ * @property {number} low
+ * @property {number} close
+ * @property {number} volume
+ * @property {number} turnover
+ * @property {number} buyVolume The part of `volume` whose taker was the buyer.
+ * @property {number} buyTurnover
+ * @property {number} priceDecimals
+ * @property {number} volumeDecimals
+ * @property {number} trades
+ * @property {number} lastTradeTime 0 when the window has no trade.
+ * @property {boolean} confirm The window is over.
+ * @property {number} revision 0 for the first confirmed kline of a window, +1 for each correction.
+ * @property {Quality} quality
+ * @property {number} sequence +1 for each confirmed kline of this category, symbol and interval.
+ * @property {number} emitted Exchange time at which the runtime made this record.
+ *
+ * @typedef {{ klines: Kline[], lost: number }} Batch `lost`: closed klines that will never come; 0 unless something went wrong.
+ * @typedef {{ symbols: string[], intervals: Interval[], closedOnly: boolean }} Subscription Empty lists mean all.
+ * @typedef {{ path: string, message: string, expected: string }} Problem
+ * @typedef {Record<"open" | "high" | "low" | "close" | "volume" | "turnover" | "buyVolume" | "buyTurnover", string>} ExactKline
+ *
+ * @typedef {object} Consumer What an author writes: little more than `consume`.
+ * @property {() => Subscription} [subscription] What it wants; every closed kline if it is left out.
+ * @property {() => void} [start] Called once before the first batch.
+ * @property {(batch: Batch) => void} consume Takes one batch. The same kline can come again.
+ * @property {() => void} [stop] Called once at the end; what is buffered is written here.
+ */
+
+/**
+ * @template T
+ * @typedef {object} Setting
+ * @property {string} expected What would be right, in words.
+ * @property {T | undefined} otherwise The value where the key is left out; without one the key must be there.
+ * @property {(value: any, path: string, problems: Problem[]) => T} read Reads a value, or says what is wrong with it.
+ */
+
+/**
+ * Makes the `consumer` that the runtime looks for.
+ *
+ * @template {Record<string, Setting<any>>} S
+ * @param {S} schema What the operator may write under `[consumers.NAME.settings]`. Any other key is refused.
+ * @param {(settings: { [K in keyof S]: S[K] extends Setting<infer T> ? T : never }) => Consumer} make
+ */
+export function serve(schema, make) {
+  /** @type {Consumer} */
+  let own;
+  const whole = table(schema);
+  /** @param {string} text */
+  const read = (text) => {
+    /** @type {Problem[]} */
+    const problems = [];
+    return { settings: whole.read(JSON.parse(text), "", problems), problems };
+  };
+  return {
+    validate: (/** @type {string} */ text) => read(text).problems,
+    setup(/** @type {string} */ text) {
+      const { settings, problems } = read(text);
+      if (problems.length > 0) {
+        throw fatal(problems.map((p) => `${p.path}: ${p.message}, expected ${p.expected}`).join("; "));
+      }
+      return guarded(() => {
+        own = make(/** @type {any} */ (settings));
+        return own.subscription?.() ?? closed();
+      });
+    },
+    start: () => guarded(() => own.start?.()),
+    consume: (/** @type {any} */ batch) => guarded(() => own.consume(plain(batch))),
+    stop: () => guarded(() => own.stop?.()),
+  };
+}
+
+/** Logs where a mistake was made before it ends the instance: what the runtime sees of it is only that it happened. */
+function guarded(/** @type {() => any} */ call) {
+  try {
+    return call();
+  } catch (thrown) {
+    if (thrown instanceof Error) error(`${thrown.name}: ${thrown.message} ${thrown.stack ?? ""}`);
+    throw thrown;
+  }
+}
+
+/** Makes numbers of the whole numbers of 64 bits: times and counts are far below 2⁵³. */
+function plain(/** @type {any} */ batch) {
+  for (const kline of batch.klines) {
+    kline.start = Number(kline.start);
+    kline.end = Number(kline.end);
+    kline.trades = Number(kline.trades);
+    kline.lastTradeTime = Number(kline.lastTradeTime);
+    kline.sequence = Number(kline.sequence);
+    kline.emitted = Number(kline.emitted);
+  }
+  batch.lost = Number(batch.lost);
+  return batch;
+}
+
+/** Every symbol and interval, closed klines only. @returns {Subscription} */
+export const closed = () => ({ symbols: [], intervals: [], closedOnly: true });
+
+// Failures, to be thrown.
+
+/** Not now: the same batch comes again after a pause, as often as it takes. */
+export const retry = (/** @type {string} */ reason) => ({ tag: "retry", val: reason });
+
+/** Never: the consumer is stopped and the reason is shown to the operator. */
+export const fatal = (/** @type {string} */ reason) => ({ tag: "fatal", val: reason });
+
+// The log: `info("crossed", { symbol: "BTCUSDT" })` is `crossed symbol=BTCUSDT`.
+
+/** @typedef {(message: string, fields?: Record<string, unknown>) => void} Log */
+
+/** @returns {Log} */
+const at = (/** @type {"trace" | "debug" | "info" | "warn" | "error"} */ level) => (message, fields = {}) => {
+  for (const [name, value] of Object.entries(fields)) {
+    const text = String(value);
+    message += ` ${name}=${text === "" || text.includes(" ") ? JSON.stringify(text) : text}`;
+  }
+  log(level, message);
+};
+
+export const trace = at("trace");
+export const debug = at("debug");
+export const info = at("info");
+/** Something went wrong and was dealt with. */
+export const warn = at("warn");
+/** Someone must act. */
+export const error = at("error");
+
+// Klines
+
+/**
+ * Publishes a value of the series `name` for the kline in row `row`: a number, or what JSON can write. Throws an Error for
+ * a name that is not 1 to 32 of `a-z 0-9 _ -`, NaN, or where a limit would be passed.
+ *
+ * @param {number} row
+ * @param {string} name
+ * @param {unknown} value
+ */
+export function emit(row, name, value) {
+  const published = typeof value === "number" ? { tag: "number", val: value } : { tag: "json", val: JSON.stringify(value) };
+  or(() => publish(row, name, published));
+}
+
+/** The exchange's digits of a row of the batch in hand: right for writing down. @returns {ExactKline} */
+export const exact = (/** @type {number} */ row) => exactRow(row);
+
+const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" };
+
+/** `1m`, `4h`, … */
+export const intervalText = (/** @type {Interval} */ interval) => `${interval.count}${UNITS[interval.unit]}`;
+
+/** Reads `1m`, in the unit that klines carry: `1h`, not `60m`. @returns {Interval} */
+export function interval(/** @type {string} */ text) {
+  const [, count, unit] = /^([1-9]\d*)(ms|[smhDWM])$/.exec(text) ?? [];
+  const found = Object.entries(UNITS).find(([, short]) => short === unit);
+  if (!found) throw new Error(`${text} is not an interval such as 100ms, 1s, 1m, 4h, 1D, 1W or 1M`);
+  return { count: Number(count), unit: /** @type {IntervalUnit} */ (found[0]) };
+}
+
+// State
+
+/** What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are JSON. */
+export const state = {
+  /** @returns {any} `undefined` if the key is not there. */
+  get(/** @type {string} */ key) {
+    const bytes = get(key);
+    return bytes == null ? undefined : JSON.parse(new TextDecoder().decode(new Uint8Array(bytes)));
+  },
+  set(/** @type {string} */ key, /** @type {unknown} */ value) {
+    or(() => set(key, new TextEncoder().encode(JSON.stringify(value))));
+  },
+  /** @returns {boolean} Whether it was there. */
+  delete: (/** @type {string} */ key) => forget(key),
+  /** @returns {string[]} */
+  keys: (prefix = "") => listKeys(prefix),
+};
+
+/** Makes an Error of a refusal, which is a text. */
+function or(/** @type {() => void} */ call) {
+  try {
+    call();
+  } catch (reason) {
+    throw reason instanceof Error ? reason : new Error(String(reason));
+  }
+}
+
+// Settings
+
+/**
+ * @template T
+ * @param {string} expected
+ * @param {(value: any) => boolean} fits
+ * @param {T | undefined} otherwise
+ * @returns {Setting<T>}
+ */
+const setting = (expected, fits, otherwise) => ({
+  expected,
+  otherwise,
+  read(value, path, problems) {
+    if (!fits(value)) problems.push({ path, message: `is ${JSON.stringify(value)}`, expected });
+    return value;
+  },
+});
+
+/** A whole number. @param {{ from?: number, to?: number, otherwise?: number }} [range] @returns {Setting<number>} */
+export const whole = ({ from = -Infinity, to = Infinity, otherwise } = {}) =>
+  setting(`a whole number${span(from, to)}`, (v) => Number.isSafeInteger(v) && v >= from && v <= to, otherwise);
+
+/** A number. @param {{ from?: number, to?: number, otherwise?: number }} [range] @returns {Setting<number>} */
+export const number = ({ from = -Infinity, to = Infinity, otherwise } = {}) =>
+  setting(`a number${span(from, to)}`, (v) => typeof v === "number" && v >= from && v <= to, otherwise);
+
+/** A text. @param {{ otherwise?: string }} [or] @returns {Setting<string>} */
+export const text = ({ otherwise } = {}) => setting("a text", (v) => typeof v === "string", otherwise);
+
+/** Yes or no. @param {{ otherwise?: boolean }} [or] @returns {Setting<boolean>} */
+export const flag = ({ otherwise } = {}) => setting("true or false", (v) => typeof v === "boolean", otherwise);
+
+/**
+ * A list. @template T @param {Setting<T>} item @param {{ otherwise?: T[] }} [or] @returns {Setting<T[]>}
+ */
+export const list = (item, { otherwise } = {}) => ({
+  expected: "a list",
+  otherwise,
+  read(value, path, problems) {
+    if (Array.isArray(value)) return value.map((one, index) => item.read(one, `${path}.${index}`, problems));
+    problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a list" });
+    return [];
+  },
+});
+
+/**
+ * A table with any keys. @template T @param {Setting<T>} item @param {{ otherwise?: Record<string, T> }} [or]
+ * @returns {Setting<Record<string, T>>}
+ */
+export const map = (item, { otherwise } = {}) => ({
+  expected: "a table",
+  otherwise,
+  read(value, path, problems) {
+    if (isTable(value)) {
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, item.read(v, `${path}.${k}`, problems)]));
+    }
+    problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
+    return {};
+  },
+});
+
+/** A table with these keys. @param {Record<string, Setting<any>>} schema @returns {Setting<Record<string, any>>} */
+export const table = (schema) => ({
+  expected: "a table",
+  otherwise: undefined,
+  read(value, path, problems) {
+    const prefix = path && `${path}.`;
+    if (!isTable(value)) {
+      problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
+      return {};
+    }
+    for (const key of Object.keys(value).filter((key) => !(key in schema))) {
+      const expected = Object.keys(schema).join(", ") || "no key at all";
+      problems.push({ path: prefix + key, message: "unknown key", expected });
+    }
+    /** @type {Record<string, any>} */
+    const found = {};
+    for (const [key, item] of Object.entries(schema)) {
+      if (key in value) found[key] = item.read(value[key], prefix + key, problems);
+      else if (item.otherwise !== undefined) found[key] = item.otherwise;
+      else problems.push({ path: prefix + key, message: "missing key", expected: item.expected });
+    }
+    return found;
+  },
+});
+
+const isTable = (/** @type {unknown} */ v) => typeof v === "object" && v !== null && !Array.isArray(v);
+const span = (/** @type {number} */ from, /** @type {number} */ to) =>
+  Number.isFinite(from) && Number.isFinite(to) ? ` from ${from} to ${to}`
+  : Number.isFinite(from) ? ` from ${from} up`
+  : Number.isFinite(to) ? ` up to ${to}`
+  : "";

@@ -4,6 +4,7 @@
 //! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
 
 mod authorities;
+pub mod case;
 pub mod consumers;
 pub mod exchange;
 pub mod klines;
@@ -16,6 +17,7 @@ pub mod report;
 
 mod document;
 mod dotenv;
+mod items;
 mod layers;
 mod loader;
 mod place;

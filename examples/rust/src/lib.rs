@@ -136,7 +136,14 @@ impl Crossover {
             return Ok(());
         }
         let price = batch.exact(row).close;
-        info!(side = side, price = price, rsi = format_args!("{rsi:.1}"), "{} {} crossed", kline.symbol, kline.interval);
+        info!(
+            side = side,
+            price = price,
+            rsi = format_args!("{rsi:.1}"),
+            "{} {} crossed",
+            kline.symbol,
+            kline.interval
+        );
         emit::json(row, "signal", &Signal { side, price: &price, rsi })
     }
 }

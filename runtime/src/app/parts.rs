@@ -25,7 +25,7 @@ use crate::domain::symbol::Category;
 pub use sandboxed::{FromFile, Workshop, limits};
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 /// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
 const START_MARGIN: Duration = Duration::from_secs(2);
 
@@ -143,7 +143,7 @@ pub fn tell(summaries: &[Summary]) {
     }
 }
 
-fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
+pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
     Spec {
         name: consumer.name.clone(),
         blueprint,

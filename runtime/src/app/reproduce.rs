@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::output;
 use super::parts::Workshop;
-use crate::cli::{EXIT_FAILED, TestArgs};
+use crate::cli::EXIT_FAILED;
 use crate::consumer::bundle::{Bundle, COMPONENT};
 use crate::consumer::wasm::component::Component;
 use crate::consumer::wasm::components::{Links, read};
@@ -21,9 +21,8 @@ use crate::consumer::{Blueprint as _, CrashKind, Delivery, Failure, shipped};
 ///
 /// # Errors
 /// The bundle cannot be read, or its component is missing.
-pub fn reproduce(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let (bundle, folder) =
-        Bundle::read(&args.bundle).with_context(|| format!("reading the bundle {}", args.bundle.display()))?;
+pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
+    let (bundle, folder) = Bundle::read(bundle).with_context(|| format!("reading the bundle {}", bundle.display()))?;
     let limits: Limits = serde_json::from_value(bundle.limits.clone()).context("reading the limits of the bundle")?;
     let workshop = Workshop::for_a_stranger()?;
     let component = component(&workshop, &bundle, &folder, &limits)?;

@@ -99,7 +99,7 @@ fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reload
 }
 
 /// Feeds the hub until the end is asked for; then nothing more comes.
-async fn serve(
+pub(super) async fn serve(
     config: &Config,
     duration: Option<HumanDuration>,
     observed: &Observed,
@@ -160,7 +160,7 @@ async fn serve(
 }
 
 /// Waits until every consumer has come to an end before the run has.
-async fn none_left(manager: &Manager) {
+pub(super) async fn none_left(manager: &Manager) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let summaries = manager.summaries();

@@ -55,7 +55,7 @@ fn sim_config(args: &SimulateArgs) -> anyhow::Result<SimConfig> {
     Ok(config)
 }
 
-const fn sim_category(category: Category) -> SimCategory {
+pub(super) const fn sim_category(category: Category) -> SimCategory {
     match category {
         Category::Linear => SimCategory::Linear,
         Category::Spot => SimCategory::Spot,

@@ -73,9 +73,7 @@ pub enum ToolError {
 impl<'a> Tools<'a> {
     /// The programs of this process's `PATH`.
     pub fn of_process(say: &'a mut dyn FnMut(&str)) -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let cache = cache(variable("XDG_CACHE_HOME"), variable("HOME"));
-        Self { path: std::env::var_os("PATH").unwrap_or_default(), cache, say }
+        Self { path: std::env::var_os("PATH").unwrap_or_default(), cache: cache_of_process(), say }
     }
 
     /// Finds a program.
@@ -99,7 +97,13 @@ impl<'a> Tools<'a> {
     }
 }
 
-/// This user's folder for what can be made again.
+/// This user's folder for what can be made again, if there is one.
+#[must_use]
+pub fn cache_of_process() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    cache(variable("XDG_CACHE_HOME"), variable("HOME"))
+}
+
 fn cache(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let xdg = xdg.map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = xdg.or_else(|| home.map(|home| PathBuf::from(home).join(".cache")));

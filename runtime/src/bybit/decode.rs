@@ -3,7 +3,7 @@
 //!
 //! Allocates nothing per trade: names and numbers are read in place, and the caller's buffer is reused.
 
-mod number;
+pub mod number;
 mod scan;
 mod wire;
 

@@ -2,6 +2,7 @@
 //! to components without it.
 
 mod authoring;
+mod test;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,8 @@ use clap::{Args, Subcommand};
 use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 use crate::config::{Flags, Sources};
 pub use authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
+
+pub use test::TestArgs;
 
 /// `klines consumer …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -30,7 +33,7 @@ pub enum ConsumerCommand {
     Reload(OrderArgs),
     /// Show what a component is, what it wants, and the lines of klines.toml that would grant it
     Inspect(InspectArgs),
-    /// See again what a consumer was quarantined for
+    /// Run the tests of a consumer, or see again what one was quarantined for
     Test(TestArgs),
 }
 
@@ -102,22 +105,6 @@ pub struct OrderArgs {
     /// Which run is meant.
     #[command(flatten)]
     pub place: RunPlaceArgs,
-}
-
-/// `klines consumer test`.
-#[derive(Args, Clone, Debug)]
-#[command(after_help = "\
-Runs the component of a bundle with its settings and limits, without any grant and with an empty state, \
-up to the call that it did not survive, and says what happens.
-
-Exit codes: 0 it crashes as written down, 1 it does not.
-
-Example:
-  klines consumer test klines-data/quarantine/mine-1")]
-pub struct TestArgs {
-    /// A bundle: a folder below DATA_DIR/quarantine, or the bundle.json in it
-    #[arg(value_name = "BUNDLE")]
-    pub bundle: PathBuf,
 }
 
 impl RunPlaceArgs {

@@ -4,7 +4,7 @@
 //! their settings checked, by whoever runs them.
 
 mod definition;
-mod grants;
+pub(super) mod grants;
 mod limits;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::domain::interval::Interval;
 use crate::domain::symbol::Symbol;
 
 use definition::Definition;
+pub(super) use definition::read_settings;
 pub use grants::{Allow, Directory, HostSecret, Http, Variable};
 use grants::{Bounds, Guarded};
 pub use limits::Limits;

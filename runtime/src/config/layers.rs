@@ -78,6 +78,8 @@ pub struct Layers {
     pub folder: PathBuf,
     /// The files that were read, as they were named.
     pub files: Vec<PathBuf>,
+    /// Where variables are looked for, in words.
+    pub variables_in: &'static str,
 }
 
 impl Layers {
@@ -93,6 +95,7 @@ impl Layers {
             document: None,
             folder: sources.folder,
             files: Vec::new(),
+            variables_in: "the environment or in .env",
         };
         if sources.demo {
             let flags = layers.texts(None, Some("--consumers"));
@@ -121,6 +124,26 @@ impl Layers {
         let file = layers.file(named, CONFIG_FILE, report);
         layers.document = file.map(|file| Arc::new(Document::parse(file, report)));
         layers
+    }
+
+    /// One file that was read already, with variables of its own: for what is no run.
+    #[must_use]
+    pub fn of_file(
+        document: Option<Arc<Document>>,
+        environment: BTreeMap<String, String>,
+        folder: PathBuf,
+        file: Option<PathBuf>,
+    ) -> Self {
+        let files = file.into_iter().collect();
+        Self {
+            flags: Flags::new(),
+            environment,
+            env_file: Vec::new(),
+            document,
+            folder,
+            files,
+            variables_in: "`env` of the case",
+        }
     }
 
     /// Reads a named file, or the usual one if it is there.
@@ -178,7 +201,7 @@ impl Layers {
 /// Largest file read as configuration; a larger one is not a configuration.
 const MAX_FILE: u64 = 1 << 20;
 
-fn read_text(path: &Path) -> std::io::Result<String> {
+pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
     if fs::metadata(path)?.len() > MAX_FILE {
         return Err(std::io::Error::new(ErrorKind::FileTooLarge, "larger than 1 MiB"));
     }

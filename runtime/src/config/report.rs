@@ -104,6 +104,15 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
     }
 
+    /// Adds the problems of another report that are not known yet: several cases share a file.
+    pub fn merge_new(&mut self, other: Self) {
+        for diagnostic in other.diagnostics {
+            if !self.diagnostics.contains(&diagnostic) {
+                self.diagnostics.push(diagnostic);
+            }
+        }
+    }
+
     /// Number of problems and warnings.
     #[must_use]
     pub(super) fn len(&self) -> usize {

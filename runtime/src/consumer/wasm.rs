@@ -13,6 +13,7 @@ pub mod limits;
 pub mod manifest;
 pub mod state;
 pub mod terminal;
+pub mod witness;
 
 mod bindings;
 mod contract;
@@ -43,6 +44,7 @@ use self::log::GuestLog;
 use self::manifest::{Missing, Wants};
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
+use self::witness::Witness;
 use super::bundle::Exhibit;
 use super::emit::Emitter;
 use super::stats::{MemoryMeter, Meters};
@@ -69,6 +71,8 @@ pub struct Setup {
     pub origin: Origin,
     /// Its settings without secrets, for people.
     pub shown: Value,
+    /// Who watches it and answers its requests: nobody but in a test of the consumer.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Setup {
@@ -85,6 +89,7 @@ impl Setup {
             emitter: None,
             origin: Origin::Shipped(name.to_owned()),
             shown: serde_json::from_str(settings).unwrap_or_default(),
+            witness: None,
         }
     }
 }
@@ -123,7 +128,7 @@ impl WasmBlueprint {
     /// no effect.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
-        let log = GuestLog::new(&setup.name, &setup.limits);
+        let log = GuestLog::new(&setup.name, &setup.limits, setup.witness.clone());
         let (grants, vain) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
         Self { component, setup: Setup { grants, ..setup }, allowed, vain, log, memory: MemoryMeter::default() }

@@ -202,9 +202,14 @@ fn the_simulator_and_the_guests_share_no_code_with_the_runtime() {
             assert!(!code(&text).contains(word), "{} mentions {word}", path.display());
         }
     }
-    for guest in
-        ["consumers/console", "consumers/jsonl", "consumers/webhook", "examples/rust", "runtime/tests/guests/average", "runtime/tests/guests/hostile"]
-    {
+    for guest in [
+        "consumers/console",
+        "consumers/jsonl",
+        "consumers/webhook",
+        "examples/rust",
+        "runtime/tests/guests/average",
+        "runtime/tests/guests/hostile",
+    ] {
         let ours = dependencies(&format!("{guest}/Cargo.toml"));
         let ours: Vec<&String> =
             ours.iter().filter(|name| name.starts_with("klines") || *name == "bybit-sim").collect();

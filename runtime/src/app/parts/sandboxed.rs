@@ -168,6 +168,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
         emitter: Some(Arc::new(emitter)),
         origin,
         shown: redact(&consumer.settings),
+        witness: None,
     }
 }
 

@@ -4,7 +4,6 @@ mod dirs;
 mod env;
 mod host;
 mod http;
-mod items;
 mod secrets;
 
 use std::path::PathBuf;
@@ -14,7 +13,8 @@ use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section};
 
 pub use dirs::Directory;
-pub(super) use dirs::{Granted, Guarded, check_nesting};
+pub(super) use dirs::check_nesting;
+pub(in crate::config) use dirs::{Granted, Guarded};
 pub use env::Variable;
 pub use http::Http;
 pub use secrets::HostSecret;
@@ -38,7 +38,7 @@ pub struct Allow {
 
 /// What the grants of one consumer must not undo.
 #[derive(Debug)]
-pub(super) struct Bounds {
+pub(in crate::config) struct Bounds {
     /// Folders and files that are the program's own.
     pub guarded: Guarded,
     /// Variables that hold a secret of some consumer.
@@ -57,7 +57,7 @@ impl Allow {
         }
     }
 
-    pub(super) fn read(
+    pub(in crate::config) fn read(
         loader: &mut Loader<'_>,
         section: &mut Section<'_>,
         component: Option<&Component>,
@@ -78,7 +78,7 @@ impl Allow {
 }
 
 /// Every variable that some `allow.secrets` names, whatever else may be wrong with it.
-pub(super) fn secret_variables(consumers: &Section<'_>) -> Vec<String> {
+pub(in crate::config) fn secret_variables(consumers: &Section<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for (_, _, consumer) in consumers.entries() {
         let Content::Table(consumer) = &consumer.content else { continue };

@@ -121,7 +121,7 @@ const LONGEST: HumanDuration = HumanDuration::millis(3_600_000);
 const MOST_COUNT: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999_999);
 
 impl Limits {
-    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
+    pub(in crate::config) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let mut size = |key, default| between(loader, section, key, ByteSize(default), ByteSize(1), MOST_MEMORY).0;
         let memory = size(MEMORY, default.memory);

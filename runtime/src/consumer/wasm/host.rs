@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use tracing::Level;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -20,6 +19,7 @@ use super::poll::BoundedPoll;
 use super::state::State;
 use super::stdout::{LoggedStream, OutputBudget, RawStdout};
 use super::terminal::{Terminal, TerminalInfo};
+use super::witness::Stream;
 use super::{Origin, Setup};
 use crate::domain::kline::Kline;
 
@@ -50,13 +50,13 @@ impl Host {
         // Every guest has a thread of its own, which may wait for a disk.
         wasi.allow_blocking_current_thread(true).max_random_size(setup.limits.random).stderr(LoggedStream::new(
             log.clone(),
-            Level::WARN,
+            Stream::Stderr,
             output.clone(),
         ));
         if setup.grants.stdout {
             wasi.stdout(RawStdout::new(waited.clone()));
         } else {
-            wasi.stdout(LoggedStream::new(log.clone(), Level::INFO, output.clone()));
+            wasi.stdout(LoggedStream::new(log.clone(), Stream::Stdout, output.clone()));
         }
         setup.grants.open(&mut wasi)?;
         let mut table = ResourceTable::new();
@@ -72,7 +72,7 @@ impl Host {
             output,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
-            http: HttpHost::new(&setup.name, &setup.grants.http, &setup.limits),
+            http: HttpHost::new(setup),
             table,
         })
     }

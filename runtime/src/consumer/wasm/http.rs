@@ -10,6 +10,7 @@ mod body;
 mod exchange;
 mod resolve;
 mod rule;
+mod stub;
 mod trust;
 
 use std::net::IpAddr;
@@ -32,9 +33,11 @@ use self::exchange::{Exchange, Sent};
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
+use super::Setup;
 use super::host::Host;
 use super::limits::Limits;
 use super::text::clean;
+use super::witness::Witness;
 
 /// Fields of one message in the engine's memory, in bytes.
 const MOST_FIELDS: usize = 16 << 10;
@@ -115,19 +118,20 @@ impl Egress {
     #[must_use]
     pub fn missing(&self, method: &str, url: &str) -> Option<HttpGrant> {
         let to = Destination::of(&url.parse().ok()?).ok()?;
-        let private =
-            to.host == "localhost" || to.literal().is_some_and(|address| Reach::of(address) == Reach::Private);
+        let private = is_private_by_name(&to);
         let is_covered = self.grants().any(|grant| grant.covers(&to, method));
         (!is_covered).then(|| HttpGrant::for_request(&to, method, private))
     }
 
-    fn tell_denied(&self, name: &str, to: &Destination, method: &str) {
+    /// Returns the line that would grant it, if it was not told before.
+    fn tell_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
         self.account.counters.denied();
-        if self.account.is_new(&to.host, to.port, method) {
+        self.account.is_new(&to.host, to.port, method).then(|| {
             let grant = HttpGrant::for_request(to, method, false);
             let line = format!("allow.http = [{}]", clean(&grant.line(), MOST_LOGGED));
             tracing::warn!(consumer = name, "http request denied; {line} in [consumers.{name}.allow] would grant it");
-        }
+            line
+        })
     }
 
     fn tell_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
@@ -170,10 +174,15 @@ pub(super) struct HttpHost {
 }
 
 impl HttpHost {
-    pub(super) fn new(name: &str, egress: &Egress, limits: &Limits) -> Self {
+    pub(super) fn new(setup: &Setup) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MOST_FIELDS);
-        let session = Session { egress: egress.clone(), name: name.to_owned(), limits: limits.clone() };
+        let session = Session {
+            egress: setup.grants.http.clone(),
+            name: setup.name.clone(),
+            limits: setup.limits.clone(),
+            witness: setup.witness.clone(),
+        };
         Self { context, session }
     }
 }
@@ -183,6 +192,8 @@ pub(super) struct Session {
     egress: Egress,
     name: String,
     limits: Limits,
+    /// Answers in place of the network, in a test of the consumer.
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl Session {
@@ -192,7 +203,8 @@ impl Session {
         let to = Destination::of(request.uri())?;
         let method = request.method().as_str();
         let Some(granted) = self.egress.grants.iter().find(|granted| granted.grant.covers(&to, method)) else {
-            self.egress.tell_denied(&self.name, &to, method);
+            let line = self.egress.tell_denied(&self.name, &to, method);
+            self.tell_refused(request, "denied", line.as_deref());
             return Err(Error::HttpRequestDenied);
         };
         let most_body = u64::try_from(self.limits.http_body).unwrap_or(u64::MAX);
@@ -214,8 +226,20 @@ impl Session {
             }
         };
         account.counters.failed();
+        self.tell_refused(request, "refused: over a limit", None);
         Err(refusal)
     }
+
+    fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
+        if let Some(witness) = &self.witness {
+            witness.refused(request.method().as_str(), &request.uri().to_string(), error, line);
+        }
+    }
+}
+
+/// Whether the host is in a private network, as far as that can be told without asking for its address.
+fn is_private_by_name(to: &Destination) -> bool {
+    to.host == "localhost" || to.literal().is_some_and(|address| Reach::of(address) == Reach::Private)
 }
 
 impl WasiHttpHooks for Session {
@@ -230,7 +254,10 @@ impl WasiHttpHooks for Session {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         match self.admit(&request) {
-            Ok(exchange) => Box::new(exchange.run(request, options)),
+            Ok(exchange) => match self.witness.clone() {
+                None => Box::new(exchange.run(request, options)),
+                Some(witness) => stub::answer(exchange, request, witness),
+            },
             Err(refusal) => Box::new(std::future::ready(Err(refusal))),
         }
     }

@@ -1,5 +1,6 @@
 //! One instance of a component in a store of its own, and its calls. After a crash it is only good to be dropped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Store, UpdateDeadline};
@@ -12,6 +13,7 @@ use super::failure;
 use super::host::Host;
 use super::log::GuestLog;
 use super::state::StateError;
+use super::witness::Witness;
 use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 
@@ -30,6 +32,7 @@ pub(super) struct Instance {
     recycle_memory: Option<usize>,
     /// Calls of `consume` that succeeded.
     taken: u32,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl Instance {
@@ -60,6 +63,7 @@ impl Instance {
                 recycle_calls: setup.limits.recycle_calls,
                 recycle_memory: setup.limits.recycle_memory,
                 taken: 0,
+                witness: setup.witness,
             }),
             Err(error) => Err(Self::stillborn(store.data(), &error)),
         }
@@ -155,6 +159,9 @@ impl Consumer for Instance {
         let state = &mut self.store.data_mut().state;
         let stopped = stopped.and_then(|()| state.commit(&[]).map_err(|error| unkept(&error)));
         if let Err(failure) = stopped {
+            if let Some(witness) = &self.witness {
+                witness.stopped_badly(&failure);
+            }
             let consumer = self.store.data().log.name();
             tracing::warn!(consumer, error = %failure, "consumer crashed while it was stopped");
         }

@@ -7,6 +7,7 @@ use tracing::Level;
 
 use super::limits::Limits;
 use super::text::clean;
+use super::witness::{Stream, Witness};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,12 +22,16 @@ struct Inner {
     name: String,
     most_bytes: usize,
     rate: Mutex<Rate>,
+    witness: Option<Arc<dyn Witness>>,
+    /// When it began, for a witness that counts seconds of its own.
+    began: Instant,
 }
 
 impl GuestLog {
-    pub(super) fn new(name: &str, limits: &Limits) -> Self {
+    pub(super) fn new(name: &str, limits: &Limits, witness: Option<Arc<dyn Witness>>) -> Self {
         let rate = Mutex::new(Rate::new(limits.log_lines));
-        Self { inner: Arc::new(Inner { name: name.to_owned(), most_bytes: limits.log_line, rate }) }
+        let (name, most_bytes, began) = (name.to_owned(), limits.log_line, Instant::now());
+        Self { inner: Arc::new(Inner { name, most_bytes, rate, witness, began }) }
     }
 
     /// The consumer's name.
@@ -41,22 +46,42 @@ impl GuestLog {
 
     /// Logs one line if the rate allows it.
     pub(super) fn line(&self, level: Level, text: &str) {
-        let verdict = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now());
+        self.take(Stream::Log, level, text);
+    }
+
+    /// Logs one line of a standard stream if the rate allows it.
+    pub(super) fn take(&self, stream: Stream, level: Level, text: &str) {
+        let verdict = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).ask(self.now());
         self.tell_suppressed(verdict.suppressed);
         if verdict.admitted {
-            self.emit(level, &clean(text, self.inner.most_bytes));
+            let text = clean(text, self.inner.most_bytes);
+            if let Some(witness) = &self.inner.witness {
+                witness.logged(stream, level, &text);
+            }
+            self.emit(level, &text);
+        } else if let Some(witness) = &self.inner.witness {
+            witness.suppressed();
         }
+    }
+
+    /// The time in which lines a second are counted.
+    fn now(&self) -> Instant {
+        let inner = &self.inner;
+        inner.witness.as_ref().map_or_else(Instant::now, |witness| inner.began + witness.passed())
     }
 
     /// Says what was suppressed in a second that is over, should the guest be silent since.
     pub(super) fn settle(&self) {
-        let suppressed = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).settle(Instant::now());
+        let suppressed = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).settle(self.now());
         self.tell_suppressed(suppressed);
     }
 
     /// Says how much of its output was dropped.
     pub(super) fn tell_dropped(&self, bytes: usize) {
         if bytes > 0 {
+            if let Some(witness) = &self.inner.witness {
+                witness.dropped(bytes);
+            }
             tracing::warn!(target: "consumer", name = self.inner.name, "dropped {bytes} bytes of output");
         }
     }

@@ -15,6 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::deadline::Waited;
 use super::log::GuestLog;
+use super::witness::Stream;
 
 /// What a guest may hand over in one write.
 const MOST_BYTES: usize = 64 * 1024;
@@ -47,15 +48,15 @@ impl OutputBudget {
 #[derive(Clone)]
 pub(super) struct LoggedStream {
     log: GuestLog,
-    level: Level,
+    stream: Stream,
     budget: OutputBudget,
     /// A line without its end, cut like every line.
     partial: Arc<Mutex<Vec<u8>>>,
 }
 
 impl LoggedStream {
-    pub(super) fn new(log: GuestLog, level: Level, budget: OutputBudget) -> Self {
-        Self { log, level, budget, partial: Arc::default() }
+    pub(super) fn new(log: GuestLog, stream: Stream, budget: OutputBudget) -> Self {
+        Self { log, stream, budget, partial: Arc::default() }
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -65,7 +66,8 @@ impl LoggedStream {
             let room = self.log.most_bytes().saturating_sub(partial.len());
             partial.extend(text.iter().take(room));
             if ended {
-                self.log.line(self.level, &String::from_utf8_lossy(&partial));
+                let level = if self.stream == Stream::Stderr { Level::WARN } else { Level::INFO };
+                self.log.take(self.stream, level, &String::from_utf8_lossy(&partial));
                 partial.clear();
             }
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Component as Step, Path, PathBuf};
 
-use super::items::{Item, absent, entries};
+use crate::config::items::{Item, absent, entries};
 use crate::config::loader::{Key, Loader, NOTHING, Section};
 use crate::config::place::Place;
 use crate::config::report::Diagnostic;
@@ -27,7 +27,7 @@ pub struct Directory {
 
 /// A granted folder, for comparing it with others.
 #[derive(Clone, Debug)]
-pub(in crate::config::consumers) struct Granted {
+pub(in crate::config) struct Granted {
     path: PathBuf,
     write: bool,
     place: Place,
@@ -35,13 +35,13 @@ pub(in crate::config::consumers) struct Granted {
 
 /// What no folder may open a way to.
 #[derive(Debug)]
-pub(in crate::config::consumers) struct Guarded {
+pub(in crate::config) struct Guarded {
     folders: Vec<(PathBuf, &'static str)>,
     files: Vec<PathBuf>,
 }
 
 impl Guarded {
-    pub(in crate::config::consumers) fn new(loader: &Loader<'_>, data_dir: &Path, plugins_dir: &Path) -> Self {
+    pub(in crate::config) fn new(loader: &Loader<'_>, data_dir: &Path, plugins_dir: &Path) -> Self {
         let settle = |path: &Path| settled(&loader.layers.folder, path);
         let files = loader.layers.files.iter().flat_map(|file| {
             // Where it is named, and where the name leads to.
@@ -131,7 +131,7 @@ fn check(loader: &mut Loader<'_>, dir: &Directory, place: Place, guarded: &Guard
 }
 
 /// Refuses a folder inside one that a component may change: that component could put a link in its way.
-pub(in crate::config::consumers) fn check_nesting(loader: &mut Loader<'_>, granted: &[Granted]) {
+pub(in crate::config) fn check_nesting(loader: &mut Loader<'_>, granted: &[Granted]) {
     for inner in granted {
         let outer =
             granted.iter().find(|outer| outer.write && inner.path != outer.path && inner.path.starts_with(&outer.path));

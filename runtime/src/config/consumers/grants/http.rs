@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::host::{HostName, Method};
-use super::items::{Item, absent, entries};
 use crate::config::authorities;
+use crate::config::items::{Item, absent, entries};
 use crate::config::loader::{Key, Loader, NOTHING, Section, Sourced};
 use crate::config::place::Place;
 use crate::config::report::Diagnostic;

@@ -3,7 +3,7 @@
 use super::env::VariableName;
 use super::host::HostName;
 use super::http::Http;
-use super::items::{Item, absent, entries};
+use crate::config::items::{Item, absent, entries};
 use crate::config::loader::{Key, Loader, NOTHING, Section};
 use crate::config::place::Place;
 use crate::config::report::Diagnostic;
@@ -133,7 +133,8 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>, http: &[Http]) -> Option<H
     }
     let Some(written) = loader.layers.texts(Some(name), None).into_iter().next() else {
         let diagnostic = variable.error(format!("`{name}` is not set"));
-        loader.report.push(diagnostic.expected("the secret in this variable, in the environment or in .env"));
+        let expected = format!("the secret in this variable, in {}", loader.layers.variables_in);
+        loader.report.push(diagnostic.expected(expected));
         return None;
     };
     let value = written.text.trim();

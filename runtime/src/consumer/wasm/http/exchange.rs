@@ -133,11 +133,7 @@ impl Exchange {
     /// The addresses to connect to: all good, or none.
     async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         if let Some(literal) = self.to.literal() {
-            // Whoever writes such an address into the configuration means it.
-            return match Reach::of(literal) {
-                Reach::Private if !self.granted.grant.private => Err(self.prohibited(literal, Reach::Private)),
-                _ => Ok(vec![literal]),
-            };
+            return self.judge(literal).map(|()| vec![literal]);
         }
         let found = resolve::addresses(self.egress.resolver(), &self.to.host, self.slot.clone()).await;
         let found = found.map_err(|_| Error::DnsError { rcode: None, info_code: None })?;
@@ -149,6 +145,15 @@ impl Exchange {
             }
         }
         if found.is_empty() { Err(Error::DnsError { rcode: None, info_code: None }) } else { Ok(found) }
+    }
+
+    /// Judges an address that is written in place of a name.
+    pub(super) fn judge(&self, literal: IpAddr) -> Result<(), Error> {
+        // Whoever writes such an address into the configuration means it.
+        match Reach::of(literal) {
+            Reach::Private if !self.granted.grant.private => Err(self.prohibited(literal, Reach::Private)),
+            _ => Ok(()),
+        }
     }
 
     fn prohibited(&self, address: IpAddr, reach: Reach) -> Error {
@@ -187,7 +192,7 @@ impl Exchange {
     }
 
     /// Makes the head of the request ours: the path alone, the host, and the secrets.
-    fn address(&self, request: &mut Request<WasiBody>) -> Result<(), Error> {
+    pub(super) fn address(&self, request: &mut Request<WasiBody>) -> Result<(), Error> {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
         let host = HeaderValue::try_from(self.to.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use crate::config::document::{Content, Node, Table};
-use crate::config::loader::{Key, Loader, Section};
-use crate::config::place::Place;
-use crate::config::report::Diagnostic;
+use super::document::{Content, Node, Table};
+use super::loader::{Key, Loader, Section};
+use super::place::Place;
+use super::report::Diagnostic;
 
 /// One entry of a list.
-pub(super) struct Item<'a> {
+#[derive(Debug)]
+pub struct Item<'a> {
     /// Where it stands.
     pub span: Range<usize>,
     path: String,
@@ -16,7 +17,7 @@ pub(super) struct Item<'a> {
 }
 
 /// The entries of a list, and its place; nothing if it is not written, or no list.
-pub(super) fn entries<'a>(
+pub fn entries<'a>(
     loader: &mut Loader<'_>,
     section: &mut Section<'a>,
     name: &'static str,
@@ -63,7 +64,7 @@ impl<'a> Item<'a> {
 }
 
 /// Reports a key that an entry cannot do without. A value that is wrong has been reported already.
-pub(super) fn absent(loader: &mut Loader<'_>, item: &Item<'_>, key: Key, is_absent: bool, expected: &str) {
+pub fn absent(loader: &mut Loader<'_>, item: &Item<'_>, key: Key, is_absent: bool, expected: &str) {
     if is_absent && !item.has(key.name) {
         let place = loader.layers.toml_place(item.span.clone());
         loader.report.push(Diagnostic::error(place, format!("`{}` is missing", key.name)).expected(expected));

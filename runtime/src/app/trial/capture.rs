@@ -1,0 +1,177 @@
+//! What a consumer under test does, written down as it does it: lines, values, requests. Answers its requests.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use crate::config::case::Stub;
+use crate::consumer::Failure;
+use crate::consumer::emit::{Outlet, Point};
+use crate::consumer::wasm::witness::{Asked, Reply, Stream, Witness};
+
+/// One thing that it did.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Act {
+    /// Wrote a line.
+    Line { stream: Stream, level: Level, text: String },
+    /// Published a value.
+    Emit(Point),
+    /// Made a request.
+    Http { method: String, url: String, outcome: String },
+    /// Answered, or ended, in this way.
+    Answer(String),
+}
+
+/// A request that was allowed.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) url: String,
+    /// The status that it got; none if nobody answered.
+    pub(super) status: Option<u16>,
+    pub(super) body: Vec<u8>,
+}
+
+/// All of it, over all calls.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Since the last call.
+    acts: Vec<Act>,
+    /// Lines with their level in front.
+    pub(super) lines: Vec<String>,
+    pub(super) suppressed: u64,
+    /// Bytes of output beyond what a call may write.
+    pub(super) dropped: usize,
+    pub(super) points: Vec<Point>,
+    pub(super) requests: Vec<Request>,
+    /// What was not allowed, with the line that would grant it.
+    pub(super) denials: Vec<String>,
+    pub(super) unanswered: BTreeSet<String>,
+    pub(super) bad_stop: Option<Failure>,
+    passed: Duration,
+    stubs: Vec<(Stub, u32)>,
+    is_listening: bool,
+}
+
+/// Writes down, and answers.
+#[derive(Debug)]
+pub(super) struct Capture {
+    name: String,
+    /// Counts real time; otherwise the time of the klines.
+    since: Option<Instant>,
+    record: Mutex<Record>,
+}
+
+impl Capture {
+    /// Begins to write down what the consumer of that name does.
+    pub(super) fn new(name: &str, stubs: &[Stub], in_real_time: bool) -> Self {
+        let stubs = stubs.iter().map(|stub| (stub.clone(), 0)).collect();
+        let record = Mutex::new(Record { stubs, is_listening: true, ..Record::default() });
+        Self { name: name.to_owned(), since: in_real_time.then(Instant::now), record }
+    }
+
+    /// Lets the time of the klines pass.
+    pub(super) fn pass(&self, passed: Duration) {
+        let mut record = self.read();
+        record.passed = record.passed.max(passed);
+    }
+
+    /// Takes what was done since the last call.
+    pub(super) fn take(&self) -> Vec<Act> {
+        std::mem::take(&mut self.read().acts)
+    }
+
+    /// Writes nothing down any more.
+    pub(super) fn close(&self) {
+        self.read().is_listening = false;
+    }
+
+    pub(super) fn read(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Witness for Capture {
+    fn passed(&self) -> Duration {
+        self.since.map_or_else(|| self.read().passed, |since| since.elapsed())
+    }
+
+    fn logged(&self, stream: Stream, level: Level, text: &str) {
+        let mut record = self.read();
+        if record.is_listening {
+            record.lines.push(format!("{} {text}", word(level)));
+            record.acts.push(Act::Line { stream, level, text: text.to_owned() });
+        }
+    }
+
+    fn suppressed(&self) {
+        self.read().suppressed += 1;
+    }
+
+    fn dropped(&self, bytes: usize) {
+        self.read().dropped += bytes;
+    }
+
+    fn refused(&self, method: &str, url: &str, error: &str, line: Option<&str>) {
+        let mut record = self.read();
+        if let Some(line) = line {
+            let denial = format!("{method} {url}: {line} in [consumers.{}.allow] would grant it", self.name);
+            record.denials.push(denial);
+        }
+        record.acts.push(Act::Http { method: method.to_owned(), url: url.to_owned(), outcome: error.to_owned() });
+    }
+
+    fn asked(&self, asked: &Asked<'_>) -> Option<Reply> {
+        let mut record = self.read();
+        let ticket = record.requests.len();
+        let fitting = record
+            .stubs
+            .iter_mut()
+            .find(|(stub, given)| stub.fits(asked.method, asked.url) && stub.times.is_none_or(|most| *given < most));
+        let reply = fitting.map(|(stub, given)| {
+            *given += 1;
+            Reply { ticket, status: stub.status, headers: stub.headers.clone(), body: stub.body.clone().into_bytes() }
+        });
+        let (method, url) = (asked.method.to_owned(), asked.url.to_owned());
+        let status = reply.as_ref().map(|reply| reply.status);
+        if status.is_none() {
+            record.unanswered.insert(format!("{method} {url}"));
+        }
+        let outcome = status.map_or_else(|| "nobody answers".to_owned(), |status| status.to_string());
+        record.acts.push(Act::Http { method: method.clone(), url: url.clone(), outcome });
+        record.requests.push(Request { method, url, status, body: Vec::new() });
+        reply
+    }
+
+    fn sent(&self, ticket: usize, body: &[u8]) {
+        if let Some(request) = self.read().requests.get_mut(ticket) {
+            request.body = body.to_vec();
+        }
+    }
+
+    fn stopped_badly(&self, failure: &Failure) {
+        self.read().bad_stop = Some(failure.clone());
+    }
+}
+
+impl Outlet for Capture {
+    fn publish(&self, points: Vec<Point>) -> usize {
+        let mut record = self.read();
+        record.acts.extend(points.iter().cloned().map(Act::Emit));
+        record.points.extend(points);
+        0
+    }
+}
+
+/// A level as it is written.
+pub(super) fn word(level: Level) -> &'static str {
+    match level {
+        Level::TRACE => "trace",
+        Level::DEBUG => "debug",
+        Level::INFO => "info",
+        Level::WARN => "warn",
+        Level::ERROR => "error",
+    }
+}

@@ -1,0 +1,116 @@
+//! A golden file against what a consumer did: the first difference, with a little around it, and how to see it again.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::again::Again;
+use super::life::Outcome;
+use super::transcript::Transcript;
+
+/// Lines before a difference that are shown.
+const BEFORE: usize = 3;
+/// Lines of each side that are shown.
+const SHOWN: usize = 6;
+
+/// Compares; returns what differs. With `is_cut` what was done has an end before that of the file.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn compare(golden: &Path, outcome: &Outcome, again: &Again, is_cut: bool) -> anyhow::Result<Option<String>> {
+    let Some(text) = read(golden)? else {
+        let (golden, command) = (golden.display(), again.update());
+        return Ok(Some(format!("golden: there is no {golden} yet; this writes it: {command}")));
+    };
+    let wanted: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let found: Vec<&str> = outcome.transcript.lines().iter().map(String::as_str).collect();
+    let wanted = if is_cut { wanted.get(..found.len()).unwrap_or(&wanted) } else { &wanted };
+    let same = wanted.iter().zip(&found).take_while(|(wanted, found)| wanted == found).count();
+    if same == wanted.len() && same == found.len() {
+        return Ok(None);
+    }
+    Ok(Some(difference(golden, wanted, &found, same, &outcome.transcript, again)))
+}
+
+/// Writes the file anew, if it is not the same; says what has changed.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(super) fn update(golden: &Path, transcript: &Transcript) -> anyhow::Result<Option<String>> {
+    let (old, new, shown) = (read(golden)?, transcript.text(), golden.display());
+    if old.as_ref() == Some(&new) {
+        return Ok(Some(format!("{shown}: as before")));
+    }
+    fs::write(golden, &new).with_context(|| format!("writing {shown}"))?;
+    let Some(old) = old else { return Ok(Some(format!("{shown}: written, {} lines", new.lines().count()))) };
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let mut text = format!("{shown}: {} lines in place of {}; the first that differ:", new.len(), old.len());
+    sides(&mut text, &old, &new, same);
+    Ok(Some(text))
+}
+
+fn read(golden: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(golden) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", golden.display())),
+    }
+}
+
+fn difference(
+    golden: &Path,
+    wanted: &[&str],
+    found: &[&str],
+    at: usize,
+    transcript: &Transcript,
+    again: &Again,
+) -> String {
+    let wanted_call = head_of(wanted, at).and_then(|head| transcript.call_with(head));
+    let found_call = transcript.call_of(at).filter(|_| at < found.len());
+    // Whichever comes first is where the two part.
+    let call = match (wanted_call, found_call) {
+        (Some(wanted), Some(found)) => Some(wanted.min(found)),
+        (wanted, found) => wanted.or(found),
+    };
+    let is_wanted = wanted_call.is_some() && wanted_call == call && wanted_call != found_call;
+    let head = if is_wanted { head_of(wanted, at) } else { head_of(found, at).or(head_of(wanted, at)) };
+    let mut text = format!("golden: {} differs", golden.display());
+    match call.filter(|call| *call > 0) {
+        Some(call) => text.push_str(&format!(" in call {call}")),
+        None => text.push_str(" before the first call"),
+    }
+    if let Some(kline) = head.and_then(|head| head.strip_prefix("kline ")) {
+        text.push_str(&format!(", at {kline}"));
+    }
+    sides(&mut text, wanted, found, at);
+    if let Some(call) = call.filter(|call| *call > 0) {
+        text.push_str(&format!("\nrepeat: {}", again.until(call)));
+    }
+    text
+}
+
+/// The line of the kline, or call, that a line belongs to.
+fn head_of<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
+    lines.get(..=at).unwrap_or_default().iter().rfind(|line| !line.starts_with(' ')).copied()
+}
+
+/// Shows what comes before, then both sides: `-` what was wanted, `+` what was found.
+fn sides(text: &mut String, wanted: &[&str], found: &[&str], at: usize) {
+    for line in found.get(at.saturating_sub(BEFORE)..at).unwrap_or_default() {
+        text.push_str(&format!("\n    {line}"));
+    }
+    for (mark, lines, end) in [('-', wanted, "nothing more is wanted"), ('+', found, "nothing more was done")] {
+        let rest = lines.get(at..).unwrap_or_default();
+        // As far as the next kline.
+        let block = rest.iter().enumerate().take_while(|(n, line)| *n == 0 || line.starts_with(' ')).count();
+        for line in rest.iter().take(block.min(SHOWN)) {
+            text.push_str(&format!("\n  {mark} {line}"));
+        }
+        if rest.is_empty() {
+            text.push_str(&format!("\n  {mark} ({end})"));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `klines consumer test --live`: the component beside a simulated exchange in real time, through the whole pipeline of
+//! a run, with its queue, its worker and its pauses.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bybit_sim::{Sim, SimConfig};
+use url::Url;
+
+use super::again::Again;
+use super::life::Outcome;
+use super::stage::{Scene, Stage};
+use super::summary::Summary;
+use super::{market, verdict};
+use crate::app::observed::Observed;
+use crate::app::{output, parts, run as live};
+use crate::cli::TestArgs;
+use crate::clock::LocalClock;
+use crate::config::case::{Case, Ending, Source};
+use crate::config::quantity::HumanDuration;
+use crate::config::{self, Config, Sources};
+use crate::consumer::hub::Hub;
+use crate::consumer::queue::Grouping;
+use crate::consumer::stats::State;
+use crate::domain::symbol::Symbol;
+use crate::telemetry;
+
+/// How long it runs without `--for`.
+const USUAL: Duration = Duration::from_secs(10);
+/// How long the exchange has been trading before.
+const HISTORY: Duration = Duration::from_secs(120);
+/// How long the consumer may take to finish.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs a case in real time and judges what does not depend on the time.
+pub(super) fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) -> anyhow::Result<Summary> {
+    let scene = stage.live_scene(case)?;
+    let (seed, symbols) = match &case.input.source {
+        Source::Market { seed, symbols, .. } => (*seed, symbols.clone()),
+        Source::Trades(_) | Source::Klines(_) => {
+            (1, ["BTCUSDT"].iter().filter_map(|name| Symbol::new(name).ok()).collect())
+        }
+    };
+    let category = case.input.category.unwrap_or_default();
+    let mut config = configuration(case, &symbols, scene.scratch.path().to_owned())?;
+    // Another case may have started it.
+    let _ = telemetry::start(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let exchange = market::market(seed, category, &symbols)?.with_history(HISTORY);
+    let exchange = runtime.block_on(Sim::start(SimConfig::new(exchange))).context("starting the exchange")?;
+    config.exchange.ws_url = Some(Url::from_str(&exchange.ws_url())?);
+    config.exchange.rest_url = Some(Url::from_str(&exchange.rest_url())?);
+    let outcome = watched(&config, case, &scene, args, &runtime);
+    runtime.block_on(exchange.stop());
+    let (outcome, mut failures) = outcome?;
+    failures.extend(verdict::deeds(&case.expect, &scene));
+    let notes = vec!["in real time: golden, calls and ends are not looked at".to_owned()];
+    Ok(Summary::new(case, &scene, outcome, failures, notes, again))
+}
+
+/// Everything of a run but what is configured for it.
+fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::Result<Config> {
+    let joined = |items: &[String]| items.join(",");
+    let symbols: Vec<String> = symbols.iter().map(ToString::to_string).collect();
+    let intervals: Vec<String> = case.input.intervals.iter().map(ToString::to_string).collect();
+    let level = std::env::var_os("LOG_LEVEL").map(|level| (OsString::from("LOG_LEVEL"), level));
+    let sources = Sources {
+        flags: vec![
+            ("--consumers", "console".to_owned()),
+            ("--symbols", joined(&symbols)),
+            ("--intervals", joined(&intervals)),
+            ("--category", case.input.category.unwrap_or_default().to_string()),
+        ],
+        environment: level.into_iter().collect(),
+        demo: true,
+        ..Sources::default()
+    };
+    match config::load(sources) {
+        Ok((mut config, _)) => {
+            config.consumers = vec![case.consumer.clone()];
+            config.data_dir = data_dir;
+            Ok(config)
+        }
+        Err(report) => {
+            output::report(&report);
+            anyhow::bail!("the case cannot be run in real time")
+        }
+    }
+}
+
+fn watched(
+    config: &Config,
+    case: &Case,
+    scene: &Scene,
+    args: &TestArgs,
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<(Outcome, Vec<String>)> {
+    let hub = Arc::new(Hub::new());
+    let spec = parts::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(parts::BATCH));
+    let manager = parts::start(vec![spec], config, &hub)?;
+    let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start()));
+    let length = args.duration.unwrap_or(HumanDuration(USUAL));
+    let served = runtime.block_on(async {
+        tokio::select! { biased;
+            served = live::serve(config, Some(length), &observed, parts::catalog(config)) => served,
+            () = live::none_left(&manager) => Ok(()),
+        }
+    });
+    let memory = scene.memory();
+    observed.end();
+    let summaries = manager.shutdown(DRAIN);
+    scene.capture.close();
+    served?;
+    let (mut outcome, mut failures) = (Outcome { memory, ..Outcome::default() }, Vec::new());
+    for stats in summaries.into_iter().map(|summary| summary.stats) {
+        outcome.calls = stats.calls;
+        outcome.klines = stats.delivered;
+        outcome.retries = stats.retries;
+        let is_over = matches!(stats.state, State::Failed | State::Quarantined);
+        if case.expect.ends == Ending::Ok && (is_over || stats.crashes() > 0) {
+            failures.push(format!("it is {} after {} crashes: the log says why", stats.state, stats.crashes()));
+        }
+        if stats.lost > 0 {
+            failures.push(format!("it was too slow: {} klines were lost", stats.lost));
+        }
+    }
+    Ok((outcome, failures))
+}

@@ -1,0 +1,107 @@
+//! The klines of a case: of a market that is made up, of a recording, or written by hand.
+
+use anyhow::Context as _;
+use bybit_sim::{Activity, Instrument, Market, Side as SimSide, TapeTrade};
+
+use crate::app::replay::{Replay, Sink};
+use crate::app::simulate::sim_category;
+use crate::bybit::decode::number::{quantity, trade_id};
+use crate::bybit::source::Progress;
+use crate::config::case::{Input, Source, klines};
+use crate::config::klines::Klines;
+use crate::domain::aggregator::Settings;
+use crate::domain::kline::Batch;
+use crate::domain::symbol::{Category, Symbol};
+use crate::domain::time::Millis;
+use crate::domain::trade::{Side, Trade};
+use crate::pipeline::playback::Playback;
+
+/// When a market that is made up begins: 2024-01-01T00:00:00Z, the beginning of every window there is up to a day.
+const BEGIN: Millis = 1_704_067_200_000;
+
+/// Symbols with a price that looks right, with tick and step.
+const KNOWN: [(&str, [&str; 3]); 3] = [
+    ("BTCUSDT", ["64250.00", "0.10", "0.001"]),
+    ("ETHUSDT", ["1922.50", "0.01", "0.01"]),
+    ("SOLUSDT", ["77.300", "0.010", "0.1"]),
+];
+/// What every other symbol begins with.
+const OTHERS: [&str; 3] = ["100.00", "0.01", "0.01"];
+
+/// Plays the input into `sink`, as fast as that takes it. With `closed_only` open klines are not made at all.
+///
+/// # Errors
+/// The input cannot be read, or the sink has had enough.
+pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    let settings = |category: Category| {
+        let settings = Klines { intervals: input.intervals.clone(), ..Klines::default() }.settings(category);
+        let update_interval = settings.update_interval.filter(|_| !closed_only);
+        Settings { update_interval, ..settings }
+    };
+    let category = input.category.unwrap_or_default();
+    match &input.source {
+        Source::Market { seed, length, symbols } => {
+            let market = market(*seed, category, symbols)?;
+            let mut playback = Playback::new(settings(category));
+            let grace = Klines::default().grace;
+            let length_ms = Millis::try_from(length.as_millis()).unwrap_or(Millis::MAX);
+            for TapeTrade { symbol, trade, .. } in market.tape(BEGIN, *length) {
+                let symbol = Symbol::new(&symbol).context("a symbol of the market")?;
+                let symbol = playback.symbol(&symbol);
+                let quantities = quantity(trade.price.as_bytes()).zip(quantity(trade.size.as_bytes()));
+                let (price, size) = quantities.context("a trade of the market")?;
+                playback.trade(&Trade {
+                    symbol,
+                    time: trade.time,
+                    sequence: trade.seq,
+                    price,
+                    size,
+                    side: if trade.side == SimSide::Buy { Side::Buy } else { Side::Sell },
+                    block: trade.block,
+                    id: trade_id(&trade.id),
+                });
+                hand_on(playback.take(), sink)?;
+            }
+            // The last windows are over as well.
+            playback.overhear(BEGIN + length_ms + grace);
+            hand_on(playback.take(), sink)?;
+            hand_on(playback.finish(), sink)?;
+        }
+        Source::Trades(file) => {
+            let replay = Replay {
+                files: vec![file.clone()],
+                category: input.category,
+                symbols: Vec::new(),
+                settings: settings(category),
+            };
+            replay.run(&Progress::default(), sink)?;
+            return Ok(());
+        }
+        Source::Klines(file) => {
+            let klines = klines::read(file).map_err(|report| anyhow::anyhow!("{}", report.render(false, 100)))?;
+            for kline in klines {
+                sink.take(Batch { klines: vec![kline] })?;
+            }
+        }
+    }
+    sink.finish()
+}
+
+fn hand_on(batches: impl Iterator<Item = Batch>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    for batch in batches {
+        sink.take(batch)?;
+    }
+    Ok(())
+}
+
+/// A market of these symbols, each with several trades a second.
+pub(super) fn market(seed: u64, category: Category, symbols: &[Symbol]) -> anyhow::Result<Market> {
+    let mut instruments = Vec::new();
+    for symbol in symbols {
+        let known = KNOWN.iter().find(|(name, _)| *name == symbol.as_str());
+        let [price, tick, step] = known.map_or(OTHERS, |(_, numbers)| *numbers);
+        let instrument = Instrument::new(sim_category(category), symbol.as_str(), price, tick, step)?;
+        instruments.push(instrument.with_activity(Activity::LIVELY));
+    }
+    Ok(Market::seeded(seed, instruments))
+}

@@ -1,0 +1,138 @@
+//! A project as `klines consumer new` makes it, as far as its tests are concerned: its name, its component, its cases.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, bail};
+
+use crate::config::case::Subject;
+use crate::config::nearest;
+
+/// The file that makes a folder a project.
+const MANIFEST: &str = "consumer.toml";
+/// What the component is not made of, in the project's folder.
+const NOT_SOURCES: [&str; 7] = ["build", "tests", "target", "node_modules", "__pycache__", "klines-data", "klines-out"];
+
+/// A project's folder.
+#[derive(Debug)]
+pub(super) struct Project {
+    /// What is tested.
+    pub(super) subject: Subject,
+    folder: PathBuf,
+}
+
+impl Project {
+    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let manifest = folder.join(MANIFEST);
+        if !manifest.is_file() {
+            bail!(
+                "{} has no {MANIFEST}: it is no project that `klines consumer new` has made, and no bundle",
+                folder.display()
+            );
+        }
+        let text = fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
+        let table: toml::Table = text.parse().with_context(|| format!("reading {}", manifest.display()))?;
+        let name = table.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+        let is_name = |name: &str| name.chars().all(|found| found.is_ascii_alphanumeric() || "-_".contains(found));
+        if name.is_empty() || !is_name(name) {
+            bail!("{} does not say `name = \"…\"`, in letters, digits, - and _", manifest.display());
+        }
+        // A dot in front says nothing.
+        let folder = folder.strip_prefix(".").unwrap_or(folder).to_owned();
+        let configuration = Some(folder.join("klines.toml")).filter(|file| file.is_file());
+        let component = folder.join(format!("{name}.wasm"));
+        Ok(Self {
+            subject: Subject { name: name.to_owned(), component, folder: folder.clone(), configuration },
+            folder,
+        })
+    }
+
+    /// Refuses a component that is missing or was made of other sources. `typed` is the folder as it was named.
+    pub(super) fn check_built(&self, typed: &Path) -> anyhow::Result<()> {
+        let component = &self.subject.component;
+        let built = match fs::metadata(component).and_then(|found| found.modified()) {
+            Ok(built) => built,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bail!("there is no {} yet: type `klines consumer build {}` first", component.display(), typed.display())
+            }
+            Err(error) => return Err(error).with_context(|| format!("looking at {}", component.display())),
+        };
+        let mut newest = None;
+        look(&self.folder, &mut newest).with_context(|| format!("looking at {}", self.folder.display()))?;
+        if let Some((changed, source)) = newest
+            && changed > built
+        {
+            bail!(
+                "{} has changed since {} was built: type `klines consumer build {}` first",
+                source.display(),
+                component.display(),
+                typed.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The cases in the order of their names, or the one of this name.
+    pub(super) fn cases(&self, only: Option<&str>) -> anyhow::Result<Vec<PathBuf>> {
+        let folder = self.folder.join("tests");
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("looking for cases in {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let Some(only) = only else {
+            if files.is_empty() {
+                bail!("{} has no case: expected files such as tests/basic.toml", folder.display());
+            }
+            return Ok(files);
+        };
+        let names: Vec<String> = files.iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+        if let Some(at) = names.iter().position(|name| name == only) {
+            return Ok(files.drain(at..=at).collect());
+        }
+        if Path::new(only).is_file() {
+            return Ok(vec![PathBuf::from(only)]);
+        }
+        let near = nearest(only, names.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        bail!(
+            "{} has no case `{only}`: there is {}{}",
+            folder.display(),
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+            near.unwrap_or_default()
+        )
+    }
+}
+
+/// Finds the source that was changed last.
+fn look(folder: &Path, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || NOT_SOURCES.contains(&name.as_ref()) {
+            continue;
+        }
+        let found = entry.metadata()?;
+        if found.is_dir() {
+            look(&path, newest)?;
+        } else if is_source(&name) {
+            let changed = found.modified()?;
+            if newest.as_ref().is_none_or(|(known, _)| changed > *known) {
+                *newest = Some((changed, path.strip_prefix(".").unwrap_or(&path).to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the component depends on such a file.
+fn is_source(name: &str) -> bool {
+    let other = [".wasm", ".md", ".golden", ".pyc", ".log"];
+    name != "klines.toml" && !other.iter().any(|ending| name.ends_with(ending))
+}

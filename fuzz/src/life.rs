@@ -134,7 +134,7 @@ pub fn live(component: Arc<Component>, settings: &str) {
         instance.start()?;
         for lost in 0..2 {
             let klines = (0..3).map(|window| Arc::new(kline(window))).collect();
-            match instance.consume(&Delivery { klines, lost }) {
+            match instance.consume(&Delivery { klines, lost, ..Delivery::default() }) {
                 Err(Failure::Retry(_)) | Ok(()) => {}
                 Err(other) => return Err(other),
             }

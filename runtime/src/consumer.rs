@@ -30,6 +30,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::emit::Point;
 use self::stats::Meters;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
@@ -64,6 +65,8 @@ pub struct Delivery {
     pub klines: Vec<Arc<Kline>>,
     /// Closed klines dropped from this consumer's queue since the previous delivery.
     pub lost: u64,
+    /// What other consumers have published, in order within each; only for those whose blueprint takes values.
+    pub values: Vec<Arc<Point>>,
 }
 
 /// Why a call did not succeed.
@@ -124,6 +127,11 @@ pub trait Blueprint: Send + 'static {
     /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
     fn exhibit(&self) -> Option<bundle::Exhibit> {
         None
+    }
+
+    /// Whether its instances take what other consumers publish. Components never do.
+    fn takes_values(&self) -> bool {
+        false
     }
 
     /// What its instances measure of themselves; the same over all of them.

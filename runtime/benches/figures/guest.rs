@@ -92,7 +92,7 @@ pub(crate) fn cost(consumer: &mut dyn Consumer) -> f64 {
 
 pub(crate) fn delivery(number: usize) -> Delivery {
     let klines = (0..BATCH).map(|row| Arc::new(kline(number as i64, row % 500)));
-    Delivery { klines: klines.collect(), lost: 0 }
+    Delivery { klines: klines.collect(), ..Delivery::default() }
 }
 
 pub(crate) fn kline(window: i64, symbol: usize) -> Kline {

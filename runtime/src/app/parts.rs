@@ -15,6 +15,7 @@ use crate::config::exchange::Symbols;
 use crate::config::native::Native;
 use crate::config::{Config, Finding, Report};
 use crate::consumer::catalog::Catalog;
+use crate::consumer::emit::relay::Relay;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::policy::OnError;
@@ -35,6 +36,8 @@ pub struct Prepared {
     pub specs: Vec<Spec>,
     /// Those whose component is a file, which may change while they run.
     pub files: Vec<FromFile>,
+    /// What carries values from those that publish to those that take them, where there are both.
+    pub relay: Option<Relay>,
     /// Warnings alone.
     pub warnings: Report,
 }
@@ -49,6 +52,7 @@ pub fn prepare(
     components: &Components,
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let (mut specs, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
+    let relay = relay(config);
     for consumer in &config.consumers {
         let prepared = match &consumer.component {
             Source::Native(native) => {
@@ -59,7 +63,7 @@ pub fn prepare(
                 continue;
             }
             Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components),
-            Source::File(path) => sandboxed::from_file(path, consumer, config, components),
+            Source::File(path) => sandboxed::from_file(path, consumer, config, components, relay.as_ref()),
         };
         match prepared {
             Ok(mut blueprint) => {
@@ -74,7 +78,20 @@ pub fn prepare(
             }
         }
     }
-    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, warnings: report }) })
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, warnings: report }) })
+}
+
+/// The consumers that may publish series of their own: components in files. None of ours does.
+fn publishers(config: &Config) -> Vec<Arc<str>> {
+    let is_file = |consumer: &&Consumer| matches!(consumer.component, Source::File(_));
+    config.consumers.iter().filter(is_file).map(|consumer| consumer.name.as_str().into()).collect()
+}
+
+fn relay(config: &Config) -> Option<Relay> {
+    let publishers = publishers(config).len();
+    // All natives take values.
+    let are_taken = config.consumers.iter().any(|consumer| matches!(consumer.component, Source::Native(_)));
+    (publishers > 0 && are_taken).then(|| Relay::new(publishers))
 }
 
 fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {
@@ -105,10 +122,13 @@ pub fn catalog(config: &Config) -> Arc<Catalog> {
 ///
 /// # Errors
 /// When the operating system gives no threads, or no consumer at all came up.
-pub fn start(specs: Vec<Spec>, config: &Config, hub: &Hub) -> anyhow::Result<Manager> {
+pub fn start(specs: Vec<Spec>, relay: Option<Relay>, config: &Config, hub: &Hub) -> anyhow::Result<Manager> {
     let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
     let wanted = specs.len();
-    let manager = Manager::start(specs, hub, &config.data_dir).context("starting the consumers")?;
+    let mut manager = Manager::start(specs, hub, &config.data_dir).context("starting the consumers")?;
+    if let Some(relay) = relay {
+        manager.carry(relay).context("starting the thread that carries values")?;
+    }
     let reports = manager.started(patience * 3 + START_MARGIN);
     let failed: Vec<String> = reports
         .iter()

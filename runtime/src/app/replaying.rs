@@ -106,10 +106,10 @@ impl Sink for IntoHub {
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
     let workshop = parts::Workshop::kept(config)?;
-    let specs = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
+    let (specs, relay) = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
         Ok(prepared) => {
             output::report(&prepared.warnings);
-            prepared.specs
+            (prepared.specs, prepared.relay)
         }
         Err(report) => {
             output::report(&report);
@@ -117,7 +117,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         }
     };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, config, &hub)?;
+    let manager = parts::start(specs, relay, config, &hub)?;
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);

@@ -3,12 +3,14 @@
 //! Written by hand into a buffer that the caller keeps: decimals are exact and plain, and nothing is allocated.
 
 mod predecessor;
+mod values;
 
 use std::fmt::Write;
 
 use crate::domain::kline::Kline;
 
 pub use predecessor::{Extras, predecessor};
+pub use values::{ValueTopic, value, whole_value};
 
 /// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
 pub fn csv(kline: &Kline, out: &mut String) {

@@ -5,6 +5,7 @@
 use hashbrown::HashSet;
 
 use super::Subscription;
+use super::emit::Point;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Symbol;
@@ -56,9 +57,19 @@ impl Filter {
     /// Whether the consumer gets this kline.
     #[must_use]
     pub fn passes(&self, kline: &Kline) -> bool {
-        (kline.confirm || !self.closed_only)
-            && self.intervals.as_ref().is_none_or(|allowed| allowed.contains(&kline.interval))
-            && self.symbols.as_ref().is_none_or(|allowed| allowed.contains(&kline.symbol))
+        self.passes_of(&kline.symbol, kline.interval, kline.confirm)
+    }
+
+    /// Whether the consumer gets this value, as it would its kline.
+    #[must_use]
+    pub fn passes_value(&self, point: &Point) -> bool {
+        self.passes_of(&point.symbol, point.interval, point.confirm)
+    }
+
+    fn passes_of(&self, symbol: &Symbol, interval: Interval, confirm: bool) -> bool {
+        (confirm || !self.closed_only)
+            && self.intervals.as_ref().is_none_or(|allowed| allowed.contains(&interval))
+            && self.symbols.as_ref().is_none_or(|allowed| allowed.contains(symbol))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Subscription;
+use super::emit::{Emitter, Point, Value};
 use crate::domain::decimal::Decimal;
 use crate::domain::interval::Interval;
 use crate::domain::kline::{Batch, Kline, Quality};
@@ -46,4 +47,10 @@ pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
 /// A subscription to everything.
 pub fn everything() -> Subscription {
     Subscription::default()
+}
+
+/// The value that a consumer published in a series for the `window`-th minute of BTCUSDT; `json` is its text.
+pub fn point(consumer: &str, name: &str, window: i64, confirm: bool, json: &str) -> Point {
+    let emitter = Emitter::new(consumer, 1, None);
+    emitter.point(name.into(), &kline("BTCUSDT", "1m", window, confirm), Value::Json(json.into()))
 }

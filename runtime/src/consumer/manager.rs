@@ -14,6 +14,7 @@ use tracing::{error, warn};
 
 use super::bundle::Bundles;
 use super::dead_letter::DeadLetters;
+use super::emit::relay::Relay;
 use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
@@ -55,6 +56,8 @@ pub struct Summary {
 pub struct Manager {
     workers: Vec<Handle>,
     reports: Receiver<StartUp>,
+    /// Carries values between consumers, where any publish and any take them.
+    relay: Option<Relay>,
 }
 
 /// A consumer that can be given orders, from any thread.
@@ -107,6 +110,7 @@ struct Handle {
     queue: Arc<Queue>,
     errands: Sender<Errand>,
     stats: Arc<Stats>,
+    takes_values: bool,
     /// Disconnected when the thread is at its end.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -119,7 +123,7 @@ impl Manager {
     /// The operating system gives no thread; consumers started until then are told to end.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &Path) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
-        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports };
+        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
         for spec in specs {
             let queue = Arc::new(Queue::new(spec.queue, &spec.allowed));
             let stats = Arc::new(Stats::default());
@@ -131,6 +135,7 @@ impl Manager {
                 report: Some(report.clone()),
             };
             stats.made_by(spec.blueprint.as_ref());
+            let takes_values = spec.blueprint.takes_values();
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);
@@ -147,9 +152,20 @@ impl Manager {
                 }
             };
             hub.add(queue.clone(), stats.clone());
-            manager.workers.push(Handle { name: spec.name, queue, errands, stats, ended, thread });
+            manager.workers.push(Handle { name: spec.name, queue, errands, stats, takes_values, ended, thread });
         }
         Ok(manager)
+    }
+
+    /// Lets values go from consumers that publish to those that take them.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn carry(&mut self, mut relay: Relay) -> io::Result<()> {
+        let takers = self.workers.iter().filter(|worker| worker.takes_values);
+        relay.start(takers.map(|worker| worker.queue.clone()).collect())?;
+        self.relay = Some(relay);
+        Ok(())
     }
 
     /// Waits until every consumer has tried to start once, or `patience` is over; returns what was reported until
@@ -194,14 +210,25 @@ impl Manager {
 
     /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.
     /// Returns what each has done.
+    ///
+    /// Consumers that take values come last, so that they get what the last deliveries of the others brought about.
     #[must_use]
-    pub fn shutdown(self, patience: Duration) -> Vec<Summary> {
-        self.workers.iter().for_each(|worker| worker.queue.close());
-        self.wait(Instant::now() + patience, |worker| {
+    pub fn shutdown(mut self, patience: Duration) -> Vec<Summary> {
+        let mut until = Instant::now() + patience;
+        let late = |worker: &Handle| {
             warn!(consumer = worker.name, ?patience, "consumer is not done in time and is cancelled");
             worker.queue.cancel();
-        });
-        self.wait(Instant::now() + LAST_WORD, |worker| {
+        };
+        if let Some(relay) = self.relay.take() {
+            let publishers = || self.workers.iter().filter(|worker| !worker.takes_values);
+            publishers().for_each(|worker| worker.queue.close());
+            wait(publishers(), until, late);
+            relay.end();
+            until = until.max(Instant::now() + LAST_WORD);
+        }
+        self.workers.iter().for_each(|worker| worker.queue.close());
+        wait(self.workers.iter().filter(|worker| !worker.queue.is_cancelled()), until, late);
+        wait(self.workers.iter(), Instant::now() + LAST_WORD, |worker| {
             error!(consumer = worker.name, "consumer does not end and is left behind");
         });
         let summaries = self.summaries();
@@ -212,13 +239,13 @@ impl Manager {
         }
         summaries
     }
+}
 
-    fn wait(&self, until: Instant, late: impl Fn(&Handle)) {
-        for worker in &self.workers {
-            let left = until.saturating_duration_since(Instant::now());
-            if worker.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                late(worker);
-            }
+fn wait<'a>(workers: impl Iterator<Item = &'a Handle>, until: Instant, late: impl Fn(&Handle)) {
+    for worker in workers {
+        let left = until.saturating_duration_since(Instant::now());
+        if worker.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            late(worker);
         }
     }
 }

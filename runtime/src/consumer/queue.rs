@@ -1,8 +1,9 @@
 //! The bounded queue between ingest, which never waits, and one consumer's thread, which does.
 //!
 //! When it is full the oldest closed kline makes room and is counted: the next delivery tells the consumer. Updates
-//! of open windows conflate to the newest of each series, so that they are bounded by the number of series. It knows
-//! nothing of what a consumer is or of how often a delivery is tried.
+//! of open windows conflate to the newest of each series, so that they are bounded by the number of series. What other
+//! consumers publish waits apart, each one's within bounds of its own. It knows nothing of what a consumer is or of how
+//! often a delivery is tried.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use super::emit::Point;
+use super::emit::held::Held;
 use super::filter::Filter;
 use super::{Delivery, Subscription};
 use crate::domain::interval::Interval;
@@ -21,6 +24,10 @@ mod tests;
 
 /// How many closed klines a queue holds unless configured.
 pub const DEFAULT_CAPACITY: usize = 4_096;
+/// Values of one consumer that wait, and their bytes.
+const VALUES: (usize, usize) = (8_192, 4 << 20);
+/// Values of all consumers in one delivery.
+const VALUES_A_DELIVERY: usize = 1_024;
 
 /// How much one delivery holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,7 @@ struct State {
     /// Where the update of a series waits.
     places: HashMap<Series, u64, foldhash::fast::RandomState>,
     next_place: u64,
+    values: Held,
     /// When the oldest closed kline of the last delivery came.
     taken: Option<Instant>,
     /// Dropped since the last delivery.
@@ -131,6 +139,7 @@ impl Queue {
             updates: BTreeMap::new(),
             places: HashMap::default(),
             next_place: 0,
+            values: Held::new(VALUES.0, VALUES.1),
             taken: None,
             lost: 0,
             waiting: false,
@@ -169,6 +178,21 @@ impl Queue {
             self.changed.notify_all();
         }
         state.lost - lost_before
+    }
+
+    /// Queues what passes of a consumer's values, by what the operator allows; returns how many were dropped for want of
+    /// room, of that consumer's alone.
+    pub fn push_values(&self, points: &[Arc<Point>]) -> u64 {
+        let mut state = self.lock();
+        let State { allowed, values, suspended, ending, .. } = &mut *state;
+        let takes = !*suspended && *ending == Ending::Open;
+        let passing = points.iter().filter(|point| allowed.passes_value(point));
+        let dropped = passing.map(|point| if takes { values.push(point.clone()).dropped } else { 1 }).sum();
+        if state.waiting && !state.is_empty() {
+            state.waiting = false;
+            self.changed.notify_all();
+        }
+        dropped
     }
 
     /// Narrows the queue to what the operator allows of the consumer's wish; what no longer passes is forgotten.
@@ -330,7 +354,7 @@ impl Queue {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.updates.is_empty()
+        self.closed.is_empty() && self.updates.is_empty() && self.values.is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -341,6 +365,7 @@ impl State {
     fn forget(&mut self) -> u64 {
         self.updates.clear();
         self.places.clear();
+        self.values.clear();
         std::mem::take(&mut self.closed).len() as u64
     }
 
@@ -389,6 +414,6 @@ impl State {
                 klines.push(kline);
             }
         }
-        Delivery { klines, lost: std::mem::take(&mut self.lost) }
+        Delivery { klines, lost: std::mem::take(&mut self.lost), values: self.values.take(VALUES_A_DELIVERY) }
     }
 }

@@ -134,7 +134,7 @@ impl TryFrom<&WireDelivery> for Delivery {
 
     fn try_from(wire: &WireDelivery) -> Result<Self, RecordError> {
         let klines = wire.klines.iter().map(|kline| Kline::try_from(kline).map(Into::into));
-        Ok(Self { lost: wire.lost, klines: klines.collect::<Result<_, _>>()? })
+        Ok(Self { lost: wire.lost, klines: klines.collect::<Result<_, _>>()?, ..Self::default() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The Redis consumer: closed klines published as the predecessor did, and if wanted appended to streams and kept as
 //! last values.
 //!
-//! Each of the three is a lane with a thread, a connection and a backlog of its own, so that what one may not do or
+//! What other consumers publish is published beside them. Each of the four is a lane with a thread, a connection and a backlog of its own, so that what one may not do or
 //! cannot do now holds up nothing else. `consume` hands klines to the lanes and does not wait for Redis.
 
 mod backlog;
@@ -15,15 +15,16 @@ use std::sync::Arc;
 
 use tracing::error;
 
+use super::emit::Point;
 use super::encode::Extras;
 use super::spill::{Found, Spill};
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Category;
-use backlog::{Newest, Ordered};
+use backlog::{Backlog, Newest, Ordered, Published};
 use journal::Journal;
 use lane::{HandOver, Lane};
-use output::{Names, Output};
+use output::{Commands, Names, Output, Values};
 
 pub use backlog::{Tally, Totals};
 pub use connection::{Address, AddressError};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub stream: Option<Stream>,
     /// Whether the last value of each series is kept in a key of its own, and whether that may be an open kline.
     pub last_value: Option<LastValue>,
+    /// Whether values that consumers publish are published here too.
+    pub values: bool,
     /// Where closed klines wait while Redis is away, and in how many bytes; nowhere if absent.
     pub spill: Option<(PathBuf, u64)>,
 }
@@ -85,6 +88,8 @@ pub struct Tallies {
     pub stream: Arc<Tally>,
     /// Klines set as last values.
     pub last_value: Arc<Tally>,
+    /// Values of consumers published.
+    pub values: Arc<Tally>,
 }
 
 impl RedisBlueprint {
@@ -107,9 +112,13 @@ impl Blueprint for RedisBlueprint {
         Vec::new()
     }
 
+    fn takes_values(&self) -> bool {
+        true
+    }
+
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
-        Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), handed: 0 }))
+        Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), values: None, handed: 0 }))
     }
 }
 
@@ -118,6 +127,7 @@ struct Redis {
     settings: Settings,
     tallies: Tallies,
     lanes: Vec<Running>,
+    values: Option<HandOver<Point>>,
     /// How many lanes have taken the delivery that is being consumed: the others get it when it comes again.
     handed: usize,
 }
@@ -125,7 +135,7 @@ struct Redis {
 /// A lane and what it wants.
 struct Running {
     output: Output,
-    hand_over: HandOver,
+    hand_over: HandOver<Kline>,
 }
 
 impl Redis {
@@ -151,6 +161,10 @@ impl Redis {
             )?);
         }
         self.lanes = started;
+        if settings.values {
+            let backlog = Published::new(self.journal("values"), self.tallies.values.clone());
+            self.values = Some(self.start_lane(Values { first: settings.first }, "values", backlog)?);
+        }
         Ok(())
     }
 
@@ -158,12 +172,20 @@ impl Redis {
         &self,
         output: Output,
         name: &'static str,
-        backlog: impl backlog::Backlog + Send + 'static,
+        backlog: impl Backlog<Item = Kline> + Send + 'static,
     ) -> Result<Running, Failure> {
-        let address = self.settings.address.clone();
-        let lane = Lane::new(output.clone(), address, backlog, self.journal(name));
-        let hand_over = lane.start().map_err(|error| Failure::Retry(format!("no thread for its lane: {error}")))?;
+        let hand_over = self.start_lane(output.clone(), name, backlog)?;
         Ok(Running { output, hand_over })
+    }
+
+    fn start_lane<B: Backlog + Send + 'static>(
+        &self,
+        output: impl Commands<B::Item>,
+        name: &'static str,
+        backlog: B,
+    ) -> Result<HandOver<B::Item>, Failure> {
+        let lane = Lane::new(output, self.settings.address.clone(), backlog, self.journal(name));
+        lane.start().map_err(|error| Failure::Retry(format!("no thread for its lane: {error}")))
     }
 
     fn journal(&self, lane: &'static str) -> Journal {
@@ -215,13 +237,17 @@ impl Consumer for Redis {
             }
             self.handed += 1;
         }
+        if let Some(values) = self.values.as_ref().filter(|_| !delivery.values.is_empty()) {
+            values.give(delivery.values.clone())?;
+        }
         self.handed = 0;
         Ok(())
     }
 
     fn stop(&mut self) {
         // All are told before any is waited for.
-        let told: Vec<_> = self.lanes.drain(..).map(|lane| lane.hand_over.close()).collect();
+        let mut told: Vec<_> = self.lanes.drain(..).map(|lane| lane.hand_over.close()).collect();
+        told.extend(self.values.take().map(HandOver::close));
         for thread in told {
             if thread.join().is_err() {
                 error!(consumer = self.settings.name, "a lane's thread panicked");

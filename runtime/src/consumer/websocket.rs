@@ -16,6 +16,7 @@ pub mod memory;
 pub mod outbox;
 pub mod page;
 pub mod predecessor;
+pub mod recent;
 pub mod seat;
 pub mod server;
 pub mod settings;
@@ -24,6 +25,7 @@ pub mod throttle;
 pub mod tls;
 pub mod transport;
 pub mod upgrade;
+pub mod values;
 
 mod listener;
 mod routes;
@@ -94,6 +96,10 @@ impl Blueprint for WebSocketBlueprint {
             expected: "PEM files, such as `klines tls self-signed` makes".to_owned(),
         };
         loaded.err().map(problem).into_iter().collect()
+    }
+
+    fn takes_values(&self) -> bool {
+        true
     }
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {

@@ -36,7 +36,7 @@ fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprin
 
 /// A delivery of that many klines.
 fn delivery(klines: i64, lost: u64) -> Delivery {
-    Delivery { klines: (0..klines).map(|window| Arc::new(kline(window))).collect(), lost }
+    Delivery { klines: (0..klines).map(|window| Arc::new(kline(window))).collect(), lost, ..Delivery::default() }
 }
 
 #[test]

@@ -34,7 +34,7 @@ enum Fate {
 use Fate::{Failed, Quarantined, Retrying, Running as Lives};
 
 /// Mode, further settings, fate; a line of the threat table each.
-const GUESTS: [(&str, &str, Fate); 27] = [
+const GUESTS: [(&str, &str, Fate); 28] = [
     ("loop", "", Quarantined),
     ("loop-setup", "", Quarantined),
     ("loop-start", "", Quarantined),
@@ -46,6 +46,7 @@ const GUESTS: [(&str, &str, Fate); 27] = [
     ("random-flood", "size = 1_000_000_000", Quarantined),
     ("output-flood", "size = 8_000_000", Lives),
     ("state-flood", "", Lives),
+    ("emit-flood", "", Lives),
     ("log-flood", "", Lives),
     ("stdout", "", Lives),
     ("trap", "", Quarantined),

@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod config;
 mod contract;
+mod emit;
 mod files;
 mod hostile_beside;
 mod hostile_suite;

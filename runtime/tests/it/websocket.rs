@@ -10,6 +10,7 @@ mod predecessor;
 mod rest;
 mod stream;
 mod tls;
+mod values;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use klines::consumer::catalog::Catalog;
+use klines::consumer::emit::relay::Relay;
+use klines::consumer::emit::{Emitter, Value};
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
@@ -42,6 +45,7 @@ pub struct Served {
     pub address: SocketAddr,
     hub: Hub,
     manager: Option<Manager>,
+    emitters: [(&'static str, Emitter); 2],
     _folder: TempDir,
 }
 
@@ -75,16 +79,26 @@ impl Served {
             grouping: Grouping::Boundary,
             on_error: OnError::default(),
         };
-        let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+        let relay = Relay::new(2);
+        let emitters = ["mine", "other"].map(|name| (name, relay.emitter(name, 32)));
+        let mut manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+        manager.carry(relay).unwrap();
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;
         let address = bound.lock().unwrap()[0];
-        Ok(Self { address, hub, manager: Some(manager), _folder: folder })
+        Ok(Self { address, hub, manager: Some(manager), emitters, _folder: folder })
     }
 
     /// Hands klines to the server, as one batch.
     pub fn publish(&self, klines: impl IntoIterator<Item = Kline>) {
         self.hub.publish(&Batch { klines: klines.into_iter().map(Arc::new).collect() });
+    }
+
+    /// Publishes a value as a consumer does, in a call of its own.
+    pub fn emit(&self, consumer: &str, name: &str, kline: &Kline, value: Value) {
+        let (_, emitter) = self.emitters.iter().find(|(known, _)| *known == consumer).unwrap();
+        let series = emitter.series(name).unwrap();
+        emitter.publish(vec![emitter.point(series, kline, value)]);
     }
 
     /// Waits until it holds so many linear klines of a minute.
@@ -138,6 +152,8 @@ pub fn settings() -> Settings {
         message: 64 << 10,
         queue: 1 << 20,
         memory: 64 << 20,
+        values: 1 << 20,
+        publishers: vec!["mine".into(), "other".into()],
         extras: Extras::default(),
         categories: vec![Category::Linear, Category::Spot],
         intervals: ["1s", "1m", "1h"].map(|interval| interval.parse().unwrap()).to_vec(),

@@ -136,6 +136,8 @@ pub(crate) fn blueprint(certificate: Option<(PathBuf, PathBuf)>) -> WebSocketBlu
         message: 64 << 10,
         queue: 1 << 20,
         memory: 64 << 20,
+        values: 1 << 20,
+        publishers: Vec::new(),
         extras: Extras::default(),
         categories: vec![Category::Linear],
         intervals: vec![Interval::MINUTE],

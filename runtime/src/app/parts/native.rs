@@ -17,6 +17,9 @@ use crate::consumer::websocket::settings::Settings;
 use crate::consumer::{Blueprint, Problem};
 use crate::domain::interval::Interval;
 
+/// What consumers publish may take so many times less memory than klines, all of them together.
+const VALUES_PART: usize = 4;
+
 /// A native consumer, and how its klines are grouped into calls.
 type Made = (Box<dyn Blueprint>, Grouping);
 
@@ -57,6 +60,7 @@ pub(super) fn problems(native: Native, config: &Config, problems: &[Problem]) ->
 }
 
 fn websocket(consumer: &Consumer, config: &Config) -> Settings {
+    let publishers = super::publishers(config);
     let configured = &config.websocket;
     let made = config.klines.intervals.iter().copied();
     let narrowed = |interval: &Interval| consumer.intervals.is_empty() || consumer.intervals.contains(interval);
@@ -77,6 +81,8 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
         message: size(configured.message),
         queue: size(configured.queue),
         memory: size(configured.memory),
+        values: size(configured.memory) / VALUES_PART / publishers.len().max(1),
+        publishers,
         extras: Extras { partial: configured.partial, revisions: configured.revisions },
         categories: config.exchange.categories.clone(),
         intervals: made.filter(narrowed).collect(),
@@ -102,6 +108,7 @@ fn redis(config: &Config) -> anyhow::Result<Option<redis::Settings>> {
             LastValue::Closed => Some(redis::LastValue::Closed),
             LastValue::All => Some(redis::LastValue::Open),
         },
+        values: told.publish && !super::publishers(config).is_empty(),
         spill: (told.spill > 0).then(|| (config.data_dir.join("spill").join(name), told.spill)),
     }))
 }

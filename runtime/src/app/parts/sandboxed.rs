@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
 use crate::config::show::redact;
 use crate::consumer::emit::Emitter;
+use crate::consumer::emit::relay::Relay;
 use crate::consumer::shipped;
 use crate::consumer::wasm::compiler::{Compiler, private_folder};
 use crate::consumer::wasm::component::ComponentError;
@@ -130,7 +131,7 @@ pub(super) fn shipped(
 ) -> Result<WasmBlueprint, ComponentError> {
     let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
     let component = components.from_bytes(bytes, consumer.limits.component_size)?;
-    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()))))
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), None)))
 }
 
 /// Prepares a stranger's consumer.
@@ -139,9 +140,10 @@ pub(super) fn from_file(
     consumer: &Consumer,
     config: &Config,
     components: &Components,
+    relay: Option<&Relay>,
 ) -> Result<WasmBlueprint, ComponentError> {
     let component = components.from_file(path, &limits(&consumer.limits))?;
-    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()))))
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), relay)))
 }
 
 fn needs_compiler(config: &Config) -> bool {
@@ -154,10 +156,13 @@ fn own_program() -> anyhow::Result<PathBuf> {
     if image.exists() { Ok(image.to_path_buf()) } else { std::env::current_exe().context("finding this program") }
 }
 
-fn setup(consumer: &Consumer, config: &Config, origin: Origin) -> Setup {
+fn setup(consumer: &Consumer, config: &Config, origin: Origin, relay: Option<&Relay>) -> Setup {
     let limits = limits(&consumer.limits);
     let state = StateStore::new(&config.data_dir, &consumer.name, limits.state);
-    let emitter = Emitter::new(&consumer.name, limits.emit_names, None);
+    let emitter = match relay {
+        Some(relay) => relay.emitter(&consumer.name, limits.emit_names),
+        None => Emitter::new(&consumer.name, limits.emit_names, None),
+    };
     Setup {
         name: consumer.name.clone(),
         settings: consumer.settings.to_string(),

@@ -1,10 +1,11 @@
 //! What waits for Redis in one lane, and what its klines came to.
 //!
-//! Two kinds: `Ordered` loses nothing while it has room on disk, `Newest` keeps the last of each series. Neither knows
-//! the connection; the lane tells them what was sent, acknowledged and lost.
+//! Three kinds: `Ordered` loses nothing while it has room on disk, `Newest` keeps the last of each series, `Published`
+//! keeps what consumers publish within bounds in memory. None knows the connection; the lane tells them what was sent, acknowledged and lost.
 
 mod newest;
 mod ordered;
+mod published;
 #[cfg(test)]
 mod tests;
 
@@ -16,30 +17,33 @@ use crate::domain::kline::Kline;
 
 pub(super) use newest::Newest;
 pub(super) use ordered::Ordered;
+pub(super) use published::Published;
 
-/// Klines that are sent and acknowledged together.
+/// What is sent and acknowledged together.
 #[derive(Clone, Debug)]
-pub(super) struct Parcel {
-    /// The klines.
-    pub(super) klines: Vec<Arc<Kline>>,
+pub(super) struct Parcel<T = Kline> {
+    /// The klines or values.
+    pub(super) items: Vec<Arc<T>>,
     /// Where they stand in the spill, if they do.
     mark: Option<Mark>,
 }
 
 /// What waits.
 pub(super) trait Backlog {
-    /// Takes klines that came together.
-    fn admit(&mut self, klines: Vec<Arc<Kline>>);
+    /// Klines or values.
+    type Item: Send + Sync + 'static;
+    /// Takes what came together.
+    fn admit(&mut self, items: Vec<Arc<Self::Item>>);
     /// Whether it takes more. If not, they wait before it.
     fn has_room(&self) -> bool;
     /// Whether nothing waits to be sent.
     fn is_idle(&self) -> bool;
     /// Hands out what is to be sent next.
-    fn next(&mut self) -> Option<Parcel>;
+    fn next(&mut self) -> Option<Parcel<Self::Item>>;
     /// Redis has acknowledged a parcel. Parcels are acknowledged in the order of sending.
-    fn acknowledged(&mut self, parcel: &Parcel);
+    fn acknowledged(&mut self, parcel: &Parcel<Self::Item>);
     /// Redis was lost: these were sent, in this order, and not acknowledged.
-    fn recall(&mut self, sent: Vec<Parcel>);
+    fn recall(&mut self, sent: Vec<Parcel<Self::Item>>);
     /// Redis has been away for some time.
     fn away(&mut self);
     /// Redis takes klines again.
@@ -60,7 +64,7 @@ pub struct Tally {
     kept: AtomicU64,
 }
 
-/// A [`Tally`] at one moment, in klines. At the end of a run
+/// A [`Tally`] at one moment, in klines or values. At the end of a run
 /// `taken + found = acknowledged + overtaken + dropped + kept`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -72,9 +76,10 @@ pub struct Totals {
     pub acknowledged: u64,
     /// Of those taken, how many waited on disk.
     pub spilled: u64,
-    /// Last values that a newer one replaced before they were sent.
+    /// Last values, or provisional ones, that a newer one replaced before they were sent, or that were on their way when
+    /// Redis was lost.
     pub overtaken: u64,
-    /// Given up because there was no room for them, or no disk.
+    /// Given up because there was no room for them, or no disk, or no time at the end.
     pub dropped: u64,
     /// Left on disk for the next run.
     pub kept: u64,

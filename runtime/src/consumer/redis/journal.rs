@@ -105,6 +105,19 @@ impl Journal {
         }
     }
 
+    /// There is no more room for a consumer's values.
+    pub(super) fn dropping_values(&mut self, values: u64) {
+        if !std::mem::replace(&mut self.dropping, true) {
+            let Self { consumer, lane, .. } = self;
+            error!(consumer, lane, values, "no room in memory: the oldest values of a consumer are dropped");
+        }
+    }
+
+    /// There is room again.
+    pub(super) fn has_room(&mut self) {
+        self.dropping = false;
+    }
+
     /// The disk does not do what it should.
     pub(super) fn disk_failed(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.disk_fails, true) {
@@ -130,5 +143,12 @@ impl Journal {
             consumer,
             lane, taken, found, acknowledged, spilled, overtaken, dropped, kept, "klines accounted for by redis"
         );
+    }
+
+    /// The lane of values has ended.
+    pub(super) fn ended_values(&self, totals: &Totals) {
+        let Self { consumer, lane, .. } = self;
+        let Totals { taken, acknowledged, overtaken, dropped, .. } = totals;
+        info!(consumer, lane, taken, acknowledged, overtaken, dropped, "values accounted for by redis");
     }
 }

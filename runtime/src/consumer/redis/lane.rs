@@ -22,10 +22,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::backlog::{Backlog, Parcel};
 use super::connection::{Address, Trouble};
 use super::journal::Journal;
-use super::output::Output;
+use super::output::Commands;
 use crate::consumer::policy::Backoff;
 use crate::consumer::{CrashKind, Failure};
-use crate::domain::kline::Kline;
 
 /// Klines between the consumer and the lane. When they are that many the consumer waits, and its queue does what it
 /// does with one that is slow.
@@ -45,18 +44,18 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How long the end may take: what is not acknowledged by then is kept, if it can be.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-type Klines = Vec<Arc<Kline>>;
+type Items<T> = Vec<Arc<T>>;
 
 /// What the thread owns.
-pub(super) struct Lane<B> {
-    output: Output,
+pub(super) struct Lane<B: Backlog, O> {
+    output: O,
     address: Address,
     backlog: B,
     journal: Journal,
-    inbox: Option<Receiver<Klines>>,
+    inbox: Option<Receiver<Items<B::Item>>>,
     room: Arc<Semaphore>,
     /// What is on its way, oldest first.
-    sent: VecDeque<Flight>,
+    sent: VecDeque<Flight<B::Item>>,
     backoff: Backoff,
     /// When Redis was lost.
     lost: Option<Instant>,
@@ -66,19 +65,19 @@ pub(super) struct Lane<B> {
 }
 
 /// The parcels of a pipeline, each with the number of its commands.
-type Flight = VecDeque<(Parcel, usize)>;
+type Flight<T> = VecDeque<(Parcel<T>, usize)>;
 
 /// The consumer's end.
-pub(super) struct HandOver {
-    sender: Sender<Klines>,
+pub(super) struct HandOver<T> {
+    sender: Sender<Items<T>>,
     room: Arc<Semaphore>,
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
-impl HandOver {
-    /// Hands klines to the lane.
-    pub(super) fn give(&self, klines: Klines) -> Result<(), Failure> {
+impl<T> HandOver<T> {
+    /// Hands klines, or values, to the lane.
+    pub(super) fn give(&self, klines: Items<T>) -> Result<(), Failure> {
         let permits = weight(&klines);
         match self.room.try_acquire_many(permits) {
             Ok(permit) => permit.forget(),
@@ -108,7 +107,7 @@ fn gone() -> Failure {
 }
 
 /// How much of the inbox klines take up.
-fn weight(klines: &Klines) -> u32 {
+fn weight<T>(klines: &Items<T>) -> u32 {
     u32::try_from(klines.len().clamp(1, INBOX)).unwrap_or(u32::MAX)
 }
 
@@ -121,8 +120,8 @@ impl Drop for Closing {
     }
 }
 
-impl<B: Backlog + Send + 'static> Lane<B> {
-    pub(super) fn new(output: Output, address: Address, backlog: B, journal: Journal) -> Self {
+impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
+    pub(super) fn new(output: O, address: Address, backlog: B, journal: Journal) -> Self {
         Self {
             output,
             address,
@@ -142,7 +141,7 @@ impl<B: Backlog + Send + 'static> Lane<B> {
     ///
     /// # Errors
     /// The operating system gives no thread or no events.
-    pub(super) fn start(mut self) -> io::Result<HandOver> {
+    pub(super) fn start(mut self) -> io::Result<HandOver<B::Item>> {
         let (sender, inbox) = mpsc::channel(INBOX);
         self.inbox = Some(inbox);
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -226,8 +225,8 @@ impl<B: Backlog + Send + 'static> Lane<B> {
             && klines < ENOUGH
             && let Some(parcel) = self.backlog.next()
         {
-            klines += parcel.klines.len();
-            let commands = self.output.commands(&parcel.klines, &mut pipeline, &mut self.text);
+            klines += parcel.items.len();
+            let commands = self.output.commands(&parcel.items, &mut pipeline, &mut self.text);
             flight.push_back((parcel, commands));
         }
         if flight.is_empty() {
@@ -295,7 +294,7 @@ impl<B: Backlog + Send + 'static> Lane<B> {
     }
 
     /// Takes in what was received; nothing received means that nothing more comes.
-    fn admit(&mut self, received: usize, arrived: &mut Vec<Klines>) {
+    fn admit(&mut self, received: usize, arrived: &mut Vec<Items<B::Item>>) {
         if received == 0 {
             self.inbox = None;
             self.until = Some(Instant::now() + FAREWELL);
@@ -310,7 +309,7 @@ impl<B: Backlog + Send + 'static> Lane<B> {
 }
 
 /// Receives several at once. Never returns when the inbox is closed and that is known.
-async fn receive(inbox: &mut Option<Receiver<Klines>>, arrived: &mut Vec<Klines>) -> usize {
+async fn receive<T>(inbox: &mut Option<Receiver<Items<T>>>, arrived: &mut Vec<Items<T>>) -> usize {
     match inbox {
         Some(inbox) => inbox.recv_many(arrived, PARCELS).await,
         None => std::future::pending().await,

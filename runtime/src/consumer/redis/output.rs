@@ -8,7 +8,8 @@ use std::sync::Arc;
 use ::redis::Pipeline;
 
 use super::LastValue;
-use crate::consumer::encode::{self, Extras};
+use crate::consumer::emit::Point;
+use crate::consumer::encode::{self, Extras, ValueTopic};
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Category;
 
@@ -34,6 +35,38 @@ impl Names {
     }
 }
 
+/// What a lane tells Redis of what it is given.
+pub(super) trait Commands<T>: Send + 'static {
+    /// Adds the commands for items that came together; returns how many.
+    fn commands(&self, items: &[Arc<T>], pipeline: &mut Pipeline, text: &mut String) -> usize;
+
+    /// What an operator grants in an ACL so that the lane may do this.
+    fn rights(&self) -> String;
+}
+
+/// What a lane does with values that consumers publish: one `PUBLISH` for each, on the channel of its series.
+#[derive(Clone, Debug)]
+pub(super) struct Values {
+    /// The category that channels do not name.
+    pub(super) first: Category,
+}
+
+impl Commands<Point> for Values {
+    fn commands(&self, points: &[Arc<Point>], pipeline: &mut Pipeline, text: &mut String) -> usize {
+        for point in points {
+            let channel = ValueTopic { series: &point.series(), first: self.first }.to_string();
+            text.clear();
+            encode::whole_value(point, text);
+            pipeline.cmd("PUBLISH").arg(channel).arg(text.as_str());
+        }
+        points.len()
+    }
+
+    fn rights(&self) -> String {
+        "+publish &ext.*".to_owned()
+    }
+}
+
 /// What a lane does with klines.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
@@ -54,9 +87,10 @@ impl Output {
             Self::Set { which, .. } => kline.confirm || *which == LastValue::Open,
         }
     }
+}
 
-    /// Adds the commands for klines that came together; returns how many.
-    pub(super) fn commands(&self, klines: &[Arc<Kline>], pipeline: &mut Pipeline, text: &mut String) -> usize {
+impl Commands<Kline> for Output {
+    fn commands(&self, klines: &[Arc<Kline>], pipeline: &mut Pipeline, text: &mut String) -> usize {
         let before = pipeline.len();
         match self {
             Self::Publish { names, .. } => {
@@ -84,8 +118,7 @@ impl Output {
         pipeline.len() - before
     }
 
-    /// What an operator grants in an ACL so that the lane may do this.
-    pub(super) fn rights(&self) -> String {
+    fn rights(&self) -> String {
         let all =
             |names: &Names, sign: char| names.0.iter().map(|(_, name)| format!(" {sign}{name}")).collect::<String>();
         match self {
@@ -144,6 +177,20 @@ mod tests {
         assert_eq!(found[2][1], "all");
         let revised = Kline { revision: 3, ..fixture::kline("BTCUSDT", "1m", 2, true) };
         assert!(output.wants(&revised) && !output.wants(&fixture::kline("BTCUSDT", "1m", 2, false)));
+    }
+
+    #[test]
+    fn a_value_is_published_on_the_channel_of_its_series() {
+        let point = fixture::point("mine", "rsi", 2, true, "[1]");
+        let spot = Point { category: Category::Spot, ..point.clone() };
+        let output = Values { first: Category::Linear };
+        let (mut pipeline, mut text) = (Pipeline::new(), String::new());
+        assert_eq!(output.commands(&[point.into(), spot.into()], &mut pipeline, &mut text), 2);
+        let packed = String::from_utf8(pipeline.get_packed_pipeline()).unwrap();
+        for part in ["ext.mine.rsi.1m.BTCUSDT\r\n", "ext.mine.rsi.1m.spot:BTCUSDT\r\n", r#""value":[1]}"#] {
+            assert!(packed.contains(part), "{packed}");
+        }
+        assert_eq!(output.rights(), "+publish &ext.*");
     }
 
     #[test]

@@ -10,11 +10,14 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::client::{Client, ClientId};
-use super::memory::{Memory, Recent};
+use super::memory::Memory;
 use super::outbox::{Kind, SeriesId};
+use super::recent::{Recent, Record};
+use super::values::{Values, is_value};
 use super::{bybit, predecessor, stream};
 use crate::consumer::Delivery;
-use crate::consumer::encode::Extras;
+use crate::consumer::emit::Point;
+use crate::consumer::encode::{Extras, ValueTopic};
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::{Category, Symbol};
@@ -54,6 +57,8 @@ pub struct State {
     ids: HashMap<SeriesKey, SeriesId, foldhash::fast::RandomState>,
     series: Vec<Series>,
     memory: Memory,
+    /// What consumers publish, and who follows that.
+    pub values: Values,
     followers: Vec<(Category, Arc<Client>)>,
 }
 
@@ -73,11 +78,16 @@ impl Series {
 }
 
 impl Board {
-    /// Builds an empty board that remembers klines of about `memory` bytes.
+    /// Builds an empty board that remembers klines of about so many bytes, and values of each consumer.
     #[must_use]
-    pub fn new(memory: usize, epoch: u64, first: Category, batches: Extras) -> Self {
-        let state =
-            State { ids: HashMap::default(), series: Vec::new(), memory: Memory::new(memory), followers: Vec::new() };
+    pub fn new((klines, values): (usize, usize), epoch: u64, first: Category, batches: Extras) -> Self {
+        let state = State {
+            ids: HashMap::default(),
+            series: Vec::new(),
+            memory: Memory::new(klines),
+            values: Values::new(values),
+            followers: Vec::new(),
+        };
         Self { state: Mutex::new(state), epoch, first, batches }
     }
 
@@ -89,8 +99,8 @@ impl Board {
 
     /// The life of a series' numbering, as clients are told.
     #[must_use]
-    pub fn epoch(&self, recent: Option<&Recent>) -> stream::Epoch {
-        stream::Epoch { server: self.epoch, breaks: recent.map_or(0, Recent::breaks) }
+    pub const fn epoch<T: Record>(&self, recent: &Recent<T>) -> stream::Epoch {
+        stream::Epoch { server: self.epoch, breaks: recent.breaks() }
     }
 
     /// Holds the board. Nothing that waits may be done meanwhile.
@@ -98,13 +108,16 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the klines, makes the frames and hands them to every follower. Returns the clients to flush.
+    /// Keeps the klines and values, makes the frames and hands them to every follower. Returns the clients to flush.
     pub fn publish(&self, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
         let mut dirty = Vec::new();
         let mut text = String::with_capacity(512);
         let mut state = self.lock();
         for kline in &delivery.klines {
             self.publish_one(&mut state, kline, now, &mut text, &mut dirty);
+        }
+        for point in &delivery.values {
+            self.publish_value(&mut state.values, point, now, &mut text, &mut dirty);
         }
         if !state.followers.is_empty() {
             for category in Category::ALL {
@@ -137,15 +150,28 @@ impl Board {
             series.bybit.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
         }
         if !series.stream.is_empty() {
-            let epoch = self.epoch(Some(recent));
-            let frame = if is_next {
-                stream::push(&kline, self.first, epoch, text)
-            } else {
-                stream::snapshot(&series.key, self.first, epoch, recent, stream::AFTER_LOSS, Some(false), text)
-            };
+            let name = stream::Name::new(&series.key, self.first);
+            let frame = stream::news(&name, self.epoch(recent), recent, &kline, is_next, text);
             let kind = if is_next { kind } else { Kind::Firm };
             series.stream.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
         }
+    }
+
+    fn publish_value(
+        &self,
+        values: &mut Values,
+        point: &Arc<Point>,
+        now: i64,
+        text: &mut String,
+        dirty: &mut Vec<Arc<Client>>,
+    ) {
+        let mut point = point.clone();
+        let Some((id, is_next)) = values.keep(&mut point) else { return };
+        let Some(followed) = values.get(id).filter(|followed| !followed.followers.is_empty()) else { return };
+        let name = ValueTopic { series: &followed.series, first: self.first };
+        let frame = stream::news(&name, self.epoch(&followed.recent), &followed.recent, &point, is_next, text);
+        let kind = if point.confirm || !is_next { Kind::Firm } else { Kind::Update(id) };
+        followed.followers.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
     }
 }
 
@@ -177,13 +203,13 @@ impl State {
 
     /// What is remembered of a series, if it has been seen.
     #[must_use]
-    pub fn find(&self, key: &SeriesKey) -> Option<&Recent> {
+    pub fn find(&self, key: &SeriesKey) -> Option<&Recent<Kline>> {
         self.memory.recent(*self.ids.get(key)?)
     }
 
     /// What is remembered of a series.
     #[must_use]
-    pub fn recent(&self, id: SeriesId) -> Option<&Recent> {
+    pub fn recent(&self, id: SeriesId) -> Option<&Recent<Kline>> {
         self.memory.recent(id)
     }
 
@@ -195,12 +221,18 @@ impl State {
 
     /// Lets a client follow a series; once is enough.
     pub fn follow(&mut self, id: SeriesId, dialect: Dialect, client: &Arc<Client>) {
+        if is_value(id) {
+            return self.values.follow(id, client);
+        }
         let Some(series) = self.series.get_mut(id.0 as usize) else { return };
         series.followers(dialect).push(client.clone());
     }
 
     /// Lets a client follow a series no longer.
     pub fn leave(&mut self, id: SeriesId, dialect: Dialect, client: ClientId) {
+        if is_value(id) {
+            return self.values.leave(id, client);
+        }
         let Some(series) = self.series.get_mut(id.0 as usize) else { return };
         let followers = series.followers(dialect);
         if let Some(at) = followers.iter().position(|follower| follower.id == client) {

@@ -3,12 +3,11 @@
 //! When the bound is reached the longest series lose their oldest klines first, so that the minutes of a thousand
 //! symbols do not push out the days of one. Knows nothing of clients.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::outbox::SeriesId;
+use super::recent::Recent;
 use crate::domain::kline::Kline;
-use crate::domain::time::Millis;
 
 /// Klines of one series at most: the longest page of `/v5/market/kline`, and revisions.
 const LONGEST: usize = 1_200;
@@ -18,26 +17,12 @@ const BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
 /// The newest klines of every series.
 #[derive(Debug)]
 pub struct Memory {
-    series: Vec<Recent>,
+    series: Vec<Recent<Kline>>,
     klines: usize,
     /// Klines of all series at most.
     most: usize,
     /// Klines of one series at most; falls when the bound is reached.
     longest: usize,
-}
-
-/// The newest klines of one series.
-#[derive(Debug, Default)]
-pub struct Recent {
-    /// Confirmed klines and revisions, by sequence.
-    closed: VecDeque<Arc<Kline>>,
-    open: Option<Arc<Kline>>,
-    /// Sequence of the last confirmed one; 0 before the first.
-    last: u64,
-    /// How often the numbering broke.
-    breaks: u32,
-    /// The first sequence since the last break.
-    whole_from: u64,
 }
 
 impl Memory {
@@ -57,41 +42,19 @@ impl Memory {
 
     /// What is kept of a series.
     #[must_use]
-    pub fn recent(&self, id: SeriesId) -> Option<&Recent> {
+    pub fn recent(&self, id: SeriesId) -> Option<&Recent<Kline>> {
         self.series.get(id.0 as usize)
     }
 
-    /// Keeps a kline. Returns whether its number follows the last one; if not, klines were lost before it and the
-    /// series starts anew. An update gets the number that the next confirmed kline will have, should a revision have
-    /// overtaken it.
+    /// Keeps a kline. Returns whether its number follows the last one, as [`Recent::keep`] does.
     pub fn keep(&mut self, id: SeriesId, kline: &mut Arc<Kline>) -> bool {
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
+        let is_next = recent.keep(kline);
         if !kline.confirm {
-            if kline.sequence <= recent.last {
-                *kline = Arc::new(Kline { sequence: recent.last + 1, ..Kline::clone(kline) });
-            }
-            recent.open = Some(kline.clone());
-            return true;
-        }
-        let is_next = kline.sequence == recent.last + 1;
-        if !is_next || recent.last == 0 {
-            recent.whole_from = kline.sequence;
-        }
-        recent.breaks += u32::from(!is_next);
-        recent.last = kline.sequence;
-        recent.closed.push_back(kline.clone());
-        match recent.open.take() {
-            // A revision came between: the open kline carries the number that it will now get.
-            Some(open) if open.start > kline.start => {
-                recent.open = Some(Arc::new(Kline { sequence: kline.sequence + 1, ..Kline::clone(&open) }));
-            }
-            _ => {}
+            return is_next;
         }
         self.klines += 1;
-        if recent.closed.len() > self.longest {
-            recent.closed.pop_front();
-            self.klines -= 1;
-        }
+        self.klines -= recent.shorten(self.longest);
         while self.klines > self.most && self.longest > 1 {
             self.shorten();
         }
@@ -100,64 +63,11 @@ impl Memory {
 
     /// Takes an eighth of the longest series.
     fn shorten(&mut self) {
-        let longest = self.series.iter().map(|recent| recent.closed.len()).max().unwrap_or_default();
+        let longest = self.series.iter().map(Recent::len).max().unwrap_or_default();
         self.longest = (longest - longest.div_ceil(8)).max(1);
         for recent in &mut self.series {
-            let surplus = recent.closed.len().saturating_sub(self.longest);
-            recent.closed.drain(..surplus);
-            self.klines -= surplus;
+            self.klines -= recent.shorten(self.longest);
         }
-    }
-}
-
-impl Recent {
-    /// Sequence of the last confirmed kline; 0 before the first.
-    #[must_use]
-    pub const fn last(&self) -> u64 {
-        self.last
-    }
-
-    /// How often the numbering broke.
-    #[must_use]
-    pub const fn breaks(&self) -> u32 {
-        self.breaks
-    }
-
-    /// The newest update of the open window.
-    #[must_use]
-    pub const fn open(&self) -> Option<&Arc<Kline>> {
-        self.open.as_ref()
-    }
-
-    /// Everything confirmed after `sequence`, in order, or nothing if some of it is no longer there.
-    #[must_use]
-    pub fn since(&self, sequence: u64) -> Option<Vec<Arc<Kline>>> {
-        if sequence == self.last {
-            return Some(Vec::new());
-        }
-        let first = self.closed.front().map_or(u64::MAX, |kline| kline.sequence).max(self.whole_from);
-        if sequence > self.last || sequence.saturating_add(1) < first {
-            return None;
-        }
-        Some(self.closed.iter().filter(|kline| kline.sequence > sequence).cloned().collect())
-    }
-
-    /// The last revision of at most `count` closed klines whose start lies in `range`, oldest first: the newest of
-    /// them, or with `oldest` the oldest.
-    #[must_use]
-    pub fn range(&self, range: std::ops::RangeInclusive<Millis>, count: usize, oldest: bool) -> Vec<Arc<Kline>> {
-        let mut by_start = BTreeMap::new();
-        for kline in self.closed.iter().filter(|kline| range.contains(&kline.start)) {
-            by_start.insert(kline.start, kline);
-        }
-        let surplus = if oldest { 0 } else { by_start.len().saturating_sub(count) };
-        by_start.into_values().skip(surplus).take(count).cloned().collect()
-    }
-
-    /// The last revision of the newest `count` closed klines, oldest first.
-    #[must_use]
-    pub fn newest(&self, count: usize) -> Vec<Arc<Kline>> {
-        self.range(Millis::MIN..=Millis::MAX, count, false)
     }
 }
 
@@ -165,6 +75,7 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::consumer::fixture;
+    use crate::domain::time::Millis;
 
     const ID: SeriesId = SeriesId(0);
 

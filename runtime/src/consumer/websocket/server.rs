@@ -57,7 +57,7 @@ impl Server {
     pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, life: u64, figures: Arc<Figures>) -> Self {
         let first = settings.categories.first().copied().unwrap_or(Category::Linear);
         Self {
-            board: Board::new(settings.memory, life, first, settings.extras),
+            board: Board::new((settings.memory, settings.values), life, first, settings.extras),
             admission: Admission::new(settings.connections, settings.connections_per_address),
             figures,
             settings,

@@ -1,6 +1,7 @@
 //! What the operator decides about the server. Every limit is on by default.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::consumer::encode::Extras;
 use crate::domain::interval::Interval;
@@ -37,6 +38,10 @@ pub struct Settings {
     pub queue: usize,
     /// Bytes of klines that are remembered.
     pub memory: usize,
+    /// Bytes of values that are remembered of each consumer that publishes.
+    pub values: usize,
+    /// The consumers that may publish.
+    pub publishers: Vec<Arc<str>>,
     /// What `/` tells beside what the predecessor did.
     pub extras: Extras,
     /// Watched categories; topics of the first carry no prefix.

@@ -3,30 +3,31 @@
 mod topic;
 mod wire;
 
-use std::fmt;
+use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::board::{Dialect, SeriesKey};
+use super::board::Dialect;
 use super::close::CloseCode;
 use super::frame;
-use super::memory::Recent;
 use super::outbox::{Kind, SeriesId};
+use super::recent::{Recent, Record};
 use super::seat::Seat;
-use crate::domain::kline::Kline;
-use crate::domain::symbol::Category;
+use super::values::MOST_AWAITED;
+use crate::consumer::encode::ValueTopic;
 
+pub use topic::Name;
+use topic::Topic;
 use wire::{Request, Since};
 
 /// Sent to every client before the server goes.
 pub const SHUTDOWN: &str = r#"{"v":1,"type":"shutdown"}"#;
-/// Klines in one snapshot at most.
+/// Closed records in one snapshot at most.
 const LONGEST_HISTORY: usize = 1_000;
-/// What a kline takes in an answer, at most.
-const KLINE_BYTES: usize = 640;
-/// Klines in the snapshot that follows a loss inside the server.
-pub const AFTER_LOSS: usize = 100;
+/// Records in the snapshot that follows a loss inside the server.
+const AFTER_LOSS: usize = 100;
 
 /// The life of a series' numbering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Epoch {
     pub breaks: u32,
 }
 
-impl fmt::Display for Epoch {
+impl Display for Epoch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.breaks {
             0 => write!(out, "{:016x}", self.server),
@@ -46,23 +47,20 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Makes the frame of a kline.
-pub fn push(kline: &Kline, first: Category, epoch: Epoch, text: &mut String) -> Bytes {
-    wire::kline(kline, first, epoch, text);
-    frame::text(text)
-}
-
-/// Makes the frame of a snapshot with the newest `history` closed klines.
-pub fn snapshot(
-    key: &SeriesKey,
-    first: Category,
+/// Makes the frame that tells followers of a record: itself, or if records were lost before it, a snapshot.
+pub fn news<T: Record>(
+    name: &impl Display,
     epoch: Epoch,
-    recent: &Recent,
-    history: usize,
-    recovered: Option<bool>,
+    recent: &Recent<T>,
+    record: &T,
+    is_next: bool,
     text: &mut String,
 ) -> Bytes {
-    wire::snapshot(key, first, epoch, recent, history, recovered, text);
+    if is_next {
+        wire::record(record, name, epoch, text);
+    } else {
+        wire::snapshot(name, epoch, recent, &recent.newest(AFTER_LOSS), Some(false), text);
+    }
     frame::text(text)
 }
 
@@ -115,44 +113,96 @@ fn authenticate(seat: &mut Seat, id: &Value, pair: (Option<String>, Option<Strin
     seat.refuse(CloseCode::AuthenticationFailed);
 }
 
-/// The answer first, then for each topic what was missed or a snapshot; from then on it is followed.
-fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, SeriesKey)], since: &Since, history: usize) {
-    let server = seat.server.clone();
-    let mut board = server.board.lock();
-    let ids: Vec<SeriesId> = topics.iter().map(|(_, key)| board.series(key)).collect();
-    if seat.followed() + ids.iter().filter(|id| !seat.follows(**id)).count() > server.settings.topics {
-        drop(board);
-        let error = format!("too many topics: at most {} a connection", server.settings.topics);
-        return seat.say(&wire::refusal("subscribe", id, &error, None));
-    }
-    // What an answer may hold is bounded: beyond that nothing is recovered, and snapshots have no history.
-    let mut room = seat.client.room_for_answer() / KLINE_BYTES;
-    let first = server.board.first();
-    let (mut states, mut plans) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-    for ((name, key), series) in topics.iter().zip(&ids) {
-        let Some(recent) = board.recent(*series) else { continue };
-        let epoch = server.board.epoch(Some(recent));
-        let asked = since.get(*name);
+/// What is said to a client that asks for topics.
+struct Reply {
+    /// Bytes that what follows may still have: beyond that nothing is recovered, and snapshots have less history.
+    room: usize,
+    /// Closed records in a snapshot at most.
+    history: usize,
+    /// What follows the answer.
+    frames: Vec<Bytes>,
+    text: String,
+}
+
+impl Reply {
+    /// Adds what was missed of a topic, or a snapshot; returns how the topic stands.
+    fn add<'a, T: Record>(
+        &mut self,
+        topic: &'a str,
+        name: &impl Display,
+        epoch: Epoch,
+        recent: &Recent<T>,
+        asked: Option<&wire::Position>,
+    ) -> wire::TopicState<'a> {
         let missed = asked.filter(|since| since.epoch == epoch.to_string()).and_then(|since| recent.since(since.seq));
-        let missed = missed.filter(|missed| missed.len() <= room);
+        let bytes = |records: &[Arc<T>]| records.iter().map(|record| record.longest_push()).sum::<usize>();
+        let missed = missed.filter(|missed| bytes(missed) <= self.room);
         let recovered = asked.map(|_| missed.is_some());
-        states.push(wire::TopicState { name, epoch, seq: recent.last(), recovered });
-        let history = history.min(room);
-        room -= missed.as_ref().map_or(history, Vec::len);
-        plans.push((key, *series, epoch, recovered, missed, history));
-    }
-    seat.due(&wire::subscribed(id, &states));
-    let mut text = String::new();
-    for (key, series, epoch, recovered, missed, history) in plans {
-        let Some(recent) = board.recent(series) else { continue };
         if let Some(missed) = missed {
-            for kline in missed.iter().chain(recent.open()) {
-                seat.due_frame(Kind::Answer, push(kline, first, epoch, &mut text));
+            self.room -= bytes(&missed);
+            for record in missed.iter().chain(recent.open()) {
+                wire::record(&**record, name, epoch, &mut self.text);
+                self.frames.push(frame::text(&self.text));
             }
         } else {
-            let frame = snapshot(key, first, epoch, recent, history, recovered, &mut text);
-            seat.due_frame(Kind::Answer, frame);
+            let mut closed = recent.newest(self.history);
+            let mut room = self.room;
+            let fitting = closed.iter().rev().take_while(|record| {
+                let left = room.checked_sub(record.longest_push());
+                room = left.unwrap_or(room);
+                left.is_some()
+            });
+            let surplus = closed.len() - fitting.count();
+            closed.drain(..surplus);
+            self.room = room;
+            wire::snapshot(name, epoch, recent, &closed, recovered, &mut self.text);
+            self.frames.push(frame::text(&self.text));
         }
+        wire::TopicState { name: topic, epoch, seq: recent.last(), recovered }
+    }
+}
+
+/// The answer first, then for each topic what was missed or a snapshot; from then on it is followed.
+fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, Topic)], since: &Since, history: usize) {
+    let server = seat.server.clone();
+    let mut board = server.board.lock();
+    let take_up = |topic: &Topic| match topic {
+        Topic::Klines(key) => board.series(key),
+        Topic::Values(series) => board.values.take_up(series),
+    };
+    let ids: Vec<SeriesId> = topics.iter().map(|(_, topic)| topic).map(take_up).collect();
+    let most = server.settings.topics;
+    let refused = if seat.followed() + ids.iter().filter(|id| !seat.follows(**id)).count() > most {
+        Some(format!("too many topics: at most {most} a connection"))
+    } else if board.values.awaited() > MOST_AWAITED {
+        Some("too many series that have no value yet are waited for here".to_owned())
+    } else {
+        None
+    };
+    if let Some(error) = refused {
+        ids.into_iter().for_each(|id| board.values.tidy(id));
+        drop(board);
+        return seat.say(&wire::refusal("subscribe", id, &error, None));
+    }
+    let (first, mut states) = (server.board.first(), Vec::with_capacity(ids.len()));
+    let mut reply = Reply { room: seat.client.room_for_answer(), history, frames: Vec::new(), text: String::new() };
+    for ((name, topic), series) in topics.iter().zip(&ids) {
+        let asked = since.get(*name);
+        match topic {
+            Topic::Klines(key) => {
+                let Some(recent) = board.recent(*series) else { continue };
+                states.push(reply.add(name, &Name::new(key, first), server.board.epoch(recent), recent, asked));
+            }
+            Topic::Values(series_of) => {
+                let Some(recent) = board.values.get(*series).map(|followed| &followed.recent) else { continue };
+                let full = ValueTopic { series: series_of, first };
+                states.push(reply.add(name, &full, server.board.epoch(recent), recent, asked));
+            }
+        }
+    }
+    seat.due(&wire::subscribed(id, &states));
+    for frame in reply.frames {
+        seat.due_frame(Kind::Answer, frame);
     }
     for series in ids {
         if seat.follow(series) {
@@ -167,8 +217,12 @@ fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, SeriesKey)], since: &
 fn unsubscribe(seat: &mut Seat, id: &Value, topics: &[String]) {
     let server = seat.server.clone();
     let mut board = server.board.lock();
-    for key in topics.iter().filter_map(|name| topic::resolve(name, &server).ok()) {
-        if let Some(series) = board.known(&key).filter(|series| seat.leave(*series)) {
+    for topic in topics.iter().filter_map(|name| topic::resolve(name, &server).ok()) {
+        let known = match &topic {
+            Topic::Klines(key) => board.known(key),
+            Topic::Values(series) => board.values.id(series),
+        };
+        if let Some(series) = known.filter(|series| seat.leave(*series)) {
             board.leave(series, Dialect::Stream, seat.client.id);
         }
     }

@@ -66,6 +66,7 @@ pub fn settings(url: &str, folder: &Path) -> Settings {
         extras: Extras::default(),
         stream: Some(Stream { name: "klines:stream".to_owned(), max_len: 1_000_000 }),
         last_value: None,
+        values: false,
         spill: Some((folder.join("spill"), 16 << 20)),
     }
 }

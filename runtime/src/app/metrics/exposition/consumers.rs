@@ -1,9 +1,11 @@
 //! Figures of the consumers, labelled with their names from the configuration.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sheet::{Labels, Sheet, Unit};
 use crate::app::observed::Seen;
+use crate::consumer::emit::EmitCounters;
 use crate::consumer::stats::{Snapshot, State};
 use crate::consumer::wasm::http::HttpCounts;
 use crate::consumer::websocket::figures::Figures;
@@ -20,6 +22,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().memory?.read())));
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
     requests(sheet, consumers)?;
+    values(sheet, consumers)?;
     clients(sheet, consumers)
 }
 
@@ -75,6 +78,24 @@ fn requests(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
         consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().http?.read()))).collect();
     for (name, help, count) in COUNTS {
         sheet.counters(name, help, found.iter().map(|(labels, found)| (*labels, count(found))))?;
+    }
+    Ok(())
+}
+
+fn values(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
+    type Count = (&'static str, &'static str, fn(&EmitCounters) -> &AtomicU64);
+    const COUNTS: [Count; 3] = [
+        ("klines_consumer_emitted", "Values that a component has published.", |found| &found.published),
+        ("klines_consumer_emit_refused", "Values that a component was refused, with the reason.", |found| {
+            &found.refused
+        }),
+        ("klines_consumer_emit_lost", "Published values for which there was no room.", |found| &found.lost),
+    ];
+    let found: Vec<_> =
+        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().emitted?))).collect();
+    for (name, help, count) in COUNTS {
+        let rows = found.iter().map(|(labels, found)| (*labels, count(found).load(Ordering::Relaxed)));
+        sheet.counters(name, help, rows)?;
     }
     Ok(())
 }

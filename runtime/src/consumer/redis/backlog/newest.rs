@@ -66,6 +66,8 @@ fn is_newer(kline: &Kline, known: &Kline) -> bool {
 }
 
 impl Backlog for Newest {
+    type Item = Kline;
+
     fn admit(&mut self, klines: Vec<Arc<Kline>>) {
         count(&self.tally.taken, klines.len());
         klines.into_iter().for_each(|kline| self.take(kline));
@@ -88,15 +90,15 @@ impl Backlog for Newest {
                 klines.push(value.kline.clone());
             }
         }
-        (!klines.is_empty()).then_some(Parcel { klines, mark: None })
+        (!klines.is_empty()).then_some(Parcel { items: klines, mark: None })
     }
 
     fn acknowledged(&mut self, parcel: &Parcel) {
-        count(&self.tally.acknowledged, parcel.klines.len());
+        count(&self.tally.acknowledged, parcel.items.len());
     }
 
     fn recall(&mut self, sent: Vec<Parcel>) {
-        for kline in sent.into_iter().flat_map(|parcel| parcel.klines) {
+        for kline in sent.into_iter().flat_map(|parcel| parcel.items) {
             let series = series(&kline);
             match self.known.get_mut(&series) {
                 Some(value) if !value.waits && Arc::ptr_eq(&value.kline, &kline) => {

@@ -106,6 +106,8 @@ impl Ordered {
 }
 
 impl Backlog for Ordered {
+    type Item = Kline;
+
     fn admit(&mut self, klines: Vec<Arc<Kline>>) {
         count(&self.tally.taken, klines.len());
         self.held_klines += klines.len();
@@ -127,7 +129,7 @@ impl Backlog for Ordered {
             Some(Ok(Some((klines, mark)))) => {
                 let klines: Vec<_> = klines.into_iter().map(Arc::new).collect();
                 self.hold(&klines);
-                return Some(Parcel { klines, mark: Some(mark) });
+                return Some(Parcel { items: klines, mark: Some(mark) });
             }
             // What is newer waits until the disk can be read again, or has lost what it held.
             Some(Err(error)) => {
@@ -140,12 +142,12 @@ impl Backlog for Ordered {
         let klines = self.held.pop_front()?;
         self.held_klines -= klines.len();
         self.hold(&klines);
-        Some(Parcel { klines, mark: None })
+        Some(Parcel { items: klines, mark: None })
     }
 
     fn acknowledged(&mut self, parcel: &Parcel) {
-        count(&self.tally.acknowledged, parcel.klines.len());
-        self.in_flight -= parcel.klines.len();
+        count(&self.tally.acknowledged, parcel.items.len());
+        self.in_flight -= parcel.items.len();
         if let (Some(spill), Some(mark)) = (&mut self.spill, parcel.mark) {
             spill.release(mark);
             if spill.waiting() == 0 {
@@ -156,8 +158,8 @@ impl Backlog for Ordered {
 
     fn recall(&mut self, sent: Vec<Parcel>) {
         for parcel in sent.into_iter().rev().filter(|parcel| parcel.mark.is_none()) {
-            self.held_klines += parcel.klines.len();
-            self.held.push_front(parcel.klines);
+            self.held_klines += parcel.items.len();
+            self.held.push_front(parcel.items);
         }
         self.in_flight = 0;
         self.down = true;

@@ -22,17 +22,17 @@ fn window(window: i64) -> Vec<Arc<Kline>> {
     vec![Arc::new(fixture::kline("BTCUSDT", "1m", window, true))]
 }
 
-fn admit(backlog: &mut impl Backlog, windows: std::ops::Range<i64>) {
+fn admit(backlog: &mut impl Backlog<Item = Kline>, windows: std::ops::Range<i64>) {
     windows.for_each(|number| backlog.admit(window(number)));
 }
 
 /// Hands out up to so many parcels.
-fn take(backlog: &mut impl Backlog, most: usize) -> Vec<Parcel> {
+fn take(backlog: &mut impl Backlog<Item = Kline>, most: usize) -> Vec<Parcel> {
     std::iter::from_fn(|| backlog.next()).take(most).collect()
 }
 
 fn numbers(parcels: &[Parcel]) -> Vec<i64> {
-    parcels.iter().flat_map(|parcel| &parcel.klines).map(|kline| kline.start / 60_000).collect()
+    parcels.iter().flat_map(|parcel| &parcel.items).map(|kline| kline.start / 60_000).collect()
 }
 
 #[track_caller]

@@ -28,7 +28,7 @@ fn grower(elements: u32, limits: Limits) -> Result<(), Failure> {
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
-    consumer.consume(&Delivery { klines: vec![Arc::new(kline("BTCUSDT", "1m", 0, true))], lost: 0 })
+    consumer.consume(&Delivery { klines: vec![Arc::new(kline("BTCUSDT", "1m", 0, true))], ..Delivery::default() })
 }
 
 #[test]

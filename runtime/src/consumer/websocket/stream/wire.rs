@@ -1,20 +1,20 @@
 //! The JSON of `/v1/stream`, both ways. `docs/schemas` describes the same.
 
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Epoch;
-use super::topic::Name;
-use crate::consumer::encode;
-use crate::consumer::websocket::board::SeriesKey;
-use crate::consumer::websocket::memory::Recent;
+use crate::consumer::encode::ValueTopic;
+use crate::consumer::websocket::recent::{Recent, Record};
 use crate::consumer::websocket::server::Server;
-use crate::domain::kline::Kline;
-use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
+
+/// Series of values that an answer lists at most.
+const MOST_LISTED: usize = 10_000;
 
 /// What a client asks for. Unknown keys are ignored, so that clients may be newer than the server.
 #[derive(Debug, Deserialize)]
@@ -69,40 +69,37 @@ pub struct TopicState<'a> {
     pub recovered: Option<bool>,
 }
 
-/// Writes the push of a kline.
-pub fn kline(kline: &Kline, first: Category, epoch: Epoch, text: &mut String) {
-    let Kline { category, symbol, interval, sequence, .. } = kline;
-    let name = Name { category: *category, symbol, interval: *interval, first };
+/// Writes the push of a record.
+pub fn record<T: Record>(record: &T, name: &impl Display, epoch: Epoch, text: &mut String) {
+    let (kind, sequence) = (T::KIND, record.sequence());
     text.clear();
     // Writing to a String cannot fail.
-    let _ = write!(text, r#"{{"v":1,"type":"kline","topic":"{name}","epoch":"{epoch}","seq":{sequence},"data":"#);
-    encode::object(kline, text);
+    let _ = write!(text, r#"{{"v":1,"type":"{kind}","topic":"{name}","epoch":"{epoch}","seq":{sequence},"data":"#);
+    record.write(text);
     text.push('}');
 }
 
-/// Writes a snapshot: the newest closed klines, then the open one.
-pub fn snapshot(
-    key: &SeriesKey,
-    first: Category,
+/// Writes a snapshot: the newest closed records, then the open one.
+pub fn snapshot<T: Record>(
+    name: &impl Display,
     epoch: Epoch,
-    recent: &Recent,
-    history: usize,
+    recent: &Recent<T>,
+    closed: &[Arc<T>],
     recovered: Option<bool>,
     text: &mut String,
 ) {
-    let SeriesKey { category, symbol, interval } = key;
-    let (name, seq) = (Name { category: *category, symbol, interval: *interval, first }, recent.last());
+    let seq = recent.last();
     text.clear();
     let _ = write!(text, r#"{{"v":1,"type":"snapshot","topic":"{name}","epoch":"{epoch}","seq":{seq},"#);
     if let Some(recovered) = recovered {
         let _ = write!(text, r#""recovered":{recovered},"#);
     }
     text.push_str(r#""data":["#);
-    for (at, kline) in recent.newest(history).iter().chain(recent.open()).enumerate() {
+    for (at, record) in closed.iter().chain(recent.open()).enumerate() {
         if at > 0 {
             text.push(',');
         }
-        encode::object(kline, text);
+        record.write(text);
     }
     text.push_str("]}");
 }
@@ -132,8 +129,16 @@ pub fn topics(id: &Value, server: &Server) -> String {
     let symbols: serde_json::Map<String, Value> =
         server.watched().into_iter().map(|(category, symbols)| (category.to_string(), names(symbols))).collect();
     let mut text = head("topics", id, true);
-    let category = server.board.first();
-    let _ = write!(text, r#","intervals":{},"symbols":{},"category":"{category}"}}"#, json!(intervals), json!(symbols));
+    let first = server.board.first();
+    let _ = write!(text, r#","intervals":{},"symbols":{},"category":"{first}","#, json!(intervals), json!(symbols));
+    let mut known = server.board.lock().values.known(MOST_LISTED);
+    known.sort_unstable();
+    text.push_str(r#""values":["#);
+    for (at, series) in known.iter().enumerate() {
+        let separator = if at > 0 { "," } else { "" };
+        let _ = write!(text, r#"{separator}"{}""#, ValueTopic { series, first });
+    }
+    text.push_str("]}");
     text
 }
 

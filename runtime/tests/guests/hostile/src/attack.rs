@@ -7,7 +7,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::Write;
 
-use klines_guest::{Failure, Level, info, log};
+use klines_guest::{Failure, Level, emit, info, log};
 
 /// Spins; only the runtime's deadline ends it.
 pub(crate) fn run_forever() -> ! {
@@ -90,6 +90,26 @@ pub(crate) fn fill_state() {
         }
     };
     info!("kept {kept} MiB: {refused}");
+}
+
+/// Numbers under as many names as there may be, then large texts, then whatever: each until it is refused.
+pub(crate) fn flood_series() {
+    let (mut names, mut texts) = (0, 0);
+    let name_refused = loop {
+        match emit::number(0, &format!("n{names}"), 1.0) {
+            Ok(()) => names += 1,
+            Err(reason) => break reason,
+        }
+    };
+    let text = "t".repeat(4_000);
+    let text_refused = loop {
+        match emit::json(0, "n0", &text) {
+            Ok(()) => texts += 1,
+            Err(reason) => break reason,
+        }
+    };
+    let refused = (0..10_000).filter(|_| emit::json(0, "n0", &text).is_err()).count();
+    info!("{names} names: {name_refused}; {texts} texts: {text_refused}; {refused} more refused");
 }
 
 pub(crate) fn look_at_environment() {

@@ -103,6 +103,8 @@ pub enum Mode {
     RandomFlood,
     /// Keeps what it can in its state until it is refused, and logs how much that was.
     StateFlood,
+    /// Publishes what it can until it is refused, names and bytes, and logs how much that was and why.
+    EmitFlood,
     /// Logs how many environment variables and arguments it sees.
     Env,
     /// Logs every environment variable.
@@ -202,6 +204,7 @@ impl Consumer for Hostile {
             Mode::OutputFlood => attack::flood_output(self.settings.size),
             Mode::RandomFlood => attack::ask_for_random(self.settings.size),
             Mode::StateFlood => attack::fill_state(),
+            Mode::EmitFlood => attack::flood_series(),
             Mode::Env => attack::look_at_environment(),
             Mode::EnvList => attack::list_environment(),
             Mode::Http => attack::http::send(&self.settings.http),

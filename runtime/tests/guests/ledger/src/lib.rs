@@ -1,7 +1,9 @@
 //! A consumer that keeps account of every confirmed kline in its state: which ones, how many, and whether one came
-//! twice or is missing. Proves that state and deliveries agree; can be told to fail on the way.
+//! twice or is missing. Proves that state and deliveries agree; can be told to fail on the way, and to publish series.
 
-use klines_guest::{Batch, Consumer, Failure, Kline, Subscription, info, state};
+use std::collections::BTreeMap;
+
+use klines_guest::{Batch, Consumer, Failure, Kline, Subscription, emit, info, state};
 use serde::Deserialize;
 
 /// When to fail, counted in batches of this instance; 0 is never.
@@ -16,6 +18,8 @@ pub struct Settings {
     leak: usize,
     /// Refuses to be set up.
     refuse: bool,
+    /// Publishes for every kline, open ones too, the middle of its prices, and for closed ones a signal.
+    emit: bool,
     /// Not used: a secret that must not be seen anywhere.
     api_key: String,
 }
@@ -38,15 +42,20 @@ impl Consumer for Ledger {
     }
 
     fn subscription(&self) -> Subscription {
-        Subscription::closed()
+        if self.settings.emit { Subscription::all() } else { Subscription::closed() }
     }
 
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         self.batches += 1;
         self.leaked.push(vec![1; self.settings.leak]);
         add("lost", batch.lost)?;
-        for kline in &batch.klines {
-            enter(kline)?;
+        for (row, kline) in batch.klines.iter().enumerate() {
+            if kline.confirm {
+                enter(kline)?;
+            }
+            if self.settings.emit {
+                publish(row, kline).map_err(Failure::fatal)?;
+            }
         }
         let due = |every: u64| every > 0 && self.batches.is_multiple_of(every);
         if due(self.settings.trap_every) {
@@ -62,6 +71,15 @@ impl Consumer for Ledger {
         let [count, doubles, holes, lost] = ["count", "doubles", "holes", "lost"].map(number);
         info!("count {count} doubles {doubles} holes {holes} lost {lost}");
     }
+}
+
+fn publish(row: usize, kline: &Kline) -> Result<(), String> {
+    emit::number(row, "middle", f64::midpoint(kline.high, kline.low))?;
+    if kline.confirm {
+        let side = if kline.close >= kline.open { "buy" } else { "sell" };
+        emit::json(row, "signal", &BTreeMap::from([("side", side), ("text", "<b>signal</b>")]))?;
+    }
+    Ok(())
 }
 
 /// Enters a kline under the key that makes repeats harmless.

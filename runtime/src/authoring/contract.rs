@@ -1,6 +1,8 @@
 //! The contract as text: the files of `wit/v1`, embedded, and what tools make of them.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use wit_parser::{PackageId, Resolve, SourceMap, WorldId};
 
@@ -17,6 +19,23 @@ pub fn version() -> &'static str {
     let package = WIT.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package ")));
     let number = package.and_then(|package| package.split_once('@')).map(|(_, number)| number.trim());
     number.and_then(|number| number.strip_suffix(';')).unwrap_or_default()
+}
+
+/// Returns the folder of a project's contract, for tools that read it: its own copy, or, where it has none, one of the
+/// carried texts that is made among the intermediates.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn folder(project: &Project) -> io::Result<PathBuf> {
+    if project.folder.join(FOLDER).exists() {
+        return Ok(PathBuf::from(FOLDER));
+    }
+    let folder = project.intermediates().join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    for (name, text) in WIT {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(folder)
 }
 
 /// A world, understood.
@@ -51,12 +70,15 @@ impl World {
         Self::select(resolve, package)
     }
 
-    /// The world of a project's own copy of the contract.
+    /// The world of a project's own copy of the contract, or the carried one where it has none.
     ///
     /// # Errors
     /// A text that says what is wrong with the copy, and the mend.
     pub fn of_project(folder: &Path) -> Result<Self, String> {
         let folder = folder.join(FOLDER);
+        if !folder.exists() {
+            return Self::carried();
+        }
         let mend = "the folder is an unchanged copy of the contract: take it from a new project";
         let mut resolve = Resolve::default();
         match resolve.push_dir(&folder) {

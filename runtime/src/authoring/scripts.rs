@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::build::{BuildError, io_error, source};
-use super::contract::{FOLDER, WORLD};
+use super::contract::{self, WORLD};
 use super::private;
 use super::project::Project;
 use super::tools::{ToolError, Tools, ask, run};
@@ -24,7 +24,8 @@ pub(super) fn python(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf
     let built = project.intermediates().join("component.wasm");
     let mut command = componentize_py(tools)?;
     tools.say(&format!("building {} with componentize-py {COMPONENTIZE_PY}{}", project.name, stand_ins(project)));
-    command.current_dir(&project.folder).args(["-d", FOLDER, "-w", WORLD, "componentize"]);
+    let contract = contract::folder(project).map_err(io_error(&project.folder))?;
+    command.current_dir(&project.folder).arg("-d").arg(contract).args(["-w", WORLD, "componentize"]);
     if !project.wasi {
         command.arg("--stub-wasi");
     }
@@ -77,7 +78,8 @@ fn quickjs(project: &Project, tools: &mut Tools<'_>, source: &Path) -> Result<Pa
     if !project.wasi {
         command.arg("--stub-wasi");
     }
-    command.args(["--wit", FOLDER, "-n", WORLD, "--js"]).arg(source).arg("-o").arg(&built);
+    let contract = contract::folder(project).map_err(io_error(&project.folder))?;
+    command.arg("--wit").arg(contract).args(["-n", WORLD, "--js"]).arg(source).arg("-o").arg(&built);
     finish(&mut command, "componentize-qjs", built)
 }
 

@@ -267,7 +267,7 @@ def _read_table(kind: Any, value: Any, path: str, problems: list[Problem]) -> An
     before, inner = len(problems), f"{path}." if path else ""
     fields, hints, found = dataclasses.fields(kind), typing.get_type_hints(kind), {}
     names = [field.name for field in fields]
-    for key in value.keys() - set(names):
+    for key in sorted(value.keys() - set(names)):
         near = difflib.get_close_matches(key, names, 1)
         problems.append(Problem(f"{inner}{key}", "unknown key", ", ".join(near or names) or "no key at all"))
     for field in fields:

@@ -13,11 +13,12 @@ import abuse
 import chart
 import crowds
 import encryption
+import examples
 import predecessor
 import stock_ccxt
 import stock_pybit
 
-MODULES = [stock_pybit, stock_ccxt, predecessor, abuse, crowds, encryption, chart]
+MODULES = [stock_pybit, stock_ccxt, predecessor, abuse, crowds, encryption, examples, chart]
 
 
 def check_canary(watch):

@@ -94,7 +94,7 @@ export function serve(schema, make) {
       });
     },
     start: () => guarded(() => own.start?.()),
-    consume: (/** @type {any} */ batch) => guarded(() => own.consume(plain(batch))),
+    consume: (/** @type {Batch} */ batch) => guarded(() => own.consume(batch)),
     stop: () => guarded(() => own.stop?.()),
   };
 }
@@ -107,20 +107,6 @@ function guarded(/** @type {() => any} */ call) {
     if (thrown instanceof Error) error(`${thrown.name}: ${thrown.message} ${thrown.stack ?? ""}`);
     throw thrown;
   }
-}
-
-/** Makes numbers of the whole numbers of 64 bits: times and counts are far below 2⁵³. */
-function plain(/** @type {any} */ batch) {
-  for (const kline of batch.klines) {
-    kline.start = Number(kline.start);
-    kline.end = Number(kline.end);
-    kline.trades = Number(kline.trades);
-    kline.lastTradeTime = Number(kline.lastTradeTime);
-    kline.sequence = Number(kline.sequence);
-    kline.emitted = Number(kline.emitted);
-  }
-  batch.lost = Number(batch.lost);
-  return batch;
 }
 
 /** Every symbol and interval, closed klines only. @returns {Subscription} */
@@ -155,6 +141,15 @@ export const warn = at("warn");
 /** Someone must act. */
 export const error = at("error");
 
+// QuickJS has no console, and habits are strong.
+globalThis.console ??= /** @type {any} */ ({
+  debug: (/** @type {unknown[]} */ ...words) => debug(words.join(" ")),
+  log: (/** @type {unknown[]} */ ...words) => info(words.join(" ")),
+  info: (/** @type {unknown[]} */ ...words) => info(words.join(" ")),
+  warn: (/** @type {unknown[]} */ ...words) => warn(words.join(" ")),
+  error: (/** @type {unknown[]} */ ...words) => error(words.join(" ")),
+});
+
 // Klines
 
 /**
@@ -167,7 +162,7 @@ export const error = at("error");
  */
 export function emit(row, name, value) {
   const published = typeof value === "number" ? { tag: "number", val: value } : { tag: "json", val: JSON.stringify(value) };
-  or(() => publish(row, name, published));
+  publish(row, name, published);
 }
 
 /** The exchange's digits of a row of the batch in hand: right for writing down. @returns {ExactKline} */
@@ -188,30 +183,25 @@ export function interval(/** @type {string} */ text) {
 
 // State
 
-/** What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are JSON. */
+/**
+ * What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are what JSON can
+ * write; it is written in ASCII, for QuickJS has no TextEncoder.
+ */
 export const state = {
   /** @returns {any} `undefined` if the key is not there. */
   get(/** @type {string} */ key) {
     const bytes = get(key);
-    return bytes == null ? undefined : JSON.parse(new TextDecoder().decode(new Uint8Array(bytes)));
+    return bytes === null ? undefined : JSON.parse(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   },
   set(/** @type {string} */ key, /** @type {unknown} */ value) {
-    or(() => set(key, new TextEncoder().encode(JSON.stringify(value))));
+    const ascii = JSON.stringify(value).replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    set(key, Uint8Array.from(ascii, (unit) => unit.charCodeAt(0)));
   },
   /** @returns {boolean} Whether it was there. */
   delete: (/** @type {string} */ key) => forget(key),
   /** @returns {string[]} */
   keys: (prefix = "") => listKeys(prefix),
 };
-
-/** Makes an Error of a refusal, which is a text. */
-function or(/** @type {() => void} */ call) {
-  try {
-    call();
-  } catch (reason) {
-    throw reason instanceof Error ? reason : new Error(String(reason));
-  }
-}
 
 // Settings
 

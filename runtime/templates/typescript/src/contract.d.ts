@@ -15,18 +15,15 @@ declare module "klines:consumer/types@{{contract}}" {
   /** How much a kline is known to be worth. */
   export type Quality = "complete" | "partial" | "gapped" | "repaired";
 
-  /** A whole number of 64 bits. */
-  export type U64 = bigint | number;
-
-  /** One candlestick. `Whole` is what whole numbers of 64 bits are: `U64` here, `number` in `klines.ts`. */
-  export interface Kline<Whole = U64> {
+  /** One candlestick. Whole numbers of 64 bits are numbers: times and counts are far below 2⁵³. */
+  export interface Kline {
     category: Category;
     symbol: string;
     interval: Interval;
     /** First millisecond of the window. Times are milliseconds since 1970, UTC. */
-    start: Whole;
+    start: number;
     /** Last millisecond of the window. */
-    end: Whole;
+    end: number;
     /** The nearest float of the exact decimal, as all prices and amounts are; `exact` has the digits. */
     open: number;
     high: number;
@@ -39,17 +36,17 @@ declare module "klines:consumer/types@{{contract}}" {
     buyTurnover: number;
     priceDecimals: number;
     volumeDecimals: number;
-    trades: Whole;
+    trades: number;
     /** 0 when the window has no trade. */
-    lastTradeTime: Whole;
+    lastTradeTime: number;
     /** The window is over. Never taken back: a correction is a confirmed kline with a higher revision. */
     confirm: boolean;
     revision: number;
     quality: Quality;
     /** +1 for each confirmed kline or revision of this category, symbol and interval. */
-    sequence: Whole;
+    sequence: number;
     /** Exchange time at which the runtime made this record. */
-    emitted: Whole;
+    emitted: number;
   }
 
   /** The decimal digits of one kline, exactly. */
@@ -58,10 +55,10 @@ declare module "klines:consumer/types@{{contract}}" {
     string
   >;
 
-  export interface Batch<Whole = U64> {
-    klines: Kline<Whole>[];
+  export interface Batch {
+    klines: Kline[];
     /** Closed klines that will never come; 0 unless something went wrong. */
-    lost: Whole;
+    lost: number;
   }
 
   /** What a call throws that does not succeed. */
@@ -105,10 +102,5 @@ declare module "klines:consumer/state@{{contract}}" {
   export function listKeys(prefix: string): string[];
 }
 
-// What QuickJS has of a browser's globals.
-declare class TextEncoder {
-  encode(text: string): Uint8Array;
-}
-declare class TextDecoder {
-  decode(bytes: Uint8Array): string;
-}
+// `klines.ts` makes it.
+declare var console: Record<"debug" | "log" | "info" | "warn" | "error", (...words: unknown[]) => void>;

@@ -12,19 +12,17 @@ import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{co
 import type * as contract from "klines:consumer/types@{{contract}}";
 
 export type {
+  Batch,
   Category,
   ExactKline,
   Failure,
   Interval,
   IntervalUnit,
+  Kline,
   Problem,
   Quality,
   Subscription,
 } from "klines:consumer/types@{{contract}}";
-
-/** One candlestick. Its whole numbers are numbers: times and counts are far below 2⁵³. */
-export type Kline = contract.Kline<number>;
-export type Batch = contract.Batch<number>;
 
 /** What an author writes: little more than `consume`. */
 export interface Consumer {
@@ -33,7 +31,7 @@ export interface Consumer {
   /** Called once before the first batch. */
   start?(): void;
   /** Takes one batch. The same kline can come again, with the same category, symbol, interval, start and revision. */
-  consume(batch: Batch): void;
+  consume(batch: contract.Batch): void;
   /** Called once at the end; what is buffered is written here. */
   stop?(): void;
 }
@@ -76,7 +74,7 @@ export function serve<S extends Schema>(schema: S, make: (settings: Settings<S>)
       });
     },
     start: () => guarded(() => own?.start?.()),
-    consume: (batch: contract.Batch) => guarded(() => own?.consume(plain(batch))),
+    consume: (batch: contract.Batch) => guarded(() => own?.consume(batch)),
     stop: () => guarded(() => own?.stop?.()),
   };
 }
@@ -89,20 +87,6 @@ function guarded<T>(call: () => T): T {
     if (thrown instanceof Error) error(`${thrown.name}: ${thrown.message} ${thrown.stack ?? ""}`);
     throw thrown;
   }
-}
-
-/** Makes numbers of the whole numbers of 64 bits, in place. */
-function plain(batch: contract.Batch): Batch {
-  for (const kline of batch.klines) {
-    kline.start = Number(kline.start);
-    kline.end = Number(kline.end);
-    kline.trades = Number(kline.trades);
-    kline.lastTradeTime = Number(kline.lastTradeTime);
-    kline.sequence = Number(kline.sequence);
-    kline.emitted = Number(kline.emitted);
-  }
-  batch.lost = Number(batch.lost);
-  return batch as Batch;
 }
 
 /** Every symbol and interval, closed klines only. */
@@ -136,6 +120,15 @@ export const warn = at("warn");
 /** Someone must act. */
 export const error = at("error");
 
+// QuickJS has no console, and habits are strong.
+globalThis.console ??= {
+  debug: (...words) => debug(words.join(" ")),
+  log: (...words) => info(words.join(" ")),
+  info: (...words) => info(words.join(" ")),
+  warn: (...words) => warn(words.join(" ")),
+  error: (...words) => error(words.join(" ")),
+};
+
 // Klines
 
 /**
@@ -145,7 +138,7 @@ export const error = at("error");
 export function emit(row: number, name: string, value: unknown): void {
   const published: Value =
     typeof value === "number" ? { tag: "number", val: value } : { tag: "json", val: JSON.stringify(value) };
-  or(() => publish(row, name, published));
+  publish(row, name, published);
 }
 
 /** The exchange's digits of a row of the batch in hand: right for writing down, as floats are for computing. */
@@ -166,29 +159,25 @@ export function interval(text: string): contract.Interval {
 
 // State
 
-/** What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are JSON. */
+/**
+ * What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are what JSON can
+ * write; it is written in ASCII, for QuickJS has no TextEncoder.
+ */
 export const state = {
   /** Returns `undefined` if the key is not there. */
   get<T = unknown>(key: string): T | undefined {
     const bytes = get(key);
-    return bytes === null ? undefined : (JSON.parse(new TextDecoder().decode(new Uint8Array(bytes))) as T);
+    return bytes === null ? undefined : JSON.parse(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   },
   set(key: string, value: unknown): void {
-    or(() => set(key, new TextEncoder().encode(JSON.stringify(value))));
+    const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    const ascii = JSON.stringify(value).replace(/[^\0-\x7f]/g, escape);
+    set(key, Uint8Array.from(ascii, (unit) => unit.charCodeAt(0)));
   },
   /** Returns whether it was there. */
   delete: (key: string): boolean => forget(key),
   keys: (prefix = ""): string[] => listKeys(prefix),
 };
-
-/** Makes an Error of a refusal, which is a text. */
-function or(call: () => void): void {
-  try {
-    call();
-  } catch (reason) {
-    throw reason instanceof Error ? reason : new Error(String(reason));
-  }
-}
 
 // Settings
 

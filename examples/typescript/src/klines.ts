@@ -1,0 +1,272 @@
+/**
+ * The contract in TypeScript's idiom: settings with their checks, `info` and its kin, `emit`, `exact` and `state`.
+ *
+ * It belongs to your project: change it as you like. The contract itself is in `wit/v1`, its types in `contract.d.ts`.
+ *
+ * @module
+ */
+
+import { exact as exactRow, log, type Level } from "klines:consumer/host@1.1.0";
+import { publish, type Value } from "klines:consumer/emit@1.1.0";
+import { delete as forget, get, listKeys, set } from "klines:consumer/state@1.1.0";
+import type * as contract from "klines:consumer/types@1.1.0";
+
+export type {
+  Batch,
+  Category,
+  ExactKline,
+  Failure,
+  Interval,
+  IntervalUnit,
+  Kline,
+  Problem,
+  Quality,
+  Subscription,
+} from "klines:consumer/types@1.1.0";
+
+/** What an author writes: little more than `consume`. */
+export interface Consumer {
+  /** What it wants; every closed kline if it is left out. */
+  subscription?(): contract.Subscription;
+  /** Called once before the first batch. */
+  start?(): void;
+  /** Takes one batch. The same kline can come again, with the same category, symbol, interval, start and revision. */
+  consume(batch: contract.Batch): void;
+  /** Called once at the end; what is buffered is written here. */
+  stop?(): void;
+}
+
+/** How one value of the settings is read. */
+export interface Setting<T> {
+  /** What would be right, in words. */
+  readonly expected: string;
+  /** The value where the key is left out; without one the key must be there. */
+  readonly otherwise?: T | undefined;
+  /** Reads a value, or says what is wrong with it; what it returns then is not used. */
+  read(value: unknown, path: string, problems: contract.Problem[]): T;
+}
+
+export type Schema = Record<string, Setting<any>>;
+/** The type of the settings that a schema reads. */
+export type Settings<S extends Schema> = { [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
+
+/**
+ * Makes the `consumer` that the runtime looks for. `schema` is what the operator may write under
+ * `[consumers.NAME.settings]`; any other key is refused.
+ */
+export function serve<S extends Schema>(schema: S, make: (settings: Settings<S>) => Consumer) {
+  let own: Consumer | undefined;
+  const whole = table(schema);
+  const read = (text: string) => {
+    const problems: contract.Problem[] = [];
+    return { settings: whole.read(JSON.parse(text), "", problems), problems };
+  };
+  return {
+    validate: (text: string) => read(text).problems,
+    setup(text: string): contract.Subscription {
+      const { settings, problems } = read(text);
+      if (problems.length > 0) {
+        throw fatal(problems.map((p) => `${p.path}: ${p.message}, expected ${p.expected}`).join("; "));
+      }
+      return guarded(() => {
+        own = make(settings);
+        return own.subscription?.() ?? closed();
+      });
+    },
+    start: () => guarded(() => own?.start?.()),
+    consume: (batch: contract.Batch) => guarded(() => own?.consume(batch)),
+    stop: () => guarded(() => own?.stop?.()),
+  };
+}
+
+/** Logs where a mistake was made before it ends the instance: what the runtime sees of it is only that it happened. */
+function guarded<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    if (thrown instanceof Error) error(`${thrown.name}: ${thrown.message} ${thrown.stack ?? ""}`);
+    throw thrown;
+  }
+}
+
+/** Every symbol and interval, closed klines only. */
+export const closed = (): contract.Subscription => ({ symbols: [], intervals: [], closedOnly: true });
+
+// Failures, to be thrown.
+
+/** Not now: the same batch comes again after a pause, as often as it takes. */
+export const retry = (reason: string): contract.Failure => ({ tag: "retry", val: reason });
+
+/** Never: the consumer is stopped and the reason is shown to the operator. */
+export const fatal = (reason: string): contract.Failure => ({ tag: "fatal", val: reason });
+
+// The log: `info("crossed", { symbol: "BTCUSDT" })` is `crossed symbol=BTCUSDT`.
+
+const at =
+  (level: Level) =>
+  (message: string, fields: Record<string, unknown> = {}): void => {
+    for (const [name, value] of Object.entries(fields)) {
+      const text = String(value);
+      message += ` ${name}=${text === "" || text.includes(" ") ? JSON.stringify(text) : text}`;
+    }
+    log(level, message);
+  };
+
+export const trace = at("trace");
+export const debug = at("debug");
+export const info = at("info");
+/** Something went wrong and was dealt with. */
+export const warn = at("warn");
+/** Someone must act. */
+export const error = at("error");
+
+// QuickJS has no console, and habits are strong.
+globalThis.console ??= {
+  debug: (...words) => debug(words.join(" ")),
+  log: (...words) => info(words.join(" ")),
+  info: (...words) => info(words.join(" ")),
+  warn: (...words) => warn(words.join(" ")),
+  error: (...words) => error(words.join(" ")),
+};
+
+// Klines
+
+/**
+ * Publishes a value of the series `name` for the kline in row `row`: a number, or what JSON can write. Throws an Error for
+ * a name that is not 1 to 32 of `a-z 0-9 _ -`, NaN, or where a limit would be passed.
+ */
+export function emit(row: number, name: string, value: unknown): void {
+  const published: Value =
+    typeof value === "number" ? { tag: "number", val: value } : { tag: "json", val: JSON.stringify(value) };
+  publish(row, name, published);
+}
+
+/** The exchange's digits of a row of the batch in hand: right for writing down, as floats are for computing. */
+export const exact = (row: number): contract.ExactKline => exactRow(row);
+
+const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" } as const;
+
+/** `1m`, `4h`, … */
+export const intervalText = (interval: contract.Interval): string => `${interval.count}${UNITS[interval.unit]}`;
+
+/** Reads `1m`, in the unit that klines carry: `1h`, not `60m`. */
+export function interval(text: string): contract.Interval {
+  const [, count, unit] = /^([1-9]\d*)(ms|[smhDWM])$/.exec(text) ?? [];
+  const found = Object.entries(UNITS).find(([, short]) => short === unit);
+  if (!found) throw new Error(`${text} is not an interval such as 100ms, 1s, 1m, 4h, 1D, 1W or 1M`);
+  return { count: Number(count), unit: found[0] as contract.IntervalUnit };
+}
+
+// State
+
+/**
+ * What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are what JSON can
+ * write; it is written in ASCII, for QuickJS has no TextEncoder.
+ */
+export const state = {
+  /** Returns `undefined` if the key is not there. */
+  get<T = unknown>(key: string): T | undefined {
+    const bytes = get(key);
+    return bytes === null ? undefined : JSON.parse(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  },
+  set(key: string, value: unknown): void {
+    const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    const ascii = JSON.stringify(value).replace(/[^\0-\x7f]/g, escape);
+    set(key, Uint8Array.from(ascii, (unit) => unit.charCodeAt(0)));
+  },
+  /** Returns whether it was there. */
+  delete: (key: string): boolean => forget(key),
+  keys: (prefix = ""): string[] => listKeys(prefix),
+};
+
+// Settings
+
+interface Range {
+  from?: number;
+  to?: number;
+  otherwise?: number;
+}
+
+function setting<T>(expected: string, fits: (value: any) => boolean, otherwise: T | undefined): Setting<T> {
+  return {
+    expected,
+    otherwise,
+    read(value, path, problems) {
+      if (!fits(value)) problems.push({ path, message: `is ${JSON.stringify(value)}`, expected });
+      return value as T;
+    },
+  };
+}
+
+/** A whole number. */
+export const whole = ({ from = -Infinity, to = Infinity, otherwise }: Range = {}): Setting<number> =>
+  setting(`a whole number${span(from, to)}`, (v) => Number.isSafeInteger(v) && v >= from && v <= to, otherwise);
+
+/** A number. */
+export const number = ({ from = -Infinity, to = Infinity, otherwise }: Range = {}): Setting<number> =>
+  setting(`a number${span(from, to)}`, (v) => typeof v === "number" && v >= from && v <= to, otherwise);
+
+/** A text. */
+export const text = ({ otherwise }: { otherwise?: string } = {}): Setting<string> =>
+  setting("a text", (v) => typeof v === "string", otherwise);
+
+/** Yes or no. */
+export const flag = ({ otherwise }: { otherwise?: boolean } = {}): Setting<boolean> =>
+  setting("true or false", (v) => typeof v === "boolean", otherwise);
+
+/** A list. */
+export const list = <T>(item: Setting<T>, { otherwise }: { otherwise?: T[] } = {}): Setting<T[]> => ({
+  expected: "a list",
+  otherwise,
+  read(value, path, problems) {
+    if (Array.isArray(value)) return value.map((one, index) => item.read(one, `${path}.${index}`, problems));
+    problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a list" });
+    return [];
+  },
+});
+
+/** A table with any keys. */
+export const map = <T>(
+  item: Setting<T>,
+  { otherwise }: { otherwise?: Record<string, T> } = {},
+): Setting<Record<string, T>> => ({
+  expected: "a table",
+  otherwise,
+  read(value, path, problems) {
+    if (isTable(value)) {
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, item.read(v, `${path}.${k}`, problems)]));
+    }
+    problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
+    return {};
+  },
+});
+
+/** A table with these keys and no other. */
+export const table = <S extends Schema>(schema: S): Setting<Settings<S>> => ({
+  expected: "a table",
+  read(value, path, problems) {
+    const prefix = path && `${path}.`;
+    const found: Record<string, unknown> = {};
+    if (!isTable(value)) {
+      problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
+      return found as Settings<S>;
+    }
+    for (const key of Object.keys(value).filter((key) => !(key in schema))) {
+      const expected = Object.keys(schema).join(", ") || "no key at all";
+      problems.push({ path: prefix + key, message: "unknown key", expected });
+    }
+    for (const [key, item] of Object.entries(schema)) {
+      if (key in value) found[key] = item.read(value[key], prefix + key, problems);
+      else if (item.otherwise !== undefined) found[key] = item.otherwise;
+      else problems.push({ path: prefix + key, message: "missing key", expected: item.expected });
+    }
+    return found as Settings<S>;
+  },
+});
+
+const isTable = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null && !Array.isArray(v);
+
+function span(from: number, to: number): string {
+  if (Number.isFinite(from)) return Number.isFinite(to) ? ` from ${from} to ${to}` : ` from ${from} up`;
+  return Number.isFinite(to) ? ` up to ${to}` : "";
+}

@@ -14,5 +14,8 @@ pub mod scripts;
 pub mod template;
 pub mod tools;
 
+mod bindings;
+mod c;
 mod embedded;
+mod go;
 mod rust;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::component::ModuleError;
 use super::language::Language;
 use super::project::{Project, ProjectError};
 use super::tools::{ToolError, Tools};
-use super::{rust, scripts};
+use super::{c, go, rust, scripts};
 
 /// Why there is no component.
 #[derive(Debug, Error)]
@@ -29,6 +30,22 @@ pub enum BuildError {
         wanted: String,
         /// One of them.
         example: String,
+    },
+    /// A project without any source.
+    #[error("{folder} has no source: {wanted}")]
+    NoSources {
+        /// The project's folder.
+        folder: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+    },
+    /// The core module that the tool made is no consumer.
+    #[error("{path} {error}")]
+    Module {
+        /// The module.
+        path: PathBuf,
+        /// What it is or lacks.
+        error: ModuleError,
     },
     /// A file of ours cannot be read or written.
     #[error("{path}: {source}")]
@@ -55,10 +72,8 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
         Language::Python => scripts::python(project, tools)?,
         Language::JavaScript => scripts::javascript(project, tools)?,
         Language::TypeScript => scripts::typescript(project, tools)?,
-        language @ (Language::C | Language::Go) => {
-            let what = format!("the build of {language}");
-            return Err(ToolError::Nothing { what, wanted: "component".to_owned() }.into());
-        }
+        Language::C => return c::build(project, tools),
+        Language::Go => return go::build(project, tools),
     };
     fs::read(&built).map_err(io_error(&built))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wit_parser::{PackageId, Resolve, SourceMap, WorldId};
 
 use super::embedded::WIT;
+use super::project::Project;
 
 /// The world that a consumer is built for.
 pub const WORLD: &str = "kline-consumer";

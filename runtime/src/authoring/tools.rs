@@ -91,6 +91,12 @@ impl<'a> Tools<'a> {
         self.find(what).ok_or_else(|| ToolError::Missing { what, mend: mend.to_owned() })
     }
 
+    /// A variable that is set to something.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<PathBuf> {
+        std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
     /// Tells the person at the terminal what comes.
     pub fn say(&mut self, line: &str) {
         (self.say)(line);
@@ -100,13 +106,13 @@ impl<'a> Tools<'a> {
 /// This user's folder for what can be made again, if there is one.
 #[must_use]
 pub fn cache_of_process() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     cache(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
 
-fn cache(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
-    let xdg = xdg.map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let folder = xdg.or_else(|| home.map(|home| PathBuf::from(home).join(".cache")));
+fn cache(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let xdg = xdg.filter(|folder| folder.is_absolute());
+    let folder = xdg.or_else(|| home.map(|home| home.join(".cache")));
     folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join("klines"))
 }
 
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_can_be_made_again_goes_where_the_system_wants_it() {
-        let path = |text: &str| Some(OsString::from(text));
+        let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(cache(path("/c"), path("/h")), Some("/c/klines".into()));
         assert_eq!(cache(path("c"), path("/h")), Some("/h/.cache/klines".into()));
         assert_eq!(cache(None, path("h")), None);

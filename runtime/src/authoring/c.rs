@@ -1,0 +1,99 @@
+//! C: bindings from klines, the first compiler that is found, and a core module that klines makes a component of.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::bindings;
+use super::build::{BuildError, io_error};
+use super::component;
+use super::contract::World;
+use super::project::Project;
+use super::tools::{ToolError, Tools, ask, run};
+
+/// Where Debian's wasi-libc puts its headers.
+const DEBIAN_HEADERS: &str = "/usr/include/wasm32-wasi";
+
+/// A compiler for WebAssembly, with a C library.
+struct Compiler {
+    /// What it is called in messages.
+    name: String,
+    program: PathBuf,
+    /// What comes before the arguments that all have.
+    arguments: Vec<OsString>,
+}
+
+/// Builds the project's C files, those in its folder and in `src`.
+pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, BuildError> {
+    let sources = sources(project)?;
+    let world = World::of_project(&project.folder).map_err(BuildError::Contract)?;
+    let compiler = compiler(tools)?;
+    let folder = project.intermediates().join("bindings");
+    fs::create_dir_all(&folder).map_err(io_error(&folder))?;
+    bindings::generate(wit_bindgen_c::Opts::default().build(), &world, &folder)?;
+    tools.say(&format!("building {} with {}", project.name, compiler.name));
+    let core = project.intermediates().join("core.wasm");
+    let mut command = Command::new(&compiler.program);
+    command.current_dir(&project.folder).args(&compiler.arguments);
+    command.args(["-mexec-model=reactor", "-O2", "-s", "-Wall", "-Wextra", "-I.", "-Isrc", "-Ibuild/bindings", "-o"]);
+    command.arg(&core).args(sources);
+    command.args(["build/bindings/kline_consumer.c", "build/bindings/kline_consumer_component_type.o"]);
+    run(&mut command, &compiler.name)?;
+    let bytes = fs::read(&core).map_err(io_error(&core))?;
+    component::of_module(&bytes, Some(&world)).map_err(|error| BuildError::Module { path: core, error })
+}
+
+/// The project's C files, from its folder.
+fn sources(project: &Project) -> Result<Vec<PathBuf>, BuildError> {
+    let mut found = Vec::new();
+    for inner in ["", "src"] {
+        let folder = project.folder.join(inner);
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|ending| ending == "c") {
+                found.push(path.strip_prefix(&project.folder).unwrap_or(&path).to_path_buf());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(BuildError::NoSources { folder: project.folder.clone(), wanted: "*.c, src/*.c" });
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The first that is found.
+fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
+    let with = |name: String, program: PathBuf, arguments: &[&str]| {
+        let arguments = arguments.iter().map(OsString::from).collect();
+        Ok(Compiler { name, program, arguments })
+    };
+    let zig = ["cc", "-target", "wasm32-wasi"];
+    if let Some(kit) = tools.variable("WASI_SDK_PATH") {
+        let program = Path::new(&kit).join("bin/clang");
+        if program.is_file() {
+            return with(format!("clang of {}", kit.display()), program, &["--target=wasm32-wasip1"]);
+        }
+    }
+    for program in ["zig", "python-zig"] {
+        if let Some(found) = tools.find(program) {
+            let version = ask(&found, &["version"]).unwrap_or_default();
+            return with(format!("zig cc {version}"), found, &zig);
+        }
+    }
+    let pythons = ["python3", "python"].map(|name| tools.find(name));
+    for python in pythons.into_iter().flatten() {
+        if let Some(version) = ask(&python, &["-m", "ziglang", "version"]) {
+            let arguments = [&["-m", "ziglang"], &zig[..]].concat();
+            return with(format!("zig cc {version} (Python's ziglang)"), python, &arguments);
+        }
+    }
+    if let (Some(clang), Some(_)) = (tools.find("clang"), tools.find("wasm-ld")) {
+        if Path::new(DEBIAN_HEADERS).is_dir() {
+            return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr"]);
+        }
+    }
+    let mend = "pip install ziglang==0.17.1 (or zig from https://ziglang.org, or set WASI_SDK_PATH to a wasi-sdk)";
+    Err(ToolError::Missing { what: "a C compiler for WebAssembly", mend: mend.to_owned() })
+}

@@ -139,7 +139,8 @@ impl Life<'_> {
 
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let klines = std::mem::take(&mut self.waiting);
-        let (Some(mut consumer), Some(last)) = (self.consumer.take(), klines.last()) else { return Ok(()) };
+        let Some(last) = klines.last() else { return Ok(()) };
+        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
         let first = *self.first.get_or_insert(last.emitted);
         self.scene.capture.pass(Duration::from_millis((last.emitted - first).max(0).unsigned_abs()));
         self.outcome.calls += 1;

@@ -65,21 +65,23 @@ pub fn flat(text: &str) -> String {
 /// Closes that cross their average once, and klines of another symbol.
 pub const BY_HAND: &str = "\
 {\"close\": 10}
-{\"close\": 10}
+{\"close\": 9}
+{\"close\": 8}
 {\"close\": 12}
-{\"close\": 13, \"start\": 180000}
+{\"close\": 13, \"start\": 240000}
 {\"symbol\": \"ETHUSDT\", \"close\": 5}
 {\"close\": 1, \"volume\": \"2.50\"}
 ";
 
 /// The case of the example and [`BY_HAND`].
 pub const CROSSING: &str = "\
-settings = { period = 3 }
+settings = { period = 2, fast = 2, slow = 3, hot = 100.0 }
 [input]
 klines = \"by-hand.ndjson\"
 [expect]
-log = [\"BTCUSDT 1m closed above its average: 12\", \"closed below\"]
+log = [\"BTCUSDT 1m crossed side=buy\", \"side=sell\"]
+emitted = [{ name = \"rsi\", symbol = \"BTCUSDT\", count = 4 }, { name = \"signal\", contains = \"sell\" }]
 no_log = [\"error\", \"ETHUSDT\"]
-calls = 6
+calls = 7
 golden = \"crossing.golden\"
 ";

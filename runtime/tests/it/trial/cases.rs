@@ -18,7 +18,8 @@ fn a_component_alone_is_run_on_the_made_up_market() {
 fn every_case_of_a_project_is_run_in_the_order_of_names() {
     let trades = "[input]\ntrades = \"../day.jsonl\"\nintervals = [\"1s\"]\nbatch = 64\n";
     let market = "[input]\nmarket = { seed = 7, seconds = 60, symbols = [\"BTCUSDT\", \"XYZUSDT\"] }\n\
-        intervals = [\"1s\"]\n[expect]\nlog = [\"XYZUSDT 1s closed\"]\ncalls = 120\n";
+        intervals = [\"1s\"]\n[expect]\nlog = [\"XYZUSDT 1s crossed\"]\ncalls = 120\n\
+        [settings]\nperiod = 2\nfast = 2\nslow = 3\n";
     let recording = fs::read_to_string(RECORDING).unwrap();
     let files = [
         ("tests/b.toml", trades),
@@ -31,10 +32,13 @@ fn every_case_of_a_project_is_run_in_the_order_of_names() {
     assert_eq!(test(home.path(), "--update").code(), Some(0));
     let said = test(home.path(), "").well();
     let heads: Vec<&str> = said.out.lines().filter(|line| !line.starts_with(' ')).collect();
-    assert_eq!(heads, ["a: ok", "b: ok", "crossing: ok", "", "3 cases: 3 passed, 0 failed"].map(|line| match line {
-        "crossing: ok" => "c: ok",
-        other => other,
-    }));
+    assert_eq!(
+        heads,
+        ["a: ok", "b: ok", "crossing: ok", "", "3 cases: 3 passed, 0 failed"].map(|line| match line {
+            "crossing: ok" => "c: ok",
+            other => other,
+        })
+    );
     let cases = judged(home.path());
     assert!(cases[1]["klines"].as_u64() > cases[1]["calls"].as_u64(), "{}", cases[1]);
     // One of them, from another folder.
@@ -48,9 +52,9 @@ fn every_case_of_a_project_is_run_in_the_order_of_names() {
 
 #[test]
 fn each_expectation_can_fail_and_says_what_was_found() {
-    let case = "settings = { period = 3 }\n[input]\nklines = \"by-hand.ndjson\"\n[expect]\n\
-        log = [\"closed above\", \"closed above\"]\nno_log = [\"info BTCUSDT\"]\ncalls = 5\nends = \"trap\"\n\
-        emitted = [{ name = \"sma\", symbol = \"BTCUSDT\" }]\nhttp = [{ method = \"POST\" }]\n\
+    let case = "settings = { period = 2, fast = 2, slow = 3, hot = 100.0 }\n[input]\nklines = \"by-hand.ndjson\"\n[expect]\n\
+        log = [\"side=buy\", \"side=buy\"]\nno_log = [\"info BTCUSDT\"]\ncalls = 5\nends = \"trap\"\n\
+        emitted = [{ name = \"sma\", symbol = \"BTCUSDT\" }, { count = 3 }, { name = \"signal\", contains = \"hold\" }]\nhttp = [{ method = \"POST\" }]\n\
         files = [{ path = \"out/x.csv\", contains = \"x\" }]\n";
     let found = failures("example", &[("tests/basic.toml", case), ("tests/by-hand.ndjson", BY_HAND)]);
     insta::assert_snapshot!(found.join("\n"));
@@ -153,9 +157,7 @@ fn how_a_consumer_ends_is_told_and_can_be_expected() {
 #[test]
 fn limits_are_those_of_a_run() {
     let case = |mode: &str, more: &str| {
-        format!(
-            "settings = {{ mode = \"{mode}\"{more} }}\n[input]\nmarket = {{ seconds = 2 }}\nintervals = [\"1s\"]\n"
-        )
+        format!("settings = {{ mode = \"{mode}\"{more} }}\n[input]\nmarket = {{ seconds = 2 }}\nintervals = [\"1s\"]\n")
     };
     let files = [
         ("tests/a.toml", case("log-flood", "")),
@@ -179,7 +181,9 @@ fn limits_are_those_of_a_run() {
 fn folders_are_temporary_and_what_was_written_is_compared() {
     let allow = "[allow]\ndirs = [{ host = \"./kept\", guest = \"/out\", write = true }]\n";
     let case = |expect: &str| {
-        format!("{allow}[input]\nklines = \"by-hand.ndjson\"\n[expect]\nfiles = [{{ path = \"out/klines-1970-01-01.jsonl\", {expect} }}]\n")
+        format!(
+            "{allow}[input]\nklines = \"by-hand.ndjson\"\n[expect]\nfiles = [{{ path = \"out/klines-1970-01-01.jsonl\", {expect} }}]\n"
+        )
     };
     let wanted = "equals = \"wanted.jsonl\"";
     let files = [("tests/basic.toml", case(wanted)), ("tests/by-hand.ndjson", "{\"close\": 10}\n".to_owned())];
@@ -212,10 +216,10 @@ fn state_begins_empty_every_time() {
 
 #[test]
 fn a_live_case_runs_in_real_time_and_shows_the_log() {
-    let case = "settings = { period = 2 }\n[input]\nintervals = [\"100ms\"]\n[expect]\nlog = [\"closed\"]\ncalls = 1\n";
+    let case = "settings = { period = 2, fast = 2, slow = 3 }\n[input]\nintervals = [\"100ms\"]\n[expect]\nlog = [\"crossed\"]\ncalls = 1\n";
     let home = project("example", &[("tests/basic.toml", case)]);
     let ended = test(home.path(), "--live --for 3s");
     assert_eq!(ended.code(), Some(0), "{}{}", ended.said.out, ended.said.err);
     assert!(ended.said.out.starts_with("basic: ok\n  in real time"), "{}", ended.said.out);
-    assert!(ended.said.err.lines().any(|line| line.contains("100ms closed")), "{}", ended.said.err);
+    assert!(ended.said.err.lines().any(|line| line.contains("100ms crossed")), "{}", ended.said.err);
 }

@@ -56,6 +56,14 @@ class Consumer(exports.Consumer, Generic[S]):
     least once: the same kline can come again, with the same category, symbol, interval, start and revision.
     """
 
+    _only: Any = None
+
+    def __new__(cls) -> Consumer[S]:
+        # componentize-py makes an object for each call; what one call leaves in it the next has to find.
+        if Consumer._only is None:
+            Consumer._only = super().__new__(cls)
+        return Consumer._only
+
     def prepare(self, settings: S) -> None:
         """Prepares for the first batch, with settings that had no problem."""
 

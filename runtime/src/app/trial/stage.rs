@@ -40,7 +40,7 @@ pub(super) struct Scene {
 }
 
 impl Stage {
-    /// Opens the workshop. With `cache`, compiled code is kept there.
+    /// Opens the workshop. Compiled code is kept in `cache`, this user's folder for what can be made again.
     pub(super) fn build(subject: &Subject, cache: Option<&Path>) -> anyhow::Result<Self> {
         Ok(Self { workshop: Workshop::for_an_author(cache)?, path: subject.component.clone() })
     }

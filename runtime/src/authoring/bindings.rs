@@ -8,13 +8,21 @@ use wit_bindgen_core::{Files, WorldGenerator};
 use super::build::{BuildError, io_error};
 use super::contract::World;
 
-/// Generates bindings for a world into a folder, which holds nothing else then. What has not changed is not written
+/// Generates bindings for a world into a folder, which holds nothing else then but `more` files. What has not changed is not written
 /// again: compilers look at the time.
-pub(super) fn generate(mut generator: Box<dyn WorldGenerator>, world: &World, folder: &Path) -> Result<(), BuildError> {
+pub(super) fn generate(
+    mut generator: Box<dyn WorldGenerator>,
+    world: &World,
+    folder: &Path,
+    more: &[(&str, String)],
+) -> Result<(), BuildError> {
     let mut world = world.clone();
     let mut files = Files::default();
     let generated = generator.generate(&mut world.resolve, world.id, &mut files);
     generated.map_err(|error| BuildError::Contract(format!("no bindings can be made of the contract: {error:#}")))?;
+    for (name, text) in more {
+        files.push(name, text.as_bytes());
+    }
     let mut wanted = Vec::new();
     for (name, bytes) in files.iter() {
         let path = folder.join(name);

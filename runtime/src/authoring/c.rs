@@ -31,7 +31,7 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     let compiler = compiler(tools)?;
     let folder = project.intermediates().join("bindings");
     fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-    bindings::generate(wit_bindgen_c::Opts::default().build(), &world, &folder)?;
+    bindings::generate(wit_bindgen_c::Opts::default().build(), &world, &folder, &[])?;
     tools.say(&format!("building {} with {}", project.name, compiler.name));
     let core = project.intermediates().join("core.wasm");
     let mut command = Command::new(&compiler.program);

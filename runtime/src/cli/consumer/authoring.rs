@@ -18,7 +18,7 @@ Languages:
   javascript  an object                                   needs Node.js 20 and npm
   typescript  the same, with types                        needs Node.js 20 and npm
   c           five functions                              needs zig or clang
-  go          a struct                                    needs Go 1.24
+  go          a struct                                    needs Go 1.25
 
 All make the same consumer, a moving average, with a test that passes. Nothing is installed or fetched; \
 `klines consumer build` says what it needs.

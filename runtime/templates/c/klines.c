@@ -1,0 +1,457 @@
+/* What stands between the host and your functions: logging, settings, and the memory of what is handed over. */
+
+#include "klines.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_KEYS = 64, MOST_LINE = 1024 };
+
+/* Text and log. */
+
+static kl_text borrowed(const char *text) {
+    return (kl_text){(uint8_t *)text, strlen(text)};
+}
+
+static void logged(klines_consumer_host_level_t level, const char *format, va_list values) {
+    char line[MOST_LINE];
+    vsnprintf(line, sizeof line, format, values);
+    kl_text text = borrowed(line);
+    klines_consumer_host_log(level, &text);
+}
+
+#define LOGS(name, level)                           \
+    void name(const char *format, ...) {            \
+        va_list values;                             \
+        va_start(values, format);                   \
+        logged(level, format, values);              \
+        va_end(values);                             \
+    }
+LOGS(kl_debug, KLINES_CONSUMER_HOST_LEVEL_DEBUG)
+LOGS(kl_info, KLINES_CONSUMER_HOST_LEVEL_INFO)
+LOGS(kl_warn, KLINES_CONSUMER_HOST_LEVEL_WARN)
+LOGS(kl_error, KLINES_CONSUMER_HOST_LEVEL_ERROR)
+
+bool kl_same(kl_text a, kl_text b) {
+    return a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0;
+}
+
+bool kl_is(kl_text text, const char *other) {
+    return kl_same(text, borrowed(other));
+}
+
+/* Memory is limited by the host: without it there is no way on. */
+static void *room_for(size_t size) {
+    void *room = malloc(size ? size : 1);
+    if (!room) {
+        kl_error("out of memory: %zu bytes", size);
+        abort();
+    }
+    return room;
+}
+
+char *kl_copy(kl_text text) {
+    char *copy = room_for(text.len + 1);
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    return copy;
+}
+
+const char *kl_interval_name(kl_interval interval, char room[16]) {
+    static const char *const units[] = {"ms", "s", "m", "h", "d", "w", "M"};
+    const char *unit = interval.unit < sizeof units / sizeof *units ? units[interval.unit] : "?";
+    snprintf(room, 16, "%u%s", (unsigned)interval.count, unit);
+    return room;
+}
+
+/* Outcomes. */
+
+kl_outcome kl_ok(void) {
+    return (kl_outcome){.kind = KL_OK};
+}
+
+kl_outcome kl_retry(const char *format, ...) {
+    kl_outcome outcome = {.kind = KL_RETRY};
+    va_list values;
+    va_start(values, format);
+    vsnprintf(outcome.text, sizeof outcome.text, format, values);
+    va_end(values);
+    return outcome;
+}
+
+kl_outcome kl_fatal(const char *format, ...) {
+    kl_outcome outcome = {.kind = KL_FATAL};
+    va_list values;
+    va_start(values, format);
+    vsnprintf(outcome.text, sizeof outcome.text, format, values);
+    va_end(values);
+    return outcome;
+}
+
+/* Answers the host: true when all is well. What is handed back belongs to the host, which frees it. */
+static bool answered(kl_outcome outcome, klines_consumer_types_failure_t *failure) {
+    if (outcome.kind == KL_OK) {
+        return true;
+    }
+    failure->tag = outcome.kind == KL_RETRY ? KLINES_CONSUMER_TYPES_FAILURE_RETRY : KLINES_CONSUMER_TYPES_FAILURE_FATAL;
+    kline_consumer_string_dup(&failure->val.fatal, outcome.text);
+    return false;
+}
+
+/* Series and digits. */
+
+static bool published(size_t row, const char *series, klines_consumer_emit_value_t value) {
+    kl_text name = borrowed(series), refusal;
+    if (klines_consumer_emit_publish((uint32_t)row, &name, &value, &refusal)) {
+        return true;
+    }
+    kl_warn("emit %s: %.*s", series, (int)refusal.len, (const char *)refusal.ptr);
+    kline_consumer_string_free(&refusal);
+    return false;
+}
+
+bool kl_emit(size_t row, const char *series, double value) {
+    klines_consumer_emit_value_t number = {.tag = KLINES_CONSUMER_EMIT_VALUE_NUMBER, .val.number = value};
+    return published(row, series, number);
+}
+
+bool kl_emit_json(size_t row, const char *series, const char *json) {
+    klines_consumer_emit_value_t text = {.tag = KLINES_CONSUMER_EMIT_VALUE_JSON, .val.json = borrowed(json)};
+    return published(row, series, text);
+}
+
+kl_exact kl_exact_digits(size_t row) {
+    kl_exact digits;
+    klines_consumer_host_exact((uint32_t)row, &digits);
+    return digits;
+}
+
+/* Settings: one JSON object, whose values are numbers, texts, true and false. */
+
+struct kl_settings {
+    const char *at, *end;
+    /* Keys that were asked for. */
+    const char *known[MOST_KEYS];
+    size_t count;
+    exports_klines_consumer_consumer_list_problem_t problems;
+};
+
+/* A stretch of the JSON. */
+typedef struct {
+    const char *begin, *end;
+} span;
+
+void kl_wrong(kl_settings *settings, const char *key, const char *expected, const char *format, ...) {
+    char message[MOST_LINE];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(message, sizeof message, format, values);
+    va_end(values);
+    size_t count = settings->problems.len;
+    klines_consumer_types_problem_t *grown = room_for((count + 1) * sizeof *grown);
+    if (count) {
+        memcpy(grown, settings->problems.ptr, count * sizeof *grown);
+        free(settings->problems.ptr);
+    }
+    kline_consumer_string_dup(&grown[count].path, key);
+    kline_consumer_string_dup(&grown[count].message, message);
+    kline_consumer_string_dup(&grown[count].expected, expected);
+    settings->problems.ptr = grown;
+    settings->problems.len = count + 1;
+}
+
+static const char *past_blanks(const char *at, const char *end) {
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) {
+        at++;
+    }
+    return at;
+}
+
+/* The first byte after the string that begins here with a quote. */
+static const char *past_string(const char *at, const char *end) {
+    for (at++; at < end && *at != '"'; at++) {
+        if (*at == '\\' && at + 1 < end) {
+            at++;
+        }
+    }
+    return at < end ? at + 1 : end;
+}
+
+/* The first byte after the value that begins here, whatever it is. */
+static const char *past_value(const char *at, const char *end) {
+    size_t depth = 0;
+    while (at < end) {
+        if (*at == '"') {
+            at = past_string(at, end);
+        } else if (*at == '{' || *at == '[') {
+            depth++;
+            at++;
+        } else if (*at == '}' || *at == ']') {
+            if (depth == 0) {
+                return at;
+            }
+            depth--;
+            at++;
+        } else if (depth == 0 && (*at == ',' || *at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) {
+            return at;
+        } else {
+            at++;
+            continue;
+        }
+        if (depth == 0) {
+            return at;
+        }
+    }
+    return end;
+}
+
+/* Takes the next member of the object; false after the last one. */
+static bool next_member(const char **at, const char *end, span *key, span *value) {
+    const char *here = past_blanks(*at, end);
+    if (here < end && (*here == '{' || *here == ',')) {
+        here = past_blanks(here + 1, end);
+    }
+    if (here >= end || *here != '"') {
+        return false;
+    }
+    key->begin = here + 1;
+    here = past_string(here, end);
+    key->end = here - 1;
+    here = past_blanks(here, end);
+    if (here >= end || *here != ':') {
+        return false;
+    }
+    value->begin = past_blanks(here + 1, end);
+    value->end = past_value(value->begin, end);
+    *at = value->end;
+    return value->begin < value->end;
+}
+
+/* Finds a value, and remembers that the key is known. */
+static bool found(kl_settings *settings, const char *key, span *value) {
+    if (settings->count < MOST_KEYS) {
+        settings->known[settings->count++] = key;
+    }
+    const char *at = settings->at;
+    span name;
+    while (next_member(&at, settings->end, &name, value)) {
+        if (strlen(key) == (size_t)(name.end - name.begin) && memcmp(key, name.begin, strlen(key)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Tells that a value is of another kind. */
+static void other(kl_settings *settings, const char *key, span value, const char *expected) {
+    kl_wrong(settings, key, expected, "is %.*s", (int)(value.end - value.begin), value.begin);
+}
+
+/* Copies a number's digits, so that they end; false if this is none. */
+static bool digits(span value, char *room, size_t size) {
+    size_t length = (size_t)(value.end - value.begin);
+    bool begins = length > 0 && (*value.begin == '-' || (*value.begin >= '0' && *value.begin <= '9'));
+    if (!begins || length >= size) {
+        return false;
+    }
+    memcpy(room, value.begin, length);
+    room[length] = 0;
+    return true;
+}
+
+int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int64_t least, int64_t most) {
+    span value;
+    if (!found(settings, key, &value)) {
+        return fallback;
+    }
+    char text[32], expected[96], *rest = text;
+    snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)least, (long long)most);
+    errno = 0;
+    long long number = digits(value, text, sizeof text) ? strtoll(text, &rest, 10) : 0;
+    if (rest == text || *rest || errno || number < least || number > most) {
+        other(settings, key, value, expected);
+        return fallback;
+    }
+    return number;
+}
+
+double kl_number(kl_settings *settings, const char *key, double fallback, double least, double most) {
+    span value;
+    if (!found(settings, key, &value)) {
+        return fallback;
+    }
+    char text[64], expected[96], *rest = text;
+    snprintf(expected, sizeof expected, "a number from %g to %g", least, most);
+    double number = digits(value, text, sizeof text) ? strtod(text, &rest) : 0;
+    if (rest == text || *rest || !(number >= least && number <= most)) {
+        other(settings, key, value, expected);
+        return fallback;
+    }
+    return number;
+}
+
+static bool spelt(span value, const char *word) {
+    return (size_t)(value.end - value.begin) == strlen(word) && memcmp(value.begin, word, strlen(word)) == 0;
+}
+
+bool kl_flag(kl_settings *settings, const char *key, bool fallback) {
+    span value;
+    if (!found(settings, key, &value)) {
+        return fallback;
+    }
+    if (!spelt(value, "true") && !spelt(value, "false")) {
+        other(settings, key, value, "true or false");
+        return fallback;
+    }
+    return spelt(value, "true");
+}
+
+/* Four hexadecimal digits, or -1. */
+static long unit(const char *at, const char *end) {
+    long number = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = at + i < end ? at[i] : 0;
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (digit < 0) {
+            return -1;
+        }
+        number = number * 16 + digit;
+    }
+    return number;
+}
+
+/* Writes a character as UTF-8 and returns how many bytes that took. */
+static size_t utf8(unsigned long c, char *room) {
+    if (c < 0x80) {
+        room[0] = (char)c;
+        return 1;
+    }
+    size_t count = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = count - 1; i > 0; i--) {
+        room[i] = (char)(0x80 | (c & 0x3f));
+        c >>= 6;
+    }
+    room[0] = (char)((0xf00 >> count) | c);
+    return count;
+}
+
+/* Reads the character behind a backslash and returns what follows it; NULL if there is none. */
+static const char *escape(const char *at, const char *end, char room[4], size_t *length) {
+    static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+    const char *name = at < end && *at ? strchr(names, *at) : NULL;
+    if (name) {
+        room[0] = meant[name - names];
+        *length = 1;
+        return at + 1;
+    }
+    if (at >= end || *at != 'u') {
+        return NULL;
+    }
+    long first = unit(at + 1, end);
+    at += 5;
+    if (first >= 0xd800 && first < 0xdc00 && end - at >= 6 && at[0] == '\\' && at[1] == 'u') {
+        long second = unit(at + 2, end);
+        if (second >= 0xdc00 && second < 0xe000) {
+            *length = utf8(0x10000 + (((unsigned long)first - 0xd800) << 10) + ((unsigned long)second - 0xdc00), room);
+            return at + 6;
+        }
+    }
+    if (first <= 0 || (first >= 0xd800 && first < 0xe000)) {
+        return NULL;
+    }
+    *length = utf8((unsigned long)first, room);
+    return at;
+}
+
+void kl_string(kl_settings *settings, const char *key, const char *fallback, char *into, size_t room) {
+    span value;
+    snprintf(into, room, "%s", fallback);
+    if (!found(settings, key, &value)) {
+        return;
+    }
+    char *text = room_for((size_t)(value.end - value.begin) + 1);
+    size_t used = 0;
+    const char *at = value.begin + 1, *end = value.end - 1;
+    bool is_text = *value.begin == '"' && at <= end;
+    while (is_text && at < end) {
+        char character[4] = {*at};
+        size_t length = 1;
+        at = *at == '\\' ? escape(at + 1, end, character, &length) : at + 1;
+        is_text = at != NULL;
+        memcpy(text + used, character, length);
+        used += length;
+    }
+    text[used] = 0;
+    if (!is_text || used >= room) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "a text of at most %zu bytes", room - 1);
+        other(settings, key, value, expected);
+    } else {
+        memcpy(into, text, used + 1);
+    }
+    free(text);
+}
+
+/* Reads all settings; what is wrong with them belongs to the caller. */
+static exports_klines_consumer_consumer_list_problem_t read_settings(kl_text *json) {
+    kl_settings settings = {.at = (const char *)json->ptr, .end = (const char *)json->ptr + json->len};
+    consumer_settings(&settings);
+    const char *at = settings.at;
+    span name, value;
+    while (next_member(&at, settings.end, &name, &value)) {
+        bool known = false;
+        for (size_t i = 0; i < settings.count && !known; i++) {
+            known = spelt(name, settings.known[i]);
+        }
+        if (!known) {
+            char all[MOST_LINE] = "";
+            for (size_t i = 0; i < settings.count; i++) {
+                size_t used = strlen(all);
+                snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", settings.known[i]);
+            }
+            char *key = kl_copy((kl_text){(uint8_t *)name.begin, (size_t)(name.end - name.begin)});
+            kl_wrong(&settings, key, all, "there is no such setting");
+            free(key);
+        }
+    }
+    kline_consumer_string_free(json);
+    return settings.problems;
+}
+
+/* What the host calls. Arguments are ours to free, answers are the host's. */
+
+void exports_klines_consumer_consumer_validate(kl_text *json, exports_klines_consumer_consumer_list_problem_t *problems) {
+    *problems = read_settings(json);
+}
+
+bool exports_klines_consumer_consumer_setup(kl_text *json, klines_consumer_types_subscription_t *wanted,
+                                            klines_consumer_types_failure_t *failure) {
+    exports_klines_consumer_consumer_list_problem_t problems = read_settings(json);
+    if (problems.len > 0) {
+        klines_consumer_types_problem_t first = problems.ptr[0];
+        kl_outcome refused = kl_fatal("settings: %.*s %.*s", (int)first.path.len, (const char *)first.path.ptr,
+                                      (int)first.message.len, (const char *)first.message.ptr);
+        exports_klines_consumer_consumer_list_problem_free(&problems);
+        return answered(refused, failure);
+    }
+    /* Everything: klines.toml narrows it. */
+    *wanted = (klines_consumer_types_subscription_t){.closed_only = consumer_closed_only};
+    return true;
+}
+
+bool exports_klines_consumer_consumer_start(klines_consumer_types_failure_t *failure) {
+    return answered(consumer_start(), failure);
+}
+
+bool exports_klines_consumer_consumer_consume(kl_batch *batch, klines_consumer_types_failure_t *failure) {
+    kl_outcome outcome = consumer_consume(batch);
+    klines_consumer_types_batch_free(batch);
+    return answered(outcome, failure);
+}
+
+void exports_klines_consumer_consumer_stop(void) {
+    consumer_stop();
+}

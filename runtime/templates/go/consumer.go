@@ -1,0 +1,116 @@
+// Package {{ident}} is a consumer of klines: it averages closes, emits the average, and logs when the close crosses it.
+package {{ident}}
+
+import (
+	"strconv"
+
+	"example.com/{{name}}/klines"
+)
+
+// New is what klines asks for; it is called for each life of the consumer.
+func New() klines.Consumer { return &consumer{} }
+
+type consumer struct {
+	settings settings
+	averages map[series]*average
+}
+
+// settings are what the operator may write under [consumers.{{name}}.settings].
+type settings struct {
+	// Period is the number of klines that the average looks back on.
+	Period int `json:"period"`
+}
+
+// series is what klines of one kind have in common.
+type series struct {
+	category klines.Category
+	symbol   string
+	interval klines.Interval
+}
+
+// average is the last closes of a series.
+type average struct {
+	closes []float64
+	newest uint64
+	// 1 above the average, -1 below, 0 before it is known.
+	side int
+}
+
+// Setup reads the settings and asks for closed klines alone.
+func (c *consumer) Setup(given klines.Settings) (klines.Subscription, error) {
+	c.settings = settings{Period: 5}
+	if err := given.Read(&c.settings); err != nil {
+		return klines.Subscription{}, err
+	}
+	if period := c.settings.Period; period < 2 || period > 1000 {
+		return klines.Subscription{}, klines.Problem{
+			Path: "period", Message: "is " + strconv.Itoa(period), Expected: "a whole number from 2 to 1000",
+		}
+	}
+	c.averages = map[series]*average{}
+	return klines.Subscription{ClosedOnly: true}, nil
+}
+
+// Start is called once before the first batch.
+func (c *consumer) Start() error {
+	klines.Infof("averaging closes period=%d", c.settings.Period)
+	return nil
+}
+
+// Consume takes one batch of closed klines.
+func (c *consumer) Consume(batch klines.Batch) error {
+	for i := range batch.Klines {
+		kline := &batch.Klines[i]
+		key := series{kline.Category, kline.Symbol, kline.Interval}
+		average := c.averages[key]
+		if average == nil {
+			average = newAverage()
+			c.averages[key] = average
+		}
+		sma, ok := average.add(kline, c.settings.Period)
+		if !ok {
+			continue
+		}
+		// Clients find it as ext.{{name}}.sma.INTERVAL.SYMBOL on /v1/stream.
+		if err := kline.Emit("sma", sma); err != nil {
+			klines.Warnf("%v", err)
+		}
+		if direction, crossed := average.crossed(kline.Close, sma); crossed {
+			klines.Infof("%s %s closed %s its average close=%v sma=%.4f",
+				kline.Symbol, kline.Interval, direction, kline.Close, sma)
+		}
+	}
+	return nil
+}
+
+func newAverage() *average { return &average{} }
+
+// add takes a close; it returns the average once there are enough.
+func (a *average) add(kline *klines.Kline, period int) (float64, bool) {
+	// A correction of an older kline, or one that was delivered before: it is in the average already.
+	if kline.Start <= a.newest {
+		return 0, false
+	}
+	a.newest = kline.Start
+	a.closes = append(a.closes, kline.Close)
+	if len(a.closes) < period {
+		return 0, false
+	}
+	a.closes = a.closes[len(a.closes)-period:]
+	sum := 0.0
+	for _, close := range a.closes {
+		sum += close
+	}
+	return sum / float64(period), true
+}
+
+// crossed tells whether the close is on the other side of the average than the last one.
+func (a *average) crossed(close, sma float64) (string, bool) {
+	side, direction := -1, "below"
+	if close > sma {
+		side, direction = 1, "above"
+	}
+	crossed := a.side != 0 && a.side != side
+	a.side = side
+	return direction, crossed
+}

@@ -23,7 +23,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::{output, reproduce};
-use crate::authoring::tools::Tools;
+use crate::authoring::tools::cache_of_process;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 use crate::config::Report;
 use crate::config::case::{Case, Subject};
@@ -55,9 +55,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if report.is_refusal() {
         return Ok(refused(&report, args.json));
     }
-    // Where `klines consumer build` has compiled it: it is not done twice.
-    let cache = Tools::of_process(&mut |_| {}).cache;
-    let stage = Stage::build(&subject, cache.as_deref())?;
+    let stage = Stage::build(&subject, cache_of_process().as_deref())?;
     let report = stage.check(&cases)?;
     output::report(&report);
     if report.is_refusal() {

@@ -73,9 +73,7 @@ pub enum ToolError {
 impl<'a> Tools<'a> {
     /// The programs of this process's `PATH`.
     pub fn of_process(say: &'a mut dyn FnMut(&str)) -> Self {
-        let mut tools = Self { path: std::env::var_os("PATH").unwrap_or_default(), cache: None, say };
-        tools.cache = cache(tools.variable("XDG_CACHE_HOME"), tools.variable("HOME"));
-        tools
+        Self { path: std::env::var_os("PATH").unwrap_or_default(), cache: cache_of_process(), say }
     }
 
     /// Finds a program.
@@ -105,7 +103,13 @@ impl<'a> Tools<'a> {
     }
 }
 
-/// This user's folder for what can be made again.
+/// This user's folder for what can be made again, if there is one.
+#[must_use]
+pub fn cache_of_process() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    cache(variable("XDG_CACHE_HOME"), variable("HOME"))
+}
+
 fn cache(xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
     let xdg = xdg.filter(|folder| folder.is_absolute());
     let folder = xdg.or_else(|| home.map(|home| home.join(".cache")));

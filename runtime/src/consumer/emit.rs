@@ -78,7 +78,7 @@ impl Point {
     /// About how much memory it takes, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + 2 * size_of::<usize>() + self.value.text().map_or(0, str::len)
+        size_of::<Self>() + size_of::<[usize; 2]>() + self.value.text().map_or(0, str::len)
     }
 }
 

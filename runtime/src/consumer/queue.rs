@@ -358,7 +358,7 @@ impl State {
     }
 
     fn has_room(&self) -> bool {
-        self.closed.len() <= self.capacity / 2
+        self.closed.len() <= self.capacity / 2 && self.values.len() <= VALUES.0 / 2
     }
 
     /// Returns how many closed klines there were.

@@ -79,6 +79,7 @@ async function promise(text, keep) {
 // --- parts of the page that need no browser ------------------------------------------------------------------------
 
 const { Change, Series } = await import(source("series.js"));
+const { Values, read, relevant } = await import(source("values.js"));
 const { clock, length, moment, padded, rest } = await import(source("format.js"));
 
 await promise("decimals are padded, never parsed", () => {
@@ -106,6 +107,20 @@ await promise("a revision replaces its kline, and nothing older replaces a newer
   assert.equal(series.put(kline(0, true, 1, "8")), Change.none);
   assert.equal(series.put(kline(500, true, 0, "5")), Change.redraw);
   assert.deepEqual(series.all().map(({ close }) => close), ["9", "5", "4"]);
+});
+
+await promise("what consumers publish is sorted into lines, signals and words, and kept by window", () => {
+  const topics = ["ext.mine.rsi.1m.BTCUSDT", "ext.mine.rsi.1m.spot:BTCUSDT", "ext.mine.rsi.5m.BTCUSDT", "kline.1m.BTCUSDT"];
+  assert.deepEqual(relevant(topics, "1m", "BTCUSDT"), [{ topic: topics[0], label: "mine · rsi" }]);
+  assert.deepEqual(read(61.5), { number: 61.5 });
+  assert.deepEqual(read({ side: "SELL", text: "x".repeat(99) }), { signal: { way: "down", text: `${"x".repeat(80)}…` } });
+  assert.deepEqual(read({ text: "<b>" }), { signal: { way: "none", text: "<b>" } });
+  assert.deepEqual([read(null), read([1]), read({ side: 7 })], [{ line: "null" }, { line: "[1]" }, { line: '{"side":7}' }]);
+  const values = new Values();
+  values.reset([{ start: 2, confirm: true, value: 2 }]);
+  assert.ok(values.put({ start: 1, confirm: false, value: 1 }));
+  assert.ok(!values.put({ start: 2, confirm: false, value: 9 }));
+  assert.deepEqual(values.all(), [{ start: 1, number: 1 }, { start: 2, number: 2 }]);
 });
 
 // --- the page ------------------------------------------------------------------------------------------------------
@@ -440,6 +455,76 @@ try {
     await server.close({ code: 3502, reason: "too many commands" });
     await eventually("the end", async () => (await scripted.locator("#state").getAttribute("data-state")) === "stopped");
     assert.match(await scripted.locator("#state-text").textContent(), /too many commands/);
+  });
+
+  // --- what consumers publish, against another scripted server ---
+
+  const charted = await context.newPage();
+  charted.setDefaultTimeout(WAIT);
+  charted.on("pageerror", (error) => complaints.push(error.message));
+  charted.on("dialog", (dialog) => complaints.push(dialog.message()));
+  const ends = ["near.1m.AUSDT", "far.1m.AUSDT", "signal.1m.AUSDT", "<img src=x onerror=alert(1)>.1m.AUSDT", "near.5m.AUSDT"];
+  const offers = ends.map((end) => `ext.mine.${end}`);
+  let published;
+  const followed = new Set();
+  await charted.routeWebSocket(/\/v1\/stream$/, (socket) => {
+    published = (topic, type, data) => socket.send(JSON.stringify({ v: 1, type, topic, epoch: "a", seq: 3, data }));
+    socket.onMessage((text) => {
+      const { op, id, topics = [] } = JSON.parse(text);
+      const answer = (more) => socket.send(JSON.stringify({ v: 1, op, id, ok: true, ...more }));
+      if (op === "topics") answer({ intervals: ["1m", "5m"], symbols: { linear: ["AUSDT"] }, category: "linear", values: offers });
+      if (op === "unsubscribe") topics.forEach((topic) => followed.delete(topic));
+      if (op !== "subscribe") return;
+      answer({ topics: Object.fromEntries(topics.map((topic) => [topic, { epoch: "a", seq: 3 }])) });
+      for (const topic of topics) {
+        followed.add(topic);
+        const minutes = Array.from({ length: 40 }, (_, at) => at);
+        const kline = (at) => made(at, { category: "linear", open: "10", high: "12", low: "9", close: "11", price_decimals: 1 });
+        const value = { near: (at) => 10 + at / 20, far: (at) => at % 7, signal: (at) => (at % 20 ? "word" : { side: "buy", text: "<b>up</b>" }) };
+        const of = value[topic.split(".")[2]] ?? (() => "<img src=x onerror=alert(2)>");
+        const told = (at) => ({ start: at * 60_000, end: at * 60_000 + 59_999, confirm: true, revision: 0, value: of(at) });
+        published(topic, "snapshot", minutes.map(topic.startsWith("ext.") ? told : kline));
+      }
+    });
+  });
+  const boxes = () => charted.locator("#values label");
+  /** Pixels of a colour on the chart. */
+  const colored = (hex) =>
+    charted.evaluate((hex) => {
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+      let count = 0;
+      for (const canvas of document.querySelectorAll("#chart canvas")) {
+        if (canvas.width * canvas.height === 0) continue;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < data.length; at += 4) {
+          if (data[at] === red && data[at + 1] === green && data[at + 2] === blue) count += 1;
+        }
+      }
+      return count;
+    }, hex);
+  const colors = ["#c27803", "#7a6ad8", "#1f8fc4"];
+
+  await promise("series of the symbol and interval shown are drawn, near ones and far ones, and signals marked", async () => {
+    await charted.goto(`${address}#AUSDT/1m`);
+    await eventually("four choices", async () => (await boxes().count()) === 4);
+    await eventually("subscriptions", () => followed.size === 5);
+    assert.deepEqual([...followed].sort(), ["kline.1m.AUSDT", ...offers.slice(0, 4)].sort());
+    for (const color of colors) await eventually(color, async () => (await colored(color)) > 20);
+    published(offers[0], "value", { start: 40 * 60_000, end: 41 * 60_000 - 1, confirm: false, revision: 0, value: 11.5 });
+  });
+
+  await promise("a series that is switched off is neither drawn nor followed", async () => {
+    await boxes().nth(1).locator("input").uncheck();
+    await eventually("fewer", async () => !followed.has(offers[1]) && (await colored(colors[1])) === 0);
+    await boxes().nth(1).locator("input").check();
+    await eventually("again", async () => followed.has(offers[1]) && (await colored(colors[1])) > 20);
+  });
+
+  await promise("strangers' words are text", async () => {
+    assert.equal(await boxes().nth(3).textContent(), "mine · <img src=x onerror=alert(1)>");
+    await eventually("words", async () => (await charted.locator("#notes li").count()) === 20);
+    assert.match(await charted.locator("#notes").textContent(), /"<img src=x onerror=alert\(2\)>"/);
+    assert.equal(await charted.locator("#notes img, #values img").count(), 0);
   });
 
   await promise("nothing came from another host, and the browser had nothing to complain of", async () => {

@@ -26,4 +26,5 @@ mod sandbox;
 mod session;
 mod supervision;
 mod support;
+mod trial;
 mod websocket;

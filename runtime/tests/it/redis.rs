@@ -81,7 +81,7 @@ fn partial_klines_and_corrections_are_published_on_request() {
 }
 
 /// The rights that the README names.
-const RIGHTS: &str = "resetchannels &klines &klines:* ~klines:* -@all +publish +xadd +set";
+const RIGHTS: &str = "resetchannels &klines &klines:* &ext.* ~klines:* -@all +publish +xadd +set";
 
 #[test]
 fn the_documented_rights_are_enough_and_none_is_asked_for_in_vain() {

@@ -139,14 +139,15 @@ impl Life<'_> {
 
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let klines = std::mem::take(&mut self.waiting);
-        let (Some(mut consumer), Some(last)) = (self.consumer.take(), klines.last()) else { return Ok(()) };
+        let Some(last) = klines.last() else { return Ok(()) };
+        let Some(mut consumer) = self.consumer.take() else { return Ok(()) };
         let first = *self.first.get_or_insert(last.emitted);
         self.scene.capture.pass(Duration::from_millis((last.emitted - first).max(0).unsigned_abs()));
         self.outcome.calls += 1;
         self.outcome.klines += klines.len() as u64;
         let (number, heads): (u64, Vec<String>) =
             (self.outcome.calls, klines.iter().map(|kline| head(kline)).collect());
-        let delivery = Delivery { klines, lost: 0, values: Vec::new() };
+        let delivery = Delivery { klines, ..Delivery::default() };
         let (mut acts, mut refusals) = (Vec::new(), 0);
         let failure = loop {
             let began = Instant::now();

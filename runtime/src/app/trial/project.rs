@@ -1,4 +1,4 @@
-//! A project as `klines consumer new` makes it, as far as its tests are concerned: its name, its component, its cases.
+//! A project as far as its tests are concerned: whether its component is up to date, and which cases it has.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 
+use crate::authoring::project;
 use crate::config::case::Subject;
 use crate::config::nearest;
 
-/// The file that makes a folder a project.
-const MANIFEST: &str = "consumer.toml";
 /// What the component is not made of, in the project's folder.
 const NOT_SOURCES: [&str; 7] = ["build", "tests", "target", "node_modules", "__pycache__", "klines-data", "klines-out"];
 
@@ -24,29 +23,14 @@ pub(super) struct Project {
 }
 
 impl Project {
+    /// Reads the project in `folder`, which is shown as it was typed.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let manifest = folder.join(MANIFEST);
-        if !manifest.is_file() {
-            bail!(
-                "{} has no {MANIFEST}: it is no project that `klines consumer new` has made, and no bundle",
-                folder.display()
-            );
-        }
-        let text = fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
-        let table: toml::Table = text.parse().with_context(|| format!("reading {}", manifest.display()))?;
-        let name = table.get("name").and_then(toml::Value::as_str).unwrap_or_default();
-        let is_name = |name: &str| name.chars().all(|found| found.is_ascii_alphanumeric() || "-_".contains(found));
-        if name.is_empty() || !is_name(name) {
-            bail!("{} does not say `name = \"…\"`, in letters, digits, - and _", manifest.display());
-        }
+        let name = project::Project::open(folder)?.name.to_string();
         // A dot in front says nothing.
         let folder = folder.strip_prefix(".").unwrap_or(folder).to_owned();
         let configuration = Some(folder.join("klines.toml")).filter(|file| file.is_file());
         let component = folder.join(format!("{name}.wasm"));
-        Ok(Self {
-            subject: Subject { name: name.to_owned(), component, folder: folder.clone(), configuration },
-            folder,
-        })
+        Ok(Self { subject: Subject { name, component, folder: folder.clone(), configuration }, folder })
     }
 
     /// Refuses a component that is missing or was made of other sources. `typed` is the folder as it was named.

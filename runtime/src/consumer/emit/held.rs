@@ -14,7 +14,7 @@ use super::{Point, Series};
 /// Values of one consumer before the next one has its turn.
 const A_TURN: usize = 64;
 /// What a value that waits takes beside itself, in bytes.
-const PLACE: usize = size_of::<Series>() + 8 * size_of::<usize>();
+const PLACE: usize = size_of::<Series>() + size_of::<[usize; 8]>();
 
 /// Values that wait.
 #[derive(Debug)]

@@ -41,6 +41,11 @@ impl Deadline {
         self.limit
     }
 
+    /// How long it has taken.
+    pub(super) fn took(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// What is left of it.
     pub(super) fn left(&self) -> Duration {
         let waited = Duration::from_nanos(self.waited.0.load(Ordering::Relaxed));

@@ -1,10 +1,10 @@
-//! Notices a call that holds a core for long, and lets its thread have only what others leave from then on.
+//! Notices a consumer that holds a core for long, and lets its thread have only what others leave from then on.
 //!
 //! A loop is ended by its deadline, a second later unless configured. Until then it would keep those that wake up beside
-//! it waiting for their turn, each time by a slice of the scheduler's.
+//! it waiting for their turn, each time by a slice of the scheduler's. So would many calls that are just short enough.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
@@ -13,6 +13,12 @@ use crate::consumer::courtesy;
 
 /// The part of a call's time limit that it may hold a core without losing its place.
 const PART: u32 = 50;
+/// The part of a core that its long calls may hold over a time.
+const SHARE: u32 = 5;
+/// That time.
+const WHILE: Duration = Duration::from_secs(1);
+/// Calls below this cost nobody anything.
+const SHORT: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Whether this thread stands aside already, which is for good: only a privileged one could come back.
@@ -27,11 +33,13 @@ pub(super) struct Hog {
     patience: Duration,
     /// Time on a core of this thread when the call in progress was first looked at.
     first: Option<Duration>,
+    /// When the present second began, and this thread's time on a core then.
+    since: Option<(Instant, Duration)>,
 }
 
 impl Hog {
     pub(super) const fn new(watched: bool) -> Self {
-        Self { watched, patience: Duration::ZERO, first: None }
+        Self { watched, patience: Duration::ZERO, first: None, since: None }
     }
 
     /// Begins a call; returns after what time it is worth a look.
@@ -52,12 +60,35 @@ impl Hog {
         if now.saturating_sub(first) < self.patience {
             return Some(self.patience);
         }
-        ASIDE.set(true);
-        if courtesy::aside() {
-            let time = self.patience;
-            warn!(consumer, ?time, "a call held a core for long: from now on the consumer gets only what others leave");
-        }
+        stand_aside(consumer, "in one call");
         None
+    }
+
+    /// Looks at a call that is over, after this time.
+    pub(super) fn end(&mut self, consumer: &str, took: Duration) {
+        if took < SHORT || !self.watched || ASIDE.get() {
+            return;
+        }
+        let (moment, now) = (Instant::now(), on_core());
+        let Some((began, before)) = self.since else {
+            self.since = Some((moment, now));
+            return;
+        };
+        let passed = moment.saturating_duration_since(began);
+        if passed < WHILE {
+            return;
+        }
+        self.since = Some((moment, now));
+        if now.saturating_sub(before) * SHARE > passed {
+            stand_aside(consumer, "in call after call");
+        }
+    }
+}
+
+fn stand_aside(consumer: &str, how: &str) {
+    ASIDE.set(true);
+    if courtesy::aside() {
+        warn!(consumer, how, "a core was held for long: from now on the consumer gets only what others leave");
     }
 }
 
@@ -99,6 +130,25 @@ mod tests {
         assert!(hog.look("mine").is_some());
         spin();
         assert!(hog.look("mine").is_some());
+    }
+
+    #[test]
+    fn many_calls_that_are_just_short_enough_are_one_long_one() {
+        let mut hog = Hog::new(true);
+        hog.begin(LIMIT);
+        // As if the second were over, in which this thread held more than a fifth of a core.
+        hog.since = Some((Instant::now() - WHILE, on_core()));
+        let begun = on_core();
+        while on_core() - begun < WHILE / 4 {
+            black_box(0);
+        }
+        let before = hog.since.unwrap().1;
+        hog.end("mine", SHORT / 2);
+        assert!(!ASIDE.get(), "a short call is no reason to look");
+        // The machine may have been busy: the time that passed is made what it was meant to be.
+        hog.since = Some((Instant::now() - WHILE, before));
+        hog.end("mine", SHORT);
+        assert!(ASIDE.get());
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Instance {
         host.log.tell_dropped(host.output.begin_call());
         begin(&mut self.store, limit);
         let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
-        let host = self.store.data();
+        let host = self.store.data_mut();
+        let took = host.deadline.took();
+        host.hog.end(host.log.name(), took);
         host.log.settle();
         result.map_err(|error| failure::crash(host, &error))
     }

@@ -63,7 +63,7 @@ impl Memory {
 
     /// Takes an eighth of the longest series.
     fn shorten(&mut self) {
-        let longest = self.series.iter().map(Recent::len).max().unwrap_or_default();
+        let longest = self.series.iter().map(Recent::held).max().unwrap_or_default();
         self.longest = (longest - longest.div_ceil(8)).max(1);
         for recent in &mut self.series {
             self.klines -= recent.shorten(self.longest);

@@ -33,6 +33,8 @@ pub fn asset(path: &str) -> Option<Asset> {
         "/page/page.js" => (SCRIPT, include_bytes!("page/page.js")),
         "/page/stream.js" => (SCRIPT, include_bytes!("page/stream.js")),
         "/page/series.js" => (SCRIPT, include_bytes!("page/series.js")),
+        "/page/values.js" => (SCRIPT, include_bytes!("page/values.js")),
+        "/page/overlays.js" => (SCRIPT, include_bytes!("page/overlays.js")),
         "/page/chart.js" => (SCRIPT, include_bytes!("page/chart.js")),
         "/page/format.js" => (SCRIPT, include_bytes!("page/format.js")),
         "/page/lightweight-charts.js" => (SCRIPT, include_bytes!("page/lightweight-charts.js")),
@@ -69,7 +71,7 @@ mod tests {
         for path in named {
             assert!(asset(path).is_some(), "{path}");
         }
-        for module in ["page", "stream", "series", "chart", "format"] {
+        for module in ["page", "stream", "series", "values", "overlays", "chart", "format"] {
             for import in quoted(text(&format!("/page/{module}.js")), "./") {
                 let path = import.replacen("./", "/page/", 1);
                 assert_eq!(asset(&path).unwrap().content_type, SCRIPT, "{path}");

@@ -92,7 +92,7 @@ impl<T: Record> Recent<T> {
 
     /// Confirmed ones that are held.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.closed.len()
     }
 

@@ -184,7 +184,7 @@ impl Values {
 impl Share {
     /// Takes an eighth of the longest series.
     fn shorten(&mut self, all: &mut [Option<Followed>]) {
-        let length = |at: &u32| all.get(*at as usize).and_then(Option::as_ref).map_or(0, |one| one.recent.len());
+        let length = |at: &u32| all.get(*at as usize).and_then(Option::as_ref).map_or(0, |one| one.recent.held());
         let longest = self.ids.iter().map(length).max().unwrap_or_default().min(self.longest);
         self.longest = longest - longest.div_ceil(8);
         for at in &self.ids {
@@ -198,7 +198,7 @@ impl Share {
 /// Returns how many bytes were freed.
 fn shorten(recent: &mut Recent<Point>, most: usize) -> usize {
     let mut freed = 0;
-    while recent.len() > most
+    while recent.held() > most
         && let Some(point) = recent.pop()
     {
         freed += point.weight();
@@ -231,7 +231,7 @@ mod tests {
         for name in 0..100 {
             keep(&mut values, "flood", &format!("n{name}"), 1, false, &large);
         }
-        assert_eq!(values.get(quiet).unwrap().recent.len(), 1);
+        assert_eq!(values.get(quiet).unwrap().recent.held(), 1);
         let held: usize = values.shares.iter().map(|share| share.bytes).sum();
         assert!(held < 110_000, "{held}");
         let counted: usize = values

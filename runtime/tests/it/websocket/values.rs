@@ -18,8 +18,8 @@ fn subscribe(peer: &mut Peer, topic: &str, more: &str) -> Value {
 /// Waits until the server has had a value of a topic.
 fn until_known(served: &Served, topic: &str) {
     let mut peer = served.enter("/v1/stream");
-    let mut known = || peer.ask(r#"{"op":"topics"}"#)["values"].as_array().unwrap().contains(&json!(topic));
-    eventually("a value", || known());
+    let known = || peer.ask(r#"{"op":"topics"}"#)["values"].as_array().unwrap().contains(&json!(topic));
+    eventually("a value", known);
 }
 
 #[track_caller]

@@ -9,6 +9,7 @@ import {
   createSeriesMarkers,
 } from "./lightweight-charts.js";
 import { clock, length, moment } from "./format.js";
+import { Overlays } from "./overlays.js";
 
 /** Empty places drawn at most for one run of windows that are not known. */
 const LONGEST_HOLE = 60;
@@ -28,6 +29,7 @@ export class Chart {
   #candles;
   #volume;
   #marks;
+  #overlays;
   #marked = new Map();
   #dirty = new Map();
   #drawn = new Set();
@@ -71,6 +73,7 @@ export class Chart {
     prices.setStretchFactor(4);
     volumes.setStretchFactor(1);
     this.#marks = createSeriesMarkers(this.#candles, []);
+    this.#overlays = new Overlays(this.#chart, this.#candles);
     this.#chart.subscribeCrosshairMove(({ time, sourceEvent }) => {
       if (sourceEvent !== undefined) this.#held = null;
       if (this.#held === null) onPoint(time === undefined ? null : toStart(time));
@@ -121,6 +124,11 @@ export class Chart {
 
   redraw() {
     this.#later(true);
+  }
+
+  /** Draws what consumers publish, `{ topic, color, values }` each, over klines at about this price (0 without any). */
+  overlay(topics, price) {
+    this.#overlays.draw(topics, price);
   }
 
   /** Draws one kline, new or changed, with the next frame. */

@@ -3,9 +3,17 @@
 import { Chart } from "./chart.js";
 import { clock, length, moment, padded, rest } from "./format.js";
 import { Change, Series } from "./series.js";
+import { COLORS } from "./overlays.js";
 import { Stream } from "./stream.js";
+import { Values, relevant } from "./values.js";
 
 const HELD = "klines.login";
+/** How often the server is asked which series consumers publish. */
+const LOOK_EVERY = 10_000;
+/** Series of consumers that are drawn at a time, those drawn without being asked for, and lines of words. */
+const MOST_DRAWN = 32;
+const DRAWN_AT_FIRST = COLORS.length;
+const MOST_NOTES = 20;
 const $ = (id) => document.getElementById(id);
 
 const series = new Series();
@@ -18,6 +26,12 @@ let offered = null;
 /** What is drawn: `{ symbol, interval }`. */
 let chosen = null;
 let pointed = null;
+/** What consumers publish for what is drawn: `{ topic, label, color, values }`. */
+let published = [];
+/** Topics that the server knows, and labels that the reader has switched off. */
+let known = [];
+const hidden = new Set();
+let valuesFrame = 0;
 let state = { name: "connecting" };
 
 const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/stream`;
@@ -34,12 +48,24 @@ const stream = new Stream(socketAddress, held(), {
     series.reset(klines);
     chart.redraw();
     showKline();
+    drawValues();
   },
   kline: (kline) => {
     const change = series.put(kline);
     if (change === Change.redraw) chart.redraw();
     if (change === Change.update) chart.update(kline);
     showKline();
+  },
+  known: (topics) => {
+    known = topics;
+    offerValues();
+  },
+  values: (topic, values) => {
+    of(topic)?.values.reset(values);
+    drawValues();
+  },
+  value: (topic, value) => {
+    if (of(topic)?.values.put(value)) drawValues();
   },
 });
 
@@ -79,6 +105,8 @@ function askLogIn(error = "") {
   series.reset([]);
   chart.redraw();
   showKline();
+  known = [];
+  offerValues();
   $("log-in-error").textContent = error;
   if (!$("log-in").open) $("log-in").showModal();
   if (error) $("key").select();
@@ -158,6 +186,7 @@ function draw({ symbol, interval }) {
     pointed = null;
     chart.show(interval, () => series.all());
     showKline();
+    offerValues();
   }
   stream.select(`kline.${interval}.${symbol}`);
 }
@@ -198,6 +227,75 @@ $("symbol").addEventListener("input", (event) => {
   const picked = event.inputType === undefined || event.inputType === "insertReplacementText";
   if (picked && named($("symbol").value)) $("symbol").blur();
 });
+
+// --- what consumers publish ---------------------------------------------------------------------------------------
+
+function of(topic) {
+  return published.find((one) => one.topic === topic);
+}
+
+/** Offers the series of the symbol and interval shown; the reader may switch each off. */
+function offerValues() {
+  if (chosen === null) return;
+  const found = relevant(known, chosen.interval, chosen.symbol);
+  const same = found.length === published.length && found.every(({ topic }, at) => published[at].topic === topic);
+  if (!same) {
+    published = found.map((one, at) => of(one.topic) ?? { ...one, color: COLORS[at % COLORS.length], values: new Values(), isNew: true });
+    for (const one of published.filter(({ isNew }) => isNew)) {
+      if (shown().length > DRAWN_AT_FIRST) hidden.add(one.label);
+      one.isNew = false;
+    }
+    $("values").hidden = published.length === 0;
+    $("values").replaceChildren($("values").firstElementChild, ...published.map(choice));
+  }
+  followValues();
+}
+
+/** Names are strangers' words: they become text and nothing else. */
+function choice({ label, color }) {
+  const [box, dot, words] = ["input", "i", "span"].map((tag) => document.createElement(tag));
+  Object.assign(box, { type: "checkbox", name: "values", value: label, checked: !hidden.has(label) });
+  dot.className = "dot";
+  dot.style.background = color;
+  words.textContent = label;
+  const whole = document.createElement("label");
+  whole.append(box, dot, words);
+  return whole;
+}
+
+function shown() {
+  return published.filter(({ label }) => !hidden.has(label)).slice(0, MOST_DRAWN);
+}
+
+function followValues() {
+  stream.follow(shown().map(({ topic }) => topic));
+  drawValues();
+}
+
+/** With the next frame: values may come in any number. */
+function drawValues() {
+  if (valuesFrame === 0) valuesFrame = requestAnimationFrame(drawValuesNow);
+}
+
+function drawValuesNow() {
+  valuesFrame = 0;
+  chart.overlay(shown(), Number(series.last?.close ?? 0));
+  const all = shown().flatMap(({ label, values }) => values.all().map((value) => ({ label, ...value })));
+  const lines = all.filter(({ line }) => line !== undefined).sort((a, b) => b.start - a.start);
+  const notes = lines.slice(0, MOST_NOTES).map(({ label, start, line }) => {
+    const text = `${moment(start, length(chosen.interval))} ${label}: ${line}`;
+    return Object.assign(document.createElement("li"), { textContent: text });
+  });
+  $("notes").hidden = notes.length === 0;
+  $("notes").replaceChildren(...notes);
+}
+
+$("values").addEventListener("change", ({ target }) => {
+  if (target.checked) hidden.delete(target.value);
+  else hidden.add(target.value);
+  followValues();
+});
+setInterval(() => stream.look(), LOOK_EVERY);
 
 // --- the kline in words ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-// The connection to /v1/stream: log-in, one subscription, resuming, reconnecting. Does not draw.
+// The connection to /v1/stream: log-in, one topic of klines and those of values beside it, resuming, reconnecting. Does
+// not draw.
 
 const HISTORY = 500;
 const OPEN_WITHIN = 10_000;
@@ -19,7 +20,8 @@ const FINAL = { 3502: "too many commands", 3503: "a message that the server coul
 
 /**
  * Calls back `on.state(state)`, `on.topics(answer)`, `on.snapshot(klines)`, `on.kline(kline)`, `on.refused(error)`,
- * `on.loggedIn(login)` and `on.message()`, the last for anything that arrives.
+ * `on.loggedIn(login)` and `on.message()`, the last for anything that arrives; of what consumers publish `on.known(topics)`,
+ * `on.values(topic, values)` and `on.value(topic, value)`.
  * A state has a `name`: connecting, logging-in, live, waiting (`until`, ms), logged-out (`error`) or stopped (`reason`).
  */
 export class Stream {
@@ -37,6 +39,10 @@ export class Stream {
   #resume = null;
   #asked = false;
   #changed = 0;
+  #look = 0;
+  /** Topics of values that are wanted, and those that are subscribed to. */
+  #beside = new Set();
+  #besideTaken = new Set();
   /** How far the server's clock is ahead of this one, ms. */
   ahead = 0;
 
@@ -83,6 +89,27 @@ export class Stream {
     if (this.#state.name === "live") this.#change();
   }
 
+  /** Subscribes to these topics of values and to no others. */
+  follow(topics) {
+    this.#beside = new Set(topics);
+    if (this.#state.name === "live") this.#changeBeside();
+  }
+
+  /** Asks which topics of values there are. */
+  look() {
+    if (this.#state.name === "live") this.#look = this.#send({ op: "topics" });
+  }
+
+  #changeBeside() {
+    this.#after("beside", CHANGE_EVERY, () => {
+      const gone = [...this.#besideTaken].filter((topic) => !this.#beside.has(topic));
+      const more = [...this.#beside].filter((topic) => !this.#besideTaken.has(topic));
+      if (gone.length > 0) this.#send({ op: "unsubscribe", topics: gone });
+      if (more.length > 0) this.#send({ op: "subscribe", topics: more, history: HISTORY });
+      this.#besideTaken = new Set(this.#beside);
+    });
+  }
+
   #change() {
     const wait = Math.max(0, this.#changed + CHANGE_EVERY - Date.now());
     this.#after("change", wait, () => {
@@ -125,11 +152,15 @@ export class Stream {
       return this.#stop("a message that is not JSON");
     }
     if (message.op === "auth") this.#answeredAuth(message);
+    else if (message.op === "topics" && message.id === this.#look) this.#on.known(message.values ?? []);
     else if (message.op === "topics") this.#answeredTopics(message);
     else if (message.op === "subscribe") this.#answeredSubscribe(message);
     else if (message.op === "pong") this.ahead = message.time - Date.now();
     else if (message.topic === this.#topic && message.type === "snapshot") this.#pushedSnapshot(message);
     else if (message.topic === this.#topic && message.type === "kline") this.#pushedKline(message);
+    else if (!this.#beside.has(message.topic)) return;
+    else if (message.type === "snapshot") this.#on.values(message.topic, message.data);
+    else if (message.type === "value") this.#on.value(message.topic, message.data);
   }
 
   #answeredAuth(message) {
@@ -145,6 +176,7 @@ export class Stream {
     this.#ask();
     this.#say({ name: "live" });
     this.#on.topics(message);
+    this.#on.known(message.values ?? []);
     if (this.#topic !== null && this.#taken === null) this.#change();
   }
 
@@ -212,6 +244,7 @@ export class Stream {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
     this.#taken = null;
+    this.#besideTaken.clear();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod build;
 pub mod check;
+pub mod checkup;
 pub mod compile;
 pub mod inspect;
 pub mod keygen;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
         Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),
+        Command::Consumer(ConsumerCommand::Check(args)) => checkup::checkup(&args),
         Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
         Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
         Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),

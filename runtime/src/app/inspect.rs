@@ -12,15 +12,18 @@ use super::parts::{self, Workshop, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 use crate::config;
 use crate::config::consumers::{Component as Source, Consumer, Limits};
+use crate::consumer::wasm::component::Component;
 use crate::consumer::wasm::components::{self, ComponentFile, Links};
 use crate::consumer::wasm::grants::Grants;
 use crate::consumer::wasm::manifest::{Missing, Wants};
 use crate::consumer::{digest, shipped};
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
-const MEANINGS: [(&str, &str); 11] = [
+const MEANINGS: [(&str, &str); 13] = [
     ("klines:consumer/host", "log lines, exact digits, the terminal if it is granted"),
     ("klines:consumer/types", "the form of klines"),
+    ("klines:consumer/state", "what it keeps from one life to the next"),
+    ("klines:consumer/emit", "series of its own, for clients"),
     ("klines:consumer/", "another service of the runtime"),
     ("wasi:http/", "HTTP requests, to hosts of allow.http"),
     ("wasi:filesystem/", "files, in folders of allow.dirs"),
@@ -33,7 +36,7 @@ const MEANINGS: [(&str, &str); 11] = [
 ];
 
 /// A component that was looked at.
-struct Inspected {
+pub(super) struct Inspected {
     /// The consumer's name, or the file's.
     name: String,
     /// The interface that it exports, with its version.
@@ -62,11 +65,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let file = ComponentFile { sha256: digest(&bytes), bytes };
     let component = workshop.components.from_stranger(&file, &parts::limits(&Limits::default()));
     let component = component.with_context(|| args.target.clone())?;
-    let wants = component.wants().clone();
-    let (granted, vain) = wants.narrow(&allowed);
-    let missing = wants.missing(&granted);
-    let contract = component.contract();
-    let inspected = Inspected { name, contract, file, wants, granted, vain, missing };
+    let inspected = Inspected::new(name, file, &component, &allowed);
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -110,7 +109,16 @@ fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Inspected {
-    fn text(&self) -> String {
+    /// Puts together what is known of a component; `allowed` is what the operator would let it do.
+    pub(super) fn new(name: String, file: ComponentFile, component: &Component, allowed: &Grants) -> Self {
+        let wants = component.wants().clone();
+        let (granted, vain) = wants.narrow(allowed);
+        let missing = wants.missing(&granted);
+        Self { name, contract: component.contract(), file, wants, granted, vain, missing }
+    }
+
+    /// For a person.
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
             // Writing to a String cannot fail.
@@ -188,7 +196,8 @@ impl Inspected {
         granted
     }
 
-    fn json(&self) -> Value {
+    /// For a program.
+    pub(super) fn json(&self) -> Value {
         let missing = |missing: &Missing| json!({ "key": missing.key, "what": missing.what, "entry": missing.entry });
         let manifest = self.wants.manifest.as_ref().map(|manifest| {
             json!({ "name": manifest.name, "version": manifest.version, "description": manifest.description })
@@ -209,7 +218,7 @@ impl Inspected {
 }
 
 /// A stranger's text on a terminal: without what moves cursors or turns the direction of reading.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .filter(|found| {
             !found.is_control()

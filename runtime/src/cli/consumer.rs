@@ -21,6 +21,8 @@ pub enum ConsumerCommand {
     New(NewArgs),
     /// Build a project, or make a component of a core module
     Build(BuildArgs),
+    /// Say what a component is and wants, and everything that keeps it from running
+    Check(ComponentCheckArgs),
     /// Show the consumers of a run: state, klines, losses, memory
     List(ListArgs),
     /// Show what a consumer of a run has logged, and what klines logged about it

@@ -239,3 +239,39 @@ fn the_reader_finds_paths_in_every_form() {
     assert_eq!(used(Path::new("z/y.rs"), "use super::super::d::X;", &known), ["d".to_owned()].into());
     assert!(used(Path::new("z/y.rs"), "use super::a::X;", &known).is_empty());
 }
+
+#[test]
+fn the_examples_have_the_helper_modules_of_new_projects() {
+    let contract = fs::read_to_string(root().join("wit/v1/world.wit")).unwrap();
+    let version = contract.split_once('@').unwrap().1.split_once(';').unwrap().0;
+    let copies: [(&str, &str, &[&str]); 4] = [
+        ("python", "price-alert", &["klines.py"]),
+        ("typescript", "volume-spike", &["src/klines.ts", "src/contract.d.ts", "tsconfig.json"]),
+        ("c", "csv-writer", &["klines.h", "klines.c", "compile_flags.txt"]),
+        ("go", "correlation", &["go.mod.in", "klines", "shim"]),
+    ];
+    for (language, name, paths) in copies {
+        let template = root().join("runtime/templates").join(language);
+        let files = paths.iter().flat_map(|path| {
+            let files = files(&template.join(path));
+            assert!(!files.is_empty(), "{language} has no {path}");
+            files
+        });
+        for file in files {
+            let inner = file.strip_prefix(&template).unwrap().to_str().unwrap();
+            let copy = root().join("examples").join(language).join(inner.strip_suffix(".in").unwrap_or(inner));
+            let text = fs::read_to_string(&file).unwrap().replace("{{name}}", name);
+            let text = text.replace("{{ident}}", &name.replace('-', "_")).replace("{{contract}}", version);
+            assert_eq!(fs::read_to_string(&copy).unwrap(), text, "{} differs from {inner}", copy.display());
+        }
+    }
+}
+
+/// The file, or all files below the folder.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).into_iter().flatten();
+    entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}

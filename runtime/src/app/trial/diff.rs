@@ -102,15 +102,25 @@ fn sides(text: &mut String, wanted: &[&str], found: &[&str], at: usize) {
     for line in found.get(at.saturating_sub(BEFORE)..at).unwrap_or_default() {
         text.push_str(&format!("\n    {line}"));
     }
+    let (wanted, found) = (block(wanted, at), block(found, at));
+    // What both end with is no difference; the first line is one.
+    let after = wanted.iter().skip(1).rev().zip(found.iter().skip(1).rev()).take_while(|(a, b)| a == b).count();
     for (mark, lines, end) in [('-', wanted, "nothing more is wanted"), ('+', found, "nothing more was done")] {
-        let rest = lines.get(at..).unwrap_or_default();
-        // As far as the next kline.
-        let block = rest.iter().enumerate().take_while(|(n, line)| *n == 0 || line.starts_with(' ')).count();
-        for line in rest.iter().take(block.min(SHOWN)) {
+        for line in lines.iter().take((lines.len() - after).min(SHOWN)) {
             text.push_str(&format!("\n  {mark} {line}"));
         }
-        if rest.is_empty() {
+        if lines.is_empty() {
             text.push_str(&format!("\n  {mark} ({end})"));
         }
     }
+    for line in found.get(found.len() - after..).unwrap_or_default().iter().take(BEFORE) {
+        text.push_str(&format!("\n    {line}"));
+    }
+}
+
+/// The lines from there on, as far as the next kline.
+fn block<'a, 'b>(lines: &'b [&'a str], at: usize) -> &'b [&'a str] {
+    let rest = lines.get(at..).unwrap_or_default();
+    let length = rest.iter().enumerate().take_while(|(n, line)| *n == 0 || line.starts_with(' ')).count();
+    rest.get(..length).unwrap_or_default()
 }

@@ -74,8 +74,9 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
                 symbols: Vec::new(),
                 settings: settings(category),
             };
-            replay.run(&Progress::default(), sink)?;
-            return Ok(());
+            let played = replay.run(&Progress::default(), sink);
+            let what = || format!("playing {} (`category` in [input] chooses one of several)", file.display());
+            return played.map(drop).with_context(what);
         }
         Source::Klines(file) => {
             let klines = klines::read(file).map_err(|report| anyhow::anyhow!("{}", report.render(false, 100)))?;

@@ -1,6 +1,7 @@
 //! What a case can say, and what is said of one that is wrong.
 
 use std::fs;
+use std::time::Duration;
 
 use super::{BY_HAND, CROSSING, failures, flat, judged, project, settled, test};
 use crate::cli::RECORDING;
@@ -16,7 +17,7 @@ fn a_component_alone_is_run_on_the_made_up_market() {
 
 #[test]
 fn every_case_of_a_project_is_run_in_the_order_of_names() {
-    let trades = "[input]\ntrades = \"../day.jsonl\"\nintervals = [\"1s\"]\nbatch = 64\n";
+    let trades = "[input]\ntrades = \"../day.jsonl\"\ncategory = \"linear\"\nintervals = [\"1s\"]\nbatch = 64\n";
     let market = "[input]\nmarket = { seed = 7, seconds = 60, symbols = [\"BTCUSDT\", \"XYZUSDT\"] }\n\
         intervals = [\"1s\"]\n[expect]\nlog = [\"XYZUSDT 1s crossed\"]\ncalls = 120\n\
         [settings]\nperiod = 2\nfast = 2\nslow = 3\n";
@@ -103,7 +104,10 @@ fn klines_written_by_hand_are_checked_line_by_line() {
 #[test]
 fn a_component_that_is_missing_or_old_is_to_be_built() {
     let home = project("example", &[("tests/basic.toml", "")]);
-    fs::write(home.path().join("lib.rs"), "changed").unwrap();
+    let source = home.path().join("lib.rs");
+    fs::write(&source, "changed").unwrap();
+    let built = fs::metadata(home.path().join("demo.wasm")).unwrap().modified().unwrap();
+    fs::File::open(&source).unwrap().set_modified(built + Duration::from_secs(1)).unwrap();
     let ended = test(home.path(), "");
     assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
     assert!(ended.said.err.contains("lib.rs has changed since demo.wasm was built"), "{}", ended.said.err);
@@ -174,7 +178,8 @@ fn limits_are_those_of_a_run() {
     let said = test(home.path(), "--case c --until 1").said.out;
     assert!(!said.contains(": read") && !said.contains(": wrote"), "{said}");
     let said = test(home.path(), "--case d --until 1").said.out;
-    assert!(!said.contains('='), "no variable of ours: {said}");
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("log info ")).collect();
+    assert_eq!(lines, ["log info that was all"], "no variable of ours");
 }
 
 #[test]
@@ -216,10 +221,10 @@ fn state_begins_empty_every_time() {
 
 #[test]
 fn a_live_case_runs_in_real_time_and_shows_the_log() {
-    let case = "settings = { period = 2, fast = 2, slow = 3 }\n[input]\nintervals = [\"100ms\"]\n[expect]\nlog = [\"crossed\"]\ncalls = 1\n";
-    let home = project("example", &[("tests/basic.toml", case)]);
+    let case = "settings = { mode = \"count\" }\n[input]\nintervals = [\"100ms\"]\n[expect]\nlog = [\"klines 1 lost 0\"]\ncalls = 1\n";
+    let home = project("hostile", &[("tests/basic.toml", case)]);
     let ended = test(home.path(), "--live --for 3s");
     assert_eq!(ended.code(), Some(0), "{}{}", ended.said.out, ended.said.err);
     assert!(ended.said.out.starts_with("basic: ok\n  in real time"), "{}", ended.said.out);
-    assert!(ended.said.err.lines().any(|line| line.contains("100ms crossed")), "{}", ended.said.err);
+    assert!(ended.said.err.lines().any(|line| line.contains(" lost 0")), "{}", ended.said.err);
 }

@@ -15,6 +15,11 @@ use super::tools::{ToolError, Tools, ask, run};
 /// Where Debian's wasi-libc puts its headers.
 const DEBIAN_HEADERS: &str = "/usr/include/wasm32-wasi";
 
+/// Zig would take 16 MiB, a quarter of what a consumer has.
+const STACK: &str = "-Wl,-z,stack-size=262144";
+/// The stack below everything else, as zig has it: one that is used up ends the call and overwrites nothing.
+const FIRST: &str = "-Wl,--stack-first";
+
 /// A compiler for WebAssembly, with a C library.
 struct Compiler {
     /// What it is called in messages.
@@ -36,7 +41,18 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     let core = project.intermediates().join("core.wasm");
     let mut command = Command::new(&compiler.program);
     command.current_dir(&project.folder).args(&compiler.arguments);
-    command.args(["-mexec-model=reactor", "-O2", "-s", "-Wall", "-Wextra", "-I.", "-Isrc", "-Ibuild/bindings", "-o"]);
+    command.args([
+        "-mexec-model=reactor",
+        STACK,
+        "-O2",
+        "-s",
+        "-Wall",
+        "-Wextra",
+        "-I.",
+        "-Isrc",
+        "-Ibuild/bindings",
+        "-o",
+    ]);
     command.arg(&core).args(sources);
     command.args(["build/bindings/kline_consumer.c", "build/bindings/kline_consumer_component_type.o"]);
     run(&mut command, &compiler.name)?;
@@ -73,7 +89,7 @@ fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
     if let Some(kit) = tools.variable("WASI_SDK_PATH") {
         let program = Path::new(&kit).join("bin/clang");
         if program.is_file() {
-            return with(format!("clang of {}", kit.display()), program, &["--target=wasm32-wasip1"]);
+            return with(format!("clang of {}", kit.display()), program, &["--target=wasm32-wasip1", FIRST]);
         }
     }
     for program in ["zig", "python-zig"] {
@@ -92,7 +108,7 @@ fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
     if let (Some(clang), Some(_)) = (tools.find("clang"), tools.find("wasm-ld"))
         && Path::new(DEBIAN_HEADERS).is_dir()
     {
-        return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr"]);
+        return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr", FIRST]);
     }
     let mend = "pip install ziglang==0.17.1 (or zig from https://ziglang.org, or set WASI_SDK_PATH to a wasi-sdk)";
     Err(ToolError::Missing { what: "a C compiler for WebAssembly", mend: mend.to_owned() })

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod authoring;
 mod chaos;
 mod check;
 mod cli;

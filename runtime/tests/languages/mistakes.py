@@ -1,5 +1,7 @@
 """What newcomers get wrong, and what they are told: the tool's own words and a code, never a stack of ours."""
 
+import shutil
+
 from places import folder, typed
 
 # A line that the language does not have, and what its tool says of it.
@@ -18,7 +20,12 @@ def syntax():
     for language, (file, line, words) in SYNTAX.items():
         home = folder / "broken" / language
         home.mkdir(parents=True)
-        typed(f"klines consumer new demo --lang {language}", home, language)
+        # One that has been built before has its dependencies ready.
+        built = folder / "new" / language / "demo"
+        if built.exists():
+            shutil.copytree(built, home / "demo", ignore=shutil.ignore_patterns("demo.wasm"))
+        else:
+            typed(f"klines consumer new demo --lang {language}", home, language)
         source = home / "demo" / file
         source.write_text(f"{source.read_text()}\n{line}\n")
         said, _ = typed("klines consumer build", home / "demo", language, code=1)
@@ -32,8 +39,8 @@ def no_tools():
     for language in SYNTAX:
         home = folder / "bare" / language
         home.mkdir(parents=True)
-        typed(f"klines consumer new demo --lang {language}", home)
-        said, _ = typed("klines consumer build", home / "demo", code=1)
+        typed(f"klines consumer new demo --lang {language}", home, "bare")
+        said, _ = typed("klines consumer build", home / "demo", "bare", code=1)
         assert len(said.strip().splitlines()) <= 2, f"{language}: {said}"
         print(f"  {language}: {said.strip().splitlines()[-1]}")
 

@@ -15,7 +15,7 @@ sys.path.append(str(ROOT / "runtime/tests/clients"))
 
 LANGUAGES = ["rust", "python", "javascript", "c", "go"]
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
-INTERVALS = ["1s", "5s"]
+INTERVALS = ["100ms", "1s", "5s"]
 KEY = "a-key-of-this-test-alone-0123456789"
 # The average is there from the second kline on, which leaves nearly every one with a value.
 CONSUMER = """
@@ -72,13 +72,14 @@ def together():
             typed("klines consumer build", project / "demo", name)
             built = project / "demo/demo.wasm"
         home.joinpath(f"{name}.wasm").write_bytes(built.read_bytes())
-    enabled = ", ".join(f'"{name}"' for name in ["console", "websocket", *LANGUAGES])
     home.joinpath("klines.toml").write_text(
-        f"enabled_consumers = [{enabled}]\n[exchange]\nsymbols = {SYMBOLS}\n[klines]\nintervals = {INTERVALS}\n".replace("'", '"')
+        f"[exchange]\nsymbols = {SYMBOLS}\n[klines]\nintervals = {INTERVALS}\n".replace("'", '"')
         + '[websocket]\nport = 0\n[consumers.console.settings]\nshow = "closed"\n'
         + "".join(CONSUMER.format(name=name) for name in LANGUAGES)
     )
-    run = Run(home, WSS_AUTH_USER="tester", WSS_AUTH_KEY=KEY)
+    # The demo hears variables of the consumers that the flag names.
+    enabled = ",".join(["console", "websocket", *LANGUAGES])
+    run = Run(home, "--consumers", enabled, WSS_AUTH_USER="tester", WSS_AUTH_KEY=KEY)
     listener = Listener(run.address("serving klines"))
     ends, memory = time.monotonic() + seconds, []
     while time.monotonic() < ends:

@@ -34,7 +34,7 @@ atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def environment(language=None):
-    """A PATH with that language's tools, `klines` among them, and a cache that begins empty."""
+    """A PATH with that language's tools, `klines` among them, and a cache that begins empty and stays so for `bare`."""
     path = folder / "path" / (language or "none")
     if not path.exists():
         path.mkdir(parents=True)
@@ -44,7 +44,8 @@ def environment(language=None):
             assert found, f"{tool} is missing"
             path.joinpath(Path(tool).name).symlink_to(found)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "KLINES_", "WSS_"))}
-    return {**kept, "PATH": str(path), "XDG_CACHE_HOME": str(folder / "cache")}
+    cache = folder / ("cache-bare" if language == "bare" else "cache")
+    return {**kept, "PATH": str(path), "XDG_CACHE_HOME": str(cache)}
 
 
 def typed(line, cwd, language=None, code=0):

@@ -71,7 +71,7 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
 }
 
 fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
-    let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits.clone());
+    let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits);
     let limits = parts::limits(&limits);
     let settings = consumer.map_or_else(|| "{}".to_owned(), |consumer| consumer.settings.to_string());
     let shown = consumer.map_or_else(|| "{}".to_owned(), |consumer| redact(&consumer.settings).to_string());

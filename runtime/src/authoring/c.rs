@@ -105,10 +105,10 @@ fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
             return with(format!("zig cc {version} (Python's ziglang)"), python, &arguments);
         }
     }
-    if let (Some(clang), Some(_)) = (tools.find("clang"), tools.find("wasm-ld")) {
-        if Path::new(DEBIAN_HEADERS).is_dir() {
-            return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr", FIRST]);
-        }
+    if let (Some(clang), Some(_)) = (tools.find("clang"), tools.find("wasm-ld"))
+        && Path::new(DEBIAN_HEADERS).is_dir()
+    {
+        return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr", FIRST]);
     }
     let mend = "pip install ziglang==0.17.1 (or zig from https://ziglang.org, or set WASI_SDK_PATH to a wasi-sdk)";
     Err(ToolError::Missing { what: "a C compiler for WebAssembly", mend: mend.to_owned() })

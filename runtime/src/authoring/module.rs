@@ -103,8 +103,8 @@ impl Module {
 
 fn kind(types: TypesRef<'_>, ty: EntityType) -> Kind {
     match ty {
-        EntityType::Func(id) | EntityType::FuncExact(id) => match &types[id].composite_type.inner {
-            wasmparser::CompositeInnerType::Func(function) => Kind::of(function),
+        EntityType::Func(id) | EntityType::FuncExact(id) => match types.get(id).map(|ty| &ty.composite_type.inner) {
+            Some(wasmparser::CompositeInnerType::Func(function)) => Kind::of(function),
             _ => Kind::Other("thing"),
         },
         EntityType::Memory(_) => Kind::Memory,

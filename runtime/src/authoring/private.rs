@@ -97,7 +97,11 @@ mod tests {
         });
         assert!(refused.is_err());
         assert_eq!(left(cache.path()), [""; 0]);
-        let folder = install(cache.path(), |aside| Ok(fs::write(aside.join("tool"), "").unwrap())).unwrap();
+        let folder = install(cache.path(), |aside| {
+            fs::write(aside.join("tool"), "").unwrap();
+            Ok(())
+        })
+        .unwrap();
         assert!(folder.join("tool").is_file());
         assert_eq!(install(cache.path(), |_| panic!("it is there")).unwrap(), folder);
         assert_eq!(left(cache.path()), ["tool-1.0"]);
@@ -114,7 +118,8 @@ mod tests {
                 install(cache.path(), |aside| {
                     meeting.wait();
                     meeting.wait();
-                    Ok(fs::write(aside.join("tool"), "").unwrap())
+                    fs::write(aside.join("tool"), "").unwrap();
+                    Ok(())
                 })
             });
             meeting.wait();

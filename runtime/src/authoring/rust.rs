@@ -64,11 +64,11 @@ fn component(told: &str) -> Option<PathBuf> {
         let is_library = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
         message.get("reason").is_some_and(|reason| reason == "compiler-artifact") && is_library
     });
-    let files = libraries.filter_map(|message| {
+    let mut files = libraries.filter_map(|message| {
         let files = message.get("filenames")?.as_array()?.iter().filter_map(Value::as_str);
         files.map(PathBuf::from).find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
     });
-    files.last()
+    files.next_back()
 }
 
 #[cfg(test)]

@@ -47,15 +47,17 @@ impl Emission {
 
     fn check(&mut self, emitter: &Emitter, kline: Option<&Kline>, name: &str, given: Given) -> Result<(), String> {
         let kline = kline.ok_or("the batch in hand has no such row")?;
-        let (value, bytes) = match given {
-            Given::Number(number) if number.is_finite() => (Value::Number(number), VALUE_COSTS),
-            Given::Number(number) => return Err(format!("{number} is not a number that can be published")),
-            Given::Json(text) => (Value::Json(json(&text)?), VALUE_COSTS + text.len()),
-        };
+        let bytes = VALUE_COSTS + if let Given::Json(text) = &given { text.len() } else { 0 };
+        // Before a text is read: one that goes on when it was refused costs little.
         if self.bytes + bytes > self.most {
             let most = self.most;
             return Err(format!("a call may publish {most} bytes, a value counting as 64 and its text (limits.emit)"));
         }
+        let value = match given {
+            Given::Number(number) if number.is_finite() => Value::Number(number),
+            Given::Number(number) => return Err(format!("{number} is not a number that can be published")),
+            Given::Json(text) => Value::Json(json(&text)?),
+        };
         let series = emitter.series(name)?;
         self.bytes += bytes;
         self.draft.push(emitter.point(series, kline, value));

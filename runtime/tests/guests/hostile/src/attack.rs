@@ -108,7 +108,7 @@ pub(crate) fn flood_series() {
             Err(reason) => break reason,
         }
     };
-    let refused = (0..10_000).filter(|_| emit::json(0, "n0", &text).is_err()).count();
+    let refused = (0..1_000).filter(|_| emit::json(0, "n0", &text).is_err()).count();
     info!("{names} names: {name_refused}; {texts} texts: {text_refused}; {refused} more refused");
 }
 

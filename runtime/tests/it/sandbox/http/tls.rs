@@ -92,7 +92,7 @@ fn a_certificate_that_proves_nothing_ends_the_request() {
     let over = Encrypted::new("inside.example", true);
     for (name, server, host, authorities) in [
         ("nobody-vouches", &server, "inside.example", None),
-        ("another-vouches", &server, "inside.example", Some(other.pem.clone())),
+        ("another-vouches", &server, "inside.example", Some(other.pem)),
         ("another-name", &server, "outside.example", Some(server.pem.clone())),
         ("is-over", &over, "inside.example", Some(over.pem.clone())),
     ] {

@@ -75,13 +75,15 @@ class Run:
     """`klines run --demo --config klines.toml`, which tells what it does, and is stopped or ends by itself."""
 
     def __init__(self, cwd, *arguments, **variables):
+        # Not in the project, whose files count as its sources.
+        logs = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        self.log = logs / "log"
         self.begun = time.monotonic()
-        self.log = Path(cwd, "run.log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [program, "run", "--demo", "--config", "klines.toml", *arguments], cwd=cwd, stdin=subprocess.DEVNULL,
                 env={**environment(), "LOG_FORMAT": "json", "METRICS_LISTEN": "127.0.0.1:0", **variables},
-                stdout=Path(cwd, "run.out").open("wb"), stderr=log,
+                stdout=(logs / "out").open("wb"), stderr=log,
             )
         atexit.register(self.process.kill)
         self.metrics_port = self.address("serving metrics")

@@ -59,9 +59,9 @@ def _compiling(cwd):
 
 def _figures(language, demo, total, times):
     component = demo / "demo.wasm"
-    bench = demo / "bench.toml"
+    bench = demo / "tests/bench.toml"
     bench.write_text(BENCH)
-    told, _ = typed("klines consumer test --case bench.toml --json", demo)
+    told, _ = typed("klines consumer test --case bench --json", demo)
     case = json.loads(told[told.index("{"):])
     case = case.get("cases", [case])[0]
     # The second run finds the code compiled: what is left is making, setting up and starting the instance.

@@ -10,7 +10,13 @@ from cutter import Cutter
 from service import KEY, ROOT, USER, Klines, eventually
 
 CLIENTS = ROOT / "examples/clients"
-TOPICS = ["kline.1s.BTCUSDT", "kline.1s.ETHUSDT"]
+TOPICS = ["kline.1s.BTCUSDT", "kline.1s.ETHUSDT", "ext.mine.fast.1s.BTCUSDT"]
+# The Rust example, which emits an average.
+MINE = f"""
+[consumers.mine]
+component = "{ROOT}/target/components/example.wasm"
+settings = {{ period = 2, fast = 2, slow = 3 }}
+"""
 
 
 def programs():
@@ -47,7 +53,7 @@ class Client:
         for line in self.process.stdout:
             topic, number, value = line.split(" ", 2)
             self.again += int(number) in self.seen[topic]
-            self.seen[topic][int(number)] = value.strip()
+            self.seen[topic][int(number)] = float(value)
 
     def _words(self):
         for line in self.process.stderr:
@@ -70,7 +76,7 @@ class Client:
 def resumed():
     """each example resumes after a cut: no number is missing, none comes twice, and all agree"""
     commands = programs()
-    with Klines("examples") as klines:
+    with Klines("examples", MINE, consumers="websocket,mine") as klines:
         cutter = Cutter(klines.port)
         clients = {name: Client(command, cutter.port) for name, command in commands.items()}
         eventually("klines at every client", lambda: all(client.has(2) for client in clients.values()))
@@ -89,7 +95,7 @@ def resumed():
                 assert numbers == list(range(numbers[0], numbers[-1] + 1)), f"{name} misses some of {topic}: {numbers}"
                 for number, value in values.items():
                     assert agreed.setdefault((topic, number), value) == value, f"{name} has {value} of {topic} {number}"
-        print(f"  {len(agreed)} klines, the same at {', '.join(ended)}")
+        print(f"  {len(agreed)} klines and values, the same at {', '.join(ended)}")
 
 
 def refused():

@@ -50,9 +50,9 @@ class Klines:
     alive = []
     logs = []
 
-    def __init__(self, name, settings="", level="debug", descriptors=None):
+    def __init__(self, name, settings="", level="debug", descriptors=None, consumers="websocket"):
         self.home = tempfile.TemporaryDirectory(prefix="klines-")
-        arguments = [program, "run", "--demo", "--consumers", "websocket"]
+        arguments = [program, "run", "--demo", "--consumers", consumers]
         if settings:
             Path(self.home.name, "klines.toml").write_text(f"{DEMO}\n[websocket]\n{settings}\n")
             arguments += ["--config", "klines.toml"]

@@ -8,12 +8,15 @@ mod freeze;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use klines::consumer::emit::{Emitter, Outlet, Point, Value};
 use klines::consumer::wasm::limits::Limits;
 use klines::consumer::wasm::state::StateStore;
 use klines::consumer::wasm::{Setup, WasmBlueprint};
 use klines::consumer::{Blueprint as _, Delivery, Failure};
+use klines::domain::decimal::Decimal;
+use klines::domain::kline::Kline;
 
 use crate::sandbox::guest_log::{lines, record};
 use crate::sandbox::stage::{components, kline};
@@ -44,7 +47,7 @@ fn every_fixture_is_taken_through_a_life_by_a_test_of_this_file() {
     let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap());
     let built: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "wasm")).collect();
     let names: BTreeSet<_> = built.iter().map(|file| file.file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["rust-1.0.0.wasm", "text-1.0.0.wasm"].map(str::to_owned).into());
+    assert_eq!(names, ["rust-1.0.0.wasm", "text-1.0.0.wasm", "text-1.1.0.wasm"].map(str::to_owned).into());
     assert!(built.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() <= MOST_BYTES);
 }
 
@@ -101,4 +104,39 @@ fn a_rust_guest_of_1_0_0_lives_as_it_did() {
     third.setup().unwrap();
     third.start().unwrap();
     assert_eq!(lines("rust-1.0.0").last().unwrap(), "begins at 2");
+}
+
+/// What was published, in order.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Point>>);
+
+impl Outlet for Kept {
+    fn publish(&self, points: Vec<Point>) -> usize {
+        self.0.lock().unwrap().extend(points);
+        0
+    }
+}
+
+#[test]
+fn a_component_by_hand_of_1_1_0_publishes_as_it_did() {
+    record();
+    let bytes = fs::read(folder().join("text-1.1.0.wasm")).unwrap();
+    let component = components().from_bytes(&bytes, Limits::default().component).unwrap();
+    let kept = Arc::new(Kept::default());
+    let emitter = Some(Arc::new(Emitter::new("text-1.1.0", 1, Some(kept.clone()))));
+    let setup = Setup { emitter, ..Setup::plain("text-1.1.0", "{}") };
+    let mut blueprint = WasmBlueprint::new(component, setup);
+    assert_eq!(blueprint.validate(), []);
+    let mut instance = blueprint.instantiate().unwrap();
+    assert!(instance.setup().unwrap().closed_only);
+    instance.start().unwrap();
+    let high = Decimal::parse("16579.25").unwrap();
+    let klines = (0..2).map(|window| Arc::new(Kline { high, ..kline(window) })).collect();
+    instance.consume(&Delivery { klines, ..Delivery::default() }).unwrap();
+    instance.stop();
+    let points = kept.0.lock().unwrap();
+    let told: Vec<_> = points.iter().map(|point| (&*point.name, point.start, point.value.clone())).collect();
+    let expected = [0, 1].map(|window| ("range", kline(window).start, Value::Number(0.75)));
+    assert_eq!(told, expected);
+    assert_eq!(lines("text-1.1.0"), ["begins"]);
 }

@@ -1,5 +1,6 @@
 """What newcomers get wrong, and what they are told: the tool's own words and a code, never a stack of ours."""
 
+import json
 import shutil
 
 from places import folder, typed
@@ -62,4 +63,27 @@ def golden():
     print("  " + "\n  ".join(said.strip().splitlines()[:12]))
 
 
-TESTS = [syntax, no_tools, golden]
+def arena():
+    """a batch that does not fit into the arena of the Go shim ends in a trap, and its log says what to do"""
+    home = folder / "arena"
+    home.mkdir()
+    typed("klines consumer new demo --lang go", home, "go")
+    demo = home / "demo"
+    lines = (
+        json.dumps({"symbol": "BTCUSDT", "interval": "1s", "start": 1_700_000_000_000 + row * 1000, "close": "100", "confirm": True})
+        for row in range(64)
+    )
+    (demo / "tests/klines.ndjson").write_text("\n".join(lines) + "\n")
+    shim = demo / "shim/wit/runtime/runtime.go"
+    text = shim.read_text()
+    assert "ArenaSize = 4 << 20" in text
+    # 64 klines are a list of 10,240 bytes and 448 of symbols: the first size holds only the list, the second not even that.
+    for size, said in ((10_504, 'log = ["the arena is full"]'), (4_096, 'no_log = ["averaged"]')):
+        shim.write_text(text.replace("ArenaSize = 4 << 20", f"ArenaSize = {size}"))
+        case = f'settings = {{ period = 5 }}\n[input]\nklines = "klines.ndjson"\nbatch = 64\n[expect]\nends = "trap"\n{said}\n'
+        (demo / "tests/full.toml").write_text(case)
+        typed("klines consumer build", demo, "go")
+        typed("klines consumer test", demo, "go")
+
+
+TESTS = [syntax, no_tools, golden, arena]

@@ -32,7 +32,7 @@ pub struct NewArgs {
     #[arg(value_parser = Name::parse)]
     pub name: Name,
     /// What to write it in
-    #[arg(short, long, value_name = "LANGUAGE", value_parser = Language::named)]
+    #[arg(short, long, value_name = "rust|python|javascript|typescript|c|go", value_parser = Language::named)]
     pub lang: Language,
     /// Where to make it, in a folder that is empty or not there [default: NAME]
     #[arg(long, value_name = "PATH")]

@@ -61,14 +61,14 @@ pub enum ComponentError {
     #[error("is precompiled native code, which is never loaded: give the component (.wasm) that it was made from")]
     Precompiled,
     /// WebAssembly's text form.
-    #[error("is WebAssembly text, not a component: assemble it first (`wasm-tools parse`)")]
+    #[error("is WebAssembly text, not a component: make one of it with `klines consumer build FILE`")]
     Text,
     /// Anything else.
     #[error("is not WebAssembly: a component begins with the bytes 00 61 73 6d, this file with {0}")]
     NotWasm(String),
     /// A core module.
     #[error(
-        "is a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+        "is a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or make a component of it with `klines consumer build FILE`"
     )]
     CoreModule,
     /// Truncated, corrupt, or made with a proposal that is switched off.

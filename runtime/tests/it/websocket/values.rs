@@ -87,15 +87,18 @@ fn what_one_consumer_floods_with_pushes_out_nothing_of_another() {
         served.emit("mine", "rsi", &closed("BTCUSDT", "1m", window), Json(text.as_str().into()));
     }
     served.emit("other", "rsi", &closed("BTCUSDT", "1m", 2), Number(8.0));
-    let mut peer = served.enter("/v1/stream");
     let other = "ext.other.rsi.1m.BTCUSDT";
+    // A new client each time: nothing is pushed to it before its snapshot.
+    let snapshot = |topic: &str| {
+        let mut peer = served.enter("/v1/stream");
+        subscribe(&mut peer, topic, r#","history":1000"#);
+        peer.json()
+    };
     eventually("the last value", || {
-        let seq = subscribe(&mut peer, other, r#","history":9"#)["topics"][other]["seq"].clone();
-        let snapshot = peer.json();
-        seq == 2 && snapshot["data"].as_array().unwrap().len() == 2
+        let found = snapshot(other);
+        found["seq"] == 2 && found["data"].as_array().unwrap().len() == 2
     });
-    subscribe(&mut peer, TOPIC, r#","history":1000"#);
-    let held = peer.text();
+    let held = snapshot(TOPIC).to_string();
     assert!(held.len() > 100_000 && held.len() < 1_200_000, "{} bytes of the other are held", held.len());
 }
 
@@ -152,9 +155,10 @@ fn every_push_of_values_is_as_the_schema_says() {
     peer.say(&format!(
         r#"{{"op":"subscribe","topics":["{TOPIC}","kline.1m.BTCUSDT"],"since":{{"{TOPIC}":{{"epoch":"x","seq":1}}}}}}"#
     ));
+    // The answer and two snapshots.
+    let mut seen = vec![peer.json(), peer.json(), peer.json()];
     served.emit("mine", "rsi", &closed("BTCUSDT", "1m", 1), Number(f64::MAX));
     served.emit("mine", "rsi", &open("BTCUSDT", "1m", 2), Json("[null,{}]".into()));
-    let mut seen = vec![peer.json()];
     while seen.last().is_some_and(|message| message["seq"] != 2) {
         seen.push(peer.json());
     }

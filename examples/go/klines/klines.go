@@ -222,12 +222,15 @@ func Keys(prefix string) []string {
 
 type retry struct{ error }
 
+func (r retry) Unwrap() error { return r.error }
+
 // Retry wraps an error: the same batch is to come again later. Any other error ends the consumer.
 func Retry(err error) error { return retry{err} }
 
 func failure(err error) klines_consumer_types.Failure {
-	if again, ok := err.(retry); ok {
-		return klines_consumer_types.MakeFailureRetry(again.Error())
+	var again retry
+	if errors.As(err, &again) {
+		return klines_consumer_types.MakeFailureRetry(err.Error())
 	}
 	return klines_consumer_types.MakeFailureFatal(err.Error())
 }

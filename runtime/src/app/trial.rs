@@ -118,7 +118,9 @@ fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) -> anyhow::Re
     };
     let mut notes = Vec::new();
     if let Some(golden) = &case.expect.golden {
-        if args.update {
+        if args.update && !failures.is_empty() {
+            notes.push(format!("{}: not written, because the case failed", golden.display()));
+        } else if args.update {
             notes.extend(diff::update(golden, &outcome.transcript)?);
         } else {
             failures.extend(diff::compare(golden, &outcome, again, args.until.is_some())?);

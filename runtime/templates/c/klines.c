@@ -16,9 +16,29 @@ static kl_text borrowed(const char *text) {
     return (kl_text){(uint8_t *)text, strlen(text)};
 }
 
+/* Writes as much as there is room for, and never half a character: the host takes UTF-8 alone. */
+static void written(char *text, size_t room, const char *format, va_list values) {
+    int length = vsnprintf(text, room, format, values);
+    if (length < 0 || (size_t)length < room) {
+        return;
+    }
+    size_t end = room - 1, lead = end;
+    while (lead > 0 && end - lead < 4 && ((uint8_t)text[lead - 1] & 0xC0) == 0x80) {
+        lead--;
+    }
+    if (lead == 0) {
+        return;
+    }
+    uint8_t first = (uint8_t)text[lead - 1];
+    size_t wanted = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    if (end - lead + 1 < wanted) {
+        text[lead - 1] = 0;
+    }
+}
+
 static void logged(klines_consumer_host_level_t level, const char *format, va_list values) {
     char line[MOST_LINE];
-    vsnprintf(line, sizeof line, format, values);
+    written(line, sizeof line, format, values);
     kl_text text = borrowed(line);
     klines_consumer_host_log(level, &text);
 }
@@ -77,7 +97,7 @@ kl_outcome kl_retry(const char *format, ...) {
     kl_outcome outcome = {.kind = KL_RETRY};
     va_list values;
     va_start(values, format);
-    vsnprintf(outcome.text, sizeof outcome.text, format, values);
+    written(outcome.text, sizeof outcome.text, format, values);
     va_end(values);
     return outcome;
 }
@@ -86,7 +106,7 @@ kl_outcome kl_fatal(const char *format, ...) {
     kl_outcome outcome = {.kind = KL_FATAL};
     va_list values;
     va_start(values, format);
-    vsnprintf(outcome.text, sizeof outcome.text, format, values);
+    written(outcome.text, sizeof outcome.text, format, values);
     va_end(values);
     return outcome;
 }
@@ -148,7 +168,7 @@ void kl_wrong(kl_settings *settings, const char *key, const char *expected, cons
     char message[MOST_LINE];
     va_list values;
     va_start(values, format);
-    vsnprintf(message, sizeof message, format, values);
+    written(message, sizeof message, format, values);
     va_end(values);
     size_t count = settings->problems.len;
     klines_consumer_types_problem_t *grown = room_for((count + 1) * sizeof *grown);

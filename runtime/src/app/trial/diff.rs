@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::again::Again;
 use super::life::Outcome;
@@ -40,6 +40,11 @@ pub(super) fn compare(golden: &Path, outcome: &Outcome, again: &Again, is_cut: b
 /// The file cannot be read or written.
 pub(super) fn update(golden: &Path, transcript: &Transcript) -> anyhow::Result<Option<String>> {
     let (old, new, shown) = (read(golden)?, transcript.text(), golden.display());
+    // A case may come from a stranger: what it names is replaced only if it is what this command has written.
+    let is_link = fs::symlink_metadata(golden).is_ok_and(|found| found.is_symlink());
+    if is_link || old.as_ref().is_some_and(|old| !old.is_empty() && old.lines().next() != new.lines().next()) {
+        bail!("{shown} is not a golden file of this command, and is not replaced: remove it, or name another file");
+    }
     if old.as_ref() == Some(&new) {
         return Ok(Some(format!("{shown}: as before")));
     }

@@ -12,7 +12,23 @@ use crate::config::case::Subject;
 use crate::config::nearest;
 
 /// What the component is not made of, in the project's folder.
-const NOT_SOURCES: [&str; 7] = ["build", "tests", "target", "node_modules", "__pycache__", "klines-data", "klines-out"];
+const NOT_SOURCES: [&str; 5] = ["build", "tests", "target", "klines-data", "klines-out"];
+/// The same in every folder.
+const NEVER_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
+/// Files by which building is told what to do.
+const MANIFESTS: [&str; 8] = [
+    "consumer.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "go.mod",
+    "go.sum",
+    "package.json",
+    "tsconfig.json",
+    "pyproject.toml",
+];
+/// How files end that a component is made of.
+const SOURCES: [&str; 15] =
+    ["rs", "py", "pyi", "js", "mjs", "ts", "mts", "c", "h", "cc", "cpp", "hpp", "go", "wit", "wat"];
 
 /// A project's folder.
 #[derive(Debug)]
@@ -44,7 +60,7 @@ impl Project {
             Err(error) => return Err(error).with_context(|| format!("looking at {}", component.display())),
         };
         let mut newest = None;
-        look(&self.folder, &mut newest).with_context(|| format!("looking at {}", self.folder.display()))?;
+        look(&self.folder, true, &mut newest).with_context(|| format!("looking at {}", self.folder.display()))?;
         if let Some((changed, source)) = newest
             && changed > built
         {
@@ -93,19 +109,20 @@ impl Project {
 }
 
 /// Finds the source that was changed last.
-fn look(folder: &Path, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result<()> {
+fn look(folder: &Path, is_top: bool, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        if name.starts_with('.') || NOT_SOURCES.contains(&name.as_ref()) {
+        let name: &str = &name;
+        if name.starts_with('.') || NEVER_SOURCES.contains(&name) || (is_top && NOT_SOURCES.contains(&name)) {
             continue;
         }
         let found = entry.metadata()?;
         if found.is_dir() {
-            look(&path, newest)?;
-        } else if is_source(&name) {
+            look(&path, false, newest)?;
+        } else if is_source(name) {
             let changed = found.modified()?;
             if newest.as_ref().is_none_or(|(known, _)| changed > *known) {
                 *newest = Some((changed, path.strip_prefix(".").unwrap_or(&path).to_owned()));
@@ -117,6 +134,6 @@ fn look(folder: &Path, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result
 
 /// Whether the component depends on such a file.
 fn is_source(name: &str) -> bool {
-    let other = [".wasm", ".md", ".golden", ".pyc", ".log"];
-    name != "klines.toml" && !other.iter().any(|ending| name.ends_with(ending))
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    MANIFESTS.contains(&name) || SOURCES.contains(&ending)
 }

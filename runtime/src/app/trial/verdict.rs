@@ -1,7 +1,7 @@
 //! What a consumer did against what was expected, but for the golden file. Each failure says what is wanted and found.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::capture::{Record, Request};
 use super::life::{End, Outcome};
@@ -137,13 +137,20 @@ fn counted(key: &str, what: &str, wanted: Option<u64>, found: usize) -> Option<S
 fn file(wanted: &Written, scene: &Scene) -> Option<String> {
     let shown = &wanted.path;
     let path = Path::new("/").join(shown);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Some(format!("files: {shown} has `..` in it: write the path as the guest has it"));
+    }
     let of_dir =
         |(guest, host): &(String, std::path::PathBuf)| Some((guest.len(), host.join(path.strip_prefix(guest).ok()?)));
     let Some((_, host)) = scene.dirs.iter().filter_map(of_dir).max_by_key(|(length, _)| *length) else {
         let dirs: Vec<String> = scene.dirs.iter().map(|(guest, _)| guest.clone()).collect();
         return Some(format!("files: {shown} is in no folder of allow.dirs{}", listed(&dirs, "there is none")));
     };
-    let Ok(found) = fs::read(&host) else {
+    // A link leads to where the guest could not go itself.
+    let is_inside = fs::canonicalize(&host).is_ok_and(|real| {
+        scene.dirs.iter().any(|(_, dir)| fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir)))
+    });
+    let Some(found) = is_inside.then(|| fs::read(&host).ok()).flatten() else {
         let mut files = Vec::new();
         for (guest, host) in &scene.dirs {
             list(host, guest.trim_end_matches('/'), &mut files);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::text::is_dangerous;
 use crate::consumer::emit::{Emitter, Point, Value};
 use crate::domain::kline::Kline;
 
@@ -80,6 +81,10 @@ impl Emission {
     }
 }
 
+fn escaped(unit: &u16) -> String {
+    format!("\\u{unit:04x}")
+}
+
 /// Returns the text if it is JSON, on one line.
 fn json(text: &str) -> Result<Arc<str>, String> {
     if text.len() > LONGEST_TEXT {
@@ -87,8 +92,17 @@ fn json(text: &str) -> Result<Arc<str>, String> {
     }
     // Read whole, which refuses what many a client could not read: hundreds of nested brackets, numbers without bounds.
     let _: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("the text is not JSON: {error}"))?;
-    // Between values JSON has line feeds as blanks only; inside strings it writes them otherwise.
-    Ok(text.trim().replace(['\n', '\r'], " ").into())
+    let mut kept = String::with_capacity(text.len());
+    for found in text.trim().chars() {
+        match found {
+            // Between values JSON has line feeds and tabs as blanks only; inside strings it writes them otherwise.
+            '\n' | '\r' | '\t' => kept.push(' '),
+            // What drives a terminal can stand only inside a string, where it can be written otherwise too.
+            _ if is_dangerous(found) => kept.extend(found.encode_utf16(&mut [0; 2]).iter().map(escaped)),
+            _ => kept.push(found),
+        }
+    }
+    Ok(kept.into())
 }
 
 #[cfg(test)]
@@ -129,6 +143,11 @@ mod tests {
         assert!(texts(&kept).is_empty());
         emission.commit();
         assert_eq!(texts(&kept), ["rsi 70.5", "signal {\"side\": \"buy\"}"]);
+    }
+
+    #[test]
+    fn what_drives_a_terminal_is_written_otherwise() {
+        assert_eq!(&*json("{\"a\":\t\"\u{9b}31m\u{202e}\u{7f}é\"}").unwrap(), "{\"a\": \"\\u009b31m\\u202e\\u007fé\"}");
     }
 
     #[test]

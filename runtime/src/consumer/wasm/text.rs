@@ -19,7 +19,7 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 }
 
 /// Characters that move a cursor, start an escape sequence, break a line or turn the direction of what follows.
-fn is_dangerous(found: char) -> bool {
+pub(super) fn is_dangerous(found: char) -> bool {
     found.is_control()
         || matches!(
             found,

@@ -274,14 +274,14 @@ export const table = (schema) => ({
       problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
       return {};
     }
-    for (const key of Object.keys(value).filter((key) => !(key in schema))) {
+    for (const key of Object.keys(value).filter((key) => !Object.hasOwn(schema, key))) {
       const expected = Object.keys(schema).join(", ") || "no key at all";
       problems.push({ path: prefix + key, message: "unknown key", expected });
     }
     /** @type {Record<string, any>} */
     const found = {};
     for (const [key, item] of Object.entries(schema)) {
-      if (key in value) found[key] = item.read(value[key], prefix + key, problems);
+      if (Object.hasOwn(value, key)) found[key] = item.read(value[key], prefix + key, problems);
       else if (item.otherwise !== undefined) found[key] = item.otherwise;
       else problems.push({ path: prefix + key, message: "missing key", expected: item.expected });
     }

@@ -251,12 +251,12 @@ export const table = <S extends Schema>(schema: S): Setting<Settings<S>> => ({
       problems.push({ path, message: `is ${JSON.stringify(value)}`, expected: "a table" });
       return found as Settings<S>;
     }
-    for (const key of Object.keys(value).filter((key) => !(key in schema))) {
+    for (const key of Object.keys(value).filter((key) => !Object.hasOwn(schema, key))) {
       const expected = Object.keys(schema).join(", ") || "no key at all";
       problems.push({ path: prefix + key, message: "unknown key", expected });
     }
     for (const [key, item] of Object.entries(schema)) {
-      if (key in value) found[key] = item.read(value[key], prefix + key, problems);
+      if (Object.hasOwn(value, key)) found[key] = item.read(value[key], prefix + key, problems);
       else if (item.otherwise !== undefined) found[key] = item.otherwise;
       else problems.push({ path: prefix + key, message: "missing key", expected: item.expected });
     }

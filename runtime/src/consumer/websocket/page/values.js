@@ -5,6 +5,8 @@
 const CAPACITY = 2000;
 const LONGEST_TEXT = 80;
 const LONGEST_LINE = 240;
+/** Which way a signal points; a Map, because strangers choose the words that are looked up. */
+const WAYS = new Map([["buy", "up"], ["long", "up"], ["sell", "down"], ["short", "down"]]);
 
 /** `ext.mine.rsi.1m.BTCUSDT` is `{ topic, label: "mine · rsi" }` where `1m` and `BTCUSDT` are shown; other topics are not. */
 export function relevant(topics, interval, symbol) {
@@ -21,7 +23,7 @@ export function read(value) {
     const { side, text } = value;
     const words = [text, side].find((one) => typeof one === "string");
     if (words !== undefined) {
-      const way = { buy: "up", long: "up", sell: "down", short: "down" }[String(side).toLowerCase()] ?? "none";
+      const way = (typeof side === "string" && WAYS.get(side.toLowerCase())) || "none";
       return { signal: { way, text: cut(words, LONGEST_TEXT) } };
     }
   }

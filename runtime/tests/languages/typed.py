@@ -67,6 +67,8 @@ def _figures(language, demo, total, times):
     # The second run finds the code compiled: what is left is making, setting up and starting the instance.
     run = Run(demo)
     eventually("the guest's start", lambda: run.said("consumer started", "demo"))
+    # By now a signal is heard.
+    eventually("the feed", lambda: run.said("subscribed"))
     start = _between(run, "exchange open", "consumer started")
     run.stop()
     return {

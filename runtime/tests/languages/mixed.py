@@ -3,6 +3,7 @@
 `KLINES_MIXED_SECONDS` is how long (default 30); more than a minute also prints what memory did.
 """
 
+import json
 import os
 import re
 import sys
@@ -35,22 +36,35 @@ class Listener:
         self.stream = Wire(port, headers={"Authorization": f"Bearer {KEY}"})
         series = [f"{interval}.{symbol}" for interval in INTERVALS for symbol in SYMBOLS]
         topics = [f"kline.{one}" for one in series] + [f"ext.{name}.sma.{one}" for name in LANGUAGES for one in series]
-        self.series, self.epochs = series, {}
+        self.series, self.epochs, self.ended = series, {}, None
         # By topic, then start: the first value of each window.
         self.seen = {topic: {} for topic in topics}
         self.stream.say({"op": "subscribe", "topics": topics})
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
+        from wire import CLOSE, PING, PONG, TEXT, code_of, frame
+
         while True:
             try:
-                message = self.stream.hear()
-            except (AssertionError, EOFError, OSError):
+                opcode, payload = self.stream.read()
+            except (EOFError, OSError) as error:
+                self.ended = repr(error)
                 return
-            if message.get("type") in ("kline", "value") and message["data"]["confirm"]:
-                topic, data = message["topic"], message["data"]
-                assert self.epochs.setdefault(topic, message["epoch"]) == message["epoch"], f"{topic} began anew"
-                self.seen[topic].setdefault(data["start"], float(data.get("close", data.get("value"))))
+            if opcode == PING:
+                self.stream.send(frame(PONG, payload))
+            elif opcode == CLOSE:
+                self.ended = f"closed with {code_of(payload)}"
+                return
+            elif opcode == TEXT:
+                self._take(json.loads(payload))
+
+    def _take(self, message):
+        if message.get("type") in ("kline", "value") and message["data"]["confirm"]:
+            topic, data = message["topic"], message["data"]
+            if self.epochs.setdefault(topic, message["epoch"]) != message["epoch"]:
+                self.ended = f"{topic} began anew"
+            self.seen[topic].setdefault(data["start"], float(data.get("close", data.get("value"))))
 
     def missing(self, wanted):
         """The averages that are not there yet of the windows that are wanted."""
@@ -85,6 +99,7 @@ def together():
     while time.monotonic() < ends:
         time.sleep(min(5, max(0.1, ends - time.monotonic())))
         memory.append({name: run.figure("klines_consumer_memory_bytes", name) for name in LANGUAGES})
+    assert listener.ended is None, listener.ended
     # Every window that has closed by now but each series' first two.
     closed = {one: sorted(listener.seen[f"kline.{one}"]) for one in listener.series}
     wanted = {one: starts[2:] for one, starts in closed.items()}

@@ -4,6 +4,7 @@
 //! [`Aggregator::tick`] says what time it is on the exchange and gives out what is due: revisions, then each boundary
 //! that has passed (shorter intervals first), then updates of open windows. It knows no wire format and no consumer.
 
+mod agenda;
 mod book;
 mod coverage;
 mod output;
@@ -21,6 +22,7 @@ use super::symbol::{Symbol, SymbolId};
 use super::time::Millis;
 use super::trade::Trade;
 
+use agenda::Agenda;
 use book::{Book, Lane, Lanes};
 use output::Teller;
 use seen::SeenIds;
@@ -49,6 +51,7 @@ pub struct Aggregator {
     settings: Settings,
     lanes: Lanes,
     books: Vec<Book>,
+    agenda: Agenda,
     seen: SeenIds,
     tally: Tally,
     /// Exchange time: the watermark.
@@ -93,6 +96,7 @@ impl Aggregator {
             seen: SeenIds::new(settings.lateness),
             settings,
             books: Vec::new(),
+            agenda: Agenda::default(),
             tally: Tally::default(),
             now: Millis::MIN,
             due_at: Millis::MAX,
@@ -110,6 +114,7 @@ impl Aggregator {
     pub fn add_symbol(&mut self, symbol: Symbol) -> SymbolId {
         let id = SymbolId(u32::try_from(self.books.len()).unwrap_or(u32::MAX));
         self.books.push(Book::new(symbol, self.lanes.all.len()));
+        self.agenda.add_symbol();
         id
     }
 
@@ -199,6 +204,7 @@ impl Aggregator {
         let Some(fill) = book.convert(trade, self.settings.category) else {
             self.tally.rejected += 1;
             book.miss(trade.time, &self.lanes);
+            self.agenda.note(trade.symbol);
             self.stale |= book.stale;
             return;
         };
@@ -207,7 +213,9 @@ impl Aggregator {
             self.start(trade.time);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else { return };
-        book.add(&fill, &self.lanes);
+        if book.add(&fill, &self.lanes) {
+            self.agenda.note(trade.symbol);
+        }
         if self.settings.update_interval.is_some() && !book.changed {
             book.changed = true;
             self.changed.push(trade.symbol);
@@ -231,6 +239,7 @@ impl Aggregator {
         let widened = book.coverage.is_open();
         if book.coverage.resume(at) {
             book.requalify(at, widened, &self.lanes);
+            self.agenda.note(symbol);
             self.stale |= book.stale;
         }
     }
@@ -240,6 +249,7 @@ impl Aggregator {
         book.share_out(&self.lanes);
         if book.coverage.interrupt(last_seen) {
             book.requalify(last_seen, false, &self.lanes);
+            self.agenda.note(symbol);
             self.stale |= book.stale;
         }
     }
@@ -284,16 +294,25 @@ impl Aggregator {
         };
         let closing = |lane: &Lane| lane.next == boundary;
         let count = self.lanes.all.iter().rposition(closing).map_or(0, |last| last + 1);
-        for book in &mut self.books {
-            book.share_through(count, &self.lanes);
-        }
-        let mut teller = Teller::new(&self.settings, self.now);
-        for (index, lane) in self.lanes.all.iter().enumerate().filter(|(_, lane)| closing(lane)) {
-            for book in &mut self.books {
-                teller.closing(book, index, lane, self.lanes.horizon);
+        let Self { books, agenda, lanes, settings, now, .. } = self;
+        let closings = lanes.all.iter().enumerate().filter(|(_, lane)| closing(lane));
+        let mut closings: Vec<_> = closings.map(|(index, lane)| (index, lane, Teller::new(settings, *now))).collect();
+        // One symbol after the other: what is known of it is far apart in memory.
+        for (book, pages) in books.iter_mut().zip(agenda.pages()) {
+            if pages.runs.take_through(count) {
+                book.share_through(count, lanes);
+            }
+            for (index, lane, teller) in &mut closings {
+                // A window without trades may have to be made.
+                if lane.fill || pages.windows.take(*index) {
+                    teller.closing(book, *index, lane, lanes.horizon);
+                    if !book.is_dark_after(*index, lane.start) {
+                        pages.windows.put(*index);
+                    }
+                }
             }
         }
-        teller.finish(out);
+        Teller::finish_all(closings.into_iter().map(|(_, _, teller)| teller), out);
         for lane in self.lanes.all.iter_mut().filter(|lane| closing(lane)) {
             lane.move_to(boundary);
         }

@@ -179,6 +179,12 @@ impl Bucket {
         self.trades == 0
     }
 
+    /// Forgets its trades; what else it holds means nothing from then on.
+    #[inline]
+    pub const fn clear(&mut self) {
+        self.trades = 0;
+    }
+
     /// Adds a trade that stands after all in the bucket, which is not empty.
     #[inline]
     pub fn append(&mut self, fill: &Fill) {
@@ -221,6 +227,9 @@ impl Bucket {
     /// Returns the same bucket in integers with more decimals, or nothing when a price no longer fits.
     #[must_use]
     pub fn rescaled(&self, by: Widening) -> Option<Self> {
+        if self.is_empty() {
+            return Some(*self);
+        }
         let sum = |sum, by| widen(sum, by).filter(|sum| *sum <= MOST_SUM);
         Some(Self {
             open: by.price(self.open)?,

@@ -133,16 +133,17 @@ impl Book {
         Some(fill)
     }
 
-    /// Counts a trade.
+    /// Counts a trade. Returns whether it may have begun something: a run, or a window.
     #[inline]
-    pub(super) fn add(&mut self, fill: &Fill, lanes: &Lanes) {
-        let Some(run) = self.runs.first_mut() else { return };
+    pub(super) fn add(&mut self, fill: &Fill, lanes: &Lanes) -> bool {
+        let Some(run) = self.runs.first_mut() else { return false };
         let place = fill.place();
         if run.holds(place.time, place.time) && place >= run.bucket.last {
             run.bucket.append(fill);
-        } else {
-            self.pass_on(0, &Bucket::of(fill), lanes);
+            return false;
         }
+        self.pass_on(0, &Bucket::of(fill), lanes);
+        true
     }
 
     /// Shares out to every series what has not come to it yet.
@@ -171,6 +172,11 @@ impl Book {
     pub(super) fn is_dark(&self, index: usize, from: Millis) -> bool {
         let series = self.series.get(index).is_none_or(|series| series.is_dark(from));
         series && self.coverage.is_dark(from) && self.runs.iter().all(|run| run.bucket.is_empty())
+    }
+
+    /// Whether one of its series has no window after the one that starts at `start`.
+    pub(super) fn is_dark_after(&self, index: usize, start: Millis) -> bool {
+        self.series.get(index).is_none_or(|series| series.is_dark(start.saturating_add(1)))
     }
 
     /// A trade at `time` cannot be held exactly: its window cannot be called complete.
@@ -216,7 +222,8 @@ impl Book {
         if run.bucket.is_empty() {
             return;
         }
-        let bucket = std::mem::replace(run, Run::EMPTY).bucket;
+        let bucket = run.bucket;
+        run.bucket.clear();
         if let Some(series) = self.series.get_mut(level) {
             self.stale |= series.add(&bucket, lane.context(&self.coverage, lanes.horizon));
         }

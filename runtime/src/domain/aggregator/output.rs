@@ -59,6 +59,17 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// Appends one batch of all that they have, one after the other, unless it is empty.
+    pub(super) fn finish_all(tellers: impl Iterator<Item = Self>, out: &mut Vec<Batch>) {
+        let all = tellers.reduce(|mut all, next| {
+            all.klines.extend(next.klines);
+            all
+        });
+        if let Some(all) = all {
+            all.finish(out);
+        }
+    }
+
     /// Appends the batch ordered by end, then interval; symbols stay in their order.
     pub(super) fn finish_sorted(mut self, out: &mut Vec<Batch>) {
         self.klines.sort_by_key(|kline| (kline.end, kline.interval));

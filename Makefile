@@ -16,18 +16,18 @@ install: ## Add the WebAssembly target and fetch the dependencies
 	@rustup target list --installed | grep -qx wasm32-wasip2 || { echo "adding the Rust target wasm32-wasip2"; rustup target add wasm32-wasip2; }
 	cargo fetch --locked
 
+# One that comes out as it was is left alone: what embeds it need not be built again. `.built` says that all are fresh.
 components: ## Build the shipped consumers, the example and the test guests as WebAssembly components
 	@rustup target list --installed | grep -qx wasm32-wasip2 || { echo "adding the Rust target wasm32-wasip2"; rustup target add wasm32-wasip2; }
 	@echo "building the components into $(COMPONENTS)"
 	@cargo build --locked --quiet --profile guest --target wasm32-wasip2 --target-dir target/guests $(addprefix -p ,$(GUESTS))
 	@mkdir -p $(COMPONENTS)
-	@cp $(GUEST_OUTPUT)/klines_console.wasm $(COMPONENTS)/console.wasm
-	@cp $(GUEST_OUTPUT)/klines_jsonl.wasm $(COMPONENTS)/jsonl.wasm
-	@cp $(GUEST_OUTPUT)/klines_webhook.wasm $(COMPONENTS)/webhook.wasm
-	@cp $(GUEST_OUTPUT)/example_consumer.wasm $(COMPONENTS)/example.wasm
-	@cp $(GUEST_OUTPUT)/average_guest.wasm $(COMPONENTS)/average.wasm
-	@cp $(GUEST_OUTPUT)/hostile_guest.wasm $(COMPONENTS)/hostile.wasm
-	@cp $(GUEST_OUTPUT)/ledger_guest.wasm $(COMPONENTS)/ledger.wasm
+	@for pair in klines_console:console klines_jsonl:jsonl klines_webhook:webhook example_consumer:example \
+			average_guest:average hostile_guest:hostile ledger_guest:ledger; do \
+		from=$(GUEST_OUTPUT)/$${pair%:*}.wasm to=$(COMPONENTS)/$${pair#*:}.wasm; \
+		cmp -s $$from $$to || cp $$from $$to || exit 1; \
+	done
+	@touch $(COMPONENTS)/.built
 
 build: components ## Build the klines command (target/release/klines)
 	@echo "building klines (the first time takes some minutes)"

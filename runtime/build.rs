@@ -33,12 +33,15 @@ fn main() {
         // Cargo looks into the folder itself, so that new files count as well.
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
+    // A component that came out as it was keeps its time: the whole step's counts too.
+    let made = fs::metadata(folder.join(".built")).and_then(|found| found.modified()).ok();
     let newest = SOURCES.iter().filter_map(|source| newest(&workspace.join(source))).max();
     for (name, variable) in SHIPPED {
         let component = folder.join(name).with_extension("wasm");
         println!("cargo::rerun-if-changed={}", component.display());
         println!("cargo::rustc-env={variable}={}", component.display());
         let built = fs::metadata(&component).and_then(|found| found.modified());
+        let built = built.map(|built| made.map_or(built, |made| made.max(built)));
         let reason = match (built, &newest) {
             (Err(_), _) => "missing".to_owned(),
             (Ok(built), Some((changed, source))) if built < *changed => {

@@ -117,6 +117,7 @@ impl Decimal {
     }
 
     /// Returns the nearest binary float, for consumers that compute rather than print.
+    #[inline]
     #[must_use]
     pub fn to_f64(self) -> f64 {
         const EXACT: u64 = 1 << 53;
@@ -128,6 +129,12 @@ impl Decimal {
             #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
             return mantissa as f64 / unit;
         }
+        self.to_f64_by_text()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn to_f64_by_text(self) -> f64 {
         self.to_string().parse().unwrap_or(f64::NAN)
     }
 }

@@ -20,8 +20,8 @@ fn default_period() -> u32 {
 struct EmaCross {
     /// The weight of the newest close.
     weight: f64,
-    /// By interval, then symbol.
-    averages: HashMap<Interval, HashMap<String, Average>>,
+    /// By interval, of which there are few, then symbol.
+    averages: Vec<(Interval, HashMap<String, Average>)>,
 }
 
 struct Average {
@@ -44,13 +44,17 @@ impl Consumer for EmaCross {
     }
 
     fn setup(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { weight: 2.0 / (f64::from(settings.period) + 1.0), averages: HashMap::new() })
+        Ok(Self { weight: 2.0 / (f64::from(settings.period) + 1.0), averages: Vec::new() })
     }
 
     /// Takes one batch of closed klines (what it gets by default).
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         for kline in &batch.klines {
-            let symbols = self.averages.entry(kline.interval).or_default();
+            let at = self.averages.iter().position(|(interval, _)| *interval == kline.interval).unwrap_or_else(|| {
+                self.averages.push((kline.interval, HashMap::new()));
+                self.averages.len() - 1
+            });
+            let symbols = &mut self.averages[at].1;
             let Some(average) = symbols.get_mut(&kline.symbol) else {
                 // The average begins at the first close.
                 let first = Average { klines: 1, newest: kline.start, ema: kline.close, above: false };

@@ -9,6 +9,7 @@ pub mod courtesy;
 pub mod dead_letter;
 pub mod emit;
 pub mod encode;
+pub mod express;
 pub mod filter;
 #[cfg(test)]
 pub mod fixture;
@@ -31,6 +32,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use self::emit::Point;
+use self::express::Express;
 use self::stats::Meters;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
@@ -61,8 +63,8 @@ pub struct Subscription {
 /// Klines handed over in one call.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
-    /// The klines, oldest first; shared with the other consumers.
-    pub klines: Vec<Arc<Kline>>,
+    /// The klines, oldest first; shared with the other consumers, and the list with whoever handles the delivery.
+    pub klines: Arc<[Arc<Kline>]>,
     /// Closed klines dropped from this consumer's queue since the previous delivery.
     pub lost: u64,
     /// What other consumers have published, in order within each; only for those whose blueprint takes values.
@@ -159,6 +161,11 @@ pub trait Consumer: Send {
     /// # Errors
     /// [`Failure`]: after `Retry` the same delivery comes again.
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure>;
+
+    /// What takes small deliveries beside [`Consumer::consume`], where there is such a way.
+    fn express(&self) -> Option<Arc<dyn Express>> {
+        None
+    }
 
     /// Whether a fresh instance shall take over now, though nothing is wrong with this one.
     fn is_spent(&self) -> bool {

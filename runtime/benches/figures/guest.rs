@@ -59,7 +59,7 @@ impl Consumer for Native {
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
-        for kline in &delivery.klines {
+        for kline in delivery.klines.iter() {
             let close = kline.close.to_f64();
             if let Some((average, count)) = self.averages.get_mut(kline.symbol.as_str()) {
                 *average += (close - *average) * 2.0 / 21.0;

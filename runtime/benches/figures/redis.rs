@@ -44,7 +44,7 @@ fn pipelined(server: &Server) -> f64 {
     let klines: Vec<_> = (0..1_000).map(|window| Arc::new(kline(window))).collect();
     let begun = Instant::now();
     for kline in klines.iter().cycle().take(PUBLISHES as usize) {
-        consumer.consume(&Delivery { klines: vec![kline.clone()], ..Delivery::default() }).unwrap();
+        consumer.consume(&Delivery { klines: [kline.clone()].into(), ..Delivery::default() }).unwrap();
     }
     while tally.totals().acknowledged < u64::from(PUBLISHES) {
         thread::park_timeout(Duration::from_micros(200));

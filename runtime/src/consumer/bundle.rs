@@ -206,7 +206,7 @@ mod tests {
         fs::write(&file, "component").unwrap();
         let bundles = Bundles::new(folder.path());
         let delivery =
-            Delivery { klines: vec![kline("BTCUSDT", "1m", 2, true).into()], lost: 1, ..Delivery::default() };
+            Delivery { klines: [kline("BTCUSDT", "1m", 2, true).into()].into(), lost: 1, ..Delivery::default() };
         let written: Vec<_> =
             (0..5).map(|_| bundles.write("x", &exhibit(&file), &crash(), Some(&delivery)).unwrap()).collect();
         assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), MOST);

@@ -79,7 +79,7 @@ mod tests {
     use crate::consumer::fixture::kline;
 
     fn delivery(window: i64) -> Delivery {
-        Delivery { klines: vec![Arc::new(kline("BTCUSDT", "1m", window, true))], lost: 3, ..Delivery::default() }
+        Delivery { klines: [Arc::new(kline("BTCUSDT", "1m", window, true))].into(), lost: 3, ..Delivery::default() }
     }
 
     #[test]

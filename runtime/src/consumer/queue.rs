@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 
 use super::emit::Point;
 use super::emit::held::Held;
+use super::express::{self, Shortcut};
 use super::filter::Filter;
 use super::{Delivery, Subscription};
 use crate::domain::interval::Interval;
@@ -88,6 +89,8 @@ struct State {
     lost: u64,
     /// Whether the consumer's thread sleeps: a wake-up costs ingest a system call.
     waiting: bool,
+    /// What takes a few klines at once meanwhile.
+    shortcut: Option<Shortcut>,
     /// Whether a replay waits for room.
     feeder_waiting: bool,
     /// Whether there is an order for the consumer's thread.
@@ -143,6 +146,7 @@ impl Queue {
             taken: None,
             lost: 0,
             waiting: false,
+            shortcut: None,
             feeder_waiting: false,
             called: false,
             suspended: false,
@@ -154,7 +158,7 @@ impl Queue {
     /// Queues what passes of the hub's batch number `number`; returns how many closed klines were dropped for it.
     pub fn push(&self, number: u64, batch: &Batch) -> u64 {
         let mut state = self.lock();
-        if state.ending != Ending::Open {
+        if state.ending != Ending::Open || state.passes_by(batch) {
             return 0;
         }
         let lost_before = state.lost;
@@ -173,11 +177,9 @@ impl Queue {
                 state.push_update(kline);
             }
         }
-        if state.waiting && !state.is_empty() {
-            state.waiting = false;
-            self.changed.notify_all();
-        }
-        state.lost - lost_before
+        let lost = state.lost - lost_before;
+        self.wake(state);
+        lost
     }
 
     /// Queues what passes of a consumer's values, by what the operator allows; returns how many were dropped for want of
@@ -188,10 +190,7 @@ impl Queue {
         let takes = !*suspended && *ending == Ending::Open;
         let passing = points.iter().filter(|point| allowed.passes_value(point));
         let dropped = passing.map(|point| if takes { values.push(point.clone()).dropped } else { 1 }).sum();
-        if state.waiting && !state.is_empty() {
-            state.waiting = false;
-            self.changed.notify_all();
-        }
+        self.wake(state);
         dropped
     }
 
@@ -214,6 +213,11 @@ impl Queue {
 
     /// Waits for the next delivery, or for a call.
     pub fn pop(&self, grouping: Grouping) -> Popped {
+        self.pop_beside(grouping, None)
+    }
+
+    /// The same; meanwhile `shortcut` is offered what comes, and what it takes is not delivered.
+    pub(super) fn pop_beside(&self, grouping: Grouping, shortcut: Option<&Shortcut>) -> Popped {
         let mut state = self.lock();
         loop {
             if state.ending != Ending::Cancelled && std::mem::take(&mut state.called) {
@@ -233,7 +237,10 @@ impl Queue {
                 Ending::Open => {}
             }
             state.waiting = true;
+            state.shortcut = shortcut.cloned();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting = false;
+            state.shortcut = None;
         }
     }
 
@@ -340,6 +347,17 @@ impl Queue {
         self.lock().ending == Ending::Cancelled
     }
 
+    /// Wakes the consumer's thread if there is something for it. It finds the lock free: one that met it taken would
+    /// go to sleep again, which costs a delivery two more switches of threads.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let wakes = state.waiting && !state.is_empty();
+        state.waiting &= !wakes;
+        drop(state);
+        if wakes {
+            self.changed.notify_all();
+        }
+    }
+
     fn end(&self, ending: Ending) {
         let mut state = self.lock();
         state.ending = state.ending.max(ending);
@@ -367,6 +385,17 @@ impl State {
         self.places.clear();
         self.values.clear();
         std::mem::take(&mut self.closed).len() as u64
+    }
+
+    /// Hands a batch to the shortcut, where there is one and nothing would be overtaken. Returns whether that is done with.
+    fn passes_by(&self, batch: &Batch) -> bool {
+        let Some(shortcut) = &self.shortcut else { return false };
+        let is_idle = self.waiting && self.is_empty() && self.lost == 0 && !self.called && !self.suspended;
+        if !is_idle || batch.klines.len() > express::MOST {
+            return false;
+        }
+        let klines: Arc<[_]> = batch.klines.iter().filter(|kline| self.filter.passes(kline)).cloned().collect();
+        klines.is_empty() || shortcut.take(&Delivery { klines, ..Delivery::default() })
     }
 
     fn push_closed(&mut self, entry: Entry) {
@@ -414,6 +443,6 @@ impl State {
                 klines.push(kline);
             }
         }
-        Delivery { klines, lost: std::mem::take(&mut self.lost), values: self.values.take(VALUES_A_DELIVERY) }
+        Delivery { klines: klines.into(), lost: std::mem::take(&mut self.lost), values: self.values.take(VALUES_A_DELIVERY) }
     }
 }

@@ -202,8 +202,12 @@ impl Stats {
     pub(super) fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = call();
-        self.calls_took.add(began.elapsed());
+        self.took(began.elapsed());
         result
+    }
+
+    pub(super) fn took(&self, time: Duration) {
+        self.calls_took.add(time);
     }
 
     pub(super) fn set_state(&self, state: State) {

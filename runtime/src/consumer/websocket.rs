@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::catalog::Catalog;
+use super::express::Express;
 use super::stats::Meters;
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::secret::Secret;
@@ -55,6 +56,8 @@ use tls::Certificates;
 const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 /// Open files that everything but clients needs.
 const SPARE_FILES: u64 = 100;
+/// Frames that ingest's thread may write itself: about what it costs it to wake another.
+const AT_ONCE: usize = 4;
 /// How long clients may take to hang up at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often that is looked at.
@@ -189,6 +192,10 @@ impl Consumer for Running {
         Ok(())
     }
 
+    fn express(&self) -> Option<Arc<dyn Express>> {
+        Some(self.server.clone())
+    }
+
     fn stop(&mut self) {
         // No new clients; those that are there are told, and may hang up in their own time.
         self.cancel.cancel();
@@ -207,6 +214,13 @@ impl Consumer for Running {
             runtime.shutdown_background();
         }
         info!(clients, "server stopped");
+    }
+}
+
+/// Nothing waits for a socket, here as elsewhere: what does not fit is left to the client's own task.
+impl Express for Server {
+    fn take(&self, delivery: &Delivery) -> bool {
+        self.publish_at_once(delivery, AT_ONCE)
     }
 }
 

@@ -15,12 +15,13 @@ use tracing::{error, info, warn};
 use super::bundle::{Bundles, Crash};
 use super::courtesy;
 use super::dead_letter::DeadLetters;
+use super::express::Shortcut;
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
 use super::stats::{State, Stats};
 use super::{Blueprint, Consumer, CrashKind, Delivery, Failure};
 
-use calls::guarded;
+pub(super) use calls::guarded;
 pub(super) use orders::Errand;
 pub use orders::Order;
 
@@ -233,7 +234,10 @@ impl Worker {
             if let Some(pending) = self.pending.take() {
                 return Some(pending);
             }
-            match self.shared.queue.pop(self.grouping) {
+            // What is owed has to be told first, and only a delivery of its own tells it.
+            let express = consumer.express().filter(|_| self.owed == 0);
+            let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone()));
+            match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {

@@ -147,7 +147,7 @@ impl Life<'_> {
         self.outcome.klines += klines.len() as u64;
         let (number, heads): (u64, Vec<String>) =
             (self.outcome.calls, klines.iter().map(|kline| head(kline)).collect());
-        let delivery = Delivery { klines, ..Delivery::default() };
+        let delivery = Delivery { klines: klines.into(), ..Delivery::default() };
         let (mut acts, mut refusals) = (Vec::new(), 0);
         let failure = loop {
             let began = Instant::now();

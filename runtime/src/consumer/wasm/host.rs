@@ -30,7 +30,7 @@ pub(super) struct Host {
     pub(super) hog: Hog,
     pub(super) log: GuestLog,
     /// The batch in hand; empty outside `consume`.
-    pub(super) klines: Vec<Arc<Kline>>,
+    pub(super) klines: Arc<[Arc<Kline>]>,
     /// Only for a consumer that may write to it.
     terminal: Option<Arc<dyn Terminal>>,
     pub(super) state: State,
@@ -66,7 +66,7 @@ impl Host {
             deadline: Deadline::new(waited),
             hog: Hog::new(matches!(setup.origin, Origin::File(_))),
             log,
-            klines: Vec::new(),
+            klines: Arc::default(),
             state: State::new(setup.state.clone()),
             emission: Emission::new(setup.emitter.clone(), setup.limits.emit),
             output,

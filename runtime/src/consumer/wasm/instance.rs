@@ -135,9 +135,9 @@ impl Consumer for Instance {
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
-        self.store.data_mut().klines.extend_from_slice(&delivery.klines);
+        self.store.data_mut().klines = delivery.klines.clone();
         let taken = self.call(self.call, |guest, store, _| guest.consume(store, delivery));
-        self.store.data_mut().klines.clear();
+        self.store.data_mut().klines = Arc::default();
         self.kept(taken.and_then(|taken| taken))?;
         self.taken = self.taken.saturating_add(1);
         let host = self.store.data_mut();

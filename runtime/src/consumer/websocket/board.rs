@@ -4,7 +4,7 @@
 //! from then on, and one that has been told "unsubscribed" gets nothing more. Frames are made once a dialect, and
 //! only where somebody follows. Sockets are written after the lock is gone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -31,6 +31,12 @@ pub struct SeriesKey {
     pub symbol: Symbol,
     /// Window length.
     pub interval: Interval,
+}
+
+impl SeriesKey {
+    fn of(kline: &Kline) -> Self {
+        Self { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval }
+    }
 }
 
 /// The dialects that subscribe to single series.
@@ -110,11 +116,26 @@ impl Board {
 
     /// Keeps the klines and values, makes the frames and hands them to every follower. Returns the clients to flush.
     pub fn publish(&self, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
+        self.hand_out(&mut self.lock(), delivery, now)
+    }
+
+    /// The same, if nobody holds the board and no more than `most` frames are due. Nothing otherwise.
+    pub fn publish_at_once(&self, delivery: &Delivery, now: i64, most: usize) -> Option<Vec<Arc<Client>>> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let due = |kline: &Arc<Kline>| state.known(&SeriesKey::of(kline)).map_or(0, |id| state.followed(id));
+        let frames = state.followers.len() + delivery.klines.iter().map(due).sum::<usize>();
+        (frames <= most).then(|| self.hand_out(&mut state, delivery, now))
+    }
+
+    fn hand_out(&self, state: &mut State, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
         let mut dirty = Vec::new();
         let mut text = String::with_capacity(512);
-        let mut state = self.lock();
-        for kline in &delivery.klines {
-            self.publish_one(&mut state, kline, now, &mut text, &mut dirty);
+        for kline in delivery.klines.iter() {
+            self.publish_one(state, kline, now, &mut text, &mut dirty);
         }
         for point in &delivery.values {
             self.publish_value(&mut state.values, point, now, &mut text, &mut dirty);
@@ -138,8 +159,7 @@ impl Board {
         text: &mut String,
         dirty: &mut Vec<Arc<Client>>,
     ) {
-        let key = SeriesKey { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval };
-        let id = state.series(&key);
+        let id = state.series(&SeriesKey::of(kline));
         let mut kline = kline.clone();
         let is_next = state.memory.keep(id, &mut kline);
         let State { series, memory, .. } = state;
@@ -199,6 +219,11 @@ impl State {
     #[must_use]
     pub fn known(&self, key: &SeriesKey) -> Option<SeriesId> {
         self.ids.get(key).copied()
+    }
+
+    /// How many follow a series.
+    fn followed(&self, id: SeriesId) -> usize {
+        self.series.get(id.0 as usize).map_or(0, |series| series.bybit.len() + series.stream.len())
     }
 
     /// What is remembered of a series, if it has been seen.

@@ -92,6 +92,13 @@ impl Server {
         }
     }
 
+    /// The same at once, if nothing has to be waited for and at most so many frames are due. Returns whether it is done.
+    pub fn publish_at_once(&self, delivery: &Delivery, frames: usize) -> bool {
+        let Some(clients) = self.board.publish_at_once(delivery, self.now(), frames) else { return false };
+        clients.iter().for_each(|client| client.flush());
+        true
+    }
+
     /// Whether there is, or will be, such a series.
     #[must_use]
     pub fn makes(&self, key: &SeriesKey) -> bool {

@@ -65,7 +65,7 @@ impl Shared {
 }
 
 /// Makes a panic of a native consumer what a trap of a component is.
-pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(in crate::consumer) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         Err(Failure::Crashed { kind: CrashKind::Trap, message: format!("panicked: {}", text_of(payload.as_ref())) })
     })

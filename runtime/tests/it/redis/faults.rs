@@ -200,7 +200,7 @@ fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_los
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
-    let delivery = |window| Delivery { klines: vec![Arc::new(kline("BTCUSDT", window))], ..Delivery::default() };
+    let delivery = |window| Delivery { klines: [Arc::new(kline("BTCUSDT", window))].into(), ..Delivery::default() };
     let mut given = 0;
     let refusal = loop {
         match consumer.consume(&delivery(given)) {

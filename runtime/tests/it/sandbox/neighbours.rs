@@ -37,7 +37,7 @@ fn beside(name: &str, mode: &str) -> (Summary, Summary) {
     let manager = Manager::start(specs, &hub, folder.path()).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 2);
     for window in 0..KLINES {
-        hub.publish(&Batch { klines: delivery(window).klines });
+        hub.publish(&Batch { klines: delivery(window).klines.to_vec() });
     }
     let mut found = manager.shutdown(PATIENCE);
     let last = lines(&good).into_iter().rev().find(|line| line.starts_with("klines"));

@@ -63,7 +63,7 @@ pub fn live(blueprint: &mut WasmBlueprint, batches: i64) -> Result<Box<dyn Consu
 
 /// One closed kline.
 pub fn delivery(window: i64) -> Delivery {
-    Delivery { klines: vec![Arc::new(kline(window))], ..Delivery::default() }
+    Delivery { klines: [Arc::new(kline(window))].into(), ..Delivery::default() }
 }
 
 pub fn kline(window: i64) -> Kline {

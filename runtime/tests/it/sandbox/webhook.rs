@@ -83,7 +83,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     let manager = Manager::start(vec![spec], &hub, data.path()).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     for window in 0..KLINES {
-        hub.publish(&Batch { klines: delivery(window).klines });
+        hub.publish(&Batch { klines: delivery(window).klines.to_vec() });
     }
     eventually("all klines", || refusals.load(Ordering::Relaxed) > 3 && starts(&peer.seen()).contains(&(KLINES - 1)));
     let stats = manager.shutdown(PATIENCE).remove(0).stats;

@@ -98,9 +98,9 @@ fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
             consumer.start().unwrap();
         }
         for symbols in [["BTCUSDT", "ETHUSDT"], ["SOLUSDT", "XRPUSDT"]] {
-            let klines = symbols.map(|symbol| Arc::new(kline(symbol, "1m", 3, true))).to_vec();
+            let klines = symbols.map(|symbol| Arc::new(kline(symbol, "1m", 3, true)));
             for consumer in &mut running {
-                consumer.consume(&Delivery { klines: klines.clone(), lost: 7, ..Delivery::default() }).unwrap();
+                consumer.consume(&Delivery { klines: klines.clone().into(), lost: 7, ..Delivery::default() }).unwrap();
             }
         }
         for consumer in &mut running {

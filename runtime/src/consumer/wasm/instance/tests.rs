@@ -28,7 +28,7 @@ fn grower(elements: u32, limits: Limits) -> Result<(), Failure> {
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
-    consumer.consume(&Delivery { klines: vec![Arc::new(kline("BTCUSDT", "1m", 0, true))], ..Delivery::default() })
+    consumer.consume(&Delivery { klines: [Arc::new(kline("BTCUSDT", "1m", 0, true))].into(), ..Delivery::default() })
 }
 
 #[test]

@@ -443,6 +443,10 @@ impl State {
                 klines.push(kline);
             }
         }
-        Delivery { klines: klines.into(), lost: std::mem::take(&mut self.lost), values: self.values.take(VALUES_A_DELIVERY) }
+        Delivery {
+            klines: klines.into(),
+            lost: std::mem::take(&mut self.lost),
+            values: self.values.take(VALUES_A_DELIVERY),
+        }
     }
 }

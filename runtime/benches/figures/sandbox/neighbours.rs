@@ -2,9 +2,11 @@
 //! took it, with and without them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use klines::consumer::courtesy;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
 use klines::consumer::policy::OnError;
@@ -37,6 +39,7 @@ const ATTACKS: [&str; 12] = [
 const SECONDS: u64 = 30;
 const EVERY: Duration = Duration::from_millis(20);
 const KLINES: usize = 60;
+const NAMES: [&str; 3] = ["console", "redis", "websocket"];
 
 /// When a batch was handed out, by its window.
 type Published = Arc<Mutex<HashMap<i64, Instant>>>;
@@ -92,10 +95,34 @@ pub(crate) fn neighbours() {
     let server = redis::Server::start();
     let quiet = lags(&server, &[]);
     let beside = lags(&server, &ATTACKS);
-    for (name, (ours, alone)) in ["console", "redis", "websocket"].iter().zip(beside.into_iter().zip(quiet)) {
+    let busy = beside_busy_threads(|| lags(&server, &[]));
+    for (name, (ours, alone)) in NAMES.iter().zip(beside.into_iter().zip(quiet)) {
         let what = format!("{name}: p99 lag beside 12 hostile guests");
         row(&what, ours, alone, "us", "ratio under 2 (baseline: without them)");
     }
+    for (name, (ours, busy)) in NAMES.iter().zip(beside.into_iter().zip(busy)) {
+        let what = format!("{name}: the same, beside what the scheduler can do");
+        row(&what, ours, busy, "us", "baseline: no guests, a busy thread of lowest rank a core");
+    }
+}
+
+/// Measures while every core has something to do that anything else comes before: how soon a thread that wakes up gets a
+/// core then is the machine's doing.
+fn beside_busy_threads<T>(measure: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                assert!(courtesy::aside());
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let measured = measure();
+        over.store(true, Ordering::Relaxed);
+        measured
+    })
 }
 
 fn lags(server: &redis::Server, attacks: &[&str]) -> [f64; 3] {
@@ -113,7 +140,7 @@ fn lags(server: &redis::Server, attacks: &[&str]) -> [f64; 3] {
         Box::new(serving::blueprint(None)),
     ];
     let (mut specs, mut measured) = (Vec::new(), Vec::new());
-    for (blueprint, name) in parts.into_iter().zip(["console", "redis", "websocket"]) {
+    for (blueprint, name) in parts.into_iter().zip(NAMES) {
         let (lags, timed) = timed(blueprint);
         measured.push(lags);
         specs.push(spec(name, Box::new(timed), OnError::Restart));

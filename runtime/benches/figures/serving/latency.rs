@@ -16,14 +16,22 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, client};
 
 /// Trades that are measured; as many again warm up.
 const ROUNDS: usize = 2_000;
+/// A pause after which nothing is warm.
+const APART: Duration = Duration::from_micros(500);
 
 /// Prints the row.
 pub(crate) fn socket_to_socket() {
-    let ours = through_klines();
-    let naive = through_relay();
     let at = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    crate::row("socket in to socket out, p50, one client", at(&ours, 0.5), at(&naive, 0.5), "us", "40 / 25 us");
-    println!("{:<58} p99 {:.1} us, relay p99 {:.1} us", "", at(&ours, 0.99), at(&naive, 0.99));
+    let kinds = [
+        ("socket in to socket out, p50, one client", Duration::ZERO),
+        ("the same, half a millisecond apart: on cores that sleep", APART),
+    ];
+    for (what, pause) in kinds {
+        let ours = through_klines(pause);
+        let naive = through_relay(pause);
+        crate::row(what, at(&ours, 0.5), at(&naive, 0.5), "us", "40 / 25 us (baseline: bare relay)");
+        println!("{:<58} p99 {:.1} us, relay p99 {:.1} us", "", at(&ours, 0.99), at(&naive, 0.99));
+    }
 }
 
 /// A trade as the exchange sends it; each has a price and an id of its own.
@@ -34,8 +42,8 @@ fn trade(number: usize, now: i64) -> String {
     )
 }
 
-/// Sends trades one at a time and waits for what each brings; returns the sorted times in µs.
-fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>) -> Vec<f64> {
+/// Sends trades one at a time and waits for what each brings, with a pause after it; returns the sorted times in µs.
+fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>, pause: Duration) -> Vec<f64> {
     let (clock, mut times) = (LocalClock::start(), Vec::with_capacity(ROUNDS));
     for number in 0..2 * ROUNDS {
         let text = trade(number, clock.now());
@@ -51,8 +59,9 @@ fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream
         if number >= ROUNDS {
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
-        // One at a time, not back to back: nothing is warm by the one before.
-        std::thread::park_timeout(Duration::from_micros(500));
+        if !pause.is_zero() {
+            std::thread::park_timeout(pause);
+        }
     }
     times.sort_by(f64::total_cmp);
     times
@@ -148,10 +157,10 @@ fn exchange(listener: &TcpListener) -> WebSocket<TcpStream> {
     }
 }
 
-fn through_klines() -> Vec<f64> {
+fn through_klines(pause: Duration) -> Vec<f64> {
     let mut program = Program::start("intervals = [\"1m\"]\nupdate_interval = \"0s\"", &["BTCUSDT".to_owned()]);
     let mut reader = program.follow(&["kline.1m.BTCUSDT".to_owned()]);
-    measure(&mut program.exchange, &mut reader)
+    measure(&mut program.exchange, &mut reader, pause)
 }
 
 /// Prints how long after a window's end its closed kline is at a client: 50 symbols at 1s, traded 50 times a second each.
@@ -196,12 +205,12 @@ pub(crate) fn boundary_to_client() {
     );
 }
 
-fn through_relay() -> Vec<f64> {
+fn through_relay(pause: Duration) -> Vec<f64> {
     let mut relay = super::Served::start("relay");
     let mut exchange = dial(&relay.address, "/in");
     let mut reader = dial(&relay.address, "/out");
     relay.answer();
-    measure(&mut exchange, &mut reader)
+    measure(&mut exchange, &mut reader, pause)
 }
 
 /// The least: one thread, a JSON tree, the last price as the close.

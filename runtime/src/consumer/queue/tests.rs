@@ -236,8 +236,14 @@ impl Express for Recorder {
     }
 }
 
+/// What the consumer's own thread gets.
+struct Delivered {
+    windows: mpsc::Receiver<Vec<i64>>,
+    thread: thread::JoinHandle<()>,
+}
+
 /// A queue whose consumer waits in it, beside a shortcut. What the consumer gets comes through the channel.
-fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, mpsc::Receiver<Vec<i64>>, thread::JoinHandle<()>) {
+fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, Delivered) {
     let (queue, recorder) = (Arc::new(Queue::new(10_000, &everything())), Arc::new(Recorder::default()));
     let stats = Arc::new(Stats::default());
     let shortcut = Shortcut::new(recorder.clone(), stats.clone());
@@ -248,7 +254,7 @@ fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, mpsc::Receiver
             out.send(windows(&delivery).into_iter().map(|(window, _)| window).collect()).unwrap();
         }
     });
-    (queue, recorder, stats, delivered, thread)
+    (queue, recorder, stats, Delivered { windows: delivered, thread })
 }
 
 fn wait_until_it_waits(queue: &Queue) {
@@ -263,7 +269,7 @@ fn closed(windows: impl IntoIterator<Item = i64>) -> Batch {
 
 #[test]
 fn a_few_klines_go_by_the_shortcut_of_a_consumer_that_waits() {
-    let (queue, recorder, stats, delivered, thread) = beside_a_shortcut();
+    let (queue, recorder, stats, delivered) = beside_a_shortcut();
     wait_until_it_waits(&queue);
     queue.push(1, &closed([0, 1]));
     queue.push(2, &closed([2]));
@@ -271,30 +277,30 @@ fn a_few_klines_go_by_the_shortcut_of_a_consumer_that_waits() {
     assert_eq!((stats.snapshot().calls, stats.snapshot().delivered), (2, 3));
     // Too many, then refused: the consumer's own.
     queue.push(3, &closed(3..=7));
-    assert_eq!(delivered.recv().unwrap(), [3, 4, 5, 6, 7]);
+    assert_eq!(delivered.windows.recv().unwrap(), [3, 4, 5, 6, 7]);
     wait_until_it_waits(&queue);
     recorder.refuses.store(true, Ordering::Relaxed);
     queue.push(4, &closed([8]));
-    assert_eq!(delivered.recv().unwrap(), [8]);
+    assert_eq!(delivered.windows.recv().unwrap(), [8]);
     queue.close();
-    thread.join().unwrap();
+    delivered.thread.join().unwrap();
     assert_eq!(recorder.windows.lock().unwrap().len(), 3);
     assert!(queue.lock().shortcut.is_none());
 }
 
 #[test]
 fn nothing_passes_by_a_consumer_that_is_called_or_asks_for_less() {
-    let (queue, recorder, _, got, thread) = beside_a_shortcut();
+    let (queue, recorder, _, own) = beside_a_shortcut();
     wait_until_it_waits(&queue);
     assert!(queue.narrow(&Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() }));
     queue.push(1, &closed([0]));
     queue.call();
-    thread.join().unwrap();
+    own.thread.join().unwrap();
     // Whoever called has it to himself until the consumer waits again.
     queue.push(2, &batch([kline("ETHUSDT", "1m", 1, true)]));
     assert_eq!(windows(&delivered(&queue, Grouping::Boundary)), [(1, true)]);
     assert!(recorder.windows.lock().unwrap().is_empty());
-    assert!(got.try_recv().is_err());
+    assert!(own.windows.try_recv().is_err());
 }
 
 #[test]

@@ -50,11 +50,11 @@ impl Consumer for EmaCross {
     /// Takes one batch of closed klines (what it gets by default).
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         for kline in &batch.klines {
-            let at = self.averages.iter().position(|(interval, _)| *interval == kline.interval).unwrap_or_else(|| {
+            if !self.averages.iter().any(|(interval, _)| *interval == kline.interval) {
                 self.averages.push((kline.interval, HashMap::new()));
-                self.averages.len() - 1
-            });
-            let symbols = &mut self.averages[at].1;
+            }
+            let same = |(interval, _): &&mut (Interval, _)| *interval == kline.interval;
+            let Some((_, symbols)) = self.averages.iter_mut().find(same) else { continue };
             let Some(average) = symbols.get_mut(&kline.symbol) else {
                 // The average begins at the first close.
                 let first = Average { klines: 1, newest: kline.start, ema: kline.close, above: false };

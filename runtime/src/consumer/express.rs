@@ -5,8 +5,8 @@
 //! consumer's thread sleeps in it, is passed by.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::stats::Stats;
 use super::worker::guarded;
@@ -22,28 +22,46 @@ pub trait Express: Send + Sync {
     fn take(&self, delivery: &Delivery) -> bool;
 }
 
+/// What went wrong on the short way, for the consumer's own thread to see to.
+#[derive(Clone, Default)]
+pub(super) struct Mishap(Arc<Mutex<Option<Failure>>>);
+
+impl Mishap {
+    /// Takes it, if there was one.
+    pub(super) fn take(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// The short way to one consumer, with its counters.
 #[derive(Clone)]
 pub(super) struct Shortcut {
     way: Arc<dyn Express>,
     stats: Arc<Stats>,
+    mishap: Mishap,
 }
 
 impl Shortcut {
-    pub(super) fn new(way: Arc<dyn Express>, stats: Arc<Stats>) -> Self {
-        Self { way, stats }
+    pub(super) fn new(way: Arc<dyn Express>, stats: Arc<Stats>, mishap: Mishap) -> Self {
+        Self { way, stats, mishap }
     }
 
-    /// Tries it. A panic is left to the consumer's own thread, which does it again and is told what it was.
+    /// Tries it. After a panic the delivery comes to the consumer's own thread, for which it is a crash of its call.
     pub(super) fn take(&self, delivery: &Delivery) -> bool {
         let began = Instant::now();
-        let taken = guarded(|| Ok::<_, Failure>(self.way.take(delivery))).unwrap_or(false);
-        if taken {
-            let closed = delivery.klines.iter().any(|kline| kline.confirm);
-            self.stats.took(began.elapsed());
-            self.stats.accepted(delivery.klines.len(), closed.then_some(Duration::ZERO));
+        match guarded(|| Ok(self.way.take(delivery))) {
+            Ok(true) => {
+                let (took, closed) = (began.elapsed(), delivery.klines.iter().any(|kline| kline.confirm));
+                self.stats.took(took);
+                self.stats.accepted(delivery.klines.len(), closed.then_some(took));
+                true
+            }
+            Ok(false) => false,
+            Err(failure) => {
+                *self.mishap.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+                false
+            }
         }
-        taken
     }
 }
 

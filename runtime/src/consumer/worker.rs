@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use super::bundle::{Bundles, Crash};
 use super::courtesy;
 use super::dead_letter::DeadLetters;
-use super::express::Shortcut;
+use super::express::{Mishap, Shortcut};
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
 use super::stats::{State, Stats};
@@ -52,6 +52,7 @@ pub(super) struct Worker {
     poison: Option<Delivery>,
     /// What ran before a new version that has not started yet.
     former: Option<Box<dyn Blueprint>>,
+    mishap: Mishap,
     /// Closed klines that nobody will deliver any more: the next delivery tells of them.
     owed: u64,
     behind: bool,
@@ -110,6 +111,7 @@ impl Worker {
             pending: None,
             poison: None,
             former: None,
+            mishap: Mishap::default(),
             owed: 0,
             behind: false,
             paused: false,
@@ -198,10 +200,16 @@ impl Worker {
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
         self.shared.tell(Ok(()));
-        let stats = self.shared.stats.clone();
+        let (stats, mishap) = (self.shared.stats.clone(), self.mishap.clone());
+        // What happened to an instance before is no concern of this one.
+        mishap.take();
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
-            match self.shared.insist("consume", || stats.timed(|| consumer.consume(delivery))) {
+            let consume = || match mishap.take() {
+                Some(failure) => Err(failure),
+                None => stats.timed(|| consumer.consume(delivery)),
+            };
+            match self.shared.insist("consume", consume) {
                 Ok(()) => stats.accepted(delivery.klines.len(), self.shared.queue.waited()),
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
@@ -234,9 +242,9 @@ impl Worker {
             if let Some(pending) = self.pending.take() {
                 return Some(pending);
             }
-            // What is owed has to be told first, and only a delivery of its own tells it.
-            let express = consumer.express().filter(|_| self.owed == 0);
-            let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone()));
+            // What is owed, and that it has caught up, only a delivery of its own tells.
+            let express = consumer.express().filter(|_| self.owed == 0 && !self.behind);
+            let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone(), self.mishap.clone()));
             match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::consumer::express::Express;
+use crate::consumer::express::{Express, Mishap};
 use crate::consumer::fixture::{batch, everything, kline};
 use crate::consumer::stats::Stats;
 
@@ -246,7 +246,7 @@ struct Delivered {
 fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, Delivered) {
     let (queue, recorder) = (Arc::new(Queue::new(10_000, &everything())), Arc::new(Recorder::default()));
     let stats = Arc::new(Stats::default());
-    let shortcut = Shortcut::new(recorder.clone(), stats.clone());
+    let shortcut = Shortcut::new(recorder.clone(), stats.clone(), Mishap::default());
     let (out, delivered) = mpsc::channel();
     let mine = queue.clone();
     let thread = thread::spawn(move || {
@@ -274,7 +274,8 @@ fn a_few_klines_go_by_the_shortcut_of_a_consumer_that_waits() {
     queue.push(1, &closed([0, 1]));
     queue.push(2, &closed([2]));
     assert_eq!(*recorder.windows.lock().unwrap(), [0, 1, 2]);
-    assert_eq!((stats.snapshot().calls, stats.snapshot().delivered), (2, 3));
+    let counted = stats.snapshot();
+    assert_eq!((counted.calls, counted.delivered), (2, 3));
     // Too many, then refused: the consumer's own.
     queue.push(3, &closed(3..=7));
     assert_eq!(delivered.windows.recv().unwrap(), [3, 4, 5, 6, 7]);
@@ -318,7 +319,7 @@ fn by_whichever_way_nothing_is_overtaken_lost_or_doubled() {
     }
     let (out, all) = mpsc::channel();
     let queue = Arc::new(Queue::new(100_000, &everything()));
-    let shortcut = Shortcut::new(Arc::new(Both(out.clone(), AtomicU64::new(0))), Arc::default());
+    let shortcut = Shortcut::new(Arc::new(Both(out.clone(), AtomicU64::new(0))), Arc::default(), Mishap::default());
     let mine = queue.clone();
     let thread = thread::spawn(move || {
         while let Popped::Delivery(delivery) = mine.pop_beside(Grouping::Boundary, Some(&shortcut)) {

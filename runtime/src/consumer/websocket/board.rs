@@ -119,16 +119,22 @@ impl Board {
         self.hand_out(&mut self.lock(), delivery, now)
     }
 
-    /// The same, if nobody holds the board and no more than `most` frames are due. Nothing otherwise.
+    /// The same, if no more than `most` frames are due, and nobody is busy with the board or with a client that one is
+    /// for, and nothing has to be forgotten. Nothing otherwise.
     pub fn publish_at_once(&self, delivery: &Delivery, now: i64, most: usize) -> Option<Vec<Arc<Client>>> {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        let due = |kline: &Arc<Kline>| state.known(&SeriesKey::of(kline)).map_or(0, |id| state.followed(id));
-        let frames = state.followers.len() + delivery.klines.iter().map(due).sum::<usize>();
-        (frames <= most).then(|| self.hand_out(&mut state, delivery, now))
+        let series = delivery.klines.iter().filter_map(|kline| state.known(&SeriesKey::of(kline)));
+        let followers = series.filter_map(|id| state.series.get(id.0 as usize));
+        let followers = followers.flat_map(|series| series.bybit.iter().chain(&series.stream));
+        let due: Vec<_> = followers.chain(state.followers.iter().map(|(_, client)| client)).take(most + 1).collect();
+        let is_little = due.len() <= most && due.iter().all(|client| client.is_idle());
+        drop(due);
+        let at_once = is_little && state.memory.has_room(delivery.klines.len());
+        at_once.then(|| self.hand_out(&mut state, delivery, now))
     }
 
     fn hand_out(&self, state: &mut State, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
@@ -219,11 +225,6 @@ impl State {
     #[must_use]
     pub fn known(&self, key: &SeriesKey) -> Option<SeriesId> {
         self.ids.get(key).copied()
-    }
-
-    /// How many follow a series.
-    fn followed(&self, id: SeriesId) -> usize {
-        self.series.get(id.0 as usize).map_or(0, |series| series.bybit.len() + series.stream.len())
     }
 
     /// What is remembered of a series, if it has been seen.

@@ -153,6 +153,15 @@ impl Client {
         }
     }
 
+    /// Whether nobody is busy with it and nothing waits for its socket: a frame more is a matter of microseconds.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        match self.inner.try_lock() {
+            Ok(inner) => inner.outbox.is_empty(),
+            Err(_) => false,
+        }
+    }
+
     /// Adds a frame to what is due; nothing is written yet. Returns whether the caller is the one to flush.
     pub fn push(&self, kind: Kind, frame: Bytes, now: i64) -> bool {
         let mut inner = self.lock();

@@ -46,6 +46,12 @@ impl Memory {
         self.series.get(id.0 as usize)
     }
 
+    /// Whether it takes so many klines without giving up others.
+    #[must_use]
+    pub const fn has_room(&self, klines: usize) -> bool {
+        self.klines + klines <= self.most
+    }
+
     /// Keeps a kline. Returns whether its number follows the last one, as [`Recent::keep`] does.
     pub fn keep(&mut self, id: SeriesId, kline: &mut Arc<Kline>) -> bool {
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };

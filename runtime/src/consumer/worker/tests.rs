@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::consumer::express::Express;
 use crate::consumer::fixture::{batch, kline};
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
@@ -198,4 +200,69 @@ fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     let summary = manager.shutdown(Duration::from_millis(50)).remove(0);
     assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.left), (State::Stopped, 0, 1));
     assert_eq!(consumer.0.lock().unwrap().stops, 1);
+}
+
+/// Panics the first time that it is handed something on the short way; takes nothing after that.
+#[derive(Default)]
+struct Clumsy(AtomicBool);
+
+impl Express for Clumsy {
+    fn take(&self, _: &Delivery) -> bool {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a bug on the short way");
+        false
+    }
+}
+
+struct Hasty(Scripted, Arc<Clumsy>);
+
+impl Blueprint for Hasty {
+    fn validate(&mut self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        self.0.instantiate()?;
+        Ok(Box::new(Self(self.0.clone(), self.1.clone())))
+    }
+}
+
+impl Consumer for Hasty {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        self.0.setup()
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        self.0.start()
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        self.0.consume(delivery)
+    }
+
+    fn express(&self) -> Option<Arc<dyn Express>> {
+        Some(self.1.clone())
+    }
+
+    fn stop(&mut self) {}
+}
+
+#[test]
+fn a_panic_on_the_short_way_is_a_crash_and_costs_no_kline() {
+    let (scripted, folder, hub) = (Scripted::default(), tempfile::tempdir().unwrap(), Hub::new());
+    let hasty = Hasty(scripted.clone(), Arc::default());
+    let spec = Spec { blueprint: Box::new(hasty), queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };
+    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    assert_eq!(manager.started(PATIENCE).len(), 1);
+    let mut window = 0;
+    while manager.summaries()[0].stats.crashes() == 0 {
+        hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+        window += 1;
+        std::thread::yield_now();
+    }
+    let summary = manager.shutdown(PATIENCE).remove(0);
+    assert_eq!(summary.stats.delivered, u64::try_from(window).unwrap());
+    let script = scripted.0.lock().unwrap();
+    assert_eq!(script.instances, 2);
+    let told: Vec<i64> = script.calls.iter().flat_map(|(windows, _)| windows.clone()).collect();
+    assert_eq!(told, (0..window).collect::<Vec<_>>());
 }

@@ -362,8 +362,27 @@ try {
     await page.setViewportSize({ width: 360, height: 740 });
     await eventually("candles", async () => (await pixels("up")) + (await pixels("down")) > 20);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360));
-    assert.ok(await page.locator("#tv-attr-logo").isVisible(), "the chart library's attribution stays");
-    assert.equal(await page.locator("#tv-attr-logo").getAttribute("href"), "https://www.tradingview.com/");
+  });
+
+  await promise("the chart library's link stays, and never tells this server's name", async () => {
+    const logo = page.locator("#tv-attr-logo");
+    await page.evaluate(() => {
+      window.links = new Set();
+      const look = () => {
+        window.links.add(document.getElementById("tv-attr-logo")?.href);
+        window.looking = requestAnimationFrame(look);
+      };
+      look();
+    });
+    for (const colorScheme of ["light", "dark", "light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      await eventually(`the link of the ${colorScheme} scheme`, async () =>
+        (await logo.evaluate((link) => link.hasAttribute("data-dark"))) === (colorScheme === "dark"));
+    }
+    assert.ok(await logo.isVisible());
+    assert.deepEqual(await page.evaluate(() => (cancelAnimationFrame(window.looking), [...window.links])), [
+      "https://www.tradingview.com/",
+    ]);
   });
 
   await promise("log-out forgets the key", async () => {

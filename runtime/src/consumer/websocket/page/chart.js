@@ -79,6 +79,9 @@ export class Chart {
       if (this.#held === null) onPoint(time === undefined ? null : toStart(time));
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#hold());
+    // The library makes its link anew with every scheme, whenever it comes to draw.
+    new MutationObserver(() => this.#unmark()).observe(box, { childList: true, subtree: true });
+    this.#unmark();
     this.paint();
   }
 
@@ -173,10 +176,9 @@ export class Chart {
     if (this.#whole || changed.length > MANY || changed.some((kline) => !this.#fits(kline))) this.#drawAll();
     else changed.forEach((kline) => this.#drawOne(kline));
     this.#hold();
-    this.#unmark();
   }
 
-  /** The library's link tells its makers this server's name; made anew with every scheme. */
+  /** The library's link tells its makers this server's name. */
   #unmark() {
     const link = this.#box.querySelector("#tv-attr-logo");
     if (link === null) return;

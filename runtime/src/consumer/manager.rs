@@ -124,6 +124,7 @@ impl Manager {
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &Path) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
+        let (mut own, mut strange) = (Vec::new(), Vec::new());
         for spec in specs {
             let queue = Arc::new(Queue::new(spec.queue, &spec.allowed));
             let stats = Arc::new(Stats::default());
@@ -136,6 +137,8 @@ impl Manager {
             };
             stats.made_by(spec.blueprint.as_ref());
             let takes_values = spec.blueprint.takes_values();
+            let outlets = if spec.blueprint.is_strange() { &mut strange } else { &mut own };
+            outlets.push((queue.clone(), stats.clone()));
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);
@@ -151,8 +154,11 @@ impl Manager {
                     return Err(error);
                 }
             };
-            hub.add(queue.clone(), stats.clone());
             manager.workers.push(Handle { name: spec.name, queue, errands, stats, takes_values, ended, thread });
+        }
+        // Every batch is handed to strangers last, so that they are woken up last.
+        for (queue, stats) in own.into_iter().chain(strange) {
+            hub.add(queue, stats);
         }
         Ok(manager)
     }

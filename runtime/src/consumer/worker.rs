@@ -13,7 +13,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::bundle::{Bundles, Crash};
-use super::courtesy;
+use super::courtesy::{self, Deference};
 use super::dead_letter::DeadLetters;
 use super::express::{Mishap, Shortcut};
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
@@ -53,6 +53,8 @@ pub(super) struct Worker {
     /// What ran before a new version that has not started yet.
     former: Option<Box<dyn Blueprint>>,
     mishap: Mishap,
+    /// A stranger's alone.
+    deference: Option<Deference>,
     /// Closed klines that nobody will deliver any more: the next delivery tells of them.
     owed: u64,
     behind: bool,
@@ -101,6 +103,7 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
+            deference: blueprint.is_strange().then(Deference::default),
             shared,
             blueprint,
             grouping,
@@ -205,11 +208,18 @@ impl Worker {
         mishap.take();
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
+            if let Some(deference) = &mut self.deference {
+                deference.begin();
+            }
             let consume = || match mishap.take() {
                 Some(failure) => Err(failure),
                 None => stats.timed(|| consumer.consume(delivery)),
             };
-            match self.shared.insist("consume", consume) {
+            let result = self.shared.insist("consume", consume);
+            if let Some(deference) = &mut self.deference {
+                deference.end();
+            }
+            match result {
                 Ok(()) => stats.accepted(delivery.klines.len(), self.shared.queue.waited()),
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
@@ -245,10 +255,15 @@ impl Worker {
             // What is owed, and that it has caught up, only a delivery of its own tells.
             let express = consumer.express().filter(|_| self.owed == 0 && !self.behind);
             let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone(), self.mishap.clone()));
+            let since = Instant::now();
             match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {
+                    let wait = self.deference.as_ref().and_then(|deference| deference.wait(since.elapsed()));
+                    if let Some(wait) = wait {
+                        self.shared.queue.pause(wait);
+                    }
                     self.tell_losses(delivery.lost);
                     delivery.lost += std::mem::take(&mut self.owed);
                     return Some(Pending { delivery, crashes: 0 });

@@ -6,10 +6,9 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-use crate::consumer::courtesy;
+use crate::consumer::courtesy::{self, on_core};
 
 /// The part of a call's time limit that it may hold a core without losing its place.
 const PART: u32 = 50;
@@ -90,12 +89,6 @@ fn stand_aside(consumer: &str, how: &str) {
     if courtesy::aside() {
         warn!(consumer, how, "a core was held for long: from now on the consumer gets only what others leave");
     }
-}
-
-/// What this thread has had of a core in its life.
-fn on_core() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! How threads that run strangers' code stand behind those that do not, where cores are short. On Linux, where a thread
-//! can; elsewhere it would be the whole process, and nothing is done.
+//! How threads that run strangers' code stand behind those that do not, where cores are short: by rank on Linux, where a
+//! thread can have one of its own, and everywhere by giving way.
 
 use std::mem;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A call that holds a core for this long is in the way of those that the same klines wake up.
 const LONG: Duration = Duration::from_micros(100);
-/// What a consumer with such calls gives way for: the others are done by then.
+/// What a consumer with such calls gives way for: the others are done by then, unless they wait for something.
 const WAY: Duration = Duration::from_millis(3);
 
 static CROWD: LazyLock<Crowd> = LazyLock::new(|| Crowd {
@@ -60,6 +60,11 @@ impl Deference {
         self.note(on_core().saturating_sub(self.begun) >= LONG);
     }
 
+    /// Is in nobody's way until the next call: its consumer rests.
+    pub(super) fn rest(&mut self) {
+        self.note(false);
+    }
+
     fn note(&mut self, is_long: bool) {
         match (mem::replace(&mut self.is_long, is_long), is_long) {
             (false, true) => self.crowd.long.fetch_add(1, Ordering::Relaxed),
@@ -71,7 +76,7 @@ impl Deference {
 
 impl Drop for Deference {
     fn drop(&mut self) {
-        self.note(false);
+        self.rest();
     }
 }
 
@@ -164,7 +169,7 @@ mod tests {
         let mut turns: [_; 3] = std::array::from_fn(|_| Deference { crowd, ..Deference::default() });
         turns.iter_mut().for_each(|turn| turn.note(true));
         turns[0].note(false);
-        turns[0].note(false);
+        turns[0].rest();
         turns[1].note(true);
         assert_eq!(crowd.long.load(Ordering::Relaxed), 2);
         assert_eq!((turns[0].wait(WAY * 2), turns[1].wait(WAY * 2)), (None, Some(WAY)));

@@ -63,6 +63,12 @@ impl Hub {
         self.closing.read()
     }
 
+    /// The queues in the order in which they get a batch.
+    #[cfg(test)]
+    pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.outlets.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|outlet| outlet.queue.clone()).collect()
+    }
+
     fn note_closing(&self, batch: &Batch) {
         if let Some(kline) = batch.klines.first().filter(|kline| kline.confirm && kline.revision == 0) {
             self.closing.add(Duration::from_millis((kline.emitted - kline.end - 1).unsigned_abs()));

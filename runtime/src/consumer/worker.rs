@@ -133,6 +133,9 @@ impl Worker {
                 End::Called => {
                     self.shared.queue.was_called();
                     self.obey_without_instance();
+                    if self.paused {
+                        self.deference.iter_mut().for_each(Deference::rest);
+                    }
                     // Paused, it makes no instance that would only ask again.
                     while self.paused && self.shared.queue.wait_for_call() {
                         self.obey_without_instance();
@@ -208,18 +211,17 @@ impl Worker {
         mishap.take();
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
-            if let Some(deference) = &mut self.deference {
-                deference.begin();
-            }
+            let deference = &mut self.deference;
             let consume = || match mishap.take() {
                 Some(failure) => Err(failure),
-                None => stats.timed(|| consumer.consume(delivery)),
+                None => {
+                    deference.iter_mut().for_each(Deference::begin);
+                    let taken = stats.timed(|| consumer.consume(delivery));
+                    deference.iter_mut().for_each(Deference::end);
+                    taken
+                }
             };
-            let result = self.shared.insist("consume", consume);
-            if let Some(deference) = &mut self.deference {
-                deference.end();
-            }
-            match result {
+            match self.shared.insist("consume", consume) {
                 Ok(()) => stats.accepted(delivery.klines.len(), self.shared.queue.waited()),
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
@@ -242,6 +244,7 @@ impl Worker {
             }
             if self.paused {
                 self.shared.stats.set_state(State::Paused);
+                self.deference.iter_mut().for_each(Deference::rest);
                 if !self.shared.queue.wait_for_call() {
                     return None;
                 }
@@ -374,6 +377,7 @@ impl Worker {
         self.shared.stats.left(held);
         self.owed += held;
         self.shared.stats.set_state(state);
+        self.deference.iter_mut().for_each(Deference::rest);
         while self.shared.queue.wait_for_call() {
             if self.obey_without_instance() {
                 // What failed is nothing to go back to.

@@ -86,6 +86,23 @@ impl Consumer for Scripted {
     }
 }
 
+/// The same as code of somebody else.
+struct Strange(Scripted);
+
+impl Blueprint for Strange {
+    fn validate(&mut self) -> Vec<Problem> {
+        self.0.validate()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        self.0.instantiate()
+    }
+
+    fn is_strange(&self) -> bool {
+        true
+    }
+}
+
 fn spec(name: &str, consumer: &Scripted, grouping: Grouping) -> Spec {
     Spec {
         name: name.into(),
@@ -117,6 +134,21 @@ fn what_waits_is_delivered_before_the_end() {
     let script = consumer.0.lock().unwrap();
     assert_eq!(script.calls, [(vec![0], 0), (vec![1], 0), (vec![2], 0)]);
     assert_eq!((script.instances, script.stops), (1, 1));
+}
+
+#[test]
+fn strangers_get_every_batch_last_and_are_told_of_in_their_place() {
+    let (folder, hub, consumer) = (tempfile::tempdir().unwrap(), Hub::new(), Scripted::default());
+    let own = |name: &str| spec(name, &consumer, Grouping::UpTo(1));
+    let strange = |name: &str| Spec { blueprint: Box::new(Strange(consumer.clone())), ..own(name) };
+    let specs = vec![strange("a"), own("b"), strange("c"), own("d")];
+    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    let views = manager.views();
+    let name = |queue: &Arc<Queue>| views.iter().find(|view| Arc::ptr_eq(&view.queue, queue)).unwrap().name.as_str();
+    assert_eq!(hub.queues().iter().map(name).collect::<Vec<_>>(), ["b", "d", "a", "c"]);
+    assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    hub.publish(&batch([kline("BTCUSDT", "1m", 0, true)]));
+    assert!(manager.shutdown(PATIENCE).iter().all(|summary| summary.stats.delivered == 1));
 }
 
 #[test]

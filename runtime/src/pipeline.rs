@@ -81,8 +81,8 @@ impl Lane {
         self.aggregator.finish(out);
     }
 
-    /// Turns local times into exchange times: an interruption begins when the slowest frame of the last minute would
-    /// have been stamped, and ends when the fastest would.
+    /// Turns local times into exchange times: an interruption begins before what the slowest frame of the last minute
+    /// would have told, and ends when the fastest would have been stamped.
     fn apply(&mut self, event: FeedEvent) {
         let event = match event {
             FeedEvent::Trade(_) => event,
@@ -90,7 +90,7 @@ impl Lane {
                 Some(at) => FeedEvent::Resumed { symbols, at },
                 None => return self.waiting.push(FeedEvent::Resumed { symbols, at }),
             },
-            FeedEvent::Gap { symbols, last_seen } => match self.clock.earliest(last_seen) {
+            FeedEvent::Gap { symbols, last_seen } => match self.clock.told_until(last_seen) {
                 Some(last_seen) => FeedEvent::Gap { symbols, last_seen },
                 None => return self.waiting.push(FeedEvent::Gap { symbols, last_seen }),
             },

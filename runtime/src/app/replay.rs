@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::bybit::decode::{DecodeError, Frame, decode};
+use crate::bybit::decode::{DecodeError, Frame, decode, symbol_of};
 use crate::bybit::source::{Body, Options, Progress, Record, Recording};
 use crate::domain::aggregator::{Settings, Tally};
+use crate::domain::clock::PUBLISHING;
 use crate::domain::feed::FeedEvent;
 use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol, SymbolTable};
+use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
 use crate::pipeline::playback::Playback;
@@ -96,6 +97,7 @@ impl Replay {
             wanted: self.symbols,
             connections: Connections::default(),
             events: Vec::new(),
+            doubtful: Vec::new(),
             skipped: 0,
         };
         while let Some(record) = recording.read()? {
@@ -129,6 +131,8 @@ struct Player {
     wanted: Vec<Symbol>,
     connections: Connections,
     events: Vec<FeedEvent>,
+    /// What was missed of these symbols lies before the next stamp.
+    doubtful: Vec<SymbolId>,
     skipped: u64,
 }
 
@@ -136,7 +140,7 @@ impl Player {
     fn play(&mut self, record: &Record) {
         match &record.body {
             Body::Frame(text) => self.frame(record, text),
-            Body::Rejected => self.playback.reject(1),
+            Body::Rejected(symbol, time) => self.rejected(symbol, *time),
             Body::Trade(symbol, trade) => self.trade(symbol, trade),
             Body::Lost | Body::Regained => self.interruption(record),
             Body::Missing(symbol, last) => {
@@ -167,6 +171,33 @@ impl Player {
         }
     }
 
+    /// A row of an archive is no trade: its moment must not pass for complete.
+    fn rejected(&mut self, symbol: &Symbol, time: Millis) {
+        self.playback.reject(1);
+        self.playback.overhear(time);
+        if self.wants(symbol) {
+            let symbol = self.playback.symbol(symbol);
+            self.playback.lost(vec![symbol], time - 1);
+            self.playback.regained(vec![symbol], time + 1);
+        }
+    }
+
+    /// A frame, or a row of it, could not be understood: when it may have been stamped must not pass for complete.
+    fn missed(&mut self, record: &Record, text: &str) {
+        let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
+        if let Some(received) = record.received {
+            let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
+            if let Some((told_until, stamped)) = self.playback.stamped(received) {
+                self.playback.lost(vec![symbol], told_until - 1);
+                self.playback.regained(vec![symbol], stamped + 1);
+            }
+        } else if let Some(now) = self.playback.now() {
+            let symbol = self.playback.symbol(&symbol);
+            self.playback.lost(vec![symbol], now - PUBLISHING);
+            self.doubtful.push(symbol);
+        }
+    }
+
     fn frame(&mut self, record: &Record, text: &str) {
         let received = record.received;
         self.events.clear();
@@ -178,13 +209,21 @@ impl Player {
             outcome = decode(self.category, text, &self.symbols, &mut self.events);
         }
         match outcome {
-            Ok(Frame::Trades { stamped, rejected, .. }) => self.trades(record, stamped, rejected),
+            Ok(Frame::Trades { stamped, rejected, .. }) => {
+                self.trades(record, stamped, rejected);
+                if rejected > 0 {
+                    self.missed(record, text);
+                }
+            }
             Ok(_) => {
                 if let Some(received) = received {
                     self.playback.pass(received);
                 }
             }
-            Err(_) => self.skipped += 1,
+            Err(_) => {
+                self.skipped += 1;
+                self.missed(record, text);
+            }
         }
     }
 
@@ -195,6 +234,8 @@ impl Player {
         let events = std::mem::take(&mut self.events);
         if let Some(received) = received {
             self.playback.stamp(received, stamped);
+        } else if !self.doubtful.is_empty() {
+            self.playback.regained(std::mem::take(&mut self.doubtful), stamped + 1);
         }
         for event in &events {
             let FeedEvent::Trade(trade) = event else { continue };

@@ -13,7 +13,7 @@ mod tests;
 use thiserror::Error;
 
 use crate::domain::feed::FeedEvent;
-use crate::domain::symbol::{Category, SymbolId, SymbolTable};
+use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 
 pub use number::{quantity, trade_id};
@@ -95,9 +95,9 @@ pub fn decode<'a>(
 
 /// Returns the symbol whose trade topic a frame names, however damaged the frame is otherwise.
 #[must_use]
-pub fn symbol_of(text: &str, symbols: &SymbolTable) -> Option<SymbolId> {
+pub fn symbol_of(text: &str) -> Option<Symbol> {
     let (_, name) = text.split_once("\"publicTrade.")?;
-    symbols.get(name.split('"').next()?)
+    Symbol::new(name.split_once('"')?.0).ok()
 }
 
 /// Whether a frame may have been made at `stamped`.

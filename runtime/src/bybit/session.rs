@@ -157,6 +157,9 @@ impl Session {
                     rejected,
                     events,
                 }));
+                if rejected > 0 {
+                    self.miss(now, text, out);
+                }
             }
             Ok(Frame::Command(text)) => self.on_answer(now, text, out),
             Ok(Frame::Other { topic }) => {
@@ -171,13 +174,14 @@ impl Session {
         }
     }
 
-    /// A frame that could not be understood may have held trades of a symbol: its klines must not pass for complete.
+    /// A frame that could not be understood, or not in every row, may have held trades of a symbol that are in no
+    /// kline: its klines must not pass for complete.
     fn miss(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
-        let named = decode::symbol_of(text, &self.table);
+        let named = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
         let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return };
         let events = vec![
             FeedEvent::Gap { symbols: vec![symbol], last_seen: now - 1 },
-            FeedEvent::Resumed { symbols: vec![symbol], at: now },
+            FeedEvent::Resumed { symbols: vec![symbol], at: now + 1 },
         ];
         let message = FeedMessage { category: self.category, received: now, stamped: None, rejected: 0, events };
         out.push(Action::Emit(message));

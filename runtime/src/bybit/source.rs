@@ -49,8 +49,8 @@ pub enum Body {
     Frame(String),
     /// A row of an archive. The trade's symbol number is meaningless.
     Trade(Symbol, Trade),
-    /// A row of an archive that is not a trade.
-    Rejected,
+    /// A row of an archive that is not a trade, and its time.
+    Rejected(Symbol, Millis),
     /// After this record's time of receipt nothing was received over its connection …
     Lost,
     /// … until now.

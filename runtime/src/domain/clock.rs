@@ -10,6 +10,8 @@ const MEMORY: Millis = 60 * SECOND;
 const LEAP: Millis = 30 * SECOND;
 /// How many stamps in a row have to agree on a leap.
 const WITNESSES: u32 = 5;
+/// A trade is stamped at most so long after its match: 0 to 3 ms in recordings of Bybit, and room for a busy engine.
+pub const PUBLISHING: Millis = 10;
 
 /// Exchange time = local time + the greatest (stamp − receipt) of the last 60 s, never backwards.
 ///
@@ -79,10 +81,11 @@ impl ExchangeClock {
         self.greatest.front().map(|(_, lead)| local + lead)
     }
 
-    /// The earliest that it can have been, by the slowest frame of the last 60 s.
+    /// Every match until then was told by what had been received at `local`, if frames take no longer than the slowest
+    /// of the last 60 s.
     #[must_use]
-    pub fn earliest(&self, local: Millis) -> Option<Millis> {
-        self.least.front().map(|(_, lead)| local + lead)
+    pub fn told_until(&self, local: Millis) -> Option<Millis> {
+        self.least.front().map(|(_, lead)| local + lead - PUBLISHING)
     }
 }
 
@@ -102,7 +105,7 @@ mod tests {
         clock.observe(2_000, 1_950);
         clock.observe(3_000, 2_800);
         assert_eq!(clock.now(3_000), Some(2_950));
-        assert_eq!(clock.earliest(3_000), Some(2_800));
+        assert_eq!(clock.told_until(3_000), Some(2_790));
         clock.observe(63_000, 62_900);
         assert_eq!(clock.now(63_000), Some(62_900));
     }

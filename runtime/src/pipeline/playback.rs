@@ -83,11 +83,11 @@ impl Playback {
         self.add(symbol, self.since.map(|since| since.max(at)));
     }
 
-    /// The earliest and the latest that the exchange can have stamped what was received at a recorded local time;
-    /// nothing before the first stamp.
+    /// Until when every match was told by what had been received at a recorded local time, and the latest that the
+    /// exchange can have stamped it; nothing before the first stamp.
     #[must_use]
     pub fn stamped(&self, received: Millis) -> Option<(Millis, Millis)> {
-        self.clock.earliest(received).zip(self.clock.latest(received))
+        self.clock.told_until(received).zip(self.clock.latest(received))
     }
 
     /// Plays one trade; its own time moves the clock first.
@@ -125,6 +125,12 @@ impl Playback {
     /// Counts rows that are no trades.
     pub fn reject(&mut self, rows: u64) {
         self.aggregator.reject(rows);
+    }
+
+    /// The exchange's time so far, if it has begun.
+    #[must_use]
+    pub fn now(&self) -> Option<Millis> {
+        self.aggregator.watermark()
     }
 
     /// Takes the batches that have come to be.

@@ -1,5 +1,9 @@
 //! Local time becomes exchange time, and nothing is said before the exchange's time is known.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::kline::Quality;
 use crate::domain::symbol::{Symbol, SymbolId};
@@ -91,4 +95,48 @@ fn every_row_is_accounted_for() {
     }
     let Tally { received, counted, duplicate, late, rejected, excluded } = lane.aggregator.tally();
     assert_eq!((received, counted, duplicate, late, rejected, excluded), (6, 2, 1, 0, 3, 0));
+}
+
+/// A frame: how long after the one before it was stamped, how long after its match, how late it comes, and whether it
+/// can be read.
+fn frames() -> impl Strategy<Value = Vec<(Millis, Millis, Millis, bool)>> {
+    proptest::collection::vec((1_i64..80, 0_i64..4, 0_i64..200, proptest::bool::weighted(0.95)), 40..150)
+}
+
+proptest! {
+    #[test]
+    fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
+        let (mut lane, mut out) = (lane(), Vec::new());
+        let symbols = vec![SymbolId(0)];
+        lane.take(change(local(from, 0), FeedEvent::Resumed { symbols: symbols.clone(), at: local(from, 0) }), &mut out);
+        let mut at = from + 4;
+        let mut arriving = Vec::new();
+        for (after, matched, late, readable) in frames {
+            at += after;
+            arriving.push((at, at - matched, late, readable));
+        }
+        arriving.sort_by_key(|(stamped, _, late, _)| stamped + late);
+        let (mut least, mut most) = (Millis::MAX, Millis::MIN);
+        let mut lost = Vec::new();
+        for (stamped, matched, late, readable) in arriving {
+            let received = local(stamped, late);
+            if readable {
+                (least, most) = (least.min(late), most.max(late));
+                let message = FeedMessage { received, stamped: Some(T0 + stamped), ..trade(matched, 0) };
+                lane.take(message, &mut out);
+            } else {
+                // Of one that is slower or faster than all before it nobody can tell when it was stamped.
+                lost.extend((least <= late && late <= most).then_some(matched));
+                let mut message = change(received, FeedEvent::Gap { symbols: symbols.clone(), last_seen: received - 1 });
+                message.events.push(FeedEvent::Resumed { symbols: symbols.clone(), at: received + 1 });
+                lane.take(message, &mut out);
+            }
+        }
+        (at..at + 3_000).step_by(10).for_each(|at| lane.tick(local(at, 0), &mut out));
+        let last: BTreeMap<_, _> = told(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
+        for matched in lost {
+            let quality = last.get(&(matched - matched % 1_000));
+            prop_assert_ne!(quality, Some(&Quality::Complete), "{} {:?}", matched, last);
+        }
+    }
 }

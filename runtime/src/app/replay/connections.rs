@@ -47,10 +47,10 @@ impl Connections {
     /// After `received`, in recorded local time, nothing more came over a connection.
     pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback) {
         // Before the first stamp nothing is covered that could be lost.
-        let Some((earliest, _)) = playback.stamped(received) else { return };
+        let Some((told_until, _)) = playback.stamped(received) else { return };
         let told = self.0.entry(connection).or_default();
-        told.holes.push((earliest, None));
-        playback.lost(told.symbols.iter().copied().collect(), earliest);
+        told.holes.push((told_until, None));
+        playback.lost(told.symbols.iter().copied().collect(), told_until);
     }
 
     /// From `received` on, in recorded local time, all comes over a connection again.

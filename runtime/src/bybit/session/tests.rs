@@ -230,11 +230,13 @@ fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
     out.clear();
     session.on_frame(NOW + 20, &damaged, &mut out);
     let symbols = vec![SymbolId(0)];
-    assert_eq!(
-        events(&out),
-        [
-            &FeedEvent::Gap { symbols: symbols.clone(), last_seen: NOW + 19 },
-            &FeedEvent::Resumed { symbols, at: NOW + 20 }
-        ]
-    );
+    let hole = [
+        FeedEvent::Gap { symbols: symbols.clone(), last_seen: NOW + 19 },
+        FeedEvent::Resumed { symbols, at: NOW + 21 },
+    ];
+    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>());
+    out.clear();
+    session.on_frame(NOW + 20, &trade("AUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
+    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>(), "one row that is no trade is as bad");
+    assert_eq!(session.counters().rejected, 1);
 }

@@ -84,11 +84,12 @@ struct Row {
 
 impl Row {
     fn into_record(self) -> (Millis, Record) {
+        let time = self.fine_time.div_euclid(10);
         let body = match self.trade {
             Some(trade) => Body::Trade(self.symbol, trade),
-            None => Body::Rejected,
+            None => Body::Rejected(self.symbol, time),
         };
-        (self.fine_time.div_euclid(10), Record { received: None, category: self.category, connection: None, body })
+        (time, Record { received: None, category: self.category, connection: None, body })
     }
 }
 

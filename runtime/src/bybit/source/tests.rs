@@ -135,7 +135,8 @@ fn spot_archives_take_the_symbol_from_the_file_name_or_the_options() {
         let records = read(&[folder.write(name, text)], &Options::default()).unwrap();
         let Body::Trade(symbol, trade) = &records[0].body else { panic!() };
         assert_eq!((symbol.as_str(), trade.time, &trade.id), ("UNIUSDC", 1_747_442_146_179, &TradeId::None), "{name}");
-        assert_eq!(records[1].body, Body::Rejected, "a price of zero is no trade");
+        let rejected = Body::Rejected(symbol.clone(), trade.time);
+        assert_eq!(records[1].body, rejected, "a price of zero is no trade");
     }
     let unnamed = folder.write("trades.csv", text);
     assert!(matches!(read(std::slice::from_ref(&unnamed), &Options::default()), Err(SourceError::NoSymbol { .. })));

@@ -43,13 +43,13 @@ impl Coverage {
 
     /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
-        match self.spans.back_mut() {
-            Some((from, to)) if *to == OPEN_END => {
-                *to = last_seen.max(*from);
-                true
-            }
-            _ => false,
+        let Some((from, to)) = self.spans.back_mut().filter(|(_, to)| *to == OPEN_END) else { return false };
+        *to = last_seen;
+        if last_seen < *from {
+            // Not even its beginning is certain.
+            self.spans.pop_back();
         }
+        true
     }
 
     /// The instrument stops trading at `at`: everything until then is known, and nothing comes after.

@@ -145,3 +145,59 @@ fn an_archive_of_a_month_holds_its_quiet_days() {
     assert_eq!(days.len(), 5);
     assert!(days.iter().all(|(_, quality, _)| quality == "complete"), "{days:?}");
 }
+
+#[test]
+fn what_cannot_be_read_marks_when_it_may_have_happened() {
+    let folder = Folder::new();
+    let lines = |damage: fn(String) -> String| {
+        let trades = (0..12).map(|at| trade("one", f64::from(at) + 0.6, "AUSDT")).enumerate();
+        let trades = trades.map(|(at, line)| if at == 4 { damage(line) } else { line });
+        std::iter::once(connect("one", 0.0)).chain(trades).collect::<Vec<_>>()
+    };
+    let rows = |at_4: (&'static str, u64)| {
+        let row = |at| if at == 4 { (at, at_4.0, at_4.1) } else { (at, "complete", 1) };
+        let mut rows: Vec<_> = (0..11).map(row).collect();
+        rows[0].1 = "partial";
+        // A second without a trade that was understood is no flat kline but none at all.
+        rows.retain(|row| row.1 != "none");
+        expected(&rows)
+    };
+    let whole = folder.write("whole.jsonl", &lines(|line| line));
+    assert_eq!(told(vec![whole], "1s", "AUSDT"), rows(("complete", 1)));
+    let side = folder.write("side.jsonl", &lines(|line| line.replace("Buy", "None")));
+    assert_eq!(told(vec![side], "1s", "AUSDT"), rows(("none", 0)), "a frame");
+    let price = folder.write("price.jsonl", &lines(|line| line.replace(r#"\"p\":\"2"#, r#"\"p\":\"x"#)));
+    assert_eq!(told(vec![price], "1s", "AUSDT"), rows(("none", 0)), "a row of a frame");
+}
+
+#[test]
+fn a_frame_without_its_time_of_receipt_lies_between_its_neighbours() {
+    let folder = Folder::new();
+    let frame = |at: i64, price: &str| {
+        let stamp = DAY * 1_000 + at;
+        let row = format!(
+            r#"{{"T":{stamp},"s":"AUSDT","S":"Buy","v":"1","p":"{price}","L":"PlusTick","i":"00000000-0000-4000-8000-{stamp:012x}","BT":false}}"#
+        );
+        format!(r#"{{"topic":"publicTrade.AUSDT","type":"snapshot","ts":{stamp},"data":[{row}]}}"#)
+    };
+    let mut frames: Vec<_> = (0..10).map(|at| frame(200 + at * 500, "2")).collect();
+    frames[5] = frame(2_700, "x");
+    let row = folder.write("row.jsonl", &frames);
+    frames[5] = frames[5].replace("Buy", "None");
+    let whole = folder.write("whole.jsonl", &frames);
+    let rows = [(0, "partial", 2), (1, "complete", 2), (2, "gapped", 1), (3, "gapped", 2)];
+    for path in [row, whole] {
+        assert_eq!(told(vec![path], "1s", "AUSDT"), expected(&rows), "it may have been as late as the next frame");
+    }
+}
+
+#[test]
+fn a_row_of_an_archive_that_is_no_trade_marks_its_moment() {
+    let folder = Folder::new();
+    let mut rows = archive(&[0, 1, 2, 3, 5]);
+    rows.insert(4, rows[3].replace(",5,1,", ",0,1,"));
+    let path = folder.write("AUSDT_2024-01-01.csv", &rows);
+    let told = told(vec![path], "1s", "AUSDT");
+    let rows = [(0, "complete", 1), (1, "complete", 1), (2, "gapped", 1), (3, "complete", 1)];
+    assert_eq!(told, expected(&rows));
+}

@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
             }
             Ok(_) | Err(_) => assert_eq!(appended(&events), 0, "what is no trade frame brings no trades"),
         }
-        let _ = symbol_of(frame, table);
+        let _ = symbol_of(frame);
         now += (frame.len() as i64) * 100;
         session.on_frame(now, frame, &mut actions);
         now += 1_000;

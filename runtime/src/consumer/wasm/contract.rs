@@ -93,7 +93,7 @@ impl Version {
 
 /// A component whose imports are resolved and whose exports are those of its version.
 pub(super) enum Prepared {
-    V1(v1::KlineConsumerPre<Host>),
+    V1(v1::calls::CallsPre<Host>),
     #[cfg(test)]
     V2(v2::KlineConsumerPre<Host>),
 }
@@ -102,7 +102,7 @@ impl Prepared {
     /// Looks the exports of a version up.
     pub(super) fn new(version: Version, pre: InstancePre<Host>) -> Result<Self> {
         Ok(match version {
-            Version::V1 => Self::V1(v1::KlineConsumerPre::new(pre)?),
+            Version::V1 => Self::V1(v1::calls::CallsPre::new(pre)?),
             #[cfg(test)]
             Version::V2 => Self::V2(v2::KlineConsumerPre::new(pre)?),
         })

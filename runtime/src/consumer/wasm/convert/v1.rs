@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tracing::Level;
 use wasmtime::{Error, Result, Store};
 
-use super::super::bindings::v1::KlineConsumer;
+use super::super::bindings::v1::calls::Calls;
 use super::super::bindings::v1::klines::consumer::emit;
 use super::super::bindings::v1::klines::consumer::host::{self, TerminalInfo};
 use super::super::bindings::v1::klines::consumer::state;
-use super::super::bindings::v1::klines::consumer::types as wit;
+use super::super::bindings::v1::types as wit;
 use super::super::contract::Guest;
 use super::super::emission::Given;
 use super::super::host::Host;
@@ -19,7 +19,7 @@ use crate::domain::interval::{Interval, Unit};
 use crate::domain::kline::{Kline, Quality};
 use crate::domain::symbol::Category;
 
-impl Guest for KlineConsumer {
+impl Guest for Calls {
     fn validate(&self, store: &mut Store<Host>, settings: &str) -> Result<Vec<Problem>> {
         let found = self.klines_consumer_consumer().call_validate(store, settings)?;
         Ok(super::problems(found.into_iter().map(|problem| [problem.path, problem.message, problem.expected])))
@@ -111,13 +111,13 @@ fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
             _ => interval(kline.interval),
         };
         known = Some((kline.interval, parts));
-        records.push(record(kline, parts));
+        records.push(wit::Kline(record(kline, parts)));
     }
     records
 }
 
-fn record(kline: &Kline, interval: wit::Interval) -> wit::Kline<'_> {
-    wit::Kline {
+fn record(kline: &Kline, interval: wit::Interval) -> wit::Record<'_> {
+    wit::Record {
         category: match kline.category {
             Category::Linear => wit::Category::Linear,
             Category::Spot => wit::Category::Spot,
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_record_has_the_nearest_floats_and_the_largest_unit() {
         let klines = [Arc::new(kline("BTCUSDT", "60m", 3, true))];
-        let record = batch(&klines).remove(0);
+        let wit::Kline(record) = batch(&klines).remove(0);
         assert_eq!((record.symbol, record.interval.count), ("BTCUSDT", 1));
         assert!(matches!(record.interval.unit, wit::IntervalUnit::Hour));
         assert_eq!(record.turnover.to_bits(), 20011.4375f64.to_bits());

@@ -1,84 +1,13 @@
 //! How threads that run strangers' code stand behind those that do not, where cores are short: by rank on Linux, where a
 //! thread can have one of its own, and everywhere by giving way.
 
-use std::mem;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+mod way;
+
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A call that holds a core for this long is in the way of those that the same klines wake up.
-const LONG: Duration = Duration::from_micros(100);
-/// What a consumer with such calls gives way for: the others are done by then, unless they wait for something.
-const WAY: Duration = Duration::from_millis(3);
-
-static CROWD: LazyLock<Crowd> = LazyLock::new(|| Crowd {
-    cores: thread::available_parallelism().map_or(1, usize::from),
-    long: AtomicUsize::new(0),
-});
-
-/// Those that run strangers' code in this process.
-#[derive(Debug)]
-struct Crowd {
-    cores: usize,
-    /// Consumers whose last call was long.
-    long: AtomicUsize,
-}
-
-/// Lets a consumer whose calls are long begin after those that were woken up with it, where there are as many such as
-/// cores. The scheduler would let it go first as often as not, whatever its rank, and then for a whole slice.
-#[derive(Debug)]
-pub(super) struct Deference {
-    crowd: &'static Crowd,
-    is_long: bool,
-    begun: Duration,
-}
-
-impl Default for Deference {
-    fn default() -> Self {
-        Self { crowd: &CROWD, is_long: false, begun: Duration::ZERO }
-    }
-}
-
-impl Deference {
-    /// How long to wait before the next call after `slept` without any, for those that were woken up with this thread. One
-    /// that has more to do than time for it never waits.
-    pub(super) fn wait(&self, slept: Duration) -> Option<Duration> {
-        let is_crowded = self.crowd.long.load(Ordering::Relaxed) >= self.crowd.cores;
-        (self.is_long && is_crowded && slept > WAY).then_some(WAY)
-    }
-
-    /// Begins a call.
-    pub(super) fn begin(&mut self) {
-        self.begun = on_core();
-    }
-
-    /// Ends it.
-    pub(super) fn end(&mut self) {
-        self.note(on_core().saturating_sub(self.begun) >= LONG);
-    }
-
-    /// Is in nobody's way until the next call: its consumer rests.
-    pub(super) fn rest(&mut self) {
-        self.note(false);
-    }
-
-    fn note(&mut self, is_long: bool) {
-        match (mem::replace(&mut self.is_long, is_long), is_long) {
-            (false, true) => self.crowd.long.fetch_add(1, Ordering::Relaxed),
-            (true, false) => self.crowd.long.fetch_sub(1, Ordering::Relaxed),
-            _ => 0,
-        };
-    }
-}
-
-impl Drop for Deference {
-    fn drop(&mut self) {
-        self.rest();
-    }
-}
+pub(super) use way::{Deference, Way, Work, at_summons};
 
 /// What this thread has had of a core in its life.
 pub(super) fn on_core() -> Duration {
@@ -132,48 +61,9 @@ pub fn aside() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::hint::black_box;
+    use std::thread;
 
     use super::*;
-
-    fn of_two_cores() -> &'static Crowd {
-        Box::leak(Box::new(Crowd { cores: 2, long: AtomicUsize::new(0) }))
-    }
-
-    fn call(turn: &mut Deference, length: Duration) {
-        turn.begin();
-        while on_core() - turn.begun < length {
-            black_box(0);
-        }
-        turn.end();
-    }
-
-    #[test]
-    fn long_calls_give_way_where_as_many_want_a_core_as_there_are() {
-        let crowd = of_two_cores();
-        let turn = || Deference { crowd, ..Deference::default() };
-        let (mut long, mut other, short) = (turn(), turn(), turn());
-        call(&mut long, LONG);
-        assert_eq!(long.wait(WAY * 2), None, "there is a core for the others");
-        call(&mut other, LONG);
-        assert_eq!(long.wait(WAY * 2), Some(WAY));
-        assert_eq!(long.wait(WAY), None, "it is behind with its work");
-        assert_eq!(short.wait(WAY * 2), None);
-        drop(other);
-        assert_eq!(long.wait(WAY * 2), None, "one is gone");
-    }
-
-    #[test]
-    fn a_call_that_is_short_again_counts_no_more() {
-        let crowd = of_two_cores();
-        let mut turns: [_; 3] = std::array::from_fn(|_| Deference { crowd, ..Deference::default() });
-        turns.iter_mut().for_each(|turn| turn.note(true));
-        turns[0].note(false);
-        turns[0].rest();
-        turns[1].note(true);
-        assert_eq!(crowd.long.load(Ordering::Relaxed), 2);
-        assert_eq!((turns[0].wait(WAY * 2), turns[1].wait(WAY * 2)), (None, Some(WAY)));
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -103,7 +103,7 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
-            deference: blueprint.is_strange().then(Deference::default),
+            deference: blueprint.is_strange().then(Deference::new),
             shared,
             blueprint,
             grouping,
@@ -133,9 +133,6 @@ impl Worker {
                 End::Called => {
                     self.shared.queue.was_called();
                     self.obey_without_instance();
-                    if self.paused {
-                        self.deference.iter_mut().for_each(Deference::rest);
-                    }
                     // Paused, it makes no instance that would only ask again.
                     while self.paused && self.shared.queue.wait_for_call() {
                         self.obey_without_instance();
@@ -244,7 +241,6 @@ impl Worker {
             }
             if self.paused {
                 self.shared.stats.set_state(State::Paused);
-                self.deference.iter_mut().for_each(Deference::rest);
                 if !self.shared.queue.wait_for_call() {
                     return None;
                 }
@@ -258,15 +254,10 @@ impl Worker {
             // What is owed, and that it has caught up, only a delivery of its own tells.
             let express = consumer.express().filter(|_| self.owed == 0 && !self.behind);
             let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone(), self.mishap.clone()));
-            let since = Instant::now();
             match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {
-                    let wait = self.deference.as_ref().and_then(|deference| deference.wait(since.elapsed()));
-                    if let Some(wait) = wait {
-                        self.shared.queue.pause(wait);
-                    }
                     self.tell_losses(delivery.lost);
                     delivery.lost += std::mem::take(&mut self.owed);
                     return Some(Pending { delivery, crashes: 0 });
@@ -377,7 +368,6 @@ impl Worker {
         self.shared.stats.left(held);
         self.owed += held;
         self.shared.stats.set_state(state);
-        self.deference.iter_mut().for_each(Deference::rest);
         while self.shared.queue.wait_for_call() {
             if self.obey_without_instance() {
                 // What failed is nothing to go back to.

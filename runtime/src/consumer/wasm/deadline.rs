@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::engine::TICK;
 
-/// The deadline of the call in progress. Time that the terminal kept the guest waiting does not count.
+/// The deadline of the call in progress. Time that the terminal kept the guest waiting, or that it left the core to others,
+/// does not count.
 #[derive(Debug)]
 pub(super) struct Deadline {
     limit: Duration,
@@ -34,6 +35,11 @@ impl Deadline {
         self.limit = limit;
         self.started = Instant::now();
         self.waited.0.store(0, Ordering::Relaxed);
+    }
+
+    /// The call in progress gave way to others for so long, which does not count.
+    pub(super) fn excuse(&self, time: Duration) {
+        self.waited.add(time);
     }
 
     /// What the call in progress was given.

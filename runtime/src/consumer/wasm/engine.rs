@@ -14,6 +14,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
 use super::contract;
 use super::host::Host;
 use super::{http, poll};
+use crate::consumer::courtesy;
 
 /// How often the engine's epoch moves on: the grain of every deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -28,6 +29,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<Host>,
     _ticker: Ticker,
+    _look_up: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Why there is no engine.
@@ -68,7 +70,10 @@ impl WasmEngine {
         let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, _ticker: ticker }) })
+        let clock = engine.clone();
+        let look_up: Arc<dyn Fn() + Send + Sync> = Arc::new(move || clock.increment_epoch());
+        courtesy::at_summons(&look_up);
+        Ok(Self { inner: Arc::new(Inner { engine, linker, _ticker: ticker, _look_up: look_up }) })
     }
 
     pub(super) fn engine(&self) -> &Engine {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::consumer::courtesy::{self, on_core};
+use crate::consumer::courtesy::{self, Way, on_core};
 
 /// The part of a call's time limit that it may hold a core without losing its place.
 const PART: u32 = 50;
@@ -34,18 +34,29 @@ pub(super) struct Hog {
     first: Option<Duration>,
     /// When the present second began, and this thread's time on a core then.
     since: Option<(Instant, Duration)>,
+    way: Way,
 }
 
 impl Hog {
     pub(super) const fn new(watched: bool) -> Self {
-        Self { watched, patience: Duration::ZERO, first: None, since: None }
+        Self { watched, patience: Duration::ZERO, first: None, since: None, way: Way::new() }
     }
 
     /// Begins a call; returns after what time it is worth a look.
     pub(super) fn begin(&mut self, limit: Duration) -> Duration {
         self.first = None;
         self.patience = limit / PART;
-        if self.watched && !ASIDE.get() { self.patience } else { limit }
+        match (self.watched, ASIDE.get()) {
+            (false, _) => limit,
+            (true, false) => self.patience,
+            // It has to give way at any time.
+            (true, true) => Duration::ZERO,
+        }
+    }
+
+    /// Leaves the core for a moment, if others want it and this thread stands aside; returns for how long.
+    pub(super) fn give_way(&mut self) -> Option<Duration> {
+        (self.watched && ASIDE.get()).then(|| self.way.give())
     }
 
     /// Looks at a call that is still going on; returns after what time it is worth another look, if it is.
@@ -60,7 +71,7 @@ impl Hog {
             return Some(self.patience);
         }
         stand_aside(consumer, "in one call");
-        None
+        Some(Duration::ZERO)
     }
 
     /// Looks at a call that is over, after this time.
@@ -112,8 +123,9 @@ mod tests {
         assert_eq!(hog.begin(LIMIT), Duration::from_millis(1));
         assert!(hog.look("mine").is_some(), "the first look only begins to count");
         spin();
-        assert!(hog.look("mine").is_none());
-        assert_eq!(hog.begin(LIMIT), LIMIT, "there is nothing more to look at");
+        assert_eq!(hog.look("mine"), Some(Duration::ZERO), "and has to give way at any time");
+        assert_eq!(hog.begin(LIMIT), Duration::ZERO, "from now on it looks up at every tick");
+        assert!(hog.give_way().is_some());
     }
 
     #[test]
@@ -149,5 +161,6 @@ mod tests {
         let mut hog = Hog::new(false);
         assert_eq!(hog.begin(LIMIT), LIMIT);
         assert!(hog.look("console").is_none());
+        assert!(hog.give_way().is_none());
     }
 }

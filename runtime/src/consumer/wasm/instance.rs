@@ -49,6 +49,10 @@ impl Instance {
             if left.is_zero() {
                 return Ok(UpdateDeadline::Interrupt);
             }
+            if let Some(time) = host.hog.give_way() {
+                host.deadline.excuse(time);
+                return Ok(UpdateDeadline::Continue(1));
+            }
             let look = host.hog.look(host.log.name());
             Ok(UpdateDeadline::Continue(ticks(look.map_or(left, |look| look.min(left)))))
         });

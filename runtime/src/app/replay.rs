@@ -10,7 +10,7 @@ use crate::domain::aggregator::{Settings, Tally};
 use crate::domain::clock::PUBLISHING;
 use crate::domain::feed::FeedEvent;
 use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
+use crate::domain::symbol::{Category, Symbol, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
 use crate::pipeline::playback::Playback;
@@ -131,16 +131,28 @@ struct Player {
     wanted: Vec<Symbol>,
     connections: Connections,
     events: Vec<FeedEvent>,
-    /// What was missed of these symbols lies before the next stamp.
-    doubtful: Vec<SymbolId>,
+    /// What could not be understood: it lies before what comes next and can be.
+    doubtful: Vec<Doubt>,
     skipped: u64,
+}
+
+/// A row of an archive, or a frame, that could not be understood.
+struct Doubt {
+    symbol: Symbol,
+    /// The first and the last moment at which it may have happened, where that is known.
+    range: Option<(Millis, Millis)>,
 }
 
 impl Player {
     fn play(&mut self, record: &Record) {
         match &record.body {
             Body::Frame(text) => self.frame(record, text),
-            Body::Rejected(symbol, time) => self.rejected(symbol, *time),
+            Body::Rejected(symbol, time) => {
+                self.playback.reject(1);
+                if self.wants(symbol) {
+                    self.doubtful.push(Doubt { symbol: symbol.clone(), range: Some((*time, *time)) });
+                }
+            }
             Body::Trade(symbol, trade) => self.trade(symbol, trade),
             Body::Lost | Body::Regained => self.interruption(record),
             Body::Missing(symbol, last) => {
@@ -163,6 +175,9 @@ impl Player {
     }
 
     fn trade(&mut self, symbol: &Symbol, trade: &Trade) {
+        if !self.doubtful.is_empty() {
+            self.clear_doubts(trade.time);
+        }
         if self.wants(symbol) {
             let symbol = self.playback.symbol(symbol);
             self.playback.trade(&Trade { symbol, ..trade.clone() });
@@ -171,30 +186,29 @@ impl Player {
         }
     }
 
-    /// A row of an archive is no trade: its moment must not pass for complete.
-    fn rejected(&mut self, symbol: &Symbol, time: Millis) {
-        self.playback.reject(1);
-        self.playback.overhear(time);
-        if self.wants(symbol) {
-            let symbol = self.playback.symbol(symbol);
-            self.playback.lost(vec![symbol], time - 1);
-            self.playback.regained(vec![symbol], time + 1);
+    /// A frame, or a row of it, could not be understood: when it may have been stamped must not pass for complete.
+    fn missed(&mut self, record: &Record, text: &str, stamped: Option<Millis>) {
+        let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
+        let Some(received) = record.received else {
+            let range = stamped.map(|stamped| (stamped - PUBLISHING, stamped));
+            return self.doubtful.push(Doubt { symbol, range });
+        };
+        let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
+        if let Some((told_until, stamped)) = self.playback.stamped(received) {
+            self.playback.missed(symbol, told_until - 1, stamped + 1);
         }
     }
 
-    /// A frame, or a row of it, could not be understood: when it may have been stamped must not pass for complete.
-    fn missed(&mut self, record: &Record, text: &str) {
-        let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
-        if let Some(received) = record.received {
-            let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
-            if let Some((told_until, stamped)) = self.playback.stamped(received) {
-                self.playback.lost(vec![symbol], told_until - 1);
-                self.playback.regained(vec![symbol], stamped + 1);
-            }
-        } else if let Some(now) = self.playback.now() {
+    /// What happened at `time` is understood: what was not before it happened by then.
+    fn clear_doubts(&mut self, time: Millis) {
+        // Before the first trade nothing is covered.
+        let Some(now) = self.playback.now() else { return self.doubtful.clear() };
+        for Doubt { symbol, range } in std::mem::take(&mut self.doubtful) {
             let symbol = self.playback.symbol(&symbol);
-            self.playback.lost(vec![symbol], now - PUBLISHING);
-            self.doubtful.push(symbol);
+            let latest = now.max(time + PUBLISHING);
+            // Its own word counts only as far as it can be.
+            let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - PUBLISHING, latest));
+            self.playback.missed(symbol, first - 1, last + 1);
         }
     }
 
@@ -210,10 +224,13 @@ impl Player {
         }
         match outcome {
             Ok(Frame::Trades { stamped, rejected, .. }) => {
-                self.trades(record, stamped, rejected);
-                if rejected > 0 {
-                    self.missed(record, text);
+                if let Some(received) = received {
+                    self.playback.stamp(received, stamped);
                 }
+                if rejected > 0 {
+                    self.missed(record, text, Some(stamped));
+                }
+                self.trades(record, rejected);
             }
             Ok(_) => {
                 if let Some(received) = received {
@@ -222,23 +239,21 @@ impl Player {
             }
             Err(_) => {
                 self.skipped += 1;
-                self.missed(record, text);
+                self.missed(record, text, None);
             }
         }
     }
 
     /// Plays the trades of the frame at hand.
-    fn trades(&mut self, record: &Record, stamped: Millis, rejected: u64) {
+    fn trades(&mut self, record: &Record, rejected: u64) {
         let received = record.received;
         self.playback.reject(rejected);
         let events = std::mem::take(&mut self.events);
-        if let Some(received) = received {
-            self.playback.stamp(received, stamped);
-        } else if !self.doubtful.is_empty() {
-            self.playback.regained(std::mem::take(&mut self.doubtful), stamped + 1);
-        }
         for event in &events {
             let FeedEvent::Trade(trade) = event else { continue };
+            if received.is_none() && !self.doubtful.is_empty() {
+                self.clear_doubts(trade.time);
+            }
             let Some(symbol) = self.symbols.name(trade.symbol).cloned() else { continue };
             match (received, self.wants(&symbol)) {
                 (None, _) => self.trade(&symbol, trade),

@@ -150,6 +150,10 @@ impl Session {
                 self.counters.received += received;
                 self.counters.rejected += rejected;
                 self.vigil.data(now);
+                if rejected > 0 {
+                    // Before anything is told of what the frame brings.
+                    events.splice(0..0, self.hole(now, text));
+                }
                 out.push(Action::Emit(FeedMessage {
                     category: self.category,
                     received: now,
@@ -157,9 +161,6 @@ impl Session {
                     rejected,
                     events,
                 }));
-                if rejected > 0 {
-                    self.miss(now, text, out);
-                }
             }
             Ok(Frame::Command(text)) => self.on_answer(now, text, out),
             Ok(Frame::Other { topic }) => {
@@ -169,22 +170,29 @@ impl Session {
             Err(error) => {
                 self.counters.unreadable += 1;
                 self.tell(error.kind(), text, out);
-                self.miss(now, text, out);
+                let events = self.hole(now, text);
+                if !events.is_empty() {
+                    out.push(Action::Emit(FeedMessage {
+                        category: self.category,
+                        received: now,
+                        stamped: None,
+                        rejected: 0,
+                        events,
+                    }));
+                }
             }
         }
     }
 
     /// A frame that could not be understood, or not in every row, may have held trades of a symbol that are in no
     /// kline: its klines must not pass for complete.
-    fn miss(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+    fn hole(&self, now: Millis, text: &str) -> Vec<FeedEvent> {
         let named = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
-        let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return };
-        let events = vec![
+        let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return Vec::new() };
+        vec![
             FeedEvent::Gap { symbols: vec![symbol], last_seen: now - 1 },
             FeedEvent::Resumed { symbols: vec![symbol], at: now + 1 },
-        ];
-        let message = FeedMessage { category: self.category, received: now, stamped: None, rejected: 0, events };
-        out.push(Action::Emit(message));
+        ]
     }
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub(super) use way::{Deference, Way, Work, at_summons};
+pub(super) use way::{Call, Deference, Work, at_summons, give_way};
 
 /// What this thread has had of a core in its life.
 pub(super) fn on_core() -> Duration {

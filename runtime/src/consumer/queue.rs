@@ -254,6 +254,9 @@ impl Queue {
                 Ending::Cancelled => return Popped::Cancelled,
                 _ if !state.is_empty() => {
                     let delivery = state.take(grouping);
+                    if state.own {
+                        state.work.get_or_insert_with(Work::begin);
+                    }
                     if state.feeder_waiting && state.has_room() {
                         state.feeder_waiting = false;
                         self.changed.notify_all();
@@ -340,7 +343,9 @@ impl Queue {
     /// klines that were.
     pub fn abandon(&self) -> u64 {
         self.end(Ending::Cancelled);
-        self.lock().forget()
+        let mut state = self.lock();
+        state.work = None;
+        state.forget()
     }
 
     /// Forgets what waits, because no one takes it now, and counts what comes as lost until [`Self::reopen`]. Returns

@@ -103,7 +103,7 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
-            deference: blueprint.is_strange().then(Deference::new),
+            deference: blueprint.is_strange().then(Deference::default),
             shared,
             blueprint,
             grouping,
@@ -254,10 +254,12 @@ impl Worker {
             // What is owed, and that it has caught up, only a delivery of its own tells.
             let express = consumer.express().filter(|_| self.owed == 0 && !self.behind);
             let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone(), self.mishap.clone()));
+            let since = Instant::now();
             match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {
+                    self.deference.iter().for_each(|deference| deference.give_way(since.elapsed()));
                     self.tell_losses(delivery.lost);
                     delivery.lost += std::mem::take(&mut self.owed);
                     return Some(Pending { delivery, crashes: 0 });

@@ -176,6 +176,12 @@ impl Aggregator {
         self.tally
     }
 
+    /// Whether every trade of a symbol is thought to arrive.
+    #[must_use]
+    pub fn is_covered(&self, symbol: SymbolId) -> bool {
+        self.books.get(symbol.index()).is_some_and(|book| book.coverage.is_open())
+    }
+
     /// Exchange time as last given, or nothing before the first tick.
     #[must_use]
     pub fn watermark(&self) -> Option<Millis> {

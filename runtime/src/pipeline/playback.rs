@@ -67,6 +67,14 @@ impl Playback {
         self.aggregator.apply(&FeedEvent::Gap { symbols, last_seen });
     }
 
+    /// Trades of a symbol may be missing after `last_seen` and before `at`, in exchange time.
+    pub fn missed(&mut self, symbol: SymbolId, last_seen: Millis, at: Millis) {
+        if self.aggregator.is_covered(symbol) {
+            self.lost(vec![symbol], last_seen);
+            self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![symbol], at });
+        }
+    }
+
     /// All trades of these symbols are there again from `at` on, in exchange time, which moves the clock.
     pub fn regained(&mut self, symbols: Vec<SymbolId>, at: Millis) {
         self.aggregator.tick(at, &mut self.out);

@@ -238,5 +238,6 @@ fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
     assert_eq!(events(&out), hole.iter().collect::<Vec<_>>(), "one row that is no trade is as bad");
+    assert_eq!(out.len(), 1, "in the message that brings the others, before them");
     assert_eq!(session.counters().rejected, 1);
 }

@@ -59,7 +59,7 @@ impl Deadline {
     }
 }
 
-/// Ticks that are certain to last for `time`: the present tick is already under way.
+/// Ticks that last for `time`, the present one being under way already, unless the epoch is moved on for another reason.
 pub(super) fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::consumer::courtesy::{self, Way, on_core};
+use crate::consumer::courtesy::{self, Call, on_core};
 
 /// The part of a call's time limit that it may hold a core without losing its place.
 const PART: u32 = 50;
@@ -34,12 +34,11 @@ pub(super) struct Hog {
     first: Option<Duration>,
     /// When the present second began, and this thread's time on a core then.
     since: Option<(Instant, Duration)>,
-    way: Way,
 }
 
 impl Hog {
     pub(super) const fn new(watched: bool) -> Self {
-        Self { watched, patience: Duration::ZERO, first: None, since: None, way: Way::new() }
+        Self { watched, patience: Duration::ZERO, first: None, since: None }
     }
 
     /// Begins a call; returns after what time it is worth a look.
@@ -54,18 +53,26 @@ impl Hog {
         }
     }
 
-    /// Leaves the core for a moment, if others want it and this thread stands aside; returns for how long.
-    pub(super) fn give_way(&mut self) -> Option<Duration> {
-        (self.watched && ASIDE.get()).then(|| self.way.give())
+    /// Counts the call in progress among those that others may find no core for.
+    pub(super) fn call(&self) -> Option<Call> {
+        self.watched.then(Call::begin)
     }
 
-    /// Looks at a call that is still going on; returns after what time it is worth another look, if it is.
-    pub(super) fn look(&mut self, consumer: &str) -> Option<Duration> {
+    /// Leaves the core for a moment, if others want it and this thread stands aside; returns for how long.
+    pub(super) fn give_way(&self) -> Option<Duration> {
+        (self.watched && ASIDE.get()).then(courtesy::give_way)
+    }
+
+    /// Looks at a call that is still going on after this time; returns after what time it is worth another look, if it is.
+    pub(super) fn look(&mut self, consumer: &str, took: Duration) -> Option<Duration> {
         if !self.watched || ASIDE.get() {
             return None;
         }
+        // A usual call is over before anything is measured.
+        if took < self.patience {
+            return Some(self.patience - took);
+        }
         let now = on_core();
-        // The first look comes late enough that a usual call is over: only from here on it costs anything.
         let first = *self.first.get_or_insert(now);
         if now.saturating_sub(first) < self.patience {
             return Some(self.patience);
@@ -121,9 +128,9 @@ mod tests {
     fn a_call_that_holds_a_core_loses_its_place_for_good() {
         let mut hog = Hog::new(true);
         assert_eq!(hog.begin(LIMIT), Duration::from_millis(1));
-        assert!(hog.look("mine").is_some(), "the first look only begins to count");
+        assert!(hog.look("mine", LIMIT).is_some(), "the first look only begins to count");
         spin();
-        assert_eq!(hog.look("mine"), Some(Duration::ZERO), "and has to give way at any time");
+        assert_eq!(hog.look("mine", LIMIT), Some(Duration::ZERO), "and has to give way at any time");
         assert_eq!(hog.begin(LIMIT), Duration::ZERO, "from now on it looks up at every tick");
         assert!(hog.give_way().is_some());
     }
@@ -132,9 +139,9 @@ mod tests {
     fn a_call_that_waits_holds_no_core() {
         let mut hog = Hog::new(true);
         hog.begin(Duration::from_secs(3_600));
-        assert!(hog.look("mine").is_some());
+        assert!(hog.look("mine", LIMIT).is_some());
         spin();
-        assert!(hog.look("mine").is_some());
+        assert!(hog.look("mine", LIMIT).is_some());
     }
 
     #[test]
@@ -160,7 +167,7 @@ mod tests {
     fn a_trusted_one_is_not_looked_at() {
         let mut hog = Hog::new(false);
         assert_eq!(hog.begin(LIMIT), LIMIT);
-        assert!(hog.look("console").is_none());
+        assert!(hog.look("console", LIMIT).is_none());
         assert!(hog.give_way().is_none());
     }
 }

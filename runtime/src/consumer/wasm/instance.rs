@@ -53,10 +53,11 @@ impl Instance {
                 host.deadline.excuse(time);
                 return Ok(UpdateDeadline::Continue(1));
             }
-            let look = host.hog.look(host.log.name());
+            let look = host.hog.look(host.log.name(), host.deadline.took());
             Ok(UpdateDeadline::Continue(ticks(look.map_or(left, |look| look.min(left)))))
         });
         begin(&mut store, setup.limits.start_up);
+        let _call = store.data().hog.call();
         match component.instantiate(&mut store) {
             Ok(guest) => Ok(Self {
                 store,
@@ -101,6 +102,7 @@ impl Instance {
         let host = self.store.data_mut();
         host.account.begin_call();
         host.log.tell_dropped(host.output.begin_call());
+        let _call = host.hog.call();
         begin(&mut self.store, limit);
         let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
         let host = self.store.data_mut();

@@ -20,12 +20,15 @@ pub(super) struct Coverage {
     floor: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
+    /// While the feed is down: where it was last known to be up from.
+    not_before: Option<Millis>,
 }
 
 impl Coverage {
     /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns whether
     /// that is news.
     pub(super) fn resume(&mut self, at: Millis) -> bool {
+        let at = self.not_before.take().map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
             Some((from, OPEN_END)) if *from <= at => return false,
             Some((from, OPEN_END)) => *from = at,
@@ -43,10 +46,14 @@ impl Coverage {
 
     /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
-        let Some((from, to)) = self.spans.back_mut().filter(|(_, to)| *to == OPEN_END) else { return false };
-        *to = last_seen;
-        if last_seen < *from {
-            // Not even its beginning is certain.
+        let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };
+        // What an earlier interruption left uncertain stays so.
+        self.not_before = Some(from);
+        while let Some((from, to)) = self.spans.back_mut() {
+            *to = last_seen.min(*to);
+            if *from <= last_seen {
+                break;
+            }
             self.spans.pop_back();
         }
         true
@@ -140,6 +147,20 @@ mod tests {
         assert_eq!(coverage.quality(4_000, 4_999), Quality::Gapped);
         assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
         assert_eq!(coverage.quality(0, 9_999), Quality::Gapped);
+    }
+
+    #[test]
+    fn what_one_interruption_left_uncertain_the_next_does_not_prove() {
+        let mut coverage = watched(&[(0, 99), (101, OPEN_END)]);
+        assert!(coverage.interrupt(98));
+        coverage.resume(100);
+        assert!(!coverage.covers(90, 200), "neither 99 nor 100 was seen");
+        assert!(coverage.covers(0, 98) && coverage.covers(101, 200));
+        let mut coverage = watched(&[(0, 1_009), (1_060, OPEN_END)]);
+        coverage.interrupt(559);
+        coverage.resume(1_100);
+        assert_eq!(coverage.quality(0, 999), Quality::Gapped, "a slower frame than the first was lost");
+        assert!(!coverage.covers(1_050, 1_090));
     }
 
     #[test]

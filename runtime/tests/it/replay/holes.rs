@@ -171,7 +171,7 @@ fn what_cannot_be_read_marks_when_it_may_have_happened() {
 }
 
 #[test]
-fn a_frame_without_its_time_of_receipt_lies_between_its_neighbours() {
+fn a_frame_without_its_time_of_receipt_lies_before_its_successor() {
     let folder = Folder::new();
     let frame = |at: i64, price: &str| {
         let stamp = DAY * 1_000 + at;
@@ -185,17 +185,23 @@ fn a_frame_without_its_time_of_receipt_lies_between_its_neighbours() {
     let row = folder.write("row.jsonl", &frames);
     frames[5] = frames[5].replace("Buy", "None");
     let whole = folder.write("whole.jsonl", &frames);
-    let rows = [(0, "partial", 2), (1, "complete", 2), (2, "gapped", 1), (3, "gapped", 2)];
-    for path in [row, whole] {
-        assert_eq!(told(vec![path], "1s", "AUSDT"), expected(&rows), "it may have been as late as the next frame");
-    }
+    let rows = |last| expected(&[(0, "partial", 2), (1, "complete", 2), (2, "gapped", 1), (3, last, 2)]);
+    assert_eq!(told(vec![row], "1s", "AUSDT"), rows("complete"), "a row has the time of its frame");
+    assert_eq!(told(vec![whole], "1s", "AUSDT"), rows("gapped"), "it may have been as late as the next frame");
+    frames[5] = frame(4_102_444_799_999 - DAY * 1_000, "x");
+    let far = folder.write("far.jsonl", &frames);
+    assert_eq!(told(vec![far], "1s", "AUSDT"), rows("gapped"), "whatever it says of its time");
 }
 
 #[test]
 fn a_row_of_an_archive_that_is_no_trade_marks_its_moment() {
     let folder = Folder::new();
+    let bad = |at: i64| archive(&[at])[1].replace(",5,1,", ",0,1,");
     let mut rows = archive(&[0, 1, 2, 3, 5]);
-    rows.insert(4, rows[3].replace(",5,1,", ",0,1,"));
+    rows.insert(4, bad(2));
+    // Times that cannot be: nothing is played until then, or from then on.
+    rows.insert(1, bad(1 - DAY));
+    rows.push(bad(2_000_000_000));
     let path = folder.write("AUSDT_2024-01-01.csv", &rows);
     let told = told(vec![path], "1s", "AUSDT");
     let rows = [(0, "complete", 1), (1, "complete", 1), (2, "gapped", 1), (3, "complete", 1)];

@@ -1,10 +1,9 @@
 //! Limits of an instance that only a guest written by hand runs into.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::consumer::courtesy::{Work, on_core};
+use tempfile::TempDir;
+
 use crate::consumer::fixture::kline;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::contract::tests::{V1, component};
@@ -12,10 +11,24 @@ use crate::consumer::wasm::engine::WasmEngine;
 use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::{Origin, Setup, WasmBlueprint};
-use crate::consumer::{Blueprint as _, CrashKind, Delivery, Failure};
+use crate::consumer::{Blueprint as _, Consumer, CrashKind, Delivery, Failure};
 
-/// One call of a stranger's guest with a table that does this first in `consume`.
-fn consume(deed: &str, limits: Limits) -> Result<(), Failure> {
+/// A stranger's guest, started, with what holds the clock that ends its calls, and the folder of its state.
+struct Guest {
+    consumer: Box<dyn Consumer>,
+    _blueprint: WasmBlueprint,
+    _folder: TempDir,
+}
+
+impl Guest {
+    fn consume(&mut self) -> Result<(), Failure> {
+        let klines = [Arc::new(kline("BTCUSDT", "1m", 0, true))].into();
+        self.consumer.consume(&Delivery { klines, ..Delivery::default() })
+    }
+}
+
+/// One with a table, that does this first in `consume`.
+fn guest(deed: &str, limits: Limits) -> Guest {
     const LOCALS: &str = "(local $row i32) (local $kline i32)";
     let (wit, text, number) = V1;
     let text = text.replacen("(memory", "(table $table 1 funcref)\n  (memory", 1);
@@ -29,13 +42,13 @@ fn consume(deed: &str, limits: Limits) -> Result<(), Failure> {
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
-    consumer.consume(&Delivery { klines: [Arc::new(kline("BTCUSDT", "1m", 0, true))].into(), ..Delivery::default() })
+    Guest { consumer, _blueprint: blueprint, _folder: folder }
 }
 
 /// Lets the table grow by so many elements, and traps when that is refused.
 fn grower(elements: u32, limits: Limits) -> Result<(), Failure> {
     let grow = format!("(table.grow $table (ref.null func) (i32.const {elements}))");
-    consume(&format!("(if (i32.eq {grow} (i32.const -1)) (then unreachable))"), limits)
+    guest(&format!("(if (i32.eq {grow} (i32.const -1)) (then unreachable))"), limits).consume()
 }
 
 #[test]
@@ -49,17 +62,39 @@ fn a_table_grows_up_to_its_limit_and_no_further() {
 }
 
 #[cfg(target_os = "linux")]
-#[test]
-fn a_loop_leaves_its_core_while_others_have_something_to_do() {
-    let guest = thread::spawn(|| {
-        let _work = Work::begin();
-        let (begun, before) = (Instant::now(), on_core());
-        let ended =
-            consume("(loop $for_ever (br $for_ever))", Limits { call: Duration::from_secs(1), ..Limits::default() });
-        (ended, on_core() - before, begun.elapsed())
-    });
-    let (ended, on_core, took) = guest.join().unwrap();
-    assert!(matches!(ended, Err(Failure::Crashed { kind: CrashKind::Timeout, .. })), "{ended:?}");
-    // Alone on its core it would have all of it. A machine that is busy with something else only gives it less.
-    assert!(on_core < took * 85 / 100, "{on_core:?} of {took:?}");
+mod aside {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::consumer::courtesy::{Work, on_core};
+
+    #[test]
+    fn a_loop_leaves_its_core_while_others_have_something_to_do() {
+        let limits = Limits { call: Duration::from_secs(1), ..Limits::default() };
+        let over = Arc::new(());
+        // Work that begins again and again, and that finds no core.
+        let worker = thread::spawn({
+            let over = Arc::downgrade(&over);
+            move || {
+                let _stuck: Vec<_> =
+                    (0..thread::available_parallelism().unwrap().get()).map(|_| Work::begin()).collect();
+                while over.upgrade().is_some() {
+                    let _work = Work::begin();
+                    thread::park_timeout(Duration::from_millis(5));
+                }
+            }
+        });
+        let guest = thread::spawn(move || {
+            let mut guest = guest("(loop $for_ever (br $for_ever))", limits);
+            let (begun, before) = (Instant::now(), on_core());
+            (guest.consume(), on_core() - before, begun.elapsed())
+        });
+        let (ended, on_core, took) = guest.join().unwrap();
+        drop(over);
+        worker.join().unwrap();
+        assert!(matches!(ended, Err(Failure::Crashed { kind: CrashKind::Timeout, .. })), "{ended:?}");
+        // Alone on its core it would have all of it. A machine that is busy with something else only gives it less.
+        assert!(on_core < took * 85 / 100, "{on_core:?} of {took:?}");
+    }
 }

@@ -137,11 +137,14 @@ mod tests {
 
     #[test]
     fn a_call_that_waits_holds_no_core() {
+        const HOUR: Duration = Duration::from_secs(3_600);
         let mut hog = Hog::new(true);
-        hog.begin(Duration::from_secs(3_600));
-        assert!(hog.look("mine", LIMIT).is_some());
+        hog.begin(HOUR);
+        assert!(hog.look("mine", HOUR / PART / 2).is_some() && hog.first.is_none(), "too soon to measure anything");
+        assert!(hog.look("mine", HOUR).is_some() && hog.first.is_some());
         spin();
-        assert!(hog.look("mine", LIMIT).is_some());
+        assert!(hog.look("mine", HOUR).is_some());
+        assert!(!ASIDE.get());
     }
 
     #[test]

@@ -36,8 +36,8 @@ fuzz_target!(|input: &[u8]| {
         let before = events.len();
         let appended = |events: &Vec<_>| events.len() - before;
         match decode(category, frame, table, &mut events) {
-            Ok(Frame::Trades { received, rejected, .. }) => {
-                assert_eq!(appended(&events) as u64, received - rejected, "every row is counted once");
+            Ok(Frame::Trades { received, undated, .. }) => {
+                assert_eq!(appended(&events) as u64, received - undated, "every row is counted once");
             }
             Ok(_) | Err(_) => assert_eq!(appended(&events), 0, "what is no trade frame brings no trades"),
         }

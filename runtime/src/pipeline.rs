@@ -85,7 +85,8 @@ impl Lane {
     /// would have told, and ends when the fastest would have been stamped.
     fn apply(&mut self, event: FeedEvent) {
         let event = match event {
-            FeedEvent::Trade(_) => event,
+            FeedEvent::Missed { .. } if self.clock.latest(0).is_none() => return self.waiting.push(event),
+            FeedEvent::Trade(_) | FeedEvent::Missed { .. } => event,
             FeedEvent::Resumed { symbols, at } => match self.clock.latest(at) {
                 Some(at) => FeedEvent::Resumed { symbols, at },
                 None => return self.waiting.push(FeedEvent::Resumed { symbols, at }),

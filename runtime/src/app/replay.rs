@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::bybit::decode::{DecodeError, Frame, decode, symbol_of};
+use crate::bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
 use crate::bybit::source::{Body, Options, Progress, Record, Recording};
 use crate::domain::aggregator::{Settings, Tally};
 use crate::domain::clock::PUBLISHING;
@@ -199,6 +199,18 @@ impl Player {
         }
     }
 
+    /// A trade of this time is in no row that could be understood.
+    fn missed_row(&mut self, record: &Record, symbol: &Symbol, (from, to): (Millis, Millis)) {
+        if !self.wants(symbol) {
+            return;
+        }
+        if record.received.is_none() {
+            return self.doubtful.push(Doubt { symbol: symbol.clone(), range: Some((from, to)) });
+        }
+        let symbol = self.connections.symbol(record.connection, symbol, &mut self.playback);
+        self.playback.missed(symbol, from - 1, to + 1);
+    }
+
     /// What happened at `time` is understood: what was not before it happened by then.
     fn clear_doubts(&mut self, time: Millis) {
         // Before the first trade nothing is covered.
@@ -223,11 +235,11 @@ impl Player {
             outcome = decode(self.category, text, &self.symbols, &mut self.events);
         }
         match outcome {
-            Ok(Frame::Trades { stamped, rejected, .. }) => {
+            Ok(Frame::Trades { stamped, rejected, undated, .. }) => {
                 if let Some(received) = received {
                     self.playback.stamp(received, stamped);
                 }
-                if rejected > 0 {
+                if undated > 0 {
                     self.missed(record, text, Some(stamped));
                 }
                 self.trades(record, rejected);
@@ -240,6 +252,9 @@ impl Player {
             Err(_) => {
                 self.skipped += 1;
                 self.missed(record, text, None);
+                if let Some(symbol) = symbol_of(text) {
+                    times_of(text).into_iter().for_each(|range| self.missed_row(record, &symbol, range));
+                }
             }
         }
     }
@@ -250,7 +265,16 @@ impl Player {
         self.playback.reject(rejected);
         let events = std::mem::take(&mut self.events);
         for event in &events {
-            let FeedEvent::Trade(trade) = event else { continue };
+            let trade = match event {
+                FeedEvent::Trade(trade) => trade,
+                FeedEvent::Missed { symbol, from, to } => {
+                    if let Some(symbol) = self.symbols.name(*symbol).cloned() {
+                        self.missed_row(record, &symbol, (*from, *to));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             if received.is_none() && !self.doubtful.is_empty() {
                 self.clear_doubts(trade.time);
             }

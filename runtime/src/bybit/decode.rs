@@ -13,6 +13,7 @@ mod tests;
 use thiserror::Error;
 
 use crate::domain::feed::FeedEvent;
+use crate::domain::interval::SHORTEST;
 use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 
@@ -27,8 +28,11 @@ pub enum Frame<'a> {
         stamped: Millis,
         /// Rows in the frame, those rejected included.
         received: u64,
-        /// Rows left out because price, size or time cannot be right.
+        /// Rows left out because price, size or time cannot be right. One whose time can be is a
+        /// [`FeedEvent::Missed`] in the buffer.
         rejected: u64,
+        /// Those of them whose time cannot be right either.
+        undated: u64,
     },
     /// The answer to a command: an object with `op`, `success` or `type: COMMAND_RESP`.
     Command(&'a str),
@@ -98,6 +102,33 @@ pub fn decode<'a>(
 pub fn symbol_of(text: &str) -> Option<Symbol> {
     let (_, name) = text.split_once("\"publicTrade.")?;
     Symbol::new(name.split_once('"')?.0).ok()
+}
+
+/// Returns when rows of a frame that cannot be read may have happened, by what looks like their `T`: spans, both ends
+/// included, of times close together.
+#[must_use]
+pub fn times_of(text: &str) -> Vec<(Millis, Millis)> {
+    let number = |digits: &str| {
+        let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+        digits.get(..length)?.parse().ok()
+    };
+    let stamped = text.split_once("\"ts\":").and_then(|(_, rest)| number(rest));
+    let stamped = stamped.filter(|stamped| is_stamp(*stamped)).unwrap_or(LATEST_TIME);
+    let times = text.split("\"T\":").skip(1).filter_map(number);
+    let mut times: Vec<Millis> = times.filter(|time| is_plausible(*time, stamped)).collect();
+    times.sort_unstable();
+    let spans = times.chunk_by(|time, next| next - time <= SHORTEST);
+    spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect()
+}
+
+/// Takes note of when a rejected row happened. Returns how many rows have no time that can be right.
+#[cold]
+fn missed(symbol: SymbolId, time: Millis, stamped: Millis, events: &mut Vec<FeedEvent>) -> u64 {
+    if !is_plausible(time, stamped) {
+        return 1;
+    }
+    events.push(FeedEvent::Missed { symbol, from: time, to: time });
+    0
 }
 
 /// Whether a frame may have been made at `stamped`.

@@ -145,12 +145,12 @@ impl Session {
         self.vigil.frame(now);
         let mut events = Vec::new();
         match decode::decode(self.category, text, &self.table, &mut events) {
-            Ok(Frame::Trades { stamped, received, rejected }) => {
+            Ok(Frame::Trades { stamped, received, rejected, undated }) => {
                 self.counters.trade_frames += 1;
                 self.counters.received += received;
                 self.counters.rejected += rejected;
                 self.vigil.data(now);
-                if rejected > 0 {
+                if undated > 0 {
                     // Before anything is told of what the frame brings.
                     events.splice(0..0, self.hole(now, text));
                 }
@@ -170,8 +170,9 @@ impl Session {
             Err(error) => {
                 self.counters.unreadable += 1;
                 self.tell(error.kind(), text, out);
-                let events = self.hole(now, text);
+                let mut events = self.hole(now, text);
                 if !events.is_empty() {
+                    events.extend(self.rows(text));
                     out.push(Action::Emit(FeedMessage {
                         category: self.category,
                         received: now,
@@ -193,6 +194,14 @@ impl Session {
             FeedEvent::Gap { symbols: vec![symbol], last_seen: now - 1 },
             FeedEvent::Resumed { symbols: vec![symbol], at: now + 1 },
         ]
+    }
+
+    /// What rows of such a frame may have held at other times.
+    fn rows(&self, text: &str) -> impl Iterator<Item = FeedEvent> {
+        let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
+        let spans =
+            symbol.into_iter().flat_map(|symbol| decode::times_of(text).into_iter().map(move |at| (symbol, at)));
+        spans.map(|(symbol, (from, to))| FeedEvent::Missed { symbol, from, to })
     }
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.

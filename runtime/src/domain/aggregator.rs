@@ -38,7 +38,7 @@ pub struct Tally {
     pub counted: u64,
     /// Had been received before.
     pub duplicate: u64,
-    /// Further behind the watermark than `lateness`.
+    /// Further behind the watermark than `lateness`, and not known to have been received before.
     pub late: u64,
     /// Price, size or time cannot be right or be held exactly.
     pub rejected: u64,
@@ -124,6 +124,7 @@ impl Aggregator {
             FeedEvent::Trade(trade) => self.trade(trade),
             FeedEvent::Resumed { symbols, at } => symbols.iter().for_each(|symbol| self.resume(*symbol, *at)),
             FeedEvent::Gap { symbols, last_seen } => symbols.iter().for_each(|symbol| self.gap(*symbol, *last_seen)),
+            FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, *from, *to),
             FeedEvent::Ended { symbol, at } => {
                 if let Some(book) = self.books.get_mut(symbol.index()) {
                     book.coverage.end(*at);
@@ -191,13 +192,12 @@ impl Aggregator {
     #[inline]
     fn trade(&mut self, trade: &Trade) {
         self.tally.received += 1;
-        if trade.time < self.lanes.horizon {
-            self.tally.late += 1;
-            return;
-        }
         if trade.block && !self.settings.block_trades {
             self.tally.excluded += 1;
             return;
+        }
+        if trade.time < self.lanes.horizon {
+            return self.late(trade);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else {
             self.tally.rejected += 1;
@@ -209,10 +209,7 @@ impl Aggregator {
         }
         let Some(fill) = book.convert(trade, self.settings.category) else {
             self.tally.rejected += 1;
-            book.miss(trade.time, &self.lanes);
-            self.agenda.note(trade.symbol);
-            self.stale |= book.stale;
-            return;
+            return self.miss(trade.symbol, trade.time, trade.time);
         };
         self.tally.counted += 1;
         if !self.started {
@@ -231,6 +228,26 @@ impl Aggregator {
         // window before that is forgotten.
         if trade.time < self.closed_until {
             book.share_out(&self.lanes);
+            self.stale |= book.stale;
+        }
+    }
+
+    /// A trade of before the horizon. Its windows that are still open or kept lack it, unless it was counted in time.
+    #[cold]
+    fn late(&mut self, trade: &Trade) {
+        if self.seen.knows(trade.symbol, &trade.id) {
+            self.tally.duplicate += 1;
+            return;
+        }
+        self.tally.late += 1;
+        self.miss(trade.symbol, trade.time, trade.time);
+    }
+
+    #[cold]
+    fn miss(&mut self, symbol: SymbolId, from: Millis, to: Millis) {
+        let Some(book) = self.books.get_mut(symbol.index()) else { return };
+        if book.miss(from, to, &self.lanes) {
+            self.agenda.note(symbol);
             self.stale |= book.stale;
         }
     }

@@ -23,6 +23,16 @@ pub enum FeedEvent {
         /// The last moment known to be covered.
         last_seen: Millis,
     },
+    /// A trade of this symbol from `from` to `to`, both included, is in no kline: its row could not be read. Exchange
+    /// time at every stage, as a trade's.
+    Missed {
+        /// Whose trade it is.
+        symbol: SymbolId,
+        /// The earliest that it can have happened.
+        from: Millis,
+        /// The latest.
+        to: Millis,
+    },
     /// The instrument no longer trades: no kline after `at`.
     Ended {
         /// Which one.

@@ -69,10 +69,8 @@ impl Playback {
 
     /// Trades of a symbol may be missing after `last_seen` and before `at`, in exchange time.
     pub fn missed(&mut self, symbol: SymbolId, last_seen: Millis, at: Millis) {
-        if self.aggregator.is_covered(symbol) {
-            self.lost(vec![symbol], last_seen);
-            self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![symbol], at });
-        }
+        self.has_holes |= self.aggregator.is_covered(symbol);
+        self.aggregator.apply(&FeedEvent::Missed { symbol, from: last_seen + 1, to: at - 1 });
     }
 
     /// All trades of these symbols are there again from `at` on, in exchange time, which moves the clock.

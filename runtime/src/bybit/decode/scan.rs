@@ -8,7 +8,7 @@ use crate::domain::time::Millis;
 use crate::domain::trade::{Side, Trade, TradeId};
 
 use super::number::{natural, quantity, uuid};
-use super::{Frame, is_plausible, is_stamp};
+use super::{Frame, is_plausible, is_stamp, missed};
 
 /// Reads a trade frame, or nothing if its layout is another one.
 pub(super) fn trades<'a>(
@@ -26,13 +26,16 @@ pub(super) fn trades<'a>(
     if !is_stamp(stamped) {
         return None;
     }
-    let (mut received, mut rejected) = (0, 0);
+    let (mut received, mut rejected, mut undated) = (0, 0, 0);
     loop {
         let row = if spot { spot_row(&mut cursor, name)? } else { row(&mut cursor, name)? };
         received += 1;
-        match row.into_trade(symbol, stamped) {
-            Some(trade) => events.push(FeedEvent::Trade(trade)),
-            None => rejected += 1,
+        let time = row.time;
+        if let Some(trade) = row.into_trade(symbol, stamped) {
+            events.push(FeedEvent::Trade(trade));
+        } else {
+            rejected += 1;
+            undated += missed(symbol, time, stamped, events);
         }
         match cursor.byte()? {
             b',' => {}
@@ -41,7 +44,7 @@ pub(super) fn trades<'a>(
         }
     }
     cursor.eat(b"}")?;
-    cursor.rest.trim_ascii_end().is_empty().then_some(Frame::Trades { stamped, received, rejected })
+    cursor.rest.trim_ascii_end().is_empty().then_some(Frame::Trades { stamped, received, rejected, undated })
 }
 
 /// A row's fields before they are judged.

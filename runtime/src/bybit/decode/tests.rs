@@ -29,7 +29,7 @@ fn read(category: Category, text: &str) -> Result<(Frame<'_>, Vec<Trade>), Decod
 #[test]
 fn recorded_linear_frame_is_read_in_full() {
     let (frame, trades) = read(Category::Linear, LINEAR).unwrap();
-    assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 0 });
+    assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 0, undated: 0 });
     assert_eq!(
         trades[1],
         Trade {
@@ -69,27 +69,47 @@ fn ids_are_packed_without_loss() {
 fn any_key_order_and_missing_optional_fields_are_read() {
     let text = r#" {"data":[{"p":"1.5","v":"2","i":"x","S":"Sell","s":"BTCUSDT","T":5}],"ts":9,"extra":{},"topic":"publicTrade.BTCUSDT"}"#;
     let (frame, trades) = read(Category::Linear, text).unwrap();
-    assert_eq!(frame, Frame::Trades { stamped: 9, received: 1, rejected: 0 });
+    assert_eq!(frame, Frame::Trades { stamped: 9, received: 1, rejected: 0, undated: 0 });
     assert_eq!((trades[0].sequence, trades[0].block), (0, false));
 }
 
 #[test]
-fn impossible_numbers_reject_the_row_alone() {
-    for (field, bad) in [
-        (r#""p":"1922.50""#, r#""p":"-1""#),
-        (r#""p":"1922.50""#, r#""p":"0.00""#),
-        (r#""p":"1922.50""#, r#""p":"1e5""#),
-        (r#""p":"1922.50""#, r#""p":"9999999999999999999""#),
-        (r#""v":"0.01""#, r#""v":"""#),
-        (r#""v":"0.01""#, r#""v":"1.""#),
-        (r#""T":1786310820346"#, r#""T":1786310830348"#),
-        (r#""T":1786310820346"#, r#""T":0"#),
+fn impossible_numbers_reject_the_row_alone_and_date_it_if_they_can() {
+    for (field, bad, undated) in [
+        (r#""p":"1922.50""#, r#""p":"-1""#, 0),
+        (r#""p":"1922.50""#, r#""p":"0.00""#, 0),
+        (r#""p":"1922.50""#, r#""p":"1e5""#, 0),
+        (r#""p":"1922.50""#, r#""p":"9999999999999999999""#, 0),
+        (r#""v":"0.01""#, r#""v":"""#, 0),
+        (r#""v":"0.01""#, r#""v":"1.""#, 0),
+        (r#""T":1786310820346"#, r#""T":1786310830348"#, 1),
+        (r#""T":1786310820346"#, r#""T":0"#, 1),
     ] {
-        let text = LINEAR.replacen(field, bad, 1);
-        let (frame, trades) = read(Category::Linear, &text).unwrap();
-        assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 1 }, "{bad}");
-        assert_eq!(trades.len(), 1);
+        // As Bybit writes it, and in a layout that only the tolerant reader knows.
+        for text in [LINEAR.replacen(field, bad, 1), format!(" {}", LINEAR.replacen(field, bad, 1))] {
+            let mut events = Vec::new();
+            let frame = decode(Category::Linear, &text, &table(), &mut events).unwrap();
+            assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 1, undated }, "{bad}");
+            assert!(matches!(events.pop(), Some(FeedEvent::Trade(_))), "{bad}");
+            let at = 1_786_310_820_346;
+            let missed = FeedEvent::Missed { symbol: SymbolId(1), from: at, to: at };
+            assert_eq!(events, if undated == 0 { vec![missed] } else { vec![] }, "{bad}");
+        }
     }
+}
+
+#[test]
+fn rows_of_a_frame_that_cannot_be_read_are_dated_by_what_looks_like_their_time() {
+    let frame = |times: &[i64]| {
+        let rows: Vec<_> = times.iter().map(|time| format!(r#"{{"T":{time},"s":"#)).collect();
+        format!(r#"{{"topic":"publicTrade.ETHUSDT","ts":1786310820347,"data":[{}"#, rows.join(","))
+    };
+    let at = 1_786_310_820_347;
+    assert_eq!(times_of(&frame(&[at - 5_000, at - 5_001, at])), [(at - 5_001, at - 5_000), (at, at)]);
+    assert_eq!(times_of(&frame(&[at, at - 100, at - 200, at - 301])), [(at - 301, at - 301), (at - 200, at)]);
+    assert_eq!(times_of(&frame(&[0, at + STAMP_SLACK, at + STAMP_SLACK + 1])), [(at + STAMP_SLACK, at + STAMP_SLACK)]);
+    assert_eq!(times_of(r#"{"T":12,"T":"13","T":}"#), [(12, 12)], "also without a stamp");
+    assert_eq!(times_of("no row"), []);
 }
 
 #[test]

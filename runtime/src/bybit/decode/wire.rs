@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::domain::feed::FeedEvent;
-use crate::domain::symbol::SymbolTable;
+use crate::domain::symbol::{SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::{Side, Trade};
 
-use super::{DecodeError, Frame, find, is_plausible, is_stamp, quantity, trade_id};
+use super::{DecodeError, Frame, find, is_plausible, is_stamp, missed, quantity, trade_id};
 
 /// Enough of any frame to tell what it is.
 #[derive(Deserialize)]
@@ -84,20 +84,22 @@ fn trades<'a>(text: &'a str, symbols: &SymbolTable, events: &mut Vec<FeedEvent>)
     if !is_stamp(wire.ts) {
         return Err(DecodeError::Malformed(format!("ts {} is not a time", wire.ts)));
     }
-    let (mut received, mut rejected) = (0, 0);
+    let (mut received, mut rejected, mut undated) = (0, 0, 0);
     for row in &wire.data {
         received += 1;
-        match convert(row, wire.ts, symbols)? {
-            Some(trade) => events.push(FeedEvent::Trade(trade)),
-            None => rejected += 1,
+        let symbol = find(symbols, &row.symbol)?;
+        if let Some(trade) = convert(row, wire.ts, symbol)? {
+            events.push(FeedEvent::Trade(trade));
+        } else {
+            rejected += 1;
+            undated += missed(symbol, row.time, wire.ts, events);
         }
     }
-    Ok(Frame::Trades { stamped: wire.ts, received, rejected })
+    Ok(Frame::Trades { stamped: wire.ts, received, rejected, undated })
 }
 
 /// Returns the trade, nothing if its numbers cannot be right, or an error if the frame is not one of ours.
-fn convert(row: &WireTrade<'_>, stamped: Millis, symbols: &SymbolTable) -> Result<Option<Trade>, DecodeError> {
-    let symbol = find(symbols, &row.symbol)?;
+fn convert(row: &WireTrade<'_>, stamped: Millis, symbol: SymbolId) -> Result<Option<Trade>, DecodeError> {
     let side = match &*row.side {
         "Buy" => Side::Buy,
         "Sell" => Side::Sell,

@@ -234,10 +234,14 @@ fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
         FeedEvent::Gap { symbols: symbols.clone(), last_seen: NOW + 19 },
         FeedEvent::Resumed { symbols, at: NOW + 21 },
     ];
-    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>());
+    let row = FeedEvent::Missed { symbol: SymbolId(0), from: NOW, to: NOW };
+    assert_eq!(events(&out), [&hole[0], &hole[1], &row], "its own moment, and what its row says");
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
-    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>(), "one row that is no trade is as bad");
+    assert_eq!(events(&out), [&row], "a row that is no trade has a time");
+    out.clear();
+    session.on_frame(NOW + 20, &trade("AUSDT").replace(r#"{"T":17"#, r#"{"T":18"#), &mut out);
+    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>(), "one without a time that can be is as bad as a frame");
     assert_eq!(out.len(), 1, "in the message that brings the others, before them");
-    assert_eq!(session.counters().rejected, 1);
+    assert_eq!(session.counters().rejected, 2);
 }

@@ -179,15 +179,23 @@ impl Book {
         self.series.get(index).is_none_or(|series| series.is_dark(start.saturating_add(1)))
     }
 
-    /// A trade at `time` cannot be held exactly: its window cannot be called complete.
+    /// A trade from `from` to `to` is in no kline: its windows, and those whose open depends on it, cannot be called
+    /// complete. Returns whether that is news.
     #[cold]
-    pub(super) fn miss(&mut self, time: Millis, lanes: &Lanes) {
+    pub(super) fn miss(&mut self, from: Millis, to: Millis, lanes: &Lanes) -> bool {
         self.share_out(lanes);
-        if self.coverage.interrupt(time.saturating_sub(1)) {
-            self.requalify(time.saturating_sub(1), false, lanes);
-            self.coverage.resume(time.saturating_add(1));
-            self.requalify(time, false, lanes);
+        self.coverage.forget(lanes.horizon);
+        if !self.coverage.miss(from, to) {
+            return false;
         }
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            let context = lane.context(&self.coverage, lanes.horizon);
+            series.touch(from, context);
+            series.touch(to, context);
+            // Windows that ended before the horizon are as good as forgotten.
+            self.stale |= series.requalify(from.max(lanes.horizon), context);
+        }
+        true
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use crate::domain::time::Millis;
 
 /// The moment after which nothing is known yet: a feed that is up is covered until further notice.
 const OPEN_END: Millis = Millis::MAX;
-/// Interruptions remembered one by one; older ones are forgotten first, see [`Coverage::forget`].
+/// Spans remembered one by one. Where there are more, the shortest no longer count as covered.
 const MOST_SPANS: usize = 64;
 
 /// Spans of exchange time, both ends inclusive, in which every trade was seen.
@@ -20,8 +20,10 @@ pub(super) struct Coverage {
     floor: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
-    /// While the feed is down: where it was last known to be up from.
+    /// While the feed is down: what it can be up from again at the earliest.
     not_before: Option<Millis>,
+    /// While the feed is up: since when.
+    resumed: Millis,
 }
 
 impl Coverage {
@@ -30,18 +32,47 @@ impl Coverage {
     pub(super) fn resume(&mut self, at: Millis) -> bool {
         let at = self.not_before.take().map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
-            Some((from, OPEN_END)) if *from <= at => return false,
-            Some((from, OPEN_END)) => *from = at,
+            Some((_, OPEN_END)) => {
+                // A trade that was missed in the first moment stays missed.
+                let first = self.spans.iter_mut().find(|(from, _)| *from >= self.resumed);
+                let Some((from, _)) = first.filter(|(from, _)| *from == self.resumed && at < *from) else {
+                    return false;
+                };
+                *from = at;
+            }
             // What was covered stays covered, even if the new span is said to begin earlier.
             Some((_, to)) if *to >= at - 1 => *to = OPEN_END,
             _ => self.spans.push_back((at, OPEN_END)),
         }
+        self.resumed = at;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.ended = None;
-        if self.spans.len() > MOST_SPANS {
-            self.forget_first();
-        }
+        self.bound();
         true
+    }
+
+    /// Something from `from` to `to` was missed. Returns whether that time counted as covered until now.
+    pub(super) fn miss(&mut self, from: Millis, to: Millis) -> bool {
+        if from > to {
+            return false;
+        }
+        if !self.is_open() {
+            self.not_before = Some(self.not_before.map_or(to + 1, |known| known.max(to + 1)));
+        }
+        let mut was_covered = false;
+        let mut left = VecDeque::with_capacity(self.spans.len() + 1);
+        for (start, end) in self.spans.drain(..) {
+            if to < start || end < from {
+                left.push_back((start, end));
+                continue;
+            }
+            was_covered = true;
+            left.extend(Some((start, from - 1)).filter(|_| start < from));
+            left.extend(Some((to + 1, end)).filter(|_| to < end));
+        }
+        self.spans = left;
+        self.bound();
+        was_covered
     }
 
     /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
@@ -118,8 +149,17 @@ impl Coverage {
         if let Some((from, _)) = self.spans.pop_front()
             && let Some(next) = self.spans.front_mut()
         {
-            self.floor = Some(next.0);
+            self.floor = Some(self.floor.map_or(next.0, |floor| floor.max(next.0)));
             next.0 = from;
+        }
+    }
+
+    /// Keeps the spans few: leaving one out can only make windows worth less.
+    fn bound(&mut self) {
+        while self.spans.len() > MOST_SPANS {
+            let before_last = self.spans.iter().take(self.spans.len() - 1).enumerate();
+            let shortest = before_last.min_by_key(|(_, (from, to))| to - from).map(|(at, _)| at);
+            self.spans.remove(shortest.unwrap_or(0));
         }
     }
 }
@@ -188,6 +228,46 @@ mod tests {
         assert_eq!(coverage.quality(1_000, 1_999), Quality::Complete);
         coverage.resume(5_000);
         assert!(coverage.covers(900, 9_000), "a second acknowledgement takes nothing away");
+    }
+
+    #[test]
+    fn what_was_missed_is_a_hole_and_the_rest_stays_covered() {
+        let mut coverage = watched(&[(0, 99), (200, OPEN_END)]);
+        assert!(
+            coverage.miss(50, 50) && coverage.miss(99, 210) && !coverage.miss(99, 210),
+            "the second time is no news"
+        );
+        let seen = [(0, 49), (51, 98), (211, 5_000)];
+        assert!(seen.iter().all(|(from, to)| coverage.covers(*from, *to)), "{coverage:?}");
+        assert!([(49, 50), (98, 99), (210, 211)].iter().all(|(from, to)| !coverage.covers(*from, *to)));
+        assert!(!coverage.miss(150, 140) && coverage.is_open());
+        coverage.resume(100);
+        assert!(!coverage.covers(205, 205), "watching again from earlier on does not bring it back");
+    }
+
+    #[test]
+    fn what_was_missed_while_the_feed_was_down_is_not_covered_by_its_return() {
+        let mut coverage = watched(&[(0, 100)]);
+        assert!(coverage.miss(100, 100) && !coverage.miss(120, 130));
+        coverage.resume(90);
+        assert!(coverage.covers(0, 99) && coverage.covers(131, 140) && !coverage.covers(99, 131));
+        let mut unwatched = Coverage::default();
+        assert!(!unwatched.miss(10, 10));
+        unwatched.resume(5);
+        assert!(!unwatched.covers(5, 10) && unwatched.covers(11, 20));
+    }
+
+    #[test]
+    fn many_holes_are_remembered_by_taking_more_for_missed() {
+        let mut coverage = watched(&[(0, OPEN_END)]);
+        for at in 0..1_000 {
+            coverage.miss(1_000 + at * 10, 1_000 + at * 10);
+        }
+        assert!(coverage.spans.len() <= MOST_SPANS);
+        assert!((0..1_000).all(|at| !coverage.covers(1_000 + at * 10, 1_000 + at * 10)));
+        assert!(coverage.covers(0, 999) && coverage.covers(11_000, 20_000));
+        coverage.forget(20_000);
+        assert!(!coverage.proves(10_989, 10_991) && coverage.proves(10_991, 20_000));
     }
 
     #[test]

@@ -22,6 +22,30 @@ struct Packed {
     low: u64,
 }
 
+/// What an id is remembered by.
+enum Key<'a> {
+    Packed(Packed),
+    Text(&'a str),
+    /// Not at all.
+    None,
+}
+
+impl<'a> Key<'a> {
+    #[inline]
+    fn of(symbol: SymbolId, id: &'a TradeId) -> Self {
+        let owner = u64::from(symbol.0);
+        match id {
+            TradeId::Uuid { high, low } => Self::Packed(Packed { owner, high: *high, low: *low }),
+            TradeId::Number(number) => Self::Packed(Packed { owner: owner | 1 << 32, high: 0, low: *number }),
+            TradeId::Archived { file, high, low } => {
+                Self::Packed(Packed { owner: owner | (u64::from(*file) + 2) << 32, high: *high, low: *low })
+            }
+            TradeId::Text(text) => Self::Text(text),
+            TradeId::None => Self::None,
+        }
+    }
+}
+
 /// The ids of the last `lateness` and a little more. Older trades are refused as late before they are looked up here.
 ///
 /// The ids stand in the order of their arrival, and the table holds only their places: an id costs 24 bytes and a
@@ -76,14 +100,10 @@ impl SeenIds {
     /// Takes note of an id and returns whether it is new. A trade without an id always is.
     #[inline]
     pub(super) fn insert(&mut self, symbol: SymbolId, id: &TradeId) -> bool {
-        let packed = match id {
-            TradeId::Uuid { high, low } => Packed { owner: u64::from(symbol.0), high: *high, low: *low },
-            TradeId::Number(number) => Packed { owner: u64::from(symbol.0) | 1 << 32, high: 0, low: *number },
-            TradeId::Archived { file, high, low } => {
-                Packed { owner: u64::from(symbol.0) | (u64::from(*file) + 2) << 32, high: *high, low: *low }
-            }
-            TradeId::Text(text) => return self.insert_text(symbol, text),
-            TradeId::None => return true,
+        let packed = match Key::of(symbol, id) {
+            Key::Packed(packed) => packed,
+            Key::Text(text) => return self.insert_text(symbol, text),
+            Key::None => return true,
         };
         let Self { arrived, places, first, hasher, .. } = self;
         let is_same = |place: &u32| arrived.get(index(*place, *first)) == Some(&packed);
@@ -98,6 +118,19 @@ impl SeenIds {
         arrived.push_back(packed);
         self.unmarked += 1;
         true
+    }
+
+    /// Whether an id is remembered.
+    #[cold]
+    pub(super) fn knows(&self, symbol: SymbolId, id: &TradeId) -> bool {
+        match Key::of(symbol, id) {
+            Key::Packed(packed) => {
+                let is_same = |place: &u32| self.arrived.get(index(*place, self.first)) == Some(&packed);
+                self.places.find(self.hasher.hash_one(packed), is_same).is_some()
+            }
+            Key::Text(text) => self.texts.contains_key(&(symbol, Box::from(text))),
+            Key::None => false,
+        }
     }
 
     fn forget_first(&mut self) {

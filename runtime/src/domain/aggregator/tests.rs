@@ -51,6 +51,12 @@ impl Bench {
         self
     }
 
+    /// A trade from `from` to `to` could not be read.
+    fn miss(&mut self, from: Millis, to: Millis) -> &mut Self {
+        self.aggregator.apply(&FeedEvent::Missed { symbol: SymbolId(0), from: T0 + from, to: T0 + to });
+        self
+    }
+
     fn tick(&mut self, at: Millis) -> &mut Self {
         self.aggregator.tick(T0 + at, &mut self.out);
         self

@@ -76,6 +76,7 @@ impl Seen {
                     known.gaps += symbols.len();
                     symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a gap without cover"));
                 }
+                FeedEvent::Missed { .. } => panic!("every row can be read"),
                 FeedEvent::Ended { .. } => panic!("nothing ended"),
             }
         }

@@ -50,7 +50,56 @@ fn late_is_the_same_for_every_interval() {
     assert_eq!(bench.aggregator.tally().late, 1);
     bench.out.clear();
     bench.tick(86_400_079);
-    assert_eq!(bench.told().last().unwrap(), "1D@0 5/7/5/7 2 complete r0 #1");
+    assert_eq!(bench.told().last().unwrap(), "1D@0 5/7/5/7 2 gapped r0 #1", "it lacks the other one");
+}
+
+#[test]
+fn windows_that_lack_a_trade_that_came_too_late_say_so() {
+    let mut bench = Bench::new(&["1s", "1m", "5m"], |settings| settings.fill = Fill::Never);
+    bench.watch(0).trade(500, 5).trade(25_000, 6).trade(70_000, 7).tick(90_000);
+    assert_eq!(bench.told().last().unwrap(), "1s@70000 6/7/6/7 1 complete r0 #3");
+    bench.trade(20_000, 9).tick(90_000);
+    assert_eq!(bench.told(), ["1m@0 5/6/5/6 2 gapped r1 #2"], "that second is forgotten");
+    bench.tick(300_080);
+    assert_eq!(bench.told(), ["1m@60000 6/7/6/7 1 complete r0 #3", "5m@0 5/7/5/7 3 gapped r0 #1"]);
+    assert_eq!((bench.aggregator.tally().late, bench.aggregator.tally().counted), (1, 3));
+}
+
+#[test]
+fn the_repeat_of_a_counted_trade_marks_nothing_however_late_it_is() {
+    let mut bench = Bench::new(&["1m"], |settings| settings.block_trades = false);
+    bench.watch(0);
+    let texts = [TradeId::Number(1), TradeId::Uuid { high: 1, low: 2 }, TradeId::Text("a".into())];
+    let trades = texts.map(|id| sample(T0 + 500, 5, 1, id));
+    let block = Trade { block: true, ..sample(T0 + 500, 5, 1, TradeId::Number(9)) };
+    for trade in trades.iter().chain([&block]) {
+        bench.aggregator.apply(&FeedEvent::Trade(trade.clone()));
+    }
+    bench.tick(65_000);
+    assert_eq!(bench.told().len(), 1);
+    for trade in trades.iter().chain([&block]) {
+        bench.aggregator.apply(&FeedEvent::Trade(trade.clone()));
+    }
+    assert!(bench.tick(65_000).told().is_empty());
+    let tally = bench.aggregator.tally();
+    assert_eq!((tally.counted, tally.duplicate, tally.late, tally.excluded), (3, 3, 0, 2));
+    let unknown = Trade { id: TradeId::None, ..trades[0].clone() };
+    bench.aggregator.apply(&FeedEvent::Trade(unknown));
+    assert_eq!(bench.tick(65_000).told(), ["1m@0 5/5/5/5 3 gapped r1 #2"], "nobody can tell whether it was counted");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_marks_the_window_of_its_own_time() {
+    let mut bench = Bench::new(&["1s", "5s"], |settings| settings.fill = Fill::Never);
+    bench.watch(0).trade(500, 5).trade(1_500, 6).trade(2_500, 7).trade(3_100, 8).tick(3_079);
+    assert_eq!(bench.told().len(), 3);
+    bench.miss(1_990, 2_010).tick(3_079);
+    assert_eq!(bench.told(), ["1s@1000 5/6/5/6 1 gapped r1 #4", "1s@2000 7/7/7/7 1 gapped r1 #5"]);
+    bench.trade(4_100, 8).tick(5_079);
+    assert_eq!(
+        bench.told(),
+        ["1s@3000 7/8/7/8 1 complete r0 #6", "1s@4000 8/8/8/8 1 complete r0 #7", "5s@0 5/8/5/8 5 gapped r0 #1"]
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub enum Quality {
     Complete,
     /// Watching began inside the window.
     Partial,
-    /// The feed was interrupted inside the window: trades may be missing.
+    /// Trades may be missing, or the open may not be the previous close, because the feed was interrupted.
     Gapped,
     /// Taken from REST: trades, buy volume, buy turnover and last trade time are lower bounds.
     Repaired,

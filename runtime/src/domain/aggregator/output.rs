@@ -77,7 +77,8 @@ impl<'a> Teller<'a> {
     }
 
     fn tell(&mut self, subject: &Subject<'_>, window: &Window, sequence: u64) {
-        let Some(prices) = window.prices(self.settings.open == Open::FirstTrade) else { return };
+        let first_trade_opens = self.settings.open == Open::FirstTrade;
+        let Some(prices) = window.prices(first_trade_opens) else { return };
         let Subject { symbol, scales, lane } = subject;
         let (confirm, revision) = match window.told {
             Told::Closed { revision } => (true, revision),
@@ -107,7 +108,7 @@ impl<'a> Teller<'a> {
             last_trade_time: if bucket.is_empty() { 0 } else { bucket.last.time },
             confirm,
             revision,
-            quality: window.quality,
+            quality: window.kline_quality(first_trade_opens),
             sequence,
             emitted: self.now,
         }));

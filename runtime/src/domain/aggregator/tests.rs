@@ -85,7 +85,7 @@ fn a_window_closes_by_the_clock_at_its_end_plus_grace() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(100, 5).trade(900, 7).tick(999 + 79);
     assert!(bench.told().is_empty());
-    assert_eq!(bench.tick(999 + 80).told(), ["1s@0 5/7/5/7 2 complete r0 #1"]);
+    assert_eq!(bench.tick(999 + 80).told(), ["1s@0 5/7/5/7 2 gapped r0 #1"]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_open_is_the_previous_close_and_stretches_high_and_low() {
     bench.watch(0).trade(100, 5).trade(1_100, 9).trade(1_200, 8).trade(2_500, 2).tick(4_000);
     assert_eq!(
         bench.told(),
-        ["1s@0 5/5/5/5 1 complete r0 #1", "1s@1000 5/9/5/8 2 complete r0 #2", "1s@2000 8/8/2/2 1 complete r0 #3"]
+        ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/9/5/8 2 complete r0 #2", "1s@2000 8/8/2/2 1 complete r0 #3"]
     );
     let mut bench = Bench::new(&["1s"], |settings| settings.open = Open::FirstTrade);
     bench.watch(0).trade(100, 5).trade(1_100, 9).trade(1_200, 8).tick(3_000);
@@ -107,7 +107,7 @@ fn empty_windows_are_flat_at_the_previous_close() {
     bench.watch(0).trade(1_100, 5).tick(4_500);
     assert_eq!(
         bench.told(),
-        ["1s@1000 5/5/5/5 1 complete r0 #1", "1s@2000 5/5/5/5 0 complete r0 #2", "1s@3000 5/5/5/5 0 complete r0 #3"],
+        ["1s@1000 5/5/5/5 1 gapped r0 #1", "1s@2000 5/5/5/5 0 complete r0 #2", "1s@3000 5/5/5/5 0 complete r0 #3"],
         "and nothing is told of the first window, of which no price is known"
     );
 }
@@ -139,10 +139,10 @@ fn one_batch_a_boundary_shorter_intervals_first() {
 fn updates_come_at_most_once_an_interval_and_only_for_changes() {
     let mut bench = Bench::new(&["1m"], |settings| settings.update_interval = Some(1_000));
     bench.watch(0).trade(10, 1).tick(10);
-    assert_eq!(bench.told(), ["1m@0 1/1/1/1 1 complete open #1"]);
+    assert_eq!(bench.told(), ["1m@0 1/1/1/1 1 gapped open #1"]);
     bench.trade(20, 2).tick(500).trade(600, 3).tick(1_009);
     assert!(bench.told().is_empty());
-    assert_eq!(bench.tick(1_010).told(), ["1m@0 1/3/1/3 3 complete open #1"]);
+    assert_eq!(bench.tick(1_010).told(), ["1m@0 1/3/1/3 3 gapped open #1"]);
     assert!(bench.tick(59_000).told().is_empty(), "nothing changed");
     let mut bench = Bench::new(&["1m"], |settings| settings.update_interval = Some(0));
     bench.watch(0).trade(10, 1).tick(10).trade(10, 2).tick(10);
@@ -153,7 +153,7 @@ fn updates_come_at_most_once_an_interval_and_only_for_changes() {
 fn trades_ahead_of_the_clock_wait_for_their_window() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(990, 5).trade(1_010, 6).trade(995, 7).tick(1_079).tick(2_079);
-    assert_eq!(bench.told(), ["1s@0 5/7/5/7 2 complete r0 #1", "1s@1000 7/7/6/6 1 complete r0 #2"]);
+    assert_eq!(bench.told(), ["1s@0 5/7/5/7 2 gapped r0 #1", "1s@1000 7/7/6/6 1 complete r0 #2"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn more_decimals_in_mid_window_change_no_digit() {
     bench.aggregator.apply(&FeedEvent::Trade(fine));
     bench.tick(60_079);
     let kline = &bench.out[0].klines[0];
-    assert_eq!(line(kline), "1m@0 3/3.0001/3/3.0001 1.005 complete r0 #1");
+    assert_eq!(line(kline), "1m@0 3/3.0001/3/3.0001 1.005 gapped r0 #1");
     assert_eq!((kline.turnover.to_string(), kline.price_decimals, kline.volume_decimals), ("3.0150005".into(), 4, 3));
 }
 
@@ -194,7 +194,7 @@ fn what_is_open_at_the_end_is_flushed_unconfirmed() {
     bench.watch(0).trade(10, 3).trade(1_010, 4).tick(1_100);
     bench.told();
     bench.aggregator.finish(&mut bench.out);
-    assert_eq!(bench.told(), ["1s@1000 3/4/3/4 1 complete open #2", "1m@0 3/4/3/4 2 complete open #1"]);
+    assert_eq!(bench.told(), ["1s@1000 3/4/3/4 1 complete open #2", "1m@0 3/4/3/4 2 gapped open #1"]);
 }
 
 #[test]
@@ -205,11 +205,11 @@ fn weeks_and_months_close_on_the_calendar() {
     assert_eq!(
         bench.told(),
         [
-            "1W@0 3/3/3/3 1 complete r0 #1".to_owned(),
+            "1W@0 3/3/3/3 1 gapped r0 #1".to_owned(),
             format!("1W@{} 3/3/3/3 0 complete r0 #2", 7 * day),
             format!("1W@{} 3/3/3/3 0 complete r0 #3", 14 * day),
             format!("1W@{} 3/3/3/3 0 complete r0 #4", 21 * day),
-            "1M@0 3/3/3/3 1 complete r0 #1".to_owned(),
+            "1M@0 3/3/3/3 1 gapped r0 #1".to_owned(),
         ]
     );
     assert_eq!(Interval::Month.next(T0) - T0, 31 * day);

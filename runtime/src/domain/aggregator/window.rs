@@ -39,6 +39,7 @@ pub(super) struct Window {
     pub(super) proven: bool,
     /// Whether that has been looked at.
     pub(super) is_judged: bool,
+    /// What its trades are worth, whatever its open is.
     pub(super) quality: Quality,
     pub(super) told: Told,
     /// Its confirmed kline is out of date: a revision is due.
@@ -93,6 +94,13 @@ impl Window {
         let previous = self.previous_close();
         let open = previous.filter(|_| !first_trade_opens).unwrap_or(bucket.open);
         Some(Prices { open, high: bucket.high.max(open), low: bucket.low.min(open), close: bucket.close })
+    }
+
+    /// What its kline is worth. One that opens with the previous close, or is flat at it, is not complete until that is
+    /// proven.
+    pub(super) fn kline_quality(&self, first_trade_opens: bool) -> Quality {
+        let depends = !first_trade_opens || self.bucket.is_empty();
+        if self.quality == Quality::Complete && depends && !self.proven { Quality::Gapped } else { self.quality }
     }
 
     /// Marks the confirmed kline, if there is one, as out of date. Returns whether a revision is newly due.

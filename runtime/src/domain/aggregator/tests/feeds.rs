@@ -26,10 +26,10 @@ fn an_interruption_marks_every_window_it_touches_and_fills_none() {
     assert_eq!(
         bench.told(),
         [
-            "1s@0 5/5/5/5 1 complete r0 #1",
+            "1s@0 5/5/5/5 1 gapped r0 #1",
             "1s@1000 5/5/5/5 0 complete r0 #2",
             // 2000 to 6999 is touched and has no trade: nothing is known of it. 7000 has no proven price.
-            "1s@8000 9/9/9/9 1 complete r0 #3",
+            "1s@8000 9/9/9/9 1 gapped r0 #3",
             "1s@9000 9/9/9/9 0 complete r0 #4",
             "10s@0 5/9/5/9 2 gapped r0 #1",
         ]
@@ -54,8 +54,40 @@ fn after_an_unproven_gap_the_first_trade_opens() {
     bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(3_100, 8).trade(3_200, 9).trade(4_100, 7).tick(5_079);
     assert_eq!(
         bench.told(),
-        ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@3000 8/9/8/9 2 complete r0 #2", "1s@4000 9/9/7/7 1 complete r0 #3"]
+        ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@3000 8/9/8/9 2 gapped r0 #2", "1s@4000 9/9/7/7 1 complete r0 #3"]
     );
+}
+
+#[test]
+fn a_kline_is_not_complete_before_its_open_is_proven() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(5_100, 8).tick(6_079);
+    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 gapped r0 #2"]);
+    bench.trade(4_200, 7).tick(6_079);
+    assert_eq!(bench.told(), ["1s@4000 7/7/7/7 1 gapped r0 #3", "1s@5000 7/8/7/8 1 complete r1 #4"]);
+    let mut bench = Bench::new(&["1s"], |settings| settings.open = Open::FirstTrade);
+    bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(5_100, 8).tick(6_079);
+    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 complete r0 #2"], "it is certain");
+}
+
+#[test]
+fn a_flat_kline_whose_price_is_in_doubt_is_not_complete() {
+    for open in [Open::PreviousClose, Open::FirstTrade] {
+        let mut bench = Bench::new(&["1s"], |settings| settings.open = open);
+        bench.watch(0).trade(500, 5).tick(4_079);
+        bench.told();
+        bench.miss(1_500, 1_500).trade(4_100, 6).tick(5_079);
+        let opens = if open == Open::PreviousClose { "gapped" } else { "complete" };
+        assert_eq!(
+            bench.told(),
+            [
+                "1s@1000 5/5/5/5 0 gapped r1 #5".to_owned(),
+                "1s@2000 5/5/5/5 0 gapped r1 #6".to_owned(),
+                "1s@3000 5/5/5/5 0 gapped r1 #7".to_owned(),
+                format!("1s@4000 6/6/6/6 1 {opens} r0 #8"),
+            ]
+        );
+    }
 }
 
 #[test]
@@ -77,7 +109,7 @@ fn an_hour_asleep_closes_what_was_known_and_no_more() {
     let told = bench.told();
     assert_eq!(
         told,
-        ["100ms@0 5/5/5/5 1 complete r0 #1", "1h@0 5/5/5/5 1 gapped r0 #1", "100ms@7200000 6/6/6/6 1 complete r0 #2"]
+        ["100ms@0 5/5/5/5 1 gapped r0 #1", "1h@0 5/5/5/5 1 gapped r0 #1", "100ms@7200000 6/6/6/6 1 gapped r0 #2"]
     );
 }
 
@@ -87,5 +119,5 @@ fn an_ended_instrument_is_not_filled() {
     bench.watch(0).trade(500, 5);
     bench.aggregator.apply(&FeedEvent::Ended { symbol: SymbolId(0), at: T0 + 2_500 });
     bench.tick(10_000);
-    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 complete r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
+    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
 }

@@ -25,7 +25,7 @@ fn a_late_trade_before_the_close_revises_its_window_alone() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).trade(1_500, 8).tick(3_079);
     bench.told();
-    assert_eq!(bench.trade(200, 9).tick(3_079).told(), ["1s@0 9/9/5/5 2 complete r1 #4"]);
+    assert_eq!(bench.trade(200, 9).tick(3_079).told(), ["1s@0 9/9/5/5 2 gapped r1 #4"]);
 }
 
 #[test]
@@ -37,10 +37,10 @@ fn longer_open_windows_include_a_late_trade_without_revision() {
     let told = bench.told();
     assert_eq!(
         told,
-        ["1s@0 5/7/5/7 2 complete r1 #4", "1s@1000 7/7/7/7 0 complete r1 #5", "1s@2000 7/7/7/7 0 complete r1 #6"]
+        ["1s@0 5/7/5/7 2 gapped r1 #4", "1s@1000 7/7/7/7 0 complete r1 #5", "1s@2000 7/7/7/7 0 complete r1 #6"]
     );
     bench.tick(60_079);
-    assert_eq!(bench.told().last().unwrap(), "1m@0 5/7/5/7 2 complete r0 #1");
+    assert_eq!(bench.told().last().unwrap(), "1m@0 5/7/5/7 2 gapped r0 #1");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_late_trade_in_a_window_of_which_nothing_was_known_tells_it_first() {
     bench.trade(1_500, 4).tick(5_079);
     assert_eq!(
         bench.told(),
-        ["1s@1000 4/4/4/4 1 complete r0 #3", "1s@2000 4/4/4/4 0 complete r0 #4", "1s@3000 4/5/4/5 1 complete r1 #5"]
+        ["1s@1000 4/4/4/4 1 gapped r0 #3", "1s@2000 4/4/4/4 0 complete r0 #4", "1s@3000 4/5/4/5 1 complete r1 #5"]
     );
 }
 

@@ -354,10 +354,10 @@ impl Aggregator {
         self.schedule();
     }
 
-    /// Puts the lanes at the windows that hold `at`.
+    /// Puts the lanes at the first windows whose grace is not over at `at`.
     fn start(&mut self, at: Millis) {
         for lane in &mut self.lanes.all {
-            lane.move_to(at);
+            lane.move_to(at.saturating_sub(self.settings.grace));
         }
         self.started = true;
         self.schedule();

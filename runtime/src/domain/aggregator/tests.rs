@@ -89,6 +89,15 @@ fn a_window_closes_by_the_clock_at_its_end_plus_grace() {
 }
 
 #[test]
+fn a_window_before_the_first_event_has_its_grace_too() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(5_010).trade(5_010, 5).tick(5_010).watch(4_990).trade(4_990, 4).tick(5_078);
+    assert!(bench.told().is_empty(), "there may be more");
+    assert_eq!(bench.trade(4_995, 7).tick(5_079).told(), ["1s@4000 4/7/4/7 2 partial r0 #1"]);
+    assert_eq!(bench.tick(6_079).told(), ["1s@5000 7/7/5/5 1 complete r0 #2"]);
+}
+
+#[test]
 fn the_open_is_the_previous_close_and_stretches_high_and_low() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(100, 5).trade(1_100, 9).trade(1_200, 8).trade(2_500, 2).tick(4_000);

@@ -68,6 +68,8 @@ pub struct Aggregator {
     stale: bool,
     /// Revisions are given out from then on.
     revise_at: Millis,
+    /// How many books have had their turn in the round of revisions that is under way.
+    revised: usize,
     /// Lanes stand at a real time.
     started: bool,
     next_forget: Millis,
@@ -78,6 +80,10 @@ const DARK: Millis = 60_000;
 /// Least pause between two rounds of revisions: a backlog of late trades revises a window once or twice, not once a
 /// frame.
 const REVISION_PAUSE: Millis = 250;
+/// What a step gives out at most: klines, and the last boundary whole.
+const STEP: usize = 8_192;
+/// What a boundary counts for even if no kline comes of it.
+const BOUNDARY: usize = 8;
 /// How often memory of ids is given back.
 const FORGET_EVERY: Millis = 1_000;
 
@@ -105,6 +111,7 @@ impl Aggregator {
             update_at: Millis::MAX,
             stale: false,
             revise_at: Millis::MIN,
+            revised: 0,
             started: false,
             next_forget: Millis::MIN,
         }
@@ -139,7 +146,8 @@ impl Aggregator {
         self.tally.rejected += rows;
     }
 
-    /// Moves exchange time on to `now` and appends the batches that this makes due. Time never steps back.
+    /// Moves exchange time on to `now` and appends the batches that this makes due: after a long pause a part of them,
+    /// see [`is_behind`](Self::is_behind). Time never steps back.
     #[inline]
     pub fn tick(&mut self, now: Millis, out: &mut Vec<Batch>) {
         if now > self.now {
@@ -152,17 +160,35 @@ impl Aggregator {
         }
     }
 
-    /// The exchange time at which a tick will next give something out, as far as is known now.
+    /// The exchange time at which a tick will next give something out, as far as is known now: the present while more
+    /// is due.
     #[must_use]
     pub fn due_at(&self) -> Millis {
-        let revise_at = if self.stale { self.revise_at.max(self.now) } else { Millis::MAX };
-        self.due_at.min(self.update_at).min(revise_at)
+        let revise_at = if self.stale { self.revise_at } else { Millis::MAX };
+        self.due_at.min(self.update_at).min(revise_at).max(self.now)
     }
 
-    /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run.
+    /// Whether more was due at the last tick than it gave out. Ticks at the same time give out the rest, a step each,
+    /// so that nobody has to hold all of it at once.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.now >= self.due_at || self.revised > 0
+    }
+
+    /// No first version of a kline that ends before this comes any more, but of windows that late trades make.
+    #[must_use]
+    pub const fn closed_before(&self) -> Millis {
+        self.due_at.saturating_sub(self.settings.grace)
+    }
+
+    /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run. Those
+    /// are the windows that time is in, and one that is over but whose grace is not.
     pub fn finish(&mut self, out: &mut Vec<Batch>) {
         self.revise_at = Millis::MIN;
         self.give_out(out);
+        while self.is_behind() {
+            self.give_out(out);
+        }
         let mut teller = Teller::new(&self.settings, self.now);
         for book in &mut self.books {
             book.share_out(&self.lanes);
@@ -277,43 +303,55 @@ impl Aggregator {
         }
     }
 
+    /// Takes a step: what comes later in the order waits until all before it has been given out.
     fn give_out(&mut self, out: &mut Vec<Batch>) {
-        if self.now >= self.revise_at {
-            self.revisions(out);
-        }
-        if self.now.saturating_sub(self.due_at) > DARK {
-            self.skip_darkness();
-        }
-        while self.now >= self.due_at {
-            self.close_boundary(out);
-        }
-        self.updates(out);
         if self.now >= self.next_forget {
             self.next_forget = self.now + FORGET_EVERY;
             self.seen.advance(self.now);
         }
-    }
-
-    fn revisions(&mut self, out: &mut Vec<Batch>) {
-        if !std::mem::take(&mut self.stale) {
+        if self.stale && self.now >= self.revise_at && !self.revisions(out) {
             return;
         }
+        if self.now.saturating_sub(self.due_at) > DARK {
+            self.skip_darkness();
+        }
+        let mut room = STEP;
+        while self.now >= self.due_at {
+            if room == 0 {
+                return;
+            }
+            room = room.saturating_sub(BOUNDARY + self.close_boundary(out));
+        }
+        self.updates(out);
+    }
+
+    /// Takes a step of a round of revisions. Returns whether that ends the round.
+    fn revisions(&mut self, out: &mut Vec<Batch>) -> bool {
         let mut teller = Teller::new(&self.settings, self.now);
-        for book in &mut self.books {
+        for book in self.books.iter_mut().skip(self.revised) {
+            if teller.len() >= STEP {
+                teller.finish_sorted(out);
+                return false;
+            }
+            self.revised += 1;
             book.share_out(&self.lanes);
             if std::mem::take(&mut book.stale) {
                 teller.revisions(book, &self.lanes.all);
             }
         }
         teller.finish_sorted(out);
+        self.revised = 0;
+        // Something may have come in between to one that had had its turn.
+        self.stale = self.books.iter().any(|book| book.stale);
         self.revise_at = self.now.saturating_add(REVISION_PAUSE);
+        true
     }
 
-    /// Closes every window that ends at the next boundary.
-    fn close_boundary(&mut self, out: &mut Vec<Batch>) {
+    /// Closes every window that ends at the next boundary. Returns how many klines come of that.
+    fn close_boundary(&mut self, out: &mut Vec<Batch>) -> usize {
         let Some(boundary) = self.lanes.all.iter().map(|lane| lane.next).min() else {
             self.due_at = Millis::MAX;
-            return;
+            return 0;
         };
         let closing = |lane: &Lane| lane.next == boundary;
         let count = self.lanes.all.iter().rposition(closing).map_or(0, |last| last + 1);
@@ -335,11 +373,13 @@ impl Aggregator {
                 }
             }
         }
+        let klines = closings.iter().map(|(_, _, teller)| teller.len()).sum();
         Teller::finish_all(closings.into_iter().map(|(_, _, teller)| teller), out);
         for lane in self.lanes.all.iter_mut().filter(|lane| closing(lane)) {
             lane.move_to(boundary);
         }
         self.schedule();
+        klines
     }
 
     /// Jumps over boundaries that nobody watched: a machine that slept would otherwise close each of them.

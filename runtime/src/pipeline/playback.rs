@@ -75,7 +75,7 @@ impl Playback {
 
     /// All trades of these symbols are there again from `at` on, in exchange time, which moves the clock.
     pub fn regained(&mut self, symbols: Vec<SymbolId>, at: Millis) {
-        self.aggregator.tick(at, &mut self.out);
+        self.tick(at);
         self.aggregator.apply(&FeedEvent::Resumed { symbols, at });
     }
 
@@ -85,7 +85,7 @@ impl Playback {
             return self.regained(vec![id], at);
         }
         self.has_holes = true;
-        self.aggregator.tick(at, &mut self.out);
+        self.tick(at);
         self.add(symbol, self.since.map(|since| since.max(at)));
     }
 
@@ -105,7 +105,7 @@ impl Playback {
     /// Lets time pass to a trade that is not wanted itself: it shows how late it is, and that the recording was on.
     pub fn overhear(&mut self, time: Millis) {
         self.begin(time);
-        self.aggregator.tick(time, &mut self.out);
+        self.tick(time);
     }
 
     /// Takes note of when a frame was stamped by the exchange and received at a recorded local time.
@@ -124,6 +124,13 @@ impl Playback {
         if self.since.is_some()
             && let Some(now) = self.clock.now(received)
         {
+            self.tick(now);
+        }
+    }
+
+    fn tick(&mut self, now: Millis) {
+        self.aggregator.tick(now, &mut self.out);
+        while self.aggregator.is_behind() {
             self.aggregator.tick(now, &mut self.out);
         }
     }

@@ -24,6 +24,11 @@ impl<'a> Teller<'a> {
         Self { settings, now, klines: Vec::new() }
     }
 
+    /// How many klines there are.
+    pub(super) const fn len(&self) -> usize {
+        self.klines.len()
+    }
+
     /// Tells the end of a lane's present window for one symbol.
     pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane, horizon: Millis) {
         let Book { symbol, scales, coverage, series, .. } = book;

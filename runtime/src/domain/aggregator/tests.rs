@@ -4,6 +4,7 @@ mod feeds;
 mod model;
 mod properties;
 mod revisions;
+mod steps;
 
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Bench {
     }
 
     fn tick(&mut self, at: Millis) -> &mut Self {
-        self.aggregator.tick(T0 + at, &mut self.out);
+        tick_through(&mut self.aggregator, T0 + at, &mut self.out);
         self
     }
 
@@ -66,6 +67,14 @@ impl Bench {
     fn told(&mut self) -> Vec<String> {
         let batches = std::mem::take(&mut self.out);
         batches.iter().flat_map(|batch| &batch.klines).map(line).collect()
+    }
+}
+
+/// Ticks until everything is given out.
+fn tick_through(aggregator: &mut Aggregator, now: Millis, out: &mut Vec<Batch>) {
+    aggregator.tick(now, out);
+    while aggregator.is_behind() {
+        aggregator.tick(now, out);
     }
 }
 

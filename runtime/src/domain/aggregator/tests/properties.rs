@@ -42,9 +42,9 @@ fn run(messages: &[Vec<Trade>], settings: &Settings, since: Millis) -> (Vec<Batc
         for trade in message {
             aggregator.apply(&FeedEvent::Trade(trade.clone()));
         }
-        aggregator.tick(message.iter().map(|trade| trade.time).max().unwrap_or(since), &mut out);
+        tick_through(&mut aggregator, message.iter().map(|trade| trade.time).max().unwrap_or(since), &mut out);
     }
-    aggregator.tick(UNTIL, &mut out);
+    tick_through(&mut aggregator, UNTIL, &mut out);
     (out, aggregator.tally())
 }
 
@@ -140,7 +140,7 @@ proptest! {
 }
 
 /// Sequences of each series have no hole and revisions of each window count up from 0.
-fn revisions_count_up(batches: &[Batch]) -> Result<(), TestCaseError> {
+pub(super) fn revisions_count_up(batches: &[Batch]) -> Result<(), TestCaseError> {
     let mut sequences = std::collections::BTreeMap::new();
     let mut revisions = std::collections::BTreeMap::new();
     for kline in batches.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm) {

@@ -1,0 +1,104 @@
+//! Catching up: after a long pause a tick gives out a part of what is due, so that nobody has to hold all of it.
+
+use super::*;
+use crate::domain::time::MINUTE;
+
+/// So many symbols with a trade each, watched from `T0` on, at one second.
+fn symbols(count: u32) -> Aggregator {
+    let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+    let mut aggregator = Aggregator::new(Settings { update_interval: None, ..settings });
+    let symbols: Vec<_> =
+        (0..count).map(|number| aggregator.add_symbol(Symbol::new(&format!("S{number}")).unwrap())).collect();
+    aggregator.apply(&FeedEvent::Resumed { symbols: symbols.clone(), at: T0 });
+    for symbol in symbols {
+        let trade = Trade { symbol, ..sample(T0 + 500, 5, 1, TradeId::Number(1)) };
+        aggregator.apply(&FeedEvent::Trade(trade));
+    }
+    aggregator
+}
+
+/// Klines but for the time at which they were made.
+fn klines(batches: &[Batch]) -> Vec<Kline> {
+    batches.iter().flat_map(|batch| &batch.klines).map(|kline| Kline { emitted: 0, ..(**kline).clone() }).collect()
+}
+
+#[test]
+fn ten_minutes_are_caught_up_with_in_steps_that_lose_nothing() {
+    const SYMBOLS: u32 = 300;
+    let mut steady = symbols(SYMBOLS);
+    let mut expected = Vec::new();
+    for second in 1..=600 {
+        steady.tick(T0 + second * 1_000 + 79, &mut expected);
+        assert!(!steady.is_behind());
+    }
+    let (mut paused, mut caught) = (symbols(SYMBOLS), Vec::new());
+    let now = T0 + 10 * MINUTE + 79;
+    let mut steps = 0;
+    loop {
+        let mut out = Vec::new();
+        paused.tick(now, &mut out);
+        steps += 1;
+        // A boundary is never cut: the last one may go beyond.
+        assert!(klines(&out).len() < STEP + SYMBOLS as usize, "{}", klines(&out).len());
+        caught.extend(out);
+        if !paused.is_behind() {
+            break;
+        }
+        assert_eq!(paused.due_at(), now, "more is due at once");
+        assert_eq!(paused.closed_before(), caught.last().unwrap().klines[0].end + 1_000);
+    }
+    assert!(paused.due_at() > now);
+    assert!(steps > 600 * 300 / STEP, "{steps}");
+    assert_eq!(klines(&caught).len(), 600 * 300);
+    assert!(klines(&caught) == klines(&expected));
+}
+
+#[test]
+fn boundaries_that_nothing_comes_of_count_as_well() {
+    let mut bench = Bench::new(&["100ms", "1D"], |_| ());
+    bench.watch(0).trade(50, 5);
+    // The day's window keeps it from being skipped as dark.
+    bench.aggregator.tick(T0 + MINUTE, &mut bench.out);
+    assert!(!bench.aggregator.is_behind(), "600 boundaries are a step");
+    bench.aggregator.tick(T0 + 5 * MINUTE, &mut bench.out);
+    assert!(bench.aggregator.is_behind(), "2,400 are not");
+    assert_eq!(bench.told().len(), 1);
+    bench.trade(299_950, 6).tick(5 * MINUTE + 79);
+    assert_eq!(bench.told(), ["100ms@299900 5/6/5/6 1 complete r0 #2"], "what comes meanwhile is in its window");
+}
+
+#[test]
+fn a_round_of_revisions_takes_steps_too() {
+    const SYMBOLS: u32 = 300;
+    let (mut aggregator, mut out) = (symbols(SYMBOLS), Vec::new());
+    // 59 closed seconds of each symbol are kept.
+    let now = T0 + 59_079;
+    tick_through(&mut aggregator, now, &mut out);
+    assert_eq!(klines(&out).len(), 59 * 300);
+    let all: Vec<_> = (0..SYMBOLS).map(SymbolId).collect();
+    aggregator.apply(&FeedEvent::Gap { symbols: all, last_seen: T0 + 100 });
+    let mut first = Vec::new();
+    aggregator.tick(now, &mut first);
+    assert!(aggregator.is_behind() && klines(&first).len() < STEP + 59);
+    // A symbol that has had its turn changes while others wait for theirs.
+    aggregator.apply(&FeedEvent::Trade(sample(T0 + 58_500, 7, 1, TradeId::Number(2))));
+    let mut rest = Vec::new();
+    tick_through(&mut aggregator, now, &mut rest);
+    assert_eq!(klines(&first).len() + klines(&rest).len(), 59 * 300);
+    assert!(klines(&rest).iter().all(|kline| kline.revision == 1 && kline.quality == Quality::Gapped));
+    rest.clear();
+    tick_through(&mut aggregator, now + REVISION_PAUSE, &mut rest);
+    assert_eq!(
+        rest.iter().flat_map(|batch| &batch.klines).map(line).collect::<Vec<_>>(),
+        ["1s@58000 7/7/7/7 1 gapped r2 #119"]
+    );
+}
+
+#[test]
+fn the_end_of_a_run_gives_out_all_that_is_due() {
+    let (mut aggregator, mut out) = (symbols(300), Vec::new());
+    aggregator.tick(T0 + MINUTE + 79, &mut out);
+    assert!(aggregator.is_behind());
+    aggregator.finish(&mut out);
+    assert_eq!(klines(&out).len(), 60 * 300);
+}

@@ -110,6 +110,11 @@ impl Coverage {
         self.since.is_some_and(|since| since <= at)
     }
 
+    /// Whether watching began only after `at`.
+    pub(super) fn began_after(&self, at: Millis) -> bool {
+        self.since.is_some_and(|since| since > at)
+    }
+
     /// Whether every trade from `from` to `to`, both included, was seen.
     pub(super) fn covers(&self, from: Millis, to: Millis) -> bool {
         self.spans.iter().rev().any(|(start, end)| *start <= from && to <= *end)
@@ -133,9 +138,8 @@ impl Coverage {
         if self.covers(start, end) {
             return Quality::Complete;
         }
-        let begins_inside = self.since.is_none_or(|since| since > start);
-        let interrupted = self.spans.iter().any(|(_, to)| *to < end);
-        if begins_inside && !interrupted { Quality::Partial } else { Quality::Gapped }
+        let began_inside = |since| since > start && (since > end || self.covers(since, end));
+        if self.since.is_none_or(began_inside) { Quality::Partial } else { Quality::Gapped }
     }
 
     /// Forgets interruptions that were over before `horizon`. The windows they touch must bear the mark already.

@@ -61,7 +61,9 @@ impl Series {
             let Some(window) = self.windows.get_mut(at) else { break };
             let end = context.interval.next(window.start) - 1;
             let judged = context.coverage.quality(window.start, end);
-            let quality = if context.widened { judged } else { window.quality.worse(judged) };
+            // Coverage forgets interruptions of before the horizon, and what they leave in doubt.
+            let is_exact = context.widened || window.start >= context.horizon;
+            let quality = if is_exact { judged } else { window.quality.worse(judged) };
             if window.quality != quality {
                 window.quality = quality;
                 due |= window.outdate();
@@ -71,10 +73,11 @@ impl Series {
         due
     }
 
-    /// Makes the window that holds `time` exist, so that it bears the mark of an interruption there.
+    /// Makes the window that holds `time` exist if anything can still come of it, so that it bears the mark of an
+    /// interruption there.
     pub(super) fn touch(&mut self, time: Millis, context: Context<'_>) {
         let start = context.interval.start_of(time);
-        if start >= context.closed_until {
+        if start >= context.closed_until || context.interval.next(start) > context.horizon {
             self.place(start, context);
         }
     }
@@ -100,8 +103,12 @@ impl Series {
         // An interruption that coverage has forgotten still marks the window.
         window.quality = window.quality.worse(context.coverage.quality(start, end));
         window.told = Told::Silent;
-        let flat_is_known = context.fill && window.proven && context.coverage.is_idle(start, end);
-        if window.bucket.is_empty() && !flat_is_known {
+        let is_known = if window.bucket.is_empty() {
+            context.fill && window.is_proven_empty() && context.coverage.is_idle(start, end)
+        } else {
+            !context.coverage.began_after(end)
+        };
+        if !is_known {
             return None;
         }
         window.told = Told::Closed { revision: 0 };
@@ -213,7 +220,7 @@ impl Series {
                 return due;
             }
             let end = context.interval.next(start) - 1;
-            if is_over && window.told == Told::Silent && window.proven && context.fill {
+            if is_over && window.told == Told::Silent && window.is_proven_empty() && context.fill {
                 due |= context.coverage.is_idle(start, end) && !std::mem::replace(&mut window.stale, true);
             }
         }
@@ -224,17 +231,16 @@ impl Series {
         let carry = at.checked_sub(1).and_then(|prior| self.windows.get(prior)).map_or(self.before, Window::last);
         let Some(window) = self.windows.get_mut(at) else { return false };
         // A doubt about a price stays, even after the interruption that raised it has been forgotten.
-        let doubted = window.is_judged && window.carry == carry && !window.proven && !context.widened;
+        let is_exact = context.widened || window.start >= context.horizon;
+        let doubted = window.is_judged && window.carry == carry && !window.proven && !is_exact;
         let proven = !doubted && carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
         window.is_judged = true;
         if (window.carry, window.proven) == (carry, proven) {
             return false;
         }
-        let told = window.previous_close();
+        let shown = window.carry_as_shown(context.first_trade_opens);
         (window.carry, window.proven) = (carry, proven);
-        // Where the first trade opens, the previous close shows only in windows that have none.
-        let shows = !context.first_trade_opens || window.bucket.is_empty();
-        shows && window.previous_close() != told && window.outdate()
+        window.carry_as_shown(context.first_trade_opens) != shown && window.outdate()
     }
 
     /// Returns the place of the window that starts at `start`, making it if need be.

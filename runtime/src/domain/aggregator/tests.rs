@@ -2,6 +2,7 @@
 
 mod feeds;
 mod model;
+mod oracle;
 mod properties;
 mod revisions;
 mod steps;

@@ -83,6 +83,21 @@ impl Window {
         self.carry.filter(|_| self.proven).map(|carry| carry.price)
     }
 
+    /// What a kline shows of the previous close: its price, and whether it is certain.
+    pub(super) fn carry_as_shown(&self, first_trade_opens: bool) -> Option<(i64, bool)> {
+        let carry = self.carry?;
+        if self.bucket.is_empty() {
+            return Some((carry.price, self.proven));
+        }
+        // Where the first trade opens, the previous close shows only in windows that have none.
+        (self.proven && !first_trade_opens).then_some((carry.price, true))
+    }
+
+    /// Whether every trade was seen, there was none, and the price before is certain.
+    pub(super) fn is_proven_empty(&self) -> bool {
+        self.bucket.is_empty() && self.proven && self.quality == Quality::Complete
+    }
+
     /// Returns the prices, or nothing when there is neither a trade nor a previous close.
     ///
     /// A flat window keeps its price when an interruption turns out later: its quality tells the doubt.

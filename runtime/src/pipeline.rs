@@ -1,8 +1,11 @@
 //! Layer 2: feed messages and ticks in, batches of klines out. Local time becomes exchange time here, and nowhere else.
 //!
-//! Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same
+//! A window closes when the connections say that they have read what was sent until its end; the only word that goes
+//! back to them is when that could next be. Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same
 //! aggregator on recorded time.
 
+mod connection;
+mod lane;
 pub mod playback;
 
 #[cfg(test)]
@@ -11,98 +14,20 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::LocalClock;
 use crate::consumer::hub::Hub;
-use crate::domain::aggregator::{Aggregator, Settings, Tally};
-use crate::domain::clock::ExchangeClock;
-use crate::domain::feed::{FeedEvent, FeedMessage};
+use crate::domain::aggregator::Tally;
+use crate::domain::feed::FeedMessage;
 use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, SymbolTable};
+use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
+
+pub use lane::Lane;
 
 /// The longest pause between two ticks: the exchange's clock may run ahead of what was expected.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// One category on its way through: its exchange clock and its aggregator. Pure.
-pub struct Lane {
-    category: Category,
-    clock: ExchangeClock,
-    aggregator: Aggregator,
-    /// Changes of coverage that came before the exchange's time was known.
-    waiting: Vec<FeedEvent>,
-}
-
-impl Lane {
-    /// Starts a category with its symbols.
-    #[must_use]
-    pub fn new(settings: Settings, symbols: &SymbolTable) -> Self {
-        let category = settings.category;
-        let mut aggregator = Aggregator::new(settings);
-        for (_, symbol) in symbols.iter() {
-            aggregator.add_symbol(symbol.clone());
-        }
-        Self { category, clock: ExchangeClock::default(), aggregator, waiting: Vec::new() }
-    }
-
-    /// Takes in a message, then ticks at its time of receipt.
-    pub fn take(&mut self, message: FeedMessage, out: &mut Vec<Batch>) {
-        if let Some(stamped) = message.stamped {
-            self.clock.observe(message.received, stamped);
-            for event in std::mem::take(&mut self.waiting) {
-                self.apply(event);
-            }
-        }
-        self.aggregator.reject(message.rejected);
-        for event in message.events {
-            self.apply(event);
-        }
-        self.tick(message.received, out);
-    }
-
-    /// Lets local time pass.
-    pub fn tick(&mut self, local: Millis, out: &mut Vec<Batch>) {
-        if let Some(now) = self.clock.now(local) {
-            self.aggregator.tick(now, out);
-        }
-    }
-
-    /// How long until something is due, if the exchange's clock runs on as it does.
-    #[must_use]
-    pub fn pause(&mut self, local: Millis) -> Duration {
-        let Some(now) = self.clock.now(local) else { return LONGEST_PAUSE };
-        let pause = self.aggregator.due_at().saturating_sub(now).max(0);
-        Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX)).min(LONGEST_PAUSE)
-    }
-
-    /// Gives out what is open.
-    pub fn finish(&mut self, out: &mut Vec<Batch>) {
-        self.aggregator.finish(out);
-    }
-
-    /// Turns local times into exchange times: an interruption begins before what the slowest frame of the last minute
-    /// would have told, and ends when the fastest would have been stamped.
-    fn apply(&mut self, event: FeedEvent) {
-        let event = match event {
-            FeedEvent::Missed { .. } if self.clock.latest(0).is_none() => return self.waiting.push(event),
-            FeedEvent::Trade(_) | FeedEvent::Missed { .. } => event,
-            FeedEvent::Resumed { symbols, at } => match self.clock.latest(at) {
-                Some(at) => FeedEvent::Resumed { symbols, at },
-                None => return self.waiting.push(FeedEvent::Resumed { symbols, at }),
-            },
-            FeedEvent::Gap { symbols, last_seen } => match self.clock.told_until(last_seen) {
-                Some(last_seen) => FeedEvent::Gap { symbols, last_seen },
-                None => return self.waiting.push(FeedEvent::Gap { symbols, last_seen }),
-            },
-            FeedEvent::Ended { symbol, at } => match self.clock.latest(at) {
-                Some(at) => FeedEvent::Ended { symbol, at },
-                None => return self.waiting.push(FeedEvent::Ended { symbol, at }),
-            },
-        };
-        self.aggregator.apply(&event);
-    }
-}
 
 /// What became of the trades of each category; readable while the pipeline runs.
 #[derive(Clone, Debug, Default)]
@@ -116,9 +41,12 @@ impl Tallies {
     }
 }
 
+/// A category and where each of its connections is told when the next boundary could close, in local time.
+pub type Watched = (Lane, Vec<watch::Sender<Millis>>);
+
 /// All categories, driven by messages and the local clock.
 pub struct Pipeline {
-    lanes: Vec<Lane>,
+    lanes: Vec<Watched>,
     clock: LocalClock,
     hub: Arc<Hub>,
     tallies: Tallies,
@@ -128,7 +56,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Joins categories to the consumers' hub.
     #[must_use]
-    pub fn new(lanes: Vec<Lane>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
+    pub fn new(lanes: Vec<Watched>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
         Self { lanes, clock, hub, tallies, out: Vec::new() }
     }
 
@@ -149,7 +77,7 @@ impl Pipeline {
     }
 
     fn take(&mut self, message: FeedMessage) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.category == message.category) {
+        if let Some((lane, _)) = self.lanes.iter_mut().find(|(lane, _)| lane.category() == message.category) {
             lane.take(message, &mut self.out);
             self.publish();
         }
@@ -157,15 +85,16 @@ impl Pipeline {
 
     fn tick(&mut self) {
         let local = self.clock.now();
-        for lane in &mut self.lanes {
+        for (lane, _) in &mut self.lanes {
             lane.tick(local, &mut self.out);
         }
         self.publish();
+        self.announce();
         self.record();
     }
 
     fn finish(&mut self) {
-        for lane in &mut self.lanes {
+        for (lane, _) in &mut self.lanes {
             lane.finish(&mut self.out);
         }
         self.publish();
@@ -178,14 +107,24 @@ impl Pipeline {
         }
     }
 
+    /// Tells connections when the next boundary could close, where that has changed.
+    fn announce(&self) {
+        for (lane, connections) in &self.lanes {
+            for (number, connection) in connections.iter().enumerate() {
+                let boundary = lane.boundary(number);
+                connection.send_if_modified(|known| std::mem::replace(known, boundary) != boundary);
+            }
+        }
+    }
+
     fn record(&self) {
         let mut tallies = self.tallies.0.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.clear();
-        tallies.extend(self.lanes.iter().map(|lane| (lane.category, lane.aggregator.tally())));
+        tallies.extend(self.lanes.iter().map(|(lane, _)| (lane.category(), lane.tally())));
     }
 
     fn pause(&mut self) -> Duration {
         let local = self.clock.now();
-        self.lanes.iter_mut().map(|lane| lane.pause(local)).min().unwrap_or(LONGEST_PAUSE)
+        self.lanes.iter_mut().map(|(lane, _)| lane.pause(local)).min().unwrap_or(LONGEST_PAUSE)
     }
 }

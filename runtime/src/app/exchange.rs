@@ -168,7 +168,7 @@ async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog
     }
 }
 
-/// Tells the exchange's time once, warns of symbols that do not exist, then watches for instruments that end.
+/// Warns of symbols that do not exist, then watches for instruments that end.
 async fn keep_asking(
     rest: RestClient,
     category: CategoryConfig,
@@ -178,18 +178,6 @@ async fn keep_asking(
 ) {
     let asking = async {
         let told = category.category;
-        if let Ok(time) = rest.time().await {
-            let message = FeedMessage {
-                category: told,
-                received: time.received,
-                stamped: Some(time.stamped),
-                rejected: 0,
-                events: Vec::new(),
-            };
-            if out.send(message).await.is_err() {
-                return;
-            }
-        }
         symbols::check_in_background(rest.clone(), category.clone(), cancel.clone()).await;
         let mut ended: Vec<SymbolId> = Vec::new();
         loop {
@@ -204,13 +192,7 @@ async fn keep_asking(
                 info!(category = %told, %symbol, "instrument no longer trades");
                 ended.push(id);
                 let event = FeedEvent::Ended { symbol: id, at: answer.received };
-                let message = FeedMessage {
-                    category: told,
-                    received: answer.received,
-                    stamped: None,
-                    rejected: 0,
-                    events: vec![event],
-                };
+                let message = FeedMessage::of_category(told, answer.received, vec![event]);
                 if out.send(message).await.is_err() {
                     return;
                 }

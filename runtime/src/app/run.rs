@@ -16,6 +16,7 @@ use super::exchange::{self, Market};
 use super::observed::Observed;
 use super::reload::Reloader;
 use super::{admin, demo, metrics, output, parts};
+use crate::bybit::feed::Feed;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
@@ -24,6 +25,7 @@ use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
 use crate::consumer::stats::State;
+use crate::domain::symbol::Category;
 use crate::pipeline::{Lane, Pipeline};
 
 /// How long consumers may take to finish at the end.
@@ -117,7 +119,14 @@ pub(super) async fn serve(
         market = exchange::open(&wanted, exchange::dialer(config)?, clock, &catalog, &cancel) => market?,
     };
     let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
-    let lanes = tables.iter().map(|(category, table)| Lane::new(config.klines.settings(*category), table)).collect();
+    let boundaries = |category: Category| {
+        let feed = feeds.iter().find(|feed| feed.category() == category);
+        feed.map(Feed::boundaries).unwrap_or_default()
+    };
+    let lanes = tables
+        .iter()
+        .map(|(category, table)| (Lane::new(config.klines.settings(*category), table), boundaries(*category)));
+    let lanes = lanes.collect();
     observed.connect(&feeds);
     let pipeline = Pipeline::new(lanes, clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));

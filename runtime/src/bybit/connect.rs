@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use rustix::net::RecvFlags;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
 pub use tls::TrustError;
@@ -25,8 +27,24 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a connection is made of, whatever lies beneath.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Asks the system whether a read of the socket would wait for the peer, which the executor may not know yet. An
+    /// end or an error waits to be read, too.
+    fn would_wait(&self) -> bool;
+}
+
+impl ByteStream for TcpStream {
+    fn would_wait(&self) -> bool {
+        let peeked = rustix::net::recv(self, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK))
+    }
+}
+
+impl ByteStream for TlsStream<BoxedStream> {
+    fn would_wait(&self) -> bool {
+        self.get_ref().0.would_wait()
+    }
+}
 
 /// A connected stream.
 pub type BoxedStream = Box<dyn ByteStream>;

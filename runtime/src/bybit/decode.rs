@@ -131,6 +131,17 @@ fn missed(symbol: SymbolId, time: Millis, stamped: Millis, events: &mut Vec<Feed
     0
 }
 
+/// Returns the stamp of a frame of `topic` without a look at its rows; `None` when it is another frame, `Some(None)`
+/// when its stamp cannot be read. Both orders in which Bybit writes the keys have `topic` first and `ts` before `data`.
+#[must_use]
+pub fn stamp_of(text: &str, topic: &str) -> Option<Option<Millis>> {
+    let rest = text.trim_start().strip_prefix(r#"{"topic":""#)?.strip_prefix(topic)?.strip_prefix('"')?;
+    let head = rest.split_once(r#""data""#).map_or(rest, |(head, _)| head);
+    let digits = head.split_once(r#""ts":"#).map(|(_, rest)| rest.split([',', '}']).next().unwrap_or_default().trim());
+    let stamped = digits.and_then(|digits| digits.parse().ok());
+    Some(stamped.filter(|stamped| is_stamp(*stamped)))
+}
+
 /// Whether a frame may have been made at `stamped`.
 const fn is_stamp(stamped: Millis) -> bool {
     stamped > 0 && stamped <= LATEST_TIME

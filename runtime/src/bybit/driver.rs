@@ -1,13 +1,16 @@
 //! The task under one session: dials, moves frames and ticks in and actions out, and comes back after every loss.
-//! Decides nothing about subscriptions or liveness; that is the session's.
+//! Decides nothing about subscriptions or liveness; that is the session's. At each boundary it asks the system once
+//! whether the socket has been read to its end, and says so behind the frames that it handed on.
+
+mod evidence;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use thiserror::Error;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -27,7 +30,9 @@ use crate::domain::feed::FeedMessage;
 use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
 
-const TICK: Duration = Duration::from_millis(250);
+use evidence::Evidence;
+
+const TICK: Millis = 250;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Commands are small: one that does not fit the socket's buffer for so long has no reader.
 const SEND: Duration = Duration::from_secs(10);
@@ -104,26 +109,41 @@ pub struct Driver {
     session: Session,
     url: Url,
     category: Category,
-    /// Which of the category's connections it is, for the log.
+    /// Which of the category's connections it is.
     number: usize,
     status: Arc<Mutex<Status>>,
+    /// Local time at which the next boundary could close.
+    boundary: watch::Receiver<Millis>,
+    evidence: Evidence,
     actions: Vec<Action>,
     ticked: Millis,
     failed: u64,
 }
 
 impl Driver {
-    /// Builds the driver; `status` is kept up to date, several times a second and when the driver ends.
+    /// Builds the driver; `status` is kept up to date, several times a second and when the driver ends. `boundary` has
+    /// the local time at which the next boundary could close: then the driver says whether everything has been read.
     #[must_use]
     pub fn new(
         uplink: Uplink,
         session: Session,
         url: Url,
-        category: Category,
-        number: usize,
         status: Arc<Mutex<Status>>,
+        boundary: watch::Receiver<Millis>,
     ) -> Self {
-        let driver = Self { uplink, session, url, category, number, status, actions: Vec::new(), ticked: 0, failed: 0 };
+        let driver = Self {
+            category: session.category(),
+            number: session.number(),
+            uplink,
+            session,
+            url,
+            status,
+            boundary,
+            evidence: Evidence::new(),
+            actions: Vec::new(),
+            ticked: 0,
+            failed: 0,
+        };
         driver.publish(false);
         driver
     }
@@ -186,24 +206,38 @@ impl Driver {
 
     async fn serve(&mut self, mut socket: Socket) -> End {
         info!(category = %self.category, connection = self.number, url = connect::shown(&self.url), "connected");
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.ticked = self.now();
         self.session.on_open(self.ticked, &mut self.actions);
-        let cancel = self.uplink.cancel.clone();
+        let (cancel, mut boundary) = (self.uplink.cancel.clone(), self.boundary.clone());
+        let mut turned = self.ticked;
+        let mut armed = Millis::MAX;
+        let timer = sleep(Duration::ZERO);
+        tokio::pin!(timer);
         let end = loop {
             if let Some(end) = self.perform(&mut socket).await {
                 break end;
+            }
+            let wake_at = self.evidence.next().min(self.ticked + TICK);
+            if wake_at != armed {
+                armed = wake_at;
+                timer.set(sleep(Duration::from_millis((wake_at - self.now()).max(0).unsigned_abs())));
             }
             // Frames before ticks: after a stall the frames that wait prove the peer alive before it is judged.
             let frame = tokio::select! { biased;
                 () = cancel.cancelled() => break End::Finished,
                 frame = socket.next() => Some(frame),
-                _ = tick.tick() => None,
+                () = &mut timer => None,
+                due = moved(&mut boundary) => {
+                    self.evidence.expect(due);
+                    None
+                }
             };
             let now = self.now();
+            self.evidence.turn(wake_at.max(turned), now);
+            turned = now;
             match frame {
-                None | Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                None => self.ask(&socket, now),
+                Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Some(Some(Ok(Message::Text(text)))) => self.session.on_frame(now, text.as_str(), &mut self.actions),
                 Some(Some(Ok(Message::Binary(bytes)))) => {
                     self.session.on_frame(now, &String::from_utf8_lossy(&bytes), &mut self.actions);
@@ -213,7 +247,7 @@ impl Driver {
                 Some(None) => break End::Lost("closed by the exchange".to_owned()),
             }
             // Under a flood of frames the timer is never polled; pings and watchdogs go on all the same.
-            if now - self.ticked >= TICK.as_millis().try_into().unwrap_or(Millis::MAX) {
+            if now - self.ticked >= TICK {
                 self.ticked = now;
                 self.session.on_tick(now, &mut self.actions);
                 self.publish(true);
@@ -229,6 +263,18 @@ impl Driver {
         let _ = timeout(FAREWELL, socket.close(None)).await;
         self.publish(false);
         end
+    }
+
+    /// Says that everything has been read, where a boundary asks for it and the system agrees. The socket has just had
+    /// nothing for the executor, so that nothing is left in TLS or in the WebSocket layer.
+    fn ask(&mut self, socket: &Socket, now: Millis) {
+        if now >= self.evidence.next() {
+            let is_drained = socket.get_ref().would_wait();
+            self.evidence.answer(now, is_drained);
+            if is_drained {
+                self.session.on_drained(now, &mut self.actions);
+            }
+        }
     }
 
     /// Carries the session's actions out. Events are handed on even when the socket fails in between.
@@ -296,6 +342,14 @@ impl Driver {
     fn now(&self) -> Millis {
         self.uplink.clock.now()
     }
+}
+
+/// Waits for another boundary; for ever where nobody closes any.
+async fn moved(boundary: &mut watch::Receiver<Millis>) -> Millis {
+    if boundary.changed().await.is_err() {
+        return std::future::pending().await;
+    }
+    *boundary.borrow_and_update()
 }
 
 fn farewell(frame: Option<tungstenite::protocol::CloseFrame>) -> String {

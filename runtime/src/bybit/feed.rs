@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 use url::Url;
@@ -10,12 +11,20 @@ use super::driver::{Driver, Status, Uplink};
 use super::session::{Counters, Session, Timing};
 use super::{connect, topic};
 use crate::domain::symbol::{Category, SymbolId, SymbolTable};
+use crate::domain::time::Millis;
 
 /// A handle on a running feed, to look at.
 #[derive(Clone, Debug)]
 pub struct Feed {
     category: Category,
-    connections: Vec<Arc<Mutex<Status>>>,
+    connections: Vec<Connection>,
+}
+
+/// A handle on one connection.
+#[derive(Clone, Debug)]
+struct Connection {
+    status: Arc<Mutex<Status>>,
+    boundary: watch::Sender<Millis>,
 }
 
 impl Feed {
@@ -33,11 +42,12 @@ impl Feed {
         info!(%category, symbols = symbols.len(), connections = packed.len(), url = connect::shown(url), "feed started");
         let connections = packed.iter().enumerate().map(|(number, symbols_here)| {
             let ids: Vec<SymbolId> = symbols_here.iter().map(|(id, _)| *id).collect();
-            let session = Session::new(category, symbols.clone(), &ids, timing);
+            let session = Session::new(category, number, symbols.clone(), &ids, timing);
             let status = Arc::new(Mutex::new(Status::default()));
-            let driver = Driver::new(uplink.clone(), session, url.clone(), category, number, status.clone());
+            let boundary = watch::Sender::new(Millis::MAX);
+            let driver = Driver::new(uplink.clone(), session, url.clone(), status.clone(), boundary.subscribe());
             tracker.spawn(driver.run());
-            status
+            Connection { status, boundary }
         });
         Self { category, connections: connections.collect() }
     }
@@ -51,7 +61,17 @@ impl Feed {
     /// How each connection stands, at most some 250 ms old; exact once the drivers have ended.
     #[must_use]
     pub fn connections(&self) -> Vec<Status> {
-        self.connections.iter().map(|status| *status.lock().unwrap_or_else(PoisonError::into_inner)).collect()
+        self.connections
+            .iter()
+            .map(|connection| *connection.status.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+
+    /// Where each connection is told the local time at which the next boundary could close, so that it says then
+    /// whether everything has been read.
+    #[must_use]
+    pub fn boundaries(&self) -> Vec<watch::Sender<Millis>> {
+        self.connections.iter().map(|connection| connection.boundary.clone()).collect()
     }
 
     /// What all connections have seen together.

@@ -4,24 +4,26 @@
 //! the time; outputs are [`Action`]s. No socket, clock, randomness or log is here, so that whole lives of connections
 //! can be played from a seed. A session outlives its connections: what is wanted and what was refused stays.
 
+mod canary;
+mod liveness;
 mod report;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod vigil;
 
 use std::sync::Arc;
 
 use crate::bybit::answer::{self, Answer};
 use crate::bybit::decode::{self, Frame};
 use crate::bybit::excerpt::excerpt;
-use crate::domain::feed::{FeedEvent, FeedMessage};
+use crate::domain::feed::{FeedEvent, FeedMessage, Link};
 use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::{MINUTE, Millis, SECOND};
 
+use canary::Canary;
+use liveness::Liveness;
 pub use report::{CloseReason, Counters, Notice};
 use subscriptions::{Change, Subscriptions};
-use vigil::Vigil;
 
 /// The session's patience, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +34,8 @@ pub struct Timing {
     pub dead: Millis,
     /// For the answer to a subscription. Default 10 s.
     pub answer: Millis,
-    /// Least silence of all topics, pongs aside, that counts as a dead feed; more where trades are rare. Default 45 s:
-    /// what it touches can then still be revised.
+    /// Silence of the busiest topic that counts as a dead feed; twice as long after each reconnect that brought
+    /// nothing. Default 45 s: what it touches can then still be revised.
     pub silence: Millis,
     /// Before a refused symbol is asked for again. Default 10 min.
     pub refused_retry: Millis,
@@ -71,10 +73,13 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     category: Category,
+    /// Which of the category's connections it is.
+    number: usize,
     table: Arc<SymbolTable>,
     timing: Timing,
     subscriptions: Subscriptions,
-    vigil: Vigil,
+    liveness: Liveness,
+    canary: Canary,
     counters: Counters,
     is_open: bool,
     /// All subscriptions of this connection have been answered, and that was told.
@@ -86,15 +91,23 @@ pub struct Session {
 }
 
 impl Session {
-    /// Builds the session of some of a category's symbols, those that fit on one connection.
+    /// Builds the session of some of a category's symbols, those that fit on its connection `number`.
     #[must_use]
-    pub fn new(category: Category, table: Arc<SymbolTable>, symbols: &[SymbolId], timing: Timing) -> Self {
+    pub fn new(
+        category: Category,
+        number: usize,
+        table: Arc<SymbolTable>,
+        symbols: &[SymbolId],
+        timing: Timing,
+    ) -> Self {
         let named = symbols.iter().filter_map(|id| Some((*id, table.name(*id)?.clone())));
         let named: Vec<(SymbolId, Symbol)> = named.collect();
         Self {
+            canary: Canary::new(category, &named, timing),
             subscriptions: Subscriptions::new(category, named, timing),
-            vigil: Vigil::new(timing),
+            liveness: Liveness::new(timing),
             category,
+            number,
             table,
             timing,
             counters: Counters::default(),
@@ -104,6 +117,18 @@ impl Session {
             told: Vec::new(),
             frames: Vec::new(),
         }
+    }
+
+    /// Whose trades it carries.
+    #[must_use]
+    pub const fn category(&self) -> Category {
+        self.category
+    }
+
+    /// Which of the category's connections it is, counted from 0.
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        self.number
     }
 
     /// Everything counted since the start.
@@ -120,12 +145,13 @@ impl Session {
 
     /// The connection is open: subscribes.
     pub fn on_open(&mut self, now: Millis, out: &mut Vec<Action>) {
-        self.lose(now, self.vigil.last_frame(), out);
+        self.lose(now, self.liveness.last_frame(), out);
         self.is_open = true;
         self.is_settled = false;
         self.counters.opened += 1;
-        self.vigil.open(now);
+        self.liveness.open(now);
         self.subscriptions.open(now, &mut self.frames);
+        self.canary.open(&mut self.frames);
         self.send(out);
     }
 
@@ -137,30 +163,37 @@ impl Session {
             return;
         }
         // Ticks would have noticed long ago: this process was stopped or the machine slept, and the clock leapt.
-        if let Some(silent) = self.vigil.dead(now) {
+        if let Some(silent) = self.liveness.dead(now) {
             self.counters.ignored += 1;
-            self.give_up(now, self.vigil.last_frame(), CloseReason::Dead { silent }, out);
+            self.give_up(now, self.liveness.last_frame(), CloseReason::Dead { silent }, out);
             return;
         }
-        self.vigil.frame(now);
+        self.liveness.frame(now);
+        if let Some(stamped) = self.canary.stamp(text) {
+            self.counters.canary_frames += 1;
+            self.canary.heard(now);
+            out.push(Action::Emit(FeedMessage { stamped, ..self.message(now) }));
+            return;
+        }
+        self.read(now, text, out);
+    }
+
+    fn read(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
         let mut events = Vec::new();
         match decode::decode(self.category, text, &self.table, &mut events) {
             Ok(Frame::Trades { stamped, received, rejected, undated }) => {
                 self.counters.trade_frames += 1;
                 self.counters.received += received;
                 self.counters.rejected += rejected;
-                self.vigil.data(now);
+                if matches!(events.first(), Some(FeedEvent::Trade(trade)) if self.canary.is(trade.symbol)) {
+                    self.canary.heard(now);
+                }
                 if undated > 0 {
                     // Before anything is told of what the frame brings.
                     events.splice(0..0, self.hole(now, text));
                 }
-                out.push(Action::Emit(FeedMessage {
-                    category: self.category,
-                    received: now,
-                    stamped: Some(stamped),
-                    rejected,
-                    events,
-                }));
+                let message = FeedMessage { stamped: Some(stamped), rejected, events, ..self.message(now) };
+                out.push(Action::Emit(message));
             }
             Ok(Frame::Command(text)) => self.on_answer(now, text, out),
             Ok(Frame::Other { topic }) => {
@@ -173,13 +206,7 @@ impl Session {
                 let mut events = self.hole(now, text);
                 if !events.is_empty() {
                     events.extend(self.rows(text));
-                    out.push(Action::Emit(FeedMessage {
-                        category: self.category,
-                        received: now,
-                        stamped: None,
-                        rejected: 0,
-                        events,
-                    }));
+                    out.push(Action::Emit(FeedMessage { events, ..self.message(now) }));
                 }
             }
         }
@@ -206,7 +233,14 @@ impl Session {
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.
     pub fn on_close(&mut self, now: Millis, out: &mut Vec<Action>) {
-        self.lose(now, self.vigil.last_frame(), out);
+        self.lose(now, self.liveness.last_frame(), out);
+    }
+
+    /// Everything that had arrived by `now` has been given to [`Session::on_frame`].
+    pub fn on_drained(&self, now: Millis, out: &mut Vec<Action>) {
+        if self.is_open && self.liveness.dead(now).is_none() {
+            out.push(Action::Emit(FeedMessage { link: Some(Link::Drained), ..self.message(now) }));
+        }
     }
 
     /// Time has passed. To be called several times a second while the connection is open.
@@ -214,23 +248,22 @@ impl Session {
         if !self.is_open {
             return;
         }
-        if let Some(silent) = self.vigil.dead(now) {
-            self.give_up(now, self.vigil.last_frame(), CloseReason::Dead { silent }, out);
+        if let Some(silent) = self.liveness.dead(now) {
+            self.give_up(now, self.liveness.last_frame(), CloseReason::Dead { silent }, out);
             return;
         }
         let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
         if waited > self.timing.answer {
-            self.give_up(now, self.vigil.last_frame(), CloseReason::Unanswered { waited }, out);
+            self.give_up(now, self.liveness.last_frame(), CloseReason::Unanswered { waited }, out);
             return;
         }
-        let is_covered = self.subscriptions.totals().0 > 0;
-        if let Some(silent) = self.vigil.silent(now).filter(|_| is_covered) {
-            // Pongs prove only the gateway: what the topics said since their last trade is not known.
-            self.give_up(now, self.vigil.last_data(), CloseReason::Silent { silent }, out);
-            self.vigil.gave_up();
+        if let Some(silent) = self.canary.silent(now) {
+            // Pongs prove only the gateway: what the topics said since the last sign of data is not known.
+            self.give_up(now, self.canary.last_data(), CloseReason::Silent { silent }, out);
+            self.canary.gave_up();
             return;
         }
-        if self.vigil.ping_due(now) {
+        if self.liveness.ping_due(now) {
             self.pings += 1;
             out.push(Action::Send(answer::ping_frame(&format!("ping-{}", self.pings))));
         }
@@ -242,6 +275,8 @@ impl Session {
         let parsed = Answer::parse(text);
         let change = match &parsed {
             Ok(Answer::Pong) => Some(Change::default()),
+            Ok(Answer::Accepted { id }) if self.canary.answered(id, true, now) => Some(Change::default()),
+            Ok(Answer::Refused { id, .. }) if self.canary.answered(id, false, now) => Some(Change::default()),
             Ok(Answer::Accepted { id }) => self.subscriptions.accept(id),
             Ok(Answer::Refused { id, message }) => self.subscriptions.refuse(id, message, now),
             Ok(Answer::Unmatched) => None,
@@ -265,8 +300,8 @@ impl Session {
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
-            self.vigil.covered(now);
-            self.emit(now, FeedEvent::Resumed { symbols: change.covered, at: now }, out);
+            self.canary.covered(&change.covered, now);
+            self.emit(now, Link::Up, FeedEvent::Resumed { symbols: change.covered, at: now }, out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
             self.is_settled = true;
@@ -285,14 +320,19 @@ impl Session {
         let symbols = self.subscriptions.close();
         if !symbols.is_empty() {
             self.counters.gaps += 1;
-            self.emit(now, FeedEvent::Gap { symbols, last_seen }, out);
+            self.emit(now, Link::Down, FeedEvent::Gap { symbols, last_seen }, out);
         }
     }
 
-    fn emit(&self, now: Millis, event: FeedEvent, out: &mut Vec<Action>) {
-        let message =
-            FeedMessage { category: self.category, received: now, stamped: None, rejected: 0, events: vec![event] };
+    fn emit(&self, now: Millis, link: Link, event: FeedEvent, out: &mut Vec<Action>) {
+        let message = FeedMessage { link: Some(link), events: vec![event], ..self.message(now) };
         out.push(Action::Emit(message));
+    }
+
+    /// A message of this connection that says nothing yet.
+    fn message(&self, now: Millis) -> FeedMessage {
+        let connection = Some(self.number);
+        FeedMessage { connection, ..FeedMessage::of_category(self.category, now, Vec::new()) }
     }
 
     fn send(&mut self, out: &mut Vec<Action>) {

@@ -1,9 +1,13 @@
 //! Topic names, stream paths, and how many topics fit on a connection and in a frame. No I/O.
 
+use std::fmt::Display;
+
 use crate::domain::symbol::{Category, Symbol};
 
 /// Bybit's limit on the `args` of all subscriptions of one connection, in characters.
 pub const MAX_ARGS_CHARS: usize = 21_000;
+/// What every connection leaves of it for one topic more, see `session::canary`.
+const RESERVED: usize = 32;
 /// Quotes and comma of one element: the limit is on the array, which may or may not mean its punctuation too.
 const PUNCTUATION: usize = 3;
 /// More args in one spot frame are refused (`args size >10`).
@@ -13,8 +17,17 @@ const ARGS_PER_FRAME: usize = 50;
 
 /// Returns the topic of a symbol's public trades.
 #[must_use]
-pub fn trades(symbol: &Symbol) -> String {
+pub fn trades(symbol: &impl Display) -> String {
     format!("publicTrade.{symbol}")
+}
+
+/// Returns the symbol of a category that trades more often than any other.
+#[must_use]
+pub const fn busiest(category: Category) -> &'static str {
+    match category {
+        Category::Linear | Category::Spot => "BTCUSDT",
+        Category::Inverse => "BTCUSD",
+    }
 }
 
 /// Returns the path of a category's public stream.
@@ -42,7 +55,7 @@ pub fn pack<T>(symbols: impl IntoIterator<Item = T>, name: impl Fn(&T) -> &Symbo
             Some(connection) if cost <= room => Vec::push(connection, symbol),
             _ => {
                 connections.push(vec![symbol]);
-                room = MAX_ARGS_CHARS;
+                room = MAX_ARGS_CHARS - RESERVED;
             }
         }
         room -= cost;
@@ -63,6 +76,13 @@ mod tests {
     }
 
     #[test]
+    fn the_busiest_topic_fits_into_what_is_left_for_it() {
+        for category in Category::ALL {
+            assert!(trades(&busiest(category)).len() + PUNCTUATION <= RESERVED);
+        }
+    }
+
+    #[test]
     fn all_linear_perpetuals_fit_on_one_connection() {
         let names: Vec<Symbol> = (0..886).map(|n| Symbol::new(&format!("S{n:03}USDT")).unwrap()).collect();
         assert_eq!(pack(names, |name| name).len(), 1);
@@ -76,13 +96,13 @@ mod tests {
             let names: Vec<Symbol> = names.iter().map(|name| Symbol::new(name).unwrap()).collect();
             let packed = pack(names.iter(), |name| name);
             for connection in &packed {
-                let args: Vec<String> = connection.iter().map(|name| trades(name)).collect();
-                prop_assert!(serde_json::to_string(&args).unwrap().len() <= MAX_ARGS_CHARS + 1);
+                let args: Vec<String> = connection.iter().map(trades).collect();
+                prop_assert!(serde_json::to_string(&args).unwrap().len() <= MAX_ARGS_CHARS - RESERVED + 1);
             }
             // No connection could have taken the first topic of the next one.
             for pair in packed.windows(2) {
                 let chars: usize = pair[0].iter().map(|name| trades(name).len() + 3).sum();
-                prop_assert!(chars + trades(pair[1][0]).len() + 3 > MAX_ARGS_CHARS);
+                prop_assert!(chars + trades(pair[1][0]).len() + 3 > MAX_ARGS_CHARS - RESERVED);
             }
             prop_assert_eq!(packed.concat(), names.iter().collect::<Vec<_>>());
         }

@@ -54,8 +54,10 @@ pub struct Aggregator {
     agenda: Agenda,
     seen: SeenIds,
     tally: Tally,
-    /// Exchange time: the watermark.
+    /// Exchange time.
     now: Millis,
+    /// What was sent until then has been read: the watermark. Windows close by it.
+    read_until: Millis,
     /// Nothing is due before this.
     due_at: Millis,
     /// Some lane's windows that start before this are over.
@@ -105,6 +107,7 @@ impl Aggregator {
             agenda: Agenda::default(),
             tally: Tally::default(),
             now: Millis::MIN,
+            read_until: Millis::MIN,
             due_at: Millis::MAX,
             closed_until: Millis::MIN,
             changed: Vec::new(),
@@ -146,16 +149,25 @@ impl Aggregator {
         self.tally.rejected += rows;
     }
 
-    /// Moves exchange time on to `now` and appends the batches that this makes due: after a long pause a part of them,
-    /// see [`is_behind`](Self::is_behind). Time never steps back.
+    /// Moves exchange time on to `now`, everything sent until then being read, and appends the batches that this makes
+    /// due: after a long pause a part of them, see [`is_behind`](Self::is_behind). Time never steps back.
     #[inline]
     pub fn tick(&mut self, now: Millis, out: &mut Vec<Batch>) {
-        if now > self.now {
-            self.now = now;
-            self.lanes.horizon = now.saturating_sub(self.settings.lateness);
+        self.advance(now, now, out);
+    }
+
+    /// Moves exchange time on to `now` where only what was sent until `read_until` is known to have been read: updates
+    /// and revisions go by the former, the end of a window and lateness by the latter.
+    #[inline]
+    pub fn advance(&mut self, now: Millis, read_until: Millis, out: &mut Vec<Batch>) {
+        self.now = self.now.max(now);
+        if read_until > self.read_until {
+            self.read_until = read_until;
+            self.lanes.horizon = read_until.saturating_sub(self.settings.lateness);
         }
         let revises = self.stale && self.now >= self.revise_at;
-        if revises || self.now >= self.due_at || self.now >= self.update_at || self.now >= self.next_forget {
+        let closes = self.read_until >= self.due_at || self.read_until >= self.next_forget;
+        if revises || closes || self.now >= self.update_at {
             self.give_out(out);
         }
     }
@@ -164,15 +176,27 @@ impl Aggregator {
     /// is due.
     #[must_use]
     pub fn due_at(&self) -> Millis {
+        self.closes_at().min(self.shows_at()).max(self.now)
+    }
+
+    /// The exchange time at which the next window may close.
+    #[must_use]
+    pub const fn closes_at(&self) -> Millis {
+        self.due_at
+    }
+
+    /// The exchange time at which the next update or revision is due.
+    #[must_use]
+    pub fn shows_at(&self) -> Millis {
         let revise_at = if self.stale { self.revise_at } else { Millis::MAX };
-        self.due_at.min(self.update_at).min(revise_at).max(self.now)
+        self.update_at.min(revise_at).max(self.now)
     }
 
     /// Whether more was due at the last tick than it gave out. Ticks at the same time give out the rest, a step each,
     /// so that nobody has to hold all of it at once.
     #[must_use]
     pub const fn is_behind(&self) -> bool {
-        self.now >= self.due_at || self.revised > 0
+        self.read_until >= self.due_at || self.revised > 0
     }
 
     /// No first version of a kline that ends before this comes any more, but of windows that late trades make.
@@ -209,10 +233,10 @@ impl Aggregator {
         self.books.get(symbol.index()).is_some_and(|book| book.coverage.is_open())
     }
 
-    /// Exchange time as last given, or nothing before the first tick.
+    /// Until when everything sent has been read, or nothing before the first tick.
     #[must_use]
     pub fn watermark(&self) -> Option<Millis> {
-        (self.now > Millis::MIN).then_some(self.now)
+        (self.read_until > Millis::MIN).then_some(self.read_until)
     }
 
     #[inline]
@@ -305,18 +329,18 @@ impl Aggregator {
 
     /// Takes a step: what comes later in the order waits until all before it has been given out.
     fn give_out(&mut self, out: &mut Vec<Batch>) {
-        if self.now >= self.next_forget {
-            self.next_forget = self.now + FORGET_EVERY;
-            self.seen.advance(self.now);
+        if self.read_until >= self.next_forget {
+            self.next_forget = self.read_until + FORGET_EVERY;
+            self.seen.advance(self.read_until);
         }
         if self.stale && self.now >= self.revise_at && !self.revisions(out) {
             return;
         }
-        if self.now.saturating_sub(self.due_at) > DARK {
+        if self.read_until.saturating_sub(self.due_at) > DARK {
             self.skip_darkness();
         }
         let mut room = STEP;
-        while self.now >= self.due_at {
+        while self.read_until >= self.due_at {
             if room == 0 {
                 return;
             }
@@ -384,7 +408,7 @@ impl Aggregator {
 
     /// Jumps over boundaries that nobody watched: a machine that slept would otherwise close each of them.
     fn skip_darkness(&mut self) {
-        let at = self.now - self.settings.grace;
+        let at = self.read_until - self.settings.grace;
         let books = &self.books;
         for (index, lane) in self.lanes.all.iter_mut().enumerate() {
             if books.iter().all(|book| book.is_dark(index, lane.start)) {

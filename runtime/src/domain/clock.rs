@@ -9,9 +9,20 @@ const MEMORY: Millis = 60 * SECOND;
 /// A stamp that moves the clock by more than this is believed only when others agree.
 const LEAP: Millis = 30 * SECOND;
 /// How many stamps in a row have to agree on a leap.
-const WITNESSES: u32 = 5;
+const AGREEING: u32 = 5;
 /// A trade is stamped at most so long after its match: 0 to 3 ms in recordings of Bybit, and room for a busy engine.
 pub const PUBLISHING: Millis = 10;
+
+/// What a clock made of a stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It agrees with what is known.
+    Believed,
+    /// It is further from the others than any transit: what carries it is not to be used.
+    Doubted,
+    /// The last few agree on another time: the clock stands there now.
+    Leapt,
+}
 
 /// Exchange time = local time + the greatest (stamp − receipt) of the last 60 s, never backwards.
 ///
@@ -23,27 +34,37 @@ pub struct ExchangeClock {
     /// The same for the least, leads rising.
     least: VecDeque<(Millis, Millis)>,
     shown: Option<Millis>,
+    /// The lead to compare the first stamp with.
+    expected: Millis,
     /// A lead that contradicts the others, and how many stamps in a row have agreed on it.
     doubt: Option<(Millis, u32)>,
 }
 
 impl ExchangeClock {
+    /// Builds a clock whose first stamp is compared with a lead that is known from elsewhere.
+    #[must_use]
+    pub fn expecting(lead: Millis) -> Self {
+        Self { expected: lead, ..Self::default() }
+    }
+
     /// Takes note that something stamped `stamp` by the exchange was received at local time `received`.
-    pub fn observe(&mut self, received: Millis, stamp: Millis) {
+    pub fn observe(&mut self, received: Millis, stamp: Millis) -> Observation {
         let lead = stamp.saturating_sub(received);
-        // A first stamp far from the local clock is believed no more readily than a leap.
-        let expected = self.greatest.front().map_or(0, |(_, best)| *best);
-        if is_far(lead, expected) {
+        // A first stamp far from the expected time is believed no more readily than a leap.
+        let known = self.greatest.front().map(|(_, best)| *best);
+        let mut observation = Observation::Believed;
+        if is_far(lead, known.unwrap_or(self.expected)) {
             let agreed = match self.doubt {
                 Some((other, agreed)) if !is_far(lead, other) => agreed + 1,
                 _ => 1,
             };
             self.doubt = Some((lead, agreed));
-            if agreed < WITNESSES {
-                return;
+            if agreed < AGREEING {
+                return Observation::Doubted;
             }
             self.greatest.clear();
             self.least.clear();
+            observation = Observation::Leapt;
         }
         self.doubt = None;
         while self.greatest.back().is_some_and(|(_, other)| *other <= lead) {
@@ -55,6 +76,7 @@ impl ExchangeClock {
         }
         self.least.push_back((received, lead));
         self.forget(received);
+        observation
     }
 
     /// Forgets observations of more than a minute ago, but for the newest one.
@@ -75,10 +97,16 @@ impl ExchangeClock {
         Some(shown)
     }
 
+    /// The greatest lead of the exchange's stamps over local time, or `None` before the first observation.
+    #[must_use]
+    pub fn lead(&self) -> Option<Millis> {
+        self.greatest.front().map(|(_, lead)| *lead)
+    }
+
     /// The latest that the exchange's stamp of something received at `local` can have been.
     #[must_use]
     pub fn latest(&self, local: Millis) -> Option<Millis> {
-        self.greatest.front().map(|(_, lead)| local + lead)
+        self.lead().map(|lead| local.saturating_add(lead))
     }
 
     /// Every match until then was told by what had been received at `local`, if frames take no longer than the slowest
@@ -123,12 +151,14 @@ mod tests {
     #[test]
     fn one_stamp_from_the_future_is_not_believed() {
         let mut clock = ExchangeClock::default();
-        clock.observe(0, 0);
-        clock.observe(1, 1_000_000);
+        assert_eq!(clock.observe(0, 0), Observation::Believed);
+        assert_eq!(clock.observe(1, 1_000_000), Observation::Doubted);
         assert_eq!(clock.now(10), Some(10));
-        for at in 2..8 {
-            clock.observe(at, 1_000_000 + at);
+        for at in 2..5 {
+            assert_eq!(clock.observe(at, 1_000_000 + at), Observation::Doubted);
         }
+        assert_eq!(clock.observe(5, 1_000_005), Observation::Leapt);
+        assert_eq!(clock.observe(6, 1_000_006), Observation::Believed);
         assert_eq!(clock.now(10), Some(1_000_010), "but several that agree are");
     }
 
@@ -141,6 +171,13 @@ mod tests {
         assert_eq!(clock.now(3), None);
         clock.observe(4, 4);
         assert_eq!(clock.now(5), Some(5));
+    }
+
+    #[test]
+    fn a_first_stamp_may_be_far_from_a_local_clock_that_others_have_shown_to_be_wrong() {
+        let mut clock = ExchangeClock::expecting(3_600_000);
+        assert_eq!(clock.observe(0, 3_600_050), Observation::Believed);
+        assert_eq!(clock.lead(), Some(3_600_050));
     }
 
     #[test]

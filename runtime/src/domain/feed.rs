@@ -42,18 +42,42 @@ pub enum FeedEvent {
     },
 }
 
+/// What a message says about the connection that brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Topics are acknowledged: it carries trades from now on.
+    Up,
+    /// It is gone, or carries nothing any more.
+    Down,
+    /// Everything that had arrived at the time of receipt has been read and handed on: a read of the socket would
+    /// have waited, and nothing is left in TLS or in the WebSocket layer.
+    Drained,
+}
+
 /// What one frame, or one change of a connection's state, means for a category.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedMessage {
     /// Whose symbols the events name.
     pub category: Category,
+    /// Which of the category's connections brought it, counted from 0; `None` for what was learned elsewhere.
+    pub connection: Option<usize>,
     /// Local time of receipt, on the clock that ticks are made from.
     pub received: Millis,
-    /// The exchange's stamp on the frame, where it has one: an observation for the exchange clock.
+    /// The exchange's stamp on the frame, where it has one: an observation for the connection's exchange clock.
     pub stamped: Option<Millis>,
+    /// What it says about the connection itself.
+    pub link: Option<Link>,
     /// Rows of the frame that were no trades: price, size or time cannot be right.
     pub rejected: u64,
     /// What happened, in order. `Resumed`, `Gap` and `Ended` carry local times here; the pipeline, which owns the
-    /// exchange clock, turns them into exchange time.
+    /// exchange clocks, turns them into exchange time.
     pub events: Vec<FeedEvent>,
+}
+
+impl FeedMessage {
+    /// Builds a message about a category that no connection brought.
+    #[must_use]
+    pub const fn of_category(category: Category, received: Millis, events: Vec<FeedEvent>) -> Self {
+        Self { category, connection: None, received, stamped: None, link: None, rejected: 0, events }
+    }
 }

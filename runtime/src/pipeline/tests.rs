@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::aggregator::{Open, Settings};
+use crate::domain::feed::{FeedEvent, Link};
 use crate::domain::kline::Quality;
-use crate::domain::symbol::{Symbol, SymbolId};
+use crate::domain::symbol::{Symbol, SymbolId, SymbolTable};
 use crate::domain::trade::{Quantity, Side, Trade, TradeId};
 
 /// 2024-01-01T00:00:00Z on the exchange; the local clock is 20 s ahead, transit is 50 ms at best.
@@ -18,7 +20,8 @@ fn lane() -> Lane {
     let mut table = SymbolTable::default();
     table.intern(&Symbol::new("BTCUSDT").unwrap());
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
-    Lane::new(Settings { update_interval: None, ..settings }, &table)
+    // A first window's previous close is not known, which is no matter here.
+    Lane::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
 }
 
 /// Local time of receipt of what the exchange stamped at `T0 + at`, `late` ms slower than the fastest frame.
@@ -26,8 +29,30 @@ fn local(at: Millis, late: Millis) -> Millis {
     T0 + at + AHEAD + TRANSIT + late
 }
 
-fn change(received: Millis, event: FeedEvent) -> FeedMessage {
-    FeedMessage { category: Category::Linear, received, stamped: None, rejected: 0, events: vec![event] }
+fn message(received: Millis, link: Option<Link>, events: Vec<FeedEvent>) -> FeedMessage {
+    FeedMessage { connection: Some(0), link, ..FeedMessage::of_category(Category::Linear, received, events) }
+}
+
+/// Topics were acknowledged, at that moment.
+fn up(received: Millis) -> FeedMessage {
+    let event = FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: received };
+    message(received, Some(Link::Up), vec![event])
+}
+
+/// The connection was lost, at that moment.
+fn down(received: Millis) -> FeedMessage {
+    let event = FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: received };
+    message(received, Some(Link::Down), vec![event])
+}
+
+/// A read of the socket would have waited.
+fn drained(received: Millis) -> FeedMessage {
+    message(received, Some(Link::Drained), Vec::new())
+}
+
+/// The same on another connection.
+fn on(number: usize, message: FeedMessage) -> FeedMessage {
+    FeedMessage { connection: Some(number), ..message }
 }
 
 fn trade(at: Millis, late: Millis) -> FeedMessage {
@@ -42,13 +67,8 @@ fn trade(at: Millis, late: Millis) -> FeedMessage {
         block: false,
         id: TradeId::Number(u64::try_from(at).unwrap() + 1),
     };
-    FeedMessage {
-        category: Category::Linear,
-        received: local(at, late),
-        stamped: Some(T0 + at),
-        rejected: 1,
-        events: vec![FeedEvent::Trade(trade)],
-    }
+    let message = message(local(at, late), None, vec![FeedEvent::Trade(trade)]);
+    FeedMessage { stamped: Some(T0 + at), rejected: 1, ..message }
 }
 
 fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
@@ -59,30 +79,141 @@ fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
 #[test]
 fn an_acknowledgement_waits_until_the_exchanges_time_is_known() {
     let (mut lane, mut out) = (lane(), Vec::new());
-    let symbols = vec![SymbolId(0)];
-    lane.take(change(local(-200, 0), FeedEvent::Resumed { symbols, at: local(-200, 0) }), &mut out);
-    lane.tick(local(900, 0), &mut out);
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(drained(local(900, 0)), &mut out);
     assert!(out.is_empty());
     lane.take(trade(1_300, 0), &mut out);
-    lane.tick(local(2_078, 0), &mut out);
+    lane.take(drained(local(2_078, 0)), &mut out);
     assert!(out.is_empty(), "79 ms after the end");
-    lane.tick(local(2_079, 0), &mut out);
+    lane.take(drained(local(2_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "covered from the acknowledgement on");
+}
+
+#[test]
+fn a_window_closes_on_what_has_been_read_and_not_on_what_time_it_is() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    assert_eq!(lane.boundary(0), local(1_079, 0));
+    lane.tick(local(1_500, 0), &mut out);
+    assert!(out.is_empty(), "a stalled process has not read what came meanwhile");
+    lane.take(trade(950, 600), &mut out);
+    assert!(out.is_empty(), "stamped before the end");
+    lane.take(trade(1_079, 480), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)], "a later stamp proves that the others were read");
+    lane.take(drained(local(2_078, 0)), &mut out);
+    assert!(out.is_empty());
+    lane.take(drained(local(2_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "and so does a socket that has nothing more");
+    assert_eq!(lane.boundary(0), local(3_079, 0));
+}
+
+#[test]
+fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(on(1, message(local(-100, 0), Some(Link::Up), Vec::new())), &mut out);
+    lane.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
+    lane.take(drained(local(1_100, 0)), &mut out);
+    assert!(out.is_empty(), "the other may hold trades");
+    assert_eq!((lane.boundary(0), lane.boundary(1)), (Millis::MAX, local(1_079, 0)));
+    lane.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+}
+
+#[test]
+fn without_a_connection_windows_close_by_the_clock_and_are_gapped() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(down(local(500, 0)), &mut out);
+    lane.tick(local(1_079, 0), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+}
+
+#[test]
+fn a_category_goes_by_its_slowest_connection_and_forgets_the_lead_of_one_that_is_lost() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(on(1, message(local(-200, 0), Some(Link::Up), Vec::new())), &mut out);
+    // The second connection is 300 ms faster than the one that carries the trades.
+    lane.take(on(1, FeedMessage { stamped: Some(T0), ..message(local(-300, 0), None, Vec::new()) }), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(on(1, drained(local(1_000, 0))), &mut out);
+    lane.take(drained(local(1_000, 0)), &mut out);
+    assert!(out.is_empty(), "on the slower one it is not over yet");
+    lane.take(on(1, message(local(1_010, 0), Some(Link::Down), Vec::new())), &mut out);
+    lane.take(drained(local(1_078, 0)), &mut out);
+    assert!(out.is_empty(), "the lead of the lost one closes nothing");
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+}
+
+#[test]
+fn coverage_that_began_later_than_was_thought_is_corrected() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    // The acknowledgement and the first frames were 400 ms slower than the fastest will be: by them the exchange sent
+    // it at 600, and by a faster one at 1,000.
+    lane.take(trade(100, 400), &mut out);
+    lane.take(up(local(600, 400)), &mut out);
+    lane.take(trade(1_500, 400), &mut out);
+    lane.take(drained(local(2_079, 400)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    lane.take(trade(2_300, 0), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 1)], "the window from 1,000 on is covered either way");
+    let (mut lane, mut out) = (self::lane(), Vec::new());
+    lane.take(trade(100, 400), &mut out);
+    lane.take(up(local(950, 400)), &mut out);
+    lane.take(trade(1_100, 400), &mut out);
+    lane.take(drained(local(2_079, 400)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    lane.take(trade(2_300, 0), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 1), (1_000, Quality::Gapped, 1)], "it may have begun at 1,350");
+}
+
+#[test]
+fn a_leap_of_the_exchanges_clock_is_a_gap() {
+    const HOUR: Millis = 3_600_000;
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    for n in 0..5 {
+        let at = 1_200 + n;
+        let trade = FeedMessage { received: local(at, 0), ..trade(at + HOUR, 0) };
+        lane.take(trade, &mut out);
+    }
+    lane.take(drained(local(2_000, 0)), &mut out);
+    let told = told(&mut out);
+    assert_eq!(told, [(0, Quality::Gapped, 1)], "nothing is known since the last frame before, and no kline is flat");
+    let tally = lane.tally();
+    assert_eq!((tally.received, tally.counted, tally.rejected), (12, 2, 10), "four frames were not believed");
+}
+
+#[test]
+fn a_frame_whose_stamp_is_not_believed_counts_for_nothing_and_marks_its_symbol() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    let tomorrow = FeedMessage { received: local(500, 0), ..trade(86_400_000, 0) };
+    lane.take(tomorrow, &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+    let tally = lane.tally();
+    assert_eq!((tally.received, tally.counted, tally.rejected), (4, 1, 3));
 }
 
 #[test]
 fn an_interruption_begins_where_the_slowest_frame_would_have_been_stamped() {
     let (mut lane, mut out) = (lane(), Vec::new());
-    let symbols = vec![SymbolId(0)];
-    lane.take(change(local(0, 0), FeedEvent::Resumed { symbols: symbols.clone(), at: local(0, 0) }), &mut out);
+    lane.take(up(local(0, 0)), &mut out);
     lane.take(trade(100, 0), &mut out);
     lane.take(trade(1_100, 300), &mut out);
     // Received when the fastest frame would have been stamped 2,250: the slowest 1,950.
-    lane.take(
-        change(local(2_250, 0), FeedEvent::Gap { symbols: symbols.clone(), last_seen: local(2_250, 0) }),
-        &mut out,
-    );
-    lane.take(change(local(4_000, 0), FeedEvent::Resumed { symbols, at: local(4_000, 0) }), &mut out);
+    lane.take(down(local(2_250, 0)), &mut out);
+    lane.take(up(local(4_000, 0)), &mut out);
     lane.tick(local(2_500, 0), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0), (1_000, Quality::Gapped, 0)]);
 }
@@ -93,7 +224,7 @@ fn every_row_is_accounted_for() {
     for message in [trade(100, 0), trade(100, 0), trade(200, 0)] {
         lane.take(message, &mut out);
     }
-    let Tally { received, counted, duplicate, late, rejected, excluded } = lane.aggregator.tally();
+    let Tally { received, counted, duplicate, late, rejected, excluded } = lane.tally();
     assert_eq!((received, counted, duplicate, late, rejected, excluded), (6, 2, 1, 0, 3, 0));
 }
 
@@ -108,7 +239,7 @@ proptest! {
     fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
         let (mut lane, mut out) = (lane(), Vec::new());
         let symbols = vec![SymbolId(0)];
-        lane.take(change(local(from, 0), FeedEvent::Resumed { symbols: symbols.clone(), at: local(from, 0) }), &mut out);
+        lane.take(up(local(from, 0)), &mut out);
         let mut at = from + 4;
         let mut arriving = Vec::new();
         for (after, matched, late, readable) in frames {
@@ -127,12 +258,12 @@ proptest! {
             } else {
                 // Of one that is slower or faster than all before it nobody can tell when it was stamped.
                 lost.extend((least <= late && late <= most).then_some(matched));
-                let mut message = change(received, FeedEvent::Gap { symbols: symbols.clone(), last_seen: received - 1 });
-                message.events.push(FeedEvent::Resumed { symbols: symbols.clone(), at: received + 1 });
-                lane.take(message, &mut out);
+                let gap = FeedEvent::Gap { symbols: symbols.clone(), last_seen: received - 1 };
+                let resumed = FeedEvent::Resumed { symbols: symbols.clone(), at: received + 1 };
+                lane.take(message(received, None, vec![gap, resumed]), &mut out);
             }
         }
-        (at..at + 3_000).step_by(10).for_each(|at| lane.tick(local(at, 0), &mut out));
+        (at..at + 3_000).step_by(10).for_each(|at| lane.take(drained(local(at, 0)), &mut out));
         let last: BTreeMap<_, _> = told(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
         for matched in lost {
             let quality = last.get(&(matched - matched % 1_000));

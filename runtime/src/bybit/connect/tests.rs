@@ -101,3 +101,19 @@ fn a_certificate_file_without_certificates_is_refused() {
     let error = Dialer::new(|name| (name == "SSL_CERT_FILE").then(|| path.clone())).unwrap_err();
     assert!(error.to_string().ends_with("holds no certificate"), "{error}");
 }
+
+#[tokio::test]
+async fn a_socket_knows_whether_a_read_would_wait_without_being_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut stream = dialer(&[]).dial(&Url::parse(&format!("ws://127.0.0.1:{port}/")).unwrap()).await.unwrap();
+    let (mut peer, _) = listener.accept().await.unwrap();
+    assert!(stream.would_wait());
+    peer.write_all(b"x").await.unwrap();
+    // Loopback hands a byte over before the write returns; the executor has not looked yet.
+    assert!(!stream.would_wait() && !stream.would_wait());
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    assert!(stream.would_wait());
+    drop(peer);
+    assert!(!stream.would_wait(), "an end waits to be read");
+}

@@ -8,10 +8,12 @@ use crate::domain::time::Millis;
 /// Everything that one connection, or a sum of them, has seen since the start. Nothing received is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Text frames: the sum of the five kinds below.
+    /// Text frames: the sum of the six kinds below.
     pub frames: u64,
     /// Frames of trades.
     pub trade_frames: u64,
+    /// Frames of the topic that only shows that data flows; their rows are not read.
+    pub canary_frames: u64,
     /// Answers to commands, pongs included.
     pub answers: u64,
     /// Frames of topics that were not asked for.
@@ -34,6 +36,7 @@ impl std::ops::AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.frames += other.frames;
         self.trade_frames += other.trade_frames;
+        self.canary_frames += other.canary_frames;
         self.answers += other.answers;
         self.unknown_topics += other.unknown_topics;
         self.unreadable += other.unreadable;
@@ -58,9 +61,9 @@ pub enum CloseReason {
         /// Milliseconds since the last frame.
         silent: Millis,
     },
-    /// Pongs came, but no trades for longer than these topics usually pause.
+    /// Pongs came, but no trades of the busiest symbol.
     Silent {
-        /// Milliseconds since the last trade.
+        /// Milliseconds since its last frame.
         silent: Millis,
     },
 }
@@ -70,7 +73,9 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Unanswered { waited } => write!(out, "subscription not answered for {waited} ms"),
             Self::Dead { silent } => write!(out, "no frame or pong for {silent} ms"),
-            Self::Silent { silent } => write!(out, "no trades for {silent} ms although pongs arrive"),
+            Self::Silent { silent } => {
+                write!(out, "no trades of the busiest symbol for {silent} ms although pongs arrive")
+            }
         }
     }
 }

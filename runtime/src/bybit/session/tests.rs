@@ -18,7 +18,7 @@ pub fn table(count: usize) -> (Arc<SymbolTable>, Vec<SymbolId>) {
 
 fn session(category: Category, count: usize) -> Session {
     let (table, ids) = table(count);
-    Session::new(category, table, &ids, Timing::default())
+    Session::new(category, 0, table, &ids, Timing::default())
 }
 
 fn sent(out: &[Action]) -> Vec<&str> {
@@ -43,11 +43,11 @@ pub fn trade(symbol: &str) -> String {
     )
 }
 
-fn accepted(id: u64) -> String {
+fn accepted(id: impl std::fmt::Display) -> String {
     format!(r#"{{"success":true,"ret_msg":"","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#)
 }
 
-fn refused(id: u64, message: &str) -> String {
+fn refused(id: impl std::fmt::Display, message: &str) -> String {
     format!(r#"{{"success":false,"ret_msg":"{message}","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#)
 }
 
@@ -67,7 +67,7 @@ fn a_leap_of_the_clock_is_a_gap_even_if_frames_wait_behind_it() {
 fn an_acknowledged_frame_covers_its_topics_and_no_other() {
     let (mut session, mut out) = (session(Category::Spot, 12), Vec::new());
     session.on_open(NOW, &mut out);
-    assert_eq!(sent(&out).len(), 2, "spot takes ten topics a frame");
+    assert_eq!(sent(&out).len(), 3, "spot takes ten topics a frame, and the canary has its own");
     assert!(sent(&out)[1].contains(r#""req_id":"2""#) && sent(&out)[1].contains("publicTrade.KUSDT"));
     out.clear();
 
@@ -135,7 +135,7 @@ fn a_refused_symbol_is_told_once_and_tried_again_rarely() {
     while now < NOW + 35 * MINUTE {
         for action in std::mem::take(&mut out) {
             match action {
-                Action::Send(text) if text.contains("subscribe") => {
+                Action::Send(text) if text.contains("AUSDT") => {
                     asked += 1;
                     session.on_frame(now, &refused(id, "Invalid symbol :[publicTrade.AUSDT]"), &mut out);
                     id += 1;
@@ -183,11 +183,14 @@ fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the
 }
 
 #[test]
-fn a_feed_that_falls_silent_although_pongs_arrive_is_a_gap_since_its_last_trade() {
+fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
+    assert_eq!(sent(&out)[1], r#"{"req_id":"canary-1","op":"subscribe","args":["publicTrade.BTCUSDT"]}"#);
     session.on_frame(NOW, &accepted(1), &mut out);
-    (1..=20).for_each(|n| session.on_frame(NOW + n * 100, &trade("AUSDT"), &mut out));
+    session.on_frame(NOW, &accepted("canary-1"), &mut out);
+    assert_eq!(session.totals(), (1, 0, 1), "it is none of the topics");
+    (1..=20).for_each(|n| session.on_frame(NOW + n * 100, &trade("BTCUSDT"), &mut out));
     out.clear();
     let mut now = NOW + 2_000;
     while !matches!(out.last(), Some(Action::Close(_))) {
@@ -197,6 +200,67 @@ fn a_feed_that_falls_silent_although_pongs_arrive_is_a_gap_since_its_last_trade(
     }
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_250 })));
     assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000 }]);
+}
+
+#[test]
+fn a_quiet_market_is_left_in_peace_while_pongs_come() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, &accepted(1), &mut out);
+    session.on_frame(NOW, &refused("canary-1", "error:handler not found,topic:publicTrade.BTCUSDT"), &mut out);
+    let mut now = NOW;
+    // Bursts of ten trades, and pauses of 70 s between them.
+    for _ in 0..20 {
+        (0..10).for_each(|n| session.on_frame(now + n, &trade("AUSDT"), &mut out));
+        for _ in 0..7 {
+            now += 10 * SECOND;
+            session.on_tick(now, &mut out);
+            session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
+        }
+    }
+    assert!(!out.iter().any(|action| matches!(action, Action::Close(_))));
+    assert_eq!(session.counters().gaps, 0);
+}
+
+#[test]
+fn of_the_canary_only_the_stamp_is_of_use() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, &accepted("canary-1"), &mut out);
+    out.clear();
+    session.on_frame(NOW + 9, &trade("BTCUSDT"), &mut out);
+    // Rows that nobody could read are no matter, and neither is a stamp.
+    let unstamped = r#"{"topic":"publicTrade.BTCUSDT","ts":"x","data":[{"p":1}]}"#;
+    session.on_frame(NOW + 10, unstamped, &mut out);
+    let message = |received, stamped| {
+        let bare = FeedMessage::of_category(Category::Linear, received, Vec::new());
+        Action::Emit(FeedMessage { connection: Some(0), stamped, ..bare })
+    };
+    assert_eq!(out, [message(NOW + 9, Some(NOW)), message(NOW + 10, None)]);
+    let counters = session.counters();
+    assert_eq!((counters.frames, counters.canary_frames, counters.received), (3, 2, 0), "outside the law");
+}
+
+#[test]
+fn a_watched_busiest_symbol_is_its_own_canary() {
+    let mut table = SymbolTable::default();
+    let ids = [table.intern(&Symbol::new("BTCUSDT").unwrap())];
+    let mut session = Session::new(Category::Spot, 0, Arc::new(table), &ids, Timing::default());
+    let mut out = Vec::new();
+    session.on_open(NOW, &mut out);
+    assert_eq!(sent(&out).len(), 1);
+    session.on_frame(NOW, &accepted(1), &mut out);
+    session.on_frame(NOW + 20 * SECOND, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
+    session.on_frame(NOW + 40 * SECOND, &trade("BTCUSDT"), &mut out);
+    assert_eq!(session.counters().trade_frames, 1);
+    out.clear();
+    for second in 41..=85 {
+        session.on_frame(NOW + second * SECOND, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
+        session.on_tick(NOW + second * SECOND, &mut out);
+    }
+    assert!(!out.iter().any(|action| matches!(action, Action::Close(_))), "45 s since its last trade");
+    session.on_tick(NOW + 85 * SECOND + 1, &mut out);
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_001 })));
 }
 
 #[test]

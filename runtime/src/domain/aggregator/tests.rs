@@ -1,5 +1,6 @@
 //! The kline contract, example by example. `properties` proves the general laws against a plain model.
 
+mod closing;
 mod feeds;
 mod model;
 mod oracle;

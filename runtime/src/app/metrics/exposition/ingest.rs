@@ -108,6 +108,7 @@ fn frames(sheet: &mut Sheet<'_>, sums: &[Sum]) -> fmt::Result {
     let kinds = sums.iter().flat_map(|(category, _, counters)| {
         let kinds = [
             ("trades", counters.trade_frames),
+            ("canary", counters.canary_frames),
             ("answers", counters.answers),
             ("unknown_topic", counters.unknown_topics),
             ("unreadable", counters.unreadable),

@@ -39,7 +39,7 @@ impl World {
     pub fn new(category: Category, count: usize, wording: Wording) -> Self {
         let (names, ids) = table(count);
         Self {
-            session: Session::new(category, names.clone(), &ids, Timing::default()),
+            session: Session::new(category, 0, names.clone(), &ids, Timing::default()),
             now: NOW,
             wording,
             bad: BTreeSet::new(),
@@ -105,7 +105,6 @@ impl World {
             Wording::Spot => Some(format!("Invalid symbol :[{topic}]")),
             Wording::Vague => Some("something is wrong".to_owned()),
         });
-        let id = id.parse().unwrap();
         match refusal {
             Some(message) => self.receive(&refused(id, &message)),
             None => {

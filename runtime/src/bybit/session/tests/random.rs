@@ -39,8 +39,8 @@ fn topic(at: usize) -> String {
 
 fn check(world: &World) {
     let counters = world.session.counters();
-    let kinds = counters.trade_frames + counters.answers + counters.unknown_topics + counters.unreadable;
-    assert_eq!(counters.frames, kinds + counters.ignored);
+    let kinds = counters.trade_frames + counters.canary_frames + counters.answers + counters.unknown_topics;
+    assert_eq!(counters.frames, kinds + counters.unreadable + counters.ignored);
     assert_eq!((counters.received - counters.rejected, counters.received), (world.trades, world.offered));
     assert_eq!(world.session.totals().0, world.covered.len());
     assert!(world.covered.keys().all(|symbol| world.is_subscribed(*symbol)));

@@ -1,0 +1,194 @@
+//! A busy topic on every connection, by whose silence a dead feed behind a living gateway shows: BTCUSDT, on inverse
+//! BTCUSD. It is asked for in a frame of its own, unless the connection has it anyway, so that its refusal costs no
+//! other topic; refused, there is no such check. Knows no socket; time is an argument.
+
+use super::Timing;
+use crate::bybit::{answer, decode, topic};
+use crate::domain::symbol::{Category, Symbol, SymbolId};
+use crate::domain::time::Millis;
+
+/// Doublings of the patience after reconnects that brought nothing: a busy topic that stays silent is left in peace.
+const MOST_DOUBLINGS: u32 = 6;
+
+/// How the topic stands on the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not asked for, or refused.
+    Unwatched,
+    /// In the frame of this id.
+    Asked(String),
+    /// Acknowledged.
+    Watched,
+}
+
+/// Watches one topic over one connection after another.
+#[derive(Debug)]
+pub struct Canary {
+    timing: Timing,
+    topic: String,
+    /// Its number, where it is one of the connection's own topics.
+    own: Option<SymbolId>,
+    standing: Standing,
+    /// When its data last arrived, or could first have.
+    last_data: Millis,
+    /// Frames that asked for it.
+    asked: u64,
+    doublings: u32,
+}
+
+impl Canary {
+    /// Chooses a category's topic, `own` being the symbols that the connection carries anyway.
+    pub fn new(category: Category, own: &[(SymbolId, Symbol)], timing: Timing) -> Self {
+        let name = topic::busiest(category);
+        let own = own.iter().find(|(_, symbol)| symbol.as_str() == name).map(|(id, _)| *id);
+        Self {
+            timing,
+            topic: topic::trades(&name),
+            own,
+            standing: Standing::Unwatched,
+            last_data: 0,
+            asked: 0,
+            doublings: 0,
+        }
+    }
+
+    /// A connection is open: asks for the topic, unless it is one of its own.
+    pub fn open(&mut self, frames: &mut Vec<String>) {
+        self.standing = Standing::Unwatched;
+        if self.own.is_none() {
+            self.asked += 1;
+            let id = format!("canary-{}", self.asked);
+            frames.push(answer::subscribe_frame(&id, std::slice::from_ref(&self.topic)));
+            self.standing = Standing::Asked(id);
+        }
+    }
+
+    /// Takes the answer to a frame. Returns whether it was the one that asked for this topic.
+    pub fn answered(&mut self, id: &str, is_accepted: bool, now: Millis) -> bool {
+        if !matches!(&self.standing, Standing::Asked(asked) if asked == id) {
+            return false;
+        }
+        if is_accepted {
+            self.watch(now)
+        } else {
+            self.standing = Standing::Unwatched
+        }
+        true
+    }
+
+    /// Some of the connection's own topics were acknowledged: their data may start now.
+    pub fn covered(&mut self, symbols: &[SymbolId], now: Millis) {
+        self.last_data = self.last_data.max(now);
+        if self.own.is_some_and(|own| symbols.contains(&own)) {
+            self.watch(now);
+        }
+    }
+
+    fn watch(&mut self, now: Millis) {
+        self.standing = Standing::Watched;
+        self.last_data = now;
+    }
+
+    /// Returns the stamp of a frame of this topic where it is not one of the connection's own: of its rows nothing
+    /// else is of use. `Some(None)` is such a frame without a stamp.
+    pub fn stamp(&self, text: &str) -> Option<Option<Millis>> {
+        if self.own.is_some() {
+            return None;
+        }
+        decode::stamp_of(text, &self.topic)
+    }
+
+    /// Data of this topic arrived.
+    pub fn heard(&mut self, now: Millis) {
+        self.last_data = self.last_data.max(now);
+        self.doublings = 0;
+    }
+
+    /// Whether trades of this symbol are its data.
+    pub fn is(&self, symbol: SymbolId) -> bool {
+        self.own == Some(symbol)
+    }
+
+    /// Returns the last moment at which data is known to have flowed, or to have been free to.
+    pub const fn last_data(&self) -> Millis {
+        self.last_data
+    }
+
+    /// Returns for how long no data came, if that is too long.
+    pub fn silent(&self, now: Millis) -> Option<Millis> {
+        let silent = now - self.last_data;
+        (self.standing == Standing::Watched && silent > self.timing.silence << self.doublings).then_some(silent)
+    }
+
+    /// The connection was given up because of the silence: the next one gets twice the time, until data flows again.
+    pub fn gave_up(&mut self) {
+        self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::{HOUR, SECOND};
+
+    fn watched() -> Canary {
+        let mut canary = Canary::new(Category::Linear, &[], Timing::default());
+        let mut frames = Vec::new();
+        canary.open(&mut frames);
+        assert_eq!(frames.len(), 1);
+        assert!(canary.answered("canary-1", true, 0));
+        canary
+    }
+
+    #[test]
+    fn it_may_be_silent_for_forty_five_seconds() {
+        let mut canary = watched();
+        canary.heard(10_000);
+        assert_eq!(canary.silent(10_000 + 45 * SECOND), None);
+        assert_eq!(canary.silent(10_001 + 45 * SECOND), Some(45 * SECOND + 1));
+    }
+
+    #[test]
+    fn each_fruitless_reconnect_doubles_the_patience_and_data_restores_it() {
+        let mut canary = watched();
+        let (mut now, mut reconnects) = (0, 0);
+        while now < 24 * HOUR {
+            now += SECOND;
+            if canary.silent(now).is_some() {
+                reconnects += 1;
+                canary.gave_up();
+                canary.open(&mut Vec::new());
+                let id = format!("canary-{}", reconnects + 1);
+                assert!(canary.answered(&id, true, now));
+            }
+        }
+        // 45 s, 90 s … 48 min take 95 min; then one every 48 min.
+        assert!((30..=40).contains(&reconnects), "{reconnects}");
+        canary.heard(now);
+        assert!(canary.silent(now + 46 * SECOND).is_some());
+    }
+
+    #[test]
+    fn refused_or_not_answered_it_says_nothing() {
+        let mut canary = watched();
+        canary.open(&mut Vec::new());
+        assert_eq!(canary.silent(HOUR), None);
+        assert!(!canary.answered("canary-1", true, 0), "the answer to the connection before");
+        assert!(canary.answered("canary-2", false, 0));
+        assert_eq!(canary.silent(HOUR), None);
+    }
+
+    #[test]
+    fn a_topic_that_the_connection_has_anyway_is_not_asked_for_twice() {
+        let own = [(SymbolId(3), Symbol::new("BTCUSD").unwrap())];
+        let mut canary = Canary::new(Category::Inverse, &own, Timing::default());
+        let mut frames = Vec::new();
+        canary.open(&mut frames);
+        assert!(frames.is_empty());
+        canary.covered(&[SymbolId(2)], 0);
+        assert_eq!(canary.silent(HOUR), None);
+        canary.covered(&[SymbolId(3)], 0);
+        assert!(canary.silent(46 * SECOND).is_some());
+        assert!(canary.is(SymbolId(3)) && !canary.is(SymbolId(2)));
+    }
+}

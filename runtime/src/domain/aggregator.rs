@@ -134,6 +134,9 @@ impl Aggregator {
             FeedEvent::Trade(trade) => self.trade(trade),
             FeedEvent::Resumed { symbols, at } => symbols.iter().for_each(|symbol| self.resume(*symbol, *at)),
             FeedEvent::Gap { symbols, last_seen } => symbols.iter().for_each(|symbol| self.gap(*symbol, *last_seen)),
+            FeedEvent::Delayed { symbols, from, at } => {
+                symbols.iter().for_each(|symbol| self.mark(*symbol, |book, lanes| book.delay(*from, *at, lanes)));
+            }
             FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, *from, *to),
             FeedEvent::Ended { symbol, at } => {
                 if let Some(book) = self.books.get_mut(symbol.index()) {
@@ -295,8 +298,12 @@ impl Aggregator {
 
     #[cold]
     fn miss(&mut self, symbol: SymbolId, from: Millis, to: Millis) {
+        self.mark(symbol, |book, lanes| book.miss(from, to, lanes));
+    }
+
+    fn mark(&mut self, symbol: SymbolId, change: impl FnOnce(&mut Book, &Lanes) -> bool) {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
-        if book.miss(from, to, &self.lanes) {
+        if change(book, &self.lanes) {
             self.agenda.note(symbol);
             self.stale |= book.stale;
         }

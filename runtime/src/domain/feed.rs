@@ -23,6 +23,15 @@ pub enum FeedEvent {
         /// The last moment known to be covered.
         last_seen: Millis,
     },
+    /// Coverage of these symbols that was said to begin at `from` began at `at` only. Exchange time at every stage.
+    Delayed {
+        /// Whose feed it is.
+        symbols: Vec<SymbolId>,
+        /// The beginning as it was said.
+        from: Millis,
+        /// First moment that is covered.
+        at: Millis,
+    },
     /// A trade of this symbol from `from` to `to`, both included, is in no kline: its row could not be read. Exchange
     /// time at every stage, as a trade's.
     Missed {

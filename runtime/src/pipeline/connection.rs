@@ -135,7 +135,7 @@ impl Connection {
         }
         for Beginning { symbols, local, at } in &mut self.beginnings {
             let Some(later) = self.clock.latest(*local).filter(|later| *later > *at) else { continue };
-            out.extend(symbols.iter().map(|symbol| FeedEvent::Missed { symbol: *symbol, from: *at, to: later - 1 }));
+            out.push(FeedEvent::Delayed { symbols: symbols.clone(), from: *at, at: later });
             *at = later;
         }
     }
@@ -160,7 +160,7 @@ impl Connection {
                 }
                 self.missed.push_back(event);
             }
-            FeedEvent::Trade(_) | FeedEvent::Missed { .. } => out.push(event),
+            FeedEvent::Trade(_) | FeedEvent::Missed { .. } | FeedEvent::Delayed { .. } => out.push(event),
             FeedEvent::Resumed { symbols, at } => self.resume(symbols, at, out),
             FeedEvent::Gap { symbols, last_seen } => self.interrupt(symbols, last_seen, out),
             FeedEvent::Ended { symbol, at } => {

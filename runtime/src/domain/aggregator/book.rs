@@ -183,9 +183,20 @@ impl Book {
     /// complete. Returns whether that is news.
     #[cold]
     pub(super) fn miss(&mut self, from: Millis, to: Millis, lanes: &Lanes) -> bool {
+        self.mark(from, to, lanes, |coverage| coverage.miss(from, to))
+    }
+
+    /// Coverage that was said to begin at `from` began at `at`. Returns whether that is news.
+    #[cold]
+    pub(super) fn delay(&mut self, from: Millis, at: Millis, lanes: &Lanes) -> bool {
+        self.mark(from, at - 1, lanes, |coverage| coverage.delay(from, at))
+    }
+
+    /// Marks the windows of a time that turns out not to be covered.
+    fn mark(&mut self, from: Millis, to: Millis, lanes: &Lanes, change: impl FnOnce(&mut Coverage) -> bool) -> bool {
         self.share_out(lanes);
         self.coverage.forget(lanes.horizon);
-        if !self.coverage.miss(from, to) {
+        if !change(&mut self.coverage) {
             return false;
         }
         for (series, lane) in self.series.iter_mut().zip(&lanes.all) {

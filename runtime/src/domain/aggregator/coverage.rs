@@ -75,6 +75,14 @@ impl Coverage {
         was_covered
     }
 
+    /// Coverage that was said to begin at `from` began at `at`. Returns whether that time counted as covered until now.
+    pub(super) fn delay(&mut self, from: Millis, at: Millis) -> bool {
+        if self.since == Some(from) {
+            self.since = Some(at);
+        }
+        self.miss(from, at - 1)
+    }
+
     /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
         let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };

@@ -158,6 +158,7 @@ impl World {
                 }
             }
             FeedEvent::Missed { .. } => {}
+            FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),
             FeedEvent::Ended { .. } => panic!("a session never ends an instrument"),
         }
     }

@@ -136,6 +136,12 @@ pub trait Blueprint: Send + 'static {
         false
     }
 
+    /// Takes over closed klines that nobody will deliver in this run, if it has a place or an account for them. Called
+    /// at the end of the run, when there is no instance. Returns whether it did; if not, they are counted as lost.
+    fn keep(&mut self, _klines: &[Arc<Kline>]) -> bool {
+        false
+    }
+
     /// What its instances measure of themselves; the same over all of them.
     fn meters(&self) -> Meters {
         Meters::default()
@@ -155,6 +161,10 @@ pub trait Consumer: Send {
     /// # Errors
     /// [`Failure`], as for every call.
     fn start(&mut self) -> Result<(), Failure>;
+
+    /// The run ends: what is handed over from now on is the last, and to ask for a repetition hardly helps. Called before
+    /// each delivery from then on.
+    fn ending(&mut self) {}
 
     /// Takes one delivery.
     ///

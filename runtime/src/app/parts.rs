@@ -4,12 +4,14 @@ pub mod grants;
 mod native;
 mod sandboxed;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::output;
+use crate::cli::EXIT_FAILED;
 use crate::config::consumers::{Component as Source, Consumer, OnError as Configured};
 use crate::config::exchange::Symbols;
 use crate::config::native::Native;
@@ -20,6 +22,7 @@ use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
 use crate::consumer::policy::OnError;
 use crate::consumer::queue::Grouping;
+use crate::consumer::stats::View;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::{Blueprint, Problem, Subscription};
 use crate::domain::symbol::Category;
@@ -144,23 +147,41 @@ pub fn start(specs: Vec<Spec>, relay: Option<Relay>, config: &Config, hub: &Hub)
     Ok(manager)
 }
 
-/// Says what each consumer was given.
-pub fn tell(summaries: &[Summary]) {
-    for Summary { name, stats } in summaries {
-        let counts = [
-            (stats.lost, "lost"),
-            (stats.left, "not delivered"),
-            (stats.set_aside, "set aside"),
-            (stats.retries, "retries"),
-            (stats.crashes(), "crashes"),
-            (stats.restarts, "restarts"),
-        ];
-        let mut text = format!("{name}: {} klines delivered", stats.delivered);
-        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
-            text.push_str(&format!(", {count} {what}"));
-        }
-        output::say(&format!("{text} ({})", stats.state));
+/// Takes away what consumers hold, because the process ends at once, and returns what each has done.
+pub fn give_up(views: &[View]) -> Vec<Summary> {
+    views.iter().map(|view| Summary { name: view.name.clone(), stats: view.give_up() }).collect()
+}
+
+/// Says what each consumer was given and what became of the rest. Returns the exit code of the run: closed klines that
+/// were lost at its end are a failure.
+pub fn tell(summaries: &[Summary]) -> ExitCode {
+    summaries.iter().for_each(|summary| output::say(&line(summary)));
+    let lost: u64 = summaries.iter().map(|summary| summary.stats.lost_at_the_end()).sum();
+    if lost == 0 {
+        return ExitCode::SUCCESS;
     }
+    output::say(&format!("error: {lost} closed klines were lost at the end"));
+    ExitCode::from(EXIT_FAILED)
+}
+
+fn line(Summary { name, stats }: &Summary) -> String {
+    let mut text = format!("{name}: {} klines delivered", stats.delivered);
+    if stats.lost() > 0 {
+        let reasons = stats.losses.by_reason().filter(|(_, klines)| *klines > 0);
+        let reasons: Vec<_> = reasons.map(|(reason, klines)| format!("{}: {klines}", reason.describe())).collect();
+        text.push_str(&format!(", {} lost ({})", stats.lost(), reasons.join("; ")));
+    }
+    let counts = [
+        (stats.on_disk, "kept on disk for the next run"),
+        (stats.set_aside, "set aside"),
+        (stats.retries, "retries"),
+        (stats.crashes(), "crashes"),
+        (stats.restarts, "restarts"),
+    ];
+    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {count} {what}"));
+    }
+    format!("{text} ({})", stats.state)
 }
 
 pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {

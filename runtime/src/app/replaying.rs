@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
 use super::{output, parts};
 use crate::bybit::source::Progress;
-use crate::cli::{EXIT_CONFIG, OutputFormat, ReplayArgs};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 use crate::config::exchange::{Listing, Symbols};
 use crate::config::{Config, Place};
 use crate::consumer::hub::Hub;
@@ -42,8 +42,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         other => other?,
     };
     bar.finish();
-    tell(&summary);
-    Ok(ExitCode::SUCCESS)
+    Ok(tell(&summary))
 }
 
 /// Where klines are written: a file, or standard output for `-` or nothing.
@@ -121,13 +120,13 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
-    tell(&played?);
-    parts::tell(&summaries);
-    Ok(ExitCode::SUCCESS)
+    let understood = tell(&played?);
+    let delivered = parts::tell(&summaries);
+    Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
 }
 
-/// Says what became of the trades.
-fn tell(summary: &Summary) {
+/// Says what became of the trades. Returns the exit code: a replay that understood none has failed.
+fn tell(summary: &Summary) -> ExitCode {
     let tally = &summary.tally;
     let mut text = format!("{} trades, {} counted", tally.received, tally.counted);
     let others = [
@@ -141,6 +140,11 @@ fn tell(summary: &Summary) {
         text.push_str(&format!(", {count} {what}"));
     }
     output::say(&text);
+    if tally.received > tally.rejected {
+        return ExitCode::SUCCESS;
+    }
+    output::say("error: no trade was understood: is this a recording of Bybit's public trades?");
+    ExitCode::from(EXIT_FAILED)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

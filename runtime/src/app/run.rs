@@ -24,7 +24,7 @@ use crate::config::quantity::HumanDuration;
 use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
-use crate::consumer::stats::State;
+use crate::consumer::stats::{State, View};
 use crate::domain::symbol::Category;
 use crate::pipeline::{Lane, Pipeline};
 
@@ -109,15 +109,20 @@ pub(super) async fn serve(
 ) -> anyhow::Result<()> {
     let (clock, cancel) = (observed.clock, CancellationToken::new());
     let wanted = exchange::wanted(config);
-    let stop = ended(duration);
+    let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
+    let stop = ended(duration, move || {
+        // The code of a second signal is what it is.
+        let _ = parts::tell(&parts::give_up(&views));
+    });
     tokio::pin!(stop);
     let market = tokio::select! { biased;
         end = &mut stop => {
             cancel.cancel();
-            return end;
+            return end?.without_exchange();
         }
         market = exchange::open(&wanted, exchange::dialer(config)?, clock, &catalog, &cancel) => market?,
     };
+    // Nothing cancels it but the end above.
     let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
     let boundaries = |category: Category| {
         let feed = feeds.iter().find(|feed| feed.category() == category);
@@ -132,6 +137,7 @@ pub(super) async fn serve(
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let end = stop.await;
     observed.end();
+    let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);
     // The feeds let go of the inbox, which lets the pipeline take what is in it and come to its end.
     cancel.cancel();
     if tokio::time::timeout(HANG_UP, tracker.wait()).await.is_err() {
@@ -165,7 +171,26 @@ pub(super) async fn serve(
             "trades accounted for"
         );
     }
-    end
+    if was_reached { end.map(drop) } else { end?.without_exchange() }
+}
+
+/// Why a run comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody asked for it.
+    Signal,
+    /// Its time is over.
+    Time,
+}
+
+impl End {
+    /// What the end means for a run that had no connection to the exchange. Whoever sends a signal has seen that.
+    fn without_exchange(self) -> anyhow::Result<()> {
+        match self {
+            Self::Signal => Ok(()),
+            Self::Time => Err(anyhow::anyhow!("the exchange was not reached in all that time")),
+        }
+    }
 }
 
 /// Waits until every consumer has come to an end before the run has.
@@ -179,11 +204,12 @@ pub(super) async fn none_left(manager: &Manager) {
     }
 }
 
-/// Waits for a signal or the end of `duration`. After the first signal the next one ends the process at once.
+/// Waits for a signal or the end of `duration`. After the first signal the next one ends the process at once, after
+/// `last_words`.
 ///
 /// # Errors
 /// When signals cannot be waited for.
-pub async fn ended(duration: Option<HumanDuration>) -> anyhow::Result<()> {
+pub async fn ended(duration: Option<HumanDuration>, last_words: impl FnOnce() + Send + 'static) -> anyhow::Result<End> {
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
     let over = async {
@@ -192,20 +218,30 @@ pub async fn ended(duration: Option<HumanDuration>) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        _ = interrupt.recv() => info!(signal = "SIGINT", "ending; a second signal ends at once"),
-        _ = terminate.recv() => info!(signal = "SIGTERM", "ending; a second signal ends at once"),
-        () = over => info!("time is over, ending"),
-    }
+    let end = tokio::select! {
+        _ = interrupt.recv() => {
+            info!(signal = "SIGINT", "ending; a second signal ends at once");
+            End::Signal
+        }
+        _ = terminate.recv() => {
+            info!(signal = "SIGTERM", "ending; a second signal ends at once");
+            End::Signal
+        }
+        () = over => {
+            info!("time is over, ending");
+            End::Time
+        }
+    };
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         warn!("second signal: ending at once");
+        last_words();
         end_at_once();
     });
-    Ok(())
+    Ok(end)
 }
 
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal means exactly this")]
@@ -216,6 +252,5 @@ fn end_at_once() -> ! {
 /// Lets the consumers finish and says what each was given.
 async fn finish(manager: Manager) -> ExitCode {
     let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
-    parts::tell(&summaries);
-    ExitCode::SUCCESS
+    parts::tell(&summaries)
 }

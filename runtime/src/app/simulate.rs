@@ -25,7 +25,7 @@ pub fn simulate(_: Config, args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         }
         output::say(&format!("a local Bybit listens on {}; Ctrl-C ends it", sim.addr()));
         output::say(&format!("  BYBIT_WS_URL={} BYBIT_REST_URL={} klines run", sim.ws_url(), sim.rest_url()));
-        ended(args.duration).await?;
+        ended(args.duration, || {}).await?;
         let counters = sim.counters();
         sim.stop().await;
         info!(?counters, "simulation ended");

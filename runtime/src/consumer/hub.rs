@@ -45,7 +45,7 @@ impl Hub {
         for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
             let lost = outlet.queue.push(number, batch);
             if lost > 0 {
-                outlet.stats.lost(lost);
+                outlet.stats.lost_in_queue(lost);
             }
         }
     }
@@ -106,7 +106,7 @@ mod tests {
             hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
         }
         let found = queues.map(|(queue, stats)| match queue.pop(Grouping::UpTo(64)) {
-            Popped::Delivery(delivery) => (delivery.klines.len(), delivery.lost, stats.snapshot().lost),
+            Popped::Delivery(delivery) => (delivery.klines.len(), delivery.lost, stats.snapshot().lost()),
             other => panic!("{other:?}"),
         });
         assert_eq!(found, [(1, 2, 2), (3, 0, 0)]);

@@ -5,12 +5,12 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::bundle::Bundles;
 use super::dead_letter::DeadLetters;
@@ -26,6 +26,8 @@ use super::{Blueprint, Subscription};
 const OBEYED_WITHIN: Duration = Duration::from_secs(120);
 /// How long a consumer may take to end after it was told to end at once.
 const LAST_WORD: Duration = Duration::from_secs(3);
+/// After this time it is said which consumers are being waited for.
+const PROMPTLY: Duration = Duration::from_secs(1);
 
 /// One consumer as configured.
 pub struct Spec {
@@ -102,6 +104,19 @@ impl Commander {
             Err(RecvTimeoutError::Timeout) => Err(OrderError::Busy),
             Err(RecvTimeoutError::Disconnected) => Err(OrderError::Ended),
         }
+    }
+}
+
+impl Handle {
+    fn view(&self) -> View {
+        View { name: self.name.clone(), stats: self.stats.clone(), queue: self.queue.clone() }
+    }
+
+    /// Its counters at the end of the run; what it still holds is lost.
+    fn summary(&self) -> Summary {
+        let has_ended = self.ended.try_recv() == Err(TryRecvError::Disconnected);
+        let stats = if has_ended { self.stats.snapshot() } else { self.view().give_up() };
+        Summary { name: self.name.clone(), stats }
     }
 }
 
@@ -207,12 +222,7 @@ impl Manager {
     /// Returns what can be looked at while they run, in the order of their configuration.
     #[must_use]
     pub fn views(&self) -> Vec<View> {
-        let view = |worker: &Handle| View {
-            name: worker.name.clone(),
-            stats: worker.stats.clone(),
-            queue: worker.queue.clone(),
-        };
-        self.workers.iter().map(view).collect()
+        self.workers.iter().map(Handle::view).collect()
     }
 
     /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.
@@ -234,11 +244,16 @@ impl Manager {
             until = until.max(Instant::now() + LAST_WORD);
         }
         self.workers.iter().for_each(|worker| worker.queue.close());
+        wait(self.workers.iter(), until.min(Instant::now() + PROMPTLY), |worker| {
+            let (consumer, waiting, in_hand) =
+                (&worker.name, worker.queue.depth().closed, worker.stats.snapshot().in_hand);
+            info!(consumer, waiting, in_hand, at_most = ?patience, "waiting for the consumer to finish");
+        });
         wait(self.workers.iter().filter(|worker| !worker.queue.is_cancelled()), until, late);
         wait(self.workers.iter(), Instant::now() + LAST_WORD, |worker| {
             error!(consumer = worker.name, "consumer does not end and is left behind");
         });
-        let summaries = self.summaries();
+        let summaries = self.workers.iter().map(Handle::summary).collect();
         for worker in self.workers {
             if worker.thread.is_finished() && worker.thread.join().is_err() {
                 error!(consumer = worker.name, "consumer's thread panicked");

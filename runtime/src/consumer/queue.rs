@@ -339,13 +339,20 @@ impl Queue {
         self.end(Ending::Cancelled);
     }
 
-    /// Takes nothing more and forgets what is left, because no one will ever take it. Returns how many closed
-    /// klines that were.
-    pub fn abandon(&self) -> u64 {
+    /// Takes nothing more and forgets what is left, because no one will ever take it. Returns the closed klines.
+    pub fn abandon(&self) -> Vec<Arc<Kline>> {
         self.end(Ending::Cancelled);
         let mut state = self.lock();
         state.work = None;
-        state.forget()
+        let closed = std::mem::take(&mut state.closed);
+        state.forget();
+        closed.into_iter().map(|entry| entry.kline).collect()
+    }
+
+    /// Whether nothing more comes.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.lock().ending != Ending::Open
     }
 
     /// Forgets what waits, because no one takes it now, and counts what comes as lost until [`Self::reopen`]. Returns

@@ -9,6 +9,7 @@ mod connection;
 mod journal;
 mod lane;
 mod output;
+mod tally;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tracing::error;
 use super::emit::Point;
 use super::encode::Extras;
 use super::spill::{Found, Spill};
+use super::stats::Meters;
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Category;
@@ -26,8 +28,12 @@ use journal::Journal;
 use lane::{HandOver, Lane};
 use output::{Commands, Names, Output, Values};
 
-pub use backlog::{Tally, Totals};
 pub use connection::{Address, AddressError};
+pub use tally::{Link, Tallies, Tally, Totals};
+
+/// Names of the outputs that keep every kline; folders below the spill are named after them.
+const PUBLISH: &str = "publish";
+const STREAM: &str = "stream";
 
 /// What the consumer is told.
 #[derive(Clone, Debug)]
@@ -79,24 +85,12 @@ pub struct RedisBlueprint {
     tallies: Tallies,
 }
 
-/// What each lane has done so far; they count on when an instance is made anew.
-#[derive(Clone, Debug, Default)]
-pub struct Tallies {
-    /// Klines published.
-    pub publish: Arc<Tally>,
-    /// Klines appended to streams.
-    pub stream: Arc<Tally>,
-    /// Klines set as last values.
-    pub last_value: Arc<Tally>,
-    /// Values of consumers published.
-    pub values: Arc<Tally>,
-}
-
 impl RedisBlueprint {
     /// Prepares a consumer. Connects to nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, tallies: Tallies::default() }
+        let tallies = Tallies::new(&settings);
+        Self { settings, tallies }
     }
 
     /// What its lanes count.
@@ -114,6 +108,28 @@ impl Blueprint for RedisBlueprint {
 
     fn takes_values(&self) -> bool {
         true
+    }
+
+    fn meters(&self) -> Meters {
+        Meters { outputs: Some(self.tallies.clone()), ..Meters::default() }
+    }
+
+    /// Puts them on disk for the next run, where there is a spill; what has no room there is counted.
+    fn keep(&mut self, klines: &[Arc<Kline>]) -> bool {
+        let outputs = self.settings.ordered_outputs();
+        for (name, output) in &outputs {
+            let wanted: Vec<_> = klines.iter().filter(|kline| output.wants(kline)).cloned().collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let (spill, tally) = (self.settings.open_spill(name).map(|(spill, _)| spill), self.tallies.of(name));
+            let mut backlog = Ordered::new(spill, self.settings.journal(name), tally.clone());
+            // A boundary that was made at once is published at once.
+            wanted.chunk_by(|one, other| one.emitted == other.emitted).for_each(|chunk| backlog.admit(chunk.to_vec()));
+            backlog.conclude();
+            tally.show(backlog.waiting());
+        }
+        !outputs.is_empty()
     }
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
@@ -138,33 +154,56 @@ struct Running {
     hand_over: HandOver<Kline>,
 }
 
+impl Settings {
+    /// The outputs that every closed kline goes to.
+    fn ordered_outputs(&self) -> Vec<(&'static str, Output)> {
+        let names = |base: &str| Names::new(base, self.first);
+        let publish = self.publish.then(|| Output::Publish { names: names(&self.channel), extras: self.extras });
+        let append = |stream: &Stream| Output::Append { names: names(&stream.name), max_len: stream.max_len };
+        let stream = self.stream.as_ref().map(append);
+        [publish.map(|output| (PUBLISH, output)), stream.map(|output| (STREAM, output))].into_iter().flatten().collect()
+    }
+
+    fn journal(&self, lane: &'static str) -> Journal {
+        Journal::new(&self.name, lane, self.address.shown())
+    }
+
+    /// Opens a lane's folder; without it, klines wait in memory and then in the queue.
+    fn open_spill(&self, lane: &'static str) -> Option<(Spill, Found)> {
+        let (folder, most_bytes) = self.spill.as_ref()?;
+        let folder = folder.join(lane);
+        // Two lanes stay within the whole with half of it each.
+        let lanes = u64::from(self.publish) + u64::from(self.stream.is_some());
+        let opened = Spill::open(&folder, most_bytes / lanes.max(1));
+        opened
+            .inspect_err(|error| {
+                let (consumer, folder) = (&self.name, folder.display());
+                error!(consumer, lane, %folder, %error, "klines cannot wait on disk while redis is away");
+            })
+            .ok()
+    }
+}
+
 impl Redis {
     /// Starts the lanes that are switched on.
     fn start_lanes(&mut self) -> Result<(), Failure> {
-        let settings = &self.settings;
-        let names = |base: &str| Names::new(base, settings.first);
+        let (settings, tallies) = (&self.settings, &self.tallies);
         let mut started = Vec::new();
-        if settings.publish {
-            let output = Output::Publish { names: names(&settings.channel), extras: settings.extras };
-            started.push(self.lane(output, "publish", self.ordered("publish", &self.tallies.publish))?);
-        }
-        if let Some(stream) = &settings.stream {
-            let output = Output::Append { names: names(&stream.name), max_len: stream.max_len };
-            started.push(self.lane(output, "stream", self.ordered("stream", &self.tallies.stream))?);
+        for (name, output) in settings.ordered_outputs() {
+            started.push(self.lane(output, name, self.ordered(name), tallies.of(name))?);
         }
         if let Some(which) = settings.last_value {
             let output = Output::Set { prefix: settings.channel.clone(), which };
-            started.push(self.lane(
-                output,
-                "last_value",
-                Newest::new(self.journal("last_value"), self.tallies.last_value.clone()),
-            )?);
+            let backlog = Newest::new(settings.journal("last_value"), tallies.last_value.clone());
+            started.push(self.lane(output, "last_value", backlog, &tallies.last_value)?);
         }
-        self.lanes = started;
-        if settings.values {
-            let backlog = Published::new(self.journal("values"), self.tallies.values.clone());
-            self.values = Some(self.start_lane(Values { first: settings.first }, "values", backlog)?);
-        }
+        let values = if settings.values {
+            let backlog = Published::new(settings.journal("values"), tallies.values.clone());
+            Some(self.start_lane(Values { first: settings.first }, "values", backlog, &tallies.values)?)
+        } else {
+            None
+        };
+        (self.lanes, self.values) = (started, values);
         Ok(())
     }
 
@@ -173,8 +212,9 @@ impl Redis {
         output: Output,
         name: &'static str,
         backlog: impl Backlog<Item = Kline> + Send + 'static,
+        tally: &Arc<Tally>,
     ) -> Result<Running, Failure> {
-        let hand_over = self.start_lane(output.clone(), name, backlog)?;
+        let hand_over = self.start_lane(output.clone(), name, backlog, tally)?;
         Ok(Running { output, hand_over })
     }
 
@@ -183,38 +223,21 @@ impl Redis {
         output: impl Commands<B::Item>,
         name: &'static str,
         backlog: B,
+        tally: &Arc<Tally>,
     ) -> Result<HandOver<B::Item>, Failure> {
-        let lane = Lane::new(output, self.settings.address.clone(), backlog, self.journal(name));
+        let settings = &self.settings;
+        let lane = Lane::new(output, settings.address.clone(), backlog, settings.journal(name), tally.clone());
         lane.start().map_err(|error| Failure::Retry(format!("no thread for its lane: {error}")))
     }
 
-    fn journal(&self, lane: &'static str) -> Journal {
-        Journal::new(&self.settings.name, lane, self.settings.address.shown())
-    }
-
     /// Makes a backlog with what an earlier run left in it.
-    fn ordered(&self, lane: &'static str, tally: &Arc<Tally>) -> Ordered {
-        let mut journal = self.journal(lane);
-        let opened = self.open_spill(lane);
+    fn ordered(&self, lane: &'static str) -> Ordered {
+        let mut journal = self.settings.journal(lane);
+        let opened = self.settings.open_spill(lane);
         if let Some((_, found)) = &opened {
             journal.found(*found);
         }
-        Ordered::new(opened.map(|(spill, _)| spill), journal, tally.clone())
-    }
-
-    /// Opens a lane's folder; without it, klines wait in memory and then in the queue.
-    fn open_spill(&self, lane: &'static str) -> Option<(Spill, Found)> {
-        let (folder, most_bytes) = self.settings.spill.as_ref()?;
-        let folder = folder.join(lane);
-        // Two lanes stay within the whole with half of it each.
-        let lanes = u64::from(self.settings.publish) + u64::from(self.settings.stream.is_some());
-        let opened = Spill::open(&folder, most_bytes / lanes.max(1));
-        opened
-            .inspect_err(|error| {
-                let (consumer, folder) = (&self.settings.name, folder.display());
-                error!(consumer, lane, %folder, %error, "klines cannot wait on disk while redis is away");
-            })
-            .ok()
+        Ordered::new(opened.map(|(spill, _)| spill), journal, self.tallies.of(lane).clone())
     }
 }
 
@@ -226,6 +249,11 @@ impl Consumer for Redis {
 
     fn start(&mut self) -> Result<(), Failure> {
         self.start_lanes()
+    }
+
+    fn ending(&mut self) {
+        self.lanes.iter().for_each(|lane| lane.hand_over.end());
+        self.values.iter().for_each(HandOver::end);
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {

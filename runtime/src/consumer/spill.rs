@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::kline::Kline;
+use crate::domain::time::Millis;
 use segment::{HEADER, Segment};
 
 /// The largest that one segment gets, in bytes.
@@ -41,6 +42,31 @@ pub struct Mark {
     segment: u64,
     end: u64,
     klines: u64,
+    /// When its first kline was made.
+    made: Millis,
+}
+
+/// Klines that were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// There was no room for them.
+    pub no_room: u64,
+    /// The disk did not give back what was written.
+    pub damaged: u64,
+}
+
+impl Dropped {
+    /// Returns how many there are of both kinds.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.no_room + self.damaged
+    }
+
+    /// Returns what was dropped after `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self { no_room: self.no_room - earlier.no_room, damaged: self.damaged - earlier.damaged }
+    }
 }
 
 /// Klines on disk. One process at a time has a folder.
@@ -55,7 +81,7 @@ pub struct Spill {
     /// The segment that is read, and how far into it.
     read: (u64, u64),
     reader: Option<(u64, File)>,
-    dropped: u64,
+    dropped: Dropped,
     /// Klines that were read and not released when their segment had to go.
     orphaned: u64,
     buffer: Vec<u8>,
@@ -86,7 +112,7 @@ impl Spill {
             tail: None,
             read: (0, HEADER),
             reader: None,
-            dropped: 0,
+            dropped: Dropped::default(),
             orphaned: 0,
             buffer: Vec::new(),
             _lock: lock,
@@ -104,15 +130,16 @@ impl Spill {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         record::encode(klines, &mut buffer);
-        let appended = self.append_record(&buffer, klines.len() as u64);
+        let made = klines.first().map_or(0, |kline| kline.emitted);
+        let appended = self.append_record(&buffer, klines.len() as u64, made);
         self.buffer = buffer;
         appended
     }
 
-    fn append_record(&mut self, record: &[u8], klines: u64) -> io::Result<()> {
+    fn append_record(&mut self, record: &[u8], klines: u64, made: Millis) -> io::Result<()> {
         let length = record.len() as u64;
         if HEADER + length > self.most_bytes {
-            self.dropped += klines;
+            self.dropped.no_room += klines;
             return Ok(());
         }
         // A new segment brings its header.
@@ -125,7 +152,7 @@ impl Spill {
             self.tail = Some(file);
         }
         if let (Some(file), Some(segment)) = (&mut self.tail, self.segments.back_mut()) {
-            segment.append(file, record, klines)?;
+            segment.append(file, record, (klines, made))?;
         }
         Ok(())
     }
@@ -151,13 +178,14 @@ impl Spill {
                 reader => &mut reader.insert((segment.number, segment.open()?)).1,
             };
             if let Some((klines, end)) = segment.read(file, self.read.1, &mut self.buffer)? {
-                let mark = Mark { segment: segment.number, end, klines: klines.len() as u64 };
+                let made = klines.first().map_or(0, |kline| kline.emitted);
+                let mark = Mark { segment: segment.number, end, klines: klines.len() as u64, made };
                 segment.ahead += mark.klines;
                 self.read.1 = end;
                 return Ok(Some((klines, mark)));
             }
             // The disk gave back something else than was written: the rest of this segment is lost.
-            self.dropped += segment.waiting - segment.ahead;
+            self.dropped.damaged += segment.waiting - segment.ahead;
             segment.waiting = segment.ahead;
             segment.bytes = self.read.1;
             if self.tail.is_some() && self.segments.back().is_some_and(|last| last.number == self.read.0) {
@@ -174,6 +202,7 @@ impl Spill {
                 segment.waiting = segment.waiting.saturating_sub(mark.klines);
                 segment.ahead = segment.ahead.saturating_sub(mark.klines);
                 segment.released = mark.end;
+                segment.oldest = mark.made;
                 self.sweep();
             }
             None => self.orphaned = self.orphaned.saturating_sub(mark.klines),
@@ -182,7 +211,7 @@ impl Spill {
 
     /// Reads again what was read and not released.
     pub fn rewind(&mut self) {
-        self.dropped += std::mem::take(&mut self.orphaned);
+        self.dropped.no_room += std::mem::take(&mut self.orphaned);
         self.segments.iter_mut().for_each(|segment| segment.ahead = 0);
         if let Some(first) = self.segments.front() {
             self.read = (first.number, first.released);
@@ -203,15 +232,27 @@ impl Spill {
 
     /// Klines dropped so far because there was no room for them, or because the disk did not keep them.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> Dropped {
         self.dropped
+    }
+
+    /// Returns the bytes that the segments take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Returns when the oldest kline that was not released was made, or the last one that was released before it.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Millis> {
+        self.segments.front().map(|segment| segment.oldest)
     }
 
     /// Drops the oldest segments until so many bytes fit.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         while self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > self.most_bytes {
             let Some(oldest) = self.segments.pop_front() else { break };
-            self.dropped += oldest.waiting - oldest.ahead;
+            self.dropped.no_room += oldest.waiting - oldest.ahead;
             self.orphaned += oldest.ahead;
             self.forget(&oldest)?;
         }

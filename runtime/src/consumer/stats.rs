@@ -1,6 +1,7 @@
 //! What one consumer has done so far, readable by others at any time. Counts; decides nothing.
 
 mod histogram;
+mod losses;
 mod meters;
 
 use std::fmt;
@@ -8,9 +9,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::redis::Tallies;
 use super::{Blueprint, CrashKind};
 
 pub use histogram::{Durations, Histogram};
+pub use losses::{LossCounters, LossReason, Losses};
 pub use meters::{MemoryMeter, MemoryShare, Meters, View};
 
 /// Where a consumer is in its life.
@@ -24,6 +27,8 @@ pub enum State {
     Running,
     /// It asked for a delivery to be repeated.
     Retrying,
+    /// It takes deliveries, and what they go to cannot be reached or takes nothing.
+    Disconnected,
     /// An operator paused it: nothing is handed to it.
     Paused,
     /// Its instance crashed; the next one is made after a pause.
@@ -34,19 +39,23 @@ pub enum State {
     Failed,
     /// It crashed too often.
     Quarantined,
+    /// It was still in a call when the process ended.
+    Abandoned,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Starting,
         Self::Running,
         Self::Retrying,
+        Self::Disconnected,
         Self::Paused,
         Self::Backoff,
         Self::Stopped,
         Self::Failed,
         Self::Quarantined,
+        Self::Abandoned,
     ];
 
     /// The lower-case name used in every output.
@@ -56,11 +65,13 @@ impl State {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Retrying => "retrying",
+            Self::Disconnected => "disconnected",
             Self::Paused => "paused",
             Self::Backoff => "backoff",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Quarantined => "quarantined",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -71,14 +82,15 @@ impl fmt::Display for State {
     }
 }
 
-/// Counters of one consumer. Klines are counted when the consumer accepted them.
+/// Counters of one consumer. Klines are counted when the consumer accepted them; a consumer that hands them on itself
+/// counts what was acknowledged to it, and what it dropped (`Meters::outputs`).
 #[derive(Debug, Default)]
 pub struct Stats {
     state: AtomicU8,
     delivered: AtomicU64,
     calls: AtomicU64,
-    lost: AtomicU64,
-    left: AtomicU64,
+    losses: LossCounters,
+    in_hand: AtomicU64,
     set_aside: AtomicU64,
     retries: AtomicU64,
     restarts: AtomicU64,
@@ -104,14 +116,19 @@ struct Maker {
 pub struct Snapshot {
     /// Where the consumer is in its life.
     pub state: State,
-    /// Klines that it accepted, updates included.
+    /// Klines that the last hop acknowledged, updates included: the consumer itself, or the server that it hands them
+    /// to, once for each of its outputs.
     pub delivered: u64,
     /// Deliveries that it accepted.
     pub calls: u64,
-    /// Closed klines dropped because its queue was full.
-    pub lost: u64,
-    /// Closed klines that it had not accepted when it ended.
-    pub left: u64,
+    /// Closed klines that were dropped, by the reason.
+    pub losses: Losses,
+    /// Closed klines handed to it and not accepted yet.
+    pub in_hand: u64,
+    /// Klines that it accepted, did not hand on yet, and holds in memory.
+    pub unsent: u64,
+    /// Klines that it has on disk, for this run or the next.
+    pub on_disk: u64,
     /// Klines written to its dead-letter file.
     pub set_aside: u64,
     /// Calls that it asked to be repeated.
@@ -131,6 +148,29 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Closed klines that were dropped, for whatever reason.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.losses.total()
+    }
+
+    /// Closed klines that were dropped because the run ended.
+    #[must_use]
+    pub fn lost_at_the_end(&self) -> u64 {
+        self.losses.of(LossReason::Shutdown)
+    }
+
+    /// Adds what the consumer's outputs count themselves.
+    fn with_outputs(mut self, outputs: &Tallies) -> Self {
+        self.delivered = outputs.delivered();
+        self.losses.merge(&outputs.losses());
+        (self.unsent, self.on_disk) = (outputs.in_memory(), outputs.on_disk());
+        if outputs.is_disconnected() && matches!(self.state, State::Running | State::Retrying) {
+            self.state = State::Disconnected;
+        }
+        self
+    }
+
     /// Crashes of every kind.
     #[must_use]
     pub const fn crashes(&self) -> u64 {
@@ -145,12 +185,15 @@ impl Stats {
     /// Returns all counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+        let outputs = self.maker().meters.outputs.clone();
+        let own = Snapshot {
             state: State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default(),
             delivered: self.delivered.load(ORDER),
             calls: self.calls.load(ORDER),
-            lost: self.lost.load(ORDER),
-            left: self.left.load(ORDER),
+            losses: self.losses.read(),
+            in_hand: self.in_hand.load(ORDER),
+            unsent: 0,
+            on_disk: 0,
             set_aside: self.set_aside.load(ORDER),
             retries: self.retries.load(ORDER),
             restarts: self.restarts.load(ORDER),
@@ -159,7 +202,17 @@ impl Stats {
             traps: self.traps.load(ORDER),
             timeouts: self.timeouts.load(ORDER),
             memory_refusals: self.memory_refusals.load(ORDER),
+        };
+        match outputs {
+            Some(outputs) => own.with_outputs(&outputs),
+            None => own,
         }
+    }
+
+    /// Whether what it hands klines on to takes none and it drops what it gets.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.maker().meters.outputs.as_ref().is_some_and(Tallies::is_full)
     }
 
     /// How long each call of `consume` took, accepted or not.
@@ -223,12 +276,20 @@ impl Stats {
         self.delivered.fetch_add(klines as u64, ORDER);
     }
 
-    pub(super) fn lost(&self, klines: u64) {
-        self.lost.fetch_add(klines, ORDER);
+    /// Counts closed klines that were dropped.
+    pub(super) fn lost(&self, reason: LossReason, klines: u64) {
+        self.losses.add(reason, klines);
     }
 
-    pub(super) fn left(&self, klines: u64) {
-        self.left.fetch_add(klines, ORDER);
+    /// Counts closed klines that the consumer's queue dropped: it was full, or its consumer takes nothing any more.
+    pub(super) fn lost_in_queue(&self, klines: u64) {
+        let has_failed = [State::Failed, State::Quarantined].iter().any(|state| *state as u8 == self.state.load(ORDER));
+        self.lost(if has_failed { LossReason::Failed } else { LossReason::QueueFull }, klines);
+    }
+
+    /// Notes how many closed klines the consumer has in hand: they are in neither its queue nor any count.
+    pub(super) fn hold(&self, klines: u64) {
+        self.in_hand.store(klines, ORDER);
     }
 
     pub(super) fn set_aside(&self, klines: usize) {

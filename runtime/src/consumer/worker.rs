@@ -18,8 +18,9 @@ use super::dead_letter::DeadLetters;
 use super::express::{Mishap, Shortcut};
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
-use super::stats::{State, Stats};
+use super::stats::{LossReason, State, Stats};
 use super::{Blueprint, Consumer, CrashKind, Delivery, Failure};
+use crate::domain::kline::Kline;
 
 pub(super) use calls::guarded;
 pub(super) use orders::Errand;
@@ -162,8 +163,7 @@ impl Worker {
                 break;
             }
         }
-        let held = self.give_up_pending();
-        self.shared.stats.left(held + self.shared.queue.abandon());
+        self.part_with_the_rest();
         self.shared.stats.set_state(state);
     }
 
@@ -208,10 +208,14 @@ impl Worker {
         mishap.take();
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
-            let deference = &mut self.deference;
+            self.shared.stats.hold(closed(delivery));
+            let (deference, queue) = (&mut self.deference, self.shared.queue.clone());
             let consume = || match mishap.take() {
                 Some(failure) => Err(failure),
                 None => {
+                    if queue.is_ending() {
+                        consumer.ending();
+                    }
                     deference.iter_mut().for_each(Deference::begin);
                     let taken = stats.timed(|| consumer.consume(delivery));
                     deference.iter_mut().for_each(Deference::end);
@@ -219,7 +223,10 @@ impl Worker {
                 }
             };
             match self.shared.insist("consume", consume) {
-                Ok(()) => stats.accepted(delivery.klines.len(), self.shared.queue.waited()),
+                Ok(()) => {
+                    stats.accepted(delivery.klines.len(), self.shared.queue.waited());
+                    stats.hold(0);
+                }
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
                     self.keep(pending, &end);
@@ -286,7 +293,7 @@ impl Worker {
         if lost > 0 && !self.behind {
             warn!(consumer, lost, "consumer is behind: its oldest closed klines are dropped");
         } else if lost == 0 && self.behind {
-            info!(consumer, lost = self.shared.stats.snapshot().lost, "consumer has caught up");
+            info!(consumer, lost = self.shared.stats.snapshot().lost(), "consumer has caught up");
         }
         self.behind = lost > 0;
     }
@@ -294,16 +301,18 @@ impl Worker {
     fn set_aside(&mut self, pending: &Pending, crash: &Crash) {
         let (consumer, delivery) = (&self.shared.name, &pending.delivery);
         let (klines, tries) = (delivery.klines.len(), pending.crashes);
-        self.shared.stats.set_aside(klines);
         match self.records.letters.append(consumer, &crash.to_string(), delivery) {
             Ok(()) => {
+                self.shared.stats.set_aside(klines);
                 let file = self.records.letters.path().display();
                 warn!(consumer, klines, tries, %file, "delivery crashed the consumer and is set aside");
             }
             Err(error) => {
+                self.shared.stats.lost(LossReason::DeadLetter, closed(delivery));
                 error!(consumer, klines, tries, %error, "delivery crashed the consumer and could not be set aside");
             }
         }
+        self.shared.stats.hold(0);
         self.owed += delivery.lost + closed(delivery);
         self.poison = Some(delivery.clone());
     }
@@ -366,10 +375,14 @@ impl Worker {
     /// Gives up what waits, and waits for an order. Returns whether to make a new instance; otherwise it is the end.
     fn rest(&mut self, state: State) -> bool {
         self.owed += self.pending.as_ref().map_or(0, |pending| pending.delivery.lost);
-        let held = self.give_up_pending() + self.shared.queue.suspend();
-        self.shared.stats.left(held);
-        self.owed += held;
         self.shared.stats.set_state(state);
+        if self.shared.queue.is_ending() {
+            return false;
+        }
+        let held = self.give_up_pending().len() as u64 + self.shared.queue.suspend();
+        self.shared.stats.lost(LossReason::Failed, held);
+        self.shared.stats.hold(0);
+        self.owed += held;
         while self.shared.queue.wait_for_call() {
             if self.obey_without_instance() {
                 // What failed is nothing to go back to.
@@ -382,9 +395,22 @@ impl Worker {
         false
     }
 
-    /// Returns the number of closed klines that it held.
-    fn give_up_pending(&mut self) -> u64 {
-        self.pending.take().map_or(0, |pending| closed(&pending.delivery))
+    /// The run is over: what was not delivered is kept for the next one, or counted as lost.
+    fn part_with_the_rest(&mut self) {
+        let mut rest = self.give_up_pending();
+        rest.extend(self.shared.queue.abandon());
+        let blueprint = &mut self.blueprint;
+        let is_kept = !rest.is_empty() && guarded(|| Ok(blueprint.keep(&rest))).unwrap_or(false);
+        if !is_kept {
+            self.shared.stats.lost(LossReason::Shutdown, rest.len() as u64);
+        }
+        self.shared.stats.hold(0);
+    }
+
+    /// Returns the closed klines that it held.
+    fn give_up_pending(&mut self) -> Vec<Arc<Kline>> {
+        let klines = self.pending.take().map(|pending| pending.delivery.klines);
+        klines.iter().flat_map(|klines| klines.iter()).filter(|kline| kline.confirm).cloned().collect()
     }
 }
 

@@ -158,7 +158,7 @@ async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
         assert!(Instant::now() < until, "{astray:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let said = run.stop().well();
+    let said = run.stop().well_but_for(|name| name.starts_with("x-"));
     assert!(!said.err.contains("canary-0815"), "no guest sees a variable that is not its own");
     let mut truth = Truth::default();
     truth.note(&sim, bybit_sim::Category::Linear, &DEMO);

@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod contract;
 mod emit;
+mod endings;
 mod files;
 mod hostile_beside;
 mod hostile_suite;

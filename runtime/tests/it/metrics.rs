@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANYWHERE: &str = "127.0.0.1:0";
 
 /// Where a log says that something is served.
-fn served(run: &Running, message: &str) -> SocketAddr {
+pub fn served(run: &Running, message: &str) -> SocketAddr {
     run.until(message, |said| !said.logged(message).is_empty());
     run.said().logged(message)[0]["address"].as_str().unwrap().parse().unwrap()
 }
@@ -40,13 +40,13 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn page(address: SocketAddr) -> Page {
+pub fn page(address: SocketAddr) -> Page {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);
     Page::read(&text)
 }
 
-fn judged(address: SocketAddr, path: &str) -> (u16, Value) {
+pub fn judged(address: SocketAddr, path: &str) -> (u16, Value) {
     let (status, text) = get(address, path);
     (status, serde_json::from_str(&text).unwrap())
 }
@@ -104,7 +104,8 @@ async fn every_figure_is_documented_and_every_documented_figure_is_there() {
         allow.http = [{ host = \"127.0.0.1\", port = 9, methods = [\"POST\"], plain = true, private = true }]\n";
     let (sim, home) = (demo(72).await, folder(&[("klines.toml", toml)]));
     let run = run_at(&home, &sim, "BTCUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE);
-    let run = run.with("ENABLED_CONSUMERS", "console,websocket,webhook").with("WEBSOCKET_PORT", "0");
+    let run = run.with("ENABLED_CONSUMERS", "console,websocket,webhook,redis").with("WEBSOCKET_PORT", "0");
+    let run = run.with("REDIS_URL", "redis://127.0.0.1:1/0");
     let run = run.with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
     let address = served(&run, "serving metrics");
     run.until("klines", |said| said.out.contains('✓'));
@@ -122,8 +123,12 @@ async fn every_figure_is_documented_and_every_documented_figure_is_there() {
     for (label, values) in page.labels() {
         assert!(document.contains(&format!("`{label}`")), "the label {label} with {values:?} is not documented");
     }
-    assert_eq!(page.labels()["consumer"], ["console", "webhook", "websocket"].into(), "nothing but configured names");
-    run.stop().well();
+    assert_eq!(
+        page.labels()["consumer"],
+        ["console", "redis", "webhook", "websocket"].into(),
+        "nothing but configured names"
+    );
+    run.stop().well_but_for(|name| name == "webhook");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +163,7 @@ async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
     });
     assert!(ready.1["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("bad is ")), "{}", ready.1);
     assert_eq!(judged(address, "/healthz").0, 200, "the feed is well");
-    run.stop().well();
+    run.stop().well_but_for(|name| name == "bad");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,9 +87,9 @@ pub struct Row {
     pub kind: String,
     /// Where it is in its life.
     pub state: String,
-    /// Klines that it accepted, updates included.
+    /// Klines delivered, updates included.
     pub klines: u64,
-    /// Closed klines dropped because its queue was full, or because it had failed.
+    /// Closed klines that were dropped, for whatever reason.
     pub lost: u64,
     /// Closed klines that wait.
     pub queue: usize,

@@ -211,7 +211,7 @@ fn row(seen: &Seen) -> Row {
         kind: seen.kind.to_owned(),
         state: stats.state.to_string(),
         klines: stats.delivered,
-        lost: stats.lost,
+        lost: stats.lost(),
         queue: depth.closed,
         queue_capacity: depth.capacity,
         updates: depth.updates,

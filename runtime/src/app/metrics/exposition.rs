@@ -32,7 +32,7 @@ impl Collector for Run {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         ingest::write(&mut sheet, &self.0)?;
-        consumers::write(&mut sheet, &self.0.consumers)?;
+        consumers::write(&mut sheet, &self.0.consumers, self.0.clock.now())?;
         program(&mut sheet, &self.0)
     }
 }

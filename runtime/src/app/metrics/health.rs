@@ -6,13 +6,34 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::app::observed::{Freshness, Observed};
-use crate::consumer::stats::State;
+use crate::consumer::stats::{State, Stats};
+
+/// How well a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Status {
+    /// All is well.
+    Ok,
+    /// Klines are kept, and some of them cannot be delivered now.
+    Degraded,
+    /// The exchange is not heard, or a consumer takes no klines.
+    Unavailable,
+}
+
+impl Status {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
 
 /// A judgement.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Health {
-    /// Whether all is well.
-    pub(super) is_well: bool,
+    /// Whether no kline and nothing of the exchange is missed.
+    pub(super) is_available: bool,
     /// What is told, with the reasons when it is not.
     pub(super) body: Value,
 }
@@ -21,36 +42,57 @@ pub(super) struct Health {
 pub(super) fn alive(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let reasons = silent(&feeds, stale_after);
-    health(observed, &feeds, stale_after, &reasons)
+    health(observed, &feeds, stale_after, reasons)
 }
 
 /// Whether the exchange is heard and every consumer works, and the run is not ending.
 pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let mut reasons = silent(&feeds, stale_after);
-    let states = observed.consumers.iter().map(|seen| (&seen.view.name, seen.view.stats.snapshot().state));
-    reasons.extend(states.filter(|(_, state)| !is_working(*state)).map(|(name, state)| format!("{name} is {state}")));
+    reasons.extend(observed.consumers.iter().filter_map(|seen| judge(&seen.view.name, &seen.view.stats)));
     if observed.is_ending() {
-        reasons.push("ending".to_owned());
+        reasons.push((Status::Unavailable, "ending".to_owned()));
     }
-    health(observed, &feeds, stale_after, &reasons)
+    health(observed, &feeds, stale_after, reasons)
 }
 
-/// A consumer that asks for repetitions holds what it gets, and one that is paused does so because it was asked to.
-const fn is_working(state: State) -> bool {
-    !matches!(state, State::Starting | State::Backoff | State::Stopped | State::Failed | State::Quarantined)
+/// A status that is not `ok`, with its reason.
+type Reason = (Status, String);
+
+fn judge(name: &str, stats: &Stats) -> Option<Reason> {
+    let (state, is_full) = (stats.snapshot().state, stats.is_full());
+    let reason = format!("{name} is {state}");
+    match status(state, is_full) {
+        Status::Ok => None,
+        status if is_full => Some((status, format!("{reason} and can hold no more klines"))),
+        status => Some((status, reason)),
+    }
+}
+
+/// A consumer that asks for repetitions holds what it gets, and one that is paused does so because it was asked to. One
+/// that is disconnected holds what it gets until it is full.
+const fn status(state: State, is_full: bool) -> Status {
+    match state {
+        _ if is_full => Status::Unavailable,
+        State::Running | State::Retrying | State::Paused => Status::Ok,
+        State::Disconnected => Status::Degraded,
+        State::Starting | State::Backoff | State::Stopped | State::Failed | State::Quarantined | State::Abandoned => {
+            Status::Unavailable
+        }
+    }
 }
 
 fn is_fresh(feed: &Freshness, stale_after: Duration) -> bool {
     feed.is_idle || u128::from(feed.frame_age.unsigned_abs()) < stale_after.as_millis()
 }
 
-fn silent(feeds: &[Freshness], stale_after: Duration) -> Vec<String> {
+fn silent(feeds: &[Freshness], stale_after: Duration) -> Vec<Reason> {
     let stale = feeds.iter().filter(|feed| !is_fresh(feed, stale_after));
-    stale.map(|feed| format!("{}: no frame for {} s", feed.category, feed.frame_age / 1_000)).collect()
+    let reason = |feed: &Freshness| format!("{}: no frame for {} s", feed.category, feed.frame_age / 1_000);
+    stale.map(|feed| (Status::Unavailable, reason(feed))).collect()
 }
 
-fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reasons: &[String]) -> Health {
+fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reasons: Vec<Reason>) -> Health {
     #[expect(clippy::cast_precision_loss, reason = "seconds to look at")]
     let seconds = |millis: i64| millis as f64 / 1_000.0;
     let feed = |feed: &Freshness| {
@@ -64,18 +106,20 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
         })
     };
     let consumers = observed.consumers.iter().map(|seen| {
-        let state = seen.view.stats.snapshot().state;
-        json!({ "name": seen.view.name, "state": state.as_str(), "ready": is_working(state) })
+        let stats = &seen.view.stats;
+        let state = stats.snapshot().state;
+        let is_ready = status(state, stats.is_full()) != Status::Unavailable;
+        json!({ "name": seen.view.name, "state": state.as_str(), "ready": is_ready })
     });
-    let is_well = reasons.is_empty();
+    let worst = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Ok);
     let body = json!({
-        "status": if is_well { "ok" } else { "unavailable" },
-        "reasons": reasons,
+        "status": worst.as_str(),
+        "reasons": reasons.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>(),
         "uptime_seconds": seconds(observed.clock.now() - observed.since),
         "feeds": feeds.iter().map(feed).collect::<Vec<_>>(),
         "consumers": consumers.collect::<Vec<_>>(),
     });
-    Health { is_well, body }
+    Health { is_available: worst != Status::Unavailable, body }
 }
 
 #[cfg(test)]
@@ -92,15 +136,21 @@ mod tests {
 
     #[test]
     fn a_silent_feed_is_named_and_one_without_symbols_is_not() {
-        assert_eq!(silent(&[feed(29_999, false), feed(90_000, true)], LIMIT), [""; 0]);
-        assert_eq!(silent(&[feed(31_500, false)], LIMIT), ["linear: no frame for 31 s"]);
+        assert_eq!(silent(&[feed(29_999, false), feed(90_000, true)], LIMIT), []);
+        let reason = "linear: no frame for 31 s".to_owned();
+        assert_eq!(silent(&[feed(31_500, false)], LIMIT), [(Status::Unavailable, reason)]);
     }
 
     #[test]
-    fn a_consumer_that_asks_again_is_ready_and_one_that_is_gone_is_not() {
+    fn a_consumer_that_holds_its_klines_is_ready_and_one_that_drops_them_is_not() {
         for state in State::ALL {
-            let gone = ["starting", "backoff", "stopped", "failed", "quarantined"].contains(&state.as_str());
-            assert_eq!(is_working(state), !gone, "{state}");
+            let expected = match state.as_str() {
+                "running" | "retrying" | "paused" => Status::Ok,
+                "disconnected" => Status::Degraded,
+                _ => Status::Unavailable,
+            };
+            assert_eq!(status(state, false), expected, "{state}");
+            assert_eq!(status(state, true), Status::Unavailable, "{state}");
         }
     }
 }

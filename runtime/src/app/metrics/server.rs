@@ -143,8 +143,8 @@ async fn metrics(State(shown): State<Shown>) -> Result<Response, StatusCode> {
 }
 
 async fn judged(State(shown): State<Shown>, judge: fn(&Observed, Duration) -> Health) -> Result<Response, Infallible> {
-    let Health { is_well, body } = judge(&shown.observed, shown.stale_after);
-    let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let Health { is_available, body } = judge(&shown.observed, shown.stale_after);
+    let status = if is_available { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
     Ok((status, headers, format!("{body}\n")).into_response())
 }

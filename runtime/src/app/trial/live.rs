@@ -25,7 +25,7 @@ use crate::config::quantity::HumanDuration;
 use crate::config::{self, Config, Sources};
 use crate::consumer::hub::Hub;
 use crate::consumer::queue::Grouping;
-use crate::consumer::stats::State;
+use crate::consumer::stats::{LossReason, State};
 use crate::domain::symbol::Symbol;
 use crate::telemetry;
 
@@ -124,8 +124,9 @@ fn watched(
         if case.expect.ends == Ending::Ok && (is_over || stats.crashes() > 0) {
             failures.push(format!("it is {} after {} crashes: the log says why", stats.state, stats.crashes()));
         }
-        if stats.lost > 0 {
-            failures.push(format!("it was too slow: {} klines were lost", stats.lost));
+        let lost = stats.losses.of(LossReason::QueueFull);
+        if lost > 0 {
+            failures.push(format!("it was too slow: {lost} klines were lost"));
         }
     }
     Ok((outcome, failures))

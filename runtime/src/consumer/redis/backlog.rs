@@ -10,8 +10,8 @@ mod published;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::tally::{ORDER, Tally, Waiting, count};
 use crate::consumer::spill::Mark;
 use crate::domain::kline::Kline;
 
@@ -48,62 +48,10 @@ pub(super) trait Backlog {
     fn away(&mut self);
     /// Redis takes klines again.
     fn back(&mut self);
+    /// Returns what waits.
+    fn waiting(&self) -> Waiting {
+        Waiting { is_full: !self.has_room(), ..Waiting::default() }
+    }
     /// Nothing more will be sent: keeps what can be kept.
     fn conclude(&mut self);
-}
-
-/// What one lane has done so far, readable by others at any time.
-#[derive(Debug, Default)]
-pub struct Tally {
-    taken: AtomicU64,
-    found: AtomicU64,
-    acknowledged: AtomicU64,
-    spilled: AtomicU64,
-    overtaken: AtomicU64,
-    dropped: AtomicU64,
-    kept: AtomicU64,
-}
-
-/// A [`Tally`] at one moment, in klines or values. At the end of a run
-/// `taken + found = acknowledged + overtaken + dropped + kept`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Handed to the lane.
-    pub taken: u64,
-    /// Left on disk by an earlier run.
-    pub found: u64,
-    /// Acknowledged by Redis.
-    pub acknowledged: u64,
-    /// Of those taken, how many waited on disk.
-    pub spilled: u64,
-    /// Last values, or provisional ones, that a newer one replaced before they were sent, or that were on their way when
-    /// Redis was lost.
-    pub overtaken: u64,
-    /// Given up because there was no room for them, or no disk, or no time at the end.
-    pub dropped: u64,
-    /// Left on disk for the next run.
-    pub kept: u64,
-}
-
-// Each counter stands alone: nothing is concluded from the order in which two of them change.
-const ORDER: Ordering = Ordering::Relaxed;
-
-impl Tally {
-    /// Returns all counters.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals {
-            taken: self.taken.load(ORDER),
-            found: self.found.load(ORDER),
-            acknowledged: self.acknowledged.load(ORDER),
-            spilled: self.spilled.load(ORDER),
-            overtaken: self.overtaken.load(ORDER),
-            dropped: self.dropped.load(ORDER),
-            kept: self.kept.load(ORDER),
-        }
-    }
-}
-
-fn count(counter: &AtomicU64, klines: usize) {
-    counter.fetch_add(klines as u64, ORDER);
 }

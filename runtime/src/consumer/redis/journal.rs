@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use tracing::{debug, error, info, warn};
 
-use super::backlog::Totals;
 use super::connection::Trouble;
+use super::tally::Totals;
 use crate::consumer::spill::Found;
 
 /// A lane's state as far as it was told.
@@ -103,6 +103,28 @@ impl Journal {
             let Self { consumer, lane, .. } = self;
             error!(consumer, lane, klines, "no room on disk: the oldest closed klines are dropped");
         }
+    }
+
+    /// The disk did not give back what was written.
+    pub(super) fn damaged(&self, klines: u64) {
+        let Self { consumer, lane, .. } = self;
+        error!(consumer, lane, klines, "klines on disk are damaged and dropped");
+    }
+
+    /// The run ends, and these klines are not acknowledged.
+    pub(super) fn ending(&self, waiting: u64) {
+        let Self { consumer, lane, address, .. } = self;
+        let is_connected = matches!(self.link, Link::Up);
+        info!(consumer, lane, address, waiting, is_connected, "sending what waits before the end");
+    }
+
+    /// The run has ended, and nothing can keep these klines.
+    pub(super) fn lost_at_the_end(&self, klines: usize) {
+        let Self { consumer, lane, address, .. } = self;
+        error!(
+            consumer,
+            lane, address, klines, "redis took no klines until the end and no disk keeps them: they are dropped"
+        );
     }
 
     /// There is no more room for a consumer's values.

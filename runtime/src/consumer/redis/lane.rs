@@ -18,11 +18,13 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Parcel};
 use super::connection::{Address, Trouble};
 use super::journal::Journal;
 use super::output::Commands;
+use super::tally::{Link, Tally};
 use crate::consumer::policy::Backoff;
 use crate::consumer::{CrashKind, Failure};
 
@@ -41,8 +43,10 @@ const DEPTH: usize = 8;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// An interruption that lasts so long is more than a moment.
 const MOMENT: Duration = Duration::from_secs(1);
-/// How long the end may take: what is not acknowledged by then is kept, if it can be.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long Redis may acknowledge nothing at the end of a run: then what is left is kept, if it can be.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// How long the end may take, whatever is acknowledged. The manager waits 10 s.
+const LAST_ANSWERS: Duration = Duration::from_secs(7);
 
 type Items<T> = Vec<Arc<T>>;
 
@@ -52,15 +56,18 @@ pub(super) struct Lane<B: Backlog, O> {
     address: Address,
     backlog: B,
     journal: Journal,
+    tally: Arc<Tally>,
     inbox: Option<Receiver<Items<B::Item>>>,
     room: Arc<Semaphore>,
+    /// Cancelled when the run ends.
+    ending: CancellationToken,
     /// What is on its way, oldest first.
     sent: VecDeque<Flight<B::Item>>,
     backoff: Backoff,
     /// When Redis was lost.
     lost: Option<Instant>,
-    /// When to give up, once nothing more comes.
-    until: Option<Instant>,
+    /// Once the run ends: when to give up, and when at the latest.
+    until: Option<(Instant, Instant)>,
     text: String,
 }
 
@@ -71,34 +78,66 @@ type Flight<T> = VecDeque<(Parcel<T>, usize)>;
 pub(super) struct HandOver<T> {
     sender: Sender<Items<T>>,
     room: Arc<Semaphore>,
+    ending: EndOnDrop,
+    tally: Arc<Tally>,
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
 impl<T> HandOver<T> {
-    /// Hands klines, or values, to the lane.
-    pub(super) fn give(&self, klines: Items<T>) -> Result<(), Failure> {
-        let permits = weight(&klines);
-        match self.room.try_acquire_many(permits) {
-            Ok(permit) => permit.forget(),
+    /// Hands klines, or values, to the lane. Waits for room, but not at the end of a run.
+    pub(super) fn give(&self, items: Items<T>) -> Result<(), Failure> {
+        let (is_ending, count) = (self.ending.0.is_cancelled(), items.len());
+        if !is_ending {
+            self.reserve(weight(&items))?;
+        }
+        self.tally.handed(count);
+        // At the end the lane takes what comes, whatever room it has: there is no more of it than the queue holds.
+        let sent =
+            if is_ending { self.sender.blocking_send(items).is_ok() } else { self.sender.try_send(items).is_ok() };
+        if !sent {
+            self.tally.received(count);
+            return Err(gone());
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, permits: u32) -> Result<(), Failure> {
+        let permit = match self.room.clone().try_acquire_many_owned(permits) {
+            Ok(permit) => permit,
             Err(_) => {
                 let room = self.room.clone();
                 // Made inside, where there is a clock.
                 let waited = async move { tokio::time::timeout(PATIENCE, room.acquire_many_owned(permits)).await };
                 match self.handle.block_on(waited) {
-                    Ok(Ok(permit)) => permit.forget(),
+                    Ok(Ok(permit)) => permit,
                     Ok(Err(_)) => return Err(gone()),
                     Err(_) => return Err(Failure::Retry("redis takes no klines, and no more can wait".to_owned())),
                 }
             }
-        }
-        // There is a place for every permit.
-        self.sender.try_send(klines).map_err(|_| gone())
+        };
+        permit.forget();
+        Ok(())
+    }
+
+    /// Tells the lane that the run ends: it takes whatever is still handed over, and soon gives up what Redis does not
+    /// acknowledge.
+    pub(super) fn end(&self) {
+        self.ending.0.cancel();
     }
 
     /// Tells the lane that nothing more comes; its thread ends soon.
     pub(super) fn close(self) -> JoinHandle<()> {
         self.thread
+    }
+}
+
+/// Tells the lane that nothing more comes, also when the consumer is dropped without being stopped.
+struct EndOnDrop(CancellationToken);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -121,14 +160,16 @@ impl Drop for Closing {
 }
 
 impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
-    pub(super) fn new(output: O, address: Address, backlog: B, journal: Journal) -> Self {
+    pub(super) fn new(output: O, address: Address, backlog: B, journal: Journal, tally: Arc<Tally>) -> Self {
         Self {
             output,
             address,
             backlog,
             journal,
+            tally,
             inbox: None,
             room: Arc::new(Semaphore::new(INBOX)),
+            ending: CancellationToken::new(),
             sent: VecDeque::new(),
             backoff: Backoff::between(PAUSES.0, PAUSES.1),
             lost: Some(Instant::now()),
@@ -142,15 +183,17 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
     /// # Errors
     /// The operating system gives no thread or no events.
     pub(super) fn start(mut self) -> io::Result<HandOver<B::Item>> {
+        // A place for every permit of `room`.
         let (sender, inbox) = mpsc::channel(INBOX);
         self.inbox = Some(inbox);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (handle, room) = (runtime.handle().clone(), self.room.clone());
+        let (ending, tally) = (EndOnDrop(self.ending.clone()), self.tally.clone());
         let thread = thread::Builder::new().name("redis".to_owned()).spawn(move || {
             let _closing = Closing(self.room.clone());
             runtime.block_on(self.run());
         })?;
-        Ok(HandOver { sender, room, handle, thread })
+        Ok(HandOver { sender, room, ending, tally, handle, thread })
     }
 
     async fn run(mut self) {
@@ -172,12 +215,47 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
             }
         }
         self.recall();
+        // Whatever the consumer still hands over is not sent, but it is kept or counted.
+        let mut arrived = Vec::with_capacity(PARCELS);
+        while self.inbox.is_some() {
+            let received = receive(&mut self.inbox, &mut arrived).await;
+            self.admit(received, &mut arrived);
+        }
         self.backlog.conclude();
+        self.show();
     }
 
     /// Whether nothing comes and nothing is left.
     fn is_done(&self) -> bool {
-        self.until.is_some() && self.backlog.is_idle() && self.sent.is_empty()
+        self.inbox.is_none() && self.backlog.is_idle() && self.sent.is_empty()
+    }
+
+    /// Whether it takes what comes; if not, that waits before it.
+    fn takes(&self) -> bool {
+        self.until.is_some() || self.backlog.has_room()
+    }
+
+    /// When the time for Redis is up; never before the run ends.
+    async fn give_up(until: Option<(Instant, Instant)>) {
+        match until {
+            Some((until, _)) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The run ends.
+    fn end(&mut self) {
+        let now = Instant::now();
+        self.until = Some((now + LAST_ANSWER, now + LAST_ANSWERS));
+        let waiting = self.tally.in_memory() + self.tally.on_disk();
+        if waiting > 0 {
+            self.journal.ending(waiting);
+        }
+    }
+
+    /// Publishes what waits.
+    fn show(&self) {
+        self.tally.show(self.backlog.waiting());
     }
 
     /// Sends what there is until the connection is of no more use, or all is done.
@@ -201,8 +279,10 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
             if self.is_done() {
                 return Ok(());
             }
+            self.show();
             tokio::select! {
                 biased;
+                () = self.ending.cancelled(), if self.until.is_none() => self.end(),
                 Some(answer) = flights.next() => {
                     self.landed(answer)?;
                     if !is_proven {
@@ -210,10 +290,10 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
                         self.prove();
                     }
                 }
-                received = receive(&mut self.inbox, &mut arrived), if self.backlog.has_room() => {
+                received = receive(&mut self.inbox, &mut arrived), if self.takes() => {
                     self.admit(received, &mut arrived);
                 }
-                () = sleep_until(self.until.unwrap_or_else(Instant::now)), if self.until.is_some() => return Ok(()),
+                () = Self::give_up(self.until) => return Ok(()),
             }
         }
     }
@@ -251,6 +331,9 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
             flight.pop_front();
         }
         self.sent.pop_front();
+        if let Some((until, latest)) = &mut self.until {
+            *until = (Instant::now() + LAST_ANSWER).min(*latest);
+        }
         Ok(())
     }
 
@@ -258,6 +341,7 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
     fn prove(&mut self) {
         self.backoff = Backoff::between(PAUSES.0, PAUSES.1);
         self.lost = None;
+        self.tally.set_link(Link::Up);
         self.backlog.back();
         self.journal.up();
     }
@@ -265,6 +349,7 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
     /// Redis takes no klines.
     fn lose(&mut self, trouble: &Trouble) {
         self.lost.get_or_insert_with(Instant::now);
+        self.tally.set_link(Link::Down);
         self.journal.down(trouble, &self.output.rights());
         self.recall();
     }
@@ -282,13 +367,18 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
             if self.lost.is_some_and(|lost| lost.elapsed() >= MOMENT) {
                 self.backlog.away();
             }
+            if self.is_done() {
+                return None;
+            }
+            self.show();
             tokio::select! {
                 biased;
+                () = self.ending.cancelled(), if self.until.is_none() => self.end(),
                 done = &mut future => return Some(done),
-                received = receive(&mut self.inbox, &mut arrived), if self.backlog.has_room() => {
+                received = receive(&mut self.inbox, &mut arrived), if self.takes() => {
                     self.admit(received, &mut arrived);
                 }
-                () = sleep_until(self.until.unwrap_or_else(Instant::now)), if self.until.is_some() => return None,
+                () = Self::give_up(self.until) => return None,
             }
         }
     }
@@ -297,11 +387,11 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
     fn admit(&mut self, received: usize, arrived: &mut Vec<Items<B::Item>>) {
         if received == 0 {
             self.inbox = None;
-            self.until = Some(Instant::now() + FAREWELL);
         }
         let mut freed = 0;
         for klines in arrived.drain(..) {
             freed += weight(&klines) as usize;
+            self.tally.received(klines.len());
             self.backlog.admit(klines);
         }
         self.room.add_permits(freed);

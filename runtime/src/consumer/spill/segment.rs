@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{self, PREFIX};
 use crate::domain::kline::Kline;
+use crate::domain::time::Millis;
 
 /// What every segment begins with; the digit is the version of the form.
 const MAGIC: &[u8; 8] = b"klspill1";
@@ -31,6 +32,8 @@ pub(super) struct Segment {
     pub(super) ahead: u64,
     /// Where the first record begins that was not released.
     pub(super) released: u64,
+    /// When its first kline was made, or the last record that was released.
+    pub(super) oldest: Millis,
     /// A record that could not be written may have left a part of itself.
     is_untidy: bool,
 }
@@ -55,7 +58,7 @@ pub(super) fn scan(folder: &Path) -> io::Result<(VecDeque<Segment>, u64)> {
 
 impl Segment {
     fn new(path: PathBuf, number: u64) -> Self {
-        Self { number, path, bytes: HEADER, waiting: 0, ahead: 0, released: HEADER, is_untidy: false }
+        Self { number, path, bytes: HEADER, waiting: 0, ahead: 0, released: HEADER, oldest: 0, is_untidy: false }
     }
 
     /// Makes an empty file.
@@ -82,6 +85,9 @@ impl Segment {
         let (mut segment, mut buffer) = (Self::new(path, number), Vec::new());
         while let Some(read) = record::read(&mut file, length.saturating_sub(segment.bytes), &mut buffer)? {
             let Some(klines) = record::decode(&buffer) else { break };
+            if segment.waiting == 0 {
+                segment.oldest = klines.first().map_or(0, |kline| kline.emitted);
+            }
             segment.bytes += read;
             segment.waiting += klines.len() as u64;
         }
@@ -95,14 +101,17 @@ impl Segment {
         Ok((Some(segment), torn))
     }
 
-    /// Appends a record, whole or not at all.
-    pub(super) fn append(&mut self, file: &mut File, record: &[u8], klines: u64) -> io::Result<()> {
+    /// Appends a record of so many klines, made at that time, whole or not at all.
+    pub(super) fn append(&mut self, file: &mut File, record: &[u8], (klines, made): (u64, Millis)) -> io::Result<()> {
         if self.is_untidy {
             file.set_len(self.bytes)?;
         }
         self.is_untidy = true;
         file.write_all(record)?;
         self.is_untidy = false;
+        if self.waiting == 0 {
+            self.oldest = made;
+        }
         self.bytes += record.len() as u64;
         self.waiting += klines;
         Ok(())

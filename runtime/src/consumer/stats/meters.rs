@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Stats;
+use super::{LossReason, Snapshot, State, Stats};
 use crate::consumer::emit::EmitCounters;
 use crate::consumer::queue::Queue;
+use crate::consumer::redis::Tallies;
 use crate::consumer::wasm::http::HttpCounters;
 use crate::consumer::websocket::figures::Figures;
 
@@ -23,6 +24,8 @@ pub struct Meters {
     pub emitted: Option<Arc<EmitCounters>>,
     /// Clients of its server: websocket only.
     pub clients: Option<Arc<Figures>>,
+    /// What it hands klines on to, and what became of them there: redis only.
+    pub outputs: Option<Tallies>,
 }
 
 /// One consumer, to look at while it runs.
@@ -34,6 +37,21 @@ pub struct View {
     pub stats: Arc<Stats>,
     /// What waits for it.
     pub queue: Arc<Queue>,
+}
+
+impl View {
+    /// Takes away what waits for the consumer, because the process ends now. Returns its counters with everything that
+    /// it did not deliver or keep on disk as lost; one that has ended by itself has nothing of that.
+    #[must_use]
+    pub fn give_up(&self) -> Snapshot {
+        let waiting = self.queue.abandon().len() as u64;
+        let mut found = self.stats.snapshot();
+        found.losses.add(LossReason::Shutdown, waiting + found.in_hand + found.unsent);
+        if !matches!(found.state, State::Stopped | State::Failed | State::Quarantined) {
+            found.state = State::Abandoned;
+        }
+        found
+    }
 }
 
 /// Bytes that all instances of one consumer hold at this moment.

@@ -11,6 +11,7 @@ use crate::consumer::express::Express;
 use crate::consumer::fixture::{batch, kline};
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
+use crate::consumer::policy::QUARANTINE_AFTER;
 use crate::consumer::{Problem, Subscription};
 
 mod orders;
@@ -130,7 +131,7 @@ fn run(consumers: &[&Scripted], data_dir: &Path) -> Vec<Summary> {
 fn what_waits_is_delivered_before_the_end() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::default());
     let summary = run(&[&consumer], folder.path()).remove(0);
-    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.left), (State::Stopped, 3, 0));
+    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.lost_at_the_end()), (State::Stopped, 3, 0));
     let script = consumer.0.lock().unwrap();
     assert_eq!(script.calls, [(vec![0], 0), (vec![1], 0), (vec![2], 0)]);
     assert_eq!((script.instances, script.stops), (1, 1));
@@ -188,7 +189,7 @@ fn a_crash_costs_one_instance_and_nothing_else() {
 fn a_delivery_that_crashes_twice_is_set_aside_and_told_as_lost() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash, Act::Panic]));
     let summary = run(&[&consumer], folder.path()).remove(0);
-    assert_eq!((summary.stats.delivered, summary.stats.set_aside, summary.stats.left), (2, 1, 0));
+    assert_eq!((summary.stats.delivered, summary.stats.set_aside, summary.stats.lost_at_the_end()), (2, 1, 0));
     assert_eq!(consumer.0.lock().unwrap().calls, [(vec![0], 0), (vec![0], 0), (vec![1], 1), (vec![2], 0)]);
     let letters = std::fs::read_to_string(folder.path().join("dead-letter/c0.jsonl")).unwrap();
     assert!(letters.contains("panicked: a bug"), "{letters}");
@@ -205,7 +206,34 @@ fn the_fifth_crash_is_a_quarantine() {
     // Closing makes the pauses short.
     let summary = manager.shutdown(PATIENCE).remove(0);
     assert_eq!((summary.stats.state, summary.stats.crashes()), (State::Quarantined, 5));
-    assert_eq!((summary.stats.set_aside, summary.stats.left), (2, 7));
+    assert_eq!((summary.stats.set_aside, summary.stats.lost_at_the_end()), (2, 7));
+}
+
+#[test]
+fn skip_is_never_quarantined() {
+    let crashes = QUARANTINE_AFTER + 2;
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&vec![Act::Crash; crashes]));
+    let hub = Hub::new();
+    let spec = Spec { on_error: OnError::Skip, ..spec("bad", &consumer, Grouping::UpTo(1)) };
+    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    for window in 0..9 {
+        hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+    }
+    // Closing makes the pauses short.
+    let summary = manager.shutdown(3 * PATIENCE).remove(0);
+    let (crashes, delivered) = (crashes as u64, 9 - crashes as u64);
+    assert_eq!((summary.stats.state, summary.stats.crashes()), (State::Stopped, crashes));
+    assert_eq!((summary.stats.set_aside, summary.stats.delivered, summary.stats.lost()), (crashes, delivered, 0));
+}
+
+#[test]
+fn what_cannot_be_set_aside_either_is_lost() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash, Act::Crash]));
+    // A file is where the folder of dead letters would be.
+    std::fs::write(folder.path().join("dead-letter"), "").unwrap();
+    let summary = run(&[&consumer], folder.path()).remove(0);
+    assert_eq!((summary.stats.delivered, summary.stats.set_aside), (2, 0));
+    assert_eq!((summary.stats.losses.of(LossReason::DeadLetter), summary.stats.lost()), (1, 1));
 }
 
 #[test]
@@ -232,7 +260,7 @@ fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     assert_eq!(manager.started(PATIENCE).len(), 1);
     hub.publish(&batch([kline("BTCUSDT", "1m", 0, true), kline("BTCUSDT", "5m", 0, false)]));
     let summary = manager.shutdown(Duration::from_millis(50)).remove(0);
-    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.left), (State::Stopped, 0, 1));
+    assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.lost_at_the_end()), (State::Stopped, 0, 1));
     assert_eq!(consumer.0.lock().unwrap().stops, 1);
 }
 

@@ -100,3 +100,16 @@ fn a_category_before_a_symbol_is_the_one_that_is_read() {
         assert!(ended.said.err.contains("a replay reads one category"), "{}", ended.said.err);
     }
 }
+
+#[test]
+fn a_file_in_which_nothing_is_understood_is_a_failure() {
+    let home =
+        folder(&[("junk.txt", "this is\nno recording\n"), ("answer.jsonl", "{\"op\":\"pong\",\"success\":true}\n")]);
+    for (file, arguments) in
+        [("junk.txt", "--format csv"), ("answer.jsonl", "--format ndjson"), ("answer.jsonl", "--consumers console")]
+    {
+        let ended = klines(home.path(), &format!("replay {file} --category linear {arguments}")).run();
+        assert_eq!((ended.code(), ended.said.out.as_str()), (Some(1), ""), "{file}: {}", ended.said.err);
+        assert!(ended.said.err.contains("error: "), "{file}: {}", ended.said.err);
+    }
+}

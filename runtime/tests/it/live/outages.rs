@@ -76,7 +76,10 @@ async fn an_exchange_that_never_comes_does_not_keep_a_run_from_ending() {
     sim.stop().await;
     for arguments in ["run --for 3s", "run --for 3s --load-all"] {
         let run = klines(home.path(), arguments).with("BYBIT_WS_URL", &ws).with("BYBIT_REST_URL", &rest);
-        let said = run.run().well();
+        let ended = run.run();
+        assert_eq!(ended.code(), Some(1), "{arguments}: {}", ended.said.err);
+        let said = ended.said;
+        assert!(said.err.contains("error: the exchange was not reached in all that time"), "{arguments}: {}", said.err);
         assert!(said.err.contains("WARN") && said.err.contains("refused"), "{arguments}: {}", said.err);
         assert!(said.err.contains("console: 0 klines delivered (stopped)"), "{arguments}: {}", said.err);
         assert_eq!(said.out, "");

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use klines::consumer::redis::{RedisBlueprint, Settings, Stream, Totals};
+use klines::consumer::stats::{LossReason, State};
 use klines::consumer::{Blueprint, Delivery, Failure};
 use tempfile::TempDir;
 
-use super::rig::{Rig, assert_heard, assert_stream, kline, settings};
+use super::rig::{Rig, SYMBOLS, assert_heard, assert_stream, batch, kline, settings};
 use super::server::{Server, eventually};
 
 fn rig(server: &Server) -> (Rig, TempDir) {
@@ -218,4 +219,45 @@ fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_los
     }
     consumer.stop();
     assert_eq!(server.stream("klines:stream").len() as u64, all);
+}
+
+#[test]
+fn at_the_end_nothing_waits_for_room_that_does_not_come_and_every_kline_has_an_account() {
+    let (mut server, folder) = (Server::start(), TempDir::new().unwrap());
+    server.kill();
+    let small = Settings { publish: false, spill: None, ..settings(&server.url(), folder.path()) };
+    let rig = Rig::start(small, folder.path());
+    // More than inbox, memory and queue hold together, as a market brings it that waits for nobody.
+    let windows = 20_000;
+    for window in 0..windows {
+        rig.hub.publish(&batch(SYMBOLS.map(|symbol| kline(symbol, window))));
+    }
+    eventually("it asks for a repetition", || rig.summaries()[0].stats.retries > 0);
+    let [redis, _] = rig.end();
+    let stats = redis.stats;
+    assert_eq!((stats.state, stats.delivered, stats.on_disk), (State::Stopped, 0, 0), "{stats:?}");
+    let given = u64::try_from(windows).unwrap() * SYMBOLS.len() as u64;
+    assert_eq!(stats.lost(), given, "{stats:?}");
+    assert!(stats.losses.of(LossReason::QueueFull) > 0 && stats.lost_at_the_end() > 0, "{stats:?}");
+}
+
+#[test]
+fn lost_and_back_again_the_state_and_the_backlog_say_so() {
+    let mut server = Server::start();
+    let (mut rig, _folder) = rig(&server);
+    rig.feed(20);
+    rig.caught_up();
+    let state = |rig: &Rig| rig.summaries()[0].stats.state;
+    assert_eq!((state(&rig), rig.summaries()[0].stats.delivered), (State::Running, 80), "two outputs of 20 boundaries");
+    server.kill();
+    rig.feed(100);
+    spilling(&rig, true);
+    eventually("it is disconnected", || state(&rig) == State::Disconnected);
+    eventually("all waits on disk", || rig.summaries()[0].stats.on_disk == 400);
+    assert_eq!(rig.summaries()[0].stats.delivered, 80, "what waits is not delivered");
+    server.revive();
+    rig.caught_up();
+    eventually("it is connected", || state(&rig) == State::Running);
+    assert_eq!(rig.summaries()[0].stats.delivered, 480);
+    rig.stop();
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec};
+use klines::consumer::manager::{Manager, Spec, Summary};
 use klines::consumer::policy::OnError;
 use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
 use klines::consumer::redis::{Address, RedisBlueprint, Settings, Stream, Tallies, Totals};
+use klines::consumer::stats::LossReason;
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use klines::domain::decimal::Decimal;
 use klines::domain::interval::Interval;
@@ -138,18 +139,38 @@ impl Rig {
         u64::try_from(self.fed - self.begun).unwrap() * SYMBOLS.len() as u64
     }
 
+    /// What the consumer and its neighbour have done so far.
+    pub fn summaries(&self) -> [Summary; 2] {
+        self.manager.summaries().try_into().unwrap()
+    }
+
     /// Ends the run: the neighbour has missed nothing, and Redis's klines are accounted for.
     #[track_caller]
     pub fn stop(self) -> Tallies {
-        let summaries = self.manager.shutdown(PATIENCE);
-        for summary in &summaries {
-            assert_eq!((summary.stats.lost, summary.stats.left, summary.stats.crashes()), (0, 0, 0), "{summary:?}");
-        }
+        let tallies = self.tallies.clone();
+        let [_, neighbour] = self.end();
+        assert_eq!((neighbour.stats.lost(), neighbour.stats.crashes()), (0, 0), "{neighbour:?}");
+        tallies
+    }
+
+    /// The same for Redis alone; what both have done.
+    #[track_caller]
+    pub fn end(self) -> [Summary; 2] {
+        let [redis, neighbour]: [Summary; 2] = self.manager.shutdown(PATIENCE).try_into().unwrap();
         for tally in [&self.tallies.publish, &self.tallies.stream, &self.tallies.last_value] {
             let Totals { taken, found, acknowledged, overtaken, dropped, kept, .. } = tally.totals();
             assert_eq!(taken + found, acknowledged + overtaken + dropped + kept, "{:?}", tally.totals());
+            assert_eq!((tally.in_memory(), tally.on_disk()), (0, kept), "{tally:?}");
         }
-        self.tallies
+        let sum = |what: fn(&Totals) -> u64| {
+            [&self.tallies.publish, &self.tallies.stream].iter().map(|tally| what(&tally.totals())).sum::<u64>()
+        };
+        let in_queue = redis.stats.losses.of(LossReason::QueueFull);
+        let dropped = sum(|totals| totals.dropped) + in_queue;
+        let expected = [sum(|totals| totals.acknowledged), dropped, sum(|totals| totals.kept)];
+        assert_eq!([redis.stats.delivered, redis.stats.lost(), redis.stats.on_disk], expected, "{redis:?}");
+        assert_eq!((redis.stats.crashes(), redis.stats.in_hand), (0, 0), "{redis:?}");
+        [redis, neighbour]
     }
 
     /// Waits until the consumer beside has everything, whatever Redis does.

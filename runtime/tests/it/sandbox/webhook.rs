@@ -87,7 +87,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     }
     eventually("all klines", || refusals.load(Ordering::Relaxed) > 3 && starts(&peer.seen()).contains(&(KLINES - 1)));
     let stats = manager.shutdown(PATIENCE).remove(0).stats;
-    assert_eq!((stats.state, stats.delivered, stats.lost, stats.crashes()), (State::Stopped, 200, 0, 0));
+    assert_eq!((stats.state, stats.delivered, stats.lost(), stats.crashes()), (State::Stopped, 200, 0, 0));
     assert_eq!(stats.retries, 3);
     let seen = peer.seen();
     // The first three are the same batch with the same key; after that each kline once and in order.

@@ -53,7 +53,7 @@ fn a_batch_that_is_set_aside_leaves_no_trace_in_the_state() {
     let home = home("ledger", settings);
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
     run.until("two crashes", |said| said.logged("delivery crashed the consumer and is set aside").len() >= 2);
-    run.stop().well();
+    run.stop().well_but_for(|name| name == "it");
     let kept = kept(home.path());
     assert_eq!((kept.keys, kept.taken, kept.doubles), (kept.count, kept.count, 0), "{kept:?}");
     assert!(kept.lost > 0 && kept.holes <= kept.lost, "the consumer was told of all that is missing: {kept:?}");

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,6 +71,55 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// The binary has ended as it was asked to, and only consumers that are `excused` have lost klines; where that was at
+    /// the end, the exit code is 1. What it said.
+    #[track_caller]
+    pub fn well_but_for(self, excused: impl Fn(&str) -> bool) -> Said {
+        let losers: Vec<&str> = self.said.err.lines().filter(|line| line.contains(" lost (")).collect();
+        let name = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
+        assert!(losers.iter().all(|line| excused(&name(line))), "{}", self.said.err);
+        let at_the_end = losers.iter().any(|line| line.contains("at the end: "));
+        assert_eq!(self.code(), Some(i32::from(at_the_end)), "{}", self.said.err);
+        self.said
+    }
+}
+
+/// What a run says of one consumer at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub delivered: u64,
+    pub lost: u64,
+    /// Of those lost, how many because the run ended.
+    pub lost_at_the_end: u64,
+    pub kept: u64,
+    pub set_aside: u64,
+    pub state: String,
+}
+
+impl Said {
+    /// The account of a consumer.
+    #[track_caller]
+    pub fn account(&self, consumer: &str) -> Account {
+        let line = self.err.lines().find_map(|line| line.strip_prefix(&format!("{consumer}: ")));
+        let line = line.unwrap_or_else(|| panic!("nothing is said of {consumer}: {}", self.err));
+        let before = |what: &str| {
+            let number = line.split(what).next().filter(|_| line.contains(what))?.rsplit(' ').next()?;
+            number.parse().ok()
+        };
+        let at_the_end = line.split("at the end: ").nth(1);
+        let at_the_end = at_the_end.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        Account {
+            delivered: before(" klines delivered").unwrap(),
+            lost: before(" lost (").unwrap_or(0),
+            lost_at_the_end: at_the_end.map_or(0, |number| number.parse().unwrap()),
+            kept: before(" kept on disk").unwrap_or(0),
+            set_aside: before(" set aside").unwrap_or(0),
+            state: line.rsplit('(').next().unwrap().trim_end_matches(')').to_owned(),
+        }
+    }
+}
+
 /// A command line to be.
 pub struct Invocation(Command);
 
@@ -94,13 +143,31 @@ impl Invocation {
         self.with("BYBIT_WS_URL", &sim.ws_url()).with("BYBIT_REST_URL", &sim.rest_url())
     }
 
+    /// Lets a write beyond [`Running::limit_files`] fail, as on a full disk, instead of the process.
+    pub fn surviving_limits(self) -> Self {
+        let mut command = Command::new("sh");
+        // A signal that is ignored stays ignored.
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(self.0.get_program()).args(self.0.get_args());
+        command.env_clear().envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.0.get_current_dir().unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command)
+    }
+
     /// Starts it.
-    pub fn start(mut self) -> Running {
+    pub fn start(self) -> Running {
+        let (run, out) = self.start_unread();
+        listen(out, run.heard.clone(), 0);
+        run
+    }
+
+    /// Starts it and leaves its standard output to the caller, who may let it fill up or close it.
+    pub fn start_unread(mut self) -> (Running, ChildStdout) {
         let mut child = self.0.spawn().unwrap();
         let heard = Arc::new((Mutex::new(Said::default()), Condvar::new()));
-        listen(child.stdout.take().unwrap(), heard.clone(), 0);
+        let out = child.stdout.take().unwrap();
         listen(child.stderr.take().unwrap(), heard.clone(), 1);
-        Running { child, heard }
+        (Running { child, heard }, out)
     }
 
     /// Starts it and waits for its end.
@@ -148,10 +215,29 @@ impl Running {
         self.heard.0.lock().unwrap().clone()
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
+    }
+
+    /// Lets no file that it writes grow beyond so many bytes; the last write is cut short.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: u64) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+
+        prlimit(Some(self.pid()), Resource::Fsize, Rlimit { current: Some(bytes), maximum: Some(bytes) }).unwrap();
+    }
+
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
+        kill_process(self.pid(), Signal::INT).unwrap();
+    }
+
+    /// Waits for the end, where nobody listens to its standard output.
+    #[track_caller]
+    pub fn end_unread(mut self) -> Ended {
+        self.wait("the end", |said| said.ended[1].then_some(true));
+        let status = self.child.wait().unwrap();
+        Ended { status, said: self.said() }
     }
 
     /// Waits for the end.

@@ -1,5 +1,7 @@
 //! Figures of the consumers, labelled with their names from the configuration.
 
+mod redis;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,8 +11,9 @@ use crate::consumer::emit::EmitCounters;
 use crate::consumer::stats::{Snapshot, State};
 use crate::consumer::wasm::http::HttpCounts;
 use crate::consumer::websocket::figures::Figures;
+use crate::domain::time::Millis;
 
-pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
+pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
     let kinds = consumers.iter().map(|seen| [("consumer", seen.view.name.as_str()), ("kind", seen.kind)]);
     sheet.info("klines_consumer", "The consumers and what they are.", kinds)?;
     let snapshots: Vec<(&str, Snapshot)> =
@@ -23,6 +26,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
     requests(sheet, consumers)?;
     values(sheet, consumers)?;
+    redis::write(sheet, consumers, now)?;
     clients(sheet, consumers)
 }
 
@@ -44,11 +48,11 @@ fn states(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result 
 
 fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
     type Count = (&'static str, &'static str, fn(&Snapshot) -> u64);
-    const COUNTS: [Count; 9] = [
-        ("klines_consumer_klines", "Klines that a consumer has accepted, updates included.", |found| found.delivered),
+    const COUNTS: [Count; 7] = [
+        ("klines_consumer_klines", "Klines that the last hop has acknowledged, updates included.", |found| {
+            found.delivered
+        }),
         ("klines_consumer_calls", "Deliveries that a consumer has accepted.", |found| found.calls),
-        ("klines_consumer_lost", "Closed klines dropped because a queue was full.", |found| found.lost),
-        ("klines_consumer_left", "Closed klines not accepted when a consumer ended.", |found| found.left),
         ("klines_consumer_set_aside", "Klines written to a dead-letter file.", |found| found.set_aside),
         ("klines_consumer_retries", "Calls that a consumer asked to be repeated.", |found| found.retries),
         ("klines_consumer_restarts", "Instances made after a crash.", |found| found.restarts),
@@ -58,6 +62,11 @@ fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result 
     for (name, help, count) in COUNTS {
         sheet.counters(name, help, snapshots.iter().map(|(name, found)| ([("consumer", *name)], count(found))))?;
     }
+    let lost = snapshots.iter().flat_map(|(name, found)| {
+        let reasons = found.losses.by_reason();
+        reasons.map(|(reason, klines)| ([("consumer", *name), ("reason", reason.as_str())], klines))
+    });
+    sheet.counters("klines_consumer_lost", "Closed klines that were dropped, by the reason.", lost)?;
     let crashes = snapshots.iter().flat_map(|(name, found)| {
         let kinds = [("trap", found.traps), ("timeout", found.timeouts), ("memory", found.memory_refusals)];
         kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::{Backlog, ORDER, Parcel, Tally, count};
 use crate::consumer::redis::journal::Journal;
+use crate::consumer::stats::LossReason;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::{Category, Symbol};
@@ -115,8 +116,10 @@ impl Backlog for Newest {
     fn back(&mut self) {}
 
     fn conclude(&mut self) {
-        self.tally.dropped.fetch_add(self.waiting.len() as u64, ORDER);
-        self.waiting.clear();
+        let waiting: Vec<_> = self.waiting.drain(..).filter_map(|series| self.known.get(&series)).collect();
+        let closed = waiting.iter().filter(|value| value.kline.confirm).count();
+        self.tally.lose(LossReason::Shutdown, closed as u64);
+        self.tally.dropped.fetch_add((waiting.len() - closed) as u64, ORDER);
         self.journal.ended(&self.tally.totals());
     }
 }

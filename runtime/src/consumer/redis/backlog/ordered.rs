@@ -5,10 +5,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Backlog, ORDER, Parcel, Tally, count};
+use super::{Backlog, ORDER, Parcel, Tally, Waiting, count};
 use crate::consumer::redis::journal::Journal;
-use crate::consumer::spill::Spill;
+use crate::consumer::spill::{Dropped, Spill};
+use crate::consumer::stats::LossReason;
 use crate::domain::kline::Kline;
+use crate::domain::time::Millis;
 
 /// Klines in memory, those on their way included, before more have to wait elsewhere.
 pub(super) const MOST_HELD: usize = 16_384;
@@ -22,12 +24,16 @@ pub(in crate::consumer::redis) struct Ordered {
     held: VecDeque<Vec<Arc<Kline>>>,
     held_klines: usize,
     in_flight: usize,
+    /// When the first kline of each parcel on its way was made, oldest first.
+    sent: VecDeque<Millis>,
+    /// Klines were dropped since Redis took some.
+    overflows: bool,
     /// Redis does not take klines.
     down: bool,
     /// And has not for longer than a moment.
     away: bool,
     /// Drops of the spill that are in the tally.
-    told_dropped: u64,
+    counted: Dropped,
     journal: Journal,
     tally: Arc<Tally>,
 }
@@ -35,7 +41,9 @@ pub(in crate::consumer::redis) struct Ordered {
 impl Ordered {
     pub(in crate::consumer::redis) fn new(spill: Option<Spill>, journal: Journal, tally: Arc<Tally>) -> Self {
         if let Some(spill) = &spill {
-            tally.found.fetch_add(spill.waiting() + spill.dropped(), ORDER);
+            // What an earlier instance of this run has kept was counted when it was taken.
+            let kept = tally.kept.swap(0, ORDER);
+            tally.found.fetch_add((spill.waiting() + spill.dropped().total()).saturating_sub(kept), ORDER);
         }
         let mut made = Self {
             spill,
@@ -43,9 +51,11 @@ impl Ordered {
             held: VecDeque::new(),
             held_klines: 0,
             in_flight: 0,
+            sent: VecDeque::new(),
+            overflows: false,
             down: true,
             away: false,
-            told_dropped: 0,
+            counted: Dropped::default(),
             journal,
             tally,
         };
@@ -91,18 +101,29 @@ impl Ordered {
     }
 
     fn count_drops(&mut self) {
-        let dropped = self.spill.as_ref().map_or(0, Spill::dropped);
-        let more = dropped - self.told_dropped;
-        if more > 0 {
-            self.told_dropped = dropped;
-            self.tally.dropped.fetch_add(more, ORDER);
-            self.journal.dropping(more);
+        let dropped = self.spill.as_ref().map(Spill::dropped).unwrap_or_default();
+        let Dropped { no_room, damaged } = dropped.since(self.counted);
+        self.counted = dropped;
+        self.tally.lose(LossReason::SpillFull, no_room);
+        self.tally.lose(LossReason::SpillDamaged, damaged);
+        if no_room > 0 {
+            self.overflows = true;
+            self.journal.dropping(no_room);
+        }
+        if damaged > 0 {
+            self.journal.damaged(damaged);
         }
     }
 
     fn hold(&mut self, klines: &[Arc<Kline>]) {
         self.in_flight += klines.len();
+        self.sent.push_back(made(klines).unwrap_or_default());
     }
+}
+
+/// When a batch was made.
+fn made(klines: &[Arc<Kline>]) -> Option<Millis> {
+    klines.first().map(|kline| kline.emitted)
 }
 
 impl Backlog for Ordered {
@@ -148,6 +169,7 @@ impl Backlog for Ordered {
     fn acknowledged(&mut self, parcel: &Parcel) {
         count(&self.tally.acknowledged, parcel.items.len());
         self.in_flight -= parcel.items.len();
+        self.sent.pop_front();
         if let (Some(spill), Some(mark)) = (&mut self.spill, parcel.mark) {
             spill.release(mark);
             if spill.waiting() == 0 {
@@ -162,6 +184,7 @@ impl Backlog for Ordered {
             self.held.push_front(parcel.items);
         }
         self.in_flight = 0;
+        self.sent.clear();
         self.down = true;
         if let Some(spill) = &mut self.spill {
             spill.rewind();
@@ -176,13 +199,29 @@ impl Backlog for Ordered {
     }
 
     fn back(&mut self) {
-        (self.down, self.away) = (false, false);
+        (self.down, self.away, self.overflows) = (false, false, false);
+    }
+
+    fn waiting(&self) -> Waiting {
+        let on_disk = self.spill.as_ref().filter(|spill| spill.waiting() > 0);
+        let unread = on_disk.filter(|spill| spill.unread() > 0).and_then(Spill::oldest);
+        let in_memory = || self.held.front().and_then(|klines| made(klines));
+        Waiting {
+            on_disk: on_disk.map_or(0, Spill::waiting),
+            disk_bytes: on_disk.map_or(0, Spill::bytes),
+            oldest: self.sent.front().copied().or(unread).or_else(in_memory),
+            is_full: self.overflows || !self.has_room(),
+        }
     }
 
     fn conclude(&mut self) {
         self.stow();
-        self.tally.dropped.fetch_add(self.held_klines as u64, ORDER);
+        self.tally.lose(LossReason::Shutdown, self.held_klines as u64);
+        if self.held_klines > 0 {
+            self.journal.lost_at_the_end(self.held_klines);
+        }
         self.held.clear();
+        self.held_klines = 0;
         let kept = self.spill.as_ref().map_or(0, Spill::waiting);
         self.tally.kept.store(kept, ORDER);
         self.journal.ended(&self.tally.totals());

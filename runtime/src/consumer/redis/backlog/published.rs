@@ -89,7 +89,7 @@ impl Backlog for Published {
 mod tests {
     use super::*;
     use crate::consumer::fixture::point;
-    use crate::consumer::redis::backlog::Totals;
+    use crate::consumer::redis::tally::Totals;
 
     fn give(backlog: &mut Published, consumer: &str, windows: std::ops::Range<i64>, confirm: bool) {
         let points = windows.map(|window| Arc::new(point(consumer, "x", window, confirm, "1")));

@@ -6,6 +6,7 @@ use super::ordered::MOST_HELD;
 use super::*;
 use crate::consumer::fixture;
 use crate::consumer::redis::journal::Journal;
+use crate::consumer::redis::tally::Totals;
 use crate::consumer::spill::Spill;
 
 fn journal() -> Journal {

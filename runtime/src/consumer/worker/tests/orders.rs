@@ -111,7 +111,8 @@ fn what_failed_can_be_resumed_and_is_told_what_it_missed() {
     stage.publish();
     stage.eventually(|found| found.delivered == 1);
     assert_eq!(consumer.0.lock().unwrap().calls[1..], [(vec![2], 2)]);
-    assert_eq!((stage.snapshot().left, stage.snapshot().lost), (1, 1));
+    let losses = stage.snapshot().losses;
+    assert_eq!((losses.of(LossReason::Failed), losses.total()), (2, 2), "one in hand, one while it was down");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis build test test-clients test-languages check check-all lint format bench clean
+.PHONY: help install demo run components redis promtool build test test-clients test-languages check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -51,7 +51,18 @@ redis:
 			echo "the tests need redis-server; type: sudo apt-get install -y redis-server (macOS: brew install redis)"; exit 1; \
 		fi; }
 
-test: components redis ## Run every test
+# The documented alerts are judged by Prometheus's own tool, which is taken out of its package; nothing is installed.
+promtool:
+	@command -v promtool >/dev/null || test -x target/promtool || { \
+		if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then \
+			echo "fetching promtool (19 MB) into target for the tests"; mkdir -p target/promtool.d && cd target/promtool.d && \
+			{ apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } >/dev/null 2>&1 && \
+			dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../promtool && cd .. && rm -r promtool.d; \
+		else \
+			echo "the tests need promtool, which comes with prometheus (macOS: brew install prometheus)"; exit 1; \
+		fi; }
+
+test: components redis promtool ## Run every test
 	@echo "running the tests"
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace --no-fail-fast; \

@@ -5,6 +5,7 @@
 #![cfg(test)]
 #![expect(clippy::float_cmp, reason = "counts, which a float holds exactly")]
 
+mod alerts;
 mod exposition;
 
 use std::collections::BTreeSet;

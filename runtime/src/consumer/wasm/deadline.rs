@@ -75,6 +75,18 @@ mod tests {
         assert_eq!(ticks(Duration::from_secs(1)), 101);
     }
 
+    /// The present tick may have just begun, or be all but over.
+    #[test]
+    fn a_loop_is_interrupted_within_two_ticks_of_its_deadline() {
+        for millis in 0..1_000 {
+            let limit = Duration::from_millis(millis);
+            let ticks = u32::try_from(ticks(limit)).unwrap();
+            let (earliest, latest) = (TICK * (ticks - 1), TICK * ticks);
+            assert!(earliest >= limit && latest < limit + 2 * TICK, "{limit:?}: {earliest:?} to {latest:?}");
+        }
+        assert_eq!(TICK, Duration::from_millis(10), "docs/sandbox.md names twice as much");
+    }
+
     #[test]
     fn waiting_for_the_terminal_does_not_count() {
         let waited = Waited::default();

@@ -68,6 +68,19 @@ fn assert_exit(code: Option<i32>, said: &Said, lost_at_the_end: u64) {
     assert_eq!(said.err.contains(&expected), lost_at_the_end > 0, "{}", said.err);
 }
 
+/// What came to the console: after a second signal it may not have printed all of it.
+#[track_caller]
+fn due(said: &Said) -> usize {
+    let Account { delivered, lost, .. } = said.account("console");
+    assert!(printed(said) as u64 <= delivered + lost, "{}", said.err);
+    usize::try_from(delivered + lost).unwrap()
+}
+
+/// Whether a second signal came before the first one's work was done.
+fn is_cut_short(said: &Said) -> bool {
+    !said.logged("second signal: ending at once").is_empty()
+}
+
 /// Sends the second signal when nothing more can come to a queue.
 fn interrupt_twice(run: &Running) {
     run.interrupt();

@@ -17,6 +17,29 @@ pub enum Garbage {
     BadPrice,
 }
 
+/// How the REST calls go wrong. In one category: the calls that name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestFault {
+    /// 403 `access too frequent`, as beyond the limit for an address.
+    TooFrequent,
+    /// 403 without that text: a country or a network that is not served.
+    Blocked,
+    /// `retCode` 10006, too many visits.
+    Limited,
+    /// `retCode` 10016, a failure of the server's, under HTTP status 200.
+    Failing,
+    /// HTTP status 503.
+    Unavailable,
+    /// No answer while it lasts.
+    Silent,
+    /// Answers come this much later.
+    Late(Duration),
+    /// Lists of instruments are empty.
+    EmptyList,
+    /// Lists of instruments break off after half of their rows, as if they were whole.
+    HalfList,
+}
+
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -41,9 +64,12 @@ pub enum Fault {
     Delist(String),
     /// A delisted or so far unlisted symbol begins to trade. Happens once.
     List(String),
-    /// The whole exchange is gone: connections are reset and new ones refused, REST too, whatever the category. The
-    /// market trades on. Lasts: it is back, on the same port, when the fault ends.
+    /// The whole exchange is gone: connections are reset and new ones refused, REST too. The market trades on. In one
+    /// category, its streams and the REST calls that name it: the port stays, and connections to it are reset. Lasts:
+    /// it is back, on the same port, when the fault ends.
     Down,
+    /// The REST calls go wrong in some way. Lasts.
+    Rest(RestFault),
 }
 
 impl Fault {
@@ -57,7 +83,8 @@ impl Fault {
             | Self::Duplicate
             | Self::Slow(_)
             | Self::Refuse(_)
-            | Self::Down => true,
+            | Self::Down
+            | Self::Rest(_) => true,
         }
     }
 
@@ -140,8 +167,23 @@ impl Faults {
         covering.map(|(injection, _)| &injection.fault)
     }
 
+    /// Whether the whole exchange is gone.
     pub fn down(&self) -> bool {
-        self.active.iter().any(|(injection, _)| injection.fault == Fault::Down)
+        self.active.iter().any(|(injection, _)| injection.fault == Fault::Down && injection.category.is_none())
+    }
+
+    /// Whether a category is gone.
+    pub fn down_on(&self, category: Category) -> bool {
+        self.on(category).any(|fault| *fault == Fault::Down)
+    }
+
+    /// What goes wrong with a call, by the category that it names; without one, only what goes wrong everywhere.
+    pub fn rest(&self, category: Option<Category>) -> Vec<RestFault> {
+        let covering = self.active.iter().filter(|(injection, _)| match category {
+            Some(category) => injection.covers(category),
+            None => injection.category.is_none(),
+        });
+        covering.filter_map(|(it, _)| if let Fault::Rest(fault) = it.fault { Some(fault) } else { None }).collect()
     }
 
     pub fn stalled(&self, category: Category) -> bool {

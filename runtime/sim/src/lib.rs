@@ -46,7 +46,7 @@ mod wire;
 mod tests;
 
 pub use category::Category;
-pub use fault::{Fault, Garbage, Injection};
+pub use fault::{Fault, Garbage, Injection, RestFault};
 pub use instrument::{Activity, Instrument, InstrumentError};
 pub use limits::{Counters, Limits};
 pub use market::Market;

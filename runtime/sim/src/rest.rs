@@ -54,6 +54,11 @@ fn respond(status: StatusCode, answer: Answer, time: i64) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }
 
+/// A refusal that has nothing to do with what was asked.
+pub(crate) fn refused(floor: &Floor, code: i32, message: &str) -> Response {
+    Answer::Refused { code, message: message.to_owned(), result: "{}".to_owned() }.respond(floor)
+}
+
 pub(crate) async fn time(State(floor): State<Arc<Floor>>) -> Response {
     let now = floor.clock.now();
     let result = format!(r#"{{"timeSecond":"{}","timeNano":"{now}000000"}}"#, now / 1_000);

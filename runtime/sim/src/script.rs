@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     category::Category,
-    fault::{Fault, Garbage, Injection},
+    fault::{Fault, Garbage, Injection, RestFault},
 };
 
 /// Longest duration a script may name: 30 days.
@@ -24,11 +24,13 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
+/// at TIME [for TIME] rest too-frequent | blocked | limited | failing | unavailable | silent | late TIME |
+///                         empty-list | half-list              [linear|spot|inverse]
 /// at TIME heal
 /// ```
 ///
 /// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s` and `down 5s` are short for `for 5s …`. A
-/// lasting fault without a duration goes on until `heal`.
+/// lasting fault without a duration goes on until `heal`. `rest` with a category touches the calls that name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
     pub(crate) steps: Vec<Step>,
@@ -68,7 +70,7 @@ pub enum ScriptProblem {
     /// No such fault.
     #[error(
         "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
-         down or heal"
+         down, rest or heal"
     )]
     UnknownFault(String),
     /// The fault needs a word more.
@@ -76,7 +78,7 @@ pub enum ScriptProblem {
     Missing {
         /// Name of the fault.
         fault: &'static str,
-        /// `a time` or `a symbol`.
+        /// What kind of word.
         missing: &'static str,
     },
     /// A word too many, or a duration for a fault that happens once.
@@ -163,6 +165,7 @@ impl<'a> Words<'a> {
             "delist" => Fault::Delist(self.symbol("delist")?),
             "list" => Fault::List(self.symbol("list")?),
             "garbage" => Fault::Garbage(self.garbage()),
+            "rest" => Fault::Rest(self.rest_fault()?),
             other => return Err(ScriptProblem::UnknownFault(other.to_owned())),
         };
         let short = match fault {
@@ -185,6 +188,23 @@ impl<'a> Words<'a> {
 
     fn symbol(&mut self, fault: &'static str) -> Result<String, ScriptProblem> {
         self.next().map(str::to_owned).ok_or(ScriptProblem::Missing { fault, missing: "a symbol" })
+    }
+
+    fn rest_fault(&mut self) -> Result<RestFault, ScriptProblem> {
+        const MISSING: &str =
+            "too-frequent, blocked, limited, failing, unavailable, silent, late, empty-list or half-list";
+        Ok(match self.next() {
+            Some("too-frequent") => RestFault::TooFrequent,
+            Some("blocked") => RestFault::Blocked,
+            Some("limited") => RestFault::Limited,
+            Some("failing") => RestFault::Failing,
+            Some("unavailable") => RestFault::Unavailable,
+            Some("silent") => RestFault::Silent,
+            Some("late") => RestFault::Late(self.time("rest late")?),
+            Some("empty-list") => RestFault::EmptyList,
+            Some("half-list") => RestFault::HalfList,
+            _ => return Err(ScriptProblem::Missing { fault: "rest", missing: MISSING }),
+        })
     }
 
     fn garbage(&mut self) -> Garbage {

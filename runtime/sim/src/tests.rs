@@ -6,6 +6,7 @@ mod klines;
 mod limits;
 mod replay;
 mod rest;
+mod rest_faults;
 mod streams;
 
 use crate::{Activity, Category, Instrument, Market, Sim, SimConfig};

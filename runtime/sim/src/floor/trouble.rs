@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{Floor, State};
 use crate::{
     category::Category,
-    fault::{Fault, Garbage, Injection},
+    fault::{Fault, Garbage, Injection, RestFault},
     script::Action,
     wire,
 };
@@ -23,6 +23,16 @@ impl Floor {
         let state = &mut *self.state();
         state.faults.clear();
         self.announce(state);
+    }
+
+    /// What goes wrong now with a REST call.
+    pub fn rest_faults(&self, category: Option<Category>) -> Vec<RestFault> {
+        self.state().faults.rest(category)
+    }
+
+    /// Whether a category is gone while the exchange is there.
+    pub fn is_down(&self, category: Category) -> bool {
+        self.state().faults.down_on(category)
     }
 
     pub(super) fn run_script(&self, state: &mut State) {
@@ -55,7 +65,14 @@ impl Floor {
             | Fault::Duplicate
             | Fault::Slow(_)
             | Fault::Refuse(_)
-            | Fault::Down => state.faults.add(injection, Instant::now()),
+            | Fault::Rest(_) => state.faults.add(injection, Instant::now()),
+            Fault::Down => {
+                // The listener takes care of the whole exchange.
+                if injection.category.is_some() {
+                    state.peers.cut(covers);
+                }
+                state.faults.add(injection, Instant::now());
+            }
         }
     }
 

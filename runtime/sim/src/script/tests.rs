@@ -27,7 +27,9 @@ fn every_fault_can_be_written() {
          at 24s refuse SOLUSDT\n\
          at 25s delist ETHUSDT linear\n\
          at 26s list ETHUSDT\n\
-         at 1m down 3s\n\
+         at 27s for 3s rest half-list spot\n\
+         at 28s rest late 400ms\n\
+         at 1m down 3s linear\n\
          at 2m heal\n",
     )
     .unwrap();
@@ -47,7 +49,9 @@ fn every_fault_can_be_written() {
             step(24_000, Fault::Refuse("SOLUSDT".to_owned())),
             step(25_000, Fault::Delist("ETHUSDT".to_owned()).on(Category::Linear)),
             step(26_000, Fault::List("ETHUSDT".to_owned())),
-            step(60_000, Fault::Down.lasting(seconds(3))),
+            step(27_000, Fault::Rest(RestFault::HalfList).lasting(seconds(3)).on(Category::Spot)),
+            step(28_000, Fault::Rest(RestFault::Late(Duration::from_millis(400)))),
+            step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
             Step { at: seconds(120), action: Action::Heal },
         ]
     );
@@ -69,6 +73,7 @@ fn an_error_names_its_line_and_what_is_wrong() {
     );
     assert!(error("at 5s explode").starts_with(r#"line 1: unknown fault "explode": expected drop"#));
     assert_eq!(error("at 5s reorder"), "line 1: reorder needs a time");
+    assert!(error("at 5s rest spot").starts_with("line 1: rest needs too-frequent, blocked"));
     assert_eq!(error("at 5s refuse"), "line 1: refuse needs a symbol");
     assert_eq!(error("at 5s drop moon"), r#"line 1: "moon" does not belong here"#);
     assert_eq!(error("at 5s for 2s drop"), r#"line 1: "for" does not belong here"#);

@@ -108,14 +108,22 @@ impl Client {
 
 /// Status and body of a GET.
 pub async fn get(sim: &Sim, path: &str) -> (u16, Value) {
+    try_get(sim, path).await.expect("no answer")
+}
+
+/// The same; nothing when the connection is reset.
+pub async fn try_get(sim: &Sim, path: &str) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(sim.addr()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut response)).await.expect("no answer").unwrap();
+    match timeout(PATIENCE, stream.read_to_string(&mut response)).await.expect("no end") {
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+        other => drop(other.unwrap()),
+    }
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    Some((status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()))))
 }
 
 /// Polls until the condition holds.

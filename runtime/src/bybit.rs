@@ -1,8 +1,8 @@
 //! Layer 1: the only place that knows Bybit.
 //!
 //! `session` decides what one connection says and what its frames mean, without socket or clock; `driver` moves bytes
-//! for it; `feed` spawns a driver for each connection that a category needs. `rest` and `symbols` ask the market
-//! endpoints; `source` reads recordings. Nothing here knows what becomes of the events.
+//! for it; `feed` spawns a driver for each connection that a category needs. `rest`, `symbols` and `instruments`
+//! ask the market endpoints; `source` reads recordings. Nothing here knows what becomes of the events.
 
 pub mod answer;
 pub mod backoff;
@@ -12,6 +12,7 @@ pub mod decode;
 pub mod driver;
 pub mod excerpt;
 pub mod feed;
+pub mod instruments;
 pub mod rest;
 pub mod session;
 pub mod source;

@@ -47,6 +47,8 @@ pub type Watched = (Lane, Vec<watch::Sender<Millis>>);
 /// All categories, driven by messages and the local clock.
 pub struct Pipeline {
     lanes: Vec<Watched>,
+    /// Categories that are still to come; none when the channel is closed.
+    joining: Option<mpsc::Receiver<Watched>>,
     clock: LocalClock,
     hub: Arc<Hub>,
     tallies: Tallies,
@@ -54,10 +56,11 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Joins categories to the consumers' hub.
+    /// Joins categories to the consumers' hub, each when it comes. The first message of one that is announced waits for its
+    /// lane.
     #[must_use]
-    pub fn new(lanes: Vec<Watched>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
-        Self { lanes, clock, hub, tallies, out: Vec::new() }
+    pub fn new(joining: mpsc::Receiver<Watched>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
+        Self { lanes: Vec::new(), joining: Some(joining), clock, hub, tallies, out: Vec::new() }
     }
 
     /// Runs until every sender of the inbox is gone, then gives out what is open.
@@ -66,9 +69,13 @@ impl Pipeline {
             let pause = self.pause();
             tokio::select! { biased;
                 message = inbox.recv() => match message {
-                    Some(message) => self.take(message),
+                    Some(message) => {
+                        self.expect(message.category).await;
+                        self.take(message);
+                    }
                     None => break,
                 },
+                lane = next(&mut self.joining) => self.join(lane),
                 () = tokio::time::sleep(pause) => {}
             }
             self.tick();
@@ -81,6 +88,23 @@ impl Pipeline {
             lane.take(message, &mut self.out);
             self.publish();
         }
+    }
+
+    /// Waits for the lane of a category, unless it is there or none will come. Whoever spawns a feed sends its lane.
+    async fn expect(&mut self, category: Category) {
+        while self.joining.is_some() && !self.lanes.iter().any(|(lane, _)| lane.category() == category) {
+            let lane = next(&mut self.joining).await;
+            self.join(lane);
+        }
+    }
+
+    fn join(&mut self, lane: Option<Watched>) {
+        let Some(lane) = lane else {
+            self.joining = None;
+            return;
+        };
+        self.lanes.push(lane);
+        self.lanes.sort_by_key(|(lane, _)| lane.category());
     }
 
     fn tick(&mut self) {
@@ -126,5 +150,13 @@ impl Pipeline {
     fn pause(&mut self) -> Duration {
         let local = self.clock.now();
         self.lanes.iter_mut().map(|(lane, _)| lane.pause(local)).min().unwrap_or(LONGEST_PAUSE)
+    }
+}
+
+/// Waits for the next lane; for ever once there are no more.
+async fn next(joining: &mut Option<mpsc::Receiver<Watched>>) -> Option<Watched> {
+    match joining {
+        Some(joining) => joining.recv().await,
+        None => std::future::pending().await,
     }
 }

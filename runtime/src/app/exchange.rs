@@ -1,37 +1,33 @@
-//! From configuration to Bybit: categories with their symbols, the feeds that watch them, and who still trades.
+//! From configuration to Bybit: what is asked of it, whether it has the symbols, and a task that opens each category.
+
+mod opening;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
 
+use super::observed::Observed;
 use crate::bybit::backoff::Pacer;
 use crate::bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
 use crate::bybit::connect::Dialer;
 use crate::bybit::driver::Uplink;
-use crate::bybit::feed::Feed;
-use crate::bybit::rest::RestClient;
-use crate::bybit::session::Timing;
-use crate::bybit::symbols::{self, Trading};
+use crate::bybit::rest::{Gate, RestClient};
+use crate::bybit::symbols;
 use crate::clock::LocalClock;
 use crate::config::exchange::Symbols;
 use crate::config::proxy::ProxyAddress;
 use crate::config::{Config, Diagnostic, Report};
 use crate::consumer::catalog::Catalog;
-use crate::domain::feed::{FeedEvent, FeedMessage};
-use crate::domain::symbol::{Category, SymbolId, SymbolTable};
+use crate::domain::feed::FeedMessage;
+use crate::domain::symbol::Category;
+use crate::pipeline::Watched;
+use opening::Opening;
 
 /// Frames on their way to the pipeline. When it is full, sockets wait: nothing is dropped.
 const INBOX: usize = 4_096;
-/// How often the exchange is asked which instruments still trade.
-const ASK_EVERY: Duration = Duration::from_secs(300);
-
-/// How soon it is asked again when it did not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the runtime asks of Bybit.
 #[must_use]
@@ -84,7 +80,7 @@ pub fn describe(config: &Config) -> String {
 pub fn check_online(config: &Config) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = wanted(config);
-    let rest = rest_client(&wanted, dialer(config)?, LocalClock::start())?;
+    let rest = rest_client(&wanted, dialer(config)?, Gate::new(LocalClock::start()))?;
     let mut report = Report::default();
     for category in &wanted.categories {
         let SymbolChoice::Listed(listed) = &category.symbols else { continue };
@@ -104,110 +100,51 @@ pub fn check_online(config: &Config) -> anyhow::Result<Report> {
 pub struct Market {
     /// What arrives.
     pub inbox: mpsc::Receiver<FeedMessage>,
-    /// The symbols of each category.
-    pub tables: Vec<(Category, Arc<SymbolTable>)>,
-    /// One feed a category.
-    pub feeds: Vec<Feed>,
-    /// The tasks; closed when all are spawned.
+    /// A lane for each category, as soon as its symbols are known.
+    pub lanes: mpsc::Receiver<Watched>,
+    /// The tasks. Those of a category are spawned when its symbols are known; the tracker is closed all the same.
     pub tracker: TaskTracker,
 }
 
-/// Resolves symbols and connects. Returns nothing when cancelled before the symbols were known.
+/// Opens every category by itself: none waits for the symbols, the REST answers or the connections of another.
 ///
 /// # Errors
 /// When addresses or certificates of the configuration cannot be used.
-pub async fn open(
-    wanted: &BybitConfig,
-    dialer: Dialer,
-    clock: LocalClock,
+pub fn open(
+    config: &Config,
+    observed: &Observed,
     catalog: &Arc<Catalog>,
     cancel: &CancellationToken,
-) -> anyhow::Result<Option<Market>> {
+) -> anyhow::Result<Market> {
+    let (wanted, dialer) = (wanted(config), dialer(config)?);
     let (out, inbox) = mpsc::channel(INBOX);
-    let rest = rest_client(wanted, dialer.clone(), clock)?;
-    let uplink = Uplink {
-        dialer,
-        clock,
-        pacer: Arc::new(Mutex::new(Pacer::default())),
-        out: out.clone(),
-        cancel: cancel.clone(),
-    };
-    let (mut tables, mut feeds, tracker) = (Vec::new(), Vec::new(), TaskTracker::new());
-    for category in &wanted.categories {
-        let Some(table) = symbols::resolve(&rest, category, cancel).await else { return Ok(None) };
-        let table = Arc::new(table);
-        if table.is_empty() {
-            warn!(category = %category.category, "no symbol to watch");
-        }
+    let (joining, lanes) = mpsc::channel(Category::ALL.len());
+    let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
+    let pacer = Arc::new(Mutex::new(Pacer::default()));
+    let uplink = Uplink { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
+    let tracker = TaskTracker::new();
+    for category in wanted.categories.iter().cloned() {
         let url = wanted.stream_url(category.category).context("the address of the stream is not usable")?;
-        feeds.push(Feed::spawn(&uplink, &tracker, category.category, &url, &table, Timing::default()));
-        catalog.watch(category.category, table.iter().map(|(_, symbol)| symbol.clone()));
-        if catalog.wants_descriptions() {
-            tracker.spawn(describe_all(rest.clone(), category.category, catalog.clone(), cancel.clone()));
-        }
-        tracker.spawn(keep_asking(rest.clone(), category.clone(), table.clone(), out.clone(), cancel.clone()));
-        tables.push((category.category, table));
+        let opening = Opening {
+            settings: config.klines.settings(category.category),
+            config: category,
+            url,
+            rest: rest.clone(),
+            uplink: uplink.clone(),
+            catalog: catalog.clone(),
+            feeds: observed.feeds.clone(),
+            joining: joining.clone(),
+            tracker: tracker.clone(),
+        };
+        tracker.spawn(opening.run());
     }
     tracker.close();
-    Ok(Some(Market { inbox, tables, feeds, tracker }))
+    Ok(Market { inbox, lanes, tracker })
 }
 
-/// Asks the exchange once how it describes its instruments, as often as it takes.
-async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog>, cancel: CancellationToken) {
-    let asking = async {
-        loop {
-            match rest.descriptions(category).await {
-                Ok(rows) => return catalog.describe(category, rows),
-                Err(_) => tokio::time::sleep(ASK_AGAIN).await,
-            }
-        }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = asking => {}
-    }
-}
-
-/// Warns of symbols that do not exist, then watches for instruments that end.
-async fn keep_asking(
-    rest: RestClient,
-    category: CategoryConfig,
-    table: Arc<SymbolTable>,
-    out: mpsc::Sender<FeedMessage>,
-    cancel: CancellationToken,
-) {
-    let asking = async {
-        let told = category.category;
-        symbols::check_in_background(rest.clone(), category.clone(), cancel.clone()).await;
-        let mut ended: Vec<SymbolId> = Vec::new();
-        loop {
-            tokio::time::sleep(ASK_EVERY).await;
-            let Ok(answer) = rest.instruments(told).await else { continue };
-            for (id, symbol) in table.iter() {
-                let found = answer.result.iter().find(|instrument| instrument.symbol == *symbol);
-                let trades = found.is_some_and(|instrument| instrument.trading == Trading::Open);
-                if trades || ended.contains(&id) || answer.result.is_empty() {
-                    continue;
-                }
-                info!(category = %told, %symbol, "instrument no longer trades");
-                ended.push(id);
-                let event = FeedEvent::Ended { symbol: id, at: answer.received };
-                let message = FeedMessage::of_category(told, answer.received, vec![event]);
-                if out.send(message).await.is_err() {
-                    return;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = asking => {}
-    }
-}
-
-fn rest_client(wanted: &BybitConfig, dialer: Dialer, clock: LocalClock) -> anyhow::Result<RestClient> {
+fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {
     let base = wanted.rest_base().context("the address of the REST interface is not usable")?;
-    Ok(RestClient::new(dialer, clock, base))
+    Ok(RestClient::new(dialer, gate, base))
 }
 
 /// Opens connections through the configured proxies, from whichever layer they come.

@@ -2,9 +2,10 @@
 //! health and the admin socket read. Changes nothing, and nothing waits for whoever looks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bybit::feed::Feed;
+use crate::bybit::rest::Gate;
 use crate::clock::LocalClock;
 use crate::config::Config;
 use crate::config::consumers::Component;
@@ -27,10 +28,31 @@ pub struct Observed {
     pub clock: LocalClock,
     /// When it began.
     pub since: Millis,
+    /// The way to the exchange's REST interface, which everybody shares who asks it.
+    pub gate: Gate,
+    /// The feeds of the categories whose symbols are known.
+    pub feeds: Feeds,
     categories: Vec<Category>,
-    /// There once the symbols are known.
-    feeds: OnceLock<Vec<Feed>>,
     is_ending: AtomicBool,
+}
+
+/// Feeds, one a category, as they come to be; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Feeds(Arc<Mutex<Vec<Feed>>>);
+
+impl Feeds {
+    /// Adds one.
+    pub fn add(&self, feed: Feed) {
+        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.push(feed);
+        feeds.sort_by_key(Feed::category);
+    }
+
+    /// Those that there are, by category.
+    #[must_use]
+    pub fn read(&self) -> Vec<Feed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A consumer and what it is.
@@ -73,22 +95,11 @@ impl Observed {
             tallies: Tallies::default(),
             clock,
             since: clock.now(),
+            gate: Gate::new(clock),
+            feeds: Feeds::default(),
             categories: config.exchange.categories.clone(),
-            feeds: OnceLock::new(),
             is_ending: AtomicBool::new(false),
         }
-    }
-
-    /// Adds the feeds, once.
-    pub fn connect(&self, feeds: &[Feed]) {
-        // A second time would be a mistake of the caller that changes nothing for the run.
-        let _ = self.feeds.set(feeds.to_vec());
-    }
-
-    /// The feeds; none before the symbols are known.
-    #[must_use]
-    pub fn feeds(&self) -> &[Feed] {
-        self.feeds.get().map_or(&[], Vec::as_slice)
     }
 
     /// Says that the run is coming to its end.
@@ -106,9 +117,10 @@ impl Observed {
     #[must_use]
     pub fn freshness(&self) -> Vec<Freshness> {
         let now = self.clock.now();
+        let feeds = self.feeds.read();
         let age = |at: Option<Millis>| (now - at.unwrap_or(self.since)).max(0);
         let of = |category: &Category| {
-            let feed = self.feeds().iter().find(|feed| feed.category() == *category);
+            let feed = feeds.iter().find(|feed| feed.category() == *category);
             let connections = feed.map(Feed::connections).unwrap_or_default();
             Freshness {
                 category: *category,

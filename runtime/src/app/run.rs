@@ -16,7 +16,6 @@ use super::exchange::{self, Market};
 use super::observed::Observed;
 use super::reload::Reloader;
 use super::{admin, demo, metrics, output, parts};
-use crate::bybit::feed::Feed;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
@@ -25,8 +24,7 @@ use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
 use crate::consumer::stats::{State, View};
-use crate::domain::symbol::Category;
-use crate::pipeline::{Lane, Pipeline};
+use crate::pipeline::Pipeline;
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -107,36 +105,18 @@ pub(super) async fn serve(
     observed: &Observed,
     catalog: Arc<Catalog>,
 ) -> anyhow::Result<()> {
-    let (clock, cancel) = (observed.clock, CancellationToken::new());
-    let wanted = exchange::wanted(config);
+    let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-    let stop = ended(duration, move || {
+    let Market { inbox, lanes, tracker } = exchange::open(config, observed, &catalog, &cancel)?;
+    let pipeline = Pipeline::new(lanes, observed.clock, observed.hub.clone(), observed.tallies.clone());
+    let pipeline = tokio::spawn(pipeline.run(inbox));
+    let last_words = move || {
         // The code of a second signal is what it is.
         let _ = parts::tell(&parts::give_up(&views));
-    });
-    tokio::pin!(stop);
-    let market = tokio::select! { biased;
-        end = &mut stop => {
-            cancel.cancel();
-            return end?.without_exchange();
-        }
-        market = exchange::open(&wanted, exchange::dialer(config)?, clock, &catalog, &cancel) => market?,
     };
-    // Nothing cancels it but the end above.
-    let Some(Market { inbox, tables, feeds, tracker }) = market else { return Ok(()) };
-    let boundaries = |category: Category| {
-        let feed = feeds.iter().find(|feed| feed.category() == category);
-        feed.map(Feed::boundaries).unwrap_or_default()
-    };
-    let lanes = tables
-        .iter()
-        .map(|(category, table)| (Lane::new(config.klines.settings(*category), table), boundaries(*category)));
-    let lanes = lanes.collect();
-    observed.connect(&feeds);
-    let pipeline = Pipeline::new(lanes, clock, observed.hub.clone(), observed.tallies.clone());
-    let pipeline = tokio::spawn(pipeline.run(inbox));
-    let end = stop.await;
+    let end = ended(duration, last_words).await;
     observed.end();
+    let feeds = observed.feeds.read();
     let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);
     // The feeds let go of the inbox, which lets the pipeline take what is in it and come to its end.
     cancel.cancel();

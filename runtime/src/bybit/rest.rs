@@ -1,5 +1,8 @@
-//! Bybit's market endpoints: one request, one connection, one typed answer. Retries are the caller's.
+//! Bybit's market endpoints: one request, one connection, one typed answer. Retries are the caller's; how often all
+//! callers together may ask is the gate's.
 
+mod budget;
+mod gate;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -21,16 +24,18 @@ use super::config::AGENT;
 use super::connect::{self, DialError, Dialer};
 use super::excerpt::excerpt;
 use super::symbols::Instrument;
-use crate::clock::LocalClock;
 use crate::domain::symbol::{Category, Symbol};
 use crate::domain::time::Millis;
+pub use gate::{Figures, Gate};
 use wire::{WireInstrument, WireInstruments, WireServerTime};
 
 /// A page of a thousand instruments is some 1.5 MiB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 /// For one request, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Bybit's word for the IP limit: stop for at least ten minutes. A 403 for other reasons does not mend sooner either.
+/// What a 403 says when it means the limit for an address. Any other is about a country or a network.
+const TOO_FREQUENT: &str = "access too frequent";
+/// Such a refusal does not end soon.
 const FORBIDDEN_WAIT: Duration = Duration::from_secs(600);
 /// Where a limit is met and the answer does not say for how long.
 const LIMITED_WAIT: Duration = Duration::from_secs(5);
@@ -57,8 +62,20 @@ pub enum RestError {
         /// How long to stay away.
         wait: Duration,
     },
-    /// Refused for this address: the IP limit, or a country that Bybit does not serve.
+    /// Refused for this address: too many requests came from it, which ends REST for all callers.
     #[error("refused with 403: {message}")]
+    TooFrequent {
+        /// The answer's beginning, sanitised.
+        message: String,
+    },
+    /// Not sent: too many requests came from this address, and the exchange wants to be left alone.
+    #[error("not asked: the exchange has refused this address for too many requests")]
+    Stopped {
+        /// How long to stay away.
+        wait: Duration,
+    },
+    /// Refused for another reason: a country or a network that Bybit does not serve.
+    #[error("refused with 403, as where a country or a network is not served: {message}")]
     Forbidden {
         /// The answer's beginning, sanitised.
         message: String,
@@ -90,8 +107,8 @@ impl RestError {
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Limited { wait } => Some(*wait),
-            Self::Forbidden { .. } => Some(FORBIDDEN_WAIT),
+            Self::Limited { wait } | Self::Stopped { wait } => Some(*wait),
+            Self::TooFrequent { .. } | Self::Forbidden { .. } => Some(FORBIDDEN_WAIT),
             _ => None,
         }
     }
@@ -112,15 +129,15 @@ pub struct Reply<T> {
 #[derive(Clone, Debug)]
 pub struct RestClient {
     dialer: Dialer,
-    clock: LocalClock,
+    gate: Gate,
     base: Url,
 }
 
 impl RestClient {
-    /// Builds a client; nothing is connected yet.
+    /// Builds a client; nothing is connected yet. All clients of a process share their gate.
     #[must_use]
-    pub const fn new(dialer: Dialer, clock: LocalClock, base: Url) -> Self {
-        Self { dialer, clock, base }
+    pub const fn new(dialer: Dialer, gate: Gate, base: Url) -> Self {
+        Self { dialer, gate, base }
     }
 
     /// The address asked, fit for a log.
@@ -168,8 +185,11 @@ impl RestClient {
             let reply = self.get::<WireInstruments<T>>("instruments-info", &query).await?;
             let is_empty = reply.result.list.is_empty();
             found.extend(reply.result.list);
-            let is_new = |next: &String| !next.is_empty() && *next != cursor;
-            match reply.result.next_page_cursor.filter(is_new) {
+            match reply.result.next_page_cursor.filter(|next| !next.is_empty()) {
+                // Taken for the end, it would make a part pass for the whole.
+                Some(next) if !is_empty && next == cursor => {
+                    return Err(RestError::Malformed("a page of instruments that points to itself".to_owned()));
+                }
                 Some(next) if !is_empty => cursor = next,
                 _ => return Ok(Reply { result: found, stamped: reply.stamped, received: reply.received }),
             }
@@ -181,13 +201,20 @@ impl RestClient {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/v5/market/{endpoint}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query).filter(|query| !query.is_empty()));
-        let body = timeout(TIMEOUT, self.fetch(&url)).await.map_err(|_| RestError::Timeout)??;
-        let received = self.clock.now();
-        let (result, stamped) = wire::open(&body).map_err(|error| match error {
+        self.gate.pass().await?;
+        let answer = timeout(TIMEOUT, self.fetch(&url)).await.unwrap_or(Err(RestError::Timeout));
+        let received = self.gate.now();
+        let opened = answer.and_then(|body| wire::open(&body)).map_err(|error| match error {
             RestError::Refused { code, .. } if LIMIT_CODES.contains(&code) => RestError::Limited { wait: LIMITED_WAIT },
             other => other,
-        })?;
-        Ok(Reply { result, stamped, received })
+        });
+        match opened {
+            Ok((result, stamped)) => Ok(Reply { result, stamped, received }),
+            Err(error) => {
+                self.gate.note(&error);
+                Err(error)
+            }
+        }
     }
 
     async fn fetch(&self, url: &Url) -> Result<Bytes, RestError> {
@@ -226,7 +253,12 @@ fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes,
             let wait = asked.map_or(LIMITED_WAIT, Duration::from_secs).min(FORBIDDEN_WAIT);
             Err(RestError::Limited { wait })
         }
-        StatusCode::FORBIDDEN => Err(RestError::Forbidden { message: excerpt(&String::from_utf8_lossy(&body)) }),
+        StatusCode::FORBIDDEN => {
+            let body = String::from_utf8_lossy(&body);
+            let message = excerpt(&body);
+            let is_limit = body.to_ascii_lowercase().contains(TOO_FREQUENT);
+            Err(if is_limit { RestError::TooFrequent { message } } else { RestError::Forbidden { message } })
+        }
         status => Err(RestError::Status { status }),
     }
 }

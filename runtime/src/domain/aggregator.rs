@@ -140,9 +140,10 @@ impl Aggregator {
             FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, *from, *to),
             FeedEvent::Ended { symbol, at } => {
                 if let Some(book) = self.books.get_mut(symbol.index()) {
-                    book.coverage.end(*at);
+                    book.end(*at, &self.lanes);
                 }
             }
+            FeedEvent::Listed { symbol } => self.revive(*symbol, Millis::MAX),
         }
     }
 
@@ -283,6 +284,9 @@ impl Aggregator {
             book.share_out(&self.lanes);
             self.stale |= book.stale;
         }
+        if book.coverage.has_ended() {
+            self.revive(trade.symbol, trade.time);
+        }
     }
 
     /// A trade of before the horizon. Its windows that are still open or kept lack it, unless it was counted in time.
@@ -332,6 +336,12 @@ impl Aggregator {
             self.agenda.note(symbol);
             self.stale |= book.stale;
         }
+    }
+
+    /// An instrument whose end was told trades at `time`: it has not ended.
+    #[cold]
+    fn revive(&mut self, symbol: SymbolId, time: Millis) {
+        self.mark(symbol, |book, lanes| book.revive(time, lanes));
     }
 
     /// Takes a step: what comes later in the order waits until all before it has been given out.

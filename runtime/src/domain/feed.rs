@@ -42,12 +42,17 @@ pub enum FeedEvent {
         /// The latest.
         to: Millis,
     },
-    /// The instrument no longer trades: no kline after `at`.
+    /// The exchange lists the instrument no more since `at`: unless it has traded after that, it has ended then.
     Ended {
         /// Which one.
         symbol: SymbolId,
         /// When it ended.
         at: Millis,
+    },
+    /// The exchange lists the instrument after all: what was said of its end was wrong.
+    Listed {
+        /// Which one.
+        symbol: SymbolId,
     },
 }
 

@@ -71,6 +71,7 @@ impl Lane {
     /// Takes in what no connection brought. Without an exchange time nothing has begun that could end.
     fn learn(&mut self, event: FeedEvent) {
         let event = match (event, self.lead) {
+            (event @ FeedEvent::Listed { .. }, _) => event,
             (FeedEvent::Ended { symbol, at }, Some(lead)) => FeedEvent::Ended { symbol, at: at + lead },
             (FeedEvent::Resumed { symbols, at }, Some(lead)) => FeedEvent::Resumed { symbols, at: at + lead },
             (FeedEvent::Gap { symbols, last_seen }, Some(lead)) => {

@@ -22,7 +22,8 @@ use crate::support::program::{Running, component, folder, klines};
 use exposition::Page;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const ANYWHERE: &str = "127.0.0.1:0";
+/// Any free port.
+pub const ANYWHERE: &str = "127.0.0.1:0";
 
 /// Where a log says that something is served.
 pub fn served(run: &Running, message: &str) -> SocketAddr {
@@ -41,6 +42,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// The figures.
 pub fn page(address: SocketAddr) -> Page {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);

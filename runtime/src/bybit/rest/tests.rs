@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::bybit::symbols::Trading;
+use crate::clock::LocalClock;
 
 const LINEAR: &str = r#"{"symbol":"BTCUSDT","contractType":"LinearPerpetual","status":"Trading","baseCoin":"BTC",
     "quoteCoin":"USDT","deliveryTime":"0","priceFilter":{"minPrice":"0.10","maxPrice":"1999999.80","tickSize":"0.10"}}"#;
@@ -29,7 +30,7 @@ async fn client(answers: Vec<String>) -> (RestClient, tokio::task::JoinHandle<Ve
         targets
     });
     let dialer = Dialer::new(|_| None).unwrap();
-    (RestClient::new(dialer, LocalClock::start(), base), served)
+    (RestClient::new(dialer, Gate::new(LocalClock::start()), base), served)
 }
 
 fn http(status: &str, body: &str) -> String {
@@ -83,9 +84,11 @@ async fn refusals_and_limits_are_told_apart() {
     let visits = http("200 OK", r#"{"retCode":10006,"retMsg":"Too many visits!"}"#);
     assert_eq!(failure(visits).await.wait(), Some(LIMITED_WAIT));
     assert_eq!(failure(http("429 Too Many Requests", "")).await.wait(), Some(Duration::from_secs(7)));
-    let forbidden = failure(http("403 Forbidden", "access too frequent")).await;
-    assert_eq!(forbidden.to_string(), "refused with 403: access too frequent");
-    assert_eq!(forbidden.wait(), Some(FORBIDDEN_WAIT));
+    let limit = failure(http("403 Forbidden", "403, access too frequent")).await;
+    assert_eq!(limit.to_string(), "refused with 403: 403, access too frequent");
+    let elsewhere = failure(http("403 Forbidden", "<html>CloudFront</html>")).await;
+    assert!(elsewhere.to_string().contains("a country or a network is not served"), "{elsewhere}");
+    assert_eq!([limit.wait(), elsewhere.wait()], [Some(FORBIDDEN_WAIT); 2]);
     assert!(matches!(failure(http("404 Not Found", "")).await, RestError::Status { .. }));
 }
 
@@ -97,4 +100,32 @@ async fn what_is_not_an_answer_is_an_error() {
     assert!(matches!(failure("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned()).await, RestError::Http(_)));
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_BODY + 1));
     assert!(matches!(failure(endless).await, RestError::TooLarge));
+}
+
+#[tokio::test]
+async fn a_refusal_for_too_many_requests_ends_them_for_all_callers_and_another_does_not() {
+    let geo = http("403 Forbidden", "not available in your country");
+    let time = ok(r#"{"timeSecond":"1700000000","timeNano":"1700000000120000000"}"#);
+    let (client, served) = client(vec![geo, time, http("403 Forbidden", "access too frequent")]).await;
+    let other = client.clone();
+    assert!(matches!(client.time().await, Err(RestError::Forbidden { .. })));
+    assert!(other.time().await.is_ok(), "a country that is not served is no reason to stop");
+    assert!(matches!(client.time().await, Err(RestError::TooFrequent { .. })));
+    assert_eq!(served.await.unwrap().len(), 3, "nobody listens any more: a request would find no connection");
+    for asking in [&client, &other] {
+        let error = asking.instruments(Category::Spot).await.unwrap_err();
+        assert!(matches!(error, RestError::Stopped { .. }), "{error}");
+        let wait = error.wait().unwrap();
+        assert!(wait <= FORBIDDEN_WAIT && wait > FORBIDDEN_WAIT / 2, "{wait:?}");
+    }
+    let figures = client.gate.figures();
+    assert_eq!((figures.requests, figures.stops, figures.limited), (3, 1, 0));
+    assert!(figures.resumes_in > 0);
+}
+
+#[tokio::test]
+async fn a_page_that_points_to_itself_makes_no_list() {
+    let page = ok(&format!(r#"{{"category":"linear","list":[{LINEAR}],"nextPageCursor":"first%3DA"}}"#));
+    let (client, _served) = client(vec![page.clone(), page]).await;
+    assert!(matches!(client.instruments(Category::Linear).await, Err(RestError::Malformed(_))));
 }

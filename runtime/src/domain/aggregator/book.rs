@@ -209,6 +209,24 @@ impl Book {
         true
     }
 
+    /// The exchange has not listed the instrument since `at`: it has ended then, unless it has traded after that.
+    pub(super) fn end(&mut self, at: Millis, lanes: &Lanes) {
+        self.share_out(lanes);
+        if self.series.first().and_then(Series::last_trade).is_none_or(|time| time <= at) {
+            self.coverage.end(at);
+        }
+    }
+
+    /// The instrument trades at `time`. If it was believed to have ended before, flat klines that were not told are due.
+    pub(super) fn revive(&mut self, time: Millis, lanes: &Lanes) -> bool {
+        let Some(at) = self.coverage.revive(time) else { return false };
+        self.share_out(lanes);
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            self.stale |= series.refill(at, lane.context(&self.coverage, lanes.horizon));
+        }
+        true
+    }
+
     #[cold]
     fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
         let by = Widening::between(self.scales, scales, category);

@@ -103,6 +103,16 @@ impl Coverage {
         self.ended = Some(at);
     }
 
+    /// Whether the instrument is believed to have ended.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The instrument turns out to trade at `time`. Returns the end that was believed, if that was before.
+    pub(super) fn revive(&mut self, time: Millis) -> Option<Millis> {
+        self.ended.take_if(|at| *at < time)
+    }
+
     /// Whether the feed is up.
     pub(super) fn is_open(&self) -> bool {
         self.spans.back().is_some_and(|(_, to)| *to == OPEN_END)

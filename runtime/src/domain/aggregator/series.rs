@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 
 use crate::domain::bucket::{Bucket, Widening};
 use crate::domain::interval::Interval;
-use crate::domain::time::Millis;
+use crate::domain::time::{MINUTE, Millis};
 
 use super::coverage::Coverage;
 use super::window::{Carry, Told, Window};
+
+/// How far back an end that was none is made good: lists are asked for every five minutes.
+const REFILLED: Millis = 10 * MINUTE;
 
 /// What a series needs to know beyond its own windows.
 #[derive(Clone, Copy)]
@@ -140,6 +143,34 @@ impl Series {
                 show(window, self.sequence + 1);
             }
         }
+    }
+
+    /// Tells the flat klines from `from` on that an end kept back, which was none. Returns whether any are due. Those
+    /// further back than [`REFILLED`] stay untold: an exchange whose lists are wrong for longer than that is no reason
+    /// to make thousands of klines at once.
+    pub(super) fn refill(&mut self, from: Millis, context: Context<'_>) -> bool {
+        let mut due = false;
+        let from = from.max(context.closed_until.saturating_sub(REFILLED));
+        let mut start = context.interval.start_of(from);
+        while start < context.closed_until {
+            let next = context.interval.next(start);
+            let priced = self.last_before(start).is_some_and(|carry| context.coverage.proves(carry.time, start));
+            if context.fill && priced && context.coverage.is_idle(start, next - 1) {
+                let at = self.place(start, context);
+                self.restate(at, context);
+                let window = self.windows.get_mut(at).filter(|window| window.bucket.is_empty());
+                if let Some(window) = window.filter(|window| window.told == Told::Silent && window.proven) {
+                    due |= !std::mem::replace(&mut window.stale, true);
+                }
+            }
+            start = next;
+        }
+        due
+    }
+
+    /// When the last trade happened that has come here.
+    pub(super) fn last_trade(&self) -> Option<Millis> {
+        self.windows.back().map_or(self.before, Window::last).map(|carry| carry.time)
     }
 
     /// Forgets closed windows that no late trade can change any more.

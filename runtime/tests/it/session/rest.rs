@@ -1,17 +1,24 @@
 //! The market endpoints of the simulated exchange, and the symbols chosen from them.
 
-use bybit_sim::{Category as SimCategory, Fault, Instrument, Limits, Market, Sim, SimConfig};
+use std::time::Duration;
+
+use bybit_sim::{Category as SimCategory, Fault, Instrument, Limits, Market, RestFault, Sim, SimConfig};
 use klines::bybit::config::{AllSymbols, CategoryConfig, SymbolChoice};
 use klines::bybit::connect::Dialer;
-use klines::bybit::rest::{RestClient, RestError};
+use klines::bybit::instruments::{Pace, Watch};
+use klines::bybit::rest::{Gate, RestClient, RestError};
 use klines::bybit::symbols::{self, Trading};
 use klines::clock::LocalClock;
-use klines::domain::symbol::{Category, Symbol};
+use klines::domain::feed::{FeedEvent, FeedMessage};
+use klines::domain::symbol::{Category, Symbol, SymbolTable};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use super::world::eventually;
 
 fn client(sim: &Sim) -> RestClient {
     let dialer = Dialer::new(|_| None).unwrap();
-    RestClient::new(dialer, LocalClock::start(), sim.rest_url().parse().unwrap())
+    RestClient::new(dialer, Gate::new(LocalClock::start()), sim.rest_url().parse().unwrap())
 }
 
 fn listing() -> Market {
@@ -103,6 +110,50 @@ async fn waiting_for_symbols_ends_when_cancelled() {
     sim.stop().await;
 }
 
+/// Waits until so many more requests have come.
+async fn requests(sim: &Sim, more: u64) {
+    let goal = sim.counters().rest_requests + more;
+    eventually("requests", || sim.counters().rest_requests >= goal).await;
+}
+
+#[tokio::test]
+async fn lists_that_break_off_end_no_instrument_and_a_delisting_does() {
+    let names = ["AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT"];
+    let build = |name| Instrument::new(SimCategory::Linear, name, "100", "0.10", "0.001").unwrap();
+    let sim = Sim::start(SimConfig::new(Market::seeded(1, names.map(build).to_vec()))).await.unwrap();
+    let (mut table, rest) = (SymbolTable::default(), client(&sim));
+    let id = table.intern(&Symbol::new("EUSDT").unwrap());
+    let (out, mut messages) = mpsc::channel(8);
+    // As in life, but thousands of times as fast.
+    let pace = Pace { usual: Duration::from_millis(20), apart: Duration::from_millis(10) };
+    let watch = Watch::new(Category::Linear, &table, pace);
+    let watching = tokio::spawn(async move { watch.run(&rest, None, &out).await });
+    requests(&sim, 2).await;
+    // Half of five are two, and the last is not among them.
+    for fault in [RestFault::HalfList, RestFault::EmptyList, RestFault::Failing, RestFault::Unavailable] {
+        sim.inject(Fault::Rest(fault).on(SimCategory::Linear));
+        requests(&sim, 4).await;
+        sim.heal();
+        requests(&sim, 2).await;
+        assert!(messages.try_recv().is_err(), "{fault:?} ends nothing");
+    }
+    sim.inject(Fault::Delist("EUSDT".to_owned()));
+    let FeedMessage { events, .. } = messages.recv().await.unwrap();
+    assert!(matches!(events[..], [FeedEvent::Ended { symbol, .. }] if symbol == id), "{events:?}");
+    sim.inject(Fault::List("EUSDT".to_owned()));
+    // An end is said again until it is taken back.
+    loop {
+        let FeedMessage { events, .. } = messages.recv().await.unwrap();
+        match events[..] {
+            [FeedEvent::Listed { symbol }] if symbol == id => break,
+            [FeedEvent::Ended { symbol, .. }] if symbol == id => {}
+            _ => panic!("{events:?}"),
+        }
+    }
+    watching.abort();
+    sim.stop().await;
+}
+
 #[tokio::test]
 async fn the_ip_limit_asks_for_ten_minutes() {
     let limits = Limits { requests_per_5_s: 1, ..Limits::default() };
@@ -112,5 +163,8 @@ async fn the_ip_limit_asks_for_ten_minutes() {
     let error = rest.time().await.unwrap_err();
     assert_eq!(error.to_string(), "refused with 403: access too frequent");
     assert_eq!(error.wait().unwrap().as_secs(), 600);
+    let again = rest.time().await.unwrap_err();
+    assert!(matches!(again, RestError::Stopped { .. }), "{again}");
+    assert_eq!(sim.counters().rest_requests, 2, "nothing was sent");
     sim.stop().await;
 }

@@ -78,7 +78,7 @@ impl Seen {
                 }
                 FeedEvent::Missed { .. } => {}
                 FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),
-                FeedEvent::Ended { .. } => panic!("nothing ended"),
+                FeedEvent::Ended { .. } | FeedEvent::Listed { .. } => panic!("nothing ended"),
             }
         }
     }

@@ -6,6 +6,7 @@ use super::f64_of_millis;
 use super::sheet::{Sheet, Unit};
 use crate::app::observed::Observed;
 use crate::bybit::driver::Status;
+use crate::bybit::rest::Figures;
 use crate::bybit::session::Counters;
 use crate::domain::aggregator::Tally;
 use crate::domain::symbol::Category;
@@ -15,10 +16,11 @@ type Sum = (Category, Vec<Status>, Counters);
 
 pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     trades(sheet, &observed.tallies.read())?;
-    let sums = observed.feeds().iter().map(|feed| (feed.category(), feed.connections(), feed.counters()));
+    let sums = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.connections(), feed.counters()));
     let sums: Vec<Sum> = sums.collect();
     connections(sheet, &sums)?;
     frames(sheet, &sums)?;
+    rest(sheet, observed.gate.figures())?;
     let fresh = observed.freshness();
     let age = |what: fn(&crate::app::observed::Freshness) -> i64| {
         let heard = fresh.iter().filter(|feed| !feed.is_idle);
@@ -46,6 +48,31 @@ pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
         "klines_closing_delay",
         "From the end of a window to its closed kline, by the exchange's clock; once a boundary.",
         [(bare, observed.hub.closing())],
+    )
+}
+
+fn rest(sheet: &mut Sheet<'_>, figures: Figures) -> fmt::Result {
+    let bare: [(&str, &str); 0] = [];
+    sheet.counters(
+        "klines_rest_requests",
+        "Requests sent to the exchange's REST interface.",
+        [(bare, figures.requests)],
+    )?;
+    sheet.counters(
+        "klines_rest_limited",
+        "Answers that complained of too many requests, each of which slows all of them down.",
+        [(bare, figures.limited)],
+    )?;
+    sheet.counters(
+        "klines_rest_stops",
+        "Times that the exchange refused this address, which ends all requests for ten minutes.",
+        [(bare, figures.stops)],
+    )?;
+    sheet.gauges(
+        "klines_rest_resumes_in",
+        "Time until the exchange is asked again over REST; 0 while it may be asked.",
+        Unit::Seconds,
+        [(bare, f64_of_millis(figures.resumes_in))],
     )
 }
 

@@ -159,7 +159,7 @@ impl World {
             }
             FeedEvent::Missed { .. } => {}
             FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),
-            FeedEvent::Ended { .. } => panic!("a session never ends an instrument"),
+            FeedEvent::Ended { .. } | FeedEvent::Listed { .. } => panic!("a session never ends an instrument"),
         }
     }
 }

@@ -121,3 +121,64 @@ fn an_ended_instrument_is_not_filled() {
     bench.tick(10_000);
     assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
 }
+
+fn ended(bench: &mut Bench, at: Millis) {
+    bench.aggregator.apply(&FeedEvent::Ended { symbol: SymbolId(0), at: T0 + at });
+}
+
+#[test]
+fn a_trade_takes_an_end_back_and_the_flat_klines_that_it_kept_back_follow() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    ended(&mut bench, 2_500);
+    bench.tick(5_079).told();
+    bench.trade(5_100, 7).tick(5_200);
+    let flat = |start: Millis, number: u32| format!("1s@{start} 5/5/5/5 0 complete r0 #{number}");
+    assert_eq!(bench.told(), [flat(2_000, 3), flat(3_000, 4), flat(4_000, 5)]);
+    bench.tick(7_079);
+    assert_eq!(bench.told(), ["1s@5000 5/7/5/7 1 complete r0 #6", "1s@6000 7/7/7/7 0 complete r0 #7"]);
+}
+
+#[test]
+fn a_later_list_takes_an_end_back() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    ended(&mut bench, 1_500);
+    assert_eq!(bench.tick(3_079).told(), ["1s@0 5/5/5/5 1 complete r0 #1"]);
+    bench.aggregator.apply(&FeedEvent::Listed { symbol: SymbolId(0) });
+    bench.tick(3_079);
+    assert_eq!(bench.told(), ["1s@1000 5/5/5/5 0 complete r0 #2", "1s@2000 5/5/5/5 0 complete r0 #3"]);
+    bench.aggregator.apply(&FeedEvent::Listed { symbol: SymbolId(0) });
+    assert_eq!(bench.tick(4_079).told(), ["1s@3000 5/5/5/5 0 complete r0 #4"], "nothing is told twice");
+}
+
+#[test]
+fn lists_that_leave_out_an_instrument_that_trades_end_nothing() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).trade(2_700, 5);
+    ended(&mut bench, 2_500);
+    bench.tick(4_079);
+    assert_eq!(bench.told().last().unwrap(), "1s@3000 5/5/5/5 0 complete r0 #4");
+}
+
+#[test]
+fn a_trade_from_before_the_end_takes_nothing_back() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    ended(&mut bench, 2_500);
+    bench.tick(4_079).told();
+    bench.trade(2_100, 6).tick(5_000);
+    assert_eq!(bench.told(), ["1s@2000 5/6/5/6 1 complete r0 #3"]);
+}
+
+#[test]
+fn an_end_that_was_none_for_hours_is_made_good_for_ten_minutes() {
+    let mut bench = Bench::new(&["1m"], |_| ());
+    bench.watch(0).trade(500, 5);
+    ended(&mut bench, 60_000);
+    bench.tick(7_200_080).told();
+    bench.trade(7_200_100, 7).tick(7_200_200);
+    let told = bench.told();
+    assert_eq!(told.len(), 10, "7200 s less ten minutes: {told:?}");
+    assert_eq!(told[0], "1m@6600000 5/5/5/5 0 complete r0 #2");
+}

@@ -20,6 +20,7 @@ mod dotenv;
 mod items;
 mod layers;
 mod loader;
+mod mask;
 mod place;
 pub mod show;
 mod suggest;
@@ -202,10 +203,13 @@ impl Config {
             let mut path = vec!["consumers", consumer, "settings"];
             path.extend(finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()));
             let key = path.iter().skip(2).copied().collect::<Vec<_>>().join(".");
-            let hidden = path.last().is_some_and(|name| is_secret_name(name));
             let place = self.place_in_file(&path, 2).unwrap_or_else(|| self.enabled_place.of_item(consumer));
-            let message = format!("{consumer}: `{key}`: {}", finding.message);
-            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(hidden));
+            let said = self.consumers.iter().find(|found| found.name == consumer).map_or_else(
+                || finding.message.to_owned(),
+                |consumer| show::conceal(&consumer.settings, finding.message),
+            );
+            let message = format!("{consumer}: `{key}`: {said}");
+            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(is_secret_path(&path)));
         }
         report
     }
@@ -243,4 +247,9 @@ impl Config {
     fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
         self.document.as_ref()?.place_of(path, least)
     }
+}
+
+/// Whether a path of settings leads to, or into, a value whose key says that it is secret.
+fn is_secret_path(path: &[&str]) -> bool {
+    path.iter().skip_while(|step| **step != "settings").any(|name| is_secret_name(name))
 }

@@ -54,6 +54,12 @@ pub fn redact_url(text: &str) -> String {
         Some((login, address)) => (redact_login(login), address),
         None => (String::new(), rest),
     };
+    if login.is_empty()
+        && !scheme.is_empty()
+        && let Some(user) = user_alone(rest)
+    {
+        return format!("{scheme}{user}:{MASK}");
+    }
     let (path, query) = match address.split_once('?') {
         Some((path, query)) => (path, format!("?{}", redact_query(query))),
         None => (address, String::new()),
@@ -66,6 +72,15 @@ pub fn redact_url(text: &str) -> String {
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// The user of an address that breaks off before its host: what stands behind the colon is no port.
+fn user_alone(rest: &str) -> Option<&str> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An address of IPv6 in brackets has colons of its own.
+    let (user, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
+    let is_port = port.is_empty() || (!user.is_empty() && port.parse::<u16>().is_ok());
+    (!is_port).then_some(user)
 }
 
 fn redact_login(login: &str) -> String {
@@ -99,6 +114,10 @@ mod tests {
             ("redis://user:canary@host/0", "redis://user:***@host/0"),
             ("redis://:canary@host/0", "redis://:***@host/0"),
             ("redis://canary@host", "redis://***@host"),
+            ("redis://me:canary", "redis://me:***"),
+            ("redis://:123456/0", "redis://:***"),
+            ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+            ("unix:///run/redis.sock", "unix:///run/redis.sock"),
             ("redis://:ca/na@ry@host/0", "redis://:***@host/0"),
             ("user:canary@proxy:3128", "user:***@proxy:3128"),
             ("wss://host/a?token=canary&b=1", "wss://host/a?token=***&b=1"),

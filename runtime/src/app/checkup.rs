@@ -14,7 +14,7 @@ use crate::authoring::project::Project;
 use crate::cli::ComponentCheckArgs;
 use crate::config;
 use crate::config::consumers::{Component as Source, Consumer, Limits};
-use crate::config::show::redact;
+use crate::config::show::{conceal, redact};
 use crate::consumer::wasm::components::{self, Links};
 use crate::consumer::wasm::{Setup, WasmBlueprint};
 use crate::consumer::{Blueprint as _, Problem};
@@ -94,7 +94,11 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
     let inspected = Inspected::new(name.clone(), file, &component, &allowed);
     let setup = Setup { limits, ..Setup::plain(&name, &settings) };
     let problems = WasmBlueprint::new(component, setup).validate();
-    let problems = problems.iter().map(|problem| sentence(problem, &shown)).collect();
+    let said = |problem: &Problem| {
+        let sentence = sentence(problem, &shown);
+        consumer.map_or_else(|| sentence.clone(), |consumer| conceal(&consumer.settings, &sentence))
+    };
+    let problems = problems.iter().map(said).collect();
     Ok(Checkup { inspected: Some(inspected), compiled, settings: shown, problems })
 }
 

@@ -22,7 +22,8 @@ use super::layers::{Layers, read_text};
 use super::loader::{Loader, Section};
 use super::place::{Place, SourceFile};
 use super::report::{Diagnostic, Report, Severity};
-use super::{Finding, is_secret_name};
+use super::show::conceal;
+use super::{Finding, is_secret_path};
 
 pub use expect::{Emitted, Ending, Expect, Request, Written};
 pub use input::{Input, Source};
@@ -113,10 +114,9 @@ impl Case {
             let steps = finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty());
             let path: Vec<&str> = std::iter::once("settings").chain(steps).collect();
             let place = self.place(self.written.settings, &path);
-            let hidden = path.last().is_some_and(|name| is_secret_name(name));
             let (name, key) = (&self.consumer.name, path.join("."));
-            let message = format!("{name}: `{key}`: {}", finding.message);
-            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(hidden));
+            let message = format!("{name}: `{key}`: {}", conceal(&self.consumer.settings, finding.message));
+            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(is_secret_path(&path)));
         }
         report
     }

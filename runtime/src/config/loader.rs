@@ -8,9 +8,11 @@ use std::ops::Range;
 
 use super::document::{Content, Node, Table};
 use super::layers::Layers;
+use super::mask;
 use super::place::Place;
 use super::report::{Diagnostic, Report};
 use super::value::{Fault, Part, Value};
+use crate::secret::MASK;
 
 /// How an absent value and an empty list are shown.
 pub const NOTHING: &str = "-";
@@ -224,7 +226,10 @@ impl<'a> Loader<'a> {
             let hidden = T::SECRET || written.text.contains('@');
             match T::from_text(&written.text) {
                 Ok(value) => found = found.or(Some(Sourced { value, place: written.place, hidden })),
-                Err(faults) => self.faults(faults, &written.place, hidden),
+                Err(faults) => {
+                    let name = written.place.name().unwrap_or(key.name);
+                    self.faults(discreet::<T>(faults, name, |_| written.text.clone()), &written.place, hidden);
+                }
             }
         }
         if let Some((_, node)) = section.entry(key.name) {
@@ -232,7 +237,10 @@ impl<'a> Loader<'a> {
             let hidden = T::SECRET || matches!(&node.content, Content::Text(text) if text.contains('@'));
             match T::from_toml(node) {
                 Ok(value) => found = found.or(Some(Sourced { value, place, hidden })),
-                Err(faults) => self.faults(faults, &place, hidden),
+                Err(faults) => {
+                    let path = section.path_of(key.name);
+                    self.faults(discreet::<T>(faults, &path, |span| node.text_at(span)), &place, hidden);
+                }
             }
         }
         found
@@ -271,4 +279,29 @@ impl<'a> Loader<'a> {
             self.report.push(diagnostic.expected(format!("at least one {what}; leave the key out for the default")));
         }
     }
+}
+
+/// Takes what may be secret out of faults of the key `name`; `text` gives what is written, at a place in the file or as
+/// a whole.
+fn discreet<T: Value>(faults: Vec<Fault>, name: &str, text: impl Fn(Option<&Range<usize>>) -> String) -> Vec<Fault> {
+    // A quote that is not closed takes in lines that belong to other keys.
+    let is_swallowed = text(None).contains('\n');
+    let discreet = |fault: Fault| {
+        let text = match &fault.part {
+            Part::Item(item) => item.clone(),
+            Part::Whole => text(None),
+            Part::Span(span) => text(Some(span)),
+        };
+        let text = text.trim();
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let shown = if T::SECRET || is_swallowed { MASK.to_owned() } else { mask::value(name, text) };
+        if shown == text {
+            return fault;
+        }
+        let said = |sentence: &str| mask::conceal(sentence, text, &shown);
+        // What was meant is made of what is written.
+        let nearest = fault.nearest.filter(|near| shown != MASK && !near.contains(text));
+        Fault { message: said(&fault.message), expected: said(&fault.expected), nearest, ..fault }
+    };
+    faults.into_iter().map(discreet).collect()
 }

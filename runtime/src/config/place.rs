@@ -67,6 +67,16 @@ impl Position {
 }
 
 impl Place {
+    /// The name of the variable or flag that it is.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Variable(name, _) | Self::EnvFile(name, _) => Some(name),
+            Self::Flag(name, _) => Some(name),
+            Self::Default | Self::Toml(_) => None,
+        }
+    }
+
     /// Returns the place of one item inside this value, or the whole when the item is not found there.
     #[must_use]
     pub fn of_item(&self, item: &str) -> Self {

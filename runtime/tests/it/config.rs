@@ -9,6 +9,8 @@ use klines::config::{Config, Finding, Report, Sources, load};
 use klines::domain::aggregator::{Fill, Open};
 use tempfile::TempDir;
 
+use crate::support::program::klines;
+
 /// A folder with the given files, and sources that read only from there.
 pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, Sources) {
     let folder = TempDir::new().unwrap();
@@ -266,7 +268,8 @@ fn problems_of_a_consumers_own_settings_get_their_place() {
 fn secrets_are_shown_nowhere() {
     let (_folder, mut sources) = folder(&[(
         "klines.toml",
-        "[consumers.console.settings]\napi_token = \"canary\"\nhook = \"https://u:canary@host/?key=canary\"\n",
+        "[consumers.console.settings]\napi_token = \"canary\"\nhook = \"https://u:canary@host/?key=canary\"\n\
+         auth = { value = \"canary\", pair = [\"me\", \"canary\"], on = true }\n",
     )]);
     sources.environment = vec![
         ("WSS_AUTH_KEY".into(), "canary".into()),
@@ -281,6 +284,92 @@ fn secrets_are_shown_nowhere() {
     }
     let debug = format!("{:?} {:?} {:?}", config.redis, config.websocket, config.proxy);
     assert!(!debug.contains("canary"), "{debug}");
+}
+
+/// Files that are wrong in ways that put a secret where it is read as something else. Each secret is `canary`, or a
+/// number that stands for it.
+const WRONG: [(&str, &str); 25] = [
+    ("klines.toml", "[websocket]\nuser = \"me\"\nkey = \"canary-canary\nport = 1\n"),
+    ("klines.toml", "[websocket]\nkey = canary-canary\n"),
+    ("klines.toml", "[websocket]\nkey = 1234567812345678\n"),
+    ("klines.toml", "[websocket]\nkey = 1234567812345678.5\n"),
+    ("klines.toml", "[websocket]\nkey = 'canary'canary'\n"),
+    ("klines.toml", "[websocket]\nkey \"canary\"\n"),
+    ("klines.toml", "[websocket]\nkey: canary\n"),
+    ("klines.toml", "[websocket]\nkey =\n\"canary\"\ncanary\n"),
+    ("klines.toml", "[websocket]\nkey = \"canary\"\nkey = \"canary-2\"\n"),
+    ("klines.toml", "[websocket]\nkeys = [\n  \"me:canary\",\n  canary,\n]\n"),
+    ("klines.toml", "[websocket]\nkeys = [\"me:canary\", 1234567812345678]\n"),
+    ("klines.toml", "[websocket]\nkeys = [{ me = \"canary\" }]\n"),
+    ("klines.toml", "[websocket]\nauth = \"canary\"\n"),
+    ("klines.toml", "[redis]\nurl = redis://:canary@localhost\n"),
+    ("klines.toml", "[redis]\nurl = \"redis://:canary@localhost\n"),
+    ("klines.toml", "[redis]\nurl = \"redis://me:canary\"\n"),
+    ("klines.toml", "[redis]\nurl = \"http://me:canary@localhost\"\n"),
+    ("klines.toml", "[exchange]\nws_url = \"https://host/?token=canary\"\n"),
+    ("klines.toml", "[consumers.console.settings]\napi_token = \"canary\nshow = \"all\"\n"),
+    ("klines.toml", "canary\n"),
+    (".env", "WSS_AUTH_KEY=\"canary\nLOG_LEVEL=info\n"),
+    (".env", "BYBIT_SYMBOLS=\"BTCUSDT,\nWSS_AUTH_KEY=canary\"\n"),
+    (".env", "WSS_AUTH_KEY=canary\nWSS_AUTH_KEY=canary\n"),
+    (".env", "REDIS_URL=redis:/:canary@localhost\nBYBIT_REST_URL=wss://host/?api_key=canary\n"),
+    (".env", "WSS_AUTH_KEYS=canary,me:canary\n"),
+];
+
+#[test]
+fn secrets_in_lines_that_are_wrong_are_shown_nowhere() {
+    for (name, text) in WRONG {
+        let report = match with_files(&[(name, text)]) {
+            Err(report) => report,
+            Ok((_, warnings)) => warnings,
+        };
+        assert!(!report.is_empty(), "nothing is wrong with {text}");
+        let (shown, json) = (report.render(false, 100), report.json().to_string());
+        assert!(shown.contains(name), "the place is said: {shown}");
+        for said in [shown, json] {
+            assert!(!said.contains("canary") && !said.contains("12345678"), "{text}\n{said}");
+        }
+    }
+    let wrong = [
+        ("WSS_AUTH_KEYS", "canary"),
+        ("REDIS_URL", "redis://me:canary"),
+        ("BYBIT_WS_URL", "https://host/?token=canary"),
+        ("BYBIT_REST_URL", "wss://me:canary@host"),
+        ("HTTPS_PROXY", "http://:canary"),
+        ("BYBIT_SYMBOLS", "BTCUSDT,\nWSS_AUTH_KEY=canary"),
+    ];
+    for (name, value) in wrong {
+        let report = with_environment(&[(name, value)]).unwrap_err();
+        let (shown, json) = (report.render(false, 100), report.json().to_string());
+        assert!(shown.contains(name) && !shown.contains("canary") && !json.contains("canary"), "{shown}\n{json}");
+    }
+}
+
+#[test]
+fn what_a_consumer_says_of_its_settings_quotes_no_secret_of_them() {
+    let toml = "[consumers.console.settings]\nhook = \"https://me:canary@h\"\nauth.words = [\"canary\"]\n";
+    let config = accepted(with_files(&[("klines.toml", toml)]));
+    let hook =
+        Finding { path: "hook", message: "`https://me:canary@h` has a user", expected: "an address without one" };
+    let word = Finding { path: "auth.words[0]", message: "\"canary\" is too short", expected: "a longer word" };
+    let report = config.settings_report("console", [hook, word]);
+    let text = report.render(false, 100);
+    assert!(text.contains("`https://me:***@h` has a user") && text.contains("is too short"), "{text}");
+    assert!(!text.contains("canary") && !report.json().to_string().contains("canary"), "{text}");
+}
+
+#[test]
+fn the_program_shows_no_secret_of_a_file_that_it_refuses() {
+    // A few of each kind; the one that is only a warning, and would run, is not among them.
+    for (name, text) in WRONG.iter().step_by(6) {
+        for arguments in ["check --json", "run"] {
+            let (home, _) = folder(&[(name, text)]);
+            let said = klines(home.path(), arguments).with("LOG_LEVEL", "debug").run().said;
+            let all = format!("{}{}", said.out, said.err);
+            assert!(all.contains(name), "{arguments}: {all}");
+            assert!(!all.contains("canary") && !all.contains("12345678"), "{arguments} with {text}\n{all}");
+        }
+    }
 }
 
 #[test]

@@ -44,6 +44,24 @@ struct Entry {
     node: Node,
 }
 
+impl Node {
+    /// What is written, without quotes: of an item of this list that stands at `span`, or of the whole. Nothing of what
+    /// is no text or number.
+    #[must_use]
+    pub fn text_at(&self, span: Option<&Range<usize>>) -> String {
+        match (&self.content, span) {
+            (Content::Array(items), Some(span)) => {
+                let item = items.iter().find(|item| item.span == *span);
+                item.map(|item| item.text_at(None)).unwrap_or_default()
+            }
+            (Content::Text(text) | Content::Integer(text) | Content::Float(text) | Content::Date(text), _) => {
+                text.clone()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 impl Table {
     /// Copies a parsed table.
     pub(super) fn new(table: &DeTable<'_>) -> Self {

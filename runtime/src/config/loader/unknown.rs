@@ -13,9 +13,6 @@ use crate::secret::is_secret_name;
 /// Beginnings of our variables' names.
 const PREFIXES: [&str; 6] = ["BYBIT_", "KLINE_", "KLINES_", "WSS_", "WEBSOCKET_", "REDIS_"];
 
-/// Variables of ours that are not keys.
-const OTHER_VARIABLES: [&str; 2] = [CONFIG_VARIABLE, "KLINES_DATA"];
-
 /// A key of the TOML file that no section asked for.
 #[derive(Debug)]
 pub(super) struct UnknownKey {
@@ -100,7 +97,7 @@ impl Loader<'_> {
     }
 
     fn known_variables(&self) -> Vec<&'static str> {
-        self.settings.iter().filter_map(|setting| setting.variable).chain(OTHER_VARIABLES).collect()
+        self.settings.iter().filter_map(|setting| setting.variable).chain([CONFIG_VARIABLE]).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A report as text: each problem with its line and a caret, drawn by `miette`.
 //!
-//! Shows one line per problem and no lines around it, because those may hold secrets.
+//! Shows one line per problem, what may be secret in it masked, and no lines around it.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,6 +11,7 @@ use miette::{
 };
 
 use super::{Diagnostic, Report, Severity};
+use crate::config::mask::{self, Shown};
 use crate::config::place::{Place, Position, Quote};
 
 /// Renders all problems and a line that counts them.
@@ -67,29 +68,33 @@ struct Line {
 impl Line {
     fn of(place: &Place) -> Option<Self> {
         match place {
-            Place::Toml(position) | Place::EnvFile(_, position) => Some(Self::of_file(position)),
-            Place::Variable(name, quote) => Self::of_quote(&format!("{name}="), quote),
-            Place::Flag(flag, quote) => Self::of_quote(&format!("{flag} "), quote),
+            Place::Toml(position) => Some(Self::of_file(position, mask::toml_line)),
+            Place::EnvFile(name, position) => Some(Self::of_file(position, |file, line, span| {
+                mask::variable_line(name, file.get(line).unwrap_or_default(), span)
+            })),
+            Place::Variable(name, quote) => Self::of_quote(name, "=", quote),
+            Place::Flag(flag, quote) => Self::of_quote(flag, " ", quote),
             Place::Default => None,
         }
     }
 
     /// Takes the first line of the position.
-    fn of_file(position: &Position) -> Self {
+    fn of_file(position: &Position, mask: impl Fn(&str, Range<usize>, Range<usize>) -> Shown) -> Self {
         let Position { file, span } = position;
         let (before, after) = file.text.split_at_checked(span.start).unwrap_or((&file.text, ""));
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let end = span.start + after.find(['\r', '\n']).unwrap_or(after.len());
-        let text = file.text.get(start..end).unwrap_or_default().to_owned();
         let number = before.matches('\n').count();
         let span = span.start.saturating_sub(start)..span.end.min(end).saturating_sub(start);
+        let Shown { text, span } = mask(&file.text, start..end, span);
         Self { name: Some(file.name.clone()), text, number, span }
     }
 
-    fn of_quote(name: &str, quote: &Quote) -> Option<Self> {
-        let span = name.len() + quote.span.start..name.len() + quote.span.end;
-        let line = Self { name: None, text: format!("{name}{}", quote.text), number: 0, span };
-        Some(line).filter(|_| !quote.text.is_empty())
+    fn of_quote(name: &str, between: &str, quote: &Quote) -> Option<Self> {
+        let begin = name.len() + between.len();
+        let span = begin + quote.span.start..begin + quote.span.end;
+        let Shown { text, span } = mask::variable_line(name, &format!("{name}{between}{}", quote.text), span);
+        Some(Self { name: None, text, number: 0, span }).filter(|_| !quote.text.is_empty())
     }
 }
 

@@ -160,7 +160,9 @@ impl Connection {
                 }
                 self.missed.push_back(event);
             }
-            FeedEvent::Trade(_) | FeedEvent::Missed { .. } | FeedEvent::Delayed { .. } => out.push(event),
+            FeedEvent::Trade(_) | FeedEvent::Missed { .. } | FeedEvent::Delayed { .. } | FeedEvent::Listed { .. } => {
+                out.push(event);
+            }
             FeedEvent::Resumed { symbols, at } => self.resume(symbols, at, out),
             FeedEvent::Gap { symbols, last_seen } => self.interrupt(symbols, last_seen, out),
             FeedEvent::Ended { symbol, at } => {

@@ -3,7 +3,7 @@
 mod holes;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use klines::app::replay::{Format, Replay, Sorted, Summary, Target};
@@ -75,26 +75,16 @@ fn two_million_trades_give_the_reference_rows() {
     assert_eq!(rows[0], "1h,S000USDT,1704067200000,9999.7,10005.1,9986.3,9988.7,12154364,121504380097.3,4914");
 }
 
-/// Recorded data that is not in the repository.
-#[expect(clippy::print_stderr, reason = "a check that was not made has to be said")]
-fn data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("KLINES_DATA").map_or_else(|| PathBuf::from("../../shared/data"), PathBuf::from);
-    let path = folder.join(name);
-    if !path.exists() {
-        eprintln!("not checked: {} is absent (set KLINES_DATA to the folder of recordings)", path.display());
-        return None;
-    }
-    Some(path)
-}
-
+/// A recorded archive's first hour, summed by the contract's rules in another language's decimals.
 #[test]
-fn a_thin_archive_day_is_filled_with_flat_klines() {
-    let Some(file) = data("bybit-archive/spot_UNIUSDC_2025-05-17.csv") else { return };
-    let (rows, summary) = replay(&file, settings("1m"), false);
-    assert_eq!((summary.tally.received, summary.tally.counted), (219, 219));
-    assert_eq!(rows.len(), 1_396);
-    assert_eq!(rows.iter().filter(|row| row.ends_with(",0,0,0")).count(), 1_329);
-    assert!(rows[0].starts_with("1m,UNIUSDC,1747442100000,6.016,"));
+fn a_thin_archive_is_filled_with_flat_klines() {
+    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/spot_UNIUSDC_2025-05-17.csv"));
+    let (mut rows, summary) = replay(file, settings("1m"), false);
+    assert_eq!((summary.tally.received, summary.tally.counted), (60, 60));
+    assert_eq!(rows[0], "1m,UNIUSDC,1747442100000,6.016,6.016,6,6,5.05,30.31216,3");
+    // 67 minutes from the first trade's to the last one's, 11 of them with trades.
+    assert_eq!((rows.len(), rows.iter().filter(|row| row.ends_with(",0,0,0")).count()), (67, 56));
+    assert_eq!(digest(&mut rows), "6eb2eae8e3a5a3a0d8092dad9002042c5a8980f1200249e1ee97bec764ba3927");
 }
 
 fn hex(bytes: &[u8]) -> String {

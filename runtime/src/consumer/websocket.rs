@@ -227,6 +227,8 @@ impl Express for Server {
 /// Keeps the clients alive, or ends them, once a second.
 async fn look_after(server: Arc<Server>, cancel: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    // After a pause of this process, one look: seconds in which nobody could be heard count for nothing.
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for second in 0.. {
         tokio::select! {
             () = cancel.cancelled() => return,

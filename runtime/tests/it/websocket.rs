@@ -5,6 +5,7 @@
 
 mod abuse;
 mod bybit;
+mod greedy;
 pub mod peer;
 mod predecessor;
 mod rest;
@@ -26,8 +27,9 @@ use klines::consumer::manager::{Manager, Spec};
 use klines::consumer::policy::OnError;
 use klines::consumer::queue::Grouping;
 use klines::consumer::websocket::WebSocketBlueprint;
+use klines::consumer::websocket::figures::Figures;
 use klines::consumer::websocket::settings::Settings;
-use klines::consumer::{Failure, Subscription};
+use klines::consumer::{Blueprint, Failure, Subscription};
 use klines::domain::decimal::Decimal;
 use klines::domain::interval::Interval;
 use klines::domain::kline::{Batch, Kline, Quality};
@@ -43,6 +45,7 @@ pub const KEY: &str = "f3b1c0d9e8a7465c9b12";
 /// A server on loopback, and the hub that feeds it. Dropping it ends it.
 pub struct Served {
     pub address: SocketAddr,
+    figures: Arc<Figures>,
     hub: Hub,
     manager: Option<Manager>,
     emitters: [(&'static str, Emitter); 2],
@@ -69,6 +72,7 @@ impl Served {
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
         let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];
         let blueprint = WebSocketBlueprint::new(settings, logins, catalog);
+        let figures = blueprint.meters().clients.unwrap();
         let bound = blueprint.bound();
         let (hub, folder) = (Hub::new(), TempDir::new().unwrap());
         let spec = Spec {
@@ -86,12 +90,17 @@ impl Served {
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;
         let address = bound.lock().unwrap()[0];
-        Ok(Self { address, hub, manager: Some(manager), emitters, _folder: folder })
+        Ok(Self { address, figures, hub, manager: Some(manager), emitters, _folder: folder })
     }
 
     /// Hands klines to the server, as one batch.
     pub fn publish(&self, klines: impl IntoIterator<Item = Kline>) {
         self.hub.publish(&Batch { klines: klines.into_iter().map(Arc::new).collect() });
+    }
+
+    /// How many clients have gone, by the reason that the metrics give.
+    pub fn parted(&self, reason: &str) -> u64 {
+        self.figures.parted().iter().find(|(known, _)| *known == reason).unwrap().1
     }
 
     /// Publishes a value as a consumer does, in a call of its own.
@@ -103,7 +112,7 @@ impl Served {
 
     /// Waits until it holds so many linear klines of a minute.
     pub fn until_it_has(&self, symbol: &str, klines: usize) {
-        let target = format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1");
+        let target = format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1&limit=1000");
         eventually("klines", || {
             let body = peer::get(self.address, &target, &format!("Authorization: Bearer {KEY}\r\n")).1;
             let answer: serde_json::Value = serde_json::from_str(&body).unwrap();

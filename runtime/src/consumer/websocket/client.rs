@@ -3,11 +3,14 @@
 //! Anybody may hand it frames; its own task reads, and writes what a full socket left over. What messages mean is the
 //! dialects' business.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::CloseCode;
-use super::outbox::{Kind, Outbox};
+use super::outbox::{Full, Kind, LongAnswer, Outbox};
 use super::transport::Cipher;
 
 /// The eager part of a connection's memory: commands are short, and longer ones make it grow.
@@ -28,6 +31,9 @@ const READ_BUFFER: usize = 512;
 const PONG: u8 = 0x8a;
 /// How long a client may take to answer a close frame, ms.
 const CLOSE_PATIENCE: i64 = 2_000;
+/// Looks, one a second, that may find its socket as full as the one before, and no sign of life from it.
+const STUCK: u32 = 10;
+const SILENT: u32 = 30;
 /// Bytes taken from one client before others get their turn.
 const BYTES_A_TURN: usize = 16 << 10;
 
@@ -49,8 +55,6 @@ pub struct Client {
     wake: Notify,
     /// Frames were added since the last flush.
     dirty: AtomicBool,
-    /// Local time of the last byte from it, ms.
-    heard: AtomicI64,
     is_admitted: AtomicBool,
 }
 
@@ -58,6 +62,11 @@ struct Inner {
     cipher: Cipher,
     protocol: WebSocketContext,
     outbox: Outbox,
+    /// Bytes that its socket has taken.
+    sent: u64,
+    /// Something came from it since the last look.
+    heard: bool,
+    watch: Watch,
     /// Set once; nothing is added after it.
     closing: Option<Closing>,
     /// What it says is no longer understood: read to its end and thrown away, so that the close frame arrives.
@@ -66,6 +75,16 @@ struct Inner {
     gone_until: Option<i64>,
     /// The connection is of no more use.
     over: bool,
+}
+
+/// What the last look found. Looks are counted rather than time, so that a pause of this process is held against nobody.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    sent: u64,
+    /// Looks in a row at which something waited and the socket had taken nothing since the one before.
+    stuck: u32,
+    /// Looks in a row at which nothing had come from it.
+    silent: u32,
 }
 
 /// A close frame is on its way.
@@ -122,7 +141,7 @@ enum Look {
 impl Client {
     /// Takes over a connection; `early` is what came with the handshake.
     #[must_use]
-    pub fn new(id: ClientId, connection: Connection, limits: Limits, now: i64) -> Self {
+    pub fn new(id: ClientId, connection: Connection, limits: Limits) -> Self {
         let Connection { socket, cipher, early, address, farewell } = connection;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -141,6 +160,9 @@ impl Client {
                 cipher,
                 protocol,
                 outbox,
+                sent: 0,
+                heard: true,
+                watch: Watch::default(),
                 closing: None,
                 deaf: false,
                 gone_until: None,
@@ -148,7 +170,6 @@ impl Client {
             }),
             wake: Notify::new(),
             dirty: AtomicBool::new(false),
-            heard: AtomicI64::new(now),
             is_admitted: AtomicBool::new(false),
         }
     }
@@ -164,11 +185,20 @@ impl Client {
 
     /// Adds a frame to what is due; nothing is written yet. Returns whether the caller is the one to flush.
     pub fn push(&self, kind: Kind, frame: Bytes, now: i64) -> bool {
+        self.add(|outbox| outbox.push(kind, frame), now)
+    }
+
+    /// Adds an answer whose frames are made as its socket takes them; else as [`Client::push`].
+    pub fn answer(&self, answer: Box<dyn LongAnswer>, now: i64) -> bool {
+        self.add(|outbox| outbox.answer(answer), now)
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Outbox) -> Result<(), Full>, now: i64) -> bool {
         let mut inner = self.lock();
         if inner.closing.is_some() || inner.over {
             return false;
         }
-        if inner.outbox.push(kind, frame).is_err() {
+        if add(&mut inner.outbox).is_err() {
             inner.close(CloseCode::Slow, now);
         }
         drop(inner);
@@ -199,23 +229,21 @@ impl Client {
         self.wake.notify_one();
     }
 
-    /// Cuts the connection if a close was answered by silence for too long. Returns whether it is over.
-    pub fn expire(&self, now: i64) -> bool {
+    /// Ends the connection if its socket took nothing for too long or nothing came from it, and cuts it if a close was
+    /// answered by silence. To be called once a second. Returns whether it has a future.
+    pub fn look_after(&self, now: i64) -> bool {
         let mut inner = self.lock();
         let is_late = |until: i64| now >= until;
         if inner.closing.is_some_and(|closing| is_late(closing.until)) || inner.gone_until.is_some_and(is_late) {
             inner.over = true;
+        } else if let Some(code) = inner.overdue() {
+            inner.close(code, now);
         }
-        if inner.over {
+        let has_future = inner.closing.is_none() && !inner.over;
+        if !has_future {
             self.wake.notify_one();
         }
-        inner.over
-    }
-
-    /// Local time of the last byte from it, ms.
-    #[must_use]
-    pub fn heard(&self) -> i64 {
-        self.heard.load(Ordering::Relaxed)
+        has_future
     }
 
     /// Bytes that an answer to it may have.
@@ -296,15 +324,13 @@ impl Client {
             if inner.deaf {
                 return inner.discard(&self.socket, budget, now);
             }
-            let Inner { cipher, protocol, outbox, closing, .. } = &mut *inner;
+            let Inner { cipher, protocol, outbox, closing, heard, .. } = &mut *inner;
             let mut wire =
                 Wire { cipher, socket: &self.socket, outbox, budget, is_closing: closing.is_some(), is_full: false };
             let before = *wire.budget;
             let result = protocol.read(&mut wire);
             let (is_full, left) = (wire.is_full, *wire.budget);
-            if left < before {
-                self.heard.store(now, Ordering::Relaxed);
-            }
+            *heard |= left < before;
             match result {
                 Ok(_) if inner.closing.is_some() => {}
                 Ok(Message::Text(text)) => return Look::Heard(Heard::Text(text)),
@@ -337,9 +363,9 @@ impl Client {
 impl Inner {
     /// Writes what is due. Returns whether nothing is left.
     fn write(&mut self, socket: &TcpStream) -> bool {
-        let Self { cipher, outbox, .. } = self;
-        let drained = outbox.drain(|slices| cipher.write(socket, slices));
-        let is_written = drained.and_then(|drained| Ok(cipher.flush(socket)? && drained));
+        let Self { cipher, outbox, sent, .. } = self;
+        let drained = outbox.drain(|slices| cipher.write(socket, slices, sent));
+        let is_written = drained.and_then(|drained| Ok(cipher.flush(socket, sent)? && drained));
         match is_written {
             Ok(is_written) => {
                 if is_written && self.gone_until.is_some() {
@@ -352,6 +378,25 @@ impl Inner {
                 self.over = true;
                 true
             }
+        }
+    }
+
+    /// Compares with the last look. Returns why the connection has to end, if it has to.
+    fn overdue(&mut self) -> Option<CloseCode> {
+        let is_stuck = self.sent == self.watch.sent && !(self.outbox.is_empty() && self.cipher.is_empty());
+        let is_silent = !std::mem::take(&mut self.heard);
+        let count = |counts: bool, before: u32| if counts { before.saturating_add(1) } else { 0 };
+        self.watch = Watch {
+            sent: self.sent,
+            stuck: count(is_stuck, self.watch.stuck),
+            silent: count(is_silent, self.watch.silent),
+        };
+        if self.closing.is_some() || self.gone_until.is_some() {
+            None
+        } else if self.watch.stuck >= STUCK {
+            Some(CloseCode::Slow)
+        } else {
+            (self.watch.silent >= SILENT).then_some(CloseCode::NoPong)
         }
     }
 

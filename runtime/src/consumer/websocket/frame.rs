@@ -6,9 +6,14 @@ use bytes::Bytes;
 #[must_use]
 pub fn text(payload: &str) -> Bytes {
     let mut frame = Vec::with_capacity(payload.len() + 10);
-    header(payload.len(), &mut frame);
-    frame.extend_from_slice(payload.as_bytes());
+    append(payload, &mut frame);
     frame.into()
+}
+
+/// Appends the frame of a text.
+pub fn append(payload: &str, frames: &mut Vec<u8>) {
+    header(payload.len(), frames);
+    frames.extend_from_slice(payload.as_bytes());
 }
 
 /// An empty ping.

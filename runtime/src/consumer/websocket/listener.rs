@@ -170,7 +170,7 @@ fn serve(
         let (socket, cipher) = stream.into_parts();
         let connection = Connection { socket, cipher, early, address, farewell: talk.farewell() };
         let limits = Limits { message: server.settings.message, queue: server.settings.queue };
-        let client = Arc::new(Client::new(server.number(), connection, limits, server.now()));
+        let client = Arc::new(Client::new(server.number(), connection, limits));
         server.join(&client);
         debug!(client = client.id.0, %address, ?talk, "client connected");
         converse(&server, &client, talk, is_admitted, accepted, stranger).await;

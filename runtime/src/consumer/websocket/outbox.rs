@@ -1,32 +1,45 @@
 //! What is due to one client, in order, bounded in bytes. Knows nothing of sockets but "would block".
 //!
 //! Frames are shared bytes. Once the socket blocks, the updates of a series conflate to the newest; everything else is
-//! kept until the bound is reached, and then the client has to go.
+//! kept until the bound is reached, and then the client has to go. A long answer waits as what it will be made of, and
+//! its frames are made as the socket takes them: it counts against the bound, and costs next to nothing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
 /// Frames handed to the socket in one call.
 const SLICES: usize = 32;
-/// What a waiting frame takes beside its bytes.
+/// What a waiting frame takes on top of its bytes.
 const OVERHEAD: usize = 64;
-/// How many times the bound all answers together may be.
+/// How many times the bound all answers together may be once they are made.
 const ANSWERS: usize = 8;
+/// Pieces of answers that are made before the socket is left to whoever waits for it.
+const PIECES: usize = 4;
 
 /// What a frame may be dropped for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Has to arrive.
     Firm,
-    /// Belongs to an answer that was asked for, and was measured before it was made: it does not count against the
-    /// bound, so that the server's own burst does not make a client a slow one.
-    Answer,
     /// The answer to a ping: only the newest matters.
     Pong,
     /// Worth nothing once a newer one of the same series follows.
     Update(SeriesId),
+}
+
+/// Frames that are made when their turn comes.
+pub trait LongAnswer: Send + fmt::Debug {
+    /// Makes the next frames, one or more; `None` after the last.
+    fn next_frames(&mut self) -> Option<Bytes>;
+
+    /// Bytes that it takes while it waits.
+    fn held(&self) -> usize;
+
+    /// Bytes of all its frames, at most.
+    fn length(&self) -> usize;
 }
 
 /// Number of a series on the server's board.
@@ -37,26 +50,57 @@ pub struct SeriesId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+#[derive(Debug)]
+enum Entry {
+    Frame(Kind, Bytes),
+    Answer {
+        answer: Box<dyn LongAnswer>,
+        /// Both as they were when it came, so that what is added is what is taken off.
+        held: usize,
+        length: usize,
+    },
+    /// Frames of an answer that follows, on their way to the socket.
+    Piece(Bytes),
+}
+
 /// Frames that wait for the socket.
 #[derive(Debug)]
 pub struct Outbox {
-    frames: VecDeque<(Kind, Bytes)>,
-    /// Bytes of all frames but those of answers, and what they take beside.
+    entries: VecDeque<Entry>,
+    /// What all entries take but pieces, of which there is at most one.
     bytes: usize,
-    /// The same of answers.
+    /// What the answers among them will come to.
     answers: usize,
     most: usize,
-    /// The first frame is partly written and can neither be dropped nor replaced.
+    /// The first entry is partly written and can neither be dropped nor replaced.
     begun: bool,
     /// The socket did not take everything the last time.
     blocked: bool,
+}
+
+impl Entry {
+    /// What is to be written of it, if it is made.
+    const fn frame(&self) -> Option<&Bytes> {
+        match self {
+            Self::Frame(_, frame) | Self::Piece(frame) => Some(frame),
+            Self::Answer { .. } => None,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        match self {
+            Self::Frame(_, frame) => frame.len() + OVERHEAD,
+            Self::Answer { held, .. } => held + OVERHEAD,
+            Self::Piece(_) => 0,
+        }
+    }
 }
 
 impl Outbox {
     /// Builds an empty queue of at most `most` bytes.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, answers: 0, most, begun: false, blocked: false }
+        Self { entries: VecDeque::new(), bytes: 0, answers: 0, most, begun: false, blocked: false }
     }
 
     /// Adds a frame.
@@ -67,56 +111,77 @@ impl Outbox {
         if kind == Kind::Pong || (self.blocked && matches!(kind, Kind::Update(_))) {
             self.forget(kind);
         }
-        // A single frame may be longer than the bound: an empty queue takes it.
-        if kind != Kind::Answer && self.bytes + frame.len() + OVERHEAD > self.most && !self.frames.is_empty() {
-            return Err(Full);
-        }
-        *self.account(kind) += frame.len() + OVERHEAD;
-        self.frames.push_back((kind, frame));
+        self.add(Entry::Frame(kind, frame))
+    }
+
+    /// Adds an answer whose frames are made when their turn comes.
+    ///
+    /// # Errors
+    /// [`Full`]: what it is made of does not fit, and it was not added.
+    pub fn answer(&mut self, answer: Box<dyn LongAnswer>) -> Result<(), Full> {
+        let (held, length) = (answer.held(), answer.length());
+        self.add(Entry::Answer { answer, held, length })?;
+        self.answers += length;
         Ok(())
     }
 
-    /// Bytes that an answer may still have.
+    fn add(&mut self, entry: Entry) -> Result<(), Full> {
+        // A single entry may be longer than the bound: an empty queue takes it.
+        if self.bytes + entry.cost() > self.most && !self.entries.is_empty() {
+            return Err(Full);
+        }
+        self.bytes += entry.cost();
+        self.entries.push_back(entry);
+        Ok(())
+    }
+
+    /// Bytes that the frames of one more answer may come to.
     #[must_use]
     pub const fn room_for_answer(&self) -> usize {
         self.most.saturating_mul(ANSWERS).saturating_sub(self.answers)
     }
 
-    fn account(&mut self, kind: Kind) -> &mut usize {
-        if kind == Kind::Answer { &mut self.answers } else { &mut self.bytes }
-    }
-
     /// Drops everything that need not arrive before the last frame, which is `frame`.
     pub fn end_with(&mut self, frame: Bytes) {
-        self.frames.truncate(usize::from(self.begun));
-        self.frames.push_back((Kind::Firm, frame));
-        (self.bytes, self.answers) = (0, 0);
-        for (kind, length) in self.frames.iter().map(|(kind, frame)| (*kind, frame.len())).collect::<Vec<_>>() {
-            *self.account(kind) += length + OVERHEAD;
-        }
+        self.entries.truncate(usize::from(self.begun));
+        self.entries.push_back(Entry::Frame(Kind::Firm, frame));
+        self.bytes = self.entries.iter().map(Entry::cost).sum();
+        self.answers = 0;
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Bytes that wait, and what they take beside.
+    /// Bytes that wait, and what they take on top of that.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.bytes + self.answers
+        self.bytes
     }
 
-    /// Writes as much as `write` takes, several frames a call. Returns whether everything is written.
+    /// Writes as much as `write` takes, several frames a call. Returns whether everything is written; if not, the
+    /// socket is full, or a long answer has had its turn.
     ///
     /// # Errors
     /// What `write` fails with, other than that it would block.
     pub fn drain(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<bool> {
-        while !self.frames.is_empty() {
+        let mut pieces = 0;
+        loop {
+            match self.entries.front() {
+                None => break,
+                Some(Entry::Answer { .. }) if pieces == PIECES => return Ok(false),
+                Some(Entry::Answer { .. }) => {
+                    pieces += 1;
+                    self.make_piece();
+                    continue;
+                }
+                Some(_) => {}
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut filled = 0;
-            for (slice, (_, frame)) in slices.iter_mut().zip(&self.frames) {
+            for (slice, frame) in slices.iter_mut().zip(self.entries.iter().map_while(Entry::frame)) {
                 *slice = IoSlice::new(frame);
                 filled += 1;
             }
@@ -132,26 +197,36 @@ impl Outbox {
             }
         }
         self.blocked = false;
-        if self.frames.capacity() > SLICES {
+        if self.entries.capacity() > SLICES {
             // A burst is over: an idle client holds next to nothing.
-            self.frames = VecDeque::new();
+            self.entries = VecDeque::new();
         }
         Ok(true)
     }
 
+    /// Puts the next frames of the answer at the front before it, or takes the answer out if there are none.
+    fn make_piece(&mut self) {
+        let Some(Entry::Answer { answer, length, .. }) = self.entries.front_mut() else { return };
+        match answer.next_frames() {
+            Some(frames) => self.entries.push_front(Entry::Piece(frames)),
+            None => {
+                self.answers = self.answers.saturating_sub(*length);
+                self.remove(0);
+            }
+        }
+    }
+
     fn advance(&mut self, mut written: usize) {
-        while let Some((kind, frame)) = self.frames.front_mut() {
-            let kind = *kind;
+        while let Some(Entry::Frame(_, frame) | Entry::Piece(frame)) = self.entries.front_mut() {
             if written < frame.len() {
                 frame.advance(written);
                 self.begun |= written > 0;
-                *self.account(kind) -= written;
+                let is_piece = matches!(self.entries.front(), Some(Entry::Piece(_)));
+                self.bytes -= if is_piece { 0 } else { written };
                 return;
             }
-            let length = frame.len();
-            written -= length;
-            *self.account(kind) -= length + OVERHEAD;
-            self.frames.pop_front();
+            written -= frame.len();
+            self.remove(0);
             self.begun = false;
         }
     }
@@ -159,10 +234,14 @@ impl Outbox {
     /// Takes out the older update of the same series.
     fn forget(&mut self, kind: Kind) {
         let from = usize::from(self.begun);
-        let Some(at) = self.frames.iter().skip(from).rposition(|(other, _)| *other == kind) else { return };
-        if let Some((kind, frame)) = self.frames.remove(from + at) {
-            *self.account(kind) -= frame.len() + OVERHEAD;
+        let is_older = |entry: &Entry| matches!(entry, Entry::Frame(other, _) if *other == kind);
+        if let Some(at) = self.entries.iter().skip(from).rposition(is_older) {
+            self.remove(from + at);
         }
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.bytes -= self.entries.remove(at).map_or(0, |entry| entry.cost());
     }
 }
 
@@ -223,19 +302,69 @@ mod tests {
         assert_eq!(out, b"U1U2");
     }
 
-    #[test]
-    fn answers_do_not_use_up_the_bound_and_pongs_do_not_pile_up() {
-        let mut outbox = Outbox::new(1_000);
-        for _ in 0..50 {
-            outbox.push(Kind::Answer, Bytes::from_static(&[b'a'; 80])).unwrap();
-            outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap();
+    /// An answer of so many frames of 100 bytes, which takes 20 bytes while it waits.
+    #[derive(Debug)]
+    struct Hundreds(usize);
+
+    impl LongAnswer for Hundreds {
+        fn next_frames(&mut self) -> Option<Bytes> {
+            self.0 = self.0.checked_sub(1)?;
+            Some(Bytes::from_static(&[b'a'; 100]))
         }
-        assert_eq!(outbox.room_for_answer(), 8_000 - 50 * (80 + OVERHEAD));
-        outbox.push(Kind::Firm, Bytes::from_static(&[b'f'; 700])).unwrap();
-        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(&[b'f'; 700])), Err(Full));
+
+        fn held(&self) -> usize {
+            20
+        }
+
+        fn length(&self) -> usize {
+            self.0 * 100
+        }
+    }
+
+    #[test]
+    fn answers_count_in_the_bound_with_what_they_take_and_are_made_in_their_turn() {
+        let mut outbox = Outbox::new(1_000);
+        outbox.push(Kind::Firm, Bytes::from_static(b"first")).unwrap();
+        // The first takes 69 bytes, each answer 84.
+        (0..11).for_each(|_| outbox.answer(Box::new(Hundreds(6))).unwrap());
+        assert_eq!(outbox.answer(Box::new(Hundreds(0))), Err(Full));
+        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"x")), Err(Full));
+        assert_eq!((outbox.bytes(), outbox.room_for_answer()), (69 + 11 * 84, 8_000 - 11 * 600));
         let mut out = vec![];
+        assert!(!outbox.drain(socket(&mut out, 5 + 50)).unwrap());
+        let made = outbox.entries.iter().filter_map(Entry::frame).map(Bytes::len).sum::<usize>();
+        assert_eq!((outbox.bytes(), made), (11 * 84, 50), "no more is made than the socket has begun with");
+        outbox.push(UPDATE, Bytes::from_static(b"last")).unwrap();
+        while !outbox.drain(socket(&mut out, 99_999)).unwrap() {}
+        assert_eq!((out.len(), outbox.bytes(), outbox.room_for_answer()), (5 + 11 * 600 + 4, 0, 8_000));
+        assert!(out.starts_with(b"firsta") && out.ends_with(b"alast"));
+    }
+
+    #[test]
+    fn a_long_answer_lets_go_of_the_thread_now_and_then() {
+        let (mut outbox, mut out) = (Outbox::new(1_000), vec![]);
+        outbox.answer(Box::new(Hundreds(100))).unwrap();
+        assert!(!outbox.drain(socket(&mut out, 99_999)).unwrap());
+        assert_eq!(out.len(), PIECES * 100);
+    }
+
+    #[test]
+    fn the_last_word_cuts_a_long_answer_short_after_the_piece_that_has_begun() {
+        let (mut outbox, mut out) = (Outbox::new(1_000), vec![]);
+        outbox.answer(Box::new(Hundreds(100))).unwrap();
+        assert!(!outbox.drain(socket(&mut out, 130)).unwrap());
+        outbox.end_with(Bytes::from_static(b"END"));
         assert!(outbox.drain(socket(&mut out, 99_999)).unwrap());
-        assert_eq!((out.len(), outbox.bytes()), (50 * 80 + 4 + 700, 0));
+        assert_eq!((out.len(), outbox.bytes()), (203, 0));
+    }
+
+    #[test]
+    fn pongs_do_not_pile_up() {
+        let mut outbox = outbox(&[(Kind::Firm, "abc")]);
+        (0..10).for_each(|_| outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap());
+        let mut out = vec![];
+        assert!(outbox.drain(socket(&mut out, 99)).unwrap());
+        assert_eq!(out, b"abcpong");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::board::Dialect;
 use super::client::{Client, Heard};
 use super::close::CloseCode;
 use super::keys::Keys;
-use super::outbox::{Kind, SeriesId};
+use super::outbox::{Kind, LongAnswer, SeriesId};
 use super::server::Server;
 use super::throttle::{Allowance, Pace};
 use super::{bybit, frame, predecessor, stream};
@@ -129,6 +129,11 @@ impl Seat {
     /// Adds a frame to what is due.
     pub fn due_frame(&self, kind: Kind, frame: Bytes) {
         self.client.push(kind, frame, self.server.now());
+    }
+
+    /// Adds an answer that is made as the client reads it.
+    pub fn due_answer(&self, answer: Box<dyn LongAnswer>) {
+        self.client.answer(answer, self.server.now());
     }
 
     /// Sends an answer.

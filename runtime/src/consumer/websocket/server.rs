@@ -26,8 +26,6 @@ use crate::domain::time::Millis;
 
 /// How often a client is asked for a sign of life, in seconds.
 const PING_EVERY: u64 = 20;
-/// How long a client may be silent, ms.
-const SILENCE: i64 = 30_000;
 
 /// The server, apart from its sockets.
 pub struct Server {
@@ -179,16 +177,12 @@ impl Server {
         self.clients().len()
     }
 
-    /// Asks for signs of life and cuts those that give none. To be called once a second; `second` counts the calls.
+    /// Asks for signs of life, and ends those that give none or do not read. To be called once a second; `second` counts
+    /// the calls.
     pub fn look_after(&self, second: u64) {
         let now = self.now();
         for client in self.everyone() {
-            if client.expire(now) {
-                continue;
-            }
-            if now - client.heard() > SILENCE {
-                client.close(CloseCode::NoPong, now);
-            } else if client.id.0 % PING_EVERY == second % PING_EVERY {
+            if client.look_after(now) && client.id.0 % PING_EVERY == second % PING_EVERY {
                 client.push(Kind::Firm, frame::PING, now);
                 client.flush();
             }

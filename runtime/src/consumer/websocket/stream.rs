@@ -1,10 +1,10 @@
 //! Our own dialect on `/v1/stream`: numbered pushes, snapshots and resumption. `docs/websocket.md` describes it.
 
+mod reply;
 mod topic;
 mod wire;
 
 use std::fmt::{self, Display};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -12,12 +12,13 @@ use serde_json::Value;
 use super::board::Dialect;
 use super::close::CloseCode;
 use super::frame;
-use super::outbox::{Kind, SeriesId};
+use super::outbox::SeriesId;
 use super::recent::{Recent, Record};
 use super::seat::Seat;
 use super::values::MOST_AWAITED;
 use crate::consumer::encode::ValueTopic;
 
+use reply::Reply;
 pub use topic::Name;
 use topic::Topic;
 use wire::{Request, Since};
@@ -59,7 +60,8 @@ pub fn news<T: Record>(
     if is_next {
         wire::record(record, name, epoch, text);
     } else {
-        wire::snapshot(name, epoch, recent, &recent.newest(AFTER_LOSS), Some(false), text);
+        let closed = recent.newest(AFTER_LOSS);
+        wire::snapshot(name, (epoch, recent.last()), closed.iter().chain(recent.open()), Some(false), text);
     }
     frame::text(text)
 }
@@ -113,55 +115,6 @@ fn authenticate(seat: &mut Seat, id: &Value, pair: (Option<String>, Option<Strin
     seat.refuse(CloseCode::AuthenticationFailed);
 }
 
-/// What is said to a client that asks for topics.
-struct Reply {
-    /// Bytes that what follows may still have: beyond that nothing is recovered, and snapshots have less history.
-    room: usize,
-    /// Closed records in a snapshot at most.
-    history: usize,
-    /// What follows the answer.
-    frames: Vec<Bytes>,
-    text: String,
-}
-
-impl Reply {
-    /// Adds what was missed of a topic, or a snapshot; returns how the topic stands.
-    fn add<'a, T: Record>(
-        &mut self,
-        topic: &'a str,
-        name: &impl Display,
-        epoch: Epoch,
-        recent: &Recent<T>,
-        asked: Option<&wire::Position>,
-    ) -> wire::TopicState<'a> {
-        let missed = asked.filter(|since| since.epoch == epoch.to_string()).and_then(|since| recent.since(since.seq));
-        let bytes = |records: &[Arc<T>]| records.iter().map(|record| record.longest_push()).sum::<usize>();
-        let missed = missed.filter(|missed| bytes(missed) <= self.room);
-        let recovered = asked.map(|_| missed.is_some());
-        if let Some(missed) = missed {
-            self.room -= bytes(&missed);
-            for record in missed.iter().chain(recent.open()) {
-                wire::record(&**record, name, epoch, &mut self.text);
-                self.frames.push(frame::text(&self.text));
-            }
-        } else {
-            let mut closed = recent.newest(self.history);
-            let mut room = self.room;
-            let fitting = closed.iter().rev().take_while(|record| {
-                let left = room.checked_sub(record.longest_push());
-                room = left.unwrap_or(room);
-                left.is_some()
-            });
-            let surplus = closed.len() - fitting.count();
-            closed.drain(..surplus);
-            self.room = room;
-            wire::snapshot(name, epoch, recent, &closed, recovered, &mut self.text);
-            self.frames.push(frame::text(&self.text));
-        }
-        wire::TopicState { name: topic, epoch, seq: recent.last(), recovered }
-    }
-}
-
 /// The answer first, then for each topic what was missed or a snapshot; from then on it is followed.
 fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, Topic)], since: &Since, history: usize) {
     let server = seat.server.clone();
@@ -185,7 +138,7 @@ fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, Topic)], since: &Sinc
         return seat.say(&wire::refusal("subscribe", id, &error, None));
     }
     let (first, mut states) = (server.board.first(), Vec::with_capacity(ids.len()));
-    let mut reply = Reply { room: seat.client.room_for_answer(), history, frames: Vec::new(), text: String::new() };
+    let mut reply = Reply::new(seat.client.room_for_answer(), history);
     for ((name, topic), series) in topics.iter().zip(&ids) {
         let asked = since.get(*name);
         match topic {
@@ -200,10 +153,7 @@ fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, Topic)], since: &Sinc
             }
         }
     }
-    seat.due(&wire::subscribed(id, &states));
-    for frame in reply.frames {
-        seat.due_frame(Kind::Answer, frame);
-    }
+    seat.due_answer(Box::new(reply.answered(frame::text(&wire::subscribed(id, &states)))));
     for series in ids {
         if seat.follow(series) {
             board.follow(series, Dialect::Stream, &seat.client);

@@ -65,17 +65,21 @@ impl Cipher {
         }
     }
 
-    /// Writes bytes; returns how many were taken.
+    /// Writes bytes; returns how many were taken. `sent` grows by what the socket took.
     ///
     /// # Errors
     /// Would block, or the connection is broken.
-    pub fn write(&mut self, socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write(&mut self, socket: &TcpStream, slices: &[IoSlice<'_>], sent: &mut u64) -> io::Result<usize> {
         match self {
-            Self::Plain => socket.try_write_vectored(slices),
+            Self::Plain => {
+                let taken = socket.try_write_vectored(slices)?;
+                *sent += taken as u64;
+                Ok(taken)
+            }
             Self::Tls(connection) => {
                 let taken = connection.writer().write_vectored(slices)?;
                 // A full buffer takes nothing more until the socket has taken some of it.
-                if !Self::pass_on(connection, socket)? && taken == 0 {
+                if !Self::pass_on(connection, socket, sent)? && taken == 0 {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 if taken == 0 { connection.writer().write_vectored(slices) } else { Ok(taken) }
@@ -87,17 +91,26 @@ impl Cipher {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
+    pub fn flush(&mut self, socket: &TcpStream, sent: &mut u64) -> io::Result<bool> {
         match self {
             Self::Plain => Ok(true),
-            Self::Tls(connection) => Self::pass_on(connection, socket),
+            Self::Tls(connection) => Self::pass_on(connection, socket, sent),
         }
     }
 
-    fn pass_on(connection: &mut ServerConnection, socket: &TcpStream) -> io::Result<bool> {
+    /// Whether nothing waits here for the socket.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Tls(connection) => !connection.wants_write(),
+        }
+    }
+
+    fn pass_on(connection: &mut ServerConnection, socket: &TcpStream, sent: &mut u64) -> io::Result<bool> {
         while connection.wants_write() {
             match connection.write_tls(&mut Socket(socket)) {
-                Ok(_) => {}
+                Ok(taken) => *sent += taken as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
@@ -110,7 +123,7 @@ impl Cipher {
         if let Self::Tls(connection) = self {
             connection.send_close_notify();
             // The peer is going away either way.
-            let _ = self.flush(socket);
+            let _ = self.flush(socket, &mut 0);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines::domain::kline::Kline;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -13,7 +14,7 @@ use tokio_tungstenite::tungstenite::client;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use super::{KEY, Served, closed, eventually};
+use super::{KEY, Served, closed, eventually, open};
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
@@ -77,6 +78,25 @@ fn certificates_change_under_clients_that_stay() {
         let text = next_text(&mut old);
         assert!(text.contains(&format!(r#""seq":{window},"#)), "{text}");
     }
+}
+
+#[test]
+fn an_encrypted_client_that_does_not_read_is_cut_too() {
+    let folder = TempDir::new().unwrap();
+    let config = certify(&folder);
+    let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let served = Served::with(|settings| settings.certificate = Some(files));
+    let mut idle = enter(&served, &config).unwrap();
+    idle.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
+    let mut trades = 0;
+    // Updates leave each other out, so that the queue never fills: only the socket shows that nobody reads.
+    eventually("the cut", || {
+        (0..100).for_each(|_| {
+            trades += 1;
+            served.publish([Kline { trades, ..open("BTCUSDT", "1m", 1) }]);
+        });
+        served.parted("slow") == 1
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Epoch;
 use crate::consumer::encode::ValueTopic;
-use crate::consumer::websocket::recent::{Recent, Record};
+use crate::consumer::websocket::recent::Record;
 use crate::consumer::websocket::server::Server;
 use crate::domain::time::Millis;
 
@@ -79,23 +79,21 @@ pub fn record<T: Record>(record: &T, name: &impl Display, epoch: Epoch, text: &m
     text.push('}');
 }
 
-/// Writes a snapshot: the newest closed records, then the open one.
-pub fn snapshot<T: Record>(
+/// Writes a snapshot: the newest closed records, then the open one. `seq` is the topic's last number so far.
+pub fn snapshot<'a, T: Record + 'a>(
     name: &impl Display,
-    epoch: Epoch,
-    recent: &Recent<T>,
-    closed: &[Arc<T>],
+    (epoch, seq): (Epoch, u64),
+    records: impl Iterator<Item = &'a Arc<T>>,
     recovered: Option<bool>,
     text: &mut String,
 ) {
-    let seq = recent.last();
     text.clear();
     let _ = write!(text, r#"{{"v":1,"type":"snapshot","topic":"{name}","epoch":"{epoch}","seq":{seq},"#);
     if let Some(recovered) = recovered {
         let _ = write!(text, r#""recovered":{recovered},"#);
     }
     text.push_str(r#""data":["#);
-    for (at, record) in closed.iter().chain(recent.open()).enumerate() {
+    for (at, record) in records.enumerate() {
         if at > 0 {
             text.push(',');
         }

@@ -1,0 +1,226 @@
+//! Clients that ask and never read: what waits for them is bounded, whatever they ask for and in whichever dialect, and
+//! they are cut. Those that read, however slowly, are not.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::peer::{Peer, get};
+use super::{KEY, Served, USER, closed, eventually};
+
+const EVERYTHING: &str = r#"{"op":"subscribe","history":1000,"topics":["kline.1s.BTCUSDT","kline.1m.BTCUSDT","kline.1h.BTCUSDT","kline.1s.ETHUSDT","kline.1m.ETHUSDT","kline.1h.ETHUSDT"]}"#;
+/// What [`EVERYTHING`] brings at least: so many klines of some 500 bytes.
+const KLINES: u32 = 6_000;
+
+/// The socket of a client that is not read from any more.
+fn unread(peer: &Peer) -> TcpStream {
+    peer.socket.get_ref().try_clone().unwrap()
+}
+
+/// The frame of a text, or with `first` of something else, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
+        Some(length) => frame.push(0x80 | length),
+        None => frame.extend([&[0x80 | 126], u16::try_from(payload.len()).unwrap().to_be_bytes().as_slice()].concat()),
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// Fills every series that [`EVERYTHING`] asks for.
+fn fill(served: &Served) {
+    for window in 1..=KLINES / 6 {
+        let of = |symbol: &'static str| ["1s", "1m", "1h"].map(|interval| closed(symbol, interval, window));
+        served.publish([of("BTCUSDT"), of("ETHUSDT")].concat());
+    }
+    for symbol in ["BTCUSDT", "ETHUSDT"] {
+        served.until_it_has(symbol, KLINES as usize / 6);
+    }
+}
+
+#[test]
+fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
+    let served = Served::with(|settings| {
+        settings.commands = u32::MAX;
+        settings.queue = 64 << 10;
+    });
+    fill(&served);
+    let login = format!(r#"{{"user":"{USER}","key":"{KEY}"}}"#);
+    let asked: [(&str, &str, u8); 8] = [
+        ("/", r#"{"type":"ping"}"#, 0x81),
+        ("/", &login, 0x81),
+        ("/v5/public/linear", r#"{"op":"ping"}"#, 0x81),
+        ("/v5/public/linear", r#"{"op":"unsubscribe","args":["kline.1.BTCUSDT"]}"#, 0x81),
+        ("/v1/stream", r#"{"op":"ping"}"#, 0x81),
+        ("/v1/stream", r#"{"op":"topics"}"#, 0x81),
+        ("/v1/stream", EVERYTHING, 0x81),
+        (
+            "/v1/stream",
+            "a ping of the protocol's own, to be sent back: as long as one may be, so that they soon fill what the kernel holds",
+            0x89,
+        ),
+    ];
+    let askers = asked.map(|(path, text, first)| {
+        let (mut stream, frame) = (unread(&served.enter(path)), frame(first, text.as_bytes()));
+        // It ends when the server hangs up, or when the test has waited long enough.
+        thread::spawn(move || {
+            while stream.write_all(&frame).is_ok() {
+                thread::yield_now();
+            }
+        })
+    });
+    let left = || {
+        asked
+            .iter()
+            .zip(&askers)
+            .filter(|(_, asker)| !asker.is_finished())
+            .map(|(asked, _)| asked.1)
+            .collect::<Vec<_>>()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !left().is_empty() {
+        assert!(Instant::now() < deadline, "not cut: {:?}", left());
+        thread::park_timeout(Duration::from_millis(100));
+    }
+    eventually("the count", || served.parted("slow") == asked.len() as u64);
+    served.enter("/v1/stream");
+}
+
+#[test]
+fn a_socket_that_takes_nothing_is_cut_though_its_client_goes_on_asking() {
+    let served = Served::start();
+    fill(&served);
+    let mut stream = unread(&served.enter("/v1/stream"));
+    stream.write_all(&frame(0x81, EVERYTHING.as_bytes())).unwrap();
+    // An answer of some 40 bytes a second would take the queue hours to fill.
+    eventually("the cut", || {
+        thread::park_timeout(Duration::from_millis(500));
+        let _ = stream.write_all(&frame(0x81, br#"{"op":"ping"}"#));
+        served.parted("slow") == 1
+    });
+}
+
+#[test]
+fn who_reads_slowly_is_left_in_peace_and_misses_nothing() {
+    let served = Served::start();
+    fill(&served);
+    let mut peer = served.enter("/v1/stream");
+    let epoch =
+        peer.ask(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)["topics"]["kline.1m.BTCUSDT"]["epoch"].clone();
+    let mut peer = served.enter("/v1/stream");
+    let mut request: Value = serde_json::from_str(EVERYTHING).unwrap();
+    let topics = request["topics"].as_array().unwrap().clone();
+    request["since"] =
+        topics.iter().map(|topic| (topic.as_str().unwrap().to_owned(), json!({"epoch":epoch,"seq":0}))).collect();
+    let answer = peer.ask(&request.to_string());
+    assert!(topics.iter().all(|topic| answer["topics"][topic.as_str().unwrap()]["recovered"] == true), "{answer}");
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    for number in 0..KLINES {
+        if number < KLINES / 2 {
+            // 15 s in all, half as long again as a socket may take nothing.
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        let push = peer.json();
+        let before = seen.insert(push["topic"].as_str().unwrap().to_owned(), push["seq"].as_u64().unwrap());
+        assert_eq!(push["seq"], before.unwrap_or_default() + 1, "{push}");
+    }
+    assert_eq!((seen.len(), served.parted("slow")), (6, 0));
+}
+
+/// Resident memory of this process, bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+}
+
+/// Runs a test in a process of its own, whose memory is its own.
+fn alone(name: &str, test: fn()) {
+    const ALONE: &str = "KLINES_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let itself = std::env::current_exe().unwrap();
+    let run = Command::new(itself).args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn a_hundred_that_ask_and_never_read_cost_their_queues_and_no_more() {
+    alone("websocket::greedy::a_hundred_that_ask_and_never_read_cost_their_queues_and_no_more", || {
+        const CLIENTS: usize = 100;
+        let served = Served::start();
+        fill(&served);
+        let before = resident();
+        let mut streams: Vec<TcpStream> = (0..CLIENTS).map(|_| unread(&served.enter("/v1/stream"))).collect();
+        let mut most = 0;
+        // Ten requests each, which is as many as may come at once, for 3 MB every time.
+        for _ in 0..10 {
+            for stream in &mut streams {
+                // One that is cut already cannot be written to.
+                let _ = stream.write_all(&frame(0x81, EVERYTHING.as_bytes()));
+            }
+            thread::park_timeout(Duration::from_millis(200));
+            most = most.max(resident());
+        }
+        eventually("all cuts", || {
+            most = most.max(resident());
+            served.parted("slow") == CLIENTS as u64
+        });
+        let each = (most - before) / CLIENTS as u64;
+        println!("{each} bytes a client");
+        // The queue, and the one snapshot of 1,000 klines of less than 640 bytes that is on its way to the socket.
+        assert!(each < (1 << 20) + 640_000, "{each} bytes a client");
+    });
+}
+
+#[test]
+fn names_that_nobody_follows_cost_nothing() {
+    alone("websocket::greedy::names_that_nobody_follows_cost_nothing", || {
+        let served = Served::start();
+        let mut peer = served.enter("/v5/public/linear");
+        let mut unsubscribe = |round: usize| {
+            let names: Vec<String> = (0..2_000).map(|number| format!("\"kline.1.X{round}Y{number}\"")).collect();
+            let answer = peer.ask(&format!(r#"{{"op":"unsubscribe","args":[{}]}}"#, names.join(",")));
+            assert_eq!(answer["success"], true);
+        };
+        (0..10).for_each(&mut unsubscribe);
+        let before = resident();
+        (10..110).for_each(&mut unsubscribe);
+        // A series takes more than 100 bytes: the 200,000 that were named would take 20 MB.
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 5_000_000, "{grown} bytes");
+    });
+}
+
+#[test]
+fn an_http_connection_that_asks_and_never_reads_ends() {
+    let served = Served::with(|settings| settings.connections_per_address = 1);
+    let request = format!(
+        "GET /v5/market/kline?category=linear&symbol=BTCUSDT&interval=1&limit=1000 HTTP/1.1\r\nHost: {}\r\n\
+         Authorization: Bearer {KEY}\r\n\r\n",
+        served.address
+    );
+    for window in 1..=KLINES / 6 {
+        served.publish([closed("BTCUSDT", "1m", window)]);
+    }
+    served.until_it_has("BTCUSDT", KLINES as usize / 6);
+    eventually("the place of who looked", || get(served.address, "/v5/market/time", "").0 == 200);
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    // Until the server reads no more, because its answers are not taken.
+    let refused = (0..100_000).find_map(|_| stream.write_all(request.as_bytes()).err()).unwrap();
+    assert!(matches!(
+        refused.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    ));
+    eventually("its place", || get(served.address, "/v5/market/time", "").0 == 200);
+}

@@ -17,7 +17,7 @@ if (!key || typeof WebSocket === "undefined") {
 /** By topic, the last number that was seen: `{ epoch, seq }`. */
 const since = {};
 
-function take({ type, op, topic, epoch, seq, data, ok, error, topics }) {
+function take({ type, op, topic, epoch, seq, data, ok, error, topics, feeds }) {
   switch (type ?? op) {
     case "kline":
     case "value":
@@ -28,6 +28,10 @@ function take({ type, op, topic, epoch, seq, data, ok, error, topics }) {
       return;
     case "snapshot":
       since[topic] = { epoch, seq };
+      return;
+    case "status":
+      // Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+      for (const feed of feeds) console.error(`${feed.category} is ${feed.state} since ${new Date(feed.since).toISOString()}`);
       return;
     case "subscribe":
       if (!ok) quit(`${topic ?? ""}: ${error}`);

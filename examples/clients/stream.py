@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from datetime import datetime, timezone
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -31,6 +32,11 @@ def take(message: dict) -> None:
                 print(message["topic"], message["seq"], value, flush=True)
         case "snapshot":
             since[message["topic"]] = {"epoch": message["epoch"], "seq": message["seq"]}
+        case "status":
+            # Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+            for feed in message["feeds"]:
+                when = datetime.fromtimestamp(feed["since"] / 1000, timezone.utc).isoformat(timespec="seconds")
+                print(f"{feed['category']} is {feed['state']} since {when}", file=sys.stderr, flush=True)
         case "subscribe" if not message["ok"]:
             sys.exit(f"{message.get('topic', '')}: {message['error']}")
         case "subscribe":

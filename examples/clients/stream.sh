@@ -34,6 +34,8 @@ take() { # TEXT: one message of the server
   local topic epoch seq
   case $1 in
     *'"op":"subscribe"'*'"ok":false'*) echo "$1" >&2 && exit 1 ;;
+    # Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+    *'"type":"status"'*) echo "feeds: ${1#*'"feeds":'}" >&2 ;;
     *'"type":"snapshot"'* | *'"type":"kline"'*'"confirm":true'* | *'"type":"value"'*'"confirm":true'*)
       topic=$(field topic "$1") epoch=$(field epoch "$1") seq=$(field seq "$1")
       since[$topic]="{\"epoch\":\"$epoch\",\"seq\":$seq}"

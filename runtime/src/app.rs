@@ -20,6 +20,7 @@ pub mod verify;
 
 mod demo;
 mod exchange;
+mod feeds;
 mod metrics;
 mod observed;
 mod parts;

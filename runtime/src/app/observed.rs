@@ -4,11 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::bybit::driver::Status;
 use crate::bybit::feed::Feed;
 use crate::bybit::rest::Gate;
 use crate::clock::LocalClock;
 use crate::config::Config;
 use crate::config::consumers::Component;
+use crate::consumer::catalog::{Catalog, FeedState};
 use crate::consumer::hub::Hub;
 use crate::consumer::stats::View;
 use crate::domain::symbol::Category;
@@ -32,6 +34,8 @@ pub struct Observed {
     pub gate: Gate,
     /// The feeds of the categories whose symbols are known.
     pub feeds: Feeds,
+    /// What is watched, and how the feeds stand as everybody is told.
+    pub catalog: Arc<Catalog>,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -77,6 +81,8 @@ pub struct Freshness {
     pub connections: usize,
     /// Connections that are open.
     pub open: usize,
+    /// Open connections whose topics are all answered, some of them with yes, and whose busiest symbol is heard.
+    pub sound: usize,
     /// Nothing is to be heard: the category has no symbol to watch.
     pub is_idle: bool,
 }
@@ -84,11 +90,14 @@ pub struct Freshness {
 impl Observed {
     /// Puts together what there is before the first connection.
     #[must_use]
-    pub fn new(config: &Config, views: Vec<View>, hub: Arc<Hub>, clock: LocalClock) -> Self {
+    pub fn new(config: &Config, views: Vec<View>, hub: Arc<Hub>, clock: LocalClock, catalog: Arc<Catalog>) -> Self {
         let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
             Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
             _ => "wasm",
         };
+        for category in &config.exchange.categories {
+            catalog.report(*category, FeedState::Down, clock.now());
+        }
         Self {
             consumers: views.into_iter().map(|view| Seen { kind: kind(&view.name), view }).collect(),
             hub,
@@ -97,6 +106,7 @@ impl Observed {
             since: clock.now(),
             gate: Gate::new(clock),
             feeds: Feeds::default(),
+            catalog,
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }
@@ -128,9 +138,30 @@ impl Observed {
                 trade_age: connections.iter().map(|status| age(status.traded)).min().unwrap_or_else(|| age(None)),
                 connections: connections.len(),
                 open: connections.iter().filter(|status| status.is_open).count(),
+                sound: connections.iter().filter(|status| is_sound(status)).count(),
                 is_idle: feed.is_some() && connections.is_empty(),
             }
         };
         self.categories.iter().map(of).collect()
+    }
+}
+
+fn is_sound(status: &Status) -> bool {
+    let is_answered = status.covered > 0 && status.covered + status.refused >= status.wanted;
+    status.is_open && is_answered && !status.is_silent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_sound_when_all_is_answered_and_the_busiest_symbol_is_heard() {
+        let sound = Status { is_open: true, wanted: 3, covered: 2, refused: 1, ..Status::default() };
+        assert!(is_sound(&sound));
+        assert!(!is_sound(&Status { is_open: false, ..sound }));
+        assert!(!is_sound(&Status { covered: 1, ..sound }), "one is not answered yet");
+        assert!(!is_sound(&Status { covered: 0, refused: 3, ..sound }), "nothing is to be heard");
+        assert!(!is_sound(&Status { is_silent: true, ..sound }));
     }
 }

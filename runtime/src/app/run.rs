@@ -15,12 +15,11 @@ use tracing::{info, warn};
 use super::exchange::{self, Market};
 use super::observed::Observed;
 use super::reload::Reloader;
-use super::{admin, demo, metrics, output, parts};
+use super::{admin, demo, feeds, metrics, output, parts};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 use crate::clock::LocalClock;
 use crate::config::Config;
 use crate::config::quantity::HumanDuration;
-use crate::consumer::catalog::Catalog;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::Manager;
 use crate::consumer::stats::{State, View};
@@ -60,7 +59,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let manager = parts::start(specs, relay, &config, &hub)?;
     let reloader = Reloader::new(workshop.components, files, &manager);
     let watch = reloader.watch()?;
-    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start()));
+    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog));
     if let Some(port) = port {
         runtime.spawn(port.serve(observed.clone()));
     }
@@ -74,7 +73,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     );
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed, catalog) => served,
+            served = serve(&config, args.duration, &observed) => served,
             () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
         }
     });
@@ -99,15 +98,17 @@ fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reload
 }
 
 /// Feeds the hub until the end is asked for; then nothing more comes.
-pub(super) async fn serve(
-    config: &Config,
-    duration: Option<HumanDuration>,
-    observed: &Observed,
-    catalog: Arc<Catalog>,
-) -> anyhow::Result<()> {
+pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
+    tokio::select! { biased;
+        end = feed(config, duration, observed) => end,
+        never = feeds::report(observed, config.metrics.stale_after) => match never {},
+    }
+}
+
+async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-    let Market { inbox, lanes, tracker } = exchange::open(config, observed, &catalog, &cancel)?;
+    let Market { inbox, lanes, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
     let pipeline = Pipeline::new(lanes, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let last_words = move || {

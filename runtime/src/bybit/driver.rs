@@ -66,6 +66,8 @@ pub struct Status {
     pub is_open: bool,
     /// Topics acknowledged.
     pub covered: usize,
+    /// Pongs may come from a gateway whose data have stopped: the busiest symbol is not heard.
+    pub is_silent: bool,
     /// Topics refused.
     pub refused: usize,
     /// Topics wanted.
@@ -336,7 +338,17 @@ impl Driver {
         let since = |count: u64, before: u64, at: Option<Millis>| if count > before { Some(now) } else { at };
         let heard = since(counters.frames, status.counters.frames, status.heard);
         let traded = since(counters.trade_frames, status.counters.trade_frames, status.traded);
-        *status = Status { is_open, covered, refused, wanted, failed: self.failed, heard, traded, counters };
+        *status = Status {
+            is_open,
+            is_silent: self.session.is_silent(now),
+            covered,
+            refused,
+            wanted,
+            failed: self.failed,
+            heard,
+            traded,
+            counters,
+        };
     }
 
     fn now(&self) -> Millis {

@@ -137,6 +137,12 @@ impl Session {
         self.counters
     }
 
+    /// Whether pongs may come from a gateway whose data have stopped: the busiest symbol is not heard.
+    #[must_use]
+    pub fn is_silent(&self, now: Millis) -> bool {
+        self.canary.is_suspect(now)
+    }
+
     /// Returns how many topics are (covered, refused, wanted in all).
     #[must_use]
     pub fn totals(&self) -> (usize, usize, usize) {

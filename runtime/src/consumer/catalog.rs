@@ -1,16 +1,57 @@
-//! What is watched, and what the exchange says of it: filled by whoever talks to the exchange, read by consumers that
-//! are asked for it. Holds names and texts, and asks nobody.
+//! What is watched, what the exchange says of it, and whether it is heard: filled by whoever talks to the exchange, read by
+//! consumers that are asked for it. Holds names and texts, and asks nobody.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use tokio::sync::watch;
+
 use crate::domain::symbol::{Category, Symbol};
+use crate::domain::time::Millis;
 
 /// The watched symbols of every category, in the configured order of categories.
 #[derive(Debug)]
 pub struct Catalog {
     listings: RwLock<Vec<Listing>>,
     wants_descriptions: bool,
+    feeds: watch::Sender<Vec<FeedStatus>>,
+}
+
+/// Whether a category is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedState {
+    /// Every connection is open, its topics are acknowledged, and frames come.
+    Live,
+    /// Connected, but trades may be missing: nothing came for too long, or a part of the connections is down.
+    Stale,
+    /// There is no connection.
+    Down,
+}
+
+/// How a category's feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// The category.
+    pub category: Category,
+    /// Whether it is heard.
+    pub state: FeedState,
+    /// Since when, ms since 1970 UTC.
+    pub since: Millis,
+}
+
+impl FeedState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Live, Self::Stale, Self::Down];
+
+    /// The lower-case name used in every output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Down => "down",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -28,7 +69,28 @@ impl Catalog {
             category,
             symbols: symbols.into_iter().map(|symbol| (symbol, None)).collect(),
         };
-        Self { listings: RwLock::new(listed.into_iter().map(listing).collect()), wants_descriptions }
+        let (feeds, _) = watch::channel(Vec::new());
+        Self { listings: RwLock::new(listed.into_iter().map(listing).collect()), wants_descriptions, feeds }
+    }
+
+    /// Says how a category's feed stands, and since `now` if that is new. Categories are told in the order in which they
+    /// are first reported.
+    pub fn report(&self, category: Category, state: FeedState, now: Millis) {
+        self.feeds.send_if_modified(|feeds| {
+            let told = FeedStatus { category, state, since: now };
+            match feeds.iter_mut().find(|feed| feed.category == category) {
+                Some(feed) if feed.state == state => return false,
+                Some(feed) => *feed = told,
+                None => feeds.push(told),
+            }
+            true
+        });
+    }
+
+    /// How the feeds stand, now and from now on; none where no exchange is listened to, as in a replay.
+    #[must_use]
+    pub fn feeds(&self) -> watch::Receiver<Vec<FeedStatus>> {
+        self.feeds.subscribe()
     }
 
     /// Whether anyone will read the exchange's descriptions.
@@ -91,6 +153,22 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feed_stands_as_it_does_since_it_changed() {
+        let catalog = Catalog::new([], false);
+        let mut feeds = catalog.feeds();
+        assert!(feeds.borrow_and_update().is_empty());
+        catalog.report(Category::Linear, FeedState::Down, 5);
+        catalog.report(Category::Spot, FeedState::Live, 6);
+        catalog.report(Category::Linear, FeedState::Live, 7);
+        let told = |category, state, since| FeedStatus { category, state, since };
+        let expected = [told(Category::Linear, FeedState::Live, 7), told(Category::Spot, FeedState::Live, 6)];
+        assert_eq!(*feeds.borrow_and_update(), expected);
+        catalog.report(Category::Spot, FeedState::Live, 8);
+        assert!(!feeds.has_changed().unwrap(), "nothing is new");
+        assert_eq!(*feeds.borrow(), expected);
+    }
 
     #[test]
     fn descriptions_stay_with_what_is_watched() {

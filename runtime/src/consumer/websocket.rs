@@ -9,6 +9,7 @@ pub mod board;
 pub mod bybit;
 pub mod client;
 pub mod close;
+pub mod feeds;
 pub mod figures;
 pub mod frame;
 pub mod keys;
@@ -184,6 +185,13 @@ impl Consumer for Running {
             });
         }
         runtime.spawn(look_after(self.server.clone(), self.cancel.clone()));
+        let (server, cancel) = (self.server.clone(), self.cancel.clone());
+        runtime.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = server.tell_feeds() => {}
+            }
+        });
         Ok(())
     }
 

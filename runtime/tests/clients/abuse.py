@@ -5,7 +5,7 @@ import struct
 import time
 
 from service import KEY, PATIENCE, USER, Klines, eventually
-from wire import BEARER, BINARY, CLOSE, MORE, PING, PONG, TEXT, Wire, connect, frame, read_head, request, status
+from wire import BEARER, BINARY, CLOSE, MORE, PING, PONG, TEXT, Wire, connect, frame, is_status, read_head, request, status
 
 LIMIT = 64 * 1024
 HALF = b"x" * (LIMIT // 2)
@@ -90,6 +90,7 @@ def fragments():
     """what RFC 6455 allows is taken: fragments, pings in between, tiny ones"""
     with Klines("fragments") as klines:
         wire = Wire(klines.port)
+        wire.hear(is_status)
         wire.send(frame(TEXT, PING_TEXT[:5], fin=False), frame(PING, b"are you there"), frame(MORE, b"", fin=False))
         wire.send(frame(MORE, PING_TEXT[5:]))
         opcode, payload = wire.read()

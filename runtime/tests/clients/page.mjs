@@ -304,9 +304,11 @@ try {
     await eventually("reconnecting", async () => (await state()) === "waiting");
     await eventually("a countdown", async () => /^in \d/.test(await page.locator("#countdown").textContent()));
     assert.ok(await numbers(), "what was drawn stays");
+    assert.equal(await page.locator("#price").getAttribute("data-live"), "false", "and is greyed");
     await eventually("a refused try", async () => sockets.length > before);
     await proxy.open();
     await live();
+    await eventually("a price to trust", async () => (await page.locator("#price").getAttribute("data-live")) === "true");
     cut = false;
     const again = sockets.at(-1);
     const answer = await eventually("a subscription", async () => again.received.find(({ op }) => op === "subscribe"));
@@ -467,10 +469,42 @@ try {
     await shows({ time: "1970-01-01 00:07" });
   });
 
+  await promise("an exchange that is not heard is said across the page, and the price is greyed until it is heard", async () => {
+    const since = 1704067200000;
+    const tell = (linear, spot) => {
+      const feeds = [{ category: "linear", state: linear, since }, { category: "spot", state: spot, since }];
+      server.send(JSON.stringify({ v: 1, type: "status", feeds }));
+    };
+    const banner = scripted.locator("#feed");
+    const said = (text) => eventually(text, async () => (await scripted.locator("#state-text").textContent()) === text);
+    const look = () => scripted.locator("#price").evaluate((price) => {
+      const { color, opacity } = getComputedStyle(price);
+      return `${color} ${opacity}`;
+    });
+    const usual = await look();
+    tell("down", "live");
+    // The answer to what comes after it has been taken too: what is drawn is of the other category.
+    push("kline", "a-1", 2, made(8));
+    await shows({ time: "1970-01-01 00:08" });
+    assert.ok((await banner.isHidden()) && (await look()) === usual);
+    tell("live", "stale");
+    await said("Exchange stale");
+    assert.match(await banner.textContent(), /only in part since 2024-01-01 00:00:00 UTC \(spot\)/);
+    assert.ok((await banner.isVisible()) && (await look()) !== usual);
+    tell("live", "down");
+    await said("Exchange down");
+    assert.match(await banner.textContent(), /^No connection to the exchange since 2024-01-01 00:00:00 UTC \(spot\)/);
+    assert.match(await scripted.title(), /^⚠ 0\.00000020 /);
+    assert.notEqual(await look(), usual);
+    tell("down", "live");
+    await said("Live");
+    assert.ok((await banner.isHidden()) && (await look()) === usual && /^0/.test(await scripted.title()));
+  });
+
   await promise("a reconnecting page says where it was, and a code that forbids it ends the page's tries", async () => {
     await server.close({ code: 3001, reason: "slow" });
     await eventually("a fourth subscription", () => subscriptions().length === 4);
-    assert.deepEqual(subscriptions()[3].since, { [name]: { epoch: "a-1", seq: 1 } });
+    assert.deepEqual(subscriptions()[3].since, { [name]: { epoch: "a-1", seq: 2 } });
     await server.close({ code: 3502, reason: "too many commands" });
     await eventually("the end", async () => (await scripted.locator("#state").getAttribute("data-state")) === "stopped");
     assert.match(await scripted.locator("#state-text").textContent(), /too many commands/);

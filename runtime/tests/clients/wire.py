@@ -69,6 +69,11 @@ def frame(opcode, payload=b"", fin=True, masked=True, reserved=0, length=None):
     return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
+def is_status(message):
+    """Whether a message of `/v1/stream` says how the feeds stand, which comes unasked."""
+    return isinstance(message, dict) and message.get("type") == "status"
+
+
 class Wire:
     """A client after its handshake."""
 
@@ -109,8 +114,8 @@ class Wire:
             (size,) = struct.unpack("!Q", self._take(8))
         return first & 0x0F, self._take(size)
 
-    def hear(self, wanted=lambda message: True):
-        """The next JSON text that is wanted."""
+    def hear(self, wanted=lambda message: not is_status(message)):
+        """The next JSON text that is wanted; what is said of the feeds is not, unless asked for."""
         while True:
             opcode, payload = self.read()
             assert opcode != CLOSE, f"closed with {code_of(payload)}"
@@ -118,7 +123,7 @@ class Wire:
                 return message
 
     def end(self):
-        """Reads to the end. Returns the texts on the way and the code of the close frame, None if there was none."""
+        """Reads to the end. Returns the texts on the way, but for those of the feeds, and the code of the close frame, None if there was none."""
         texts = []
         while True:
             try:
@@ -128,7 +133,7 @@ class Wire:
             if opcode == CLOSE:
                 self.send(frame(CLOSE, payload[:2]))
                 return texts, code_of(payload)
-            if opcode == TEXT:
+            if opcode == TEXT and not is_status(json.loads(payload)):
                 texts.append(payload.decode())
 
     def close(self):

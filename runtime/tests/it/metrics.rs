@@ -7,6 +7,7 @@
 
 mod alerts;
 mod exposition;
+mod feeds;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

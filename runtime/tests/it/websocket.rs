@@ -9,6 +9,7 @@ mod greedy;
 pub mod peer;
 mod predecessor;
 mod rest;
+mod status;
 mod stream;
 mod tls;
 mod values;
@@ -45,6 +46,7 @@ pub const KEY: &str = "f3b1c0d9e8a7465c9b12";
 /// A server on loopback, and the hub that feeds it. Dropping it ends it.
 pub struct Served {
     pub address: SocketAddr,
+    pub catalog: Arc<Catalog>,
     figures: Arc<Figures>,
     hub: Hub,
     manager: Option<Manager>,
@@ -71,7 +73,7 @@ impl Served {
         let row = r#"{"symbol":"BTCUSDT","status":"Trading","baseCoin":"BTC"}"#;
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
         let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];
-        let blueprint = WebSocketBlueprint::new(settings, logins, catalog);
+        let blueprint = WebSocketBlueprint::new(settings, logins, catalog.clone());
         let figures = blueprint.meters().clients.unwrap();
         let bound = blueprint.bound();
         let (hub, folder) = (Hub::new(), TempDir::new().unwrap());
@@ -90,7 +92,7 @@ impl Served {
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;
         let address = bound.lock().unwrap()[0];
-        Ok(Self { address, figures, hub, manager: Some(manager), emitters, _folder: folder })
+        Ok(Self { address, catalog, figures, hub, manager: Some(manager), emitters, _folder: folder })
     }
 
     /// Hands klines to the server, as one batch.

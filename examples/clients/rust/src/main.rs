@@ -87,6 +87,13 @@ fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
             println!("{topic} {} {}", message["seq"], data["close"].as_str().unwrap_or_default())
         }
         "value" if is_confirmed => println!("{topic} {} {}", message["seq"], data["value"]),
+        // Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+        "status" => {
+            for feed in message["feeds"].as_array().into_iter().flatten() {
+                let text = |key: &str| feed[key].as_str().unwrap_or_default();
+                eprintln!("{} is {} since {} ms", text("category"), text("state"), feed["since"]);
+            }
+        }
         "subscribe" if message["ok"] != true => return Err(Refused(format!("{topic}: {}", message["error"]))),
         "subscribe" => {
             for (name, state) in message["topics"].as_object().unwrap_or(&Map::new()) {

@@ -119,7 +119,8 @@ impl Program {
     fn follow(&self, topics: &[String]) -> WebSocket<TcpStream> {
         let mut reader = dial(&self.served, "/v1/stream");
         reader.send(Message::text(format!(r#"{{"op":"subscribe","topics":{topics:?}}}"#))).unwrap();
-        for _ in 0..=topics.len() {
+        // How the feeds stand, the answer, and a snapshot of each topic.
+        for _ in 0..topics.len() + 2 {
             reader.read().unwrap();
         }
         reader

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::app::observed::{Freshness, Observed};
+use crate::consumer::catalog::{FeedState, FeedStatus};
 use crate::consumer::stats::{State, Stats};
+use crate::domain::time::Millis;
 
 /// How well a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,10 +47,14 @@ pub(super) fn alive(observed: &Observed, stale_after: Duration) -> Health {
     health(observed, &feeds, stale_after, reasons)
 }
 
-/// Whether the exchange is heard and every consumer works, and the run is not ending.
+/// Whether every feed is live, as clients of the stream are told, every consumer works, and the run is not ending.
 pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let mut reasons = silent(&feeds, stale_after);
+    let told = observed.catalog.feeds();
+    let now = observed.clock.now();
+    reasons.extend(told.borrow().iter().filter_map(|feed| judge_feed(feed, now)));
+    drop(told);
     reasons.extend(observed.consumers.iter().filter_map(|seen| judge(&seen.view.name, &seen.view.stats)));
     if observed.is_ending() {
         reasons.push((Status::Unavailable, "ending".to_owned()));
@@ -58,6 +64,12 @@ pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
 
 /// A status that is not `ok`, with its reason.
 type Reason = (Status, String);
+
+/// Of a feed that is not live trades may be missing.
+fn judge_feed(feed: &FeedStatus, now: Millis) -> Option<Reason> {
+    let reason = || format!("{}: {} for {} s", feed.category, feed.state.as_str(), (now - feed.since).max(0) / 1_000);
+    (feed.state != FeedState::Live).then(|| (Status::Unavailable, reason()))
+}
 
 fn judge(name: &str, stats: &Stats) -> Option<Reason> {
     let (state, is_full) = (stats.snapshot().state, stats.is_full());
@@ -95,9 +107,13 @@ fn silent(feeds: &[Freshness], stale_after: Duration) -> Vec<Reason> {
 fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reasons: Vec<Reason>) -> Health {
     #[expect(clippy::cast_precision_loss, reason = "seconds to look at")]
     let seconds = |millis: i64| millis as f64 / 1_000.0;
+    let told = observed.catalog.feeds().borrow().clone();
     let feed = |feed: &Freshness| {
+        let told = told.iter().find(|told| told.category == feed.category);
         json!({
             "category": feed.category.as_str(),
+            "state": told.map(|told| told.state.as_str()),
+            "since": told.map(|told| told.since),
             "fresh": is_fresh(feed, stale_after),
             "frame_age_seconds": seconds(feed.frame_age),
             "trade_age_seconds": seconds(feed.trade_age),
@@ -131,7 +147,7 @@ mod tests {
 
     fn feed(frame_age: i64, is_idle: bool) -> Freshness {
         let connections = usize::from(!is_idle);
-        Freshness { category: Category::Linear, frame_age, trade_age: 0, connections, open: 0, is_idle }
+        Freshness { category: Category::Linear, frame_age, trade_age: 0, connections, open: 0, sound: 0, is_idle }
     }
 
     #[test]

@@ -102,11 +102,11 @@ fn watched(
     let hub = Arc::new(Hub::new());
     let spec = parts::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(parts::BATCH));
     let manager = parts::start(vec![spec], None, config, &hub)?;
-    let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start()));
+    let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), parts::catalog(config)));
     let length = args.duration.unwrap_or(HumanDuration(USUAL));
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = live::serve(config, Some(length), &observed, parts::catalog(config)) => served,
+            served = live::serve(config, Some(length), &observed) => served,
             () = live::none_left(&manager) => Ok(()),
         }
     });

@@ -120,6 +120,11 @@ impl Canary {
         (self.standing == Standing::Watched && silent > self.timing.silence << self.doublings).then_some(silent)
     }
 
+    /// Whether it has been silent for too long, on this connection or on the one before, and not been heard since.
+    pub fn is_suspect(&self, now: Millis) -> bool {
+        self.standing == Standing::Watched && (self.doublings > 0 || self.silent(now).is_some())
+    }
+
     /// The connection was given up because of the silence: the next one gets twice the time, until data flows again.
     pub fn gave_up(&mut self) {
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
@@ -145,7 +150,15 @@ mod tests {
         let mut canary = watched();
         canary.heard(10_000);
         assert_eq!(canary.silent(10_000 + 45 * SECOND), None);
+        assert!(!canary.is_suspect(10_000 + 45 * SECOND));
         assert_eq!(canary.silent(10_001 + 45 * SECOND), Some(45 * SECOND + 1));
+        assert!(canary.is_suspect(10_001 + 45 * SECOND));
+        canary.gave_up();
+        canary.open(&mut Vec::new());
+        assert!(canary.answered("canary-2", true, 60_000));
+        assert!(canary.is_suspect(60_001), "an acknowledgement is no sign of life");
+        canary.heard(60_002);
+        assert!(!canary.is_suspect(60_003));
     }
 
     #[test]

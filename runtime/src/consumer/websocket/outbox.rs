@@ -26,6 +26,8 @@ pub enum Kind {
     Firm,
     /// The answer to a ping: only the newest matters.
     Pong,
+    /// How the feeds stand: only the newest matters.
+    Status,
     /// Worth nothing once a newer one of the same series follows.
     Update(SeriesId),
 }
@@ -108,7 +110,7 @@ impl Outbox {
     /// # Errors
     /// [`Full`]: the frame does not fit and was not added.
     pub fn push(&mut self, kind: Kind, frame: Bytes) -> Result<(), Full> {
-        if kind == Kind::Pong || (self.blocked && matches!(kind, Kind::Update(_))) {
+        if matches!(kind, Kind::Pong | Kind::Status) || (self.blocked && matches!(kind, Kind::Update(_))) {
             self.forget(kind);
         }
         self.add(Entry::Frame(kind, frame))
@@ -359,12 +361,15 @@ mod tests {
     }
 
     #[test]
-    fn pongs_do_not_pile_up() {
+    fn pongs_and_states_of_feeds_do_not_pile_up() {
         let mut outbox = outbox(&[(Kind::Firm, "abc")]);
-        (0..10).for_each(|_| outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap());
+        for state in (b'0'..=b'9').map(|digit| Bytes::copy_from_slice(&[digit])) {
+            outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap();
+            outbox.push(Kind::Status, state).unwrap();
+        }
         let mut out = vec![];
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
-        assert_eq!(out, b"abcpong");
+        assert_eq!(out, b"abcpong9");
     }
 
     #[test]

@@ -70,8 +70,10 @@ impl Seat {
         if is_admitted {
             seat.client.admit();
         }
-        if let (Talk::Predecessor(category), true) = (talk, is_admitted) {
-            predecessor::welcome(&seat, category);
+        match talk {
+            Talk::Predecessor(category) if is_admitted => predecessor::welcome(&seat, category),
+            Talk::Stream if is_admitted => stream::welcome(&seat),
+            _ => {}
         }
         seat
     }
@@ -119,6 +121,8 @@ impl Seat {
             Talk::Bybit(_) => self.followed.drain().for_each(|id| board.leave(id, Dialect::Bybit, self.client.id)),
             Talk::Stream => self.followed.drain().for_each(|id| board.leave(id, Dialect::Stream, self.client.id)),
         }
+        drop(board);
+        self.server.feeds.leave(self.client.id);
     }
 
     /// Adds an answer to what is due.

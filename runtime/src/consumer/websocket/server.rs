@@ -12,6 +12,7 @@ use super::admission::Admission;
 use super::board::{Board, SeriesKey};
 use super::client::{Client, ClientId};
 use super::close::CloseCode;
+use super::feeds::Feeds;
 use super::figures::Figures;
 use super::frame;
 use super::keys::Keys;
@@ -39,6 +40,8 @@ pub struct Server {
     pub admission: Admission,
     /// What is counted of clients.
     pub figures: Arc<Figures>,
+    /// Who is told how the feeds stand.
+    pub feeds: Feeds,
     keys: Keys,
     attempts: Mutex<Attempts>,
     catalog: Arc<Catalog>,
@@ -58,6 +61,7 @@ impl Server {
             board: Board::new((settings.memory, settings.values), life, first, settings.extras),
             admission: Admission::new(settings.connections, settings.connections_per_address),
             figures,
+            feeds: Feeds::new(&catalog.feeds().borrow()),
             settings,
             life,
             keys,
@@ -186,6 +190,17 @@ impl Server {
                 client.push(Kind::Firm, frame::PING, now);
                 client.flush();
             }
+        }
+    }
+
+    /// Tells clients how the feeds stand whenever that changes, for as long as anybody can say so.
+    pub async fn tell_feeds(&self) {
+        let mut feeds = self.catalog.feeds();
+        // What changed since the server was made counts too.
+        feeds.mark_changed();
+        while feeds.changed().await.is_ok() {
+            let told = feeds.borrow_and_update().clone();
+            self.feeds.tell(&told, self.now());
         }
     }
 

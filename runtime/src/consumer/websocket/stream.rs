@@ -16,6 +16,7 @@ use super::outbox::SeriesId;
 use super::recent::{Recent, Record};
 use super::seat::Seat;
 use super::values::MOST_AWAITED;
+use crate::consumer::catalog::FeedStatus;
 use crate::consumer::encode::ValueTopic;
 
 use reply::Reply;
@@ -66,6 +67,18 @@ pub fn news<T: Record>(
     frame::text(text)
 }
 
+/// Writes how the feeds stand.
+#[must_use]
+pub fn status(feeds: &[FeedStatus]) -> String {
+    wire::status(feeds)
+}
+
+/// Lets a client that may follow know how the feeds stand, now and whenever that changes.
+pub fn welcome(seat: &Seat) {
+    seat.server.feeds.join(&seat.client, seat.server.now());
+    seat.client.flush();
+}
+
 /// Answers a message.
 pub fn hear(seat: &mut Seat, text: &str) {
     let request: Request = match serde_json::from_str(text) {
@@ -109,7 +122,8 @@ fn authenticate(seat: &mut Seat, id: &Value, pair: (Option<String>, Option<Strin
         _ => false,
     };
     if is_right {
-        return seat.say(&wire::done("auth", id));
+        seat.due(&wire::done("auth", id));
+        return welcome(seat);
     }
     seat.say(&wire::refusal("auth", id, "authentication failed", None));
     seat.refuse(CloseCode::AuthenticationFailed);

@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
             (_, _, Some("snapshot"), Some(topic), Some(epoch), Some(seq), Some(data)) => {
                 self.snapshot(&topic, (epoch, seq), message.recovered, data);
             }
-            (_, _, Some("shutdown"), ..) => {}
+            (_, _, Some("shutdown" | "status"), ..) => {}
             _ => self.problem(&format!("unexpected: {text}")),
         }
     }

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Peer {
     pub socket: WebSocket<TcpStream>,
+    /// What it has been told of the feeds, unasked.
+    pub statuses: Vec<Value>,
 }
 
 impl Peer {
@@ -29,7 +31,7 @@ impl Peer {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         match client(request, stream) {
-            Ok((socket, _)) => Ok(Self { socket }),
+            Ok((socket, _)) => Ok(Self { socket, statuses: Vec::new() }),
             Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
         }
@@ -39,9 +41,19 @@ impl Peer {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    /// The next text.
+    /// The next text that is not about the feeds.
     #[track_caller]
     pub fn text(&mut self) -> String {
+        loop {
+            let text = self.any_text();
+            if let Some(text) = self.sort_out(text) {
+                return text;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn any_text(&mut self) -> String {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => return text.as_str().to_owned(),
@@ -49,6 +61,26 @@ impl Peer {
                 other => panic!("not a text: {other:?}"),
             }
         }
+    }
+
+    /// Keeps what is said of the feeds apart.
+    fn sort_out(&mut self, text: String) -> Option<String> {
+        if !text.starts_with(r#"{"v":1,"type":"status","#) {
+            return Some(text);
+        }
+        self.statuses.push(serde_json::from_str(&text).unwrap());
+        None
+    }
+
+    /// What is said of the feeds next.
+    #[track_caller]
+    pub fn status(&mut self) -> Value {
+        let known = self.statuses.len();
+        while self.statuses.len() == known {
+            let text = self.any_text();
+            self.sort_out(text);
+        }
+        self.statuses[known].clone()
     }
 
     /// The next text, read.
@@ -64,12 +96,12 @@ impl Peer {
         self.json()
     }
 
-    /// Reads to the end: the texts until then, and the close code, if there was a close frame.
+    /// Reads to the end: the texts until then but for those about the feeds, and the close code, if there was a close frame.
     pub fn end(&mut self) -> (Vec<String>, Option<u16>) {
         let (mut texts, mut code) = (Vec::new(), None);
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => texts.push(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => texts.extend(self.sort_out(text.as_str().to_owned())),
                 Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code.into()),
                 Ok(_) => {}
                 Err(_) => return (texts, code),

@@ -1,7 +1,9 @@
 //! `/v1/stream`: every number once and in order, or an explicit word that it is not so; and the shapes that
 //! `docs/schemas` promises.
 
+use klines::consumer::catalog::FeedState;
 use klines::domain::kline::{Kline, Quality};
+use klines::domain::symbol::Category;
 use serde_json::{Value, json};
 
 use super::peer::Peer;
@@ -143,7 +145,7 @@ fn another_category_is_written_with_the_symbol() {
     let topic = "kline.1m.spot:BTCUSDT";
     assert_eq!(peer.ask(&format!(r#"{{"op":"subscribe","topics":["{topic}"]}}"#))["ok"], true);
     assert_eq!(peer.json()["topic"], topic);
-    let spot = Kline { category: klines::domain::symbol::Category::Spot, ..closed("BTCUSDT", "1m", 1) };
+    let spot = Kline { category: Category::Spot, ..closed("BTCUSDT", "1m", 1) };
     served.publish([closed("BTCUSDT", "1m", 1), spot]);
     assert_eq!(peer.json()["topic"], topic);
     let topics = peer.ask(r#"{"op":"topics"}"#);
@@ -170,6 +172,8 @@ fn every_answer_and_push_is_as_the_schema_says() {
     let schema = jsonschema::validator_for(&schema).unwrap();
     let served = Served::start();
     let mut peer = served.connect("/v1/stream");
+    served.catalog.report(Category::Linear, FeedState::Live, 1_704_067_200_000);
+    served.catalog.report(Category::Spot, FeedState::Down, 1_704_067_200_001);
     peer.say(&format!(r#"{{"op":"auth","id":"a","user":"{USER}","key":"{KEY}"}}"#));
     for request in [
         r#"{"op":"topics","id":1}"#,
@@ -194,6 +198,7 @@ fn every_answer_and_push_is_as_the_schema_says() {
     }
     served.stop();
     seen.extend(peer.end().0.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()));
+    seen.extend(peer.statuses);
     for message in &seen {
         let problems: Vec<String> = schema.iter_errors(message).map(|error| error.to_string()).collect();
         assert!(problems.is_empty(), "{message}\n{problems:#?}");

@@ -66,6 +66,7 @@ fn certificates_change_under_clients_that_stay() {
     let served = Served::with(|settings| settings.certificate = Some(files));
     let mut old = enter(&served, &first).unwrap();
     old.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
+    assert!(next_text(&mut old).contains(r#""type":"status""#));
     assert!(next_text(&mut old).contains(r#""ok":true"#));
     assert!(next_text(&mut old).contains("snapshot"));
     let second = certify(&folder);

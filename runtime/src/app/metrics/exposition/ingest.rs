@@ -8,6 +8,7 @@ use crate::app::observed::Observed;
 use crate::bybit::driver::Status;
 use crate::bybit::rest::Figures;
 use crate::bybit::session::Counters;
+use crate::consumer::catalog::FeedState;
 use crate::domain::aggregator::Tally;
 use crate::domain::symbol::Category;
 
@@ -38,6 +39,11 @@ pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
         Unit::Seconds,
         age(|feed| feed.trade_age),
     )?;
+    let told = observed.catalog.feeds().borrow().clone();
+    let states = told.iter().flat_map(|feed| {
+        FeedState::ALL.map(|state| (with(feed.category, "state", state.as_str()), u64::from(feed.state == state)))
+    });
+    sheet.gauges("klines_feed_state", "How the feed stands: 1 for the state that it is in.", Unit::Things, states)?;
     let bare: [(&str, &str); 0] = [];
     sheet.counters(
         "klines_batches",

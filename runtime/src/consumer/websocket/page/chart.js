@@ -34,6 +34,7 @@ export class Chart {
   #dirty = new Map();
   #drawn = new Set();
   #newest = null;
+  #heard = false;
   #held = null;
   #frame = 0;
   #all = () => [];
@@ -90,7 +91,7 @@ export class Chart {
     const style = getComputedStyle(this.#box);
     const color = (name) => style.getPropertyValue(`--${name}`).trim();
     this.#colors = Object.fromEntries(
-      ["up", "down", "up-soft", "down-soft", "partial", "gapped", "repaired"].map((name) => [name, color(name)]),
+      ["up", "down", "up-soft", "down-soft", "partial", "gapped", "repaired", "soft"].map((name) => [name, color(name)]),
     );
     const line = color("line");
     this.#chart.applyOptions({
@@ -109,6 +110,12 @@ export class Chart {
       },
     });
     this.#later(true);
+  }
+
+  /** Says whether the exchange is heard; if not, the newest price is an old one, and its label grey. */
+  hear(heard) {
+    this.#heard = heard;
+    this.#setNewest(this.#newest);
   }
 
   /** Draws another series; `all()` gives its klines, oldest first, whenever they are to be drawn anew. */
@@ -279,7 +286,8 @@ export class Chart {
   /** An open candle is hollow, and its label would be too. */
   #setNewest(kline) {
     this.#newest = kline;
-    if (kline !== null) this.#candles.applyOptions({ priceLineColor: this.#colors[this.#side(kline)] });
+    const name = kline === null || !this.#heard ? "soft" : this.#side(kline);
+    this.#candles.applyOptions({ priceLineColor: this.#colors[name] });
   }
 
   #setDecimals(decimals) {

@@ -23,6 +23,8 @@ dark.addEventListener("change", () => chart.paint());
 
 /** What can be drawn: `{ intervals, symbols }`, once the server has said so. */
 let offered = null;
+/** How the feeds stand, as the server said last: `{ category, state, since }`. */
+let feeds = [];
 /** What is drawn: `{ symbol, interval }`. */
 let chosen = null;
 let pointed = null;
@@ -44,6 +46,10 @@ const stream = new Stream(socketAddress, held(), {
     $("log-out").hidden = false;
   },
   refused: (error) => complain(error),
+  feeds: (told) => {
+    feeds = told;
+    showFeed();
+  },
   snapshot: (klines) => {
     series.reset(klines);
     chart.redraw();
@@ -81,6 +87,8 @@ function held() {
 
 function showState(next) {
   state = next;
+  // What was said of the feeds is not known any more.
+  if (next.name === "connecting") feeds = [];
   const text = {
     connecting: "Connecting",
     "logging-in": "Logging in",
@@ -91,6 +99,7 @@ function showState(next) {
   }[next.name];
   $("state").dataset.state = next.name;
   $("state-text").textContent = text;
+  showFeed();
   showCountdown();
   if (next.name === "logged-out") askLogIn(next.error);
   else if (next.name === "live") $("log-in").close();
@@ -124,6 +133,38 @@ $("log-out").addEventListener("click", () => {
 });
 addEventListener("online", () => state.name === "waiting" && stream.connect());
 
+/** How the feed of what is drawn stands; `undefined` where the server has not said. */
+function feed() {
+  const [category] = chosen?.symbol.includes(":") ? chosen.symbol.split(":") : [offered?.category];
+  return state.name === "live" ? feeds.find((one) => one.category === category) : undefined;
+}
+
+/** A server that answers says nothing of the exchange behind it: when that is not heard, prices look alive and are old. */
+function showFeed() {
+  const { category, state: heard = "live", since } = feed() ?? {};
+  const when = since === undefined ? "" : `${moment(since, 1000)} UTC`;
+  const text = {
+    live: "",
+    stale: `The exchange is heard only in part since ${when} (${category}): prices may be old, and klines incomplete.`,
+    down: `No connection to the exchange since ${when} (${category}): these prices are old.`,
+  }[heard];
+  $("feed").textContent = text;
+  $("feed").dataset.feed = heard;
+  $("feed").hidden = text === "";
+  $("state").dataset.feed = heard;
+  if (state.name === "live") $("state-text").textContent = { live: "Live", stale: "Exchange stale", down: "Exchange down" }[heard];
+  const live = state.name === "live" && heard === "live";
+  $("price").dataset.live = String(live);
+  chart.hear(live);
+  showTitle();
+}
+
+function showTitle() {
+  const price = series.last === undefined ? "" : padded(series.last.close, series.last.price_decimals);
+  const mark = $("price").dataset.live === "true" ? "" : "⚠ ";
+  document.title = price === "" ? "klines" : `${mark}${price} ${chosen.symbol} ${chosen.interval} · klines`;
+}
+
 function showCountdown() {
   $("countdown").textContent = state.name === "waiting" ? `in ${rest(state.until - Date.now())}` : "";
 }
@@ -141,7 +182,7 @@ function offer({ intervals, symbols, category }) {
     .sort(([a], [b]) => (b === category) - (a === category))
     .flatMap(([of, list]) => list.map((name) => (of === category ? name : `${of}:${name}`)));
   intervals = intervals.toSorted((a, b) => length(a) - length(b));
-  offered = { intervals, symbols: names };
+  offered = { intervals, symbols: names, category };
   $("symbols").replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
   $("symbol").disabled = false;
   const radios = intervals.map((interval) => {
@@ -181,6 +222,7 @@ function draw({ symbol, interval }) {
   const changed = chosen?.symbol !== symbol || chosen?.interval !== interval;
   chosen = { symbol, interval };
   showChoice();
+  showFeed();
   if (changed) {
     series.reset([]);
     pointed = null;
@@ -353,7 +395,7 @@ function showKline() {
   $("price").dataset.side = last !== undefined && Number(last.close) < Number(last.open) ? "down" : "up";
   showPhase();
   showEmpty();
-  document.title = price === "" ? "klines" : `${price} ${chosen.symbol} ${chosen.interval} · klines`;
+  showTitle();
 }
 
 /** Whether the kline shown is closed, and when the open one will be, on the server's clock. */

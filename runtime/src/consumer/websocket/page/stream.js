@@ -21,7 +21,7 @@ const FINAL = { 3502: "too many commands", 3503: "a message that the server coul
 /**
  * Calls back `on.state(state)`, `on.topics(answer)`, `on.snapshot(klines)`, `on.kline(kline)`, `on.refused(error)`,
  * `on.loggedIn(login)` and `on.message()`, the last for anything that arrives; of what consumers publish `on.known(topics)`,
- * `on.values(topic, values)` and `on.value(topic, value)`.
+ * `on.values(topic, values)` and `on.value(topic, value)`; of the feeds from the exchange `on.feeds(feeds)`.
  * A state has a `name`: connecting, logging-in, live, waiting (`until`, ms), logged-out (`error`) or stopped (`reason`).
  */
 export class Stream {
@@ -155,6 +155,7 @@ export class Stream {
     else if (message.op === "topics" && message.id === this.#look) this.#on.known(message.values ?? []);
     else if (message.op === "topics") this.#answeredTopics(message);
     else if (message.op === "subscribe") this.#answeredSubscribe(message);
+    else if (message.type === "status") this.#on.feeds(message.feeds);
     else if (message.op === "pong") this.ahead = message.time - Date.now();
     else if (message.topic === this.#topic && message.type === "snapshot") this.#pushedSnapshot(message);
     else if (message.topic === this.#topic && message.type === "kline") this.#pushedKline(message);

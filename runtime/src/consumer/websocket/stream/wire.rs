@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Epoch;
+use crate::consumer::catalog::FeedStatus;
 use crate::consumer::encode::ValueTopic;
 use crate::consumer::websocket::recent::Record;
 use crate::consumer::websocket::server::Server;
@@ -135,6 +136,17 @@ pub fn topics(id: &Value, server: &Server) -> String {
     for (at, series) in known.iter().enumerate() {
         let separator = if at > 0 { "," } else { "" };
         let _ = write!(text, r#"{separator}"{}""#, ValueTopic { series, first });
+    }
+    text.push_str("]}");
+    text
+}
+
+/// Writes how the feeds stand.
+pub fn status(feeds: &[FeedStatus]) -> String {
+    let mut text = r#"{"v":1,"type":"status","feeds":["#.to_owned();
+    for (at, FeedStatus { category, state, since }) in feeds.iter().enumerate() {
+        let (separator, state) = (if at > 0 { "," } else { "" }, state.as_str());
+        let _ = write!(text, r#"{separator}{{"category":"{category}","state":"{state}","since":{since}}}"#);
     }
     text.push_str("]}");
     text

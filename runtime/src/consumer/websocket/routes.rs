@@ -14,7 +14,7 @@ use super::bybit;
 use super::page::{self, Asset};
 use super::seat::Talk;
 use super::server::Server;
-use super::upgrade::{Peer, agree, is_upgrade, refusal};
+use super::upgrade::{Peer, agree, is_known_host, is_upgrade, refusal, unknown_host};
 use crate::domain::symbol::Category;
 
 /// What `/` may be asked.
@@ -43,7 +43,8 @@ async fn root(
     uri: Uri,
 ) -> Response<Body> {
     if !is_upgrade(&headers) {
-        return serve("/", &headers);
+        // Said here, since the page could not read why its connection is refused.
+        return if is_known_host(&server, &headers) { serve("/", &headers) } else { unknown_host() };
     }
     let asked = query.0.category;
     let category = match &asked {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::consumer::encode::Extras;
 use crate::domain::interval::Interval;
 use crate::domain::symbol::{Category, Symbol};
@@ -50,4 +52,18 @@ pub struct Settings {
     pub intervals: Vec<Interval>,
     /// Symbols that reach the server; empty: all that are watched.
     pub symbols: Vec<Symbol>,
+}
+
+impl Settings {
+    /// Whether the operator has named this host as the server's own: as what it listens on, as the address that clients
+    /// are told, or in an origin. Every machine calls itself `localhost`.
+    #[must_use]
+    pub fn knows_name(&self, name: &str) -> bool {
+        let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+        let named = self.origins.iter().chain(&self.advertised).filter_map(|address| Url::parse(address).ok());
+        is_it("localhost")
+            || is_it(&self.host)
+            || self.origins.iter().any(|origin| origin == "*")
+            || named.into_iter().any(|url| url.host_str().is_some_and(is_it))
+    }
 }

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use url::Url;
+use url::{Host, Url};
 
 use super::seat::Talk;
 use super::server::Server;
@@ -71,12 +71,16 @@ pub fn agree(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri, talk:
     if BASE64_STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return refusal(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or not 16 bytes");
     }
-    if !is_from_here(server, peer, headers) {
+    let opener = Opener::of(server, peer, headers);
+    if opener == Opener::Foreign {
         return refusal(StatusCode::FORBIDDEN, "pages of this origin may not connect: see `websocket.origins`");
     }
     let is_admitted = match shown(server, peer, headers, uri) {
         Shown::Right => true,
-        Shown::Nothing => !server.settings.auth && !talk.always_asks(),
+        Shown::Nothing if server.settings.auth || talk.always_asks() => false,
+        // Clients that are no browsers name no origin, and may come by any name.
+        Shown::Nothing if opener == Opener::Same && !is_known_host(server, headers) => return unknown_host(),
+        Shown::Nothing => true,
         Shown::Wrong => return unauthorized(),
     };
     *peer.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Agreed { talk, is_admitted });
@@ -129,18 +133,60 @@ pub fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-/// A browser says which page opens the connection; other clients mostly say nothing. The server's own page may.
-fn is_from_here(server: &Server, peer: &Peer, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let allowed = &server.settings.origins;
-    if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+/// Whether a request comes by a name that is this server's, or an address. Where no credentials are asked for, nothing
+/// else tells its own page from one of a site that has given its name this machine's address (DNS rebinding): there,
+/// host and origin agree.
+#[must_use]
+pub fn is_known_host(server: &Server, headers: &HeaderMap) -> bool {
+    if server.settings.auth {
         return true;
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if peer.is_encrypted { "https" } else { "http" };
-    let (Ok(own), Ok(theirs)) = (Url::parse(&format!("{scheme}://{host}")), Url::parse(origin)) else { return false };
-    own.host_str().is_some() && own.origin() == theirs.origin()
+    let Some(host) = headers.get(HOST) else { return true };
+    let url = host.to_str().ok().and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    match url.as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => server.settings.knows_name(name.trim_end_matches('.')),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        None => false,
+    }
+}
+
+/// The answer to a request by a name that is not this server's.
+#[must_use]
+pub fn unknown_host() -> Response<Body> {
+    refusal(
+        StatusCode::FORBIDDEN,
+        "this server does not know that name as its own, and asks for no credentials: name it in `websocket.origins`",
+    )
+}
+
+/// Who opens a connection. A browser says which page it is; other clients mostly say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opener {
+    /// No page.
+    Client,
+    /// A page that the operator has named.
+    Named,
+    /// A page from where the connection goes to: the server's own, unless the name is not.
+    Same,
+    /// Any other page.
+    Foreign,
+}
+
+impl Opener {
+    fn of(server: &Server, peer: &Peer, headers: &HeaderMap) -> Self {
+        let Some(origin) = headers.get(ORIGIN) else { return Self::Client };
+        let Ok(origin) = origin.to_str() else { return Self::Foreign };
+        let allowed = &server.settings.origins;
+        if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+            return Self::Named;
+        }
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
+        match (Url::parse(&format!("{scheme}://{host}")), Url::parse(origin)) {
+            (Ok(own), Ok(theirs)) if own.host_str().is_some() && own.origin() == theirs.origin() => Self::Same,
+            _ => Self::Foreign,
+        }
+    }
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

@@ -232,6 +232,43 @@ fn pages_of_other_origins_stay_out() {
 }
 
 #[test]
+fn a_page_that_gives_its_own_name_this_address_stays_out_where_nobody_asks_for_a_key() {
+    let served = Served::with(|settings| {
+        settings.auth = false;
+        settings.origins = vec!["https://dash.example".to_owned()];
+        settings.advertised = Some("wss://klines.example/v1/stream".to_owned());
+    });
+    let port = served.address.port();
+    let (bearer, market) = (format!("Bearer {KEY}"), "/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1");
+    let page = |host: &str, more: &[(&str, &str)]| {
+        let (host, origin) = (format!("{host}:{port}"), format!("http://{host}:{port}"));
+        let headers = [&[("Host", host.as_str()), ("Origin", origin.as_str())], more].concat();
+        ["/v1/stream", "/v5/public/linear"].map(|path| Peer::connect(served.address, path, &headers).err())
+    };
+    let get_as = |host: &str, target: &str, more: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n{more}\r\n");
+        raw(served.address, request.as_bytes()).split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    for own in ["127.0.0.1", "[::1]", "192.0.2.7", "localhost", "LocalHost.", "klines.example", "dash.example"] {
+        assert_eq!(page(own, &[]), [None; 2], "{own}");
+        assert_eq!([get_as(own, market, ""), get_as(own, "/", "")], [200; 2], "{own}");
+    }
+    for foreign in ["evil.example", "localhost.evil.example", "evil-localhost", "127.0.0.1.evil.example"] {
+        assert_eq!(page(foreign, &[]), [Some(403); 2], "{foreign}");
+        let info = "/v5/market/instruments-info?category=linear";
+        assert_eq!([market, info, "/"].map(|target| get_as(foreign, target, "")), [403; 3], "{foreign}");
+        assert_eq!(page(foreign, &[("Authorization", &bearer)]), [None; 2], "who shows a key is no such page");
+        assert_eq!(get_as(foreign, market, &format!("Authorization: {bearer}\r\n")), 200);
+        let host = format!("{foreign}:{port}");
+        assert_eq!(Peer::connect(served.address, "/v1/stream", &[("Host", &host)]).err(), None, "no browser");
+    }
+    let guarded = Served::start();
+    let asked =
+        Peer::connect(guarded.address, "/v1/stream", &[("Host", "evil.example"), ("Origin", "http://evil.example")]);
+    assert_eq!(asked.map(|mut peer| peer.end()).ok(), Some((vec![], Some(3500))), "without a key it gets nothing");
+}
+
+#[test]
 fn connections_over_the_limit_are_turned_away() {
     let served = Served::with(|settings| settings.connections_per_address = 3);
     let mut peers: Vec<Peer> = (0..3).map(|_| served.enter("/v1/stream")).collect();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::consumer::websocket::board::SeriesKey;
 use crate::consumer::websocket::server::Server;
-use crate::consumer::websocket::upgrade::{Peer, Shown, shown, unauthorized};
+use crate::consumer::websocket::upgrade::{Peer, Shown, is_known_host, shown, unauthorized, unknown_host};
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::{Category, Symbol};
@@ -70,8 +70,8 @@ async fn instruments(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    if !may_ask(&server, &peer, &headers, &uri) {
-        return unauthorized();
+    if let Some(refusal) = refused(&server, &peer, &headers, &uri) {
+        return refusal;
     }
     let asked = Parameters::of(&uri);
     let name = asked.text("category").unwrap_or_default();
@@ -104,8 +104,8 @@ async fn klines(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    if !may_ask(&server, &peer, &headers, &uri) {
-        return unauthorized();
+    if let Some(refusal) = refused(&server, &peer, &headers, &uri) {
+        return refusal;
     }
     match page(&server, &Parameters::of(&uri)) {
         Ok(result) => envelope(&server, 0, "OK", &result),
@@ -149,12 +149,14 @@ fn page(server: &Server, asked: &Parameters) -> Result<String, String> {
     Ok(result)
 }
 
-/// Whether the request may see klines: credentials where they are asked for, and never wrong ones.
-fn may_ask(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> bool {
+/// The answer to a request that may not see klines: credentials are needed where they are asked for, and never may be wrong.
+/// Where none are asked for a page's request cannot be told from another's, so that the name has to be this server's.
+fn refused(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Option<Response<Body>> {
     match shown(server, peer, headers, uri) {
-        Shown::Right => true,
-        Shown::Nothing => !server.settings.auth,
-        Shown::Wrong => false,
+        Shown::Right => None,
+        Shown::Nothing if server.settings.auth => Some(unauthorized()),
+        Shown::Nothing => (!is_known_host(server, headers)).then(unknown_host),
+        Shown::Wrong => Some(unauthorized()),
     }
 }
 

@@ -61,6 +61,7 @@ pub fn prepare(
             Source::Native(native) => {
                 if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog)? {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
+                    report.merge(native::warnings(*native, config));
                     specs.push(spec(consumer, blueprint, grouping));
                 }
                 continue;

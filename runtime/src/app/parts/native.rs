@@ -7,13 +7,14 @@ use anyhow::Context;
 use crate::config::consumers::Consumer;
 use crate::config::native::redis::LastValue;
 use crate::config::native::{Native, WebSocket};
-use crate::config::{Config, Report};
+use crate::config::{Config, Diagnostic, Report};
 use crate::consumer::catalog::Catalog;
 use crate::consumer::encode::Extras;
 use crate::consumer::queue::Grouping;
 use crate::consumer::redis::{self, Address, RedisBlueprint, Stream};
 use crate::consumer::websocket::WebSocketBlueprint;
 use crate::consumer::websocket::settings::Settings;
+use crate::consumer::websocket::tls::Exposed;
 use crate::consumer::{Blueprint, Problem};
 use crate::domain::interval::Interval;
 
@@ -55,6 +56,18 @@ pub(super) fn problems(native: Native, config: &Config, problems: &[Problem]) ->
     let mut report = Report::default();
     for Problem { path, message, expected } in problems {
         report.merge(config.section_report(native.as_str(), path, message, expected));
+    }
+    report
+}
+
+/// What is not quite as it should be with a native consumer, and runs all the same.
+pub(super) fn warnings(native: Native, config: &Config) -> Report {
+    let mut report = Report::default();
+    if let (Native::WebSocket, Some((_, key))) = (native, &config.websocket.certificate)
+        && let Some(exposed) = Exposed::check(key)
+    {
+        let place = config.place("websocket.certificate_key");
+        report.push(Diagnostic::warning(place, exposed.to_string()));
     }
     report
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use super::{KEY, Served, closed, eventually, open};
+use crate::support::program::{folder, klines};
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
@@ -111,6 +113,32 @@ fn the_page_comes_encrypted_too() {
     let mut page = String::new();
     stream.read_to_string(&mut page).unwrap();
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_a_finding_of_check() {
+    let folder = folder(&[(
+        "klines.toml",
+        "enabled_consumers = [\"websocket\"]\n[websocket]\ncertificate = \"cert.pem\"\ncertificate_key = \"key.pem\"\n",
+    )]);
+    certify(&folder);
+    let findings = |mode: u32| {
+        let rights = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join("key.pem"), rights).unwrap();
+        let run = klines(folder.path(), "check --json").with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", KEY);
+        let report: serde_json::Value = serde_json::from_str(&run.run().well().out).unwrap();
+        let about_it = |problem: &&serde_json::Value| problem["message"].to_string().contains("key.pem");
+        report["problems"]["problems"].as_array().unwrap().iter().filter(about_it).cloned().collect::<Vec<_>>()
+    };
+    let found = findings(0o644);
+    assert_eq!(
+        (found.len(), &found[0]["severity"], &found[0]["place"]["line"]),
+        (1, &"warning".into(), &4.into()),
+        "{found:?}"
+    );
+    let message = found[0]["message"].as_str().unwrap();
+    assert!(message.contains("0644") && message.contains("chmod 600"), "{message}");
+    assert!(findings(0o600).is_empty());
 }
 
 #[test]

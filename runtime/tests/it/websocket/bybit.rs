@@ -31,6 +31,12 @@ fn follow(served: &Served, path: &str, topic: &str) -> Peer {
     peer
 }
 
+/// Reads up to the closed kline of a window: what was pushed until then has been pushed to everybody who follows.
+#[track_caller]
+fn until_window(peer: &mut Peer, window: i64) {
+    while peer.json()["data"][0]["start"] != window * 60_000 {}
+}
+
 #[test]
 fn the_acknowledgement_comes_before_the_first_data() {
     let served = Served::start();
@@ -52,13 +58,14 @@ fn the_acknowledgement_comes_before_the_first_data() {
 #[test]
 fn no_data_follows_the_acknowledgement_of_an_unsubscription() {
     let served = Served::start();
-    let mut peer = follow(&served, LINEAR, "kline.1.BTCUSDT");
+    let [mut peer, mut other] = [(); 2].map(|()| follow(&served, LINEAR, "kline.1.BTCUSDT"));
     for window in 1..200 {
         served.publish([closed("BTCUSDT", "1m", window)]);
     }
     peer.say(r#"{"op":"unsubscribe","req_id":3,"args":["kline.1.BTCUSDT"]}"#);
     while peer.json()["op"] != "unsubscribe" {}
     served.publish([closed("BTCUSDT", "1m", 200)]);
+    until_window(&mut other, 200);
     assert_eq!(peer.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong");
 }
 
@@ -97,7 +104,9 @@ fn refusals_are_the_exchange_s_and_take_nothing() {
     let refused = |message: &str, op: &str| json!({"success":false,"ret_msg":message,"req_id":"r","op":op});
     let answer = linear.ask(r#"{"op":"subscribe","req_id":"r","args":["kline.1.BTCUSDT","kline.1.NOPE"]}"#);
     assert_eq!(plain(answer), refused("error:handler not found,topic:kline.1.NOPE", "subscribe"));
+    let mut other = follow(&served, LINEAR, "kline.1.BTCUSDT");
     served.publish([closed("BTCUSDT", "1m", 1)]);
+    until_window(&mut other, 1);
     assert_eq!(linear.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong", "the good topic was not taken either");
     let answer = linear.ask(r#"{"op":"dance","req_id":"r","args":["x"]}"#);
     assert_eq!(

@@ -15,9 +15,12 @@ fn subscribe(peer: &mut Peer, more: &str) -> Value {
     peer.ask(&format!(r#"{{"op":"subscribe","id":1,"topics":["{TOPIC}"]{more}}}"#))
 }
 
-/// Waits until the server has taken everything that was published before.
-fn settle(peer: &mut Peer) {
-    while peer.ask(r#"{"op":"ping"}"#)["op"] != "pong" {}
+/// A client that follows the topic; what it has been pushed has been pushed to everybody who follows.
+fn follower(served: &Served) -> Peer {
+    let mut peer = served.enter("/v1/stream");
+    assert_eq!(subscribe(&mut peer, "")["ok"], true);
+    assert_eq!(peer.json()["type"], "snapshot");
+    peer
 }
 
 #[track_caller]
@@ -51,12 +54,14 @@ fn a_subscription_is_a_snapshot_and_then_every_kline() {
     assert_eq!(push["data"]["turnover"], "20011.4375");
     assert_eq!(push["data"]["close"], "16580");
     assert_push(&peer.json(), 4, false);
+    let mut other = follower(&served);
     assert_eq!(
         peer.ask(&format!(r#"{{"op":"unsubscribe","topics":["{TOPIC}"]}}"#)),
         json!({"v":1,"op":"unsubscribe","ok":true})
     );
     served.publish([closed("BTCUSDT", "1m", 4)]);
-    assert_eq!(peer.ask(r#"{"op":"ping","id":"x"}"#)["id"], "x");
+    assert_push(&other.json(), 4, true);
+    assert_eq!(peer.ask(r#"{"op":"ping","id":"x"}"#)["id"], "x", "no push comes after the unsubscription");
 }
 
 #[test]
@@ -132,8 +137,10 @@ fn a_refused_subscription_changes_nothing_and_names_the_mend() {
         let answer = peer.ask(&format!(r#"{{"op":"subscribe","id":7,"topics":["{TOPIC}","{topic}"]}}"#));
         assert_eq!(answer, json!({"v":1,"op":"subscribe","id":7,"ok":false,"error":error,"topic":topic}));
     }
+    let mut other = follower(&served);
     served.publish([closed("BTCUSDT", "1m", 1)]);
-    settle(&mut peer);
+    assert_push(&other.json(), 1, true);
+    assert_eq!(peer.ask(r#"{"op":"ping"}"#)["op"], "pong", "the good topic was not taken either");
     assert_eq!(peer.ask("[]")["ok"], false);
     assert_eq!(peer.ask("not JSON")["ok"], false);
 }

@@ -10,7 +10,8 @@ use crate::config::quantity::HumanDuration;
 /// `klines run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Ends on Ctrl-C or SIGTERM: open klines are flushed as not closed, and what was delivered is said. \
+Ends on Ctrl-C or SIGTERM, or after --for: open klines are flushed as not closed, also one that has just ended \
+but still waits for late trades, and what was delivered is said. \
 A second signal ends at once.
 
 Exit codes: 0 ended as asked, 1 failed, 78 configuration refused.

@@ -218,6 +218,16 @@ fn what_is_open_at_the_end_is_flushed_unconfirmed() {
 }
 
 #[test]
+fn a_window_in_its_grace_is_flushed_too() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(10, 3).trade(1_010, 4).trade(2_010, 5).tick(2_078);
+    assert_eq!(bench.told(), ["1s@0 3/3/3/3 1 gapped r0 #1"]);
+    bench.aggregator.finish(&mut bench.out);
+    let flushed = ["1s@1000 3/4/3/4 1 complete open #2", "1s@2000 4/5/4/5 1 complete open #2"];
+    assert_eq!(bench.told(), flushed, "either may be confirmed next");
+}
+
+#[test]
 fn weeks_and_months_close_on_the_calendar() {
     let day = crate::domain::time::DAY;
     let mut bench = Bench::new(&["1W", "1M"], |_| ());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use klines::app::replay::{Format, Replay, Sorted, Target};
 use klines::bybit::source::Progress;
+use klines::domain::aggregator::{Open, Settings};
 use serde_json::Value;
 
 use super::{Buffer, settings};
@@ -29,9 +30,13 @@ impl Folder {
 type Told = (i64, String, u64);
 
 fn told(files: Vec<PathBuf>, interval: &str, symbol: &str) -> Vec<Told> {
+    told_with(settings(interval), files, symbol)
+}
+
+fn told_with(settings: Settings, files: Vec<PathBuf>, symbol: &str) -> Vec<Told> {
     let buffer = Buffer::default();
     let mut sink = Sorted::new(Format::Ndjson, true, Target::open(Box::new(buffer.clone())));
-    let replay = Replay { files, category: None, symbols: Vec::new(), settings: settings(interval) };
+    let replay = Replay { files, category: None, symbols: Vec::new(), settings };
     replay.run(&Progress::default(), &mut sink).unwrap();
     let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();
     let klines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -120,18 +125,20 @@ fn a_day_without_an_archive_is_a_gap() {
     let at =
         |rows: &[(i64, &str, u64)]| expected(&rows.iter().map(|row| (row.0 * HOUR, row.1, row.2)).collect::<Vec<_>>());
 
+    // A kline that opens with the first trade, because what was before it is not known, is not complete.
     let whole = told(vec![first.clone(), second, third.clone()], "4h", "AUSDT");
-    assert!(whole.iter().all(|(_, quality, _)| quality == "complete"), "{whole:?}");
+    assert_eq!(whole[0].1, "gapped");
+    assert!(whole[1..].iter().all(|(_, quality, _)| quality == "complete"), "{whole:?}");
     assert_eq!(whole.len(), 9, "{whole:?}");
 
     let with_a_hole = told(vec![first.clone(), third.clone(), other.clone()], "4h", "AUSDT");
-    assert_eq!(with_a_hole, at(&[(20, "complete", 1), (48, "complete", 1), (52, "complete", 0)]));
+    assert_eq!(with_a_hole, at(&[(20, "gapped", 1), (48, "gapped", 1), (52, "complete", 0)]));
     let days = told(vec![first.clone(), third.clone(), other.clone()], "1D", "AUSDT");
     assert_eq!(days, at(&[(0, "partial", 1)]), "the third day is still open");
     let other = told(vec![first, third, other], "4h", "BUSDT");
     assert_eq!(
         other,
-        at(&[(28, "complete", 1), (32, "complete", 0), (36, "complete", 1), (40, "complete", 0), (44, "complete", 0)])
+        at(&[(28, "gapped", 1), (32, "complete", 0), (36, "complete", 1), (40, "complete", 0), (44, "complete", 0)])
     );
 }
 
@@ -142,8 +149,8 @@ fn an_archive_of_a_month_holds_its_quiet_days() {
     let january = folder.write("AUSDT-2024-01.csv", &archive(&[29 * day]));
     let february = folder.write("AUSDT-2024-02.csv", &archive(&[33 * day, 34 * day + 60]));
     let days = told(vec![january, february], "1D", "AUSDT");
-    assert_eq!(days.len(), 5);
-    assert!(days.iter().all(|(_, quality, _)| quality == "complete"), "{days:?}");
+    assert_eq!((days.len(), days[0].1.as_str()), (5, "gapped"));
+    assert!(days[1..].iter().all(|(_, quality, _)| quality == "complete"), "{days:?}");
 }
 
 #[test]
@@ -155,7 +162,13 @@ fn what_cannot_be_read_marks_when_it_may_have_happened() {
         std::iter::once(connect("one", 0.0)).chain(trades).collect::<Vec<_>>()
     };
     let rows = |at_4: (&'static str, u64)| {
-        let row = |at| if at == 4 { (at, at_4.0, at_4.1) } else { (at, "complete", 1) };
+        // The first after a second without a trade opens with its own.
+        let next = if at_4.0 == "none" { "gapped" } else { "complete" };
+        let row = |at| match at {
+            4 => (at, at_4.0, at_4.1),
+            5 => (at, next, 1),
+            _ => (at, "complete", 1),
+        };
         let mut rows: Vec<_> = (0..11).map(row).collect();
         rows[0].1 = "partial";
         // A second without a trade that was understood is no flat kline but none at all.
@@ -186,11 +199,15 @@ fn a_frame_without_its_time_of_receipt_lies_before_its_successor() {
     frames[5] = frames[5].replace("Buy", "None");
     let whole = folder.write("whole.jsonl", &frames);
     let rows = |last| expected(&[(0, "partial", 2), (1, "complete", 2), (2, "gapped", 1), (3, last, 2)]);
-    assert_eq!(told(vec![row], "1s", "AUSDT"), rows("complete"), "a row has the time of its frame");
-    assert_eq!(told(vec![whole], "1s", "AUSDT"), rows("gapped"), "it may have been as late as the next frame");
+    let told = |file| {
+        let settings = settings("1s");
+        told_with(Settings { open: Open::FirstTrade, ..settings }, vec![file], "AUSDT")
+    };
+    assert_eq!(told(row), rows("complete"), "a row has a time of its own");
+    assert_eq!(told(whole), rows("gapped"), "it may have been as late as the next frame");
     frames[5] = frame(4_102_444_799_999 - DAY * 1_000, "x");
     let far = folder.write("far.jsonl", &frames);
-    assert_eq!(told(vec![far], "1s", "AUSDT"), rows("gapped"), "whatever it says of its time");
+    assert_eq!(told(far), rows("gapped"), "whatever it says of its time");
 }
 
 #[test]
@@ -204,6 +221,6 @@ fn a_row_of_an_archive_that_is_no_trade_marks_its_moment() {
     rows.push(bad(2_000_000_000));
     let path = folder.write("AUSDT_2024-01-01.csv", &rows);
     let told = told(vec![path], "1s", "AUSDT");
-    let rows = [(0, "complete", 1), (1, "complete", 1), (2, "gapped", 1), (3, "complete", 1)];
-    assert_eq!(told, expected(&rows));
+    let rows = [(0, "gapped", 1), (1, "complete", 1), (2, "gapped", 1), (3, "gapped", 1)];
+    assert_eq!(told, expected(&rows), "the first and the last open with their own trade");
 }

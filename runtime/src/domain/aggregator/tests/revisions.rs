@@ -103,6 +103,33 @@ fn a_row_that_cannot_be_read_marks_the_window_of_its_own_time() {
 }
 
 #[test]
+fn a_trade_that_cannot_be_held_exactly_marks_its_window() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).trade(1_500, 5).tick(1_500);
+    let great = Quantity { mantissa: 999_999_999_999_999_999, scale: 0 };
+    let trade = Trade { size: great, ..sample(T0 + 1_600, i64::MAX, 1, TradeId::Number(9)) };
+    bench.aggregator.apply(&FeedEvent::Trade(trade));
+    bench.trade(2_500, 6).tick(3_079);
+    assert_eq!(
+        bench.told(),
+        ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/5/5/5 1 gapped r0 #2", "1s@2000 6/6/6/6 1 gapped r0 #3"],
+        "the first and the last for want of a certain open"
+    );
+    assert_eq!(bench.aggregator.tally().rejected, 1);
+}
+
+#[test]
+fn revisions_wait_for_their_round_even_if_a_window_closes_meanwhile() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(1_900);
+    assert_eq!(bench.trade(600, 6).tick(1_900).told().last().unwrap(), "1s@0 5/6/5/6 2 gapped r1 #2");
+    bench.trade(700, 7).tick(2_079);
+    assert_eq!(bench.told(), ["1s@1000 7/7/7/7 0 complete r0 #3"], "179 ms after the round before");
+    assert_eq!(bench.tick(2_149).told().len(), 0);
+    assert_eq!(bench.tick(2_150).told(), ["1s@0 5/7/5/7 3 gapped r2 #4"]);
+}
+
+#[test]
 fn a_late_trade_in_a_window_of_which_nothing_was_known_tells_it_first() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(3_500, 5).tick(5_079);

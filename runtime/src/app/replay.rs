@@ -13,7 +13,7 @@ use crate::domain::kline::Batch;
 use crate::domain::symbol::{Category, Symbol, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
-use crate::pipeline::playback::Playback;
+use crate::pipeline::playback::{Outlet, Playback};
 
 mod connections;
 mod sorted;
@@ -50,6 +50,41 @@ pub trait Sink {
     /// # Errors
     /// When what is left cannot be handed on.
     fn finish(&mut self) -> anyhow::Result<()>;
+}
+
+/// Hands klines on to a sink until that refuses.
+pub struct Outflow<'a> {
+    sink: &'a mut dyn Sink,
+    refusal: Option<anyhow::Error>,
+}
+
+impl<'a> Outflow<'a> {
+    /// Starts with a sink that is open.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        Self { sink, refusal: None }
+    }
+
+    /// Checks that the sink takes klines.
+    ///
+    /// # Errors
+    /// The sink's, the first time.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.refusal.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Outlet for Outflow<'_> {
+    fn take(&mut self, batch: Batch) {
+        if self.refusal.is_none() {
+            self.refusal = self.sink.take(batch).err();
+        }
+    }
+
+    fn settle(&mut self, settled: Millis) {
+        if self.refusal.is_none() {
+            self.refusal = self.sink.settle(settled).err();
+        }
+    }
 }
 
 /// What a replay reads and how.
@@ -91,7 +126,7 @@ impl Replay {
         let category = recording.category();
         sink.open()?;
         let mut player = Player {
-            playback: Playback::new(Settings { category, ..self.settings }),
+            playback: Playback::new(Settings { category, ..self.settings }, Outflow::new(&mut *sink)),
             category,
             symbols: SymbolTable::default(),
             wanted: self.symbols,
@@ -102,29 +137,24 @@ impl Replay {
         };
         while let Some(record) = recording.read()? {
             player.play(&record);
-            for batch in player.playback.take() {
-                sink.take(batch)?;
-            }
-            if let Some(settled) = player.playback.settled() {
-                sink.settle(settled)?;
-            }
+            player.playback.outlet().check()?;
         }
         if let Some(missing) =
             player.wanted.iter().find(|symbol| player.playback.symbols().get(symbol.as_str()).is_none())
         {
             anyhow::bail!("the input holds no trades of {missing} on {category}");
         }
-        for batch in player.playback.finish() {
-            sink.take(batch)?;
-        }
+        player.playback.finish();
+        player.playback.outlet().check()?;
+        let summary = Summary { tally: player.playback.tally(), skipped: player.skipped };
         sink.finish().context("writing the last klines")?;
-        Ok(Summary { tally: player.playback.tally(), skipped: player.skipped })
+        Ok(summary)
     }
 }
 
 /// Turns records into trades of known symbols.
-struct Player {
-    playback: Playback,
+struct Player<'a> {
+    playback: Playback<Outflow<'a>>,
     category: Category,
     /// All that the recording holds; the playback has those that are wanted.
     symbols: SymbolTable,
@@ -143,7 +173,7 @@ struct Doubt {
     range: Option<(Millis, Millis)>,
 }
 
-impl Player {
+impl Player<'_> {
     fn play(&mut self, record: &Record) {
         match &record.body {
             Body::Frame(text) => self.frame(record, text),

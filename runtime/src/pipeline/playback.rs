@@ -14,8 +14,18 @@ use crate::domain::trade::Trade;
 /// Revisions can come this much later than the trade that caused them.
 const REVISIONS: Millis = 1_000;
 
+/// Where batches go as they come to be, so that nobody holds those of a long pause.
+pub trait Outlet {
+    /// Takes a batch.
+    fn take(&mut self, batch: Batch);
+
+    /// Klines that end before `settled` cannot change any more, and none of them comes.
+    fn settle(&mut self, settled: Millis);
+}
+
 /// One category of a recording, on its way through the aggregator.
-pub struct Playback {
+pub struct Playback<O> {
+    outlet: O,
     aggregator: Aggregator,
     symbols: SymbolTable,
     clock: ExchangeClock,
@@ -26,11 +36,12 @@ pub struct Playback {
     out: Vec<Batch>,
 }
 
-impl Playback {
+impl<O: Outlet> Playback<O> {
     /// Starts with no symbol.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, outlet: O) -> Self {
         Self {
+            outlet,
             lateness: settings.lateness,
             aggregator: Aggregator::new(settings),
             symbols: SymbolTable::default(),
@@ -129,9 +140,22 @@ impl Playback {
     }
 
     fn tick(&mut self, now: Millis) {
-        self.aggregator.tick(now, &mut self.out);
-        while self.aggregator.is_behind() {
+        loop {
             self.aggregator.tick(now, &mut self.out);
+            self.hand_on();
+            if !self.aggregator.is_behind() {
+                break;
+            }
+        }
+    }
+
+    fn hand_on(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        self.out.drain(..).for_each(|batch| self.outlet.take(batch));
+        if let Some(now) = self.aggregator.watermark() {
+            self.outlet.settle(self.aggregator.closed_before().min(now - self.lateness - REVISIONS));
         }
     }
 
@@ -146,21 +170,15 @@ impl Playback {
         self.aggregator.watermark()
     }
 
-    /// Takes the batches that have come to be.
-    pub fn take(&mut self) -> std::vec::Drain<'_, Batch> {
-        self.out.drain(..)
+    /// Where batches go.
+    pub const fn outlet(&mut self) -> &mut O {
+        &mut self.outlet
     }
 
     /// Ends the recording: trades of its last moment are given out, then what is open, unconfirmed.
-    pub fn finish(&mut self) -> std::vec::Drain<'_, Batch> {
+    pub fn finish(&mut self) {
         self.aggregator.finish(&mut self.out);
-        self.out.drain(..)
-    }
-
-    /// The time up to which klines are final: no later trade can change one that ends before it.
-    #[must_use]
-    pub fn settled(&self) -> Option<Millis> {
-        self.aggregator.watermark().map(|now| now - self.lateness - REVISIONS)
+        self.hand_on();
     }
 
     /// What became of the trades so far.
@@ -178,5 +196,61 @@ impl Playback {
         self.since = Some(time);
         let symbols = self.symbols.iter().map(|(id, _)| id).collect();
         self.aggregator.apply(&FeedEvent::Resumed { symbols, at: time });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::symbol::Category;
+    use crate::domain::trade::{Quantity, Side, TradeId};
+
+    const T0: Millis = 1_704_067_200_000;
+
+    /// Ends of the klines between two words on what is settled.
+    #[derive(Default)]
+    struct Parts {
+        ends: Vec<Millis>,
+        parts: Vec<(Vec<Millis>, Millis)>,
+    }
+
+    impl Outlet for Parts {
+        fn take(&mut self, batch: Batch) {
+            self.ends.extend(batch.klines.iter().map(|kline| kline.end));
+        }
+
+        fn settle(&mut self, settled: Millis) {
+            self.parts.push((std::mem::take(&mut self.ends), settled));
+        }
+    }
+
+    #[test]
+    fn a_long_pause_is_handed_on_in_parts_that_are_settled_one_by_one() {
+        let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+        let mut playback = Playback::new(Settings { update_interval: None, ..settings }, Parts::default());
+        let quantity = Quantity { mantissa: 5, scale: 0 };
+        for number in 0..300 {
+            let symbol = playback.symbol(&Symbol::new(&format!("S{number}")).unwrap());
+            playback.trade(&Trade {
+                symbol,
+                time: T0,
+                sequence: 0,
+                price: quantity,
+                size: quantity,
+                side: Side::Buy,
+                block: false,
+                id: TradeId::None,
+            });
+        }
+        playback.overhear(T0 + 600_079);
+        let parts = &playback.outlet().parts;
+        assert_eq!(parts.iter().map(|(ends, _)| ends.len()).sum::<usize>(), 300 * 600);
+        // A step is 8,192 klines and the rest of a boundary.
+        assert!(parts.iter().all(|(ends, _)| ends.len() < 8_192 + 300), "{}", parts.len());
+        for pair in parts.windows(2) {
+            assert!(pair[1].0.iter().all(|end| *end >= pair[0].1), "settled klines stay as they are");
+        }
+        let held = parts.iter().map(|(ends, settled)| ends.iter().filter(|end| *end >= settled).count());
+        assert!(held.take(parts.len() / 2).all(|held| held == 0), "all but the last minute is settled at once");
     }
 }

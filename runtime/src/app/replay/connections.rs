@@ -5,7 +5,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::bybit::source::Connection;
 use crate::domain::symbol::{Symbol, SymbolId};
 use crate::domain::time::Millis;
-use crate::pipeline::playback::Playback;
+use crate::pipeline::playback::{Outlet, Playback};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -27,7 +27,7 @@ impl Connections {
         &mut self,
         connection: Option<Connection>,
         name: &Symbol,
-        playback: &mut Playback,
+        playback: &mut Playback<impl Outlet>,
     ) -> SymbolId {
         let known = playback.symbols().get(name.as_str());
         let symbol = known.unwrap_or_else(|| playback.symbol(name));
@@ -45,7 +45,7 @@ impl Connections {
     }
 
     /// After `received`, in recorded local time, nothing more came over a connection.
-    pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback) {
+    pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
         // Before the first stamp nothing is covered that could be lost.
         let Some((told_until, _)) = playback.stamped(received) else { return };
         let told = self.0.entry(connection).or_default();
@@ -54,7 +54,7 @@ impl Connections {
     }
 
     /// From `received` on, in recorded local time, all comes over a connection again.
-    pub(super) fn regain(&mut self, connection: Connection, received: Millis, playback: &mut Playback) {
+    pub(super) fn regain(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
         let Some((_, latest)) = playback.stamped(received) else { return };
         let Some(told) = self.0.get_mut(&connection) else { return };
         if let Some((_, at @ None)) = told.holes.last_mut() {

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use bybit_sim::{Activity, Instrument, Market, Side as SimSide, TapeTrade};
 
-use crate::app::replay::{Replay, Sink};
+use crate::app::replay::{Outflow, Replay, Sink};
 use crate::app::simulate::sim_category;
 use crate::bybit::decode::number::{quantity, trade_id};
 use crate::bybit::source::Progress;
@@ -42,7 +42,7 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
     match &input.source {
         Source::Market { seed, length, symbols } => {
             let market = market(*seed, category, symbols)?;
-            let mut playback = Playback::new(settings(category));
+            let mut playback = Playback::new(settings(category), Outflow::new(&mut *sink));
             let grace = Klines::default().grace;
             let length_ms = Millis::try_from(length.as_millis()).unwrap_or(Millis::MAX);
             for TapeTrade { symbol, trade, .. } in market.tape(BEGIN, *length) {
@@ -60,12 +60,12 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
                     block: trade.block,
                     id: trade_id(&trade.id),
                 });
-                hand_on(playback.take(), sink)?;
+                playback.outlet().check()?;
             }
             // The last windows are over as well.
             playback.overhear(BEGIN + length_ms + grace);
-            hand_on(playback.take(), sink)?;
-            hand_on(playback.finish(), sink)?;
+            playback.finish();
+            playback.outlet().check()?;
         }
         Source::Trades(file) => {
             let replay = Replay {
@@ -86,13 +86,6 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
         }
     }
     sink.finish()
-}
-
-fn hand_on(batches: impl Iterator<Item = Batch>, sink: &mut dyn Sink) -> anyhow::Result<()> {
-    for batch in batches {
-        sink.take(batch)?;
-    }
-    Ok(())
 }
 
 /// A market of these symbols, each with several trades a second.

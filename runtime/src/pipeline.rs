@@ -4,6 +4,7 @@
 //! back to them is when that could next be. Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same
 //! aggregator on recorded time.
 
+mod clocks;
 mod connection;
 mod lane;
 pub mod playback;

@@ -13,7 +13,7 @@ use crate::domain::kline::Batch;
 use crate::domain::symbol::{Category, Symbol, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
-use crate::pipeline::playback::{Outlet, Playback};
+use crate::pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
 mod sorted;
@@ -224,7 +224,7 @@ impl Player<'_> {
             return self.doubtful.push(Doubt { symbol, range });
         };
         let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
-        if let Some((told_until, stamped)) = self.playback.stamped(received) {
+        if let Some((told_until, stamped)) = self.playback.stamped(source(record), received) {
             self.playback.missed(symbol, told_until - 1, stamped + 1);
         }
     }
@@ -265,14 +265,17 @@ impl Player<'_> {
             outcome = decode(self.category, text, &self.symbols, &mut self.events);
         }
         match outcome {
-            Ok(Frame::Trades { stamped, rejected, undated, .. }) => {
-                if let Some(received) = received {
-                    self.playback.stamp(received, stamped);
-                }
-                if undated > 0 {
+            Ok(Frame::Trades { stamped, rejected, undated, received: rows }) => {
+                let is_believed =
+                    received.is_none_or(|received| self.playback.stamp(source(record), received, stamped));
+                if undated > 0 || !is_believed {
                     self.missed(record, text, Some(stamped));
                 }
-                self.trades(record, rejected);
+                if is_believed {
+                    self.trades(record, rejected);
+                } else {
+                    self.playback.reject(rows);
+                }
             }
             Ok(_) => {
                 if let Some(received) = received {
@@ -327,4 +330,9 @@ impl Player<'_> {
     fn wants(&self, symbol: &Symbol) -> bool {
         self.wanted.is_empty() || self.wanted.contains(symbol)
     }
+}
+
+/// The connection of a record, as the playback knows it.
+fn source(record: &Record) -> Source {
+    record.connection.map(|connection| (connection.0, connection.1))
 }

@@ -4,12 +4,15 @@
 //! be earlier moves that beginning back.
 
 use crate::domain::aggregator::{Aggregator, Settings, Tally};
-use crate::domain::clock::ExchangeClock;
+use crate::domain::clock::Observation;
 use crate::domain::feed::FeedEvent;
 use crate::domain::kline::Batch;
 use crate::domain::symbol::{Symbol, SymbolId, SymbolTable};
 use crate::domain::time::Millis;
 use crate::domain::trade::Trade;
+
+use super::clocks::Clocks;
+pub use super::clocks::Source;
 
 /// Revisions can come this much later than the trade that caused them.
 const REVISIONS: Millis = 1_000;
@@ -28,7 +31,7 @@ pub struct Playback<O> {
     outlet: O,
     aggregator: Aggregator,
     symbols: SymbolTable,
-    clock: ExchangeClock,
+    clocks: Clocks,
     lateness: Millis,
     since: Option<Millis>,
     /// Something was missed: the beginning stays where it is.
@@ -45,7 +48,7 @@ impl<O: Outlet> Playback<O> {
             lateness: settings.lateness,
             aggregator: Aggregator::new(settings),
             symbols: SymbolTable::default(),
-            clock: ExchangeClock::default(),
+            clocks: Clocks::default(),
             since: None,
             has_holes: false,
             out: Vec::new(),
@@ -100,11 +103,16 @@ impl<O: Outlet> Playback<O> {
         self.add(symbol, self.since.map(|since| since.max(at)));
     }
 
-    /// Until when every match was told by what had been received at a recorded local time, and the latest that the
+    /// Until when every match was told by what a connection had brought at a recorded local time, and the latest that the
     /// exchange can have stamped it; nothing before the first stamp.
     #[must_use]
-    pub fn stamped(&self, received: Millis) -> Option<(Millis, Millis)> {
-        self.clock.told_until(received).zip(self.clock.latest(received))
+    pub fn stamped(&self, source: Source, received: Millis) -> Option<(Millis, Millis)> {
+        self.clocks.span(source, received)
+    }
+
+    /// A connection of the recording was lost, or is there again: a lost one sets the time no longer.
+    pub fn set_up(&mut self, source: Source, is_up: bool) {
+        self.clocks.set_up(source, is_up);
     }
 
     /// Plays one trade; its own time moves the clock first.
@@ -119,9 +127,18 @@ impl<O: Outlet> Playback<O> {
         self.tick(time);
     }
 
-    /// Takes note of when a frame was stamped by the exchange and received at a recorded local time.
-    pub fn stamp(&mut self, received: Millis, stamped: Millis) {
-        self.clock.observe(received, stamped);
+    /// Takes note of when a frame was stamped by the exchange and received at a recorded local time. Returns whether
+    /// that is believed; the trades of a frame whose stamp is not are not to be used. A leap of the exchange's clock is
+    /// a gap.
+    pub fn stamp(&mut self, source: Source, received: Millis, stamped: Millis) -> bool {
+        let (observation, shown) = self.clocks.observe(source, received, stamped);
+        if let Some((shown, (_, latest))) = shown.zip(self.clocks.span(source, received)) {
+            let symbols: Vec<SymbolId> = self.symbols.iter().map(|(id, _)| id).collect();
+            let at = self.now().map_or(latest, |now| latest.max(now + 1));
+            self.lost(symbols.clone(), shown);
+            self.aggregator.apply(&FeedEvent::Resumed { symbols, at });
+        }
+        observation != Observation::Doubted
     }
 
     /// Plays one trade of a frame whose receipt moves the clock, see [`Playback::pass`].
@@ -133,7 +150,7 @@ impl<O: Outlet> Playback<O> {
     /// Lets recorded local time pass.
     pub fn pass(&mut self, received: Millis) {
         if self.since.is_some()
-            && let Some(now) = self.clock.now(received)
+            && let Some(now) = self.clocks.now(received)
         {
             self.tick(now);
         }

@@ -47,7 +47,9 @@ impl Connections {
     /// After `received`, in recorded local time, nothing more came over a connection.
     pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
         // Before the first stamp nothing is covered that could be lost.
-        let Some((told_until, _)) = playback.stamped(received) else { return };
+        let source = Some((connection.0, connection.1));
+        let Some((told_until, _)) = playback.stamped(source, received) else { return };
+        playback.set_up(source, false);
         let told = self.0.entry(connection).or_default();
         told.holes.push((told_until, None));
         playback.lost(told.symbols.iter().copied().collect(), told_until);
@@ -55,7 +57,9 @@ impl Connections {
 
     /// From `received` on, in recorded local time, all comes over a connection again.
     pub(super) fn regain(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
-        let Some((_, latest)) = playback.stamped(received) else { return };
+        let source = Some((connection.0, connection.1));
+        let Some((_, latest)) = playback.stamped(source, received) else { return };
+        playback.set_up(source, true);
         let Some(told) = self.0.get_mut(&connection) else { return };
         if let Some((_, at @ None)) = told.holes.last_mut() {
             *at = Some(latest);

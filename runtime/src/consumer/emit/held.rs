@@ -2,7 +2,8 @@
 //! costs nobody else anything.
 //!
 //! Confirmed values wait in order; when there is no room the oldest goes. Provisional ones conflate to the newest of
-//! each series, and are the first to go. Who takes them is not known here.
+//! each series, and are the first to go. A consumer's share holds what two boundaries bring of each of its names, within
+//! bytes. Who takes them is not known here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,10 @@ use super::{Point, Series};
 const A_TURN: usize = 64;
 /// What a value that waits takes beside itself, in bytes.
 const PLACE: usize = size_of::<Series>() + size_of::<[usize; 8]>();
+/// What a number that waits takes in all, in bytes.
+const NUMBER: usize = size_of::<Point>() + size_of::<[usize; 2]>() + PLACE;
+/// Bytes of one consumer's values, however many series are watched.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Values that wait.
 #[derive(Debug)]
@@ -23,8 +28,16 @@ pub struct Held {
     shares: Vec<Share>,
     /// Whose turn it is.
     turn: usize,
-    most_values: usize,
-    most_bytes: usize,
+    least: Bounds,
+    /// Values of one name that can come soon after each other: those of two boundaries.
+    burst: usize,
+}
+
+/// Values of one consumer that wait, and their bytes.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    values: usize,
+    bytes: usize,
 }
 
 /// What became of others when a value came.
@@ -40,6 +53,8 @@ pub struct Effect {
 #[derive(Debug)]
 struct Share {
     consumer: Arc<str>,
+    /// The names of its series, few.
+    names: Vec<Arc<str>>,
     confirmed: VecDeque<Arc<Point>>,
     /// Provisional ones in the order in which their series began to wait.
     provisional: BTreeMap<u64, Arc<Point>>,
@@ -52,8 +67,13 @@ struct Share {
 impl Held {
     /// Builds an empty store for so many values of each consumer, of so many bytes together.
     #[must_use]
-    pub const fn new(most_values: usize, most_bytes: usize) -> Self {
-        Self { shares: Vec::new(), turn: 0, most_values, most_bytes }
+    pub const fn new(values: usize, bytes: usize) -> Self {
+        Self { shares: Vec::new(), turn: 0, least: Bounds { values, bytes }, burst: 0 }
+    }
+
+    /// Holds so many numbers of each name of a consumer from now on, where that is more than it was built for.
+    pub const fn expect(&mut self, burst: usize) {
+        self.burst = burst;
     }
 
     /// Whether nothing waits.
@@ -70,21 +90,21 @@ impl Held {
 
     /// Takes a value in.
     pub fn push(&mut self, point: Arc<Point>) -> Effect {
-        let (values, bytes) = (self.most_values, self.most_bytes);
+        let (least, burst) = (self.least, self.burst);
         let Some(share) = self.share(&point.consumer) else { return Effect::default() };
         let replaced = share.add(point);
-        Effect { replaced, dropped: share.shrink(values, bytes) }
+        Effect { replaced, dropped: share.shrink(least, burst) }
     }
 
     /// Puts confirmed values back that were taken and not used, in their order; returns how many had no room.
     pub fn put_back(&mut self, points: Vec<Arc<Point>>) -> u64 {
-        let (values, bytes) = (self.most_values, self.most_bytes);
+        let (least, burst) = (self.least, self.burst);
         for point in points.into_iter().rev() {
             let Some(share) = self.share(&point.consumer) else { continue };
             share.bytes += weight(&point);
             share.confirmed.push_front(point);
         }
-        self.shares.iter_mut().map(|share| share.shrink(values, bytes)).sum()
+        self.shares.iter_mut().map(|share| share.shrink(least, burst)).sum()
     }
 
     /// Takes at most so many out: each consumer's confirmed ones first and in order, the consumers in turn.
@@ -120,7 +140,7 @@ impl Held {
 impl Share {
     fn new(consumer: Arc<str>) -> Self {
         let (confirmed, provisional, places) = (VecDeque::new(), BTreeMap::new(), HashMap::default());
-        Self { consumer, confirmed, provisional, places, next_place: 0, bytes: 0 }
+        Self { consumer, names: Vec::new(), confirmed, provisional, places, next_place: 0, bytes: 0 }
     }
 
     fn len(&self) -> usize {
@@ -129,6 +149,10 @@ impl Share {
 
     /// Returns how many values it took the place of.
     fn add(&mut self, point: Arc<Point>) -> u64 {
+        // An emitter gives one `Arc` a name.
+        if !self.names.iter().any(|name| Arc::ptr_eq(name, &point.name) || *name == point.name) {
+            self.names.push(point.name.clone());
+        }
         let series = point.series();
         let place = self.places.get(&series).copied();
         self.bytes += weight(&point);
@@ -157,7 +181,10 @@ impl Share {
     }
 
     /// Gives up what has no room; returns how many.
-    fn shrink(&mut self, values: usize, bytes: usize) -> u64 {
+    fn shrink(&mut self, least: Bounds, burst: usize) -> u64 {
+        let numbers = burst.saturating_mul(self.names.len());
+        let values = least.values.max(numbers);
+        let bytes = least.bytes.max(numbers.saturating_mul(NUMBER).min(MOST_BYTES));
         let mut dropped = 0;
         while self.len() > values || self.bytes > bytes {
             let first = self.provisional.keys().next().copied();
@@ -228,6 +255,24 @@ mod tests {
         assert_eq!((dropped, held.len()), (4_990, 13));
         let taken = told(&held.take(8));
         assert_eq!(taken.iter().filter(|text| text.starts_with("quiet")).count(), 3, "{taken:?}");
+    }
+
+    #[test]
+    fn two_boundaries_of_each_name_fit_whatever_the_bounds() {
+        let mut held = Held::new(10, 1 << 20);
+        held.expect(2_000);
+        let names: Vec<Arc<str>> = vec!["x".into(), "y".into()];
+        let number = |name: &Arc<str>, at| Point {
+            name: name.clone(),
+            value: crate::consumer::emit::Value::Number(1.0),
+            ..point("a", "x", at, true, "1")
+        };
+        let mut push = |at| names.iter().map(|name| held.push(number(name, at).into()).dropped).sum::<u64>();
+        assert_eq!((0..2_000).map(&mut push).sum::<u64>(), 0);
+        assert_eq!(push(2_000), 2, "one more of each");
+        assert_eq!(held.len(), 4_000);
+        held.expect(0);
+        assert_eq!(held.push(number(&names[0], 2_001).into()).dropped, 3_991);
     }
 
     #[test]

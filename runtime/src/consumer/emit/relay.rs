@@ -16,10 +16,10 @@ use tracing::error;
 use super::{EmitCounters, Emitter, Outlet, Point};
 use crate::consumer::queue::Queue;
 
-/// Calls of one consumer that may be on their way.
-const CALLS: usize = 64;
+/// Calls of one consumer that may be on their way: with 64 klines a call, more than two boundaries of a whole exchange.
+const CALLS: usize = 1_024;
 /// Bytes of one consumer that may be on their way, unless they are of a single call.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 16 << 20;
 
 /// Carries values from those that publish to those that take.
 pub struct Relay {
@@ -209,10 +209,10 @@ mod tests {
     fn one_that_floods_uses_up_its_own_places_alone() {
         let relay = Relay::new(2);
         let (flood, quiet) = (relay.emitter("flood", 1), relay.emitter("quiet", 1));
-        for window in 0..1_000 {
+        for window in 0..4_000 {
             publish(&flood, window, 2);
         }
-        assert_eq!(lost(&flood), 2 * (1_000 - CALLS as u64));
+        assert_eq!(lost(&flood), 2 * (4_000 - CALLS as u64));
         for window in 0..64 {
             publish(&quiet, window, 1);
         }
@@ -223,7 +223,8 @@ mod tests {
     fn bytes_on_their_way_are_bounded_but_for_a_single_call() {
         let relay = Relay::new(1);
         let emitter = relay.emitter("mine", 1);
-        publish(&emitter, 1, 100_000);
+        let many = u32::try_from(BYTES / size_of::<Point>()).unwrap();
+        publish(&emitter, 1, many);
         assert_eq!(lost(&emitter), 0);
         publish(&emitter, 2, 1);
         assert_eq!(lost(&emitter), 1);

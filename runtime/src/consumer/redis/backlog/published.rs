@@ -10,8 +10,8 @@ use crate::consumer::emit::Point;
 use crate::consumer::emit::held::Held;
 use crate::consumer::redis::journal::Journal;
 
-/// Values of one consumer that wait, and their bytes.
-const MOST: (usize, usize) = (16_384, 8 << 20);
+/// Values of one consumer that wait, and their bytes: two boundaries of a whole exchange, and for numbers as many bytes.
+const MOST: (usize, usize) = (65_536, 16 << 20);
 /// Values in one parcel.
 const PARCEL: usize = 64;
 
@@ -113,10 +113,10 @@ mod tests {
         let second = backlog.next().unwrap();
         assert_eq!(starts(&second), [0, 1, 2, 4, 5]);
         backlog.acknowledged(&second);
-        give(&mut backlog, "flood", 0..20_000, true);
+        give(&mut backlog, "flood", 0..80_000, true);
         give(&mut backlog, "mine", 6..9, true);
         backlog.conclude();
         let Totals { taken, acknowledged, overtaken, dropped, .. } = tally.totals();
-        assert_eq!((taken, acknowledged, overtaken, dropped), (20_010, 5, 2, 20_003));
+        assert_eq!((taken, acknowledged, overtaken, dropped), (80_010, 5, 2, 80_003));
     }
 }

@@ -24,6 +24,7 @@ mod feeds;
 mod metrics;
 mod observed;
 mod parts;
+mod queues;
 pub mod reload;
 mod replaying;
 

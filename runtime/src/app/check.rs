@@ -1,9 +1,10 @@
-//! `klines check`: every mistake at once, and nothing started.
+//! `klines check`: every mistake at once, what queues come to, and nothing started.
 
 use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::queues::Queues;
 use super::{exchange, output, parts};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
 use crate::config::{self, Config, Report};
@@ -19,17 +20,25 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });
+    let mut found = None;
     if args.online && !report.is_refusal() {
-        report.merge(exchange::check_online(&config)?);
+        let (problems, symbols) = exchange::check_online(&config)?;
+        report.merge(problems);
+        found = Some(symbols);
     }
-    tell(&report, &config, args.json)?;
+    let queues = Queues::new(&config, found);
+    report.merge(queues.report(&config));
+    tell(&report, &config, &queues, args.json)?;
     Ok(if report.is_refusal() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
-fn tell(report: &Report, config: &Config, as_json: bool) -> anyhow::Result<()> {
+fn tell(report: &Report, config: &Config, queues: &Queues<'_>, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let ok = !report.is_refusal();
-        return output::print(&format!("{:#}\n", json!({ "ok": ok, "problems": report.json() })));
+        return output::print(&format!(
+            "{:#}\n",
+            json!({ "ok": ok, "problems": report.json(), "queues": queues.json() })
+        ));
     }
     output::report(report);
     if report.is_refusal() {
@@ -38,5 +47,6 @@ fn tell(report: &Report, config: &Config, as_json: bool) -> anyhow::Result<()> {
     let consumers: Vec<&str> = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
     let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
     let (watched, intervals, consumers) = (exchange::describe(config), intervals.join(","), consumers.join(","));
-    output::print(&format!("configuration ok: {watched} at {intervals} to {consumers}\n"))
+    let queues = queues.text();
+    output::print(&format!("configuration ok: {watched} at {intervals} to {consumers}\n{queues}"))
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::observed::Observed;
+use super::queues::Sizing;
 use crate::bybit::backoff::Pacer;
 use crate::bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
 use crate::bybit::connect::Dialer;
@@ -22,7 +23,7 @@ use crate::config::proxy::ProxyAddress;
 use crate::config::{Config, Diagnostic, Report};
 use crate::consumer::catalog::Catalog;
 use crate::domain::feed::FeedMessage;
-use crate::domain::symbol::Category;
+use crate::domain::symbol::{Category, Symbol};
 use crate::pipeline::Watched;
 use opening::Opening;
 
@@ -73,19 +74,27 @@ pub fn describe(config: &Config) -> String {
     }
 }
 
-/// Asks the exchange whether the configured symbols trade there.
+/// Asks the exchange whether the configured symbols trade there. Returns what is wrong, and all symbols that a run would
+/// watch.
 ///
 /// # Errors
 /// When the exchange does not answer.
-pub fn check_online(config: &Config) -> anyhow::Result<Report> {
+pub fn check_online(config: &Config) -> anyhow::Result<(Report, Vec<Symbol>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = wanted(config);
     let rest = rest_client(&wanted, dialer(config)?, Gate::new(LocalClock::start()))?;
-    let mut report = Report::default();
+    let (mut report, mut watched) = (Report::default(), Vec::new());
     for category in &wanted.categories {
-        let SymbolChoice::Listed(listed) = &category.symbols else { continue };
         let answer = runtime.block_on(rest.instruments(category.category));
         let instruments = answer.with_context(|| format!("asking {} for its instruments", rest.shown()))?.result;
+        let listed = match &category.symbols {
+            SymbolChoice::Listed(listed) => listed,
+            SymbolChoice::All(all) => {
+                watched.extend(symbols::select(category.category, all, &instruments));
+                continue;
+            }
+        };
+        watched.extend_from_slice(listed);
         for problem in symbols::check(category.category, listed, &instruments) {
             let place = config.place("exchange.symbols");
             let nearest = problem.nearest.as_ref().map(ToString::to_string);
@@ -93,7 +102,7 @@ pub fn check_online(config: &Config) -> anyhow::Result<Report> {
             report.push(diagnostic.expected("symbols that trade in their category").nearest(nearest));
         }
     }
-    Ok(report)
+    Ok((report, watched))
 }
 
 /// Everything that runs on behalf of the exchange.
@@ -122,6 +131,7 @@ pub fn open(
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
     let uplink = Uplink { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
+    let sizing = Arc::new(Sizing::new(observed, catalog, config));
     let tracker = TaskTracker::new();
     for category in wanted.categories.iter().cloned() {
         let url = wanted.stream_url(category.category).context("the address of the stream is not usable")?;
@@ -132,6 +142,7 @@ pub fn open(
             rest: rest.clone(),
             uplink: uplink.clone(),
             catalog: catalog.clone(),
+            sizing: sizing.clone(),
             feeds: observed.feeds.clone(),
             joining: joining.clone(),
             tracker: tracker.clone(),

@@ -185,16 +185,26 @@ fn line(Summary { name, stats }: &Summary) -> String {
     format!("{text} ({})", stats.state)
 }
 
+/// What the operator lets a consumer receive.
+pub fn allowed(consumer: &Consumer) -> Subscription {
+    Subscription {
+        symbols: consumer.symbols.clone(),
+        intervals: consumer.intervals.clone(),
+        closed_only: consumer.closed_only,
+    }
+}
+
+/// Closed klines that its queue holds at least.
+pub fn queue(consumer: &Consumer) -> usize {
+    usize::try_from(consumer.limits.queue).unwrap_or(usize::MAX)
+}
+
 pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
     Spec {
         name: consumer.name.clone(),
         blueprint,
-        allowed: Subscription {
-            symbols: consumer.symbols.clone(),
-            intervals: consumer.intervals.clone(),
-            closed_only: consumer.closed_only,
-        },
-        queue: usize::try_from(consumer.limits.queue).unwrap_or(usize::MAX),
+        allowed: allowed(consumer),
+        queue: queue(consumer),
         grouping,
         on_error: match consumer.on_error {
             Configured::Restart => OnError::Restart,

@@ -1,6 +1,6 @@
 //! Which klines a consumer gets: what the operator's configuration leaves of what the consumer asks for.
 //!
-//! Decides about one kline at a time and holds none.
+//! Decides about one kline at a time and holds none; says how many there can be at one moment.
 
 use hashbrown::HashSet;
 
@@ -9,6 +9,15 @@ use super::emit::Point;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Symbol;
+
+/// What klines are made of, of all categories together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Symbols; one that is watched in two categories stands here twice.
+    pub symbols: Vec<Symbol>,
+    /// Intervals, each once.
+    pub intervals: Vec<Interval>,
+}
 
 /// The intersection of any number of subscriptions.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +63,15 @@ impl Filter {
         self.symbols.as_ref().is_some_and(HashSet::is_empty) || self.intervals.as_ref().is_some_and(Vec::is_empty)
     }
 
+    /// Number of series (a symbol and an interval) that pass: the klines of the largest boundary. Whatever divides a day
+    /// ends at midnight, and so do weeks and months: on the first of a month that is a Monday all close at once.
+    #[must_use]
+    pub fn series(&self, watched: &Watched) -> usize {
+        let symbols = watched.symbols.iter().filter(|symbol| self.passes_symbol(symbol)).count();
+        let intervals = watched.intervals.iter().filter(|interval| self.passes_interval(**interval)).count();
+        symbols.saturating_mul(intervals)
+    }
+
     /// Whether the consumer gets this kline.
     #[must_use]
     pub fn passes(&self, kline: &Kline) -> bool {
@@ -67,9 +85,15 @@ impl Filter {
     }
 
     fn passes_of(&self, symbol: &Symbol, interval: Interval, confirm: bool) -> bool {
-        (confirm || !self.closed_only)
-            && self.intervals.as_ref().is_none_or(|allowed| allowed.contains(&interval))
-            && self.symbols.as_ref().is_none_or(|allowed| allowed.contains(symbol))
+        (confirm || !self.closed_only) && self.passes_interval(interval) && self.passes_symbol(symbol)
+    }
+
+    fn passes_interval(&self, interval: Interval) -> bool {
+        self.intervals.as_ref().is_none_or(|allowed| allowed.contains(&interval))
+    }
+
+    fn passes_symbol(&self, symbol: &Symbol) -> bool {
+        self.symbols.as_ref().is_none_or(|allowed| allowed.contains(symbol))
     }
 }
 

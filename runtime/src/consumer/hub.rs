@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::filter::Watched;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
 use crate::domain::kline::Batch;
@@ -11,8 +12,10 @@ use crate::domain::kline::Batch;
 /// Where batches leave the ingest side. The klines are shared, never copied.
 #[derive(Debug, Default)]
 pub struct Hub {
-    /// Ingest holds this for the time of a few pushes; the only other holder is [`Hub::add`].
+    /// Ingest holds this for the time of a few pushes; the only other holders are [`Hub::add`] and [`Hub::watch`].
     outlets: Mutex<Vec<Outlet>>,
+    /// What klines are made of, once it is known.
+    watched: Mutex<Arc<Watched>>,
     published: AtomicU64,
     closing: Histogram,
 }
@@ -32,7 +35,19 @@ impl Hub {
 
     /// Adds a consumer's queue; it gets every later batch.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
-        self.outlets.lock().unwrap_or_else(PoisonError::into_inner).push(Outlet { queue, stats });
+        // Held over both: a set that changes meanwhile reaches the queue from here or from `watch`.
+        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        outlets.push(Outlet { queue, stats });
+    }
+
+    /// Says what klines are made of from now on: every queue holds two of the largest boundaries of it that can pass.
+    pub fn watch(&self, watched: Watched) {
+        let watched = Arc::new(watched);
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&watched);
+        for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
+            outlet.queue.watch(watched.clone());
+        }
     }
 
     /// Hands a batch to every queue. A full queue drops its oldest closed klines and counts them.
@@ -93,6 +108,23 @@ mod tests {
     use super::*;
     use crate::consumer::fixture::{batch, everything, kline};
     use crate::consumer::queue::{Grouping, Popped};
+    use crate::domain::symbol::Symbol;
+
+    #[test]
+    fn what_is_watched_reaches_queues_that_come_before_and_after() {
+        let hub = Hub::new();
+        let queues = [0; 2].map(|_| Arc::new(Queue::new(1, &everything())));
+        let watched = |count: usize| Watched {
+            symbols: (0..count).map(|at| Symbol::new(&format!("S{at}")).unwrap()).collect(),
+            intervals: vec!["1s".parse().unwrap(), "1m".parse().unwrap()],
+        };
+        hub.add(queues[0].clone(), Arc::default());
+        hub.watch(watched(7));
+        hub.add(queues[1].clone(), Arc::default());
+        assert_eq!(queues.each_ref().map(|queue| queue.depth().capacity), [28, 28]);
+        hub.watch(watched(9));
+        assert_eq!(queues.each_ref().map(|queue| queue.depth().capacity), [36, 36]);
+    }
 
     #[test]
     fn a_full_queue_costs_only_its_own_consumer() {
@@ -109,6 +141,7 @@ mod tests {
             Popped::Delivery(delivery) => (delivery.klines.len(), delivery.lost, stats.snapshot().lost()),
             other => panic!("{other:?}"),
         });
-        assert_eq!(found, [(1, 2, 2), (3, 0, 0)]);
+        // Two boundaries of one kline fit into the smallest queue.
+        assert_eq!(found, [(2, 1, 1), (3, 0, 0)]);
     }
 }

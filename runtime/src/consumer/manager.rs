@@ -37,7 +37,7 @@ pub struct Spec {
     pub blueprint: Box<dyn Blueprint>,
     /// What the operator lets it receive.
     pub allowed: Subscription,
-    /// Closed klines that its queue holds.
+    /// Closed klines that its queue holds at least.
     pub queue: usize,
     /// How klines are grouped into calls.
     pub grouping: Grouping,

@@ -1,30 +1,32 @@
 //! The bounded queue between ingest, which never waits, and one consumer's thread, which does.
 //!
-//! When it is full the oldest closed kline makes room and is counted: the next delivery tells the consumer. Updates
-//! of open windows conflate to the newest of each series, so that they are bounded by the number of series. What other
-//! consumers publish waits apart, each one's within bounds of its own. It knows nothing of what a consumer is or of how
-//! often a delivery is tried.
+//! It holds at least two of the largest boundaries that can pass its filter: what closes at one moment never has to make
+//! room for itself, however small the configured queue is. When it is full the oldest closed kline makes room and is
+//! counted: the next delivery tells the consumer. Updates of open windows conflate to the newest of each series, so that
+//! they are bounded by the number of series, and are the first to go when bytes run out. What other consumers publish
+//! waits apart, each one's within bounds of its own. It knows nothing of what a consumer is or of how often a delivery
+//! is tried.
 
-use std::collections::{BTreeMap, VecDeque};
+mod buffer;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use hashbrown::HashMap;
 
 use super::courtesy::Work;
 use super::emit::Point;
 use super::emit::held::Held;
 use super::express::{self, Shortcut};
-use super::filter::Filter;
+use super::filter::{Filter, Watched};
 use super::{Delivery, Subscription};
-use crate::domain::interval::Interval;
 use crate::domain::kline::{Batch, Kline};
-use crate::domain::symbol::{Category, Symbol};
+use buffer::{KlineBuffer, Taken};
+
+pub use buffer::{KLINE_BYTES, MOST_BYTES};
 
 #[cfg(test)]
 mod tests;
 
-/// How many closed klines a queue holds unless configured.
+/// How many closed klines a queue holds at least, unless configured.
 pub const DEFAULT_CAPACITY: usize = 4_096;
 /// Values of one consumer that wait, and their bytes.
 const VALUES: (usize, usize) = (8_192, 4 << 20);
@@ -49,6 +51,14 @@ pub struct Depth {
     pub updates: usize,
     /// Closed klines that it holds at most.
     pub capacity: usize,
+    /// Closed klines that can come at one moment, as far as is known.
+    pub boundary: usize,
+}
+
+/// Returns how many closed klines a queue of `configured` ones holds where `boundary` of them can come at one moment.
+#[must_use]
+pub const fn capacity(configured: usize, boundary: usize) -> usize {
+    buffer::capacity(configured, boundary, MOST_BYTES)
 }
 
 /// What the consumer's thread finds.
@@ -76,13 +86,9 @@ struct State {
     /// What the operator allows; the consumer's wish narrows it anew after each start.
     allowed: Filter,
     filter: Filter,
-    capacity: usize,
-    closed: VecDeque<Entry>,
-    /// Pending updates in the order in which their series began to wait.
-    updates: BTreeMap<u64, Arc<Kline>>,
-    /// Where the update of a series waits.
-    places: HashMap<Series, u64, foldhash::fast::RandomState>,
-    next_place: u64,
+    /// What can come, as far as is known.
+    watched: Arc<Watched>,
+    klines: KlineBuffer,
     values: Held,
     /// When the oldest closed kline of the last delivery came.
     taken: Option<Instant>,
@@ -105,15 +111,6 @@ struct State {
     ending: Ending,
 }
 
-#[derive(Debug)]
-struct Entry {
-    /// Number of the hub's batch that it came in.
-    batch: u64,
-    /// When that was.
-    at: Instant,
-    kline: Arc<Kline>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     Open,
@@ -121,32 +118,17 @@ enum Ending {
     Cancelled,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Series {
-    category: Category,
-    symbol: Symbol,
-    interval: Interval,
-}
-
-impl Series {
-    fn of(kline: &Kline) -> Self {
-        Self { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval }
-    }
-}
-
 impl Queue {
-    /// Builds an empty queue for at most `capacity` closed klines (at least 1) that pass `allowed`.
+    /// Builds an empty queue for the closed klines that pass `allowed`: for `configured` of them (at least 1), or for two
+    /// boundaries where that is more.
     #[must_use]
-    pub fn new(capacity: usize, allowed: &Subscription) -> Self {
+    pub fn new(configured: usize, allowed: &Subscription) -> Self {
         let allowed = Filter::new(allowed);
         let state = State {
             filter: allowed.clone(),
             allowed,
-            capacity: capacity.max(1),
-            closed: VecDeque::new(),
-            updates: BTreeMap::new(),
-            places: HashMap::default(),
-            next_place: 0,
+            watched: Arc::default(),
+            klines: KlineBuffer::new(configured, MOST_BYTES),
             values: Held::new(VALUES.0, VALUES.1),
             taken: None,
             lost: 0,
@@ -185,23 +167,13 @@ impl Queue {
         if state.ending != Ending::Open || state.passes_by(batch) {
             return 0;
         }
-        let lost_before = state.lost;
-        let mut at = None;
-        for kline in &batch.klines {
-            if !state.filter.passes(kline) {
-                continue;
-            }
-            if state.suspended {
-                state.lost += u64::from(kline.confirm);
-            } else if kline.confirm {
-                // One look at the clock a batch, and none for updates.
-                let at = *at.get_or_insert_with(Instant::now);
-                state.push_closed(Entry { batch: number, at, kline: kline.clone() });
-            } else {
-                state.push_update(kline);
-            }
-        }
-        let lost = state.lost - lost_before;
+        let State { filter, klines, suspended, .. } = &mut *state;
+        let lost = if *suspended {
+            batch.klines.iter().filter(|kline| kline.confirm && filter.passes(kline)).count() as u64
+        } else {
+            klines.push(number, batch, filter)
+        };
+        state.lost += lost;
         self.wake(state);
         lost
     }
@@ -218,16 +190,23 @@ impl Queue {
         dropped
     }
 
+    /// Says what is watched: the queue holds two of the largest boundaries of it that pass the filter.
+    pub(super) fn watch(&self, watched: Arc<Watched>) {
+        let mut state = self.lock();
+        state.watched = watched;
+        let State { values, allowed, watched, .. } = &mut *state;
+        values.expect(2 * allowed.series(watched));
+        state.follow();
+    }
+
     /// Narrows the queue to what the operator allows of the consumer's wish; what no longer passes is forgotten.
     /// Returns whether anything can still pass.
     pub fn narrow(&self, wish: &Subscription) -> bool {
         let mut state = self.lock();
-        let filter = state.allowed.clone().and(wish);
-        state.closed.retain(|entry| filter.passes(&entry.kline));
-        state.updates.retain(|_, kline| filter.passes(kline));
-        let State { places, updates, .. } = &mut *state;
-        places.retain(|_, place| updates.contains_key(place));
-        state.filter = filter;
+        state.filter = state.allowed.clone().and(wish);
+        let State { klines, filter, .. } = &mut *state;
+        klines.retain(filter);
+        state.follow();
         if state.feeder_waiting && state.has_room() {
             state.feeder_waiting = false;
             self.changed.notify_all();
@@ -344,9 +323,7 @@ impl Queue {
         self.end(Ending::Cancelled);
         let mut state = self.lock();
         state.work = None;
-        let closed = std::mem::take(&mut state.closed);
-        state.forget();
-        closed.into_iter().map(|entry| entry.kline).collect()
+        state.forget()
     }
 
     /// Whether nothing more comes.
@@ -361,7 +338,7 @@ impl Queue {
         let mut state = self.lock();
         state.suspended = true;
         self.changed.notify_all();
-        state.forget()
+        state.forget().len() as u64
     }
 
     /// Holds what comes again.
@@ -379,7 +356,13 @@ impl Queue {
     #[must_use]
     pub fn depth(&self) -> Depth {
         let state = self.lock();
-        Depth { closed: state.closed.len(), updates: state.updates.len(), capacity: state.capacity }
+        let klines = &state.klines;
+        Depth {
+            closed: klines.closed(),
+            updates: klines.updates(),
+            capacity: klines.capacity(),
+            boundary: klines.boundary(),
+        }
     }
 
     /// Whether it was cancelled or abandoned.
@@ -416,19 +399,22 @@ impl Queue {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.updates.is_empty() && self.values.is_empty()
+        self.klines.is_empty() && self.values.is_empty()
     }
 
     fn has_room(&self) -> bool {
-        self.closed.len() <= self.capacity / 2 && self.values.len() <= VALUES.0 / 2
+        self.klines.closed() <= self.klines.capacity() / 2 && self.values.len() <= VALUES.0 / 2
     }
 
-    /// Returns how many closed klines there were.
-    fn forget(&mut self) -> u64 {
-        self.updates.clear();
-        self.places.clear();
+    /// Lets the bounds follow what is watched and what passes.
+    fn follow(&mut self) {
+        self.klines.expect(self.filter.series(&self.watched));
+    }
+
+    /// Returns the closed klines.
+    fn forget(&mut self) -> Vec<Arc<Kline>> {
         self.values.clear();
-        std::mem::take(&mut self.closed).len() as u64
+        self.klines.forget()
     }
 
     /// Hands a batch to the shortcut, where there is one and nothing would be overtaken. Returns whether that is done with.
@@ -442,51 +428,9 @@ impl State {
         klines.is_empty() || shortcut.take(&Delivery { klines, ..Delivery::default() })
     }
 
-    fn push_closed(&mut self, entry: Entry) {
-        let series = Series::of(&entry.kline);
-        if let Some(place) = self.places.get(&series).copied()
-            && self.updates.get(&place).is_some_and(|update| update.start <= entry.kline.start)
-        {
-            self.updates.remove(&place);
-            self.places.remove(&series);
-        }
-        if self.closed.len() >= self.capacity {
-            self.closed.pop_front();
-            self.lost += 1;
-        }
-        self.closed.push_back(entry);
-    }
-
-    fn push_update(&mut self, kline: &Arc<Kline>) {
-        let next = self.next_place;
-        let place = *self.places.entry(Series::of(kline)).or_insert(next);
-        if place == next {
-            self.next_place += 1;
-        }
-        self.updates.insert(place, kline.clone());
-    }
-
-    /// Closed klines come before updates, oldest first.
     fn take(&mut self, grouping: Grouping) -> Delivery {
-        let (closed, updates) = match grouping {
-            Grouping::UpTo(most) => {
-                let closed = self.closed.len().min(most.max(1));
-                (closed, self.updates.len().min(most.max(1) - closed))
-            }
-            Grouping::Boundary => match self.closed.front().map(|entry| entry.batch) {
-                Some(batch) => (self.closed.iter().take_while(|entry| entry.batch == batch).count(), 0),
-                None => (0, self.updates.len()),
-            },
-        };
-        self.taken = self.closed.front().filter(|_| closed > 0).map(|entry| entry.at);
-        let mut klines = Vec::with_capacity(closed + updates);
-        klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
-        for _ in 0..updates {
-            if let Some((_, kline)) = self.updates.pop_first() {
-                self.places.remove(&Series::of(&kline));
-                klines.push(kline);
-            }
-        }
+        let Taken { klines, oldest } = self.klines.take(grouping);
+        self.taken = oldest;
         Delivery {
             klines: klines.into(),
             lost: std::mem::take(&mut self.lost),

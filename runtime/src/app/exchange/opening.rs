@@ -12,6 +12,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::app::observed::Feeds;
+use crate::app::queues::Sizing;
 use crate::bybit::config::CategoryConfig;
 use crate::bybit::driver::Uplink;
 use crate::bybit::feed::Feed;
@@ -36,6 +37,7 @@ pub(super) struct Opening {
     pub(super) rest: RestClient,
     pub(super) uplink: Uplink,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) sizing: Arc<Sizing>,
     pub(super) feeds: Feeds,
     pub(super) joining: mpsc::Sender<Watched>,
     pub(super) tracker: TaskTracker,
@@ -51,6 +53,8 @@ impl Opening {
             warn!(%category, "no symbol to watch");
         }
         self.catalog.watch(category, table.iter().map(|(_, symbol)| symbol.clone()));
+        // Before its first kline.
+        self.sizing.follow();
         let feed = Feed::spawn(&self.uplink, &self.tracker, category, &self.url, &table, Timing::default());
         // What the feed brings waits for its lane.
         if self.joining.send((Lane::new(self.settings, &table), feed.boundaries())).await.is_err() {

@@ -79,7 +79,7 @@ pub struct Limits {
     pub log_lines: u32,
     /// Bytes of one log line. Default: 1 KiB.
     pub log_line: u64,
-    /// Klines that wait for it. Default: 4,096.
+    /// Closed klines that wait for it, at least; two of the largest boundaries always fit. Default: 4,096.
     pub queue: u32,
 }
 

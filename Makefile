@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-clients test-languages check check-all lint format bench clean
+.PHONY: help install demo run components redis promtool build test test-clients soak-scale test-languages check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -74,6 +74,9 @@ test: components redis promtool ## Run every test
 test-clients: build ## Run other people's clients and the example ones, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)
 	$(if $(TESTS),,KLINES_CHAOS_SECONDS=60 cargo test --locked --workspace --test it chaos -- --nocapture)
+
+soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 intervals into five consumers for 10 minutes and account for every kline (SECONDS=600)
+	KLINES_SCALE_SECONDS=$(or $(SECONDS),600) cargo test --locked -p klines --test it scale::program -- --nocapture
 
 test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
 	@runtime/tests/languages/run.sh target/release/klines $(TESTS)

@@ -25,6 +25,7 @@ mod metrics;
 mod redis;
 mod replay;
 mod sandbox;
+mod scale;
 mod session;
 mod supervision;
 mod support;

@@ -1,0 +1,124 @@
+//! A whole exchange at once: 1,440 symbols and 14 intervals. Every kline of a boundary of 20,160 reaches every consumer
+//! exactly once, with queues as small as they can be configured.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(test)]
+
+mod capacity;
+mod market;
+mod program;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use klines::consumer::filter::Watched;
+use klines::consumer::hub::Hub;
+use klines::consumer::manager::{Manager, Spec, Summary};
+use klines::consumer::policy::OnError;
+use klines::consumer::queue::Grouping;
+use klines::consumer::stats::State;
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::wasm::state::StateStore;
+use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+
+use crate::sandbox::{guest_log, stage};
+use market::{Identity, Market, SYMBOLS};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a [`Recorder`] got: identities, and klines that it was told are lost.
+type Taken = Arc<Mutex<(Vec<Identity>, u64)>>;
+
+/// Notes whatever it gets.
+struct Recorder(Taken);
+
+impl Blueprint for Recorder {
+    fn validate(&mut self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+impl Consumer for Recorder {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        Ok(Subscription { closed_only: true, ..Subscription::default() })
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        let mut taken = self.0.lock().unwrap();
+        taken.0.extend(delivery.klines.iter().map(|kline| market::identity(kline)));
+        taken.1 += delivery.lost;
+        Ok(())
+    }
+
+    fn stop(&mut self) {}
+}
+
+fn spec(name: &str, blueprint: impl Blueprint, grouping: Grouping, allowed: Subscription) -> Spec {
+    let (name, blueprint) = (name.to_owned(), Box::new(blueprint));
+    // The least that can be configured: two boundaries have to fit all the same.
+    Spec { name, blueprint, allowed, queue: 1, grouping, on_error: OnError::default() }
+}
+
+/// The component that enters every kline in its state, and says in the end how many, how many twice and how many not.
+fn ledger(name: &str, folder: &Path) -> WasmBlueprint {
+    guest_log::record();
+    let limits = Limits { call: Duration::from_secs(60), ..Limits::default() };
+    let state = StateStore::new(folder, name, usize::MAX);
+    WasmBlueprint::new(
+        stage::component("ledger"),
+        Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(name, "{}") },
+    )
+}
+
+#[test]
+fn every_kline_of_every_boundary_reaches_every_consumer_once() {
+    let (folder, hub) = (tempfile::tempdir().unwrap(), Hub::new());
+    let few = Subscription { symbols: market::symbols()[..10].to_vec(), ..Subscription::default() };
+    let [single, whole, part] = [(); 3].map(|()| Taken::default());
+    let specs = vec![
+        spec("single", Recorder(single.clone()), Grouping::UpTo(64), Subscription::default()),
+        spec("whole", Recorder(whole.clone()), Grouping::Boundary, Subscription::default()),
+        spec("part", Recorder(part.clone()), Grouping::UpTo(64), few.clone()),
+        spec("scale-ledger", ledger("scale-ledger", folder.path()), Grouping::UpTo(64), Subscription::default()),
+    ];
+    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
+    hub.watch(Watched { symbols: market::symbols(), intervals: market::intervals() });
+    let (mut expected, mut largest) = (Vec::new(), 0);
+    for day in 0..3 {
+        let mut market = Market::new(day);
+        market.play(|batches| {
+            largest = largest.max(batches.iter().map(|batch| batch.klines.len()).sum());
+            // No consumer is more than a boundary behind, which is what a queue is for.
+            hub.wait_for_room();
+            batches.iter().for_each(|batch| hub.publish(batch));
+        });
+        expected.extend(market.expected());
+    }
+    assert_eq!(largest, SYMBOLS * market::intervals().len(), "all closed at one moment");
+    let summaries = manager.shutdown(PATIENCE);
+    expected.sort_unstable();
+    let of_few: Vec<Identity> = expected.iter().filter(|found| few.symbols.contains(&found.1)).cloned().collect();
+    for (name, taken, wanted) in [("single", single, &expected), ("whole", whole, &expected), ("part", part, &of_few)] {
+        let (mut found, lost) = std::mem::take(&mut *taken.lock().unwrap());
+        found.sort_unstable();
+        assert_eq!((found.len(), lost), (wanted.len(), 0), "{name}");
+        assert!(found == *wanted, "{name}: some are others than expected");
+    }
+    for Summary { name, stats } in summaries {
+        let wanted = if name == "part" { of_few.len() } else { expected.len() } as u64;
+        assert_eq!((stats.state, stats.delivered, stats.lost()), (State::Stopped, wanted, 0), "{name}");
+    }
+    let last = guest_log::lines("scale-ledger").pop();
+    assert_eq!(last, Some(format!("count {} doubles 0 holes 0 lost 0", expected.len())));
+}

@@ -1,7 +1,7 @@
 //! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
 //! is measured in the same run. Prints a table; asserts nothing: machines differ.
 //!
-//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `redis`,
+//! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `publish`, `redis`,
 //! `deliveries`, `clients`, `latency`, `sandbox`, `reload`, `neighbours`, `hundred`, `memory` (5 minutes).
 
 #![allow(
@@ -22,6 +22,8 @@ mod ingest;
 mod memory;
 #[path = "figures/naive.rs"]
 mod naive;
+#[path = "figures/publish.rs"]
+mod publish;
 #[path = "figures/redis.rs"]
 mod redis;
 #[path = "figures/sandbox.rs"]
@@ -54,6 +56,9 @@ fn main() {
     }
     if wants("guest") {
         guest::batch();
+    }
+    if wants("publish") {
+        publish::boundary();
     }
     if wants("redis") {
         redis::publishes();

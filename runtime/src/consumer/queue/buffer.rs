@@ -1,5 +1,5 @@
-//! The klines that wait in one queue: closed ones in order, in-progress ones conflated to the newest of each series; and
-//! the bounds of both, in klines and in bytes. Knows neither threads nor locks.
+//! The klines that wait in one queue: closed ones in order, in-progress ones conflated to the newest of each series, and
+//! one of the window before it while that is over and not confirmed; and the bounds of both, in klines and in bytes. Knows neither threads nor locks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::domain::symbol::{Category, Symbol};
 pub const KLINE_BYTES: usize = size_of::<Kline>() + ARC_COUNTS + size_of::<Entry>();
 /// The same for an in-progress kline, with its places in the tree and in the index.
 pub const UPDATE_BYTES: usize =
-    size_of::<Kline>() + ARC_COUNTS + size_of::<(u64, Arc<Kline>)>() + 2 * size_of::<(Series, u64)>();
+    size_of::<Kline>() + ARC_COUNTS + size_of::<(u64, Arc<Kline>)>() + 2 * size_of::<(Series, Places)>();
 /// Bytes of all klines that wait in one queue, whatever its configuration.
 pub const MOST_BYTES: usize = 256 << 20;
 
@@ -38,8 +38,8 @@ pub(super) struct KlineBuffer {
     closed: VecDeque<Entry>,
     /// Pending updates in the order in which their series began to wait.
     updates: BTreeMap<u64, Arc<Kline>>,
-    /// Where the update of a series waits.
-    places: HashMap<Series, u64, foldhash::fast::RandomState>,
+    /// Where the updates of a series wait.
+    places: HashMap<Series, Places, foldhash::fast::RandomState>,
     next_place: u64,
 }
 
@@ -51,6 +51,23 @@ struct Entry {
     /// When that was.
     at: Instant,
     kline: Arc<Kline>,
+}
+
+/// Where the updates of one series wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    newest: Option<u64>,
+    /// That of the window before, which is over, but in its grace. There is none without a newer one.
+    ended: Option<u64>,
+}
+
+impl Places {
+    /// Keeps those that are to be kept. Returns whether any is left.
+    fn keep(&mut self, is_kept: impl Fn(u64) -> bool) -> bool {
+        self.ended = self.ended.filter(|place| is_kept(*place));
+        self.newest = self.newest.filter(|place| is_kept(*place)).or_else(|| self.ended.take());
+        self.newest.is_some()
+    }
 }
 
 /// What is taken out at once.
@@ -164,25 +181,57 @@ impl KlineBuffer {
 
     fn push_closed(&mut self, entry: Entry) {
         if !self.updates.is_empty() {
-            let series = SeriesOf::new(&entry.kline);
-            if let Some(place) = self.places.get(&series).copied()
-                && self.updates.get(&place).is_some_and(|update| update.start <= entry.kline.start)
-            {
-                self.updates.remove(&place);
-                self.places.remove(&series);
-            }
+            self.overtake(&entry.kline);
         }
         self.closed.push_back(entry);
     }
 
+    /// Drops the updates that a confirmed kline is newer than, and gives the others the number that the next one will
+    /// have.
+    fn overtake(&mut self, closed: &Arc<Kline>) {
+        let series = SeriesOf::new(closed);
+        let Some(places) = self.places.get_mut(&series) else { return };
+        for place in [places.ended, places.newest].into_iter().flatten() {
+            let Some(update) = self.updates.get_mut(&place) else { continue };
+            if update.start <= closed.start {
+                self.updates.remove(&place);
+            } else if update.sequence <= closed.sequence {
+                Arc::make_mut(update).sequence = closed.sequence + 1;
+            }
+        }
+        if !places.keep(|place| self.updates.contains_key(&place)) {
+            self.places.remove(&series);
+        }
+    }
+
     fn push_update(&mut self, kline: &Arc<Kline>) {
+        let Self { updates, places, next_place, .. } = self;
+        let mut fresh = |kline: &Arc<Kline>, updates: &mut BTreeMap<u64, Arc<Kline>>| {
+            *next_place += 1;
+            updates.insert(*next_place, kline.clone());
+            *next_place
+        };
         let series = SeriesOf::new(kline);
-        let place = self.places.get(&series).copied().unwrap_or_else(|| {
-            self.next_place += 1;
-            self.places.insert(series.owned(), self.next_place);
-            self.next_place
-        });
-        self.updates.insert(place, kline.clone());
+        let Some(known) = places.get_mut(&series) else {
+            let newest = Some(fresh(kline, updates));
+            places.insert(series.owned(), Places { newest, ended: None });
+            return;
+        };
+        for place in [known.newest, known.ended].into_iter().flatten() {
+            if let Some(update) = updates.get_mut(&place).filter(|update| update.start == kline.start) {
+                *update = kline.clone();
+                return;
+            }
+        }
+        let is_newer = |place| updates.get(&place).is_some_and(|update: &Arc<Kline>| kline.start > update.start);
+        if known.newest.is_none_or(is_newer) {
+            let before = std::mem::replace(&mut known.ended, known.newest.take());
+            before.and_then(|place| updates.remove(&place));
+            known.newest = Some(fresh(kline, updates));
+        } else if known.ended.is_none_or(is_newer) {
+            known.ended.take().and_then(|place| updates.remove(&place));
+            known.ended = Some(fresh(kline, updates));
+        }
     }
 
     /// Drops what has no room: the oldest closed klines, at most as many as came; and in-progress ones where bytes run
@@ -190,11 +239,7 @@ impl KlineBuffer {
     fn shrink(&mut self, came: usize) -> u64 {
         let surplus = self.closed.len().saturating_sub(self.capacity()).min(came);
         self.closed.drain(..surplus);
-        while self.bytes() > self.most_bytes
-            && let Some((_, kline)) = self.updates.pop_first()
-        {
-            self.places.remove(&SeriesOf::new(&kline));
-        }
+        while self.bytes() > self.most_bytes && self.pop_update().is_some() {}
         surplus as u64
     }
 
@@ -203,7 +248,17 @@ impl KlineBuffer {
         self.closed.retain(|entry| filter.passes(&entry.kline));
         self.updates.retain(|_, kline| filter.passes(kline));
         let Self { places, updates, .. } = self;
-        places.retain(|_, place| updates.contains_key(place));
+        places.retain(|_, places| places.keep(|place| updates.contains_key(&place)));
+    }
+
+    /// Takes out the update that has waited longest.
+    fn pop_update(&mut self) -> Option<Arc<Kline>> {
+        let (place, kline) = self.updates.pop_first()?;
+        let series = SeriesOf::new(&kline);
+        if self.places.get_mut(&series).is_some_and(|places| !places.keep(|other| other != place)) {
+            self.places.remove(&series);
+        }
+        Some(kline)
     }
 
     /// Forgets everything; returns the closed klines.
@@ -229,10 +284,7 @@ impl KlineBuffer {
         let mut klines = Vec::with_capacity(closed + updates);
         klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
         for _ in 0..updates {
-            if let Some((_, kline)) = self.updates.pop_first() {
-                self.places.remove(&SeriesOf::new(&kline));
-                klines.push(kline);
-            }
+            klines.extend(self.pop_update());
         }
         Taken { klines, oldest }
     }

@@ -51,6 +51,26 @@ fn a_revision_leaves_the_update_of_a_later_window() {
 }
 
 #[test]
+fn what_is_flushed_of_a_window_in_its_grace_is_not_lost_to_the_next_one() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 3, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, false)]));
+    queue.push(3, &batch([kline("BTCUSDT", "1m", 4, false), kline("BTCUSDT", "1m", 5, false)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, false), (5, false)], "two windows at most");
+}
+
+#[test]
+fn an_update_carries_the_number_that_the_next_confirmed_kline_will_have() {
+    let queue = Queue::new(10, &everything());
+    let numbered = |window, confirm, sequence| Kline { sequence, ..kline("BTCUSDT", "1m", window, confirm) };
+    queue.push(1, &batch([numbered(5, false, 7)]));
+    queue.push(2, &batch([numbered(4, true, 7)]));
+    queue.push(3, &batch([Kline { revision: 1, ..numbered(3, true, 8) }]));
+    let numbers: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|kline| kline.sequence).collect();
+    assert_eq!(numbers, [7, 8, 9]);
+}
+
+#[test]
 fn a_full_queue_drops_the_oldest_and_says_so_once() {
     let queue = Queue::new(2, &everything());
     let dropped: u64 = (0..5).map(|window| queue.push(1, &closed([window]))).sum();
@@ -206,16 +226,29 @@ impl Model {
         let same = |other: &Kline| other.symbol == kline.symbol && !other.confirm;
         if kline.confirm {
             self.waiting.retain(|(_, other)| !(same(other) && other.start <= kline.start));
+            let later = self.waiting.iter_mut().filter(|(_, other)| same(other));
+            later.for_each(|(_, other)| other.sequence = other.sequence.max(kline.sequence + 1));
             self.waiting.push((number, kline));
             if self.waiting.iter().filter(|(_, kline)| kline.confirm).count() > capacity {
                 let oldest = self.waiting.iter().position(|(_, kline)| kline.confirm).unwrap();
                 self.waiting.remove(oldest);
                 self.lost += 1;
             }
-        } else if let Some(place) = self.waiting.iter().position(|(_, other)| same(other)) {
-            self.waiting[place].1 = kline;
+        } else if let Some((_, other)) =
+            self.waiting.iter_mut().find(|(_, other)| same(other) && other.start == kline.start)
+        {
+            *other = kline;
         } else {
+            // Two windows of a series: of more the oldest goes.
+            let symbol = kline.symbol.clone();
             self.waiting.push((number, kline));
+            let same = |other: &Kline| other.symbol == symbol && !other.confirm;
+            let starts: Vec<i64> =
+                self.waiting.iter().filter(|(_, other)| same(other)).map(|(_, other)| other.start).collect();
+            if starts.len() > 2 {
+                let oldest = starts.iter().min().unwrap();
+                self.waiting.retain(|(_, other)| !(same(other) && other.start == *oldest));
+            }
         }
     }
 

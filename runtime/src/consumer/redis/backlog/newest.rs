@@ -49,6 +49,10 @@ impl Newest {
             return;
         };
         if !is_newer(&kline, &value.kline) {
+            // A confirmed kline took the number that a waiting update was to get.
+            if kline.confirm && !value.kline.confirm && value.waits && value.kline.sequence <= kline.sequence {
+                Arc::make_mut(&mut value.kline).sequence = kline.sequence + 1;
+            }
             count(&self.tally.overtaken, 1);
             return;
         }

@@ -140,3 +140,18 @@ fn only_the_newest_of_a_series_is_sent_and_none_comes_after_a_newer_one() {
     left.sort_unstable();
     assert_eq!(left, [3, 7]);
 }
+
+#[test]
+fn a_waiting_update_gets_the_number_after_a_confirmed_kline_that_it_overtook() {
+    let tally = Arc::new(Tally::default());
+    let mut backlog = Newest::new(journal(), tally.clone());
+    let numbered = |window, confirm, sequence| {
+        vec![Arc::new(Kline { sequence, ..fixture::kline("BTCUSDT", "1m", window, confirm) })]
+    };
+    backlog.admit(numbered(5, false, 7));
+    backlog.admit(numbered(4, true, 7));
+    let sent = take(&mut backlog, 9);
+    assert_eq!(sent[0].items.iter().map(|kline| (kline.start / 60_000, kline.sequence)).collect::<Vec<_>>(), [(5, 8)]);
+    backlog.acknowledged(&sent[0]);
+    assert_accounted(&tally);
+}

@@ -1,28 +1,38 @@
 //! Market time: the wall clock, a recording's own time, or either at another speed. The only place that reads a clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 
 /// Maps elapsed real time to market time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Clock {
     origin_ms: i64,
     started: Instant,
     speed: f64,
+    leapt_ms: AtomicI64,
 }
 
 impl Clock {
     /// Starts at `origin_ms` market time; `speed` is market seconds per real second.
     pub fn start(origin_ms: i64, speed: f64) -> Self {
-        Self { origin_ms, started: Instant::now(), speed }
+        Self { origin_ms, started: Instant::now(), speed, leapt_ms: AtomicI64::new(0) }
     }
 
     /// Market time in ms since the epoch.
     pub fn now(&self) -> i64 {
         let real_ms = self.elapsed().as_secs_f64() * 1_000.0;
         // A run of centuries at full speed would be needed to leave the exact range of f64.
-        self.origin_ms.saturating_add((real_ms * self.speed) as i64)
+        let leapt = self.leapt_ms.load(Ordering::Relaxed);
+        self.origin_ms.saturating_add(leapt).saturating_add((real_ms * self.speed) as i64)
+    }
+
+    /// Jumps ahead by so many ms of market time.
+    pub fn leap(&self, ms: i64) {
+        self.leapt_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Real time since the start: what scripts count in.

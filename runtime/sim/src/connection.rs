@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{floor::Seat, limits::count, peers::Out};
+use crate::{floor::Seat, journal::Event, limits::count, peers::Out};
 
 /// Serves a client until it leaves, is cut, or stays silent for too long.
 pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watch::Receiver<bool>) {
@@ -32,7 +32,12 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
             message = socket.recv(), if !frozen => {
                 heard = Instant::now();
                 match message {
-                    Some(Ok(Message::Text(text))) => floor.request(seat.id, text.as_str()),
+                    Some(Ok(Message::Text(text))) => {
+                        if floor.journal.is_on() {
+                            seat.note(Event::Asked(text.to_string()));
+                        }
+                        floor.request(seat.id, text.as_str());
+                    }
                     Some(Ok(Message::Binary(bytes))) => floor.request(seat.id, &String::from_utf8_lossy(&bytes)),
                     // The library answers protocol pings and closes.
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {}
@@ -41,6 +46,7 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
             }
             () = sleep_until(due.unwrap_or(heard)), if due.is_some() && !frozen => {
                 let Some(Reverse(out)) = held.pop() else { continue };
+                let copy = floor.journal.is_on().then(|| out.text.to_string());
                 // A client that does not read blocks here; its queue fills meanwhile, and the floor cuts it.
                 let sent = select! {
                     () = cut.cancelled() => break,
@@ -48,6 +54,9 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
                 };
                 if sent.is_err() {
                     break;
+                }
+                if let Some(text) = copy {
+                    seat.note(Event::Sent(text));
                 }
                 count(&floor.tally.frames_sent);
             }

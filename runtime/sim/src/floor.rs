@@ -22,11 +22,13 @@ use crate::{
     category::{Category, PerCategory},
     clock::{self, Clock},
     fault::Faults,
+    journal::{Event, Journal},
     klines::Push,
     limits::{Limits, Rate, Tally, count},
     market::{Market, MarketEvent},
     peers::{Out, Peers},
-    script::{Script, Step},
+    script::Step,
+    sim::SimConfig,
     trade::{Fill, Side},
     wire,
 };
@@ -42,6 +44,7 @@ pub(crate) struct Floor {
     pub clock: Clock,
     pub limits: Limits,
     pub tally: Arc<Tally>,
+    pub journal: Journal,
     state: Mutex<State>,
     stalls: PerCategory<watch::Sender<bool>>,
     down: watch::Sender<bool>,
@@ -70,6 +73,7 @@ struct State {
 pub(crate) struct Seat {
     pub floor: Arc<Floor>,
     pub id: u64,
+    pub category: Category,
     pub inbox: mpsc::Receiver<Out>,
     pub cut: CancellationToken,
 }
@@ -77,14 +81,23 @@ pub(crate) struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.floor.state().peers.leave(self.id);
+        self.note(Event::Closed { cut: self.cut.is_cancelled() });
         self.floor.tally.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Seat {
+    /// Writes down what happened to this client.
+    pub fn note(&self, event: Event) {
+        self.floor.journal.add(self.floor.clock.now(), self.id, self.category, event);
     }
 }
 
 impl Floor {
     /// Opens the floor and runs the market's history.
-    pub fn open(mut market: Market, limits: Limits, script: Script, speed: f64) -> Self {
-        let (origin, start) = market.begin(clock::wall_ms());
+    pub fn open(config: SimConfig) -> Self {
+        let SimConfig { mut market, limits, script, speed, journal, ahead_ms, lag, .. } = config;
+        let (origin, start) = market.begin(clock::wall_ms().saturating_add(ahead_ms));
         let priced = market.computes_klines();
         let mut books = PerCategory::<BTreeMap<String, Book>>::default();
         let mut agenda = BinaryHeap::new();
@@ -104,7 +117,7 @@ impl Floor {
             books,
             agenda,
             last_klines: PerCategory::default(),
-            peers: Peers::new(Arc::clone(&tally)),
+            peers: Peers::new(Arc::clone(&tally), lag),
             faults: Faults::default(),
             script: script.steps.into(),
             connections: Rate::new(limits.connections_per_5_min, Duration::from_secs(300)),
@@ -116,6 +129,7 @@ impl Floor {
             clock: Clock::start(origin, speed),
             limits,
             tally,
+            journal: Journal::new(journal),
             state: Mutex::new(state),
             stalls: PerCategory::default(),
             down: watch::Sender::new(false),
@@ -133,6 +147,17 @@ impl Floor {
         let state = &mut *self.state();
         self.run_script(state);
         self.advance(state, self.clock.now() - LAG_MS);
+    }
+
+    /// Lets the clock jump ahead, without a trade in between.
+    pub fn leap(&self, ms: i64) {
+        let state = &mut *self.state();
+        self.advance(state, self.clock.now() - LAG_MS);
+        self.clock.leap(ms);
+        state.market.put_off(ms);
+        let later = |Reverse((at, category, symbol))| Reverse((at + ms, category, symbol));
+        state.agenda = std::mem::take(&mut state.agenda).into_iter().map(later).collect();
+        state.cursor += ms;
     }
 
     fn advance(&self, state: &mut State, now: i64) {
@@ -223,7 +248,9 @@ impl Floor {
         count(&self.tally.connections);
         count(&self.tally.open);
         let (id, inbox) = state.peers.join(category, cut.clone(), self.limits.queue);
-        Some(Seat { floor: Arc::clone(self), id, inbox, cut })
+        let seat = Seat { floor: Arc::clone(self), id, category, inbox, cut };
+        seat.note(Event::Opened);
+        Some(seat)
     }
 
     /// Counts a REST request; `false` if it is one too many.

@@ -94,6 +94,14 @@ impl Market {
         }
     }
 
+    /// Puts off all that has not happened yet by so many ms.
+    pub(crate) fn put_off(&mut self, ms: i64) {
+        match &mut self.0 {
+            Source::Seeded(seeded) => seeded.put_off(ms),
+            Source::Recorded(recorded) => recorded.put_off(ms),
+        }
+    }
+
     /// A fill at `at` on request; `None` if the symbol is not seeded or a text is not a number of its scale.
     pub(crate) fn print(
         &mut self,

@@ -68,11 +68,14 @@ pub(crate) struct Peers {
     /// Delays of reordered frames and connection ids; no promise of repeatability, since arrival is none either.
     rng: Rng,
     tally: Arc<Tally>,
+    /// How long data of every second client is on its way.
+    lag: Duration,
 }
 
 impl Peers {
-    pub fn new(tally: Arc<Tally>) -> Self {
-        Self { peers: BTreeMap::new(), listeners: PerCategory::default(), next_id: 0, order: 0, rng: Rng::new(), tally }
+    pub fn new(tally: Arc<Tally>, lag: Duration) -> Self {
+        let listeners = PerCategory::default();
+        Self { peers: BTreeMap::new(), listeners, next_id: 0, order: 0, rng: Rng::new(), tally, lag }
     }
 
     /// Adds a client whose queue holds `queue` frames; a full queue cuts it through `cut`.
@@ -169,8 +172,9 @@ impl Peers {
         if faults.muted(category) {
             return;
         }
+        let lag = if id % 2 == 1 { self.lag } else { Duration::ZERO };
         for _ in 0..if faults.duplicates(category) { 2 } else { 1 } {
-            let now = Instant::now();
+            let now = Instant::now() + lag;
             let late = match (faults.slow_by(category), faults.reorder_within(category)) {
                 (None, Some(within)) => self.rng.u64(0..=u64::try_from(within.as_micros()).unwrap_or(u64::MAX)),
                 _ => 0,
@@ -224,7 +228,7 @@ mod tests {
     use crate::fault::Fault;
 
     fn due_times(fault: Option<Fault>) -> Vec<Duration> {
-        let mut peers = Peers::new(Arc::default());
+        let mut peers = Peers::new(Arc::default(), Duration::ZERO);
         let (id, mut inbox) = peers.join(Category::Linear, CancellationToken::new(), 64);
         let mut faults = Faults::default();
         let start = Instant::now();

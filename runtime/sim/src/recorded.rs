@@ -144,6 +144,10 @@ impl Recorded {
         self.recording.first_at() + self.shift
     }
 
+    pub fn put_off(&mut self, ms: i64) {
+        self.shift = self.shift.saturating_add(ms);
+    }
+
     pub fn next_events(&mut self, now: i64, out: &mut Vec<MarketEvent>) {
         while let Some(frame) = self.recording.frames.get(self.next) {
             if frame.at + self.shift > now {

@@ -77,6 +77,11 @@ impl Seeded {
         }
     }
 
+    pub fn put_off(&mut self, ms: i64) {
+        let later = |Reverse((at, n)): Reverse<(i64, usize)>| Reverse((at.saturating_add(ms), n));
+        self.agenda = std::mem::take(&mut self.agenda).into_iter().map(later).collect();
+    }
+
     pub fn print(
         &mut self,
         category: Category,

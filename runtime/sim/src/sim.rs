@@ -12,6 +12,7 @@ use crate::{
     fault::Injection,
     floor::Floor,
     interval::Interval,
+    journal::Entry,
     limits::{Counters, Limits},
     listener::{Arrival, Door, bind},
     market::Market,
@@ -36,6 +37,12 @@ pub struct SimConfig {
     pub script: Script,
     /// Market seconds per real second, above 0 and at most 10,000. Default 1.
     pub speed: f64,
+    /// Keeps what every stream connection was sent, for [`Sim::journal`]. Grows without bound. Default off.
+    pub journal: bool,
+    /// How far the exchange's clock is ahead of the wall clock, in ms; negative is behind. Default 0.
+    pub ahead_ms: i64,
+    /// How long data of every second stream connection is on its way, so that feeds differ. Default zero.
+    pub lag: Duration,
 }
 
 impl SimConfig {
@@ -47,6 +54,9 @@ impl SimConfig {
             limits: Limits::default(),
             script: Script::default(),
             speed: 1.0,
+            journal: false,
+            ahead_ms: 0,
+            lag: Duration::ZERO,
         }
     }
 }
@@ -103,14 +113,14 @@ impl Sim {
     /// # Errors
     /// If the address cannot be listened on or the speed is out of its range.
     pub async fn start(config: SimConfig) -> Result<Self, SimError> {
-        let SimConfig { listen, market, limits, script, speed } = config;
+        let SimConfig { listen, speed, .. } = config;
         if !(speed > 0.0 && speed <= 10_000.0) {
             return Err(SimError::Speed(speed));
         }
         let bind_error = |source| SimError::Bind { address: listen, source };
         let listener = bind(listen).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let floor = Arc::new(Floor::open(market, limits, script, speed));
+        let floor = Arc::new(Floor::open(config));
         let root = CancellationToken::new();
         let tracker = TaskTracker::new();
 
@@ -156,6 +166,11 @@ impl Sim {
         self.floor.inject(fault.into());
     }
 
+    /// Lets the exchange's clock jump ahead. Nothing trades in between.
+    pub fn leap(&self, by: Duration) {
+        self.floor.leap(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
     /// Ends all lasting faults.
     pub fn heal(&self) {
         self.floor.heal();
@@ -191,6 +206,11 @@ impl Sim {
     /// Topics at least one client listens to.
     pub fn topics(&self, category: Category) -> BTreeSet<String> {
         self.floor.topics(category)
+    }
+
+    /// What happened on the stream connections since the start, in order, if [`SimConfig::journal`] asked for it.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.floor.journal.entries()
     }
 
     /// What the exchange has seen since its start.

@@ -1,10 +1,15 @@
 //! Acks and refusals of the streams, byte for byte, and the order of acks and data.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio_tungstenite::{connect_async, tungstenite};
 
-use super::{client::Client, quiet};
-use crate::{Category, Side};
+use super::{
+    client::{Client, eventually},
+    quiet, quiet_market,
+};
+use crate::{Activity, Category, Entry, Event, Instrument, Market, Side, Sim, SimConfig};
 
 #[tokio::test]
 async fn linear_acks_in_its_own_shape() {
@@ -157,4 +162,65 @@ async fn the_ack_precedes_the_data_and_nothing_follows_the_ack_of_an_unsubscribe
     while !client.text().await.contains(r#""op":"unsubscribe""#) {}
     sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.5", "0.1").unwrap();
     assert_eq!(client.frames_until_pong().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_journal_holds_what_a_connection_asked_and_was_sent_in_order() {
+    let sim = Sim::start(SimConfig { journal: true, ..SimConfig::new(quiet_market()) }).await.unwrap();
+    let mut client = Client::connect(&sim, Category::Linear).await;
+    let ack = client.subscribe(&["publicTrade.ETHUSDT"]).await;
+    let id = sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.5", "0.1").unwrap().id;
+    let frame = client.text().await;
+    assert!(frame.contains(&id));
+    drop(client);
+    eventually("the end is noticed", || sim.counters().open == 0).await;
+    let journal = sim.journal();
+    let events: Vec<&Event> = journal.iter().map(|entry| &entry.event).collect();
+    let [Event::Opened, Event::Asked(asked), Event::Sent(first), Event::Sent(second), Event::Closed { cut: false }] =
+        events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(asked.contains("publicTrade.ETHUSDT"));
+    assert!(first.contains(r#""op":"subscribe""#) && ack.contains(r#""op":"subscribe""#), "{first}");
+    assert_eq!(second, &frame);
+    assert!(journal.is_sorted_by_key(|entry| entry.at));
+    assert!(quiet().await.journal().is_empty(), "nobody asked for it");
+}
+
+#[tokio::test]
+async fn a_leap_takes_the_clock_ahead_and_nothing_trades_in_between() {
+    let lively = Instrument::new(Category::Linear, "BTCUSDT", "100", "0.10", "0.001").unwrap();
+    let market = Market::seeded(3, vec![lively.with_activity(Activity::LIVELY)]);
+    let sim = Sim::start(SimConfig { ahead_ms: -7_200_000, ..SimConfig::new(market) }).await.unwrap();
+    let begun = sim.now_ms();
+    let trades = || sim.trades(Category::Linear, "BTCUSDT");
+    eventually("trades", || trades().len() > 3).await;
+    sim.leap(Duration::from_secs(3_600));
+    let from = sim.now_ms();
+    eventually("trades afterwards", || trades().iter().any(|trade| trade.time > from)).await;
+    let (before, after) = (begun + 1_800_000, begun + 3_600_000);
+    assert!(trades().iter().all(|trade| trade.time < before || trade.time >= after), "{:?}", trades());
+}
+
+#[tokio::test]
+async fn every_second_connection_hears_of_a_trade_later() {
+    let lag = Duration::from_millis(300);
+    let sim = Sim::start(SimConfig { lag, journal: true, ..SimConfig::new(quiet_market()) }).await.unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(&sim, Category::Linear).await;
+        client.subscribe(&["publicTrade.ETHUSDT"]).await;
+        clients.push(client);
+    }
+    let at = sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.5", "0.1").unwrap().time;
+    for client in &mut clients {
+        client.text().await;
+    }
+    let sent = |entry: &Entry| matches!(&entry.event, Event::Sent(text) if text.contains("topic"));
+    eventually("both are written down", || sim.journal().iter().filter(|entry| sent(entry)).count() == 2).await;
+    let journal = sim.journal();
+    let late: Vec<&Entry> = journal.iter().filter(|entry| sent(entry) && entry.at >= at + 300).collect();
+    assert!(late.iter().any(|entry| entry.connection == 1), "{late:?}");
+    assert_eq!(journal.iter().find(|entry| sent(entry)).unwrap().connection, 0);
 }

@@ -1,0 +1,61 @@
+//! What happened on the stream connections, entry by entry: what a test holds a client's klines against. Off unless it
+//! is asked for, because it grows without bound.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::category::Category;
+
+/// What happened on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The client was admitted.
+    Opened,
+    /// The client sent this text.
+    Asked(String),
+    /// This text was handed to the client's socket.
+    Sent(String),
+    /// The connection ended.
+    Closed {
+        /// The exchange reset it. Otherwise the client left.
+        cut: bool,
+    },
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Market time in ms, after the event.
+    pub at: i64,
+    /// Number of the connection, unique for the exchange.
+    pub connection: u64,
+    /// Category of its address.
+    pub category: Category,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The entries so far, or nothing if nobody asked for them.
+#[derive(Debug)]
+pub(crate) struct Journal(Option<Mutex<Vec<Entry>>>);
+
+impl Journal {
+    pub fn new(is_on: bool) -> Self {
+        Self(is_on.then(Mutex::default))
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub fn add(&self, at: i64, connection: u64, category: Category, event: Event) {
+        if let Some(entries) = &self.0 {
+            let entry = Entry { at, connection, category, event };
+            entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        }
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        let entries = self.0.as_ref().map(|entries| entries.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        entries.unwrap_or_default()
+    }
+}

@@ -9,19 +9,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use bybit_sim::{Market, Sim, SimConfig};
 use serde_json::Value;
 
-use crate::live::{JSON, each_complete, run_at, truth};
+use crate::live::{JSON, demo, each_complete, run_at};
+use crate::support::oracle::Oracle;
 use crate::support::program::{Ended, Running, component, folder, klines};
 use crate::support::told::{assert_sound, complete, told};
 
 const DEMO: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn demo(seed: u64) -> Sim {
-    Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap()
-}
 
 fn ask(home: &Path, arguments: &str) -> Ended {
     klines(home, &format!("consumer {arguments}")).run()
@@ -115,7 +111,7 @@ async fn what_comes_in_a_pause_is_delivered_after_it() {
     let said = run.stop().well();
     let told = told(&said.out);
     assert_sound(&told);
-    assert!(truth(&sim).assert_same(&told) > 0);
+    Oracle::new(&sim, "100ms,1s").check(&told);
     assert!(
         said.err.contains("\"consumer is paused\"") && said.err.contains("\"consumer is resumed\""),
         "{}",

@@ -3,12 +3,10 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
-use bybit_sim::{Market, Sim, SimConfig};
-
-use crate::live::{DEMO, assert_accounted};
+use crate::live::{assert_accounted, demo};
+use crate::support::oracle::Oracle;
 use crate::support::program::{Said, component, folder, klines};
 use crate::support::told::{assert_sound, told};
-use crate::support::truth::Truth;
 
 /// Lines that the guest has logged.
 fn words_of(said: &Said, name: &str) -> usize {
@@ -18,7 +16,7 @@ fn words_of(said: &Said, name: &str) -> usize {
 }
 
 async fn runs_and_logs(config: &str, name: &str, place: impl FnOnce(&std::path::Path)) {
-    let sim = Sim::start(SimConfig::new(Market::demo(61))).await.unwrap();
+    let sim = demo(61).await;
     let home = folder(&[("klines.toml", config)]);
     place(home.path());
     let run = klines(home.path(), "run --intervals 100ms").at(&sim).with("LOG_FORMAT", "json");
@@ -66,7 +64,7 @@ fn a_plugin_that_is_not_there_is_refused_with_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jsonl_keeps_every_closed_kline_in_its_folder() {
-    let sim = Sim::start(SimConfig::new(Market::demo(62))).await.unwrap();
+    let sim = demo(62).await;
     let home = folder(&[]);
     let run = klines(home.path(), "run --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 100ms,1s --consumers jsonl");
     let run = run.at(&sim).with("LOG_FORMAT", "json").start();
@@ -78,9 +76,7 @@ async fn jsonl_keeps_every_closed_kline_in_its_folder() {
     let said = run.stop().well();
     let told = told(&kept());
     assert_sound(&told);
-    let mut truth = Truth::default();
-    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
-    assert!(truth.assert_same(&told) > 0);
+    Oracle::new(&sim, "100ms,1s").check(&told);
     assert!(said.err.contains(&format!("jsonl: {} klines delivered (stopped)", told.len())), "{}", said.err);
     assert_eq!(said.out, "", "nobody was granted the terminal");
 }

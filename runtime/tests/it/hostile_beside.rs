@@ -3,15 +3,13 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
-use bybit_sim::{Market, Sim, SimConfig};
-
-use crate::live::{DEMO, JSON, assert_demo_run, each_complete};
+use crate::live::{DEMO, JSON, assert_demo_run, demo, each_complete};
+use crate::support::oracle::Oracle;
 use crate::support::program::{Said, component, folder, klines};
-use crate::support::truth::Truth;
 
 /// Runs the console beside the hostile component in one of its modes, until `happened` and then some klines more.
 async fn beside(seed: u64, mode: &str, happened: impl Fn(&Said) -> bool) {
-    let sim = Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap();
+    let sim = demo(seed).await;
     let path = component("hostile");
     let config = format!(
         "enabled_consumers = [\"console\", \"hostile\"]\n{JSON}\n[consumers.hostile]\ncomponent = {path:?}\n\
@@ -21,14 +19,22 @@ async fn beside(seed: u64, mode: &str, happened: impl Fn(&Said) -> bool) {
     let home = folder(&[("klines.toml", &config)]);
     let run = klines(home.path(), "run --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 100ms,1s").at(&sim);
     let run = run.with("LOG_FORMAT", "json").start();
+    let meter = run.meter();
     run.until("klines", |said| each_complete(said, "1s", 1));
+    let begun = meter.now();
     run.until("what the hostile one does", |said| happened(said));
     let before = DEMO.map(|symbol| crate::support::told::complete(&run.said().out, symbol, "1s"));
     run.until("klines go on", |said| each_complete(said, "1s", before.iter().max().unwrap() + 3));
+    let peak = meter.peak();
+    // Its memory of 16 MiB, what the host may copy for a call of it (8 MiB), and some seconds more of klines (8 MiB).
+    assert!(peak.memory <= begun.memory + (32 << 10), "{mode}: {begun:?} {peak:?}");
+    // What is set aside and the bundle are files; a thread more may come to life that writes them.
+    assert!(
+        peak.descriptors <= begun.descriptors + 8 && peak.threads <= begun.threads + 2,
+        "{mode}: {begun:?} {peak:?}"
+    );
     let said = run.stop().well_but_for(|name| name == "hostile");
-    let mut truth = Truth::default();
-    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
-    let told = assert_demo_run(&said, &truth);
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
     assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
     let summary = said.err.lines().find(|line| line.starts_with("console:")).unwrap();
     assert_eq!(summary, format!("console: {} klines delivered (stopped)", told.len()));

@@ -11,13 +11,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bybit_sim::{Market, Sim, SimConfig};
 use serde_json::Value;
 
-use crate::live::{DEMO, assert_demo_run, each_complete, run_at};
+use crate::live::{DEMO, assert_demo_run, demo, each_complete, run_at};
 use crate::redis::server::Server;
+use crate::support::oracle::Oracle;
 use crate::support::program::{Running, Said, component, folder, klines};
-use crate::support::truth::Truth;
 use crate::websocket::peer::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -137,7 +136,7 @@ fn identities<'a>(klines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
     let server = Server::start();
-    let sim = Sim::start(SimConfig::new(Market::demo(97))).await.unwrap();
+    let sim = demo(97).await;
     let home = folder(&[("klines.toml", &toml())]);
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("REDIS_URL", &server.url());
     let run = run.with("WSS_AUTH_USER", "it").with("WSS_AUTH_KEY", "canary-0815-0123456789").start();
@@ -160,9 +159,7 @@ async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
     }
     let said = run.stop().well_but_for(|name| name.starts_with("x-"));
     assert!(!said.err.contains("canary-0815"), "no guest sees a variable that is not its own");
-    let mut truth = Truth::default();
-    truth.note(&sim, bybit_sim::Category::Linear, &DEMO);
-    let told = assert_demo_run(&said, &truth);
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
     assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
     let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(identities(&lines), identities(&server.stream("all")), "what the console got, Redis has");

@@ -5,6 +5,8 @@
 #![cfg(test)]
 
 mod categories;
+mod clocks;
+mod completeness;
 mod outages;
 mod patience;
 
@@ -14,9 +16,9 @@ use std::time::Duration;
 use bybit_sim::{Activity, Category, Fault, Garbage, Instrument, Market, Side, Sim, SimConfig};
 use tempfile::TempDir;
 
+use crate::support::oracle::Oracle;
 use crate::support::program::{Invocation, Said, folder, klines};
 use crate::support::told::{Told, assert_sound, complete, told};
-use crate::support::truth::Truth;
 
 /// Every closed kline as JSON.
 pub const JSON: &str = "[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
@@ -53,33 +55,33 @@ pub fn times(said: &Said, message: &str) -> usize {
     said.logged(message).len()
 }
 
-/// All that must hold of a run on the demo market.
+/// All that must hold of a run on the demo market: exactly the windows that the oracle demands, and the law.
 #[track_caller]
-pub fn assert_demo_run(said: &Said, truth: &Truth) -> Vec<Told> {
+pub fn assert_demo_run(said: &Said, oracle: &Oracle) -> Vec<Told> {
     let told = told(&said.out);
     assert_sound(&told);
-    assert!(truth.assert_same(&told) > 0, "nothing was compared");
+    let findings = oracle.check(&told);
+    assert!(findings.complete > 0, "nothing was certain: {findings:?}");
     assert_accounted(said, &["linear"]);
     told
 }
 
 /// Waits until the market has gone on for so long.
-async fn pass(sim: &Sim, ms: i64) {
+pub async fn pass(sim: &Sim, ms: i64) {
     let goal = sim.now_ms() + ms;
     while sim.now_ms() < goal {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn demo(seed: u64) -> Sim {
-    Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap()
+/// The demo market on an exchange that keeps a journal.
+pub async fn demo(seed: u64) -> Sim {
+    journaled(Market::demo(seed)).await
 }
 
-/// What the demo market traded.
-pub fn truth(sim: &Sim) -> Truth {
-    let mut truth = Truth::default();
-    truth.note(sim, Category::Linear, &DEMO);
-    truth
+/// An exchange that keeps a journal.
+pub async fn journaled(market: Market) -> Sim {
+    Sim::start(SimConfig { journal: true, ..SimConfig::new(market) }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +90,7 @@ async fn every_closed_kline_is_what_was_traded() {
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,2s").start();
     run.until("klines", |said| each_complete(said, "2s", 4));
     let said = run.stop().well();
-    let told = assert_demo_run(&said, &truth(&sim));
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,2s"));
     assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
     for message in ["running", "feed started", "connected", "subscribed", "feed ended", "trades accounted for"] {
         assert_eq!(times(&said, message), 1, "{message}: {}", said.err);
@@ -112,7 +114,7 @@ async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_h
     let before = complete(&run.said().out, "BTCUSDT", "1s");
     run.until("klines afterwards", |said| each_complete(said, "1s", before + 4));
     let said = run.stop().well();
-    let told = assert_demo_run(&said, &truth(&sim));
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
     // Garbage names the first topic. A window without a trade of which it is not known that there was none is not told.
     let sure =
         |kline: &&Told| (kline.symbol.as_str(), kline.interval.as_str()) == ("BTCUSDT", "1s") && kline.is_complete();
@@ -136,7 +138,7 @@ async fn a_refused_symbol_is_said_once_and_the_others_go_on() {
     let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 4);
     run.until("klines of the others", both);
     let said = run.stop().well();
-    let told = assert_demo_run(&said, &truth(&sim));
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "1s"));
     assert!(told.iter().all(|kline| kline.symbol != "ETHUSDT"));
     let refused = said.logged("symbol refused by the exchange");
     assert_eq!(refused.iter().map(|line| line["symbol"].as_str()).collect::<Vec<_>>(), [Some("ETHUSDT")]);
@@ -152,7 +154,7 @@ async fn two_categories_run_beside_each_other() {
         lively(Category::Linear, "ETHUSDT", "1922.50"),
         lively(Category::Spot, "ETHUSDT", "1921.00"),
     ];
-    let sim = Sim::start(SimConfig::new(Market::seeded(24, instruments))).await.unwrap();
+    let sim = journaled(Market::seeded(24, instruments)).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT,spot:ETHUSDT", "1s").start();
     let spot = |said: &Said| told(&said.out).iter().filter(|kline| kline.category == "spot").count();
@@ -160,18 +162,14 @@ async fn two_categories_run_beside_each_other() {
     let said = run.stop().well();
     let told = told(&said.out);
     assert_sound(&told);
-    let mut truth = Truth::default();
-    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
-    truth.note(&sim, Category::Spot, &["ETHUSDT"]);
-    assert!(truth.assert_same(&told) > 0);
+    assert!(Oracle::new(&sim, "1s").check(&told).complete > 0);
     assert_accounted(&said, &["linear", "spot"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trade_that_was_held_up_corrects_its_kline() {
     let still = Instrument::new(Category::Linear, "BTCUSDT", "100", "0.10", "0.001").unwrap();
-    let market = Market::seeded(25, vec![still.with_activity(Activity::Still)]);
-    let sim = Sim::start(SimConfig::new(market)).await.unwrap();
+    let sim = journaled(Market::seeded(25, vec![still.with_activity(Activity::Still)])).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT", "1s").start();
     run.until("the subscription", |said| times(said, "subscribed") == 1);

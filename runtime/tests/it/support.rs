@@ -3,7 +3,11 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
+#[cfg(target_os = "linux")]
+pub mod meter;
+pub mod oracle;
 pub mod program;
+pub mod recorder;
 pub mod stream;
 pub mod told;
 pub mod truth;

@@ -2,10 +2,10 @@
 
 use bybit_sim::{Activity, Category, Fault, Instrument, Market, Sim, SimConfig};
 
-use super::{DEMO, JSON, assert_accounted, assert_demo_run, demo, each_complete, pass, run_at, times, truth};
+use super::{DEMO, JSON, assert_accounted, assert_demo_run, demo, each_complete, journaled, pass, run_at, times};
+use crate::support::oracle::Oracle;
 use crate::support::program::{folder, klines};
 use crate::support::told::{Told, assert_sound, complete, last_revisions, told};
-use crate::support::truth::Truth;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn klines_that_an_outage_touches_say_so() {
@@ -23,7 +23,7 @@ async fn klines_that_an_outage_touches_say_so() {
     let before = DEMO.iter().map(|symbol| complete(&run.said().out, symbol, "1s")).max().unwrap();
     run.until("klines go on", |said| each_complete(said, "1s", before + 4) && each_complete(said, "5s", 1));
     let said = run.stop().well();
-    let told = assert_demo_run(&said, &truth(&sim));
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
     let touched = told.iter().filter(|kline| kline.start <= to && from <= kline.end);
     touched.clone().for_each(|kline| assert_eq!(kline.quality, "gapped", "{kline:?}"));
     assert!(touched.count() > 0, "the 5s windows at least");
@@ -54,22 +54,23 @@ async fn a_restarted_exchange_is_found_on_its_port() {
         let instrument = Instrument::new(Category::Linear, "BTCUSDT", price, "0.10", "0.001").unwrap();
         vec![instrument.with_activity(Activity::LIVELY)]
     };
-    let sim = Sim::start(SimConfig::new(Market::seeded(32, lively("64250.00")))).await.unwrap();
+    let sim = journaled(Market::seeded(32, lively("64250.00"))).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT", "100ms,1s").start();
     run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
-    let (mut truth, address) = (Truth::default(), sim.addr());
-    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
-    sim.stop().await;
+    let address = sim.addr();
+    sim.inject(Fault::Down);
     run.until("it is missed", |said| times(said, "connection lost, coming back") == 1);
-    let config = SimConfig { listen: address, ..SimConfig::new(Market::seeded(33, lively("65000.00"))) };
+    let mut oracle = Oracle::new(&sim, "100ms,1s");
+    sim.stop().await;
+    let config = SimConfig { listen: address, journal: true, ..SimConfig::new(Market::seeded(33, lively("65000.00"))) };
     let sim = Sim::start(config).await.unwrap();
     run.until("it is back", |said| times(said, "subscribed") == 2);
     let before = complete(&run.said().out, "BTCUSDT", "1s");
     run.until("klines go on", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 4);
-    truth.note(&sim, Category::Linear, &["BTCUSDT"]);
     let said = run.stop().well();
-    assert_demo_run(&said, &truth);
+    oracle.add(&sim);
+    assert_demo_run(&said, &oracle);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +117,7 @@ async fn a_second_of_silence_is_made_good() {
     let said = run.stop().well();
     let told = told(&said.out);
     assert_sound(&told);
-    assert!(truth(&sim).assert_same(&told) > 0);
+    assert!(Oracle::new(&sim, "1s").check(&told).complete > 0);
     assert_accounted(&said, &["linear"]);
     assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was lost");
     assert_eq!(times(&said, "connected"), 1);

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+use super::meter::Meter;
+
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a condition that no output announces is looked at.
@@ -229,7 +232,27 @@ impl Running {
 
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
-        kill_process(self.pid(), Signal::INT).unwrap();
+        self.signal(Signal::INT);
+    }
+
+    /// Stops all of its threads where they are, as a machine does that has no time for it.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Watches from now on what it takes of the machine.
+    #[cfg(target_os = "linux")]
+    pub fn meter(&self) -> Meter {
+        Meter::start(self.child.id())
     }
 
     /// Waits for the end, where nobody listens to its standard output.

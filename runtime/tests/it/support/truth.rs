@@ -52,39 +52,90 @@ impl Truth {
 
 #[track_caller]
 fn assert_kline(tape: &[SimTrade], kline: &Told, opens_with_previous: bool) {
-    let from = tape.partition_point(|trade| trade.time < kline.start);
-    let to = tape.partition_point(|trade| trade.time <= kline.end);
-    let inside = &tape[from..to];
-    let previous = from.checked_sub(1).map(|at| units(&tape[at].price));
+    let category = Category::parse(&kline.category).unwrap();
+    let inside: Vec<&SimTrade> = inside(tape, kline.start, kline.end).collect();
+    let before = tape.partition_point(|trade| trade.time < kline.start);
+    let previous = before.checked_sub(1).map(|at| units(&tape[at].price));
     let first = inside.first().map(|trade| units(&trade.price));
     let open = units(&kline.open);
     let allowed = [previous, first.filter(|_| !opens_with_previous || previous.is_none())];
     assert!(allowed.contains(&Some(open)), "open is neither the previous close nor an unproven first trade: {kline:?}");
+    assert_eq!(Values::of(kline), Values::new(category, &inside, open), "{kline:?}");
+}
 
-    let prices = || inside.iter().map(|trade| units(&trade.price)).chain([open]);
-    let sum = |only: Option<Side>, of: fn(&SimTrade) -> i128| -> i128 {
-        inside.iter().filter(|trade| only.is_none_or(|side| trade.side == side)).map(of).sum()
-    };
-    let size = |trade: &SimTrade| units(&trade.size);
-    let turnover = |trade: &SimTrade| units(&trade.size) * units(&trade.price);
-    let expected = Told {
-        high: plain(prices().max().unwrap(), SCALE),
-        low: plain(prices().min().unwrap(), SCALE),
-        close: plain(inside.last().map_or(open, |trade| units(&trade.price)), SCALE),
-        volume: plain(sum(None, size), SCALE),
-        turnover: plain(sum(None, turnover), 2 * SCALE),
-        buy_volume: plain(sum(Some(Side::Buy), size), SCALE),
-        buy_turnover: plain(sum(Some(Side::Buy), turnover), 2 * SCALE),
-        trades: inside.len() as u64,
-        last_trade_time: inside.last().map_or(0, |trade| trade.time),
-        open: plain(open, SCALE),
-        ..kline.clone()
-    };
-    assert_eq!(*kline, expected);
+/// The trades of a tape in order from `start` to `end`, both included.
+pub fn inside(tape: &[SimTrade], start: i64, end: i64) -> impl Iterator<Item = &SimTrade> {
+    let from = tape.partition_point(|trade| trade.time < start);
+    tape[from..].iter().take_while(move |trade| trade.time <= end)
+}
+
+/// What trades come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    prices: [String; 4],
+    sums: Sums,
+}
+
+/// Volume, turnover and the same of takers who bought; the number of trades and the time of the last.
+pub type Sums = ([String; 4], u64, i64);
+
+impl Values {
+    /// What these trades come to in a window that opens at `open`.
+    pub fn new(category: Category, trades: &[&SimTrade], open: i128) -> Self {
+        let prices = || trades.iter().map(|trade| units(&trade.price)).chain([open]);
+        let sum = |only: Option<Side>, of: &dyn Fn(&SimTrade) -> i128| -> i128 {
+            trades.iter().filter(|trade| only.is_none_or(|side| trade.side == side)).map(|trade| of(trade)).sum()
+        };
+        let size = |trade: &SimTrade| units(&trade.size);
+        let turnover = |trade: &SimTrade| turnover(category, trade);
+        Self {
+            prices: [
+                open,
+                prices().max().unwrap(),
+                prices().min().unwrap(),
+                trades.last().map_or(open, |trade| units(&trade.price)),
+            ]
+            .map(|price| plain(price, SCALE)),
+            sums: (
+                [
+                    plain(sum(None, &size), SCALE),
+                    plain(sum(None, &turnover), 2 * SCALE),
+                    plain(sum(Some(Side::Buy), &size), SCALE),
+                    plain(sum(Some(Side::Buy), &turnover), 2 * SCALE),
+                ],
+                trades.len() as u64,
+                trades.last().map_or(0, |trade| trade.time),
+            ),
+        }
+    }
+
+    /// What a kline says.
+    pub fn of(kline: &Told) -> Self {
+        let Told { open, high, low, close, volume, turnover, buy_volume, buy_turnover, .. } = kline.clone();
+        let sums = ([volume, turnover, buy_volume, buy_turnover], kline.trades, kline.last_trade_time);
+        Self { prices: [open, high, low, close], sums }
+    }
+
+    /// All but the prices.
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+}
+
+/// A trade's turnover in units of 10^-2·SCALE: size times price, or for inverse size by price, rounded half-even to 8
+/// decimals.
+fn turnover(category: Category, trade: &SimTrade) -> i128 {
+    let (size, price) = (units(&trade.size), units(&trade.price));
+    if category != Category::Inverse {
+        return size * price;
+    }
+    let (quotient, rest) = (size * 100_000_000 / price, size * 100_000_000 % price);
+    let up = (2 * rest > price) || (2 * rest == price && quotient % 2 == 1);
+    (quotient + i128::from(up)) * 10_i128.pow(u32::try_from(2 * SCALE).unwrap() - 8)
 }
 
 /// A plain decimal in units of 10^-SCALE.
-fn units(text: &str) -> i128 {
+pub fn units(text: &str) -> i128 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     assert!(fraction.len() <= SCALE, "{text}");
     format!("{whole}{fraction:0<SCALE$}").parse().unwrap()
@@ -95,6 +146,18 @@ fn plain(units: i128, scale: usize) -> String {
     let digits = format!("{units:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     format!("{whole}.{fraction}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[test]
+fn an_inverse_turnover_is_rounded_to_the_even_neighbour() {
+    let of = |size: &str, price: &str| {
+        let (size, price) = (size.to_owned(), price.to_owned());
+        let trade =
+            SimTrade { time: 0, seq: 1, id: String::new(), price, size, side: Side::Buy, block: false, rpi: false };
+        plain(turnover(Category::Inverse, &trade), 2 * SCALE)
+    };
+    let found = [of("100", "64250.5"), of("1", "200000000"), of("3", "200000000"), of("5", "200000000")];
+    assert_eq!(found, ["0.00155641", "0", "0.00000002", "0.00000002"]);
 }
 
 #[test]

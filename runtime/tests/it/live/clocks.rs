@@ -1,0 +1,90 @@
+//! Clocks that differ, leap and run apart: the exchange's against the machine's, and one feed's against another's.
+
+use std::time::Duration;
+
+use bybit_sim::{Market, Sim, SimConfig};
+
+use super::{DEMO, JSON, assert_demo_run, each_complete, pass, run_at, times};
+use crate::support::oracle::Oracle;
+use crate::support::program::{Running, folder};
+use crate::support::told::{assert_sound, complete, told};
+
+const SYMBOLS: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
+const HOUR: i64 = 3_600_000;
+
+async fn demo_ahead(seed: u64, ahead_ms: i64) -> Sim {
+    let config = SimConfig { journal: true, ahead_ms, ..SimConfig::new(Market::demo(seed)) };
+    Sim::start(config).await.unwrap()
+}
+
+/// Waits for so many more seconds of each symbol than there are.
+#[track_caller]
+fn more(run: &Running, seconds: usize) {
+    let before = DEMO.map(|symbol| complete(&run.said().out, symbol, "1s"));
+    let goal = before.iter().max().unwrap() + seconds;
+    run.until("klines go on", |said| each_complete(said, "1s", goal));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
+    for (seed, ahead) in [(42, HOUR), (43, -HOUR)] {
+        let (sim, home) = (demo_ahead(seed, ahead).await, folder(&[("klines.toml", JSON)]));
+        let run = run_at(&home, &sim, SYMBOLS, "100ms,1s").start();
+        run.until("klines", |said| each_complete(said, "1s", 6));
+        let said = run.stop().well();
+        assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
+        assert_eq!(times(&said, "connected"), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leap_of_ten_seconds_is_a_time_without_trades() {
+    let (sim, home) = (demo_ahead(45, 0).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, SYMBOLS, "100ms,1s").start();
+    run.until("klines", |said| each_complete(said, "1s", 3));
+    sim.leap(Duration::from_secs(10));
+    more(&run, 14);
+    let said = run.stop().well();
+    let klines = told(&said.out);
+    assert_sound(&klines);
+    let findings = Oracle::new(&sim, "100ms,1s").check(&klines);
+    assert!(findings.flat >= 3 * 8, "each symbol has the seconds in between: {findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_for_five_seconds_has_missed_nothing() {
+    let (sim, home) = (demo_ahead(47, 0).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, SYMBOLS, "100ms,1s,5s").start();
+    run.until("klines", |said| each_complete(said, "1s", 3));
+    run.freeze();
+    pass(&sim, 5_000).await;
+    run.thaw();
+    more(&run, 9);
+    let said = run.stop().well();
+    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
+    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    assert_eq!(times(&said, "connected"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_for_forty_seconds_says_what_it_does_not_know() {
+    let (sim, home) = (demo_ahead(48, 0).await, folder(&[("klines.toml", JSON)]));
+    let run = run_at(&home, &sim, SYMBOLS, "1s,5s").start();
+    run.until("klines", |said| each_complete(said, "1s", 3));
+    let from = sim.now_ms();
+    run.freeze();
+    pass(&sim, 40_000).await;
+    let to = sim.now_ms();
+    run.thaw();
+    more(&run, 5);
+    let said = run.stop().well();
+    let klines = told(&said.out);
+    assert_sound(&klines);
+    let mut oracle = Oracle::new(&sim, "1s,5s");
+    oracle.doubt(from, to);
+    let findings = oracle.check(&klines);
+    assert!(findings.complete > 0, "{findings:?}");
+    let inside = klines.iter().filter(|kline| from + 2_000 < kline.start && kline.end < to - 2_000);
+    // Whether they are there or not: nothing of that time is told as if it were known, unless it was read after all.
+    inside.for_each(|kline| assert!(kline.quality == "gapped" || kline.trades > 0, "{kline:?}"));
+}

@@ -1,0 +1,98 @@
+//! What the real binary takes of the machine while somebody does his worst: memory, descriptors, threads and cores have a
+//! budget each, derived from what the limits allow.
+
+// Tells the lints that helpers here are test code too.
+#![cfg(all(test, target_os = "linux"))]
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::live::{JSON, demo, pass, run_at};
+use crate::support::meter::{Meter, Usage};
+use crate::support::program::{Running, Said, folder, klines};
+use crate::support::stream::Stream;
+use crate::support::told::complete;
+use crate::websocket::peer::Peer;
+
+/// Clients of one address: below the 100 that the configuration allows.
+const CLIENTS: u64 = 80;
+/// What a client may take, in KiB: its socket's structures, its task, a reader of 4 KiB, and its outbox with a few klines.
+const CLIENT: u64 = 48;
+/// What the program itself may grow by in some seconds, in KiB: klines that it keeps, and what the allocator rounds up.
+const GROWTH: u64 = 8 << 10;
+
+/// Waits until the process has as many descriptors as this again.
+fn settles(run: &Running, meter: &Meter, descriptors: u64) {
+    run.until("the descriptors to be given back", |_| meter.now().descriptors <= descriptors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_take_a_descriptor_each_and_give_it_back() {
+    let toml = format!("[websocket]\nhost = \"127.0.0.1\"\nport = 0\nauth = false\n{JSON}");
+    let (sim, home) = (demo(101).await, folder(&[("klines.toml", &toml)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").with("ENABLED_CONSUMERS", "console,websocket");
+    let run = run.with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", "nOt4-kEy_tHat-aNyone.gu3sses-9f").start();
+    run.until("the server", |said| !said.logged("serving klines").is_empty());
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
+    let address = run.said().logged("serving klines")[0]["address"].as_str().unwrap().parse().unwrap();
+    let meter = run.meter();
+    let before = meter.now();
+    let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(address, "/v1/stream", &[]).unwrap()).collect();
+    for client in &mut clients {
+        client.ask(r#"{"op":"subscribe","topics":["kline.1s.BTCUSDT","kline.1s.ETHUSDT"]}"#);
+    }
+    let (begun, busy) = (sim.now_ms(), meter.now());
+    pass(&sim, 4_000).await;
+    let with = meter.now();
+    let elapsed = Duration::from_millis(u64::try_from(sim.now_ms() - begun).unwrap());
+    assert_eq!(with.descriptors, before.descriptors + CLIENTS, "{before:?} {with:?}");
+    assert_eq!(with.threads, before.threads, "no client has a thread");
+    assert!(with.memory <= before.memory + CLIENTS * CLIENT + GROWTH, "{before:?} {with:?}");
+    // Some 25 frames and 500 pushes a second, in a binary that is not optimised.
+    assert!(with.cpu - busy.cpu < elapsed / 2, "{:?} of {elapsed:?}", with.cpu - busy.cpu);
+    drop(clients);
+    settles(&run, &meter, before.descriptors);
+    run.stop().well();
+}
+
+/// Runs the binary over a file and returns what it took.
+fn replayed(name: &str, content: impl FnOnce(&mut std::fs::File)) -> (Usage, Option<i32>, Said) {
+    let home = folder(&[]);
+    let mut file = std::fs::File::create(home.path().join(name)).unwrap();
+    content(&mut file);
+    drop(file);
+    let run = klines(home.path(), &format!("replay {name} --intervals 1m,1h --format csv --output klines.csv")).start();
+    let meter = run.meter();
+    let ended = run.end();
+    (meter.peak(), ended.code(), ended.said)
+}
+
+#[test]
+fn a_long_recording_takes_no_more_memory_than_a_short_one() {
+    let frames = |trades: u64| {
+        move |file: &mut std::fs::File| {
+            let (mut stream, mut out) = (Stream::new(20, trades), std::io::BufWriter::new(file));
+            let mut frame = String::new();
+            while stream.frame(&mut frame) > 0 {
+                out.write_all(frame.as_bytes()).unwrap();
+                frame.clear();
+            }
+        }
+    };
+    let (short, ..) = replayed("short.ndjson", frames(100_000));
+    let (long, code, said) = replayed("long.ndjson", frames(600_000));
+    assert_eq!(code, Some(0), "{}", said.err);
+    // Six times as long: ids are kept for a minute of lateness, and windows until no late trade can change them.
+    assert!(long.memory <= short.memory + GROWTH, "{short:?} {long:?}");
+    assert!(long.descriptors <= short.descriptors + 2 && long.threads <= short.threads + 2, "{short:?} {long:?}");
+}
+
+#[test]
+fn a_file_without_a_line_feed_is_refused_before_it_fills_the_memory() {
+    // Sparse: it takes no room on the disk.
+    let (usage, code, said) = replayed("endless.ndjson", |file| file.set_len(1 << 30).unwrap());
+    assert_eq!(code, Some(1), "{}", said.err);
+    assert!(said.err.contains("longer than 4 MiB"), "{}", said.err);
+    // Twice the longest line, in a binary that has 40 MiB of its own.
+    assert!(usage.memory < 64 << 10, "{usage:?}");
+}

@@ -93,8 +93,8 @@ fn the_documented_rights_are_enough_and_none_is_asked_for_in_vain() {
     let mut rig = Rig::start(all, folder.path());
     rig.feed(30);
     rig.caught_up();
-    assert_stream(&server, 30);
-    assert_heard(&heard, 30);
+    assert_stream(&server, 30, 0);
+    assert_heard(&heard, 30, 0);
     let tallies = rig.stop();
     assert!(tallies.last_value.totals().acknowledged > 0);
     assert_eq!(server.tell("ACL LOG"), Value::Array(Vec::new()), "nothing was denied");
@@ -113,7 +113,7 @@ fn a_missing_right_holds_up_only_its_own_lane_and_only_until_it_is_granted() {
     server.tell("ACL SETUSER klines +xadd");
     rig.feed(10);
     rig.caught_up();
-    assert_stream(&server, 40);
+    assert_stream(&server, 40, 0);
     rig.stop();
 }
 
@@ -127,7 +127,7 @@ fn a_wrong_password_holds_everything_until_it_is_right() {
     eventually("denied", || rig.stream().spilled > 0 && rig.publish().spilled > 0);
     server.tell("ACL SETUSER klines >secret");
     rig.caught_up();
-    assert_stream(&server, 30);
+    assert_stream(&server, 30, 0);
     rig.stop();
 }
 
@@ -167,7 +167,7 @@ fn it_is_reached_by_tls_with_a_private_authority_and_by_a_unix_socket() {
         eventually("all is there", || rig.publish().acknowledged == 20 && rig.stream().acknowledged == 20);
         rig.stop();
     }
-    assert_stream(&server, 20);
+    assert_stream(&server, 20, 0);
     // Without the authority its certificate is nobody's.
     let stranger = Address::new(&format!("rediss://localhost:{tls_port}/0"), None).unwrap();
     let mut rig = Rig::start(Settings { address: stranger, ..settings(&server.url(), folder.path()) }, folder.path());

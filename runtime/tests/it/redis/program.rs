@@ -7,8 +7,9 @@ use bybit_sim::{Market, Sim, SimConfig};
 use serde_json::Value;
 
 use super::server::{Server, eventually};
-use crate::live::{each_complete, run_at, times};
-use crate::support::program::{folder, klines};
+use crate::live::{DEMO, each_complete, run_at, times};
+use crate::support::program::{Running, folder, klines};
+use crate::support::told::complete;
 
 const PASSWORD: &str = "canary-of-redis-0123";
 
@@ -37,6 +38,14 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// Waits for so many more seconds of each symbol than there are.
+#[track_caller]
+fn more(run: &Running, seconds: usize) {
+    let before = DEMO.map(|symbol| complete(&run.said().out, symbol, "1s"));
+    let goal = before.iter().max().unwrap() + seconds;
+    run.until("klines go on", |said| each_complete(said, "1s", goal));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn klines_go_on_while_redis_is_dead_and_reach_it_afterwards() {
     let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always", "--requirepass", PASSWORD]);
@@ -49,10 +58,10 @@ async fn klines_go_on_while_redis_is_dead_and_reach_it_afterwards() {
     eventually("something is published", || !heard.messages().is_empty());
     server.kill();
     run.until("redis is missed", |said| times(said, "klines wait on disk") >= 2);
-    run.until("klines go on", |said| each_complete(said, "1s", 6));
+    more(&run, 4);
     server.revive();
     run.until("redis is back", |said| times(said, "caught up: no klines wait on disk") == 2);
-    run.until("klines go on", |said| each_complete(said, "1s", 9));
+    more(&run, 3);
     let said = run.stop().well();
     let told = lines(&said.out);
     let closed = told.iter().filter(|kline| kline["confirm"] == true);

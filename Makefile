@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-clients soak-scale test-languages check check-all lint format bench clean
+.PHONY: help install demo run components redis promtool build test test-clients soak-scale soak-stalls test-languages check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -80,6 +80,9 @@ soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 
 
 test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
 	@runtime/tests/languages/run.sh target/release/klines $(TESTS)
+
+soak-stalls: components ## Stop the program 100 times at boundaries, on one connection and on three, and count klines that miss a trade (about 12 minutes)
+	KLINES_STALLS=100 cargo test --locked -p klines --test it stalls:: -- --nocapture --test-threads 1
 
 check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
 	cargo fmt --all --check

@@ -35,7 +35,6 @@ async fn beside(seed: u64, mode: &str, happened: impl Fn(&Said) -> bool) {
     );
     let said = run.stop().well_but_for(|name| name == "hostile");
     let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
-    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
     let summary = said.err.lines().find(|line| line.starts_with("console:")).unwrap();
     assert_eq!(summary, format!("console: {} klines delivered (stopped)", told.len()));
     assert!(said.err.lines().any(|line| line.starts_with("hostile:")), "{}", said.err);

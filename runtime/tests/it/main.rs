@@ -28,6 +28,7 @@ mod replay;
 mod sandbox;
 mod scale;
 mod session;
+mod stalls;
 mod supervision;
 mod support;
 mod trial;

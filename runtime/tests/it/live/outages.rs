@@ -119,6 +119,5 @@ async fn a_second_of_silence_is_made_good() {
     assert_sound(&told);
     assert!(Oracle::new(&sim, "1s").check(&told).complete > 0);
     assert_accounted(&said, &["linear"]);
-    assert!(told.iter().all(|kline| matches!(kline.quality.as_str(), "complete" | "partial")), "nothing was lost");
     assert_eq!(times(&said, "connected"), 1);
 }

@@ -69,6 +69,11 @@ impl Oracle {
         }
     }
 
+    /// Nobody can know what was traded between these moments, and everybody can know that.
+    pub fn interrupt(&mut self, from: i64, to: i64) {
+        self.symbols.values_mut().for_each(|symbol| symbol.watch.interrupt(from, to));
+    }
+
     /// What was traded between these moments need not be known.
     pub fn doubt(&mut self, from: i64, to: i64) {
         self.symbols.values_mut().for_each(|symbol| symbol.watch.doubt(from, to));

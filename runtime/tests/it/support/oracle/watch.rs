@@ -33,6 +33,8 @@ pub(super) struct Watch {
     sent: HashMap<String, (i64, bool)>,
     /// From the stamp to the writing of frames that name this symbol and hold what cannot be read.
     marks: Vec<(i64, i64)>,
+    /// What nobody can know.
+    holes: Vec<(i64, i64)>,
     /// What need not be known.
     doubts: Vec<(i64, i64)>,
 }
@@ -51,7 +53,14 @@ impl Watch {
         self.spans.extend(other.spans);
         self.sent.extend(other.sent);
         self.marks.extend(other.marks);
+        self.holes.extend(other.holes);
         self.doubts.extend(other.doubts);
+    }
+
+    /// Nothing is known between these moments. What comes first afterwards may be rejected.
+    pub(super) fn interrupt(&mut self, from: i64, to: i64) {
+        self.holes.push((from, to));
+        self.doubt(from, to);
     }
 
     /// What is sent between these moments need not be known.
@@ -89,12 +98,13 @@ impl Watch {
 
     /// Whether the program can know every trade from `from` to `to`.
     pub(super) fn is_possible(&self, from: i64, to: i64) -> bool {
-        covers(self.possible().collect(), from, to) && !self.is_marked(from, to)
+        covers(self.possible().collect(), from, to) && !self.is_marked(from, to) && !touches(&self.holes, from, to)
     }
 
     /// Whether a connection was there at some moment from `from` to `to`.
     pub(super) fn is_touched(&self, from: i64, to: i64) -> bool {
-        self.possible().any(|(begin, end)| begin <= to && from <= end)
+        let is_in_a_hole = self.holes.iter().any(|(begin, end)| *begin <= from && to <= *end);
+        !is_in_a_hole && self.possible().any(|(begin, end)| begin <= to && from <= end)
     }
 
     /// Whether something after the first subscription may not be known, from `from` to `to`.
@@ -102,6 +112,9 @@ impl Watch {
         let (Some(begins), Some(begun)) = (self.begins(), self.begun()) else { return Interruption::Possible };
         if begins <= to && !self.is_possible(from.max(begins), to) {
             return Interruption::Certain;
+        }
+        if touches(&self.doubts, from, to) {
+            return Interruption::Possible;
         }
         let is_quiet = if begun > to { self.spans.len() == 1 } else { self.is_sure(from.max(begun), to) };
         if is_quiet { Interruption::None } else { Interruption::Possible }

@@ -68,6 +68,13 @@ struct Line {
 impl Line {
     fn of(place: &Place) -> Option<Self> {
         match place {
+            // Klines written by hand: lines of JSON, which have no place for a secret.
+            Place::Toml(position) if position.file.name.ends_with(".ndjson") => {
+                Some(Self::of_file(position, |file, line, span| Shown {
+                    text: file.get(line).unwrap_or_default().to_owned(),
+                    span,
+                }))
+            }
             Place::Toml(position) => Some(Self::of_file(position, mask::toml_line)),
             Place::EnvFile(name, position) => Some(Self::of_file(position, |file, line, span| {
                 mask::variable_line(name, file.get(line).unwrap_or_default(), span)

@@ -104,6 +104,9 @@ pub fn symbol_of(text: &str) -> Option<Symbol> {
     Symbol::new(name.split_once('"')?.0).ok()
 }
 
+/// Spans of one frame that are marked apart; more count as one.
+const MOST_MISSED: usize = 64;
+
 /// Returns when rows of a frame that cannot be read may have happened, by what looks like their `T`: spans, both ends
 /// included, of times close together.
 #[must_use]
@@ -118,7 +121,12 @@ pub fn times_of(text: &str) -> Vec<(Millis, Millis)> {
     let mut times: Vec<Millis> = times.filter(|time| is_plausible(*time, stamped)).collect();
     times.sort_unstable();
     let spans = times.chunk_by(|time, next| next - time <= SHORTEST);
-    spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect()
+    let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();
+    match (spans.first(), spans.last()) {
+        // No frame of trades reaches over so many: garbage must not cost a mark for each number.
+        (Some((from, _)), Some((_, to))) if spans.len() > MOST_MISSED => vec![(*from, *to)],
+        _ => spans,
+    }
 }
 
 /// Takes note of when a rejected row happened. Returns how many rows have no time that can be right.

@@ -177,7 +177,9 @@ impl Session {
         self.liveness.frame(now);
         if let Some(stamped) = self.canary.stamp(text) {
             self.counters.canary_frames += 1;
-            self.canary.heard(now);
+            if stamped.is_some() {
+                self.canary.heard(now);
+            }
             out.push(Action::Emit(FeedMessage { stamped, ..self.message(now) }));
             return;
         }

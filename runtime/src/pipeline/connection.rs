@@ -13,6 +13,9 @@ const CORRECTED: Millis = 60 * SECOND;
 /// Acknowledgements that are corrected; of more only the newest.
 const MOST_BEGINNINGS: usize = 256;
 
+/// How far ahead of the exchange's time a row's own time can be: as far as the decoder lets a trade's be.
+const AHEAD: Millis = 10 * SECOND;
+
 /// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -24,8 +27,8 @@ pub(super) struct Connection {
     covered: BTreeSet<SymbolId>,
     /// Symbols whose coverage began, at a local time, before the exchange's time was known.
     waiting: BTreeMap<SymbolId, Millis>,
-    /// Trades missed before that, in exchange time; of more than [`MOST_BEGINNINGS`] only the newest.
-    missed: VecDeque<FeedEvent>,
+    /// Trades missed before that, with the local time of receipt; of more than [`MOST_BEGINNINGS`] only the newest.
+    missed: VecDeque<(Millis, FeedEvent)>,
     beginnings: VecDeque<Beginning>,
     /// Local time of the last frame whose stamp was believed.
     stamped: Millis,
@@ -52,10 +55,12 @@ impl Connection {
     pub(super) fn take(&mut self, message: FeedMessage, shown: Option<Millis>, out: &mut Vec<FeedEvent>) -> u64 {
         let FeedMessage { received, stamped, link, rejected, events, .. } = message;
         match link {
-            Some(Link::Up) => {
-                self.up_since.get_or_insert(received);
-                self.read_until = self.read_until.max(self.clock.latest(received));
+            // Before the first nothing is covered that could wait unread; behind a later one trades may.
+            Some(Link::Up) if self.up_since.is_none() => {
+                self.up_since = Some(received);
+                self.read_until = self.clock.latest(received);
             }
+            Some(Link::Up) => {}
             Some(Link::Down) => (self.up_since, self.read_until) = (None, None),
             Some(Link::Drained) => self.read_until = self.read_until.max(self.clock.latest(received)),
             None => {}
@@ -65,7 +70,7 @@ impl Connection {
             return rejected + self.refuse(received, events, out);
         }
         for event in events {
-            self.apply(event, out);
+            self.apply(event, received, out);
         }
         rejected
     }
@@ -147,22 +152,27 @@ impl Connection {
             by_time.entry(local).or_default().push(symbol);
         }
         by_time.into_iter().for_each(|(local, symbols)| self.resume(symbols, local, out));
-        out.extend(self.missed.drain(..));
+        for (received, event) in std::mem::take(&mut self.missed) {
+            self.apply(event, received, out);
+        }
     }
 
     /// Turns an event's local times into exchange time: an interruption begins before what the slowest frame of the last
     /// minute would have shown, and ends when the fastest would have been stamped.
-    fn apply(&mut self, event: FeedEvent, out: &mut Vec<FeedEvent>) {
+    fn apply(&mut self, event: FeedEvent, received: Millis, out: &mut Vec<FeedEvent>) {
         match event {
-            FeedEvent::Missed { .. } if self.clock.lead().is_none() => {
-                if self.missed.len() == MOST_BEGINNINGS {
-                    self.missed.pop_front();
+            FeedEvent::Missed { symbol, from, to } => match self.clock.latest(received) {
+                // What looks like a time and lies ahead is none: of the frame its receipt is marked.
+                Some(now) if from > now + AHEAD => {}
+                Some(now) => out.push(FeedEvent::Missed { symbol, from, to: to.min(now + AHEAD) }),
+                None => {
+                    if self.missed.len() == MOST_BEGINNINGS {
+                        self.missed.pop_front();
+                    }
+                    self.missed.push_back((received, FeedEvent::Missed { symbol, from, to }));
                 }
-                self.missed.push_back(event);
-            }
-            FeedEvent::Trade(_) | FeedEvent::Missed { .. } | FeedEvent::Delayed { .. } | FeedEvent::Listed { .. } => {
-                out.push(event);
-            }
+            },
+            FeedEvent::Trade(_) | FeedEvent::Delayed { .. } | FeedEvent::Listed { .. } => out.push(event),
             FeedEvent::Resumed { symbols, at } => self.resume(symbols, at, out),
             FeedEvent::Gap { symbols, last_seen } => self.interrupt(symbols, last_seen, out),
             FeedEvent::Ended { symbol, at } => {
@@ -194,6 +204,8 @@ impl Connection {
         for beginning in &mut self.beginnings {
             beginning.symbols.retain(|symbol| !symbols.contains(symbol));
         }
+        // Those that are void must not push out others.
+        self.beginnings.retain(|beginning| !beginning.symbols.is_empty());
         if let Some(last_seen) = self.clock.told_until(last_seen) {
             out.push(FeedEvent::Gap { symbols, last_seen });
         }
@@ -208,7 +220,10 @@ impl Connection {
                     refused += 1;
                     touched.insert(trade.symbol);
                 }
-                other => self.apply(other, out),
+                FeedEvent::Missed { symbol, .. } => {
+                    touched.insert(symbol);
+                }
+                other => self.apply(other, received, out),
             }
         }
         let symbols: Vec<SymbolId> = touched.intersection(&self.covered).copied().collect();

@@ -109,6 +109,49 @@ fn a_window_closes_on_what_has_been_read_and_not_on_what_time_it_is() {
 }
 
 #[test]
+fn a_later_acknowledgement_proves_nothing_about_what_waits_behind_it() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(message(local(1_100, 0), Some(Link::Up), Vec::new()), &mut out);
+    assert!(out.is_empty(), "a trade of before the end may be next");
+    lane.take(trade(950, 200), &mut out);
+    lane.take(drained(local(1_160, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(lane.tally().counted, 2);
+}
+
+#[test]
+fn a_miss_that_no_frame_can_have_held_leaves_the_symbol_covered() {
+    const YEARS: Millis = 2_000_000_000_000;
+    let (mut lane, mut out) = (lane(), Vec::new());
+    let missed = |at| FeedEvent::Missed { symbol: SymbolId(0), from: T0 + at, to: T0 + at };
+    // Before the exchange's time is known, and after.
+    lane.take(message(local(-300, 0), None, vec![missed(YEARS)]), &mut out);
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(message(local(200, 0), None, vec![missed(YEARS)]), &mut out);
+    lane.take(down(local(300, 0)), &mut out);
+    lane.take(up(local(900, 0)), &mut out);
+    lane.take(trade(1_100, 0), &mut out);
+    lane.take(drained(local(2_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0), (1_000, Quality::Complete, 0)], "covered again at once");
+}
+
+#[test]
+fn a_frame_that_is_not_believed_marks_its_symbol_for_rows_that_cannot_be_read_too() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    let tomorrow = T0 + 86_400_000;
+    let missed = FeedEvent::Missed { symbol: SymbolId(0), from: tomorrow, to: tomorrow };
+    let frame = FeedMessage { stamped: Some(tomorrow), rejected: 1, ..message(local(500, 0), None, vec![missed]) };
+    lane.take(frame, &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+}
+
+#[test]
 fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
     let (mut lane, mut out) = (lane(), Vec::new());
     lane.take(up(local(-200, 0)), &mut out);

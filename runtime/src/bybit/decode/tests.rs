@@ -173,3 +173,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn garbage_that_looks_like_many_times_is_one_span() {
+    let times =
+        |count: i64| -> String { (0..count).map(|n| format!(r#""T":{},"#, 1_700_000_000_000 + n * 1_000)).collect() };
+    assert_eq!(times_of(&times(64)).len(), 64);
+    assert_eq!(times_of(&times(100_000)), [(1_700_000_000_000, 1_700_000_000_000 + 99_999 * 1_000)]);
+}

@@ -5,6 +5,7 @@ mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,29 +21,46 @@ use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
 pub use tls::TrustError;
+pub use whole::Whole;
 
 /// Longest time for everything between an address and a stream that is ready.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for one of a host's addresses, so that a dead route does not use up the time of the others.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What of that which arrived has not been read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Nothing: a read of the socket would wait for the peer, and the last byte read ends a frame.
+    Nothing,
+    /// A read would wait for the rest of a frame, whose beginning lies in TLS or in the WebSocket layer.
+    Part,
+    /// Bytes, an end or an error wait in the socket.
+    Bytes,
+}
+
 /// What a connection is made of, whatever lies beneath.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Asks the system whether a read of the socket would wait for the peer, which the executor may not know yet. An
-    /// end or an error waits to be read, too.
-    fn would_wait(&self) -> bool;
+    /// Asks the system what there is to read, which the executor may not know yet.
+    fn unread(&self) -> Unread;
 }
 
 impl ByteStream for TcpStream {
-    fn would_wait(&self) -> bool {
+    fn unread(&self) -> Unread {
         let peeked = rustix::net::recv(self, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK))
+        if matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK)) { Unread::Nothing } else { Unread::Bytes }
     }
 }
 
-impl ByteStream for TlsStream<BoxedStream> {
-    fn would_wait(&self) -> bool {
-        self.get_ref().0.would_wait()
+impl ByteStream for BoxedStream {
+    fn unread(&self) -> Unread {
+        (**self).unread()
+    }
+}
+
+impl<S: ByteStream> ByteStream for TlsStream<S> {
+    fn unread(&self) -> Unread {
+        self.get_ref().0.unread()
     }
 }
 
@@ -136,7 +154,7 @@ impl Dialer {
 
     async fn encrypt(&self, stream: BoxedStream, target: &Target) -> Result<BoxedStream, DialError> {
         let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError::Address(target.host.clone()))?;
-        let connected = TlsConnector::from(self.tls.clone()).connect(name, stream).await;
+        let connected = TlsConnector::from(self.tls.clone()).connect(name, Whole::records(stream)).await;
         Ok(Box::new(connected.map_err(|source| target.broken(source))?))
     }
 }

@@ -22,7 +22,7 @@ use url::Url;
 
 use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
 use super::config::AGENT;
-use super::connect::{self, BoxedStream, DialError, Dialer};
+use super::connect::{self, BoxedStream, ByteStream, DialError, Dialer, Unread, Whole};
 use super::excerpt::excerpt;
 use super::session::{Action, Counters, Notice, Session};
 use crate::clock::LocalClock;
@@ -102,7 +102,7 @@ enum End {
     Lost(String),
 }
 
-type Socket = WebSocketStream<BoxedStream>;
+type Socket = WebSocketStream<Whole<BoxedStream>>;
 
 /// The actor that owns one session and its connections.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Driver {
     async fn open(&self) -> Result<Socket, OpenError> {
         let wait = self.uplink.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.uplink.clock.now());
         sleep(Duration::from_millis(wait.unsigned_abs())).await;
-        let stream = self.uplink.dialer.dial(&self.url).await?;
+        let stream = Whole::messages(self.uplink.dialer.dial(&self.url).await?);
         let mut request = self.url.as_str().into_client_request().map_err(Box::new)?;
         request.headers_mut().insert(USER_AGENT, tungstenite::http::HeaderValue::from_static(AGENT));
         let config = WebSocketConfig::default()
@@ -235,7 +235,9 @@ impl Driver {
                 }
             };
             let now = self.now();
-            self.evidence.turn(wake_at.max(turned), now);
+            if self.evidence.turn(wake_at.max(turned), now) {
+                self.session.on_stall(turned);
+            }
             turned = now;
             match frame {
                 None => self.ask(&socket, now),
@@ -268,14 +270,18 @@ impl Driver {
     }
 
     /// Says that everything has been read, where a boundary asks for it and the system agrees. The socket has just had
-    /// nothing for the executor, so that nothing is left in TLS or in the WebSocket layer.
+    /// nothing for the executor, so that no whole frame is left in TLS or in the WebSocket layer.
     fn ask(&mut self, socket: &Socket, now: Millis) {
-        if now >= self.evidence.next() {
-            let is_drained = socket.get_ref().would_wait();
-            self.evidence.answer(now, is_drained);
-            if is_drained {
-                self.session.on_drained(now, &mut self.actions);
-            }
+        let is_due = now >= self.evidence.next();
+        if !(is_due || self.session.is_stalled()) {
+            return;
+        }
+        let unread = socket.get_ref().unread();
+        if unread == Unread::Nothing {
+            self.session.on_idle();
+        }
+        if is_due && self.evidence.answer(now, unread) {
+            self.session.on_drained(now, &mut self.actions);
         }
     }
 
@@ -325,6 +331,9 @@ impl Driver {
                 warn!(%category, connection, %symbol, answer, "symbol refused by the exchange")
             }
             Notice::Recovered { symbol } => info!(%category, connection, %symbol, "symbol accepted after all"),
+            Notice::Unwatched { topic, message: answer } => {
+                warn!(%category, connection, topic, answer, "no check for a silent feed: its topic is not to be had");
+            }
             Notice::Unreadable { kind, head } => {
                 warn!(%category, connection, kind, head, "frame not understood, further ones of its kind are only counted");
             }

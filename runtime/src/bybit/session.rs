@@ -84,6 +84,8 @@ pub struct Session {
     is_open: bool,
     /// All subscriptions of this connection have been answered, and that was told.
     is_settled: bool,
+    /// Since then the process may have stood still: what is read may have arrived at that time.
+    stalled_since: Option<Millis>,
     pings: u64,
     /// Kinds of unreadable frames that have been told.
     told: Vec<&'static str>,
@@ -113,6 +115,7 @@ impl Session {
             counters: Counters::default(),
             is_open: false,
             is_settled: false,
+            stalled_since: None,
             pings: 0,
             told: Vec::new(),
             frames: Vec::new(),
@@ -151,13 +154,14 @@ impl Session {
 
     /// The connection is open: subscribes.
     pub fn on_open(&mut self, now: Millis, out: &mut Vec<Action>) {
-        self.lose(now, self.liveness.last_frame(), out);
+        self.lose(now, self.liveness.last_seen(), out);
         self.is_open = true;
         self.is_settled = false;
+        self.stalled_since = None;
         self.counters.opened += 1;
         self.liveness.open(now);
         self.subscriptions.open(now, &mut self.frames);
-        self.canary.open(&mut self.frames);
+        self.canary.open(now, &mut self.frames);
         self.send(out);
     }
 
@@ -171,14 +175,14 @@ impl Session {
         // Ticks would have noticed long ago: this process was stopped or the machine slept, and the clock leapt.
         if let Some(silent) = self.liveness.dead(now) {
             self.counters.ignored += 1;
-            self.give_up(now, self.liveness.last_frame(), CloseReason::Dead { silent }, out);
+            self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
-        self.liveness.frame(now);
+        self.liveness.frame(now, self.arrival(now));
         if let Some(stamped) = self.canary.stamp(text) {
             self.counters.canary_frames += 1;
             if stamped.is_some() {
-                self.canary.heard(now);
+                self.canary.heard(self.arrival(now));
             }
             out.push(Action::Emit(FeedMessage { stamped, ..self.message(now) }));
             return;
@@ -193,8 +197,8 @@ impl Session {
                 self.counters.trade_frames += 1;
                 self.counters.received += received;
                 self.counters.rejected += rejected;
-                if matches!(events.first(), Some(FeedEvent::Trade(trade)) if self.canary.is(trade.symbol)) {
-                    self.canary.heard(now);
+                if received > 0 && self.is_canarys(events.first(), text) {
+                    self.canary.heard(self.arrival(now));
                 }
                 if undated > 0 {
                     // Before anything is told of what the frame brings.
@@ -220,6 +224,21 @@ impl Session {
         }
     }
 
+    /// Whether a frame of trades, of which this is the first event, is of the canary, which is one of the own topics.
+    fn is_canarys(&self, first: Option<&FeedEvent>, text: &str) -> bool {
+        let symbol = match first {
+            Some(FeedEvent::Trade(trade)) => Some(trade.symbol),
+            // None of its rows can be read.
+            _ => decode::symbol_of(text).and_then(|name| self.table.get(name.as_str())),
+        };
+        symbol.is_some_and(|symbol| self.canary.is(symbol))
+    }
+
+    /// When what is read at `now` may have arrived already.
+    fn arrival(&self, now: Millis) -> Millis {
+        self.stalled_since.map_or(now, |since| since.min(now))
+    }
+
     /// A frame that could not be understood, or not in every row, may have held trades of a symbol that are in no
     /// kline: its klines must not pass for complete.
     fn hole(&self, now: Millis, text: &str) -> Vec<FeedEvent> {
@@ -241,7 +260,24 @@ impl Session {
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.
     pub fn on_close(&mut self, now: Millis, out: &mut Vec<Action>) {
-        self.lose(now, self.liveness.last_frame(), out);
+        self.lose(now, self.liveness.last_seen(), out);
+    }
+
+    /// Nothing has been read since `since`, although frames may have come: what follows, until the socket is empty, may
+    /// have arrived at that time. It shows that the peer was there then, and no later.
+    pub fn on_stall(&mut self, since: Millis) {
+        self.stalled_since.get_or_insert(since);
+    }
+
+    /// Whether frames may wait that arrived during a stall.
+    #[must_use]
+    pub const fn is_stalled(&self) -> bool {
+        self.stalled_since.is_some()
+    }
+
+    /// The socket is empty: what follows arrives when it is read.
+    pub const fn on_idle(&mut self) {
+        self.stalled_since = None;
     }
 
     /// Everything that had arrived by `now` has been given to [`Session::on_frame`].
@@ -257,12 +293,12 @@ impl Session {
             return;
         }
         if let Some(silent) = self.liveness.dead(now) {
-            self.give_up(now, self.liveness.last_frame(), CloseReason::Dead { silent }, out);
+            self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
         let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
         if waited > self.timing.answer {
-            self.give_up(now, self.liveness.last_frame(), CloseReason::Unanswered { waited }, out);
+            self.give_up(now, self.liveness.last_seen(), CloseReason::Unanswered { waited }, out);
             return;
         }
         if let Some(silent) = self.canary.silent(now) {
@@ -270,6 +306,10 @@ impl Session {
             self.give_up(now, self.canary.last_data(), CloseReason::Silent { silent }, out);
             self.canary.gave_up();
             return;
+        }
+        if let Some(topic) = self.canary.unanswered(now) {
+            let message = format!("not answered within {} s", self.timing.answer / SECOND);
+            out.push(Action::Notice(Notice::Unwatched { topic: topic.to_owned(), message }));
         }
         if self.liveness.ping_due(now) {
             self.pings += 1;
@@ -283,9 +323,17 @@ impl Session {
         let parsed = Answer::parse(text);
         let change = match &parsed {
             Ok(Answer::Pong) => Some(Change::default()),
-            Ok(Answer::Accepted { id }) if self.canary.answered(id, true, now) => Some(Change::default()),
-            Ok(Answer::Refused { id, .. }) if self.canary.answered(id, false, now) => Some(Change::default()),
-            Ok(Answer::Accepted { id }) => self.subscriptions.accept(id),
+            Ok(Answer::Accepted { id }) if self.canary.asked(id) => {
+                self.canary.accepted(now);
+                Some(Change::default())
+            }
+            Ok(Answer::Refused { id, message }) if self.canary.asked(id) => {
+                let refused = self.canary.refused().map(str::to_owned);
+                let notice = refused.map(|topic| Notice::Unwatched { topic, message: excerpt(message) });
+                out.extend(notice.map(Action::Notice));
+                Some(Change::default())
+            }
+            Ok(Answer::Accepted { id }) => self.subscriptions.accept(id, now),
             Ok(Answer::Refused { id, message }) => self.subscriptions.refuse(id, message, now),
             Ok(Answer::Unmatched) => None,
             Err(_) => {
@@ -309,7 +357,7 @@ impl Session {
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
             self.canary.covered(&change.covered, now);
-            self.emit(now, Link::Up, FeedEvent::Resumed { symbols: change.covered, at: now }, out);
+            self.emit(now, Link::Up, vec![FeedEvent::Resumed { symbols: change.covered, at: now }], out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
             self.is_settled = true;
@@ -325,15 +373,16 @@ impl Session {
 
     fn lose(&mut self, now: Millis, last_seen: Millis, out: &mut Vec<Action>) {
         self.is_open = false;
-        let symbols = self.subscriptions.close();
-        if !symbols.is_empty() {
+        let gaps = self.subscriptions.close(last_seen).into_iter();
+        let events: Vec<FeedEvent> = gaps.map(|(last_seen, symbols)| FeedEvent::Gap { symbols, last_seen }).collect();
+        if !events.is_empty() {
             self.counters.gaps += 1;
-            self.emit(now, Link::Down, FeedEvent::Gap { symbols, last_seen }, out);
+            self.emit(now, Link::Down, events, out);
         }
     }
 
-    fn emit(&self, now: Millis, link: Link, event: FeedEvent, out: &mut Vec<Action>) {
-        let message = FeedMessage { link: Some(link), events: vec![event], ..self.message(now) };
+    fn emit(&self, now: Millis, link: Link, events: Vec<FeedEvent>, out: &mut Vec<Action>) {
+        let message = FeedMessage { link: Some(link), events, ..self.message(now) };
         out.push(Action::Emit(message));
     }
 

@@ -7,6 +7,7 @@
 mod categories;
 mod clocks;
 mod completeness;
+mod feeds;
 mod outages;
 mod patience;
 
@@ -53,6 +54,12 @@ pub fn assert_accounted(said: &Said, categories: &[&str]) {
 /// How many lines of the log have this message.
 pub fn times(said: &Said, message: &str) -> usize {
     said.logged(message).len()
+}
+
+/// No consumer is punished for the time that the process stood still.
+#[track_caller]
+pub fn assert_nobody_quarantined(said: &Said) {
+    assert_eq!(times(said, "consumer crashes too often and is quarantined"), 0, "{}", said.err);
 }
 
 /// All that must hold of a run on the demo market: exactly the windows that the oracle demands, and the law.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bybit_sim::{Activity, Category, Event, Instrument, Market, Sim};
 use tempfile::TempDir;
 
-use crate::live::{JSON, journaled, run_at};
+use crate::live::{JSON, assert_nobody_quarantined, journaled, run_at};
 use crate::support::program::{Running, folder};
 use crate::support::told::{Told, assert_sound, told};
 
@@ -27,7 +27,7 @@ const GRACE: i64 = 80;
 const LIVELY: usize = 30;
 
 /// A market whose topics fill so many connections: each takes 21,000 characters.
-fn market(connections: usize) -> (Market, String) {
+pub fn market(connections: usize) -> (Market, String) {
     // With `publicTrade.` and the punctuation of the request a topic of 75 characters: 280 of them on a connection.
     let name = |number: usize| format!("{:X<56}{number:04}", "S");
     let count = if connections == 1 { LIVELY } else { 280 * (connections - 1) + LIVELY };
@@ -128,6 +128,7 @@ async fn stalls_at_boundaries(connections: usize) {
     let said = run.stop().well();
     let klines = told(&said.out);
     assert_sound(&klines);
+    assert_nobody_quarantined(&said);
     let (wrong, looked_at) = wrong(&sim, &klines, &stalls);
     println!(
         "{count} stalls, {connections} connections: {} of {looked_at} first confirmed klines miss a trade that was there",

@@ -103,17 +103,24 @@ fn a_certificate_file_without_certificates_is_refused() {
 }
 
 #[tokio::test]
-async fn a_socket_knows_whether_a_read_would_wait_without_being_read() {
+async fn a_socket_knows_what_it_holds_without_being_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut stream = dialer(&[]).dial(&Url::parse(&format!("ws://127.0.0.1:{port}/")).unwrap()).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
-    assert!(stream.would_wait());
+    assert_eq!(stream.unread(), Unread::Nothing);
     peer.write_all(b"x").await.unwrap();
     // Loopback hands a byte over before the write returns; the executor has not looked yet.
-    assert!(!stream.would_wait() && !stream.would_wait());
+    assert_eq!((stream.unread(), stream.unread()), (Unread::Bytes, Unread::Bytes));
     assert_eq!(stream.read_u8().await.unwrap(), b'x');
-    assert!(stream.would_wait());
+    assert_eq!(stream.unread(), Unread::Nothing);
+    let mut stream = Whole::records(stream);
+    for (bytes, unread) in [(&[23, 3, 3, 0, 2, b'a'][..], Unread::Part), (b"b", Unread::Nothing)] {
+        peer.write_all(bytes).await.unwrap();
+        assert_eq!(stream.unread(), Unread::Bytes);
+        stream.read_exact(&mut vec![0; bytes.len()]).await.unwrap();
+        assert_eq!(stream.unread(), unread);
+    }
     drop(peer);
-    assert!(!stream.would_wait(), "an end waits to be read");
+    assert_eq!(stream.unread(), Unread::Bytes, "an end waits to be read");
 }

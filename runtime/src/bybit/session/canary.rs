@@ -16,7 +16,7 @@ enum Standing {
     /// Not asked for, or refused.
     Unwatched,
     /// In the frame of this id.
-    Asked(String),
+    Asked { id: String, sent: Millis },
     /// Acknowledged.
     Watched,
 }
@@ -33,6 +33,8 @@ pub struct Canary {
     last_data: Millis,
     /// Frames that asked for it.
     asked: u64,
+    /// That there is no such check has been reported, and no acceptance since.
+    is_reported: bool,
     doublings: u32,
 }
 
@@ -48,37 +50,51 @@ impl Canary {
             standing: Standing::Unwatched,
             last_data: 0,
             asked: 0,
+            is_reported: false,
             doublings: 0,
         }
     }
 
     /// A connection is open: asks for the topic, unless it is one of its own.
-    pub fn open(&mut self, frames: &mut Vec<String>) {
+    pub fn open(&mut self, now: Millis, frames: &mut Vec<String>) {
         self.standing = Standing::Unwatched;
         if self.own.is_none() {
             self.asked += 1;
             let id = format!("canary-{}", self.asked);
             frames.push(answer::subscribe_frame(&id, std::slice::from_ref(&self.topic)));
-            self.standing = Standing::Asked(id);
+            self.standing = Standing::Asked { id, sent: now };
         }
     }
 
-    /// Takes the answer to a frame. Returns whether it was the one that asked for this topic.
-    pub fn answered(&mut self, id: &str, is_accepted: bool, now: Millis) -> bool {
-        if !matches!(&self.standing, Standing::Asked(asked) if asked == id) {
-            return false;
-        }
-        if is_accepted {
-            self.watch(now)
-        } else {
-            self.standing = Standing::Unwatched
-        }
-        true
+    /// Whether the answer to this frame is about this topic.
+    pub fn asked(&self, frame: &str) -> bool {
+        matches!(&self.standing, Standing::Asked { id, .. } if id == frame)
     }
 
-    /// Some of the connection's own topics were acknowledged: their data may start now.
+    /// Its frame was accepted: from now on its silence means something.
+    pub fn accepted(&mut self, now: Millis) {
+        self.is_reported = false;
+        self.watch(now);
+    }
+
+    /// Its frame was refused: there is no such check. Returns its name where that has to be reported.
+    pub fn refused(&mut self) -> Option<&str> {
+        self.standing = Standing::Unwatched;
+        self.report()
+    }
+
+    /// Returns its name when its frame has been waiting for too long and that has to be reported. An answer still counts.
+    pub fn unanswered(&mut self, now: Millis) -> Option<&str> {
+        let is_late = matches!(self.standing, Standing::Asked { sent, .. } if now - sent > self.timing.answer);
+        if is_late { self.report() } else { None }
+    }
+
+    fn report(&mut self) -> Option<&str> {
+        (!std::mem::replace(&mut self.is_reported, true)).then_some(self.topic.as_str())
+    }
+
+    /// Some of the connection's own topics were acknowledged.
     pub fn covered(&mut self, symbols: &[SymbolId], now: Millis) {
-        self.last_data = self.last_data.max(now);
         if self.own.is_some_and(|own| symbols.contains(&own)) {
             self.watch(now);
         }
@@ -99,8 +115,8 @@ impl Canary {
     }
 
     /// Data of this topic arrived.
-    pub fn heard(&mut self, now: Millis) {
-        self.last_data = self.last_data.max(now);
+    pub fn heard(&mut self, arrived: Millis) {
+        self.last_data = self.last_data.max(arrived);
         self.doublings = 0;
     }
 
@@ -139,9 +155,10 @@ mod tests {
     fn watched() -> Canary {
         let mut canary = Canary::new(Category::Linear, &[], Timing::default());
         let mut frames = Vec::new();
-        canary.open(&mut frames);
+        canary.open(0, &mut frames);
         assert_eq!(frames.len(), 1);
-        assert!(canary.answered("canary-1", true, 0));
+        assert!(canary.asked("canary-1"));
+        canary.accepted(0);
         canary
     }
 
@@ -154,8 +171,9 @@ mod tests {
         assert_eq!(canary.silent(10_001 + 45 * SECOND), Some(45 * SECOND + 1));
         assert!(canary.is_suspect(10_001 + 45 * SECOND));
         canary.gave_up();
-        canary.open(&mut Vec::new());
-        assert!(canary.answered("canary-2", true, 60_000));
+        canary.open(0, &mut Vec::new());
+        assert!(canary.asked("canary-2"));
+        canary.accepted(60_000);
         assert!(canary.is_suspect(60_001), "an acknowledgement is no sign of life");
         canary.heard(60_002);
         assert!(!canary.is_suspect(60_003));
@@ -170,9 +188,9 @@ mod tests {
             if canary.silent(now).is_some() {
                 reconnects += 1;
                 canary.gave_up();
-                canary.open(&mut Vec::new());
-                let id = format!("canary-{}", reconnects + 1);
-                assert!(canary.answered(&id, true, now));
+                canary.open(0, &mut Vec::new());
+                assert!(canary.asked(&format!("canary-{}", reconnects + 1)));
+                canary.accepted(now);
             }
         }
         // 45 s, 90 s … 48 min take 95 min; then one every 48 min.
@@ -184,11 +202,34 @@ mod tests {
     #[test]
     fn refused_or_not_answered_it_says_nothing() {
         let mut canary = watched();
-        canary.open(&mut Vec::new());
+        canary.open(0, &mut Vec::new());
         assert_eq!(canary.silent(HOUR), None);
-        assert!(!canary.answered("canary-1", true, 0), "the answer to the connection before");
-        assert!(canary.answered("canary-2", false, 0));
+        assert!(!canary.asked("canary-1"), "the answer to the connection before");
+        assert!(canary.asked("canary-2"));
+        assert_eq!(canary.refused(), Some("publicTrade.BTCUSDT"));
         assert_eq!(canary.silent(HOUR), None);
+    }
+
+    #[test]
+    fn that_there_is_no_check_is_reported_once_until_there_is_one() {
+        let mut canary = watched();
+        canary.open(0, &mut Vec::new());
+        assert_eq!(canary.unanswered(10 * SECOND), None);
+        assert_eq!(canary.unanswered(10 * SECOND + 1), Some("publicTrade.BTCUSDT"));
+        assert_eq!(canary.unanswered(11 * SECOND), None);
+        assert!(canary.asked("canary-2"), "an answer still counts");
+        assert_eq!(canary.refused(), None);
+        canary.open(0, &mut Vec::new());
+        canary.accepted(0);
+        canary.open(0, &mut Vec::new());
+        assert_eq!(canary.refused(), Some("publicTrade.BTCUSDT"));
+    }
+
+    #[test]
+    fn another_topics_acknowledgement_is_no_sign_of_life() {
+        let mut canary = watched();
+        canary.covered(&[SymbolId(5)], 40 * SECOND);
+        assert_eq!((canary.last_data(), canary.silent(46 * SECOND)), (0, Some(46 * SECOND)));
     }
 
     #[test]
@@ -196,7 +237,7 @@ mod tests {
         let own = [(SymbolId(3), Symbol::new("BTCUSD").unwrap())];
         let mut canary = Canary::new(Category::Inverse, &own, Timing::default());
         let mut frames = Vec::new();
-        canary.open(&mut frames);
+        canary.open(0, &mut frames);
         assert!(frames.is_empty());
         canary.covered(&[SymbolId(2)], 0);
         assert_eq!(canary.silent(HOUR), None);

@@ -8,25 +8,30 @@ use crate::domain::time::Millis;
 #[derive(Debug)]
 pub struct Liveness {
     timing: Timing,
-    last_frame: Millis,
+    /// When a frame was last read.
+    last_read: Millis,
+    /// When it had arrived at the latest.
+    last_arrival: Millis,
     last_ping: Millis,
 }
 
 impl Liveness {
     /// Builds one that knows nothing.
     pub const fn new(timing: Timing) -> Self {
-        Self { timing, last_frame: 0, last_ping: 0 }
+        Self { timing, last_read: 0, last_arrival: 0, last_ping: 0 }
     }
 
     /// A connection is open.
     pub const fn open(&mut self, now: Millis) {
-        self.last_frame = now;
+        self.last_read = now;
+        self.last_arrival = now;
         self.last_ping = now;
     }
 
-    /// Something arrived, a pong included.
-    pub fn frame(&mut self, now: Millis) {
-        self.last_frame = self.last_frame.max(now);
+    /// Something was read, a pong included, that may have arrived at `arrived` already.
+    pub fn frame(&mut self, now: Millis, arrived: Millis) {
+        self.last_read = self.last_read.max(now);
+        self.last_arrival = self.last_arrival.max(arrived);
     }
 
     /// Returns whether it is time for a ping, and takes it as sent.
@@ -39,13 +44,13 @@ impl Liveness {
     }
 
     /// Returns the last moment at which the peer was known to be there.
-    pub const fn last_frame(&self) -> Millis {
-        self.last_frame
+    pub const fn last_seen(&self) -> Millis {
+        self.last_arrival
     }
 
     /// Returns for how long nothing came at all, if that is too long.
     pub fn dead(&self, now: Millis) -> Option<Millis> {
-        let silent = now - self.last_frame;
+        let silent = now - self.last_read;
         (silent > self.timing.dead).then_some(silent)
     }
 }
@@ -58,8 +63,16 @@ mod tests {
     fn a_millisecond_more_than_allowed_without_any_frame_is_death() {
         let mut liveness = Liveness::new(Timing::default());
         liveness.open(0);
-        liveness.frame(20_000);
+        liveness.frame(20_000, 20_000);
         assert_eq!(liveness.dead(50_000), None);
         assert_eq!(liveness.dead(50_001), Some(30_001));
+    }
+
+    #[test]
+    fn what_is_read_late_shows_life_now_and_proves_what_came_before_its_arrival() {
+        let mut liveness = Liveness::new(Timing::default());
+        liveness.open(0);
+        liveness.frame(25_000, 1_000);
+        assert_eq!((liveness.last_seen(), liveness.dead(55_000)), (1_000, None));
     }
 }

@@ -102,6 +102,13 @@ pub enum Notice {
         /// The symbol.
         symbol: Symbol,
     },
+    /// The topic by whose silence a dead feed would show is not to be had: there is no such check.
+    Unwatched {
+        /// The topic.
+        topic: String,
+        /// Bybit's words, sanitised, or that there were none.
+        message: String,
+    },
     /// First frame of its kind that could not be understood. Later ones are counted only.
     Unreadable {
         /// The kind.

@@ -18,7 +18,7 @@ enum Standing {
     /// In a frame that is not answered yet.
     Asked,
     /// Acknowledged.
-    Covered,
+    Covered { since: Millis },
     /// Refused; asked for again, alone, at this time.
     Refused { retry_at: Millis },
 }
@@ -31,6 +31,12 @@ struct Topic {
     standing: Standing,
     /// Its refusal has been reported, and no acceptance since.
     is_reported: bool,
+}
+
+impl Topic {
+    const fn is_covered(&self) -> bool {
+        matches!(self.standing, Standing::Covered { .. })
+    }
 }
 
 /// A frame that is not answered yet.
@@ -97,11 +103,11 @@ impl Subscriptions {
     }
 
     /// Takes the acceptance of a frame. Nothing when no frame of that id waits for an answer.
-    pub fn accept(&mut self, id: &str) -> Option<Change> {
+    pub fn accept(&mut self, id: &str, now: Millis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
         for at in request.topics {
-            self.cover(at, &mut change);
+            self.cover(at, now, &mut change);
         }
         Some(change)
     }
@@ -119,7 +125,7 @@ impl Subscriptions {
         let (blamed, rest) = if is_named || rest.len() > 1 { (named, rest) } else { (rest, named) };
         for at in blamed {
             if answer::is_already_subscribed(message) {
-                self.cover(at, &mut change);
+                self.cover(at, now, &mut change);
             } else {
                 let wait = if is_named { self.timing.refused_retry } else { self.timing.unexplained_retry };
                 self.drop_refused(at, message, now + wait, &mut change);
@@ -140,15 +146,16 @@ impl Subscriptions {
         self.pending.values().map(|request| request.sent).min()
     }
 
-    /// The connection is gone: nothing is covered or pending any more. Returns what was covered.
-    pub fn close(&mut self) -> Vec<SymbolId> {
+    /// The connection is gone, and nothing is known after `last_seen`: nothing is covered or pending any more. Returns
+    /// what was covered, by the last moment that it can be trusted for: none before its own coverage began.
+    pub fn close(&mut self, last_seen: Millis) -> BTreeMap<Millis, Vec<SymbolId>> {
         self.pending.clear();
-        let mut covered = Vec::new();
+        let mut covered: BTreeMap<Millis, Vec<SymbolId>> = BTreeMap::new();
         for topic in &mut self.topics {
-            if topic.standing == Standing::Covered {
-                covered.push(topic.symbol);
+            if let Standing::Covered { since } = topic.standing {
+                covered.entry(last_seen.max(since)).or_default().push(topic.symbol);
             }
-            if matches!(topic.standing, Standing::Covered | Standing::Asked) {
+            if matches!(topic.standing, Standing::Covered { .. } | Standing::Asked) {
                 topic.standing = Standing::Idle;
             }
         }
@@ -157,12 +164,12 @@ impl Subscriptions {
 
     /// Whether a symbol's topic is acknowledged.
     pub fn covers(&self, symbol: SymbolId) -> bool {
-        self.topics.iter().any(|topic| topic.symbol == symbol && topic.standing == Standing::Covered)
+        self.topics.iter().any(|topic| topic.symbol == symbol && topic.is_covered())
     }
 
     /// Returns how many topics are (covered, refused, wanted in all).
     pub fn totals(&self) -> (usize, usize, usize) {
-        let covered = self.topics.iter().filter(|topic| topic.standing == Standing::Covered).count();
+        let covered = self.topics.iter().filter(|topic| topic.is_covered()).count();
         let refused = self.topics.iter().filter(|topic| matches!(topic.standing, Standing::Refused { .. })).count();
         (covered, refused, self.topics.len())
     }
@@ -185,9 +192,9 @@ impl Subscriptions {
         self.pending.insert(id, Request { sent: now, topics });
     }
 
-    fn cover(&mut self, at: usize, change: &mut Change) {
+    fn cover(&mut self, at: usize, now: Millis, change: &mut Change) {
         if let Some(topic) = self.topics.get_mut(at) {
-            topic.standing = Standing::Covered;
+            topic.standing = Standing::Covered { since: now };
             change.covered.push(topic.symbol);
             if std::mem::take(&mut topic.is_reported) {
                 change.recovered.push(topic.name.clone());

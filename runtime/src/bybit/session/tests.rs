@@ -167,6 +167,7 @@ fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW + 10, &accepted(1), &mut out);
+    session.on_frame(NOW + 10, &refused("canary-1", "x"), &mut out);
     out.clear();
     session.on_tick(NOW + 19_999, &mut out);
     assert!(out.is_empty());
@@ -200,6 +201,75 @@ fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
     }
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_250 })));
     assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000 }]);
+}
+
+#[test]
+fn a_later_acknowledgement_neither_hides_the_silence_of_the_canary_nor_is_covered_by_it() {
+    let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, &accepted("canary-1"), &mut out);
+    session.on_frame(NOW, &refused(1, "error:handler not found,topic:publicTrade.AUSDT"), &mut out);
+    session.on_frame(NOW, &accepted(2), &mut out);
+    let mut now = NOW;
+    out.clear();
+    // The refused topic is accepted at the second attempt, ten minutes later, and the canary falls silent before that.
+    while !matches!(out.last(), Some(Action::Close(_))) {
+        now += SECOND;
+        if now == NOW + 570 * SECOND {
+            session.on_frame(now, &trade("BTCUSDT"), &mut out);
+        } else if now < NOW + 570 * SECOND && now % (10 * SECOND) == 0 {
+            session.on_frame(now, &trade("BTCUSDT"), &mut out);
+        }
+        session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
+        session.on_tick(now, &mut out);
+        if now == NOW + 605 * SECOND {
+            session.on_frame(now, &accepted(3), &mut out);
+        }
+    }
+    assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 46 * SECOND })));
+    let gap = |symbol, at| FeedEvent::Gap { symbols: vec![SymbolId(symbol)], last_seen: NOW + at * SECOND };
+    let resumed = FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: NOW + 605 * SECOND };
+    assert_eq!(events(&out), [&resumed, &gap(1, 570), &gap(0, 605)]);
+}
+
+#[test]
+fn what_is_read_after_a_stall_shows_nothing_of_the_time_of_the_stall() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    let pong = r#"{"success":true,"ret_msg":"pong","op":"ping"}"#;
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW + 10, &accepted(1), &mut out);
+    out.clear();
+    // Stopped from its first second to its 25th; a pong had come before.
+    session.on_stall(NOW + SECOND);
+    session.on_frame(NOW + 25 * SECOND, pong, &mut out);
+    assert!(session.is_stalled());
+    session.on_idle();
+    session.on_tick(NOW + 55 * SECOND, &mut out);
+    assert!(events(&out).is_empty(), "the pong was read 30 s ago");
+    session.on_close(NOW + 56 * SECOND, &mut out);
+    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + SECOND }]);
+}
+
+#[test]
+fn that_the_canary_is_not_to_be_had_is_said_once() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    let unwatched = |message: &str| Notice::Unwatched { topic: "publicTrade.BTCUSDT".into(), message: message.into() };
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, &accepted(1), &mut out);
+    out.clear();
+    for second in 1..=29 {
+        session.on_tick(NOW + second * SECOND, &mut out);
+    }
+    assert_eq!(notices(&out), [&unwatched("not answered within 10 s")]);
+    out.clear();
+    session.on_frame(NOW + 29 * SECOND, &refused("canary-1", "busy"), &mut out);
+    assert!(notices(&out).is_empty());
+    session.on_open(NOW + 30 * SECOND, &mut out);
+    session.on_frame(NOW + 30 * SECOND, &accepted("canary-2"), &mut out);
+    session.on_open(NOW + 40 * SECOND, &mut out);
+    out.clear();
+    session.on_frame(NOW + 40 * SECOND, &refused("canary-3", "busy"), &mut out);
+    assert_eq!(notices(&out), [&unwatched("busy")]);
 }
 
 #[test]
@@ -251,14 +321,17 @@ fn a_watched_busiest_symbol_is_its_own_canary() {
     assert_eq!(sent(&out).len(), 1);
     session.on_frame(NOW, &accepted(1), &mut out);
     session.on_frame(NOW + 20 * SECOND, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
-    session.on_frame(NOW + 40 * SECOND, &trade("BTCUSDT"), &mut out);
-    assert_eq!(session.counters().trade_frames, 1);
+    session.on_frame(NOW + 30 * SECOND, &trade("BTCUSDT"), &mut out);
+    // A row that cannot be read shows as well that data flows.
+    session.on_frame(NOW + 35 * SECOND, &trade("BTCUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
+    session.on_frame(NOW + 40 * SECOND, &trade("BTCUSDT").replace(r#"{"T":17"#, r#"{"T":18"#), &mut out);
+    assert_eq!((session.counters().trade_frames, session.counters().rejected), (3, 2));
     out.clear();
     for second in 41..=85 {
         session.on_frame(NOW + second * SECOND, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
         session.on_tick(NOW + second * SECOND, &mut out);
     }
-    assert!(!out.iter().any(|action| matches!(action, Action::Close(_))), "45 s since its last trade");
+    assert!(!out.iter().any(|action| matches!(action, Action::Close(_))), "45 s since its last row");
     session.on_tick(NOW + 85 * SECOND + 1, &mut out);
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_001 })));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bybit_sim::{Market, Sim, SimConfig};
 
-use super::{DEMO, JSON, assert_demo_run, each_complete, pass, run_at, times};
+use super::{DEMO, JSON, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
 use crate::support::told::{assert_sound, complete, told};
@@ -75,6 +75,7 @@ async fn a_process_that_stood_for_five_seconds_has_missed_nothing() {
     let said = run.stop().well();
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
     assert_eq!(times(&said, "connected"), 1);
+    assert_nobody_quarantined(&said);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,6 +92,7 @@ async fn a_process_that_stood_for_forty_seconds_says_what_it_does_not_know() {
     let said = run.stop().well();
     let klines = told(&said.out);
     assert_sound(&klines);
+    assert_nobody_quarantined(&said);
     let mut oracle = Oracle::new(&sim, "1s,5s");
     oracle.doubt(from, to);
     let findings = oracle.check(&klines);

@@ -1,0 +1,118 @@
+//! Two feeds of one category, of which one comes late: a category goes by the slower one, so that it closes nothing whose
+//! trades are still on their way, whatever becomes of the other.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bybit_sim::Sim;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::{JSON, journaled, pass, run_at};
+use crate::stalls::market;
+use crate::support::oracle::Oracle;
+use crate::support::program::{Running, folder};
+use crate::support::told::{Told, assert_sound, told};
+
+/// How much later everything comes on the slow feed: several times the grace of 80 ms.
+const DELAY: Duration = Duration::from_millis(400);
+
+/// Stands between the program and an exchange: what the exchange says comes later on the first connection.
+struct Detour {
+    url: String,
+    /// Turns true when all connections but the first are cut, and no other comes about any more.
+    gone: watch::Sender<bool>,
+}
+
+impl Detour {
+    async fn to(sim: &Sim) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let exchange: SocketAddr = sim.ws_url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let (gone, is_gone) = watch::channel(false);
+        let count = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (is_first, mut gone) = (count.fetch_add(1, Ordering::SeqCst) == 0, is_gone.clone());
+                let delay = if is_first { DELAY } else { Duration::ZERO };
+                tokio::spawn(async move {
+                    tokio::select! { biased;
+                        _ = gone.wait_for(|gone| *gone), if !is_first => {}
+                        () = carry(client, exchange, delay) => {}
+                    }
+                });
+            }
+        });
+        Self { url, gone }
+    }
+}
+
+async fn carry(client: TcpStream, exchange: SocketAddr, delay: Duration) {
+    let Ok(exchange) = TcpStream::connect(exchange).await else { return };
+    let ((mut from_client, mut to_client), (mut from_exchange, mut to_exchange)) =
+        (client.into_split(), exchange.into_split());
+    let (late, mut due) = mpsc::unbounded_channel();
+    let read = async move {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = from_exchange.read(&mut buffer).await {
+            let _ = late.send((Instant::now() + delay, buffer[..count].to_vec()));
+        }
+    };
+    let write = async move {
+        while let Some((at, bytes)) = due.recv().await {
+            sleep_until(at).await;
+            if to_client.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = async { tokio::join!(read, write); } => {}
+        _ = tokio::io::copy(&mut from_client, &mut to_exchange) => {}
+    }
+}
+
+/// Waits until a window that began after `moment` has been closed.
+#[track_caller]
+fn reach(run: &Running, moment: i64) {
+    run.until("later klines", |said| told(&said.out).iter().any(|kline| kline.start > moment));
+}
+
+/// The symbols that have a kline of after `moment`.
+fn going_on(klines: &[Told], moment: i64) -> BTreeSet<&str> {
+    klines.iter().filter(|kline| kline.start > moment).map(|kline| kline.symbol.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_feed_beside_a_fast_one_misses_no_trade_at_closing_not_even_when_the_fast_one_is_lost() {
+    let (market, symbols) = market(2);
+    let (sim, home) = (journaled(market).await, folder(&[("klines.toml", JSON)]));
+    let detour = Detour::to(&sim).await;
+    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &detour.url).start();
+    run.until("both connections", |said| said.logged("subscribed").len() == 2);
+    let begun = sim.now_ms();
+    reach(&run, begun + 4_000);
+    let lost = sim.now_ms();
+    detour.gone.send(true).unwrap();
+    pass(&sim, 1_000).await;
+    reach(&run, lost + 6_000);
+    let klines = told(&run.stop().well().out);
+    assert_sound(&klines);
+    let (both, slow) = (going_on(&klines, begun), going_on(&klines, lost + 2_000));
+    // 280 of the 310 symbols are on the first connection, 28 of the 31 that trade.
+    assert!(slow.len() == 28 && both.len() == 31, "{} of {}", slow.len(), both.len());
+    let revised: Vec<&Told> = klines
+        .iter()
+        .filter(|kline| kline.revision > 0 && kline.start > begun + 1_000 && slow.contains(kline.symbol.as_str()))
+        .collect();
+    assert!(revised.is_empty(), "{} klines were closed before their trades had come: {revised:#?}", revised.len());
+    let mut oracle = Oracle::new(&sim, "1s");
+    oracle.doubt(begun, begun);
+    let findings = oracle.check(&klines);
+    assert!(findings.complete > 28 * 4, "{findings:?}");
+}

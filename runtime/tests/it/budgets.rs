@@ -5,11 +5,13 @@
 #![cfg(all(test, target_os = "linux"))]
 
 use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
+use crate::hostile_suite::GUESTS;
 use crate::live::{JSON, demo, pass, run_at};
 use crate::support::meter::{Meter, Usage};
-use crate::support::program::{Running, Said, folder, klines};
+use crate::support::program::{Running, Said, component, folder, klines};
 use crate::support::stream::Stream;
 use crate::support::told::complete;
 use crate::websocket::peer::Peer;
@@ -20,6 +22,11 @@ const CLIENTS: u64 = 80;
 const CLIENT: u64 = 48;
 /// What the program itself may grow by in some seconds, in KiB: klines that it keeps, and what the allocator rounds up.
 const GROWTH: u64 = 8 << 10;
+
+/// What a hostile guest may take, in KiB: its memory of 16 MiB, and what the host may copy for a call of it.
+const GUEST: u64 = (16 + 8) << 10;
+/// Programs at once: as many as let each have a good part of a core.
+const AT_ONCE: usize = 4;
 
 /// Waits until the process has as many descriptors as this again.
 fn settles(run: &Running, meter: &Meter, descriptors: u64) {
@@ -53,6 +60,39 @@ async fn clients_take_a_descriptor_each_and_give_it_back() {
     drop(clients);
     settles(&run, &meter, before.descriptors);
     run.stop().well();
+}
+
+/// What the demo takes in some seconds with a consumer of this mode beside the console.
+fn demo_beside(mode: &str, more: &str) -> Usage {
+    let path = component("hostile");
+    let toml = format!(
+        "enabled_consumers = [\"console\", \"hostile\"]\n[consumers.hostile]\ncomponent = {path:?}\n\
+         [consumers.hostile.limits]\nstart_up = \"300ms\"\ncall = \"300ms\"\nmemory = \"16MiB\"\n\
+         [consumers.hostile.settings]\nmode = \"{mode}\"\n{more}\n"
+    );
+    let home = folder(&[("klines.toml", &toml)]);
+    let run = klines(home.path(), "run --demo --for 4s --intervals 100ms,1s").start();
+    let meter = run.meter();
+    let ended = run.end();
+    assert!(ended.said.out.contains("BTCUSDT"), "{mode}: {}", ended.said.err);
+    meter.peak()
+}
+
+#[test]
+fn every_hostile_guest_stays_within_its_budget() {
+    // One that does nothing.
+    let base = demo_beside("env-list", "");
+    for guests in GUESTS.chunks(AT_ONCE) {
+        let runs = guests.iter().map(|(mode, more, _)| (mode, thread::spawn(|| demo_beside(mode, more))));
+        for (mode, run) in runs.collect::<Vec<_>>() {
+            let usage = run.join().unwrap();
+            println!("{mode}: {usage:?}");
+            assert!(usage.memory <= base.memory + GUEST + GROWTH, "{mode}: {base:?} {usage:?}");
+            // What is set aside, the bundle and a connection are files; a thread or two more may come to life for them.
+            assert!(usage.descriptors <= base.descriptors + 8, "{mode}: {base:?} {usage:?}");
+            assert!(usage.threads <= base.threads + 3, "{mode}: {base:?} {usage:?}");
+        }
+    }
 }
 
 /// Runs the binary over a file and returns what it took.

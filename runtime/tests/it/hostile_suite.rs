@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What becomes of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// Crashes again and again, up to its quarantine.
     Quarantined,
     /// Says itself that it cannot go on.
@@ -37,7 +37,7 @@ enum Fate {
 use Fate::{Failed, Quarantined, Retrying, Running as Lives};
 
 /// Mode, further settings, fate; a line of the threat table each.
-const GUESTS: [(&str, &str, Fate); 28] = [
+pub const GUESTS: [(&str, &str, Fate); 28] = [
     ("loop", "", Quarantined),
     ("loop-setup", "", Quarantined),
     ("loop-start", "", Quarantined),

@@ -10,6 +10,7 @@ mod completeness;
 mod feeds;
 mod outages;
 mod patience;
+mod unhindered;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

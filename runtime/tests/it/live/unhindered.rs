@@ -1,0 +1,57 @@
+//! Consumers that take nothing: the feed is read all the same, and those beside them get every kline in time.
+
+use bybit_sim::Sim;
+use tempfile::TempDir;
+
+use super::{demo, pass, run_at};
+use crate::support::oracle::Oracle;
+use crate::support::program::{Running, component, folder};
+use crate::support::told::{Told, assert_sound, told};
+
+/// What jsonl has written.
+fn kept(home: &TempDir) -> Vec<Told> {
+    let files = std::fs::read_dir(home.path().join("klines-out")).into_iter().flatten();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    // The last line may be half written.
+    told(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+}
+
+#[track_caller]
+fn reach(run: &Running, home: &TempDir, sim: &Sim, ahead: i64) {
+    let moment = sim.now_ms() + ahead;
+    run.until("klines on disk", |_| kept(home).iter().any(|kline| kline.start > moment));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pipe_and_a_guest_that_never_returns_hold_up_neither_the_feed_nor_the_others() {
+    let path = component("hostile");
+    let toml = format!(
+        "enabled_consumers = [\"console\", \"jsonl\", \"hostile\"]\n\
+         [consumers.console.settings]\nshow = \"all\"\nformat = \"json\"\n\
+         [consumers.hostile]\ncomponent = {path:?}\nlimits.call = \"60s\"\n\
+         [consumers.hostile.settings]\nmode = \"sleep\"\n\
+         [klines]\nupdate_interval = \"0s\"\n"
+    );
+    let (sim, home) = (demo(104).await, folder(&[("klines.toml", &toml)]));
+    // Nobody reads its output: 64 KiB are full after some 200 klines.
+    let (run, out) = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start_unread();
+    reach(&run, &home, &sim, 6_000);
+    let stuck = sim.now_ms();
+    pass(&sim, 1_000).await;
+    reach(&run, &home, &sim, 6_000);
+    // Both are still in their first calls.
+    assert_eq!(run.said().logged("consumer crashed and gets a new instance").len(), 0);
+    let klines = kept(&home);
+    run.interrupt();
+    // Nothing but the closed pipe lets the console go.
+    drop(out);
+    run.end_unread();
+    assert_sound(&klines);
+    let oracle = Oracle::new(&sim, "100ms,1s");
+    assert!(oracle.check(&klines).complete > 100);
+    let since = klines.iter().filter(|kline| kline.start > stuck);
+    let late: Vec<&Told> = since.filter(|kline| kline.revision > 0).collect();
+    assert!(late.is_empty(), "trades that were there are in the first version: {late:#?}");
+}

@@ -207,6 +207,7 @@ mod tests {
         assert!(!canary.asked("canary-1"), "the answer to the connection before");
         assert!(canary.asked("canary-2"));
         assert_eq!(canary.refused(), Some("publicTrade.BTCUSDT"));
+        assert!(!canary.asked("canary-2"), "it has been answered");
         assert_eq!(canary.silent(HOUR), None);
     }
 

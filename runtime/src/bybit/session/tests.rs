@@ -1,9 +1,11 @@
 //! The session against scripted frames, and against a model of the exchange that refuses, falls silent and dies.
 
+mod life;
 mod model;
 mod random;
 
 use super::*;
+use crate::domain::time::HOUR;
 
 const NAMES: [&str; 12] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
 const NOW: Millis = 1_700_000_000_000;

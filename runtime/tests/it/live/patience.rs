@@ -4,6 +4,7 @@
 use bybit_sim::{Activity, Category, Fault, Instrument, Market};
 
 use super::{JSON, assert_accounted, journaled, run_at, times};
+use crate::metrics::{judged, served};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Said, folder};
 use crate::support::told::{Told, assert_sound, last_revisions, told};
@@ -28,7 +29,8 @@ async fn a_mute_feed_and_a_stalled_one_are_noticed_and_left() {
     let instruments = vec![lively(Category::Linear, "64250.00"), lively(Category::Spot, "64240.00")];
     let sim = journaled(Market::seeded(41, instruments)).await;
     let home = folder(&[("klines.toml", JSON)]);
-    let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").start();
+    let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").with("METRICS_LISTEN", "127.0.0.1:0").start();
+    let metrics = served(&run, "serving metrics");
     run.until("klines of both", |said| count(said, "linear") >= 8 && count(said, "spot") >= 8);
 
     sim.inject(Fault::Mute.on(Category::Linear));
@@ -39,6 +41,13 @@ async fn a_mute_feed_and_a_stalled_one_are_noticed_and_left() {
     let spot_to = sim.now_ms();
     run.until("the silence is noticed", |said| about(said, lost, "linear") == 1);
     let linear_to = sim.now_ms();
+    // It is connected again, pongs come, and it is as silent as before.
+    run.until("it is said", |_| {
+        let (status, body) = judged(metrics, "/readyz");
+        let feeds = body["feeds"].as_array().unwrap().iter();
+        let is_stale = |feed: &serde_json::Value| feed["category"] == "linear" && feed["state"] == "stale";
+        status == 503 && feeds.filter(|feed| is_stale(feed)).count() == 1
+    });
     sim.heal();
     let both_again = |said: &Said| {
         let last = |category: &str| told(&said.out).iter().rfind(|kline| kline.category == category).cloned();

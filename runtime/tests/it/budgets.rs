@@ -8,6 +8,8 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use bybit_sim::Sim;
+
 use crate::hostile_suite::GUESTS;
 use crate::live::{JSON, demo, pass, run_at};
 use crate::support::meter::{Meter, Usage};
@@ -23,10 +25,11 @@ const CLIENT: u64 = 48;
 /// What the program itself may grow by in some seconds, in KiB: klines that it keeps, and what the allocator rounds up.
 const GROWTH: u64 = 8 << 10;
 
-/// What a hostile guest may take, in KiB: its memory of 16 MiB, and what the host may copy for a call of it.
-const GUEST: u64 = (16 + 8) << 10;
-/// Programs at once: as many as let each have a good part of a core.
-const AT_ONCE: usize = 4;
+/// What a hostile guest may take, in KiB: its memory of 16 MiB, what the host may copy for a call of it, and its state of
+/// 4 MiB, once as it changes it and once on its way to the disk.
+const GUEST: u64 = (16 + 8 + 2 * 4) << 10;
+/// Programs at once: all but the floods wait for the market most of the time.
+const AT_ONCE: usize = 7;
 
 /// Waits until the process has as many descriptors as this again.
 fn settles(run: &Running, meter: &Meter, descriptors: u64) {
@@ -62,30 +65,38 @@ async fn clients_take_a_descriptor_each_and_give_it_back() {
     run.stop().well();
 }
 
-/// What the demo takes in some seconds with a consumer of this mode beside the console.
-fn demo_beside(mode: &str, more: &str) -> Usage {
+/// Closed klines of three symbols at 100ms and 1s, of some 2 s.
+const KLINES: usize = 60;
+
+/// What a run takes in some seconds with a consumer of this mode beside the console.
+fn beside(sim: &Sim, mode: &str, more: &str) -> Usage {
     let path = component("hostile");
     let toml = format!(
-        "enabled_consumers = [\"console\", \"hostile\"]\n[consumers.hostile]\ncomponent = {path:?}\n\
-         [consumers.hostile.limits]\nstart_up = \"300ms\"\ncall = \"300ms\"\nmemory = \"16MiB\"\n\
+        "enabled_consumers = [\"console\", \"hostile\"]\n{JSON}\n[consumers.hostile]\ncomponent = {path:?}\n\
+         [consumers.hostile.limits]\nstart_up = \"300ms\"\ncall = \"300ms\"\nmemory = \"16MiB\"\nstate = \"4MiB\"\n\
          [consumers.hostile.settings]\nmode = \"{mode}\"\n{more}\n"
     );
     let home = folder(&[("klines.toml", &toml)]);
-    let run = klines(home.path(), "run --demo --for 4s --intervals 100ms,1s").start();
+    let run = run_at(&home, sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
     let meter = run.meter();
-    let ended = run.end();
-    assert!(ended.said.out.contains("BTCUSDT"), "{mode}: {}", ended.said.err);
-    meter.peak()
+    run.until("klines", |said| said.out.lines().count() >= KLINES);
+    let peak = meter.peak();
+    let said = run.stop().said;
+    assert!(said.err.lines().any(|line| line.starts_with("hostile:")), "{mode}: {}", said.err);
+    peak
 }
 
-#[test]
-fn every_hostile_guest_stays_within_its_budget() {
+#[tokio::test(flavor = "multi_thread")]
+async fn every_hostile_guest_stays_within_its_budget() {
+    let sim = demo(102).await;
     // One that does nothing.
-    let base = demo_beside("env-list", "");
+    let base = beside(&sim, "env-list", "");
     for guests in GUESTS.chunks(AT_ONCE) {
-        let runs = guests.iter().map(|(mode, more, _)| (mode, thread::spawn(|| demo_beside(mode, more))));
-        for (mode, run) in runs.collect::<Vec<_>>() {
-            let usage = run.join().unwrap();
+        let usages: Vec<Usage> = thread::scope(|scope| {
+            let runs = guests.iter().map(|(mode, more, _)| scope.spawn(|| beside(&sim, mode, more)));
+            runs.collect::<Vec<_>>().into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        for ((mode, ..), usage) in guests.iter().zip(usages) {
             println!("{mode}: {usage:?}");
             assert!(usage.memory <= base.memory + GUEST + GROWTH, "{mode}: {base:?} {usage:?}");
             // What is set aside, the bundle and a connection are files; a thread or two more may come to life for them.

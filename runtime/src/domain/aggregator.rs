@@ -167,7 +167,7 @@ impl Aggregator {
         self.now = self.now.max(now);
         if read_until > self.read_until {
             self.read_until = read_until;
-            self.lanes.horizon = read_until.saturating_sub(self.settings.lateness);
+            self.lanes.horizon = read_until.saturating_sub(self.settings.kept());
         }
         let revises = self.stale && self.now >= self.revise_at;
         let closes = self.read_until >= self.due_at || self.read_until >= self.next_forget;
@@ -250,7 +250,7 @@ impl Aggregator {
             self.tally.excluded += 1;
             return;
         }
-        if trade.time < self.lanes.horizon {
+        if trade.time < self.read_until.saturating_sub(self.settings.lateness) {
             return self.late(trade);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else {
@@ -289,7 +289,7 @@ impl Aggregator {
         }
     }
 
-    /// A trade of before the horizon. Its windows that are still open or kept lack it, unless it was counted in time.
+    /// A trade from before `lateness`. Its windows that are still open or kept lack it, unless it was counted in time.
     #[cold]
     fn late(&mut self, trade: &Trade) {
         if self.seen.knows(trade.symbol, &trade.id) {

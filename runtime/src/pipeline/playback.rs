@@ -14,7 +14,7 @@ use crate::domain::trade::Trade;
 use super::clocks::Clocks;
 pub use super::clocks::Source;
 
-/// Revisions can come this much later than the trade that caused them.
+/// Revisions can come this much later than what caused them.
 const REVISIONS: Millis = 1_000;
 
 /// Where batches go as they come to be, so that nobody holds those of a long pause.
@@ -33,6 +33,8 @@ pub struct Playback<O> {
     symbols: SymbolTable,
     clocks: Clocks,
     lateness: Millis,
+    /// How long closed windows can be revised.
+    kept: Millis,
     since: Option<Millis>,
     /// Something was missed: the beginning stays where it is.
     has_holes: bool,
@@ -46,6 +48,7 @@ impl<O: Outlet> Playback<O> {
         Self {
             outlet,
             lateness: settings.lateness,
+            kept: settings.kept(),
             aggregator: Aggregator::new(settings),
             symbols: SymbolTable::default(),
             clocks: Clocks::default(),
@@ -172,7 +175,7 @@ impl<O: Outlet> Playback<O> {
         }
         self.out.drain(..).for_each(|batch| self.outlet.take(batch));
         if let Some(now) = self.aggregator.watermark() {
-            self.outlet.settle(self.aggregator.closed_before().min(now - self.lateness - REVISIONS));
+            self.outlet.settle(self.aggregator.closed_before().min(now - self.kept - REVISIONS));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Klines as lines of text: the last revision of each, by (end, interval, symbol), the open ones last.
 //!
-//! A closed kline waits until no late trade can change it, so that memory holds one lateness of klines.
+//! A closed kline waits until nothing can change it, so that memory holds one lateness of klines, and at least 50 s.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};

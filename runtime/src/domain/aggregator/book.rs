@@ -49,10 +49,11 @@ impl Lane {
     }
 }
 
-/// The intervals as all symbols share them, shortest first, and how far back trades still count.
+/// The intervals as all symbols share them, shortest first, and how far back windows are kept.
 #[derive(Clone, Debug)]
 pub(super) struct Lanes {
     pub(super) all: Vec<Lane>,
+    /// Nothing can change a window that ends before this.
     pub(super) horizon: Millis,
 }
 

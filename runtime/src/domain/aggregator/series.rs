@@ -1,5 +1,5 @@
-//! The windows of one symbol and interval: those still open, and those closed so lately that a late trade can
-//! change them. Ascending by start, with holes where nothing is known.
+//! The windows of one symbol and interval: those still open, and those closed so lately that a late trade or an
+//! interruption that is noticed late can change them. Ascending by start, with holes where nothing is known.
 
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ pub(super) struct Context<'a> {
     pub(super) first_trade_opens: bool,
     /// Watching turns out to have begun earlier: doubts are judged anew.
     pub(super) widened: bool,
-    /// No late trade can change a window that ends before this.
+    /// Nothing can change a window that ends before this.
     pub(super) horizon: Millis,
 }
 
@@ -173,7 +173,7 @@ impl Series {
         self.windows.back().map_or(self.before, Window::last).map(|carry| carry.time)
     }
 
-    /// Forgets closed windows that no late trade can change any more.
+    /// Forgets closed windows that nothing can change any more.
     fn forget(&mut self, context: Context<'_>) {
         while let Some(window) = self.windows.front() {
             let needed = window.stale || context.interval.next(window.start) > context.horizon;

@@ -4,6 +4,10 @@ use crate::domain::interval::Interval;
 use crate::domain::symbol::Category;
 use crate::domain::time::{Millis, SECOND};
 
+/// How long closed windows are kept at least: a connection's feed may have been silent for 45 s before it is given up,
+/// and what was confirmed meanwhile is revised.
+const KEPT_AT_LEAST: Millis = 50 * SECOND;
+
 /// What a kline opens with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Open {
@@ -73,5 +77,12 @@ impl Settings {
             lateness: 60 * SECOND,
             block_trades: true,
         }
+    }
+
+    /// Returns how far behind the watermark a closed window can still be revised, in ms: for `lateness`, and at least for
+    /// as long as it takes to find out that a feed was silent.
+    #[must_use]
+    pub fn kept(&self) -> Millis {
+        self.lateness.max(KEPT_AT_LEAST)
     }
 }

@@ -49,6 +49,37 @@ fn a_flat_kline_told_before_the_interruption_was_noticed_is_revised() {
 }
 
 #[test]
+fn what_was_confirmed_during_a_silence_is_revised_however_short_the_lateness_is() {
+    let mut bench = Bench::new(&["1s"], |settings| settings.lateness = 1_000);
+    bench.watch(0).trade(500, 5);
+    for at in (1_079..=60_079).step_by(1_000) {
+        bench.tick(at);
+    }
+    assert_eq!(bench.told().len(), 60);
+    // A canary that has been silent for a little more than 45 s.
+    bench.gap(15_000).tick(60_079);
+    let revised: Vec<_> = (15..60).map(|second| format!("1s@{second}000 5/5/5/5 0 gapped r1 #{}", second + 46)).collect();
+    assert_eq!(bench.told(), revised);
+    bench.trade(59_078, 6).tick(60_079);
+    assert_eq!(bench.aggregator.tally().late, 1, "a trade is no longer in time");
+}
+
+#[test]
+fn of_a_longer_silence_what_is_kept_is_revised() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    for at in (1_079..=100_079).step_by(1_000) {
+        bench.tick(at);
+    }
+    assert_eq!(bench.told().len(), 100);
+    bench.gap(5_000).tick(100_079);
+    let told = bench.told();
+    // The lateness is a minute: what ended by 40_079 was forgotten when the last window closed.
+    assert_eq!(told.first().unwrap(), "1s@40000 5/5/5/5 0 gapped r1 #101");
+    assert_eq!(told.len(), 60);
+}
+
+#[test]
 fn after_an_unproven_gap_the_first_trade_opens() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(3_100, 8).trade(3_200, 9).trade(4_100, 7).tick(5_079);

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 
 const LATENESS: Millis = 20_000;
+/// How long closed windows can be revised.
+const KEPT: Millis = 50_000;
 const GRACE: Millis = 80;
 /// Milliseconds that a history can last.
 const LENGTH: usize = 150_000;
@@ -57,7 +59,7 @@ struct Oracle {
 
 impl Oracle {
     fn horizon(&self) -> Millis {
-        self.now - LATENESS
+        self.now - KEPT
     }
 
     fn is_up(&self) -> bool {
@@ -177,7 +179,7 @@ fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Ora
                 bench.ids += 1;
                 let trade = sample(T0 + time, price, size, TradeId::Number(bench.ids));
                 bench.aggregator.apply(&FeedEvent::Trade(trade.clone()));
-                if time < oracle.horizon() {
+                if time < oracle.now - LATENESS {
                     oracle.miss(time, time);
                 } else {
                     let at = oracle.trades.partition_point(|other| other.0 <= time);
@@ -237,7 +239,7 @@ fn step() -> impl Strategy<Value = (Millis, Step)> {
         8 => (back.clone(), 1_i64..9, 1_i64..5).prop_map(|(back, price, size)| Step::Trade { back, price, size }),
         2 => any::<usize>().prop_map(|which| Step::Repeat { which }),
         2 => (back, prop_oneof![Just(0_i64), 0_i64..1_500]).prop_map(|(back, length)| Step::Miss { back, length }),
-        1 => (0_i64..6_000).prop_map(|back| Step::Gap { back }),
+        1 => prop_oneof![3 => 0_i64..6_000, 1 => 0_i64..KEPT - 9_000].prop_map(|back| Step::Gap { back }),
         2 => Just(Step::Resume),
     ];
     (prop_oneof![3 => 0_i64..400, 2 => 0_i64..3_000, 1 => 0_i64..9_000], step)

@@ -173,16 +173,19 @@ impl Series {
         self.windows.back().map_or(self.before, Window::last).map(|carry| carry.time)
     }
 
-    /// Forgets closed windows that nothing can change any more.
-    fn forget(&mut self, context: Context<'_>) {
-        while let Some(window) = self.windows.front() {
-            let needed = window.stale || context.interval.next(window.start) > context.horizon;
-            if needed || window.start >= context.closed_until {
+    /// Forgets closed windows before `start` that nothing can change any more. Returns how many.
+    fn forget(&mut self, start: Millis, context: Context<'_>) -> usize {
+        let until = start.min(context.closed_until);
+        let mut count = 0;
+        while let Some(window) = self.windows.front().filter(|window| window.start < until) {
+            if window.stale || context.interval.next(window.start) > context.horizon {
                 break;
             }
             self.before = window.last();
             self.windows.pop_front();
+            count += 1;
         }
+        count
     }
 
     /// Whether no window at `from` or later exists.
@@ -280,6 +283,7 @@ impl Series {
         if self.windows.get(at).is_some_and(|window| window.start == start) {
             return at;
         }
+        let at = at - self.forget(start, context);
         let end = context.interval.next(start) - 1;
         let mut window = Window::new(start, context.coverage.quality(start, end));
         if start < context.closed_until {
@@ -291,7 +295,6 @@ impl Series {
             return at;
         }
         // The queue grows at this end and shrinks at the other.
-        self.forget(context);
         if self.windows.len() == self.windows.capacity() {
             // There are thousands of series, nearly all with one or two windows: doubling would waste megabytes.
             self.windows.reserve_exact(1 + self.windows.len() / 4);

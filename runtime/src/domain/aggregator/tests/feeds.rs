@@ -58,7 +58,8 @@ fn what_was_confirmed_during_a_silence_is_revised_however_short_the_lateness_is(
     assert_eq!(bench.told().len(), 60);
     // A canary that has been silent for a little more than 45 s.
     bench.gap(15_000).tick(60_079);
-    let revised: Vec<_> = (15..60).map(|second| format!("1s@{second}000 5/5/5/5 0 gapped r1 #{}", second + 46)).collect();
+    let revised: Vec<_> =
+        (15..60).map(|second| format!("1s@{second}000 5/5/5/5 0 gapped r1 #{}", second + 46)).collect();
     assert_eq!(bench.told(), revised);
     bench.trade(59_078, 6).tick(60_079);
     assert_eq!(bench.aggregator.tally().late, 1, "a trade is no longer in time");
@@ -76,6 +77,20 @@ fn of_a_longer_silence_what_is_kept_is_revised() {
     let told = bench.told();
     // The lateness is a minute: what ended by 40_079 was forgotten when the last window closed.
     assert_eq!(told.first().unwrap(), "1s@40000 5/5/5/5 0 gapped r1 #101");
+    assert_eq!(told.len(), 60);
+}
+
+#[test]
+fn windows_are_forgotten_although_one_lies_far_ahead() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).miss(500_000, 500_000);
+    for at in (1_079..=200_079).step_by(1_000) {
+        bench.tick(at);
+    }
+    assert_eq!(bench.told().len(), 200);
+    bench.gap(5_000).tick(200_079);
+    let told = bench.told();
+    assert_eq!(told.first().unwrap(), "1s@140000 5/5/5/5 0 gapped r1 #201", "a minute of windows is kept");
     assert_eq!(told.len(), 60);
 }
 

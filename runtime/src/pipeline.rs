@@ -119,10 +119,14 @@ impl Pipeline {
     }
 
     fn finish(&mut self) {
-        for (lane, _) in &mut self.lanes {
-            lane.finish(&mut self.out);
+        let mut is_more = true;
+        while is_more {
+            is_more = false;
+            for (lane, _) in &mut self.lanes {
+                is_more |= lane.finish(&mut self.out);
+            }
+            self.publish();
         }
-        self.publish();
         self.record();
     }
 

@@ -72,6 +72,8 @@ pub struct Aggregator {
     revise_at: Millis,
     /// How many books have had their turn in the round of revisions that is under way.
     revised: usize,
+    /// At the end of a run, once all that was due has been given out: how many books have shown their open windows.
+    flushed: Option<usize>,
     /// Lanes stand at a real time.
     started: bool,
     next_forget: Millis,
@@ -115,6 +117,7 @@ impl Aggregator {
             stale: false,
             revise_at: Millis::MIN,
             revised: 0,
+            flushed: None,
             started: false,
             next_forget: Millis::MIN,
         }
@@ -209,20 +212,27 @@ impl Aggregator {
         self.due_at.saturating_sub(self.settings.grace)
     }
 
-    /// Gives out every open window that has trades, as it stands, unconfirmed: what is left at the end of a run. Those
-    /// are the windows that time is in, and one that is over but whose grace is not.
-    pub fn finish(&mut self, out: &mut Vec<Batch>) {
-        self.revise_at = Millis::MIN;
-        self.give_out(out);
-        while self.is_behind() {
-            self.give_out(out);
-        }
+    /// Takes a step of the end of a run, after which nothing is applied any more: gives out what is due, and when that is
+    /// done every open window that has trades, as it stands, unconfirmed. Those are the windows that time is in, and one
+    /// that is over but whose grace is not. Returns whether there is more, as for [`is_behind`](Self::is_behind).
+    pub fn finish(&mut self, out: &mut Vec<Batch>) -> bool {
+        let Some(mut flushed) = self.flushed else {
+            self.revise_at = Millis::MIN;
+            self.flushed = self.catch_up(out).then_some(0);
+            return true;
+        };
         let mut teller = Teller::new(&self.settings, self.now);
-        for book in &mut self.books {
+        for book in self.books.iter_mut().skip(flushed) {
+            if teller.len() >= STEP {
+                break;
+            }
+            flushed += 1;
             book.share_out(&self.lanes);
             teller.open_windows(book, &self.lanes.all, true);
         }
         teller.finish_sorted(out);
+        self.flushed = Some(flushed);
+        flushed < self.books.len()
     }
 
     /// What became of the trades so far.
@@ -346,12 +356,19 @@ impl Aggregator {
 
     /// Takes a step: what comes later in the order waits until all before it has been given out.
     fn give_out(&mut self, out: &mut Vec<Batch>) {
+        if self.catch_up(out) {
+            self.updates(out);
+        }
+    }
+
+    /// Takes a step of what is due but for updates. Returns whether that is all.
+    fn catch_up(&mut self, out: &mut Vec<Batch>) -> bool {
         if self.read_until >= self.next_forget {
             self.next_forget = self.read_until + FORGET_EVERY;
             self.seen.advance(self.read_until);
         }
         if self.stale && self.now >= self.revise_at && !self.revisions(out) {
-            return;
+            return false;
         }
         if self.read_until.saturating_sub(self.due_at) > DARK {
             self.skip_darkness();
@@ -359,11 +376,11 @@ impl Aggregator {
         let mut room = STEP;
         while self.read_until >= self.due_at {
             if room == 0 {
-                return;
+                return false;
             }
             room = room.saturating_sub(BOUNDARY + self.close_boundary(out));
         }
-        self.updates(out);
+        true
     }
 
     /// Takes a step of a round of revisions. Returns whether that ends the round.

@@ -113,9 +113,9 @@ impl Lane {
         self.connections.get(number).and_then(|connection| connection.local_of(at)).unwrap_or(Millis::MAX)
     }
 
-    /// Gives out what is open.
-    pub fn finish(&mut self, out: &mut Vec<Batch>) {
-        self.aggregator.finish(out);
+    /// Takes a step of the end of a run: gives out what is due, then what is open. Returns whether there is more.
+    pub fn finish(&mut self, out: &mut Vec<Batch>) -> bool {
+        self.aggregator.finish(out)
     }
 
     fn now(&mut self, local: Millis) -> Option<Millis> {

@@ -197,7 +197,9 @@ impl<O: Outlet> Playback<O> {
 
     /// Ends the recording: trades of its last moment are given out, then what is open, unconfirmed.
     pub fn finish(&mut self) {
-        self.aggregator.finish(&mut self.out);
+        while self.aggregator.finish(&mut self.out) {
+            self.hand_on();
+        }
         self.hand_on();
     }
 

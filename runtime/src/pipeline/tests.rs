@@ -314,3 +314,59 @@ proptest! {
         }
     }
 }
+
+/// Ten minutes of 300 symbols at one second, of which everything has just been read: a step of them has been published.
+fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
+    let clock = LocalClock::start();
+    let since = (clock.now() - 600_000) / 1_000 * 1_000;
+    let mut table = SymbolTable::default();
+    let symbols: Vec<_> = (0..300).map(|number| table.intern(&Symbol::new(&format!("S{number}")).unwrap())).collect();
+    let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+    let mut lane = Lane::new(Settings { update_interval: None, ..settings }, &table);
+    let quantity = Quantity { mantissa: 5, scale: 0 };
+    let trades = symbols.iter().map(|symbol| Trade {
+        symbol: *symbol,
+        time: since,
+        sequence: 0,
+        price: quantity,
+        size: quantity,
+        side: Side::Buy,
+        block: false,
+        id: TradeId::None,
+    });
+    let events = trades.map(FeedEvent::Trade).chain([FeedEvent::Resumed { symbols: symbols.clone(), at: since }]);
+    let first = FeedMessage { stamped: Some(since), ..message(since, Some(Link::Up), events.collect()) };
+    lane.take(first, &mut Vec::new());
+    let hub = Arc::new(Hub::new());
+    let mut pipeline = Pipeline::new(mpsc::channel(1).1, clock, hub.clone(), Tallies::default());
+    pipeline.join(Some((lane, Vec::new())));
+    pipeline.take(drained(since + 600_079));
+    (pipeline, hub)
+}
+
+/// A step is 8,192 klines and the rest of a boundary; each of 300 klines is a batch and counts for 308.
+const BATCHES_A_STEP: u64 = 8_192 / 308 + 1;
+
+#[test]
+fn what_is_due_after_a_pause_is_published_before_more_of_it_is_made() {
+    let (mut pipeline, hub) = pipeline_after_a_pause();
+    let mut published = hub.published();
+    assert_eq!(published, BATCHES_A_STEP);
+    while published < 600 {
+        assert_eq!(pipeline.pause(), Duration::ZERO, "more is due at once");
+        pipeline.tick();
+        assert!(pipeline.out.is_empty());
+        assert_eq!(hub.published(), (published + BATCHES_A_STEP).min(600));
+        published = hub.published();
+    }
+    assert!(pipeline.pause() > Duration::ZERO);
+}
+
+#[test]
+fn what_is_due_at_the_end_is_published_before_more_of_it_is_made() {
+    let (mut pipeline, hub) = pipeline_after_a_pause();
+    pipeline.finish();
+    assert_eq!(hub.published(), 600);
+    // What it held at once shows in what its buffer has grown to, which is doubled.
+    assert!(pipeline.out.capacity() < 2 * usize::try_from(BATCHES_A_STEP).unwrap(), "{}", pipeline.out.capacity());
+}

@@ -3,9 +3,14 @@
 use super::*;
 use crate::domain::time::MINUTE;
 
-/// So many symbols with a trade each, watched from `T0` on, at one second.
+/// `count` symbols with a trade each, watched from `T0` on, at one second.
 fn symbols(count: u32) -> Aggregator {
-    let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+    symbols_at(count, &["1s"])
+}
+
+fn symbols_at(count: u32, intervals: &[&str]) -> Aggregator {
+    let intervals = intervals.iter().map(|text| text.parse().unwrap()).collect();
+    let settings = Settings::new(Category::Linear, intervals);
     let mut aggregator = Aggregator::new(Settings { update_interval: None, ..settings });
     let symbols: Vec<_> =
         (0..count).map(|number| aggregator.add_symbol(Symbol::new(&format!("S{number}")).unwrap())).collect();
@@ -94,11 +99,36 @@ fn a_round_of_revisions_takes_steps_too() {
     );
 }
 
+/// A trade of each symbol.
+fn trade_each(aggregator: &mut Aggregator, count: u32, at: Millis, id: u64) {
+    for symbol in (0..count).map(SymbolId) {
+        aggregator.apply(&FeedEvent::Trade(Trade { symbol, ..sample(T0 + at, 6, 1, TradeId::Number(id)) }));
+    }
+}
+
 #[test]
-fn the_end_of_a_run_gives_out_all_that_is_due() {
-    let (mut aggregator, mut out) = (symbols(300), Vec::new());
-    aggregator.tick(T0 + MINUTE + 79, &mut out);
+fn the_end_of_a_run_gives_out_all_that_is_due_in_steps() {
+    const SYMBOLS: u32 = 3_000;
+    let (mut aggregator, mut before) = (symbols_at(SYMBOLS, &["1s", "1m", "1h"]), Vec::new());
+    tick_through(&mut aggregator, T0 + 1_079, &mut before);
+    // A revision of each first second is due, then eight more seconds, then what is open at three intervals.
+    trade_each(&mut aggregator, SYMBOLS, 600, 2);
+    trade_each(&mut aggregator, SYMBOLS, 9_500, 3);
+    aggregator.advance(T0 + 9_600, T0 + 9_600, &mut before);
     assert!(aggregator.is_behind());
-    aggregator.finish(&mut out);
-    assert_eq!(klines(&out).len(), 60 * 300);
+    let (mut ended, mut is_more) = (Vec::new(), true);
+    while is_more {
+        let mut out = Vec::new();
+        is_more = aggregator.finish(&mut out);
+        // A boundary is never cut, and the round of revisions that is over leaves a whole step for boundaries.
+        let most = STEP + 2 * SYMBOLS as usize;
+        assert!(klines(&out).len() < most, "{} in a step", klines(&out).len());
+        ended.extend(klines(&out));
+    }
+    let all: Vec<_> = klines(&before).into_iter().chain(ended).collect();
+    let count = |is_wanted: fn(&Kline) -> bool| all.iter().filter(|kline| is_wanted(kline)).count();
+    assert_eq!(count(|kline| kline.confirm && kline.revision == 0), 9 * SYMBOLS as usize);
+    assert_eq!(count(|kline| kline.revision == 1), SYMBOLS as usize);
+    assert_eq!(count(|kline| !kline.confirm), 3 * SYMBOLS as usize);
+    assert!(!aggregator.finish(&mut before), "that was all");
 }

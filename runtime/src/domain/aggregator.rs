@@ -331,7 +331,7 @@ impl Aggregator {
         book.share_out(&self.lanes);
         book.coverage.forget(self.lanes.horizon);
         let widened = book.coverage.is_open();
-        if book.coverage.resume(at) {
+        if let Some(at) = book.coverage.resume(at) {
             book.requalify(at, widened, &self.lanes);
             self.agenda.note(symbol);
             self.stale |= book.stale;

@@ -27,17 +27,15 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns whether
-    /// that is news.
-    pub(super) fn resume(&mut self, at: Millis) -> bool {
+    /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns from when on
+    /// that time counts as covered, if that is news: what was missed meanwhile may lie later.
+    pub(super) fn resume(&mut self, at: Millis) -> Option<Millis> {
         let at = self.not_before.take().map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
             Some((_, OPEN_END)) => {
                 // A trade that was missed in the first moment stays missed.
                 let first = self.spans.iter_mut().find(|(from, _)| *from >= self.resumed);
-                let Some((from, _)) = first.filter(|(from, _)| *from == self.resumed && at < *from) else {
-                    return false;
-                };
+                let (from, _) = first.filter(|(from, _)| *from == self.resumed && at < *from)?;
                 *from = at;
             }
             // What was covered stays covered, even if the new span is said to begin earlier.
@@ -48,7 +46,7 @@ impl Coverage {
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.ended = None;
         self.bound();
-        true
+        Some(at)
     }
 
     /// Something from `from` to `to` was missed. Returns whether that time counted as covered until now.

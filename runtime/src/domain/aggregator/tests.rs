@@ -1,6 +1,7 @@
 //! The kline contract, example by example. `properties` proves the general laws against a plain model.
 
 mod closing;
+mod doubts;
 mod feeds;
 mod model;
 mod oracle;

@@ -44,7 +44,6 @@ impl Coverage {
         }
         self.resumed = at;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
-        self.ended = None;
         self.bound();
         Some(at)
     }

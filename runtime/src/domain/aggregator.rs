@@ -330,9 +330,8 @@ impl Aggregator {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
         book.coverage.forget(self.lanes.horizon);
-        let widened = book.coverage.is_open();
         if let Some(at) = book.coverage.resume(at) {
-            book.requalify(at, widened, &self.lanes);
+            book.requalify(at, &self.lanes);
             self.agenda.note(symbol);
             self.stale |= book.stale;
         }
@@ -342,7 +341,7 @@ impl Aggregator {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
         if book.coverage.interrupt(last_seen) {
-            book.requalify(last_seen, false, &self.lanes);
+            book.requalify(last_seen, &self.lanes);
             self.agenda.note(symbol);
             self.stale |= book.stale;
         }

@@ -43,7 +43,6 @@ impl Lane {
             closed_until: self.start,
             fill: self.fill,
             first_trade_opens: self.first_trade_opens,
-            widened: false,
             horizon,
         }
     }
@@ -159,11 +158,10 @@ impl Book {
         }
     }
 
-    /// Applies a change of what is known about the feed, from `from` on; `widened` when it is a beginning that turns
-    /// out to have been earlier.
-    pub(super) fn requalify(&mut self, from: Millis, widened: bool, lanes: &Lanes) {
+    /// Applies a change of what is known about the feed, from `from` on.
+    pub(super) fn requalify(&mut self, from: Millis, lanes: &Lanes) {
         for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
-            let context = Context { widened, ..lane.context(&self.coverage, lanes.horizon) };
+            let context = lane.context(&self.coverage, lanes.horizon);
             series.touch(from, context);
             self.stale |= series.requalify(from, context);
         }
@@ -202,7 +200,8 @@ impl Book {
         }
         for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
             let context = lane.context(&self.coverage, lanes.horizon);
-            series.touch(from, context);
+            // The window of `from`, where it is another one, is over before the hole is: coverage remembers the hole for
+            // as long as that window is kept.
             series.touch(to, context);
             // Windows that ended before the horizon are as good as forgotten.
             self.stale |= series.requalify(from.max(lanes.horizon), context);
@@ -242,9 +241,7 @@ impl Book {
     /// Adds trades to a run; one that cannot take them ends first.
     fn pass_on(&mut self, level: usize, bucket: &Bucket, lanes: &Lanes) {
         let (Some(run), Some(lanes_from)) = (self.runs.get_mut(level), lanes.all.get(level..)) else { return };
-        // The first run is kept in order, so that a trade can be appended without a look at what it has.
-        let in_order = level > 0 || bucket.first >= run.bucket.last;
-        if run.holds(bucket.first.time, bucket.last.time) && in_order {
+        if run.holds(bucket.first.time, bucket.last.time) {
             run.bucket.merge(bucket);
             return;
         }

@@ -168,7 +168,7 @@ impl Coverage {
         if let Some((from, _)) = self.spans.pop_front()
             && let Some(next) = self.spans.front_mut()
         {
-            self.floor = Some(self.floor.map_or(next.0, |floor| floor.max(next.0)));
+            self.floor = Some(next.0);
             next.0 = from;
         }
     }

@@ -24,8 +24,6 @@ pub(super) struct Context<'a> {
     pub(super) fill: bool,
     /// Klines open with their first trade.
     pub(super) first_trade_opens: bool,
-    /// Watching turns out to have begun earlier: doubts are judged anew.
-    pub(super) widened: bool,
     /// Nothing can change a window that ends before this.
     pub(super) horizon: Millis,
 }
@@ -65,7 +63,7 @@ impl Series {
             let end = context.interval.next(window.start) - 1;
             let judged = context.coverage.quality(window.start, end);
             // Coverage forgets interruptions of before the horizon, and what they leave in doubt.
-            let is_exact = context.widened || window.start >= context.horizon;
+            let is_exact = window.start >= context.horizon;
             let quality = if is_exact { judged } else { window.quality.worse(judged) };
             if window.quality != quality {
                 window.quality = quality;
@@ -265,7 +263,7 @@ impl Series {
         let carry = at.checked_sub(1).and_then(|prior| self.windows.get(prior)).map_or(self.before, Window::last);
         let Some(window) = self.windows.get_mut(at) else { return false };
         // A doubt about a price stays, even after the interruption that raised it has been forgotten.
-        let is_exact = context.widened || window.start >= context.horizon;
+        let is_exact = window.start >= context.horizon;
         let doubted = window.is_judged && window.carry == carry && !window.proven && !is_exact;
         let proven = !doubted && carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
         window.is_judged = true;

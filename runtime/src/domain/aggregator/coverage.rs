@@ -223,6 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interruption_without_a_moment_in_it_is_none() {
+        let joined = watched(&[(0, 100), (101, OPEN_END)]);
+        assert!(joined.covers(0, 200), "101 follows 100");
+        let parted = watched(&[(0, 100), (102, OPEN_END)]);
+        assert!(!parted.covers(100, 102) && parted.covers(0, 100) && parted.covers(102, 200));
+    }
+
+    #[test]
+    fn what_was_missed_last_is_not_all_that_was_missed_while_the_feed_was_down() {
+        let mut coverage = watched(&[(0, 100)]);
+        assert!(!coverage.miss(120, 130) && !coverage.miss(110, 115));
+        coverage.resume(105);
+        assert!(!coverage.covers(130, 130) && coverage.covers(131, 140));
+    }
+
+    #[test]
     fn a_price_is_proven_only_without_an_interruption_between() {
         let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
         assert!(coverage.proves(1_600, 4_000));

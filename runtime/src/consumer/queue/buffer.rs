@@ -280,7 +280,7 @@ impl KlineBuffer {
                 None => (0, self.updates.len()),
             },
         };
-        let oldest = self.closed.front().filter(|_| closed > 0).map(|entry| entry.at);
+        let oldest = self.closed.front().map(|entry| entry.at);
         let mut klines = Vec::with_capacity(closed + updates);
         klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
         for _ in 0..updates {

@@ -71,6 +71,48 @@ fn an_update_carries_the_number_that_the_next_confirmed_kline_will_have() {
 }
 
 #[test]
+fn an_update_is_numbered_after_the_confirmed_kline_that_took_its_number() {
+    let queue = Queue::new(10, &everything());
+    let numbered = |window, confirm, sequence| Kline { sequence, ..kline("BTCUSDT", "1m", window, confirm) };
+    queue.push(1, &batch([numbered(5, false, 7)]));
+    queue.push(2, &batch([numbered(4, true, 7)]));
+    let numbers: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|kline| kline.sequence).collect();
+    assert_eq!(numbers, [7, 8]);
+}
+
+#[test]
+fn a_delivery_of_up_to_nothing_holds_one() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &closed([1, 2]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(0))), [(1, true)]);
+}
+
+#[test]
+fn an_update_that_was_forgotten_leaves_no_place_behind() {
+    let update = |window| batch([kline("BTCUSDT", "1m", window, false)]);
+    let queue = Queue::new(10, &everything());
+    let forget: [&dyn Fn(); 2] = [
+        &|| {
+            let other = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..Subscription::default() };
+            assert!(queue.narrow(&other) && queue.narrow(&everything()));
+        },
+        &|| {
+            queue.suspend();
+            queue.reopen();
+        },
+    ];
+    for forget in forget {
+        queue.push(1, &update(3));
+        forget();
+        assert_eq!(queue.depth().updates, 0);
+        // Two windows of a series may wait.
+        queue.push(2, &update(4));
+        queue.push(3, &update(5));
+        assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, false), (5, false)]);
+    }
+}
+
+#[test]
 fn a_full_queue_drops_the_oldest_and_says_so_once() {
     let queue = Queue::new(2, &everything());
     let dropped: u64 = (0..5).map(|window| queue.push(1, &closed([window]))).sum();

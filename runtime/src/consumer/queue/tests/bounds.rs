@@ -110,3 +110,18 @@ fn bytes_are_bounded_and_updates_go_before_closed_klines() {
     assert_eq!(buffer.push(5, &batch([update("A")]), &filter), 0);
     assert_eq!(buffer.updates(), 1, "its place was given up with it");
 }
+
+#[test]
+fn an_update_that_fits_exactly_stays() {
+    let mut buffer = KlineBuffer::new(1, UPDATE_BYTES);
+    buffer.push(0, &batch([kline("A", "1m", 50, false)]), &Filter::default());
+    assert_eq!(buffer.updates(), 1);
+}
+
+#[test]
+fn a_large_batch_of_which_little_passes_raises_nothing() {
+    let allowed = Subscription { symbols: symbols(1), ..everything() };
+    let queue = Queue::new(1, &allowed);
+    queue.push(0, &boundary(Category::Linear, &symbols(6), &["1m"], 0));
+    assert_eq!((queue.depth().boundary, queue.depth().capacity), (1, 2));
+}

@@ -20,7 +20,7 @@ pub(super) struct Coverage {
     floor: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
-    /// While the feed is down: what it can be up from again at the earliest.
+    /// What the feed can be up from at the earliest, since the last interruption.
     not_before: Option<Millis>,
     /// While the feed is up: since when.
     resumed: Millis,
@@ -30,7 +30,7 @@ impl Coverage {
     /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns from when on
     /// that time counts as covered, if that is news: what was missed meanwhile may lie later.
     pub(super) fn resume(&mut self, at: Millis) -> Option<Millis> {
-        let at = self.not_before.take().map_or(at, |known| known.max(at));
+        let at = self.not_before.map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
             Some((_, OPEN_END)) => {
                 // A trade that was missed in the first moment stays missed.
@@ -214,7 +214,7 @@ mod tests {
         assert!(coverage.interrupt(98));
         coverage.resume(100);
         assert!(!coverage.covers(90, 200), "neither 99 nor 100 was seen");
-        assert!(coverage.covers(0, 98) && coverage.covers(101, 200));
+        assert!(coverage.covers(0, 98) && coverage.covers(101, 200) && !coverage.covers(100, 100));
         let mut coverage = watched(&[(0, 1_009), (1_060, OPEN_END)]);
         coverage.interrupt(559);
         coverage.resume(1_100);
@@ -290,6 +290,11 @@ mod tests {
         assert!(!unwatched.miss(10, 10));
         unwatched.resume(5);
         assert!(!unwatched.covers(5, 10) && unwatched.covers(11, 20));
+        let mut earlier = Coverage::default();
+        assert!(!earlier.miss(10, 10));
+        earlier.resume(20);
+        earlier.resume(5);
+        assert!(!earlier.covers(10, 10) && earlier.covers(11, 30), "nor by one that turns out to be earlier");
     }
 
     #[test]
@@ -311,6 +316,11 @@ mod tests {
         coverage.end(5_500);
         assert!(coverage.is_idle(4_000, 4_999));
         assert!(!coverage.is_idle(5_000, 5_999));
+        coverage.end(5_999);
+        assert!(!coverage.is_idle(5_000, 5_999), "it has ended before its window did");
+        coverage.end(6_000);
+        assert!(coverage.is_idle(5_000, 5_999));
+        assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));
         assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
     }
 }

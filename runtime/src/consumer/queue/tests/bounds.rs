@@ -2,6 +2,7 @@
 
 use super::super::buffer::{KlineBuffer, UPDATE_BYTES};
 use super::*;
+use crate::consumer::fixture::point;
 use crate::domain::symbol::Category;
 
 /// Intervals that all end at one midnight.
@@ -124,4 +125,22 @@ fn a_large_batch_of_which_little_passes_raises_nothing() {
     let queue = Queue::new(1, &allowed);
     queue.push(0, &boundary(Category::Linear, &symbols(6), &["1m"], 0));
     assert_eq!((queue.depth().boundary, queue.depth().capacity), (1, 2));
+}
+
+#[test]
+fn there_is_room_while_at_most_half_is_taken() {
+    let queue = Queue::new(4, &everything());
+    let has_room = || queue.lock().has_room();
+    queue.push(0, &closed([0]));
+    queue.push(1, &closed([1]));
+    assert!(has_room());
+    queue.push(2, &closed([2]));
+    assert!(!has_room());
+    queue.suspend();
+    queue.reopen();
+    let values: Vec<_> = (0..4_097).map(|window| Arc::new(point("x", "v", window, true, "1"))).collect();
+    queue.push_values(&values[..4_096]);
+    assert!(has_room(), "8,192 values may wait");
+    queue.push_values(&values[4_096..]);
+    assert!(!has_room());
 }

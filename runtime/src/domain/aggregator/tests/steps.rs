@@ -109,9 +109,9 @@ fn trade_each(aggregator: &mut Aggregator, count: u32, at: Millis, id: u64) {
 #[test]
 fn the_end_of_a_run_gives_out_all_that_is_due_in_steps() {
     const SYMBOLS: u32 = 3_000;
-    let (mut aggregator, mut before) = (symbols_at(SYMBOLS, &["1s", "1m", "1h"]), Vec::new());
+    let (mut aggregator, mut before) = (symbols_at(SYMBOLS, &["1s", "1m", "5m", "15m", "1h"]), Vec::new());
     tick_through(&mut aggregator, T0 + 1_079, &mut before);
-    // A revision of each first second is due, then eight more seconds, then what is open at three intervals.
+    // A revision of each first second is due, then eight more seconds, then what is open at five intervals.
     trade_each(&mut aggregator, SYMBOLS, 600, 2);
     trade_each(&mut aggregator, SYMBOLS, 9_500, 3);
     aggregator.advance(T0 + 9_600, T0 + 9_600, &mut before);
@@ -129,6 +129,21 @@ fn the_end_of_a_run_gives_out_all_that_is_due_in_steps() {
     let count = |is_wanted: fn(&Kline) -> bool| all.iter().filter(|kline| is_wanted(kline)).count();
     assert_eq!(count(|kline| kline.confirm && kline.revision == 0), 9 * SYMBOLS as usize);
     assert_eq!(count(|kline| kline.revision == 1), SYMBOLS as usize);
-    assert_eq!(count(|kline| !kline.confirm), 3 * SYMBOLS as usize);
+    assert_eq!(count(|kline| !kline.confirm), 5 * SYMBOLS as usize);
     assert!(!aggregator.finish(&mut before), "that was all");
+}
+
+#[test]
+fn the_end_of_a_run_waits_for_no_round_of_revisions_and_for_no_tick() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(1_079);
+    bench.trade(600, 5).tick(1_079);
+    assert_eq!(bench.told().len(), 2, "the next round is due at 1,329");
+    bench.trade(700, 5).trade(1_080, 6);
+    finish(&mut bench.aggregator, &mut bench.out);
+    assert_eq!(bench.told(), ["1s@0 5/5/5/5 3 gapped r2 #3", "1s@1000 5/6/5/6 1 complete open #4"]);
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(900).trade(950, 7);
+    finish(&mut bench.aggregator, &mut bench.out);
+    assert_eq!(bench.told(), ["1s@0 5/7/5/7 2 gapped open #1"]);
 }

@@ -66,9 +66,14 @@ impl Served {
     }
 
     pub fn try_with(change: impl FnOnce(&mut Settings)) -> Result<Self, Failure> {
+        Self::watching(&[symbol("BTCUSDT"), symbol("ETHUSDT")], change)
+    }
+
+    /// The same, with these symbols.
+    pub fn watching(symbols: &[Symbol], change: impl FnOnce(&mut Settings)) -> Result<Self, Failure> {
         let mut settings = settings();
         change(&mut settings);
-        let watched = |category: &Category| (*category, vec![symbol("BTCUSDT"), symbol("ETHUSDT")]);
+        let watched = |category: &Category| (*category, symbols.to_vec());
         let catalog = Arc::new(Catalog::new(settings.categories.iter().map(watched), true));
         let row = r#"{"symbol":"BTCUSDT","status":"Trading","baseCoin":"BTC"}"#;
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
@@ -105,6 +110,11 @@ impl Served {
         self.figures.parted().iter().find(|(known, _)| *known == reason).unwrap().1
     }
 
+    /// Closed klines that clients gone for this reason lack.
+    pub fn lost(&self, reason: &str) -> u64 {
+        self.figures.lost().iter().find(|(known, _)| *known == reason).unwrap().1
+    }
+
     /// Publishes a value as a consumer does, in a call of its own.
     pub fn emit(&self, consumer: &str, name: &str, kline: &Kline, value: Value) {
         let (_, emitter) = self.emitters.iter().find(|(known, _)| *known == consumer).unwrap();
@@ -130,6 +140,11 @@ impl Served {
     /// Connects to a path with credentials in the header.
     pub fn enter(&self, path: &str) -> Peer {
         Peer::connect(self.address, path, &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
+    }
+
+    /// The same, for a client that is going to read little or nothing.
+    pub fn enter_narrow(&self, path: &str) -> Peer {
+        Peer::over(peer::narrow(self.address), path, &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
     }
 
     /// Ends the server in good order.
@@ -215,7 +230,7 @@ pub fn open(symbol: &str, interval: &str, window: u32) -> Kline {
 /// Waits until something holds.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !holds() {
         assert!(Instant::now() < deadline, "waited long for {what}");
         thread::park_timeout(Duration::from_millis(10));

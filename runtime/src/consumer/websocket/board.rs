@@ -148,9 +148,10 @@ impl Board {
         }
         if !state.followers.is_empty() {
             for category in Category::ALL {
-                let Some(frame) = predecessor::batch(&delivery.klines, category, self.batches) else { continue };
+                let batch = predecessor::batch(&delivery.klines, category, self.batches);
+                let Some((number, frame)) = batch else { continue };
                 for (_, client) in state.followers.iter().filter(|(follows, _)| *follows == category) {
-                    hand(client, Kind::Firm, frame.clone(), now, &mut dirty);
+                    hand(client, Kind::Closed(number), frame.clone(), now, &mut dirty);
                 }
             }
         }
@@ -170,7 +171,7 @@ impl Board {
         let is_next = state.memory.keep(id, &mut kline);
         let State { series, memory, .. } = state;
         let (Some(series), Some(recent)) = (series.get(id.0 as usize), memory.recent(id)) else { return };
-        let kind = if kline.confirm { Kind::Firm } else { Kind::Update(id) };
+        let kind = if kline.confirm { Kind::Closed(1) } else { Kind::Update(id) };
         if !series.bybit.is_empty() {
             let frame = bybit::push(&kline, text);
             series.bybit.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
@@ -178,7 +179,7 @@ impl Board {
         if !series.stream.is_empty() {
             let name = stream::Name::new(&series.key, self.first);
             let frame = stream::news(&name, self.epoch(recent), recent, &kline, is_next, text);
-            let kind = if is_next { kind } else { Kind::Firm };
+            let kind = if is_next || kline.confirm { kind } else { Kind::Firm };
             series.stream.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
         }
     }

@@ -62,6 +62,8 @@ struct Inner {
     cipher: Cipher,
     protocol: WebSocketContext,
     outbox: Outbox,
+    /// Closed klines that were due to it and will not come.
+    lost: u64,
     /// Bytes that its socket has taken.
     sent: u64,
     /// Something came from it since the last look.
@@ -160,6 +162,7 @@ impl Client {
                 cipher,
                 protocol,
                 outbox,
+                lost: 0,
                 sent: 0,
                 heard: true,
                 watch: Watch::default(),
@@ -185,20 +188,34 @@ impl Client {
 
     /// Adds a frame to what is due; nothing is written yet. Returns whether the caller is the one to flush.
     pub fn push(&self, kind: Kind, frame: Bytes, now: i64) -> bool {
-        self.add(|outbox| outbox.push(kind, frame), now)
+        self.add(kind.closed(), |outbox| outbox.push(kind, frame), now)
     }
 
     /// Adds an answer whose frames are made as its socket takes them; else as [`Client::push`].
     pub fn answer(&self, answer: Box<dyn LongAnswer>, now: i64) -> bool {
-        self.add(|outbox| outbox.answer(answer), now)
+        self.add(0, |outbox| outbox.answer(answer), now)
     }
 
-    fn add(&self, add: impl FnOnce(&mut Outbox) -> Result<(), Full>, now: i64) -> bool {
+    /// Notes how many topics it follows, which make room for what they bring at a boundary.
+    pub fn expect(&self, topics: usize) {
+        self.lock().outbox.expect(topics);
+    }
+
+    /// Closed klines that were due to it while it followed their topics and that its socket has not taken.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let inner = self.lock();
+        inner.lost + inner.outbox.closed()
+    }
+
+    fn add(&self, closed: u64, add: impl FnOnce(&mut Outbox) -> Result<(), Full>, now: i64) -> bool {
         let mut inner = self.lock();
         if inner.closing.is_some() || inner.over {
+            inner.lost += closed;
             return false;
         }
         if add(&mut inner.outbox).is_err() {
+            inner.lost += closed;
             inner.close(CloseCode::Slow, now);
         }
         drop(inner);
@@ -407,7 +424,7 @@ impl Inner {
         }
         self.closing = Some(Closing { code, until: now + CLOSE_PATIENCE });
         if code == CloseCode::Slow || self.outbox.push(Kind::Firm, code.frame()).is_err() {
-            self.outbox.end_with(code.frame());
+            self.lost += self.outbox.end_with(code.frame());
         }
     }
 

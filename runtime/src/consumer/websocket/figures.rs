@@ -14,6 +14,9 @@ pub struct Figures {
     closed: [AtomicU64; CloseCode::ALL.len()],
     /// Gone by themselves.
     left: AtomicU64,
+    /// Closed klines that were due to those that were closed, and to those that left.
+    lost_closed: [AtomicU64; CloseCode::ALL.len()],
+    lost_left: AtomicU64,
 }
 
 const ORDER: Ordering = Ordering::Relaxed;
@@ -46,6 +49,15 @@ impl Figures {
         found
     }
 
+    /// Closed klines that were due to clients that are gone and that their sockets have not taken, by the same reasons.
+    #[must_use]
+    pub fn lost(&self) -> Vec<(&'static str, u64)> {
+        let closed = CloseCode::ALL.iter().zip(&self.lost_closed);
+        let mut found: Vec<(&str, u64)> = closed.map(|(code, count)| (code.reason(), count.load(ORDER))).collect();
+        found.push(("gone", self.lost_left.load(ORDER)));
+        found
+    }
+
     pub(super) fn join(&self) {
         self.joined.fetch_add(1, ORDER);
     }
@@ -58,10 +70,13 @@ impl Figures {
         self.failed_logins.fetch_add(1, ORDER);
     }
 
-    pub(super) fn part(&self, code: Option<CloseCode>) {
+    /// A client is gone, to whom `lost` closed klines were due.
+    pub(super) fn part(&self, code: Option<CloseCode>, lost: u64) {
         let place = code.and_then(|code| CloseCode::ALL.iter().position(|known| *known == code));
         let count = place.and_then(|place| self.closed.get(place)).unwrap_or(&self.left);
+        let count_lost = place.and_then(|place| self.lost_closed.get(place)).unwrap_or(&self.lost_left);
         count.fetch_add(1, ORDER);
+        count_lost.fetch_add(lost, ORDER);
     }
 }
 
@@ -72,10 +87,11 @@ mod tests {
     #[test]
     fn every_client_that_is_gone_is_counted_once_under_its_reason() {
         let figures = Figures::default();
-        CloseCode::ALL.iter().for_each(|code| figures.part(Some(*code)));
-        figures.part(None);
-        let parted = figures.parted();
-        assert_eq!(parted.len(), CloseCode::ALL.len() + 1);
+        CloseCode::ALL.iter().for_each(|code| figures.part(Some(*code), 7));
+        figures.part(None, 7);
+        let (parted, lost) = (figures.parted(), figures.lost());
+        assert_eq!((parted.len(), lost.len()), (CloseCode::ALL.len() + 1, CloseCode::ALL.len() + 1));
         assert!(parted.iter().all(|(_, count)| *count == 1), "{parted:?}");
+        assert!(lost.iter().all(|(_, count)| *count == 7), "{lost:?}");
     }
 }

@@ -16,6 +16,8 @@ const SLICES: usize = 32;
 const OVERHEAD: usize = 64;
 /// How many times the bound all answers together may be once they are made.
 const ANSWERS: usize = 8;
+/// What the push of a kline may take, its name, its wrapping and [`OVERHEAD`] included.
+const PUSH: usize = 640 + OVERHEAD;
 /// Pieces of answers that are made before the socket is left to whoever waits for it.
 const PIECES: usize = 4;
 
@@ -24,6 +26,8 @@ const PIECES: usize = 4;
 pub enum Kind {
     /// Has to arrive.
     Firm,
+    /// The same, with this number of closed klines, which are counted when they do not arrive.
+    Closed(u32),
     /// The answer to a ping: only the newest matters.
     Pong,
     /// How the feeds stand: only the newest matters.
@@ -74,6 +78,8 @@ pub struct Outbox {
     /// What the answers among them will come to.
     answers: usize,
     most: usize,
+    /// What the followed topics may bring within two boundaries.
+    due: usize,
     /// The first entry is partly written and can neither be dropped nor replaced.
     begun: bool,
     /// The socket did not take everything the last time.
@@ -96,13 +102,32 @@ impl Entry {
             Self::Piece(_) => 0,
         }
     }
+
+    const fn closed(&self) -> u64 {
+        match self {
+            Self::Frame(kind, _) => kind.closed(),
+            Self::Answer { .. } | Self::Piece(_) => 0,
+        }
+    }
+}
+
+impl Kind {
+    /// Closed klines in such a frame.
+    #[must_use]
+    pub const fn closed(self) -> u64 {
+        match self {
+            // A cast, since `From` is not const; it widens.
+            Self::Closed(number) => number as u64,
+            Self::Firm | Self::Pong | Self::Status | Self::Update(_) => 0,
+        }
+    }
 }
 
 impl Outbox {
-    /// Builds an empty queue of at most `most` bytes.
+    /// Builds an empty queue of at most `most` bytes, or of what two boundaries bring, whichever is more.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, answers: 0, most, begun: false, blocked: false }
+        Self { entries: VecDeque::new(), bytes: 0, answers: 0, most, due: 0, begun: false, blocked: false }
     }
 
     /// Adds a frame.
@@ -128,8 +153,9 @@ impl Outbox {
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), Full> {
-        // A single entry may be longer than the bound: an empty queue takes it.
-        if self.bytes + entry.cost() > self.most && !self.entries.is_empty() {
+        // A batch of many klines may be longer than the bound: there is room for two.
+        let most = self.most.max(self.due).max(2 * entry.cost());
+        if self.bytes + entry.cost() > most && !self.entries.is_empty() {
             return Err(Full);
         }
         self.bytes += entry.cost();
@@ -143,12 +169,26 @@ impl Outbox {
         self.most.saturating_mul(ANSWERS).saturating_sub(self.answers)
     }
 
-    /// Drops everything that need not arrive before the last frame, which is `frame`.
-    pub fn end_with(&mut self, frame: Bytes) {
+    /// Notes how many topics bring pushes.
+    pub const fn expect(&mut self, topics: usize) {
+        self.due = topics.saturating_mul(2 * PUSH);
+    }
+
+    /// Closed klines that wait.
+    #[must_use]
+    pub fn closed(&self) -> u64 {
+        self.entries.iter().map(Entry::closed).sum()
+    }
+
+    /// Drops everything that need not arrive before the last frame, which is `frame`. Returns how many closed klines.
+    pub fn end_with(&mut self, frame: Bytes) -> u64 {
+        let before = self.closed();
         self.entries.truncate(usize::from(self.begun));
+        let dropped = before - self.closed();
         self.entries.push_back(Entry::Frame(Kind::Firm, frame));
         self.bytes = self.entries.iter().map(Entry::cost).sum();
         self.answers = 0;
+        dropped
     }
 
     /// Whether nothing waits.
@@ -373,13 +413,26 @@ mod tests {
     }
 
     #[test]
+    fn two_pushes_of_each_topic_have_room() {
+        let mut outbox = Outbox::new(4);
+        outbox.expect(100);
+        let push = Bytes::from_static(&[b'a'; PUSH - OVERHEAD]);
+        (0..200).for_each(|_| outbox.push(Kind::Closed(1), push.clone()).unwrap());
+        assert_eq!(outbox.push(Kind::Closed(1), push), Err(Full));
+        assert_eq!((outbox.closed(), outbox.room_for_answer()), (200, 4 * ANSWERS));
+    }
+
+    #[test]
     fn the_bound_holds_and_the_last_word_still_fits() {
         let mut outbox = Outbox::new(4);
-        outbox.push(Kind::Firm, Bytes::from_static(b"longer than four")).unwrap();
+        outbox.push(Kind::Closed(3), Bytes::from_static(b"longer than four")).unwrap();
+        outbox.push(Kind::Closed(4), Bytes::from_static(b"longer than four")).unwrap();
+        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"longer than four")), Err(Full), "room for two");
         assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"x")), Err(Full));
         let mut out = vec![];
         assert!(!outbox.drain(socket(&mut out, 3)).unwrap());
-        outbox.end_with(Bytes::from_static(b"END"));
+        assert_eq!(outbox.closed(), 7);
+        assert_eq!(outbox.end_with(Bytes::from_static(b"END")), 4, "the first is on its way");
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
         assert_eq!(out, b"longer than fourEND");
     }

@@ -33,13 +33,17 @@ struct WireMessage<'a> {
     kind: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// Makes the frame of a delivery's closed klines of one category; nothing when there are none.
-pub fn batch(klines: &[Arc<Kline>], category: Category, extras: Extras) -> Option<Bytes> {
-    let mut chosen = klines.iter().map(Arc::as_ref).filter(|kline| kline.category == category && extras.admits(kline));
-    let first = chosen.next()?;
+/// Makes the frame of a delivery's closed klines of one category, with their number; nothing when there are none.
+pub fn batch(klines: &[Arc<Kline>], category: Category, extras: Extras) -> Option<(u32, Bytes)> {
+    let admitted = |kline: &&Kline| kline.category == category && extras.admits(kline);
+    let chosen: Vec<&Kline> = klines.iter().map(Arc::as_ref).filter(admitted).collect();
+    if chosen.is_empty() {
+        return None;
+    }
+    let number = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
     let mut text = String::new();
-    predecessor(std::iter::once(first).chain(chosen), &mut text);
-    Some(frame::text(&text))
+    predecessor(chosen.into_iter(), &mut text);
+    Some((number, frame::text(&text)))
 }
 
 /// Says that the client may begin, and lets it follow the batches.

@@ -165,12 +165,16 @@ impl Seat {
 
     /// Notes a followed series. Returns whether it is new.
     pub fn follow(&mut self, id: SeriesId) -> bool {
-        self.followed.insert(id)
+        let is_new = self.followed.insert(id);
+        self.client.expect(self.followed.len());
+        is_new
     }
 
     /// Forgets a followed series. Returns whether there was one.
     pub fn leave(&mut self, id: SeriesId) -> bool {
-        self.followed.remove(&id)
+        let was_followed = self.followed.remove(&id);
+        self.client.expect(self.followed.len());
+        was_followed
     }
 
     /// Opaque text that names the connection to Bybit's clients.

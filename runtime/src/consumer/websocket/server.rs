@@ -165,13 +165,13 @@ impl Server {
     /// Forgets a client.
     pub fn part(&self, client: &Client) {
         self.clients().remove(&client.id);
-        let (id, address, code) = (client.id.0, client.address, client.closed_with());
-        self.figures.part(code);
+        let (id, address, code, lost) = (client.id.0, client.address, client.closed_with(), client.lost());
+        self.figures.part(code, lost);
         match code {
             Some(code @ (CloseCode::Slow | CloseCode::TooManyCommands)) => {
-                warn!(client = id, %address, reason = code.reason(), "client cut");
+                warn!(client = id, %address, reason = code.reason(), lost, "client cut");
             }
-            code => debug!(client = id, %address, reason = code.map(CloseCode::reason), "client left"),
+            code => debug!(client = id, %address, reason = code.map(CloseCode::reason), lost, "client left"),
         }
     }
 

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::peer::{Peer, get};
-use super::{KEY, Served, USER, closed, eventually};
+use super::{KEY, Served, USER, closed, eventually, symbol};
 
 const EVERYTHING: &str = r#"{"op":"subscribe","history":1000,"topics":["kline.1s.BTCUSDT","kline.1m.BTCUSDT","kline.1h.BTCUSDT","kline.1s.ETHUSDT","kline.1m.ETHUSDT","kline.1h.ETHUSDT"]}"#;
 /// What [`EVERYTHING`] brings at least: so many klines of some 500 bytes.
@@ -68,28 +68,19 @@ fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
         ),
     ];
     let askers = asked.map(|(path, text, first)| {
-        let (mut stream, frame) = (unread(&served.enter(path)), frame(first, text.as_bytes()));
-        // It ends when the server hangs up, or when the test has waited long enough.
-        thread::spawn(move || {
-            while stream.write_all(&frame).is_ok() {
-                thread::yield_now();
-            }
-        })
+        let (stream, frame) = (unread(&served.enter_narrow(path)), frame(first, text.as_bytes()));
+        let asker = stream.try_clone().unwrap();
+        (stream, thread::spawn(move || while (&asker).write_all(&frame).is_ok() {}))
     });
-    let left = || {
-        asked
-            .iter()
-            .zip(&askers)
-            .filter(|(_, asker)| !asker.is_finished())
-            .map(|(asked, _)| asked.1)
-            .collect::<Vec<_>>()
-    };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !left().is_empty() {
-        assert!(Instant::now() < deadline, "not cut: {:?}", left());
-        thread::park_timeout(Duration::from_millis(100));
+    // The server says who is gone: a client that reads nothing may hear of its end minutes later. One whose socket has taken
+    // all answers so far, and that cannot send any more, is cut for its silence.
+    eventually("the cuts", || served.parted("slow") + served.parted("no pong") == asked.len() as u64);
+    assert!(served.parted("slow") > 0);
+    for (stream, asker) in askers {
+        // It may be closed already.
+        let _ = stream.shutdown(Shutdown::Both);
+        asker.join().unwrap();
     }
-    eventually("the count", || served.parted("slow") == asked.len() as u64);
     served.enter("/v1/stream");
 }
 
@@ -105,6 +96,58 @@ fn a_socket_that_takes_nothing_is_cut_though_its_client_goes_on_asking() {
         let _ = stream.write_all(&frame(0x81, br#"{"op":"ping"}"#));
         served.parted("slow") == 1
     });
+}
+
+#[test]
+fn what_a_client_that_does_not_read_lacks_is_counted_with_the_reason() {
+    for (path, request) in [
+        ("/", None),
+        ("/v5/public/linear", Some(r#"{"op":"subscribe","args":["kline.1.BTCUSDT"]}"#)),
+        ("/v1/stream", Some(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)),
+    ] {
+        let served = Served::with(|settings| settings.queue = 8 << 10);
+        let mut peer = served.enter_narrow(path);
+        match request {
+            Some(request) => drop(peer.ask(request)),
+            None => assert_eq!(peer.text(), r#"{"status":"authenticated"}"#),
+        }
+        // The socket takes some, a queue of 8 KiB holds some more, and 20,000 are too many for both.
+        for window in 1..=20_000 {
+            served.publish([closed("BTCUSDT", "1m", window)]);
+        }
+        eventually("the cut", || served.parted("slow") == 1);
+        let lost = served.lost("slow");
+        assert!((1..20_000).contains(&lost) && served.lost("gone") == 0, "{path}: {lost}");
+    }
+}
+
+#[test]
+fn a_boundary_of_many_topics_cuts_nobody_who_reads() {
+    const SYMBOLS: usize = 2_000;
+    let name = |number: usize| format!("S{number:04}USDT");
+    let served = Served::watching(&(0..SYMBOLS).map(|number| symbol(&name(number))).collect::<Vec<_>>(), |settings| {
+        settings.queue = 1 << 10;
+        settings.topics = SYMBOLS;
+    });
+    let served = served.unwrap();
+    let mut peer = served.enter("/v1/stream");
+    for symbols in (0..SYMBOLS).collect::<Vec<_>>().chunks(500) {
+        let topics = symbols.iter().map(|number| format!("\"kline.1m.{}\"", name(*number))).collect::<Vec<_>>();
+        peer.say(&format!(r#"{{"op":"subscribe","topics":[{}]}}"#, topics.join(",")));
+        // Behind snapshots of those before.
+        while peer.json()["op"] != "subscribe" {}
+    }
+    let mut pushed = 0;
+    let mut next = || {
+        let push = peer.json();
+        pushed += usize::from(push["data"]["confirm"] == true);
+        pushed
+    };
+    for window in 1..=3 {
+        served.publish((0..SYMBOLS).map(|number| closed(&name(number), "1m", window)));
+        while next() < SYMBOLS * window as usize {}
+    }
+    assert_eq!(served.parted("slow"), 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error;
@@ -13,6 +14,9 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// How long an answer may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the kernel is asked to hold for a client that does not read. Left to itself it makes room for up to
+/// `net.ipv4.tcp_rmem`, tens of MB on some machines, and small answers take minutes to fill that.
+const NARROW: usize = 16 << 10;
 
 pub struct Peer {
     pub socket: WebSocket<TcpStream>,
@@ -23,7 +27,12 @@ pub struct Peer {
 impl Peer {
     /// Connects; the status of a refusal is the error.
     pub fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap(), path, headers)
+    }
+
+    /// Takes over a connected socket; the status of a refusal is the error.
+    pub fn over(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let address = stream.peer_addr().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
         for (name, value) in headers {
@@ -108,6 +117,14 @@ impl Peer {
             }
         }
     }
+}
+
+/// Connects for a client that does not read: what it leaves lying soon waits at the server.
+pub fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, NARROW).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    socket.into()
 }
 
 /// Sends raw bytes and returns everything that comes back.

@@ -150,5 +150,10 @@ fn clients(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     let parted = servers().flat_map(|([consumer], figures)| {
         figures.parted().into_iter().map(move |(reason, count)| ([consumer, ("reason", reason)], count))
     });
-    sheet.counters("klines_websocket_disconnects", "WebSocket clients that are gone, by the reason.", parted)
+    sheet.counters("klines_websocket_disconnects", "WebSocket clients that are gone, by the reason.", parted)?;
+    let lost = servers().flat_map(|([consumer], figures)| {
+        figures.lost().into_iter().map(move |(reason, count)| ([consumer, ("reason", reason)], count))
+    });
+    let help = "Closed klines that were due to clients that are gone, by the reason.";
+    sheet.counters("klines_websocket_lost", help, lost)
 }

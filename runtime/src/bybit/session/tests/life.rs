@@ -37,7 +37,7 @@ fn a_connection_that_was_given_up_says_nothing_any_more() {
 
 #[test]
 fn an_empty_socket_proves_nothing_once_the_peer_may_be_gone() {
-    let (mut session, mut out) = covered();
+    let (session, mut out) = covered();
     session.on_drained(NOW + 30_000, &mut out);
     session.on_drained(NOW + 30_001, &mut out);
     assert_eq!(links(&out), [Link::Drained]);

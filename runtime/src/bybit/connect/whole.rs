@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(ends(Framing::Messages, &bytes, 1), expected);
         for part in [2, 3, 7, 126, 4_096, 100_000] {
             let ends = ends(Framing::Messages, &bytes, part);
-            let reached = |end: &&usize| *end % part == 0 || **end == bytes.len();
+            let reached = |end: &&usize| end.is_multiple_of(part) || **end == bytes.len();
             assert_eq!(ends, expected.iter().filter(reached).copied().collect::<Vec<_>>(), "{part}");
         }
     }

@@ -42,7 +42,7 @@ pub fn batch(klines: &[Arc<Kline>], category: Category, extras: Extras) -> Optio
     }
     let number = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
     let mut text = String::new();
-    predecessor(chosen.into_iter(), &mut text);
+    predecessor(chosen, &mut text);
     Some((number, frame::text(&text)))
 }
 

@@ -277,7 +277,7 @@ impl Driver {
             return;
         }
         let unread = socket.get_ref().unread();
-        if unread == Unread::Nothing {
+        if unread != Unread::Bytes {
             self.session.on_idle();
         }
         if is_due && self.evidence.answer(now, unread) {

@@ -245,7 +245,7 @@ impl Session {
         let named = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
         let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return Vec::new() };
         vec![
-            FeedEvent::Gap { symbols: vec![symbol], last_seen: now - 1 },
+            FeedEvent::Gap { symbols: vec![symbol], last_seen: self.arrival(now) - 1 },
             FeedEvent::Resumed { symbols: vec![symbol], at: now + 1 },
         ]
     }
@@ -275,7 +275,7 @@ impl Session {
         self.stalled_since.is_some()
     }
 
-    /// The socket is empty: what follows arrives when it is read.
+    /// Every whole frame that had arrived has been read: what follows arrives when it is read.
     pub const fn on_idle(&mut self) {
         self.stalled_since = None;
     }
@@ -296,18 +296,20 @@ impl Session {
             self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
+        // What waits in the socket may be what is missed.
+        let is_read = !self.is_stalled();
         let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
-        if waited > self.timing.answer {
+        if is_read && waited > self.timing.answer {
             self.give_up(now, self.liveness.last_seen(), CloseReason::Unanswered { waited }, out);
             return;
         }
-        if let Some(silent) = self.canary.silent(now) {
+        if let Some(silent) = self.canary.silent(now).filter(|_| is_read) {
             // Pongs prove only the gateway: what the topics said since the last sign of data is not known.
             self.give_up(now, self.canary.last_data(), CloseReason::Silent { silent }, out);
             self.canary.gave_up();
             return;
         }
-        if let Some(topic) = self.canary.unanswered(now) {
+        if is_read && let Some(topic) = self.canary.unanswered(now) {
             let message = format!("not answered within {} s", self.timing.answer / SECOND);
             out.push(Action::Notice(Notice::Unwatched { topic: topic.to_owned(), message }));
         }
@@ -324,7 +326,7 @@ impl Session {
         let change = match &parsed {
             Ok(Answer::Pong) => Some(Change::default()),
             Ok(Answer::Accepted { id }) if self.canary.asked(id) => {
-                self.canary.accepted(now);
+                self.canary.accepted(self.arrival(now));
                 Some(Change::default())
             }
             Ok(Answer::Refused { id, message }) if self.canary.asked(id) => {
@@ -356,7 +358,7 @@ impl Session {
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
-            self.canary.covered(&change.covered, now);
+            self.canary.covered(&change.covered, self.arrival(now));
             self.emit(now, Link::Up, vec![FeedEvent::Resumed { symbols: change.covered, at: now }], out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {

@@ -64,7 +64,7 @@ pub enum Link {
     /// It is gone, or carries nothing any more.
     Down,
     /// Everything that had arrived at the time of receipt has been read and handed on: a read of the socket would
-    /// have waited, and nothing is left in TLS or in the WebSocket layer.
+    /// have waited, and nothing is left in TLS or in the WebSocket layer, or for a second nothing but a part of a frame.
     Drained,
 }
 

@@ -80,10 +80,9 @@ fn beside(sim: &Sim, mode: &str, more: &str) -> Usage {
     let run = run_at(&home, sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
     let meter = run.meter();
     run.until("klines", |said| said.out.lines().count() >= KLINES);
-    let peak = meter.peak();
     let said = run.stop().said;
     assert!(said.err.lines().any(|line| line.starts_with("hostile:")), "{mode}: {}", said.err);
-    peak
+    meter.peak()
 }
 
 #[tokio::test(flavor = "multi_thread")]

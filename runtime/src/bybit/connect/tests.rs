@@ -1,6 +1,7 @@
 //! The dialer against sockets on loopback that play a proxy. Loopback targets are never proxied, so targets here are
 //! names that only the proxy would know.
 
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -100,6 +101,32 @@ fn a_certificate_file_without_certificates_is_refused() {
     let path = file.path().to_str().unwrap().to_owned();
     let error = Dialer::new(|name| (name == "SSL_CERT_FILE").then(|| path.clone())).unwrap_err();
     assert!(error.to_string().ends_with("holds no certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_part_of_a_message_is_seen_behind_a_real_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+    let stream = Whole::messages(dialer(&[]).dial(&url).await.unwrap());
+    let (peer, _) = listener.accept().await.unwrap();
+    let (client, server) =
+        tokio::join!(tokio_tungstenite::client_async(url.as_str(), stream), tokio_tungstenite::accept_async(peer));
+    let ((mut client, _), mut server) = (client.unwrap(), server.unwrap());
+    for (bytes, unread) in [
+        (&[0x81, 2, b'h', b'i'][..], Unread::Nothing),
+        (&[0x81, 2, b'h'], Unread::Part),
+        (b"i", Unread::Nothing),
+        // A ping, and the first of two frames.
+        (&[0x89, 0, 0x01, 1, b'h'], Unread::Part),
+        (&[0x80, 1, b'i'], Unread::Nothing),
+    ] {
+        server.get_mut().write_all(bytes).await.unwrap();
+        while client.get_ref().unread() == Unread::Bytes {
+            // It gives a message or waits for the rest of one.
+            let _ = tokio::time::timeout(Duration::from_millis(20), client.next()).await;
+        }
+        assert_eq!(client.get_ref().unread(), unread, "{bytes:?}");
+    }
 }
 
 #[tokio::test]

@@ -64,8 +64,9 @@ impl Position {
             *self = Self::new(Framing::Messages);
         } else if !HEAD_END.starts_with(&self.header) {
             // The last byte may be the first of the end.
-            self.header.retain(|byte| *byte == b'\r');
-            self.header.truncate(usize::from(self.header.len() == 1));
+            let is_begun = self.header.last() == Some(&b'\r');
+            self.header.clear();
+            self.header.extend(is_begun.then_some(b'\r'));
         }
     }
 
@@ -214,7 +215,9 @@ mod tests {
 
     #[test]
     fn messages_begin_behind_the_head() {
-        for head in ["HTTP/1.1 101 x\r\nA: \r b\r\n\r\n", "\r\n\r\n", "\r\r\n\r\r\n\r\n\r\n"] {
+        let heads = (0..6).map(|count| format!("HTTP/1.1 101 x\r\n{}\r\n", "Name: value\r\n".repeat(count)));
+        let odd = ["HTTP/1.1 101 x\r\nA: \r b\r\n\r\n", "\r\n\r\n", "\r\r\n\r\r\n\r\n"].map(str::to_owned);
+        for head in heads.chain(odd) {
             let mut position = Position::new(Framing::Upgrade);
             for at in 0..head.len() {
                 assert_eq!(position.framing, Framing::Upgrade, "{head:?} {at}");

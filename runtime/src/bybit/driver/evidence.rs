@@ -21,7 +21,7 @@ pub struct Evidence {
     due: Millis,
     is_answered: bool,
     not_before: Millis,
-    /// When a turn was first late since this boundary is known: a machine that stays busy waits once.
+    /// When a turn was first late since this boundary could close: a machine that stays busy waits once.
     late: Option<Millis>,
     /// When a part of a frame was first found since then.
     part: Option<Millis>,
@@ -48,7 +48,12 @@ impl Evidence {
     /// A turn of the loop that should have come at `planned` came at `now`. Returns whether that is late.
     pub fn turn(&mut self, planned: Millis, now: Millis) -> bool {
         let is_late = now > planned.saturating_add(LATE);
-        if is_late {
+        if is_late && now < self.due {
+            self.not_before = now + STALLED;
+        } else if is_late {
+            if now > planned.saturating_add(STALLED) {
+                self.late = None;
+            }
             self.not_before = *self.late.get_or_insert(now) + STALLED;
         }
         is_late
@@ -125,9 +130,23 @@ mod tests {
         for turn in 1..=30 {
             assert!(evidence.turn(turn * 100, turn * 100 + 60));
         }
-        assert_eq!(evidence.next(), 1_160);
+        assert_eq!(evidence.next(), 2_060);
         evidence.expect(4_000);
         assert!(evidence.turn(3_900, 3_960));
         assert_eq!(evidence.next(), 4_960);
+    }
+
+    #[test]
+    fn a_turn_that_is_late_long_before_the_boundary_does_not_use_up_its_second() {
+        let mut evidence = Evidence::new();
+        evidence.expect(60_080);
+        assert!(evidence.turn(5_000, 5_060));
+        assert!(evidence.turn(58_000, 68_000));
+        assert_eq!(evidence.next(), 69_000);
+        assert!(evidence.turn(68_500, 68_560));
+        assert_eq!(evidence.next(), 69_000);
+        // A stall as long as that is one of its own.
+        assert!(evidence.turn(68_900, 75_000));
+        assert_eq!(evidence.next(), 76_000);
     }
 }

@@ -76,6 +76,27 @@ fn frames_of_several_stalls_may_be_as_old_as_the_first_until_the_socket_is_empty
     assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 9_000 }]);
 }
 
+#[test]
+fn what_may_wait_in_the_socket_after_a_stall_is_not_missed() {
+    let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW, PONG, &mut out);
+    session.on_stall(NOW);
+    out.clear();
+    session.on_tick(NOW + 11_000, &mut out);
+    assert!(out.is_empty(), "both answers may be there: {out:?}");
+    session.on_frame(NOW + 11_001, &accepted(1), &mut out);
+    // Of the stall or of now: the trade of a frame that cannot be read.
+    session.on_frame(NOW + 11_002, &trade("AUSDT").replace("\"Buy\"", "\"None\""), &mut out);
+    assert!(events(&out).contains(&&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW - 1 }), "{out:?}");
+    session.on_idle();
+    session.on_tick(NOW + 11_250, &mut out);
+    assert!(
+        matches!(notices(&out)[..], [Notice::Subscribed { .. }, Notice::Unreadable { .. }, Notice::Unwatched { .. }]),
+        "{out:?}"
+    );
+}
+
 /// Pongs and ticks, four times a second, until the session gives up. Returns how long that took.
 fn silence(session: &mut Session, from: Millis, out: &mut Vec<Action>) -> Millis {
     let mut now = from;

@@ -5,7 +5,7 @@ use bybit_sim::{Activity, Category, Fault, Instrument, Market, RestFault, Sim, S
 use super::{JSON, assert_accounted, run_at, times};
 use crate::metrics::{ANYWHERE, page, served};
 use crate::support::program::{Said, folder};
-use crate::support::told::{Told, assert_sound, told};
+use crate::support::told::{Told, assert_sound, last_revisions, told};
 use crate::support::truth::Truth;
 
 /// BTCUSDT on linear and on spot, with several trades a second.
@@ -18,9 +18,11 @@ async fn exchange(seed: u64) -> Sim {
     Sim::start(SimConfig::new(Market::seeded(seed, instruments))).await.unwrap()
 }
 
-/// Complete klines of a category so far.
+/// Complete klines of a category so far, in their last revision.
 fn count(said: &Said, category: &str) -> usize {
-    told(&said.out).iter().filter(|kline| kline.category == category && kline.is_complete()).count()
+    let last = last_revisions(&told(&said.out));
+    let of_it = last.iter().filter(|((of, ..), _)| of == category);
+    of_it.flat_map(|(_, klines)| klines.values()).filter(|kline| kline.is_complete()).count()
 }
 
 #[track_caller]

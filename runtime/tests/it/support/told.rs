@@ -49,10 +49,11 @@ pub fn told(out: &str) -> Vec<Told> {
     out.lines().map(read).collect()
 }
 
-/// The klines of one symbol and interval that were closed as complete, so far.
+/// The klines of one symbol and interval that are complete, so far, in their last revision.
 pub fn complete(out: &str, symbol: &str, interval: &str) -> usize {
-    let told = told(out);
-    told.iter().filter(|kline| kline.symbol == symbol && kline.interval == interval && kline.is_complete()).count()
+    let last = last_revisions(&told(out));
+    let of_it = last.iter().filter(|((_, name, length), _)| name == symbol && length == interval);
+    of_it.flat_map(|(_, klines)| klines.values()).filter(|kline| kline.is_complete()).count()
 }
 
 /// Nothing is told twice, sequences have no hole, revisions count from 0, and nothing closed is taken back.

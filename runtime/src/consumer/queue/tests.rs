@@ -1,6 +1,7 @@
 //! The queue against a simple model, and the promises that a model cannot show: waiting and ending.
 
 mod bounds;
+mod states;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};

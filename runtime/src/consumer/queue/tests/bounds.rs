@@ -12,7 +12,7 @@ fn symbols(count: usize) -> Vec<Symbol> {
     (0..count).map(|at| Symbol::new(&format!("S{at}USDT")).unwrap()).collect()
 }
 
-fn watched(symbols: Vec<Symbol>, intervals: &[&str]) -> Arc<Watched> {
+pub fn watched(symbols: Vec<Symbol>, intervals: &[&str]) -> Arc<Watched> {
     Arc::new(Watched { symbols, intervals: intervals.iter().map(|text| text.parse().unwrap()).collect() })
 }
 

@@ -123,7 +123,7 @@ pub fn times_of(text: &str) -> Vec<(Millis, Millis)> {
     let spans = times.chunk_by(|time, next| next - time <= SHORTEST);
     let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();
     match (spans.first(), spans.last()) {
-        // No frame of trades reaches over so many: garbage must not cost a mark for each number.
+        // No frame of trades has times of as many spans: garbage must not cost a mark for each number.
         (Some((from, _)), Some((_, to))) if spans.len() > MOST_MISSED => vec![(*from, *to)],
         _ => spans,
     }

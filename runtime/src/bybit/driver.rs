@@ -250,12 +250,7 @@ impl Driver {
                 Some(Some(Err(error))) => break End::Lost(error.to_string()),
                 Some(None) => break End::Lost("closed by the exchange".to_owned()),
             }
-            // Under a flood of frames the timer is never polled; pings and watchdogs go on all the same.
-            if now - self.ticked >= TICK {
-                self.ticked = now;
-                self.session.on_tick(now, &mut self.actions);
-                self.publish(true);
-            }
+            self.tick(now);
         };
         if matches!(end, End::Lost(_)) {
             self.session.on_close(self.now(), &mut self.actions);
@@ -267,6 +262,16 @@ impl Driver {
         let _ = timeout(FAREWELL, socket.close(None)).await;
         self.publish(false);
         end
+    }
+
+    /// Lets time pass for the session. Under a flood of frames the timer is never polled; pings and watchdogs go on all
+    /// the same.
+    fn tick(&mut self, now: Millis) {
+        if now - self.ticked >= TICK {
+            self.ticked = now;
+            self.session.on_tick(now, &mut self.actions);
+            self.publish(true);
+        }
     }
 
     /// Says that everything has been read, where a boundary asks for it and the system agrees. The socket has just had

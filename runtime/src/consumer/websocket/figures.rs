@@ -10,16 +10,36 @@ pub struct Figures {
     joined: AtomicU64,
     refused: AtomicU64,
     failed_logins: AtomicU64,
+    /// Those that are gone.
+    parted: ByReason,
+    /// Closed klines that were due to them.
+    lost: ByReason,
+}
+
+/// Counts by why a client is gone.
+#[derive(Debug, Default)]
+struct ByReason {
     /// Closed by the server, by [`CloseCode::ALL`].
     closed: [AtomicU64; CloseCode::ALL.len()],
     /// Gone by themselves.
     left: AtomicU64,
-    /// Closed klines that were due to those that were closed, and to those that left.
-    lost_closed: [AtomicU64; CloseCode::ALL.len()],
-    lost_left: AtomicU64,
 }
 
 const ORDER: Ordering = Ordering::Relaxed;
+
+impl ByReason {
+    fn add(&self, code: Option<CloseCode>, count: u64) {
+        let place = code.and_then(|code| CloseCode::ALL.iter().position(|known| *known == code));
+        place.and_then(|place| self.closed.get(place)).unwrap_or(&self.left).fetch_add(count, ORDER);
+    }
+
+    fn list(&self) -> Vec<(&'static str, u64)> {
+        let closed = CloseCode::ALL.iter().zip(&self.closed);
+        let mut found: Vec<(&str, u64)> = closed.map(|(code, count)| (code.reason(), count.load(ORDER))).collect();
+        found.push(("gone", self.left.load(ORDER)));
+        found
+    }
+}
 
 impl Figures {
     /// Clients that have become WebSockets.
@@ -43,19 +63,13 @@ impl Figures {
     /// Clients that are gone, by the server's reason to close them; `gone` for those that went by themselves.
     #[must_use]
     pub fn parted(&self) -> Vec<(&'static str, u64)> {
-        let closed = CloseCode::ALL.iter().zip(&self.closed);
-        let mut found: Vec<(&str, u64)> = closed.map(|(code, count)| (code.reason(), count.load(ORDER))).collect();
-        found.push(("gone", self.left.load(ORDER)));
-        found
+        self.parted.list()
     }
 
     /// Closed klines that were due to clients that are gone and that their sockets have not taken, by the same reasons.
     #[must_use]
     pub fn lost(&self) -> Vec<(&'static str, u64)> {
-        let closed = CloseCode::ALL.iter().zip(&self.lost_closed);
-        let mut found: Vec<(&str, u64)> = closed.map(|(code, count)| (code.reason(), count.load(ORDER))).collect();
-        found.push(("gone", self.lost_left.load(ORDER)));
-        found
+        self.lost.list()
     }
 
     pub(super) fn join(&self) {
@@ -72,11 +86,8 @@ impl Figures {
 
     /// A client is gone, to whom `lost` closed klines were due.
     pub(super) fn part(&self, code: Option<CloseCode>, lost: u64) {
-        let place = code.and_then(|code| CloseCode::ALL.iter().position(|known| *known == code));
-        let count = place.and_then(|place| self.closed.get(place)).unwrap_or(&self.left);
-        let count_lost = place.and_then(|place| self.lost_closed.get(place)).unwrap_or(&self.lost_left);
-        count.fetch_add(1, ORDER);
-        count_lost.fetch_add(lost, ORDER);
+        self.parted.add(code, 1);
+        self.lost.add(code, lost);
     }
 }
 

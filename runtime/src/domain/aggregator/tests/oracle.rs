@@ -58,6 +58,20 @@ struct Oracle {
 }
 
 impl Oracle {
+    fn new(now: Millis, open: Open, fill: Fill) -> Self {
+        Self {
+            open,
+            fill,
+            now,
+            trades: Vec::new(),
+            phases: Vec::new(),
+            missed: vec![false; LENGTH],
+            not_before: 0,
+            unseen: Vec::new(),
+            said: BTreeMap::new(),
+        }
+    }
+
     fn horizon(&self) -> Millis {
         self.now - KEPT
     }
@@ -154,17 +168,7 @@ fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Ora
     let mut bench = Bench::new(&["500ms", "1s", "5s", "1m"], |settings| {
         *settings = Settings { open, fill, lateness: LATENESS, grace: GRACE, ..settings.clone() };
     });
-    let mut oracle = Oracle {
-        open,
-        fill,
-        now: first,
-        trades: Vec::new(),
-        phases: Vec::new(),
-        missed: vec![false; LENGTH],
-        not_before: 0,
-        unseen: Vec::new(),
-        said: BTreeMap::new(),
-    };
+    let mut oracle = Oracle::new(first, open, fill);
     bench.watch(first).tick(first);
     oracle.resume(first);
     oracle.tick(first);

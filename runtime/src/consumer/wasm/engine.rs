@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 use wasmtime::component::Linker;
-use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy, WasmFeatures};
 
 use super::contract;
 use super::host::Host;
 use super::{http, poll};
 use crate::consumer::courtesy;
+
+#[cfg(test)]
+mod tests;
 
 /// How often the engine's epoch moves on: the grain of every deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -96,6 +99,8 @@ fn config() -> Config {
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
+        // Not built: an instruction of theirs that passed validation would abort the process (RUSTSEC-2026-0570).
+        .wasm_features(WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::THREADS, false)
         // The same indicator must have the same value on every machine.
         .wasm_relaxed_simd(false);
     config

@@ -5,7 +5,7 @@
 
 pub mod bundle;
 pub mod catalog;
-pub mod courtesy;
+pub mod cpu;
 pub mod dead_letter;
 pub mod emit;
 pub mod encode;

@@ -171,8 +171,7 @@ impl Manager {
             };
             manager.workers.push(Handle { name: spec.name, queue, errands, stats, takes_values, ended, thread });
         }
-        // Every batch is handed to strangers last, so that they are woken up last.
-        own.iter().for_each(|(queue, _)| queue.put_first());
+        // Every batch is handed to untrusted consumers last, so that they are woken up last.
         for (queue, stats) in own.into_iter().chain(strange) {
             hub.add(queue, stats);
         }

@@ -12,7 +12,6 @@ mod buffer;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::courtesy::Work;
 use super::emit::Point;
 use super::emit::held::Held;
 use super::express::{self, Shortcut};
@@ -102,10 +101,6 @@ struct State {
     feeder_waiting: bool,
     /// Whether there is an order for the consumer's thread.
     called: bool,
-    /// Whether strangers give way to the consumer while it has something to do.
-    own: bool,
-    /// While it has: from its being woken up until it waits.
-    work: Option<Work>,
     /// Whether nobody takes anything until further notice: what comes is counted as lost.
     suspended: bool,
     ending: Ending,
@@ -136,29 +131,10 @@ impl Queue {
             shortcut: None,
             feeder_waiting: false,
             called: false,
-            own: false,
-            work: None,
             suspended: false,
             ending: Ending::Open,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
-    }
-
-    /// Says that its consumer is one of our own: strangers give way to it while it has something to do.
-    pub(super) fn put_first(&self) {
-        self.lock().own = true;
-    }
-
-    /// Whether strangers would give way to its consumer.
-    #[cfg(test)]
-    pub(super) fn is_first(&self) -> bool {
-        self.lock().own
-    }
-
-    /// Whether they do.
-    #[cfg(test)]
-    pub(super) fn is_at_work(&self) -> bool {
-        self.lock().work.is_some()
     }
 
     /// Queues what passes of the hub's batch number `number`; returns how many closed klines were dropped for it.
@@ -223,9 +199,6 @@ impl Queue {
     pub(super) fn pop_beside(&self, grouping: Grouping, shortcut: Option<&Shortcut>) -> Popped {
         let mut state = self.lock();
         loop {
-            if state.is_empty() || state.ending == Ending::Cancelled {
-                state.work = None;
-            }
             if state.ending != Ending::Cancelled && std::mem::take(&mut state.called) {
                 return Popped::Called;
             }
@@ -233,9 +206,6 @@ impl Queue {
                 Ending::Cancelled => return Popped::Cancelled,
                 _ if !state.is_empty() => {
                     let delivery = state.take(grouping);
-                    if state.own {
-                        state.work.get_or_insert_with(Work::begin);
-                    }
                     if state.feeder_waiting && state.has_room() {
                         state.feeder_waiting = false;
                         self.changed.notify_all();
@@ -262,7 +232,6 @@ impl Queue {
     /// Waits for a call and nothing else. Returns whether there was one; otherwise the queue was closed or cancelled.
     pub fn wait_for_call(&self) -> bool {
         let mut state = self.lock();
-        state.work = None;
         while state.ending == Ending::Open && !state.called {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -284,7 +253,6 @@ impl Queue {
     /// that draining goes on. Returns whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let mut state = self.lock();
-        state.work = None;
         let on_entry = state.ending;
         let pause = if on_entry == Ending::Open { pause } else { pause.min(Duration::from_secs(1)) };
         let until = Instant::now() + pause;
@@ -322,7 +290,6 @@ impl Queue {
     pub fn abandon(&self) -> Vec<Arc<Kline>> {
         self.end(Ending::Cancelled);
         let mut state = self.lock();
-        state.work = None;
         state.forget()
     }
 
@@ -376,9 +343,6 @@ impl Queue {
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         let wakes = state.waiting && !state.is_empty();
         state.waiting &= !wakes;
-        if wakes && state.own {
-            state.work.get_or_insert_with(Work::begin);
-        }
         drop(state);
         if wakes {
             self.changed.notify_all();

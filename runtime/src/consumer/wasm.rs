@@ -16,12 +16,13 @@ pub mod terminal;
 pub mod witness;
 
 mod bindings;
+mod call_time;
 mod contract;
 mod convert;
+mod cpu_watch;
 mod deadline;
 mod emission;
 mod failure;
-mod hog;
 mod host;
 mod instance;
 mod log;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::bundle::{Bundles, Crash};
-use super::courtesy::{self, Deference};
+use super::cpu;
 use super::dead_letter::DeadLetters;
 use super::express::{Mishap, Shortcut};
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
@@ -54,8 +54,6 @@ pub(super) struct Worker {
     /// What ran before a new version that has not started yet.
     former: Option<Box<dyn Blueprint>>,
     mishap: Mishap,
-    /// A stranger's alone.
-    deference: Option<Deference>,
     /// Closed klines that nobody will deliver any more: the next delivery tells of them.
     owed: u64,
     behind: bool,
@@ -104,7 +102,6 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
-            deference: blueprint.is_strange().then(Deference::default),
             shared,
             blueprint,
             grouping,
@@ -125,7 +122,7 @@ impl Worker {
     /// Runs until the queue is closed and drained, or cancelled.
     pub(super) fn run(mut self) {
         if self.blueprint.is_strange() {
-            courtesy::behind_others();
+            cpu::rank_low();
         }
         let mut state;
         loop {
@@ -209,17 +206,14 @@ impl Worker {
         while let Some(pending) = self.next(consumer) {
             let delivery = &pending.delivery;
             self.shared.stats.hold(closed(delivery));
-            let (deference, queue) = (&mut self.deference, self.shared.queue.clone());
+            let queue = self.shared.queue.clone();
             let consume = || match mishap.take() {
                 Some(failure) => Err(failure),
                 None => {
                     if queue.is_ending() {
                         consumer.ending();
                     }
-                    deference.iter_mut().for_each(Deference::begin);
-                    let taken = stats.timed(|| consumer.consume(delivery));
-                    deference.iter_mut().for_each(Deference::end);
-                    taken
+                    stats.timed(|| consumer.consume(delivery))
                 }
             };
             match self.shared.insist("consume", consume) {
@@ -261,12 +255,10 @@ impl Worker {
             // What is owed, and that it has caught up, only a delivery of its own tells.
             let express = consumer.express().filter(|_| self.owed == 0 && !self.behind);
             let shortcut = express.map(|way| Shortcut::new(way, self.shared.stats.clone(), self.mishap.clone()));
-            let since = Instant::now();
             match self.shared.queue.pop_beside(self.grouping, shortcut.as_ref()) {
                 Popped::Called => self.obey(consumer),
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {
-                    self.deference.iter().for_each(|deference| deference.give_way(since.elapsed()));
                     self.tell_losses(delivery.lost);
                     delivery.lost += std::mem::take(&mut self.owed);
                     return Some(Pending { delivery, crashes: 0 });

@@ -37,7 +37,7 @@ pub enum Fate {
 use Fate::{Failed, Quarantined, Retrying, Running as Lives};
 
 /// Mode, further settings, fate; a line of the threat table each.
-pub const GUESTS: [(&str, &str, Fate); 28] = [
+pub const GUESTS: [(&str, &str, Fate); 29] = [
     ("loop", "", Quarantined),
     ("loop-setup", "", Quarantined),
     ("loop-start", "", Quarantined),
@@ -49,6 +49,7 @@ pub const GUESTS: [(&str, &str, Fate); 28] = [
     ("random-flood", "size = 1_000_000_000", Quarantined),
     ("output-flood", "size = 8_000_000", Lives),
     ("state-flood", "", Lives),
+    ("state-churn", "size = 200_000", Lives),
     ("emit-flood", "", Lives),
     ("log-flood", "", Lives),
     ("stdout", "", Lives),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use klines::consumer::courtesy;
+use klines::consumer::cpu;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
 use klines::consumer::policy::OnError;
@@ -118,7 +118,7 @@ fn beside_busy_threads<T>(measure: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().unwrap().get() {
             scope.spawn(|| {
-                assert!(courtesy::aside());
+                assert!(cpu::rank_lowest());
                 while !over.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }

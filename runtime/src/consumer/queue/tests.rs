@@ -179,36 +179,6 @@ fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
 }
 
 #[test]
-fn a_consumer_of_our_own_is_at_work_from_its_waking_up_until_it_waits() {
-    for own in [true, false] {
-        let queue = Arc::new(Queue::new(10, &everything()));
-        if own {
-            queue.put_first();
-        }
-        let (popped, pops) = mpsc::channel();
-        let worker = thread::spawn({
-            let queue = queue.clone();
-            move || {
-                while matches!(queue.pop(Grouping::UpTo(1)), Popped::Delivery(_)) {
-                    popped.send(queue.is_at_work()).unwrap();
-                }
-                queue.is_at_work()
-            }
-        });
-        wait_until_it_waits(&queue);
-        assert!(!queue.is_at_work());
-        queue.push(1, &closed([1, 2]));
-        assert_eq!((pops.recv().unwrap(), pops.recv().unwrap()), (own, own), "until all is done");
-        wait_until_it_waits(&queue);
-        assert!(!queue.is_at_work());
-        queue.push(2, &closed([3]));
-        assert_eq!(pops.recv().unwrap(), own);
-        queue.cancel();
-        assert!(!worker.join().unwrap());
-    }
-}
-
-#[test]
 fn a_replay_that_waits_for_room_loses_nothing() {
     // A batch may be larger than the queue as it is configured.
     const BATCH: i64 = 7;

@@ -151,8 +151,8 @@ impl Component {
         &self.sha256
     }
 
-    pub(super) fn engine(&self) -> &Engine {
-        self.engine.engine()
+    pub(super) fn engine(&self) -> &WasmEngine {
+        &self.engine
     }
 
     pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Box<dyn Guest>> {

@@ -1,45 +1,79 @@
-//! How long a call may still take.
+//! How much time a call may still take.
+//!
+//! Counted are the thread's own time on a core and the time in host calls that wait. Time in which the thread was ready
+//! and others ran, or in which the process was stopped, is no fault of the guest. Since the system may also hold a thread
+//! in a call that never ends, there is a bound by the clock, many times larger.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::engine::TICK;
+use crate::consumer::cpu::thread_time;
 
-/// The deadline of the call in progress. Time that the terminal kept the guest waiting, or that it left the core to others,
-/// does not count.
-#[derive(Debug)]
-pub(super) struct Deadline {
-    limit: Duration,
-    started: Instant,
-    waited: Waited,
-}
+/// The bound by the clock, as a multiple of a call's limit.
+const BY_CLOCK: u32 = 30;
 
-/// Nanoseconds spent waiting for the terminal during the call in progress.
+/// How long the process stood still since its start: what the clock that ends calls was late.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Waited(Arc<AtomicU64>);
+pub(super) struct Standstill(Arc<AtomicU64>);
 
-impl Waited {
-    pub(super) fn add(&self, time: Duration) {
-        self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+impl Standstill {
+    /// Adds the time by which a tick came late.
+    pub(super) fn add(&self, late: Duration) {
+        self.0.fetch_add(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 
+/// A moment, and how long the process had stood still until then.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Instant,
+    stood: Duration,
+}
+
+/// The deadline of the call in progress.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    limit: Duration,
+    standstill: Standstill,
+    began: Mark,
+    /// This thread's time on a core when the call began.
+    on_core: Duration,
+    /// Time in host calls that waited.
+    waited: Duration,
+    /// Time that the clock does not hold against the guest either.
+    excused: Duration,
+}
+
 impl Deadline {
-    pub(super) fn new(waited: Waited) -> Self {
-        Self { limit: Duration::ZERO, started: Instant::now(), waited }
+    pub(super) fn new(standstill: Standstill) -> Self {
+        let began = Mark { at: Instant::now(), stood: standstill.total() };
+        let (limit, on_core) = (Duration::ZERO, Duration::ZERO);
+        Self { limit, standstill, began, on_core, waited: Duration::ZERO, excused: Duration::ZERO }
     }
 
     /// Begins a call.
     pub(super) fn begin(&mut self, limit: Duration) {
         self.limit = limit;
-        self.started = Instant::now();
-        self.waited.0.store(0, Ordering::Relaxed);
+        self.began = self.mark();
+        self.on_core = thread_time();
+        self.waited = Duration::ZERO;
+        self.excused = Duration::ZERO;
     }
 
-    /// The call in progress gave way to others for so long, which does not count.
-    pub(super) fn excuse(&self, time: Duration) {
-        self.waited.add(time);
+    /// The call in progress waited for its turn for so long.
+    pub(super) fn excuse(&mut self, time: Duration) {
+        self.excused += time;
+    }
+
+    /// The call in progress waited in a host call for so long.
+    pub(super) fn charge(&mut self, time: Duration) {
+        self.waited += time;
     }
 
     /// What the call in progress was given.
@@ -47,19 +81,78 @@ impl Deadline {
         self.limit
     }
 
-    /// How long it has taken.
-    pub(super) fn took(&self) -> Duration {
-        self.started.elapsed()
+    /// Time on a core that it has taken.
+    pub(super) fn on_core(&self) -> Duration {
+        thread_time().saturating_sub(self.on_core)
+    }
+
+    /// How long it has lasted, by the clock.
+    pub(super) fn lasted(&self) -> Duration {
+        self.began.at.elapsed()
     }
 
     /// What is left of it.
     pub(super) fn left(&self) -> Duration {
-        let waited = Duration::from_nanos(self.waited.0.load(Ordering::Relaxed));
-        (self.limit + waited).saturating_sub(self.started.elapsed())
+        if self.is_over_by_clock() {
+            return Duration::ZERO;
+        }
+        self.limit.saturating_sub(self.on_core() + self.waited)
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// Says what it took too much of.
+    pub(super) fn verdict(&self) -> String {
+        if self.is_over_by_clock() {
+            let bound = self.limit * BY_CLOCK;
+            return format!("took longer than {bound:?} by the clock, waiting for the system or for a core");
+        }
+        format!("took longer than {:?}", self.limit)
+    }
+
+    fn is_over_by_clock(&self) -> bool {
+        // Nearly every look comes long before it.
+        self.lasted() >= self.limit * BY_CLOCK && self.since(self.began) >= self.limit * BY_CLOCK + self.excused
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { at: Instant::now(), stood: self.standstill.total() }
+    }
+
+    /// Time since then in which the process did not stand still.
+    fn since(&self, mark: Mark) -> Duration {
+        mark.at.elapsed().saturating_sub(self.standstill.total().saturating_sub(mark.stood))
+    }
+
+    /// Starts to measure a wait.
+    pub(super) fn wait(&self) -> Wait {
+        Wait { from: self.mark(), left: self.left() }
+    }
+
+    /// What is left for a wait in progress.
+    pub(super) fn left_of(&self, wait: &Wait) -> Duration {
+        wait.left.saturating_sub(self.since(wait.from))
+    }
+
+    /// Ends a wait, which is charged.
+    pub(super) fn waited(&mut self, wait: &Wait) {
+        let time = self.since(wait.from);
+        self.charge(time);
     }
 }
 
-/// Ticks that last for `time`, the present one being under way already, unless the epoch is moved on for another reason.
+/// A wait in a host call.
+#[derive(Debug)]
+pub(super) struct Wait {
+    from: Mark,
+    /// What was left of the call when it began.
+    left: Duration,
+}
+
+/// Ticks that last for `time`, the present one being under way already.
 pub(super) fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).saturating_add(1)
 }
@@ -67,6 +160,15 @@ pub(super) fn ticks(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn begun(limit: Duration) -> (Deadline, Standstill) {
+        let standstill = Standstill::default();
+        let mut deadline = Deadline::new(standstill.clone());
+        deadline.begin(limit);
+        (deadline, standstill)
+    }
 
     #[test]
     fn ticks_are_never_fewer_than_the_time() {
@@ -88,14 +190,55 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_the_terminal_does_not_count() {
-        let waited = Waited::default();
-        let mut deadline = Deadline::new(waited.clone());
-        deadline.begin(Duration::ZERO);
-        assert_eq!(deadline.left(), Duration::ZERO);
-        waited.add(Duration::from_secs(3_600));
-        assert!(deadline.left() > Duration::from_secs(3_000));
-        deadline.begin(Duration::ZERO);
-        assert_eq!(deadline.left(), Duration::ZERO);
+    fn time_on_a_core_counts() {
+        let (deadline, _) = begun(Duration::from_millis(5));
+        while !deadline.is_over() {
+            std::hint::black_box(0);
+        }
+        assert!(deadline.on_core() >= Duration::from_millis(5));
+        assert_eq!(deadline.verdict(), "took longer than 5ms");
+    }
+
+    #[test]
+    fn time_in_which_others_ran_does_not_count() {
+        let (mut deadline, _) = begun(HOUR);
+        deadline.began.at = Instant::now().checked_sub(HOUR * 2).unwrap();
+        assert!(deadline.left() > HOUR / 2);
+    }
+
+    #[test]
+    fn a_wait_in_the_host_counts_and_one_for_a_turn_does_not() {
+        let (mut deadline, _) = begun(HOUR);
+        deadline.excuse(HOUR * 2);
+        assert!(deadline.left() > HOUR / 2);
+        deadline.charge(HOUR);
+        assert!(deadline.is_over());
+        deadline.begin(HOUR);
+        assert!(!deadline.is_over());
+    }
+
+    #[test]
+    fn what_never_ends_is_over_by_the_clock() {
+        let (mut deadline, standstill) = begun(Duration::from_secs(1));
+        deadline.began.at = Instant::now().checked_sub(Duration::from_secs(31)).unwrap();
+        assert!(deadline.is_over());
+        assert_eq!(deadline.verdict(), "took longer than 30s by the clock, waiting for the system or for a core");
+        deadline.excuse(Duration::from_secs(10));
+        assert!(!deadline.is_over(), "it waited for its turn in between");
+        deadline.excused = Duration::ZERO;
+        standstill.add(Duration::from_secs(10));
+        assert!(!deadline.is_over(), "the process stood still in between");
+    }
+
+    #[test]
+    fn a_wait_does_not_end_early_because_the_process_stood_still() {
+        let (mut deadline, standstill) = begun(HOUR);
+        let mut wait = deadline.wait();
+        wait.from.at = Instant::now().checked_sub(HOUR * 2).unwrap();
+        assert_eq!(deadline.left_of(&wait), Duration::ZERO);
+        standstill.add(HOUR * 2);
+        assert!(deadline.left_of(&wait) > HOUR / 2);
+        deadline.waited(&wait);
+        assert!(deadline.left() > HOUR / 2);
     }
 }

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy, WasmFeatures};
 
 use super::contract;
+use super::deadline::Standstill;
 use super::host::Host;
 use super::{http, poll};
-use crate::consumer::courtesy;
+use crate::consumer::cpu::CpuGovernor;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,9 @@ pub struct WasmEngine {
 struct Inner {
     engine: Engine,
     linker: Linker<Host>,
+    governor: Arc<CpuGovernor>,
+    standstill: Standstill,
     _ticker: Ticker,
-    _look_up: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Why there is no engine.
@@ -72,15 +74,23 @@ impl WasmEngine {
     fn configured(config: &Config) -> Result<Self, EngineError> {
         let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
-        let ticker = Ticker::start(engine.clone())?;
-        let clock = engine.clone();
-        let look_up: Arc<dyn Fn() + Send + Sync> = Arc::new(move || clock.increment_epoch());
-        courtesy::at_summons(&look_up);
-        Ok(Self { inner: Arc::new(Inner { engine, linker, _ticker: ticker, _look_up: look_up }) })
+        let (governor, standstill) = (Arc::new(CpuGovernor::new()), Standstill::default());
+        let ticker = Ticker::start(engine.clone(), governor.clone(), standstill.clone())?;
+        Ok(Self { inner: Arc::new(Inner { engine, linker, governor, standstill, _ticker: ticker }) })
     }
 
     pub(super) fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// What bounds how many untrusted calls are in progress.
+    pub(super) fn governor(&self) -> Arc<CpuGovernor> {
+        self.inner.governor.clone()
+    }
+
+    /// How long the process stood still.
+    pub(super) fn standstill(&self) -> Standstill {
+        self.inner.standstill.clone()
     }
 
     pub(super) fn linker(&self) -> &Linker<Host> {
@@ -125,10 +135,18 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn start(engine: Engine) -> io::Result<Self> {
+    fn start(engine: Engine, governor: Arc<CpuGovernor>, standstill: Standstill) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("wasm-deadlines".into()).spawn(move || {
+            let mut last = Instant::now();
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                let late = last.elapsed().saturating_sub(TICK);
+                last = Instant::now();
+                // A thread of normal rank that comes a whole tick late had no core, like everything in this process.
+                if late >= TICK {
+                    standstill.add(late);
+                }
+                governor.tick();
                 engine.increment_epoch();
             }
         })?;

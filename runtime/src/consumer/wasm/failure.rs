@@ -24,11 +24,11 @@ pub(super) struct Overdue;
 /// Returns what a failed call or instantiation means.
 pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
     if let Some(error) = error.downcast_ref::<StateError>() {
-        return Failure::Fatal(error.to_string());
+        return state(host, error);
     }
     let trap = error.downcast_ref::<Trap>();
     let (kind, mut message) = if trap == Some(&Trap::Interrupt) || error.is::<Overdue>() {
-        (CrashKind::Timeout, format!("took longer than {:?}", host.deadline.limit()))
+        (CrashKind::Timeout, host.time.verdict())
     } else if let Some(refusal) = host.account.refused() {
         let (wanted, most) = (mebibytes(refusal.wanted), mebibytes(host.account.most_memory()));
         (CrashKind::Memory, format!("asked for {wanted} MiB in all, the limit is {most} MiB"))
@@ -41,6 +41,19 @@ pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
         append(&mut message, trace);
     }
     Failure::Crashed { kind, message: clean(&message, MOST_TEXT) }
+}
+
+/// Returns what failed work on the state means.
+pub(super) fn state(host: &Host, error: &StateError) -> Failure {
+    match error {
+        StateError::Unusable { .. } => Failure::Fatal(error.to_string()),
+        StateError::Overdue => Failure::Crashed { kind: CrashKind::Timeout, message: host.time.verdict() },
+    }
+}
+
+/// Ends a guest's call because of its state.
+pub(super) fn raised(error: StateError) -> wasmtime::Error {
+    wasmtime::Error::new(error)
 }
 
 fn append(message: &mut String, trace: &WasmBacktrace) {

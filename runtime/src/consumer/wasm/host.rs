@@ -8,10 +8,10 @@ use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::deadline::{Deadline, Waited};
+use super::call_time::CallTime;
 use super::emission::Emission;
+use super::engine::WasmEngine;
 use super::grants::GrantError;
-use super::hog::Hog;
 use super::http::HttpHost;
 use super::limits::Account;
 use super::log::GuestLog;
@@ -26,8 +26,7 @@ use crate::domain::kline::Kline;
 /// The data of one store.
 pub(super) struct Host {
     pub(super) account: Account,
-    pub(super) deadline: Deadline,
-    pub(super) hog: Hog,
+    pub(super) time: CallTime,
     pub(super) log: GuestLog,
     /// The batch in hand; empty outside `consume`.
     pub(super) klines: Arc<[Arc<Kline>]>,
@@ -43,8 +42,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(setup: &Setup, log: GuestLog) -> Result<Self, GrantError> {
-        let waited = Waited::default();
+    pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
         let mut wasi = WasiCtx::builder();
         // Every guest has a thread of its own, which may wait for a disk.
@@ -54,17 +52,17 @@ impl Host {
             output.clone(),
         ));
         if setup.grants.stdout {
-            wasi.stdout(RawStdout::new(waited.clone()));
+            wasi.stdout(RawStdout);
         } else {
             wasi.stdout(LoggedStream::new(log.clone(), Stream::Stdout, output.clone()));
         }
         setup.grants.open(&mut wasi)?;
+        let is_untrusted = matches!(setup.origin, Origin::File(_));
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
         Ok(Self {
             account: Account::new(&setup.limits),
-            deadline: Deadline::new(waited),
-            hog: Hog::new(matches!(setup.origin, Origin::File(_))),
+            time: CallTime::new(engine.standstill(), is_untrusted.then(|| engine.governor())),
             log,
             klines: Arc::default(),
             state: State::new(setup.state.clone()),
@@ -92,7 +90,7 @@ impl Host {
     }
 
     pub(super) fn poll(&mut self) -> BoundedPoll<'_> {
-        BoundedPoll { table: &mut self.table, left: self.deadline.left() }
+        BoundedPoll { table: &mut self.table, time: &mut self.time }
     }
 }
 

@@ -16,6 +16,7 @@ use super::state::StateError;
 use super::witness::Witness;
 use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
+use crate::domain::kline::Kline;
 
 #[cfg(test)]
 mod tests;
@@ -38,40 +39,33 @@ pub(super) struct Instance {
 impl Instance {
     /// Makes a store under all limits, with the grants of `setup`, and the component's instance in it.
     pub(super) fn new(component: &Component, setup: Setup, log: GuestLog) -> Result<Self, Failure> {
-        let host = Host::new(&setup, log).map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
-        let mut store = Store::new(component.engine(), host);
+        let host = Host::new(&setup, log, component.engine());
+        let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
+        let mut store = Store::new(component.engine().engine(), host);
         store.limiter(|host| &mut host.account);
         store.set_hostcall_fuel(setup.limits.hostcall);
         store.set_max_component_handles(setup.limits.handles);
         store.epoch_deadline_callback(|mut store| {
-            let host = store.data_mut();
-            let left = host.deadline.left();
-            if left.is_zero() {
-                return Ok(UpdateDeadline::Interrupt);
-            }
-            if let Some(time) = host.hog.give_way() {
-                host.deadline.excuse(time);
-                return Ok(UpdateDeadline::Continue(1));
-            }
-            let look = host.hog.look(host.log.name(), host.deadline.took());
-            Ok(UpdateDeadline::Continue(ticks(look.map_or(left, |look| look.min(left)))))
+            let Host { time, log, .. } = store.data_mut();
+            Ok(match time.look(log.name()) {
+                None => UpdateDeadline::Interrupt,
+                Some(next) => UpdateDeadline::Continue(ticks(next)),
+            })
         });
         begin(&mut store, setup.limits.start_up);
-        let _call = store.data().hog.call();
-        match component.instantiate(&mut store) {
-            Ok(guest) => Ok(Self {
-                store,
-                guest,
-                settings: setup.settings,
-                call: setup.limits.call,
-                start_up: setup.limits.start_up,
-                recycle_calls: setup.limits.recycle_calls,
-                recycle_memory: setup.limits.recycle_memory,
-                taken: 0,
-                witness: setup.witness,
-            }),
-            Err(error) => Err(Self::stillborn(store.data(), &error)),
-        }
+        let made = component.instantiate(&mut store).map_err(|error| Self::stillborn(store.data(), &error));
+        end(&mut store);
+        Ok(Self {
+            store,
+            guest: made?,
+            settings: setup.settings,
+            call: setup.limits.call,
+            start_up: setup.limits.start_up,
+            recycle_calls: setup.limits.recycle_calls,
+            recycle_memory: setup.limits.recycle_memory,
+            taken: 0,
+            witness: setup.witness,
+        })
     }
 
     fn stillborn(host: &Host, error: &wasmtime::Error) -> Failure {
@@ -91,29 +85,30 @@ impl Instance {
 
     /// Asks the guest what is wrong with its settings.
     pub(super) fn validate(&mut self) -> Result<Vec<Problem>, Failure> {
-        self.call(self.call, |guest, store, settings| guest.validate(store, settings))
+        self.timed(self.call, |this| this.call(|guest, store, settings| guest.validate(store, settings)))
     }
 
-    fn call<T>(
-        &mut self,
-        limit: Duration,
-        call: impl FnOnce(&dyn Guest, &mut Store<Host>, &str) -> wasmtime::Result<T>,
-    ) -> Result<T, Failure> {
+    /// Does everything that belongs to one call within its time.
+    fn timed<T>(&mut self, limit: Duration, call: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
         host.log.tell_dropped(host.output.begin_call());
-        let _call = host.hog.call();
         begin(&mut self.store, limit);
-        let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
-        let host = self.store.data_mut();
-        let took = host.deadline.took();
-        host.hog.end(host.log.name(), took);
-        host.log.settle();
-        result.map_err(|error| failure::crash(host, &error))
+        let result = call(self);
+        end(&mut self.store);
+        self.store.data().log.settle();
+        result
     }
-}
 
-impl Instance {
+    /// Calls the guest.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&dyn Guest, &mut Store<Host>, &str) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
+        let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
+        result.map_err(|error| failure::crash(self.store.data(), &error))
+    }
+
     /// Forgets what a call that did not succeed has changed in the state and published.
     fn kept<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() {
@@ -123,36 +118,52 @@ impl Instance {
         }
         result
     }
+
+    /// Keeps what the call has changed in the state, or says what follows if that fails.
+    fn commit(&mut self, taken: &[Arc<Kline>]) -> Result<(), Failure> {
+        let Host { state, time, .. } = self.store.data_mut();
+        let kept = state.commit(taken, || time.is_over());
+        kept.map_err(|error| unkept(self.store.data(), &error))
+    }
 }
 
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
-        let wish = self.call(self.start_up, |guest, store, settings| guest.setup(store, settings));
-        let wish = self.kept(wish.and_then(|wish| wish))?;
-        self.store.data_mut().state.wait();
-        Ok(wish)
+        self.timed(self.start_up, |this| {
+            let wish = this.call(|guest, store, settings| guest.setup(store, settings));
+            let wish = this.kept(wish.and_then(|wish| wish))?;
+            this.store.data_mut().state.wait();
+            Ok(wish)
+        })
     }
 
     fn start(&mut self) -> Result<(), Failure> {
-        let started = self.call(self.start_up, |guest, store, _| guest.start(store));
-        self.kept(started.and_then(|started| started))?;
-        // What `setup` changed is kept here too: only an instance that starts has a say.
-        self.store.data_mut().state.take_over().map_err(|error| unkept(&error))
+        self.timed(self.start_up, |this| {
+            let started = this.call(|guest, store, _| guest.start(store));
+            this.kept(started.and_then(|started| started))?;
+            // What `setup` changed is kept here too: only an instance that starts has a say.
+            let Host { state, time, .. } = this.store.data_mut();
+            let taken_over = state.take_over(|| time.is_over());
+            taken_over.map_err(|error| unkept(this.store.data(), &error))
+        })
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
-        self.store.data_mut().klines = delivery.klines.clone();
-        let taken = self.call(self.call, |guest, store, _| guest.consume(store, delivery));
-        self.store.data_mut().klines = Arc::default();
-        self.kept(taken.and_then(|taken| taken))?;
-        self.taken = self.taken.saturating_add(1);
-        let host = self.store.data_mut();
-        if let Err(error) = host.state.commit(&delivery.klines) {
-            host.emission.discard();
-            return Err(unkept(&error));
-        }
-        host.emission.commit();
-        Ok(())
+        self.timed(self.call, |this| {
+            this.store.data_mut().klines = delivery.klines.clone();
+            let taken = this.call(|guest, store, _| guest.consume(store, delivery));
+            this.store.data_mut().klines = Arc::default();
+            this.kept(taken.and_then(|taken| taken))?;
+            this.taken = this.taken.saturating_add(1);
+            let committed = this.commit(&delivery.klines);
+            let emission = &mut this.store.data_mut().emission;
+            if committed.is_ok() {
+                emission.commit();
+            } else {
+                emission.discard();
+            }
+            committed
+        })
     }
 
     fn is_spent(&self) -> bool {
@@ -161,9 +172,10 @@ impl Consumer for Instance {
     }
 
     fn stop(&mut self) {
-        let stopped = self.call(self.call, |guest, store, _| guest.stop(store));
-        let state = &mut self.store.data_mut().state;
-        let stopped = stopped.and_then(|()| state.commit(&[]).map_err(|error| unkept(&error)));
+        let stopped = self.timed(self.call, |this| {
+            this.call(|guest, store, _| guest.stop(store))?;
+            this.commit(&[])
+        });
         if let Err(failure) = stopped {
             if let Some(witness) = &self.witness {
                 witness.stopped_badly(&failure);
@@ -174,15 +186,22 @@ impl Consumer for Instance {
     }
 }
 
-/// Begins a call that may take so long.
+/// Begins a call that may take this time.
 fn begin(store: &mut Store<Host>, limit: Duration) {
-    let host = store.data_mut();
-    host.deadline.begin(limit);
-    let look = host.hog.begin(limit);
+    let look = store.data_mut().time.begin(limit);
     store.set_epoch_deadline(ticks(look));
 }
 
+/// Ends a call.
+fn end(store: &mut Store<Host>) {
+    let Host { time, log, .. } = store.data_mut();
+    time.end(log.name());
+}
+
 /// The guest went on as if its state were kept, which it is not: another instance has to do the call again.
-fn unkept(error: &StateError) -> Failure {
-    Failure::Crashed { kind: CrashKind::Trap, message: error.to_string() }
+fn unkept(host: &Host, error: &StateError) -> Failure {
+    match failure::state(host, error) {
+        Failure::Fatal(message) => Failure::Crashed { kind: CrashKind::Trap, message },
+        other => other,
+    }
 }

@@ -2,8 +2,6 @@
 
 mod streams;
 
-use std::time::Duration;
-
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime::{Error, Result};
 use wasmtime_wasi::p2::DynPollable;
@@ -11,13 +9,13 @@ use wasmtime_wasi::p2::bindings::sync::io::poll as sync;
 use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
 
-use super::failure::Overdue;
+use super::call_time::CallTime;
 use super::host::Host;
 
-/// The table of pollables and what is left of the call's time.
+/// The table of pollables and the time of the call.
 pub(super) struct BoundedPoll<'a> {
     pub(super) table: &'a mut ResourceTable,
-    pub(super) left: Duration,
+    pub(super) time: &'a mut CallTime,
 }
 
 struct Bounded;
@@ -34,7 +32,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
 
 impl sync::Host for BoundedPoll<'_> {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
-        in_time(self.left, wasi::Host::poll(self.table, pollables))
+        self.time.wait(wasi::Host::poll(self.table, pollables)).map_err(Error::new)?
     }
 }
 
@@ -44,14 +42,10 @@ impl sync::HostPollable for BoundedPoll<'_> {
     }
 
     fn block(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
-        in_time(self.left, wasi::HostPollable::block(self.table, pollable))
+        self.time.wait(wasi::HostPollable::block(self.table, pollable)).map_err(Error::new)?
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
         wasi::HostPollable::drop(self.table, pollable)
     }
-}
-
-fn in_time<T>(left: Duration, wait: impl Future<Output = Result<T>>) -> Result<T> {
-    in_tokio(async { tokio::time::timeout(left, wait).await.map_err(|_| Error::new(Overdue))? })
 }

@@ -10,17 +10,19 @@ mod database;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::domain::kline::Kline;
-use database::Database;
+use database::{Database, Halt};
 
 /// Longest key, in bytes.
 const MOST_KEY: usize = 256;
-/// What a key costs beside its bytes: without it millions of tiny ones would be a quota's worth of list.
+/// What a key counts for in addition to its bytes: millions of tiny ones take memory too.
 const KEY_COSTS: usize = 64;
 
 /// What an entry counts for.
@@ -44,13 +46,24 @@ struct Open {
     handed_out: u64,
 }
 
-/// The state cannot be read or written: nothing that the consumer could do about it.
+/// Why a call's work on the state ends.
 #[derive(Debug, Error)]
-#[error("the state in {} cannot be used: {error}", .path.display())]
-pub struct StateError {
-    path: PathBuf,
-    error: rusqlite::Error,
+pub enum StateError {
+    /// It cannot be read or written: nothing that the consumer could do about it.
+    #[error("the state in {} cannot be used: {error}", .path.display())]
+    Unusable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The call's time was over before it was done; nothing was changed.
+    #[error("the call's time was over while it worked on the state")]
+    Overdue,
 }
+
+/// What a call has changed, by key: a value, or `None` for a key that it deleted.
+type Changes = BTreeMap<Arc<str>, Option<Bytes>>;
 
 impl StateStore {
     /// Names the database `data_dir/state/NAME.sqlite` for at most `quota` bytes of keys and values.
@@ -60,14 +73,17 @@ impl StateStore {
         Self { path, quota, open: Mutex::default() }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Database) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    fn read<T>(&self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<T, StateError> {
         let mut open = self.lock();
-        let found = open.database(&self.path).and_then(|database| read(database));
-        found.map_err(|error| self.failed(error))
+        let found = open.database(&self.path).map_err(Halt::from).and_then(|database| read(database));
+        found.map_err(|halt| self.failed(halt))
     }
 
-    fn failed(&self, error: rusqlite::Error) -> StateError {
-        StateError { path: self.path.clone(), error }
+    fn failed(&self, halt: Halt) -> StateError {
+        match halt {
+            Halt::Overdue => StateError::Overdue,
+            Halt::Unusable(error) => StateError::Unusable { path: self.path.clone(), error },
+        }
     }
 
     /// A database that panicked half-way rolls back by itself.
@@ -82,6 +98,17 @@ impl Open {
             Some(database) => Ok(database),
             none => Ok(none.insert(Database::open(path)?)),
         }
+    }
+
+    fn write(
+        &mut self,
+        store: &StateStore,
+        changes: &Changes,
+        taken: &[Arc<Kline>],
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), StateError> {
+        let database = self.database(&store.path).map_err(Halt::from);
+        database.and_then(|database| database.write(changes, taken, is_over)).map_err(|halt| store.failed(halt))
     }
 }
 
@@ -98,12 +125,21 @@ pub(super) struct State {
     used: bool,
 }
 
-/// What the call in progress has changed: values, or nothing for what was deleted.
+/// What the call in progress has changed.
 #[derive(Clone, Debug, Default)]
 struct Draft {
-    changes: BTreeMap<String, Option<Vec<u8>>>,
-    /// Bytes of keys and values with these changes; known once something was changed.
+    changes: Changes,
+    /// Bytes that the state has with these changes; known once something was changed.
     bytes: Option<usize>,
+    /// What the deleted keys count for until the commit: until then each of them takes memory.
+    deleted: usize,
+}
+
+impl Draft {
+    /// What a deleted key counts for in this draft; 0 for any other key.
+    fn deleted(&self, key: &str) -> usize {
+        if matches!(self.changes.get(key), Some(None)) { size(key, 0) } else { 0 }
+    }
 }
 
 impl State {
@@ -118,9 +154,9 @@ impl State {
 
     pub(super) fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
         if let Some(changed) = self.draft.changes.get(key) {
-            return Ok(changed.clone());
+            return Ok(changed.as_ref().map(|value| value.to_vec()));
         }
-        self.stored(key)
+        Ok(self.look(|database| Ok(database.value(key)?))?.flatten())
     }
 
     /// Changes a value; the inner error is for the guest.
@@ -131,35 +167,51 @@ impl State {
         if key.is_empty() || key.len() > MOST_KEY {
             return Ok(Err(format!("a key has 1 to {MOST_KEY} bytes, this one {}", key.len())));
         }
-        let before = self.get(&key)?.map_or(0, |value| size(&key, value.len()));
+        let before = self.length(&key)?.map_or(0, |length| size(&key, length));
         let bytes = self.bytes()? - before + size(&key, value.len());
-        if bytes > store.quota {
-            let quota = store.quota;
-            return Ok(Err(format!("the state would have {bytes} bytes, its quota is {quota} (limits.state)")));
+        let deleted = self.draft.deleted - self.draft.deleted(&key);
+        let (all, quota) = (bytes + deleted, store.quota);
+        if all > quota {
+            let note = if deleted > 0 { "; keys deleted in this call count until it is over" } else { "" };
+            return Ok(Err(format!("the state would have {all} bytes, its quota is {quota} (limits.state){note}")));
         }
         self.draft.bytes = Some(bytes);
-        self.draft.changes.insert(key, Some(value));
+        self.draft.deleted = deleted;
+        self.draft.changes.insert(key.into(), Some(value.into()));
         Ok(Ok(()))
     }
 
-    /// Forgets a key; returns whether it was there.
+    /// Deletes a key; returns whether it was there.
     pub(super) fn delete(&mut self, key: String) -> Result<bool, StateError> {
-        let Some(value) = self.get(&key)? else { return Ok(false) };
-        self.draft.bytes = Some(self.bytes()? - size(&key, value.len()));
-        self.draft.changes.insert(key, None);
+        let Some(length) = self.length(&key)? else { return Ok(false) };
+        self.draft.bytes = Some(self.bytes()? - size(&key, length));
+        if self.stored_length(&key)?.is_some() {
+            self.draft.deleted += size(&key, 0);
+            self.draft.changes.insert(key.into(), None);
+        } else {
+            // Only this call knows of it: nothing has to be remembered.
+            self.draft.changes.remove(key.as_str());
+        }
         Ok(true)
     }
 
-    pub(super) fn list_keys(&mut self, prefix: &str) -> Result<Vec<String>, StateError> {
-        let stored = self.look(|database| database.keys(prefix))?.unwrap_or_default();
-        let mut keys: BTreeMap<String, bool> = stored.into_iter().map(|key| (key, true)).collect();
-        for (key, value) in self.draft.changes.range(prefix.to_owned()..) {
-            if !key.starts_with(prefix) {
-                break;
+    /// Returns the keys that begin with `prefix`, in byte order, unless the call's time is over before.
+    pub(super) fn list_keys(&mut self, prefix: &str, is_over: impl Fn() -> bool) -> Result<Vec<String>, StateError> {
+        let stored = self.look(|database| database.keys(prefix, &is_over))?.unwrap_or_default();
+        let changed = self.draft.changes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let mut changed = changed.take_while(|(key, _)| key.starts_with(prefix)).peekable();
+        let mut keys = Vec::with_capacity(stored.len());
+        for key in stored {
+            while let Some((new, value)) = changed.next_if(|(new, _)| ***new < *key) {
+                keys.extend(value.is_some().then(|| new.to_string()));
             }
-            keys.insert(key.clone(), value.is_some());
+            match changed.next_if(|(same, _)| ***same == *key) {
+                Some((_, None)) => {}
+                _ => keys.push(key),
+            }
         }
-        Ok(keys.into_iter().filter_map(|(key, there)| there.then_some(key)).collect())
+        keys.extend(changed.filter_map(|(new, value)| value.is_some().then(|| new.to_string())));
+        Ok(keys)
     }
 
     /// Forgets what the call in progress has changed.
@@ -173,30 +225,29 @@ impl State {
     }
 
     /// Makes this instance the one whose changes count, and keeps what it has changed until now.
-    pub(super) fn take_over(&mut self) -> Result<(), StateError> {
+    pub(super) fn take_over(&mut self, is_over: impl Fn() -> bool) -> Result<(), StateError> {
         self.waiting = Draft::default();
         let changes = std::mem::take(&mut self.draft).changes;
         let Some(store) = &self.store else { return Ok(()) };
         let mut open = store.lock();
         if !changes.is_empty() {
-            let written = open.database(&store.path).and_then(|database| database.write(&changes, &[]));
-            written.map_err(|error| store.failed(error))?;
+            open.write(store, &changes, &[], is_over)?;
         }
         // Only now: an instance that could not keep its changes has not taken over.
         open.current = self.number;
         Ok(())
     }
 
-    /// Keeps what the call in progress has changed, together with the record of the klines that it took.
-    pub(super) fn commit(&mut self, taken: &[Arc<Kline>]) -> Result<(), StateError> {
-        let draft = std::mem::take(&mut self.draft);
+    /// Keeps what the call in progress has changed, together with the record of the klines that it took: both, or
+    /// neither if the call's time is over before.
+    pub(super) fn commit(&mut self, taken: &[Arc<Kline>], is_over: impl Fn() -> bool) -> Result<(), StateError> {
+        let changes = std::mem::take(&mut self.draft).changes;
         let Some(store) = self.store.as_ref().filter(|_| self.used) else { return Ok(()) };
         let mut open = store.lock();
-        if open.current != self.number || (draft.changes.is_empty() && taken.is_empty()) {
+        if open.current != self.number || (changes.is_empty() && taken.is_empty()) {
             return Ok(());
         }
-        let written = open.database(&store.path).and_then(|database| database.write(&draft.changes, taken));
-        written.map_err(|error| store.failed(error))
+        open.write(store, &changes, taken, is_over)
     }
 
     fn bytes(&mut self) -> Result<usize, StateError> {
@@ -206,11 +257,20 @@ impl State {
         }
     }
 
-    fn stored(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.look(|database| database.value(key))?.flatten())
+    /// Length of a value as this call sees it.
+    fn length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
+        match self.draft.changes.get(key) {
+            Some(changed) => Ok(changed.as_ref().map(Bytes::len)),
+            None => self.stored_length(key),
+        }
     }
 
-    fn look<T>(&mut self, read: impl FnOnce(&Database) -> rusqlite::Result<T>) -> Result<Option<T>, StateError> {
+    /// Length of a value as it was committed.
+    fn stored_length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
+        Ok(self.look(|database| Ok(database.length(key)?))?.flatten())
+    }
+
+    fn look<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
         let Some(store) = &self.store else { return Ok(None) };
         self.used = true;
         store.read(read).map(Some)

@@ -4,7 +4,6 @@
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -13,7 +12,6 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::deadline::Waited;
 use super::log::GuestLog;
 use super::witness::Stream;
 
@@ -112,22 +110,14 @@ impl OutputStream for LoggedStream {
     }
 }
 
-/// This process's standard output. A stuck terminal blocks the writing consumer, and the wait is not its fault.
+/// This process's standard output. A stuck terminal blocks the consumer that writes, and the deadline of its call does
+/// not count that.
 #[derive(Clone)]
-pub(super) struct RawStdout {
-    waited: Waited,
-}
+pub(super) struct RawStdout;
 
 impl RawStdout {
-    pub(super) fn new(waited: Waited) -> Self {
-        Self { waited }
-    }
-
-    fn timed(&self, call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
-        let since = Instant::now();
-        let done = call(&mut io::stdout().lock());
-        self.waited.add(since.elapsed());
-        done.map_err(|error| match error.kind() {
+    fn call(call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
+        call(&mut io::stdout().lock()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => StreamError::Closed,
             _ => StreamError::LastOperationFailed(error.into()),
         })
@@ -158,11 +148,11 @@ impl Pollable for RawStdout {
 
 impl OutputStream for RawStdout {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.timed(|out| out.write_all(&bytes))
+        Self::call(|out| out.write_all(&bytes))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        self.timed(|out| out.flush())
+        Self::call(|out| out.flush())
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracing::Level;
-use wasmtime::{Error, Result, Store};
+use wasmtime::{Result, Store};
 
 use super::super::bindings::v1::calls::Calls;
 use super::super::bindings::v1::klines::consumer::emit;
@@ -12,6 +12,7 @@ use super::super::bindings::v1::klines::consumer::state;
 use super::super::bindings::v1::types as wit;
 use super::super::contract::Guest;
 use super::super::emission::Given;
+use super::super::failure::raised;
 use super::super::host::Host;
 use super::moment;
 use crate::consumer::{Delivery, Failure, Problem, Subscription};
@@ -73,19 +74,20 @@ impl host::Host for Host {
 
 impl state::Host for Host {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        self.state.get(&key).map_err(Error::new)
+        self.state.get(&key).map_err(raised)
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), String>> {
-        self.state.set(key, value).map_err(Error::new)
+        self.state.set(key, value).map_err(raised)
     }
 
     fn delete(&mut self, key: String) -> Result<bool> {
-        self.state.delete(key).map_err(Error::new)
+        self.state.delete(key).map_err(raised)
     }
 
     fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
-        self.state.list_keys(&prefix).map_err(Error::new)
+        let Self { state, time, .. } = self;
+        state.list_keys(&prefix, || time.is_over()).map_err(raised)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Limits of an instance that only a guest written by hand runs into.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::consumer::cpu::thread_time;
 use crate::consumer::fixture::kline;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::contract::tests::{V1, component};
@@ -61,59 +63,14 @@ fn a_table_grows_up_to_its_limit_and_no_further() {
     assert!(grower(1 << 30, Limits::default()).is_err());
 }
 
-#[cfg(target_os = "linux")]
-mod aside {
-    use std::thread;
-    use std::time::Duration;
+/// A loop that only its deadline ends.
+const FOR_EVER: &str = "(loop $for_ever (br $for_ever))";
 
-    use super::*;
-    use crate::consumer::courtesy::Work;
-
-    /// How often this thread has given up its core by itself.
-    fn sleeps() -> u64 {
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-        line.trim().parse().unwrap()
-    }
-
-    /// How often a guest that loops until its call is ended leaves its core.
-    fn sleeps_of_a_loop() -> u64 {
-        let limits = Limits { call: Duration::from_secs(1), ..Limits::default() };
-        let guest = thread::spawn(move || {
-            let mut guest = guest("(loop $for_ever (br $for_ever))", limits);
-            let before = sleeps();
-            (guest.consume(), sleeps() - before)
-        });
-        let (ended, sleeps) = guest.join().unwrap();
-        assert!(matches!(ended, Err(Failure::Crashed { kind: CrashKind::Timeout, .. })), "{ended:?}");
-        sleeps
-    }
-
-    #[test]
-    fn a_loop_leaves_its_core_while_others_have_something_to_do() {
-        let alone = sleeps_of_a_loop();
-        let over = Arc::new(());
-        // Work that begins again and again, and that finds no core.
-        let worker = thread::spawn({
-            let over = Arc::downgrade(&over);
-            move || {
-                let _stuck: Vec<_> =
-                    (0..thread::available_parallelism().unwrap().get()).map(|_| Work::begin()).collect();
-                while over.upgrade().is_some() {
-                    let _work = Work::begin();
-                    thread::park_timeout(Duration::from_millis(5));
-                }
-            }
-        });
-        // It is asked to leave up to 200 times in its second, and looks up every 200 us while it is away. On a machine
-        // that is busy with other things it hardly runs, and so has nothing to leave: then its next second shows it.
-        let mut tries = Vec::new();
-        while tries.len() < 20 && tries.last().is_none_or(|sleeps| *sleeps < 20) {
-            tries.push(sleeps_of_a_loop());
-        }
-        drop(over);
-        worker.join().unwrap();
-        let beside_work = tries.iter().max().unwrap();
-        assert!(*beside_work >= 20 && alone * 4 < *beside_work, "{alone} alone, {tries:?} while others work");
-    }
+#[test]
+fn a_loop_is_ended_by_its_own_time_on_a_core() {
+    let limits = Limits { call: Duration::from_millis(50), ..Limits::default() };
+    let before = thread_time();
+    let ended = guest(FOR_EVER, limits).consume().unwrap_err();
+    assert!(ended.to_string().starts_with("time-out: took longer than 50ms; in "), "{ended}");
+    assert!(thread_time() - before >= Duration::from_millis(50), "less is not its own fault");
 }

@@ -4,16 +4,12 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::sync::io::streams as sync;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
-use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi_io::bindings::wasi::io::streams::{HostInputStream as Input, HostOutputStream as Output};
 
-use super::{BoundedPoll, Overdue};
+use super::{BoundedPoll, CallTime};
 
-impl BoundedPoll<'_> {
-    fn wait<T>(left: std::time::Duration, wait: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
-        let overdue = || StreamError::Trap(wasmtime::Error::new(Overdue));
-        in_tokio(async { tokio::time::timeout(left, wait).await.map_err(|_| overdue())? })
-    }
+fn wait<T>(time: &mut CallTime, wait: impl Future<Output = StreamResult<T>>) -> StreamResult<T> {
+    time.wait(wait).map_err(|overdue| StreamError::Trap(wasmtime::Error::new(overdue)))?
 }
 
 impl sync::Host for BoundedPoll<'_> {
@@ -28,7 +24,7 @@ impl sync::HostInputStream for BoundedPoll<'_> {
     }
 
     fn blocking_read(&mut self, stream: Resource<DynInputStream>, most: u64) -> StreamResult<Vec<u8>> {
-        Self::wait(self.left, Input::blocking_read(self.table, stream, most))
+        wait(self.time, Input::blocking_read(self.table, stream, most))
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, most: u64) -> StreamResult<u64> {
@@ -36,7 +32,7 @@ impl sync::HostInputStream for BoundedPoll<'_> {
     }
 
     fn blocking_skip(&mut self, stream: Resource<DynInputStream>, most: u64) -> StreamResult<u64> {
-        Self::wait(self.left, Input::blocking_skip(self.table, stream, most))
+        wait(self.time, Input::blocking_skip(self.table, stream, most))
     }
 
     fn subscribe(&mut self, stream: Resource<DynInputStream>) -> Result<Resource<DynPollable>> {
@@ -58,7 +54,7 @@ impl sync::HostOutputStream for BoundedPoll<'_> {
     }
 
     fn blocking_write_and_flush(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
-        Self::wait(self.left, Output::blocking_write_and_flush(self.table, stream, bytes))
+        wait(self.time, Output::blocking_write_and_flush(self.table, stream, bytes))
     }
 
     fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
@@ -66,7 +62,7 @@ impl sync::HostOutputStream for BoundedPoll<'_> {
     }
 
     fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        Self::wait(self.left, Output::blocking_flush(self.table, stream))
+        wait(self.time, Output::blocking_flush(self.table, stream))
     }
 
     fn subscribe(&mut self, stream: Resource<DynOutputStream>) -> Result<Resource<DynPollable>> {
@@ -78,7 +74,7 @@ impl sync::HostOutputStream for BoundedPoll<'_> {
     }
 
     fn blocking_write_zeroes_and_flush(&mut self, stream: Resource<DynOutputStream>, count: u64) -> StreamResult<()> {
-        Self::wait(self.left, Output::blocking_write_zeroes_and_flush(self.table, stream, count))
+        wait(self.time, Output::blocking_write_zeroes_and_flush(self.table, stream, count))
     }
 
     fn splice(
@@ -96,7 +92,7 @@ impl sync::HostOutputStream for BoundedPoll<'_> {
         from: Resource<DynInputStream>,
         most: u64,
     ) -> StreamResult<u64> {
-        Self::wait(self.left, Output::blocking_splice(self.table, to, from, most))
+        wait(self.time, Output::blocking_splice(self.table, to, from, most))
     }
 
     fn drop(&mut self, stream: Resource<DynOutputStream>) -> Result<()> {

@@ -1,12 +1,11 @@
 //! The SQLite database of one consumer's state. One process at a time; one transaction a call.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::{KEY_COSTS, size};
+use super::{Changes, KEY_COSTS, size};
 use crate::domain::kline::Kline;
 
 /// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
@@ -22,6 +21,25 @@ const UPSERT_STATE: &str =
 const UPSERT_PROGRESS: &str = "\
 INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (category, symbol, interval) DO UPDATE SET
     start = excluded.start, revision = excluded.revision, sequence = excluded.sequence, taken = taken + 1";
+
+/// Rows after which the call's time is looked at.
+const ROWS_A_LOOK: usize = 64;
+/// Size in bytes to which the write-ahead log is cut after it was written back.
+const LOG_BYTES: u32 = 1 << 20;
+
+/// Why work on a database ends before it is done.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The call's time is over.
+    Overdue,
+    Unusable(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Halt {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unusable(error)
+    }
+}
 
 /// An open database, held by this process alone.
 #[derive(Debug)]
@@ -42,6 +60,7 @@ impl Database {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
         connection.execute_batch(SCHEMA)?;
         let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value) + ?1), 0) FROM state";
         let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_COSTS).unwrap_or(0)], |row| row.get(0))?;
@@ -57,8 +76,15 @@ impl Database {
         statement.query_row([key], |row| row.get(0)).optional()
     }
 
+    /// Length of a value in bytes.
+    pub(super) fn length(&self, key: &str) -> Result<Option<usize>> {
+        let mut statement = self.connection.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
+        let length: Option<i64> = statement.query_row([key], |row| row.get(0)).optional()?;
+        Ok(length.map(|length| usize::try_from(length).unwrap_or(0)))
+    }
+
     /// The keys that begin with `prefix`, in byte order.
-    pub(super) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+    pub(super) fn keys(&self, prefix: &str, is_over: &impl Fn() -> bool) -> Result<Vec<String>, Halt> {
         let mut statement = self.connection.prepare_cached("SELECT key FROM state WHERE key >= ?1 ORDER BY key")?;
         let mut keys = Vec::new();
         for key in statement.query_map([prefix], |row| row.get::<_, String>(0))? {
@@ -67,23 +93,36 @@ impl Database {
                 break;
             }
             keys.push(key);
+            if keys.len().is_multiple_of(ROWS_A_LOOK) && is_over() {
+                return Err(Halt::Overdue);
+            }
         }
         Ok(keys)
     }
 
     /// Writes changes and progress, both or neither.
-    pub(super) fn write(&mut self, changes: &BTreeMap<String, Option<Vec<u8>>>, taken: &[Arc<Kline>]) -> Result<()> {
+    pub(super) fn write(
+        &mut self,
+        changes: &Changes,
+        taken: &[Arc<Kline>],
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), Halt> {
         let transaction = self.connection.transaction()?;
         let mut bytes = self.bytes;
         {
             let mut old = transaction.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
             let mut set = transaction.prepare_cached(UPSERT_STATE)?;
             let mut delete = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
-            for (key, value) in changes {
+            for (row, (key, value)) in changes.iter().enumerate() {
+                if (row + 1).is_multiple_of(ROWS_A_LOOK) && is_over() {
+                    // Dropping the transaction rolls it back.
+                    return Err(Halt::Overdue);
+                }
+                let key: &str = key;
                 let before: Option<i64> = old.query_row([key], |row| row.get(0)).optional()?;
                 bytes -= before.map_or(0, |value| size(key, usize::try_from(value).unwrap_or(0)));
                 if let Some(value) = value {
-                    set.execute(params![key, value])?;
+                    set.execute(params![key, &**value])?;
                     bytes += size(key, value.len());
                 } else {
                     delete.execute([key])?;

@@ -92,6 +92,19 @@ pub(crate) fn fill_state() {
     info!("kept {kept} MiB: {refused}");
 }
 
+/// Sets keys of 256 bytes and deletes each at once: none is ever kept.
+pub(crate) fn churn_state(count: u32) {
+    for number in 0..count {
+        let key = format!("{number:0>256}");
+        if let Err(reason) = klines_guest::state::set(&key, b"") {
+            info!("churn refused after {number} keys: {reason}");
+            return;
+        }
+        klines_guest::state::delete(&key);
+    }
+    info!("churned {count} keys, {} are left", klines_guest::state::list_keys("").len());
+}
+
 /// Numbers under as many names as there may be, then large texts, then whatever: each until it is refused.
 pub(crate) fn flood_series() {
     let (mut names, mut texts) = (0, 0);

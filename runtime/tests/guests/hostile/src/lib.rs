@@ -103,6 +103,8 @@ pub enum Mode {
     RandomFlood,
     /// Keeps what it can in its state until it is refused, and logs how much that was.
     StateFlood,
+    /// Sets and deletes `size` keys of its state in one call, and logs how many it had in the end.
+    StateChurn,
     /// Publishes what it can until it is refused, names and bytes, and logs how much that was and why.
     EmitFlood,
     /// Logs how many environment variables and arguments it sees.
@@ -204,6 +206,7 @@ impl Consumer for Hostile {
             Mode::OutputFlood => attack::flood_output(self.settings.size),
             Mode::RandomFlood => attack::ask_for_random(self.settings.size),
             Mode::StateFlood => attack::fill_state(),
+            Mode::StateChurn if self.batches == self.settings.after => attack::churn_state(self.settings.size),
             Mode::EmitFlood => attack::flood_series(),
             Mode::Env => attack::look_at_environment(),
             Mode::EnvList => attack::list_environment(),

@@ -1,0 +1,100 @@
+//! The time of one instance's calls: each has a deadline, and while untrusted code runs it holds a permit of the
+//! [`CpuGovernor`], which a host call that waits gives back.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use wasmtime_wasi::runtime::in_tokio;
+
+use super::cpu_watch::CpuWatch;
+use super::deadline::{Deadline, Standstill};
+use super::failure::Overdue;
+use crate::consumer::cpu::{CpuGovernor, Permit};
+
+/// What measures and bounds the calls of one instance.
+#[derive(Debug)]
+pub(super) struct CallTime {
+    deadline: Deadline,
+    permit: Permit,
+    watch: CpuWatch,
+}
+
+impl CallTime {
+    /// Makes it for a trusted instance, or for one that needs the permits of `governor`.
+    pub(super) fn new(standstill: Standstill, governor: Option<Arc<CpuGovernor>>) -> Self {
+        let watch = CpuWatch::new(governor.is_some());
+        Self { deadline: Deadline::new(standstill), permit: Permit::new(governor), watch }
+    }
+
+    /// Begins a call, after waiting for a permit. Returns after what time it is to be looked at.
+    pub(super) fn begin(&mut self, limit: Duration) -> Duration {
+        self.permit.acquire();
+        self.deadline.begin(limit);
+        if self.watch.is_on() { Duration::ZERO } else { limit }
+    }
+
+    /// Looks at the call at a tick of the clock, after waiting for a permit if it was passed on. Returns after what time
+    /// it is to be looked at again; `None` if its time is over.
+    pub(super) fn look(&mut self, consumer: &str) -> Option<Duration> {
+        let away = self.permit.renew();
+        self.deadline.excuse(away);
+        let left = self.deadline.left();
+        if left.is_zero() {
+            return None;
+        }
+        if !self.watch.is_on() {
+            return Some(left);
+        }
+        self.watch.look(consumer, &self.deadline);
+        // It gives way at every tick.
+        Some(Duration::ZERO)
+    }
+
+    /// Ends a call.
+    pub(super) fn end(&mut self, consumer: &str) {
+        self.watch.end(consumer, &self.deadline);
+        self.permit.release();
+    }
+
+    /// Whether the call's time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline.is_over()
+    }
+
+    /// Says what the call took too much of.
+    pub(super) fn verdict(&self) -> String {
+        self.deadline.verdict()
+    }
+
+    /// Waits for something in the host, within the call's time and without the permit.
+    pub(super) fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Overdue> {
+        let mut future = pin!(future);
+        if let Poll::Ready(done) = in_tokio(poll_once(future.as_mut())) {
+            return Ok(done);
+        }
+        let wait = self.deadline.wait();
+        self.permit.release();
+        let done = in_tokio(async {
+            loop {
+                let left = self.deadline.left_of(&wait);
+                match tokio::time::timeout(left, future.as_mut()).await {
+                    Ok(done) => return Ok(done),
+                    Err(_) if left.is_zero() => return Err(Overdue),
+                    // The process may have stood still meanwhile.
+                    Err(_) => {}
+                }
+            }
+        });
+        self.deadline.waited(&wait);
+        let away = self.permit.acquire();
+        self.deadline.excuse(away);
+        done
+    }
+}
+
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}

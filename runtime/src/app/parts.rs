@@ -121,19 +121,38 @@ pub fn catalog(config: &Config) -> Arc<Catalog> {
     Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
 }
 
-/// Starts the consumers and waits until each has come up or said why not. The failure of one is logged; the others
-/// go on.
+/// Whose start is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Every consumer's.
+    All,
+    /// That of trusted consumers: a live feed does not wait for what untrusted code does in `setup` and `start`.
+    Trusted,
+}
+
+/// Starts the consumers and waits until each that is awaited has come up or said why not. The failure of one is logged;
+/// the others go on.
 ///
 /// # Errors
 /// When the operating system gives no threads, or no consumer at all came up.
-pub fn start(specs: Vec<Spec>, relay: Option<Relay>, config: &Config, hub: &Hub) -> anyhow::Result<Manager> {
+pub fn start(
+    specs: Vec<Spec>,
+    relay: Option<Relay>,
+    config: &Config,
+    hub: &Hub,
+    awaited: Awaited,
+) -> anyhow::Result<Manager> {
     let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
     let wanted = specs.len();
     let mut manager = Manager::start(specs, hub, &config.data_dir).context("starting the consumers")?;
     if let Some(relay) = relay {
         manager.carry(relay).context("starting the thread that carries values")?;
     }
-    let reports = manager.started(patience * 3 + START_MARGIN);
+    let patience = patience * 3 + START_MARGIN;
+    let reports = match awaited {
+        Awaited::All => manager.started(patience),
+        Awaited::Trusted => manager.trusted_started(patience),
+    };
     let failed: Vec<String> = reports
         .iter()
         .filter_map(|report| match &report.result {

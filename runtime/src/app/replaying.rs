@@ -116,7 +116,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         }
     };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, config, &hub)?;
+    let manager = parts::start(specs, relay, config, &hub, parts::Awaited::All)?;
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);

@@ -56,7 +56,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Dropped last: it ends with the runtime that it runs on.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, &config, &hub)?;
+    let manager = parts::start(specs, relay, &config, &hub, parts::Awaited::Trusted)?;
     let reloader = Reloader::new(workshop.components, files, &manager);
     let watch = reloader.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog));

@@ -126,6 +126,7 @@ struct Handle {
     errands: Sender<Errand>,
     stats: Arc<Stats>,
     takes_values: bool,
+    is_untrusted: bool,
     /// Disconnected when the thread is at its end.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -152,7 +153,8 @@ impl Manager {
             };
             stats.made_by(spec.blueprint.as_ref());
             let takes_values = spec.blueprint.takes_values();
-            let outlets = if spec.blueprint.is_strange() { &mut strange } else { &mut own };
+            let is_untrusted = spec.blueprint.is_strange();
+            let outlets = if is_untrusted { &mut strange } else { &mut own };
             outlets.push((queue.clone(), stats.clone()));
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
@@ -169,7 +171,8 @@ impl Manager {
                     return Err(error);
                 }
             };
-            manager.workers.push(Handle { name: spec.name, queue, errands, stats, takes_values, ended, thread });
+            let name = spec.name;
+            manager.workers.push(Handle { name, queue, errands, stats, takes_values, is_untrusted, ended, thread });
         }
         // Every batch is handed to untrusted consumers last, so that they are woken up last.
         for (queue, stats) in own.into_iter().chain(strange) {
@@ -193,9 +196,20 @@ impl Manager {
     /// then. A consumer whose start failed is named; the others go on.
     #[must_use]
     pub fn started(&self, patience: Duration) -> Vec<StartUp> {
+        self.reported(patience, |_| true)
+    }
+
+    /// Does the same without waiting for untrusted consumers, whose klines wait in their queues meanwhile.
+    #[must_use]
+    pub fn trusted_started(&self, patience: Duration) -> Vec<StartUp> {
+        self.reported(patience, |worker| !worker.is_untrusted)
+    }
+
+    fn reported(&self, patience: Duration, is_awaited: impl Fn(&Handle) -> bool) -> Vec<StartUp> {
         let until = Instant::now() + patience;
-        let mut found = Vec::new();
-        while found.len() < self.workers.len() {
+        let mut found: Vec<StartUp> = Vec::new();
+        let is_missing = |found: &[StartUp], worker: &Handle| found.iter().all(|report| report.name != worker.name);
+        while self.workers.iter().any(|worker| is_awaited(worker) && is_missing(&found, worker)) {
             match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(report) => found.push(report),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,

@@ -101,7 +101,7 @@ fn watched(
 ) -> anyhow::Result<(Outcome, Vec<String>)> {
     let hub = Arc::new(Hub::new());
     let spec = parts::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(parts::BATCH));
-    let manager = parts::start(vec![spec], None, config, &hub)?;
+    let manager = parts::start(vec![spec], None, config, &hub, parts::Awaited::All)?;
     let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), parts::catalog(config)));
     let length = args.duration.unwrap_or(HumanDuration(USUAL));
     let served = runtime.block_on(async {

@@ -5,9 +5,9 @@ use std::io::Read as _;
 use bybit_sim::Sim;
 use tempfile::TempDir;
 
-use super::{demo, pass, run_at};
+use super::{demo, each_complete, pass, run_at};
 use crate::support::oracle::Oracle;
-use crate::support::program::{Running, component, folder};
+use crate::support::program::{Running, component, folder, klines};
 use crate::support::told::{Told, assert_sound, told};
 
 /// What jsonl has written.
@@ -55,4 +55,32 @@ async fn a_full_pipe_and_a_guest_that_never_returns_hold_up_neither_the_feed_nor
     println!("{findings:?}");
     // Three symbols for 12 s, of which those at both ends are uncertain for 2 s.
     assert!(findings.complete + findings.flat >= 3 * 8, "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_does_not_wait_for_what_guests_do_at_their_start() {
+    let path = component("hostile");
+    let guest = |name: &str, mode: &str| {
+        format!(
+            "[consumers.{name}]\ncomponent = {path:?}\nlimits.start_up = \"1h\"\n\
+             [consumers.{name}.settings]\nmode = \"{mode}\"\n"
+        )
+    };
+    let toml = format!(
+        "enabled_consumers = [\"console\", \"looping\", \"counting\"]\n\
+         [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n{}{}",
+        guest("looping", "loop-start"),
+        guest("counting", "count"),
+    );
+    let (sim, home) = (demo(109).await, folder(&[("klines.toml", &toml)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
+    // Its time is over in an hour: whatever comes until then came in spite of it.
+    run.until("klines", |said| each_complete(said, "1s", 3));
+    run.until("the guest beside it", |said| said.err.contains("klines 1 lost 0"));
+    let listed: serde_json::Value =
+        serde_json::from_str(&klines(home.path(), "consumer list --json").run().well().out).unwrap();
+    let looping = listed.as_array().unwrap().iter().find(|row| row["name"] == "looping").unwrap();
+    assert_eq!((&looping["state"], &looping["lost"]), (&"starting".into(), &0.into()), "{looping}");
+    assert!(looping["queue"].as_u64().unwrap() > 0, "what comes meanwhile waits in its queue: {looping}");
+    run.stop();
 }

@@ -31,7 +31,11 @@ impl Guest {
     }
 
     fn acquire(&self) {
-        self.asks.send(|permit| drop(permit.acquire())).unwrap();
+        self.asks
+            .send(|permit| {
+                permit.acquire();
+            })
+            .unwrap();
     }
 
     fn release(&self) {
@@ -82,14 +86,24 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
     first.has();
     governor.tick();
     governor.tick();
-    first.asks.send(|permit| drop(permit.renew())).unwrap();
+    first
+        .asks
+        .send(|permit| {
+            permit.renew();
+        })
+        .unwrap();
     first.has();
     second.acquire();
     until_waiting(&governor, 1);
     governor.tick();
     second.has();
     // It notices at its own next look, and waits.
-    first.asks.send(|permit| drop(permit.renew())).unwrap();
+    first
+        .asks
+        .send(|permit| {
+            permit.renew();
+        })
+        .unwrap();
     until_waiting(&governor, 1);
     governor.tick();
     assert_eq!(waiting(&governor), 1, "a permit is kept for some time");

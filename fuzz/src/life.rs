@@ -117,7 +117,7 @@ impl Home {
 pub fn live(component: Arc<Component>, settings: &str) {
     let home = Home::the();
     let since = Instant::now();
-    let dirs = vec![DirGrant { host: home.path().join("out"), guest: "/out".into(), write: true }];
+    let dirs = vec![DirGrant { host: home.path().join("out"), guest: "/out".into(), write: true, sensitive: false }];
     let setup = Setup {
         limits: limits(),
         grants: Grants { dirs, env: vec![("NAME".into(), "value".into())], http: egress(), ..Grants::default() },

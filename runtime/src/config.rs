@@ -37,6 +37,7 @@ pub use place::Place;
 pub use report::{Diagnostic, Report, Severity};
 pub use suggest::nearest;
 
+use consumers::grants::guard;
 use consumers::{Consumer, Enabled};
 use document::Document;
 use exchange::Exchange;
@@ -48,6 +49,7 @@ use metrics::Metrics;
 use native::{Native, Redis, WebSocket};
 use proxy::Proxy;
 
+use crate::protected::Protected;
 use crate::secret::is_secret_name;
 
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
@@ -76,6 +78,8 @@ pub struct Config {
     pub websocket: WebSocket,
     /// Proxies to the exchange.
     pub proxy: Proxy,
+    /// What no folder that is granted to a component may reach.
+    pub protected: Arc<Protected>,
     settings: Vec<Setting>,
     document: Option<Arc<Document>>,
     enabled_place: Place,
@@ -134,7 +138,8 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let metrics = Metrics::read(loader, &mut section);
     loader.finish(section);
     let section = loader.section(&mut top, "consumers");
-    let consumers = consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
+    let (consumers, granted) =
+        consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
     let mut section = loader.section(&mut top, Native::Redis.as_str());
     let redis = Redis::read(loader, &mut section, &enabled.names);
     loader.finish(section);
@@ -142,6 +147,8 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let websocket = WebSocket::read(loader, &mut section, &enabled.names);
     loader.finish(section);
     loader.finish(top);
+    guard::check(loader, &granted, &enabled.names);
+    let protected = Arc::new(loader.protected.clone());
     let proxy = Proxy::read(loader);
     let document = loader.layers.document.clone();
     let enabled_place = enabled.place;
@@ -157,6 +164,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         redis,
         websocket,
         proxy,
+        protected,
         settings,
         document,
         enabled_place,

@@ -12,5 +12,6 @@ pub mod config;
 pub mod consumer;
 pub mod domain;
 pub mod pipeline;
+pub mod protected;
 pub mod secret;
 pub mod telemetry;

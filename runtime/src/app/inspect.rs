@@ -181,7 +181,7 @@ impl Inspected {
 
     /// What it wants and has.
     fn granted(&self) -> Vec<String> {
-        let Grants { stdout, dirs, env, http } = &self.granted;
+        let Grants { stdout, dirs, env, http, .. } = &self.granted;
         let mut granted: Vec<String> = http.grants().map(|grant| format!("http     {}", grant.line())).collect();
         granted.extend(
             http.secrets()

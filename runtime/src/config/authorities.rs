@@ -7,11 +7,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::loader::{Loader, Sourced};
+use crate::protected::Access;
 
 const EXPECTED: &str = "a file of certificates in PEM";
 
 /// Returns what is in the file, which holds at least one certificate; reports it otherwise.
 pub(super) fn read(loader: &mut Loader<'_>, file: &Sourced<PathBuf>) -> Option<Vec<u8>> {
+    loader.protect_file(&file.value, "which decides whom to trust (`ca_file`)", Access::Write);
     let shown = file.value.display();
     let pem = match std::fs::read(loader.layers.folder.join(&file.value)) {
         Ok(pem) => pem,

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::consumers::grants::{Bounds, Guarded, secret_variables};
+use super::consumers::grants::{guard, secret_variables};
 use super::consumers::{Allow, Component, Consumer, Limits, OnError, read_settings};
 use super::document::{Content, Document};
 use super::layers::{Layers, read_text};
@@ -163,7 +163,12 @@ fn read(
     }
     let mut section = loader.section(top, "allow");
     if own.allow {
-        (consumer.allow, _) = Allow::read(loader, &mut section, None, &bounds(loader));
+        guard::protect_own(loader, Path::new("klines-data"), Path::new("plugins"));
+        let secrets = secret_variables(&Section::absent("consumers"));
+        let (allow, granted) = Allow::read(loader, &mut section, &consumer.name, None, &secrets);
+        // As a run would judge them; a test grants temporary folders in their place.
+        guard::check(loader, &granted, std::slice::from_ref(&consumer.name));
+        consumer.allow = allow;
     }
     loader.finish(section);
     let mut section = loader.section(top, "limits");
@@ -179,14 +184,6 @@ fn read(
     loader.finish(section);
     let stubs = stub::read(loader, top);
     (input, expect, stubs)
-}
-
-/// What a grant must not undo, were it given in a run.
-fn bounds(loader: &Loader<'_>) -> Bounds {
-    Bounds {
-        guarded: Guarded::new(loader, Path::new("klines-data"), Path::new("plugins")),
-        secrets: secret_variables(&Section::absent("consumers")),
-    }
 }
 
 fn document(file: &Path, report: &mut Report) -> Option<Arc<Document>> {

@@ -19,11 +19,12 @@ use super::suggest::nearest;
 use super::value::{Fault, Scalar, Text, choice};
 use crate::domain::interval::Interval;
 use crate::domain::symbol::Symbol;
+use crate::protected::{Access, Reach};
 
 use definition::Definition;
 pub(super) use definition::read_settings;
 pub use grants::{Allow, Directory, HostSecret, Http, Variable};
-use grants::{Bounds, Guarded};
+use grants::{Granted, guard};
 pub use limits::Limits;
 
 const ENABLED: Key = Key::new("enabled_consumers").variable("ENABLED_CONSUMERS").flag("--consumers");
@@ -141,40 +142,53 @@ impl Enabled {
     }
 }
 
-/// Reads every definition and returns the enabled consumers that this program can run, in the order of enabling.
+/// Reads every definition and returns the enabled consumers that this program can run, in the order of enabling, and
+/// all folders that are granted, to be judged when everything is read.
 pub(super) fn read(
     loader: &mut Loader<'_>,
     section: &Section<'_>,
     enabled: &Enabled,
     [plugins_dir, data_dir]: [&Path; 2],
     intervals: &[Interval],
-) -> Vec<Consumer> {
-    let guarded = Guarded::new(loader, data_dir, plugins_dir);
-    let bounds = Bounds { guarded, secrets: grants::secret_variables(section) };
+) -> (Vec<Consumer>, Vec<Granted>) {
+    guard::protect_own(loader, data_dir, plugins_dir);
+    let secrets = grants::secret_variables(section);
     let written: Vec<_> = section.entries().collect();
     let components = Components::find(loader, plugins_dir, written.iter().map(|entry| entry.0.to_owned()));
     let mut definitions = Vec::new();
     for (name, span, node) in written {
         let section = loader.table(section.path_of(name), node);
         let place = loader.layers.toml_place(span.clone());
-        definitions.push(Definition::read(loader, name, &place, section, &components, &bounds));
+        definitions.push(Definition::read(loader, name, &place, section, &components, &secrets));
     }
-    let (mut consumers, mut granted) = (Vec::new(), Vec::new());
     for name in &enabled.names {
-        let written = definitions.iter().position(|definition| definition.name == *name);
-        let definition = match written {
-            Some(at) => definitions.swap_remove(at),
-            None => {
-                let section = Section::absent(section.path_of(name));
-                Definition::read(loader, name, &enabled.place.of_item(name), section, &components, &bounds)
-            }
-        };
+        if !definitions.iter().any(|definition| definition.name == *name) {
+            let section = Section::absent(section.path_of(name));
+            let place = enabled.place.of_item(name);
+            definitions.push(Definition::read(loader, name, &place, section, &components, &secrets));
+        }
+    }
+    let mut granted = Vec::new();
+    for definition in &mut definitions {
+        protect_component(loader, definition);
+        granted.append(&mut definition.granted);
+    }
+    let mut consumers = Vec::new();
+    for name in &enabled.names {
+        let Some(at) = definitions.iter().position(|definition| definition.name == *name) else { continue };
+        let definition = definitions.swap_remove(at);
         definition.check_narrowing(loader, intervals);
-        granted.extend(definition.granted.iter().cloned());
         consumers.extend(definition.into_consumer());
     }
-    grants::check_nesting(loader, &granted);
-    consumers
+    (consumers, granted)
+}
+
+/// A consumer that could write another's component would run code with the other's grants.
+fn protect_component(loader: &mut Loader<'_>, definition: &Definition) {
+    let Some(Component::File(path)) = &definition.component else { return };
+    let path = loader.layers.folder.join(path);
+    let what = format!("{}, the component of `{}`", path.display(), definition.name);
+    loader.protected.add(&path, what, Access::Write, Reach::All);
 }
 
 /// The component files that can be enabled by name.

@@ -165,6 +165,12 @@ impl Layers {
         }
     }
 
+    /// The files that are read when none is named and they are there.
+    #[must_use]
+    pub fn usual_files(&self) -> [&'static Path; 2] {
+        [CONFIG_FILE, ENV_FILE].map(Path::new)
+    }
+
     /// Every text written for a key, highest layer first. Empty ones count as not written.
     #[must_use]
     pub fn texts(&self, variable: Option<&str>, flag: Option<&'static str>) -> Vec<Written> {

@@ -5,6 +5,7 @@
 mod unknown;
 
 use std::ops::Range;
+use std::path::Path;
 
 use super::document::{Content, Node, Table};
 use super::layers::Layers;
@@ -12,6 +13,7 @@ use super::mask;
 use super::place::Place;
 use super::report::{Diagnostic, Report};
 use super::value::{Fault, Part, Value};
+use crate::protected::{Access, Protected, Reach};
 use crate::secret::MASK;
 
 /// How an absent value and an empty list are shown.
@@ -155,6 +157,8 @@ pub struct Loader<'a> {
     pub settings: Vec<Setting>,
     /// Variables that the file names for components: no slips of ours.
     pub named: Vec<String>,
+    /// What no granted folder may reach, as far as it was read.
+    pub protected: Protected,
     unknown: Vec<unknown::UnknownKey>,
     /// Problems that reading the layers brought, syntax errors among them.
     first: usize,
@@ -165,7 +169,8 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn new(layers: &'a Layers, report: Report) -> Self {
         let first = report.len();
-        Self { layers, report, settings: Vec::new(), named: Vec::new(), unknown: Vec::new(), first }
+        let (settings, named, unknown) = (Vec::new(), Vec::new(), Vec::new());
+        Self { layers, report, settings, named, protected: Protected::default(), unknown, first }
     }
 
     /// The top level of the file.
@@ -212,6 +217,12 @@ impl<'a> Loader<'a> {
         };
         self.note(section.path_of(key.name), value, &place, key.variable);
         found
+    }
+
+    /// Keeps a file that the configuration names out of granted folders. `what` says what it is.
+    pub fn protect_file(&mut self, path: &Path, what: &str, access: Access) {
+        let path = self.layers.folder.join(path);
+        self.protected.add(&path, format!("{}, {what}", path.display()), access, Reach::All);
     }
 
     /// Records an effective value.

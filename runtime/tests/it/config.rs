@@ -113,7 +113,10 @@ fn the_predecessors_env_file_runs_unchanged() {
     assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
     assert_eq!(config.place("exchange.symbols").to_string(), ".env:18 BYBIT_SYMBOLS");
     let jsonl = &config.consumers[1];
-    assert_eq!(jsonl.allow.dirs, [Directory { host: "./klines-out".into(), guest: "/out".to_owned(), write: true }]);
+    assert_eq!(
+        jsonl.allow.dirs,
+        [Directory { host: "./klines-out".into(), guest: "/out".to_owned(), write: true, sensitive: false }]
+    );
     assert!(!jsonl.allow.stdout);
 }
 

@@ -9,14 +9,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of our modules each one may use; `app` may use all. Layers from the bottom up.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("authoring", &["domain"]),
     ("secret", &[]),
+    ("protected", &[]),
     ("clock", &["domain"]),
     ("bybit", &["clock", "domain"]),
-    ("consumer", &["clock", "domain", "secret"]),
-    ("config", &["domain", "secret"]),
+    ("consumer", &["clock", "domain", "protected", "secret"]),
+    ("config", &["domain", "protected", "secret"]),
     ("telemetry", &["config"]),
     ("pipeline", &["clock", "consumer", "domain"]),
     ("cli", &["authoring", "config", "domain", "secret"]),

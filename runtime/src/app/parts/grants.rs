@@ -14,6 +14,7 @@ pub fn of(allow: &Allow) -> Grants {
         host: allowed.host.clone(),
         guest: allowed.guest.clone(),
         write: allowed.write,
+        sensitive: allowed.sensitive,
     });
     let http = allow.http.iter().map(|allowed| HttpGrant {
         host: allowed.host.clone(),
@@ -36,6 +37,7 @@ pub fn of(allow: &Allow) -> Grants {
         dirs: dirs.collect(),
         env: env.collect(),
         http: Egress::new(http.collect(), secrets.collect()),
+        ..Grants::default()
     }
 }
 

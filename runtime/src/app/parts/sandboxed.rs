@@ -18,6 +18,7 @@ use crate::consumer::wasm::compiler::{Compiler, private_folder};
 use crate::consumer::wasm::component::ComponentError;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::engine::WasmEngine;
+use crate::consumer::wasm::grants::Grants;
 use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::terminal::StandardOutput;
@@ -167,7 +168,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, relay: Option<&Re
         name: consumer.name.clone(),
         settings: consumer.settings.to_string(),
         limits,
-        grants: grants::of(&consumer.allow),
+        grants: Grants { protected: config.protected.clone(), ..grants::of(&consumer.allow) },
         terminal: Arc::new(StandardOutput),
         state: Some(Arc::new(state)),
         emitter: Some(Arc::new(emitter)),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Own, Subject, bare};
-use crate::config::consumers::grants::{Bounds, Guarded, secret_variables};
+use crate::config::consumers::grants::{guard, secret_variables};
 use crate::config::consumers::{Allow, Consumer, Limits, OnError, read_settings};
 use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section};
@@ -27,8 +27,8 @@ pub(super) fn read(loader: &mut Loader<'_>, subject: &Subject, own: Own) -> Cons
         loader.table(consumers.path_of(&subject.name), node);
         return bare(subject);
     };
-    let bounds =
-        Bounds { guarded: Guarded::new(loader, &data_dir, &plugins_dir), secrets: secret_variables(&consumers) };
+    guard::protect_own(loader, &data_dir, &plugins_dir);
+    let secrets = secret_variables(&consumers);
     let mut section = Section::of_table(consumers.path_of(&subject.name), table);
     let mut consumer = bare(subject);
     section.entry("component");
@@ -38,8 +38,10 @@ pub(super) fn read(loader: &mut Loader<'_>, subject: &Subject, own: Own) -> Cons
     consumer.on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
     let mut inner = loader.section(&mut section, "allow");
     if !own.allow {
-        (consumer.allow, _) = Allow::read(loader, &mut inner, None, &bounds);
+        let (allow, granted) = Allow::read(loader, &mut inner, &subject.name, None, &secrets);
         loader.finish(inner);
+        guard::check(loader, &granted, std::slice::from_ref(&subject.name));
+        consumer.allow = allow;
     }
     let mut inner = loader.section(&mut section, "limits");
     if !own.limits {

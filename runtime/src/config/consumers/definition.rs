@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::grants::{Bounds, Granted};
+use super::grants::Granted;
 use super::{Allow, Component, Components, Consumer, Limits, OnError, Shipped};
 use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section, Sourced};
@@ -29,8 +29,8 @@ const MAX_NAME: usize = 64;
 #[derive(Debug)]
 pub(super) struct Definition {
     pub name: String,
-    /// Nothing for names that mean nothing (which is reported).
-    component: Option<Component>,
+    /// `None` for names that mean nothing (which is reported).
+    pub component: Option<Component>,
     symbols: Sourced<Vec<Symbol>>,
     intervals: Sourced<Vec<Interval>>,
     closed_only: bool,
@@ -50,7 +50,7 @@ impl Definition {
         place: &Place,
         mut section: Section<'_>,
         components: &Components,
-        bounds: &Bounds,
+        secrets: &[String],
     ) -> Self {
         let component = read_component(loader, name, place, &mut section, components);
         let symbols = loader.read(&mut section, SYMBOLS, Vec::new());
@@ -60,7 +60,7 @@ impl Definition {
         let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
         let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
         let mut allow_section = loader.section(&mut section, "allow");
-        let (allow, granted) = Allow::read(loader, &mut allow_section, component.as_ref(), bounds);
+        let (allow, granted) = Allow::read(loader, &mut allow_section, name, component.as_ref(), secrets);
         loader.finish(allow_section);
         let mut limits_section = loader.section(&mut section, "limits");
         let limits = Limits::read(loader, &mut limits_section);

@@ -2,6 +2,7 @@
 
 mod dirs;
 mod env;
+pub(in crate::config) mod guard;
 mod host;
 mod http;
 mod secrets;
@@ -13,8 +14,7 @@ use crate::config::document::Content;
 use crate::config::loader::{Key, Loader, Section};
 
 pub use dirs::Directory;
-pub(super) use dirs::check_nesting;
-pub(in crate::config) use dirs::{Granted, Guarded};
+pub(in crate::config) use dirs::Granted;
 pub use env::Variable;
 pub use http::Http;
 pub use secrets::HostSecret;
@@ -36,20 +36,12 @@ pub struct Allow {
     pub secrets: Vec<HostSecret>,
 }
 
-/// What the grants of one consumer must not undo.
-#[derive(Debug)]
-pub(in crate::config) struct Bounds {
-    /// Folders and files that are the program's own.
-    pub guarded: Guarded,
-    /// Variables that hold a secret of some consumer.
-    pub secrets: Vec<String>,
-}
-
 impl Allow {
     /// The grants of a component that has none written.
     #[must_use]
     pub fn default_of(component: Option<&Component>) -> Self {
-        let out = Directory { host: PathBuf::from("./klines-out"), guest: "/out".to_owned(), write: true };
+        let out =
+            Directory { host: PathBuf::from("./klines-out"), guest: "/out".to_owned(), write: true, sensitive: false };
         match component {
             Some(Component::Shipped(Shipped::Console)) => Self { stdout: true, ..Self::default() },
             Some(Component::Shipped(Shipped::Jsonl)) => Self { dirs: vec![out], ..Self::default() },
@@ -57,11 +49,13 @@ impl Allow {
         }
     }
 
+    /// Reads the grants of the consumer `name`. `secrets` are the variables that hold a secret of some consumer.
     pub(in crate::config) fn read(
         loader: &mut Loader<'_>,
         section: &mut Section<'_>,
+        name: &str,
         component: Option<&Component>,
-        bounds: &Bounds,
+        secrets: &[String],
     ) -> (Self, Vec<Granted>) {
         let default = Self::default_of(component);
         let stdout = loader.read(section, STDOUT, default.stdout);
@@ -69,9 +63,9 @@ impl Allow {
             let diagnostic = stdout.error("only `console` may write to standard output");
             loader.report.push(diagnostic.expected("no such key, or false"));
         }
-        let (dirs, granted) = dirs::read(loader, section, default.dirs, &bounds.guarded);
+        let (dirs, granted) = dirs::read(loader, section, name, default.dirs);
         let http = http::read(loader, section);
-        let env = env::read(loader, section, &bounds.secrets);
+        let env = env::read(loader, section, secrets);
         let secrets = secrets::read(loader, section, &http);
         (Self { stdout: stdout.value, dirs, http, env, secrets }, granted)
     }

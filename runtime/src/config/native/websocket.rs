@@ -10,6 +10,7 @@ use crate::config::loader::{Key, Loader, Section, Sourced};
 use crate::config::quantity::ByteSize;
 use crate::config::report::Diagnostic;
 use crate::config::value::{Fault, Scalar, Text, WebAddress};
+use crate::protected::Access;
 use crate::secret::{MASK, Secret, Weakness};
 
 use super::require;
@@ -155,6 +156,12 @@ fn read_logins(loader: &mut Loader<'_>, section: &mut Section<'_>, enabled: &[St
 fn read_certificate(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Option<(PathBuf, PathBuf)> {
     let certificate: Option<Sourced<PathBuf>> = loader.read_optional(section, CERTIFICATE);
     let key: Option<Sourced<PathBuf>> = loader.read_optional(section, CERTIFICATE_KEY);
+    if let Some(file) = &certificate {
+        loader.protect_file(&file.value, "the server's certificate (`websocket.certificate`)", Access::Write);
+    }
+    if let Some(file) = &key {
+        loader.protect_file(&file.value, "the server's private key (`websocket.certificate_key`)", Access::Any);
+    }
     match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate.value, key.value)),
         (None, None) => None,

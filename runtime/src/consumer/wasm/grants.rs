@@ -2,10 +2,13 @@
 
 mod dirs;
 
+use std::sync::Arc;
+
 use wasmtime_wasi::WasiCtxBuilder;
 
 pub use self::dirs::{DirGrant, GrantError};
 use super::http::Egress;
+use crate::protected::Protected;
 
 /// A consumer's grants; empty by default.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub struct Grants {
     pub stdout: bool,
     /// Folders.
     pub dirs: Vec<DirGrant>,
+    /// What the folders must not reach, judged whenever they are opened.
+    pub protected: Arc<Protected>,
     /// Variables, with their values.
     pub env: Vec<(String, String)>,
     /// Hosts that it may talk to, and secrets for them.
@@ -26,6 +31,6 @@ impl Grants {
         for (name, value) in &self.env {
             wasi.env(name, value);
         }
-        dirs::open(&self.dirs, wasi)
+        dirs::open(&self.dirs, &self.protected, wasi)
     }
 }

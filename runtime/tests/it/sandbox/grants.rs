@@ -1,6 +1,7 @@
 //! Granted folders are all that is reached, and read-only means that.
 
 mod allowed;
+mod protected;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -25,7 +26,7 @@ fn furnish(root: &Path, name: &str) -> std::path::PathBuf {
 }
 
 fn grant(host: &Path, guest: &str, write: bool) -> DirGrant {
-    DirGrant { host: host.to_owned(), guest: guest.to_owned(), write }
+    DirGrant { host: host.to_owned(), guest: guest.to_owned(), write, sensitive: false }
 }
 
 #[test]

@@ -110,3 +110,25 @@ async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
     assert!(kept.count > 100, "{kept:?}");
     assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));
 }
+
+#[test]
+fn a_new_version_gets_no_folder_that_leads_to_more_by_now() {
+    let home = home(
+        "hostile",
+        "[consumers.it.allow]\ndirs = [{ host = \"a/out\", guest = \"/out\", write = true }]\n\
+         [consumers.it.settings]\nmode = \"mark\"\n",
+    );
+    let mark = home.path().join("a/out/mark");
+    let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
+    run.until("the mark", |_| mark.exists());
+    fs::create_dir_all(home.path().join("klines-data/out")).unwrap();
+    fs::rename(home.path().join("a"), home.path().join("b")).unwrap();
+    std::os::unix::fs::symlink("klines-data", home.path().join("a")).unwrap();
+    let mut bytes = fs::read(component("hostile")).unwrap();
+    bytes.extend([0, 2, 1, b'x']);
+    replace(home.path(), &bytes);
+    let refusal = next_refusal(&run);
+    assert!(refusal.contains("`a/out` lies inside `data_dir`") && refusal.contains("expected a folder"), "{refusal}");
+    assert_eq!(fs::read_dir(home.path().join("klines-data/out")).unwrap().count(), 0);
+    run.stop().well_but_for(|line| line.contains("a/out"));
+}

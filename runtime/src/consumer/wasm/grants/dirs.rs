@@ -1,11 +1,18 @@
-//! Folders that a component may use, opened without following a link. Which folders are safe to grant is the
-//! configuration's business.
+//! Folders that a component may use, opened without following a link. What they must not reach is named by the
+//! configuration and judged here once more, for each instance: links and folders change while klines runs.
 
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use thiserror::Error;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use crate::protected::{Protected, Refusal};
 
 /// One folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +23,16 @@ pub struct DirGrant {
     pub guest: String,
     /// Whether files may be made, changed and removed in it; otherwise they can only be read.
     pub write: bool,
+    /// Whether it may belong to the system or hold what is the user's own.
+    pub sensitive: bool,
+}
+
+/// A folder that is open, so that nothing can take its place any more.
+struct Opened {
+    /// Where it really is.
+    path: PathBuf,
+    /// Keeps it open until the instance has it.
+    file: File,
 }
 
 /// Why a folder cannot be granted.
@@ -35,6 +52,14 @@ pub enum GrantError {
         /// The outer folder.
         outer: PathBuf,
     },
+    /// It reaches what no component may reach.
+    #[error("`{}` {}; expected {}", .path.display(), .refusal.reason, .refusal.remedy)]
+    Refused {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The file system refuses.
     #[error("{}: {error}", .path.display())]
     Io {
@@ -46,26 +71,33 @@ pub enum GrantError {
 }
 
 /// Opens folders for one instance. A folder that may be written is made if it is missing.
-pub(super) fn open(dirs: &[DirGrant], wasi: &mut WasiCtxBuilder) -> Result<(), GrantError> {
-    let opened = dirs.iter().map(DirGrant::resolve).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn open(dirs: &[DirGrant], protected: &Protected, wasi: &mut WasiCtxBuilder) -> Result<(), GrantError> {
+    let opened = dirs.iter().map(|grant| grant.open(protected)).collect::<Result<Vec<_>, _>>()?;
     for (outer, wide) in opened.iter().zip(dirs) {
         for (inner, narrow) in opened.iter().zip(dirs) {
-            if inner.starts_with(outer) && wide.write != narrow.write {
-                return Err(GrantError::Overlap { inner: inner.clone(), outer: outer.clone() });
+            if inner.path.starts_with(&outer.path) && wide.write != narrow.write {
+                return Err(GrantError::Overlap { inner: inner.path.clone(), outer: outer.path.clone() });
             }
         }
     }
-    for (path, grant) in opened.iter().zip(dirs) {
+    for (opened, grant) in opened.iter().zip(dirs) {
         let perms = if grant.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        wasi.preopened_dir(path, &grant.guest, perms)
-            .map_err(|error| GrantError::Io { path: path.clone(), error: io::Error::other(error.to_string()) })?;
+        let failed = |error: wasmtime::Error| GrantError::Io {
+            path: opened.path.clone(),
+            error: io::Error::other(error.to_string()),
+        };
+        wasi.preopened_dir(opened.name(), &grant.guest, perms).map_err(failed)?;
     }
     Ok(())
 }
 
 impl DirGrant {
-    fn resolve(&self) -> Result<PathBuf, GrantError> {
+    fn open(&self, protected: &Protected) -> Result<Opened, GrantError> {
         let failed = |error| GrantError::Io { path: self.host.clone(), error };
+        let judge = |path: &Path| match protected.refusal(path, self.write, self.sensitive) {
+            Some(refusal) => Err(GrantError::Refused { path: self.host.clone(), refusal }),
+            None => Ok(()),
+        };
         // With a slash at its end a link's name would mean what the link leads to.
         let named: PathBuf = self.host.components().collect();
         match named.symlink_metadata() {
@@ -73,26 +105,53 @@ impl DirGrant {
             Ok(found) if !found.is_dir() => return Err(GrantError::NotFolder(named)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.write => {
+                judge(&named)?;
                 std::fs::create_dir_all(&named).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
         }
-        named.canonicalize().map_err(failed)
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(&named).map_err(failed)?;
+        let opened = Opened::new(file, &named).map_err(failed)?;
+        judge(&opened.path)?;
+        Ok(opened)
+    }
+}
+
+impl Opened {
+    fn new(file: File, named: &Path) -> io::Result<Self> {
+        // What the system says of the open folder; where it cannot be asked, what the name means now.
+        let path = std::fs::read_link(Self::descriptor(&file)).or_else(|_| named.canonicalize())?;
+        Ok(Self { path, file })
+    }
+
+    fn descriptor(file: &File) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    }
+
+    /// A name that means this very folder, if the system has such names.
+    fn name(&self) -> PathBuf {
+        let descriptor = Self::descriptor(&self.file);
+        if descriptor.exists() { descriptor } else { self.path.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::protected::{Access, Reach};
 
     fn open(grants: &[(&Path, bool)]) -> Result<(), GrantError> {
         let dirs: Vec<_> = grants
             .iter()
-            .map(|(host, write)| DirGrant { host: host.to_path_buf(), guest: "/out".into(), write: *write })
+            .map(|(host, write)| DirGrant {
+                host: host.to_path_buf(),
+                guest: "/out".into(),
+                write: *write,
+                sensitive: false,
+            })
             .collect();
-        super::open(&dirs, &mut WasiCtxBuilder::new())
+        super::open(&dirs, &Protected::default(), &mut WasiCtxBuilder::new())
     }
 
     #[test]
@@ -123,5 +182,25 @@ mod tests {
         let inner = folder.path().join("inner");
         assert!(matches!(open(&[(folder.path(), false), (&inner, true)]), Err(GrantError::Overlap { .. })));
         open(&[(folder.path(), true), (&inner, true)]).unwrap();
+    }
+
+    #[test]
+    fn what_is_protected_is_judged_at_each_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parent, secret) = (folder.path().join("parent"), folder.path().join("secret"));
+        std::fs::create_dir_all(parent.join("out")).unwrap();
+        std::fs::create_dir_all(secret.join("out")).unwrap();
+        let mut protected = Protected::default();
+        protected.add(&secret, "the secret folder", Access::Any, Reach::All);
+        let grant = DirGrant { host: parent.join("out"), guest: "/out".into(), write: true, sensitive: true };
+        let open = || super::open(std::slice::from_ref(&grant), &protected, &mut WasiCtxBuilder::new());
+        open().unwrap();
+        std::fs::rename(&parent, folder.path().join("gone")).unwrap();
+        std::os::unix::fs::symlink("secret", &parent).unwrap();
+        let refused = open().unwrap_err().to_string();
+        assert!(refused.contains("lies inside the secret folder; expected a folder of its own"), "{refused}");
+        std::fs::remove_dir(secret.join("out")).unwrap();
+        assert!(matches!(open(), Err(GrantError::Refused { .. })));
+        assert!(!secret.join("out").exists(), "nothing is made where nothing is granted");
     }
 }

@@ -63,7 +63,7 @@ impl Wants {
             }
         }
         let http = allowed.http.replaced(http, secrets);
-        (Grants { stdout: allowed.stdout, dirs, env, http }, vain)
+        (Grants { stdout: allowed.stdout, dirs, env, http, protected: allowed.protected.clone() }, vain)
     }
 
     /// What is wanted and not granted. Without a manifest there is only the question whether it can use a host at all.

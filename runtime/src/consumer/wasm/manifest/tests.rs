@@ -35,9 +35,10 @@ fn grants() -> Grants {
     };
     Grants {
         stdout: false,
-        dirs: vec![DirGrant { host: "./out".into(), guest: "/out".into(), write: true }],
+        dirs: vec![DirGrant { host: "./out".into(), guest: "/out".into(), write: true, sensitive: false }],
         env: vec![("TZ".into(), "UTC".into()), ("LANG".into(), "C".into())],
         http: Egress::new(vec![http], vec![secret]),
+        ..Grants::default()
     }
 }
 

@@ -1,0 +1,157 @@
+//! Folders that reach another consumer's component, keys, the program or the system, and what the operator reads of it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use klines::config::{Config, Report, Sources, load};
+use klines::consumer::wasm::grants::Grants;
+use klines::consumer::wasm::limits::Limits;
+use klines::consumer::{Blueprint as _, Failure};
+
+use super::grant;
+use crate::config::folder;
+use crate::sandbox::stage::{blueprint, live};
+
+/// What stands on disk beside the configuration.
+const FILES: [(&str, &str); 4] =
+    [("code/other.wasm", ""), ("tls/cert.pem", ""), ("tls/key.pem", ""), ("conf/keep", "")];
+
+/// Loads a configuration of `writer`, granted `dirs`, and of `other`, whose component is a file.
+fn read(dirs: &str, more: &str, prepare: impl FnOnce(&Path)) -> Result<(Config, Report), Report> {
+    let toml = format!(
+        "enabled_consumers = [\"writer\", \"other\"]\n\
+         [consumers.writer]\ncomponent = \"jsonl\"\n[consumers.writer.allow]\ndirs = [{dirs}]\n\
+         [consumers.other]\ncomponent = \"code/other.wasm\"\n{more}"
+    );
+    let mut files = FILES.to_vec();
+    files.push(("conf/klines.toml", &toml));
+    let (folder, mut sources) = folder(&files);
+    prepare(folder.path());
+    sources.config_file = Some("conf/klines.toml".into());
+    load(sources)
+}
+
+#[track_caller]
+fn refused(dirs: &str, more: &str, prepare: impl FnOnce(&Path)) -> String {
+    let report = read(dirs, more, prepare).expect_err(dirs);
+    let found: Vec<String> =
+        report.sorted().iter().map(|found| format!("{} -> {}", found.message, found.expected)).collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.concat()
+}
+
+fn nothing(_: &Path) {}
+
+#[test]
+fn what_one_consumer_may_write_holds_nothing_that_another_runs_on() {
+    let tls = "[websocket]\ncertificate = \"tls/cert.pem\"\ncertificate_key = \"tls/key.pem\"\n";
+    let authority = "[redis]\nca_file = \"tls/cert.pem\"\n";
+    for (host, more, reason) in [
+        ("code", "", "code/other.wasm, the component of `other`"),
+        ("conf/../code", "", "code/other.wasm, the component of `other`"),
+        ("tls", tls, "tls/cert.pem, the server's certificate (`websocket.certificate`)"),
+    ] {
+        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x", write = true }}"#), more, nothing);
+        assert!(found.starts_with(&format!("`writer` is granted `{host}`, which contains /")), "{found}");
+        assert!(found.contains(reason) && found.contains("or no `write = true`"), "{found}");
+    }
+    let found = read(r#"{ host = "tls", guest = "/x", write = true }"#, authority, nothing).expect_err("ca_file");
+    let found = found.render(false, 400);
+    assert!(found.contains("tls/cert.pem, which decides whom to trust (`ca_file`)"), "{found}");
+    // Reading a component or a certificate gives nothing away; a private key does.
+    read(r#"{ host = "code", guest = "/x" }"#, "", nothing).expect("a component may be read");
+    let found = refused(r#"{ host = "tls", guest = "/x", sensitive = true }"#, tls, nothing);
+    assert!(found.contains("tls/key.pem, the server's private key"), "{found}");
+}
+
+#[test]
+fn links_are_resolved_before_a_folder_is_judged() {
+    let into = |link: &'static str, target: &'static str| {
+        move |folder: &Path| symlink(folder.join(target), folder.join(link)).unwrap()
+    };
+    let write = |host: &str| format!(r#"{{ host = "{host}", guest = "/x", write = true }}"#);
+    let found = refused(&write("innocent"), "", into("innocent", "code"));
+    assert!(found.contains("contains /") && found.contains("the component of `other`"), "{found}");
+    // The component is found through a link that the folder holds.
+    let found = refused(&write("out"), "", |folder| {
+        fs::create_dir(folder.join("out")).unwrap();
+        fs::rename(folder.join("code"), folder.join("real")).unwrap();
+        symlink("../real", folder.join("out/code")).unwrap();
+        symlink("out/code", folder.join("code")).unwrap();
+    });
+    assert!(found.contains("contains a link on the way to /") && found.contains("the component of `other`"), "{found}");
+}
+
+#[test]
+fn the_place_of_the_configuration_cannot_be_written_even_before_it_is_there() {
+    let found = refused(r#"{ host = ".", guest = "/x", write = true }"#, "", |folder| {
+        drop(fs::remove_dir_all(folder.join("tls")))
+    });
+    assert!(found.contains("contains `data_dir`"), "{found}");
+    let dirs = "data_dir = \"/nowhere/data\"\nplugins_dir = \"/nowhere/plugins\"\nenabled_consumers = [\"jsonl\"]\n\
+                [consumers.jsonl.allow]\ndirs = [{ host = \".\", guest = \"/x\", write = true }]\n";
+    let (_folder, mut sources) = folder(&[("conf/klines.toml", dirs)]);
+    sources.config_file = Some("conf/klines.toml".into());
+    let report = load(sources).expect_err("the file itself");
+    assert!(report.render(false, 400).contains("conf/klines.toml, which klines reads"));
+    let (_folder, mut sources) = folder(&[]);
+    let (elsewhere, _) = folder(&[("klines.toml", dirs)]);
+    sources.config_file = Some(elsewhere.path().join("klines.toml"));
+    let report = load(sources).expect_err("the usual file");
+    assert!(report.render(false, 400).contains("klines.toml, which klines reads when it is there"));
+}
+
+#[test]
+fn the_program_the_temporary_folder_and_the_system_are_refused_with_what_would_be_right() {
+    let program = std::env::current_exe().unwrap();
+    let program = program.parent().unwrap().display();
+    let found = refused(&format!(r#"{{ host = "{program}", guest = "/x", write = true }}"#), "", nothing);
+    assert!(found.contains("the program that runs") && found.contains("a folder of its own"), "{found}");
+    // A configuration that lies elsewhere, so that nothing but the temporary folder is reached.
+    let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let temporary = std::env::temp_dir();
+    let toml = format!(
+        "enabled_consumers = [\"jsonl\"]\n[consumers.jsonl.allow]\ndirs = [{{ host = {temporary:?}, guest = \"/x\", write = true }}]\n"
+    );
+    fs::write(elsewhere.path().join("klines.toml"), toml).unwrap();
+    let report = load(Sources { folder: elsewhere.path().to_owned(), ..Sources::default() }).expect_err("temporary");
+    assert!(report.render(false, 400).contains("where klines may keep compiled code"));
+    for host in ["/etc", "/etc/ssl", "/proc/self", "/sys/kernel", "/dev/shm"] {
+        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x" }}"#), "", nothing);
+        assert!(found.contains("which belongs to the system") && found.contains("`sensitive = true`"), "{found}");
+        let dirs = format!(r#"{{ host = "{host}", guest = "/x", sensitive = true }}"#);
+        let (config, _) = read(&dirs, "", nothing).expect(host);
+        assert!(config.show().contains(&format!("{host} as /x (read, sensitive)")), "{}", config.show());
+    }
+    let found = refused(r#"{ host = "/", guest = "/x", sensitive = true }"#, "", nothing);
+    assert!(found.contains("contains `data_dir`"), "{found}");
+}
+
+#[test]
+fn an_instance_is_refused_a_folder_that_has_become_a_way_to_more() {
+    let (config, _) = read(r#"{ host = "a/out", guest = "/out", write = true }"#, "", nothing).expect("fine");
+    let root = tempfile::tempdir().unwrap();
+    let mut protected = (*config.protected).clone();
+    let code = root.path().join("code");
+    fs::create_dir_all(code.join("out")).unwrap();
+    fs::create_dir_all(root.path().join("a/out")).unwrap();
+    let access = (klines::protected::Access::Write, klines::protected::Reach::All);
+    protected.add(&code, "the component of `other`", access.0, access.1);
+    let dirs = vec![grant(&root.path().join("a/out"), "/out", true)];
+    let grants = Grants { dirs, protected: protected.into(), ..Grants::default() };
+    let mut blueprint = blueprint("hostile", "turned", r#"{"mode":"mark"}"#, Limits::default(), grants);
+    drop(live(&mut blueprint, 1).unwrap());
+    assert!(root.path().join("a/out/mark").exists());
+    // Not the folder itself, which may be no link, but one above it is turned.
+    fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
+    symlink("code", root.path().join("a")).unwrap();
+    match blueprint.instantiate().err() {
+        Some(Failure::Fatal(text)) => {
+            assert!(text.contains("a/out` lies inside the component of `other`"), "{text}");
+            assert!(text.contains("expected a folder of its own"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fs::read_dir(code.join("out")).unwrap().count(), 0);
+}

@@ -10,7 +10,6 @@ pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod driver;
-pub mod excerpt;
 pub mod feed;
 pub mod instruments;
 pub mod rest;

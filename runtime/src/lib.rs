@@ -13,5 +13,6 @@ pub mod consumer;
 pub mod domain;
 pub mod pipeline;
 pub mod protected;
+pub mod sanitize;
 pub mod secret;
 pub mod telemetry;

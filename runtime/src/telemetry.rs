@@ -5,6 +5,8 @@
 
 pub mod logbook;
 
+mod guests;
+
 use std::io::{self, IsTerminal};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +21,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::log::{Format, Level, Log};
+use guests::WithGuests;
 use logbook::{Keeper, logbook};
 
 /// Our own crates, and what components log; others log from `warn` up, whatever the level.
@@ -66,8 +69,9 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = fmt::layer().with_writer(writer).with_timer(Utc);
+    let text = WithGuests(fmt::format().with_timer(Utc).with_target(false));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        Format::Text => layer.with_ansi(color).with_target(false).boxed(),
+        Format::Text => layer.with_ansi(color).event_format(text).boxed(),
         Format::Json => layer.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed(),
     };
     // A log that is told to be quiet does not keep an operator from asking what a consumer said.
@@ -141,6 +145,23 @@ mod tests {
         );
         let time = line["timestamp"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    }
+
+    #[test]
+    fn no_line_of_a_guest_passes_for_one_of_the_runtime() {
+        let write = || {
+            let forged = r#"2026-01-01T00:00:00.000Z  INFO consumer started consumer="redis" \" x"#;
+            tracing::info!(target: "consumer", name = "mine", "{forged}");
+            tracing::warn!(target: "klines", "of the runtime");
+        };
+        let text = logged(Log::default(), write);
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
+        let quoted = r#" INFO mine: "2026-01-01T00:00:00.000Z  INFO consumer started consumer=\"redis\" \\\" x""#;
+        assert_eq!(lines, [quoted, " WARN of the runtime"]);
+        let text = logged(Log { level: Level::Info, format: Format::Json }, write);
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&line["target"], &line["name"]), (&"consumer".into(), &"mine".into()));
+        assert!(line["message"].as_str().unwrap().ends_with(r#"consumer="redis" \" x"#), "{line}");
     }
 
     #[test]

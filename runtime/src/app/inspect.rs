@@ -17,6 +17,7 @@ use crate::consumer::wasm::components::{self, ComponentFile, Links};
 use crate::consumer::wasm::grants::Grants;
 use crate::consumer::wasm::manifest::{Missing, Wants};
 use crate::consumer::{digest, shipped};
+use crate::sanitize::sanitize;
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
 const MEANINGS: [(&str, &str); 13] = [
@@ -208,7 +209,7 @@ impl Inspected {
             "contract": self.contract,
             "size": self.file.bytes.len(),
             "sha256": self.file.sha256,
-            "imports": self.wants.imports,
+            "imports": self.imports().into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "granted": self.granted(),
             "missing": self.missing.iter().map(missing).collect::<Vec<_>>(),
             "unused": self.vain,
@@ -217,12 +218,7 @@ impl Inspected {
     }
 }
 
-/// A stranger's text on a terminal: without what moves cursors or turns the direction of reading.
+/// A component's text on a terminal.
 pub(super) fn clean(text: &str) -> String {
-    text.chars()
-        .filter(|found| {
-            !found.is_control()
-                && !matches!(found, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        })
-        .collect()
+    sanitize(text, usize::MAX)
 }

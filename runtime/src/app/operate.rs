@@ -9,6 +9,7 @@ use super::output;
 use crate::cli::{ListArgs, LogsArgs, OrderArgs, RunPlaceArgs};
 use crate::config;
 use crate::config::quantity::ByteSize;
+use crate::sanitize::quoted;
 use crate::telemetry::logbook::Line;
 
 /// Characters of a version that are shown.
@@ -73,9 +74,9 @@ fn shown(line: &Line, as_json: bool) -> anyhow::Result<String> {
     if as_json {
         return Ok(format!("{}\n", serde_json::to_string(line)?));
     }
-    // What the consumer says itself stands apart from what is said of it.
-    let mark = if line.own { "" } else { "klines: " };
-    Ok(format!("{} {:>5} {mark}{}\n", line.at, line.level, line.text))
+    // A consumer's own line is quoted: it cannot pass for one about it.
+    let text = if line.own { quoted(&line.text) } else { format!("klines: {}", line.text) };
+    Ok(format!("{} {:>5} {text}\n", line.at, line.level))
 }
 
 fn table(rows: &[Row]) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use super::inspect::clean;
 use super::output;
 use super::parts::Workshop;
 use crate::cli::EXIT_FAILED;
@@ -40,7 +41,9 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     };
     output::print(&format!(
         "written down: {}: {} (in {})\nseen now:     {seen}\n",
-        bundle.kind, bundle.error, bundle.call
+        clean(&bundle.kind),
+        clean(&bundle.error),
+        clean(&bundle.call)
     ))?;
     let kind = failure.as_ref().and_then(kind_of);
     let same = kind.is_some_and(|kind| kind.to_string() == bundle.kind) && call == bundle.call;

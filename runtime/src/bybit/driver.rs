@@ -23,12 +23,12 @@ use url::Url;
 use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
 use super::config::AGENT;
 use super::connect::{self, BoxedStream, ByteStream, DialError, Dialer, Unread, Whole};
-use super::excerpt::excerpt;
 use super::session::{Action, Counters, Notice, Session};
 use crate::clock::LocalClock;
 use crate::domain::feed::FeedMessage;
 use crate::domain::symbol::Category;
 use crate::domain::time::Millis;
+use crate::sanitize::{EXCERPT, sanitize};
 
 use evidence::Evidence;
 
@@ -381,6 +381,6 @@ async fn moved(boundary: &mut watch::Receiver<Millis>) -> Millis {
 fn farewell(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
     frame.map_or_else(
         || "closed by the exchange".to_owned(),
-        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), excerpt(&frame.reason)),
+        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), sanitize(&frame.reason, EXCERPT)),
     )
 }

@@ -22,10 +22,10 @@ use url::Url;
 
 use super::config::AGENT;
 use super::connect::{self, DialError, Dialer};
-use super::excerpt::excerpt;
 use super::symbols::Instrument;
 use crate::domain::symbol::{Category, Symbol};
 use crate::domain::time::Millis;
+use crate::sanitize::{EXCERPT, sanitize};
 pub use gate::{Figures, Gate};
 use wire::{WireInstrument, WireInstruments, WireServerTime};
 
@@ -255,7 +255,7 @@ fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes,
         }
         StatusCode::FORBIDDEN => {
             let body = String::from_utf8_lossy(&body);
-            let message = excerpt(&body);
+            let message = sanitize(&body, EXCERPT);
             let is_limit = body.to_ascii_lowercase().contains(TOO_FREQUENT);
             Err(if is_limit { RestError::TooFrequent { message } } else { RestError::Forbidden { message } })
         }

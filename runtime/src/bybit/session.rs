@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use crate::bybit::answer::{self, Answer};
 use crate::bybit::decode::{self, Frame};
-use crate::bybit::excerpt::excerpt;
 use crate::domain::feed::{FeedEvent, FeedMessage, Link};
 use crate::domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use crate::domain::time::{MINUTE, Millis, SECOND};
+use crate::sanitize::{EXCERPT, sanitize};
 
 use canary::Canary;
 use liveness::Liveness;
@@ -331,7 +331,7 @@ impl Session {
             }
             Ok(Answer::Refused { id, message }) if self.canary.asked(id) => {
                 let refused = self.canary.refused().map(str::to_owned);
-                let notice = refused.map(|topic| Notice::Unwatched { topic, message: excerpt(message) });
+                let notice = refused.map(|topic| Notice::Unwatched { topic, message: sanitize(message, EXCERPT) });
                 out.extend(notice.map(Action::Notice));
                 Some(Change::default())
             }
@@ -354,7 +354,7 @@ impl Session {
     fn apply(&mut self, now: Millis, change: Change, out: &mut Vec<Action>) {
         out.extend(change.frames.into_iter().map(Action::Send));
         for (symbol, message) in change.refused {
-            out.push(Action::Notice(Notice::Refused { symbol, message: excerpt(&message) }));
+            out.push(Action::Notice(Notice::Refused { symbol, message: sanitize(&message, EXCERPT) }));
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
@@ -401,7 +401,7 @@ impl Session {
     fn tell(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
         if !self.told.contains(&kind) {
             self.told.push(kind);
-            out.push(Action::Notice(Notice::Unreadable { kind, head: excerpt(text) }));
+            out.push(Action::Notice(Notice::Unreadable { kind, head: sanitize(text, EXCERPT) }));
         }
     }
 }

@@ -184,7 +184,7 @@ impl Worker {
             Ok(())
         });
         if let Err(failure) = farewell {
-            warn!(consumer = self.shared.name, error = %failure, "consumer failed while it was stopped");
+            warn!(consumer = self.shared.name, error = failure.to_string(), "consumer failed while it was stopped");
         }
         end
     }

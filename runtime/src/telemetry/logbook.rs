@@ -12,6 +12,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::sanitize::sanitize;
+
 /// Lines that are kept of one consumer.
 pub const MOST_LINES: usize = 1_000;
 /// Bytes of text that are kept of one consumer.
@@ -21,7 +23,7 @@ const MOST_OF_ONE: usize = 4 << 10;
 /// Names come from the configuration, so that this is far more than there are.
 const MOST_NAMES: usize = 1_000;
 /// What guests log; `name` says whose it is.
-const GUESTS: &str = "consumer";
+pub(super) const GUESTS: &str = "consumer";
 
 /// One line about a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +96,7 @@ impl Logbook {
     }
 
     fn write(&self, name: &str, level: &str, own: bool, text: &str) {
-        let text = cleaned(text);
+        let text = sanitize(text, MOST_OF_ONE);
         let at = format!("{:.3}", jiff::Timestamp::now());
         {
             let mut rings = self.rings();
@@ -116,21 +118,6 @@ impl Logbook {
     fn rings(&self) -> MutexGuard<'_, BTreeMap<String, Ring>> {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The text as one line that drives no terminal, cut to a bound.
-fn cleaned(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len().min(MOST_OF_ONE));
-    for found in text.chars() {
-        let turns =
-            matches!(found, '\u{061C}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-        let found = if found.is_control() || turns { ' ' } else { found };
-        if kept.len() + found.len_utf8() > MOST_OF_ONE {
-            break;
-        }
-        kept.push(found);
-    }
-    kept
 }
 
 /// Puts what the log says about consumers into a logbook.
@@ -230,6 +217,8 @@ mod tests {
 
     #[test]
     fn nothing_that_drives_a_terminal_is_kept() {
-        assert_eq!(cleaned("\u{1b}[31mred\u{202e}\n2026 INFO ok"), " [31mred  2026 INFO ok");
+        let book = Logbook::new();
+        book.write("a", "INFO", true, "\u{1b}[31mred\u{202e}\n2026 INFO ok");
+        assert_eq!(book.last("a", 1)[0].text, "[31mred 2026 INFO ok");
     }
 }

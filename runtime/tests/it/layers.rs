@@ -9,16 +9,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of our modules each one may use; `app` may use all. Layers from the bottom up.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("authoring", &["domain"]),
     ("secret", &[]),
     ("protected", &[]),
+    ("sanitize", &[]),
     ("clock", &["domain"]),
-    ("bybit", &["clock", "domain"]),
-    ("consumer", &["clock", "domain", "protected", "secret"]),
+    ("bybit", &["clock", "domain", "sanitize"]),
+    ("consumer", &["clock", "domain", "protected", "sanitize", "secret"]),
     ("config", &["domain", "protected", "secret"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "sanitize"]),
     ("pipeline", &["clock", "consumer", "domain"]),
     ("cli", &["authoring", "config", "domain", "secret"]),
 ];

@@ -4,6 +4,7 @@ mod attacks;
 mod grants;
 pub mod guest_log;
 mod http;
+mod lookalikes;
 mod neighbours;
 mod peer;
 mod shipped;

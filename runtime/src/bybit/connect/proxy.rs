@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
 use super::{BoxedStream, DialError, Dialer, Target, connect};
-use crate::bybit::excerpt::excerpt;
+use crate::sanitize::{EXCERPT, sanitize};
 
 /// A longer answer to `CONNECT` is no answer.
 const MAX_ANSWER: usize = 8 * 1024;
@@ -49,7 +49,7 @@ pub async fn tunnel(dialer: &Dialer, proxy: &Intercept, target: &Target) -> Resu
     let status = answer.lines().next().unwrap_or_default();
     let is_accepted =
         status.starts_with("HTTP/1.") && status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
-    if is_accepted { Ok(stream) } else { Err(DialError::Proxy { proxy: shown, answer: excerpt(status) }) }
+    if is_accepted { Ok(stream) } else { Err(DialError::Proxy { proxy: shown, answer: sanitize(status, EXCERPT) }) }
 }
 
 /// Reads up to the empty line, byte by byte: what follows belongs to the target.

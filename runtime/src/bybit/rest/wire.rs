@@ -5,11 +5,11 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::RestError;
-use crate::bybit::excerpt::excerpt;
 use crate::bybit::symbols::{Instrument, Trading};
 use crate::domain::decimal::Decimal;
 use crate::domain::symbol::{Category, Symbol};
 use crate::domain::time::Millis;
+use crate::sanitize::{EXCERPT, sanitize};
 
 /// What every answer is wrapped in.
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Millis), RestError> 
     let malformed = |error: serde_json::Error| RestError::Malformed(error.to_string());
     let envelope: WireEnvelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
     if envelope.ret_code != 0 {
-        let message = excerpt(&envelope.ret_msg.unwrap_or_default());
+        let message = sanitize(&envelope.ret_msg.unwrap_or_default(), EXCERPT);
         return Err(RestError::Refused { code: envelope.ret_code, message });
     }
     let result = envelope.result.ok_or_else(|| RestError::Malformed("no result".to_owned()))?;

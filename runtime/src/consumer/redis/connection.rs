@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::sanitize::sanitize;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, ServerError, TlsCertificates, cmd,
@@ -149,7 +150,7 @@ impl From<&RedisError> for Trouble {
 
 /// Outside text made harmless: one line of plain characters, not too long.
 fn words(text: &str) -> String {
-    text.chars().map(|found| if found.is_control() { ' ' } else { found }).take(MOST_WORDS).collect()
+    sanitize(text, MOST_WORDS)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ mod v1;
 mod v2;
 
 use super::failure::MOST_TEXT;
-use super::text::clean;
 use crate::consumer::{Failure, Problem, Subscription};
 use crate::domain::interval::{Interval, Unit};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Millis;
+use crate::sanitize::sanitize;
 
 /// Problems that are kept of one `validate`.
 const MOST_PROBLEMS: usize = 100;
@@ -26,19 +26,19 @@ fn moment(at: Millis) -> u64 {
 /// Returns the first problems, each given as path, message and expectation.
 fn problems(found: impl IntoIterator<Item = [String; 3]>) -> Vec<Problem> {
     let problem = |[path, message, expected]: [String; 3]| Problem {
-        path: clean(&path, MOST_TEXT),
-        message: clean(&message, MOST_TEXT),
-        expected: clean(&expected, MOST_TEXT),
+        path: sanitize(&path, MOST_TEXT),
+        message: sanitize(&message, MOST_TEXT),
+        expected: sanitize(&expected, MOST_TEXT),
     };
     found.into_iter().take(MOST_PROBLEMS).map(problem).collect()
 }
 
 fn retry(text: &str) -> Failure {
-    Failure::Retry(clean(text, MOST_TEXT))
+    Failure::Retry(sanitize(text, MOST_TEXT))
 }
 
 fn fatal(text: &str) -> Failure {
-    Failure::Fatal(clean(text, MOST_TEXT))
+    Failure::Fatal(sanitize(text, MOST_TEXT))
 }
 
 /// Returns the wish, or `Fatal` naming the entry that is no symbol or no interval.
@@ -47,7 +47,7 @@ fn subscription(symbols: &[String], intervals: &[(u32, Unit)], closed_only: bool
         return Err(Failure::Fatal(format!("subscribes to more than {MOST_WISHES} symbols or intervals")));
     }
     let symbol = |name: &String| {
-        Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", clean(name, 100))))
+        Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, 100))))
     };
     let interval = |(count, unit): &(u32, Unit)| {
         let text = format!("{count}{unit}");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::text::is_dangerous;
 use crate::consumer::emit::{Emitter, Point, Value};
 use crate::domain::kline::Kline;
+use crate::sanitize::is_unsafe;
 
 /// Longest text of one value, in bytes.
 const LONGEST_TEXT: usize = 4 << 10;
@@ -98,7 +98,7 @@ fn json(text: &str) -> Result<Arc<str>, String> {
             // Between values JSON has line feeds and tabs as blanks only; inside strings it writes them otherwise.
             '\n' | '\r' | '\t' => kept.push(' '),
             // What drives a terminal can stand only inside a string, where it can be written otherwise too.
-            _ if is_dangerous(found) => kept.extend(found.encode_utf16(&mut [0; 2]).iter().map(escaped)),
+            _ if is_unsafe(found) => kept.extend(found.encode_utf16(&mut [0; 2]).iter().map(escaped)),
             _ => kept.push(found),
         }
     }

@@ -8,8 +8,8 @@ use wasmtime_wasi::I32Exit;
 
 use super::host::Host;
 use super::state::StateError;
-use super::text::clean;
 use crate::consumer::{CrashKind, Failure};
+use crate::sanitize::sanitize;
 
 /// Longest text of a failure or a problem that is kept, in bytes.
 pub(super) const MOST_TEXT: usize = 2_048;
@@ -35,12 +35,12 @@ pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
     } else if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         (CrashKind::Trap, format!("called exit({code})"))
     } else {
-        (CrashKind::Trap, clean(&error.root_cause().to_string(), MOST_TEXT))
+        (CrashKind::Trap, sanitize(&error.root_cause().to_string(), MOST_TEXT))
     };
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
         append(&mut message, trace);
     }
-    Failure::Crashed { kind, message: clean(&message, MOST_TEXT) }
+    Failure::Crashed { kind, message: sanitize(&message, MOST_TEXT) }
 }
 
 /// Returns what failed work on the state means.

@@ -181,7 +181,7 @@ impl Consumer for Instance {
                 witness.stopped_badly(&failure);
             }
             let consumer = self.store.data().log.name();
-            tracing::warn!(consumer, error = %failure, "consumer crashed while it was stopped");
+            tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 
 use super::limits::Limits;
-use super::text::clean;
 use super::witness::{Stream, Witness};
+use crate::sanitize::sanitize;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,7 +54,7 @@ impl GuestLog {
         let verdict = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).ask(self.now());
         self.tell_suppressed(verdict.suppressed);
         if verdict.admitted {
-            let text = clean(text, self.inner.most_bytes);
+            let text = sanitize(text, self.inner.most_bytes);
             if let Some(witness) = &self.inner.witness {
                 witness.logged(stream, level, &text);
             }
@@ -82,13 +82,13 @@ impl GuestLog {
             if let Some(witness) = &self.inner.witness {
                 witness.dropped(bytes);
             }
-            tracing::warn!(target: "consumer", name = self.inner.name, "dropped {bytes} bytes of output");
+            tracing::warn!(consumer = self.inner.name, "dropped {bytes} bytes of the consumer's output");
         }
     }
 
     fn tell_suppressed(&self, lines: u64) {
         if lines > 0 {
-            tracing::warn!(target: "consumer", name = self.inner.name, "suppressed {lines} lines");
+            tracing::warn!(consumer = self.inner.name, "suppressed {lines} lines of the consumer");
         }
     }
 

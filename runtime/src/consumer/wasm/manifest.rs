@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use self::narrow::Missing;
-use super::text::clean;
+use crate::sanitize::{is_unsafe, sanitize};
 
 /// The custom section that a manifest stands in, of the component itself or of a module inside it.
 pub const SECTION: &str = "klines:manifest";
@@ -18,6 +18,8 @@ pub const SECTION: &str = "klines:manifest";
 pub const MOST_BYTES: usize = 64 << 10;
 /// Bytes of what the reader says of a manifest that are kept: it quotes the manifest.
 const MOST_ERROR: usize = 256;
+/// Bytes of its name, its version and its description that are kept.
+const MOST_WORDS: usize = 1_024;
 /// In a manifest, any host: which one is the operator's choice.
 pub const ANY_HOST: &str = "*";
 
@@ -114,7 +116,8 @@ impl Wants {
             // An object first: a list would pass for its values.
             let object = serde_json::from_slice::<Map<String, Value>>(json);
             let manifest = object.and_then(|object| serde_json::from_value::<Manifest>(Value::Object(object)));
-            manifest.map_err(|error| ManifestError::Malformed(clean(&error.to_string(), MOST_ERROR)))
+            let manifest = manifest.map_err(|error| error.to_string()).and_then(Manifest::checked);
+            manifest.map_err(|error| ManifestError::Malformed(sanitize(&error, MOST_ERROR)))
         });
         Ok(Self { imports: found.imports, manifest: manifest.transpose()? })
     }
@@ -139,6 +142,23 @@ impl Wants {
 
     fn does_import(&self, interface: &str) -> bool {
         self.imports.iter().any(|name| name.split('@').next() == Some(interface))
+    }
+}
+
+impl Manifest {
+    /// Takes what is not seen out of the words about it, and refuses it in what an operator would grant.
+    fn checked(self) -> Result<Self, String> {
+        let hosts = self.http.iter().flat_map(|want| want.methods.iter().chain([&want.host]));
+        let secrets = self.secrets.iter().flat_map(|want| [&want.header, &want.host]);
+        let dirs = self.dirs.iter().map(|want| &want.guest);
+        let mut wanted = hosts.chain(secrets).chain(dirs).chain(&self.env);
+        if let Some(hidden) = wanted.find(|text| text.chars().any(is_unsafe)) {
+            return Err(format!("{hidden:?} has characters that are not seen"));
+        }
+        drop(wanted);
+        let words = |text: &str| sanitize(text, MOST_WORDS);
+        let (name, version, description) = (words(&self.name), words(&self.version), words(&self.description));
+        Ok(Self { name, version, description, ..self })
     }
 }
 

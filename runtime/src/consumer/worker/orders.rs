@@ -103,7 +103,11 @@ impl Worker {
     fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, present: &mut Box<dyn Consumer>) -> Result<(), String> {
         let name = self.shared.name.clone();
         let (fresh, wish) = guarded(|| start(blueprint.as_mut())).map_err(|failure| {
-            warn!(consumer = name, error = %failure, "consumer keeps its version: the new one does not start");
+            warn!(
+                consumer = name,
+                error = failure.to_string(),
+                "consumer keeps its version: the new one does not start"
+            );
             format!("the new version does not start: {failure}")
         })?;
         let old = std::mem::replace(present, fresh);
@@ -113,7 +117,7 @@ impl Worker {
             Ok(())
         });
         if let Err(failure) = farewell {
-            warn!(consumer = name, error = %failure, "the old version failed while it was stopped");
+            warn!(consumer = name, error = failure.to_string(), "the old version failed while it was stopped");
         }
         if !self.shared.queue.narrow(&wish) {
             warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");

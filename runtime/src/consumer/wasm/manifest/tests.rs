@@ -106,6 +106,23 @@ fn a_manifest_is_found_in_a_module_inside() {
 }
 
 #[test]
+fn what_is_not_seen_stands_in_no_line_that_an_operator_would_paste() {
+    let words =
+        wants(&section(r#"{"name":"a\u202eb","description":"one\ntwo\udb40\udc41"}"#)).unwrap().manifest.unwrap();
+    assert_eq!((words.name.as_str(), words.description.as_str()), ("ab", "one two"));
+    for wanted in [
+        r#""http":[{"host":"a\u200b.example"}]"#,
+        r#""http":[{"host":"a.example","methods":["GET\u202e"]}]"#,
+        r#""dirs":[{"guest":"/o\u00adut"}]"#,
+        r#""env":["T\nZ"]"#,
+        r#""secrets":[{"header":"x\ufeff"}]"#,
+    ] {
+        let refused = wants(&section(&format!("{{{wanted}}}"))).unwrap_err().to_string();
+        assert!(refused.contains("has characters that are not seen"), "{wanted}: {refused}");
+    }
+}
+
+#[test]
 fn a_manifest_that_is_no_good_is_an_error_and_not_no_manifest() {
     for json in ["", "[]", "{", r#"{"http":["x"]}"#, r#"{"env":[1]}"#] {
         assert!(matches!(wants(&section(json)), Err(ManifestError::Malformed(_))), "{json}");

@@ -63,6 +63,14 @@ pub(crate) fn print() {
     info!("stdout {out:?} stderr {err:?}");
 }
 
+/// Writes lines that look like the runtime's, with characters that are not seen.
+pub(crate) fn forge_log() {
+    let forged = "2026-01-01T00:00:00.000Z  INFO consumer started consumer=\"redis\"";
+    info!("{forged}\u{202e}\u{200b}\u{e0041}\u{1b}[2J");
+    let _ = writeln!(std::io::stdout(), "{forged}\rout");
+    let _ = writeln!(std::io::stderr(), "{forged}\u{3164}err");
+}
+
 pub(crate) fn flood_output(size: u32) {
     let piece = [b'x'; 4_096];
     let mut out = std::io::stdout();

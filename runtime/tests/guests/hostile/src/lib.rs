@@ -97,6 +97,8 @@ pub enum Mode {
     BigAllocString,
     /// Prints to standard output and standard error.
     Stdout,
+    /// Logs and prints lines that look like the runtime's.
+    ForgeLog,
     /// Prints `size` bytes to standard output.
     OutputFlood,
     /// Asks for `size` random bytes at once.
@@ -203,6 +205,7 @@ impl Consumer for Hostile {
             Mode::LogFlood => attack::flood_log(),
             Mode::BigAllocString => attack::log_bytes(self.settings.size),
             Mode::Stdout => attack::print(),
+            Mode::ForgeLog => attack::forge_log(),
             Mode::OutputFlood => attack::flood_output(self.settings.size),
             Mode::RandomFlood => attack::ask_for_random(self.settings.size),
             Mode::StateFlood => attack::fill_state(),

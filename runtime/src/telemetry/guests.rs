@@ -1,0 +1,71 @@
+//! Lines of guests in the log for people: quoted and led by the consumer's name, so that no text can pass for a line of
+//! the runtime. In JSON their target and their name say whose they are.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime as _;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::Utc;
+use super::logbook::GUESTS;
+use crate::sanitize::quoted;
+
+/// Formats lines of guests, and leaves all others to the format inside.
+pub(super) struct WithGuests<F>(pub(super) F);
+
+impl<S, N, F> FormatEvent<S, N> for WithGuests<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if event.metadata().target() != GUESTS {
+            return self.0.format_event(context, out, event);
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        let level = event.metadata().level();
+        let [dim, colour, end] =
+            if out.has_ansi_escapes() { ["\u{1b}[2m", colour(*level), "\u{1b}[0m"] } else { [""; 3] };
+        out.write_str(dim)?;
+        Utc.format_time(&mut out)?;
+        writeln!(out, "{end} {colour}{level:>5}{end} {}: {}", line.name, quoted(&line.message))
+    }
+}
+
+/// The colours of the format inside.
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::TRACE => "\u{1b}[35m",
+        Level::DEBUG => "\u{1b}[34m",
+        Level::INFO => "\u{1b}[32m",
+        Level::WARN => "\u{1b}[33m",
+        Level::ERROR => "\u{1b}[31m",
+    }
+}
+
+/// Whose line it is, and its text.
+#[derive(Default)]
+struct Line {
+    name: String,
+    message: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "name" => value.clone_into(&mut self.name),
+            "message" => value.clone_into(&mut self.message),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}

@@ -58,18 +58,17 @@ pub(super) struct Record {
 /// Writes down, and answers.
 #[derive(Debug)]
 pub(super) struct Capture {
-    name: String,
     /// Counts real time; otherwise the time of the klines.
     since: Option<Instant>,
     record: Mutex<Record>,
 }
 
 impl Capture {
-    /// Begins to write down what the consumer of that name does.
-    pub(super) fn new(name: &str, stubs: &[Stub], in_real_time: bool) -> Self {
+    /// Begins to write down what the consumer does.
+    pub(super) fn new(stubs: &[Stub], in_real_time: bool) -> Self {
         let stubs = stubs.iter().map(|stub| (stub.clone(), 0)).collect();
         let record = Mutex::new(Record { stubs, is_listening: true, ..Record::default() });
-        Self { name: name.to_owned(), since: in_real_time.then(Instant::now), record }
+        Self { since: in_real_time.then(Instant::now), record }
     }
 
     /// Lets the time of the klines pass.
@@ -117,8 +116,7 @@ impl Witness for Capture {
     fn refused(&self, method: &str, url: &str, error: &str, line: Option<&str>) {
         let mut record = self.read();
         if let Some(line) = line {
-            let denial = format!("{method} {url}: {line} in [consumers.{}.allow] would grant it", self.name);
-            record.denials.push(denial);
+            record.denials.push(format!("{method} {url}: {line}"));
         }
         record.acts.push(Act::Http { method: method.to_owned(), url: url.to_owned(), outcome: error.to_owned() });
     }

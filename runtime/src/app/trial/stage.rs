@@ -90,7 +90,7 @@ impl Stage {
             std::fs::create_dir_all(&dir.host).context("making a temporary folder")?;
             dirs.push((dir.guest.clone(), dir.host.clone()));
         }
-        let capture = Arc::new(Capture::new(&consumer.name, &case.stubs, in_real_time));
+        let capture = Arc::new(Capture::new(&case.stubs, in_real_time));
         let state = StateStore::new(scratch.path(), "state", limits.state);
         let emitter = Emitter::new(&consumer.name, limits.emit_names, Some(capture.clone()));
         let setup = Setup {

@@ -8,6 +8,7 @@ mod account;
 mod address;
 mod body;
 mod exchange;
+mod hint;
 mod resolve;
 mod rule;
 mod stub;
@@ -30,14 +31,16 @@ use self::account::Account;
 pub use self::account::{HttpCounters, HttpCounts};
 pub use self::address::Reach;
 use self::exchange::{Exchange, Sent};
+use self::hint::Hint;
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
 use super::Setup;
 use super::host::Host;
 use super::limits::Limits;
-use super::text::clean;
+use super::manifest::Wants;
 use super::witness::Witness;
+use crate::sanitize::sanitize;
 
 /// Fields of one message in the engine's memory, in bytes.
 const MOST_FIELDS: usize = 16 << 10;
@@ -45,6 +48,8 @@ const MOST_FIELDS: usize = 16 << 10;
 const MOST_PIECE: usize = 16 << 10;
 /// Bytes of a guest's text that are logged.
 const MOST_LOGGED: usize = 256;
+/// Bytes of an address that are shown in a test.
+const MOST_URL: usize = 2_048;
 
 /// What a consumer may send. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
@@ -53,6 +58,8 @@ pub struct Egress {
     secrets: Arc<Vec<SecretGrant>>,
     resolver: Arc<dyn Resolve>,
     account: Arc<Account>,
+    /// What the component asks for; `None` where nobody has looked.
+    wants: Option<Arc<Wants>>,
 }
 
 /// A grant, and the TLS settings made for it when they were first needed; nothing if they could not be made.
@@ -78,6 +85,7 @@ impl Egress {
             secrets: Arc::new(secrets),
             resolver: Arc::new(SystemResolver),
             account: Arc::default(),
+            wants: None,
         }
     }
 
@@ -103,10 +111,12 @@ impl Egress {
         self.secrets.iter()
     }
 
-    /// The same with other grants and secrets; the counters go on.
-    pub(super) fn replaced(&self, grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>) -> Self {
+    /// The same with other grants and secrets, for a component that asks for no more than it `wants`; the counters go
+    /// on.
+    pub(super) fn replaced(&self, grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>, wants: &Wants) -> Self {
         let fresh = Self::new(grants, secrets);
-        Self { resolver: self.resolver.clone(), account: self.account.clone(), ..fresh }
+        let wants = Some(Arc::new(wants.clone()));
+        Self { resolver: self.resolver.clone(), account: self.account.clone(), wants, ..fresh }
     }
 
     fn resolver(&self) -> Arc<dyn Resolve> {
@@ -123,15 +133,32 @@ impl Egress {
         (!is_covered).then(|| HttpGrant::for_request(&to, method, private))
     }
 
-    /// Returns the line that would grant it, if it was not told before.
+    /// What would grant a request, or why nothing would.
+    fn hint(&self, wanted: &HttpGrant) -> Result<Hint, &'static str> {
+        if !self.wants.as_ref().is_none_or(|wants| wants.admits(wanted)) {
+            return Err("its manifest does not ask for it, so that it cannot be granted");
+        }
+        Hint::new(wanted, self.grants())
+    }
+
+    /// Logs what would grant it, and returns the line, if it was not logged before.
     fn tell_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
         self.account.counters.denied();
-        self.account.is_new(&to.host, to.port, method).then(|| {
-            let grant = HttpGrant::for_request(to, method, false);
-            let line = format!("allow.http = [{}]", clean(&grant.line(), MOST_LOGGED));
-            tracing::warn!(consumer = name, "http request denied; {line} in [consumers.{name}.allow] would grant it");
-            line
-        })
+        if !self.account.is_new(&to.host, to.port, method) {
+            return None;
+        }
+        match self.hint(&HttpGrant::for_request(to, method, is_private_by_name(to))) {
+            Ok(hint) => {
+                let sentence = hint.sentence(name);
+                tracing::warn!(consumer = name, "http request denied; {sentence}");
+                Some(sentence)
+            }
+            Err(reason) => {
+                let (host, method) = (sanitize(&to.host, MOST_LOGGED), sanitize(method, MOST_LOGGED));
+                tracing::warn!(consumer = name, host, port = to.port, method, "http request denied: {reason}");
+                None
+            }
+        }
     }
 
     fn tell_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
@@ -139,17 +166,18 @@ impl Egress {
             return;
         }
         let (host, port) = (&to.host, to.port);
-        if reach == Reach::Private {
-            let line = HttpGrant { private: true, ..grant.clone() }.line();
-            tracing::warn!(
-                consumer = name, host, port, %address,
-                "http request denied: the host has a private address; allow.http = [{line}] in [consumers.{name}.allow] would grant it"
-            );
-        } else {
-            tracing::warn!(
+        match self.hint(&HttpGrant { private: true, ..grant.clone() }) {
+            Ok(hint) if reach == Reach::Private => {
+                let sentence = hint.sentence(name);
+                tracing::warn!(
+                    consumer = name, host, port, %address,
+                    "http request denied: the host has a private address; {sentence}"
+                );
+            }
+            _ => tracing::warn!(
                 consumer = name, host, port, %address,
                 "http request denied: the host has an address that no name may lead to"
-            );
+            ),
         }
     }
 
@@ -232,14 +260,20 @@ impl Session {
 
     fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
         if let Some(witness) = &self.witness {
-            witness.refused(request.method().as_str(), &request.uri().to_string(), error, line);
+            let url = sanitize(&request.uri().to_string(), MOST_URL);
+            witness.refused(request.method().as_str(), &url, error, line);
         }
     }
 }
 
 /// Whether the host is in a private network, as far as that can be told without asking for its address.
 fn is_private_by_name(to: &Destination) -> bool {
-    to.host == "localhost" || to.literal().is_some_and(|address| Reach::of(address) == Reach::Private)
+    to.host == "localhost"
+        || to.literal().is_some_and(|address| {
+            // A metadata address may be a unique local one: the configuration asks for the word as well.
+            let is_local = matches!(address, IpAddr::V6(address) if address.is_unique_local());
+            is_local || Reach::of(address) == Reach::Private
+        })
 }
 
 impl WasiHttpHooks for Session {

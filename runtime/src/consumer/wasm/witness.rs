@@ -58,7 +58,7 @@ pub trait Witness: Send + Sync + Debug {
     /// So many bytes of output were too many for one call.
     fn dropped(&self, bytes: usize);
 
-    /// A request was not allowed, or was over a limit. `line` is what would grant it, told once for each host.
+    /// A request was not allowed, or was over a limit. `line` is a sentence on what would grant it, given once for each host.
     fn refused(&self, method: &str, url: &str, error: &str, line: Option<&str>);
 
     /// A request is allowed. Without a reply nobody is there to answer it.

@@ -1,5 +1,6 @@
 //! HTTP: only what was granted, to addresses that were judged, within its limits, with secrets that nobody sees.
 
+mod hints;
 mod limits;
 mod secrets;
 mod tls;
@@ -81,8 +82,8 @@ fn a_denial_names_the_line_that_would_grant_it_once() {
     assert_eq!(
         warnings("denied-thrice"),
         [
-            r#"http request denied; allow.http = [{ host = "x.example", methods = ["POST"] }] in [consumers.denied-thrice.allow] would grant it"#,
-            r#"http request denied; allow.http = [{ host = "x.example", port = 81, methods = ["GET"], plain = true }] in [consumers.denied-thrice.allow] would grant it"#,
+            r#"http request denied; http = [{ host = "x.example", methods = ["POST"] }] in [consumers.denied-thrice.allow] would grant it"#,
+            r#"http request denied; http = [{ host = "x.example", port = 81, methods = ["GET"], plain = true }] in [consumers.denied-thrice.allow] would grant it"#,
         ]
     );
     assert_eq!(egress.counters().read(), HttpCounts { requests: 4, denied: 4, failed: 0 });

@@ -52,7 +52,7 @@ fn a_request_without_a_grant_is_denied_with_the_line_that_would_grant_it() {
     let stub = "[[http]]\nurl = \"https://hooks.example.com/x\"\n";
     let home = project("webhook", &[("tests/basic.toml", &case("", "", stub)), ("tests/k.ndjson", KLINES)]);
     let said = test(home.path(), "").said.out;
-    let line = "denied: POST https://hooks.example.com/x: allow.http = [{ host = \"hooks.example.com\", methods = [\"POST\"] }] in [consumers.demo.allow] would grant it";
+    let line = "denied: POST https://hooks.example.com/x: http = [{ host = \"hooks.example.com\", methods = [\"POST\"] }] in [consumers.demo.allow] would grant it";
     assert!(flat(&said).contains(line), "{said}");
     assert!(said.contains("http: POST https://hooks.example.com/x: 2 wanted, 0 found"), "{said}");
 }

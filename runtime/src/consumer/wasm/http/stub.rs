@@ -18,8 +18,9 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::account::Slot;
 use super::body::{Outgoing, TooLarge};
 use super::exchange::{Exchange, Sent};
-use super::{HttpGrant, is_private_by_name};
+use super::{HttpGrant, MOST_URL, is_private_by_name};
 use crate::consumer::wasm::witness::{Asked, Reply, Witness};
+use crate::sanitize::sanitize;
 
 type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
 
@@ -30,13 +31,14 @@ pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, witness
     let (method, url) = (request.method().as_str().to_owned(), request.uri().to_string());
     if let Err(error) = judge(&exchange) {
         counters.denied();
-        let line = HttpGrant { private: true, ..exchange.granted.grant.clone() }.line();
-        witness.refused(&method, &url, "denied", Some(&format!("allow.http = [{line}]")));
+        let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });
+        let line = hint.ok().map(|hint| hint.sentence(&exchange.name));
+        witness.refused(&method, &sanitize(&url, MOST_URL), "denied", line.as_deref());
         return Box::new(std::future::ready(Err(error)));
     }
     if let Err(error) = exchange.address(&mut request) {
         counters.failed();
-        witness.refused(&method, &url, "refused", None);
+        witness.refused(&method, &sanitize(&url, MOST_URL), "refused", None);
         return Box::new(std::future::ready(Err(error)));
     }
     let reply = witness.asked(&Asked { method: &method, url: &url, headers: request.headers() });

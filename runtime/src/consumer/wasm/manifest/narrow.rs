@@ -62,7 +62,7 @@ impl Wants {
                 vain.push(format!("it does not ask for the variable {name}"));
             }
         }
-        let http = allowed.http.replaced(http, secrets);
+        let http = allowed.http.replaced(http, secrets, self);
         (Grants { stdout: allowed.stdout, dirs, env, http, protected: allowed.protected.clone() }, vain)
     }
 
@@ -112,6 +112,11 @@ impl Wants {
             });
         }
         missing
+    }
+
+    /// Whether all that a grant names is asked for.
+    pub(in crate::consumer::wasm) fn admits(&self, grant: &HttpGrant) -> bool {
+        self.http(grant).is_some_and(|narrowed| narrowed.methods.len() == grant.methods.len())
     }
 
     fn http(&self, grant: &HttpGrant) -> Option<HttpGrant> {

@@ -10,13 +10,16 @@ use super::inspect::clean;
 use super::output;
 use super::parts::Workshop;
 use crate::cli::EXIT_FAILED;
-use crate::consumer::bundle::{Bundle, COMPONENT};
+use crate::consumer::bundle::{Bundle, COMPONENT, WHOLE};
 use crate::consumer::wasm::component::Component;
 use crate::consumer::wasm::components::{Links, read};
 use crate::consumer::wasm::limits::Limits;
 use crate::consumer::wasm::state::StateStore;
 use crate::consumer::wasm::{Setup, WasmBlueprint};
 use crate::consumer::{Blueprint as _, CrashKind, Delivery, Failure, shipped};
+
+/// How often a batch is handed over again that the consumer is not ready for.
+const MOST_RETRIES: u32 = 100;
 
 /// Runs what the bundle holds and compares how it ends.
 ///
@@ -27,27 +30,32 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     let limits: Limits = serde_json::from_value(bundle.limits.clone()).context("reading the limits of the bundle")?;
     let workshop = Workshop::for_a_stranger()?;
     let component = component(&workshop, &bundle, &folder, &limits)?;
-    let delivery = bundle.delivery.as_ref().map(Delivery::try_from).transpose().context("reading its delivery")?;
+    let deliveries = bundle.batches.iter().chain(&bundle.delivery).map(Delivery::try_from);
+    let deliveries = deliveries.collect::<Result<Vec<_>, _>>().context("reading its batches")?;
     // Its own state stays as it is.
     let scratch = tempfile::tempdir().context("making a temporary folder")?;
     // What the bundle calls the consumer is a stranger's word, and no path of ours.
     let state = StateStore::new(scratch.path(), "state", limits.state);
     let setup =
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(&bundle.consumer, &bundle.settings.to_string()) };
-    let (call, failure) = live(WasmBlueprint::new(component, setup), delivery.as_ref());
+    let (call, failure) = live(WasmBlueprint::new(component, setup), &deliveries);
     let seen = match &failure {
         Some(failure) => format!("{failure} (in {call})"),
         None => "it survived every call".to_owned(),
     };
     output::print(&format!(
-        "written down: {}: {} (in {})\nseen now:     {seen}\n",
+        "written down: {}: {} (in {})\nhistory:      {}\nseen now:     {seen}\n",
         clean(&bundle.kind),
         clean(&bundle.error),
-        clean(&bundle.call)
+        clean(&bundle.call),
+        clean(&bundle.history)
     ))?;
     let kind = failure.as_ref().and_then(kind_of);
     let same = kind.is_some_and(|kind| kind.to_string() == bundle.kind) && call == bundle.call;
     output::say(if same { "the crash is reproduced" } else { "the crash is not reproduced" });
+    for reason in missing(&bundle).into_iter().filter(|_| !same) {
+        output::say(&format!("it may depend on what the bundle does not hold: {reason}"));
+    }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
@@ -76,8 +84,25 @@ fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limit
     Ok(components.from_stranger(&file, limits)?)
 }
 
+/// What the crash may have depended on and is not in the bundle.
+fn missing(bundle: &Bundle) -> Vec<String> {
+    let in_consume = bundle.delivery.is_some();
+    let before = (in_consume && bundle.history != WHOLE)
+        .then(|| format!("what came before the {} (history: {})", held(bundle), clean(&bundle.history)));
+    let state = bundle.uses_state.then(|| "the state that the consumer had kept".to_owned());
+    before.into_iter().chain(state).collect()
+}
+
+/// What there is of `consume`.
+fn held(bundle: &Bundle) -> String {
+    match bundle.batches.len() {
+        0 => "batch that it crashed in".to_owned(),
+        before => format!("{before} batches before the one that it crashed in"),
+    }
+}
+
 /// Runs up to the first failure; returns the call that it was in.
-fn live(mut blueprint: WasmBlueprint, delivery: Option<&Delivery>) -> (&'static str, Option<Failure>) {
+fn live(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> (&'static str, Option<Failure>) {
     let mut consumer = match blueprint.instantiate() {
         Ok(consumer) => consumer,
         Err(failure) => return ("instantiate", Some(failure)),
@@ -88,8 +113,18 @@ fn live(mut blueprint: WasmBlueprint, delivery: Option<&Delivery>) -> (&'static 
     if let Err(failure) = consumer.start() {
         return ("start", Some(failure));
     }
-    let consumed = delivery.map(|delivery| consumer.consume(delivery));
-    ("consume", consumed.and_then(Result::err))
+    for delivery in deliveries {
+        // A batch that it was not ready for came again in the run, too.
+        let mut taken = consumer.consume(delivery);
+        for _ in 0..MOST_RETRIES {
+            let Err(Failure::Retry(_)) = &taken else { break };
+            taken = consumer.consume(delivery);
+        }
+        if let Err(failure) = taken {
+            return ("consume", Some(failure));
+        }
+    }
+    ("consume", None)
 }
 
 fn kind_of(failure: &Failure) -> Option<CrashKind> {

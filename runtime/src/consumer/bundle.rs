@@ -1,7 +1,9 @@
 //! What led to the end of a consumer, written down so that `klines consumer test` shows it again: the component, its
-//! settings without secrets, its limits, the delivery in hand and the error.
+//! settings without secrets, its limits, the last deliveries that it accepted, the one in hand and the error.
 //!
 //! Each consumer keeps its latest few bundles. Nothing here runs a component.
+
+mod history;
 
 use std::fmt;
 use std::fs;
@@ -15,6 +17,8 @@ use super::record::WireDelivery;
 use super::wasm::components::{Links, read};
 use super::{CrashKind, Delivery};
 
+pub use history::{History, MOST_DELIVERIES, WHOLE};
+
 /// Bundles that one consumer keeps; the oldest goes.
 const MOST: usize = 3;
 /// Bytes of a component that is copied; larger ones are left where they are.
@@ -23,8 +27,10 @@ const MOST_COMPONENT: u64 = 256 << 20;
 pub const DESCRIPTION: &str = "bundle.json";
 /// The component inside a bundle's folder.
 pub const COMPONENT: &str = "component.wasm";
-/// What [`Bundle::version`] is.
-pub const VERSION: u32 = 1;
+/// What [`Bundle::version`] is. Version 1 had no history; it is still read.
+pub const VERSION: u32 = 2;
+/// Versions that are read.
+const READ: std::ops::RangeInclusive<u32> = 1..=VERSION;
 
 /// How an instance came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct Exhibit {
     pub settings: Value,
     /// Its limits, as in the configuration.
     pub limits: Value,
+    /// Whether it can keep a state, which no bundle holds.
+    pub uses_state: bool,
 }
 
 /// The description, as it is on disk.
@@ -81,8 +89,28 @@ pub struct Bundle {
     pub kind: String,
     /// The error, with the guest's backtrace.
     pub error: String,
+    /// How far back `batches` goes: `from the start` of the instance, or `last N batches`.
+    #[serde(default = "no_history")]
+    pub history: String,
+    /// The deliveries that the instance had accepted before, oldest first, if it was in `consume`.
+    #[serde(default)]
+    pub batches: Vec<WireDelivery>,
+    /// Whether the component can keep a state. It is not part of the bundle.
+    #[serde(default)]
+    pub uses_state: bool,
     /// The delivery in hand, if it was in `consume`.
     pub delivery: Option<WireDelivery>,
+}
+
+/// What bundles of version 1 hold.
+fn no_history() -> String {
+    "last 0 batches".to_owned()
+}
+
+/// What is read before everything else.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
 }
 
 /// Where bundles go.
@@ -107,7 +135,7 @@ impl Bundles {
         consumer: &str,
         exhibit: &Exhibit,
         crash: &Crash,
-        delivery: Option<&Delivery>,
+        (history, delivery): (&History, Option<&Delivery>),
     ) -> io::Result<PathBuf> {
         let folder = self.next_folder(consumer)?;
         fs::create_dir_all(&folder)?;
@@ -126,6 +154,10 @@ impl Bundles {
             call: crash.call.to_owned(),
             kind: crash.kind.to_string(),
             error: crash.message.clone(),
+            history: history.extent(),
+            // What came before tells nothing of a crash in another call.
+            batches: history.deliveries().filter(|_| delivery.is_some()).map(WireDelivery::from).collect(),
+            uses_state: exhibit.uses_state,
             delivery: delivery.map(WireDelivery::from),
         };
         fs::write(folder.join(DESCRIPTION), serde_json::to_vec_pretty(&bundle)?)?;
@@ -161,10 +193,16 @@ impl Bundle {
     /// The file is missing, not a bundle, or of another version.
     pub fn read(path: &Path) -> io::Result<(Self, PathBuf)> {
         let file = if path.is_dir() { path.join(DESCRIPTION) } else { path.to_path_buf() };
-        let bundle: Self = serde_json::from_slice(&fs::read(&file)?)?;
-        if bundle.version != VERSION {
-            return Err(io::Error::other(format!("is of version {}, this klines reads {VERSION}", bundle.version)));
+        let bytes = fs::read(&file)?;
+        // A later version may have another form.
+        let Version { version } = serde_json::from_slice(&bytes)?;
+        if !READ.contains(&version) {
+            return Err(io::Error::other(format!(
+                "it is a bundle of version {version}, and this klines reads versions {} to {VERSION}",
+                READ.start()
+            )));
         }
+        let bundle: Self = serde_json::from_slice(&bytes)?;
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok((bundle, folder))
     }
@@ -192,6 +230,7 @@ mod tests {
             sha256: super::super::digest(b"component"),
             settings: serde_json::json!({"mode": "trap"}),
             limits: Value::Null,
+            uses_state: true,
         }
     }
 
@@ -207,14 +246,19 @@ mod tests {
         let bundles = Bundles::new(folder.path());
         let delivery =
             Delivery { klines: [kline("BTCUSDT", "1m", 2, true).into()].into(), lost: 1, ..Delivery::default() };
-        let written: Vec<_> =
-            (0..5).map(|_| bundles.write("x", &exhibit(&file), &crash(), Some(&delivery)).unwrap()).collect();
+        let mut history = History::default();
+        (0..20).for_each(|_| history.push(&delivery));
+        let written: Vec<_> = (0..5)
+            .map(|_| bundles.write("x", &exhibit(&file), &crash(), (&history, Some(&delivery))).unwrap())
+            .collect();
         assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), MOST);
         let (bundle, inside) = Bundle::read(&written[4]).unwrap();
         assert_eq!((bundle.consumer.as_str(), bundle.kind.as_str(), bundle.has_component), ("x", "trap", true));
         assert_eq!(fs::read(inside.join(COMPONENT)).unwrap(), b"component");
         let back = Delivery::try_from(&bundle.delivery.unwrap()).unwrap();
         assert_eq!((back.lost, &*back.klines[0]), (1, &*delivery.klines[0]));
+        assert_eq!((bundle.history.as_str(), bundle.batches.len()), ("last 16 batches", MOST_DELIVERIES));
+        assert!(bundle.uses_state);
     }
 
     #[test]
@@ -222,8 +266,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "another").unwrap();
-        let written = Bundles::new(folder.path()).write("x", &exhibit(&file), &crash(), None).unwrap();
+        let written =
+            Bundles::new(folder.path()).write("x", &exhibit(&file), &crash(), (&History::default(), None)).unwrap();
         assert!(!Bundle::read(&written).unwrap().0.has_component);
         assert!(!written.join(COMPONENT).exists());
+    }
+
+    #[test]
+    fn bundles_of_version_1_are_read_and_later_ones_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(DESCRIPTION);
+        let old = r#"{"version":1,"consumer":"x","shipped":null,"sha256":"","has_component":false,"settings":{},
+            "limits":null,"call":"consume","kind":"trap","error":"e","delivery":{"lost":0,"klines":[]}}"#;
+        fs::write(&file, old).unwrap();
+        let (bundle, _) = Bundle::read(folder.path()).unwrap();
+        assert_eq!((bundle.history.as_str(), bundle.batches.len(), bundle.uses_state), ("last 0 batches", 0, false));
+        fs::write(&file, r#"{"version":3,"form":"another"}"#).unwrap();
+        let refused = Bundle::read(folder.path()).unwrap_err().to_string();
+        assert_eq!(refused, "it is a bundle of version 3, and this klines reads versions 1 to 2");
     }
 }

@@ -228,6 +228,7 @@ impl Blueprint for WasmBlueprint {
             sha256: self.component.sha256().to_owned(),
             settings: self.setup.shown.clone(),
             limits: serde_json::to_value(&self.setup.limits).unwrap_or_default(),
+            uses_state: self.wants().imports_state(),
         })
     }
 }

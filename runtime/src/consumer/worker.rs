@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tracing::{error, info, warn};
 
-use super::bundle::{Bundles, Crash};
+use super::bundle::{Bundles, Crash, History};
 use super::cpu;
 use super::dead_letter::DeadLetters;
 use super::express::{Mishap, Shortcut};
@@ -51,6 +51,8 @@ pub(super) struct Worker {
     pending: Option<Pending>,
     /// The last delivery that was set aside, for the bundle of the crash that follows it.
     poison: Option<Delivery>,
+    /// What the present instance has accepted, for its bundle; `None` for a consumer that leaves none.
+    history: Option<History>,
     /// What ran before a new version that has not started yet.
     former: Option<Box<dyn Blueprint>>,
     mishap: Mishap,
@@ -102,6 +104,7 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
+            history: blueprint.exhibit().map(|_| History::default()),
             shared,
             blueprint,
             grouping,
@@ -196,6 +199,7 @@ impl Worker {
         }
         self.shared.insist("start", || consumer.start())?;
         self.former = None;
+        self.history.iter_mut().for_each(History::begin);
         self.restarts.started(Instant::now());
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
@@ -220,6 +224,7 @@ impl Worker {
                 Ok(()) => {
                     stats.accepted(delivery.klines.len(), self.shared.queue.waited());
                     stats.hold(0);
+                    self.history.iter_mut().for_each(|history| history.push(delivery));
                 }
                 Err(End::Called) => self.pending = Some(pending),
                 Err(end) => {
@@ -355,7 +360,9 @@ impl Worker {
         let Some(exhibit) = self.blueprint.exhibit() else { return };
         let held = self.pending.as_ref().map(|held| &held.delivery).or(self.poison.as_ref());
         let delivery = held.filter(|_| crash.call == "consume");
-        match self.records.bundles.write(consumer, &exhibit, crash, delivery) {
+        let nothing = History::default();
+        let history = self.history.as_ref().unwrap_or(&nothing);
+        match self.records.bundles.write(consumer, &exhibit, crash, (history, delivery)) {
             Ok(folder) => {
                 let folder = folder.display();
                 error!(consumer, %folder, "the crash can be seen again: klines consumer test {folder}");

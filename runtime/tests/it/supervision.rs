@@ -78,14 +78,31 @@ fn a_crash_under_on_error_stop_leaves_a_bundle_that_shows_it_again() {
     fs::remove_file(home.path().join("it.wasm")).unwrap();
     fs::remove_file(home.path().join("klines.toml")).unwrap();
     let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
-    // The third batch is the first of this life.
-    assert_eq!(again.code(), Some(1), "{}", again.said.err);
-    let settings = text.replace("\"after\": 3", "\"after\": 1");
-    fs::write(bundle.join("bundle.json"), settings).unwrap();
-    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    // It takes the third batch of a life, so that the two before it have to be there.
     let said = again.well();
     assert!(said.err.contains("the crash is reproduced"), "{}", said.err);
     assert!(said.out.contains("seen now:     trap: ") && said.out.contains("unreachable"), "{}", said.out);
+    assert!(said.out.contains("history:      from the start"), "{}", said.out);
+}
+
+#[test]
+fn a_crash_that_took_more_than_a_bundle_holds_says_what_is_missing() {
+    let section = "on_error = \"stop\"\n[consumers.it.settings]\nmode = \"panic-consume\"\nafter = 30\n";
+    let home = home("hostile", section);
+    assert_eq!(klines(home.path(), RUN).run().code(), Some(1));
+    let bundle = bundle(home.path());
+    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    assert_eq!(again.code(), Some(1), "{}", again.said.err);
+    let said = again.said;
+    assert!(said.out.contains("history:      last 16 batches"), "{}", said.out);
+    let missing = "does not hold: what came before the 16 batches before the one that it crashed in";
+    assert!(said.err.contains("the crash is not reproduced") && said.err.contains(missing), "{}", said.err);
+    assert!(said.err.contains("the state that the consumer had kept"), "{}", said.err);
+    // The same, had it crashed at the last batch that is held.
+    let text = fs::read_to_string(bundle.join("bundle.json")).unwrap();
+    fs::write(bundle.join("bundle.json"), text.replace("\"after\": 30", "\"after\": 17")).unwrap();
+    let again = klines(home.path(), &format!("consumer test {}", bundle.display())).run();
+    assert!(again.well().err.contains("the crash is reproduced"));
 }
 
 #[test]

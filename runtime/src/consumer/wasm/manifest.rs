@@ -140,6 +140,12 @@ impl Wants {
         self.does_import("wasi:cli/environment")
     }
 
+    /// Whether it can keep a state at all.
+    #[must_use]
+    pub fn imports_state(&self) -> bool {
+        self.does_import("klines:consumer/state")
+    }
+
     fn does_import(&self, interface: &str) -> bool {
         self.imports.iter().any(|name| name.split('@').next() == Some(interface))
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::calls::guarded;
-use super::{Blueprint, Consumer, Failure, Restarts, Worker};
+use super::{Blueprint, Consumer, Failure, History, Restarts, Worker};
 use crate::consumer::Subscription;
 
 /// Something that a consumer's thread is told to do.
@@ -124,6 +124,7 @@ impl Worker {
         }
         self.blueprint = blueprint;
         self.shared.stats.made_by(self.blueprint.as_ref());
+        self.history.iter_mut().for_each(History::begin);
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());
         self.shared.stats.reloaded();

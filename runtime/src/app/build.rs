@@ -19,6 +19,10 @@ use crate::config::consumers::Limits;
 use crate::consumer::digest;
 use crate::consumer::wasm::components::ComponentFile;
 
+/// Said before anything of the project is run.
+const RUNS_CODE: &str =
+    "building runs the project's own build tools: code of the project runs on this machine with your rights";
+
 /// What compiling may take here.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -33,6 +37,7 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let target = &args.target;
     let (bytes, usual) = if target.is_dir() {
         let project = Project::open(target)?;
+        tools.say(RUNS_CODE);
         (build::project(&project, &mut tools)?, shown(target, &project.component()))
     } else {
         from_file(target)?

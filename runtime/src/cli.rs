@@ -96,18 +96,24 @@ pub enum Command {
     },
 }
 
-/// `klines compile-component`: what `consumer::wasm::compiler` types.
+/// `klines compile-component`: what `consumer::wasm::compiler` runs.
 #[derive(Args, Clone, Debug)]
 pub struct CompileArgs {
-    /// The private folder for the code
-    #[arg(long)]
-    pub cache: PathBuf,
     /// Bytes of memory
     #[arg(long)]
     pub memory: u64,
     /// Seconds of each core
     #[arg(long)]
     pub seconds: u64,
+    /// Instances that the component may make
+    #[arg(long)]
+    pub instances: u64,
+    /// Bytes that the compiled component may take
+    #[arg(long)]
+    pub loaded: u64,
+    /// Standard output holds the code already: measure what loading it takes
+    #[arg(long)]
+    pub compiled: bool,
 }
 
 /// `klines check`.

@@ -80,9 +80,9 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
     let file = components::read(path, limits.component, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
     // Somewhere new, so that the time is that of a machine that has not seen it.
-    let workshop = Workshop::for_a_stranger()?;
+    let workshop = Workshop::for_untrusted()?;
     let begun = Instant::now();
-    let component = workshop.components.from_stranger(&file, &limits);
+    let component = workshop.components.from_untrusted(&file, &limits);
     let compiled = begun.elapsed();
     let component = match component {
         Ok(component) => component,

@@ -3,21 +3,36 @@
 use std::process::ExitCode;
 
 use super::output;
-use crate::cli::{CompileArgs, EXIT_FAILED, EXIT_USAGE};
-use crate::consumer::wasm::compiler::compile_input;
+use crate::cli::{CompileArgs, EXIT_USAGE};
+use crate::consumer::wasm::compiler::child::{Stop, Task, compile_input};
+use crate::consumer::wasm::compiler::{FAILED, REFUSED};
 
-/// Compiles what comes on standard input into the cache; says on standard output why not, if that is
-/// the component's doing.
+/// Compiles standard input into the file that is standard output; says on standard error what loading it costs, or why
+/// it is refused, if that is the component's doing.
 ///
 /// # Errors
-/// Standard output cannot be written.
+/// None; the exit code says how it went.
 pub fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
-    match compile_input(&args.cache, args.memory, args.seconds) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(Some(message)) => {
-            output::print(&message)?;
-            Ok(ExitCode::from(EXIT_FAILED))
+    let task = Task {
+        memory: args.memory,
+        seconds: args.seconds,
+        instances: args.instances,
+        loaded: args.loaded,
+        is_compiled: args.compiled,
+    };
+    Ok(match compile_input(task) {
+        Ok(cost) => {
+            output::say(&cost);
+            ExitCode::SUCCESS
         }
-        Err(None) => Ok(ExitCode::from(EXIT_USAGE)),
-    }
+        Err(Stop::Refused(reason)) => {
+            output::say(&reason);
+            ExitCode::from(REFUSED)
+        }
+        Err(Stop::System(reason)) => {
+            output::say(&reason);
+            ExitCode::from(FAILED)
+        }
+        Err(Stop::Memory) => ExitCode::from(EXIT_USAGE),
+    })
 }

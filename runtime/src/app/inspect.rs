@@ -62,9 +62,9 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         }
     };
     // Nobody has vouched for it: it is compiled like any stranger's.
-    let workshop = Workshop::for_a_stranger()?;
+    let workshop = Workshop::for_untrusted()?;
     let file = ComponentFile { sha256: digest(&bytes), bytes };
-    let component = workshop.components.from_stranger(&file, &parts::limits(&Limits::default()));
+    let component = workshop.components.from_untrusted(&file, &parts::limits(&Limits::default()));
     let component = component.with_context(|| args.target.clone())?;
     let inspected = Inspected::new(name, file, &component, &allowed);
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;

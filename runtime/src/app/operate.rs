@@ -14,9 +14,10 @@ use crate::telemetry::logbook::Line;
 
 /// Characters of a version that are shown.
 const VERSION_WIDTH: usize = 12;
-const HEADINGS: [&str; 9] = ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "VERSION"];
+const HEADINGS: [&str; 10] =
+    ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "LOADED", "VERSION"];
 /// The columns that hold numbers.
-const NUMBERS: std::ops::RangeInclusive<usize> = 3..=7;
+const NUMBERS: std::ops::RangeInclusive<usize> = 3..=8;
 
 /// Shows the consumers.
 ///
@@ -89,11 +90,13 @@ fn table(rows: &[Row]) -> String {
             row.lost.to_string(),
             format!("{}/{}", row.queue, row.queue_capacity),
             row.restarts.to_string(),
-            row.memory.map_or_else(|| "-".to_owned(), |bytes| ByteSize(bytes).to_string()),
+            bytes(row.memory),
+            // The last digits only differ from one version of klines to the next.
+            bytes(row.loaded.map(|bytes| bytes.next_multiple_of(1 << 10))),
             row.version.as_ref().map_or_else(|| "-".to_owned(), |hash| hash.chars().take(VERSION_WIDTH).collect()),
         ]
     });
-    let rows: Vec<[String; 9]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(cells).collect();
+    let rows: Vec<[String; 10]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(cells).collect();
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -112,13 +115,17 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
+fn bytes(size: Option<u64>) -> String {
+    size.map_or_else(|| "-".to_owned(), |bytes| ByteSize(bytes).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn columns_stand_under_each_other() {
-        let row = |name: &str, klines, memory, version: Option<&str>| Row {
+        let row = |name: &str, klines, memory, loaded, version: Option<&str>| Row {
             name: name.to_owned(),
             kind: "wasm".to_owned(),
             state: "running".to_owned(),
@@ -132,13 +139,15 @@ mod tests {
             crashes: 1,
             set_aside: 0,
             memory,
+            loaded,
             version: version.map(str::to_owned),
         };
-        let rows = [row("console", 12_345, Some(1_179_648), Some("0123456789abcdef")), row("redis", 7, None, None)];
+        let console = row("console", 12_345, Some(1_179_648), Some(2_000_000), Some("0123456789abcdef"));
+        let rows = [console, row("redis", 7, None, None, None)];
         let expected = "\
-NAME     KIND  STATE    KLINES  LOST   QUEUE  RESTARTS   MEMORY  VERSION
-console  wasm  running   12345     0  3/4096         1  1152KiB  0123456789ab
-redis    wasm  running       7     0  3/4096         1        -  -
+NAME     KIND  STATE    KLINES  LOST   QUEUE  RESTARTS   MEMORY   LOADED  VERSION
+console  wasm  running   12345     0  3/4096         1  1152KiB  1954KiB  0123456789ab
+redis    wasm  running       7     0  3/4096         1        -        -  -
 ";
         assert_eq!(table(&rows), expected);
     }

@@ -82,6 +82,7 @@ pub fn prepare(
             }
         }
     }
+    components.remove_unused_code();
     Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, warnings: report }) })
 }
 

@@ -28,7 +28,7 @@ const MOST_RETRIES: u32 = 100;
 pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     let (bundle, folder) = Bundle::read(bundle).with_context(|| format!("reading the bundle {}", bundle.display()))?;
     let limits: Limits = serde_json::from_value(bundle.limits.clone()).context("reading the limits of the bundle")?;
-    let workshop = Workshop::for_a_stranger()?;
+    let workshop = Workshop::for_untrusted()?;
     let component = component(&workshop, &bundle, &folder, &limits)?;
     let deliveries = bundle.batches.iter().chain(&bundle.delivery).map(Delivery::try_from);
     let deliveries = deliveries.collect::<Result<Vec<_>, _>>().context("reading its batches")?;
@@ -63,7 +63,7 @@ fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limit
     let components = &workshop.components;
     if let Some(name) = &bundle.shipped {
         let bytes = shipped::shipped(name).with_context(|| format!("this klines has no component `{name}`"))?;
-        return Ok(components.from_bytes(bytes, u64::MAX)?);
+        return Ok(components.from_trusted(bytes, u64::MAX)?);
     }
     if !bundle.has_component {
         let sha256 = &bundle.sha256;
@@ -81,7 +81,7 @@ fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limit
             bundle.sha256
         );
     }
-    Ok(components.from_stranger(&file, limits)?)
+    Ok(components.from_untrusted(&file, limits)?)
 }
 
 /// What the crash may have depended on and is not in the bundle.

@@ -14,7 +14,7 @@ use super::{Blueprint, CrashKind};
 
 pub use histogram::{Durations, Histogram};
 pub use losses::{LossCounters, LossReason, Losses};
-pub use meters::{MemoryMeter, MemoryShare, Meters, View};
+pub use meters::{LoadedMeter, MemoryMeter, MemoryShare, Meters, View};
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ pub mod state;
 pub mod terminal;
 pub mod witness;
 
+mod artifact;
 mod bindings;
 mod call_time;
 mod contract;
@@ -25,6 +26,7 @@ mod emission;
 mod failure;
 mod host;
 mod instance;
+mod instances;
 mod log;
 mod poll;
 mod stdout;
@@ -48,7 +50,7 @@ use self::terminal::{StandardOutput, Terminal};
 use self::witness::Witness;
 use super::bundle::Exhibit;
 use super::emit::Emitter;
-use super::stats::{MemoryMeter, Meters};
+use super::stats::{LoadedMeter, MemoryMeter, Meters};
 use super::{Blueprint, Consumer, Failure, Problem};
 
 /// Everything that one consumer's instances are made with.
@@ -116,6 +118,7 @@ pub struct WasmBlueprint {
     /// Outlives the instances, so that a restart does not renew what may be logged.
     log: GuestLog,
     memory: MemoryMeter,
+    loaded: LoadedMeter,
 }
 
 impl WasmBlueprint {
@@ -132,7 +135,8 @@ impl WasmBlueprint {
         let log = GuestLog::new(&setup.name, &setup.limits, setup.witness.clone());
         let (grants, vain) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
-        Self { component, setup: Setup { grants, ..setup }, allowed, vain, log, memory: MemoryMeter::default() }
+        let (memory, loaded) = (MemoryMeter::default(), LoadedMeter::default());
+        Self { component, setup: Setup { grants, ..setup }, allowed, vain, log, memory, loaded }
     }
 
     /// A sentence about each thing that is allowed and that the component does not ask for: it is not granted.
@@ -204,13 +208,15 @@ impl Blueprint for WasmBlueprint {
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
         let mut instance = Instance::new(&self.component, self.setup.clone(), self.log.clone())?;
         instance.count_memory_in(&self.memory);
+        self.loaded.set(self.component.loaded());
         Ok(Box::new(instance))
     }
 
     fn meters(&self) -> Meters {
         let http = self.wants().imports_http().then(|| self.http_counters());
         let emitted = self.setup.emitter.as_ref().map(|emitter| emitter.counters());
-        Meters { memory: Some(self.memory.clone()), http, emitted, ..Meters::default() }
+        let (memory, loaded) = (Some(self.memory.clone()), Some(self.loaded.clone()));
+        Meters { memory, loaded, http, emitted, ..Meters::default() }
     }
 
     fn is_strange(&self) -> bool {

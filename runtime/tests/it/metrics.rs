@@ -89,6 +89,7 @@ async fn figures_account_for_every_trade_and_every_kline() {
     assert!(page.value("klines_consumer_lag_seconds_count", &[console]) > 0.0);
     assert!(page.value("klines_consumer_lag_seconds_sum", &[console]) > 0.0);
     assert!(page.value("klines_consumer_memory_bytes", &[console]) > 65_536.0);
+    assert!(page.value("klines_consumer_loaded_bytes", &[console]) > 65_536.0);
     assert_eq!(page.value("klines_consumer_queue_capacity", &[console]), 4_096.0);
     assert!(page.value("klines_closing_delay_seconds_count", &[]) > 0.0);
     assert!(page.value("klines_closing_delay_seconds_sum", &[]) > 0.0);
@@ -232,6 +233,7 @@ async fn clients_of_the_websocket_server_are_counted_by_why_they_went() {
     let reason = ("reason", "authentication failed");
     assert_eq!(page.value("klines_websocket_disconnects_total", &[server, reason]), 1.0);
     assert_eq!(page.get("klines_consumer_memory_bytes", &[server]), None, "a native consumer has no such memory");
+    assert_eq!(page.get("klines_consumer_loaded_bytes", &[server]), None, "a native consumer has no component");
     run.stop().well();
 }
 

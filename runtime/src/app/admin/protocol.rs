@@ -107,6 +107,9 @@ pub struct Row {
     pub set_aside: u64,
     /// Bytes of its instance's memory; components only.
     pub memory: Option<u64>,
+    /// Bytes that its compiled component takes, once for all consumers of the same version; components only.
+    #[serde(default)]
+    pub loaded: Option<u64>,
     /// SHA-256 of its component, in hex.
     pub version: Option<String>,
 }

@@ -220,6 +220,7 @@ fn row(seen: &Seen) -> Row {
         crashes: stats.crashes(),
         set_aside: stats.set_aside,
         memory: seen.view.stats.meters().memory.map(|memory| memory.read()),
+        loaded: seen.view.stats.meters().loaded.map(|loaded| loaded.read()),
         version: seen.view.stats.version(),
     }
 }

@@ -14,6 +14,7 @@ use crate::config::show::redact;
 use crate::consumer::emit::Emitter;
 use crate::consumer::emit::relay::Relay;
 use crate::consumer::shipped;
+use crate::consumer::wasm::compiler::child::own_program;
 use crate::consumer::wasm::compiler::{Compiler, private_folder};
 use crate::consumer::wasm::component::ComponentError;
 use crate::consumer::wasm::components::Components;
@@ -71,14 +72,14 @@ impl Workshop {
         if !needs_compiler(config) {
             return Self::plain();
         }
-        Self::for_a_stranger()
+        Self::for_untrusted()
     }
 
-    /// Opens the workshop for a single look at a stranger's component.
+    /// Opens the workshop for a single look at an untrusted component.
     ///
     /// # Errors
     /// This machine cannot run components at all.
-    pub fn for_a_stranger() -> anyhow::Result<Self> {
+    pub fn for_untrusted() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
         let path = folder.path().to_path_buf();
         Self::in_folder(&path, Some(folder))
@@ -93,7 +94,7 @@ impl Workshop {
         let folder = cache.map(|cache| cache.join("compiled"));
         match folder.filter(|folder| private_folder(folder).is_ok()) {
             Some(folder) => Self::in_folder(&folder, None),
-            None => Self::for_a_stranger(),
+            None => Self::for_untrusted(),
         }
     }
 
@@ -104,8 +105,9 @@ impl Workshop {
     }
 
     fn in_folder(folder: &Path, temporary: Option<TempDir>) -> anyhow::Result<Self> {
-        let engine = WasmEngine::with_cache(folder).context("starting the WebAssembly engine")?;
-        let compiler = Compiler::new(own_program()?, folder.to_path_buf());
+        let engine = WasmEngine::new().context("starting the WebAssembly engine")?;
+        let program = own_program().context("finding this program")?;
+        let compiler = Compiler::new(program, folder.to_path_buf(), &engine);
         Ok(Self { components: Arc::new(Components::with_compiler(engine, compiler)), _temporary: temporary })
     }
 }
@@ -131,7 +133,7 @@ pub(super) fn shipped(
     components: &Components,
 ) -> Result<WasmBlueprint, ComponentError> {
     let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
-    let component = components.from_bytes(bytes, consumer.limits.component_size)?;
+    let component = components.from_trusted(bytes, consumer.limits.component_size)?;
     Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), None)))
 }
 
@@ -149,12 +151,6 @@ pub(super) fn from_file(
 
 fn needs_compiler(config: &Config) -> bool {
     config.consumers.iter().any(|consumer| matches!(consumer.component, Source::File(_)))
-}
-
-/// This program, even if its file was replaced since it was started.
-fn own_program() -> anyhow::Result<PathBuf> {
-    let image = Path::new("/proc/self/exe");
-    if image.exists() { Ok(image.to_path_buf()) } else { std::env::current_exe().context("finding this program") }
 }
 
 fn setup(consumer: &Consumer, config: &Config, origin: Origin, relay: Option<&Relay>) -> Setup {
@@ -194,6 +190,7 @@ pub fn limits(configured: &ConfiguredLimits) -> Limits {
         output: size(configured.output),
         compile_time: configured.compile_time,
         compile_memory: configured.compile_memory,
+        loaded: configured.loaded,
         state: size(configured.state),
         emit: size(configured.emit),
         emit_names: count(configured.emit_names),

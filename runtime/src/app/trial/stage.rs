@@ -112,7 +112,7 @@ impl Stage {
         let limits = parts::limits(&case.consumer.limits);
         let shown = || self.path.display().to_string();
         let file: ComponentFile = read(&self.path, limits.component, Links::Follow).with_context(shown)?;
-        self.workshop.components.from_stranger(&file, &limits).with_context(shown)
+        self.workshop.components.from_untrusted(&file, &limits).with_context(shown)
     }
 }
 

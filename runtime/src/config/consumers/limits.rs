@@ -19,6 +19,7 @@ const RANDOM: Key = Key::new("random");
 const OUTPUT: Key = Key::new("output");
 const COMPILE_TIME: Key = Key::new("compile_time");
 const COMPILE_MEMORY: Key = Key::new("compile_memory");
+const LOADED: Key = Key::new("loaded");
 const STATE: Key = Key::new("state");
 const EMIT: Key = Key::new("emit");
 const EMIT_NAMES: Key = Key::new("emit_names");
@@ -59,6 +60,8 @@ pub struct Limits {
     pub compile_time: Duration,
     /// Memory for compiling the component, in bytes. Default: 1 GiB.
     pub compile_memory: u64,
+    /// Bytes of memory that its compiled code and their metadata take. Default: 64 MiB.
+    pub loaded: u64,
     /// Bytes of its persistent state, keys and values. Default: 16 MiB.
     pub state: u64,
     /// Bytes that one call may publish of its own series; a value counts as 64 and its text. Default: 256 KiB.
@@ -98,6 +101,7 @@ impl Default for Limits {
             output: 1 << 20,
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
+            loaded: 64 << 20,
             state: 16 << 20,
             emit: 256 << 10,
             emit_names: 32,
@@ -130,6 +134,7 @@ impl Limits {
         let random = size(RANDOM, default.random);
         let output = size(OUTPUT, default.output);
         let compile_memory = size(COMPILE_MEMORY, default.compile_memory);
+        let loaded = size(LOADED, default.loaded);
         let state = size(STATE, default.state);
         let emit = size(EMIT, default.emit);
         let http_body = size(HTTP_BODY, default.http_body);
@@ -166,6 +171,7 @@ impl Limits {
             output,
             compile_time,
             compile_memory,
+            loaded,
             state,
             emit,
             emit_names,

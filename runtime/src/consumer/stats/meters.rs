@@ -18,6 +18,8 @@ use crate::consumer::websocket::figures::Figures;
 pub struct Meters {
     /// Memory of its instances: components only.
     pub memory: Option<MemoryMeter>,
+    /// What its compiled component takes: components only.
+    pub loaded: Option<LoadedMeter>,
     /// Requests that it makes: components that can make any.
     pub http: Option<Arc<HttpCounters>>,
     /// Values of its own series: components only.
@@ -51,6 +53,24 @@ impl View {
             found.state = State::Abandoned;
         }
         found
+    }
+}
+
+/// Bytes of memory that the compiled component of one consumer takes, without its instances. Consumers of the same
+/// component share them.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedMeter(Arc<AtomicU64>);
+
+impl LoadedMeter {
+    /// Bytes.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the version that runs now takes.
+    pub fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
     }
 }
 

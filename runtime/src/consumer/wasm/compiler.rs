@@ -1,21 +1,25 @@
-//! Strangers' components are compiled in a process of their own, which has so much time and so much memory: what a
-//! compiler does with hostile input is bounded by nothing else.
+//! Untrusted components are compiled in a process of their own, with bounded time and memory: nothing else bounds what
+//! a compiler does with hostile input.
 //!
-//! The process leaves the code in a private folder, the engine's cache, from where this process takes it. Code that
-//! was compiled elsewhere is never loaded.
+//! The same process then loads the code as this one will, measures what that costs, and checks exports and imports. This
+//! process loads the very code that was measured, and nothing that was refused. [`child`] is what runs there.
+
+pub mod child;
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, nice, setrlimit};
+use rustix::process::geteuid;
 
-use super::component::{self, ComponentError};
+use super::artifact::cache::Cache;
+use super::artifact::{Artifact, Cost};
+use super::component::ComponentError;
 use super::components::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
@@ -24,16 +28,18 @@ use super::text::clean;
 
 /// How often the parent looks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How much nicer than this process it is: ingest comes first.
-const NICER: i32 = 10;
 /// The hidden command that the process runs.
 pub const COMMAND: &str = "compile-component";
+/// Its exit code when the component is refused; the reason is on standard error.
+pub const REFUSED: u8 = 1;
+/// Its exit code when the system did not let it do its work; the reason is on standard error.
+pub const FAILED: u8 = 3;
 
 /// Starts the processes that compile.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     program: PathBuf,
-    cache: PathBuf,
+    cache: Cache,
 }
 
 /// Makes a folder that only this user can look into, or checks that it is one.
@@ -56,27 +62,31 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 impl Compiler {
-    /// Names the program whose hidden command compiles, and the private folder for the code.
+    /// Names the program whose hidden command compiles for `engine`, and the private folder for the code.
     #[must_use]
-    pub fn new(program: PathBuf, cache: PathBuf) -> Self {
-        Self { program, cache }
+    pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.engine().precompile_compatibility_hash().hash(&mut hasher);
+        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())) }
     }
 
-    /// Compiles a component into the cache within its limits, unless that has been done before.
+    /// Returns the cache of compiled code.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Compiles a component within its limits, unless that has been done before. What comes back costs no more than
+    /// the limits allow.
     ///
     /// # Errors
-    /// [`ComponentError`]: it is not valid, or too much to compile.
-    pub(super) fn prove(
-        &self,
-        engine: &WasmEngine,
-        file: &ComponentFile,
-        limits: &Limits,
-    ) -> Result<(), ComponentError> {
-        let proof = self.proof(engine, &file.sha256);
-        if proof.exists() {
-            return Ok(());
+    /// [`ComponentError`]: it is not a valid consumer, or too much to compile or to load.
+    pub(super) fn compile(&self, file: &ComponentFile, limits: &Limits) -> Result<Artifact, ComponentError> {
+        if let Some(artifact) = self.cache.find(&file.sha256) {
+            artifact.cost().within(limits.loaded)?;
+            return Ok(artifact);
         }
-        let mut child = self.spawn(limits)?;
+        let mut output = self.cache.unnamed_file()?;
+        let mut child = self.spawn(&output, limits)?;
         let (status, answer) = run(&mut child, &file.bytes, limits.compile_time)?;
         let Some(status) = status else {
             let message = format!("it takes longer than {:?} (limits.compile_time)", limits.compile_time);
@@ -84,10 +94,12 @@ impl Compiler {
         };
         match status.code() {
             Some(0) => {
-                fs::create_dir_all(self.cache.join("proven"))?;
-                Ok(fs::write(proof, "")?)
+                let artifact = read_artifact(&mut output, &answer, limits.loaded)?;
+                self.cache.keep(&file.sha256, &artifact);
+                Ok(artifact)
             }
-            Some(1) => Err(ComponentError::Invalid(clean(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(clean(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(clean(&answer, MOST_TEXT))),
             _ => {
                 let most = limits.compile_memory >> 20;
                 let message = format!("the compiler did not survive it with {most} MiB (limits.compile_memory)");
@@ -96,36 +108,49 @@ impl Compiler {
         }
     }
 
-    /// The file that says that this engine has compiled these bytes within their limits.
-    fn proof(&self, engine: &WasmEngine, sha256: &str) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        engine.engine().precompile_compatibility_hash().hash(&mut hasher);
-        self.cache.join("proven").join(format!("{sha256}-{:016x}", hasher.finish()))
-    }
-
-    fn spawn(&self, limits: &Limits) -> io::Result<Child> {
-        Command::new(&self.program)
-            .arg(COMMAND)
-            .arg("--cache")
-            .arg(&self.cache)
-            .arg("--memory")
-            .arg(limits.compile_memory.to_string())
-            .arg("--seconds")
-            .arg(limits.compile_time.as_secs().saturating_add(1).to_string())
-            // It needs none of our variables, and some of them are secret.
+    /// Starts a process that reads the component from standard input, writes the code to `output` and its answer to
+    /// standard error.
+    fn spawn(&self, output: &File, limits: &Limits) -> io::Result<Child> {
+        let seconds = limits.compile_time.as_secs().saturating_add(1);
+        let numbers = [
+            ("--memory", limits.compile_memory),
+            ("--seconds", seconds),
+            ("--instances", limits.instances as u64),
+            ("--loaded", limits.loaded),
+        ];
+        let mut command = Command::new(&self.program);
+        command.arg(COMMAND);
+        for (name, number) in numbers {
+            command.arg(name).arg(number.to_string());
+        }
+        // It needs none of our variables, and some of them are secret.
+        command
             .env_clear()
             // Address space that an allocator sets aside is not memory that the compiler uses.
             .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(Stdio::piped())
             .spawn()
     }
 }
 
+/// Takes over what a process has compiled and measured.
+fn read_artifact(output: &mut File, answer: &str, most: u64) -> Result<Artifact, ComponentError> {
+    let cost: Cost = serde_json::from_str(answer).map_err(io::Error::from)?;
+    cost.within(most)?;
+    output.rewind()?;
+    let mut bytes = Vec::new();
+    output.take(cost.artifact.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != cost.artifact {
+        return Err(io::Error::other("the compiler wrote another length than it says").into());
+    }
+    Ok(Artifact::compiled(bytes, cost))
+}
+
 /// Feeds a process and waits for it; no status if its time was over.
 fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<ExitStatus>, String)> {
-    let (mut input, output) = (child.stdin.take(), child.stdout.take());
+    let (mut input, answer) = (child.stdin.take(), child.stderr.take());
     let until = Instant::now() + time;
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -133,6 +158,7 @@ fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<Ex
             let _ = input.as_mut().map(|input| input.write_all(bytes));
             drop(input);
         });
+        let answer = scope.spawn(move || read_answer(answer));
         let status = loop {
             match child.try_wait()? {
                 Some(status) => break Some(status),
@@ -144,55 +170,20 @@ fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<Ex
                 None => pause(),
             }
         };
-        let mut answer = String::new();
-        if let Some(output) = output {
-            // What is not UTF-8 is not of ours.
-            let _ = output.take(MOST_TEXT as u64).read_to_string(&mut answer);
-        }
-        Ok((status, answer))
+        Ok((status, answer.join().unwrap_or_default()))
     })
+}
+
+/// Reads to the end, so that the process never waits for room, and keeps the beginning.
+fn read_answer(pipe: Option<ChildStderr>) -> String {
+    let Some(mut pipe) = pipe else { return String::new() };
+    let mut answer = Vec::new();
+    let _ = pipe.by_ref().take(MOST_TEXT as u64).read_to_end(&mut answer);
+    let _ = io::copy(&mut pipe, &mut io::sink());
+    String::from_utf8_lossy(&answer).trim_end().to_owned()
 }
 
 #[expect(clippy::disallowed_methods, reason = "waits for a process, in a thread that has nothing else to do")]
 fn pause() {
     thread::sleep(LOOK_EVERY);
-}
-
-/// Compiles, in the process that was started for it, what comes on standard input.
-///
-/// # Errors
-/// Why it does not compile, for a person; nothing when the limits or the system stood in the way.
-pub fn compile_input(cache: &Path, memory: u64, seconds: u64) -> Result<(), Option<String>> {
-    let mut bytes = Vec::new();
-    bound(memory, seconds).map_err(|_| None)?;
-    stdin().and_then(|mut input| input.read_to_end(&mut bytes)).map_err(|_| None)?;
-    let engine = WasmEngine::with_cache(cache).map_err(|_| None)?;
-    match component::compile(&engine, &bytes) {
-        Ok(_) => Ok(()),
-        Err(ComponentError::Invalid(message)) => Err(Some(message)),
-        Err(_) => Err(None),
-    }
-}
-
-/// Standard input without a buffer that would count.
-fn stdin() -> io::Result<File> {
-    use std::os::fd::AsFd as _;
-    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
-}
-
-/// Takes away what a compiler does not need. A system that knows no such limit still has the parent's clock.
-fn bound(memory: u64, seconds: u64) -> io::Result<()> {
-    let least = |resource, most: u64| {
-        let allowed = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
-        setrlimit(resource, Rlimit { current: Some(allowed), maximum: Some(allowed) })
-    };
-    // Private memory that can be written; address space that is only set aside does not count.
-    #[cfg(target_os = "linux")]
-    least(Resource::Data, memory)?;
-    #[cfg(not(target_os = "linux"))]
-    least(Resource::As, memory)?;
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    least(Resource::Cpu, seconds.saturating_mul(cores))?;
-    nice(NICER).map(drop)?;
-    Ok(())
 }

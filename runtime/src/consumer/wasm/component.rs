@@ -1,4 +1,4 @@
-//! One component: what is accepted, why something is not, and compiling it.
+//! One component: what is accepted, why something is not, and compiling what is trusted.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -6,8 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use thiserror::Error;
 use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::{Engine, OutOfMemory, Store};
+use wasmtime::{Engine, Store};
 
+use super::artifact::Artifact;
 use super::contract::{Guest, Named, Prepared, Version};
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
@@ -40,6 +41,8 @@ pub struct Component {
     engine: WasmEngine,
     /// SHA-256 of its bytes, in hex.
     sha256: String,
+    /// Bytes of memory that it takes without its instances.
+    loaded: u64,
 }
 
 /// Why a file is not used. The text says what it is and what would be right.
@@ -77,6 +80,31 @@ pub enum ComponentError {
     /// It could not be compiled within its limits.
     #[error("is too much to compile: {0}")]
     TooCostly(String),
+    /// Compiled, it takes more memory than its limit.
+    #[error("takes {taken} KiB of memory once it is compiled, more than {most} KiB (limits.loaded)")]
+    Loaded {
+        /// What it takes, in KiB.
+        taken: u64,
+        /// What it may take, in KiB.
+        most: u64,
+    },
+    /// It would make more instances than its limit, and each of them is compiled by itself.
+    #[error("makes {found} instances of modules or components inside it, more than {most} (limits.instances)")]
+    Instances {
+        /// What it would make.
+        found: u64,
+        /// What it may make.
+        most: u64,
+    },
+    /// The process that compiled it refused it, in words that are complete.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that compiles could not do its work, for a reason that may be gone the next time.
+    #[error("could not be compiled: {0}")]
+    System(String),
+    /// It is not part of the program, and there is no process to compile it in.
+    #[error("is untrusted and cannot be compiled here: there is no process for it")]
+    NoCompiler,
     /// Another world's component.
     #[error("does not export klines:consumer/consumer@1.1.0: it exports {0}, so it was built for another world")]
     NoConsumer(String),
@@ -116,21 +144,30 @@ pub enum ComponentError {
 }
 
 impl Component {
-    /// Compiles a component and checks what it imports and exports.
-    pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
-        let compiled = compile(engine, bytes)?;
-        let version = version(engine.engine(), &compiled)?;
-        check_imports(engine.engine(), &compiled)?;
-        let version = version.ok_or_else(|| no_consumer(engine.engine(), &compiled))?;
+    /// Compiles a component of the program's own, in this process, and checks what it imports and exports.
+    pub(super) fn compile_trusted(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
+        // A bug in the compiler must cost this component and nothing else.
+        let compiled = panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
+            .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
+            .map_err(|error| ComponentError::Invalid(words(&error)))?;
+        let (version, prepared) = accept(engine, &compiled)?;
         let wants = Wants::of(bytes)?;
-        let pre = engine.linker().instantiate_pre(&compiled);
-        let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
-        let prepared = Prepared::new(version, pre).map_err(|error| ComponentError::WrongExport {
-            version: version.number(),
-            folder: version.folder(),
-            message: words(&error),
-        })?;
-        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes) })
+        let image = compiled.image_range();
+        let loaded = (image.end.addr() as u64).saturating_sub(image.start.addr() as u64);
+        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes), loaded })
+    }
+
+    /// Loads what a process of the compiler has made of an untrusted component, and checks once more what it imports
+    /// and exports. `wants` and `sha256` are of the component itself.
+    pub(super) fn load(
+        engine: &WasmEngine,
+        artifact: &Artifact,
+        wants: Wants,
+        sha256: String,
+    ) -> Result<Self, ComponentError> {
+        let (version, prepared) = accept(engine, &artifact.load(engine)?)?;
+        let loaded = artifact.cost().loaded;
+        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256, loaded })
     }
 
     /// What it was built for: the interface that it exports, with its version.
@@ -151,6 +188,12 @@ impl Component {
         &self.sha256
     }
 
+    /// Bytes of memory that its compiled code and metadata take: once, however many consumers run it.
+    #[must_use]
+    pub fn loaded(&self) -> u64 {
+        self.loaded
+    }
+
     pub(super) fn engine(&self) -> &WasmEngine {
         &self.engine
     }
@@ -160,15 +203,19 @@ impl Component {
     }
 }
 
-/// Compiles and nothing else. The result is in the engine's cache, if it has one.
-pub(super) fn compile(engine: &WasmEngine, bytes: &[u8]) -> Result<Compiled, ComponentError> {
-    // A stranger's bytes in a compiler: a bug there must cost this component and nothing else.
-    panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
-        .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
-        .map_err(|error| match error.is::<OutOfMemory>() {
-            true => ComponentError::TooCostly("there is not enough memory for it".to_owned()),
-            false => ComponentError::Invalid(words(&error)),
-        })
+/// Checks what a compiled component exports and imports, and resolves its imports.
+pub(super) fn accept(engine: &WasmEngine, compiled: &Compiled) -> Result<(Version, Prepared), ComponentError> {
+    let version = version(engine.engine(), compiled)?;
+    check_imports(engine.engine(), compiled)?;
+    let version = version.ok_or_else(|| no_consumer(engine.engine(), compiled))?;
+    let pre = engine.linker().instantiate_pre(compiled);
+    let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
+    let prepared = Prepared::new(version, pre).map_err(|error| ComponentError::WrongExport {
+        version: version.number(),
+        folder: version.folder(),
+        message: words(&error),
+    })?;
+    Ok((version, prepared))
 }
 
 /// Tells from the first bytes what a file is, so that the message can say what it is not.
@@ -232,6 +279,7 @@ fn no_consumer(engine: &Engine, compiled: &Compiled) -> ComponentError {
     ComponentError::NoConsumer(clean(&names, MOST_TEXT))
 }
 
-fn words(error: &wasmtime::Error) -> String {
+/// Returns an error of wasmtime's as one line without what a terminal would act upon.
+pub(super) fn words(error: &wasmtime::Error) -> String {
     clean(&format!("{error:#}"), MOST_TEXT)
 }

@@ -1,30 +1,62 @@
-//! All components of the process: files read once, checked, and compiled once, a stranger's in a process of its own.
+//! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
+//! of its own; only what is part of the program is compiled in this one.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use rustix::fs::OFlags;
 
+use super::artifact::Cost;
 use super::compiler::Compiler;
 use super::component::{Component, ComponentError, recognise};
 use super::engine::WasmEngine;
 use super::limits::Limits;
+use super::manifest::Wants;
 use crate::consumer::digest;
 
 #[cfg(test)]
 mod tests;
 
-/// Compiles components; the same bytes under several names are compiled once.
+/// Refusals that are remembered.
+const MOST_REFUSALS: usize = 256;
+
+/// Loads components; the same bytes under several names are loaded once.
 pub struct Components {
     engine: WasmEngine,
-    /// Where strangers' components are compiled; in this process if absent.
+    /// Where untrusted components are compiled; without it there are none.
     compiler: Option<Compiler>,
     /// By SHA-256.
-    compiled: Mutex<HashMap<String, Arc<Component>>>,
+    loaded: Mutex<HashMap<String, Arc<Component>>>,
+    /// What was refused, with the reason: the same bytes under the same limits are not compiled again.
+    refused: Mutex<HashMap<Attempt, String>>,
+}
+
+/// Untrusted bytes and the limits that decide whether they are loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Attempt {
+    sha256: String,
+    compile_time: Duration,
+    compile_memory: u64,
+    instances: usize,
+    loaded: u64,
+}
+
+impl Attempt {
+    fn new(sha256: &str, limits: &Limits) -> Self {
+        Self {
+            sha256: sha256.to_owned(),
+            compile_time: limits.compile_time,
+            compile_memory: limits.compile_memory,
+            instances: limits.instances,
+            loaded: limits.loaded,
+        }
+    }
 }
 
 /// The bytes of a component file, read at one moment.
@@ -45,68 +77,108 @@ pub enum Links {
 }
 
 impl Components {
-    /// Builds an empty collection that compiles in this process.
+    /// Builds an empty collection for trusted components alone.
     #[must_use]
     pub fn new(engine: WasmEngine) -> Self {
-        Self { engine, compiler: None, compiled: Mutex::default() }
+        Self { engine, compiler: None, loaded: Mutex::default(), refused: Mutex::default() }
     }
 
-    /// Builds an empty collection that compiles strangers' components with `compiler`, into the cache of `engine`.
+    /// Builds an empty collection that has `compiler` compile untrusted components.
     #[must_use]
     pub fn with_compiler(engine: WasmEngine, compiler: Compiler) -> Self {
-        Self { engine, compiler: Some(compiler), compiled: Mutex::default() }
+        Self { compiler: Some(compiler), ..Self::new(engine) }
     }
 
-    /// Reads, checks and compiles a file, within limits.
+    /// Reads, checks and loads a file, within limits.
     ///
     /// # Errors
     /// [`ComponentError`] saying what the file is and what would be right.
     pub fn from_file(&self, path: &Path, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
-        self.from_stranger(&read(path, limits.component, Links::Follow)?, limits)
+        self.from_untrusted(&read(path, limits.component, Links::Follow)?, limits)
     }
 
-    /// Checks and compiles what was read of a file, within limits.
+    /// Checks and loads what was read of a file, within limits. It is compiled in a process of its own, or was so
+    /// before.
     ///
     /// # Errors
     /// [`ComponentError`] saying what the bytes are and what would be right.
-    pub fn from_stranger(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+    pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
         recognise(&file.bytes)?;
-        if let Some(known) = self.known(&file.sha256) {
+        if let Some(known) = lock(&self.loaded).get(&file.sha256).cloned() {
+            Cost { artifact: 0, loaded: known.loaded() }.within(limits.loaded)?;
             return Ok(known);
         }
-        if let Some(compiler) = &self.compiler {
-            compiler.prove(&self.engine, file, limits)?;
+        let attempt = Attempt::new(&file.sha256, limits);
+        if let Some(reason) = lock(&self.refused).get(&attempt) {
+            return Err(ComponentError::Refused(reason.clone()));
         }
-        self.compile(&file.sha256, &file.bytes)
+        let result = self.compile_untrusted(file, limits);
+        // What the system refused may be possible the next time.
+        if let Err(error) = &result
+            && !matches!(error, ComponentError::Io(_) | ComponentError::System(_) | ComponentError::NoCompiler)
+        {
+            let mut refused = lock(&self.refused);
+            if refused.len() >= MOST_REFUSALS {
+                refused.clear();
+            }
+            refused.insert(attempt, error.to_string());
+        }
+        result
     }
 
-    /// Checks and compiles, in this process, what a file of at most `most_bytes` would hold.
+    /// Forgets that the component with this SHA-256 was refused, because an operator wants it tried again.
+    pub fn forget_refusal(&self, sha256: &str) {
+        lock(&self.refused).retain(|attempt, _| attempt.sha256 != sha256);
+    }
+
+    /// Checks and compiles, in this process, a component of the program's own, of at most `most_bytes`. Nothing bounds
+    /// what the compiler takes.
     ///
     /// # Errors
     /// [`ComponentError`] saying what the bytes are and what would be right.
-    pub fn from_bytes(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
+    pub fn from_trusted(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
         if bytes.len() as u64 > most_bytes {
             return Err(ComponentError::TooLarge(most_bytes));
         }
         recognise(bytes)?;
-        self.compile(&digest(bytes), bytes)
+        self.insert(&digest(bytes), || Component::compile_trusted(&self.engine, bytes))
     }
 
-    fn known(&self, sha256: &str) -> Option<Arc<Component>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    /// Removes compiled code from the folder that no component in use was loaded from.
+    pub fn remove_unused_code(&self) {
+        if let Some(compiler) = &self.compiler {
+            let loaded = lock(&self.loaded);
+            let used = loaded.iter().filter(|(_, component)| Arc::strong_count(component) > 1);
+            compiler.cache().sweep(Some(&used.map(|(sha256, _)| sha256.clone()).collect::<HashSet<_>>()));
+        }
     }
 
-    fn compile(&self, sha256: &str, bytes: &[u8]) -> Result<Arc<Component>, ComponentError> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+    fn compile_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        let compiler = self.compiler.as_ref().ok_or(ComponentError::NoCompiler)?;
+        let wants = Wants::of(&file.bytes)?;
+        let artifact = compiler.compile(file, limits)?;
+        self.insert(&file.sha256, || Component::load(&self.engine, &artifact, wants, file.sha256.clone()))
+    }
+
+    fn insert(
+        &self,
+        sha256: &str,
+        make: impl FnOnce() -> Result<Component, ComponentError>,
+    ) -> Result<Arc<Component>, ComponentError> {
+        let mut loaded = lock(&self.loaded);
         // Versions that nothing runs any longer are not kept.
-        compiled.retain(|_, component| Arc::strong_count(component) > 1);
-        if let Some(known) = compiled.get(sha256) {
+        loaded.retain(|_, component| Arc::strong_count(component) > 1);
+        if let Some(known) = loaded.get(sha256) {
             return Ok(known.clone());
         }
-        let component = Arc::new(Component::compile(&self.engine, bytes)?);
-        compiled.insert(sha256.to_owned(), component.clone());
+        let component = Arc::new(make()?);
+        loaded.insert(sha256.to_owned(), component.clone());
         Ok(component)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a component file of at most `most_bytes`: opened once, so that what is checked is what is used.

@@ -1,7 +1,6 @@
 //! The one engine of the process: how components are compiled, what they can import, and the clock that ends calls.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use wasmtime::component::Linker;
-use wasmtime::{Cache, CacheConfig, Config, Engine, Strategy, WasmFeatures};
+use wasmtime::{Config, Engine, Strategy, WasmFeatures};
 
 use super::contract;
 use super::deadline::Standstill;
@@ -43,8 +42,8 @@ pub enum EngineError {
     /// This machine cannot run WebAssembly as configured.
     #[error("WebAssembly cannot be run here: {0:#}")]
     Unsupported(wasmtime::Error),
-    /// No thread for the clock that ends calls, or no folder for the cache.
-    #[error("no thread for the deadline clock or no folder for compiled code: {0}")]
+    /// No thread for the clock that ends calls.
+    #[error("no thread for the deadline clock: {0}")]
     System(#[from] io::Error),
 }
 
@@ -55,20 +54,6 @@ impl WasmEngine {
     /// [`EngineError`].
     pub fn new() -> Result<Self, EngineError> {
         Self::configured(&config())
-    }
-
-    /// Starts the engine with a cache of compiled code in a folder that nobody else can write to.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    pub fn with_cache(folder: &Path) -> Result<Self, EngineError> {
-        let mut cache = CacheConfig::new();
-        // Relative paths are refused.
-        cache.with_directory(folder.canonicalize()?);
-        let cache = Cache::new(cache).map_err(EngineError::Unsupported)?;
-        let mut config = config();
-        config.cache(Some(cache));
-        Self::configured(&config)
     }
 
     fn configured(config: &Config) -> Result<Self, EngineError> {

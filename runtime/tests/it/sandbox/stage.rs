@@ -31,7 +31,7 @@ pub fn component(name: &str) -> Arc<Component> {
     let path = folder.join(name).with_extension("wasm");
     let bytes = fs::read(&path)
         .unwrap_or_else(|_| panic!("the test components are missing (`{name}`): type `make components`"));
-    components().from_bytes(&bytes, u64::MAX).unwrap()
+    components().from_trusted(&bytes, u64::MAX).unwrap()
 }
 
 /// Limits that end a loop soon.

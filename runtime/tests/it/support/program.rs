@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 #[cfg(target_os = "linux")]
-use super::meter::Meter;
+use super::meter::{Meter, Usage};
 
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -247,6 +247,12 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// What it takes of the machine: at this moment, or at its peak up to now.
+    #[cfg(target_os = "linux")]
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.child.id()).unwrap()
     }
 
     /// Watches from now on what it takes of the machine.

@@ -24,6 +24,9 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> f
     queues(sheet, consumers)?;
     let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().memory?.read())));
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
+    let loaded = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().loaded?.read())));
+    let help = "Compiled code and metadata of a component; consumers of the same one share them.";
+    sheet.gauges("klines_consumer_loaded", help, Unit::Bytes, loaded)?;
     requests(sheet, consumers)?;
     values(sheet, consumers)?;
     redis::write(sheet, consumers, now)?;

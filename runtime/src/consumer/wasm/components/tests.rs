@@ -1,11 +1,13 @@
 //! Each kind of file that is not a consumer, with the words that an operator reads.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 use crate::consumer::shipped::{NAMES, shipped};
 use crate::consumer::wasm::limits::Limits;
 
 fn load(bytes: &[u8]) -> Result<Arc<Component>, ComponentError> {
-    Components::new(WasmEngine::new().unwrap()).from_bytes(bytes, Limits::default().component)
+    Components::new(WasmEngine::new().unwrap()).from_trusted(bytes, Limits::default().component)
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -21,8 +23,8 @@ fn shipped_components_are_accepted_and_compiled_once() {
     let components = Components::new(WasmEngine::new().unwrap());
     for name in NAMES {
         let bytes = shipped(name).unwrap();
-        let first = components.from_bytes(bytes, u64::MAX).unwrap();
-        assert!(Arc::ptr_eq(&first, &components.from_bytes(bytes, u64::MAX).unwrap()), "{name}");
+        let first = components.from_trusted(bytes, u64::MAX).unwrap();
+        assert!(Arc::ptr_eq(&first, &components.from_trusted(bytes, u64::MAX).unwrap()), "{name}");
     }
 }
 
@@ -116,4 +118,86 @@ fn a_file_over_the_limit_is_not_even_read() {
     let refused = components.from_file(&path, &Limits::default()).err().unwrap();
     assert!(matches!(refused, ComponentError::TooLarge(_)), "{refused}");
     assert!(matches!(components.from_file(folder.path(), &Limits::default()).err().unwrap(), ComponentError::NotFile));
+}
+
+/// A compiler that notes each call, then runs these commands.
+fn fake_compiler(answer: &str) -> (tempfile::TempDir, Components) {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, calls) = (folder.path().join("compiler"), folder.path().join("calls"));
+    let script = format!("#!/bin/sh\ncat > /dev/null\necho call >> {}\n{answer}\n", calls.display());
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let engine = WasmEngine::new().unwrap();
+    let compiler = Compiler::new(program, folder.path().join("compiled"), &engine);
+    (folder, Components::with_compiler(engine, compiler))
+}
+
+fn file() -> ComponentFile {
+    let bytes = shipped("console").unwrap().to_vec();
+    ComponentFile { sha256: digest(&bytes), bytes }
+}
+
+#[test]
+fn what_was_refused_is_not_compiled_again_under_the_same_limits() {
+    let (folder, components) = fake_compiler("echo is not liked >&2; exit 1");
+    let calls = || fs::read_to_string(folder.path().join("calls")).unwrap().lines().count();
+    let limits = Limits::default();
+    for _ in 0..3 {
+        let refused = components.from_untrusted(&file(), &limits).err().unwrap();
+        assert_eq!(refused.to_string(), "is not liked");
+        assert_eq!(calls(), 1);
+    }
+    let more = Limits { compile_time: limits.compile_time * 2, ..Limits::default() };
+    assert!(components.from_untrusted(&file(), &more).is_err());
+    assert_eq!(calls(), 2, "other limits are another attempt");
+    components.forget_refusal(&file().sha256);
+    assert!(components.from_untrusted(&file(), &limits).is_err());
+    assert_eq!(calls(), 3, "an operator asked for it");
+}
+
+#[test]
+fn what_the_system_did_not_allow_is_tried_again() {
+    let (folder, components) = fake_compiler("echo no space >&2; exit 3");
+    for calls in 1..=2 {
+        let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap();
+        assert_eq!(refused.to_string(), "could not be compiled: no space");
+        assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap().lines().count(), calls);
+    }
+}
+
+#[test]
+fn a_compiler_that_did_not_survive_is_not_started_again() {
+    let (folder, components) = fake_compiler("kill -9 $$");
+    for _ in 0..2 {
+        let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap().to_string();
+        assert!(refused.ends_with("did not survive it with 1024 MiB (limits.compile_memory)"), "{refused}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn code_of_another_length_or_cost_than_allowed_is_not_loaded() {
+    let cases = [
+        (r#"echo '{"artifact":3,"loaded":9}' >&2"#, "another length"),
+        (r#"echo code; echo '{"artifact":3,"loaded":9}' >&2"#, "another length"),
+        (r#"echo '{"artifact":3,"loaded":99999999999}' >&2"#, "limits.loaded"),
+        (r#"echo '{"artifact":99999999999,"loaded":3}' >&2"#, "limits.loaded"),
+        ("echo nothing of the kind >&2", "cannot be read"),
+    ];
+    for (answer, words) in cases {
+        let (folder, components) = fake_compiler(answer);
+        let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap().to_string();
+        assert!(refused.contains(words), "{refused}");
+        assert!(
+            !folder.path().join("compiled").exists()
+                || fs::read_dir(folder.path().join("compiled")).unwrap().count() == 0
+        );
+    }
+}
+
+#[test]
+fn without_a_process_to_compile_it_nothing_untrusted_is_loaded() {
+    let components = Components::new(WasmEngine::new().unwrap());
+    let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap();
+    assert!(matches!(refused, ComponentError::NoCompiler), "{refused}");
 }

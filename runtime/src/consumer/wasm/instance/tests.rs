@@ -36,7 +36,7 @@ fn guest(deed: &str, limits: Limits) -> Guest {
     let text = text.replacen("(memory", "(table $table 1 funcref)\n  (memory", 1);
     let text = text.replacen(LOCALS, &format!("{LOCALS}\n    {deed}"), 1);
     let bytes = component((wit, &text, number), number);
-    let component = Components::new(WasmEngine::new().unwrap()).from_bytes(&bytes, u64::MAX).unwrap();
+    let component = Components::new(WasmEngine::new().unwrap()).from_trusted(&bytes, u64::MAX).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = Some(Arc::new(StateStore::new(folder.path(), "mine", limits.state)));
     let origin = Origin::File("mine.wasm".into());

@@ -1,0 +1,80 @@
+//! Compiled code of an untrusted component: the one place where machine code that another process has written is loaded.
+//!
+//! An [`Artifact`] comes from a process of the compiler, or from the private folder that [`cache`] checks. It is never
+//! made of a file that an operator, a plugin folder or a component names.
+
+pub(super) mod cache;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::Component as Compiled;
+
+use super::component::ComponentError;
+use super::engine::WasmEngine;
+
+/// What a component takes of memory once it is loaded, in bytes, without its instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Length of the compiled code and its metadata, as they are stored.
+    pub artifact: u64,
+    /// Memory that loading them takes: at least their length, and what decoding the metadata and the first content of
+    /// memories add.
+    pub loaded: u64,
+}
+
+impl Cost {
+    /// Checks it against the limit of one consumer.
+    ///
+    /// # Errors
+    /// [`ComponentError::Loaded`].
+    pub(super) fn within(self, most: u64) -> Result<(), ComponentError> {
+        let taken = self.loaded.max(self.artifact);
+        if taken > most {
+            return Err(ComponentError::Loaded { taken: taken.div_ceil(1 << 10), most: most.div_ceil(1 << 10) });
+        }
+        Ok(())
+    }
+}
+
+/// Compiled code, with what it costs to load.
+pub(super) struct Artifact {
+    bytes: Vec<u8>,
+    cost: Cost,
+}
+
+impl Artifact {
+    /// Wraps what a process of the compiler has written into the file that this process gave it.
+    pub(super) fn compiled(bytes: Vec<u8>, cost: Cost) -> Self {
+        Self { bytes, cost }
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Loads the code. It has to be of this program: of the same wasmtime with the same settings.
+    pub(super) fn load(&self, engine: &WasmEngine) -> Result<Compiled, ComponentError> {
+        #[expect(unsafe_code, reason = "the code was compiled by this program, and nobody else can have changed it")]
+        // SAFETY: the bytes are the output of `Engine::precompile_component` of this program. They were read from an
+        // unnamed file that only the compiler's process had, or from a file with a matching checksum in a folder that
+        // no other user can write to; `compiled` and `cache` are the only ways to make an `Artifact`.
+        let compiled = unsafe { Compiled::deserialize(engine.engine(), &self.bytes) };
+        compiled.map_err(|error| ComponentError::Invalid(super::component::words(&error)))
+    }
+}
+
+/// Returns the memory that this process alone holds, in bytes: its anonymous pages, and its files in memory, which hold
+/// the first content of guests' memories. Zero where the system does not say it.
+pub(super) fn private_memory() -> u64 {
+    let found = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = found.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().map_while(Result::ok);
+    let in_memory = open.filter(|file| {
+        fs::read_link(file.path()).is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"/memfd:"))
+    });
+    let files: u64 = in_memory.filter_map(|file| fs::metadata(file.path()).ok()).map(|found| found.len()).sum();
+    kilobytes.unwrap_or_default().saturating_mul(1 << 10).saturating_add(files)
+}

@@ -24,6 +24,7 @@ mod cpu_watch;
 mod deadline;
 mod emission;
 mod failure;
+mod files;
 mod host;
 mod instance;
 mod instances;

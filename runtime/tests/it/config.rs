@@ -115,7 +115,13 @@ fn the_predecessors_env_file_runs_unchanged() {
     let jsonl = &config.consumers[1];
     assert_eq!(
         jsonl.allow.dirs,
-        [Directory { host: "./klines-out".into(), guest: "/out".to_owned(), write: true, sensitive: false }]
+        [Directory {
+            host: "./klines-out".into(),
+            guest: "/out".to_owned(),
+            write: true,
+            sensitive: false,
+            max: 64 << 30
+        }]
     );
     assert!(!jsonl.allow.stdout);
 }

@@ -15,6 +15,7 @@ pub fn of(allow: &Allow) -> Grants {
         guest: allowed.guest.clone(),
         write: allowed.write,
         sensitive: allowed.sensitive,
+        max: allowed.max,
     });
     let http = allow.http.iter().map(|allowed| HttpGrant {
         host: allowed.host.clone(),

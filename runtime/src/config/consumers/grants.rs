@@ -40,8 +40,13 @@ impl Allow {
     /// The grants of a component that has none written.
     #[must_use]
     pub fn default_of(component: Option<&Component>) -> Self {
-        let out =
-            Directory { host: PathBuf::from("./klines-out"), guest: "/out".to_owned(), write: true, sensitive: false };
+        let out = Directory {
+            host: PathBuf::from("./klines-out"),
+            guest: "/out".to_owned(),
+            write: true,
+            sensitive: false,
+            max: 64 << 30,
+        };
         match component {
             Some(Component::Shipped(Shipped::Console)) => Self { stdout: true, ..Self::default() },
             Some(Component::Shipped(Shipped::Jsonl)) => Self { dirs: vec![out], ..Self::default() },

@@ -98,3 +98,25 @@ impl CallTime {
 async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the system holds an operation on a mount whose server is gone.
+    #[test]
+    fn a_wait_without_an_end_ends_with_the_call() {
+        let governor = Arc::new(CpuGovernor::new());
+        let mut time = CallTime::new(Standstill::default(), Some(governor));
+        time.begin(Duration::from_millis(20));
+        assert!(time.wait(std::future::pending::<()>()).is_err());
+        assert!(time.is_over());
+        time.end("mine");
+        time.begin(Duration::from_secs(3_600));
+        assert_eq!(time.wait(async { 7 }).ok(), Some(7));
+        let pause = async { tokio::time::sleep(Duration::from_millis(1)).await };
+        assert_eq!(time.wait(pause).ok(), Some(()));
+        assert!(!time.is_over());
+        time.end("mine");
+    }
+}

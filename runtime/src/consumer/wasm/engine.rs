@@ -13,7 +13,7 @@ use wasmtime::{Config, Engine, Strategy, WasmFeatures};
 use super::contract;
 use super::deadline::Standstill;
 use super::host::Host;
-use super::{http, poll};
+use super::{files, http, poll};
 use crate::consumer::cpu::CpuGovernor;
 
 #[cfg(test)]
@@ -107,6 +107,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     // WASI would wait for as long as the guest likes; a call has a deadline.
     linker.allow_shadowing(true);
     poll::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     http::add_to_linker(&mut linker)?;
     contract::add_to_linker(&mut linker)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wasmtime_wasi::WasiCtxBuilder;
 
 pub use self::dirs::{DirGrant, GrantError};
+use super::files::Quota;
 use super::http::Egress;
 use crate::protected::Protected;
 
@@ -26,6 +27,12 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// Returns the quota of each folder that `consumer` may write, by the guest's name for it.
+    pub(super) fn quotas(&self, consumer: &str) -> Vec<(String, Quota)> {
+        let writable = self.dirs.iter().filter(|grant| grant.write);
+        writable.map(|grant| (grant.guest.clone(), Quota::new(consumer, grant.host.clone(), grant.max))).collect()
+    }
+
     /// Hands folders and variables to one instance. A folder that may be written is made if it is missing.
     pub(super) fn open(&self, wasi: &mut WasiCtxBuilder) -> Result<(), GrantError> {
         for (name, value) in &self.env {

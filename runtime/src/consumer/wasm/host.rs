@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::call_time::CallTime;
 use super::emission::Emission;
 use super::engine::WasmEngine;
+use super::files::{Files, OpenFiles};
 use super::grants::GrantError;
 use super::http::HttpHost;
 use super::limits::Account;
@@ -37,6 +39,7 @@ pub(super) struct Host {
     /// What the call in progress may still write to standard output and standard error.
     pub(super) output: OutputBudget,
     wasi: WasiCtx,
+    open: OpenFiles,
     http: HttpHost,
     table: ResourceTable,
 }
@@ -45,8 +48,8 @@ impl Host {
     pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
         let mut wasi = WasiCtx::builder();
-        // Every guest has a thread of its own, which may wait for a disk.
-        wasi.allow_blocking_current_thread(true).max_random_size(setup.limits.random).stderr(LoggedStream::new(
+        // A disk may keep an operation waiting for longer than the call lasts.
+        wasi.allow_blocking_current_thread(false).max_random_size(setup.limits.random).stderr(LoggedStream::new(
             log.clone(),
             Stream::Stderr,
             output.clone(),
@@ -70,6 +73,7 @@ impl Host {
             output,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
+            open: OpenFiles::new(setup.grants.quotas(&setup.name)),
             http: HttpHost::new(setup),
             table,
         })
@@ -87,6 +91,11 @@ impl Host {
     /// Returns the terminal behind standard output, if this consumer may write to it.
     pub(super) fn terminal_info(&self) -> Option<TerminalInfo> {
         self.terminal.as_ref().and_then(|terminal| terminal.info())
+    }
+
+    pub(super) fn files(&mut self) -> Files<'_> {
+        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
+        Files { inner, time: &mut self.time, open: &mut self.open }
     }
 
     pub(super) fn poll(&mut self) -> BoundedPoll<'_> {

@@ -122,7 +122,7 @@ fn no_file_is_reached_without_a_grant() {
 fn a_granted_folder_is_all_that_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let host = folder.path().join("made");
-    let dirs = vec![DirGrant { host: host.clone(), guest: "/out".into(), write: true, sensitive: false }];
+    let dirs = vec![DirGrant { host: host.clone(), guest: "/out".into(), write: true, sensitive: false, max: 1 << 30 }];
     let grants = Grants { dirs, ..Grants::default() };
     let settings = r#"{"mode":"files"}"#;
     live(&mut blueprint("hostile", "tenant", settings, Limits::default(), grants), 1).unwrap();

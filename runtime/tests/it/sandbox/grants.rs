@@ -1,6 +1,7 @@
 //! Granted folders are all that is reached, and read-only means that.
 
 mod allowed;
+mod files;
 mod protected;
 
 use std::fs;
@@ -26,7 +27,7 @@ fn furnish(root: &Path, name: &str) -> std::path::PathBuf {
 }
 
 fn grant(host: &Path, guest: &str, write: bool) -> DirGrant {
-    DirGrant { host: host.to_owned(), guest: guest.to_owned(), write, sensitive: false }
+    DirGrant { host: host.to_owned(), guest: guest.to_owned(), write, sensitive: false, max: 1 << 30 }
 }
 
 #[test]

@@ -9,7 +9,13 @@ use super::stage::{blueprint, live};
 #[test]
 fn jsonl_writes_the_exact_digits_into_its_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let dirs = vec![DirGrant { host: folder.path().to_owned(), guest: "/out".into(), write: true, sensitive: false }];
+    let dirs = vec![DirGrant {
+        host: folder.path().to_owned(),
+        guest: "/out".into(),
+        write: true,
+        sensitive: false,
+        max: 1 << 30,
+    }];
     let grants = Grants { dirs, ..Grants::default() };
     let mut jsonl = blueprint("jsonl", "jsonl", "{}", Limits::default(), grants);
     assert_eq!(jsonl.validate(), []);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::items::{Item, absent, entries};
 use crate::config::loader::{Key, Loader, NOTHING, Section};
 use crate::config::place::Place;
+use crate::config::quantity::ByteSize;
 use crate::config::report::Diagnostic;
 use crate::config::value::Text;
 
@@ -13,6 +14,9 @@ const HOST: Key = Key::new("host");
 const GUEST: Key = Key::new("guest");
 const WRITE: Key = Key::new("write");
 const SENSITIVE: Key = Key::new("sensitive");
+const MAX: Key = Key::new("max");
+/// What a folder that may be changed can hold, unless configured.
+const MOST: ByteSize = ByteSize(1 << 30);
 
 /// A folder that a consumer may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct Directory {
     pub write: bool,
     /// Whether it may belong to the system or hold what is the user's own. Default: no.
     pub sensitive: bool,
+    /// Bytes that it may hold, whoever wrote them, if it may be changed. Default: 1 GiB.
+    pub max: u64,
 }
 
 /// A granted folder, and where it is written.
@@ -74,12 +80,13 @@ pub(super) fn read(
 }
 
 fn read_dir(loader: &mut Loader<'_>, item: &Item<'_>) -> Option<Directory> {
-    let (host, guest, write, sensitive) = item.read(loader, |loader, section| {
+    let (host, guest, write, sensitive, max) = item.read(loader, |loader, section| {
         (
             loader.read_optional::<PathBuf>(section, HOST),
             loader.read_optional::<Text>(section, GUEST),
             loader.read(section, WRITE, false).value,
             loader.read(section, SENSITIVE, false).value,
+            loader.read_optional::<ByteSize>(section, MAX),
         )
     })?;
     absent(loader, item, HOST, host.is_none(), r#"host = "./folder", the path of the folder here"#);
@@ -90,7 +97,12 @@ fn read_dir(loader: &mut Loader<'_>, item: &Item<'_>) -> Option<Directory> {
         let near = format!("/{}", guest.value.0.trim_start_matches(['.', '/']));
         loader.report.push(guest.error(message).expected("a path such as /out").nearest(Some(near)));
     }
-    Some(Directory { host, guest: guest.value.0, write, sensitive })
+    if let Some(max) = max.as_ref().filter(|_| !write) {
+        let diagnostic = max.error("only what may be changed has a quota");
+        loader.report.push(diagnostic.expected("`write = true`, or no `max`"));
+    }
+    let max = max.map_or(MOST, |max| max.value).0;
+    Some(Directory { host, guest: guest.value.0, write, sensitive, max })
 }
 
 fn show(dirs: &[Directory]) -> String {
@@ -100,7 +112,8 @@ fn show(dirs: &[Directory]) -> String {
     let show = |dir: &Directory| {
         let right = if dir.write { "write" } else { "read" };
         let sensitive = if dir.sensitive { ", sensitive" } else { "" };
-        format!("{} as {} ({right}{sensitive})", dir.host.display(), dir.guest)
+        let max = if dir.write { format!(", up to {}", ByteSize(dir.max)) } else { String::new() };
+        format!("{} as {} ({right}{sensitive}{max})", dir.host.display(), dir.guest)
     };
     dirs.iter().map(show).collect::<Vec<_>>().join(", ")
 }

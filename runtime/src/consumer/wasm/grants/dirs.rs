@@ -25,6 +25,8 @@ pub struct DirGrant {
     pub write: bool,
     /// Whether it may belong to the system or hold what is the user's own.
     pub sensitive: bool,
+    /// Bytes that it may hold, if it may be written.
+    pub max: u64,
 }
 
 /// A folder that is open, so that nothing can take its place any more.
@@ -149,6 +151,7 @@ mod tests {
                 guest: "/out".into(),
                 write: *write,
                 sensitive: false,
+                max: 1 << 30,
             })
             .collect();
         super::open(&dirs, &Protected::default(), &mut WasiCtxBuilder::new())
@@ -192,7 +195,8 @@ mod tests {
         std::fs::create_dir_all(secret.join("out")).unwrap();
         let mut protected = Protected::default();
         protected.add(&secret, "the secret folder", Access::Any, Reach::All);
-        let grant = DirGrant { host: parent.join("out"), guest: "/out".into(), write: true, sensitive: true };
+        let grant =
+            DirGrant { host: parent.join("out"), guest: "/out".into(), write: true, sensitive: true, max: 1 << 30 };
         let open = || super::open(std::slice::from_ref(&grant), &protected, &mut WasiCtxBuilder::new());
         open().unwrap();
         std::fs::rename(&parent, folder.path().join("gone")).unwrap();

@@ -35,7 +35,13 @@ fn grants() -> Grants {
     };
     Grants {
         stdout: false,
-        dirs: vec![DirGrant { host: "./out".into(), guest: "/out".into(), write: true, sensitive: false }],
+        dirs: vec![DirGrant {
+            host: "./out".into(),
+            guest: "/out".into(),
+            write: true,
+            sensitive: false,
+            max: 1 << 30,
+        }],
         env: vec![("TZ".into(), "UTC".into()), ("LANG".into(), "C".into())],
         http: Egress::new(vec![http], vec![secret]),
         ..Grants::default()

@@ -125,6 +125,12 @@ pub enum Mode {
     Climb,
     /// Writes a file into `/out`.
     Mark,
+    /// Opens `/out/pipe` and logs the outcome.
+    Pipe,
+    /// Writes into a file in `/out` until it is refused, and logs how much that was.
+    Fill,
+    /// Lists `/out` again and again without ending a listing.
+    Listings,
     /// Tries to read and write files outside any grant and logs every outcome.
     Files,
     /// Opens `size` timer handles at once and logs that it could.
@@ -219,6 +225,9 @@ impl Consumer for Hostile {
             Mode::HttpForge => attack::http::forge(),
             Mode::Climb => attack::folder::climb(),
             Mode::Mark => attack::folder::leave_mark(),
+            Mode::Pipe => attack::folder::open_pipe(),
+            Mode::Fill => attack::folder::fill(),
+            Mode::Listings => attack::folder::list_again_and_again(),
             Mode::Files => attack::look_for_files(),
             Mode::Handles => attack::open_handles(self.settings.size),
             Mode::ExactOutOfRange => {

@@ -16,6 +16,34 @@ pub(crate) fn leave_mark() {
     info!("mark: {}", if written.is_ok() { "written" } else { "refused" });
 }
 
+/// Opens a file that may be a pipe, for reading and for writing.
+pub(crate) fn open_pipe() {
+    let read = std::fs::File::open("/out/pipe").map(drop);
+    let write = std::fs::OpenOptions::new().write(true).open("/out/pipe").map(drop);
+    info!("pipe: {} and {}", outcome(read), outcome(write));
+}
+
+/// Writes until there is no room.
+pub(crate) fn fill() {
+    let piece = vec![7; 64 << 10];
+    let refused = std::fs::File::create("/out/filling").and_then(|mut file| {
+        loop {
+            std::io::Write::write_all(&mut file, &piece)?;
+        }
+    });
+    let bytes = std::fs::metadata("/out/filling").map_or(0, |found| found.len());
+    info!("filled with {bytes} bytes: {}", outcome(refused));
+}
+
+pub(crate) fn list_again_and_again() {
+    let listings: Vec<_> = (0..1_000).map(|_| std::fs::read_dir("/out")).collect();
+    info!("began {} listings", listings.len());
+}
+
+fn outcome(result: std::io::Result<()>) -> String {
+    result.map_or_else(|error| format!("{:?}", error.kind()), |()| "did it".to_owned())
+}
+
 #[cfg(target_arch = "wasm32")]
 mod wasi {
     use klines_guest::info;

@@ -16,6 +16,7 @@ pub mod fixture;
 pub mod hub;
 pub mod manager;
 pub mod policy;
+pub mod private;
 pub mod queue;
 pub mod record;
 pub mod redis;

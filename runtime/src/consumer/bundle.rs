@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::private;
 use super::record::WireDelivery;
 use super::wasm::components::{Links, read};
 use super::{CrashKind, Delivery};
@@ -138,7 +139,8 @@ impl Bundles {
         (history, delivery): (&History, Option<&Delivery>),
     ) -> io::Result<PathBuf> {
         let folder = self.next_folder(consumer)?;
-        fs::create_dir_all(&folder)?;
+        private::folder(&self.folder)?;
+        private::folder(&folder)?;
         let has_component = match &exhibit.file {
             Some(file) => copy_if_same(file, &folder.join(COMPONENT), &exhibit.sha256)?,
             None => false,
@@ -160,7 +162,7 @@ impl Bundles {
             uses_state: exhibit.uses_state,
             delivery: delivery.map(WireDelivery::from),
         };
-        fs::write(folder.join(DESCRIPTION), serde_json::to_vec_pretty(&bundle)?)?;
+        private::write(&folder.join(DESCRIPTION), &serde_json::to_vec_pretty(&bundle)?)?;
         Ok(folder)
     }
 
@@ -214,7 +216,7 @@ fn copy_if_same(from: &Path, to: &Path, sha256: &str) -> io::Result<bool> {
     if file.sha256 != sha256 {
         return Ok(false);
     }
-    fs::write(to, file.bytes)?;
+    private::write(to, &file.bytes)?;
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Delivery;
+use super::private;
 use super::record::WireDelivery;
 
 /// What the two files of one consumer may hold together, in bytes.
@@ -57,17 +58,18 @@ impl DeadLetters {
         let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.into() })?;
         line.push(b'\n');
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
+            private::folder(folder)?;
         }
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
         if size > 0 && size + line.len() as u64 > self.most_bytes / 2 {
             fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
         }
+        private::narrow_file(&self.path.with_extension("jsonl.1"))?;
         self.open()?.write_all(&line)
     }
 
     fn open(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(&self.path)
+        private::open(&self.path, OpenOptions::new().create(true).append(true))
     }
 }
 

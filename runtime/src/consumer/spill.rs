@@ -13,11 +13,12 @@ mod segment;
 mod tests;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::private;
 use crate::domain::kline::Kline;
 use crate::domain::time::Millis;
 use segment::{HEADER, Segment};
@@ -97,8 +98,8 @@ impl Spill {
     /// What the file system says; `WouldBlock` when another process has the folder, `InvalidData` when a segment is
     /// not of this version.
     pub fn open(folder: &Path, most_bytes: u64) -> io::Result<(Self, Found)> {
-        fs::create_dir_all(folder)?;
-        let lock = File::create(folder.join("lock"))?;
+        private::folder(folder)?;
+        let lock = private::open(&folder.join("lock"), OpenOptions::new().create(true).write(true).truncate(true))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another process uses this folder"),
             TryLockError::Error(error) => error,

@@ -7,6 +7,7 @@
 mod ledger;
 mod loading;
 mod reload;
+mod rights;
 
 use std::fs;
 use std::path::{Path, PathBuf};

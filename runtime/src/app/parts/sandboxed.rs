@@ -13,6 +13,7 @@ use crate::config::consumers::{Component as Source, Consumer, Limits as Configur
 use crate::config::show::redact;
 use crate::consumer::emit::Emitter;
 use crate::consumer::emit::relay::Relay;
+use crate::consumer::private;
 use crate::consumer::shipped;
 use crate::consumer::wasm::compiler::child::own_program;
 use crate::consumer::wasm::compiler::{Compiler, private_folder};
@@ -55,7 +56,7 @@ impl Workshop {
             return Self::plain();
         }
         let folder = config.data_dir.join("compiled");
-        match private_folder(&folder) {
+        match private::make_folder(&config.data_dir).and_then(|()| private_folder(&folder)) {
             Ok(()) => Self::in_folder(&folder, None),
             Err(error) => {
                 warn!(folder = %folder.display(), %error, "compiled components are not kept");

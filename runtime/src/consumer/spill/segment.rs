@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{self, PREFIX};
+use crate::consumer::private;
 use crate::domain::kline::Kline;
 use crate::domain::time::Millis;
 
@@ -64,7 +65,7 @@ impl Segment {
     /// Makes an empty file.
     pub(super) fn create(folder: &Path, number: u64) -> io::Result<(Self, File)> {
         let path = folder.join(format!("{number:012}.{EXTENSION}"));
-        let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        let mut file = private::open(&path, OpenOptions::new().create_new(true).append(true))?;
         if let Err(error) = file.write_all(MAGIC) {
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -74,6 +75,7 @@ impl Segment {
 
     /// Counts what a file of an earlier run holds, and cuts it after its last whole record.
     fn examine(path: PathBuf, number: u64) -> io::Result<(Option<Self>, u64)> {
+        private::narrow_file(&path)?;
         let length = fs::metadata(&path)?.len();
         let mut file = BufReader::new(File::open(&path)?);
         let mut magic = Vec::new();

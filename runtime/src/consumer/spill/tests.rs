@@ -1,5 +1,7 @@
 //! Promises of the spill.
 
+use std::fs;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -204,4 +206,24 @@ proptest! {
         let left = drain(&mut spill).len() as u64;
         prop_assert_eq!(released + left + spill.dropped().total(), appended.unsigned_abs());
     }
+}
+
+#[test]
+fn nobody_else_reads_what_waits() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("spill/one");
+    let mut spill = open(&folder, 1 << 20);
+    spill.append(&windows(0, 3)).unwrap();
+    let mut paths = files(&folder);
+    paths.extend([folder.join("lock"), folder.clone()]);
+    let wide = |paths: &[PathBuf]| paths.iter().any(|path| fs::metadata(path).unwrap().mode() & 0o077 != 0);
+    assert!(paths.len() == 3 && !wide(&paths));
+    drop(spill);
+    for path in &paths {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut spill = open(&folder, 1 << 20);
+    assert!(!wide(&paths), "what an earlier run left is narrowed");
+    assert_eq!(drain(&mut spill), [0, 1, 2]);
 }

@@ -1,11 +1,14 @@
 //! The SQLite database of one consumer's state. One process at a time; one transaction a call.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{Changes, KEY_COSTS, size};
+use crate::consumer::private;
 use crate::domain::kline::Kline;
 
 /// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
@@ -41,6 +44,23 @@ impl From<rusqlite::Error> for Halt {
     }
 }
 
+/// Files that SQLite keeps beside a database, with the rights of the database when it makes them.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Makes the file with narrow rights, before SQLite would make it with those of the umask.
+fn prepare(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        private::folder(folder)?;
+    }
+    private::open(path, OpenOptions::new().create(true).truncate(false).write(true))?;
+    for companion in COMPANIONS {
+        let mut name = path.as_os_str().to_owned();
+        name.push(companion);
+        private::narrow_file(Path::new(&name))?;
+    }
+    Ok(())
+}
+
 /// An open database, held by this process alone.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -51,9 +71,7 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        }
+        prepare(path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let connection = Connection::open(path)?;
         // Another process that has it open is a mistake to be told of, not something to wait for.
         connection.busy_timeout(std::time::Duration::ZERO)?;

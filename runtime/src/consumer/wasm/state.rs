@@ -210,7 +210,7 @@ impl State {
                 _ => keys.push(key),
             }
         }
-        keys.extend(changed.filter_map(|(new, value)| value.is_some().then(|| new.to_string())));
+        keys.extend(changed.filter(|(_, value)| value.is_some()).map(|(new, _)| new.to_string()));
         Ok(keys)
     }
 

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use redis::IntoConnectionInfo as _;
+use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
 use crate::config::authorities;
 use crate::config::loader::{Key, Loader, Section, Sourced};
 use crate::config::quantity::ByteSize;
 use crate::config::value::{Fault, Scalar, Text, address, choice};
+use crate::protected::Access;
 use crate::secret::{Secret, redact_url};
 
 use super::{Native, require};
@@ -79,6 +80,7 @@ impl Redis {
     pub(in crate::config) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, enabled: &[String]) -> Self {
         let url: Option<Sourced<RedisAddress>> = loader.read_optional(section, URL);
         require(loader, section, enabled, URL, "an address such as redis://localhost:6379/0");
+        protect_socket(loader, url.as_ref());
         let authorities = authorities(loader, section, url.as_ref());
         let channel = loader.read(section, CHANNEL, Text("klines".to_owned())).value.0;
         let publish = loader.read(section, PUBLISH, true);
@@ -131,6 +133,14 @@ fn authorities(
         return None;
     }
     authorities::read(loader, &file)
+}
+
+/// Whoever could put another socket in its place would get every kline, and the password.
+fn protect_socket(loader: &mut Loader<'_>, url: Option<&Sourced<RedisAddress>>) {
+    let info = url.and_then(|url| url.value.0.expose().into_connection_info().ok());
+    if let Some(ConnectionAddr::Unix(path)) = info.as_ref().map(|info| info.addr()) {
+        loader.protect_file(path, "the socket of Redis (`redis.url`)", Access::Write);
+    }
 }
 
 impl Scalar for RedisAddress {

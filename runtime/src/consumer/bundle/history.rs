@@ -9,8 +9,8 @@ use crate::domain::kline::Kline;
 pub const MOST_DELIVERIES: usize = 16;
 /// Bytes of klines that are kept at most. They are shared with whoever else holds them, and charged in full.
 const MOST_BYTES: usize = 1 << 20;
-/// What a kline is charged beside its own size: its symbol, and its place in the list.
-const BESIDE: usize = 64;
+/// What a kline is charged on top of its own size: its symbol, and its place in the list.
+const OVERHEAD: usize = 64;
 
 /// Deliveries of one instance, oldest first. Bounded by number and by bytes.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl History {
 pub const WHOLE: &str = "from the start";
 
 fn charge(delivery: &Delivery) -> usize {
-    delivery.klines.len() * (size_of::<Kline>() + BESIDE)
+    delivery.klines.len() * (size_of::<Kline>() + OVERHEAD)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ const MOST_PIECE: usize = 16 << 10;
 /// Bytes of a guest's text that are logged.
 const MOST_LOGGED: usize = 256;
 /// Bytes of an address that are shown in a test.
-const MOST_URL: usize = 2_048;
+const MOST_URL: usize = 64 << 10;
 
 /// What a consumer may send. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]

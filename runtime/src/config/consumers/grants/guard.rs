@@ -27,7 +27,7 @@ pub(in crate::config) fn protect_own(loader: &mut Loader<'_>, data_dir: &Path, p
     }
     for file in layers.usual_files() {
         let what = format!("the place of {}, which klines reads when it is there", absolute(&at(file)).display());
-        protected.add(&at(file), what, Access::Write, Reach::All);
+        protected.add(&at(file), what, Access::Any, Reach::All);
     }
     if let Ok(program) = std::env::current_exe() {
         let what = format!("{}, the program that runs", program.display());

@@ -28,17 +28,17 @@ type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
 /// faster.
 pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, witness: Arc<dyn Witness>) -> Answering {
     let counters = exchange.egress.counters();
-    let (method, url) = (request.method().as_str().to_owned(), request.uri().to_string());
+    let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MOST_URL));
     if let Err(error) = judge(&exchange) {
         counters.denied();
         let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });
         let line = hint.ok().map(|hint| hint.sentence(&exchange.name));
-        witness.refused(&method, &sanitize(&url, MOST_URL), "denied", line.as_deref());
+        witness.refused(&method, &url, "denied", line.as_deref());
         return Box::new(std::future::ready(Err(error)));
     }
     if let Err(error) = exchange.address(&mut request) {
         counters.failed();
-        witness.refused(&method, &sanitize(&url, MOST_URL), "refused", None);
+        witness.refused(&method, &url, "refused", None);
         return Box::new(std::future::ready(Err(error)));
     }
     let reply = witness.asked(&Asked { method: &method, url: &url, headers: request.headers() });

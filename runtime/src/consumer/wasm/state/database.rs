@@ -44,7 +44,7 @@ impl From<rusqlite::Error> for Halt {
     }
 }
 
-/// Files that SQLite keeps beside a database, with the rights of the database when it makes them.
+/// Files that SQLite keeps next to a database; it makes them with the rights of the database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Makes the file with narrow rights, before SQLite would make it with those of the umask.

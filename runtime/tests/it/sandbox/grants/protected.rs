@@ -13,7 +13,7 @@ use super::grant;
 use crate::config::folder;
 use crate::sandbox::stage::{blueprint, live};
 
-/// What stands on disk beside the configuration.
+/// What stands on disk besides the configuration.
 const FILES: [(&str, &str); 4] =
     [("code/other.wasm", ""), ("tls/cert.pem", ""), ("tls/key.pem", ""), ("conf/keep", "")];
 
@@ -59,6 +59,9 @@ fn what_one_consumer_may_write_holds_nothing_that_another_runs_on() {
     let found = read(r#"{ host = "tls", guest = "/x", write = true }"#, authority, nothing).expect_err("ca_file");
     let found = found.render(false, 400);
     assert!(found.contains("tls/cert.pem, which decides whom to trust (`ca_file`)"), "{found}");
+    let socket = "[redis]\nurl = \"unix:///nowhere/redis/redis.sock\"\n";
+    let found = refused(r#"{ host = "/nowhere/redis", guest = "/x", write = true }"#, socket, nothing);
+    assert!(found.contains("contains /nowhere/redis/redis.sock, the socket of Redis (`redis.url`)"), "{found}");
     // Reading a component or a certificate gives nothing away; a private key does.
     read(r#"{ host = "code", guest = "/x" }"#, "", nothing).expect("a component may be read");
     let found = refused(r#"{ host = "tls", guest = "/x", sensitive = true }"#, tls, nothing);
@@ -84,10 +87,8 @@ fn links_are_resolved_before_a_folder_is_judged() {
 }
 
 #[test]
-fn the_place_of_the_configuration_cannot_be_written_even_before_it_is_there() {
-    let found = refused(r#"{ host = ".", guest = "/x", write = true }"#, "", |folder| {
-        drop(fs::remove_dir_all(folder.join("tls")))
-    });
+fn the_place_of_the_configuration_cannot_be_granted_even_before_it_is_there() {
+    let found = refused(r#"{ host = ".", guest = "/x", write = true }"#, "", nothing);
     assert!(found.contains("contains `data_dir`"), "{found}");
     let dirs = "data_dir = \"/nowhere/data\"\nplugins_dir = \"/nowhere/plugins\"\nenabled_consumers = [\"jsonl\"]\n\
                 [consumers.jsonl.allow]\ndirs = [{ host = \".\", guest = \"/x\", write = true }]\n";
@@ -95,11 +96,13 @@ fn the_place_of_the_configuration_cannot_be_written_even_before_it_is_there() {
     sources.config_file = Some("conf/klines.toml".into());
     let report = load(sources).expect_err("the file itself");
     assert!(report.render(false, 400).contains("conf/klines.toml, which klines reads"));
-    let (_folder, mut sources) = folder(&[]);
-    let (elsewhere, _) = folder(&[("klines.toml", dirs)]);
-    sources.config_file = Some(elsewhere.path().join("klines.toml"));
-    let report = load(sources).expect_err("the usual file");
-    assert!(report.render(false, 400).contains("klines.toml, which klines reads when it is there"));
+    for right in ["write = true", "sensitive = true"] {
+        let (_folder, mut sources) = folder(&[]);
+        let (elsewhere, _) = folder(&[("klines.toml", &dirs.replace("write = true", right))]);
+        sources.config_file = Some(elsewhere.path().join("klines.toml"));
+        let report = load(sources).expect_err("the usual files");
+        assert!(report.render(false, 400).contains("klines.toml, which klines reads when it is there"), "{right}");
+    }
 }
 
 #[test]

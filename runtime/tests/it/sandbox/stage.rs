@@ -11,7 +11,7 @@ use klines::consumer::wasm::components::Components;
 use klines::consumer::wasm::engine::WasmEngine;
 use klines::consumer::wasm::grants::Grants;
 use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::{Setup, WasmBlueprint};
+use klines::consumer::wasm::{Origin, Setup, WasmBlueprint};
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure};
 use klines::domain::decimal::Decimal;
 use klines::domain::interval::Interval;
@@ -41,7 +41,9 @@ pub fn tight() -> Limits {
 
 pub fn blueprint(component: &str, name: &str, settings: &str, limits: Limits, grants: Grants) -> WasmBlueprint {
     super::guest_log::record();
-    let setup = Setup { limits, grants, ..Setup::plain(name, settings) };
+    // As an operator's file: what is part of the program is trusted.
+    let origin = Origin::File(format!("{component}.wasm").into());
+    let setup = Setup { limits, grants, origin, ..Setup::plain(name, settings) };
     WasmBlueprint::new(self::component(component), setup)
 }
 

@@ -16,7 +16,7 @@ use crate::consumer::emit::relay::Relay;
 use crate::consumer::private;
 use crate::consumer::shipped;
 use crate::consumer::wasm::compiler::child::own_program;
-use crate::consumer::wasm::compiler::{Compiler, private_folder};
+use crate::consumer::wasm::compiler::{Compiler, private_folder, remove_code};
 use crate::consumer::wasm::component::ComponentError;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::engine::WasmEngine;
@@ -52,10 +52,11 @@ impl Workshop {
     /// # Errors
     /// This machine cannot run components at all.
     pub fn kept(config: &Config) -> anyhow::Result<Self> {
+        let folder = config.data_dir.join("compiled");
         if !needs_compiler(config) {
+            remove_code(&folder);
             return Self::plain();
         }
-        let folder = config.data_dir.join("compiled");
         match private::make_folder(&config.data_dir).and_then(|()| private_folder(&folder)) {
             Ok(()) => Self::in_folder(&folder, None),
             Err(error) => {

@@ -60,7 +60,7 @@ pub struct Limits {
     pub compile_time: Duration,
     /// Memory for compiling the component, in bytes. Default: 1 GiB.
     pub compile_memory: u64,
-    /// Bytes of memory that its compiled code and their metadata take. Default: 64 MiB.
+    /// Bytes of memory that its compiled code and its metadata take. Default: 96 MiB.
     pub loaded: u64,
     /// Bytes of its persistent state, keys and values. Default: 16 MiB.
     pub state: u64,
@@ -101,7 +101,7 @@ impl Default for Limits {
             output: 1 << 20,
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
-            loaded: 64 << 20,
+            loaded: 96 << 20,
             state: 16 << 20,
             emit: 256 << 10,
             emit_names: 32,

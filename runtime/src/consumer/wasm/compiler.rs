@@ -6,6 +6,7 @@
 
 pub mod child;
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -59,6 +60,13 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
         return Err(io::Error::other("others than this user have rights in it: remove it, or take them away"));
     }
     Ok(())
+}
+
+/// Removes all compiled code from a folder, because no component needs it.
+pub fn remove_code(folder: &Path) {
+    if folder.is_dir() {
+        Cache::new(folder.to_path_buf(), String::new()).sweep(Some(&HashSet::new()));
+    }
 }
 
 impl Compiler {

@@ -1,12 +1,11 @@
 //! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
 //! of its own; only what is part of the program is compiled in this one.
 
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -31,8 +30,8 @@ pub struct Components {
     engine: WasmEngine,
     /// Where untrusted components are compiled; without it there are none.
     compiler: Option<Compiler>,
-    /// By SHA-256.
-    loaded: Mutex<HashMap<String, Arc<Component>>>,
+    /// What is in use, by SHA-256. A version that nothing runs any longer, or never did, is gone at once.
+    loaded: Mutex<HashMap<String, Weak<Component>>>,
     /// What was refused, with the reason: the same bytes under the same limits are not compiled again.
     refused: Mutex<HashMap<Attempt, String>>,
 }
@@ -104,7 +103,7 @@ impl Components {
     /// [`ComponentError`] saying what the bytes are and what would be right.
     pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
         recognise(&file.bytes)?;
-        if let Some(known) = lock(&self.loaded).get(&file.sha256).cloned() {
+        if let Some(known) = lock(&self.loaded).get(&file.sha256).and_then(Weak::upgrade) {
             Cost { artifact: 0, loaded: known.loaded() }.within(limits.loaded)?;
             return Ok(known);
         }
@@ -148,8 +147,9 @@ impl Components {
     pub fn remove_unused_code(&self) {
         if let Some(compiler) = &self.compiler {
             let loaded = lock(&self.loaded);
-            let used = loaded.iter().filter(|(_, component)| Arc::strong_count(component) > 1);
-            compiler.cache().sweep(Some(&used.map(|(sha256, _)| sha256.clone()).collect::<HashSet<_>>()));
+            let used = loaded.iter().filter(|(_, component)| component.strong_count() > 0);
+            let used = used.map(|(sha256, _)| sha256.clone()).collect();
+            compiler.cache().sweep(Some(&used));
         }
     }
 
@@ -166,13 +166,12 @@ impl Components {
         make: impl FnOnce() -> Result<Component, ComponentError>,
     ) -> Result<Arc<Component>, ComponentError> {
         let mut loaded = lock(&self.loaded);
-        // Versions that nothing runs any longer are not kept.
-        loaded.retain(|_, component| Arc::strong_count(component) > 1);
-        if let Some(known) = loaded.get(sha256) {
-            return Ok(known.clone());
+        loaded.retain(|_, component| component.strong_count() > 0);
+        if let Some(known) = loaded.get(sha256).and_then(Weak::upgrade) {
+            return Ok(known);
         }
         let component = Arc::new(make()?);
-        loaded.insert(sha256.to_owned(), component.clone());
+        loaded.insert(sha256.to_owned(), Arc::downgrade(&component));
         Ok(component)
     }
 }

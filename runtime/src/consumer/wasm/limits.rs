@@ -40,7 +40,7 @@ pub struct Limits {
     pub compile_time: Duration,
     /// Memory for compiling the component.
     pub compile_memory: u64,
-    /// What its compiled code and their metadata take in memory.
+    /// What its compiled code and its metadata take in memory.
     pub loaded: u64,
     /// Keys and values of its persistent state together.
     pub state: usize,
@@ -79,7 +79,7 @@ impl Default for Limits {
             output: 1 << 20,
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
-            loaded: 64 << 20,
+            loaded: 96 << 20,
             state: 16 << 20,
             emit: 256 << 10,
             emit_names: 32,

@@ -131,9 +131,9 @@ fn a_component_that_is_refused_costs_the_run_no_memory() {
     replace(home.path(), &wide(14));
     let no_consumer = next_refusal(&run);
     assert!(no_consumer.contains("it exports nothing, so it was built for another world"), "{no_consumer}");
-    replace(home.path(), &consumer_with(&wide(14)));
+    replace(home.path(), &consumer_with(&wide(15)));
     let measured = next_refusal(&run);
-    assert!(measured.contains("of memory once it is compiled, more than 65536 KiB (limits.loaded)"), "{measured}");
+    assert!(measured.contains("of memory once it is compiled, more than 98304 KiB (limits.loaded)"), "{measured}");
     let growth = run.usage().memory.saturating_sub(before);
     assert!(growth < ROOM, "{growth} KiB");
     run.stop().well();
@@ -221,4 +221,7 @@ fn changed_code_is_compiled_again_and_unused_code_is_removed() {
     assert!(said.err.contains("it is not a file of this user alone"), "{}", said.err);
     let said = run_a_moment(home.path());
     assert!(!said.err.contains("compiled code is not used"), "{}", said.err);
+    fs::write(home.path().join("klines.toml"), "enabled_consumers = [\"console\"]\n").unwrap();
+    run_a_moment(home.path());
+    assert_eq!(artifacts(home.path()).len(), 0, "no component in a file is left");
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::{Artifact, Cost};
@@ -162,7 +163,13 @@ impl Cache {
         let record = Record { sha256: sha256.to_owned(), engine: self.engine.clone(), cost: artifact.cost };
         // For this user alone, as temporary files are.
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder)?;
-        file.write_all(&pack(&record, &artifact.bytes)?)?;
+        let mut line = serde_json::to_vec(&record)?;
+        line.push(b'\n');
+        let checksum = Sha256::new().chain_update(&line).chain_update(&artifact.bytes).finalize();
+        let checksum: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        for part in [checksum.as_bytes(), b"\n", &line, &artifact.bytes] {
+            file.write_all(part)?;
+        }
         file.persist(self.path(sha256))?;
         Ok(())
     }
@@ -173,16 +180,6 @@ fn touch(file: &File) -> io::Result<()> {
     let at = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps { last_access: at(UTIME_OMIT), last_modification: at(UTIME_NOW) };
     Ok(futimens(file, &times)?)
-}
-
-fn pack(record: &Record, code: &[u8]) -> io::Result<Vec<u8>> {
-    let mut body = serde_json::to_vec(record)?;
-    body.push(b'\n');
-    body.extend_from_slice(code);
-    let mut packed = digest(&body).into_bytes();
-    packed.push(b'\n');
-    packed.append(&mut body);
-    Ok(packed)
 }
 
 /// Takes checksum and record off the beginning of a file, and leaves the code.

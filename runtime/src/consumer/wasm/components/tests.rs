@@ -29,6 +29,15 @@ fn shipped_components_are_accepted_and_compiled_once() {
 }
 
 #[test]
+fn a_component_that_nobody_uses_is_not_kept() {
+    let components = Components::new(WasmEngine::new().unwrap());
+    let only = components.from_trusted(shipped("console").unwrap(), u64::MAX).unwrap();
+    assert_eq!(Arc::strong_count(&only), 1);
+    drop(only);
+    assert!(lock(&components.loaded).values().all(|component| component.upgrade().is_none()));
+}
+
+#[test]
 fn what_is_no_component_is_named() {
     assert!(refusal_of_text("(module)").starts_with("is a core WebAssembly module, not a component"));
     assert!(refusal(b"(component)").starts_with("is WebAssembly text"));

@@ -23,7 +23,7 @@ pub(super) fn thread_time() -> Duration {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use rustix::process::nice;
+    use rustix::process::setpriority_process;
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
         thread_native_id, thread_schedule_policy,
@@ -34,7 +34,8 @@ mod linux {
     const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
     pub fn rank_low() {
-        if let Err(error) = nice(NICER) {
+        // Of the calling thread, on Linux. What it has from the thread that started it does not count.
+        if let Err(error) = setpriority_process(None, NICER) {
             tracing::debug!(%error, "an untrusted thread cannot be ranked below others");
         }
     }

@@ -25,6 +25,7 @@ mod deadline;
 mod emission;
 mod failure;
 mod files;
+mod guest_runtime;
 mod host;
 mod instance;
 mod instances;
@@ -41,6 +42,7 @@ use serde_json::Value;
 
 use self::component::Component;
 use self::grants::Grants;
+use self::guest_runtime::GuestRuntime;
 use self::http::HttpCounters;
 use self::instance::Instance;
 use self::limits::Limits;
@@ -120,6 +122,7 @@ pub struct WasmBlueprint {
     log: GuestLog,
     memory: MemoryMeter,
     loaded: LoadedMeter,
+    runtime: Arc<GuestRuntime>,
 }
 
 impl WasmBlueprint {
@@ -137,7 +140,16 @@ impl WasmBlueprint {
         let (grants, vain) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
         let (memory, loaded) = (MemoryMeter::default(), LoadedMeter::default());
-        Self { component, setup: Setup { grants, ..setup }, allowed, vain, log, memory, loaded }
+        Self {
+            component,
+            setup: Setup { grants, ..setup },
+            allowed,
+            vain,
+            log,
+            memory,
+            loaded,
+            runtime: Arc::default(),
+        }
     }
 
     /// A sentence about each thing that is allowed and that the component does not ask for: it is not granted.
@@ -185,7 +197,7 @@ impl WasmBlueprint {
 
     fn examine(&self) -> Result<Vec<Problem>, Failure> {
         let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
-        Instance::new(&self.component, setup, self.log.clone())?.validate()
+        Instance::new(&self.component, setup, self.log.clone(), &self.runtime)?.validate()
     }
 }
 
@@ -207,7 +219,7 @@ impl Blueprint for WasmBlueprint {
     }
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        let mut instance = Instance::new(&self.component, self.setup.clone(), self.log.clone())?;
+        let mut instance = Instance::new(&self.component, self.setup.clone(), self.log.clone(), &self.runtime)?;
         instance.count_memory_in(&self.memory);
         self.loaded.set(self.component.loaded());
         Ok(Box::new(instance))

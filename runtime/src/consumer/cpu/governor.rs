@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -79,9 +79,14 @@ impl CpuGovernor {
         Self { permits: Mutex::new(permits) }
     }
 
-    /// Passes permits on that others wait for. Called at every tick of the clock that ends calls, before the tick.
+    /// Passes permits on that others wait for. Called at every tick of the clock that ends calls, which does not wait for
+    /// the lock: a thread of the lowest rank may have been interrupted while it held it.
     pub(in super::super) fn tick(&self) {
-        let mut permits = self.lock();
+        let mut permits = match self.permits.try_lock() {
+            Ok(permits) => permits,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         permits.ticks += 1;
         while let Some(at) = permits.overdue() {
             if !permits.pass_on(at) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmtime_wasi::runtime::in_tokio;
 
 use super::cpu_watch::CpuWatch;
-use super::deadline::{Deadline, Standstill};
+use super::deadline::{Deadline, Standstill, TerminalWait};
 use super::failure::Overdue;
 use crate::consumer::cpu::{CpuGovernor, Permit};
 
@@ -24,9 +24,9 @@ pub(super) struct CallTime {
 
 impl CallTime {
     /// Makes it for a trusted instance, or for one that needs the permits of `governor`.
-    pub(super) fn new(standstill: Standstill, governor: Option<Arc<CpuGovernor>>) -> Self {
+    pub(super) fn new(standstill: Standstill, terminal: TerminalWait, governor: Option<Arc<CpuGovernor>>) -> Self {
         let watch = CpuWatch::new(governor.is_some());
-        Self { deadline: Deadline::new(standstill), permit: Permit::new(governor), watch }
+        Self { deadline: Deadline::new(standstill, terminal), permit: Permit::new(governor), watch }
     }
 
     /// Begins a call, after waiting for a permit. Returns after what time it is to be looked at.
@@ -71,12 +71,24 @@ impl CallTime {
 
     /// Waits for something in the host, within the call's time and without the permit.
     pub(super) fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Overdue> {
+        self.wait_for(future, true)
+    }
+
+    /// Waits for work that the host does for the guest on another thread, within the call's time. The permit is kept: it
+    /// stands for a core, and somebody uses one.
+    pub(super) fn wait_for_work<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Overdue> {
+        self.wait_for(work, false)
+    }
+
+    fn wait_for<T>(&mut self, future: impl Future<Output = T>, is_idle: bool) -> Result<T, Overdue> {
         let mut future = pin!(future);
         if let Poll::Ready(done) = in_tokio(poll_once(future.as_mut())) {
             return Ok(done);
         }
         let wait = self.deadline.wait();
-        self.permit.release();
+        if is_idle {
+            self.permit.release();
+        }
         let done = in_tokio(async {
             loop {
                 let left = self.deadline.left_of(&wait);
@@ -89,8 +101,10 @@ impl CallTime {
             }
         });
         self.deadline.waited(&wait);
-        let away = self.permit.acquire();
-        self.deadline.excuse(away);
+        if is_idle {
+            let away = self.permit.acquire();
+            self.deadline.excuse(away);
+        }
         done
     }
 }
@@ -107,7 +121,7 @@ mod tests {
     #[test]
     fn a_wait_without_an_end_ends_with_the_call() {
         let governor = Arc::new(CpuGovernor::new());
-        let mut time = CallTime::new(Standstill::default(), Some(governor));
+        let mut time = CallTime::new(Standstill::default(), TerminalWait::default(), Some(governor));
         time.begin(Duration::from_millis(20));
         assert!(time.wait(std::future::pending::<()>()).is_err());
         assert!(time.is_over());

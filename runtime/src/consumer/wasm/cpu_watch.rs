@@ -76,12 +76,12 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::consumer::wasm::deadline::Standstill;
+    use crate::consumer::wasm::deadline::{Standstill, TerminalWait};
 
     const LIMIT: Duration = Duration::from_millis(50);
 
     fn call() -> Deadline {
-        let mut call = Deadline::new(Standstill::default());
+        let mut call = Deadline::new(Standstill::default(), TerminalWait::default());
         call.begin(LIMIT);
         call
     }

@@ -29,6 +29,21 @@ impl Standstill {
     }
 }
 
+/// How long the call in progress was kept waiting by a granted terminal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TerminalWait(Arc<AtomicU64>);
+
+impl TerminalWait {
+    /// Adds the time of one write.
+    pub(super) fn add(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// A moment, and how long the process had stood still until then.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -48,13 +63,14 @@ pub(super) struct Deadline {
     waited: Duration,
     /// Time that the clock does not hold against the guest either.
     excused: Duration,
+    terminal: TerminalWait,
 }
 
 impl Deadline {
-    pub(super) fn new(standstill: Standstill) -> Self {
+    pub(super) fn new(standstill: Standstill, terminal: TerminalWait) -> Self {
         let began = Mark { at: Instant::now(), stood: standstill.total() };
-        let (limit, on_core) = (Duration::ZERO, Duration::ZERO);
-        Self { limit, standstill, began, on_core, waited: Duration::ZERO, excused: Duration::ZERO }
+        let (limit, on_core, waited, excused) = Default::default();
+        Self { limit, standstill, began, on_core, waited, excused, terminal }
     }
 
     /// Begins a call.
@@ -64,6 +80,7 @@ impl Deadline {
         self.on_core = thread_time();
         self.waited = Duration::ZERO;
         self.excused = Duration::ZERO;
+        self.terminal.0.store(0, Ordering::Relaxed);
     }
 
     /// The call in progress waited for its turn for so long.
@@ -115,7 +132,8 @@ impl Deadline {
 
     fn is_over_by_clock(&self) -> bool {
         // Nearly every look comes long before it.
-        self.lasted() >= self.limit * BY_CLOCK && self.since(self.began) >= self.limit * BY_CLOCK + self.excused
+        self.lasted() >= self.limit * BY_CLOCK
+            && self.since(self.began) >= self.limit * BY_CLOCK + self.excused + self.terminal.total()
     }
 
     fn mark(&self) -> Mark {
@@ -165,7 +183,7 @@ mod tests {
 
     fn begun(limit: Duration) -> (Deadline, Standstill) {
         let standstill = Standstill::default();
-        let mut deadline = Deadline::new(standstill.clone());
+        let mut deadline = Deadline::new(standstill.clone(), TerminalWait::default());
         deadline.begin(limit);
         (deadline, standstill)
     }
@@ -228,6 +246,10 @@ mod tests {
         deadline.excused = Duration::ZERO;
         standstill.add(Duration::from_secs(10));
         assert!(!deadline.is_over(), "the process stood still in between");
+        deadline.began.at = Instant::now().checked_sub(Duration::from_secs(50)).unwrap();
+        assert!(deadline.is_over());
+        deadline.terminal.add(Duration::from_secs(20));
+        assert!(!deadline.is_over(), "a terminal kept it waiting");
     }
 
     #[test]

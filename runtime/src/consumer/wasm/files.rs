@@ -68,7 +68,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
 
 /// Waits for an operation within the call's time.
 fn wait<T>(time: &mut CallTime, operation: impl Future<Output = FsResult<T>>) -> FsResult<T> {
-    time.wait(operation).map_err(FsError::trap)?
+    time.wait_for_work(operation).map_err(FsError::trap)?
 }
 
 impl preopens::Host for Files<'_> {

@@ -10,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::call_time::CallTime;
+use super::deadline::TerminalWait;
 use super::emission::Emission;
 use super::engine::WasmEngine;
 use super::files::{Files, OpenFiles};
@@ -47,25 +48,24 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
+        let is_untrusted = matches!(setup.origin, Origin::File(_));
+        let terminal_wait = TerminalWait::default();
         let mut wasi = WasiCtx::builder();
-        // A disk may keep an operation waiting for longer than the call lasts.
-        wasi.allow_blocking_current_thread(false).max_random_size(setup.limits.random).stderr(LoggedStream::new(
-            log.clone(),
-            Stream::Stderr,
-            output.clone(),
-        ));
+        // The system may hold a file operation for longer than the call lasts.
+        wasi.allow_blocking_current_thread(!is_untrusted)
+            .max_random_size(setup.limits.random)
+            .stderr(LoggedStream::new(log.clone(), Stream::Stderr, output.clone()));
         if setup.grants.stdout {
-            wasi.stdout(RawStdout);
+            wasi.stdout(RawStdout::new(terminal_wait.clone()));
         } else {
             wasi.stdout(LoggedStream::new(log.clone(), Stream::Stdout, output.clone()));
         }
         setup.grants.open(&mut wasi)?;
-        let is_untrusted = matches!(setup.origin, Origin::File(_));
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
         Ok(Self {
             account: Account::new(&setup.limits),
-            time: CallTime::new(engine.standstill(), is_untrusted.then(|| engine.governor())),
+            time: CallTime::new(engine.standstill(), terminal_wait, is_untrusted.then(|| engine.governor())),
             log,
             klines: Arc::default(),
             state: State::new(setup.state.clone()),

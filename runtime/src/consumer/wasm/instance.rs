@@ -1,19 +1,22 @@
 //! One instance of a component in a store of its own, and its calls. After a crash it is only good to be dropped.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use wasmtime::{Store, UpdateDeadline};
 
-use super::Setup;
 use super::component::Component;
 use super::contract::Guest;
 use super::deadline::ticks;
 use super::failure;
+use super::guest_runtime::GuestRuntime;
 use super::host::Host;
 use super::log::GuestLog;
 use super::state::StateError;
 use super::witness::Witness;
+use super::{Origin, Setup};
 use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 use crate::domain::kline::Kline;
@@ -26,6 +29,10 @@ pub(super) struct Instance {
     store: Store<Host>,
     /// Whatever version of the contract it was built for.
     guest: Box<dyn Guest>,
+    /// Where its host calls are carried out; the process's own for a trusted one.
+    runtime: Option<Handle>,
+    /// Keeps that going for as long as it is needed.
+    _runtime: Arc<GuestRuntime>,
     settings: String,
     call: Duration,
     start_up: Duration,
@@ -38,7 +45,15 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Makes a store under all limits, with the grants of `setup`, and the component's instance in it.
-    pub(super) fn new(component: &Component, setup: Setup, log: GuestLog) -> Result<Self, Failure> {
+    pub(super) fn new(
+        component: &Component,
+        setup: Setup,
+        log: GuestLog,
+        guest_runtime: &Arc<GuestRuntime>,
+    ) -> Result<Self, Failure> {
+        let is_untrusted = matches!(setup.origin, Origin::File(_));
+        let runtime = is_untrusted.then(|| guest_runtime.handle()).transpose().map_err(|error| no_threads(&error))?;
+        let entered = runtime.as_ref().map(Handle::enter);
         let host = Host::new(&setup, log, component.engine());
         let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
         let mut store = Store::new(component.engine().engine(), host);
@@ -55,9 +70,12 @@ impl Instance {
         begin(&mut store, setup.limits.start_up);
         let made = component.instantiate(&mut store).map_err(|error| Self::stillborn(store.data(), &error));
         end(&mut store);
+        drop(entered);
         Ok(Self {
             store,
             guest: made?,
+            runtime,
+            _runtime: guest_runtime.clone(),
             settings: setup.settings,
             call: setup.limits.call,
             start_up: setup.limits.start_up,
@@ -94,7 +112,10 @@ impl Instance {
         host.account.begin_call();
         host.log.tell_dropped(host.output.begin_call());
         begin(&mut self.store, limit);
+        let runtime = self.runtime.clone();
+        let entered = runtime.as_ref().map(Handle::enter);
         let result = call(self);
+        drop(entered);
         end(&mut self.store);
         self.store.data().log.settle();
         result
@@ -184,6 +205,10 @@ impl Consumer for Instance {
             tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");
         }
     }
+}
+
+fn no_threads(error: &io::Error) -> Failure {
+    Failure::Crashed { kind: CrashKind::Trap, message: format!("there is no thread for its host calls: {error}") }
 }
 
 /// Begins a call that may take this time.

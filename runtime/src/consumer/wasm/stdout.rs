@@ -4,6 +4,7 @@
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -12,6 +13,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::deadline::TerminalWait;
 use super::log::GuestLog;
 use super::witness::Stream;
 
@@ -113,11 +115,20 @@ impl OutputStream for LoggedStream {
 /// This process's standard output. A stuck terminal blocks the consumer that writes, and the deadline of its call does
 /// not count that.
 #[derive(Clone)]
-pub(super) struct RawStdout;
+pub(super) struct RawStdout {
+    waited: TerminalWait,
+}
 
 impl RawStdout {
-    fn call(call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
-        call(&mut io::stdout().lock()).map_err(|error| match error.kind() {
+    pub(super) fn new(waited: TerminalWait) -> Self {
+        Self { waited }
+    }
+
+    fn call(&self, call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
+        let since = Instant::now();
+        let done = call(&mut io::stdout().lock());
+        self.waited.add(since.elapsed());
+        done.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => StreamError::Closed,
             _ => StreamError::LastOperationFailed(error.into()),
         })
@@ -148,11 +159,11 @@ impl Pollable for RawStdout {
 
 impl OutputStream for RawStdout {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        Self::call(|out| out.write_all(&bytes))
+        self.call(|out| out.write_all(&bytes))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        Self::call(|out| out.flush())
+        self.call(|out| out.flush())
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {

@@ -70,6 +70,19 @@ fn what_may_be_read_cannot_be_changed() {
     assert_eq!(fs::read_dir(&read).unwrap().count(), 4);
 }
 
+/// What is in one counts there: carried into the other it would count nowhere.
+#[test]
+fn nothing_is_carried_from_one_folder_with_a_quota_into_another() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| furnish(root.path(), name));
+    let grants = Grants { dirs: vec![grant(&one, "/one", true), grant(&other, "/other", true)], ..Grants::default() };
+    live(&mut blueprint("hostile", "carrier", r#"{"mode":"climb"}"#, Limits::default(), grants), 1).unwrap();
+    let found = lines("carrier");
+    let carried: Vec<&String> = found.iter().filter(|line| line.contains(" into /o")).collect();
+    assert_eq!(carried.len(), 4, "{found:#?}");
+    assert!(carried.iter().all(|line| line.ends_with(": cross-device")), "{carried:#?}");
+}
+
 #[test]
 fn a_folder_that_becomes_a_link_is_left_alone() {
     let root = tempfile::tempdir().unwrap();

@@ -7,23 +7,32 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{self as wasi, HostDescripto
 use wasmtime_wasi::p2::bindings::sync::filesystem::types as sync;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
+use super::quota::blocks;
 use super::stream::QuotaStream;
 use super::{Files, MOST_LISTINGS, wait};
 
 impl Files<'_> {
-    /// Refuses what is neither a file nor a folder, a symbolic link too. What does not exist may be made.
-    fn check_kind(&mut self, folder: &Resource<Descriptor>, path: &str) -> FsResult<()> {
+    /// Refuses what is neither a file nor a folder, a symbolic link too. Returns whether it exists.
+    fn check_kind(&mut self, folder: &Resource<Descriptor>, path: &str) -> FsResult<bool> {
         let folder = Resource::new_borrow(folder.rep());
         let found = Inner::stat_at(&mut self.inner, folder, wasi::PathFlags::empty(), path.to_owned());
         match wait(self.time, found).map(|found| found.type_) {
-            Ok(wasi::DescriptorType::RegularFile | wasi::DescriptorType::Directory) => Ok(()),
+            Ok(wasi::DescriptorType::RegularFile | wasi::DescriptorType::Directory) => Ok(true),
             Ok(wasi::DescriptorType::SymbolicLink) => Err(wasi::ErrorCode::Loop.into()),
             Ok(_) => Err(wasi::ErrorCode::Unsupported.into()),
             Err(error) => match error.downcast() {
-                Ok(wasi::ErrorCode::NoEntry) => Ok(()),
+                Ok(wasi::ErrorCode::NoEntry) => Ok(false),
                 Ok(code) => Err(code.into()),
                 Err(trap) => Err(FsError::trap(trap)),
             },
+        }
+    }
+
+    /// Refuses to carry something from one folder with a quota into another: it was charged to the first.
+    fn check_same(&self, from: &Resource<Descriptor>, to: &Resource<Descriptor>) -> FsResult<()> {
+        match (self.open.of.get(&from.rep()), self.open.of.get(&to.rep())) {
+            (Some(from), Some(to)) if !from.is(to) => Err(wasi::ErrorCode::CrossDevice.into()),
+            _ => Ok(()),
         }
     }
 
@@ -39,7 +48,12 @@ impl Files<'_> {
     /// Holds what is written to a stream against the quota of its file.
     fn bound(&mut self, file: u32, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
         let Some(quota) = self.open.of.get(&file).cloned() else { return Ok(stream) };
+        // Its first block: otherwise a byte in each of many blocks would count for nothing.
+        let is_admitted = quota.admits(blocks(0, 1), 0);
         let inner = self.inner.table.delete(stream)?;
+        if !is_admitted {
+            return Err(wasi::ErrorCode::InsufficientSpace.into());
+        }
         let bounded: DynOutputStream = Box::new(QuotaStream::new(inner, quota));
         Ok(self.inner.table.push(bounded)?)
     }
@@ -69,7 +83,9 @@ impl sync::HostDescriptor for Files<'_> {
     }
 
     fn set_size(&mut self, file: Resource<Descriptor>, size: sync::Filesize) -> FsResult<()> {
-        self.charge(&file, size, 0)?;
+        let present = Inner::stat(&mut self.inner, Resource::new_borrow(file.rep()));
+        let present = wait(self.time, present)?.size;
+        self.charge(&file, size.saturating_sub(present), 0)?;
         wait(self.time, Inner::set_size(&mut self.inner, file, size))
     }
 
@@ -97,7 +113,7 @@ impl sync::HostDescriptor for Files<'_> {
         bytes: Vec<u8>,
         offset: sync::Filesize,
     ) -> FsResult<sync::Filesize> {
-        self.charge(&file, u64::try_from(bytes.len()).unwrap_or(u64::MAX), 0)?;
+        self.charge(&file, blocks(offset, u64::try_from(bytes.len()).unwrap_or(u64::MAX)), 0)?;
         wait(self.time, Inner::write(&mut self.inner, file, bytes, offset))
     }
 
@@ -135,13 +151,15 @@ impl sync::HostDescriptor for Files<'_> {
     fn set_times_at(
         &mut self,
         folder: Resource<Descriptor>,
-        flags: sync::PathFlags,
+        _flags: sync::PathFlags,
         path: String,
         accessed: sync::NewTimestamp,
         modified: sync::NewTimestamp,
     ) -> FsResult<()> {
-        let (accessed, modified) = (accessed.into(), modified.into());
-        wait(self.time, Inner::set_times_at(&mut self.inner, folder, flags.into(), path, accessed, modified))
+        // This opens it, and a link is not followed, as in `open_at`.
+        self.check_kind(&folder, &path)?;
+        let (no_links, accessed, modified) = (wasi::PathFlags::empty(), accessed.into(), modified.into());
+        wait(self.time, Inner::set_times_at(&mut self.inner, folder, no_links, path, accessed, modified))
     }
 
     fn link_at(
@@ -152,6 +170,7 @@ impl sync::HostDescriptor for Files<'_> {
         new_folder: Resource<Descriptor>,
         new_path: String,
     ) -> FsResult<()> {
+        self.check_same(&folder, &new_folder)?;
         self.charge(&new_folder, 0, 1)?;
         wait(self.time, Inner::link_at(&mut self.inner, folder, flags.into(), path, new_folder, new_path))
     }
@@ -164,8 +183,8 @@ impl sync::HostDescriptor for Files<'_> {
         how: sync::OpenFlags,
         flags: sync::DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
-        self.check_kind(&folder, &path)?;
-        if how.contains(sync::OpenFlags::CREATE) {
+        let exists = self.check_kind(&folder, &path)?;
+        if how.contains(sync::OpenFlags::CREATE) && !exists {
             self.charge(&folder, 0, 1)?;
         }
         let from = folder.rep();
@@ -197,6 +216,7 @@ impl sync::HostDescriptor for Files<'_> {
         new_folder: Resource<Descriptor>,
         new_path: String,
     ) -> FsResult<()> {
+        self.check_same(&folder, &new_folder)?;
         wait(self.time, Inner::rename_at(&mut self.inner, folder, path, new_folder, new_path))
     }
 
@@ -234,7 +254,7 @@ impl sync::HostDescriptor for Files<'_> {
     }
 
     fn is_same_object(&mut self, one: Resource<Descriptor>, other: Resource<Descriptor>) -> Result<bool> {
-        self.time.wait(Inner::is_same_object(&mut self.inner, one, other)).map_err(Error::new)?
+        self.time.wait_for_work(Inner::is_same_object(&mut self.inner, one, other)).map_err(Error::new)?
     }
 
     fn metadata_hash(&mut self, file: Resource<Descriptor>) -> FsResult<sync::MetadataHashValue> {

@@ -3,17 +3,22 @@
 //! Every byte that is written counts, also where it replaces another; when the count reaches the quota, the folder is
 //! measured again. What others put into the folder counts too.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+mod measure;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use measure::measure;
 
 /// Files, folders and links below one granted folder.
 const MOST_ENTRIES: u64 = 65_536;
-/// What `st_blocks` counts, in bytes.
-const BLOCK: u64 = 512;
+/// How often it is logged at most that something was refused.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// What a file takes room in. Smaller blocks only make the count too high, until it is measured.
+const BLOCK: u64 = 4_096;
 
-/// The quota of one folder, shared by the instances of its consumer.
+/// The quota of one folder of one instance.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Quota {
     inner: Arc<Inner>,
@@ -24,79 +29,88 @@ struct Inner {
     consumer: String,
     folder: PathBuf,
     most: u64,
-    used: Mutex<Used>,
+    state: Mutex<State>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
+struct State {
+    /// Unknown until something is written.
+    used: Option<Used>,
+    reported: Option<Instant>,
+}
+
+/// What is in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Used {
     bytes: u64,
     entries: u64,
-    is_measured: bool,
-    /// Whether it was logged that the folder is full, and has been since.
-    is_reported: bool,
+}
+
+impl Used {
+    fn plus(self, bytes: u64, entries: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes), entries: self.entries.saturating_add(entries) }
+    }
+
+    fn fits(self, most: u64) -> bool {
+        self.bytes <= most && self.entries <= MOST_ENTRIES
+    }
+}
+
+/// Bytes of the blocks that `length` bytes at `offset` lie in.
+pub(super) fn blocks(offset: u64, length: u64) -> u64 {
+    let first = offset / BLOCK;
+    let end = offset.saturating_add(length).div_ceil(BLOCK);
+    end.saturating_sub(first).saturating_mul(BLOCK)
 }
 
 impl Quota {
     /// Bounds `folder`, which `consumer` may write, to `most` bytes. Measures nothing yet.
+    #[must_use]
     pub(in super::super) fn new(consumer: &str, folder: PathBuf, most: u64) -> Self {
-        let used = Mutex::default();
-        Self { inner: Arc::new(Inner { consumer: consumer.to_owned(), folder, most, used }) }
+        Self { inner: Arc::new(Inner { consumer: consumer.to_owned(), folder, most, state: Mutex::default() }) }
     }
 
-    /// Returns whether so many bytes and entries still fit, and counts them if they do.
+    /// Whether both bound the same folder.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Returns whether so many bytes and entries still fit, and counts them if they do. Nothing always fits.
     pub(super) fn admits(&self, bytes: u64, entries: u64) -> bool {
-        let Inner { consumer, folder, most, used } = &*self.inner;
-        let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
-        if !used.is_measured || !used.fits(bytes, entries, *most) {
-            *used = Used { is_reported: used.is_reported, ..measure(folder.clone(), *most) };
-        }
-        if used.fits(bytes, entries, *most) {
-            used.bytes = used.bytes.saturating_add(bytes);
-            used.entries = used.entries.saturating_add(entries);
-            used.is_reported = false;
+        if (bytes, entries) == (0, 0) {
             return true;
         }
-        if !used.is_reported {
-            used.is_reported = true;
-            let (folder, held) = (folder.display(), used.bytes);
-            tracing::warn!(
-                consumer, %folder, bytes = held, entries = used.entries, quota = most, most_entries = MOST_ENTRIES,
-                "the folder is full: what the consumer writes is refused (max in allow.dirs)"
-            );
+        let Inner { folder, most, .. } = &*self.inner;
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = state.used.map(|used| used.plus(bytes, entries)).filter(|used| used.fits(*most));
+        let wanted = counted.unwrap_or_else(|| measure(folder, *most).plus(bytes, entries));
+        if wanted.fits(*most) {
+            state.used = Some(wanted);
+            return true;
         }
+        state.used = None;
+        self.report(&mut state, wanted);
         false
     }
-}
 
-impl Used {
-    fn fits(&self, bytes: u64, entries: u64, most: u64) -> bool {
-        self.bytes.saturating_add(bytes) <= most && self.entries.saturating_add(entries) <= MOST_ENTRIES
-    }
-}
-
-/// Adds up what is below a folder, links not followed, until more than the quota is found.
-fn measure(folder: PathBuf, most: u64) -> Used {
-    let mut used = Used { is_measured: true, ..Used::default() };
-    let mut folders = vec![folder];
-    while let Some(folder) = folders.pop() {
-        // What cannot be read cannot be measured either; what disappears meanwhile takes no room.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(found) = entry.metadata() else { continue };
-            used.bytes = used.bytes.saturating_add(found.blocks().saturating_mul(BLOCK));
-            used.entries += 1;
-            if used.bytes > most || used.entries > MOST_ENTRIES {
-                return used;
-            }
-            if found.is_dir() {
-                folders.push(entry.path());
-            }
+    fn report(&self, state: &mut State, wanted: Used) {
+        if state.reported.is_some_and(|reported| reported.elapsed() < REPORT_EVERY) {
+            return;
         }
+        state.reported = Some(Instant::now());
+        let Inner { consumer, folder, most, .. } = &*self.inner;
+        tracing::warn!(
+            consumer, folder = %folder.display(), wanted = wanted.bytes, quota = most, entries = wanted.entries,
+            most_entries = MOST_ENTRIES,
+            "a write is refused: the folder would hold more than its quota (max in allow.dirs)"
+        );
     }
-    used
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn quota(folder: &tempfile::TempDir, most: u64) -> Quota {
@@ -116,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn a_full_folder_takes_more_once_there_is_room() {
+    fn a_full_folder_takes_more_once_there_is_room_and_nothing_always() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, vec![1; 1 << 20]).unwrap();
         let quota = quota(&folder, 1 << 20);
-        assert!(!quota.admits(1, 0) && !quota.admits(1, 0));
+        assert!(!quota.admits(1, 0) && !quota.admits(0, MOST_ENTRIES) && quota.admits(0, 0));
         fs::remove_file(&file).unwrap();
         assert!(quota.admits(1, 0));
     }
@@ -131,16 +145,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let quota = quota(&folder, 1 << 30);
         assert!(quota.admits(0, MOST_ENTRIES));
-        quota.inner.used.lock().unwrap().entries = MOST_ENTRIES;
-        quota.inner.used.lock().unwrap().is_measured = true;
         assert!(quota.admits(0, 1), "none of them was made");
         assert!(!quota.admits(0, MOST_ENTRIES + 1));
     }
 
     #[test]
-    fn a_link_is_an_entry_and_not_what_it_leads_to() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/usr", folder.path().join("usr")).unwrap();
-        assert!(quota(&folder, 1 << 16).admits(1 << 15, 0));
+    fn a_byte_counts_as_its_block() {
+        assert_eq!(blocks(0, 1), BLOCK);
+        assert_eq!(blocks(BLOCK - 1, 2), 2 * BLOCK);
+        assert_eq!(blocks(BLOCK, BLOCK), BLOCK);
+        assert_eq!(blocks(7, 0), BLOCK);
+        assert_eq!(blocks(u64::MAX, 1), BLOCK);
     }
 }

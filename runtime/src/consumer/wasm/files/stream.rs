@@ -20,6 +20,7 @@ impl QuotaStream {
     }
 
     fn charge(&self, bytes: &Bytes) -> StreamResult<()> {
+        // Its first block was charged when it was opened; how blocks are cut up matters little to what follows.
         if self.quota.admits(u64::try_from(bytes.len()).unwrap_or(u64::MAX), 0) {
             return Ok(());
         }

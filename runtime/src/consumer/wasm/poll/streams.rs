@@ -40,7 +40,7 @@ impl sync::HostInputStream for BoundedPoll<'_> {
     }
 
     fn drop(&mut self, stream: Resource<DynInputStream>) -> Result<()> {
-        sync::HostInputStream::drop(self.table, stream)
+        self.time.wait(Input::drop(self.table, stream)).map_err(wasmtime::Error::new)?
     }
 }
 
@@ -96,6 +96,6 @@ impl sync::HostOutputStream for BoundedPoll<'_> {
     }
 
     fn drop(&mut self, stream: Resource<DynOutputStream>) -> Result<()> {
-        sync::HostOutputStream::drop(self.table, stream)
+        self.time.wait(Output::drop(self.table, stream)).map_err(wasmtime::Error::new)?
     }
 }

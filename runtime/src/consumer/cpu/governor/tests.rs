@@ -164,6 +164,9 @@ fn threads_that_come_and_go_lose_no_permit() {
         move || {
             while running.upgrade().is_some() {
                 governor.tick();
+                let permits = governor.lock();
+                assert_eq!(permits.free + permits.held.len(), 2, "each permit is free or held, and there are two");
+                drop(permits);
                 thread::yield_now();
             }
         }

@@ -111,6 +111,15 @@ pub struct CompileArgs {
     /// Bytes that the compiled component may take
     #[arg(long)]
     pub loaded: u64,
+    /// Instances that it makes, if it is compiled
+    #[arg(long, default_value_t)]
+    pub counted: u64,
+    /// Bytes that its core instances take outside of memories and tables, if it is compiled
+    #[arg(long, default_value_t)]
+    pub contexts: u64,
+    /// Bytes that count for each instance that it may make, if it is compiled
+    #[arg(long, default_value_t)]
+    pub each: u64,
     /// Standard output holds the code already: measure what loading it takes
     #[arg(long)]
     pub compiled: bool,

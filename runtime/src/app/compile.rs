@@ -18,6 +18,9 @@ pub fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
         seconds: args.seconds,
         instances: args.instances,
         loaded: args.loaded,
+        counted: args.counted,
+        contexts: args.contexts,
+        each: args.each,
         is_compiled: args.compiled,
     };
     Ok(match compile_input(task) {

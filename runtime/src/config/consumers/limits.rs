@@ -60,7 +60,8 @@ pub struct Limits {
     pub compile_time: Duration,
     /// Memory for compiling the component, in bytes. Default: 1 GiB.
     pub compile_memory: u64,
-    /// Bytes of memory that its compiled code and its metadata take. Default: 96 MiB.
+    /// Bytes of memory that its compiled code and its metadata take, and its core instances outside of their memories
+    /// and tables. Default: 96 MiB.
     pub loaded: u64,
     /// Bytes of its persistent state, keys and values. Default: 16 MiB.
     pub state: u64,

@@ -56,7 +56,7 @@ impl View {
     }
 }
 
-/// Bytes of memory that the compiled component of one consumer takes, without its instances. Consumers of the same
+/// Bytes of memory that the compiled component of one consumer takes, without its memories and tables. Consumers of the same
 /// component share them.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedMeter(Arc<AtomicU64>);

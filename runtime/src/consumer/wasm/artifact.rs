@@ -13,24 +13,31 @@ use wasmtime::component::Component as Compiled;
 
 use super::component::ComponentError;
 use super::engine::WasmEngine;
+use super::instances;
 
-/// What a component takes of memory once it is loaded, in bytes, without its instances.
+/// What a component takes of memory once it is loaded, in bytes, without the memories and tables of its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Length of the compiled code and its metadata, as they are stored.
     pub artifact: u64,
     /// Memory that loading them takes: at least their length, and what decoding the metadata and the first content of
-    /// memories add.
+    /// memories add. With it, what its core instances take outside of their memories and tables.
     pub loaded: u64,
+    /// Instances that it makes: of core modules or of components, whichever are more.
+    pub instances: u64,
+    /// Bytes that count for each instance that the limit allows: zero unless some that it makes are not known.
+    pub each: u64,
 }
 
 impl Cost {
-    /// Checks it against the limit of one consumer.
+    /// Checks it against the limits of one consumer, on `loaded` and on `instances`.
     ///
     /// # Errors
-    /// [`ComponentError::Loaded`].
-    pub(super) fn within(self, most: u64) -> Result<(), ComponentError> {
-        let taken = self.loaded.max(self.artifact);
+    /// [`ComponentError::Loaded`], [`ComponentError::Instances`].
+    pub(super) fn within(self, most: u64, most_instances: u64) -> Result<(), ComponentError> {
+        instances::check(self.instances, most_instances)?;
+        let unknown = self.each.saturating_mul(most_instances);
+        let taken = self.loaded.max(self.artifact).saturating_add(unknown);
         if taken > most {
             return Err(ComponentError::Loaded { taken: taken.div_ceil(1 << 10), most: most.div_ceil(1 << 10) });
         }

@@ -90,7 +90,7 @@ impl Compiler {
     /// [`ComponentError`]: it is not a valid consumer, or too much to compile or to load.
     pub(super) fn compile(&self, file: &ComponentFile, limits: &Limits) -> Result<Artifact, ComponentError> {
         if let Some(artifact) = self.cache.find(&file.sha256) {
-            artifact.cost().within(limits.loaded)?;
+            artifact.cost().within(limits.loaded, limits.instances as u64)?;
             return Ok(artifact);
         }
         let mut output = self.cache.unnamed_file()?;
@@ -102,7 +102,7 @@ impl Compiler {
         };
         match status.code() {
             Some(0) => {
-                let artifact = read_artifact(&mut output, &answer, limits.loaded)?;
+                let artifact = read_artifact(&mut output, &answer, limits)?;
                 self.cache.keep(&file.sha256, &artifact);
                 Ok(artifact)
             }
@@ -144,9 +144,9 @@ impl Compiler {
 }
 
 /// Takes over what a process has compiled and measured.
-fn read_artifact(output: &mut File, answer: &str, most: u64) -> Result<Artifact, ComponentError> {
+fn read_artifact(output: &mut File, answer: &str, limits: &Limits) -> Result<Artifact, ComponentError> {
     let cost: Cost = serde_json::from_str(answer).map_err(io::Error::from)?;
-    cost.within(most)?;
+    cost.within(limits.loaded, limits.instances as u64)?;
     output.rewind()?;
     let mut bytes = Vec::new();
     output.take(cost.artifact.saturating_add(1)).read_to_end(&mut bytes)?;

@@ -8,7 +8,7 @@ use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Store};
 
-use super::artifact::Artifact;
+use super::artifact::{Artifact, Cost};
 use super::contract::{Guest, Named, Prepared, Version};
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
@@ -41,8 +41,8 @@ pub struct Component {
     engine: WasmEngine,
     /// SHA-256 of its bytes, in hex.
     sha256: String,
-    /// Bytes of memory that it takes without its instances.
-    loaded: u64,
+    /// What it costs to load. Nothing but the bytes is known of a component of the program's own.
+    cost: Cost,
 }
 
 /// Why a file is not used. The text says what it is and what would be right.
@@ -86,6 +86,16 @@ pub enum ComponentError {
         /// What it takes, in KiB.
         taken: u64,
         /// What it may take, in KiB.
+        most: u64,
+    },
+    /// Its core instances would take more memory than its limit, apart from their memories and tables.
+    #[error(
+        "takes {taken} KiB of memory for the globals, functions and imports of the instances inside it, more than {most} KiB (limits.loaded)"
+    )]
+    Contexts {
+        /// What they would take, in KiB.
+        taken: u64,
+        /// What they may take, in KiB.
         most: u64,
     },
     /// It would make more instances than its limit, and each of them is compiled by itself.
@@ -154,7 +164,8 @@ impl Component {
         let wants = Wants::of(bytes)?;
         let image = compiled.image_range();
         let loaded = (image.end.addr() as u64).saturating_sub(image.start.addr() as u64);
-        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes), loaded })
+        let cost = Cost { loaded, ..Cost::default() };
+        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes), cost })
     }
 
     /// Loads what a process of the compiler has made of an untrusted component, and checks once more what it imports
@@ -166,8 +177,8 @@ impl Component {
         sha256: String,
     ) -> Result<Self, ComponentError> {
         let (version, prepared) = accept(engine, &artifact.load(engine)?)?;
-        let loaded = artifact.cost().loaded;
-        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256, loaded })
+        let cost = artifact.cost();
+        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256, cost })
     }
 
     /// What it was built for: the interface that it exports, with its version.
@@ -188,10 +199,15 @@ impl Component {
         &self.sha256
     }
 
-    /// Bytes of memory that its compiled code and metadata take: once, however many consumers run it.
+    /// Bytes of memory that its compiled code and metadata take, once, however many consumers run it, and what its core
+    /// instances take outside of their memories and tables.
     #[must_use]
     pub fn loaded(&self) -> u64 {
-        self.loaded
+        self.cost.loaded
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
     }
 
     pub(super) fn engine(&self) -> &WasmEngine {

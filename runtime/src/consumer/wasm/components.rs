@@ -11,7 +11,6 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use rustix::fs::OFlags;
 
-use super::artifact::Cost;
 use super::compiler::Compiler;
 use super::component::{Component, ComponentError, recognise};
 use super::engine::WasmEngine;
@@ -104,7 +103,7 @@ impl Components {
     pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
         recognise(&file.bytes)?;
         if let Some(known) = lock(&self.loaded).get(&file.sha256).and_then(Weak::upgrade) {
-            Cost { artifact: 0, loaded: known.loaded() }.within(limits.loaded)?;
+            known.cost().within(limits.loaded, limits.instances as u64)?;
             return Ok(known);
         }
         let attempt = Attempt::new(&file.sha256, limits);

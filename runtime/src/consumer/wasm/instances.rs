@@ -1,8 +1,15 @@
 //! Counts what a component would instantiate, before anything compiles it: components that instantiate others twice,
-//! level upon level, are a few bytes a level and twice the work.
+//! level upon level, are a few bytes a level and twice the work. Adds up what those instances take outside of their
+//! memories: a module of a few megabytes can define globals that take many in each instance.
 //!
-//! What is passed as an import or comes out of an instance is not followed: it counts as nothing here, and what it costs
-//! is measured when it is loaded.
+//! What is passed as an import or comes out of an instance is not followed. It counts as no instance here: what it costs
+//! is measured when it is loaded, and the store bounds the instances. All that the store allows then count as instances
+//! of the largest module.
+
+mod contexts;
+
+#[cfg(test)]
+mod tests;
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Instance,
@@ -18,17 +25,35 @@ pub(super) struct Instances {
     pub(super) core: u64,
     /// Of components.
     pub(super) components: u64,
+    /// Bytes that those of core modules take outside of memories and tables, as far as they are followed.
+    pub(super) contexts: u64,
+    /// Whether something is instantiated that is not followed.
+    is_partial: bool,
+    /// Bytes that an instance of the module takes that takes most.
+    largest: u64,
 }
 
 impl Instances {
-    /// Checks each kind against the limit of core instances.
+    /// The larger of both kinds, which is what the limit of core instances bounds.
+    pub(super) fn most(self) -> u64 {
+        self.core.max(self.components)
+    }
+
+    /// Bytes that count for each instance that the limit allows, if some are not followed; otherwise zero.
+    pub(super) fn each(self) -> u64 {
+        if self.is_partial { self.largest } else { 0 }
+    }
+
+    /// Checks the instances of each kind, and the bytes of all core instances, against their limits.
     ///
     /// # Errors
-    /// [`ComponentError::Instances`].
-    pub(super) fn within(self, most: u64) -> Result<(), ComponentError> {
-        let found = self.core.max(self.components);
-        if found > most {
-            return Err(ComponentError::Instances { found, most });
+    /// [`ComponentError::Instances`], [`ComponentError::Contexts`].
+    pub(super) fn within(self, most: u64, most_loaded: u64) -> Result<(), ComponentError> {
+        check(self.most(), most)?;
+        let taken = self.contexts.saturating_add(self.each().saturating_mul(most));
+        if taken > most_loaded {
+            let (taken, most) = (taken.div_ceil(1 << 10), most_loaded.div_ceil(1 << 10));
+            return Err(ComponentError::Contexts { taken, most });
         }
         Ok(())
     }
@@ -36,154 +61,144 @@ impl Instances {
     fn add(&mut self, other: Self) {
         self.core = self.core.saturating_add(other.core);
         self.components = self.components.saturating_add(other.components);
+        self.contexts = self.contexts.saturating_add(other.contexts);
+        self.is_partial |= other.is_partial;
     }
 }
 
-/// A component whose sections are being read.
+/// Checks a number of instances against its limit.
+///
+/// # Errors
+/// [`ComponentError::Instances`].
+pub(super) fn check(found: u64, most: u64) -> Result<(), ComponentError> {
+    if found > most {
+        return Err(ComponentError::Instances { found, most });
+    }
+    Ok(())
+}
+
+/// A component whose sections are being read. What is not followed is `None`.
 #[derive(Default)]
 struct Level {
     own: Instances,
+    /// What an instance of each core module of its index space takes.
+    modules: Vec<Option<u64>>,
     /// What each component of its index space makes when it is instantiated.
-    components: Vec<Instances>,
+    components: Vec<Option<Instances>>,
 }
 
 /// Counts the instances of the component in `bytes`. Bytes that are no valid component count up to their first mistake.
 pub(super) fn count(bytes: &[u8]) -> Instances {
     let mut levels = vec![Level::default()];
-    let mut modules = 0_usize;
+    let (mut module, mut largest) = (None::<u64>, 0);
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-        match payload {
-            Payload::ModuleSection { .. } => modules += 1,
-            Payload::ComponentSection { .. } => levels.push(Level::default()),
-            Payload::End(_) if modules > 0 => modules -= 1,
-            Payload::End(_) if levels.len() > 1 => {
-                let inner = levels.pop().unwrap_or_default();
-                add(&mut levels, inner.own);
+        match (payload, module) {
+            (Payload::End(_), Some(bytes)) => {
+                module = None;
+                largest = bytes.max(largest);
+                add_module(&mut levels, Some(bytes));
             }
-            payload => note(&mut levels, payload),
+            (payload, Some(bytes)) => module = Some(bytes.saturating_add(contexts::of_section(payload))),
+            (Payload::ModuleSection { .. }, None) => module = Some(0),
+            (Payload::ComponentSection { .. }, None) => levels.push(Level::default()),
+            (Payload::End(_), None) if levels.len() > 1 => {
+                let inner = levels.pop().unwrap_or_default();
+                add(&mut levels, Some(inner.own));
+            }
+            (payload, None) => note(&mut levels, payload),
         }
     }
-    levels.first().map(|level| level.own).unwrap_or_default()
+    let found = levels.first().map(|level| level.own).unwrap_or_default();
+    Instances { largest, ..found }
 }
 
 /// Appends a component to the index space of the innermost level.
-fn add(levels: &mut [Level], component: Instances) {
+fn add(levels: &mut [Level], component: Option<Instances>) {
     if let Some(level) = levels.last_mut() {
         level.components.push(component);
+    }
+}
+
+/// Appends a core module to the index space of the innermost level.
+fn add_module(levels: &mut [Level], module: Option<u64>) {
+    if let Some(level) = levels.last_mut() {
+        level.modules.push(module);
     }
 }
 
 fn note(levels: &mut [Level], payload: Payload<'_>) {
     match payload {
         Payload::InstanceSection(instances) => {
-            let made = instances.into_iter().map_while(Result::ok);
-            let made = made.filter(|instance| matches!(instance, Instance::Instantiate { .. })).count() as u64;
-            if let Some(level) = levels.last_mut() {
-                level.own.add(Instances { core: made, components: 0 });
+            for instance in instances.into_iter().map_while(Result::ok) {
+                let Instance::Instantiate { module_index, .. } = instance else { continue };
+                let Some(level) = levels.last_mut() else { continue };
+                let found = at(&level.modules, module_index);
+                let (contexts, is_partial) = (found.unwrap_or_default(), found.is_none());
+                level.own.add(Instances { core: 1, contexts, is_partial, ..Instances::default() });
             }
         }
         Payload::ComponentInstanceSection(instances) => {
             for instance in instances.into_iter().map_while(Result::ok) {
                 let ComponentInstance::Instantiate { component_index, .. } = instance else { continue };
                 let Some(level) = levels.last_mut() else { continue };
-                level.own.add(Instances { core: 0, components: 1 });
-                level.own.add(component(&level.components, component_index));
+                let found = at(&level.components, component_index);
+                let is_partial = found.is_none();
+                level.own.add(Instances { components: 1, is_partial, ..Instances::default() });
+                level.own.add(found.unwrap_or_default());
             }
         }
         Payload::ComponentAliasSection(aliases) => {
-            for alias in aliases.into_iter().map_while(Result::ok) {
-                match alias {
-                    ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                        add(levels, Instances::default());
-                    }
-                    ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                        let outer = levels.iter().rev().nth(usize::try_from(count).unwrap_or(usize::MAX));
-                        let found = outer.map(|level| component(&level.components, index)).unwrap_or_default();
-                        add(levels, found);
-                    }
-                    _ => {}
-                }
-            }
+            aliases.into_iter().map_while(Result::ok).for_each(|alias| note_alias(levels, alias));
         }
         Payload::ComponentImportSection(imports) => {
             for import in imports.into_iter().map_while(Result::ok) {
-                if matches!(import.ty, ComponentTypeRef::Component(_)) {
-                    add(levels, Instances::default());
+                match import.ty {
+                    ComponentTypeRef::Component(_) => add(levels, None),
+                    ComponentTypeRef::Module(_) => add_module(levels, None),
+                    _ => {}
                 }
             }
         }
         Payload::ComponentExportSection(exports) => {
             for export in exports.into_iter().map_while(Result::ok) {
                 // An export has an index of its own.
-                if export.kind == ComponentExternalKind::Component {
-                    let found = levels.last().map(|level| component(&level.components, export.index));
-                    add(levels, found.unwrap_or_default());
-                }
+                note_again(levels, 0, export.kind, export.index);
             }
         }
         _ => {}
     }
 }
 
-fn component(space: &[Instances], index: u32) -> Instances {
-    space.get(usize::try_from(index).unwrap_or(usize::MAX)).copied().unwrap_or_default()
+fn note_alias(levels: &mut [Level], alias: ComponentAlias<'_>) {
+    match alias {
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => add(levels, None),
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => add_module(levels, None),
+        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+            note_again(levels, count, ComponentExternalKind::Component, index);
+        }
+        ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
+            note_again(levels, count, ComponentExternalKind::Module, index);
+        }
+        _ => {}
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counted(text: &str) -> Instances {
-        count(&wat::parse_str(text).unwrap())
-    }
-
-    #[test]
-    fn each_level_doubles_what_the_one_below_it_makes() {
-        let mut text = "(component (component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
-        for level in 1..=40 {
-            let below = level - 1;
-            text.push_str(&format!(
-                "(component $c{level} (instance (instantiate $c{below})) (instance (instantiate $c{below})))"
-            ));
+/// Appends what the level that is `out` levels further out has at an index.
+fn note_again(levels: &mut [Level], out: u32, kind: ComponentExternalKind, index: u32) {
+    let level = levels.iter().rev().nth(usize::try_from(out).unwrap_or(usize::MAX));
+    match kind {
+        ComponentExternalKind::Component => {
+            let found = level.and_then(|level| at(&level.components, index));
+            add(levels, found);
         }
-        text.push_str("(instance (instantiate $c40)))");
-        let found = counted(&text);
-        assert_eq!(found, Instances { core: 1 << 40, components: (1 << 41) - 1 });
-        assert!(matches!(found.within(100), Err(ComponentError::Instances { most: 100, .. })));
-    }
-
-    #[test]
-    fn what_is_only_defined_makes_nothing() {
-        let text = "(component (component $c (core module $m) (core instance (instantiate $m))))";
-        assert_eq!(counted(text), Instances::default());
-        assert!(counted(text).within(0).is_ok());
-    }
-
-    #[test]
-    fn exports_and_imports_of_components_have_an_index() {
-        let text = r#"(component
-            (import "none" (component $none))
-            (component $one (core module $m) (core instance (instantiate $m)))
-            (export $again "one" (component $one))
-            (instance (instantiate $none))
-            (instance (instantiate $again))
-            (instance (instantiate $one)))"#;
-        assert_eq!(counted(text), Instances { core: 2, components: 3 });
-    }
-
-    #[test]
-    fn the_shipped_components_make_few() {
-        for name in crate::consumer::shipped::NAMES {
-            let found = count(crate::consumer::shipped::shipped(name).unwrap());
-            assert!(found.core > 0 && found.within(20).is_ok(), "{name}: {found:?}");
+        ComponentExternalKind::Module => {
+            let found = level.and_then(|level| at(&level.modules, index));
+            add_module(levels, found);
         }
+        _ => {}
     }
+}
 
-    #[test]
-    fn the_end_of_bytes_is_the_end_of_the_count() {
-        let whole = wat::parse_str("(component (component $c) (instance (instantiate $c)))").unwrap();
-        for length in 0..whole.len() {
-            assert!(count(&whole[..length]).within(1).is_ok());
-        }
-    }
+fn at<T: Copy>(space: &[Option<T>], index: u32) -> Option<T> {
+    space.get(usize::try_from(index).unwrap_or(usize::MAX)).copied().flatten()
 }

@@ -40,7 +40,7 @@ pub struct Limits {
     pub compile_time: Duration,
     /// Memory for compiling the component.
     pub compile_memory: u64,
-    /// What its compiled code and its metadata take in memory.
+    /// What its compiled code and its metadata take in memory, and its core instances outside of memories and tables.
     pub loaded: u64,
     /// Keys and values of its persistent state together.
     pub state: usize,

@@ -149,6 +149,20 @@ fn what_takes_more_than_its_limit_once_it_is_compiled_is_refused_by_name() {
 }
 
 #[test]
+fn instances_that_take_much_outside_of_their_memories_are_refused_before_they_are_compiled() {
+    let (globals, instances) =
+        ("(global i32 (i32.const 0))".repeat(2_000), "(core instance (instantiate $m))".repeat(90));
+    let text = format!("(component (core module $m {globals}) {instances})");
+    let home = home("ledger", "limits.loaded = \"2MiB\"\n");
+    replace(home.path(), &consumer_with(&wat::parse_str(text).unwrap()));
+    let ended = klines(home.path(), "check").run();
+    assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
+    let flat = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("for the globals, functions and imports of the instances inside it, more than"), "{flat}");
+    assert!(flat.contains("2048 KiB (limits.loaded)"), "{flat}");
+}
+
+#[test]
 fn the_first_content_of_memories_counts_twice_as_it_is_held_twice() {
     let data = "a".repeat(8 << 20);
     let text = format!(

@@ -36,6 +36,12 @@ pub struct Task {
     pub instances: u64,
     /// Bytes that the compiled component may take when it is loaded.
     pub loaded: u64,
+    /// Instances that the component makes, once it is compiled.
+    pub counted: u64,
+    /// Bytes that its core instances take outside of memories and tables, once it is compiled.
+    pub contexts: u64,
+    /// Bytes that count for each instance that the limit allows, once it is compiled.
+    pub each: u64,
     /// Whether the code is compiled already, and is to be loaded and measured.
     pub is_compiled: bool,
 }
@@ -78,7 +84,8 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
     bound(task.memory, task.seconds)?;
     let mut bytes = Vec::new();
     owned(io::stdin())?.read_to_end(&mut bytes).map_err(starved)?;
-    instances::count(&bytes).within(task.instances)?;
+    let found = instances::count(&bytes);
+    found.within(task.instances, task.loaded)?;
     let engine = WasmEngine::new().map_err(starved)?;
     let code = panic::catch_unwind(AssertUnwindSafe(|| engine.engine().precompile_component(&bytes)))
         .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
@@ -86,7 +93,10 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
             true => starved(error),
             false => ComponentError::Invalid(component::words(&error)),
         })?;
-    Cost { artifact: code.len() as u64, loaded: 0 }.within(task.loaded)?;
+    let length = code.len() as u64;
+    let loaded = length.saturating_add(found.contexts);
+    let least = Cost { artifact: length, loaded, instances: found.most(), each: found.each() };
+    least.within(task.loaded, task.instances)?;
     owned(io::stdout())?.write_all(&code)?;
     let mut image = Command::new(own_program()?);
     // What was freed goes back to the system at once, and is not counted as the cost of loading.
@@ -96,6 +106,9 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
         ("--seconds", task.seconds),
         ("--instances", task.instances),
         ("--loaded", task.loaded),
+        ("--counted", found.most()),
+        ("--contexts", found.contexts),
+        ("--each", found.each()),
     ] {
         image.arg(name).arg(number.to_string());
     }
@@ -118,8 +131,9 @@ fn measure_output(task: Task) -> Result<Cost, ComponentError> {
     compiled.initialize_copy_on_write_image().map_err(starved)?;
     let growth = private_memory().saturating_sub(before);
     drop(accepted);
-    let cost = Cost { artifact: length, loaded: growth.max(length) };
-    cost.within(task.loaded)?;
+    let loaded = growth.max(length).saturating_add(task.contexts);
+    let cost = Cost { artifact: length, loaded, instances: task.counted, each: task.each };
+    cost.within(task.loaded, task.instances)?;
     Ok(cost)
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::consumer::shipped::{NAMES, shipped};
+use crate::consumer::wasm::artifact::{Artifact, Cost};
 use crate::consumer::wasm::limits::Limits;
 
 fn load(bytes: &[u8]) -> Result<Arc<Component>, ComponentError> {
@@ -187,10 +188,12 @@ fn a_compiler_that_did_not_survive_is_not_started_again() {
 #[test]
 fn code_of_another_length_or_cost_than_allowed_is_not_loaded() {
     let cases = [
-        (r#"echo '{"artifact":3,"loaded":9}' >&2"#, "another length"),
-        (r#"echo code; echo '{"artifact":3,"loaded":9}' >&2"#, "another length"),
-        (r#"echo '{"artifact":3,"loaded":99999999999}' >&2"#, "limits.loaded"),
-        (r#"echo '{"artifact":99999999999,"loaded":3}' >&2"#, "limits.loaded"),
+        (r#"echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "another length"),
+        (r#"echo code; echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "another length"),
+        (r#"echo '{"artifact":3,"loaded":99999999999,"instances":1,"each":0}' >&2"#, "limits.loaded"),
+        (r#"echo '{"artifact":99999999999,"loaded":3,"instances":1,"each":0}' >&2"#, "limits.loaded"),
+        (r#"echo '{"artifact":3,"loaded":9,"instances":101,"each":0}' >&2"#, "limits.instances"),
+        (r#"echo '{"artifact":3,"loaded":9,"instances":1,"each":9999999}' >&2"#, "limits.loaded"),
         ("echo nothing of the kind >&2", "cannot be read"),
     ];
     for (answer, words) in cases {
@@ -202,6 +205,23 @@ fn code_of_another_length_or_cost_than_allowed_is_not_loaded() {
                 || fs::read_dir(folder.path().join("compiled")).unwrap().count() == 0
         );
     }
+}
+
+#[test]
+fn kept_code_is_held_against_the_limits_of_the_consumer_that_wants_it() {
+    let (folder, components) = fake_compiler("echo unexpected >&2; exit 1");
+    let cost = Cost { artifact: 4, loaded: 1 << 20, instances: 50, each: 16 << 10 };
+    let cache = components.compiler.as_ref().unwrap().cache();
+    cache.keep(&file().sha256, &Artifact::compiled(b"code".to_vec(), cost));
+    let refusal = |loaded, instances| {
+        let limits = Limits { loaded, instances, ..Limits::default() };
+        components.from_untrusted(&file(), &limits).err().unwrap().to_string()
+    };
+    assert!(refusal(96 << 20, 49).ends_with("more than 49 (limits.instances)"));
+    assert!(refusal((1 << 20) + (50 << 14) - 1, 50).contains("(limits.loaded)"));
+    // Within its limits it is loaded, and this is no code.
+    assert!(refusal((1 << 20) + (50 << 14), 50).starts_with("is not a valid component"));
+    assert!(!folder.path().join("calls").exists(), "nothing is compiled");
 }
 
 #[test]

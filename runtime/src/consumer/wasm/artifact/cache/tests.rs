@@ -14,7 +14,7 @@ fn sha256(number: u8) -> String {
 
 fn artifact() -> Artifact {
     let bytes: Vec<u8> = (0..=255).cycle().take(2_000).collect();
-    Artifact { cost: Cost { artifact: 2_000, loaded: 5_000 }, bytes }
+    Artifact { cost: Cost { artifact: 2_000, loaded: 5_000, instances: 7, each: 3 }, bytes }
 }
 
 fn cache() -> (TempDir, Cache) {

@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(rest);
     let table = table();
     let ids: Vec<_> = table.iter().map(|(id, _)| id).collect();
-    let mut session = Session::new(category, table.clone(), &ids, Timing::default());
+    let mut session = Session::new(category, 0, table.clone(), &ids, Timing::default());
     let (mut now, mut actions, mut events) = (1_700_000_000_000, Vec::new(), Vec::new());
     session.on_open(now, &mut actions);
     for frame in text.split('\n') {

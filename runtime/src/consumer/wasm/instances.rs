@@ -148,7 +148,7 @@ fn note(levels: &mut [Level], payload: Payload<'_>) {
             }
         }
         Payload::ComponentAliasSection(aliases) => {
-            aliases.into_iter().map_while(Result::ok).for_each(|alias| note_alias(levels, alias));
+            aliases.into_iter().map_while(Result::ok).for_each(|alias| note_alias(levels, &alias));
         }
         Payload::ComponentImportSection(imports) => {
             for import in imports.into_iter().map_while(Result::ok) {
@@ -169,15 +169,15 @@ fn note(levels: &mut [Level], payload: Payload<'_>) {
     }
 }
 
-fn note_alias(levels: &mut [Level], alias: ComponentAlias<'_>) {
+fn note_alias(levels: &mut [Level], alias: &ComponentAlias<'_>) {
     match alias {
         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => add(levels, None),
         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => add_module(levels, None),
         ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-            note_again(levels, count, ComponentExternalKind::Component, index);
+            note_again(levels, *count, ComponentExternalKind::Component, *index);
         }
         ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
-            note_again(levels, count, ComponentExternalKind::Module, index);
+            note_again(levels, *count, ComponentExternalKind::Module, *index);
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! CPU time for untrusted code: its threads rank below all others where cores are short, and [`CpuGovernor`] bounds how
+//! CPU time for untrusted code: its threads rank below all others where cores are short, and the `governor` bounds how
 //! many of them are in a call at one time.
 
 mod governor;

@@ -117,7 +117,7 @@ fn next_refusal(run: &Running) -> String {
 fn a_component_that_is_refused_costs_the_run_no_memory() {
     let home = home("ledger", "");
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
-    run.until("the start", |said| !said.logged("running").is_empty());
+    run.until("the start", |said| said.logged("consumer started").iter().any(|line| line["consumer"] == "it"));
     // A first refusal brings in what every refusal needs.
     replace(home.path(), &nested(7));
     assert_eq!(
@@ -184,7 +184,7 @@ fn consumers_of_one_component_show_what_it_takes() {
     let config = fs::read_to_string(home.path().join("klines.toml")).unwrap();
     fs::write(home.path().join("klines.toml"), config.replace("[\"it\"]", "[\"it\", \"again\", \"console\"]")).unwrap();
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
-    run.until("the start", |said| !said.logged("running").is_empty());
+    run.until("the start", |said| said.logged("consumer started").len() == 3);
     let listed = klines(home.path(), "consumer list --json").run().well().out;
     let rows: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
     let loaded: Vec<u64> = rows.iter().map(|row| row["loaded"].as_u64().unwrap()).collect();

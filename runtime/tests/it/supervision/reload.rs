@@ -52,7 +52,7 @@ fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
     let home = home("ledger", "");
     let path = home.path().join("it.wasm");
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
-    run.until("the start", |said| !said.logged("running").is_empty());
+    run.until("the start", |said| said.logged("consumer started").iter().any(|line| line["consumer"] == "it"));
     for version in 1..=3 {
         replace(home.path(), &variant(version));
         run.until("the new version", |said| swapped(said) == version as usize);
@@ -97,7 +97,7 @@ async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
     let sim = Sim::start(SimConfig::new(busy())).await.unwrap();
     let home = home("ledger", "");
     let run = klines(home.path(), "run --load-all --intervals 100ms,1s").at(&sim).with("LOG_FORMAT", "json").start();
-    run.until("the start", |said| !said.logged("running").is_empty());
+    run.until("the start", |said| said.logged("consumer started").iter().any(|line| line["consumer"] == "it"));
     for version in 1..=100 {
         // A few files by turns: they are compiled once, and then come from the cache as after a restart.
         replace(home.path(), &variant(version % 4));

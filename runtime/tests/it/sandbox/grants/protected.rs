@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use klines::config::{Config, Report, Sources, load};
+use klines::config::{Config, Report, load};
 use klines::consumer::wasm::grants::Grants;
 use klines::consumer::wasm::limits::Limits;
 use klines::consumer::{Blueprint as _, Failure};
@@ -12,6 +12,7 @@ use klines::consumer::{Blueprint as _, Failure};
 use super::grant;
 use crate::config::folder;
 use crate::sandbox::stage::{blueprint, live};
+use crate::support::program::{self, klines};
 
 /// What stands on disk besides the configuration.
 const FILES: [(&str, &str); 4] =
@@ -111,15 +112,17 @@ fn the_program_the_temporary_folder_and_the_system_are_refused_with_what_would_b
     let program = program.parent().unwrap().display();
     let found = refused(&format!(r#"{{ host = "{program}", guest = "/x", write = true }}"#), "", nothing);
     assert!(found.contains("the program that runs") && found.contains("a folder of its own"), "{found}");
-    // A configuration that lies elsewhere, so that nothing but the temporary folder is reached.
-    let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let temporary = std::env::temp_dir();
+    // A temporary folder that holds nothing else of what is protected.
+    let temporary = tempfile::tempdir().unwrap();
     let toml = format!(
-        "enabled_consumers = [\"jsonl\"]\n[consumers.jsonl.allow]\ndirs = [{{ host = {temporary:?}, guest = \"/x\", write = true }}]\n"
+        "enabled_consumers = [\"jsonl\"]\n[consumers.jsonl.allow]\ndirs = [{{ host = {:?}, guest = \"/x\", write = true }}]\n",
+        temporary.path()
     );
-    fs::write(elsewhere.path().join("klines.toml"), toml).unwrap();
-    let report = load(Sources { folder: elsewhere.path().to_owned(), ..Sources::default() }).expect_err("temporary");
-    assert!(report.render(false, 400).contains("where klines may keep compiled code"));
+    let home = program::folder(&[("klines.toml", &toml)]);
+    let ended = klines(home.path(), "check").with("TMPDIR", temporary.path().to_str().unwrap()).run();
+    assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
+    // The width of a terminal breaks the line somewhere.
+    assert!(ended.said.err.contains("where klines may keep compiled"), "{}", ended.said.err);
     for host in ["/etc", "/etc/ssl", "/proc/self", "/sys/kernel", "/dev/shm"] {
         let found = refused(&format!(r#"{{ host = "{host}", guest = "/x" }}"#), "", nothing);
         assert!(found.contains("which belongs to the system") && found.contains("`sensitive = true`"), "{found}");

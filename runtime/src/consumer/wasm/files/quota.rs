@@ -75,7 +75,7 @@ impl Quota {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Returns whether so many bytes and entries still fit, and counts them if they do. Nothing always fits.
+    /// Returns whether `bytes` and `entries` still fit, and counts them if they do. Nothing always fits.
     pub(super) fn admits(&self, bytes: u64, entries: u64) -> bool {
         if (bytes, entries) == (0, 0) {
             return true;

@@ -43,17 +43,22 @@ use document::Document;
 use exchange::Exchange;
 use klines::Klines;
 use layers::Layers;
-use loader::{Key, Loader};
+use loader::{Key, Loader, Section};
 use log::Log;
 use metrics::Metrics;
 use native::{Native, Redis, WebSocket};
 use proxy::Proxy;
+use quantity::ByteSize;
 
+use crate::consumer::data_dir;
 use crate::protected::Protected;
 use crate::secret::is_secret_name;
 
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
 const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
+const DATA_DIR_MAX: Key = Key::new("data_dir_max");
+/// Less would not hold the state of one consumer and what a minute without Redis leaves.
+const LEAST_DATA: ByteSize = ByteSize(16 << 20);
 
 /// Everything that can be configured, valid.
 #[derive(Clone, Debug)]
@@ -70,6 +75,8 @@ pub struct Config {
     pub plugins_dir: PathBuf,
     /// Folder for what the program keeps. Default: `klines-data`.
     pub data_dir: PathBuf,
+    /// What that folder may hold, in bytes. Default: 10 GiB.
+    pub data_dir_max: u64,
     /// The enabled consumers, in the order of enabling; never empty.
     pub consumers: Vec<Consumer>,
     /// What the redis consumer is told.
@@ -125,6 +132,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let enabled = Enabled::read(loader, &mut top);
     let plugins_dir = loader.read(&mut top, PLUGINS_DIR, PathBuf::from("plugins")).value;
     let data_dir = loader.read(&mut top, DATA_DIR, PathBuf::from("klines-data")).value;
+    let data_dir_max = read_data_dir_max(loader, &mut top);
     let mut section = loader.section(&mut top, "exchange");
     let exchange = Exchange::read(loader, &mut section);
     loader.finish(section);
@@ -160,6 +168,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         metrics,
         plugins_dir,
         data_dir,
+        data_dir_max,
         consumers,
         redis,
         websocket,
@@ -169,6 +178,15 @@ fn read(loader: &mut Loader<'_>) -> Config {
         document,
         enabled_place,
     }
+}
+
+fn read_data_dir_max(loader: &mut Loader<'_>, top: &mut Section<'_>) -> u64 {
+    let most = loader.read(top, DATA_DIR_MAX, ByteSize(data_dir::DEFAULT_MOST));
+    if most.value < LEAST_DATA {
+        let diagnostic = most.error(format!("{} is too small to be of use", most.value));
+        loader.report.push(diagnostic.expected(format!("{LEAST_DATA} or more")));
+    }
+    most.value.0
 }
 
 impl Config {

@@ -6,7 +6,9 @@
 pub mod bundle;
 pub mod catalog;
 pub mod cpu;
+pub mod data_dir;
 pub mod dead_letter;
+mod disk_use;
 pub mod emit;
 pub mod encode;
 pub mod express;

@@ -10,6 +10,7 @@ mod raw;
 
 use std::time::{Duration, Instant};
 
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
 use klines::consumer::policy::OnError;
@@ -71,7 +72,7 @@ pub(crate) fn reload() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::new();
     let spec = spec("average", Box::new(original.clone()));
-    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
     let commander = manager.commander("average").unwrap();
     let (mut compiled, mut swapped) = (Vec::new(), Vec::new());

@@ -11,6 +11,7 @@ use crate::clock::LocalClock;
 use crate::config::Config;
 use crate::config::consumers::Component;
 use crate::consumer::catalog::{Catalog, FeedState};
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::hub::Hub;
 use crate::consumer::stats::View;
 use crate::domain::symbol::Category;
@@ -36,6 +37,8 @@ pub struct Observed {
     pub feeds: Feeds,
     /// What is watched, and how the feeds stand as everybody is told.
     pub catalog: Arc<Catalog>,
+    /// Where the run keeps things.
+    pub data_dir: DataDir,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -90,7 +93,14 @@ pub struct Freshness {
 impl Observed {
     /// Puts together what there is before the first connection.
     #[must_use]
-    pub fn new(config: &Config, views: Vec<View>, hub: Arc<Hub>, clock: LocalClock, catalog: Arc<Catalog>) -> Self {
+    pub fn new(
+        config: &Config,
+        views: Vec<View>,
+        hub: Arc<Hub>,
+        clock: LocalClock,
+        catalog: Arc<Catalog>,
+        data_dir: DataDir,
+    ) -> Self {
         let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
             Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
             _ => "wasm",
@@ -107,6 +117,7 @@ impl Observed {
             gate: Gate::new(clock),
             feeds: Feeds::default(),
             catalog,
+            data_dir,
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }

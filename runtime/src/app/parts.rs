@@ -17,6 +17,7 @@ use crate::config::exchange::Symbols;
 use crate::config::native::Native;
 use crate::config::{Config, Finding, Report};
 use crate::consumer::catalog::Catalog;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::emit::relay::Relay;
 use crate::consumer::hub::Hub;
 use crate::consumer::manager::{Manager, Spec, Summary};
@@ -26,6 +27,7 @@ use crate::consumer::stats::View;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::{Blueprint, Problem, Subscription};
 use crate::domain::symbol::Category;
+use sandboxed::Shared;
 pub use sandboxed::{FromFile, Workshop, limits};
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
@@ -41,6 +43,8 @@ pub struct Prepared {
     pub files: Vec<FromFile>,
     /// What carries values from those that publish to those that take them, where there are both.
     pub relay: Option<Relay>,
+    /// Where the run keeps things.
+    pub data_dir: DataDir,
     /// Warnings alone.
     pub warnings: Report,
 }
@@ -56,18 +60,24 @@ pub fn prepare(
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let (mut specs, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let relay = relay(config);
+    let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
+    let unheard = Shared { relay: None, data_dir: &data_dir };
     for consumer in &config.consumers {
         let prepared = match &consumer.component {
             Source::Native(native) => {
-                if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog)? {
+                if let Some((mut blueprint, grouping)) =
+                    native::blueprint(*native, consumer, config, catalog, &data_dir)?
+                {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     report.merge(native::warnings(*native, config));
                     specs.push(spec(consumer, blueprint, grouping));
                 }
                 continue;
             }
-            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components),
-            Source::File(path) => sandboxed::from_file(path, consumer, config, components, relay.as_ref()),
+            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, unheard),
+            Source::File(path) => {
+                sandboxed::from_file(path, consumer, config, components, Shared { relay: relay.as_ref(), ..unheard })
+            }
         };
         match prepared {
             Ok(mut blueprint) => {
@@ -83,7 +93,7 @@ pub fn prepare(
         }
     }
     components.remove_unused_code();
-    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, warnings: report }) })
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, data_dir, warnings: report }) })
 }
 
 /// The consumers that may publish series of their own: components in files. None of ours does.
@@ -141,11 +151,12 @@ pub fn start(
     relay: Option<Relay>,
     config: &Config,
     hub: &Hub,
+    data_dir: &DataDir,
     awaited: Awaited,
 ) -> anyhow::Result<Manager> {
     let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
     let wanted = specs.len();
-    let mut manager = Manager::start(specs, hub, &config.data_dir).context("starting the consumers")?;
+    let mut manager = Manager::start(specs, hub, data_dir).context("starting the consumers")?;
     if let Some(relay) = relay {
         manager.carry(relay).context("starting the thread that carries values")?;
     }

@@ -105,10 +105,10 @@ impl Sink for IntoHub {
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
     let workshop = parts::Workshop::kept(config)?;
-    let (specs, relay) = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
+    let (specs, relay, data_dir) = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
         Ok(prepared) => {
             output::report(&prepared.warnings);
-            (prepared.specs, prepared.relay)
+            (prepared.specs, prepared.relay, prepared.data_dir)
         }
         Err(report) => {
             output::report(&report);
@@ -116,7 +116,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         }
     };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, config, &hub, parts::Awaited::All)?;
+    let manager = parts::start(specs, relay, config, &hub, &data_dir, parts::Awaited::All)?;
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);

@@ -11,6 +11,7 @@ use super::output;
 use super::parts::Workshop;
 use crate::cli::EXIT_FAILED;
 use crate::consumer::bundle::{Bundle, COMPONENT, WHOLE};
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::wasm::component::Component;
 use crate::consumer::wasm::components::{Links, read};
 use crate::consumer::wasm::limits::Limits;
@@ -35,7 +36,7 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     // Its own state stays as it is.
     let scratch = tempfile::tempdir().context("making a temporary folder")?;
     // What the bundle calls the consumer is a stranger's word, and no path of ours.
-    let state = StateStore::new(scratch.path(), "state", limits.state);
+    let state = StateStore::new(&DataDir::at(scratch.path()), "state", limits.state);
     let setup =
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(&bundle.consumer, &bundle.settings.to_string()) };
     let (call, failure) = live(WasmBlueprint::new(component, setup), &deliveries);

@@ -46,7 +46,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let parts::Prepared { specs, files, relay, warnings } = prepared;
+    let parts::Prepared { specs, files, relay, data_dir, warnings } = prepared;
     output::report(&warnings);
     // A port that is taken is said before anything runs.
     let port = metrics::bind(&config.metrics)?;
@@ -56,10 +56,10 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Dropped last: it ends with the runtime that it runs on.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, &config, &hub, parts::Awaited::Trusted)?;
+    let manager = parts::start(specs, relay, &config, &hub, &data_dir, parts::Awaited::Trusted)?;
     let reloader = Reloader::new(workshop.components, files, &manager);
     let watch = reloader.watch()?;
-    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog));
+    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     if let Some(port) = port {
         runtime.spawn(port.serve(observed.clone()));
     }

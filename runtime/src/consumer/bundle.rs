@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::data_dir::DataDir;
 use super::private;
 use super::record::WireDelivery;
 use super::wasm::components::{Links, read};
@@ -24,6 +25,8 @@ pub use history::{History, MOST_DELIVERIES, WHOLE};
 const MOST: usize = 3;
 /// Bytes of a component that is copied; larger ones are left where they are.
 const MOST_COMPONENT: u64 = 256 << 20;
+/// The folder of all bundles, in the data folder.
+pub(super) const FOLDER: &str = "quarantine";
 /// The description inside a bundle's folder.
 pub const DESCRIPTION: &str = "bundle.json";
 /// The component inside a bundle's folder.
@@ -118,19 +121,20 @@ struct Version {
 #[derive(Clone, Debug)]
 pub struct Bundles {
     folder: PathBuf,
+    data_dir: DataDir,
 }
 
 impl Bundles {
     /// Names the folder `data_dir/quarantine`. Nothing is made until there is a bundle.
     #[must_use]
-    pub fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("quarantine") }
+    pub fn new(data_dir: &DataDir) -> Self {
+        Self { folder: data_dir.path().join(FOLDER), data_dir: data_dir.clone() }
     }
 
     /// Writes a bundle and returns its folder.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says, or that the data folder is full.
     pub fn write(
         &self,
         consumer: &str,
@@ -138,19 +142,13 @@ impl Bundles {
         crash: &Crash,
         (history, delivery): (&History, Option<&Delivery>),
     ) -> io::Result<PathBuf> {
-        let folder = self.next_folder(consumer)?;
-        private::folder(&self.folder)?;
-        private::folder(&folder)?;
-        let has_component = match &exhibit.file {
-            Some(file) => copy_if_same(file, &folder.join(COMPONENT), &exhibit.sha256)?,
-            None => false,
-        };
+        let component = exhibit.file.as_ref().and_then(|file| read_if_same(file, &exhibit.sha256));
         let bundle = Bundle {
             version: VERSION,
             consumer: consumer.to_owned(),
             shipped: exhibit.shipped.clone(),
             sha256: exhibit.sha256.clone(),
-            has_component,
+            has_component: component.is_some(),
             settings: exhibit.settings.clone(),
             limits: exhibit.limits.clone(),
             call: crash.call.to_owned(),
@@ -162,7 +160,15 @@ impl Bundles {
             uses_state: exhibit.uses_state,
             delivery: delivery.map(WireDelivery::from),
         };
-        private::write(&folder.join(DESCRIPTION), &serde_json::to_vec_pretty(&bundle)?)?;
+        let description = serde_json::to_vec_pretty(&bundle)?;
+        self.data_dir.reserve((description.len() + component.as_ref().map_or(0, Vec::len)) as u64)?;
+        let folder = self.next_folder(consumer)?;
+        private::folder(&self.folder)?;
+        private::folder(&folder)?;
+        if let Some(component) = component {
+            private::write(&folder.join(COMPONENT), &component)?;
+        }
+        private::write(&folder.join(DESCRIPTION), &description)?;
         Ok(folder)
     }
 
@@ -210,14 +216,10 @@ impl Bundle {
     }
 }
 
-/// Copies the component unless its file has changed since it was loaded.
-fn copy_if_same(from: &Path, to: &Path, sha256: &str) -> io::Result<bool> {
-    let Ok(file) = read(from, MOST_COMPONENT, Links::Follow) else { return Ok(false) };
-    if file.sha256 != sha256 {
-        return Ok(false);
-    }
-    private::write(to, &file.bytes)?;
-    Ok(true)
+/// Reads the component unless its file has changed since it was loaded.
+fn read_if_same(path: &Path, sha256: &str) -> Option<Vec<u8>> {
+    let file = read(path, MOST_COMPONENT, Links::Follow).ok()?;
+    (file.sha256 == sha256).then_some(file.bytes)
 }
 
 #[cfg(test)]
@@ -245,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "component").unwrap();
-        let bundles = Bundles::new(folder.path());
+        let bundles = Bundles::new(&DataDir::at(folder.path()));
         let delivery =
             Delivery { klines: [kline("BTCUSDT", "1m", 2, true).into()].into(), lost: 1, ..Delivery::default() };
         let mut history = History::default();
@@ -268,8 +270,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "another").unwrap();
-        let written =
-            Bundles::new(folder.path()).write("x", &exhibit(&file), &crash(), (&History::default(), None)).unwrap();
+        let written = Bundles::new(&DataDir::at(folder.path()))
+            .write("x", &exhibit(&file), &crash(), (&History::default(), None))
+            .unwrap();
         assert!(!Bundle::read(&written).unwrap().0.has_component);
         assert!(!written.join(COMPONENT).exists());
     }

@@ -9,17 +9,21 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Delivery;
+use super::data_dir::DataDir;
 use super::private;
 use super::record::WireDelivery;
 
 /// What the two files of one consumer may hold together, in bytes.
 pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// The folder of all of them, in the data folder.
+pub(super) const FOLDER: &str = "dead-letter";
 
 /// One consumer's dead letters: `NAME.jsonl`, and `NAME.jsonl.1` with the older ones.
 #[derive(Debug)]
 pub struct DeadLetters {
     path: PathBuf,
     most_bytes: u64,
+    data_dir: DataDir,
 }
 
 #[derive(Serialize)]
@@ -33,15 +37,16 @@ struct Letter<'a> {
 impl DeadLetters {
     /// Names the files under `data_dir/dead-letter`. Nothing is made until there is a letter.
     #[must_use]
-    pub fn new(data_dir: &Path, consumer: &str) -> Self {
+    pub fn new(data_dir: &DataDir, consumer: &str) -> Self {
         Self::bounded(data_dir, consumer, MOST_BYTES)
     }
 
-    fn bounded(data_dir: &Path, consumer: &str, most_bytes: u64) -> Self {
+    fn bounded(data_dir: &DataDir, consumer: &str, most_bytes: u64) -> Self {
         // A name from a configuration must not reach into another folder.
         let plain = |found: char| if found.is_alphanumeric() || "-_".contains(found) { found } else { '_' };
         let file: String = consumer.chars().map(plain).collect();
-        Self { path: data_dir.join("dead-letter").join(format!("{file}.jsonl")), most_bytes }
+        let path = data_dir.path().join(FOLDER).join(format!("{file}.jsonl"));
+        Self { path, most_bytes, data_dir: data_dir.clone() }
     }
 
     /// The newer file.
@@ -53,10 +58,11 @@ impl DeadLetters {
     /// Appends a delivery. When both files are full the older one goes.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says, or that the data folder is full.
     pub fn append(&self, consumer: &str, error: &str, delivery: &Delivery) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.into() })?;
         line.push(b'\n');
+        self.data_dir.reserve(line.len() as u64)?;
         if let Some(folder) = self.path.parent() {
             private::folder(folder)?;
         }
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn a_letter_holds_every_digit_and_the_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let letters = DeadLetters::new(folder.path(), "third/party");
+        let letters = DeadLetters::new(&DataDir::at(folder.path()), "third/party");
         letters.append("third/party", "trap: unreachable", &delivery(2)).unwrap();
         let text = fs::read_to_string(folder.path().join("dead-letter/third_party.jsonl")).unwrap();
         let letter: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn the_files_stay_within_their_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let letters = DeadLetters::bounded(folder.path(), "x", 4_000);
+        let letters = DeadLetters::bounded(&DataDir::at(folder.path()), "x", 4_000);
         for window in 0..50 {
             letters.append("x", "trap", &delivery(window)).unwrap();
         }

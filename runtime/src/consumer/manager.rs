@@ -3,7 +3,6 @@
 //! Every method that waits blocks its thread: an executor calls it from a thread that may block.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
@@ -13,6 +12,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::bundle::Bundles;
+use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
 use super::hub::Hub;
@@ -137,7 +137,7 @@ impl Manager {
     ///
     /// # Errors
     /// The operating system gives no thread; consumers started until then are told to end.
-    pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &Path) -> io::Result<Self> {
+    pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
         let (mut own, mut strange) = (Vec::new(), Vec::new());

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tracing::error;
 
+use super::data_dir::DataDir;
 use super::emit::Point;
 use super::encode::Extras;
 use super::spill::{Found, Spill};
@@ -56,8 +57,19 @@ pub struct Settings {
     pub last_value: Option<LastValue>,
     /// Whether values that consumers publish are published here too.
     pub values: bool,
-    /// Where closed klines wait while Redis is away, and in how many bytes; nowhere if absent.
-    pub spill: Option<(PathBuf, u64)>,
+    /// Where closed klines wait while Redis is away; nowhere if absent.
+    pub spill: Option<SpillSettings>,
+}
+
+/// Where klines wait.
+#[derive(Clone, Debug)]
+pub struct SpillSettings {
+    /// The folder, which has one for each lane.
+    pub folder: PathBuf,
+    /// What may wait there, in bytes.
+    pub most_bytes: u64,
+    /// The data folder that the bytes count in.
+    pub data_dir: DataDir,
 }
 
 /// A stream.
@@ -170,11 +182,11 @@ impl Settings {
 
     /// Opens a lane's folder; without it, klines wait in memory and then in the queue.
     fn open_spill(&self, lane: &'static str) -> Option<(Spill, Found)> {
-        let (folder, most_bytes) = self.spill.as_ref()?;
+        let SpillSettings { folder, most_bytes, data_dir } = self.spill.as_ref()?;
         let folder = folder.join(lane);
         // Two lanes stay within the whole with half of it each.
         let lanes = u64::from(self.publish) + u64::from(self.stream.is_some());
-        let opened = Spill::open(&folder, most_bytes / lanes.max(1));
+        let opened = Spill::open(&folder, most_bytes / lanes.max(1), data_dir);
         opened
             .inspect_err(|error| {
                 let (consumer, folder) = (&self.name, folder.display());

@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::data_dir::DataDir;
 use super::private;
 use crate::domain::kline::Kline;
 use crate::domain::time::Millis;
@@ -75,6 +76,7 @@ impl Dropped {
 pub struct Spill {
     folder: PathBuf,
     most_bytes: u64,
+    data_dir: DataDir,
     segments: VecDeque<Segment>,
     next_number: u64,
     /// The segment that records are appended to, if there is one.
@@ -91,13 +93,13 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// Opens a folder, made if missing, for at most so many bytes; cuts off what an earlier run did not finish
-    /// writing.
+    /// Opens a folder, made if missing, for at most so many bytes, which count in `data_dir`; cuts off what an earlier
+    /// run did not finish writing.
     ///
     /// # Errors
     /// What the file system says; `WouldBlock` when another process has the folder, `InvalidData` when a segment is
     /// not of this version.
-    pub fn open(folder: &Path, most_bytes: u64) -> io::Result<(Self, Found)> {
+    pub fn open(folder: &Path, most_bytes: u64, data_dir: &DataDir) -> io::Result<(Self, Found)> {
         private::folder(folder)?;
         let lock = private::open(&folder.join("lock"), OpenOptions::new().create(true).write(true).truncate(true))?;
         lock.try_lock().map_err(|error| match error {
@@ -108,6 +110,7 @@ impl Spill {
         let mut spill = Self {
             folder: folder.to_path_buf(),
             most_bytes,
+            data_dir: data_dir.clone(),
             next_number: segments.back().map_or(0, |last| last.number + 1),
             segments,
             tail: None,
@@ -145,6 +148,12 @@ impl Spill {
         }
         // A new segment brings its header.
         self.make_room(HEADER + length)?;
+        while self.data_dir.reserve(HEADER + length).is_err() {
+            if !self.drop_oldest()? {
+                self.dropped.no_room += klines;
+                return Ok(());
+            }
+        }
         let segment_bytes = (self.most_bytes / SEGMENTS).min(MOST_SEGMENT);
         if self.tail.is_none() || self.segments.back().is_none_or(|last| last.bytes + length > segment_bytes) {
             let (segment, file) = Segment::create(&self.folder, self.next_number)?;
@@ -252,12 +261,20 @@ impl Spill {
     /// Drops the oldest segments until so many bytes fit.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         while self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > self.most_bytes {
-            let Some(oldest) = self.segments.pop_front() else { break };
-            self.dropped.no_room += oldest.waiting - oldest.ahead;
-            self.orphaned += oldest.ahead;
-            self.forget(&oldest)?;
+            if !self.drop_oldest()? {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Returns whether there was a segment to drop.
+    fn drop_oldest(&mut self) -> io::Result<bool> {
+        let Some(oldest) = self.segments.pop_front() else { return Ok(false) };
+        self.dropped.no_room += oldest.waiting - oldest.ahead;
+        self.orphaned += oldest.ahead;
+        self.forget(&oldest)?;
+        Ok(true)
     }
 
     /// Removes the segments that are released as a whole.
@@ -273,6 +290,8 @@ impl Spill {
         if self.segments.is_empty() {
             self.tail = None;
         }
-        gone.remove()
+        gone.remove()?;
+        self.data_dir.release(gone.bytes);
+        Ok(())
     }
 }

@@ -107,6 +107,14 @@ fn nothing_configured_is_valid() {
 }
 
 #[test]
+fn a_data_folder_too_small_for_one_consumer_is_refused() {
+    let accepted = accepted(with_files(&[("klines.toml", "data_dir_max = \"16MiB\"")]));
+    assert_eq!(accepted.data_dir_max, 16 << 20);
+    let report = with_files(&[("klines.toml", "data_dir_max = \"16383KiB\"")]).unwrap_err().render(false, 100);
+    assert!(report.contains("16383KiB is too small to be of use") && report.contains("16MiB or more"), "{report}");
+}
+
+#[test]
 fn the_predecessors_env_file_runs_unchanged() {
     let config = accepted(with_files(&[(".env", PREDECESSOR)]));
     assert_eq!(names(&config), ["console", "jsonl"]);

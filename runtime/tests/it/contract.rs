@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::emit::{Emitter, Outlet, Point, Value};
 use klines::consumer::wasm::limits::Limits;
 use klines::consumer::wasm::state::StateStore;
@@ -33,7 +34,7 @@ fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprin
     record();
     let bytes = fs::read(folder().join(file)).unwrap();
     let component = components().from_trusted(&bytes, Limits::default().component).unwrap();
-    let state = Some(Arc::new(StateStore::new(data, name, 1_000)));
+    let state = Some(Arc::new(StateStore::new(&DataDir::at(data), name, 1_000)));
     WasmBlueprint::new(component, Setup { state, ..Setup::plain(name, settings) })
 }
 

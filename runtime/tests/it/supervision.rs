@@ -4,6 +4,7 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
+mod full;
 mod ledger;
 mod loading;
 mod reload;

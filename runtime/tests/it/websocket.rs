@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use klines::consumer::catalog::Catalog;
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::emit::relay::Relay;
 use klines::consumer::emit::{Emitter, Value};
 use klines::consumer::encode::Extras;
@@ -92,7 +93,7 @@ impl Served {
         };
         let relay = Relay::new(2);
         let emitters = ["mine", "other"].map(|name| (name, relay.emitter(name, 32)));
-        let mut manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+        let mut manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
         manager.carry(relay).unwrap();
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use klines::consumer::cpu;
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
 use klines::consumer::policy::OnError;
@@ -162,7 +163,7 @@ fn lags(server: &redis::Server, attacks: &[&str]) -> Lags {
         specs.push(spec(attack, Box::new(WasmBlueprint::new(hostile.clone(), setup)), OnError::Skip));
     }
     let (hub, folder) = (Hub::new(), tempfile::tempdir().unwrap());
-    let manager = Manager::start(specs, &hub, folder.path()).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
     while measured.iter().any(|_| manager.summaries().iter().take(3).any(|one| one.stats.state.as_str() != "running")) {
         std::thread::park_timeout(Duration::from_millis(10));
     }

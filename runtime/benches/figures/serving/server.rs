@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use klines::consumer::Subscription;
 use klines::consumer::catalog::Catalog;
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec};
@@ -106,7 +107,7 @@ fn ours(is_encrypted: bool) {
         grouping: Grouping::Boundary,
         on_error: OnError::default(),
     };
-    let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
     let address: SocketAddr = bound.lock().unwrap()[0];
     println!("{address}");

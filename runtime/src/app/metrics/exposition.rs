@@ -43,6 +43,15 @@ fn program(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     if let Some(bytes) = process::resident_memory() {
         sheet.gauges("process_resident_memory", "Resident memory.", Unit::Bytes, [(bare, bytes)])?;
     }
+    sheet.gauges("klines_data_dir", "What data_dir holds.", Unit::Bytes, [(bare, observed.data_dir.bytes())])?;
+    sheet.gauges(
+        "klines_data_dir_limit",
+        "What it may hold (data_dir_max).",
+        Unit::Bytes,
+        [(bare, observed.data_dir.most())],
+    )?;
+    let refused = [(bare, observed.data_dir.refused())];
+    sheet.counters("klines_data_dir_refusals", "Writes refused because data_dir was full.", refused)?;
     sheet.seconds_total("process_cpu", "Time that all threads together have computed.", process::cpu_seconds())?;
     let started = f64_of_millis(observed.since);
     sheet.gauges("process_start_time", "When the run began, since 1970 UTC.", Unit::Seconds, [(bare, started)])

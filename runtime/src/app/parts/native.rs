@@ -9,9 +9,10 @@ use crate::config::native::redis::LastValue;
 use crate::config::native::{Native, WebSocket};
 use crate::config::{Config, Diagnostic, Report};
 use crate::consumer::catalog::Catalog;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::encode::Extras;
 use crate::consumer::queue::Grouping;
-use crate::consumer::redis::{self, Address, RedisBlueprint, Stream};
+use crate::consumer::redis::{self, Address, RedisBlueprint, SpillSettings, Stream};
 use crate::consumer::websocket::WebSocketBlueprint;
 use crate::consumer::websocket::settings::Settings;
 use crate::consumer::websocket::tls::Exposed;
@@ -33,10 +34,11 @@ pub(super) fn blueprint(
     consumer: &Consumer,
     config: &Config,
     catalog: &Arc<Catalog>,
+    data_dir: &DataDir,
 ) -> anyhow::Result<Option<Made>> {
     match native {
         Native::Redis => {
-            let settings = redis(config).context("preparing the redis consumer")?;
+            let settings = redis(config, data_dir).context("preparing the redis consumer")?;
             Ok(settings.map(|settings| {
                 let blueprint: Box<dyn Blueprint> = Box::new(RedisBlueprint::new(settings));
                 (blueprint, Grouping::Boundary)
@@ -103,7 +105,7 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
     }
 }
 
-fn redis(config: &Config) -> anyhow::Result<Option<redis::Settings>> {
+fn redis(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<redis::Settings>> {
     let told = &config.redis;
     let name = Native::Redis.as_str();
     let Some(url) = &told.url else { return Ok(None) };
@@ -122,6 +124,10 @@ fn redis(config: &Config) -> anyhow::Result<Option<redis::Settings>> {
             LastValue::All => Some(redis::LastValue::Open),
         },
         values: told.publish && !super::publishers(config).is_empty(),
-        spill: (told.spill > 0).then(|| (config.data_dir.join("spill").join(name), told.spill)),
+        spill: (told.spill > 0).then(|| SpillSettings {
+            folder: data_dir.path().join("spill").join(name),
+            most_bytes: told.spill,
+            data_dir: data_dir.clone(),
+        }),
     }))
 }

@@ -11,6 +11,7 @@ use super::grants;
 use crate::config::Config;
 use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
 use crate::config::show::redact;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::emit::Emitter;
 use crate::consumer::emit::relay::Relay;
 use crate::consumer::private;
@@ -133,32 +134,41 @@ pub(super) fn shipped(
     consumer: &Consumer,
     config: &Config,
     components: &Components,
+    shared: Shared<'_>,
 ) -> Result<WasmBlueprint, ComponentError> {
     let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
     let component = components.from_trusted(bytes, consumer.limits.component_size)?;
-    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), None)))
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), shared)))
 }
 
-/// Prepares a stranger's consumer.
+/// What the consumers of a run share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    /// The way of what they publish; none for those that cannot.
+    pub(super) relay: Option<&'a Relay>,
+    pub(super) data_dir: &'a DataDir,
+}
+
+/// Prepares an untrusted consumer.
 pub(super) fn from_file(
     path: &Path,
     consumer: &Consumer,
     config: &Config,
     components: &Components,
-    relay: Option<&Relay>,
+    shared: Shared<'_>,
 ) -> Result<WasmBlueprint, ComponentError> {
     let component = components.from_file(path, &limits(&consumer.limits))?;
-    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), relay)))
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared)))
 }
 
 fn needs_compiler(config: &Config) -> bool {
     config.consumers.iter().any(|consumer| matches!(consumer.component, Source::File(_)))
 }
 
-fn setup(consumer: &Consumer, config: &Config, origin: Origin, relay: Option<&Relay>) -> Setup {
+fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {
     let limits = limits(&consumer.limits);
-    let state = StateStore::new(&config.data_dir, &consumer.name, limits.state);
-    let emitter = match relay {
+    let state = StateStore::new(shared.data_dir, &consumer.name, limits.state);
+    let emitter = match shared.relay {
         Some(relay) => relay.emitter(&consumer.name, limits.emit_names),
         None => Emitter::new(&consumer.name, limits.emit_names, None),
     };

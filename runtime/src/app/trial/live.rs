@@ -23,6 +23,7 @@ use crate::clock::LocalClock;
 use crate::config::case::{Case, Ending, Source};
 use crate::config::quantity::HumanDuration;
 use crate::config::{self, Config, Sources};
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::hub::Hub;
 use crate::consumer::queue::Grouping;
 use crate::consumer::stats::{LossReason, State};
@@ -101,8 +102,10 @@ fn watched(
 ) -> anyhow::Result<(Outcome, Vec<String>)> {
     let hub = Arc::new(Hub::new());
     let spec = parts::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(parts::BATCH));
-    let manager = parts::start(vec![spec], None, config, &hub, parts::Awaited::All)?;
-    let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), parts::catalog(config)));
+    let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
+    let manager = parts::start(vec![spec], None, config, &hub, &data_dir, parts::Awaited::All)?;
+    let catalog = parts::catalog(config);
+    let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     let length = args.duration.unwrap_or(HumanDuration(USUAL));
     let served = runtime.block_on(async {
         tokio::select! { biased;

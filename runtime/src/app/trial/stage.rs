@@ -13,6 +13,7 @@ use crate::config::case::{Case, Source, Subject, klines};
 use crate::config::show::redact;
 use crate::config::{Finding, Report};
 use crate::consumer::Blueprint as _;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::emit::Emitter;
 use crate::consumer::wasm::component::Component;
 use crate::consumer::wasm::components::{ComponentFile, Links, read};
@@ -91,7 +92,7 @@ impl Stage {
             dirs.push((dir.guest.clone(), dir.host.clone()));
         }
         let capture = Arc::new(Capture::new(&case.stubs, in_real_time));
-        let state = StateStore::new(scratch.path(), "state", limits.state);
+        let state = StateStore::new(&DataDir::at(scratch.path()), "state", limits.state);
         let emitter = Emitter::new(&consumer.name, limits.emit_names, Some(capture.clone()));
         let setup = Setup {
             name: consumer.name.clone(),

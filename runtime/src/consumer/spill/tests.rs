@@ -5,6 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture;
 use crate::domain::decimal::Decimal;
 use crate::domain::kline::Quality;
@@ -15,7 +16,7 @@ fn windows(from: i64, count: i64) -> Vec<Arc<Kline>> {
 }
 
 fn open(folder: &Path, most_bytes: u64) -> Spill {
-    Spill::open(folder, most_bytes).unwrap().0
+    Spill::open(folder, most_bytes, &DataDir::at(folder)).unwrap().0
 }
 
 /// The next record's windows, with its mark.
@@ -39,6 +40,32 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found.retain(|path| path.extension().is_some_and(|extension| extension == "spill"));
     found.sort();
     found
+}
+
+#[test]
+fn a_full_data_folder_costs_the_oldest_klines() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::new(folder.path(), 256 << 10);
+    // On its own it could keep four times as much.
+    let (mut spill, _) = Spill::open(&folder.path().join("spill"), 1 << 20, &data_dir).unwrap();
+    for window in 0..10_000 {
+        spill.append(&windows(window, 1)).unwrap();
+    }
+    assert!(spill.bytes() <= data_dir.most() && data_dir.refused() > 0);
+    let dropped = spill.dropped().no_room;
+    assert!(dropped > 0);
+    let kept = drain(&mut spill);
+    assert_eq!(kept, (i64::try_from(dropped).unwrap()..10_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_fills_the_data_folder_otherwise_leaves_no_room_for_klines() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("other"), vec![1; 256 << 10]).unwrap();
+    let data_dir = DataDir::new(folder.path(), 256 << 10);
+    let (mut spill, _) = Spill::open(&folder.path().join("spill"), 1 << 20, &data_dir).unwrap();
+    spill.append(&windows(0, 3)).unwrap();
+    assert_eq!((spill.dropped().no_room, spill.waiting()), (3, 0));
 }
 
 #[test]
@@ -81,7 +108,7 @@ fn the_next_run_finds_what_was_left() {
     let mut spill = open(folder.path(), 1 << 20);
     spill.append(&windows(0, 3)).unwrap();
     drop(spill);
-    let (mut spill, found) = Spill::open(folder.path(), 1 << 20).unwrap();
+    let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap();
     assert_eq!(found, Found { klines: 3, torn: 0 });
     spill.append(&windows(3, 1)).unwrap();
     assert_eq!(drain(&mut spill), [0, 1, 2, 3]);
@@ -91,14 +118,20 @@ fn the_next_run_finds_what_was_left() {
 fn a_folder_belongs_to_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path(), 1 << 20);
-    assert_eq!(Spill::open(folder.path(), 1 << 20).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(
+        Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
 }
 
 #[test]
 fn a_segment_of_another_version_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("000000000000.spill"), b"klspill9........").unwrap();
-    assert_eq!(Spill::open(folder.path(), 1 << 20).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(
+        Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap_err().kind(),
+        io::ErrorKind::InvalidData
+    );
     assert_eq!(files(folder.path()).len(), 1);
 }
 
@@ -169,7 +202,7 @@ proptest! {
             bytes.truncate(place);
         }
         fs::write(&path, &bytes).unwrap();
-        let (mut spill, found) = Spill::open(folder.path(), 1 << 20).unwrap();
+        let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap();
         let left = drain(&mut spill);
         prop_assert_eq!(found.klines, left.len() as u64);
         prop_assert!(left.len().is_multiple_of(2) && left.len() < 10, "{:?}", left);

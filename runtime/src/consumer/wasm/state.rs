@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::consumer::data_dir::DataDir;
 use crate::domain::kline::Kline;
 use database::{Database, Halt};
 
@@ -35,6 +36,7 @@ fn size(key: &str, value: usize) -> usize {
 pub struct StateStore {
     path: PathBuf,
     quota: usize,
+    data_dir: DataDir,
     open: Mutex<Open>,
 }
 
@@ -68,9 +70,9 @@ type Changes = BTreeMap<Arc<str>, Option<Bytes>>;
 impl StateStore {
     /// Names the database `data_dir/state/NAME.sqlite` for at most `quota` bytes of keys and values.
     #[must_use]
-    pub fn new(data_dir: &Path, consumer: &str, quota: usize) -> Self {
-        let path = data_dir.join("state").join(format!("{consumer}.sqlite"));
-        Self { path, quota, open: Mutex::default() }
+    pub fn new(data_dir: &DataDir, consumer: &str, quota: usize) -> Self {
+        let path = data_dir.path().join("state").join(format!("{consumer}.sqlite"));
+        Self { path, quota, data_dir: data_dir.clone(), open: Mutex::default() }
     }
 
     fn read<T>(&self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<T, StateError> {
@@ -174,6 +176,9 @@ impl State {
         if all > quota {
             let note = if deleted > 0 { "; keys deleted in this call count until it is over" } else { "" };
             return Ok(Err(format!("the state would have {all} bytes, its quota is {quota} (limits.state){note}")));
+        }
+        if let Err(full) = store.data_dir.reserve(size(&key, value.len()) as u64) {
+            return Ok(Err(full.to_string()));
         }
         self.draft.bytes = Some(bytes);
         self.draft.deleted = deleted;

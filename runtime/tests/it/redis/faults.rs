@@ -8,7 +8,7 @@ use klines::consumer::stats::{LossReason, State};
 use klines::consumer::{Blueprint, Delivery, Failure};
 use tempfile::TempDir;
 
-use super::rig::{Rig, SYMBOLS, assert_heard, assert_stream, batch, kline, settings};
+use super::rig::{Rig, SYMBOLS, assert_heard, assert_stream, batch, kline, settings, spill};
 use super::server::{Server, eventually};
 
 fn rig(server: &Server) -> (Rig, TempDir) {
@@ -169,7 +169,7 @@ fn a_full_spill_drops_the_oldest_and_counts_every_one() {
     let folder = TempDir::new().unwrap();
     let small = Settings {
         publish: false,
-        spill: Some((folder.path().join("spill"), 128 << 10)),
+        spill: Some(spill(folder.path(), 128 << 10)),
         stream: Some(Stream { name: "klines:stream".to_owned(), max_len: 1_000_000 }),
         ..settings(&server.url(), folder.path())
     };

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::encode::Extras;
 use klines::consumer::hub::Hub;
 use klines::consumer::manager::{Manager, Spec, Summary};
 use klines::consumer::policy::OnError;
 use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
-use klines::consumer::redis::{Address, RedisBlueprint, Settings, Stream, Tallies, Totals};
+use klines::consumer::redis::{Address, RedisBlueprint, Settings, SpillSettings, Stream, Tallies, Totals};
 use klines::consumer::stats::LossReason;
 use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use klines::domain::decimal::Decimal;
@@ -57,6 +58,11 @@ pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
     Batch { klines: klines.into_iter().map(Into::into).collect() }
 }
 
+/// Lets klines wait below a folder.
+pub fn spill(folder: &Path, most_bytes: u64) -> SpillSettings {
+    SpillSettings { folder: folder.join("spill"), most_bytes, data_dir: DataDir::at(folder) }
+}
+
 /// Publishes on `klines`, appends to `klines:stream`, spills into the folder.
 pub fn settings(url: &str, folder: &Path) -> Settings {
     Settings {
@@ -69,7 +75,7 @@ pub fn settings(url: &str, folder: &Path) -> Settings {
         stream: Some(Stream { name: "klines:stream".to_owned(), max_len: 1_000_000 }),
         last_value: None,
         values: false,
-        spill: Some((folder.join("spill"), 16 << 20)),
+        spill: Some(spill(folder, 16 << 20)),
     }
 }
 
@@ -90,7 +96,7 @@ impl Rig {
         let blueprint = RedisBlueprint::new(settings);
         let (tallies, hub) = (blueprint.tallies(), Hub::new());
         let specs = vec![spec("redis", blueprint), spec("neighbour", Neighbour)];
-        let manager = Manager::start(specs, &hub, folder).unwrap();
+        let manager = Manager::start(specs, &hub, &DataDir::at(folder)).unwrap();
         assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
         Self { hub, manager, tallies, lanes, begun: 0, fed: 0 }
     }

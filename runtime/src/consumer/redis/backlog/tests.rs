@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::ordered::MOST_HELD;
 use super::*;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture;
 use crate::consumer::redis::journal::Journal;
 use crate::consumer::redis::tally::Totals;
@@ -15,7 +16,7 @@ fn journal() -> Journal {
 
 fn ordered(folder: Option<&Path>) -> (Ordered, Arc<Tally>) {
     let tally = Arc::new(Tally::default());
-    let spill = folder.map(|folder| Spill::open(folder, 1 << 20).unwrap().0);
+    let spill = folder.map(|folder| Spill::open(folder, 1 << 20, &DataDir::at(folder)).unwrap().0);
     (Ordered::new(spill, journal(), tally.clone()), tally)
 }
 

@@ -3,16 +3,12 @@
 //! Every byte that is written counts, also where it replaces another; when the count reaches the quota, the folder is
 //! measured again. What others put into the folder counts too.
 
-mod measure;
-
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use measure::measure;
+use crate::consumer::disk_use::{MOST_ENTRIES, Used, measure};
 
-/// Files, folders and links below one granted folder.
-const MOST_ENTRIES: u64 = 65_536;
 /// How often it is logged at most that something was refused.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// What a file takes room in. Smaller blocks only make the count too high, until it is measured.
@@ -37,23 +33,6 @@ struct State {
     /// Unknown until something is written.
     used: Option<Used>,
     reported: Option<Instant>,
-}
-
-/// What is in a folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Used {
-    bytes: u64,
-    entries: u64,
-}
-
-impl Used {
-    fn plus(self, bytes: u64, entries: u64) -> Self {
-        Self { bytes: self.bytes.saturating_add(bytes), entries: self.entries.saturating_add(entries) }
-    }
-
-    fn fits(self, most: u64) -> bool {
-        self.bytes <= most && self.entries <= MOST_ENTRIES
-    }
 }
 
 /// Bytes of the blocks that `length` bytes at `offset` lie in.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::consumer::cpu::thread_time;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture::kline;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::contract::tests::{V1, component};
@@ -38,7 +39,7 @@ fn guest(deed: &str, limits: Limits) -> Guest {
     let bytes = component((wit, &text, number), number);
     let component = Components::new(WasmEngine::new().unwrap()).from_trusted(&bytes, u64::MAX).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let state = Some(Arc::new(StateStore::new(folder.path(), "mine", limits.state)));
+    let state = Some(Arc::new(StateStore::new(&DataDir::at(folder.path()), "mine", limits.state)));
     let origin = Origin::File("mine.wasm".into());
     let mut blueprint = WasmBlueprint::new(component, Setup { limits, state, origin, ..Setup::plain("mine", "{}") });
     let mut consumer = blueprint.instantiate().unwrap();

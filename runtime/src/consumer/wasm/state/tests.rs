@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture::kline;
 
 /// A call whose time is never over.
@@ -11,7 +12,7 @@ fn in_time() -> bool {
 }
 
 fn store(folder: &Path, quota: usize) -> Arc<StateStore> {
-    Arc::new(StateStore::new(folder, "it", quota))
+    Arc::new(StateStore::new(&DataDir::at(folder), "it", quota))
 }
 
 fn started(store: &Arc<StateStore>) -> State {
@@ -38,6 +39,22 @@ fn what_a_call_changed_is_kept_with_it_and_forgotten_with_it() {
     state.discard();
     assert_eq!(state.get("a").unwrap(), Some(b"1".to_vec()));
     assert_eq!(state.list_keys("", in_time).unwrap(), ["a"]);
+}
+
+#[test]
+fn a_full_data_folder_refuses_what_is_set_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::new(folder.path(), 1 << 20);
+    let store = Arc::new(StateStore::new(&data_dir, "it", 1 << 30));
+    let mut state = started(&store);
+    set(&mut state, "a", "1");
+    state.commit(&[], in_time).unwrap();
+    let refused = state.set("b".into(), vec![1; 1 << 20]).unwrap().unwrap_err();
+    assert!(refused.contains("data_dir_max"), "{refused}");
+    assert_eq!(state.list_keys("", in_time).unwrap(), ["a"]);
+    assert!(state.delete("a".into()).unwrap());
+    state.commit(&[kline("BTCUSDT", "1m", 0, true).into()], in_time).unwrap();
+    assert_eq!(state.get("a").unwrap(), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an operator's orders do to a consumer's thread.
 
 use super::*;
+use crate::consumer::data_dir::DataDir;
 use crate::consumer::manager::OrderError;
 
 /// One consumer under orders.
@@ -15,7 +16,7 @@ impl Stage {
     fn new(consumer: &Scripted, on_error: OnError) -> Self {
         let (folder, hub) = (tempfile::tempdir().unwrap(), Hub::new());
         let spec = Spec { on_error, ..spec("it", consumer, Grouping::UpTo(1)) };
-        let manager = Manager::start(vec![spec], &hub, folder.path()).unwrap();
+        let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
         assert_eq!(manager.started(PATIENCE).len(), 1);
         Self { hub, manager, windows: 0, _folder: folder }
     }

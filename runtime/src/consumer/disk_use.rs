@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
-use super::{MOST_ENTRIES, Used};
-
+/// Files, folders and links below one folder. One that holds more counts as full.
+pub(super) const MOST_ENTRIES: u64 = 65_536;
 /// Levels of folders. What lies deeper cannot be measured, so that the folder counts as full.
 const MOST_LEVELS: usize = 64;
 /// What `st_blocks` counts, in bytes.
@@ -17,7 +17,24 @@ const UNIT: u64 = 512;
 const FULL: Used = Used { bytes: u64::MAX, entries: u64::MAX };
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Returns what is below a folder, links not followed; no more than it takes to see that it is over the quota.
+/// What is in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) bytes: u64,
+    pub(super) entries: u64,
+}
+
+impl Used {
+    pub(super) fn plus(self, bytes: u64, entries: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes), entries: self.entries.saturating_add(entries) }
+    }
+
+    pub(super) fn fits(self, most: u64) -> bool {
+        self.bytes <= most && self.entries <= MOST_ENTRIES
+    }
+}
+
+/// Returns what is below a folder, links not followed; no more than it takes to see that it is over `most` bytes.
 pub(super) fn measure(folder: &Path, most: u64) -> Used {
     let mut used = Used::default().plus(nameless(folder), 0);
     let Ok(root) = rustix::fs::open(folder, FOLDER - OFlags::NOFOLLOW, Mode::empty()) else { return used };
@@ -56,7 +73,7 @@ fn add(folder: &OwnedFd, used: &mut Used, most: u64) -> Option<Vec<std::ffi::CSt
         let Ok(found) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let blocks = u64::try_from(found.st_blocks).unwrap_or_default();
         *used = used.plus(blocks.saturating_mul(UNIT), 1);
-        if used.bytes > most || used.entries > MOST_ENTRIES {
+        if !used.fits(most) {
             return None;
         }
         if FileType::from_raw_mode(found.st_mode) == FileType::Directory {

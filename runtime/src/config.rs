@@ -50,13 +50,13 @@ use native::{Native, Redis, WebSocket};
 use proxy::Proxy;
 use quantity::ByteSize;
 
-use crate::consumer::data_dir;
 use crate::protected::Protected;
 use crate::secret::is_secret_name;
 
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
 const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
 const DATA_DIR_MAX: Key = Key::new("data_dir_max");
+const DEFAULT_DATA: ByteSize = ByteSize(10 << 30);
 /// Less would not hold the state of one consumer and what a minute without Redis leaves.
 const LEAST_DATA: ByteSize = ByteSize(16 << 20);
 
@@ -181,7 +181,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
 }
 
 fn read_data_dir_max(loader: &mut Loader<'_>, top: &mut Section<'_>) -> u64 {
-    let most = loader.read(top, DATA_DIR_MAX, ByteSize(data_dir::DEFAULT_MOST));
+    let most = loader.read(top, DATA_DIR_MAX, DEFAULT_DATA);
     if most.value < LEAST_DATA {
         let diagnostic = most.error(format!("{} is too small to be of use", most.value));
         loader.report.push(diagnostic.expected(format!("{LEAST_DATA} or more")));

@@ -72,7 +72,7 @@ pub(crate) fn reload() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::new();
     let spec = spec("average", Box::new(original.clone()));
-    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
     let commander = manager.commander("average").unwrap();
     let (mut compiled, mut swapped) = (Vec::new(), Vec::new());

@@ -36,7 +36,7 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     // Its own state stays as it is.
     let scratch = tempfile::tempdir().context("making a temporary folder")?;
     // What the bundle calls the consumer is a stranger's word, and no path of ours.
-    let state = StateStore::new(&DataDir::at(scratch.path()), "state", limits.state);
+    let state = StateStore::new(&DataDir::scratch(scratch.path()), "state", limits.state);
     let setup =
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(&bundle.consumer, &bundle.settings.to_string()) };
     let (call, failure) = live(WasmBlueprint::new(component, setup), &deliveries);

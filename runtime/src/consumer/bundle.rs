@@ -247,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "component").unwrap();
-        let bundles = Bundles::new(&DataDir::at(folder.path()));
+        let bundles = Bundles::new(&DataDir::scratch(folder.path()));
         let delivery =
             Delivery { klines: [kline("BTCUSDT", "1m", 2, true).into()].into(), lost: 1, ..Delivery::default() };
         let mut history = History::default();
@@ -270,7 +270,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.wasm");
         fs::write(&file, "another").unwrap();
-        let written = Bundles::new(&DataDir::at(folder.path()))
+        let written = Bundles::new(&DataDir::scratch(folder.path()))
             .write("x", &exhibit(&file), &crash(), (&History::default(), None))
             .unwrap();
         assert!(!Bundle::read(&written).unwrap().0.has_component);

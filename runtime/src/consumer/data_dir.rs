@@ -18,9 +18,6 @@ use tracing::warn;
 
 use super::disk_use::measure;
 
-/// What a data folder may hold where nobody says otherwise, in bytes.
-pub const DEFAULT_MOST: u64 = 10 << 30;
-
 /// How long a count is believed. What is not counted (the log of a database, compiled code) shows after this time.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
 /// How often a full folder is measured at most.
@@ -70,10 +67,10 @@ impl DataDir {
         Self { inner: Arc::new(inner) }
     }
 
-    /// A folder with the default bound.
+    /// A folder that is thrown away afterwards, without a bound.
     #[must_use]
-    pub fn at(path: &Path) -> Self {
-        Self::new(path, DEFAULT_MOST)
+    pub fn scratch(path: &Path) -> Self {
+        Self::new(path, u64::MAX)
     }
 
     /// The folder.

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_letter_holds_every_digit_and_the_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let letters = DeadLetters::new(&DataDir::at(folder.path()), "third/party");
+        let letters = DeadLetters::new(&DataDir::scratch(folder.path()), "third/party");
         letters.append("third/party", "trap: unreachable", &delivery(2)).unwrap();
         let text = fs::read_to_string(folder.path().join("dead-letter/third_party.jsonl")).unwrap();
         let letter: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn the_files_stay_within_their_bound() {
         let folder = tempfile::tempdir().unwrap();
-        let letters = DeadLetters::bounded(&DataDir::at(folder.path()), "x", 4_000);
+        let letters = DeadLetters::bounded(&DataDir::scratch(folder.path()), "x", 4_000);
         for window in 0..50 {
             letters.append("x", "trap", &delivery(window)).unwrap();
         }

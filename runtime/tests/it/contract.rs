@@ -34,7 +34,7 @@ fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprin
     record();
     let bytes = fs::read(folder().join(file)).unwrap();
     let component = components().from_trusted(&bytes, Limits::default().component).unwrap();
-    let state = Some(Arc::new(StateStore::new(&DataDir::at(data), name, 1_000)));
+    let state = Some(Arc::new(StateStore::new(&DataDir::scratch(data), name, 1_000)));
     WasmBlueprint::new(component, Setup { state, ..Setup::plain(name, settings) })
 }
 

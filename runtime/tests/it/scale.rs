@@ -74,7 +74,7 @@ fn spec(name: &str, blueprint: impl Blueprint, grouping: Grouping, allowed: Subs
 fn ledger(name: &str, folder: &Path) -> WasmBlueprint {
     guest_log::record();
     let limits = Limits { call: Duration::from_secs(60), ..Limits::default() };
-    let state = StateStore::new(&DataDir::at(folder), name, usize::MAX);
+    let state = StateStore::new(&DataDir::scratch(folder), name, usize::MAX);
     WasmBlueprint::new(
         stage::component("ledger"),
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(name, "{}") },
@@ -92,7 +92,7 @@ fn every_kline_of_every_boundary_reaches_every_consumer_once() {
         spec("part", Recorder(part.clone()), Grouping::UpTo(64), few.clone()),
         spec("scale-ledger", ledger("scale-ledger", folder.path()), Grouping::UpTo(64), Subscription::default()),
     ];
-    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
     hub.watch(Watched { symbols: market::symbols(), intervals: market::intervals() });
     let (mut expected, mut largest) = (Vec::new(), 0);

@@ -163,7 +163,7 @@ fn lags(server: &redis::Server, attacks: &[&str]) -> Lags {
         specs.push(spec(attack, Box::new(WasmBlueprint::new(hostile.clone(), setup)), OnError::Skip));
     }
     let (hub, folder) = (Hub::new(), tempfile::tempdir().unwrap());
-    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     while measured.iter().any(|_| manager.summaries().iter().take(3).any(|one| one.stats.state.as_str() != "running")) {
         std::thread::park_timeout(Duration::from_millis(10));
     }

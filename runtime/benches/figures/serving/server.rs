@@ -107,7 +107,7 @@ fn ours(is_encrypted: bool) {
         grouping: Grouping::Boundary,
         on_error: OnError::default(),
     };
-    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     manager.started(Duration::from_secs(10)).pop().unwrap().result.unwrap();
     let address: SocketAddr = bound.lock().unwrap()[0];
     println!("{address}");

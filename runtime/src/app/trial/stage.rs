@@ -92,7 +92,7 @@ impl Stage {
             dirs.push((dir.guest.clone(), dir.host.clone()));
         }
         let capture = Arc::new(Capture::new(&case.stubs, in_real_time));
-        let state = StateStore::new(&DataDir::at(scratch.path()), "state", limits.state);
+        let state = StateStore::new(&DataDir::scratch(scratch.path()), "state", limits.state);
         let emitter = Emitter::new(&consumer.name, limits.emit_names, Some(capture.clone()));
         let setup = Setup {
             name: consumer.name.clone(),

@@ -16,7 +16,7 @@ fn windows(from: i64, count: i64) -> Vec<Arc<Kline>> {
 }
 
 fn open(folder: &Path, most_bytes: u64) -> Spill {
-    Spill::open(folder, most_bytes, &DataDir::at(folder)).unwrap().0
+    Spill::open(folder, most_bytes, &DataDir::scratch(folder)).unwrap().0
 }
 
 /// The next record's windows, with its mark.
@@ -108,7 +108,7 @@ fn the_next_run_finds_what_was_left() {
     let mut spill = open(folder.path(), 1 << 20);
     spill.append(&windows(0, 3)).unwrap();
     drop(spill);
-    let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap();
+    let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::scratch(folder.path())).unwrap();
     assert_eq!(found, Found { klines: 3, torn: 0 });
     spill.append(&windows(3, 1)).unwrap();
     assert_eq!(drain(&mut spill), [0, 1, 2, 3]);
@@ -119,7 +119,7 @@ fn a_folder_belongs_to_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path(), 1 << 20);
     assert_eq!(
-        Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap_err().kind(),
+        Spill::open(folder.path(), 1 << 20, &DataDir::scratch(folder.path())).unwrap_err().kind(),
         io::ErrorKind::WouldBlock
     );
 }
@@ -129,7 +129,7 @@ fn a_segment_of_another_version_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("000000000000.spill"), b"klspill9........").unwrap();
     assert_eq!(
-        Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap_err().kind(),
+        Spill::open(folder.path(), 1 << 20, &DataDir::scratch(folder.path())).unwrap_err().kind(),
         io::ErrorKind::InvalidData
     );
     assert_eq!(files(folder.path()).len(), 1);
@@ -202,7 +202,7 @@ proptest! {
             bytes.truncate(place);
         }
         fs::write(&path, &bytes).unwrap();
-        let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::at(folder.path())).unwrap();
+        let (mut spill, found) = Spill::open(folder.path(), 1 << 20, &DataDir::scratch(folder.path())).unwrap();
         let left = drain(&mut spill);
         prop_assert_eq!(found.klines, left.len() as u64);
         prop_assert!(left.len().is_multiple_of(2) && left.len() < 10, "{:?}", left);

@@ -120,7 +120,7 @@ fn spec(name: &str, consumer: &Scripted, grouping: Grouping) -> Spec {
 fn run(consumers: &[&Scripted], data_dir: &Path) -> Vec<Summary> {
     let hub = Hub::new();
     let specs = (0..).zip(consumers).map(|(n, consumer)| spec(&format!("c{n}"), consumer, Grouping::UpTo(1)));
-    let manager = Manager::start(specs.collect(), &hub, &DataDir::at(data_dir)).unwrap();
+    let manager = Manager::start(specs.collect(), &hub, &DataDir::scratch(data_dir)).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), consumers.len());
     for window in 0..3 {
         hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
@@ -144,7 +144,7 @@ fn strangers_get_every_batch_last_and_are_told_of_in_their_place() {
     let own = |name: &str| spec(name, &consumer, Grouping::UpTo(1));
     let strange = |name: &str| Spec { blueprint: Box::new(Strange(consumer.clone())), ..own(name) };
     let specs = vec![strange("a"), own("b"), strange("c"), own("d")];
-    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     let views = manager.views();
     let name = |queue: &Arc<Queue>| views.iter().find(|view| Arc::ptr_eq(&view.queue, queue)).unwrap().name.as_str();
     let queues = hub.queues();
@@ -200,7 +200,8 @@ fn the_fifth_crash_is_a_quarantine() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash; 9]));
     let hub = Hub::new();
     let manager =
-        Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, &DataDir::at(folder.path())).unwrap();
+        Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, &DataDir::scratch(folder.path()))
+            .unwrap();
     for window in 0..9 {
         hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
     }
@@ -216,7 +217,7 @@ fn skip_is_never_quarantined() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&vec![Act::Crash; crashes]));
     let hub = Hub::new();
     let spec = Spec { on_error: OnError::Skip, ..spec("bad", &consumer, Grouping::UpTo(1)) };
-    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     for window in 0..9 {
         hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
     }
@@ -243,7 +244,7 @@ fn a_failed_start_is_named_and_the_others_go_on() {
     bad.0.lock().unwrap().setup = Some(Failure::Fatal("no folder".into()));
     let hub = Hub::new();
     let specs = vec![spec("bad", &bad, Grouping::UpTo(1)), spec("good", &good, Grouping::UpTo(1))];
-    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     let mut reports = manager.started(PATIENCE);
     reports.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(reports[0].result, Err(Failure::Fatal("no folder".into())));
@@ -258,7 +259,8 @@ fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry; 100]));
     let hub = Hub::new();
     let manager =
-        Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, &DataDir::at(folder.path())).unwrap();
+        Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, &DataDir::scratch(folder.path()))
+            .unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     hub.publish(&batch([kline("BTCUSDT", "1m", 0, true), kline("BTCUSDT", "5m", 0, false)]));
     let summary = manager.shutdown(Duration::from_millis(50)).remove(0);
@@ -315,7 +317,7 @@ fn a_panic_on_the_short_way_is_a_crash_and_costs_no_kline() {
     let (scripted, folder, hub) = (Scripted::default(), tempfile::tempdir().unwrap(), Hub::new());
     let hasty = Hasty(scripted.clone(), Arc::default());
     let spec = Spec { blueprint: Box::new(hasty), queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };
-    let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     let mut window = 0;
     while manager.summaries()[0].stats.crashes() == 0 {

@@ -60,7 +60,7 @@ pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
 
 /// Lets klines wait below a folder.
 pub fn spill(folder: &Path, most_bytes: u64) -> SpillSettings {
-    SpillSettings { folder: folder.join("spill"), most_bytes, data_dir: DataDir::at(folder) }
+    SpillSettings { folder: folder.join("spill"), most_bytes, data_dir: DataDir::scratch(folder) }
 }
 
 /// Publishes on `klines`, appends to `klines:stream`, spills into the folder.
@@ -96,7 +96,7 @@ impl Rig {
         let blueprint = RedisBlueprint::new(settings);
         let (tallies, hub) = (blueprint.tallies(), Hub::new());
         let specs = vec![spec("redis", blueprint), spec("neighbour", Neighbour)];
-        let manager = Manager::start(specs, &hub, &DataDir::at(folder)).unwrap();
+        let manager = Manager::start(specs, &hub, &DataDir::scratch(folder)).unwrap();
         assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
         Self { hub, manager, tallies, lanes, begun: 0, fed: 0 }
     }

@@ -38,7 +38,7 @@ fn beside(name: &str, mode: &str) -> (Summary, Summary) {
     let counting = Limits { log_lines: u32::MAX, ..tight() };
     let specs =
         vec![spec(name, hostile(name, mode, tight())), spec(&good, hostile(&good, r#"{"mode":"count"}"#, counting))];
-    let manager = Manager::start(specs, &hub, &DataDir::at(folder.path())).unwrap();
+    let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 2);
     for window in 0..KLINES {
         hub.publish(&Batch { klines: delivery(window).klines.to_vec() });

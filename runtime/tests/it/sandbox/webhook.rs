@@ -81,7 +81,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
         grouping: Grouping::UpTo(64),
         on_error: OnError::Restart,
     };
-    let manager = Manager::start(vec![spec], &hub, &DataDir::at(data.path())).unwrap();
+    let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(data.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     for window in 0..KLINES {
         hub.publish(&Batch { klines: delivery(window).klines.to_vec() });

@@ -16,7 +16,7 @@ fn journal() -> Journal {
 
 fn ordered(folder: Option<&Path>) -> (Ordered, Arc<Tally>) {
     let tally = Arc::new(Tally::default());
-    let spill = folder.map(|folder| Spill::open(folder, 1 << 20, &DataDir::at(folder)).unwrap().0);
+    let spill = folder.map(|folder| Spill::open(folder, 1 << 20, &DataDir::scratch(folder)).unwrap().0);
     (Ordered::new(spill, journal(), tally.clone()), tally)
 }
 

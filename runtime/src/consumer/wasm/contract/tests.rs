@@ -88,7 +88,7 @@ fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
     tracing::subscriber::with_default(tracing_subscriber::registry().with(told.clone()), || {
         let mut running: Vec<Box<dyn Consumer>> = Vec::new();
         for (name, bytes) in components {
-            let state = Some(Arc::new(StateStore::new(&DataDir::at(folder.path()), name, 1_000)));
+            let state = Some(Arc::new(StateStore::new(&DataDir::scratch(folder.path()), name, 1_000)));
             let setup = Setup { state, ..Setup::plain(name, r#"{"any":1}"#) };
             let mut blueprint = WasmBlueprint::new(load(&engine, bytes).unwrap(), setup);
             assert_eq!(blueprint.validate(), [], "{name}");

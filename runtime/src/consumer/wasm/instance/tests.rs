@@ -39,7 +39,7 @@ fn guest(deed: &str, limits: Limits) -> Guest {
     let bytes = component((wit, &text, number), number);
     let component = Components::new(WasmEngine::new().unwrap()).from_trusted(&bytes, u64::MAX).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let state = Some(Arc::new(StateStore::new(&DataDir::at(folder.path()), "mine", limits.state)));
+    let state = Some(Arc::new(StateStore::new(&DataDir::scratch(folder.path()), "mine", limits.state)));
     let origin = Origin::File("mine.wasm".into());
     let mut blueprint = WasmBlueprint::new(component, Setup { limits, state, origin, ..Setup::plain("mine", "{}") });
     let mut consumer = blueprint.instantiate().unwrap();

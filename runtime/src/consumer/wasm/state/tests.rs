@@ -12,7 +12,7 @@ fn in_time() -> bool {
 }
 
 fn store(folder: &Path, quota: usize) -> Arc<StateStore> {
-    Arc::new(StateStore::new(&DataDir::at(folder), "it", quota))
+    Arc::new(StateStore::new(&DataDir::scratch(folder), "it", quota))
 }
 
 fn started(store: &Arc<StateStore>) -> State {

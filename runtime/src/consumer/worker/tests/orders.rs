@@ -16,7 +16,7 @@ impl Stage {
     fn new(consumer: &Scripted, on_error: OnError) -> Self {
         let (folder, hub) = (tempfile::tempdir().unwrap(), Hub::new());
         let spec = Spec { on_error, ..spec("it", consumer, Grouping::UpTo(1)) };
-        let manager = Manager::start(vec![spec], &hub, &DataDir::at(folder.path())).unwrap();
+        let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
         assert_eq!(manager.started(PATIENCE).len(), 1);
         Self { hub, manager, windows: 0, _folder: folder }
     }

@@ -240,6 +240,16 @@ impl Config {
         report
     }
 
+    /// Warns of a consumer's settings as a whole, at their place.
+    #[must_use]
+    pub fn settings_warning(&self, consumer: &str, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "settings"], 2);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let mut report = Report::default();
+        report.push(Diagnostic::warning(place, format!("{consumer}: {message}")).expected(expected));
+        report
+    }
+
     /// Refuses a consumer's component, at the place that names it.
     #[must_use]
     pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {

@@ -16,7 +16,7 @@ use crate::config::{self, Config, Report};
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = config::examine(args.sources());
     let workshop = parts::Workshop::temporary(&config)?;
-    report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components)? {
+    report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components, parts::Awaited::All)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });

@@ -3,10 +3,11 @@
 pub mod grants;
 mod native;
 mod sandboxed;
+mod validation;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -29,11 +30,14 @@ use crate::consumer::{Blueprint, Problem, Subscription};
 use crate::domain::symbol::Category;
 use sandboxed::Shared;
 pub use sandboxed::{FromFile, Workshop, limits};
+use validation::Asked;
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
 pub const BATCH: usize = 64;
 /// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
 const START_MARGIN: Duration = Duration::from_secs(2);
+/// How long a live feed waits for untrusted components to check their settings.
+const VALIDATION: Duration = Duration::from_millis(500);
 
 /// Every enabled consumer, ready to be started, and what is not quite as it was meant.
 pub struct Prepared {
@@ -49,16 +53,19 @@ pub struct Prepared {
     pub warnings: Report,
 }
 
-/// Prepares every enabled consumer and lets it check its settings. Opens nothing and starts nothing.
+/// Prepares every enabled consumer and lets it check its settings, all components at the same time. Those that are not
+/// awaited have [`VALIDATION`]; without an answer by then, they check their settings when they are started. Opens
+/// nothing and starts nothing.
 ///
 /// # Errors
-/// [`Report`] with every problem of every consumer; the inner error when this machine cannot run components at all.
+/// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
 pub fn prepare(
     config: &Config,
     catalog: &Arc<Catalog>,
     components: &Components,
+    awaited: Awaited,
 ) -> anyhow::Result<Result<Prepared, Report>> {
-    let (mut specs, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
+    let (mut found, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let relay = relay(config);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let unheard = Shared { relay: None, data_dir: &data_dir };
@@ -70,7 +77,7 @@ pub fn prepare(
                 {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     report.merge(native::warnings(*native, config));
-                    specs.push(spec(consumer, blueprint, grouping));
+                    found.push(Found::Ready(spec(consumer, blueprint, grouping)));
                 }
                 continue;
             }
@@ -80,11 +87,10 @@ pub fn prepare(
             }
         };
         match prepared {
-            Ok(mut blueprint) => {
+            Ok(blueprint) => {
                 report.merge(grants::report(config, consumer, &blueprint));
-                report.merge(settings_report(config, consumer, &blueprint.validate()));
                 files.extend(FromFile::new(consumer, &blueprint));
-                specs.push(spec(consumer, Box::new(blueprint), Grouping::UpTo(BATCH)));
+                found.push(Found::Asked(Box::new(Asked::new(consumer, blueprint))));
             }
             Err(error) => {
                 let expected = "a component built for klines:consumer@1.1.0";
@@ -93,7 +99,24 @@ pub fn prepare(
         }
     }
     components.remove_unused_code();
+    let until = Instant::now() + VALIDATION;
+    let mut answered = |asked: Asked<'_>| {
+        let consumer = asked.consumer;
+        let blueprint = asked.answered(config, (awaited, until), &mut report);
+        spec(consumer, blueprint, Grouping::UpTo(BATCH))
+    };
+    let specs = found.into_iter().map(|found| match found {
+        Found::Ready(spec) => spec,
+        Found::Asked(asked) => answered(*asked),
+    });
+    let specs = specs.collect();
     Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, data_dir, warnings: report }) })
+}
+
+/// A consumer of the configuration.
+enum Found<'a> {
+    Ready(Spec),
+    Asked(Box<Asked<'a>>),
 }
 
 /// The consumers that may publish series of their own: components in files. None of ours does.
@@ -132,12 +155,13 @@ pub fn catalog(config: &Config) -> Arc<Catalog> {
     Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
 }
 
-/// Whose start is waited for.
+/// Whose answers are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
     /// Every consumer's.
     All,
-    /// That of trusted consumers: a live feed does not wait for what untrusted code does in `setup` and `start`.
+    /// Those of trusted consumers: a live feed does not wait for what untrusted code does in `validate`, `setup` and
+    /// `start`.
     Trusted,
 }
 

@@ -105,16 +105,17 @@ impl Sink for IntoHub {
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
     let workshop = parts::Workshop::kept(config)?;
-    let (specs, relay, data_dir) = match parts::prepare(config, &parts::catalog(config), &workshop.components)? {
-        Ok(prepared) => {
-            output::report(&prepared.warnings);
-            (prepared.specs, prepared.relay, prepared.data_dir)
-        }
-        Err(report) => {
-            output::report(&report);
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
+    let (specs, relay, data_dir) =
+        match parts::prepare(config, &parts::catalog(config), &workshop.components, parts::Awaited::All)? {
+            Ok(prepared) => {
+                output::report(&prepared.warnings);
+                (prepared.specs, prepared.relay, prepared.data_dir)
+            }
+            Err(report) => {
+                output::report(&report);
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
+        };
     let hub = Arc::new(Hub::new());
     let manager = parts::start(specs, relay, config, &hub, &data_dir, parts::Awaited::All)?;
     let played = replay.run(&bar.progress, &mut IntoHub(hub));

@@ -39,7 +39,7 @@ const HANG_UP: Duration = Duration::from_secs(3);
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = parts::catalog(&config);
     let workshop = parts::Workshop::kept(&config)?;
-    let prepared = match parts::prepare(&config, &catalog, &workshop.components)? {
+    let prepared = match parts::prepare(&config, &catalog, &workshop.components, parts::Awaited::Trusted)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);

@@ -151,6 +151,16 @@ impl Report {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
+    /// Returns every problem and what was expected in one sentence, for a log; without places and quoted lines.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let said = |Diagnostic { message, expected, .. }: &Diagnostic| match expected.as_str() {
+            "" => message.clone(),
+            expected => format!("{message} (expected {expected})"),
+        };
+        self.diagnostics.iter().map(said).collect::<Vec<_>>().join("; ")
+    }
+
     /// Text for a person, ending in a count: `width` columns wide, with terminal colours if `color`.
     #[must_use]
     pub fn render(&self, color: bool, width: usize) -> String {

@@ -33,10 +33,10 @@ mod log;
 mod poll;
 mod stdout;
 mod text;
+mod validation;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
 use serde_json::Value;
 
@@ -50,6 +50,7 @@ use self::log::GuestLog;
 use self::manifest::{Missing, Wants};
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
+pub use self::validation::{Unanswered, Validation};
 use self::witness::Witness;
 use super::bundle::Exhibit;
 use super::emit::Emitter;
@@ -195,6 +196,12 @@ impl WasmBlueprint {
         wanted.into_iter().filter(|missing| !known.contains(missing)).collect()
     }
 
+    /// Begins to ask an instance of its own, without any grant and under all limits, what is wrong with the settings.
+    #[must_use]
+    pub fn begin_validation(&self) -> Validation {
+        Validation::begin(self.clone())
+    }
+
     fn examine(&self) -> Result<Vec<Problem>, Failure> {
         let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
         Instance::new(&self.component, setup, self.log.clone(), &self.runtime)?.validate()
@@ -202,20 +209,8 @@ impl WasmBlueprint {
 }
 
 impl Blueprint for WasmBlueprint {
-    /// Asks an instance of its own, without any grant and under all limits.
     fn validate(&mut self) -> Vec<Problem> {
-        // A thread of its own: WASI blocks on its futures, which must not happen on an executor's thread.
-        let asked = thread::scope(|scope| scope.spawn(|| self.examine()).join());
-        let failure = match asked {
-            Ok(Ok(problems)) => return problems,
-            Ok(Err(failure)) => failure.to_string(),
-            Err(_) => "panicked".to_owned(),
-        };
-        vec![Problem {
-            path: String::new(),
-            message: format!("the component could not check its settings: {failure}"),
-            expected: "a component that answers `validate`".to_owned(),
-        }]
+        self.begin_validation().problems()
     }
 
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {

@@ -37,8 +37,9 @@ pub enum Fate {
 use Fate::{Failed, Quarantined, Retrying, Running as Lives};
 
 /// Mode, further settings, fate; a line of the threat table each.
-pub const GUESTS: [(&str, &str, Fate); 29] = [
+pub const GUESTS: [(&str, &str, Fate); 31] = [
     ("loop", "", Quarantined),
+    ("loop-validate", "", Failed),
     ("loop-setup", "", Quarantined),
     ("loop-start", "", Quarantined),
     ("loop-stop", "", Lives),
@@ -54,6 +55,7 @@ pub const GUESTS: [(&str, &str, Fate); 29] = [
     ("log-flood", "", Lives),
     ("stdout", "", Lives),
     ("trap", "", Quarantined),
+    ("panic-validate", "", Failed),
     ("panic-setup", "", Quarantined),
     ("panic-start", "", Quarantined),
     ("panic-consume", "", Quarantined),

@@ -62,25 +62,29 @@ async fn the_feed_does_not_wait_for_what_guests_do_at_their_start() {
     let path = component("hostile");
     let guest = |name: &str, mode: &str| {
         format!(
-            "[consumers.{name}]\ncomponent = {path:?}\nlimits.start_up = \"1h\"\n\
+            "[consumers.{name}]\ncomponent = {path:?}\nlimits.start_up = \"1h\"\nlimits.call = \"1h\"\n\
              [consumers.{name}.settings]\nmode = \"{mode}\"\n"
         )
     };
     let toml = format!(
-        "enabled_consumers = [\"console\", \"looping\", \"counting\"]\n\
-         [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n{}{}",
+        "enabled_consumers = [\"console\", \"checking\", \"looping\", \"counting\"]\n\
+         [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n{}{}{}",
+        guest("checking", "loop-validate"),
         guest("looping", "loop-start"),
         guest("counting", "count"),
     );
     let (sim, home) = (demo(109).await, folder(&[("klines.toml", &toml)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
-    // Its time is over in an hour: whatever comes until then came in spite of it.
+    // Their time is over in an hour: whatever comes until then came in spite of them.
     run.until("klines", |said| each_complete(said, "1s", 3));
     run.until("the guest beside it", |said| said.err.contains(" lost 0"));
     let listed: serde_json::Value =
         serde_json::from_str(&klines(home.path(), "consumer list --json").run().well().out).unwrap();
-    let looping = listed.as_array().unwrap().iter().find(|row| row["name"] == "looping").unwrap();
-    assert_eq!((&looping["state"], &looping["lost"]), (&"starting".into(), &0.into()), "{looping}");
-    assert!(looping["queue"].as_u64().unwrap() > 0, "what comes meanwhile waits in its queue: {looping}");
-    run.stop();
+    for name in ["checking", "looping"] {
+        let row = listed.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+        assert_eq!((&row["state"], &row["lost"]), (&"starting".into(), &0.into()), "{row}");
+        assert!(row["queue"].as_u64().unwrap() > 0, "what comes meanwhile waits in its queue: {row}");
+    }
+    let said = run.stop().said;
+    assert!(said.err.contains("checking: the component has not checked its settings yet"), "{}", said.err);
 }

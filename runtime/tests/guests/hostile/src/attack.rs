@@ -7,7 +7,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::Write;
 
-use klines_guest::{Failure, Level, emit, info, log};
+use klines_guest::{Failure, Level, Problem, emit, info, log};
 
 /// Spins; only the runtime's deadline ends it.
 pub(crate) fn run_forever() -> ! {
@@ -181,6 +181,12 @@ pub(crate) fn open_handles(count: u32) {
 pub(crate) fn sleep() {
     std::thread::sleep(std::time::Duration::from_secs(86_400));
     info!("slept for a day");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the delay is the attack")]
+pub(crate) fn refuse_late() -> Vec<Problem> {
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    vec![Problem::new("mode", "refused late", "another mode")]
 }
 
 /// Recurses without end in a way that no compiler turns into a loop.

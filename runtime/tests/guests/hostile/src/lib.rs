@@ -65,6 +65,8 @@ pub enum Mode {
     Loop,
     /// Never returns from `validate`.
     LoopValidate,
+    /// Refuses its settings, in `validate` alone, after three seconds in a host call.
+    RefuseLate,
     /// Never returns from `setup`.
     LoopSetup,
     /// Never returns from `start`.
@@ -160,6 +162,7 @@ impl Consumer for Hostile {
     fn validate(settings: &Settings) -> Vec<Problem> {
         match settings.mode {
             Mode::LoopValidate => attack::run_forever(),
+            Mode::RefuseLate => attack::refuse_late(),
             Mode::PanicValidate => attack::panic_in("validate"),
             _ => Vec::new(),
         }

@@ -84,11 +84,11 @@ test-languages: build ## Make, build, test and run a consumer in every language,
 soak-stalls: components ## Stop the program 100 times at boundaries, on one connection and on three, and count klines that miss a trade (about 12 minutes)
 	KLINES_STALLS=100 cargo test --locked -p klines --test it stalls:: -- --nocapture --test-threads 1
 
-check: components ## Format, lints, documentation and, where installed, licences and sources of the dependencies
+check: components ## Format, lints, documentation and, where cargo-deny is installed, licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources && .ci/advisories; else echo "cargo-deny is not installed: licences, sources and advisories were not looked at (cargo install cargo-deny --locked)"; fi
 
 check-all: check test ## Everything that has to pass before a change is taken
 

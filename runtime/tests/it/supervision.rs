@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::support::program::{component, folder, klines};
+use crate::support::program::{Running, Said, component, folder, klines};
 
 /// Small windows, so that much happens in little time.
 const RUN: &str = "run --demo --config klines.toml --intervals 100ms,1s";
@@ -28,6 +28,25 @@ fn home(component: &str, section: &str) -> TempDir {
     let home = folder(&[("klines.toml", &config)]);
     fs::copy(self::component(component), home.path().join("it.wasm")).unwrap();
     home
+}
+
+/// Puts another component in place at once, so that no half of it is seen.
+fn replace(home: &Path, bytes: &[u8]) {
+    fs::write(home.join("new"), bytes).unwrap();
+    fs::rename(home.join("new"), home.join("it.wasm")).unwrap();
+}
+
+/// Why versions were refused.
+fn refused(said: &Said) -> Vec<String> {
+    let lines = said.logged("the consumer keeps its version");
+    lines.iter().map(|line| line["error"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until one more version was refused; returns why.
+fn next_refusal(run: &Running) -> String {
+    let before = refused(&run.said()).len();
+    run.until("a refusal", |said| refused(said).len() > before);
+    refused(&run.said()).pop().unwrap()
 }
 
 /// What the ledger has kept.

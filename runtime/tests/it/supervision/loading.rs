@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{RUN, home};
-use crate::support::program::{Running, Said, component, klines};
+use super::{RUN, home, next_refusal, replace};
+use crate::support::program::{Said, component, klines};
 
 /// Memory in KiB that refused components may cost a run: a tenth of what the one that takes least took when this
 /// process compiled and loaded it (140 MiB), which leaves room for what the run itself keeps meanwhile.
@@ -94,22 +94,6 @@ fn sections(bytes: &[u8]) -> Vec<u8> {
         place += 1 + length;
     }
     ids
-}
-
-fn replace(home: &Path, bytes: &[u8]) {
-    fs::write(home.join("new"), bytes).unwrap();
-    fs::rename(home.join("new"), home.join("it.wasm")).unwrap();
-}
-
-fn refused(said: &Said) -> Vec<String> {
-    let lines = said.logged("the consumer keeps its version");
-    lines.iter().map(|line| line["error"].as_str().unwrap().to_owned()).collect()
-}
-
-fn next_refusal(run: &Running) -> String {
-    let before = refused(&run.said()).len();
-    run.until("a refusal", |said| refused(said).len() > before);
-    refused(&run.said()).pop().unwrap()
 }
 
 #[cfg(target_os = "linux")]

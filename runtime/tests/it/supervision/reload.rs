@@ -2,12 +2,11 @@
 //! whatever is wrong with it, the old one goes on.
 
 use std::fs;
-use std::path::Path;
 
 use bybit_sim::{Activity, Category, Instrument, Market, Sim, SimConfig};
 
-use super::{RUN, home, kept};
-use crate::support::program::{Running, Said, component, klines};
+use super::{RUN, home, kept, next_refusal, refused, replace};
+use crate::support::program::{Said, component, klines};
 
 /// The component with a section that means nothing: another file, the same behaviour.
 fn variant(number: u32) -> Vec<u8> {
@@ -25,26 +24,8 @@ fn with_section(name: &str, content: &str) -> Vec<u8> {
     bytes
 }
 
-/// Puts a file in place as it should be done: at once.
-fn replace(home: &Path, bytes: &[u8]) {
-    fs::write(home.join("new"), bytes).unwrap();
-    fs::rename(home.join("new"), home.join("it.wasm")).unwrap();
-}
-
 fn swapped(said: &Said) -> usize {
     said.logged("consumer runs its new version").len()
-}
-
-fn refused(said: &Said) -> Vec<String> {
-    let lines = said.logged("the consumer keeps its version");
-    lines.iter().map(|line| line["error"].as_str().unwrap().to_owned()).collect()
-}
-
-/// Waits until one more version was refused; returns why.
-fn next_refusal(run: &Running) -> String {
-    let before = refused(&run.said()).len();
-    run.until("a refusal", |said| refused(said).len() > before);
-    refused(&run.said()).pop().unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmtime_wasi::runtime::in_tokio;
 
 use super::cpu_watch::CpuWatch;
-use super::deadline::{Deadline, Standstill, TerminalWait};
+use super::deadline::{Deadline, TimeTotal};
 use super::failure::Overdue;
 use crate::consumer::cpu::{CpuGovernor, Permit};
 
@@ -24,7 +24,7 @@ pub(super) struct CallTime {
 
 impl CallTime {
     /// Makes it for a trusted instance, or for one that needs the permits of `governor`.
-    pub(super) fn new(standstill: Standstill, terminal: TerminalWait, governor: Option<Arc<CpuGovernor>>) -> Self {
+    pub(super) fn new(standstill: TimeTotal, terminal: TimeTotal, governor: Option<Arc<CpuGovernor>>) -> Self {
         let watch = CpuWatch::new(governor.is_some());
         Self { deadline: Deadline::new(standstill, terminal), permit: Permit::new(governor), watch }
     }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_wait_without_an_end_ends_with_the_call() {
         let governor = Arc::new(CpuGovernor::new());
-        let mut time = CallTime::new(Standstill::default(), TerminalWait::default(), Some(governor));
+        let mut time = CallTime::new(TimeTotal::default(), TimeTotal::default(), Some(governor));
         time.begin(Duration::from_millis(20));
         assert!(time.wait(std::future::pending::<()>()).is_err());
         assert!(time.is_over());

@@ -76,12 +76,12 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::consumer::wasm::deadline::{Standstill, TerminalWait};
+    use crate::consumer::wasm::deadline::TimeTotal;
 
     const LIMIT: Duration = Duration::from_millis(50);
 
     fn call() -> Deadline {
-        let mut call = Deadline::new(Standstill::default(), TerminalWait::default());
+        let mut call = Deadline::new(TimeTotal::default(), TimeTotal::default());
         call.begin(LIMIT);
         call
     }

@@ -14,33 +14,21 @@ use crate::consumer::cpu::thread_time;
 /// The bound by the clock, as a multiple of a call's limit.
 const BY_CLOCK: u32 = 30;
 
-/// How long the process stood still since its start: what the clock that ends calls was late.
+/// A time that one thread adds to and another one reads. Clones are the same time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standstill(Arc<AtomicU64>);
+pub(super) struct TimeTotal(Arc<AtomicU64>);
 
-impl Standstill {
-    /// Adds the time by which a tick came late.
-    pub(super) fn add(&self, late: Duration) {
-        self.0.fetch_add(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// How long the call in progress was kept waiting by a granted terminal.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TerminalWait(Arc<AtomicU64>);
-
-impl TerminalWait {
-    /// Adds the time of one write.
+impl TimeTotal {
     pub(super) fn add(&self, time: Duration) {
         self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn total(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -55,7 +43,8 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct Deadline {
     limit: Duration,
-    standstill: Standstill,
+    /// How long the process stood still since its start: what the clock that ends calls was late.
+    standstill: TimeTotal,
     began: Mark,
     /// This thread's time on a core when the call began.
     on_core: Duration,
@@ -63,11 +52,12 @@ pub(super) struct Deadline {
     waited: Duration,
     /// Time that the clock does not hold against the guest either.
     excused: Duration,
-    terminal: TerminalWait,
+    /// How long the call in progress was kept waiting by a granted terminal.
+    terminal: TimeTotal,
 }
 
 impl Deadline {
-    pub(super) fn new(standstill: Standstill, terminal: TerminalWait) -> Self {
+    pub(super) fn new(standstill: TimeTotal, terminal: TimeTotal) -> Self {
         let began = Mark { at: Instant::now(), stood: standstill.total() };
         let (limit, on_core, waited, excused) = Default::default();
         Self { limit, standstill, began, on_core, waited, excused, terminal }
@@ -80,7 +70,7 @@ impl Deadline {
         self.on_core = thread_time();
         self.waited = Duration::ZERO;
         self.excused = Duration::ZERO;
-        self.terminal.0.store(0, Ordering::Relaxed);
+        self.terminal.reset();
     }
 
     /// The call in progress waited for its turn for so long.
@@ -181,9 +171,9 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn begun(limit: Duration) -> (Deadline, Standstill) {
-        let standstill = Standstill::default();
-        let mut deadline = Deadline::new(standstill.clone(), TerminalWait::default());
+    fn begun(limit: Duration) -> (Deadline, TimeTotal) {
+        let standstill = TimeTotal::default();
+        let mut deadline = Deadline::new(standstill.clone(), TimeTotal::default());
         deadline.begin(limit);
         (deadline, standstill)
     }

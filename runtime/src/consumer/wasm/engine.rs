@@ -11,7 +11,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, Strategy, WasmFeatures};
 
 use super::contract;
-use super::deadline::Standstill;
+use super::deadline::TimeTotal;
 use super::host::Host;
 use super::{files, http, poll};
 use crate::consumer::cpu::CpuGovernor;
@@ -32,7 +32,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<Host>,
     governor: Arc<CpuGovernor>,
-    standstill: Standstill,
+    standstill: TimeTotal,
     _ticker: Ticker,
 }
 
@@ -59,7 +59,7 @@ impl WasmEngine {
     fn configured(config: &Config) -> Result<Self, EngineError> {
         let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
-        let (governor, standstill) = (Arc::new(CpuGovernor::new()), Standstill::default());
+        let (governor, standstill) = (Arc::new(CpuGovernor::new()), TimeTotal::default());
         let ticker = Ticker::start(engine.clone(), governor.clone(), standstill.clone())?;
         Ok(Self { inner: Arc::new(Inner { engine, linker, governor, standstill, _ticker: ticker }) })
     }
@@ -74,7 +74,7 @@ impl WasmEngine {
     }
 
     /// How long the process stood still.
-    pub(super) fn standstill(&self) -> Standstill {
+    pub(super) fn standstill(&self) -> TimeTotal {
         self.inner.standstill.clone()
     }
 
@@ -121,7 +121,7 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn start(engine: Engine, governor: Arc<CpuGovernor>, standstill: Standstill) -> io::Result<Self> {
+    fn start(engine: Engine, governor: Arc<CpuGovernor>, standstill: TimeTotal) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("wasm-deadlines".into()).spawn(move || {
             let mut last = Instant::now();

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::call_time::CallTime;
-use super::deadline::TerminalWait;
+use super::deadline::TimeTotal;
 use super::emission::Emission;
 use super::engine::WasmEngine;
 use super::files::{Files, OpenFiles};
@@ -49,7 +49,7 @@ impl Host {
     pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
         let is_untrusted = matches!(setup.origin, Origin::File(_));
-        let terminal_wait = TerminalWait::default();
+        let terminal_wait = TimeTotal::default();
         let mut wasi = WasiCtx::builder();
         // The system may hold a file operation for longer than the call lasts.
         wasi.allow_blocking_current_thread(!is_untrusted)

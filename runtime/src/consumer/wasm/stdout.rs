@@ -13,7 +13,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::deadline::TerminalWait;
+use super::deadline::TimeTotal;
 use super::log::GuestLog;
 use super::witness::Stream;
 
@@ -116,11 +116,11 @@ impl OutputStream for LoggedStream {
 /// not count that.
 #[derive(Clone)]
 pub(super) struct RawStdout {
-    waited: TerminalWait,
+    waited: TimeTotal,
 }
 
 impl RawStdout {
-    pub(super) fn new(waited: TerminalWait) -> Self {
+    pub(super) fn new(waited: TimeTotal) -> Self {
         Self { waited }
     }
 

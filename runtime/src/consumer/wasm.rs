@@ -32,7 +32,6 @@ mod instances;
 mod log;
 mod poll;
 mod stdout;
-mod text;
 mod validation;
 
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ use super::components::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::limits::Limits;
-use super::text::clean;
+use crate::sanitize::sanitize;
 
 /// How often the parent looks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -106,8 +106,8 @@ impl Compiler {
                 self.cache.keep(&file.sha256, &artifact);
                 Ok(artifact)
             }
-            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(clean(&answer, MOST_TEXT))),
-            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(clean(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(sanitize(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(sanitize(&answer, MOST_TEXT))),
             _ => {
                 let most = limits.compile_memory >> 20;
                 let message = format!("the compiler did not survive it with {most} MiB (limits.compile_memory)");

@@ -14,8 +14,8 @@ use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::host::Host;
 use super::manifest::{ManifestError, Wants};
-use super::text::clean;
 use crate::consumer::digest;
+use crate::sanitize::sanitize;
 
 /// What a component may import, as far as the linker has it: our interfaces, and all of these packages.
 const OFFERED: [&str; 11] = [
@@ -266,7 +266,7 @@ fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentEr
             _ => true,
         };
         if needs && !OFFERED.iter().any(|offered| name.starts_with(offered)) {
-            return Err(ComponentError::UnknownImport(clean(name, MOST_TEXT)));
+            return Err(ComponentError::UnknownImport(sanitize(name, MOST_TEXT)));
         }
     }
     Ok(())
@@ -279,7 +279,7 @@ fn version(engine: &Engine, compiled: &Compiled) -> Result<Option<Version>, Comp
         match Version::named(name) {
             Named::Nothing => {}
             Named::Offered(version) => newest = newest.max(Some(version)),
-            Named::Other(found) => other = Some(clean(found, 100)),
+            Named::Other(found) => other = Some(sanitize(found, 100)),
         }
     }
     match (newest, other) {
@@ -292,10 +292,10 @@ fn no_consumer(engine: &Engine, compiled: &Compiled) -> ComponentError {
     let ty = compiled.component_type();
     let names: Vec<_> = ty.exports(engine).map(|(name, _)| name).take(10).collect();
     let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    ComponentError::NoConsumer(clean(&names, MOST_TEXT))
+    ComponentError::NoConsumer(sanitize(&names, MOST_TEXT))
 }
 
 /// Returns an error of wasmtime's as one line without what a terminal would act upon.
 pub(super) fn words(error: &wasmtime::Error) -> String {
-    clean(&format!("{error:#}"), MOST_TEXT)
+    sanitize(&format!("{error:#}"), MOST_TEXT)
 }

@@ -2,6 +2,7 @@
 
 use crate::config::consumers::{Allow, Component as Source, Consumer, Shipped};
 use crate::config::{Config, Report, Severity};
+use crate::consumer::Blueprint as _;
 use crate::consumer::wasm::WasmBlueprint;
 use crate::consumer::wasm::grants::{DirGrant, Grants};
 use crate::consumer::wasm::http::{Egress, HttpGrant, SecretGrant};
@@ -42,13 +43,21 @@ pub fn of(allow: &Allow) -> Grants {
     }
 }
 
-/// Says what a component asks for and is not granted, and what is allowed and not asked for.
+/// Says what a component asks for and is not granted, what is allowed and not asked for, and which grants are dangerous.
 pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -> Report {
     let (name, mut report) = (consumer.name.as_str(), Report::default());
     for vain in blueprint.allowed_in_vain() {
         let message = format!("{vain}, so that it is not granted");
         let expected = "no more than the component asks for; `klines consumer inspect` lists that";
         report.merge(config.allow_report(name, Severity::Warning, &message, expected));
+    }
+    // What is part of klines sends requests only where its settings say.
+    for grant in blueprint.grants().http.grants().filter(|_| blueprint.is_strange()) {
+        if let Some(warning) = grant.warning() {
+            let message = format!("it may send requests to `{}`: {warning}", grant.host);
+            let expected = "no such host, unless that is meant";
+            report.merge(config.allow_report(name, Severity::Warning, &message, expected));
+        }
     }
     if let Some(grant) = target_of_webhook(consumer).and_then(|url| blueprint.grants().http.missing("POST", url)) {
         let message = format!("it posts to `{}`, which is not granted", grant.host);

@@ -47,7 +47,7 @@ impl Hint {
         // Where a file of certificates came from is not known here.
         let is_whole = all.iter().all(|grant| grant.authorities.is_none()) && line.len() <= MOST_LINE;
         let line = if is_whole { line } else { wanted.line() };
-        Ok(Self { line, is_whole, warning: warning(wanted) })
+        Ok(Self { line, is_whole, warning: wanted.warning() })
     }
 
     /// The sentence for the log of the consumer `name`.
@@ -66,6 +66,16 @@ impl Hint {
 }
 
 impl HttpGrant {
+    /// Returns what it opens besides the internet, where that is dangerous.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        match self.host.parse().map(Reach::of) {
+            Ok(Reach::Special) => Some(SPECIAL),
+            Ok(Reach::Private) => Some(PRIVATE),
+            _ => self.private.then_some(PRIVATE),
+        }
+    }
+
     /// Whether both are for the same host, port and scheme, for which the configuration takes one entry.
     fn is_at(&self, other: &Self) -> bool {
         (&self.host, self.port, self.plain) == (&other.host, other.port, other.plain)
@@ -89,14 +99,6 @@ fn check(wanted: &HttpGrant) -> Result<(), &'static str> {
         return Err("no grant can name this host: it is not written in its plain form");
     }
     Ok(())
-}
-
-fn warning(wanted: &HttpGrant) -> Option<&'static str> {
-    match wanted.host.parse().map(Reach::of) {
-        Ok(Reach::Special) => Some(SPECIAL),
-        Ok(Reach::Private) => Some(PRIVATE),
-        _ => wanted.private.then_some(PRIVATE),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::request;
 use crate::config::folder;
 use crate::sandbox::guest_log::warnings;
 use crate::sandbox::peer::Lying;
+use crate::support::program::{self, component, klines};
 
 /// The line between "denied; " or "address; " and the section that it belongs into.
 #[track_caller]
@@ -94,4 +95,25 @@ fn what_no_line_would_grant_gets_none() {
         let found = warnings(name);
         assert!(found[0].contains(reason) && !found[0].contains("would grant"), "{found:?}");
     }
+}
+
+#[test]
+fn a_check_warns_of_a_grant_as_a_denial_would() {
+    let entry = |host: &str| format!("{{ host = \"{host}\", plain = true }}");
+    let hosts = ["a.example", "169.254.169.254"].map(entry).join(", ");
+    let toml = format!(
+        "enabled_consumers = [\"it\"]\n[consumers.it]\ncomponent = {:?}\nsettings.mode = \"count\"\n\
+         [consumers.it.allow]\nhttp = [{hosts}, {{ host = \"inside.example\", private = true }}]\n",
+        component("hostile")
+    );
+    let home = program::folder(&[("klines.toml", &toml)]);
+    let said = klines(home.path(), "check").run().well();
+    let flat = said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    for (host, words) in
+        [("169.254.169.254", "reach what only this machine is meant to ask"), ("inside.example", "its private network")]
+    {
+        let (_, warning) = flat.split_once(&format!("it may send requests to `{host}`: ")).expect(&flat);
+        assert!(warning.contains(words), "{flat}");
+    }
+    assert_eq!(flat.matches("it may send requests to").count(), 2, "{flat}");
 }

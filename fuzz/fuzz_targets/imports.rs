@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 
 fn guest() -> Arc<Component> {
     static GUEST: OnceLock<Arc<Component>> = OnceLock::new();
-    let make = || components().from_trusted(&component(&authority()), u64::MAX).unwrap_or_else(|error| panic!("{error}"));
+    let make =
+        || components().from_trusted(&component(&authority()), u64::MAX).unwrap_or_else(|error| panic!("{error}"));
     GUEST.get_or_init(make).clone()
 }
 

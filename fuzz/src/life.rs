@@ -4,11 +4,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use klines::consumer::data_dir::DataDir;
 use klines::consumer::wasm::component::Component;
 use klines::consumer::wasm::components::Components;
 use klines::consumer::wasm::engine::WasmEngine;
@@ -29,6 +31,8 @@ const CALL: Duration = Duration::from_millis(50);
 const TOO_LONG: Duration = Duration::from_secs(20);
 /// Bytes of state.
 const STATE: usize = 4_096;
+/// Bytes of the folder that it may write to.
+const FOLDER: u64 = 64 << 10;
 const CANARY: &str = "nobody reads or writes this";
 
 /// One engine for the whole process.
@@ -106,22 +110,33 @@ impl Home {
 
     /// Empties what the component may write to, and checks the rest.
     fn clean(&self) {
-        let _ = fs::remove_dir_all(self.path().join("out"));
+        let out = self.path().join("out");
+        // Blocks that the file system needs for itself are not known before a write.
+        assert!(bytes_below(&out) <= 2 * FOLDER, "the folder holds {} bytes", bytes_below(&out));
+        let _ = fs::remove_dir_all(out);
         let _ = fs::remove_dir_all(self.path().join("data"));
         assert_eq!(fs::read_to_string(self.path().join("canary")).expect("the canary"), CANARY);
         assert_eq!(fs::read_dir(self.path()).expect("the folder").count(), 1, "something was made outside the grant");
     }
 }
 
+/// Bytes on the disk of what is below a folder.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
+    found.map(|(path, found)| found.blocks() * 512 + if found.is_dir() { bytes_below(&path) } else { 0 }).sum()
+}
+
 /// Takes a component through its life. A life that fails is well; one that never ends, or harms the host, is not.
 pub fn live(component: Arc<Component>, settings: &str) {
     let home = Home::the();
     let since = Instant::now();
-    let dirs = vec![DirGrant { host: home.path().join("out"), guest: "/out".into(), write: true, sensitive: false }];
+    let host = home.path().join("out");
+    let dirs = vec![DirGrant { host, guest: "/out".into(), write: true, sensitive: false, max: FOLDER }];
     let setup = Setup {
         limits: limits(),
         grants: Grants { dirs, env: vec![("NAME".into(), "value".into())], http: egress(), ..Grants::default() },
-        state: Some(Arc::new(StateStore::new(&home.path().join("data"), "fuzz", STATE))),
+        state: Some(Arc::new(StateStore::new(&DataDir::scratch(&home.path().join("data")), "fuzz", STATE))),
         ..Setup::plain("fuzz", settings)
     };
     let mut blueprint = WasmBlueprint::new(component, setup);

@@ -70,24 +70,25 @@ pub fn settings(program: &[u8]) -> String {
 
 /// Builds the component; one of its texts is the authority of a server that it may talk to.
 pub fn component(authority: &str) -> Vec<u8> {
-    let (resolve, world) = world();
-    let mut module =
-        wat::parse_str(text(&Calls::of(&resolve, world), authority)).expect("the interpreter is WebAssembly");
+    let (resolve, world, version) = world();
+    let text = text(&Calls::of(&resolve, world), &version, authority);
+    let mut module = wat::parse_str(text).expect("the interpreter is WebAssembly");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).expect("a module of the world");
     ComponentEncoder::default().module(&module).expect("a module").validate(true).encode().expect("a component")
 }
 
-/// The world of everything that is offered.
-fn world() -> (Resolve, wit_parser::WorldId) {
+/// The world of everything that is offered, and the version of the contract in it.
+fn world() -> (Resolve, wit_parser::WorldId, String) {
     let mut resolve = Resolve::default();
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v1");
-    resolve.push_dir(contract).expect("the contract");
+    let (contract, _) = resolve.push_dir(contract).expect("the contract");
+    let version = resolve.packages[contract].name.version.as_ref().expect("a version").to_string();
     let mut wasi = packages(env!("WASI_WIT"));
     wasi.extend(packages(env!("WASI_HTTP_WIT")));
     let wanted =
         [("include", "wasi:cli/imports"), ("import", "wasi:http/types"), ("import", "wasi:http/outgoing-handler")];
     let mut whole =
-        "package klines:fuzz;\nworld fuzz {\n    include klines:consumer/kline-consumer@1.0.0;\n".to_owned();
+        format!("package klines:fuzz;\nworld fuzz {{\n    include klines:consumer/kline-consumer@{version};\n");
     for (how, name) in wanted {
         let (package, _) = name.split_once('/').expect("a package");
         let start = format!("package {package}@");
@@ -107,7 +108,7 @@ fn world() -> (Resolve, wit_parser::WorldId) {
     }
     let package = resolve.push_str("fuzz.wit", &whole).unwrap_or_else(|error| panic!("{error:#}"));
     let world = resolve.select_world(&[package], Some("fuzz")).expect("the world");
-    (resolve, world)
+    (resolve, world, version)
 }
 
 /// The files of a folder, each from its package on.
@@ -120,7 +121,7 @@ fn packages(folder: &str) -> Vec<String> {
 }
 
 /// The interpreter of programs that call these.
-fn text(calls: &Calls, authority: &str) -> String {
+fn text(calls: &Calls, version: &str, authority: &str) -> String {
     let mut text = "(module\n".to_owned();
     calls.write_imports(&mut text);
     text.push_str(MACHINE);
@@ -140,7 +141,7 @@ fn text(calls: &Calls, authority: &str) -> String {
         let answer = if ty.ends_with("(result i32)") { "(i32.const 0)" } else { "" };
         let _ = writeln!(
             text,
-            "(func (export \"klines:consumer/consumer@1.0.0#{export}\") {ty} {keeps} (call $enter (i32.const {number})) {answer})"
+            "(func (export \"klines:consumer/consumer@{version}#{export}\") {ty} {keeps} (call $enter (i32.const {number})) {answer})"
         );
     }
     text.push(')');

@@ -48,6 +48,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let parts::Prepared { specs, files, relay, data_dir, warnings } = prepared;
     output::report(&warnings);
+    data_dir.look();
     // A port that is taken is said before anything runs.
     let port = metrics::bind(&config.metrics)?;
     // One worker: a frame goes from its socket through the pipeline without a switch of threads, and there is far more

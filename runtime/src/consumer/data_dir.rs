@@ -37,6 +37,8 @@ struct Inner {
     most: u64,
     count: Mutex<Count>,
     refused: AtomicU64,
+    /// The count, for those who must not wait for the disk.
+    shown: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,8 @@ impl DataDir {
     /// Bounds a folder to `most` bytes. Measures and makes nothing yet.
     #[must_use]
     pub fn new(path: &Path, most: u64) -> Self {
-        let inner = Inner { path: path.to_owned(), most, count: Mutex::default(), refused: AtomicU64::new(0) };
+        let (refused, shown) = (AtomicU64::new(0), AtomicU64::new(0));
+        let inner = Inner { path: path.to_owned(), most, count: Mutex::default(), refused, shown };
         Self { inner: Arc::new(inner) }
     }
 
@@ -85,14 +88,15 @@ impl DataDir {
         self.inner.most
     }
 
-    /// What it holds, in bytes, as far as is known; measured if that is not known or long ago.
+    /// What it holds, in bytes, as it was last counted. Waits for nothing.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let mut count = self.lock();
-        if !count.is_believed() {
-            self.measure(&mut count);
-        }
-        count.bytes
+        self.inner.shown.load(Ordering::Relaxed)
+    }
+
+    /// Measures it, so that what an earlier run left is known before something is written.
+    pub fn look(&self) {
+        self.measure(&mut self.lock());
     }
 
     /// How often something was refused.
@@ -120,7 +124,8 @@ impl DataDir {
             }
         }
         if has_room(&count) {
-            count.bytes = count.bytes.saturating_add(bytes);
+            let bytes = count.bytes.saturating_add(bytes);
+            self.set(&mut count, bytes);
             return Ok(());
         }
         self.inner.refused.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +140,8 @@ impl DataDir {
     /// Takes back what was counted for a file that was removed.
     pub fn release(&self, bytes: u64) {
         let mut count = self.lock();
-        count.bytes = count.bytes.saturating_sub(bytes);
+        let bytes = count.bytes.saturating_sub(bytes);
+        self.set(&mut count, bytes);
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -143,8 +149,13 @@ impl DataDir {
     }
 
     fn measure(&self, count: &mut Count) {
-        count.bytes = measure(self.path(), u64::MAX).bytes;
+        self.set(count, measure(self.path(), u64::MAX).bytes);
         count.measured = Some(Instant::now());
+    }
+
+    fn set(&self, count: &mut Count, bytes: u64) {
+        count.bytes = bytes;
+        self.inner.shown.store(bytes, Ordering::Relaxed);
     }
 
     /// What may go to make room, that which goes first at the end.
@@ -214,6 +225,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "state/a.sqlite", 0);
         let data_dir = DataDir::new(root.path(), mib(4));
+        data_dir.look();
+        assert!(data_dir.bytes() >= mib(1));
         let clone = data_dir.clone();
         assert_eq!(data_dir.reserve(mib(2)), Ok(()));
         let written = ["b", "c"].map(|name| put(root.path(), &format!("state/{name}.sqlite"), 0));
@@ -253,6 +266,7 @@ mod tests {
     fn a_folder_that_is_not_there_yet_is_empty() {
         let root = tempfile::tempdir().unwrap();
         let data_dir = DataDir::new(&root.path().join("absent"), mib(1));
+        data_dir.look();
         assert_eq!(data_dir.bytes(), 0);
         assert!(data_dir.reserve(mib(2)).is_err());
         assert_eq!(data_dir.reserve(mib(1)), Ok(()));

@@ -142,6 +142,16 @@ impl Draft {
     fn deleted(&self, key: &str) -> usize {
         if matches!(self.changes.get(key), Some(None)) { size(key, 0) } else { 0 }
     }
+
+    /// What a value that this draft sets counts for in the data folder; 0 for any other key.
+    fn drafted(&self, key: &str) -> usize {
+        self.changes.get(key).and_then(Option::as_ref).map_or(0, |value| size(key, value.len()))
+    }
+
+    /// What all of them count for.
+    fn all_drafted(&self) -> usize {
+        self.changes.iter().filter_map(|(key, value)| Some(size(key, value.as_ref()?.len()))).sum()
+    }
 }
 
 impl State {
@@ -177,7 +187,10 @@ impl State {
             let note = if deleted > 0 { "; keys deleted in this call count until it is over" } else { "" };
             return Ok(Err(format!("the state would have {all} bytes, its quota is {quota} (limits.state){note}")));
         }
-        if let Err(full) = store.data_dir.reserve(size(&key, value.len()) as u64) {
+        let (drafted, wanted) = (self.draft.drafted(&key), size(&key, value.len()));
+        if wanted <= drafted {
+            store.data_dir.release((drafted - wanted) as u64);
+        } else if let Err(full) = store.data_dir.reserve((wanted - drafted) as u64) {
             return Ok(Err(full.to_string()));
         }
         self.draft.bytes = Some(bytes);
@@ -190,6 +203,9 @@ impl State {
     pub(super) fn delete(&mut self, key: String) -> Result<bool, StateError> {
         let Some(length) = self.length(&key)? else { return Ok(false) };
         self.draft.bytes = Some(self.bytes()? - size(&key, length));
+        if let Some(store) = &self.store {
+            store.data_dir.release(self.draft.drafted(&key) as u64);
+        }
         if self.stored_length(&key)?.is_some() {
             self.draft.deleted += size(&key, 0);
             self.draft.changes.insert(key.into(), None);
@@ -221,7 +237,11 @@ impl State {
 
     /// Forgets what the call in progress has changed.
     pub(super) fn discard(&mut self) {
-        self.draft = self.waiting.clone();
+        let draft = std::mem::replace(&mut self.draft, self.waiting.clone());
+        // What is not written takes no room; what waits still may be.
+        if let Some(store) = &self.store {
+            store.data_dir.release(draft.all_drafted().saturating_sub(self.draft.all_drafted()) as u64);
+        }
     }
 
     /// Lets what was changed until now wait for [`Self::take_over`]: a later [`Self::discard`] does not reach it.

@@ -42,6 +42,30 @@ fn what_a_call_changed_is_kept_with_it_and_forgotten_with_it() {
 }
 
 #[test]
+fn what_is_set_and_never_written_leaves_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::new(folder.path(), 1 << 20);
+    let mut state = started(&Arc::new(StateStore::new(&data_dir, "it", 1 << 30)));
+    assert_eq!(state.get("same").unwrap(), None);
+    data_dir.look();
+    let held = data_dir.bytes();
+    let value = || vec![1; 200 << 10];
+    for _ in 0..100 {
+        state.set("same".into(), value()).unwrap().unwrap();
+    }
+    for _ in 0..100 {
+        state.set("deleted".into(), value()).unwrap().unwrap();
+        assert!(state.delete("deleted".into()).unwrap());
+    }
+    state.wait();
+    for _ in 0..100 {
+        state.set("discarded".into(), value()).unwrap().unwrap();
+        state.discard();
+    }
+    assert_eq!(data_dir.bytes(), held + size("same", 200 << 10) as u64, "what waits to be written counts once");
+}
+
+#[test]
 fn a_full_data_folder_refuses_what_is_set_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = DataDir::new(folder.path(), 1 << 20);

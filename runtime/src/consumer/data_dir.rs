@@ -20,8 +20,8 @@ use super::disk_use::measure;
 
 /// How long a count is believed. What is not counted (the log of a database, compiled code) shows after this time.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
-/// How often a full folder is measured at most.
-const MEASURED_EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried at most to make room in a folder that is full.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
 /// How often it is logged at most that it is full.
 const REPORTED_EVERY: Duration = Duration::from_secs(60);
 
@@ -45,6 +45,8 @@ struct Inner {
 struct Count {
     bytes: u64,
     measured: Option<Instant>,
+    /// When there was last no room even after what may go was removed.
+    exhausted: Option<Instant>,
     reported: Option<Instant>,
 }
 
@@ -113,7 +115,7 @@ impl DataDir {
         let most = self.inner.most;
         let mut count = self.lock();
         let has_room = |count: &Count| count.bytes.saturating_add(bytes) <= most;
-        if !count.is_believed() || (!has_room(&count) && !count.is_fresh()) {
+        if !count.is_believed() || (!has_room(&count) && !count.is_exhausted()) {
             self.measure(&mut count);
             let mut old = if has_room(&count) { Vec::new() } else { self.expendable() };
             while !has_room(&count)
@@ -121,6 +123,9 @@ impl DataDir {
             {
                 self.remove(&path);
                 self.measure(&mut count);
+            }
+            if !has_room(&count) {
+                count.exhausted = Some(Instant::now());
             }
         }
         if has_room(&count) {
@@ -182,8 +187,8 @@ impl Count {
         self.measured.is_some_and(|measured| measured.elapsed() < BELIEVED_FOR)
     }
 
-    fn is_fresh(&self) -> bool {
-        self.measured.is_some_and(|measured| measured.elapsed() < MEASURED_EVERY)
+    fn is_exhausted(&self) -> bool {
+        self.exhausted.is_some_and(|exhausted| exhausted.elapsed() < TRIED_EVERY)
     }
 }
 
@@ -254,7 +259,9 @@ mod tests {
         let limit = |files| mib(files) + mib(1) / 2;
         assert_eq!(DataDir::new(root.path(), limit(7)).reserve(mib(1)), Ok(()));
         assert_eq!(exists(), [true; 6]);
-        assert_eq!(DataDir::new(root.path(), limit(6)).reserve(mib(1)), Ok(()));
+        let measured = DataDir::new(root.path(), limit(6));
+        measured.look();
+        assert_eq!(measured.reserve(mib(1)), Ok(()), "also right after it was measured");
         assert_eq!(exists(), [false, true, true, true, true, true]);
         assert_eq!(DataDir::new(root.path(), limit(4)).reserve(mib(1)), Ok(()));
         assert_eq!(exists(), [false, false, false, true, true, true]);

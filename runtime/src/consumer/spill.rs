@@ -93,8 +93,8 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// Opens a folder, made if missing, for at most so many bytes, which count in `data_dir`; cuts off what an earlier
-    /// run did not finish writing.
+    /// Opens a folder, made if missing, for at most `most_bytes`, which count in `data_dir`; cuts off what an earlier run
+    /// did not finish writing.
     ///
     /// # Errors
     /// What the file system says; `WouldBlock` when another process has the folder, `InvalidData` when a segment is

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::cpu::TrustedWork;
 use self::emit::Point;
 use self::express::Express;
 use self::stats::Meters;
@@ -128,6 +129,10 @@ pub trait Blueprint: Send + 'static {
     fn is_strange(&self) -> bool {
         false
     }
+
+    /// Says to whose work the calls of its instances give way, if they run a stranger's code. Called before the first
+    /// instance is made.
+    fn give_way_to(&mut self, _work: &Arc<TrustedWork>) {}
 
     /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
     fn exhibit(&self) -> Option<bundle::Exhibit> {

@@ -1,7 +1,8 @@
-//! CPU time for untrusted code: its threads rank below all others where cores are short, and the `governor` bounds how
-//! many of them are in a call at one time.
+//! CPU time for untrusted code: its threads rank below all others where cores are short, the `governor` bounds how many
+//! of them are in a call at one time, and its calls give way to `trusted_work`.
 
 mod governor;
+mod trusted_work;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 pub(super) use governor::{CpuGovernor, Permit};
+pub(super) use trusted_work::AtWork;
+pub use trusted_work::TrustedWork;
 
 thread_local! {
     /// Whether this thread has the lowest rank, which is for good: only a privileged one could come back.

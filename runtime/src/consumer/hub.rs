@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::cpu::TrustedWork;
 use super::filter::Watched;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
@@ -17,6 +18,7 @@ pub struct Hub {
     /// What klines are made of, once it is known.
     watched: Mutex<Arc<Watched>>,
     published: AtomicU64,
+    trusted_work: Arc<TrustedWork>,
     closing: Histogram,
 }
 
@@ -63,6 +65,12 @@ impl Hub {
                 outlet.stats.lost_in_queue(lost);
             }
         }
+    }
+
+    /// The work of its trusted consumers.
+    #[must_use]
+    pub fn trusted_work(&self) -> &Arc<TrustedWork> {
+        &self.trusted_work
     }
 
     /// Batches handed out so far.

@@ -141,7 +141,7 @@ impl Manager {
         let (report, reports) = mpsc::channel();
         let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
         let (mut own, mut strange) = (Vec::new(), Vec::new());
-        for spec in specs {
+        for mut spec in specs {
             let queue = Arc::new(Queue::new(spec.queue, &spec.allowed));
             let stats = Arc::new(Stats::default());
             let (end, ended) = mpsc::channel::<()>();
@@ -154,8 +154,13 @@ impl Manager {
             stats.made_by(spec.blueprint.as_ref());
             let takes_values = spec.blueprint.takes_values();
             let is_untrusted = spec.blueprint.is_strange();
-            let outlets = if is_untrusted { &mut strange } else { &mut own };
-            outlets.push((queue.clone(), stats.clone()));
+            if is_untrusted {
+                spec.blueprint.give_way_to(hub.trusted_work());
+                strange.push((queue.clone(), stats.clone()));
+            } else {
+                queue.put_first(hub.trusted_work());
+                own.push((queue.clone(), stats.clone()));
+            }
             let (errands, received) = mpsc::channel();
             let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
             let ways = (spec.grouping, spec.on_error);

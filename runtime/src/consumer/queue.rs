@@ -12,6 +12,7 @@ mod buffer;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cpu::{AtWork, TrustedWork};
 use super::emit::Point;
 use super::emit::held::Held;
 use super::express::{self, Shortcut};
@@ -101,6 +102,10 @@ struct State {
     feeder_waiting: bool,
     /// Whether there is an order for the consumer's thread.
     called: bool,
+    /// For a trusted consumer: its work, which untrusted code gives way to.
+    trusted: Option<Arc<TrustedWork>>,
+    /// While there is any: from its being woken up until it waits.
+    at_work: Option<AtWork>,
     /// Whether nobody takes anything until further notice: what comes is counted as lost.
     suspended: bool,
     ending: Ending,
@@ -131,10 +136,17 @@ impl Queue {
             shortcut: None,
             feeder_waiting: false,
             called: false,
+            trusted: None,
+            at_work: None,
             suspended: false,
             ending: Ending::Open,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Says that its consumer is trusted: untrusted code gives way to it while it has something to do.
+    pub(super) fn put_first(&self, work: &Arc<TrustedWork>) {
+        self.lock().trusted = Some(work.clone());
     }
 
     /// Queues what passes of the hub's batch number `number`; returns how many closed klines were dropped for it.
@@ -199,6 +211,9 @@ impl Queue {
     pub(super) fn pop_beside(&self, grouping: Grouping, shortcut: Option<&Shortcut>) -> Popped {
         let mut state = self.lock();
         loop {
+            if state.is_empty() || state.ending == Ending::Cancelled {
+                state.at_work = None;
+            }
             if state.ending != Ending::Cancelled && std::mem::take(&mut state.called) {
                 return Popped::Called;
             }
@@ -206,6 +221,7 @@ impl Queue {
                 Ending::Cancelled => return Popped::Cancelled,
                 _ if !state.is_empty() => {
                     let delivery = state.take(grouping);
+                    state.begin_work();
                     if state.feeder_waiting && state.has_room() {
                         state.feeder_waiting = false;
                         self.changed.notify_all();
@@ -232,6 +248,7 @@ impl Queue {
     /// Waits for a call and nothing else. Returns whether there was one; otherwise the queue was closed or cancelled.
     pub fn wait_for_call(&self) -> bool {
         let mut state = self.lock();
+        state.at_work = None;
         while state.ending == Ending::Open && !state.called {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -253,6 +270,7 @@ impl Queue {
     /// that draining goes on. Returns whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let mut state = self.lock();
+        state.at_work = None;
         let on_entry = state.ending;
         let pause = if on_entry == Ending::Open { pause } else { pause.min(Duration::from_secs(1)) };
         let until = Instant::now() + pause;
@@ -290,6 +308,7 @@ impl Queue {
     pub fn abandon(&self) -> Vec<Arc<Kline>> {
         self.end(Ending::Cancelled);
         let mut state = self.lock();
+        state.at_work = None;
         state.forget()
     }
 
@@ -343,6 +362,9 @@ impl Queue {
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         let wakes = state.waiting && !state.is_empty();
         state.waiting &= !wakes;
+        if wakes {
+            state.begin_work();
+        }
         drop(state);
         if wakes {
             self.changed.notify_all();
@@ -362,6 +384,12 @@ impl Queue {
 }
 
 impl State {
+    fn begin_work(&mut self) {
+        if let (Some(work), None) = (&self.trusted, &self.at_work) {
+            self.at_work = Some(work.begin());
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.klines.is_empty() && self.values.is_empty()
     }

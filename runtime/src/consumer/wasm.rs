@@ -52,6 +52,7 @@ use self::terminal::{StandardOutput, Terminal};
 pub use self::validation::{Unanswered, Validation};
 use self::witness::Witness;
 use super::bundle::Exhibit;
+use super::cpu::TrustedWork;
 use super::emit::Emitter;
 use super::stats::{LoadedMeter, MemoryMeter, Meters};
 use super::{Blueprint, Consumer, Failure, Problem};
@@ -77,6 +78,8 @@ pub struct Setup {
     pub origin: Origin,
     /// Its settings without secrets, for people.
     pub shown: Value,
+    /// What its calls give way to, if it is untrusted.
+    pub trusted_work: Arc<TrustedWork>,
     /// Who watches it and answers its requests: nobody but in a test of the consumer.
     pub witness: Option<Arc<dyn Witness>>,
 }
@@ -95,6 +98,7 @@ impl Setup {
             emitter: None,
             origin: Origin::Shipped(name.to_owned()),
             shown: serde_json::from_str(settings).unwrap_or_default(),
+            trusted_work: Arc::default(),
             witness: None,
         }
     }
@@ -228,6 +232,10 @@ impl Blueprint for WasmBlueprint {
 
     fn is_strange(&self) -> bool {
         matches!(self.setup.origin, Origin::File(_))
+    }
+
+    fn give_way_to(&mut self, work: &Arc<TrustedWork>) {
+        self.setup.trusted_work = work.clone();
     }
 
     fn exhibit(&self) -> Option<Exhibit> {

@@ -182,6 +182,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_
         emitter: Some(Arc::new(emitter)),
         origin,
         shown: redact(&consumer.settings),
+        trusted_work: Arc::default(),
         witness: None,
     }
 }

@@ -1,12 +1,14 @@
 //! When the settings of components are checked: before anything starts, or, where untrusted code would make a live feed
 //! wait, as part of the consumer's start.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Awaited, settings_report};
 use crate::config::consumers::Consumer;
 use crate::config::{Config, Report};
 use crate::consumer::bundle::Exhibit;
+use crate::consumer::cpu::TrustedWork;
 use crate::consumer::stats::Meters;
 use crate::consumer::wasm::{Unanswered, Validation, WasmBlueprint};
 use crate::consumer::{Blueprint, Consumer as Instance, Failure, Problem};
@@ -82,6 +84,10 @@ impl Blueprint for Unchecked {
 
     fn is_strange(&self) -> bool {
         self.blueprint.is_strange()
+    }
+
+    fn give_way_to(&mut self, work: &Arc<TrustedWork>) {
+        self.blueprint.give_way_to(work);
     }
 
     fn exhibit(&self) -> Option<Exhibit> {

@@ -103,6 +103,7 @@ impl Stage {
             emitter: Some(Arc::new(emitter)),
             origin: Origin::File(self.path.clone()),
             shown: redact(&consumer.settings),
+            trusted_work: Arc::default(),
             witness: Some(capture.clone()),
             limits,
         };

@@ -8,18 +8,28 @@
 //! give their permit up to others at once.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use super::trusted_work::{GivingWay, TrustedWork};
+
 /// Ticks for which a permit is kept for certain.
 const KEPT: u64 = 2;
 
 /// Hands out the permits of one engine.
-#[derive(Debug)]
 pub(in super::super) struct CpuGovernor {
     permits: Mutex<Permits>,
+    /// Has every call in progress look at its permit.
+    interrupt: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for CpuGovernor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("CpuGovernor").field("permits", &self.permits).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -68,15 +78,20 @@ impl Claim {
 }
 
 impl CpuGovernor {
-    /// Makes a permit for every core but one, and one at least.
-    pub(in super::super) fn new() -> Self {
+    /// Makes a permit for every core but one, and one at least. `interrupt` has every call in progress look at its own.
+    pub(in super::super) fn new(interrupt: impl Fn() + Send + Sync + 'static) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::with_permits(cores.saturating_sub(1).max(1))
+        Self::with_permits(cores.saturating_sub(1).max(1), interrupt)
     }
 
-    fn with_permits(free: usize) -> Self {
+    fn with_permits(free: usize, interrupt: impl Fn() + Send + Sync + 'static) -> Self {
         let permits = Permits { free, held: Vec::with_capacity(free), waiting: Default::default(), ticks: 0 };
-        Self { permits: Mutex::new(permits) }
+        Self { permits: Mutex::new(permits), interrupt: Box::new(interrupt) }
+    }
+
+    /// Has every call in progress look at its permit.
+    pub(super) fn interrupt(&self) {
+        (self.interrupt)();
     }
 
     /// Passes permits on that others wait for. Called at every tick of the clock that ends calls, which does not wait for
@@ -174,38 +189,42 @@ impl Permits {
     }
 }
 
-/// The permit of one instance's calls. Trusted code has one that never waits.
+/// The permit of one untrusted instance's calls.
 #[derive(Debug)]
 pub(in super::super) struct Permit {
-    governor: Option<Arc<CpuGovernor>>,
+    governor: Arc<CpuGovernor>,
     claim: Arc<Claim>,
+    giving_way: GivingWay,
 }
 
 impl Permit {
-    /// Makes a permit that is not held yet.
-    pub(in super::super) fn new(governor: Option<Arc<CpuGovernor>>) -> Self {
-        Self { governor, claim: Claim::new() }
+    /// Makes a permit that is not held yet, for calls that give way to `work`.
+    pub(in super::super) fn new(governor: Arc<CpuGovernor>, work: Arc<TrustedWork>) -> Self {
+        work.interrupts(&governor);
+        Self { governor, claim: Claim::new(), giving_way: GivingWay::new(work) }
     }
 
-    /// Waits until it is held; returns for how long.
+    /// Waits until it is held, and while trusted consumers are at work; returns for how long.
     pub(in super::super) fn acquire(&mut self) -> Duration {
-        let Some(governor) = &self.governor else { return Duration::ZERO };
         if self.claim.thread.id() != thread::current().id() {
-            governor.release(&self.claim);
+            self.governor.release(&self.claim);
             self.claim = Claim::new();
         }
-        if self.claim.is(HOLDS) { Duration::ZERO } else { governor.claim(&self.claim, super::is_lowest()) }
+        let waited =
+            if self.claim.is(HOLDS) { Duration::ZERO } else { self.governor.claim(&self.claim, super::is_lowest()) };
+        // It is kept meanwhile: nobody else is to run in its place.
+        waited + self.giving_way.give_way()
     }
 
-    /// Waits until it is held again if it was passed on; returns for how long.
+    /// Waits until it is held again if it was passed on, and while trusted consumers are at work; returns for how long.
     pub(in super::super) fn renew(&mut self) -> Duration {
-        if self.claim.is(REVOKED) { self.acquire() } else { Duration::ZERO }
+        if self.claim.is(REVOKED) { self.acquire() } else { self.giving_way.give_way() }
     }
 
     /// Gives it back.
     pub(in super::super) fn release(&self) {
-        if let Some(governor) = self.governor.as_ref().filter(|_| !self.claim.is(NONE)) {
-            governor.release(&self.claim);
+        if !self.claim.is(NONE) {
+            self.governor.release(&self.claim);
         }
     }
 }

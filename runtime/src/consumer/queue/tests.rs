@@ -179,6 +179,32 @@ fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
 }
 
 #[test]
+fn a_trusted_consumer_is_at_work_from_its_waking_up_until_it_waits() {
+    let (queue, work) = (Arc::new(Queue::new(10, &everything())), Arc::new(TrustedWork::default()));
+    queue.put_first(&work);
+    let (popped, pops) = mpsc::channel();
+    let worker = thread::spawn({
+        let (queue, work) = (queue.clone(), work.clone());
+        move || {
+            while matches!(queue.pop(Grouping::UpTo(1)), Popped::Delivery(_)) {
+                popped.send(work.is_any()).unwrap();
+            }
+        }
+    });
+    wait_until_it_waits(&queue);
+    assert!(!work.is_any());
+    queue.push(1, &closed([1, 2]));
+    assert!(pops.recv().unwrap() && pops.recv().unwrap(), "until all is done");
+    wait_until_it_waits(&queue);
+    assert!(!work.is_any());
+    queue.push(2, &closed([3]));
+    assert!(pops.recv().unwrap());
+    queue.cancel();
+    worker.join().unwrap();
+    assert!(!work.is_any());
+}
+
+#[test]
 fn a_replay_that_waits_for_room_loses_nothing() {
     // A batch may be larger than the queue as it is configured.
     const BATCH: i64 = 7;

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,26 +11,27 @@ use wasmtime_wasi::runtime::in_tokio;
 use super::cpu_watch::CpuWatch;
 use super::deadline::{Deadline, TimeTotal};
 use super::failure::Overdue;
-use crate::consumer::cpu::{CpuGovernor, Permit};
+use crate::consumer::cpu::Permit;
 
 /// What measures and bounds the calls of one instance.
 #[derive(Debug)]
 pub(super) struct CallTime {
     deadline: Deadline,
-    permit: Permit,
+    /// None for trusted code, which needs none.
+    permit: Option<Permit>,
     watch: CpuWatch,
 }
 
 impl CallTime {
-    /// Makes it for a trusted instance, or for one that needs the permits of `governor`.
-    pub(super) fn new(standstill: TimeTotal, terminal: TimeTotal, governor: Option<Arc<CpuGovernor>>) -> Self {
-        let watch = CpuWatch::new(governor.is_some());
-        Self { deadline: Deadline::new(standstill, terminal), permit: Permit::new(governor), watch }
+    /// Makes it for a trusted instance, or for one whose calls need a permit.
+    pub(super) fn new(standstill: TimeTotal, terminal: TimeTotal, permit: Option<Permit>) -> Self {
+        let watch = CpuWatch::new(permit.is_some());
+        Self { deadline: Deadline::new(standstill, terminal), permit, watch }
     }
 
     /// Begins a call, after waiting for a permit. Returns after what time it is to be looked at.
     pub(super) fn begin(&mut self, limit: Duration) -> Duration {
-        self.permit.acquire();
+        self.acquire();
         self.deadline.begin(limit);
         if self.watch.is_on() { Duration::ZERO } else { limit }
     }
@@ -39,7 +39,7 @@ impl CallTime {
     /// Looks at the call at a tick of the clock, after waiting for a permit if it was passed on. Returns after what time
     /// it is to be looked at again; `None` if its time is over.
     pub(super) fn look(&mut self, consumer: &str) -> Option<Duration> {
-        let away = self.permit.renew();
+        let away = self.permit.as_mut().map(Permit::renew).unwrap_or_default();
         self.deadline.excuse(away);
         let left = self.deadline.left();
         if left.is_zero() {
@@ -56,7 +56,7 @@ impl CallTime {
     /// Ends a call.
     pub(super) fn end(&mut self, consumer: &str) {
         self.watch.end(consumer, &self.deadline);
-        self.permit.release();
+        self.release();
     }
 
     /// Whether the call's time is over.
@@ -87,7 +87,7 @@ impl CallTime {
         }
         let wait = self.deadline.wait();
         if is_idle {
-            self.permit.release();
+            self.release();
         }
         let done = in_tokio(async {
             loop {
@@ -102,10 +102,18 @@ impl CallTime {
         });
         self.deadline.waited(&wait);
         if is_idle {
-            let away = self.permit.acquire();
+            let away = self.acquire();
             self.deadline.excuse(away);
         }
         done
+    }
+
+    fn acquire(&mut self) -> Duration {
+        self.permit.as_mut().map(Permit::acquire).unwrap_or_default()
+    }
+
+    fn release(&self) {
+        self.permit.iter().for_each(Permit::release);
     }
 }
 
@@ -115,13 +123,16 @@ async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Poll<T> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::consumer::cpu::CpuGovernor;
 
     /// As the system holds an operation on a mount whose server is gone.
     #[test]
     fn a_wait_without_an_end_ends_with_the_call() {
-        let governor = Arc::new(CpuGovernor::new());
-        let mut time = CallTime::new(TimeTotal::default(), TimeTotal::default(), Some(governor));
+        let permit = Permit::new(Arc::new(CpuGovernor::new(|| ())), Arc::default());
+        let mut time = CallTime::new(TimeTotal::default(), TimeTotal::default(), Some(permit));
         time.begin(Duration::from_millis(20));
         assert!(time.wait(std::future::pending::<()>()).is_err());
         assert!(time.is_over());

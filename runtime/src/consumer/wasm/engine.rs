@@ -59,7 +59,9 @@ impl WasmEngine {
     fn configured(config: &Config) -> Result<Self, EngineError> {
         let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
-        let (governor, standstill) = (Arc::new(CpuGovernor::new()), TimeTotal::default());
+        let clock = engine.clone();
+        let governor = Arc::new(CpuGovernor::new(move || clock.increment_epoch()));
+        let standstill = TimeTotal::default();
         let ticker = Ticker::start(engine.clone(), governor.clone(), standstill.clone())?;
         Ok(Self { inner: Arc::new(Inner { engine, linker, governor, standstill, _ticker: ticker }) })
     }

@@ -24,6 +24,7 @@ use super::stdout::{LoggedStream, OutputBudget, RawStdout};
 use super::terminal::{Terminal, TerminalInfo};
 use super::witness::Stream;
 use super::{Origin, Setup};
+use crate::consumer::cpu::Permit;
 use crate::domain::kline::Kline;
 
 /// The data of one store.
@@ -63,9 +64,10 @@ impl Host {
         setup.grants.open(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
+        let permit = is_untrusted.then(|| Permit::new(engine.governor(), setup.trusted_work.clone()));
         Ok(Self {
             account: Account::new(&setup.limits),
-            time: CallTime::new(engine.standstill(), terminal_wait, is_untrusted.then(|| engine.governor())),
+            time: CallTime::new(engine.standstill(), terminal_wait, permit),
             log,
             klines: Arc::default(),
             state: State::new(setup.state.clone()),

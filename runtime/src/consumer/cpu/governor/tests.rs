@@ -19,7 +19,7 @@ impl Guest {
             if is_lowest {
                 crate::consumer::cpu::rank_lowest();
             }
-            let mut permit = Permit::new(Some(governor));
+            let mut permit = Permit::new(governor, Arc::default());
             for ask in asked {
                 ask(&mut permit);
                 if done_with.send(permit.claim.stage.load(Ordering::Acquire)).is_err() {
@@ -61,7 +61,7 @@ fn until_waiting(governor: &CpuGovernor, count: usize) {
 
 #[test]
 fn one_waits_until_another_gives_its_permit_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
     let guests = [0; 3].map(|_| Guest::new(&governor, false));
     guests[0].acquire();
     guests[0].has();
@@ -80,7 +80,7 @@ fn one_waits_until_another_gives_its_permit_back() {
 
 #[test]
 fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
     let [first, second] = [0; 2].map(|_| Guest::new(&governor, false));
     first.acquire();
     first.has();
@@ -118,7 +118,7 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
 
 #[test]
 fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
-    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
     let [low, lower] = [0; 2].map(|_| Guest::new(&governor, true));
     let [good, better] = [0; 2].map(|_| Guest::new(&governor, false));
     low.acquire();
@@ -140,8 +140,8 @@ fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
 
 #[test]
 fn an_instance_that_is_dropped_gives_its_permit_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1));
-    let mut permit = Permit::new(Some(governor.clone()));
+    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
+    let mut permit = Permit::new(governor.clone(), Arc::default());
     assert_eq!(permit.acquire(), Duration::ZERO);
     assert_eq!(governor.lock().free, 0);
     drop(permit);
@@ -149,15 +149,8 @@ fn an_instance_that_is_dropped_gives_its_permit_back() {
 }
 
 #[test]
-fn trusted_code_needs_none() {
-    let mut permit = Permit::new(None);
-    assert_eq!((permit.acquire(), permit.renew()), (Duration::ZERO, Duration::ZERO));
-    permit.release();
-}
-
-#[test]
 fn threads_that_come_and_go_lose_no_permit() {
-    let governor = Arc::new(CpuGovernor::with_permits(2));
+    let governor = Arc::new(CpuGovernor::with_permits(2, || ()));
     let running = Arc::new(());
     let ticker = thread::spawn({
         let (governor, running) = (governor.clone(), Arc::downgrade(&running));
@@ -178,7 +171,7 @@ fn threads_that_come_and_go_lose_no_permit() {
                 if number % 2 == 0 {
                     crate::consumer::cpu::rank_lowest();
                 }
-                let mut permit = Permit::new(Some(governor));
+                let mut permit = Permit::new(governor, Arc::default());
                 for round in 0..2_000 {
                     permit.acquire();
                     for _ in 0..round % 5 {

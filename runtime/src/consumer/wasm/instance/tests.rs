@@ -1,11 +1,12 @@
 //! Limits of an instance that only a guest written by hand runs into.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::consumer::cpu::thread_time;
+use crate::consumer::cpu::{TrustedWork, thread_time};
 use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture::kline;
 use crate::consumer::wasm::components::Components;
@@ -32,6 +33,11 @@ impl Guest {
 
 /// One with a table, that does this first in `consume`.
 fn guest(deed: &str, limits: Limits) -> Guest {
+    guest_beside(deed, limits, &Arc::default())
+}
+
+/// The same, beside trusted consumers.
+fn guest_beside(deed: &str, limits: Limits, work: &Arc<TrustedWork>) -> Guest {
     const LOCALS: &str = "(local $row i32) (local $kline i32)";
     let (wit, text, number) = V1;
     let text = text.replacen("(memory", "(table $table 1 funcref)\n  (memory", 1);
@@ -42,6 +48,7 @@ fn guest(deed: &str, limits: Limits) -> Guest {
     let state = Some(Arc::new(StateStore::new(&DataDir::scratch(folder.path()), "mine", limits.state)));
     let origin = Origin::File("mine.wasm".into());
     let mut blueprint = WasmBlueprint::new(component, Setup { limits, state, origin, ..Setup::plain("mine", "{}") });
+    blueprint.give_way_to(work);
     let mut consumer = blueprint.instantiate().unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
@@ -74,4 +81,35 @@ fn a_loop_is_ended_by_its_own_time_on_a_core() {
     let ended = guest(FOR_EVER, limits).consume().unwrap_err();
     assert!(ended.to_string().starts_with("time-out: took longer than 50ms; in "), "{ended}");
     assert!(thread_time() - before >= Duration::from_millis(50), "less is not its own fault");
+}
+
+#[test]
+fn a_loop_leaves_its_core_while_trusted_consumers_are_at_work() {
+    let limits = Limits { call: Duration::from_millis(200), ..Limits::default() };
+    let (work, over) = (Arc::new(TrustedWork::default()), Arc::new(()));
+    let mut guest = guest_beside(FOR_EVER, limits, &work);
+    let worker = thread::spawn({
+        let (work, over) = (work.clone(), Arc::downgrade(&over));
+        move || {
+            // Some consumer is always at work, and is given more every few milliseconds.
+            let mut at_work = work.begin();
+            while over.upgrade().is_some() {
+                thread::park_timeout(Duration::from_millis(5));
+                at_work = work.begin();
+            }
+            drop(at_work);
+        }
+    });
+    while !work.is_any() {
+        thread::yield_now();
+    }
+    let (began, before) = (Instant::now(), thread_time());
+    let ended = guest.consume().unwrap_err();
+    let away = began.elapsed().saturating_sub(thread_time() - before);
+    drop(over);
+    worker.join().unwrap();
+    // Its own time alone counts: it is not ended sooner for it.
+    assert!(ended.to_string().starts_with("time-out: took longer than 200ms; in "), "{ended}");
+    // When the call begins and once in it at least, three milliseconds each time.
+    assert!(away >= Duration::from_millis(6), "{away:?}");
 }

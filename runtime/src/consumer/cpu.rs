@@ -1,8 +1,8 @@
 //! CPU time for untrusted code: its threads rank below all others where cores are short, the `governor` bounds how many
-//! of them are in a call at one time, and its calls give way to `trusted_work`.
+//! of them are in a call at one time, and its calls are `giving_way` to trusted consumers.
 
+mod giving_way;
 mod governor;
-mod trusted_work;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,8 +10,6 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 pub(super) use governor::{CpuGovernor, Permit};
-pub(super) use trusted_work::AtWork;
-pub use trusted_work::TrustedWork;
 
 thread_local! {
     /// Whether this thread has the lowest rank, which is for good: only a privileged one could come back.

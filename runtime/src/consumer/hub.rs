@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::cpu::TrustedWork;
 use super::filter::Watched;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
+use super::trusted_work::TrustedWork;
 use crate::domain::kline::Batch;
 
 /// Where batches leave the ingest side. The klines are shared, never copied.

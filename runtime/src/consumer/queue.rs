@@ -12,11 +12,11 @@ mod buffer;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cpu::{AtWork, TrustedWork};
 use super::emit::Point;
 use super::emit::held::Held;
 use super::express::{self, Shortcut};
 use super::filter::{Filter, Watched};
+use super::trusted_work::{AtWork, TrustedWork};
 use super::{Delivery, Subscription};
 use crate::domain::kline::{Batch, Kline};
 use buffer::{KlineBuffer, Taken};

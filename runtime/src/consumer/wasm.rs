@@ -52,9 +52,9 @@ use self::terminal::{StandardOutput, Terminal};
 pub use self::validation::{Unanswered, Validation};
 use self::witness::Witness;
 use super::bundle::Exhibit;
-use super::cpu::TrustedWork;
 use super::emit::Emitter;
 use super::stats::{LoadedMeter, MemoryMeter, Meters};
+use super::trusted_work::TrustedWork;
 use super::{Blueprint, Consumer, Failure, Problem};
 
 /// Everything that one consumer's instances are made with.

@@ -8,8 +8,8 @@ use super::{Awaited, settings_report};
 use crate::config::consumers::Consumer;
 use crate::config::{Config, Report};
 use crate::consumer::bundle::Exhibit;
-use crate::consumer::cpu::TrustedWork;
 use crate::consumer::stats::Meters;
+use crate::consumer::trusted_work::TrustedWork;
 use crate::consumer::wasm::{Unanswered, Validation, WasmBlueprint};
 use crate::consumer::{Blueprint, Consumer as Instance, Failure, Problem};
 

@@ -8,28 +8,21 @@
 //! give their permit up to others at once.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::trusted_work::{GivingWay, TrustedWork};
+use super::giving_way::GivingWay;
+use crate::consumer::trusted_work::TrustedWork;
 
 /// Ticks for which a permit is kept for certain.
 const KEPT: u64 = 2;
 
 /// Hands out the permits of one engine.
+#[derive(Debug)]
 pub(in super::super) struct CpuGovernor {
     permits: Mutex<Permits>,
-    /// Has every call in progress look at its permit.
-    interrupt: Box<dyn Fn() + Send + Sync>,
-}
-
-impl fmt::Debug for CpuGovernor {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("CpuGovernor").field("permits", &self.permits).finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]
@@ -78,20 +71,15 @@ impl Claim {
 }
 
 impl CpuGovernor {
-    /// Makes a permit for every core but one, and one at least. `interrupt` has every call in progress look at its own.
-    pub(in super::super) fn new(interrupt: impl Fn() + Send + Sync + 'static) -> Self {
+    /// Makes a permit for every core but one, and one at least.
+    pub(in super::super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::with_permits(cores.saturating_sub(1).max(1), interrupt)
+        Self::with_permits(cores.saturating_sub(1).max(1))
     }
 
-    fn with_permits(free: usize, interrupt: impl Fn() + Send + Sync + 'static) -> Self {
+    fn with_permits(free: usize) -> Self {
         let permits = Permits { free, held: Vec::with_capacity(free), waiting: Default::default(), ticks: 0 };
-        Self { permits: Mutex::new(permits), interrupt: Box::new(interrupt) }
-    }
-
-    /// Has every call in progress look at its permit.
-    pub(super) fn interrupt(&self) {
-        (self.interrupt)();
+        Self { permits: Mutex::new(permits) }
     }
 
     /// Passes permits on that others wait for. Called at every tick of the clock that ends calls, which does not wait for
@@ -200,7 +188,6 @@ pub(in super::super) struct Permit {
 impl Permit {
     /// Makes a permit that is not held yet, for calls that give way to `work`.
     pub(in super::super) fn new(governor: Arc<CpuGovernor>, work: Arc<TrustedWork>) -> Self {
-        work.interrupts(&governor);
         Self { governor, claim: Claim::new(), giving_way: GivingWay::new(work) }
     }
 

@@ -131,7 +131,7 @@ mod tests {
     /// As the system holds an operation on a mount whose server is gone.
     #[test]
     fn a_wait_without_an_end_ends_with_the_call() {
-        let permit = Permit::new(Arc::new(CpuGovernor::new(|| ())), Arc::default());
+        let permit = Permit::new(Arc::new(CpuGovernor::new()), Arc::default());
         let mut time = CallTime::new(TimeTotal::default(), TimeTotal::default(), Some(permit));
         time.begin(Duration::from_millis(20));
         assert!(time.wait(std::future::pending::<()>()).is_err());

@@ -15,6 +15,7 @@ use super::deadline::TimeTotal;
 use super::host::Host;
 use super::{files, http, poll};
 use crate::consumer::cpu::CpuGovernor;
+use crate::consumer::trusted_work::Interrupt;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<Host>,
     governor: Arc<CpuGovernor>,
+    interrupt: Arc<Interrupt>,
     standstill: TimeTotal,
     _ticker: Ticker,
 }
@@ -60,10 +62,10 @@ impl WasmEngine {
         let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
         let linker = linker(&engine).map_err(EngineError::Unsupported)?;
         let clock = engine.clone();
-        let governor = Arc::new(CpuGovernor::new(move || clock.increment_epoch()));
-        let standstill = TimeTotal::default();
+        let interrupt: Arc<Interrupt> = Arc::new(move || clock.increment_epoch());
+        let (governor, standstill) = (Arc::new(CpuGovernor::new()), TimeTotal::default());
         let ticker = Ticker::start(engine.clone(), governor.clone(), standstill.clone())?;
-        Ok(Self { inner: Arc::new(Inner { engine, linker, governor, standstill, _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engine, linker, governor, interrupt, standstill, _ticker: ticker }) })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -73,6 +75,11 @@ impl WasmEngine {
     /// What bounds how many untrusted calls are in progress.
     pub(super) fn governor(&self) -> Arc<CpuGovernor> {
         self.inner.governor.clone()
+    }
+
+    /// Has all calls look at whether they may go on.
+    pub(super) fn interrupt(&self) -> &Arc<Interrupt> {
+        &self.inner.interrupt
     }
 
     /// How long the process stood still.

@@ -64,7 +64,10 @@ impl Host {
         setup.grants.open(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
-        let permit = is_untrusted.then(|| Permit::new(engine.governor(), setup.trusted_work.clone()));
+        let permit = is_untrusted.then(|| {
+            setup.trusted_work.interrupts(engine.interrupt());
+            Permit::new(engine.governor(), setup.trusted_work.clone())
+        });
         Ok(Self {
             account: Account::new(&setup.limits),
             time: CallTime::new(engine.standstill(), terminal_wait, permit),

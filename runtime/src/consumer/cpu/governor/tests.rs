@@ -61,7 +61,7 @@ fn until_waiting(governor: &CpuGovernor, count: usize) {
 
 #[test]
 fn one_waits_until_another_gives_its_permit_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
+    let governor = Arc::new(CpuGovernor::with_permits(1));
     let guests = [0; 3].map(|_| Guest::new(&governor, false));
     guests[0].acquire();
     guests[0].has();
@@ -80,7 +80,7 @@ fn one_waits_until_another_gives_its_permit_back() {
 
 #[test]
 fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
+    let governor = Arc::new(CpuGovernor::with_permits(1));
     let [first, second] = [0; 2].map(|_| Guest::new(&governor, false));
     first.acquire();
     first.has();
@@ -118,7 +118,7 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
 
 #[test]
 fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
-    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
+    let governor = Arc::new(CpuGovernor::with_permits(1));
     let [low, lower] = [0; 2].map(|_| Guest::new(&governor, true));
     let [good, better] = [0; 2].map(|_| Guest::new(&governor, false));
     low.acquire();
@@ -140,7 +140,7 @@ fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
 
 #[test]
 fn an_instance_that_is_dropped_gives_its_permit_back() {
-    let governor = Arc::new(CpuGovernor::with_permits(1, || ()));
+    let governor = Arc::new(CpuGovernor::with_permits(1));
     let mut permit = Permit::new(governor.clone(), Arc::default());
     assert_eq!(permit.acquire(), Duration::ZERO);
     assert_eq!(governor.lock().free, 0);
@@ -150,7 +150,7 @@ fn an_instance_that_is_dropped_gives_its_permit_back() {
 
 #[test]
 fn threads_that_come_and_go_lose_no_permit() {
-    let governor = Arc::new(CpuGovernor::with_permits(2, || ()));
+    let governor = Arc::new(CpuGovernor::with_permits(2));
     let running = Arc::new(());
     let ticker = thread::spawn({
         let (governor, running) = (governor.clone(), Arc::downgrade(&running));

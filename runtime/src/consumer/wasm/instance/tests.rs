@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::consumer::cpu::{TrustedWork, thread_time};
+use crate::consumer::cpu::thread_time;
 use crate::consumer::data_dir::DataDir;
 use crate::consumer::fixture::kline;
+use crate::consumer::trusted_work::TrustedWork;
 use crate::consumer::wasm::components::Components;
 use crate::consumer::wasm::contract::tests::{V1, component};
 use crate::consumer::wasm::engine::WasmEngine;

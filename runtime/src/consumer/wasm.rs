@@ -202,12 +202,13 @@ impl WasmBlueprint {
     /// Begins to ask an instance of its own, without any grant and under all limits, what is wrong with the settings.
     #[must_use]
     pub fn begin_validation(&self) -> Validation {
-        Validation::begin(self.clone())
+        // The thread that asks may outlast the answer, and would keep the state from whoever opens it next.
+        let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
+        Validation::begin(Self { setup, ..self.clone() })
     }
 
     fn examine(&self) -> Result<Vec<Problem>, Failure> {
-        let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
-        Instance::new(&self.component, setup, self.log.clone(), &self.runtime)?.validate()
+        Instance::new(&self.component, self.setup.clone(), self.log.clone(), &self.runtime)?.validate()
     }
 }
 

@@ -75,13 +75,22 @@ fn a_table_grows_up_to_its_limit_and_no_further() {
 /// A loop that only its deadline ends.
 const FOR_EVER: &str = "(loop $for_ever (br $for_ever))";
 
+/// Whether a loop was ended as it has to be: by its own time, or by the clock on a machine that leaves it no core.
+fn is_ended(failure: &Failure, limit: &str) -> bool {
+    let text = failure.to_string();
+    text.starts_with(&format!("time-out: took longer than {limit}; in "))
+        || text.contains(" by the clock, waiting for ")
+}
+
 #[test]
 fn a_loop_is_ended_by_its_own_time_on_a_core() {
     let limits = Limits { call: Duration::from_millis(50), ..Limits::default() };
     let before = thread_time();
     let ended = guest(FOR_EVER, limits).consume().unwrap_err();
-    assert!(ended.to_string().starts_with("time-out: took longer than 50ms; in "), "{ended}");
-    assert!(thread_time() - before >= Duration::from_millis(50), "less is not its own fault");
+    let took = thread_time() - before;
+    assert!(is_ended(&ended, "50ms"), "{ended}");
+    let is_by_clock = ended.to_string().contains(" by the clock, ");
+    assert!(is_by_clock || took >= Duration::from_millis(50), "less is not its own fault: {took:?}");
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn a_loop_leaves_its_core_while_trusted_consumers_are_at_work() {
     drop(over);
     worker.join().unwrap();
     // Its own time alone counts: it is not ended sooner for it.
-    assert!(ended.to_string().starts_with("time-out: took longer than 200ms; in "), "{ended}");
+    assert!(is_ended(&ended, "200ms"), "{ended}");
     // When the call begins and once in it at least, three milliseconds each time.
     assert!(away >= Duration::from_millis(6), "{away:?}");
 }

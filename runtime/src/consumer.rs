@@ -37,7 +37,7 @@ use thiserror::Error;
 
 use self::emit::Point;
 use self::express::Express;
-use self::stats::Meters;
+use self::stats::Meter;
 use self::trusted_work::TrustedWork;
 use crate::domain::interval::Interval;
 use crate::domain::kline::Kline;
@@ -135,7 +135,12 @@ pub trait Blueprint: Send + 'static {
     /// instance is made.
     fn give_way_to(&mut self, _work: &Arc<TrustedWork>) {}
 
-    /// Returns what it takes to see a crash of this consumer again. Nothing for what is not a component.
+    /// SHA-256 of the component that its instances are made of, in hex. Nothing for what is not a component.
+    fn version(&self) -> Option<String> {
+        None
+    }
+
+    /// Reads what it takes to see a crash of this consumer again. Nothing for what is not a component.
     fn exhibit(&self) -> Option<bundle::Exhibit> {
         None
     }
@@ -152,8 +157,8 @@ pub trait Blueprint: Send + 'static {
     }
 
     /// What its instances measure of themselves; the same over all of them.
-    fn meters(&self) -> Meters {
-        Meters::default()
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 

@@ -16,15 +16,12 @@ use serde_json::Value;
 use super::data_dir::DataDir;
 use super::private;
 use super::record::WireDelivery;
-use super::wasm::components::{Links, read};
 use super::{CrashKind, Delivery};
 
 pub use history::{History, MOST_DELIVERIES, WHOLE};
 
 /// Bundles that one consumer keeps; the oldest goes.
 const MOST: usize = 3;
-/// Bytes of a component that is copied; larger ones are left where they are.
-const MOST_COMPONENT: u64 = 256 << 20;
 /// The folder of all bundles, in the data folder.
 pub(super) const FOLDER: &str = "quarantine";
 /// The description inside a bundle's folder.
@@ -58,8 +55,8 @@ impl fmt::Display for Crash {
 pub struct Exhibit {
     /// Name of a component that is part of the program.
     pub shipped: Option<String>,
-    /// The component's file otherwise.
-    pub file: Option<PathBuf>,
+    /// The component otherwise; absent if its file has changed since it was loaded.
+    pub component: Option<Vec<u8>>,
     /// SHA-256 of the component, in hex.
     pub sha256: String,
     /// Its settings, secrets taken out.
@@ -142,13 +139,12 @@ impl Bundles {
         crash: &Crash,
         (history, delivery): (&History, Option<&Delivery>),
     ) -> io::Result<PathBuf> {
-        let component = exhibit.file.as_ref().and_then(|file| read_if_same(file, &exhibit.sha256));
         let bundle = Bundle {
             version: VERSION,
             consumer: consumer.to_owned(),
             shipped: exhibit.shipped.clone(),
             sha256: exhibit.sha256.clone(),
-            has_component: component.is_some(),
+            has_component: exhibit.component.is_some(),
             settings: exhibit.settings.clone(),
             limits: exhibit.limits.clone(),
             call: crash.call.to_owned(),
@@ -161,12 +157,12 @@ impl Bundles {
             delivery: delivery.map(WireDelivery::from),
         };
         let description = serde_json::to_vec_pretty(&bundle)?;
-        self.data_dir.reserve((description.len() + component.as_ref().map_or(0, Vec::len)) as u64)?;
+        self.data_dir.reserve((description.len() + exhibit.component.as_ref().map_or(0, Vec::len)) as u64)?;
         let folder = self.next_folder(consumer)?;
         private::folder(&self.folder)?;
         private::folder(&folder)?;
-        if let Some(component) = component {
-            private::write(&folder.join(COMPONENT), &component)?;
+        if let Some(component) = &exhibit.component {
+            private::write(&folder.join(COMPONENT), component)?;
         }
         private::write(&folder.join(DESCRIPTION), &description)?;
         Ok(folder)
@@ -216,21 +212,15 @@ impl Bundle {
     }
 }
 
-/// Reads the component unless its file has changed since it was loaded.
-fn read_if_same(path: &Path, sha256: &str) -> Option<Vec<u8>> {
-    let file = read(path, MOST_COMPONENT, Links::Follow).ok()?;
-    (file.sha256 == sha256).then_some(file.bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::consumer::fixture::kline;
 
-    fn exhibit(file: &Path) -> Exhibit {
+    fn exhibit(component: Option<&[u8]>) -> Exhibit {
         Exhibit {
             shipped: None,
-            file: Some(file.to_path_buf()),
+            component: component.map(<[u8]>::to_vec),
             sha256: super::super::digest(b"component"),
             settings: serde_json::json!({"mode": "trap"}),
             limits: Value::Null,
@@ -245,15 +235,13 @@ mod tests {
     #[test]
     fn a_bundle_holds_all_that_is_needed_and_only_the_latest_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.wasm");
-        fs::write(&file, "component").unwrap();
         let bundles = Bundles::new(&DataDir::scratch(folder.path()));
         let delivery =
             Delivery { klines: [kline("BTCUSDT", "1m", 2, true).into()].into(), lost: 1, ..Delivery::default() };
         let mut history = History::default();
         (0..20).for_each(|_| history.push(&delivery));
         let written: Vec<_> = (0..5)
-            .map(|_| bundles.write("x", &exhibit(&file), &crash(), (&history, Some(&delivery))).unwrap())
+            .map(|_| bundles.write("x", &exhibit(Some(b"component")), &crash(), (&history, Some(&delivery))).unwrap())
             .collect();
         assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), MOST);
         let (bundle, inside) = Bundle::read(&written[4]).unwrap();
@@ -266,12 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_has_changed_is_not_taken_for_the_one_that_crashed() {
+    fn a_component_that_is_not_there_any_more_is_said_to_be_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.wasm");
-        fs::write(&file, "another").unwrap();
         let written = Bundles::new(&DataDir::scratch(folder.path()))
-            .write("x", &exhibit(&file), &crash(), (&History::default(), None))
+            .write("x", &exhibit(None), &crash(), (&History::default(), None))
             .unwrap();
         assert!(!Bundle::read(&written).unwrap().0.has_component);
         assert!(!written.join(COMPONENT).exists());

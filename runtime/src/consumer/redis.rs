@@ -8,6 +8,7 @@ mod backlog;
 mod connection;
 mod journal;
 mod lane;
+mod meter;
 mod output;
 mod tally;
 
@@ -20,7 +21,7 @@ use super::data_dir::DataDir;
 use super::emit::Point;
 use super::encode::Extras;
 use super::spill::{Found, Spill};
-use super::stats::Meters;
+use super::stats::Meter;
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::domain::kline::Kline;
 use crate::domain::symbol::Category;
@@ -122,8 +123,8 @@ impl Blueprint for RedisBlueprint {
         true
     }
 
-    fn meters(&self) -> Meters {
-        Meters { outputs: Some(self.tallies.clone()), ..Meters::default() }
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        Some(Arc::new(self.tallies.clone()))
     }
 
     /// Puts them on disk for the next run, where there is a spill; what has no room there is counted.

@@ -6,15 +6,15 @@ mod meters;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::redis::Tallies;
 use super::{Blueprint, CrashKind};
+use crate::domain::time::Millis;
 
 pub use histogram::{Durations, Histogram};
 pub use losses::{LossCounters, LossReason, Losses};
-pub use meters::{LoadedMeter, MemoryMeter, MemoryShare, Meters, View};
+pub use meters::{Figure, Footprint, HandedOn, Kind, Meter, Row, View};
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ impl fmt::Display for State {
 }
 
 /// Counters of one consumer. Klines are counted when the consumer accepted them; a consumer that hands them on itself
-/// counts what was acknowledged to it, and what it dropped (`Meters::outputs`).
+/// counts what was acknowledged to it, and what it dropped ([`Meter::handed_on`]).
 #[derive(Debug, Default)]
 pub struct Stats {
     state: AtomicU8,
@@ -107,7 +107,7 @@ pub struct Stats {
 /// What is known of the blueprint that instances come from.
 #[derive(Debug, Default)]
 struct Maker {
-    meters: Meters,
+    meter: Option<Arc<dyn Meter>>,
     version: Option<String>,
 }
 
@@ -160,12 +160,12 @@ impl Snapshot {
         self.losses.of(LossReason::Shutdown)
     }
 
-    /// Adds what the consumer's outputs count themselves.
-    fn with_outputs(mut self, outputs: &Tallies) -> Self {
-        self.delivered = outputs.delivered();
-        self.losses.merge(&outputs.losses());
-        (self.unsent, self.on_disk) = (outputs.in_memory(), outputs.on_disk());
-        if outputs.is_disconnected() && matches!(self.state, State::Running | State::Retrying) {
+    /// Adds what the consumer counts itself of what it hands on.
+    fn with(mut self, handed_on: &HandedOn) -> Self {
+        self.delivered = handed_on.delivered;
+        self.losses.merge(&handed_on.losses);
+        (self.unsent, self.on_disk) = (handed_on.in_memory, handed_on.on_disk);
+        if handed_on.is_disconnected && matches!(self.state, State::Running | State::Retrying) {
             self.state = State::Disconnected;
         }
         self
@@ -185,7 +185,7 @@ impl Stats {
     /// Returns all counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let outputs = self.maker().meters.outputs.clone();
+        let handed_on = self.handed_on();
         let own = Snapshot {
             state: State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default(),
             delivered: self.delivered.load(ORDER),
@@ -203,8 +203,8 @@ impl Stats {
             timeouts: self.timeouts.load(ORDER),
             memory_refusals: self.memory_refusals.load(ORDER),
         };
-        match outputs {
-            Some(outputs) => own.with_outputs(&outputs),
+        match handed_on {
+            Some(handed_on) => own.with(&handed_on),
             None => own,
         }
     }
@@ -212,7 +212,7 @@ impl Stats {
     /// Whether what it hands klines on to takes none and it drops what it gets.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.maker().meters.outputs.as_ref().is_some_and(Tallies::is_full)
+        self.handed_on().is_some_and(|handed_on| handed_on.is_full)
     }
 
     /// How long each call of `consume` took, accepted or not.
@@ -229,10 +229,24 @@ impl Stats {
         self.waited.read()
     }
 
-    /// What the instances measure of themselves.
+    /// What the instances take, where that is known.
     #[must_use]
-    pub fn meters(&self) -> Meters {
-        self.maker().meters.clone()
+    pub fn footprint(&self) -> Option<Footprint> {
+        self.meter()?.footprint()
+    }
+
+    /// Figures of the consumer's kind.
+    #[must_use]
+    pub fn figures(&self, now: Millis) -> Vec<Figure> {
+        self.meter().map(|meter| meter.figures(now)).unwrap_or_default()
+    }
+
+    fn handed_on(&self) -> Option<HandedOn> {
+        self.meter()?.handed_on()
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.maker().meter.clone()
     }
 
     /// SHA-256 of the component that instances are made of, in hex; nothing for what is not a component.
@@ -243,8 +257,7 @@ impl Stats {
 
     /// Notes what instances come from, now and after each reload.
     pub(super) fn made_by(&self, blueprint: &dyn Blueprint) {
-        let version = blueprint.exhibit().map(|exhibit| exhibit.sha256);
-        *self.maker() = Maker { meters: blueprint.meters(), version };
+        *self.maker() = Maker { meter: blueprint.meter(), version: blueprint.version() };
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {

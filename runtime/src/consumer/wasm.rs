@@ -11,6 +11,7 @@ pub mod grants;
 pub mod http;
 pub mod limits;
 pub mod manifest;
+pub mod meter;
 pub mod state;
 pub mod terminal;
 pub mod witness;
@@ -47,13 +48,14 @@ use self::instance::Instance;
 use self::limits::Limits;
 use self::log::GuestLog;
 use self::manifest::{Missing, Wants};
+use self::meter::{LoadedMeter, MemoryMeter, WasmMeter};
 use self::state::StateStore;
 use self::terminal::{StandardOutput, Terminal};
 pub use self::validation::{Unanswered, Validation};
 use self::witness::Witness;
 use super::bundle::Exhibit;
 use super::emit::Emitter;
-use super::stats::{LoadedMeter, MemoryMeter, Meters};
+use super::stats::Meter;
 use super::trusted_work::TrustedWork;
 use super::{Blueprint, Consumer, Failure, Problem};
 
@@ -180,6 +182,14 @@ impl WasmBlueprint {
         self.setup.grants.http.counters()
     }
 
+    /// What is measured of it, over all of its instances.
+    #[must_use]
+    pub fn own_meter(&self) -> WasmMeter {
+        let http = self.wants().imports_http().then(|| self.http_counters());
+        let emitted = self.setup.emitter.as_ref().map(|emitter| emitter.counters());
+        WasmMeter { memory: self.memory.clone(), loaded: self.loaded.clone(), http, emitted }
+    }
+
     /// The same consumer with another version of its component, which gets what it asks for and is allowed.
     #[must_use]
     pub fn renewed(&self, component: Arc<Component>) -> Self {
@@ -224,11 +234,8 @@ impl Blueprint for WasmBlueprint {
         Ok(Box::new(instance))
     }
 
-    fn meters(&self) -> Meters {
-        let http = self.wants().imports_http().then(|| self.http_counters());
-        let emitted = self.setup.emitter.as_ref().map(|emitter| emitter.counters());
-        let (memory, loaded) = (Some(self.memory.clone()), Some(self.loaded.clone()));
-        Meters { memory, loaded, http, emitted, ..Meters::default() }
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        Some(Arc::new(self.own_meter()))
     }
 
     fn is_strange(&self) -> bool {
@@ -239,15 +246,20 @@ impl Blueprint for WasmBlueprint {
         self.setup.trusted_work = work.clone();
     }
 
+    fn version(&self) -> Option<String> {
+        Some(self.component.sha256().to_owned())
+    }
+
     fn exhibit(&self) -> Option<Exhibit> {
-        let (shipped, file) = match &self.setup.origin {
+        let sha256 = self.component.sha256();
+        let (shipped, component) = match &self.setup.origin {
             Origin::Shipped(name) => (Some(name.clone()), None),
-            Origin::File(path) => (None, Some(path.clone())),
+            Origin::File(path) => (None, components::read_unchanged(path, self.setup.limits.component, sha256)),
         };
         Some(Exhibit {
             shipped,
-            file,
-            sha256: self.component.sha256().to_owned(),
+            component,
+            sha256: sha256.to_owned(),
             settings: self.setup.shown.clone(),
             limits: serde_json::to_value(&self.setup.limits).unwrap_or_default(),
             uses_state: self.wants().imports_state(),

@@ -43,7 +43,7 @@ use tracing::{info, warn};
 
 use super::catalog::Catalog;
 use super::express::Express;
-use super::stats::Meters;
+use super::stats::Meter;
 use super::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use crate::secret::Secret;
 
@@ -81,6 +81,12 @@ impl WebSocketBlueprint {
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
         Self { settings, logins, catalog, bound: Bound::default(), figures: Arc::default() }
+    }
+
+    /// What it counts of its clients, over all lives of the server.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Figures> {
+        self.figures.clone()
     }
 
     /// Where its servers will listen.
@@ -121,8 +127,8 @@ impl Blueprint for WebSocketBlueprint {
         Ok(Box::new(Running { server, runtime: Some(runtime), cancel, bound }))
     }
 
-    fn meters(&self) -> Meters {
-        Meters { clients: Some(self.figures.clone()), ..Meters::default() }
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        Some(self.figures.clone())
     }
 }
 

@@ -104,7 +104,7 @@ impl Worker {
         errands: Receiver<Errand>,
     ) -> Self {
         Self {
-            history: blueprint.exhibit().map(|_| History::default()),
+            history: blueprint.version().map(|_| History::default()),
             shared,
             blueprint,
             grouping,

@@ -31,7 +31,7 @@ use klines::consumer::queue::Grouping;
 use klines::consumer::websocket::WebSocketBlueprint;
 use klines::consumer::websocket::figures::Figures;
 use klines::consumer::websocket::settings::Settings;
-use klines::consumer::{Blueprint, Failure, Subscription};
+use klines::consumer::{Failure, Subscription};
 use klines::domain::decimal::Decimal;
 use klines::domain::interval::Interval;
 use klines::domain::kline::{Batch, Kline, Quality};
@@ -80,7 +80,7 @@ impl Served {
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
         let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];
         let blueprint = WebSocketBlueprint::new(settings, logins, catalog.clone());
-        let figures = blueprint.meters().clients.unwrap();
+        let figures = blueprint.figures();
         let bound = blueprint.bound();
         let (hub, folder) = (Hub::new(), TempDir::new().unwrap());
         let spec = Spec {

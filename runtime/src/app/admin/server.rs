@@ -206,6 +206,7 @@ async fn order(controls: Arc<Controls>, op: Op) -> Result<String, String> {
 
 fn row(seen: &Seen) -> Row {
     let (stats, depth) = (seen.view.stats.snapshot(), seen.view.queue.depth());
+    let takes = seen.view.stats.footprint();
     Row {
         name: seen.view.name.clone(),
         kind: seen.kind.to_owned(),
@@ -219,8 +220,8 @@ fn row(seen: &Seen) -> Row {
         restarts: stats.restarts,
         crashes: stats.crashes(),
         set_aside: stats.set_aside,
-        memory: seen.view.stats.meters().memory.map(|memory| memory.read()),
-        loaded: seen.view.stats.meters().loaded.map(|loaded| loaded.read()),
+        memory: takes.map(|takes| takes.memory),
+        loaded: takes.map(|takes| takes.loaded),
         version: seen.view.stats.version(),
     }
 }

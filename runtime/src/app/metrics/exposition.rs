@@ -53,12 +53,12 @@ fn program(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     let refused = [(bare, observed.data_dir.refused())];
     sheet.counters("klines_data_dir_refusals", "Writes refused because data_dir was full.", refused)?;
     sheet.seconds_total("process_cpu", "Time that all threads together have computed.", process::cpu_seconds())?;
-    let started = f64_of_millis(observed.since);
+    let started = seconds(observed.since.unsigned_abs());
     sheet.gauges("process_start_time", "When the run began, since 1970 UTC.", Unit::Seconds, [(bare, started)])
 }
 
 /// Milliseconds as seconds.
 #[expect(clippy::cast_precision_loss, reason = "seconds for a chart")]
-fn f64_of_millis(millis: i64) -> f64 {
+fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
 }

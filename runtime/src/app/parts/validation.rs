@@ -8,7 +8,7 @@ use super::{Awaited, settings_report};
 use crate::config::consumers::Consumer;
 use crate::config::{Config, Report};
 use crate::consumer::bundle::Exhibit;
-use crate::consumer::stats::Meters;
+use crate::consumer::stats::Meter;
 use crate::consumer::trusted_work::TrustedWork;
 use crate::consumer::wasm::{Unanswered, Validation, WasmBlueprint};
 use crate::consumer::{Blueprint, Consumer as Instance, Failure, Problem};
@@ -94,7 +94,11 @@ impl Blueprint for Unchecked {
         self.blueprint.exhibit()
     }
 
-    fn meters(&self) -> Meters {
-        self.blueprint.meters()
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.blueprint.meter()
+    }
+
+    fn version(&self) -> Option<String> {
+        self.blueprint.version()
     }
 }

@@ -140,7 +140,7 @@ fn wants(case: &Case, blueprint: &WasmBlueprint) -> Report {
 impl Scene {
     /// Bytes that its instances hold.
     pub(super) fn memory(&self) -> u64 {
-        self.blueprint.meters().memory.map_or(0, |meter| meter.read())
+        self.blueprint.own_meter().memory.read()
     }
 
     /// What has become of it, should it have ended in the middle of a call.

@@ -12,7 +12,6 @@ use super::life::{End, Outcome};
 use super::stage::Scene;
 use super::verdict::described;
 use crate::config::case::{Case, Ending};
-use crate::consumer::Blueprint as _;
 
 /// What is said of a case.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl Summary {
         again: &Again,
     ) -> Self {
         let record = scene.capture.read();
-        let meters = scene.blueprint.meters();
+        let meters = scene.blueprint.own_meter();
         let mut series = BTreeMap::new();
         for point in &record.points {
             *series.entry(point.name.to_string()).or_insert(0) += 1;

@@ -1,33 +1,110 @@
-//! What a consumer measures of itself, beside what its worker counts; and a consumer as others may look at it.
+//! What a kind of consumer measures of itself, beside what its worker counts; and a consumer as others may look at it.
 //!
-//! A new kind of figure is a field of [`Meters`], filled by the blueprint that has it, and a few lines in
-//! `app/metrics/exposition`.
+//! A new kind of figure is a [`Figure`] that a consumer's [`Meter`] returns: what shows it asks no kind of consumer what
+//! it is.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{LossReason, Snapshot, State, Stats};
-use crate::consumer::emit::EmitCounters;
+use super::{LossReason, Losses, Snapshot, State, Stats};
 use crate::consumer::queue::Queue;
-use crate::consumer::redis::Tallies;
-use crate::consumer::wasm::http::HttpCounters;
-use crate::consumer::websocket::figures::Figures;
+use crate::domain::time::Millis;
 
-/// Figures that only some kinds of consumer have.
-#[derive(Clone, Debug, Default)]
-pub struct Meters {
-    /// Memory of its instances: components only.
-    pub memory: Option<MemoryMeter>,
-    /// What its compiled component takes: components only.
-    pub loaded: Option<LoadedMeter>,
-    /// Requests that it makes: components that can make any.
-    pub http: Option<Arc<HttpCounters>>,
-    /// Values of its own series: components only.
-    pub emitted: Option<Arc<EmitCounters>>,
-    /// Clients of its server: websocket only.
-    pub clients: Option<Arc<Figures>>,
-    /// What it hands klines on to, and what became of them there: redis only.
-    pub outputs: Option<Tallies>,
+/// What a consumer measures of itself, over all of its instances.
+pub trait Meter: fmt::Debug + Send + Sync {
+    /// What its instances take, where that is known.
+    fn footprint(&self) -> Option<Footprint> {
+        None
+    }
+
+    /// What became of the klines that it hands on to others. Without this, what it accepts is delivered.
+    fn handed_on(&self) -> Option<HandedOn> {
+        None
+    }
+
+    /// Figures of its own, for monitoring. `now` is the exchange's time.
+    fn figures(&self, _now: Millis) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+/// What a consumer takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Memory of its instances.
+    pub memory: u64,
+    /// Its code; consumers of the same code share it.
+    pub loaded: u64,
+}
+
+/// What became of klines that a consumer handed on, once for each place that it hands them to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedOn {
+    /// Acknowledged.
+    pub delivered: u64,
+    /// Closed klines that were dropped.
+    pub losses: Losses,
+    /// Not acknowledged yet, and in memory.
+    pub in_memory: u64,
+    /// Not acknowledged yet, and on disk.
+    pub on_disk: u64,
+    /// Some place takes nothing.
+    pub is_disconnected: bool,
+    /// Some place takes nothing, and no more can wait for it.
+    pub is_full: bool,
+}
+
+/// A family of figures: one thing that is counted or measured, in rows that differ by their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// As [`Kind`] and the Prometheus conventions complete it: without a unit or `_total` at its end.
+    pub name: &'static str,
+    /// A sentence.
+    pub help: &'static str,
+    /// How it changes.
+    pub kind: Kind,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+/// How a figure changes, and in which unit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// It rises and falls, in bytes.
+    Bytes,
+    /// It rises and falls, in milliseconds; shown in seconds.
+    Age,
+}
+
+/// One value, and what distinguishes it. Labels are words of the program, never what a guest or a client chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Names and values.
+    pub labels: Vec<(&'static str, &'static str)>,
+    /// The value.
+    pub value: u64,
+}
+
+impl Figure {
+    /// A family of one row without labels.
+    #[must_use]
+    pub fn single(name: &'static str, help: &'static str, kind: Kind, value: u64) -> Self {
+        Self { name, help, kind, rows: vec![Row { labels: Vec::new(), value }] }
+    }
+
+    /// A counter for each reason.
+    pub fn by_reason(
+        name: &'static str,
+        help: &'static str,
+        counts: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Self {
+        let row = |(reason, value)| Row { labels: vec![("reason", reason)], value };
+        Self { name, help, kind: Kind::Counter, rows: counts.into_iter().map(row).collect() }
+    }
 }
 
 /// One consumer, to look at while it runs.
@@ -53,83 +130,5 @@ impl View {
             found.state = State::Abandoned;
         }
         found
-    }
-}
-
-/// Bytes of memory that the compiled component of one consumer takes, without its memories and tables. Consumers of the same
-/// component share them.
-#[derive(Clone, Debug, Default)]
-pub struct LoadedMeter(Arc<AtomicU64>);
-
-impl LoadedMeter {
-    /// Bytes.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Notes what the version that runs now takes.
-    pub fn set(&self, bytes: u64) {
-        self.0.store(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Bytes that all instances of one consumer hold at this moment.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryMeter(Arc<AtomicU64>);
-
-impl MemoryMeter {
-    /// Bytes.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Begins an instance's part, which is taken back when it is dropped.
-    #[must_use]
-    pub fn share(&self) -> MemoryShare {
-        MemoryShare { all: self.0.clone(), own: 0 }
-    }
-}
-
-/// One instance's part of a [`MemoryMeter`].
-#[derive(Debug, Default)]
-pub struct MemoryShare {
-    all: Arc<AtomicU64>,
-    own: u64,
-}
-
-impl MemoryShare {
-    /// Says how much the instance holds now, in bytes.
-    pub fn set(&mut self, bytes: usize) {
-        let bytes = bytes as u64;
-        // Wrapping is right both ways: the sum of all parts is never below zero.
-        self.all.fetch_add(bytes.wrapping_sub(self.own), Ordering::Relaxed);
-        self.own = bytes;
-    }
-}
-
-impl Drop for MemoryShare {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instance_that_is_gone_holds_nothing() {
-        let meter = MemoryMeter::default();
-        let (mut old, mut new) = (meter.share(), meter.share());
-        old.set(100);
-        new.set(30);
-        old.set(70);
-        assert_eq!(meter.read(), 100);
-        drop(old);
-        assert_eq!(meter.read(), 30);
-        drop(new);
-        assert_eq!(meter.read(), 0);
     }
 }

@@ -210,6 +210,12 @@ pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile,
     Ok(ComponentFile { bytes, sha256 })
 }
 
+/// Reads a component again, unless its file has changed since it was loaded.
+pub(super) fn read_unchanged(path: &Path, most_bytes: u64, sha256: &str) -> Option<Vec<u8>> {
+    let file = read(path, most_bytes, Links::Follow).ok()?;
+    (file.sha256 == sha256).then_some(file.bytes)
+}
+
 fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }

@@ -14,10 +14,10 @@ use super::failure;
 use super::guest_runtime::GuestRuntime;
 use super::host::Host;
 use super::log::GuestLog;
+use super::meter::MemoryMeter;
 use super::state::StateError;
 use super::witness::Witness;
 use super::{Origin, Setup};
-use crate::consumer::stats::MemoryMeter;
 use crate::consumer::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
 use crate::domain::kline::Kline;
 

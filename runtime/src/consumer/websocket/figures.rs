@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::close::CloseCode;
+use crate::consumer::stats::{Figure, Kind, Meter};
+use crate::domain::time::Millis;
 
 /// Counts of clients.
 #[derive(Debug, Default)]
@@ -88,6 +90,43 @@ impl Figures {
     pub(super) fn part(&self, code: Option<CloseCode>, lost: u64) {
         self.parted.add(code, 1);
         self.lost.add(code, lost);
+    }
+}
+
+impl Meter for Figures {
+    fn figures(&self, _now: Millis) -> Vec<Figure> {
+        let single = Figure::single;
+        let gone: u64 = self.parted().iter().map(|(_, count)| count).sum();
+        // A client may come in between two looks: never below zero.
+        let connected = self.joined().saturating_sub(gone);
+        let help = "Closed klines that were due to clients that are gone, by the reason.";
+        vec![
+            single("klines_websocket_clients", "WebSocket clients that are connected.", Kind::Gauge, connected),
+            single(
+                "klines_websocket_connections",
+                "WebSocket clients that have connected.",
+                Kind::Counter,
+                self.joined(),
+            ),
+            single(
+                "klines_websocket_refused",
+                "Connections turned away at a limit of connections.",
+                Kind::Counter,
+                self.refused(),
+            ),
+            single(
+                "klines_websocket_failed_logins",
+                "Log-ins with wrong credentials.",
+                Kind::Counter,
+                self.failed_logins(),
+            ),
+            Figure::by_reason(
+                "klines_websocket_disconnects",
+                "WebSocket clients that are gone, by the reason.",
+                self.parted(),
+            ),
+            Figure::by_reason("klines_websocket_lost", help, self.lost()),
+        ]
     }
 }
 

@@ -1,16 +1,10 @@
 //! Figures of the consumers, labelled with their names from the configuration.
 
-mod redis;
-
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sheet::{Labels, Sheet, Unit};
 use crate::app::observed::Seen;
-use crate::consumer::emit::EmitCounters;
-use crate::consumer::stats::{Snapshot, State};
-use crate::consumer::wasm::http::HttpCounts;
-use crate::consumer::websocket::figures::Figures;
+use crate::consumer::stats::{Figure, Footprint, Row, Snapshot, State};
 use crate::domain::time::Millis;
 
 pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
@@ -22,15 +16,14 @@ pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> f
     counts(sheet, &snapshots)?;
     durations(sheet, consumers)?;
     queues(sheet, consumers)?;
-    let memory = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().memory?.read())));
+    let takes: Vec<_> = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.footprint()?))).collect();
+    let each = |of: fn(&Footprint) -> u64| takes.iter().map(move |(labels, takes)| (*labels, of(takes)));
+    let memory = each(|takes| takes.memory);
     sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
-    let loaded = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().loaded?.read())));
+    let loaded = each(|takes| takes.loaded);
     let help = "Compiled code and metadata of a component; consumers of the same one share them.";
     sheet.gauges("klines_consumer_loaded", help, Unit::Bytes, loaded)?;
-    requests(sheet, consumers)?;
-    values(sheet, consumers)?;
-    redis::write(sheet, consumers, now)?;
-    clients(sheet, consumers)
+    own(sheet, consumers, now)
 }
 
 fn of(seen: &Seen) -> Labels<'_, 1> {
@@ -77,41 +70,6 @@ fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result 
     sheet.counters("klines_consumer_crashes", "Instances that crashed, by what ended them.", crashes)
 }
 
-fn requests(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
-    type Count = (&'static str, &'static str, fn(&HttpCounts) -> u64);
-    const COUNTS: [Count; 3] = [
-        ("klines_consumer_http_requests", "HTTP requests of a component, denied ones included.", |found| {
-            found.requests
-        }),
-        ("klines_consumer_http_denied", "HTTP requests that no grant covers.", |found| found.denied),
-        ("klines_consumer_http_failed", "HTTP requests without a response.", |found| found.failed),
-    ];
-    let found: Vec<_> =
-        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().http?.read()))).collect();
-    for (name, help, count) in COUNTS {
-        sheet.counters(name, help, found.iter().map(|(labels, found)| (*labels, count(found))))?;
-    }
-    Ok(())
-}
-
-fn values(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
-    type Count = (&'static str, &'static str, fn(&EmitCounters) -> &AtomicU64);
-    const COUNTS: [Count; 3] = [
-        ("klines_consumer_emitted", "Values that a component has published.", |found| &found.published),
-        ("klines_consumer_emit_refused", "Values that a component was refused, with the reason.", |found| {
-            &found.refused
-        }),
-        ("klines_consumer_emit_lost", "Published values for which there was no room.", |found| &found.lost),
-    ];
-    let found: Vec<_> =
-        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().emitted?))).collect();
-    for (name, help, count) in COUNTS {
-        let rows = found.iter().map(|(labels, found)| (*labels, count(found).load(Ordering::Relaxed)));
-        sheet.counters(name, help, rows)?;
-    }
-    Ok(())
-}
-
 fn durations(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     sheet.histograms(
         "klines_consumer_call",
@@ -136,27 +94,31 @@ fn queues(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
     sheet.gauges("klines_consumer_queue_capacity", "Closed klines that a queue holds at most.", Unit::Things, capacity)
 }
 
-fn clients(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
-    let servers: Vec<_> =
-        consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.meters().clients?))).collect();
-    let servers = || servers.iter().map(|(labels, figures)| (*labels, figures));
-    let gone = |figures: &Figures| figures.parted().iter().map(|(_, count)| count).sum::<u64>();
-    // A client may come in between two looks: never below zero.
-    let connected = servers().map(|(labels, figures)| (labels, figures.joined().saturating_sub(gone(figures))));
-    sheet.gauges("klines_websocket_clients", "WebSocket clients that are connected.", Unit::Things, connected)?;
-    let joined = servers().map(|(labels, figures)| (labels, figures.joined()));
-    sheet.counters("klines_websocket_connections", "WebSocket clients that have connected.", joined)?;
-    let refused = servers().map(|(labels, figures)| (labels, figures.refused()));
-    sheet.counters("klines_websocket_refused", "Connections turned away at a limit of connections.", refused)?;
-    let failed = servers().map(|(labels, figures)| (labels, figures.failed_logins()));
-    sheet.counters("klines_websocket_failed_logins", "Log-ins with wrong credentials.", failed)?;
-    let parted = servers().flat_map(|([consumer], figures)| {
-        figures.parted().into_iter().map(move |(reason, count)| ([consumer, ("reason", reason)], count))
-    });
-    sheet.counters("klines_websocket_disconnects", "WebSocket clients that are gone, by the reason.", parted)?;
-    let lost = servers().flat_map(|([consumer], figures)| {
-        figures.lost().into_iter().map(move |(reason, count)| ([consumer, ("reason", reason)], count))
-    });
-    let help = "Closed klines that were due to clients that are gone, by the reason.";
-    sheet.counters("klines_websocket_lost", help, lost)
+/// A family of what consumers measure of themselves: each row with the consumer's name.
+struct Family<'a> {
+    figure: Figure,
+    rows: Vec<(&'a str, Row)>,
+}
+
+/// Writes what consumers measure of themselves, families in the order in which they are met.
+fn own(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
+    let mut families: Vec<Family<'_>> = Vec::new();
+    for seen in consumers {
+        for mut figure in seen.view.stats.figures(now) {
+            let rows = std::mem::take(&mut figure.rows).into_iter().map(|row| (seen.view.name.as_str(), row));
+            match families.iter_mut().find(|known| known.figure.name == figure.name) {
+                Some(known) => known.rows.extend(rows),
+                None => {
+                    let rows = rows.collect();
+                    families.push(Family { figure, rows });
+                }
+            }
+        }
+    }
+    for Family { figure, rows } in &families {
+        let labels =
+            |consumer, row: &Row| [("consumer", consumer)].into_iter().chain(row.labels.iter().copied()).collect();
+        sheet.figure(figure, rows.iter().map(|(consumer, row)| (labels(*consumer, row), row.value)))?;
+    }
+    Ok(())
 }

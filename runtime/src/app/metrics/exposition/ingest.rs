@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::f64_of_millis;
+use super::seconds;
 use super::sheet::{Sheet, Unit};
 use crate::app::observed::Observed;
 use crate::bybit::driver::Status;
@@ -25,7 +25,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     let fresh = observed.freshness();
     let age = |what: fn(&crate::app::observed::Freshness) -> i64| {
         let heard = fresh.iter().filter(|feed| !feed.is_idle);
-        heard.map(move |feed| (of(feed.category), f64_of_millis(what(feed)))).collect::<Vec<_>>()
+        heard.map(move |feed| (of(feed.category), seconds(what(feed).unsigned_abs()))).collect::<Vec<_>>()
     };
     sheet.gauges(
         "klines_feed_frame_age",
@@ -78,7 +78,7 @@ fn rest(sheet: &mut Sheet<'_>, figures: Figures) -> fmt::Result {
         "klines_rest_resumes_in",
         "Time until the exchange is asked again over REST; 0 while it may be asked.",
         Unit::Seconds,
-        [(bare, f64_of_millis(figures.resumes_in))],
+        [(bare, seconds(figures.resumes_in.unsigned_abs()))],
     )
 }
 

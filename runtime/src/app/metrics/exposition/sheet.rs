@@ -8,7 +8,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit as NamedUnit;
 
-use crate::consumer::stats::Durations;
+use super::seconds;
+use crate::consumer::stats::{Durations, Figure, Kind};
 
 /// Labels of one row, each a name and a value.
 pub(super) type Labels<'l, const N: usize> = [(&'static str, &'l str); N];
@@ -92,14 +93,34 @@ impl<'a> Sheet<'a> {
         rows.into_iter().try_for_each(|labels| head.encode_info(&labels))
     }
 
+    /// A family that a consumer measures, each row with its labels.
+    pub(super) fn figure<'l>(
+        &mut self,
+        figure: &Figure,
+        rows: impl IntoIterator<Item = (Vec<(&'static str, &'l str)>, u64)>,
+    ) -> fmt::Result {
+        let Figure { name, help, .. } = figure;
+        let (unit, kind) = match figure.kind {
+            Kind::Counter => (Unit::Things, MetricType::Counter),
+            Kind::Gauge => (Unit::Things, MetricType::Gauge),
+            Kind::Bytes => (Unit::Bytes, MetricType::Gauge),
+            Kind::Age => (Unit::Seconds, MetricType::Gauge),
+        };
+        self.family(name, help, unit, kind, rows, |metric, value| match figure.kind {
+            Kind::Counter => counter(metric, &value),
+            Kind::Gauge | Kind::Bytes => metric.encode_gauge(&value),
+            Kind::Age => metric.encode_gauge(&seconds(value)),
+        })
+    }
+
     /// A family without rows is left out.
-    fn family<'l, const N: usize, V>(
+    fn family<'l, L: AsRef<[(&'static str, &'l str)]>, V>(
         &mut self,
         name: &str,
         help: &str,
         unit: Unit,
         kind: MetricType,
-        rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+        rows: impl IntoIterator<Item = (L, V)>,
         write: impl Fn(&mut MetricEncoder<'_>, V) -> fmt::Result,
     ) -> fmt::Result {
         let mut rows = rows.into_iter().peekable();
@@ -109,10 +130,11 @@ impl<'a> Sheet<'a> {
         let mut head = self.encoder.encode_descriptor(name, help, unit.named(), kind)?;
         for (labels, value) in rows {
             // Without labels there are no braces either.
+            let labels = labels.as_ref();
             if labels.is_empty() {
                 write(&mut head, value)?;
             } else {
-                let row = Row(&labels);
+                let row = Row(labels);
                 write(&mut head.encode_family(&row)?, value)?;
             }
         }
@@ -125,10 +147,10 @@ fn counter(metric: &mut MetricEncoder<'_>, value: &impl EncodeCounterValue) -> f
 }
 
 /// The labels of one row.
-struct Row<'r, 'l, const N: usize>(&'r Labels<'l, N>);
+struct Row<'r, 'l>(&'r [(&'static str, &'l str)]);
 
-impl<const N: usize> EncodeLabelSet for Row<'_, '_, N> {
+impl EncodeLabelSet for Row<'_, '_> {
     fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder) -> fmt::Result {
-        self.0.as_slice().encode(encoder)
+        self.0.encode(encoder)
     }
 }

@@ -230,3 +230,14 @@ fn without_a_process_to_compile_it_nothing_untrusted_is_loaded() {
     let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap();
     assert!(matches!(refused, ComponentError::NoCompiler), "{refused}");
 }
+
+#[test]
+fn a_component_that_has_changed_is_not_taken_for_the_one_that_was_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.wasm");
+    fs::write(&path, "component").unwrap();
+    let sha256 = digest(b"component");
+    assert_eq!(read_unchanged(&path, 100, &sha256).as_deref(), Some(&b"component"[..]));
+    fs::write(&path, "another").unwrap();
+    assert_eq!(read_unchanged(&path, 100, &sha256), None);
+}

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use klines::consumer::wasm::limits::Limits;
+use klines_wasm::limits::Limits;
 use klines_fuzz::life::{components, live};
 use libfuzzer_sys::fuzz_target;
 

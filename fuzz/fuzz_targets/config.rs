@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::sync::OnceLock;
 
-use klines::config::{Sources, examine, load};
+use klines_config::{Sources, examine, load};
 use libfuzzer_sys::fuzz_target;
 
 fn folder() -> &'static tempfile::TempDir {
@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = report.render(true, 20);
     let _ = report.json();
     for setting in config.settings() {
-        assert_eq!(config.is_set(&setting.key), config.place(&setting.key) != klines::config::Place::Default);
+        assert_eq!(config.is_set(&setting.key), config.place(&setting.key) != klines_config::Place::Default);
     }
     let _ = config.show();
     let _ = config.show_json();

@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use klines::bybit::decode::{Frame, decode, symbol_of};
-use klines::bybit::session::{Session, Timing};
-use klines::domain::symbol::{Category, Symbol, SymbolTable};
+use klines_bybit::decode::{Frame, decode, symbol_of};
+use klines_bybit::session::{Session, Timing};
+use klines_domain::symbol::{Category, Symbol, SymbolTable};
 use libfuzzer_sys::fuzz_target;
 
 const CATEGORIES: [Category; 3] = [Category::Linear, Category::Spot, Category::Inverse];

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use klines::consumer::wasm::component::Component;
+use klines_wasm::component::Component;
 use klines_fuzz::interpreter::{component, settings};
 use klines_fuzz::life::{authority, components, live};
 use libfuzzer_sys::fuzz_target;

@@ -10,20 +10,20 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::wasm::component::Component;
-use klines::consumer::wasm::components::Components;
-use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::grants::{DirGrant, Grants};
-use klines::consumer::wasm::http::{Egress, HttpGrant};
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::state::StateStore;
-use klines::consumer::wasm::{Setup, WasmBlueprint};
-use klines::consumer::{Blueprint as _, Delivery, Failure};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::data_dir::DataDir;
+use klines_wasm::component::Component;
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::grants::{DirGrant, Grants};
+use klines_wasm::http::{Egress, HttpGrant};
+use klines_wasm::limits::Limits;
+use klines_wasm::state::StateStore;
+use klines_wasm::{Setup, WasmBlueprint};
+use klines_delivery::{Blueprint as _, Delivery, Failure};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
 
 /// Time of a call.
 const CALL: Duration = Duration::from_millis(50);

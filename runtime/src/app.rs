@@ -30,12 +30,12 @@ mod replaying;
 
 use std::process::ExitCode;
 
+use admin::protocol::Op;
 use clap::Parser;
+use klines_config::{Config, Sources};
 
 use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
-use crate::config::{self, Config, Sources};
 use crate::telemetry;
-use admin::protocol::Op;
 
 /// Does what the command line says and returns the exit code of it.
 #[must_use]
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
 
 /// Reads the configuration, shows what is wrong with it, starts logging, and goes on if it is right.
 fn configured(sources: Sources, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match config::load(sources) {
+    match klines_config::load(sources) {
         Ok((config, warnings)) => {
             output::report(&warnings);
             telemetry::start(config.log)?;

@@ -14,10 +14,9 @@ mod tls;
 
 use std::path::PathBuf;
 
+pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-
-pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 pub use consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, RunPlaceArgs,
     TestArgs,

@@ -4,15 +4,5 @@
 //! `domain` is what they all speak; `app` is the only place that names every concrete part.
 
 pub mod app;
-pub mod authoring;
-pub mod bybit;
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod consumer;
-pub mod domain;
-pub mod pipeline;
-pub mod protected;
-pub mod sanitize;
-pub mod secret;
 pub mod telemetry;

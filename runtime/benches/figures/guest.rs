@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klines::consumer::wasm::components::Components;
-use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::{Origin, Setup, WasmBlueprint};
-use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Subscription};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Subscription};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
 
 use crate::{cpu, median, row};
 

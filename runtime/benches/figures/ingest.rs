@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use klines::bybit::decode::{Frame, decode};
-use klines::domain::aggregator::{Aggregator, Fill, Open, Settings};
-use klines::domain::feed::FeedEvent;
-use klines::domain::symbol::{Category, Symbol, SymbolTable};
+use klines_bybit::decode::{Frame, decode};
+use klines_domain::aggregator::{Aggregator, Fill, Open, Settings};
+use klines_domain::feed::FeedEvent;
+use klines_domain::symbol::{Category, Symbol, SymbolTable};
 
 use crate::stream::Stream;
 use crate::{cpu, median, naive, row};

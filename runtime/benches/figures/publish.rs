@@ -5,14 +5,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use klines::consumer::Subscription;
-use klines::consumer::filter::Watched;
-use klines::consumer::hub::Hub;
-use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping, Popped, Queue};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Batch, Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::Subscription;
+use klines_delivery::filter::Watched;
+use klines_delivery::hub::Hub;
+use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping, Popped, Queue};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
 
 use crate::{median, row};
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klines::consumer::encode::{Extras, predecessor};
-use klines::consumer::redis::{Address, RedisBlueprint, Settings};
-use klines::consumer::{Blueprint, Delivery};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::encode::{Extras, predecessor};
+use klines_delivery::{Blueprint, Delivery};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
+use klines_redis::{Address, RedisBlueprint, Settings};
 
 use crate::{median, row};
 

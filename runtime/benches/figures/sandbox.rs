@@ -10,22 +10,21 @@ mod raw;
 
 use std::time::{Duration, Instant};
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::Grouping;
-use klines::consumer::wasm::components::Components;
-use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::{Setup, WasmBlueprint};
-use klines::consumer::worker::Order;
-use klines::consumer::{Blueprint, Subscription};
+pub(crate) use hundred::hundred;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_delivery::worker::Order;
+use klines_delivery::{Blueprint, Subscription};
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::{Setup, WasmBlueprint};
+pub(crate) use neighbours::neighbours;
 
 use crate::guest::{cost, delivery};
 use crate::{cpu, median, row};
-
-pub(crate) use hundred::hundred;
-pub(crate) use neighbours::neighbours;
 
 const RUNS: usize = 9;
 const RESTARTS: u32 = 200;
@@ -102,7 +101,7 @@ fn spec(name: &str, blueprint: Box<dyn Blueprint>) -> Spec {
     }
 }
 
-fn start(consumer: &mut dyn klines::consumer::Consumer) {
+fn start(consumer: &mut dyn klines_delivery::Consumer) {
     consumer.setup().unwrap();
     consumer.start().unwrap();
 }
@@ -115,7 +114,7 @@ fn each(times: u32, mut what: impl FnMut()) -> f64 {
 }
 
 /// Resident KiB that each of many instances adds.
-fn resident_each(mut make: impl FnMut() -> Box<dyn klines::consumer::Consumer>) -> f64 {
+fn resident_each(mut make: impl FnMut() -> Box<dyn klines_delivery::Consumer>) -> f64 {
     let before = resident();
     let held: Vec<_> = (0..IDLE)
         .map(|number| {

@@ -12,12 +12,11 @@ mod server;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+pub(crate) use latency::{boundary_to_client, socket_to_socket};
+pub(crate) use server::{blueprint, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-
-pub(crate) use latency::{boundary_to_client, socket_to_socket};
-pub(crate) use server::{blueprint, serve};
 
 use crate::median;
 

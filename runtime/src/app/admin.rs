@@ -10,10 +10,10 @@ pub mod protocol;
 mod server;
 mod socket;
 
+use std::path::{Path, PathBuf};
+
 pub use server::Controls;
 pub use socket::{Socket, open};
-
-use std::path::{Path, PathBuf};
 
 /// The socket's name in the folder of data.
 const NAME: &str = "admin.sock";

@@ -8,16 +8,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use klines_authoring::project::Project;
+use klines_authoring::tools::Tools;
+use klines_authoring::{build, component};
+use klines_config::consumers::Limits;
+use klines_delivery::digest;
+use klines_wasm::components::ComponentFile;
 
 use super::output;
 use super::parts::{self, Workshop};
-use crate::authoring::project::Project;
-use crate::authoring::tools::Tools;
-use crate::authoring::{build, component};
 use crate::cli::BuildArgs;
-use crate::config::consumers::Limits;
-use crate::consumer::digest;
-use crate::consumer::wasm::components::ComponentFile;
 
 /// Said before anything of the project is run.
 const RUNS_CODE: &str =

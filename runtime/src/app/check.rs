@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
+use klines_config::{Config, Report};
 use serde_json::json;
 
 use super::queues::Queues;
 use super::{exchange, output, parts};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
-use crate::config::{self, Config, Report};
 
 /// Checks all layers, every component, every consumer's own settings, and online the symbols.
 ///
 /// # Errors
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let (config, mut report) = config::examine(args.sources());
+    let (config, mut report) = klines_config::examine(args.sources());
     let workshop = parts::Workshop::temporary(&config)?;
     report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components, parts::Awaited::All)? {
         Ok(prepared) => prepared.warnings,

@@ -5,19 +5,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use klines_authoring::project::Project;
+use klines_config::consumers::{Component as Source, Consumer, Limits};
+use klines_config::show::{conceal, redact};
+use klines_delivery::{Blueprint as _, Problem};
+use klines_wasm::components::{self, Links};
+use klines_wasm::{Setup, WasmBlueprint};
 use serde_json::{Value, json};
 
 use super::inspect::{Inspected, clean};
 use super::output;
 use super::parts::{self, Workshop, grants};
-use crate::authoring::project::Project;
 use crate::cli::ComponentCheckArgs;
-use crate::config;
-use crate::config::consumers::{Component as Source, Consumer, Limits};
-use crate::config::show::{conceal, redact};
-use crate::consumer::wasm::components::{self, Links};
-use crate::consumer::wasm::{Setup, WasmBlueprint};
-use crate::consumer::{Blueprint as _, Problem};
 
 /// What was found.
 struct Checkup {
@@ -61,7 +60,7 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
         anyhow::bail!("{} is not there: type `klines consumer build` first", path.display());
     }
     let folder = sources.folder.clone();
-    let (config, _) = config::examine(sources);
+    let (config, _) = klines_config::examine(sources);
     let path_of = |file: &Path| folder.join(file).canonicalize().ok();
     let consumer = config.consumers.into_iter().find(|consumer| {
         let Source::File(file) = &consumer.component else { return false };

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use klines_wasm::compiler::child::{Stop, Task, compile_input};
+use klines_wasm::compiler::{FAILED, REFUSED};
+
 use super::output;
 use crate::cli::{CompileArgs, EXIT_USAGE};
-use crate::consumer::wasm::compiler::child::{Stop, Task, compile_input};
-use crate::consumer::wasm::compiler::{FAILED, REFUSED};
 
 /// Compiles standard input into the file that is standard output; says on standard error what loading it costs, or why
 /// it is refused, if that is the component's doing.

@@ -4,9 +4,8 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use bybit_sim::{Market, Sim, SimConfig};
+use klines_config::Config;
 use url::Url;
-
-use crate::config::Config;
 
 /// The same market every time.
 const SEED: u64 = 1;

@@ -5,27 +5,27 @@ mod opening;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
+use klines_bybit::backoff::Pacer;
+use klines_bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
+use klines_bybit::connect::Dialer;
+use klines_bybit::driver::Uplink;
+use klines_bybit::rest::{Gate, RestClient};
+use klines_bybit::symbols;
+use klines_config::exchange::Symbols;
+use klines_config::proxy::ProxyAddress;
+use klines_config::{Config, Diagnostic, Report};
+use klines_delivery::catalog::Catalog;
+use klines_domain::feed::FeedMessage;
+use klines_domain::symbol::{Category, Symbol};
+use klines_pipeline::Watched;
+use klines_system::clock::LocalClock;
+use opening::Opening;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::observed::Observed;
 use super::queues::Sizing;
-use crate::bybit::backoff::Pacer;
-use crate::bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
-use crate::bybit::connect::Dialer;
-use crate::bybit::driver::Uplink;
-use crate::bybit::rest::{Gate, RestClient};
-use crate::bybit::symbols;
-use crate::clock::LocalClock;
-use crate::config::exchange::Symbols;
-use crate::config::proxy::ProxyAddress;
-use crate::config::{Config, Diagnostic, Report};
-use crate::consumer::catalog::Catalog;
-use crate::domain::feed::FeedMessage;
-use crate::domain::symbol::{Category, Symbol};
-use crate::pipeline::Watched;
-use opening::Opening;
 
 /// Frames on their way to the pipeline. When it is full, sockets wait: nothing is dropped.
 const INBOX: usize = 4_096;

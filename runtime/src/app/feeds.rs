@@ -4,10 +4,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use klines_delivery::catalog::FeedState;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::observed::{Freshness, Observed};
-use crate::consumer::catalog::FeedState;
 
 /// How often the connections are looked at, which is how often they say how they stand.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -45,8 +45,9 @@ fn state(feed: &Freshness, stale_after: Duration) -> FeedState {
 
 #[cfg(test)]
 mod tests {
+    use klines_domain::symbol::Category;
+
     use super::*;
-    use crate::domain::symbol::Category;
 
     const LIMIT: Duration = Duration::from_secs(30);
 

@@ -5,19 +5,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use klines_config::consumers::{Component as Source, Consumer, Limits};
+use klines_delivery::digest;
+use klines_domain::sanitize::sanitize;
+use klines_wasm::component::Component;
+use klines_wasm::components::{self, ComponentFile, Links};
+use klines_wasm::grants::Grants;
+use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
 
 use super::output;
 use super::parts::{self, Workshop, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
-use crate::config;
-use crate::config::consumers::{Component as Source, Consumer, Limits};
-use crate::consumer::wasm::component::Component;
-use crate::consumer::wasm::components::{self, ComponentFile, Links};
-use crate::consumer::wasm::grants::Grants;
-use crate::consumer::wasm::manifest::{Missing, Wants};
-use crate::consumer::{digest, shipped};
-use crate::sanitize::sanitize;
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
 const MEANINGS: [(&str, &str); 13] = [
@@ -74,11 +73,11 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
 type Target = (String, Vec<u8>, Grants);
 
 /// Finds the component: a file where there is one, else a consumer of the configuration.
-fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, config::Report>> {
+fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Report>> {
     let path = Path::new(&args.target);
     if path.components().count() > 1 || path.extension().is_some() || path.is_file() {
         // A file that the configuration runs is shown with what it gets there.
-        let (config, _) = config::examine(args.sources(None));
+        let (config, _) = klines_config::examine(args.sources(None));
         let is_it = |consumer: &&Consumer| {
             let Source::File(file) = &consumer.component else { return false };
             file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| file == path))
@@ -89,10 +88,10 @@ fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, config::Report>> 
         let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
         return Ok(Ok((name, read(path, Limits::default().component_size)?, allowed)));
     }
-    let (config, report) = config::examine(args.sources(Some(&args.target)));
+    let (config, report) = klines_config::examine(args.sources(Some(&args.target)));
     let Some(consumer) = config.consumers.first() else { return Ok(Err(report)) };
     let bytes = match &consumer.component {
-        Source::Shipped(name) => shipped::shipped(name.as_str()).unwrap_or_default().to_vec(),
+        Source::Shipped(name) => klines_wasm::shipped::shipped(name.as_str()).unwrap_or_default().to_vec(),
         Source::File(path) => read(path, consumer.limits.component_size)?,
         Source::Native(native) => {
             bail!("`{}` is part of klines and has no component; its settings are in [{0}]", native.as_str())

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use klines_authoring::template;
+use klines_config::consumers::Shipped;
+use klines_config::native::Native;
 
 use super::output;
-use crate::authoring::template;
 use crate::cli::NewArgs;
-use crate::config::consumers::Shipped;
-use crate::config::native::Native;
 
 /// Makes a project.
 ///

@@ -4,19 +4,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::bybit::driver::Status;
-use crate::bybit::feed::Feed;
-use crate::bybit::rest::Gate;
-use crate::clock::LocalClock;
-use crate::config::Config;
-use crate::config::consumers::Component;
-use crate::consumer::catalog::{Catalog, FeedState};
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::hub::Hub;
-use crate::consumer::stats::View;
-use crate::domain::symbol::Category;
-use crate::domain::time::Millis;
-use crate::pipeline::Tallies;
+use klines_bybit::driver::Status;
+use klines_bybit::feed::Feed;
+use klines_bybit::rest::Gate;
+use klines_config::Config;
+use klines_config::consumers::Component;
+use klines_delivery::catalog::{Catalog, FeedState};
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::hub::Hub;
+use klines_delivery::stats::View;
+use klines_domain::symbol::Category;
+use klines_domain::time::Millis;
+use klines_pipeline::Tallies;
+use klines_system::clock::LocalClock;
 
 /// Everything that can be looked at.
 #[derive(Debug)]

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use klines_config::quantity::ByteSize;
+use klines_domain::sanitize::quoted;
+
 use super::admin::client::{ClientError, ask};
 use super::admin::protocol::{Answer, Op, Row};
 use super::output;
 use crate::cli::{ListArgs, LogsArgs, OrderArgs, RunPlaceArgs};
-use crate::config;
-use crate::config::quantity::ByteSize;
-use crate::sanitize::quoted;
 use crate::telemetry::logbook::Line;
 
 /// Characters of a version that are shown.
@@ -68,7 +68,7 @@ pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode>
 
 /// Where the run keeps its data; whatever else is wrong with the configuration does not matter here.
 fn data_dir(place: &RunPlaceArgs) -> PathBuf {
-    config::examine(place.sources()).0.data_dir
+    klines_config::examine(place.sources()).0.data_dir
 }
 
 fn shown(line: &Line, as_json: bool) -> anyhow::Result<String> {

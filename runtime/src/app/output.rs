@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::config::Report;
+use klines_config::Report;
+
 use crate::telemetry;
 
 /// Width of reports where the terminal does not tell its own.

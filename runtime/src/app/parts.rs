@@ -10,27 +10,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-
-use super::output;
-use crate::cli::EXIT_FAILED;
-use crate::config::consumers::{Component as Source, Consumer, OnError as Configured};
-use crate::config::exchange::Symbols;
-use crate::config::native::Native;
-use crate::config::{Config, Finding, Report};
-use crate::consumer::catalog::Catalog;
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::emit::relay::Relay;
-use crate::consumer::hub::Hub;
-use crate::consumer::manager::{Manager, Spec, Summary};
-use crate::consumer::policy::OnError;
-use crate::consumer::queue::Grouping;
-use crate::consumer::stats::View;
-use crate::consumer::wasm::components::Components;
-use crate::consumer::{Blueprint, Problem, Subscription};
-use crate::domain::symbol::Category;
+use klines_config::consumers::{Component as Source, Consumer, OnError as Configured};
+use klines_config::exchange::Symbols;
+use klines_config::native::Native;
+use klines_config::{Config, Finding, Report};
+use klines_delivery::catalog::Catalog;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::relay::Relay;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_delivery::stats::View;
+use klines_delivery::{Blueprint, Problem, Subscription};
+use klines_domain::symbol::Category;
+use klines_wasm::components::Components;
 use sandboxed::Shared;
 pub use sandboxed::{FromFile, Workshop, limits};
 use validation::Asked;
+
+use super::output;
+use crate::cli::EXIT_FAILED;
 
 /// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
 pub const BATCH: usize = 64;
@@ -192,7 +192,7 @@ pub fn start(
     let failed: Vec<String> = reports
         .iter()
         .filter_map(|report| match &report.result {
-            Err(crate::consumer::Failure::Fatal(reason)) => Some(format!("{}: {reason}", report.name)),
+            Err(klines_delivery::Failure::Fatal(reason)) => Some(format!("{}: {reason}", report.name)),
             _ => None,
         })
         .collect();

@@ -5,21 +5,21 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use klines_config::consumers::Consumer;
+use klines_config::exchange::Symbols;
+use klines_config::{Config, Diagnostic, Report};
+use klines_delivery::catalog::Catalog;
+use klines_delivery::filter::{Filter, Watched};
+use klines_delivery::hub::Hub;
+use klines_delivery::queue::{Depth, KLINE_BYTES, MOST_BYTES, capacity};
+use klines_delivery::stats::View;
+use klines_domain::interval::Interval;
+use klines_domain::symbol::Symbol;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::observed::Observed;
 use super::parts;
-use crate::config::consumers::Consumer;
-use crate::config::exchange::Symbols;
-use crate::config::{Config, Diagnostic, Report};
-use crate::consumer::catalog::Catalog;
-use crate::consumer::filter::{Filter, Watched};
-use crate::consumer::hub::Hub;
-use crate::consumer::queue::{Depth, KLINE_BYTES, MOST_BYTES, capacity};
-use crate::consumer::stats::View;
-use crate::domain::interval::Interval;
-use crate::domain::symbol::Symbol;
 
 /// What the queue of one consumer comes to.
 struct Size<'a> {

@@ -10,13 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use klines_delivery::Blueprint as _;
+use klines_delivery::manager::{Commander, Manager};
+use klines_delivery::worker::Order;
+use klines_wasm::components::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
 use super::parts::FromFile;
-use crate::consumer::Blueprint as _;
-use crate::consumer::manager::{Commander, Manager};
-use crate::consumer::wasm::components::{ComponentFile, Components, Links, read};
-use crate::consumer::worker::Order;
 
 /// How often the files are looked at. A file counts as written when two looks in a row find it the same.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-
-use crate::bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
-use crate::bybit::source::{Body, Options, Progress, Record, Recording};
-use crate::domain::aggregator::{Settings, Tally};
-use crate::domain::clock::PUBLISHING;
-use crate::domain::feed::FeedEvent;
-use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol, SymbolTable};
-use crate::domain::time::Millis;
-use crate::domain::trade::Trade;
-use crate::pipeline::playback::{Outlet, Playback, Source};
+use klines_bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
+use klines_bybit::source::{Body, Options, Progress, Record, Recording};
+use klines_domain::aggregator::{Settings, Tally};
+use klines_domain::clock::PUBLISHING;
+use klines_domain::feed::FeedEvent;
+use klines_domain::kline::Batch;
+use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_domain::time::Millis;
+use klines_domain::trade::Trade;
+use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
 mod sorted;

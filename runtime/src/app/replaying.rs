@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use klines_bybit::source::Progress;
+use klines_config::exchange::{Listing, Symbols};
+use klines_config::{Config, Place};
+use klines_delivery::hub::Hub;
+use klines_domain::aggregator::Settings;
+use klines_domain::kline::Batch;
+use klines_domain::symbol::{Category, Symbol};
 
 use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
 use super::{output, parts};
-use crate::bybit::source::Progress;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
-use crate::config::exchange::{Listing, Symbols};
-use crate::config::{Config, Place};
-use crate::consumer::hub::Hub;
-use crate::domain::aggregator::Settings;
-use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol};
 
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);

@@ -5,19 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use klines_delivery::bundle::{Bundle, COMPONENT, WHOLE};
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
+use klines_wasm::component::Component;
+use klines_wasm::components::{Links, read};
+use klines_wasm::limits::Limits;
+use klines_wasm::state::StateStore;
+use klines_wasm::{Setup, WasmBlueprint};
 
 use super::inspect::clean;
 use super::output;
 use super::parts::Workshop;
 use crate::cli::EXIT_FAILED;
-use crate::consumer::bundle::{Bundle, COMPONENT, WHOLE};
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::wasm::component::Component;
-use crate::consumer::wasm::components::{Links, read};
-use crate::consumer::wasm::limits::Limits;
-use crate::consumer::wasm::state::StateStore;
-use crate::consumer::wasm::{Setup, WasmBlueprint};
-use crate::consumer::{Blueprint as _, CrashKind, Delivery, Failure, shipped};
 
 /// How often a batch is handed over again that the consumer is not ready for.
 const MOST_RETRIES: u32 = 100;
@@ -63,7 +63,8 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
 fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limits) -> anyhow::Result<Arc<Component>> {
     let components = &workshop.components;
     if let Some(name) = &bundle.shipped {
-        let bytes = shipped::shipped(name).with_context(|| format!("this klines has no component `{name}`"))?;
+        let bytes =
+            klines_wasm::shipped::shipped(name).with_context(|| format!("this klines has no component `{name}`"))?;
         return Ok(components.from_trusted(bytes, u64::MAX)?);
     }
     if !bundle.has_component {

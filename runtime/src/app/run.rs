@@ -8,6 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use klines_config::Config;
+use klines_config::quantity::HumanDuration;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::Manager;
+use klines_delivery::stats::{State, View};
+use klines_pipeline::Pipeline;
+use klines_system::clock::LocalClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,13 +24,6 @@ use super::observed::Observed;
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, parts};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
-use crate::clock::LocalClock;
-use crate::config::Config;
-use crate::config::quantity::HumanDuration;
-use crate::consumer::hub::Hub;
-use crate::consumer::manager::Manager;
-use crate::consumer::stats::{State, View};
-use crate::pipeline::Pipeline;
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);

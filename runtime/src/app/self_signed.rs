@@ -10,13 +10,13 @@ use anyhow::{Context, bail};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use klines_system::clock::LocalClock;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::output;
 use crate::cli::SelfSignedArgs;
-use crate::clock::LocalClock;
 
 /// Days of validity: some clients take no certificate that is valid for longer than 398.
 const DAYS: i32 = 397;

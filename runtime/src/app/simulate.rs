@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bybit_sim::{Category as SimCategory, Fault, Market, Recording, Script, Sim, SimConfig, Times as SimTimes};
+use klines_config::Config;
+use klines_domain::symbol::Category;
 use tracing::info;
 
 use super::output;
 use super::run::ended;
 use crate::cli::{SimulateArgs, Times};
-use crate::config::Config;
-use crate::domain::symbol::Category;
 
 /// Serves until a signal, or until `--for` is over.
 ///

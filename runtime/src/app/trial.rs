@@ -19,19 +19,19 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use serde_json::json;
-
-use super::{output, reproduce};
-use crate::authoring::tools::cache_of_process;
-use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
-use crate::config::Report;
-use crate::config::case::{Case, Subject};
-use crate::consumer::bundle::DESCRIPTION;
 use again::Again;
+use anyhow::{Context as _, bail};
+use klines_authoring::tools::cache_of_process;
+use klines_config::Report;
+use klines_config::case::{Case, Subject};
+use klines_delivery::bundle::DESCRIPTION;
 use project::Project;
+use serde_json::json;
 use stage::Stage;
 use summary::Summary;
+
+use super::{output, reproduce};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 
 /// Tests what the arguments name.
 ///

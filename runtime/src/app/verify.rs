@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use klines_bybit::source::{Body, Options, Progress, Recording};
+use klines_bybit::verify::{Report, Verdict, Verifier};
 use serde::Serialize;
 
 use super::output;
-use crate::bybit::source::{Body, Options, Progress, Recording};
-use crate::bybit::verify::{Report, Verdict, Verifier};
 use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 
 /// Compares and prints. The exit code is 1 when something is wrong or nothing was compared.

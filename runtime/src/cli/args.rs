@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::config::{Flags, Sources};
+use klines_config::{Flags, Sources};
 
 /// Where the configuration is.
 #[derive(Args, Clone, Debug, Default)]

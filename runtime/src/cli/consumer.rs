@@ -6,13 +6,12 @@ mod test;
 
 use std::path::PathBuf;
 
+pub use authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
 use clap::{Args, Subcommand};
+use klines_config::{Flags, Sources};
+pub use test::TestArgs;
 
 use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
-use crate::config::{Flags, Sources};
-pub use authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
-
-pub use test::TestArgs;
 
 /// `klines consumer …`.
 #[derive(Clone, Debug, Subcommand)]

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use klines_config::Sources;
+use klines_config::consumers::Shipped;
 
 use super::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs, sources};
-use crate::config::Sources;
-use crate::config::consumers::Shipped;
 
 /// `klines replay`.
 #[derive(Args, Clone, Debug)]

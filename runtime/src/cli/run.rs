@@ -1,11 +1,11 @@
 //! `klines run`, and the sources of every command that reads the whole configuration.
 
 use clap::Args;
+use klines_config::Sources;
+use klines_config::quantity::HumanDuration;
 
 use super::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs, sources};
 use super::{CheckArgs, ShowArgs};
-use crate::config::Sources;
-use crate::config::quantity::HumanDuration;
 
 /// `klines run`.
 #[derive(Args, Clone, Debug)]

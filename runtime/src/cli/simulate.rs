@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use klines_config::Sources;
+use klines_config::quantity::HumanDuration;
+use klines_domain::symbol::{Category, Symbol};
 
 use super::args::LogArgs;
-use crate::config::Sources;
-use crate::config::quantity::HumanDuration;
-use crate::domain::symbol::{Category, Symbol};
 
 /// `klines simulate`.
 #[derive(Args, Clone, Debug)]

@@ -1,7 +1,8 @@
 //! The command line's promises: its help, its forms, and that flags reach the configuration.
 
+use klines_config::load;
+
 use super::*;
-use crate::config::load;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split_whitespace())
@@ -116,7 +117,7 @@ fn no_secret_has_a_flag() {
     let mut commands: Vec<&clap::Command> = vec![&command];
     while let Some(command) = commands.pop() {
         for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
-            assert!(!crate::secret::is_secret_name(flag), "--{flag}");
+            assert!(!klines_domain::secret::is_secret_name(flag), "--{flag}");
         }
         commands.extend(command.get_subcommands());
     }

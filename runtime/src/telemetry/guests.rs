@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use klines_domain::sanitize::quoted;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -12,7 +13,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::Utc;
 use super::logbook::GUESTS;
-use crate::sanitize::quoted;
 
 /// Formats lines of guests, and leaves all others to the format inside.
 pub(super) struct WithGuests<F>(pub(super) F);

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use klines_domain::sanitize::sanitize;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-
-use crate::sanitize::sanitize;
 
 /// Lines that are kept of one consumer.
 pub const MOST_LINES: usize = 1_000;

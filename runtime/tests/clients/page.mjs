@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 const require = createRequire(new URL("../../../target/clients/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
-const source = (name) => new URL(`../../src/consumer/websocket/page/${name}`, import.meta.url);
+const source = (name) => new URL(`../../crates/websocket/src/page/${name}`, import.meta.url);
 
 const WAIT = 30_000;
 const { BASE_URL, USER, KEY } = process.env;

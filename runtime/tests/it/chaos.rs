@@ -19,15 +19,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bybit_sim::{Category, Fault as Outage, Market, Sim, SimConfig};
+use checker::{Findings, check};
+use client::{Client, Entry, Stage, View};
+use plan::{Dice, Fault, steps};
 use tempfile::TempDir;
 
 use crate::live::{DEMO, run_at};
 use crate::support::program::{Running, folder};
 use crate::support::told::Told;
 use crate::support::truth::Truth;
-use checker::{Findings, check};
-use client::{Client, Entry, Stage, View};
-use plan::{Dice, Fault, steps};
 
 const CLIENTS: usize = 6;
 const INTERVALS: &str = "100ms,1s,5s";

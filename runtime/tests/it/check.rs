@@ -1,6 +1,6 @@
 //! Diagnostics: every mistake at once, each with its place, what was expected, and what was probably meant.
 
-use klines::config::{Report, Severity, Sources, load};
+use klines_config::{Report, Severity, Sources, load};
 
 use crate::config::folder;
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use klines::config::consumers::{Component, Directory, Limits, Shipped};
-use klines::config::exchange::Symbols;
-use klines::config::log::{Format, Level};
-use klines::config::{Config, Finding, Report, Sources, load};
-use klines::domain::aggregator::{Fill, Open};
+use klines_config::consumers::{Component, Directory, Limits, Shipped};
+use klines_config::exchange::Symbols;
+use klines_config::log::{Format, Level};
+use klines_config::{Config, Finding, Report, Sources, load};
+use klines_domain::aggregator::{Fill, Open};
 use tempfile::TempDir;
 
 use crate::support::program::klines;

@@ -10,14 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::emit::{Emitter, Outlet, Point, Value};
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::state::StateStore;
-use klines::consumer::wasm::{Setup, WasmBlueprint};
-use klines::consumer::{Blueprint as _, Delivery, Failure};
-use klines::domain::decimal::Decimal;
-use klines::domain::kline::Kline;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::{Emitter, Outlet, Point, Value};
+use klines_delivery::{Blueprint as _, Delivery, Failure};
+use klines_domain::decimal::Decimal;
+use klines_domain::kline::Kline;
+use klines_wasm::limits::Limits;
+use klines_wasm::state::StateStore;
+use klines_wasm::{Setup, WasmBlueprint};
 
 use crate::sandbox::guest_log::{lines, record};
 use crate::sandbox::stage::{components, kline};

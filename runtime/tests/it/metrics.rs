@@ -15,12 +15,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bybit_sim::{Fault, Market, Sim, SimConfig};
+use exposition::Page;
 use futures_util::SinkExt;
 use serde_json::Value;
 
 use crate::live::{JSON, each_complete, run_at};
 use crate::support::program::{Running, component, folder, klines};
-use exposition::Page;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Any free port.

@@ -9,15 +9,14 @@ mod program;
 mod rig;
 pub mod server;
 
-use klines::consumer::encode::Extras;
-use klines::consumer::redis::{Address, LastValue, Settings};
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::Category;
+use klines_delivery::encode::Extras;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::Category;
+use klines_redis::{Address, LastValue, Settings};
 use redis::Value;
-use tempfile::TempDir;
-
 use rig::{Rig, assert_heard, assert_stream, batch, kline, settings};
 use server::{Server, eventually};
+use tempfile::TempDir;
 
 fn text(value: &Value) -> String {
     match value {

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use klines::app::replay::{Format, Replay, Sorted, Summary, Target};
-use klines::bybit::source::Progress;
-use klines::domain::aggregator::{Fill, Open, Settings};
-use klines::domain::symbol::Category;
+use klines_bybit::source::Progress;
+use klines_domain::aggregator::{Fill, Open, Settings};
+use klines_domain::symbol::Category;
 use sha2::{Digest, Sha256};
 
 use crate::support::stream::Stream;

@@ -12,20 +12,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::filter::Watched;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec, Summary};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::Grouping;
-use klines::consumer::stats::State;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::state::StateStore;
-use klines::consumer::wasm::{Setup, WasmBlueprint};
-use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::filter::Watched;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_delivery::stats::State;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_wasm::limits::Limits;
+use klines_wasm::state::StateStore;
+use klines_wasm::{Setup, WasmBlueprint};
+use market::{Identity, Market, SYMBOLS};
 
 use crate::sandbox::{guest_log, stage};
-use market::{Identity, Market, SYMBOLS};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

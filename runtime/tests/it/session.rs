@@ -10,9 +10,8 @@ mod world;
 use std::time::Duration;
 
 use bybit_sim::{Activity, Fault, Garbage, Instrument, Limits, Market, Side, Sim, SimConfig};
-use klines::bybit::session::Timing;
-use klines::domain::symbol::Category;
-
+use klines_bybit::session::Timing;
+use klines_domain::symbol::Category;
 use world::{LINEAR, World, lively, market};
 
 /// Patience short enough for a test; the ratios are the default's.
@@ -158,7 +157,7 @@ async fn garbage_is_skipped_and_counted_and_costs_no_trade() {
     for garbage in [Garbage::NotJson, Garbage::Truncated, Garbage::BadPrice] {
         world.sim().inject(Fault::Garbage(garbage));
     }
-    let strange = |counters: klines::bybit::session::Counters| counters.unreadable + counters.rejected;
+    let strange = |counters: klines_bybit::session::Counters| counters.unreadable + counters.rejected;
     world.until_counted("three frames of garbage", |counters| strange(counters) >= 3).await;
     world.until("trades", |seen| LINEAR.iter().all(|name| seen.trades(Category::Linear, name) > 10)).await;
     for name in LINEAR {
@@ -201,7 +200,7 @@ async fn a_trade_is_carried_digit_for_digit() {
         (got.price.to_decimal().to_string(), got.size.to_decimal().to_string()),
         ("101.3".into(), "0.007".into())
     );
-    assert_eq!((got.time, got.side), (made.time, klines::domain::trade::Side::Sell));
+    assert_eq!((got.time, got.side), (made.time, klines_domain::trade::Side::Sell));
     world.stop().await;
 }
 

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use klines::consumer::cpu;
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::Grouping;
-use klines::consumer::wasm::components::Components;
-use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::{Origin, Setup, WasmBlueprint};
-use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
-use klines::domain::kline::Batch;
+use klines_delivery::cpu;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_domain::kline::Batch;
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
 
 use super::bytes;
 use crate::guest::kline;

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use klines::consumer::Subscription;
-use klines::consumer::catalog::Catalog;
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::encode::Extras;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::Grouping;
-use klines::consumer::websocket::WebSocketBlueprint;
-use klines::consumer::websocket::settings::Settings;
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Batch, Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
-use klines::secret::Secret;
+use klines_delivery::Subscription;
+use klines_delivery::catalog::Catalog;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::encode::Extras;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::secret::Secret;
+use klines_domain::symbol::{Category, Symbol};
+use klines_websocket::WebSocketBlueprint;
+use klines_websocket::settings::Settings;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -157,7 +157,7 @@ fn push_length() -> usize {
 /// The same text as ours sends.
 fn text(sequence: u64) -> String {
     let mut data = String::new();
-    klines::consumer::encode::object(&kline(sequence), &mut data);
+    klines_delivery::encode::object(&kline(sequence), &mut data);
     format!(
         r#"{{"v":1,"type":"kline","topic":"kline.1m.BTCUSDT","epoch":"0123456789abcdef","seq":{sequence},"data":{data}}}"#
     )

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines_delivery::manager::Commander;
+use klines_delivery::worker::Order;
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,8 +19,6 @@ use super::Socket;
 use super::protocol::{Answer, Op, Request, Response, Row, VERSION};
 use crate::app::observed::{Observed, Seen};
 use crate::app::reload::Reloader;
-use crate::consumer::manager::Commander;
-use crate::consumer::worker::Order;
 use crate::telemetry::logbook::{Line, MOST_LINES, logbook};
 
 /// Connections at one time, those that follow a log included.

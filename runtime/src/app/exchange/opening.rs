@@ -4,6 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines_bybit::config::CategoryConfig;
+use klines_bybit::driver::Uplink;
+use klines_bybit::feed::Feed;
+use klines_bybit::instruments::{Pace, Watch};
+use klines_bybit::rest::RestClient;
+use klines_bybit::session::Timing;
+use klines_bybit::symbols;
+use klines_delivery::catalog::Catalog;
+use klines_domain::aggregator::Settings;
+use klines_domain::feed::FeedMessage;
+use klines_domain::symbol::{Category, SymbolTable};
+use klines_pipeline::{Lane, Watched};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,18 +25,6 @@ use url::Url;
 
 use crate::app::observed::Feeds;
 use crate::app::queues::Sizing;
-use crate::bybit::config::CategoryConfig;
-use crate::bybit::driver::Uplink;
-use crate::bybit::feed::Feed;
-use crate::bybit::instruments::{Pace, Watch};
-use crate::bybit::rest::RestClient;
-use crate::bybit::session::Timing;
-use crate::bybit::symbols;
-use crate::consumer::catalog::Catalog;
-use crate::domain::aggregator::Settings;
-use crate::domain::feed::FeedMessage;
-use crate::domain::symbol::{Category, SymbolTable};
-use crate::pipeline::{Lane, Watched};
 
 /// How soon the exchange is asked again for what it did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(30);

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
+use sheet::{Sheet, Unit};
 
 use super::process;
 use crate::app::observed::Observed;
-use sheet::{Sheet, Unit};
 
 /// Writes all figures as they are now.
 pub(super) fn page(observed: &Arc<Observed>) -> Result<String, fmt::Error> {

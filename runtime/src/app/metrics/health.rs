@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use klines_delivery::catalog::{FeedState, FeedStatus};
+use klines_delivery::stats::{State, Stats};
+use klines_domain::time::Millis;
 use serde_json::{Value, json};
 
 use crate::app::observed::{Freshness, Observed};
-use crate::consumer::catalog::{FeedState, FeedStatus};
-use crate::consumer::stats::{State, Stats};
-use crate::domain::time::Millis;
 
 /// How well a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,8 +140,9 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
 
 #[cfg(test)]
 mod tests {
+    use klines_domain::symbol::Category;
+
     use super::*;
-    use crate::domain::symbol::Category;
 
     const LIMIT: Duration = Duration::from_secs(30);
 

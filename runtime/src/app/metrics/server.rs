@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use klines_config::metrics::Metrics;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -30,7 +31,6 @@ use tracing::{debug, info};
 use super::exposition;
 use super::health::{self, Health};
 use crate::app::observed::Observed;
-use crate::config::metrics::Metrics;
 
 /// Connections at one time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 16;

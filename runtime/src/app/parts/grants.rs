@@ -1,12 +1,12 @@
 //! From what the configuration allows to grants, and what is to be said about them before anything runs.
 
-use crate::config::consumers::{Allow, Component as Source, Consumer, Shipped};
-use crate::config::{Config, Report, Severity};
-use crate::consumer::Blueprint as _;
-use crate::consumer::wasm::WasmBlueprint;
-use crate::consumer::wasm::grants::{DirGrant, Grants};
-use crate::consumer::wasm::http::{Egress, HttpGrant, SecretGrant};
-use crate::consumer::wasm::manifest::Missing;
+use klines_config::consumers::{Allow, Component as Source, Consumer, Shipped};
+use klines_config::{Config, Report, Severity};
+use klines_delivery::Blueprint as _;
+use klines_wasm::WasmBlueprint;
+use klines_wasm::grants::{DirGrant, Grants};
+use klines_wasm::http::{Egress, HttpGrant, SecretGrant};
+use klines_wasm::manifest::Missing;
 
 /// Turns what is allowed into grants.
 #[must_use]

@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-
-use crate::config::consumers::Consumer;
-use crate::config::native::redis::LastValue;
-use crate::config::native::{Native, WebSocket};
-use crate::config::{Config, Diagnostic, Report};
-use crate::consumer::catalog::Catalog;
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::encode::Extras;
-use crate::consumer::queue::Grouping;
-use crate::consumer::redis::{self, Address, RedisBlueprint, SpillSettings, Stream};
-use crate::consumer::websocket::WebSocketBlueprint;
-use crate::consumer::websocket::settings::Settings;
-use crate::consumer::websocket::tls::Exposed;
-use crate::consumer::{Blueprint, Problem};
-use crate::domain::interval::Interval;
+use klines_config::consumers::Consumer;
+use klines_config::native::redis::LastValue;
+use klines_config::native::{Native, WebSocket};
+use klines_config::{Config, Diagnostic, Report};
+use klines_delivery::catalog::Catalog;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::encode::Extras;
+use klines_delivery::queue::Grouping;
+use klines_delivery::{Blueprint, Problem};
+use klines_domain::interval::Interval;
+use klines_redis::{Address, RedisBlueprint, SpillSettings, Stream};
+use klines_websocket::WebSocketBlueprint;
+use klines_websocket::settings::Settings;
+use klines_websocket::tls::Exposed;
 
 /// What consumers publish may take so many times less memory than klines, all of them together.
 const VALUES_PART: usize = 4;
@@ -105,12 +104,12 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
     }
 }
 
-fn redis(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<redis::Settings>> {
+fn redis(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<klines_redis::Settings>> {
     let told = &config.redis;
     let name = Native::Redis.as_str();
     let Some(url) = &told.url else { return Ok(None) };
     let stream = told.stream.clone().map(|name| Stream { name, max_len: told.stream_max_len });
-    Ok(Some(redis::Settings {
+    Ok(Some(klines_redis::Settings {
         name: name.to_owned(),
         address: Address::new(url.0.expose(), told.authorities.clone())?,
         channel: told.channel.clone(),
@@ -120,8 +119,8 @@ fn redis(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<redis::Se
         stream,
         last_value: match told.last_value {
             LastValue::Off => None,
-            LastValue::Closed => Some(redis::LastValue::Closed),
-            LastValue::All => Some(redis::LastValue::Open),
+            LastValue::Closed => Some(klines_redis::LastValue::Closed),
+            LastValue::All => Some(klines_redis::LastValue::Open),
         },
         values: told.publish && !super::publishers(config).is_empty(),
         spill: (told.spill > 0).then(|| SpillSettings {

@@ -4,28 +4,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use klines_config::Config;
+use klines_config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
+use klines_config::show::redact;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::Emitter;
+use klines_delivery::emit::relay::Relay;
+use klines_system::private;
+use klines_wasm::compiler::child::own_program;
+use klines_wasm::compiler::{Compiler, private_folder, remove_code};
+use klines_wasm::component::ComponentError;
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::grants::Grants;
+use klines_wasm::limits::Limits;
+use klines_wasm::shipped;
+use klines_wasm::state::StateStore;
+use klines_wasm::terminal::StandardOutput;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
 use tempfile::TempDir;
 use tracing::warn;
 
 use super::grants;
-use crate::config::Config;
-use crate::config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
-use crate::config::show::redact;
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::emit::Emitter;
-use crate::consumer::emit::relay::Relay;
-use crate::consumer::private;
-use crate::consumer::shipped;
-use crate::consumer::wasm::compiler::child::own_program;
-use crate::consumer::wasm::compiler::{Compiler, private_folder, remove_code};
-use crate::consumer::wasm::component::ComponentError;
-use crate::consumer::wasm::components::Components;
-use crate::consumer::wasm::engine::WasmEngine;
-use crate::consumer::wasm::grants::Grants;
-use crate::consumer::wasm::limits::Limits;
-use crate::consumer::wasm::state::StateStore;
-use crate::consumer::wasm::terminal::StandardOutput;
-use crate::consumer::wasm::{Origin, Setup, WasmBlueprint};
 
 /// Where components are compiled.
 pub struct Workshop {

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use klines_config::consumers::Consumer;
+use klines_config::{Config, Report};
+use klines_delivery::bundle::Exhibit;
+use klines_delivery::stats::Meter;
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer as Instance, Failure, Problem};
+use klines_wasm::{Unanswered, Validation, WasmBlueprint};
+
 use super::{Awaited, settings_report};
-use crate::config::consumers::Consumer;
-use crate::config::{Config, Report};
-use crate::consumer::bundle::Exhibit;
-use crate::consumer::stats::Meter;
-use crate::consumer::trusted_work::TrustedWork;
-use crate::consumer::wasm::{Unanswered, Validation, WasmBlueprint};
-use crate::consumer::{Blueprint, Consumer as Instance, Failure, Problem};
 
 /// A component that was asked about its settings.
 pub(super) struct Asked<'a> {

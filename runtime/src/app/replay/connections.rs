@@ -1,11 +1,10 @@
 //! What each connection of a recording told of, and when it was interrupted.
 
 use hashbrown::{HashMap, HashSet};
-
-use crate::bybit::source::Connection;
-use crate::domain::symbol::{Symbol, SymbolId};
-use crate::domain::time::Millis;
-use crate::pipeline::playback::{Outlet, Playback};
+use klines_bybit::source::Connection;
+use klines_domain::symbol::{Symbol, SymbolId};
+use klines_domain::time::Millis;
+use klines_pipeline::playback::{Outlet, Playback};
 
 type Hasher = foldhash::fast::RandomState;
 

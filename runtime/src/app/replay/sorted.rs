@@ -8,12 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-
-use crate::consumer::encode;
-use crate::domain::interval::Interval;
-use crate::domain::kline::{Batch, Kline};
-use crate::domain::symbol::Symbol;
-use crate::domain::time::Millis;
+use klines_delivery::encode;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline};
+use klines_domain::symbol::Symbol;
+use klines_domain::time::Millis;
 
 use super::Sink;
 

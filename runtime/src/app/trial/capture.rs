@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use klines_config::case::Stub;
+use klines_delivery::Failure;
+use klines_delivery::emit::{Outlet, Point};
+use klines_wasm::witness::{Asked, Reply, Stream, Witness};
 use tracing::Level;
-
-use crate::config::case::Stub;
-use crate::consumer::Failure;
-use crate::consumer::emit::{Outlet, Point};
-use crate::consumer::wasm::witness::{Asked, Reply, Stream, Witness};
 
 /// One thing that it did.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use klines_config::case::{Case, Ending};
+use klines_delivery::filter::Filter;
+use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Subscription};
+use klines_domain::kline::{Batch, Kline};
+use klines_domain::time::Millis;
 use thiserror::Error;
 
 use super::capture::Act;
@@ -10,11 +15,6 @@ use super::market;
 use super::stage::Scene;
 use super::transcript::{Transcript, head};
 use crate::app::replay::Sink;
-use crate::config::case::{Case, Ending};
-use crate::consumer::filter::Filter;
-use crate::consumer::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Subscription};
-use crate::domain::kline::{Batch, Kline};
-use crate::domain::time::Millis;
 
 /// How often a batch is handed over again that it is not ready for. In a run that has no end, and pauses.
 const MOST_RETRIES: u64 = 100;

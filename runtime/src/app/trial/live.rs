@@ -9,6 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bybit_sim::{Sim, SimConfig};
+use klines_config::case::{Case, Ending, Source};
+use klines_config::quantity::HumanDuration;
+use klines_config::{Config, Sources};
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::hub::Hub;
+use klines_delivery::queue::Grouping;
+use klines_delivery::stats::{LossReason, State};
+use klines_domain::symbol::Symbol;
+use klines_system::clock::LocalClock;
 use url::Url;
 
 use super::again::Again;
@@ -19,15 +28,6 @@ use super::{market, verdict};
 use crate::app::observed::Observed;
 use crate::app::{output, parts, run as live};
 use crate::cli::TestArgs;
-use crate::clock::LocalClock;
-use crate::config::case::{Case, Ending, Source};
-use crate::config::quantity::HumanDuration;
-use crate::config::{self, Config, Sources};
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::hub::Hub;
-use crate::consumer::queue::Grouping;
-use crate::consumer::stats::{LossReason, State};
-use crate::domain::symbol::Symbol;
 use crate::telemetry;
 
 /// How long it runs without `--for`.
@@ -80,7 +80,7 @@ fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::
         demo: true,
         ..Sources::default()
     };
-    match config::load(sources) {
+    match klines_config::load(sources) {
         Ok((mut config, _)) => {
             config.consumers = vec![case.consumer.clone()];
             config.data_dir = data_dir;

@@ -2,19 +2,19 @@
 
 use anyhow::Context as _;
 use bybit_sim::{Activity, Instrument, Market, Side as SimSide, TapeTrade};
+use klines_bybit::decode::number::{quantity, trade_id};
+use klines_bybit::source::Progress;
+use klines_config::case::{Input, Source, klines};
+use klines_config::klines::Klines;
+use klines_domain::aggregator::Settings;
+use klines_domain::kline::Batch;
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::Millis;
+use klines_domain::trade::{Side, Trade};
+use klines_pipeline::playback::Playback;
 
 use crate::app::replay::{Outflow, Replay, Sink};
 use crate::app::simulate::sim_category;
-use crate::bybit::decode::number::{quantity, trade_id};
-use crate::bybit::source::Progress;
-use crate::config::case::{Input, Source, klines};
-use crate::config::klines::Klines;
-use crate::domain::aggregator::Settings;
-use crate::domain::kline::Batch;
-use crate::domain::symbol::{Category, Symbol};
-use crate::domain::time::Millis;
-use crate::domain::trade::{Side, Trade};
-use crate::pipeline::playback::Playback;
 
 /// When a market that is made up begins: 2024-01-01T00:00:00Z, the beginning of every window there is up to a day.
 const BEGIN: Millis = 1_704_067_200_000;

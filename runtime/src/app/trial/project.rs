@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
-
-use crate::authoring::project;
-use crate::config::case::Subject;
-use crate::config::nearest;
+use klines_authoring::project;
+use klines_config::case::Subject;
+use klines_config::nearest;
 
 /// What the component is not made of, in the project's folder.
 const NOT_SOURCES: [&str; 5] = ["build", "tests", "target", "klines-data", "klines-out"];

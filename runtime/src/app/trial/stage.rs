@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use klines_config::case::{Case, Source, Subject, klines};
+use klines_config::show::redact;
+use klines_config::{Finding, Report};
+use klines_delivery::Blueprint as _;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::Emitter;
+use klines_wasm::component::Component;
+use klines_wasm::components::{ComponentFile, Links, read};
+use klines_wasm::manifest::Missing;
+use klines_wasm::state::StateStore;
+use klines_wasm::terminal::StandardOutput;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
 use tempfile::TempDir;
 
 use super::capture::Capture;
 use super::life;
 use crate::app::parts::{self, Workshop, grants};
-use crate::config::case::{Case, Source, Subject, klines};
-use crate::config::show::redact;
-use crate::config::{Finding, Report};
-use crate::consumer::Blueprint as _;
-use crate::consumer::data_dir::DataDir;
-use crate::consumer::emit::Emitter;
-use crate::consumer::wasm::component::Component;
-use crate::consumer::wasm::components::{ComponentFile, Links, read};
-use crate::consumer::wasm::manifest::Missing;
-use crate::consumer::wasm::state::StateStore;
-use crate::consumer::wasm::terminal::StandardOutput;
-use crate::consumer::wasm::{Origin, Setup, WasmBlueprint};
 
 /// A component and where it is compiled.
 pub(super) struct Stage {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use klines_config::case::{Case, Ending};
 use serde_json::{Value, json};
 
 use super::again::Again;
 use super::life::{End, Outcome};
 use super::stage::Scene;
 use super::verdict::described;
-use crate::config::case::{Case, Ending};
 
 /// What is said of a case.
 #[derive(Debug)]

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use klines_domain::kline::Kline;
+use klines_domain::symbol::Category;
+use klines_domain::time::Millis;
+use klines_wasm::witness::Stream;
 
 use super::capture::{Act, word};
-use crate::consumer::wasm::witness::Stream;
-use crate::domain::kline::Kline;
-use crate::domain::symbol::Category;
-use crate::domain::time::Millis;
 
 /// The first line of a golden file.
 pub(super) const HEAD: &str = "# what the consumer did, kline by kline; `klines consumer test --update` writes it";

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Component, Path};
 
+use klines_config::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
+use klines_delivery::emit::Point;
+
 use super::capture::{Record, Request};
 use super::life::{End, Outcome};
 use super::stage::Scene;
-use crate::config::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
-use crate::consumer::emit::Point;
 
 /// Lines that are shown of a longer list.
 const SHOWN: usize = 5;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use klines_authoring::language::Language;
+use klines_authoring::project::Name;
+use klines_config::Sources;
 
 use super::super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
-use crate::authoring::language::Language;
-use crate::authoring::project::Name;
-use crate::config::Sources;
 
 /// `klines consumer new`.
 #[derive(Args, Clone, Debug)]

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::config::quantity::HumanDuration;
+use klines_config::quantity::HumanDuration;
 
 /// `klines consumer test`.
 #[derive(Args, Clone, Debug)]

@@ -33,7 +33,7 @@ fn a_certificate_is_made_with_a_private_key_and_the_lines_that_use_it() {
     assert!(said.err.contains("for klines.lan, ::1") && said.err.contains("https://klines.lan:9500/"), "{}", said.err);
     let fingerprint = said.err.split_once("sha256 fingerprint ").unwrap().1.lines().next().unwrap();
     assert_eq!(fingerprint.split(':').filter(|byte| byte.len() == 2).count(), 32, "{fingerprint}");
-    let pair = klines::consumer::websocket::tls::Certificates::load(certificate.as_ref(), key.as_ref());
+    let pair = klines_websocket::tls::Certificates::load(certificate.as_ref(), key.as_ref());
     pair.unwrap().server_config().unwrap();
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use klines::consumer::redis::{RedisBlueprint, Settings, Stream, Totals};
-use klines::consumer::stats::{LossReason, State};
-use klines::consumer::{Blueprint, Delivery, Failure};
+use klines_delivery::stats::{LossReason, State};
+use klines_delivery::{Blueprint, Delivery, Failure};
+use klines_redis::{RedisBlueprint, Settings, Stream, Totals};
 use tempfile::TempDir;
 
 use super::rig::{Rig, SYMBOLS, assert_heard, assert_stream, batch, kline, settings, spill};

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::encode::Extras;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec, Summary};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
-use klines::consumer::redis::{Address, RedisBlueprint, Settings, SpillSettings, Stream, Tallies, Totals};
-use klines::consumer::stats::LossReason;
-use klines::consumer::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Batch, Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::encode::Extras;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping};
+use klines_delivery::stats::LossReason;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
+use klines_redis::{Address, RedisBlueprint, Settings, SpillSettings, Stream, Tallies, Totals};
 
 use super::server::{Heard, Server, eventually};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use klines::app::replay::{Format, Replay, Sorted, Target};
-use klines::bybit::source::Progress;
-use klines::domain::aggregator::{Open, Settings};
+use klines_bybit::source::Progress;
+use klines_domain::aggregator::{Open, Settings};
 use serde_json::Value;
 
 use super::{Buffer, settings};

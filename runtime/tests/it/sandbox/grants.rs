@@ -8,9 +8,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use klines::consumer::wasm::grants::{DirGrant, Grants};
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::{Blueprint as _, Failure};
+use klines_delivery::{Blueprint as _, Failure};
+use klines_wasm::grants::{DirGrant, Grants};
+use klines_wasm::limits::Limits;
 
 use super::guest_log::lines;
 use super::stage::{blueprint, delivery, live};

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use klines::consumer::data_dir::DataDir;
-use klines::consumer::hub::Hub;
-use klines::consumer::manager::{Manager, Spec, Summary};
-use klines::consumer::policy::OnError;
-use klines::consumer::queue::{DEFAULT_CAPACITY, Grouping};
-use klines::consumer::stats::State;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::{Blueprint, Subscription};
-use klines::domain::kline::Batch;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping};
+use klines_delivery::stats::State;
+use klines_delivery::{Blueprint, Subscription};
+use klines_domain::kline::Batch;
+use klines_wasm::limits::Limits;
 
 use super::guest_log::lines;
 use super::stage::{delivery, hostile, tight};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klines::consumer::wasm::http::{Egress, HttpGrant, Resolve};
+use klines_wasm::http::{Egress, HttpGrant, Resolve};
 
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,8 +1,8 @@
 //! The components that come with the binary, under the limits that everybody has.
 
-use klines::consumer::Blueprint as _;
-use klines::consumer::wasm::grants::{DirGrant, Grants};
-use klines::consumer::wasm::limits::Limits;
+use klines_delivery::Blueprint as _;
+use klines_wasm::grants::{DirGrant, Grants};
+use klines_wasm::limits::Limits;
 
 use super::stage::{blueprint, live};
 

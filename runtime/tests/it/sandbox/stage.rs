@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use klines::consumer::wasm::component::Component;
-use klines::consumer::wasm::components::Components;
-use klines::consumer::wasm::engine::WasmEngine;
-use klines::consumer::wasm::grants::Grants;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::wasm::{Origin, Setup, WasmBlueprint};
-use klines::consumer::{Blueprint, Consumer, Delivery, Failure};
-use klines::domain::decimal::Decimal;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::{Category, Symbol};
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure};
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
+use klines_wasm::component::Component;
+use klines_wasm::components::Components;
+use klines_wasm::engine::WasmEngine;
+use klines_wasm::grants::Grants;
+use klines_wasm::limits::Limits;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
 
 /// One engine and one compilation of each component for all tests.
 pub fn components() -> &'static Components {

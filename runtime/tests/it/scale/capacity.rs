@@ -1,7 +1,7 @@
 //! What `check` says of the queues, before and after the exchange has named the symbols.
 
 use bybit_sim::{Market, Sim, SimConfig};
-use klines::consumer::queue::KLINE_BYTES;
+use klines_delivery::queue::KLINE_BYTES;
 use serde_json::Value;
 
 use crate::support::program::{folder, klines};

@@ -1,13 +1,13 @@
 //! An exchange in which everything closes at midnight: the batches that the aggregator makes of it, and what they have to
 //! hold, worked out from the calendar alone.
 
-use klines::domain::aggregator::{Aggregator, Settings};
-use klines::domain::feed::FeedEvent;
-use klines::domain::interval::Interval;
-use klines::domain::kline::{Batch, Kline};
-use klines::domain::symbol::{Category, Symbol, SymbolId};
-use klines::domain::time::Millis;
-use klines::domain::trade::{Quantity, Side, Trade, TradeId};
+use klines_domain::aggregator::{Aggregator, Settings};
+use klines_domain::feed::FeedEvent;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline};
+use klines_domain::symbol::{Category, Symbol, SymbolId};
+use klines_domain::time::Millis;
+use klines_domain::trade::{Quantity, Side, Trade, TradeId};
 
 /// Symbols of both categories.
 pub const SYMBOLS: usize = 1_440;

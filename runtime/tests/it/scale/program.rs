@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
-use klines::consumer::queue::DEFAULT_CAPACITY;
-use klines::domain::interval::Interval;
+use klines_delivery::queue::DEFAULT_CAPACITY;
+use klines_domain::interval::Interval;
 use serde::Deserialize;
 use tempfile::TempDir;
 

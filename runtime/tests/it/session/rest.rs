@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bybit_sim::{Category as SimCategory, Fault, Instrument, Limits, Market, RestFault, Sim, SimConfig};
-use klines::bybit::config::{AllSymbols, CategoryConfig, SymbolChoice};
-use klines::bybit::connect::Dialer;
-use klines::bybit::instruments::{Pace, Watch};
-use klines::bybit::rest::{Gate, RestClient, RestError};
-use klines::bybit::symbols::{self, Trading};
-use klines::clock::LocalClock;
-use klines::domain::feed::{FeedEvent, FeedMessage};
-use klines::domain::symbol::{Category, Symbol, SymbolTable};
+use klines_bybit::config::{AllSymbols, CategoryConfig, SymbolChoice};
+use klines_bybit::connect::Dialer;
+use klines_bybit::instruments::{Pace, Watch};
+use klines_bybit::rest::{Gate, RestClient, RestError};
+use klines_bybit::symbols::{self, Trading};
+use klines_domain::feed::{FeedEvent, FeedMessage};
+use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

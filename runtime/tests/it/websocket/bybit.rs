@@ -1,8 +1,8 @@
 //! Bybit's dialect: what pybit and ccxt rely on, word for word.
 
-use klines::clock::LocalClock;
-use klines::domain::kline::Kline;
-use klines::domain::symbol::Category;
+use klines_domain::kline::Kline;
+use klines_domain::symbol::Category;
+use klines_system::clock::LocalClock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 

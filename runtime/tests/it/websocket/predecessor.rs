@@ -1,7 +1,7 @@
 //! `/`: a client written from the text of Bybit Klines Streamer's protocol.
 
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::Category;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::Category;
 use serde_json::json;
 
 use super::{KEY, Served, USER, closed, open};

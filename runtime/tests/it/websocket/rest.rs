@@ -1,6 +1,6 @@
 //! The REST calls that Bybit's clients make, and the chart page.
 
-use klines::domain::kline::Kline;
+use klines_domain::kline::Kline;
 use serde_json::{Value, json};
 
 use super::peer::get;

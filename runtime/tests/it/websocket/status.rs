@@ -1,7 +1,7 @@
 //! How the feeds stand: every client of `/v1/stream` is told when it comes and at every change, though no kline comes.
 
-use klines::consumer::catalog::FeedState;
-use klines::domain::symbol::Category;
+use klines_delivery::catalog::FeedState;
+use klines_domain::symbol::Category;
 use serde_json::{Value, json};
 
 use super::{KEY, Served, USER, eventually};

@@ -1,9 +1,9 @@
 //! `/v1/stream`: every number once and in order, or an explicit word that it is not so; and the shapes that
 //! `docs/schemas` promises.
 
-use klines::consumer::catalog::FeedState;
-use klines::domain::kline::{Kline, Quality};
-use klines::domain::symbol::Category;
+use klines_delivery::catalog::FeedState;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::symbol::Category;
 use serde_json::{Value, json};
 
 use super::peer::Peer;

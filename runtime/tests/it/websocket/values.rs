@@ -1,9 +1,9 @@
 //! What consumers publish, on `/v1/stream`: as klines are, each value once and in order or an explicit word that it is
 //! not so.
 
-use klines::consumer::emit::Value::{Json, Number};
-use klines::domain::kline::Kline;
-use klines::domain::symbol::Category;
+use klines_delivery::emit::Value::{Json, Number};
+use klines_domain::kline::Kline;
+use klines_domain::symbol::Category;
 use serde_json::{Value, json};
 
 use super::peer::Peer;

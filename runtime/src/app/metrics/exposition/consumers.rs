@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use klines_delivery::stats::{Figure, Footprint, Row, Snapshot, State};
+use klines_domain::time::Millis;
+
 use super::sheet::{Labels, Sheet, Unit};
 use crate::app::observed::Seen;
-use crate::consumer::stats::{Figure, Footprint, Row, Snapshot, State};
-use crate::domain::time::Millis;
 
 pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
     let kinds = consumers.iter().map(|seen| [("consumer", seen.view.name.as_str()), ("kind", seen.kind)]);

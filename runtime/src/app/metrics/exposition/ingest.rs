@@ -2,15 +2,16 @@
 
 use std::fmt;
 
+use klines_bybit::driver::Status;
+use klines_bybit::rest::Figures;
+use klines_bybit::session::Counters;
+use klines_delivery::catalog::FeedState;
+use klines_domain::aggregator::Tally;
+use klines_domain::symbol::Category;
+
 use super::seconds;
 use super::sheet::{Sheet, Unit};
 use crate::app::observed::Observed;
-use crate::bybit::driver::Status;
-use crate::bybit::rest::Figures;
-use crate::bybit::session::Counters;
-use crate::consumer::catalog::FeedState;
-use crate::domain::aggregator::Tally;
-use crate::domain::symbol::Category;
 
 /// What one category's connections have seen together.
 type Sum = (Category, Vec<Status>, Counters);

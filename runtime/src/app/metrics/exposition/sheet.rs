@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use klines_delivery::stats::{Durations, Figure, Kind};
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
 };
@@ -9,7 +10,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit as NamedUnit;
 
 use super::seconds;
-use crate::consumer::stats::{Durations, Figure, Kind};
 
 /// Labels of one row, each a name and a value.
 pub(super) type Labels<'l, const N: usize> = [(&'static str, &'l str); N];

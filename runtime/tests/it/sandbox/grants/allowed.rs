@@ -1,6 +1,6 @@
 //! What the configuration lets an operator grant, and what it says about the rest.
 
-use klines::config::{Config, Report, load};
+use klines_config::{Config, Report, load};
 
 use crate::config::folder;
 

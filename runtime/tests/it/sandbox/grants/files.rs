@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use klines::consumer::wasm::grants::Grants;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::{CrashKind, Failure};
+use klines_delivery::{CrashKind, Failure};
+use klines_wasm::grants::Grants;
+use klines_wasm::limits::Limits;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use super::grant;
 
 /// Lets the hostile guest do one thing in a folder that holds `max` bytes; returns how that ended.
 fn attack(name: &str, folder: &TempDir, max: u64) -> Result<(), Failure> {
-    let dirs = vec![klines::consumer::wasm::grants::DirGrant { max, ..grant(folder.path(), "/out", true) }];
+    let dirs = vec![klines_wasm::grants::DirGrant { max, ..grant(folder.path(), "/out", true) }];
     let grants = Grants { dirs, ..Grants::default() };
     let settings = format!(r#"{{"mode":"{name}"}}"#);
     live(&mut blueprint("hostile", name, &settings, Limits::default(), grants), 1).map(drop)

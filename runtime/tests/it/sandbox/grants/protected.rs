@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use klines::config::{Config, Report, load};
-use klines::consumer::wasm::grants::Grants;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::{Blueprint as _, Failure};
+use klines_config::{Config, Report, load};
+use klines_delivery::{Blueprint as _, Failure};
+use klines_wasm::grants::Grants;
+use klines_wasm::limits::Limits;
 
 use super::grant;
 use crate::config::folder;
@@ -142,7 +142,7 @@ fn an_instance_is_refused_a_folder_that_has_become_a_way_to_more() {
     let code = root.path().join("code");
     fs::create_dir_all(code.join("out")).unwrap();
     fs::create_dir_all(root.path().join("a/out")).unwrap();
-    let access = (klines::protected::Access::Write, klines::protected::Reach::All);
+    let access = (klines_system::protected::Access::Write, klines_system::protected::Reach::All);
     protected.add(&code, "the component of `other`", access.0, access.1);
     let dirs = vec![grant(&root.path().join("a/out"), "/out", true)];
     let grants = Grants { dirs, protected: protected.into(), ..Grants::default() };

@@ -1,7 +1,7 @@
 //! The line that a denial names works when it is pasted, and says what it opens.
 
-use klines::config::load;
-use klines::consumer::wasm::http::{Egress, HttpGrant};
+use klines_config::load;
+use klines_wasm::http::{Egress, HttpGrant};
 use serde_json::json;
 
 use super::request;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use klines::consumer::wasm::grants::Grants;
-use klines::consumer::wasm::limits::Limits;
-use klines::consumer::{CrashKind, Failure};
+use klines_delivery::{CrashKind, Failure};
+use klines_wasm::grants::Grants;
+use klines_wasm::limits::Limits;
 use serde_json::json;
 
 use super::patient;

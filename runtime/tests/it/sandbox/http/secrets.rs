@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use klines::consumer::wasm::grants::Grants;
-use klines::consumer::wasm::http::{Egress, HttpCounts, HttpGrant, SecretGrant};
-use klines::secret::Secret;
+use klines_domain::secret::Secret;
+use klines_wasm::grants::Grants;
+use klines_wasm::http::{Egress, HttpCounts, HttpGrant, SecretGrant};
 use serde_json::json;
 
 use super::{patient, request};

@@ -1,0 +1,148 @@
+//! How long to wait before the next attempt, and how often connections may be opened at all. Pure: time is an argument.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use klines_domain::time::{MINUTE, Millis};
+
+/// Shortest wait, before jitter.
+const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait before jitter, which at most doubles it: 30 s.
+const LAST: Duration = Duration::from_secs(15);
+/// A connection that lived this long was healthy: the next loss starts from the shortest wait again.
+pub const HEALTHY: Millis = MINUTE;
+
+/// Waits that double from 1–2 s to 15–30 s, each drawn at random from its range, so that many clients that lost the
+/// same server do not come back in step.
+#[derive(Debug)]
+pub struct Backoff {
+    builder: ExponentialBuilder,
+    waits: ExponentialBackoff,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::of(ExponentialBuilder::new().with_jitter())
+    }
+}
+
+impl Backoff {
+    /// Returns the waits that belong to a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self::of(ExponentialBuilder::new().with_jitter().with_jitter_seed(seed))
+    }
+
+    fn of(builder: ExponentialBuilder) -> Self {
+        let builder = builder.with_min_delay(FIRST).with_max_delay(LAST).without_max_times();
+        Self { builder, waits: builder.build() }
+    }
+
+    /// Returns the next wait, 1 to 30 s.
+    pub fn wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(LAST)
+    }
+
+    /// Starts from the shortest wait again.
+    pub fn reset(&mut self) {
+        self.waits = self.builder.build();
+    }
+}
+
+/// Connections that may be opened at once.
+const BURST: Millis = 20;
+/// Then one in this many milliseconds.
+const SPACING: Millis = 650;
+
+/// Keeps new connections under Bybit's 500 in 5 minutes: a burst of 20, then one every 650 ms, which is at most 482.
+///
+/// One pacer serves all connections to a host.
+#[derive(Debug, Default)]
+pub struct Pacer {
+    /// When the bucket would be full again.
+    full_at: Millis,
+}
+
+impl Pacer {
+    /// Takes the next place; returns how many milliseconds to wait for it.
+    pub fn reserve(&mut self, now: Millis) -> Millis {
+        let wait = (self.full_at - now - (BURST - 1) * SPACING).max(0);
+        self.full_at = self.full_at.max(now) + SPACING;
+        wait
+    }
+}
+
+/// Which repetitions of the same failure are worth a line in the log: the 1st, 4th, 16th and so on.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    cause: String,
+    times: u32,
+}
+
+impl Repeats {
+    /// Counts a failure; returns how often this cause came in a row if that is worth saying.
+    pub fn note(&mut self, cause: &str) -> Option<u32> {
+        if self.cause != cause {
+            self.cause = cause.to_owned();
+            self.times = 0;
+        }
+        self.times = self.times.saturating_add(1);
+        (self.times.is_power_of_two() && self.times.trailing_zeros().is_multiple_of(2)).then_some(self.times)
+    }
+
+    /// Forgets: what went wrong works again.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn waits_grow_from_a_second_to_half_a_minute() {
+        let mut backoff = Backoff::seeded(7);
+        let waits: Vec<Duration> = (0..20).map(|_| backoff.wait()).collect();
+        for (wait, least) in waits.iter().zip([1, 2, 4, 8, 15, 15, 15]) {
+            assert!(*wait >= Duration::from_secs(least) && *wait <= Duration::from_secs(2 * least), "{wait:?}");
+        }
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(30)));
+        backoff.reset();
+        assert!(backoff.wait() <= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn clients_that_failed_together_do_not_return_together() {
+        assert_ne!(Backoff::seeded(1).wait(), Backoff::seeded(2).wait());
+    }
+
+    #[test]
+    fn repeated_failures_fall_silent_and_new_ones_speak() {
+        let mut repeats = Repeats::default();
+        let said: Vec<u32> = (0..70).filter_map(|_| repeats.note("refused")).collect();
+        assert_eq!(said, [1, 4, 16, 64]);
+        assert_eq!(repeats.note("timed out"), Some(1));
+        repeats.clear();
+        assert_eq!(repeats.note("timed out"), Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn never_500_connections_in_five_minutes(pauses in proptest::collection::vec(0i64..2_000, 1..2_000)) {
+            let mut pacer = Pacer::default();
+            let mut now = 1_000_000;
+            let mut opened = Vec::new();
+            for pause in pauses {
+                now += pause / 4;
+                opened.push(now + pacer.reserve(now));
+            }
+            opened.sort_unstable();
+            for (first, last) in opened.iter().zip(opened.iter().skip(499)) {
+                prop_assert!(last - first > 5 * MINUTE);
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Bybit's market endpoints: one request, one connection, one typed answer. Retries are the caller's; how often all
+//! callers together may ask is the gate's.
+
+mod budget;
+mod gate;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::time::Duration;
+
+pub use gate::{Figures, Gate};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::Millis;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::time::timeout;
+use url::Url;
+use wire::{WireInstrument, WireInstruments, WireServerTime};
+
+use super::config::AGENT;
+use super::connect::{self, DialError, Dialer};
+use super::symbols::Instrument;
+
+/// A page of a thousand instruments is some 1.5 MiB.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+/// For one request, connecting included.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// What a 403 says when it means the limit for an address. Any other is about a country or a network.
+const TOO_FREQUENT: &str = "access too frequent";
+/// Such a refusal does not end soon.
+const FORBIDDEN_WAIT: Duration = Duration::from_secs(600);
+/// Where a limit is met and the answer does not say for how long.
+const LIMITED_WAIT: Duration = Duration::from_secs(5);
+/// More pages than this are a cursor that runs in circles.
+const MAX_PAGES: usize = 100;
+/// `Too many visits!` and the old form of the IP limit.
+const LIMIT_CODES: [i64; 2] = [10_006, 10_018];
+
+/// Why a request brought no answer.
+#[derive(Debug, Error)]
+pub enum RestError {
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection broke, or what came was not HTTP.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// No whole answer in time.
+    #[error("no answer within {limit} s", limit = TIMEOUT.as_secs())]
+    Timeout,
+    /// Too many requests.
+    #[error("rate limit reached, next request in {} s", .wait.as_secs())]
+    Limited {
+        /// How long to stay away.
+        wait: Duration,
+    },
+    /// Refused for this address: too many requests came from it, which ends REST for all callers.
+    #[error("refused with 403: {message}")]
+    TooFrequent {
+        /// The answer's beginning, sanitised.
+        message: String,
+    },
+    /// Not sent: too many requests came from this address, and the exchange wants to be left alone.
+    #[error("not asked: the exchange has refused this address for too many requests")]
+    Stopped {
+        /// How long to stay away.
+        wait: Duration,
+    },
+    /// Refused for another reason: a country or a network that Bybit does not serve.
+    #[error("refused with 403, as where a country or a network is not served: {message}")]
+    Forbidden {
+        /// The answer's beginning, sanitised.
+        message: String,
+    },
+    /// Another HTTP status than 200.
+    #[error("HTTP status {status}")]
+    Status {
+        /// The status.
+        status: StatusCode,
+    },
+    /// Bybit understood the request and refuses it.
+    #[error("refused with code {code}: {message}")]
+    Refused {
+        /// `retCode`.
+        code: i64,
+        /// `retMsg`, sanitised.
+        message: String,
+    },
+    /// More bytes than any answer has.
+    #[error("answer longer than {MAX_BODY} bytes")]
+    TooLarge,
+    /// Not the documented JSON.
+    #[error("answer not understood: {0}")]
+    Malformed(String),
+}
+
+impl RestError {
+    /// Returns how long to stay away at least, where the answer asks for it.
+    #[must_use]
+    pub const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Limited { wait } | Self::Stopped { wait } => Some(*wait),
+            Self::TooFrequent { .. } | Self::Forbidden { .. } => Some(FORBIDDEN_WAIT),
+            _ => None,
+        }
+    }
+}
+
+/// An answer and when it was made and received: with no trades, still an observation for the exchange clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<T> {
+    /// What was asked for.
+    pub result: T,
+    /// The exchange's stamp on the envelope.
+    pub stamped: Millis,
+    /// Local time at which the answer was complete.
+    pub received: Millis,
+}
+
+/// Asks one REST host.
+#[derive(Clone, Debug)]
+pub struct RestClient {
+    dialer: Dialer,
+    gate: Gate,
+    base: Url,
+}
+
+impl RestClient {
+    /// Builds a client; nothing is connected yet. All clients of a process share their gate.
+    #[must_use]
+    pub const fn new(dialer: Dialer, gate: Gate, base: Url) -> Self {
+        Self { dialer, gate, base }
+    }
+
+    /// The address asked, fit for a log.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        connect::shown(&self.base)
+    }
+
+    /// Asks for the exchange's time.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn time(&self) -> Result<Reply<Millis>, RestError> {
+        let reply = self.get::<WireServerTime>("time", "").await?;
+        let nanos: i64 = reply.result.time_nano.parse().map_err(|_| RestError::Malformed("timeNano".to_owned()))?;
+        Ok(Reply { result: nanos / 1_000_000, stamped: reply.stamped, received: reply.received })
+    }
+
+    /// Asks for all instruments of a category that trade, page by page.
+    ///
+    /// # Errors
+    /// [`RestError`] of the first page that fails; nothing is returned in part.
+    pub async fn instruments(&self, category: Category) -> Result<Reply<Vec<Instrument>>, RestError> {
+        let Reply { result, stamped, received } = self.all_instruments::<WireInstrument>(category).await?;
+        let instruments = result.into_iter().filter_map(|wire| wire.into_instrument(category)).collect();
+        Ok(Reply { result: instruments, stamped, received })
+    }
+
+    /// Asks for the same as the exchange writes it: each instrument's name and JSON object.
+    ///
+    /// # Errors
+    /// As [`RestClient::instruments`].
+    pub async fn descriptions(&self, category: Category) -> Result<Vec<(Symbol, String)>, RestError> {
+        let rows = self.all_instruments::<Box<RawValue>>(category).await?.result;
+        Ok(rows.iter().filter_map(|row| Some((wire::name_of(row)?, row.get().to_owned()))).collect())
+    }
+
+    async fn all_instruments<T: DeserializeOwned>(&self, category: Category) -> Result<Reply<Vec<T>>, RestError> {
+        let mut found = Vec::new();
+        let mut cursor = String::new();
+        for _ in 0..MAX_PAGES {
+            // The cursor comes percent-encoded and goes back as it came.
+            let next = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
+            let query = format!("category={category}&limit=1000{next}");
+            let reply = self.get::<WireInstruments<T>>("instruments-info", &query).await?;
+            let is_empty = reply.result.list.is_empty();
+            found.extend(reply.result.list);
+            match reply.result.next_page_cursor.filter(|next| !next.is_empty()) {
+                // Taken for the end, it would make a part pass for the whole.
+                Some(next) if !is_empty && next == cursor => {
+                    return Err(RestError::Malformed("a page of instruments that points to itself".to_owned()));
+                }
+                Some(next) if !is_empty => cursor = next,
+                _ => return Ok(Reply { result: found, stamped: reply.stamped, received: reply.received }),
+            }
+        }
+        Err(RestError::Malformed(format!("more than {MAX_PAGES} pages of instruments")))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, endpoint: &str, query: &str) -> Result<Reply<T>, RestError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/v5/market/{endpoint}", self.base.path().trim_end_matches('/')));
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        self.gate.pass().await?;
+        let answer = timeout(TIMEOUT, self.fetch(&url)).await.unwrap_or(Err(RestError::Timeout));
+        let received = self.gate.now();
+        let opened = answer.and_then(|body| wire::open(&body)).map_err(|error| match error {
+            RestError::Refused { code, .. } if LIMIT_CODES.contains(&code) => RestError::Limited { wait: LIMITED_WAIT },
+            other => other,
+        });
+        match opened {
+            Ok((result, stamped)) => Ok(Reply { result, stamped, received }),
+            Err(error) => {
+                self.gate.note(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<Bytes, RestError> {
+        let stream = self.dialer.dial(url).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        let request =
+            Request::get(target).header(HOST, host).header(USER_AGENT, AGENT).header(ACCEPT, "application/json");
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| RestError::Malformed(error.to_string()))?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    return RestError::TooLarge;
+                }
+                error.downcast::<hyper::Error>().map_or(RestError::TooLarge, |error| RestError::Http(*error))
+            })?;
+            accept(parts.status, &parts.headers, body.to_bytes())
+        };
+        tokio::select! {
+            answer = exchange => answer,
+            // A connection that ends well has handed everything over; the exchange goes on with what it has.
+            Err(error) = connection => Err(error.into()),
+        }
+    }
+}
+
+/// Lets a body through, or says what its status means.
+fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes, RestError> {
+    match status {
+        StatusCode::OK => Ok(body),
+        StatusCode::TOO_MANY_REQUESTS => {
+            let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let wait = asked.map_or(LIMITED_WAIT, Duration::from_secs).min(FORBIDDEN_WAIT);
+            Err(RestError::Limited { wait })
+        }
+        StatusCode::FORBIDDEN => {
+            let body = String::from_utf8_lossy(&body);
+            let message = sanitize(&body, EXCERPT);
+            let is_limit = body.to_ascii_lowercase().contains(TOO_FREQUENT);
+            Err(if is_limit { RestError::TooFrequent { message } } else { RestError::Forbidden { message } })
+        }
+        status => Err(RestError::Status { status }),
+    }
+}

@@ -1,0 +1,103 @@
+//! The market endpoints' JSON, and its conversion.
+
+use klines_domain::decimal::Decimal;
+use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::Millis;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::RestError;
+use crate::symbols::{Instrument, Trading};
+
+/// What every answer is wrapped in.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEnvelope<'a> {
+    ret_code: i64,
+    #[serde(default)]
+    ret_msg: Option<String>,
+    #[serde(default, borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    time: Millis,
+}
+
+/// Opens an envelope; returns the result and the envelope's stamp.
+pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Millis), RestError> {
+    let malformed = |error: serde_json::Error| RestError::Malformed(error.to_string());
+    let envelope: WireEnvelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    if envelope.ret_code != 0 {
+        let message = sanitize(&envelope.ret_msg.unwrap_or_default(), EXCERPT);
+        return Err(RestError::Refused { code: envelope.ret_code, message });
+    }
+    let result = envelope.result.ok_or_else(|| RestError::Malformed("no result".to_owned()))?;
+    Ok((serde_json::from_str(result.get()).map_err(malformed)?, envelope.time))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireServerTime {
+    pub time_nano: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireInstruments<T> {
+    pub list: Vec<T>,
+    /// Empty on the last page; may be absent or null on spot.
+    #[serde(default)]
+    pub next_page_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireInstrument {
+    symbol: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    quote_coin: String,
+    /// Absent on spot.
+    #[serde(default)]
+    contract_type: Option<String>,
+    price_filter: WirePriceFilter,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePriceFilter {
+    tick_size: String,
+}
+
+/// Returns the name in an instrument's JSON object, if it could be a topic's.
+pub fn name_of(row: &RawValue) -> Option<Symbol> {
+    #[derive(Deserialize)]
+    struct WireName {
+        symbol: String,
+    }
+    let named: WireName = serde_json::from_str(row.get()).ok()?;
+    Symbol::new(&named.symbol).ok()
+}
+
+impl WireInstrument {
+    /// Returns the instrument, or nothing when its name could be no topic or its tick is no number.
+    pub fn into_instrument(self, category: Category) -> Option<Instrument> {
+        let trading = match self.status.as_str() {
+            "Trading" => Trading::Open,
+            "PreLaunch" => Trading::PreLaunch,
+            "Delivering" => Trading::Delivering,
+            _ => Trading::Closed,
+        };
+        let is_dated = self.contract_type.is_some_and(|kind| kind.ends_with("Futures"));
+        Some(Instrument {
+            symbol: Symbol::new(&self.symbol).ok()?,
+            category,
+            tick: Decimal::parse(&self.price_filter.tick_size).ok()?,
+            quote: self.quote_coin,
+            is_dated,
+            trading,
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! A model of the exchange's end of one connection, and of what the events say about cover. Deterministic.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::*;
+
+/// How refusals are worded.
+#[derive(Clone, Copy, Debug)]
+pub enum Wording {
+    /// `error:handler not found,topic:T`.
+    Derivatives,
+    /// `Invalid symbol :[T]`.
+    Spot,
+    /// Names nothing.
+    Vague,
+}
+
+/// The session under test, its peer, and what its events promised.
+pub struct World {
+    pub session: Session,
+    pub now: Millis,
+    pub wording: Wording,
+    /// Topics that the peer refuses.
+    pub bad: BTreeSet<String>,
+    /// The peer answers nothing.
+    pub is_mute: bool,
+    /// Frames on the way to the peer.
+    requests: VecDeque<String>,
+    subscribed: BTreeSet<String>,
+    pub is_up: bool,
+    /// Covered, according to the events; with the moment.
+    pub covered: std::collections::BTreeMap<SymbolId, Millis>,
+    pub trades: u64,
+    pub offered: u64,
+    names: Arc<SymbolTable>,
+}
+
+impl World {
+    pub fn new(category: Category, count: usize, wording: Wording) -> Self {
+        let (names, ids) = table(count);
+        Self {
+            session: Session::new(category, 0, names.clone(), &ids, Timing::default()),
+            now: NOW,
+            wording,
+            bad: BTreeSet::new(),
+            is_mute: false,
+            requests: VecDeque::new(),
+            subscribed: BTreeSet::new(),
+            is_up: false,
+            covered: std::collections::BTreeMap::new(),
+            trades: 0,
+            offered: 0,
+            names,
+        }
+    }
+
+    pub fn open(&mut self) {
+        if !self.is_up {
+            (self.is_up, self.is_mute) = (true, false);
+            self.drive(Session::on_open);
+        }
+    }
+
+    pub fn cut(&mut self) {
+        self.hang_up();
+        self.drive(Session::on_close);
+        assert!(self.covered.is_empty(), "covered without a connection");
+    }
+
+    pub fn wait(&mut self, millis: Millis) {
+        self.now += millis;
+        if self.is_up {
+            self.drive(Session::on_tick);
+        }
+    }
+
+    pub fn receive(&mut self, text: &str) {
+        if self.is_up {
+            self.drive(|session, now, out| session.on_frame(now, text, out));
+        }
+    }
+
+    pub fn trade(&mut self, at: usize) {
+        let name = format!("{}USDT", NAMES[at]);
+        if self.is_up && self.subscribed.contains(&format!("publicTrade.{name}")) {
+            self.offered += 1;
+            self.receive(&trade(&name));
+        }
+    }
+
+    /// The peer answers the oldest request.
+    pub fn answer(&mut self) {
+        let Some(request) = self.requests.pop_front().filter(|_| !self.is_mute) else { return };
+        let request: serde_json::Value = serde_json::from_str(&request).unwrap();
+        let id = request["req_id"].as_str().unwrap();
+        if request["op"] == "ping" {
+            self.receive(&format!(r#"{{"success":true,"ret_msg":"pong","req_id":"{id}","op":"ping"}}"#));
+            return;
+        }
+        let args: Vec<String> = serde_json::from_value(request["args"].clone()).unwrap();
+        let refusal = args.iter().find_map(|topic| match self.wording {
+            _ if self.subscribed.contains(topic) => Some(format!("error:already subscribed,topic:{topic}")),
+            _ if !self.bad.contains(topic) => None,
+            Wording::Derivatives => Some(format!("error:handler not found,topic:{topic}")),
+            Wording::Spot => Some(format!("Invalid symbol :[{topic}]")),
+            Wording::Vague => Some("something is wrong".to_owned()),
+        });
+        match refusal {
+            Some(message) => self.receive(&refused(id, &message)),
+            None => {
+                self.subscribed.extend(args);
+                self.receive(&accepted(id));
+            }
+        }
+    }
+
+    pub fn is_subscribed(&self, symbol: SymbolId) -> bool {
+        self.subscribed.contains(&crate::topic::trades(self.names.name(symbol).unwrap()))
+    }
+
+    fn hang_up(&mut self) {
+        self.is_up = false;
+        self.requests.clear();
+        self.subscribed.clear();
+    }
+
+    fn drive(&mut self, input: impl FnOnce(&mut Session, Millis, &mut Vec<Action>)) {
+        let mut out = Vec::new();
+        input(&mut self.session, self.now, &mut out);
+        for action in out {
+            match action {
+                Action::Send(text) => self.requests.push_back(text),
+                Action::Close(_) => {
+                    self.hang_up();
+                    assert!(self.covered.is_empty(), "the gap comes before the close");
+                }
+                Action::Notice(_) => {}
+                Action::Emit(message) => message.events.iter().for_each(|event| self.believe(event)),
+            }
+        }
+    }
+
+    /// Notes what an event promises, and checks that it may.
+    fn believe(&mut self, event: &FeedEvent) {
+        match event {
+            FeedEvent::Trade(_) => self.trades += 1,
+            FeedEvent::Resumed { symbols, at } => {
+                for symbol in symbols {
+                    assert!(self.is_subscribed(*symbol), "covered without a subscription");
+                    assert_eq!(self.covered.insert(*symbol, *at), None, "resumed twice");
+                }
+            }
+            FeedEvent::Gap { symbols, last_seen } => {
+                assert!(*last_seen <= self.now);
+                for symbol in symbols {
+                    let since = self.covered.remove(symbol).expect("a gap of what was not covered");
+                    assert!(since <= *last_seen, "a gap before its cover began");
+                }
+            }
+            FeedEvent::Missed { .. } => {}
+            FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),
+            FeedEvent::Ended { .. } | FeedEvent::Listed { .. } => panic!("a session never ends an instrument"),
+        }
+    }
+}

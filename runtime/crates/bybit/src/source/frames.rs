@@ -1,0 +1,103 @@
+//! Bybit's frames, one per line, in the order of their arrival.
+
+use klines_domain::symbol::Category;
+use klines_domain::time::Millis;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::file::Lines;
+use super::{Body, Record, SourceError};
+
+/// The frames of one file.
+pub(super) struct Frames {
+    lines: Lines,
+    /// Read while finding out the category.
+    ahead: std::vec::IntoIter<String>,
+    category: Category,
+    time: Millis,
+}
+
+/// How many lines are looked at for the category.
+const LOOK_AHEAD: usize = 1_000;
+
+impl Frames {
+    /// Begins with a line that was read already.
+    pub(super) fn new(first: String, mut lines: Lines, category: Option<Category>) -> Result<Self, SourceError> {
+        let mut ahead = vec![first];
+        let mut found = category.or_else(|| category_of(ahead.first().map_or("", String::as_str)));
+        while found.is_none() && ahead.len() < LOOK_AHEAD {
+            let Some(line) = lines.next()? else { break };
+            found = category_of(line);
+            ahead.push(line.to_owned());
+        }
+        Ok(Self { lines, ahead: ahead.into_iter(), category: found.unwrap_or_default(), time: Millis::MIN })
+    }
+
+    pub(super) const fn category(&self) -> Category {
+        self.category
+    }
+
+    /// Returns the next frame and the time that orders it among other files: the greatest stamp so far.
+    pub(super) fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
+        let frame = match self.ahead.next() {
+            Some(line) => line,
+            None => match self.lines.next()? {
+                Some(line) => line.to_owned(),
+                None => return Ok(None),
+            },
+        };
+        self.time = self.time.max(stamp(&frame));
+        Ok(Some((
+            self.time,
+            Record { received: None, category: self.category, connection: None, body: Body::Frame(frame) },
+        )))
+    }
+}
+
+#[derive(Deserialize)]
+struct WireTopic<'a> {
+    topic: &'a str,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct WireRow<'a> {
+    #[serde(rename = "L")]
+    tick: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "i")]
+    id: &'a str,
+    #[serde(rename = "s")]
+    symbol: &'a str,
+}
+
+/// Tells the category by a trade frame: spot rows have no tick direction and numbers for ids; inverse contracts are
+/// quoted in USD.
+fn category_of(line: &str) -> Option<Category> {
+    let frame: WireTopic<'_> = serde_json::from_str(line).ok()?;
+    if !frame.topic.starts_with("publicTrade.") {
+        return None;
+    }
+    let rows: Vec<WireRow<'_>> = serde_json::from_str(frame.data.get()).ok()?;
+    let row = rows.first()?;
+    let numbered = row.id.bytes().all(|byte| byte.is_ascii_digit());
+    Some(match (row.tick.is_none() && numbered, is_inverse(row.symbol)) {
+        (true, _) => Category::Spot,
+        (false, true) => Category::Inverse,
+        (false, false) => Category::Linear,
+    })
+}
+
+/// Whether a derivative's name is that of an inverse contract: `BTCUSD`, `BTCUSDZ26`.
+pub(super) fn is_inverse(symbol: &str) -> bool {
+    let Some((base, rest)) = symbol.split_once("USD") else { return false };
+    let dated = rest.len() == 3 && rest.starts_with(|letter: char| letter.is_ascii_uppercase());
+    !base.is_empty() && (rest.is_empty() || (dated && rest.bytes().skip(1).all(|byte| byte.is_ascii_digit())))
+}
+
+/// Reads a frame's `ts` without reading the rest; 0 where there is none.
+fn stamp(frame: &str) -> Millis {
+    let Some((_, rest)) = frame.split_once("\"ts\":") else { return 0 };
+    let digits = rest.trim_start().bytes().take_while(u8::is_ascii_digit);
+    digits.take(15).fold(0, |value, digit| value * 10 + Millis::from(digit - b'0'))
+}

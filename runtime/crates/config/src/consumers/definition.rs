@@ -1,0 +1,180 @@
+//! One `[consumers.NAME]`: read, checked against what its component may have, and turned into a consumer.
+
+use std::path::PathBuf;
+
+use klines_domain::interval::Interval;
+use klines_domain::symbol::Symbol;
+use serde_json::{Map, Value};
+
+use super::grants::Granted;
+use super::{Allow, Component, Components, Consumer, Limits, OnError, Shipped};
+use crate::document::Content;
+use crate::loader::{Key, Loader, Section, Sourced};
+use crate::native::Native;
+use crate::place::Place;
+use crate::report::Diagnostic;
+use crate::show::redact;
+
+const COMPONENT: Key = Key::new("component");
+const SYMBOLS: Key = Key::new("symbols");
+const INTERVALS: Key = Key::new("intervals");
+const CLOSED_ONLY: Key = Key::new("closed_only");
+const ON_ERROR: Key = Key::new("on_error");
+const SETTINGS: &str = "settings";
+
+/// Longest name of a consumer, in characters.
+const MAX_NAME: usize = 64;
+
+/// A consumer as it is written, enabled or not.
+#[derive(Debug)]
+pub(super) struct Definition {
+    pub name: String,
+    /// `None` for names that mean nothing (which is reported).
+    pub component: Option<Component>,
+    symbols: Sourced<Vec<Symbol>>,
+    intervals: Sourced<Vec<Interval>>,
+    closed_only: bool,
+    on_error: OnError,
+    allow: Allow,
+    /// The folders among it, with their places.
+    pub granted: Vec<Granted>,
+    limits: Limits,
+    settings: Value,
+}
+
+impl Definition {
+    /// Reads a definition; `place` is where its name is written.
+    pub fn read(
+        loader: &mut Loader<'_>,
+        name: &str,
+        place: &Place,
+        mut section: Section<'_>,
+        components: &Components,
+        secrets: &[String],
+    ) -> Self {
+        let component = read_component(loader, name, place, &mut section, components);
+        let symbols = loader.read(&mut section, SYMBOLS, Vec::new());
+        let symbols = loader.unique(symbols, ToString::to_string);
+        let intervals = loader.read(&mut section, INTERVALS, Vec::new());
+        let intervals = loader.unique(intervals, ToString::to_string);
+        let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
+        let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
+        let mut allow_section = loader.section(&mut section, "allow");
+        let (allow, granted) = Allow::read(loader, &mut allow_section, name, component.as_ref(), secrets);
+        loader.finish(allow_section);
+        let mut limits_section = loader.section(&mut section, "limits");
+        let limits = Limits::read(loader, &mut limits_section);
+        loader.finish(limits_section);
+        let settings = read_settings(loader, &mut section);
+        if let Some(Component::Native(native)) = component {
+            refuse_sandbox_keys(loader, native, &section);
+        }
+        loader.finish(section);
+        Self {
+            name: name.to_owned(),
+            component,
+            symbols,
+            intervals,
+            closed_only,
+            on_error,
+            allow,
+            granted,
+            limits,
+            settings,
+        }
+    }
+
+    /// Warns of intervals that nobody makes.
+    pub fn check_narrowing(&self, loader: &mut Loader<'_>, made: &[Interval]) {
+        for interval in self.intervals.value.iter().filter(|interval| !made.contains(interval)) {
+            let place = self.intervals.place.of_item(&interval.to_string());
+            let message = format!("no klines of {interval} are made, so `{}` gets none", self.name);
+            let made = made.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            loader.report.push(Diagnostic::warning(place, message).expected(format!("some of {made}")));
+        }
+    }
+
+    /// The consumer, if its name means a component.
+    pub fn into_consumer(self) -> Option<Consumer> {
+        Some(Consumer {
+            name: self.name,
+            component: self.component?,
+            symbols: self.symbols.value,
+            intervals: self.intervals.value,
+            closed_only: self.closed_only,
+            on_error: self.on_error,
+            allow: self.allow,
+            limits: self.limits,
+            settings: self.settings,
+        })
+    }
+}
+
+/// Decides which code a name stands for.
+fn read_component(
+    loader: &mut Loader<'_>,
+    name: &str,
+    place: &Place,
+    section: &mut Section<'_>,
+    components: &Components,
+) -> Option<Component> {
+    let is_letter = |found: char| found.is_ascii_alphanumeric() || matches!(found, '-' | '_');
+    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_letter) {
+        let diagnostic = Diagnostic::error(place.clone(), format!("`{name}` cannot be the name of a consumer"));
+        loader.report.push(diagnostic.expected(format!("1 to {MAX_NAME} letters, digits, `-` and `_`")));
+    }
+    let written: Option<Sourced<PathBuf>> = loader.read_optional(section, COMPONENT);
+    let built_in = Shipped::from_name(name).map(Component::Shipped);
+    if let Some(built_in) = built_in.or_else(|| Native::from_name(name).map(Component::Native)) {
+        if let Some(written) = written {
+            let message = format!("`{name}` is part of klines and has no component file");
+            let diagnostic = written.error(message);
+            loader.report.push(diagnostic.expected("another name for a component of your own, or no such key"));
+        }
+        return Some(built_in);
+    }
+    let Some(written) = written else {
+        let file = components.file(loader, name);
+        if file.is_none() {
+            loader.report.push(components.unknown(name, place));
+        }
+        return file.map(Component::File);
+    };
+    if let Some(shipped) = written.value.to_str().and_then(Shipped::from_name) {
+        return Some(Component::Shipped(shipped));
+    }
+    if !loader.layers.folder.join(&written.value).is_file() {
+        let message = format!("there is no component file `{}`", written.value.display());
+        let diagnostic = written.error(message);
+        loader.report.push(diagnostic.expected("the path of a .wasm component, from the working directory"));
+    }
+    Some(Component::File(written.value))
+}
+
+/// Refuses what only a component in the sandbox has; `limits` stays for its `queue`.
+fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Section<'_>) {
+    for (name, span, _) in section.entries().filter(|entry| ["allow", SETTINGS].contains(&entry.0)) {
+        let place = loader.layers.toml_place(span.clone());
+        let message = format!("`{native}` is part of klines and has no `{name}`", native = native.as_str());
+        let expected = format!("its settings in [{}]", native.as_str());
+        loader.report.push(Diagnostic::error(place, message).expected(expected));
+    }
+}
+
+/// Takes the consumer's own settings as they are.
+pub(crate) fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
+    let path = section.path_of(SETTINGS);
+    let Some((key, node)) = section.entry(SETTINGS) else {
+        return Value::Object(Map::new());
+    };
+    let Content::Table(table) = &node.content else {
+        let message = format!("`{path}` is a section, not {}", node.content.kind());
+        let place = loader.layers.toml_place(node.span.clone());
+        loader.report.push(Diagnostic::error(place, message).expected(format!("[{path}] with keys below it")));
+        return Value::Object(Map::new());
+    };
+    let settings = table.to_json();
+    let place = loader.layers.toml_place(key);
+    loader.note(path, redact(&settings).to_string(), &place, None);
+    settings
+}

@@ -1,0 +1,288 @@
+//! Configuration: its layers, its checks, and where each value came from.
+//!
+//! Flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports every problem at once,
+//! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
+
+mod authorities;
+pub mod case;
+pub mod consumers;
+pub mod exchange;
+pub mod klines;
+pub mod log;
+pub mod metrics;
+pub mod native;
+pub mod proxy;
+pub mod quantity;
+pub mod report;
+
+mod document;
+mod dotenv;
+mod items;
+mod layers;
+mod loader;
+mod mask;
+mod place;
+pub mod show;
+mod suggest;
+mod value;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consumers::grants::guard;
+use consumers::{Consumer, Enabled};
+use document::Document;
+use exchange::Exchange;
+use klines::Klines;
+use klines_domain::secret::is_secret_name;
+use klines_system::protected::Protected;
+use layers::Layers;
+pub use layers::{Flags, Sources};
+pub use loader::Setting;
+use loader::{Key, Loader, Section};
+use log::Log;
+use metrics::Metrics;
+use native::{Native, Redis, WebSocket};
+pub use place::Place;
+use proxy::Proxy;
+use quantity::ByteSize;
+pub use report::{Diagnostic, Report, Severity};
+use serde_json::Value;
+pub use suggest::nearest;
+
+const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
+const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
+const DATA_DIR_MAX: Key = Key::new("data_dir_max");
+const DEFAULT_DATA: ByteSize = ByteSize(10 << 30);
+/// Less would not hold the state of one consumer and what a minute without Redis leaves.
+const LEAST_DATA: ByteSize = ByteSize(16 << 20);
+
+/// Everything that can be configured, valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is watched, and where.
+    pub exchange: Exchange,
+    /// Which klines are made, and how.
+    pub klines: Klines,
+    /// How much is logged, and in which form.
+    pub log: Log,
+    /// Where figures and health are served.
+    pub metrics: Metrics,
+    /// Folder of component files that can be enabled by name. Default: `plugins`.
+    pub plugins_dir: PathBuf,
+    /// Folder for what the program keeps. Default: `klines-data`.
+    pub data_dir: PathBuf,
+    /// What that folder may hold, in bytes. Default: 10 GiB.
+    pub data_dir_max: u64,
+    /// The enabled consumers, in the order of enabling; never empty.
+    pub consumers: Vec<Consumer>,
+    /// What the redis consumer is told.
+    pub redis: Redis,
+    /// What the websocket consumer is told.
+    pub websocket: WebSocket,
+    /// Proxies to the exchange.
+    pub proxy: Proxy,
+    /// What no folder that is granted to a component may reach.
+    pub protected: Arc<Protected>,
+    settings: Vec<Setting>,
+    document: Option<Arc<Document>>,
+    enabled_place: Place,
+}
+
+/// A problem that a consumer found in its own settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// Path of the key inside the settings: keys and list positions with dots between (`a.b`, `a.0`, `a[0]`).
+    pub path: &'a str,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What would be right.
+    pub expected: &'a str,
+}
+
+/// Reads and checks everything. The report beside the configuration holds warnings only.
+///
+/// # Errors
+/// [`Report`] with every problem and warning, when there is at least one problem.
+pub fn load(sources: Sources) -> Result<(Config, Report), Report> {
+    let (config, report) = examine(sources);
+    if report.is_refusal() { Err(report) } else { Ok((config, report)) }
+}
+
+/// Reads and checks everything, and returns what could be read, with defaults in place of what is wrong. For looking
+/// further into a configuration that may be refused, not for running it.
+#[must_use]
+pub fn examine(sources: Sources) -> (Config, Report) {
+    let mut report = Report::default();
+    let layers = Layers::read(sources, &mut report);
+    let mut loader = Loader::new(&layers, report);
+    let config = read(&mut loader);
+    loader.conclude();
+    let Loader { report, mut settings, .. } = loader;
+    settings.sort_by_key(|setting| setting.key.contains('.'));
+    (Config { settings, ..config }, report)
+}
+
+/// Reads section after section.
+fn read(loader: &mut Loader<'_>) -> Config {
+    let mut top = loader.top();
+    let enabled = Enabled::read(loader, &mut top);
+    let plugins_dir = loader.read(&mut top, PLUGINS_DIR, PathBuf::from("plugins")).value;
+    let data_dir = loader.read(&mut top, DATA_DIR, PathBuf::from("klines-data")).value;
+    let data_dir_max = read_data_dir_max(loader, &mut top);
+    let mut section = loader.section(&mut top, "exchange");
+    let exchange = Exchange::read(loader, &mut section);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, "klines");
+    let klines = Klines::read(loader, &mut section);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, "log");
+    let log = Log::read(loader, &mut section);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, "metrics");
+    let metrics = Metrics::read(loader, &mut section);
+    loader.finish(section);
+    let section = loader.section(&mut top, "consumers");
+    let (consumers, granted) =
+        consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
+    let mut section = loader.section(&mut top, Native::Redis.as_str());
+    let redis = Redis::read(loader, &mut section, &enabled.names);
+    loader.finish(section);
+    let mut section = loader.section(&mut top, Native::WebSocket.as_str());
+    let websocket = WebSocket::read(loader, &mut section, &enabled.names);
+    loader.finish(section);
+    loader.finish(top);
+    guard::check(loader, &granted, &enabled.names);
+    let protected = Arc::new(loader.protected.clone());
+    let proxy = Proxy::read(loader);
+    let document = loader.layers.document.clone();
+    let enabled_place = enabled.place;
+    let settings = Vec::new();
+    Config {
+        exchange,
+        klines,
+        log,
+        metrics,
+        plugins_dir,
+        data_dir,
+        data_dir_max,
+        consumers,
+        redis,
+        websocket,
+        proxy,
+        protected,
+        settings,
+        document,
+        enabled_place,
+    }
+}
+
+fn read_data_dir_max(loader: &mut Loader<'_>, top: &mut Section<'_>) -> u64 {
+    let most = loader.read(top, DATA_DIR_MAX, DEFAULT_DATA);
+    if most.value < LEAST_DATA {
+        let diagnostic = most.error(format!("{} is too small to be of use", most.value));
+        loader.report.push(diagnostic.expected(format!("{LEAST_DATA} or more")));
+    }
+    most.value.0
+}
+
+impl Config {
+    /// Every key with its effective value and source, secrets masked.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Whether a key (such as `exchange.symbols`) was set by anybody; if not, it has its default.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.place(key) != Place::Default
+    }
+
+    /// Where a key's effective value was written, for problems that show later.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Place {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        setting.map(|setting| setting.place.clone()).unwrap_or_default()
+    }
+
+    /// What `config show` prints.
+    #[must_use]
+    pub fn show(&self) -> String {
+        show::text(&self.settings)
+    }
+
+    /// What `config show --json` prints.
+    #[must_use]
+    pub fn show_json(&self) -> Value {
+        show::json(&self.settings)
+    }
+
+    /// Gives the problems that a consumer found in its own settings their places.
+    #[must_use]
+    pub fn settings_report<'a>(&self, consumer: &str, findings: impl IntoIterator<Item = Finding<'a>>) -> Report {
+        let mut report = Report::default();
+        for finding in findings {
+            let mut path = vec!["consumers", consumer, "settings"];
+            path.extend(finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()));
+            let key = path.iter().skip(2).copied().collect::<Vec<_>>().join(".");
+            let place = self.place_in_file(&path, 2).unwrap_or_else(|| self.enabled_place.of_item(consumer));
+            let said = self.consumers.iter().find(|found| found.name == consumer).map_or_else(
+                || finding.message.to_owned(),
+                |consumer| show::conceal(&consumer.settings, finding.message),
+            );
+            let message = format!("{consumer}: `{key}`: {said}");
+            report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(is_secret_path(&path)));
+        }
+        report
+    }
+
+    /// Warns of a consumer's settings as a whole, at their place.
+    #[must_use]
+    pub fn settings_warning(&self, consumer: &str, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "settings"], 2);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let mut report = Report::default();
+        report.push(Diagnostic::warning(place, format!("{consumer}: {message}")).expected(expected));
+        report
+    }
+
+    /// Refuses a consumer's component, at the place that names it.
+    #[must_use]
+    pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "component"], 3);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let mut report = Report::default();
+        report.push(Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected));
+        report
+    }
+
+    /// Reports something about what a consumer may do, at the place that says it.
+    #[must_use]
+    pub fn allow_report(&self, consumer: &str, severity: Severity, message: &str, expected: &str) -> Report {
+        let place = self.place_in_file(&["consumers", consumer, "allow"], 2);
+        let place = place.unwrap_or_else(|| self.enabled_place.of_item(consumer));
+        let diagnostic = Diagnostic::error(place, format!("{consumer}: {message}")).expected(expected);
+        let mut report = Report::default();
+        report.push(Diagnostic { severity, ..diagnostic });
+        report
+    }
+
+    /// Gives a problem that a native consumer found in its own section its place.
+    #[must_use]
+    pub fn section_report(&self, section: &str, key: &str, message: &str, expected: &str) -> Report {
+        let mut report = Report::default();
+        let place = self.place(&format!("{section}.{key}"));
+        report.push(Diagnostic::error(place, format!("{section}: {message}")).expected(expected));
+        report
+    }
+
+    fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
+        self.document.as_ref()?.place_of(path, least)
+    }
+}
+
+/// Whether a path of settings leads to, or into, a value whose key says that it is secret.
+fn is_secret_path(path: &[&str]) -> bool {
+    path.iter().skip_while(|step| **step != "settings").any(|name| is_secret_name(name))
+}

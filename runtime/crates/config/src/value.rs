@@ -1,0 +1,199 @@
+//! How a configured value is read, from text (flags and variables) and from TOML, and how it is shown.
+//!
+//! Reads one value; does not know layers or places.
+
+mod scalars;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use scalars::{Text, WebAddress, address, choice};
+use serde::Deserialize;
+
+use super::document::{Content, Node};
+
+/// Which part of a value a fault is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// One item of a list that was written as text.
+    Item(String),
+    /// A byte range of the TOML file.
+    Span(Range<usize>),
+}
+
+/// One thing wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which part.
+    pub part: Part,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub expected: String,
+    /// The nearest right value.
+    pub nearest: Option<String>,
+}
+
+impl Fault {
+    /// Makes a fault of the whole value.
+    pub fn new(message: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { part: Part::Whole, message: message.into(), expected: expected.into(), nearest: None }
+    }
+
+    /// Says what was probably meant.
+    #[must_use]
+    pub fn nearest(mut self, nearest: Option<impl Into<String>>) -> Self {
+        self.nearest = nearest.map(Into::into);
+        self
+    }
+
+    fn at(mut self, part: Part) -> Self {
+        self.part = part;
+        self
+    }
+}
+
+/// A single value that has a text form.
+pub trait Scalar: Sized {
+    /// What would be right, in general.
+    const EXPECTED: &'static str;
+    /// Must not be shown.
+    const SECRET: bool = false;
+    /// May be written in TOML without quotes (numbers, `true`, `false`).
+    const BARE: bool = false;
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// [`Fault`] of the whole.
+    fn parse(text: &str) -> Result<Self, Fault>;
+
+    /// The text form, with secrets masked.
+    fn show(&self) -> String;
+}
+
+/// A value of any key: a scalar or a list of scalars.
+pub trait Value: Sized {
+    /// Must not be shown.
+    const SECRET: bool;
+
+    /// Reads a flag's or a variable's text.
+    ///
+    /// # Errors
+    /// Every [`Fault`] of it.
+    fn from_text(text: &str) -> Result<Self, Vec<Fault>>;
+
+    /// Reads a TOML value.
+    ///
+    /// # Errors
+    /// Every [`Fault`] of it.
+    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>>;
+
+    /// The text form, with secrets masked.
+    fn show(&self) -> String;
+}
+
+impl<T: Scalar> Value for T {
+    const SECRET: bool = T::SECRET;
+
+    fn from_text(text: &str) -> Result<Self, Vec<Fault>> {
+        Self::parse(text.trim()).map_err(|fault| vec![fault])
+    }
+
+    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>> {
+        scalar(node).map_err(|fault| vec![fault])
+    }
+
+    fn show(&self) -> String {
+        Scalar::show(self)
+    }
+}
+
+impl<T: Scalar> Value for Vec<T> {
+    const SECRET: bool = T::SECRET;
+
+    fn from_text(text: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut values = Self::new();
+        for item in split(text)? {
+            match T::parse(&item) {
+                Ok(value) => values.push(value),
+                Err(fault) => faults.push(fault.at(Part::Item(item))),
+            }
+        }
+        if faults.is_empty() { Ok(values) } else { Err(faults) }
+    }
+
+    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>> {
+        if let Content::Text(text) = &node.content {
+            return Self::from_text(text);
+        }
+        let Content::Array(items) = &node.content else {
+            let found = node.content.kind();
+            return Err(vec![Fault::new(format!("a list is expected, not {found}"), T::EXPECTED)]);
+        };
+        let mut values = Self::new();
+        let mut faults = Vec::new();
+        for item in items {
+            match scalar(item) {
+                Ok(value) => values.push(value),
+                Err(fault) => faults.push(fault.at(Part::Span(item.span.clone()))),
+            }
+        }
+        if faults.is_empty() { Ok(values) } else { Err(faults) }
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(Scalar::show).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Reads one TOML value as a scalar, by way of its text.
+fn scalar<T: Scalar>(node: &Node) -> Result<T, Fault> {
+    match &node.content {
+        Content::Text(text) => T::parse(text),
+        Content::Integer(number) if T::BARE => T::parse(number),
+        Content::Boolean(flag) if T::BARE => T::parse(if *flag { "true" } else { "false" }),
+        Content::Integer(number) => match T::parse(number) {
+            // Right but for the quotes, or wrong in a way that only its type can say: `grace = 80` lacks a unit.
+            Ok(_) => Err(Fault::new("quotes are missing", format!("\"{number}\""))),
+            Err(fault) => Err(fault),
+        },
+        other => Err(Fault::new(format!("{} is not expected here", other.kind()), T::EXPECTED)),
+    }
+}
+
+/// An item of a list in JSON form.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonItem {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+/// Splits `a, b` or `["a", "b"]` into items. Nothing between two commas is no item.
+fn split(text: &str) -> Result<Vec<String>, Vec<Fault>> {
+    let text = text.trim();
+    if !text.starts_with('[') {
+        let items = text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty());
+        return Ok(items.collect());
+    }
+    let items: Vec<JsonItem> = serde_json::from_str(text)
+        .map_err(|error| vec![Fault::new(format!("not a JSON list: {error}"), r#"a list such as a,b or ["a","b"]"#)])?;
+    let items = items.into_iter().map(|item| match item {
+        JsonItem::Text(text) => text.trim().to_owned(),
+        JsonItem::Number(number) => number.to_string(),
+    });
+    Ok(items.collect())
+}
+
+/// Reads a value by its `FromStr`, with the error's text as the message.
+pub(super) fn by_from_str<T>(text: &str, expected: &str) -> Result<T, Fault>
+where
+    T: std::str::FromStr,
+    T::Err: fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| Fault::new(format!("`{text}`: {error}"), expected))
+}

@@ -1,0 +1,183 @@
+//! What is watched, what the exchange says of it, and whether it is heard: filled by whoever talks to the exchange, read by
+//! consumers that are asked for it. Holds names and texts, and asks nobody.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::Millis;
+use tokio::sync::watch;
+
+/// The watched symbols of every category, in the configured order of categories.
+#[derive(Debug)]
+pub struct Catalog {
+    listings: RwLock<Vec<Listing>>,
+    wants_descriptions: bool,
+    feeds: watch::Sender<Vec<FeedStatus>>,
+}
+
+/// Whether a category is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedState {
+    /// Every connection is open, its topics are acknowledged, and frames come.
+    Live,
+    /// Connected, but trades may be missing: nothing came for too long, or a part of the connections is down.
+    Stale,
+    /// There is no connection.
+    Down,
+}
+
+/// How a category's feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// The category.
+    pub category: Category,
+    /// Whether it is heard.
+    pub state: FeedState,
+    /// Since when, ms since 1970 UTC.
+    pub since: Millis,
+}
+
+impl FeedState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Live, Self::Stale, Self::Down];
+
+    /// The lower-case name used in every output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Down => "down",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Listing {
+    category: Category,
+    /// With the exchange's description, a JSON object, once it is known.
+    symbols: BTreeMap<Symbol, Option<Arc<str>>>,
+}
+
+impl Catalog {
+    /// Starts with what the configuration lists; empty where the exchange has to be asked first.
+    #[must_use]
+    pub fn new(listed: impl IntoIterator<Item = (Category, Vec<Symbol>)>, wants_descriptions: bool) -> Self {
+        let listing = |(category, symbols): (Category, Vec<Symbol>)| Listing {
+            category,
+            symbols: symbols.into_iter().map(|symbol| (symbol, None)).collect(),
+        };
+        let (feeds, _) = watch::channel(Vec::new());
+        Self { listings: RwLock::new(listed.into_iter().map(listing).collect()), wants_descriptions, feeds }
+    }
+
+    /// Says how a category's feed stands, and since `now` if that is new. Categories are told in the order in which they
+    /// are first reported.
+    pub fn report(&self, category: Category, state: FeedState, now: Millis) {
+        self.feeds.send_if_modified(|feeds| {
+            let told = FeedStatus { category, state, since: now };
+            match feeds.iter_mut().find(|feed| feed.category == category) {
+                Some(feed) if feed.state == state => return false,
+                Some(feed) => *feed = told,
+                None => feeds.push(told),
+            }
+            true
+        });
+    }
+
+    /// How the feeds stand, now and from now on; none where no exchange is listened to, as in a replay.
+    #[must_use]
+    pub fn feeds(&self) -> watch::Receiver<Vec<FeedStatus>> {
+        self.feeds.subscribe()
+    }
+
+    /// Whether anyone will read the exchange's descriptions.
+    #[must_use]
+    pub const fn wants_descriptions(&self) -> bool {
+        self.wants_descriptions
+    }
+
+    /// Replaces the symbols of a category by those that are really watched.
+    pub fn watch(&self, category: Category, symbols: impl IntoIterator<Item = Symbol>) {
+        self.change(category, |known| {
+            *known = symbols.into_iter().map(|symbol| (symbol.clone(), known.remove(&symbol).flatten())).collect();
+        });
+    }
+
+    /// Adds the exchange's descriptions; those of symbols that are not watched are not kept.
+    pub fn describe(&self, category: Category, rows: impl IntoIterator<Item = (Symbol, String)>) {
+        self.change(category, |known| {
+            for (symbol, row) in rows {
+                if let Some(description) = known.get_mut(&symbol) {
+                    *description = Some(row.into());
+                }
+            }
+        });
+    }
+
+    /// Whether a symbol is watched.
+    #[must_use]
+    pub fn knows(&self, category: Category, symbol: &Symbol) -> bool {
+        self.read().iter().any(|listing| listing.category == category && listing.symbols.contains_key(symbol))
+    }
+
+    /// The watched symbols by category, each list by name.
+    #[must_use]
+    pub fn symbols(&self) -> Vec<(Category, Vec<Symbol>)> {
+        let names = |listing: &Listing| (listing.category, listing.symbols.keys().cloned().collect());
+        self.read().iter().map(names).collect()
+    }
+
+    /// The exchange's descriptions of a category's watched symbols, by name; without those that it has not given.
+    #[must_use]
+    pub fn rows(&self, category: Category) -> Vec<(Symbol, Arc<str>)> {
+        let listings = self.read();
+        let own = listings.iter().filter(|listing| listing.category == category).flat_map(|listing| &listing.symbols);
+        own.filter_map(|(symbol, row)| Some((symbol.clone(), row.clone()?))).collect()
+    }
+
+    fn change(&self, category: Category, change: impl FnOnce(&mut BTreeMap<Symbol, Option<Arc<str>>>)) {
+        let mut listings = self.listings.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listing) = listings.iter_mut().find(|listing| listing.category == category) {
+            change(&mut listing.symbols);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Listing>> {
+        self.listings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_stands_as_it_does_since_it_changed() {
+        let catalog = Catalog::new([], false);
+        let mut feeds = catalog.feeds();
+        assert!(feeds.borrow_and_update().is_empty());
+        catalog.report(Category::Linear, FeedState::Down, 5);
+        catalog.report(Category::Spot, FeedState::Live, 6);
+        catalog.report(Category::Linear, FeedState::Live, 7);
+        let told = |category, state, since| FeedStatus { category, state, since };
+        let expected = [told(Category::Linear, FeedState::Live, 7), told(Category::Spot, FeedState::Live, 6)];
+        assert_eq!(*feeds.borrow_and_update(), expected);
+        catalog.report(Category::Spot, FeedState::Live, 8);
+        assert!(!feeds.has_changed().unwrap(), "nothing is new");
+        assert_eq!(*feeds.borrow(), expected);
+    }
+
+    #[test]
+    fn descriptions_stay_with_what_is_watched() {
+        let symbol = |name| Symbol::new(name).unwrap();
+        let catalog = Catalog::new([(Category::Linear, vec![symbol("BTCUSDT")]), (Category::Spot, vec![])], true);
+        catalog.describe(Category::Linear, [(symbol("BTCUSDT"), "{}".to_owned()), (symbol("XUSDT"), "{}".to_owned())]);
+        catalog.watch(Category::Linear, [symbol("ETHUSDT"), symbol("BTCUSDT")]);
+        assert!(catalog.knows(Category::Linear, &symbol("ETHUSDT")));
+        assert!(!catalog.knows(Category::Spot, &symbol("ETHUSDT")));
+        assert_eq!(catalog.rows(Category::Linear), [(symbol("BTCUSDT"), "{}".into())]);
+        assert_eq!(catalog.symbols()[0].1, [symbol("BTCUSDT"), symbol("ETHUSDT")]);
+    }
+}

@@ -1,0 +1,281 @@
+//! The folder of what klines keeps: one bound on the bytes in it (`data_dir_max`), and one policy once it is full.
+//!
+//! What is written counts, also where it replaces something; when the count reaches the bound, or is a minute old, the
+//! folder is measured again. When it is full the oldest crash bundles go first, then the older files of dead letters:
+//! they are for people to read. Then whoever wants to write is refused and says what becomes of that: a guest gets an
+//! error from `state.set`, the spill drops its oldest klines and counts them. Nothing else is ever removed here.
+
+use std::cmp::Reverse;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use klines_system::disk_use::measure;
+use thiserror::Error;
+use tracing::warn;
+
+/// How long a count is believed. What is not counted (the log of a database, compiled code) shows after this time.
+const BELIEVED_FOR: Duration = Duration::from_secs(60);
+/// How often it is tried at most to make room in a folder that is full.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
+/// How often it is logged at most that it is full.
+const REPORTED_EVERY: Duration = Duration::from_secs(60);
+
+/// The data folder of a run; clones share its count.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    most: u64,
+    count: Mutex<Count>,
+    refused: AtomicU64,
+    /// The count, for those who must not wait for the disk.
+    shown: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    bytes: u64,
+    measured: Option<Instant>,
+    /// When there was last no room even after what may go was removed.
+    exhausted: Option<Instant>,
+    reported: Option<Instant>,
+}
+
+/// There is no room for what was to be written.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the data folder is full: it may hold {most} bytes (data_dir_max)")]
+pub struct Full {
+    most: u64,
+}
+
+impl From<Full> for io::Error {
+    fn from(full: Full) -> Self {
+        Self::new(io::ErrorKind::StorageFull, full)
+    }
+}
+
+impl DataDir {
+    /// Bounds a folder to `most` bytes. Measures and makes nothing yet.
+    #[must_use]
+    pub fn new(path: &Path, most: u64) -> Self {
+        let (refused, shown) = (AtomicU64::new(0), AtomicU64::new(0));
+        let inner = Inner { path: path.to_owned(), most, count: Mutex::default(), refused, shown };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A folder that is thrown away afterwards, without a bound.
+    #[must_use]
+    pub fn scratch(path: &Path) -> Self {
+        Self::new(path, u64::MAX)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// What it may hold, in bytes.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.inner.most
+    }
+
+    /// What it holds, in bytes, as it was last counted. Waits for nothing.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.inner.shown.load(Ordering::Relaxed)
+    }
+
+    /// Measures it, so that what an earlier run left is known before something is written.
+    pub fn look(&self) {
+        self.measure(&mut self.lock());
+    }
+
+    /// How often something was refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.inner.refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts `bytes` that are about to be written, after making room for them if need be.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no room; then nothing is to be written.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Full> {
+        let most = self.inner.most;
+        let mut count = self.lock();
+        let has_room = |count: &Count| count.bytes.saturating_add(bytes) <= most;
+        if !count.is_believed() || (!has_room(&count) && !count.is_exhausted()) {
+            self.measure(&mut count);
+            let mut old = if has_room(&count) { Vec::new() } else { self.expendable() };
+            while !has_room(&count)
+                && let Some(path) = old.pop()
+            {
+                self.remove(&path);
+                self.measure(&mut count);
+            }
+            if !has_room(&count) {
+                count.exhausted = Some(Instant::now());
+            }
+        }
+        if has_room(&count) {
+            let bytes = count.bytes.saturating_add(bytes);
+            self.set(&mut count, bytes);
+            return Ok(());
+        }
+        self.inner.refused.fetch_add(1, Ordering::Relaxed);
+        if count.reported.is_none_or(|reported| reported.elapsed() >= REPORTED_EVERY) {
+            count.reported = Some(Instant::now());
+            let (folder, held) = (self.path().display(), count.bytes);
+            warn!(%folder, held, most, wanted = bytes, "a write is refused: the data folder is full (data_dir_max)");
+        }
+        Err(Full { most })
+    }
+
+    /// Takes back what was counted for a file that was removed.
+    pub fn release(&self, bytes: u64) {
+        let mut count = self.lock();
+        let bytes = count.bytes.saturating_sub(bytes);
+        self.set(&mut count, bytes);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        self.inner.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn measure(&self, count: &mut Count) {
+        self.set(count, measure(self.path(), u64::MAX).bytes);
+        count.measured = Some(Instant::now());
+    }
+
+    fn set(&self, count: &mut Count, bytes: u64) {
+        count.bytes = bytes;
+        self.inner.shown.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What may go to make room, that which goes first at the end.
+    fn expendable(&self) -> Vec<PathBuf> {
+        let is_older_file = |path: &Path| path.extension().is_some_and(|extension| extension == "1");
+        let mut letters = entries(&self.path().join(super::dead_letter::FOLDER));
+        letters.retain(|(_, path)| is_older_file(path));
+        let bundles = entries(&self.path().join(super::bundle::FOLDER));
+        letters.into_iter().chain(bundles).map(|(_, path)| path).collect()
+    }
+
+    fn remove(&self, path: &Path) {
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let shown = path.display();
+        match removed {
+            Ok(()) => warn!(path = %shown, "removed: the data folder is full (data_dir_max)"),
+            Err(error) => warn!(path = %shown, %error, "the data folder is full, and this cannot be removed"),
+        }
+    }
+}
+
+impl Count {
+    fn is_believed(&self) -> bool {
+        self.measured.is_some_and(|measured| measured.elapsed() < BELIEVED_FOR)
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.exhausted.is_some_and(|exhausted| exhausted.elapsed() < TRIED_EVERY)
+    }
+}
+
+/// What is in a folder, the newest first.
+fn entries(folder: &Path) -> Vec<(SystemTime, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut dated: Vec<_> =
+        entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+    dated.sort_by_key(|(modified, _)| Reverse(*modified));
+    dated
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// A file of one MiB, modified this number of minutes before a moment long ago.
+    fn put(root: &Path, name: &str, minutes: u64) -> PathBuf {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, vec![1; MIB]).unwrap();
+        let when = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - 60 * minutes);
+        for path in [path.as_path(), path.parent().unwrap()] {
+            File::open(path).unwrap().set_modified(when).unwrap();
+        }
+        path
+    }
+
+    fn mib(count: u64) -> u64 {
+        count << 20
+    }
+
+    #[test]
+    fn what_is_written_counts_until_the_folder_is_full() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "state/a.sqlite", 0);
+        let data_dir = DataDir::new(root.path(), mib(4));
+        data_dir.look();
+        assert!(data_dir.bytes() >= mib(1));
+        let clone = data_dir.clone();
+        assert_eq!(data_dir.reserve(mib(2)), Ok(()));
+        let written = ["b", "c"].map(|name| put(root.path(), &format!("state/{name}.sqlite"), 0));
+        let full = clone.reserve(mib(2)).unwrap_err();
+        assert_eq!(full.to_string(), "the data folder is full: it may hold 4194304 bytes (data_dir_max)");
+        assert_eq!(io::Error::from(full).kind(), io::ErrorKind::StorageFull);
+        assert_eq!(data_dir.refused(), 1);
+        // What is removed makes room at once.
+        written.iter().for_each(|path| fs::remove_file(path).unwrap());
+        data_dir.release(mib(2));
+        assert_eq!(clone.reserve(mib(2)), Ok(()));
+    }
+
+    #[test]
+    fn bundles_go_first_then_older_dead_letters_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let state = put(root.path(), "state/a.sqlite", 90);
+        let spilled = put(root.path(), "spill/redis/publish/000000000001.spill", 80);
+        let letters = put(root.path(), "dead-letter/a.jsonl", 70);
+        let older = put(root.path(), "dead-letter/b.jsonl.1", 60);
+        let old = put(root.path(), "quarantine/a-1/component.wasm", 50);
+        let new = put(root.path(), "quarantine/b-1/component.wasm", 40);
+        let exists = || [&old, &new, &older, &letters, &spilled, &state].map(|path| path.exists());
+        // Six files of one MiB, and their folders.
+        let limit = |files| mib(files) + mib(1) / 2;
+        assert_eq!(DataDir::new(root.path(), limit(7)).reserve(mib(1)), Ok(()));
+        assert_eq!(exists(), [true; 6]);
+        let measured = DataDir::new(root.path(), limit(6));
+        measured.look();
+        assert_eq!(measured.reserve(mib(1)), Ok(()), "also right after it was measured");
+        assert_eq!(exists(), [false, true, true, true, true, true]);
+        assert_eq!(DataDir::new(root.path(), limit(4)).reserve(mib(1)), Ok(()));
+        assert_eq!(exists(), [false, false, false, true, true, true]);
+        assert!(DataDir::new(root.path(), limit(3)).reserve(mib(1)).is_err());
+        assert_eq!(exists(), [false, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::new(&root.path().join("absent"), mib(1));
+        data_dir.look();
+        assert_eq!(data_dir.bytes(), 0);
+        assert!(data_dir.reserve(mib(2)).is_err());
+        assert_eq!(data_dir.reserve(mib(1)), Ok(()));
+        assert!(!data_dir.path().exists());
+    }
+}

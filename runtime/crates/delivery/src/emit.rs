@@ -1,0 +1,272 @@
+//! What consumers publish of their own: named series whose values belong to klines. Says what a value is and bounds
+//! the names; who serves them to whom is not known here.
+
+pub mod held;
+pub mod relay;
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::HashMap;
+use klines_domain::interval::Interval;
+use klines_domain::kline::Kline;
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::Millis;
+
+/// Longest name of a series, in bytes.
+const LONGEST_NAME: usize = 32;
+
+/// One value of a consumer's series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// The consumer.
+    pub consumer: Arc<str>,
+    /// The series.
+    pub name: Arc<str>,
+    /// Product category of the kline that it belongs to.
+    pub category: Category,
+    /// Symbol of that kline.
+    pub symbol: Symbol,
+    /// Its interval.
+    pub interval: Interval,
+    /// First millisecond of its window.
+    pub start: Millis,
+    /// Last millisecond of its window.
+    pub end: Millis,
+    /// Whether its window is over; else the value is provisional.
+    pub confirm: bool,
+    /// Its revision.
+    pub revision: u32,
+    /// Number of this confirmed value in its series, from 1; of a provisional one: the number that the next confirmed
+    /// one gets. 0 until it is published.
+    pub sequence: u64,
+    /// What was published.
+    pub value: Value,
+}
+
+/// What identifies a series of values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    /// The consumer.
+    pub consumer: Arc<str>,
+    /// The consumer's name for it.
+    pub name: Arc<str>,
+    /// Product category.
+    pub category: Category,
+    /// Symbol name.
+    pub symbol: Symbol,
+    /// Window length.
+    pub interval: Interval,
+}
+
+impl Point {
+    /// The series that it belongs to.
+    #[must_use]
+    pub fn series(&self) -> Series {
+        Series {
+            consumer: self.consumer.clone(),
+            name: self.name.clone(),
+            category: self.category,
+            symbol: self.symbol.clone(),
+            interval: self.interval,
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + size_of::<[usize; 2]>() + self.value.text().map_or(0, str::len)
+    }
+}
+
+/// What can be published.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A finite number.
+    Number(f64),
+    /// A text that is JSON, without line feeds.
+    Json(Arc<str>),
+}
+
+/// Whether a series may have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(allowed)
+}
+
+impl Value {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Number(_) => None,
+            Self::Json(text) => Some(text),
+        }
+    }
+}
+
+impl Display for Value {
+    /// Writes JSON.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Json(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Where values go. Called from the consumer's own thread: must not wait.
+pub trait Outlet: Send + Sync + fmt::Debug {
+    /// Takes the values of one call, in order; returns how many found no room.
+    fn publish(&self, points: Vec<Point>) -> usize;
+}
+
+/// One consumer's way out, shared by its instances.
+#[derive(Debug)]
+pub struct Emitter {
+    consumer: Arc<str>,
+    most_names: usize,
+    names: Mutex<HashSet<Arc<str>>>,
+    /// The last number of each series. Nobody but the consumer's own thread asks for it.
+    numbers: Mutex<HashMap<Series, u64, foldhash::fast::RandomState>>,
+    outlet: Option<Arc<dyn Outlet>>,
+    counters: Arc<EmitCounters>,
+}
+
+/// What became of a consumer's values.
+#[derive(Debug, Default)]
+pub struct EmitCounters {
+    /// Published.
+    pub published: AtomicU64,
+    /// Refused to the consumer, with a reason.
+    pub refused: AtomicU64,
+    /// Published, and lost because those who serve them had no room.
+    pub lost: AtomicU64,
+}
+
+impl Emitter {
+    /// Prepares the way of a consumer with at most `most_names` series. Without an outlet values are counted, and
+    /// reach nobody.
+    #[must_use]
+    pub fn new(consumer: &str, most_names: usize, outlet: Option<Arc<dyn Outlet>>) -> Self {
+        Self::counting(consumer, most_names, outlet, Arc::default())
+    }
+
+    /// As [`Emitter::new`], with counters that others have too.
+    #[must_use]
+    pub fn counting(
+        consumer: &str,
+        most_names: usize,
+        outlet: Option<Arc<dyn Outlet>>,
+        counters: Arc<EmitCounters>,
+    ) -> Self {
+        let (names, numbers) = (Mutex::default(), Mutex::default());
+        Self { consumer: consumer.into(), most_names, names, numbers, outlet, counters }
+    }
+
+    /// What became of its values.
+    #[must_use]
+    pub fn counters(&self) -> Arc<EmitCounters> {
+        self.counters.clone()
+    }
+
+    /// Returns the series of that name, made at first sight; the error is for the guest.
+    ///
+    /// # Errors
+    /// The name is not one, or there are too many.
+    pub fn series(&self, name: &str) -> Result<Arc<str>, String> {
+        if !is_name(name) {
+            return Err(format!("the name of a series is 1 to {LONGEST_NAME} of a-z 0-9 _ -"));
+        }
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return Ok(known.clone());
+        }
+        if names.len() >= self.most_names {
+            let most = self.most_names;
+            return Err(format!("the consumer has {most} series, and may have no more (limits.emit_names)"));
+        }
+        let name: Arc<str> = name.into();
+        names.insert(name.clone());
+        Ok(name)
+    }
+
+    /// Makes the value of a series for a kline.
+    #[must_use]
+    pub fn point(&self, name: Arc<str>, kline: &Kline, value: Value) -> Point {
+        Point {
+            consumer: self.consumer.clone(),
+            name,
+            category: kline.category,
+            symbol: kline.symbol.clone(),
+            interval: kline.interval,
+            start: kline.start,
+            end: kline.end,
+            confirm: kline.confirm,
+            revision: kline.revision,
+            sequence: 0,
+            value,
+        }
+    }
+
+    /// Counts a value that was refused.
+    pub fn refuse(&self) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Numbers the values of a call that succeeded, and hands them over.
+    pub fn publish(&self, mut points: Vec<Point>) {
+        self.counters.published.fetch_add(points.len() as u64, Ordering::Relaxed);
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        for point in &mut points {
+            let last = numbers.entry(point.series()).or_insert(0);
+            point.sequence = *last + 1;
+            *last += u64::from(point.confirm);
+        }
+        drop(numbers);
+        let Some(outlet) = &self.outlet else { return };
+        self.counters.lost.fetch_add(outlet.publish(points) as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::kline;
+
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<Vec<Point>>);
+
+    impl Outlet for Kept {
+        fn publish(&self, points: Vec<Point>) -> usize {
+            self.0.lock().unwrap().extend(points);
+            0
+        }
+    }
+
+    #[test]
+    fn confirmed_values_count_in_their_series_and_provisional_ones_wait_for_the_next_number() {
+        let kept = Arc::new(Kept::default());
+        let emitter = Emitter::new("mine", 2, Some(kept.clone()));
+        let value = |name: &str, symbol: &str, confirm: bool| {
+            emitter.point(name.into(), &kline(symbol, "1m", 1, confirm), Value::Number(1.0))
+        };
+        emitter.publish(vec![value("a", "BTCUSDT", true), value("b", "BTCUSDT", true), value("a", "ETHUSDT", true)]);
+        emitter.publish(vec![value("a", "BTCUSDT", false), value("a", "BTCUSDT", true), value("b", "ETHUSDT", false)]);
+        let numbers: Vec<u64> = kept.0.lock().unwrap().iter().map(|point| point.sequence).collect();
+        assert_eq!(numbers, [1, 1, 1, 2, 2, 1]);
+    }
+
+    #[test]
+    fn a_name_is_short_and_plain_and_there_are_not_many() {
+        let emitter = Emitter::new("mine", 2, None);
+        for bad in ["", "RSI", "a.b", "a b", "é", &"a".repeat(33)] {
+            assert!(emitter.series(bad).is_err(), "{bad}");
+        }
+        assert_eq!(&*emitter.series("rsi-14").unwrap(), "rsi-14");
+        assert_eq!(&*emitter.series("ema_20").unwrap(), "ema_20");
+        assert!(emitter.series("rsi-14").is_ok(), "it is known");
+        assert!(emitter.series("third").unwrap_err().contains("limits.emit_names"));
+    }
+}

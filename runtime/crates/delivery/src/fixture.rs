@@ -1,0 +1,59 @@
+//! Klines for the tests of this layer.
+
+#![allow(clippy::unwrap_used, reason = "klines made up for tests")]
+
+use std::sync::Arc;
+
+use klines_domain::decimal::Decimal;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::symbol::{Category, Symbol};
+
+use super::Subscription;
+use super::emit::{Emitter, Point, Value};
+
+/// A linear kline of the `window`-th window, at 16578.5 to 16580.25.
+pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline {
+    let interval: Interval = interval.parse().unwrap();
+    let start = window * interval.nominal_millis();
+    Kline {
+        category: Category::Linear,
+        symbol: Symbol::new(symbol).unwrap(),
+        interval,
+        start,
+        end: interval.next(start) - 1,
+        open: Decimal::parse("16578.5").unwrap(),
+        high: Decimal::parse("16580.25").unwrap(),
+        low: Decimal::parse("16578").unwrap(),
+        close: Decimal::parse("16580").unwrap(),
+        volume: Decimal::parse("1.207").unwrap(),
+        turnover: Decimal::parse("20011.4375").unwrap(),
+        buy_volume: Decimal::parse("0.5").unwrap(),
+        buy_turnover: Decimal::parse("8289.25").unwrap(),
+        price_decimals: 2,
+        volume_decimals: 3,
+        trades: 7,
+        last_trade_time: start + 5,
+        confirm,
+        revision: 0,
+        quality: Quality::Complete,
+        sequence: window.unsigned_abs() + 1,
+        emitted: start + 60_080,
+    }
+}
+
+/// The klines as one batch of the hub.
+pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
+    Batch { klines: klines.into_iter().map(Arc::new).collect() }
+}
+
+/// A subscription to everything.
+pub fn everything() -> Subscription {
+    Subscription::default()
+}
+
+/// The value that a consumer published in a series for the `window`-th minute of BTCUSDT; `json` is its text.
+pub fn point(consumer: &str, name: &str, window: i64, confirm: bool, json: &str) -> Point {
+    let emitter = Emitter::new(consumer, 1, None);
+    emitter.point(name.into(), &kline("BTCUSDT", "1m", window, confirm), Value::Json(json.into()))
+}

@@ -1,0 +1,157 @@
+//! Hands every batch to every consumer's queue. Never waits for a consumer and knows nothing of what they are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use klines_domain::kline::Batch;
+
+use super::filter::Watched;
+use super::queue::Queue;
+use super::stats::{Durations, Histogram, Stats};
+use super::trusted_work::TrustedWork;
+
+/// Where batches leave the ingest side. The klines are shared, never copied.
+#[derive(Debug, Default)]
+pub struct Hub {
+    /// Ingest holds this for the time of a few pushes; the only other holders are [`Hub::add`] and [`Hub::watch`].
+    outlets: Mutex<Vec<Outlet>>,
+    /// What klines are made of, once it is known.
+    watched: Mutex<Arc<Watched>>,
+    published: AtomicU64,
+    trusted_work: Arc<TrustedWork>,
+    closing: Histogram,
+}
+
+#[derive(Debug)]
+struct Outlet {
+    queue: Arc<Queue>,
+    stats: Arc<Stats>,
+}
+
+impl Hub {
+    /// Builds a hub without consumers: what is published before one is added is not kept for it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a consumer's queue; it gets every later batch.
+    pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
+        // Held over both: a set that changes meanwhile reaches the queue from here or from `watch`.
+        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        outlets.push(Outlet { queue, stats });
+    }
+
+    /// Says what klines are made of from now on: every queue holds two of the largest boundaries of it that can pass.
+    pub fn watch(&self, watched: Watched) {
+        let watched = Arc::new(watched);
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&watched);
+        for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
+            outlet.queue.watch(watched.clone());
+        }
+    }
+
+    /// Hands a batch to every queue. A full queue drops its oldest closed klines and counts them.
+    pub fn publish(&self, batch: &Batch) {
+        if batch.klines.is_empty() {
+            return;
+        }
+        self.note_closing(batch);
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
+            let lost = outlet.queue.push(number, batch);
+            if lost > 0 {
+                outlet.stats.lost_in_queue(lost);
+            }
+        }
+    }
+
+    /// The work of its trusted consumers.
+    #[must_use]
+    pub fn trusted_work(&self) -> &Arc<TrustedWork> {
+        &self.trusted_work
+    }
+
+    /// Batches handed out so far.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// How long after the end of a window its closed kline was made, by the exchange's clock: once a boundary, its
+    /// first kline. Corrections do not count.
+    #[must_use]
+    pub fn closing(&self) -> Durations {
+        self.closing.read()
+    }
+
+    /// The queues in the order in which they get a batch.
+    #[cfg(test)]
+    pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.outlets.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|outlet| outlet.queue.clone()).collect()
+    }
+
+    fn note_closing(&self, batch: &Batch) {
+        if let Some(kline) = batch.klines.first().filter(|kline| kline.confirm && kline.revision == 0) {
+            self.closing.add(Duration::from_millis((kline.emitted - kline.end - 1).unsigned_abs()));
+        }
+    }
+
+    /// Waits until every queue is at most half full, so that the next batch fits. Only for a replay: a live feed
+    /// never waits for a consumer.
+    pub fn wait_for_room(&self) {
+        let queues: Vec<_> = {
+            let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+            outlets.iter().map(|outlet| outlet.queue.clone()).collect()
+        };
+        for queue in queues {
+            queue.wait_for_room();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use klines_domain::symbol::Symbol;
+
+    use super::*;
+    use crate::fixture::{batch, everything, kline};
+    use crate::queue::{Grouping, Popped};
+
+    #[test]
+    fn what_is_watched_reaches_queues_that_come_before_and_after() {
+        let hub = Hub::new();
+        let queues = [0; 2].map(|_| Arc::new(Queue::new(1, &everything())));
+        let watched = |count: usize| Watched {
+            symbols: (0..count).map(|at| Symbol::new(&format!("S{at}")).unwrap()).collect(),
+            intervals: vec!["1s".parse().unwrap(), "1m".parse().unwrap()],
+        };
+        hub.add(queues[0].clone(), Arc::default());
+        hub.watch(watched(7));
+        hub.add(queues[1].clone(), Arc::default());
+        assert_eq!(queues.each_ref().map(|queue| queue.depth().capacity), [28, 28]);
+        hub.watch(watched(9));
+        assert_eq!(queues.each_ref().map(|queue| queue.depth().capacity), [36, 36]);
+    }
+
+    #[test]
+    fn a_full_queue_costs_only_its_own_consumer() {
+        let hub = Hub::new();
+        let queues = [1, 10].map(|capacity| {
+            let (queue, stats) = (Arc::new(Queue::new(capacity, &everything())), Arc::new(Stats::default()));
+            hub.add(queue.clone(), stats.clone());
+            (queue, stats)
+        });
+        for window in 0..3 {
+            hub.publish(&batch([kline("BTCUSDT", "1m", window, true)]));
+        }
+        let found = queues.map(|(queue, stats)| match queue.pop(Grouping::UpTo(64)) {
+            Popped::Delivery(delivery) => (delivery.klines.len(), delivery.lost, stats.snapshot().lost()),
+            other => panic!("{other:?}"),
+        });
+        // Two boundaries of one kline fit into the smallest queue.
+        assert_eq!(found, [(2, 1, 1), (3, 0, 0)]);
+    }
+}

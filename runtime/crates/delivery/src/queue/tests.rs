@@ -1,0 +1,459 @@
+//! The queue against a simple model, and the promises that a model cannot show: waiting and ending.
+
+mod bounds;
+mod states;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use klines_domain::symbol::Symbol;
+use proptest::prelude::*;
+
+use super::*;
+use crate::express::{Express, Mishap};
+use crate::fixture::{batch, everything, kline};
+use crate::stats::Stats;
+
+fn delivered(queue: &Queue, grouping: Grouping) -> Delivery {
+    match queue.pop(grouping) {
+        Popped::Delivery(delivery) => delivery,
+        other => panic!("{other:?} instead of a delivery"),
+    }
+}
+
+fn windows(delivery: &Delivery) -> Vec<(i64, bool)> {
+    delivery.klines.iter().map(|kline| (kline.start / 60_000, kline.confirm)).collect()
+}
+
+#[test]
+fn closed_klines_come_before_updates() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("ETHUSDT", "1m", 5, false), kline("BTCUSDT", "1m", 4, true)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, false)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true), (5, false), (5, false)]);
+}
+
+#[test]
+fn a_confirm_replaces_the_update_of_its_window() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true)]);
+}
+
+#[test]
+fn a_revision_leaves_the_update_of_a_later_window() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true), (5, false)]);
+}
+
+#[test]
+fn what_is_flushed_of_a_window_in_its_grace_is_not_lost_to_the_next_one() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 3, false)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 4, false)]));
+    queue.push(3, &batch([kline("BTCUSDT", "1m", 4, false), kline("BTCUSDT", "1m", 5, false)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, false), (5, false)], "two windows at most");
+}
+
+#[test]
+fn an_update_carries_the_number_that_the_next_confirmed_kline_will_have() {
+    let queue = Queue::new(10, &everything());
+    let numbered = |window, confirm, sequence| Kline { sequence, ..kline("BTCUSDT", "1m", window, confirm) };
+    queue.push(1, &batch([numbered(5, false, 7)]));
+    queue.push(2, &batch([numbered(4, true, 7)]));
+    queue.push(3, &batch([Kline { revision: 1, ..numbered(3, true, 8) }]));
+    let numbers: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|kline| kline.sequence).collect();
+    assert_eq!(numbers, [7, 8, 9]);
+}
+
+#[test]
+fn an_update_is_numbered_after_the_confirmed_kline_that_took_its_number() {
+    let queue = Queue::new(10, &everything());
+    let numbered = |window, confirm, sequence| Kline { sequence, ..kline("BTCUSDT", "1m", window, confirm) };
+    queue.push(1, &batch([numbered(5, false, 7)]));
+    queue.push(2, &batch([numbered(4, true, 7)]));
+    let numbers: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|kline| kline.sequence).collect();
+    assert_eq!(numbers, [7, 8]);
+}
+
+#[test]
+fn a_delivery_of_up_to_nothing_holds_one() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &closed([1, 2]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(0))), [(1, true)]);
+}
+
+#[test]
+fn an_update_that_was_forgotten_leaves_no_place_behind() {
+    let update = |window| batch([kline("BTCUSDT", "1m", window, false)]);
+    let queue = Queue::new(10, &everything());
+    let forget: [&dyn Fn(); 2] = [
+        &|| {
+            let other = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..Subscription::default() };
+            assert!(queue.narrow(&other) && queue.narrow(&everything()));
+        },
+        &|| {
+            queue.suspend();
+            queue.reopen();
+        },
+    ];
+    for forget in forget {
+        queue.push(1, &update(3));
+        forget();
+        assert_eq!(queue.depth().updates, 0);
+        // Two windows of a series may wait.
+        queue.push(2, &update(4));
+        queue.push(3, &update(5));
+        assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, false), (5, false)]);
+    }
+}
+
+#[test]
+fn a_full_queue_drops_the_oldest_and_says_so_once() {
+    let queue = Queue::new(2, &everything());
+    let dropped: u64 = (0..5).map(|window| queue.push(1, &closed([window]))).sum();
+    assert_eq!(dropped, 3);
+    let first = delivered(&queue, Grouping::UpTo(1));
+    assert_eq!((windows(&first), first.lost), (vec![(3, true)], 3));
+    assert_eq!(delivered(&queue, Grouping::UpTo(1)).lost, 0);
+}
+
+#[test]
+fn a_boundary_delivery_is_one_batch_of_the_hub() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("BTCUSDT", "5m", 0, true)]));
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, true)]));
+    queue.push(3, &batch([kline("BTCUSDT", "1m", 6, false)]));
+    let sizes = [(); 3].map(|()| delivered(&queue, Grouping::Boundary).klines.len());
+    assert_eq!(sizes, [2, 1, 1]);
+}
+
+#[test]
+fn a_wish_applies_to_what_already_waits() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("ETHUSDT", "1m", 4, true)]));
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false), kline("ETHUSDT", "1m", 5, false)]));
+    let wish = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..Subscription::default() };
+    assert!(queue.narrow(&wish));
+    let names: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|k| k.symbol.to_string()).collect();
+    assert_eq!(names, ["ETHUSDT", "ETHUSDT"]);
+}
+
+#[test]
+fn closing_drains_and_cancelling_does_not() {
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    queue.close();
+    queue.push(2, &batch([kline("BTCUSDT", "1m", 5, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::UpTo(64))), [(4, true)]);
+    assert!(matches!(queue.pop(Grouping::UpTo(64)), Popped::Finished));
+
+    let queue = Queue::new(10, &everything());
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    queue.cancel();
+    queue.close();
+    assert!(matches!(queue.pop(Grouping::UpTo(64)), Popped::Cancelled));
+    assert_eq!(queue.abandon().len(), 1);
+}
+
+#[test]
+fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
+    let queue = Arc::new(Queue::new(10, &everything()));
+    let (tell, told) = mpsc::channel();
+    let consumer = thread::spawn({
+        let queue = queue.clone();
+        move || {
+            tell.send(delivered(&queue, Grouping::UpTo(64)).klines.len()).unwrap();
+            queue.pause(Duration::from_secs(3_600))
+        }
+    });
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
+    assert_eq!(told.recv().unwrap(), 1);
+    queue.cancel();
+    assert!(consumer.join().unwrap(), "the pause ends because of the cancellation");
+}
+
+#[test]
+fn a_trusted_consumer_is_at_work_from_its_waking_up_until_it_waits() {
+    let (queue, work) = (Arc::new(Queue::new(10, &everything())), Arc::new(TrustedWork::default()));
+    queue.put_first(&work);
+    let (popped, pops) = mpsc::channel();
+    let worker = thread::spawn({
+        let (queue, work) = (queue.clone(), work.clone());
+        move || {
+            while matches!(queue.pop(Grouping::UpTo(1)), Popped::Delivery(_)) {
+                popped.send(work.is_any()).unwrap();
+            }
+        }
+    });
+    wait_until_it_waits(&queue);
+    assert!(!work.is_any());
+    queue.push(1, &closed([1, 2]));
+    assert!(pops.recv().unwrap() && pops.recv().unwrap(), "until all is done");
+    wait_until_it_waits(&queue);
+    assert!(!work.is_any());
+    queue.push(2, &closed([3]));
+    assert!(pops.recv().unwrap());
+    queue.cancel();
+    worker.join().unwrap();
+    assert!(!work.is_any());
+}
+
+#[test]
+fn a_replay_that_waits_for_room_loses_nothing() {
+    // A batch may be larger than the queue as it is configured.
+    const BATCH: i64 = 7;
+    let queue = Arc::new(Queue::new(4, &everything()));
+    let consumer = thread::spawn({
+        let queue = queue.clone();
+        move || {
+            let (mut klines, mut lost) = (0, 0);
+            while let Popped::Delivery(delivery) = queue.pop(Grouping::UpTo(3)) {
+                klines += delivery.klines.len();
+                lost += delivery.lost;
+            }
+            (klines, lost)
+        }
+    });
+    for first in (0..1_000 * BATCH).step_by(7) {
+        queue.wait_for_room();
+        queue.push(0, &closed(first..first + BATCH));
+    }
+    queue.close();
+    assert_eq!(consumer.join().unwrap(), (7_000, 0));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Vec<(u8, u8, bool)>),
+    Take(usize),
+    TakeBoundary,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let kline = (0..3u8, 0..4u8, any::<bool>());
+    let step = prop_oneof![
+        3 => prop::collection::vec(kline, 1..5).prop_map(Step::Push),
+        1 => (1..6usize).prop_map(Step::Take),
+        1 => Just(Step::TakeBoundary),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What the queue promises, written the slow way: one list of everything that waits.
+#[derive(Default)]
+struct Model {
+    waiting: Vec<(u64, Kline)>,
+    /// Closed klines of the largest batch.
+    largest: usize,
+    lost: u64,
+}
+
+impl Model {
+    fn push_batch(&mut self, number: u64, klines: Vec<Kline>, configured: usize) {
+        self.largest = self.largest.max(klines.iter().filter(|kline| kline.confirm).count());
+        let capacity = configured.max(2 * self.largest);
+        klines.into_iter().for_each(|kline| self.push(number, kline, capacity));
+    }
+
+    fn push(&mut self, number: u64, kline: Kline, capacity: usize) {
+        let same = |other: &Kline| other.symbol == kline.symbol && !other.confirm;
+        if kline.confirm {
+            self.waiting.retain(|(_, other)| !(same(other) && other.start <= kline.start));
+            let later = self.waiting.iter_mut().filter(|(_, other)| same(other));
+            later.for_each(|(_, other)| other.sequence = other.sequence.max(kline.sequence + 1));
+            self.waiting.push((number, kline));
+            if self.waiting.iter().filter(|(_, kline)| kline.confirm).count() > capacity {
+                let oldest = self.waiting.iter().position(|(_, kline)| kline.confirm).unwrap();
+                self.waiting.remove(oldest);
+                self.lost += 1;
+            }
+        } else if let Some((_, other)) =
+            self.waiting.iter_mut().find(|(_, other)| same(other) && other.start == kline.start)
+        {
+            *other = kline;
+        } else {
+            // Two windows of a series: of more the oldest goes.
+            let symbol = kline.symbol.clone();
+            self.waiting.push((number, kline));
+            let same = |other: &Kline| other.symbol == symbol && !other.confirm;
+            let starts: Vec<i64> =
+                self.waiting.iter().filter(|(_, other)| same(other)).map(|(_, other)| other.start).collect();
+            if starts.len() > 2 {
+                let oldest = starts.iter().min().unwrap();
+                self.waiting.retain(|(_, other)| !(same(other) && other.start == *oldest));
+            }
+        }
+    }
+
+    fn take(&mut self, grouping: Grouping) -> (Vec<Kline>, u64) {
+        let (mut closed, updates): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(|(_, kline)| kline.confirm);
+        let most = match grouping {
+            Grouping::UpTo(most) => most,
+            Grouping::Boundary if closed.is_empty() => updates.len(),
+            Grouping::Boundary => closed.iter().take_while(|(number, _)| *number == closed[0].0).count(),
+        };
+        closed.extend(updates);
+        self.waiting = closed.split_off(most.min(closed.len()));
+        (closed.into_iter().map(|(_, kline)| kline).collect(), std::mem::take(&mut self.lost))
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_as_the_simple_model(capacity in 1..6usize, steps in steps()) {
+        let queue = Queue::new(capacity, &everything());
+        let mut model = Model::default();
+        for (number, step) in (0u64..).zip(steps) {
+            let grouping = match step {
+                Step::Push(klines) => {
+                    let klines: Vec<_> = klines
+                        .into_iter()
+                        .map(|(symbol, window, confirm)| kline(&format!("S{symbol}"), "1m", i64::from(window), confirm))
+                        .collect();
+                    queue.push(number, &batch(klines.clone()));
+                    model.push_batch(number, klines, capacity);
+                    continue;
+                }
+                Step::Take(most) => Grouping::UpTo(most),
+                Step::TakeBoundary => Grouping::Boundary,
+            };
+            if model.waiting.is_empty() {
+                continue;
+            }
+            let (klines, lost) = model.take(grouping);
+            let found = delivered(&queue, grouping);
+            prop_assert_eq!(found.lost, lost);
+            prop_assert_eq!(found.klines.iter().map(|kline| (**kline).clone()).collect::<Vec<_>>(), klines);
+        }
+    }
+}
+
+/// Notes the windows that it takes, and takes nothing while it is told so.
+#[derive(Default)]
+struct Recorder {
+    windows: Mutex<Vec<i64>>,
+    refuses: AtomicBool,
+}
+
+impl Express for Recorder {
+    fn take(&self, delivery: &Delivery) -> bool {
+        if self.refuses.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.windows.lock().unwrap().extend(delivery.klines.iter().map(|kline| kline.start / 60_000));
+        true
+    }
+}
+
+/// What the consumer's own thread gets.
+struct Delivered {
+    windows: mpsc::Receiver<Vec<i64>>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// A queue whose consumer waits in it, beside a shortcut. What the consumer gets comes through the channel.
+fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, Delivered) {
+    let (queue, recorder) = (Arc::new(Queue::new(10_000, &everything())), Arc::new(Recorder::default()));
+    let stats = Arc::new(Stats::default());
+    let shortcut = Shortcut::new(recorder.clone(), stats.clone(), Mishap::default());
+    let (out, delivered) = mpsc::channel();
+    let mine = queue.clone();
+    let thread = thread::spawn(move || {
+        while let Popped::Delivery(delivery) = mine.pop_beside(Grouping::Boundary, Some(&shortcut)) {
+            out.send(windows(&delivery).into_iter().map(|(window, _)| window).collect()).unwrap();
+        }
+    });
+    (queue, recorder, stats, Delivered { windows: delivered, thread })
+}
+
+fn wait_until_it_waits(queue: &Queue) {
+    while !queue.lock().waiting {
+        thread::yield_now();
+    }
+}
+
+fn closed(windows: impl IntoIterator<Item = i64>) -> Batch {
+    batch(windows.into_iter().map(|window| kline("BTCUSDT", "1m", window, true)))
+}
+
+#[test]
+fn a_few_klines_go_by_the_shortcut_of_a_consumer_that_waits() {
+    let (queue, recorder, stats, delivered) = beside_a_shortcut();
+    wait_until_it_waits(&queue);
+    queue.push(1, &closed([0, 1]));
+    queue.push(2, &closed([2]));
+    assert_eq!(*recorder.windows.lock().unwrap(), [0, 1, 2]);
+    let counted = stats.snapshot();
+    assert_eq!((counted.calls, counted.delivered), (2, 3));
+    // Too many, then refused: the consumer's own.
+    queue.push(3, &closed(3..=7));
+    assert_eq!(delivered.windows.recv().unwrap(), [3, 4, 5, 6, 7]);
+    wait_until_it_waits(&queue);
+    recorder.refuses.store(true, Ordering::Relaxed);
+    queue.push(4, &closed([8]));
+    assert_eq!(delivered.windows.recv().unwrap(), [8]);
+    queue.close();
+    delivered.thread.join().unwrap();
+    assert_eq!(recorder.windows.lock().unwrap().len(), 3);
+    assert!(queue.lock().shortcut.is_none());
+}
+
+#[test]
+fn nothing_passes_by_a_consumer_that_is_called_or_asks_for_less() {
+    let (queue, recorder, _, own) = beside_a_shortcut();
+    wait_until_it_waits(&queue);
+    assert!(queue.narrow(&Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() }));
+    queue.push(1, &closed([0]));
+    queue.call();
+    own.thread.join().unwrap();
+    // Whoever called has it to himself until the consumer waits again.
+    queue.push(2, &batch([kline("ETHUSDT", "1m", 1, true)]));
+    assert_eq!(windows(&delivered(&queue, Grouping::Boundary)), [(1, true)]);
+    assert!(recorder.windows.lock().unwrap().is_empty());
+    assert!(own.windows.try_recv().is_err());
+}
+
+#[test]
+fn by_whichever_way_nothing_is_overtaken_lost_or_doubled() {
+    struct Both(mpsc::Sender<i64>, AtomicU64);
+    impl Express for Both {
+        fn take(&self, delivery: &Delivery) -> bool {
+            // Whatever it is asked, it does not always want to.
+            if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+                return false;
+            }
+            delivery.klines.iter().for_each(|kline| self.0.send(kline.start / 60_000).unwrap());
+            true
+        }
+    }
+    let (out, all) = mpsc::channel();
+    let queue = Arc::new(Queue::new(100_000, &everything()));
+    let shortcut = Shortcut::new(Arc::new(Both(out.clone(), AtomicU64::new(0))), Arc::default(), Mishap::default());
+    let mine = queue.clone();
+    let thread = thread::spawn(move || {
+        while let Popped::Delivery(delivery) = mine.pop_beside(Grouping::Boundary, Some(&shortcut)) {
+            delivery.klines.iter().for_each(|kline| out.send(kline.start / 60_000).unwrap());
+        }
+    });
+    let mut next = 0;
+    for number in 0..5_000 {
+        let count = i64::try_from(number % 7).unwrap();
+        queue.push(number, &closed(next..next + count));
+        next += count;
+        if number % 5 == 0 {
+            thread::yield_now();
+        }
+        if number % 50 == 0 {
+            wait_until_it_waits(&queue);
+        }
+    }
+    queue.close();
+    thread.join().unwrap();
+    assert_eq!(all.iter().collect::<Vec<_>>(), (0..next).collect::<Vec<_>>());
+}

@@ -1,0 +1,139 @@
+//! What is queued, counted, passed by or woken in each state of the queue.
+
+use super::*;
+use crate::fixture::point;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn values(consumer: &str, count: i64) -> Vec<Arc<Point>> {
+    (0..count).map(|window| Arc::new(point(consumer, "x", window, true, "1"))).collect()
+}
+
+/// A queue as it is while its consumer's thread sleeps in it, with a shortcut that takes all.
+fn asleep() -> (Queue, Arc<Recorder>) {
+    let (queue, recorder) = (Queue::new(10, &everything()), Arc::new(Recorder::default()));
+    let shortcut = Shortcut::new(recorder.clone(), Arc::default(), Mishap::default());
+    let mut state = queue.lock();
+    (state.waiting, state.shortcut) = (true, Some(shortcut));
+    drop(state);
+    (queue, recorder)
+}
+
+#[test]
+fn the_shortcut_takes_as_many_as_it_may_and_nothing_that_has_to_be_said_first() {
+    let most = i64::try_from(express::MOST).unwrap();
+    let taken = |prepare: &dyn Fn(&Queue)| {
+        let (queue, recorder) = asleep();
+        prepare(&queue);
+        queue.push(1, &closed(0..most));
+        recorder.windows.lock().unwrap().len()
+    };
+    assert_eq!(taken(&|_| ()), express::MOST);
+    assert_eq!(taken(&|queue| queue.lock().lost = 1), 0, "klines were lost");
+    assert_eq!(taken(&|queue| queue.lock().called = true), 0, "there is an order");
+    assert_eq!(taken(&|queue| queue.lock().suspended = true), 0, "nobody takes anything");
+}
+
+#[test]
+fn while_it_is_suspended_only_closed_klines_count_as_lost() {
+    let queue = Queue::new(10, &everything());
+    queue.suspend();
+    assert_eq!(queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("BTCUSDT", "1m", 5, false)])), 1);
+    queue.reopen();
+    queue.push(2, &closed([6]));
+    assert_eq!(delivered(&queue, Grouping::Boundary).lost, 1);
+}
+
+#[test]
+fn what_does_not_pass_wakes_nobody() {
+    let (queue, _) = asleep();
+    queue.lock().shortcut = None;
+    queue.narrow(&Subscription { closed_only: true, ..everything() });
+    queue.push(1, &batch([kline("BTCUSDT", "1m", 4, false)]));
+    assert!(queue.lock().waiting, "it still sleeps");
+    queue.push(2, &closed([4]));
+    assert!(!queue.lock().waiting);
+}
+
+#[test]
+fn a_queue_of_nothing_holds_one() {
+    assert_eq!(Queue::new(0, &everything()).depth().capacity, 1);
+}
+
+/// Runs `wait` on another thread and returns what says that it is over.
+fn beside(queue: &Arc<Queue>, wait: impl FnOnce(&Queue) + Send + 'static) -> mpsc::Receiver<()> {
+    let (out, over) = mpsc::channel();
+    let queue = queue.clone();
+    thread::spawn(move || {
+        wait(&queue);
+        // The test may have failed by now.
+        let _ = out.send(());
+    });
+    over
+}
+
+#[test]
+fn a_replay_does_not_wait_for_what_is_no_longer_wished_for_nor_for_nobody() {
+    let nothing_of_it = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() };
+    let full = || {
+        let queue = Arc::new(Queue::new(4, &everything()));
+        // One by one, so that no boundary is larger than one.
+        for window in 0..4 {
+            queue.push(1, &closed([window]));
+        }
+        queue
+    };
+    let queue = full();
+    let over = beside(&queue, Queue::wait_for_room);
+    while !queue.lock().feeder_waiting {
+        thread::yield_now();
+    }
+    queue.narrow(&nothing_of_it);
+    over.recv_timeout(PATIENCE).unwrap();
+    let queue = full();
+    queue.lock().suspended = true;
+    beside(&queue, Queue::wait_for_room).recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_pause_on_a_closed_queue_is_short() {
+    let queue = Arc::new(Queue::new(4, &everything()));
+    queue.close();
+    let over = beside(&queue, |queue| assert!(!queue.pause(Duration::from_secs(3_600))));
+    over.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
+fn values_that_cannot_be_taken_are_counted_and_others_come_in_bounded_deliveries() {
+    let bitcoin = Subscription { symbols: vec![Symbol::new("BTCUSDT").unwrap()], ..everything() };
+    let passing = Queue::new(4, &bitcoin);
+    let foreign = values("a", 3)
+        .into_iter()
+        .map(|value| Arc::new(Point { symbol: Symbol::new("ETHUSDT").unwrap(), ..Point::clone(&value) }));
+    assert_eq!(passing.push_values(&foreign.collect::<Vec<_>>()), 0, "not allowed, hence not lost");
+    assert_eq!(passing.depth().closed, 0);
+    assert!(passing.lock().is_empty());
+    let queue = Queue::new(4, &everything());
+    queue.suspend();
+    assert_eq!(queue.push_values(&values("a", 3)), 3);
+    queue.reopen();
+    let many = i64::try_from(VALUES_A_DELIVERY).unwrap() + 1;
+    assert_eq!(queue.push_values(&values("a", many)), 0);
+    assert_eq!(delivered(&queue, Grouping::Boundary).values.len(), VALUES_A_DELIVERY);
+    assert_eq!(delivered(&queue, Grouping::Boundary).values.len(), 1);
+    let most = i64::try_from(VALUES.0).unwrap();
+    assert_eq!(queue.push_values(&values("a", most + 5)), 5, "its share is full");
+    let queue = Queue::new(4, &everything());
+    queue.close();
+    assert_eq!(queue.push_values(&values("a", 3)), 3);
+}
+
+#[test]
+fn values_have_room_for_two_boundaries_of_what_is_watched() {
+    let queue = Queue::new(4, &everything());
+    let symbols = (0..5_000).map(|number| Symbol::new(&format!("S{number}")).unwrap()).collect();
+    queue.watch(bounds::watched(symbols, &["1m"]));
+    let most = 2 * 5_000;
+    assert!(most > VALUES.0);
+    assert_eq!(queue.push_values(&values("a", i64::try_from(most).unwrap() + 1)), 1);
+}

@@ -1,0 +1,77 @@
+//! Calls into a consumer: repeated for as long as it asks for that, with panics caught.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+
+use tracing::{debug, info, warn};
+
+use super::{Crash, CrashKind, End, Failure, Shared, StartUp, State};
+use crate::policy::Backoff;
+
+impl Shared {
+    /// Repeats a call for as long as it answers `Retry`. Ends without a call when the queue is cancelled, and between
+    /// two calls when there is an order.
+    pub(super) fn insist<T>(
+        &mut self,
+        what: &'static str,
+        mut call: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, End> {
+        let mut backoff = Backoff::default();
+        let mut repeated = 0u64;
+        loop {
+            if self.queue.is_cancelled() {
+                return Err(End::Told);
+            }
+            let failure = match guarded(&mut call) {
+                Ok(value) => {
+                    if repeated > 0 {
+                        info!(consumer = self.name, repeated, "consumer goes on");
+                        self.stats.set_state(State::Running);
+                    }
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            self.tell(Err(failure.clone()));
+            match failure {
+                Failure::Fatal(message) => return Err(End::Fatal(message)),
+                Failure::Crashed { kind, message } => return Err(End::Crashed(Crash { call: what, kind, message })),
+                Failure::Retry(error) => {
+                    self.stats.retried();
+                    self.stats.set_state(State::Retrying);
+                    let pause = backoff.next_pause();
+                    if repeated == 0 {
+                        warn!(consumer = self.name, error, ?pause, "consumer asks to be called again");
+                    } else {
+                        debug!(consumer = self.name, error, ?pause, repeated, "consumer asks to be called again");
+                    }
+                    repeated += 1;
+                    self.queue.pause(pause);
+                    if self.queue.is_called() {
+                        return Err(End::Called);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports how the first start went, once.
+    pub(super) fn tell(&mut self, result: Result<(), Failure>) {
+        if let Some(report) = self.report.take() {
+            // Nobody listens any more when the runtime ends during start-up.
+            let _ = report.send(StartUp { name: self.name.clone(), result });
+        }
+    }
+}
+
+/// Makes a panic of a native consumer what a trap of a component is.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        Err(Failure::Crashed { kind: CrashKind::Trap, message: format!("panicked: {}", text_of(payload.as_ref())) })
+    })
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}

@@ -1,0 +1,149 @@
+//! What an operator orders while a consumer runs: pause, resume, another version. Obeyed between two calls.
+
+use std::fmt;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::calls::guarded;
+use super::{Blueprint, Consumer, Failure, History, Restarts, Worker};
+use crate::Subscription;
+
+/// Something that a consumer's thread is told to do.
+pub enum Order {
+    /// Hand over nothing; what comes waits in the queue, as long as that holds.
+    Pause,
+    /// Go on. A consumer that failed or is quarantined is started anew.
+    Resume,
+    /// Let instances of this blueprint take over. The present instance goes on if the new one cannot be started.
+    Reload(Box<dyn Blueprint>),
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Reload(_) => "Reload",
+        })
+    }
+}
+
+/// An order, and where to say what came of it.
+pub(crate) struct Errand {
+    pub(crate) order: Order,
+    pub(crate) answer: Sender<Result<(), String>>,
+}
+
+impl Errand {
+    fn answer(self, result: Result<(), String>) {
+        // Whoever gave the order may have stopped waiting.
+        let _ = self.answer.send(result);
+    }
+}
+
+impl Worker {
+    /// Obeys every order that there is, with an instance at hand.
+    pub(super) fn obey(&mut self, consumer: &mut Box<dyn Consumer>) {
+        while let Ok(Errand { order, answer }) = self.errands.try_recv() {
+            let result = match order {
+                Order::Pause => {
+                    self.pause(true);
+                    Ok(())
+                }
+                Order::Resume => {
+                    self.pause(false);
+                    Ok(())
+                }
+                Order::Reload(blueprint) => self.swap(blueprint, consumer),
+            };
+            // Whoever gave the order may have stopped waiting.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Obeys every order that there is, without an instance. Returns whether one of them wants a new instance.
+    pub(super) fn obey_without_instance(&mut self) -> bool {
+        let mut wanted = false;
+        while let Ok(mut errand) = self.errands.try_recv() {
+            match std::mem::replace(&mut errand.order, Order::Resume) {
+                Order::Pause => self.pause(true),
+                Order::Resume => {
+                    self.pause(false);
+                    wanted = true;
+                }
+                Order::Reload(blueprint) => {
+                    info!(consumer = self.shared.name, "consumer gets another version");
+                    let former = std::mem::replace(&mut self.blueprint, blueprint);
+                    // Of several that have not started, the one that did is what to go back to.
+                    self.former.get_or_insert(former);
+                    self.shared.stats.made_by(self.blueprint.as_ref());
+                    self.shared.stats.reloaded();
+                    wanted = true;
+                }
+            }
+            if wanted {
+                // Before the answer: what comes after it is not lost.
+                self.shared.queue.reopen();
+            }
+            errand.answer(Ok(()));
+        }
+        wanted
+    }
+
+    fn pause(&mut self, paused: bool) {
+        if self.paused != paused {
+            info!(consumer = self.shared.name, "consumer is {}", if paused { "paused" } else { "resumed" });
+        }
+        self.paused = paused;
+    }
+
+    /// Starts an instance of another version beside the present one, and lets it take over if that works.
+    fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, present: &mut Box<dyn Consumer>) -> Result<(), String> {
+        let name = self.shared.name.clone();
+        let (fresh, wish) = guarded(|| start(blueprint.as_mut())).map_err(|failure| {
+            warn!(
+                consumer = name,
+                error = failure.to_string(),
+                "consumer keeps its version: the new one does not start"
+            );
+            format!("the new version does not start: {failure}")
+        })?;
+        let old = std::mem::replace(present, fresh);
+        let farewell = guarded(|| {
+            let mut old = old;
+            old.stop();
+            Ok(())
+        });
+        if let Err(failure) = farewell {
+            warn!(consumer = name, error = failure.to_string(), "the old version failed while it was stopped");
+        }
+        if !self.shared.queue.narrow(&wish) {
+            warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
+        }
+        self.blueprint = blueprint;
+        self.shared.stats.made_by(self.blueprint.as_ref());
+        self.history.iter_mut().for_each(History::begin);
+        self.restarts = Restarts::default();
+        self.restarts.started(Instant::now());
+        self.shared.stats.reloaded();
+        info!(consumer = name, "consumer runs its new version");
+        Ok(())
+    }
+}
+
+/// Makes an instance and starts it; a new version gets one try.
+fn start(blueprint: &mut dyn Blueprint) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
+    let mut fresh = blueprint.instantiate()?;
+    let started = fresh.setup().and_then(|wish| fresh.start().map(|()| wish));
+    match started {
+        Ok(wish) => Ok((fresh, wish)),
+        Err(failure) => {
+            if !matches!(failure, Failure::Crashed { .. }) {
+                fresh.stop();
+            }
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! All that is known of one symbol: its scales, its coverage, its series, and the run of trades not yet shared out.
+//!
+//! Runs are what makes the cost of a trade independent of the number of intervals. Trades that come in order and lie in
+//! the same window of every interval are added up once, in the first run. When it ends it goes to the shortest
+//! interval's series and into the second run, which ends with the second shortest window, and so on: a series is
+//! touched once a window, not once a trade.
+
+use super::coverage::Coverage;
+use super::series::{Context, Series};
+use crate::bucket::{Bucket, Fill, Scales, Widening};
+use crate::interval::Interval;
+use crate::symbol::{Category, Symbol};
+use crate::time::Millis;
+use crate::trade::Trade;
+
+/// One interval as all symbols share it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    pub(super) interval: Interval,
+    /// Windows without trades become flat klines.
+    pub(super) fill: bool,
+    /// Klines open with their first trade.
+    pub(super) first_trade_opens: bool,
+    /// Start of the window that closes next.
+    pub(super) start: Millis,
+    /// Start of the one after it.
+    pub(super) next: Millis,
+}
+
+impl Lane {
+    /// Makes the window that holds `at` the one that closes next.
+    pub(super) const fn move_to(&mut self, at: Millis) {
+        self.start = self.interval.start_of(at);
+        self.next = self.interval.next(self.start);
+    }
+
+    /// What a series of this lane needs to know.
+    pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
+        Context {
+            interval: self.interval,
+            coverage,
+            closed_until: self.start,
+            fill: self.fill,
+            first_trade_opens: self.first_trade_opens,
+            horizon,
+        }
+    }
+}
+
+/// The intervals as all symbols share them, shortest first, and how far back windows are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Lanes {
+    pub(super) all: Vec<Lane>,
+    /// Nothing can change a window that ends before this.
+    pub(super) horizon: Millis,
+}
+
+/// Trades on their way to the series of one interval and of those longer than it.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    bucket: Bucket,
+    /// It takes trades from here …
+    from: Millis,
+    /// … to before here.
+    until: Millis,
+}
+
+impl Run {
+    const EMPTY: Self = Self { bucket: Bucket::EMPTY, from: Millis::MAX, until: Millis::MIN };
+
+    /// Begins with some trades, all in the same window of each of these lanes.
+    fn begin(bucket: Bucket, lanes: &[Lane]) -> Self {
+        let time = bucket.first.time;
+        let (mut from, mut until) = (Millis::MIN, Millis::MAX);
+        for lane in lanes {
+            let present = lane.start <= time && time < lane.next;
+            let start = if present { lane.start } else { lane.interval.start_of(time) };
+            from = from.max(start);
+            until = until.min(if present { lane.next } else { lane.interval.next(start) });
+        }
+        Self { bucket, from, until }
+    }
+
+    /// Whether trades from `first` to `last` lie in the same windows as those that it has.
+    #[inline]
+    const fn holds(&self, first: Millis, last: Millis) -> bool {
+        self.from <= first && last < self.until && !self.bucket.is_empty()
+    }
+}
+
+/// One symbol.
+#[derive(Clone, Debug)]
+pub(super) struct Book {
+    pub(super) symbol: Symbol,
+    pub(super) scales: Scales,
+    pub(super) coverage: Coverage,
+    pub(super) series: Vec<Series>,
+    /// One for each series: what has not come to it yet.
+    runs: Vec<Run>,
+    /// Trades came since the last update was shown.
+    pub(super) changed: bool,
+    /// Earliest time of the next update.
+    pub(super) update_at: Millis,
+    /// A revision is due.
+    pub(super) stale: bool,
+}
+
+impl Book {
+    pub(super) fn new(symbol: Symbol, intervals: usize) -> Self {
+        Self {
+            symbol,
+            scales: Scales::default(),
+            coverage: Coverage::default(),
+            series: vec![Series::default(); intervals],
+            runs: vec![Run::EMPTY; intervals],
+            changed: false,
+            update_at: Millis::MIN,
+            stale: false,
+        }
+    }
+
+    /// Brings a trade into the symbol's integers, widening them if need be. Nothing when it cannot be held.
+    #[inline]
+    pub(super) fn convert(&mut self, trade: &Trade, category: Category) -> Option<Fill> {
+        if self.scales.hold(trade) {
+            return Fill::new(trade, self.scales, category);
+        }
+        // Scales grow only for a trade that then fits.
+        let wide = self.scales.widened(trade);
+        let fill = Fill::new(trade, wide, category)?;
+        self.widen(wide, category)?;
+        Some(fill)
+    }
+
+    /// Counts a trade. Returns whether it may have begun something: a run, or a window.
+    #[inline]
+    pub(super) fn add(&mut self, fill: &Fill, lanes: &Lanes) -> bool {
+        let Some(run) = self.runs.first_mut() else { return false };
+        let place = fill.place();
+        if run.holds(place.time, place.time) && place >= run.bucket.last {
+            run.bucket.append(fill);
+            return false;
+        }
+        self.pass_on(0, &Bucket::of(fill), lanes);
+        true
+    }
+
+    /// Shares out to every series what has not come to it yet.
+    pub(super) fn share_out(&mut self, lanes: &Lanes) {
+        self.share_through(lanes.all.len(), lanes);
+    }
+
+    /// Shares out to the first `count` series.
+    pub(super) fn share_through(&mut self, count: usize, lanes: &Lanes) {
+        for level in 0..count {
+            self.end_run(level, lanes);
+        }
+    }
+
+    /// Applies a change of what is known about the feed, from `from` on.
+    pub(super) fn requalify(&mut self, from: Millis, lanes: &Lanes) {
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            let context = lane.context(&self.coverage, lanes.horizon);
+            series.touch(from, context);
+            self.stale |= series.requalify(from, context);
+        }
+    }
+
+    /// Whether nothing at all is known from `from` on in one of its series.
+    pub(super) fn is_dark(&self, index: usize, from: Millis) -> bool {
+        let series = self.series.get(index).is_none_or(|series| series.is_dark(from));
+        series && self.coverage.is_dark(from) && self.runs.iter().all(|run| run.bucket.is_empty())
+    }
+
+    /// Whether one of its series has no window after the one that starts at `start`.
+    pub(super) fn is_dark_after(&self, index: usize, start: Millis) -> bool {
+        self.series.get(index).is_none_or(|series| series.is_dark(start.saturating_add(1)))
+    }
+
+    /// A trade from `from` to `to` is in no kline: its windows, and those whose open depends on it, cannot be called
+    /// complete. Returns whether that is news.
+    #[cold]
+    pub(super) fn miss(&mut self, from: Millis, to: Millis, lanes: &Lanes) -> bool {
+        self.mark(from, to, lanes, |coverage| coverage.miss(from, to))
+    }
+
+    /// Coverage that was said to begin at `from` began at `at`. Returns whether that is news.
+    #[cold]
+    pub(super) fn delay(&mut self, from: Millis, at: Millis, lanes: &Lanes) -> bool {
+        self.mark(from, at - 1, lanes, |coverage| coverage.delay(from, at))
+    }
+
+    /// Marks the windows of a time that turns out not to be covered.
+    fn mark(&mut self, from: Millis, to: Millis, lanes: &Lanes, change: impl FnOnce(&mut Coverage) -> bool) -> bool {
+        self.share_out(lanes);
+        self.coverage.forget(lanes.horizon);
+        if !change(&mut self.coverage) {
+            return false;
+        }
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            let context = lane.context(&self.coverage, lanes.horizon);
+            // The window of `from`, where it is another one, is over before the hole is: coverage remembers the hole for
+            // as long as that window is kept.
+            series.touch(to, context);
+            // Windows that ended before the horizon are as good as forgotten.
+            self.stale |= series.requalify(from.max(lanes.horizon), context);
+        }
+        true
+    }
+
+    /// The exchange has not listed the instrument since `at`: it has ended then, unless it has traded after that.
+    pub(super) fn end(&mut self, at: Millis, lanes: &Lanes) {
+        self.share_out(lanes);
+        if self.series.first().and_then(Series::last_trade).is_none_or(|time| time <= at) {
+            self.coverage.end(at);
+        }
+    }
+
+    /// The instrument trades at `time`. If it was believed to have ended before, flat klines that were not told are due.
+    pub(super) fn revive(&mut self, time: Millis, lanes: &Lanes) -> bool {
+        let Some(at) = self.coverage.revive(time) else { return false };
+        self.share_out(lanes);
+        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
+            self.stale |= series.refill(at, lane.context(&self.coverage, lanes.horizon));
+        }
+        true
+    }
+
+    #[cold]
+    fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
+        let by = Widening::between(self.scales, scales, category);
+        // All or nothing: a symbol whose integers cannot grow keeps those it has.
+        let rescaled = |run: &Run| Some(Run { bucket: run.bucket.rescaled(by)?, ..*run });
+        let runs = self.runs.iter().map(rescaled).collect::<Option<_>>()?;
+        let series = self.series.iter().map(|series| series.rescaled(by)).collect::<Option<_>>()?;
+        (self.runs, self.series, self.scales) = (runs, series, scales);
+        Some(())
+    }
+
+    /// Adds trades to a run; one that cannot take them ends first.
+    fn pass_on(&mut self, level: usize, bucket: &Bucket, lanes: &Lanes) {
+        let (Some(run), Some(lanes_from)) = (self.runs.get_mut(level), lanes.all.get(level..)) else { return };
+        if run.holds(bucket.first.time, bucket.last.time) {
+            run.bucket.merge(bucket);
+            return;
+        }
+        self.end_run(level, lanes);
+        if let Some(run) = self.runs.get_mut(level) {
+            *run = Run::begin(*bucket, lanes_from);
+        }
+    }
+
+    /// Gives a run to its series and passes it on to the next one.
+    fn end_run(&mut self, level: usize, lanes: &Lanes) {
+        let (Some(run), Some(lane)) = (self.runs.get_mut(level), lanes.all.get(level)) else { return };
+        if run.bucket.is_empty() {
+            return;
+        }
+        let bucket = run.bucket;
+        run.bucket.clear();
+        if let Some(series) = self.series.get_mut(level) {
+            self.stale |= series.add(&bucket, lane.context(&self.coverage, lanes.horizon));
+        }
+        self.pass_on(level + 1, &bucket, lanes);
+    }
+}

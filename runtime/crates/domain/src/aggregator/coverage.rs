@@ -1,0 +1,326 @@
+//! When a symbol's feed could be trusted to tell every trade, and what that makes a window worth.
+
+use std::collections::VecDeque;
+
+use crate::kline::Quality;
+use crate::time::Millis;
+
+/// The moment after which nothing is known yet: a feed that is up is covered until further notice.
+const OPEN_END: Millis = Millis::MAX;
+/// Spans remembered one by one. Where there are more, the shortest no longer count as covered.
+const MOST_SPANS: usize = 64;
+
+/// Spans of exchange time, both ends inclusive, in which every trade was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Coverage {
+    spans: VecDeque<(Millis, Millis)>,
+    /// The first moment ever covered.
+    since: Option<Millis>,
+    /// End of the last interruption that was forgotten.
+    floor: Option<Millis>,
+    /// When the instrument ended.
+    ended: Option<Millis>,
+    /// What the feed can be up from at the earliest, since the last interruption.
+    not_before: Option<Millis>,
+    /// While the feed is up: since when.
+    resumed: Millis,
+}
+
+impl Coverage {
+    /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns from when on
+    /// that time counts as covered, if that is news: what was missed meanwhile may lie later.
+    pub(super) fn resume(&mut self, at: Millis) -> Option<Millis> {
+        let at = self.not_before.map_or(at, |known| known.max(at));
+        match self.spans.back_mut() {
+            Some((_, OPEN_END)) => {
+                // A trade that was missed in the first moment stays missed.
+                let first = self.spans.iter_mut().find(|(from, _)| *from >= self.resumed);
+                let (from, _) = first.filter(|(from, _)| *from == self.resumed && at < *from)?;
+                *from = at;
+            }
+            // What was covered stays covered, even if the new span is said to begin earlier.
+            Some((_, to)) if *to >= at - 1 => *to = OPEN_END,
+            _ => self.spans.push_back((at, OPEN_END)),
+        }
+        self.resumed = at;
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.bound();
+        Some(at)
+    }
+
+    /// Something from `from` to `to` was missed. Returns whether that time counted as covered until now.
+    pub(super) fn miss(&mut self, from: Millis, to: Millis) -> bool {
+        if from > to {
+            return false;
+        }
+        if !self.is_open() {
+            self.not_before = Some(self.not_before.map_or(to + 1, |known| known.max(to + 1)));
+        }
+        let mut was_covered = false;
+        let mut left = VecDeque::with_capacity(self.spans.len() + 1);
+        for (start, end) in self.spans.drain(..) {
+            if to < start || end < from {
+                left.push_back((start, end));
+                continue;
+            }
+            was_covered = true;
+            left.extend(Some((start, from - 1)).filter(|_| start < from));
+            left.extend(Some((to + 1, end)).filter(|_| to < end));
+        }
+        self.spans = left;
+        self.bound();
+        was_covered
+    }
+
+    /// Coverage that was said to begin at `from` began at `at`. Returns whether that time counted as covered until now.
+    pub(super) fn delay(&mut self, from: Millis, at: Millis) -> bool {
+        if self.since == Some(from) {
+            self.since = Some(at);
+        }
+        self.miss(from, at - 1)
+    }
+
+    /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
+    pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
+        let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };
+        // What an earlier interruption left uncertain stays so.
+        self.not_before = Some(from);
+        while let Some((from, to)) = self.spans.back_mut() {
+            *to = last_seen.min(*to);
+            if *from <= last_seen {
+                break;
+            }
+            self.spans.pop_back();
+        }
+        true
+    }
+
+    /// The instrument stops trading at `at`: everything until then is known, and nothing comes after.
+    pub(super) fn end(&mut self, at: Millis) {
+        self.ended = Some(at);
+    }
+
+    /// Whether the instrument is believed to have ended.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The instrument turns out to trade at `time`. Returns the end that was believed, if that was before.
+    pub(super) fn revive(&mut self, time: Millis) -> Option<Millis> {
+        self.ended.take_if(|at| *at < time)
+    }
+
+    /// Whether the feed is up.
+    pub(super) fn is_open(&self) -> bool {
+        self.spans.back().is_some_and(|(_, to)| *to == OPEN_END)
+    }
+
+    /// Whether nothing at `from` or later was watched.
+    pub(super) fn is_dark(&self, from: Millis) -> bool {
+        self.spans.back().is_none_or(|(_, to)| *to < from)
+    }
+
+    /// Whether watching had begun at `at` or before.
+    pub(super) fn began_by(&self, at: Millis) -> bool {
+        self.since.is_some_and(|since| since <= at)
+    }
+
+    /// Whether watching began only after `at`.
+    pub(super) fn began_after(&self, at: Millis) -> bool {
+        self.since.is_some_and(|since| since > at)
+    }
+
+    /// Whether every trade from `from` to `to`, both included, was seen.
+    pub(super) fn covers(&self, from: Millis, to: Millis) -> bool {
+        self.spans.iter().rev().any(|(start, end)| *start <= from && to <= *end)
+    }
+
+    /// Whether a window without trades is known to have had none and the instrument still traded.
+    pub(super) fn is_idle(&self, start: Millis, end: Millis) -> bool {
+        self.covers(start, end) && self.ended.is_none_or(|at| end < at)
+    }
+
+    /// Whether the price of a trade at `time` is certain to be the last one before `start`.
+    pub(super) fn proves(&self, time: Millis, start: Millis) -> bool {
+        if self.floor.is_some_and(|floor| time < floor && floor <= start) {
+            return false;
+        }
+        time >= start || self.covers(time, start - 1)
+    }
+
+    /// What a window from `start` to `end` is worth.
+    pub(super) fn quality(&self, start: Millis, end: Millis) -> Quality {
+        if self.covers(start, end) {
+            return Quality::Complete;
+        }
+        let began_inside = |since| since > start && (since > end || self.covers(since, end));
+        if self.since.is_none_or(began_inside) { Quality::Partial } else { Quality::Gapped }
+    }
+
+    /// Forgets interruptions that were over before `horizon`. The windows they touch must bear the mark already.
+    pub(super) fn forget(&mut self, horizon: Millis) {
+        while self.spans.get(1).is_some_and(|(from, _)| *from < horizon) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((from, _)) = self.spans.pop_front()
+            && let Some(next) = self.spans.front_mut()
+        {
+            self.floor = Some(next.0);
+            next.0 = from;
+        }
+    }
+
+    /// Keeps the spans few: leaving one out can only make windows worth less.
+    fn bound(&mut self) {
+        while self.spans.len() > MOST_SPANS {
+            let before_last = self.spans.iter().take(self.spans.len() - 1).enumerate();
+            let shortest = before_last.min_by_key(|(_, (from, to))| to - from).map(|(at, _)| at);
+            self.spans.remove(shortest.unwrap_or(0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(spans: &[(Millis, Millis)]) -> Coverage {
+        let mut coverage = Coverage::default();
+        for (from, to) in spans {
+            coverage.resume(*from);
+            if *to != OPEN_END {
+                assert!(coverage.interrupt(*to));
+            }
+        }
+        coverage
+    }
+
+    #[test]
+    fn quality_tells_a_late_start_from_an_interruption() {
+        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        assert_eq!(coverage.quality(1_000, 1_999), Quality::Partial);
+        assert_eq!(coverage.quality(2_000, 2_999), Quality::Complete);
+        assert_eq!(coverage.quality(4_000, 4_999), Quality::Gapped);
+        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
+        assert_eq!(coverage.quality(0, 9_999), Quality::Gapped);
+    }
+
+    #[test]
+    fn what_one_interruption_left_uncertain_the_next_does_not_prove() {
+        let mut coverage = watched(&[(0, 99), (101, OPEN_END)]);
+        assert!(coverage.interrupt(98));
+        coverage.resume(100);
+        assert!(!coverage.covers(90, 200), "neither 99 nor 100 was seen");
+        assert!(coverage.covers(0, 98) && coverage.covers(101, 200) && !coverage.covers(100, 100));
+        let mut coverage = watched(&[(0, 1_009), (1_060, OPEN_END)]);
+        coverage.interrupt(559);
+        coverage.resume(1_100);
+        assert_eq!(coverage.quality(0, 999), Quality::Gapped, "a slower frame than the first was lost");
+        assert!(!coverage.covers(1_050, 1_090));
+    }
+
+    #[test]
+    fn an_interruption_without_a_moment_in_it_is_none() {
+        let joined = watched(&[(0, 100), (101, OPEN_END)]);
+        assert!(joined.covers(0, 200), "101 follows 100");
+        let parted = watched(&[(0, 100), (102, OPEN_END)]);
+        assert!(!parted.covers(100, 102) && parted.covers(0, 100) && parted.covers(102, 200));
+    }
+
+    #[test]
+    fn what_was_missed_last_is_not_all_that_was_missed_while_the_feed_was_down() {
+        let mut coverage = watched(&[(0, 100)]);
+        assert!(!coverage.miss(120, 130) && !coverage.miss(110, 115));
+        coverage.resume(105);
+        assert!(!coverage.covers(130, 130) && coverage.covers(131, 140));
+    }
+
+    #[test]
+    fn a_price_is_proven_only_without_an_interruption_between() {
+        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        assert!(coverage.proves(1_600, 4_000));
+        assert!(!coverage.proves(4_100, 5_000));
+        assert!(coverage.proves(4_800, 5_000));
+        assert!(!coverage.proves(1_400, 2_000), "what came before the start is not known");
+    }
+
+    #[test]
+    fn forgetting_an_interruption_does_not_prove_prices_across_it() {
+        let mut coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
+        coverage.forget(100_000);
+        assert!(!coverage.proves(4_100, 200_000));
+        assert!(coverage.proves(4_800, 200_000));
+        assert!(coverage.is_idle(150_000, 159_999));
+    }
+
+    #[test]
+    fn an_earlier_start_extends_the_span() {
+        let mut coverage = watched(&[(1_500, OPEN_END)]);
+        coverage.resume(900);
+        assert_eq!(coverage.quality(1_000, 1_999), Quality::Complete);
+        coverage.resume(5_000);
+        assert!(coverage.covers(900, 9_000), "a second acknowledgement takes nothing away");
+    }
+
+    #[test]
+    fn what_was_missed_is_a_hole_and_the_rest_stays_covered() {
+        let mut coverage = watched(&[(0, 99), (200, OPEN_END)]);
+        assert!(
+            coverage.miss(50, 50) && coverage.miss(99, 210) && !coverage.miss(99, 210),
+            "the second time is no news"
+        );
+        let seen = [(0, 49), (51, 98), (211, 5_000)];
+        assert!(seen.iter().all(|(from, to)| coverage.covers(*from, *to)), "{coverage:?}");
+        assert!([(49, 50), (98, 99), (210, 211)].iter().all(|(from, to)| !coverage.covers(*from, *to)));
+        assert!(!coverage.miss(150, 140) && coverage.is_open());
+        coverage.resume(100);
+        assert!(!coverage.covers(205, 205), "watching again from earlier on does not bring it back");
+    }
+
+    #[test]
+    fn what_was_missed_while_the_feed_was_down_is_not_covered_by_its_return() {
+        let mut coverage = watched(&[(0, 100)]);
+        assert!(coverage.miss(100, 100) && !coverage.miss(120, 130));
+        coverage.resume(90);
+        assert!(coverage.covers(0, 99) && coverage.covers(131, 140) && !coverage.covers(99, 131));
+        let mut unwatched = Coverage::default();
+        assert!(!unwatched.miss(10, 10));
+        unwatched.resume(5);
+        assert!(!unwatched.covers(5, 10) && unwatched.covers(11, 20));
+        let mut earlier = Coverage::default();
+        assert!(!earlier.miss(10, 10));
+        earlier.resume(20);
+        earlier.resume(5);
+        assert!(!earlier.covers(10, 10) && earlier.covers(11, 30), "nor by one that turns out to be earlier");
+    }
+
+    #[test]
+    fn many_holes_are_remembered_by_taking_more_for_missed() {
+        let mut coverage = watched(&[(0, OPEN_END)]);
+        for at in 0..1_000 {
+            coverage.miss(1_000 + at * 10, 1_000 + at * 10);
+        }
+        assert!(coverage.spans.len() <= MOST_SPANS);
+        assert!((0..1_000).all(|at| !coverage.covers(1_000 + at * 10, 1_000 + at * 10)));
+        assert!(coverage.covers(0, 999) && coverage.covers(11_000, 20_000));
+        coverage.forget(20_000);
+        assert!(!coverage.proves(10_989, 10_991) && coverage.proves(10_991, 20_000));
+    }
+
+    #[test]
+    fn an_ended_instrument_has_no_idle_windows() {
+        let mut coverage = watched(&[(0, OPEN_END)]);
+        coverage.end(5_500);
+        assert!(coverage.is_idle(4_000, 4_999));
+        assert!(!coverage.is_idle(5_000, 5_999));
+        coverage.end(5_999);
+        assert!(!coverage.is_idle(5_000, 5_999), "it has ended before its window did");
+        coverage.end(6_000);
+        assert!(coverage.is_idle(5_000, 5_999));
+        assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));
+        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
+    }
+}

@@ -1,0 +1,372 @@
+//! Local time becomes exchange time, and nothing is said before the exchange's time is known.
+
+use std::collections::BTreeMap;
+
+use klines_domain::aggregator::{Open, Settings};
+use klines_domain::feed::{FeedEvent, Link};
+use klines_domain::kline::Quality;
+use klines_domain::symbol::{Symbol, SymbolId, SymbolTable};
+use klines_domain::trade::{Quantity, Side, Trade, TradeId};
+use proptest::prelude::*;
+
+use super::*;
+
+/// 2024-01-01T00:00:00Z on the exchange; the local clock is 20 s ahead, transit is 50 ms at best.
+const T0: Millis = 1_704_067_200_000;
+const AHEAD: Millis = 20_000;
+const TRANSIT: Millis = 50;
+
+fn lane() -> Lane {
+    let mut table = SymbolTable::default();
+    table.intern(&Symbol::new("BTCUSDT").unwrap());
+    let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+    // A first window's previous close is not known, which is no matter here.
+    Lane::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
+}
+
+/// Local time of receipt of what the exchange stamped at `T0 + at`, `late` ms slower than the fastest frame.
+fn local(at: Millis, late: Millis) -> Millis {
+    T0 + at + AHEAD + TRANSIT + late
+}
+
+fn message(received: Millis, link: Option<Link>, events: Vec<FeedEvent>) -> FeedMessage {
+    FeedMessage { connection: Some(0), link, ..FeedMessage::of_category(Category::Linear, received, events) }
+}
+
+/// Topics were acknowledged, at that moment.
+fn up(received: Millis) -> FeedMessage {
+    let event = FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: received };
+    message(received, Some(Link::Up), vec![event])
+}
+
+/// The connection was lost, at that moment.
+fn down(received: Millis) -> FeedMessage {
+    let event = FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: received };
+    message(received, Some(Link::Down), vec![event])
+}
+
+/// A read of the socket would have waited.
+fn drained(received: Millis) -> FeedMessage {
+    message(received, Some(Link::Drained), Vec::new())
+}
+
+/// The same on another connection.
+fn on(number: usize, message: FeedMessage) -> FeedMessage {
+    FeedMessage { connection: Some(number), ..message }
+}
+
+fn trade(at: Millis, late: Millis) -> FeedMessage {
+    let quantity = Quantity { mantissa: 5, scale: 0 };
+    let trade = Trade {
+        symbol: SymbolId(0),
+        time: T0 + at,
+        sequence: 0,
+        price: quantity,
+        size: quantity,
+        side: Side::Buy,
+        block: false,
+        id: TradeId::Number(u64::try_from(at).unwrap() + 1),
+    };
+    let message = message(local(at, late), None, vec![FeedEvent::Trade(trade)]);
+    FeedMessage { stamped: Some(T0 + at), rejected: 1, ..message }
+}
+
+fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
+    let klines = out.drain(..).flat_map(|batch| batch.klines);
+    klines.map(|kline| (kline.start - T0, kline.quality, kline.revision)).collect()
+}
+
+#[test]
+fn an_acknowledgement_waits_until_the_exchanges_time_is_known() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(drained(local(900, 0)), &mut out);
+    assert!(out.is_empty());
+    lane.take(trade(1_300, 0), &mut out);
+    lane.take(drained(local(2_078, 0)), &mut out);
+    assert!(out.is_empty(), "79 ms after the end");
+    lane.take(drained(local(2_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "covered from the acknowledgement on");
+}
+
+#[test]
+fn a_window_closes_on_what_has_been_read_and_not_on_what_time_it_is() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    assert_eq!(lane.boundary(0), local(1_079, 0));
+    lane.tick(local(1_500, 0), &mut out);
+    assert!(out.is_empty(), "a stalled process has not read what came meanwhile");
+    lane.take(trade(950, 600), &mut out);
+    assert!(out.is_empty(), "stamped before the end");
+    lane.take(trade(1_079, 480), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)], "a later stamp proves that the others were read");
+    lane.take(drained(local(2_078, 0)), &mut out);
+    assert!(out.is_empty());
+    lane.take(drained(local(2_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "and so does a socket that has nothing more");
+    assert_eq!(lane.boundary(0), local(3_079, 0));
+}
+
+#[test]
+fn a_later_acknowledgement_proves_nothing_about_what_waits_behind_it() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(message(local(1_100, 0), Some(Link::Up), Vec::new()), &mut out);
+    assert!(out.is_empty(), "a trade of before the end may be next");
+    lane.take(trade(950, 200), &mut out);
+    lane.take(drained(local(1_160, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(lane.tally().counted, 2);
+}
+
+#[test]
+fn a_miss_that_no_frame_can_have_held_leaves_the_symbol_covered() {
+    const YEARS: Millis = 2_000_000_000_000;
+    let (mut lane, mut out) = (lane(), Vec::new());
+    let missed = |at| FeedEvent::Missed { symbol: SymbolId(0), from: T0 + at, to: T0 + at };
+    // Before the exchange's time is known, and after.
+    lane.take(message(local(-300, 0), None, vec![missed(YEARS)]), &mut out);
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(message(local(200, 0), None, vec![missed(YEARS)]), &mut out);
+    lane.take(down(local(300, 0)), &mut out);
+    lane.take(up(local(900, 0)), &mut out);
+    lane.take(trade(1_100, 0), &mut out);
+    lane.take(drained(local(2_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0), (1_000, Quality::Complete, 0)], "covered again at once");
+}
+
+#[test]
+fn a_frame_that_is_not_believed_marks_its_symbol_for_rows_that_cannot_be_read_too() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    let tomorrow = T0 + 86_400_000;
+    let missed = FeedEvent::Missed { symbol: SymbolId(0), from: tomorrow, to: tomorrow };
+    let frame = FeedMessage { stamped: Some(tomorrow), rejected: 1, ..message(local(500, 0), None, vec![missed]) };
+    lane.take(frame, &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+}
+
+#[test]
+fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(on(1, message(local(-100, 0), Some(Link::Up), Vec::new())), &mut out);
+    lane.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
+    lane.take(drained(local(1_100, 0)), &mut out);
+    assert!(out.is_empty(), "the other may hold trades");
+    assert_eq!((lane.boundary(0), lane.boundary(1)), (Millis::MAX, local(1_079, 0)));
+    lane.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+}
+
+#[test]
+fn without_a_connection_windows_close_by_the_clock_and_are_gapped() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(down(local(500, 0)), &mut out);
+    lane.tick(local(1_079, 0), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+}
+
+#[test]
+fn a_category_goes_by_its_slowest_connection_and_forgets_the_lead_of_one_that_is_lost() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(on(1, message(local(-200, 0), Some(Link::Up), Vec::new())), &mut out);
+    // The second connection is 300 ms faster than the one that carries the trades.
+    lane.take(on(1, FeedMessage { stamped: Some(T0), ..message(local(-300, 0), None, Vec::new()) }), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(on(1, drained(local(1_000, 0))), &mut out);
+    lane.take(drained(local(1_000, 0)), &mut out);
+    assert!(out.is_empty(), "on the slower one it is not over yet");
+    lane.take(on(1, message(local(1_010, 0), Some(Link::Down), Vec::new())), &mut out);
+    lane.take(drained(local(1_078, 0)), &mut out);
+    assert!(out.is_empty(), "the lead of the lost one closes nothing");
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+}
+
+#[test]
+fn coverage_that_began_later_than_was_thought_is_corrected() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    // The acknowledgement and the first frames were 400 ms slower than the fastest will be: by them the exchange sent
+    // it at 600, and by a faster one at 1,000.
+    lane.take(trade(100, 400), &mut out);
+    lane.take(up(local(600, 400)), &mut out);
+    lane.take(trade(1_500, 400), &mut out);
+    lane.take(drained(local(2_079, 400)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    lane.take(trade(2_300, 0), &mut out);
+    assert_eq!(told(&mut out), [], "the window from 1,000 on is covered either way");
+    let (mut lane, mut out) = (self::lane(), Vec::new());
+    lane.take(trade(100, 400), &mut out);
+    lane.take(up(local(950, 400)), &mut out);
+    lane.take(trade(1_100, 400), &mut out);
+    lane.take(drained(local(2_079, 400)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    lane.take(trade(2_300, 0), &mut out);
+    assert_eq!(told(&mut out), [(1_000, Quality::Partial, 1)], "it may have begun at 1,350");
+}
+
+#[test]
+fn a_leap_of_the_exchanges_clock_is_a_gap() {
+    const HOUR: Millis = 3_600_000;
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    for n in 0..5 {
+        let at = 1_200 + n;
+        let trade = FeedMessage { received: local(at, 0), ..trade(at + HOUR, 0) };
+        lane.take(trade, &mut out);
+    }
+    lane.take(drained(local(2_000, 0)), &mut out);
+    let told = told(&mut out);
+    assert_eq!(told, [(0, Quality::Gapped, 1)], "nothing is known since the last frame before, and no kline is flat");
+    let tally = lane.tally();
+    assert_eq!((tally.received, tally.counted, tally.rejected), (12, 2, 10), "four frames were not believed");
+}
+
+#[test]
+fn a_frame_whose_stamp_is_not_believed_counts_for_nothing_and_marks_its_symbol() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(-200, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    let tomorrow = FeedMessage { received: local(500, 0), ..trade(86_400_000, 0) };
+    lane.take(tomorrow, &mut out);
+    lane.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+    let tally = lane.tally();
+    assert_eq!((tally.received, tally.counted, tally.rejected), (4, 1, 3));
+}
+
+#[test]
+fn an_interruption_begins_where_the_slowest_frame_would_have_been_stamped() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    lane.take(up(local(0, 0)), &mut out);
+    lane.take(trade(100, 0), &mut out);
+    lane.take(trade(1_100, 300), &mut out);
+    // Received when the fastest frame would have been stamped 2,250: the slowest 1,950.
+    lane.take(down(local(2_250, 0)), &mut out);
+    lane.take(up(local(4_000, 0)), &mut out);
+    lane.tick(local(2_500, 0), &mut out);
+    assert_eq!(told(&mut out), [(0, Quality::Complete, 0), (1_000, Quality::Gapped, 0)]);
+}
+
+#[test]
+fn every_row_is_accounted_for() {
+    let (mut lane, mut out) = (lane(), Vec::new());
+    for message in [trade(100, 0), trade(100, 0), trade(200, 0)] {
+        lane.take(message, &mut out);
+    }
+    let Tally { received, counted, duplicate, late, rejected, excluded } = lane.tally();
+    assert_eq!((received, counted, duplicate, late, rejected, excluded), (6, 2, 1, 0, 3, 0));
+}
+
+/// A frame: how long after the one before it was stamped, how long after its match, how late it comes, and whether it
+/// can be read.
+fn frames() -> impl Strategy<Value = Vec<(Millis, Millis, Millis, bool)>> {
+    proptest::collection::vec((1_i64..80, 0_i64..4, 0_i64..200, proptest::bool::weighted(0.95)), 40..150)
+}
+
+proptest! {
+    #[test]
+    fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
+        let (mut lane, mut out) = (lane(), Vec::new());
+        let symbols = vec![SymbolId(0)];
+        lane.take(up(local(from, 0)), &mut out);
+        let mut at = from + 4;
+        let mut arriving = Vec::new();
+        for (after, matched, late, readable) in frames {
+            at += after;
+            arriving.push((at, at - matched, late, readable));
+        }
+        arriving.sort_by_key(|(stamped, _, late, _)| stamped + late);
+        let (mut least, mut most) = (Millis::MAX, Millis::MIN);
+        let mut lost = Vec::new();
+        for (stamped, matched, late, readable) in arriving {
+            let received = local(stamped, late);
+            if readable {
+                (least, most) = (least.min(late), most.max(late));
+                let message = FeedMessage { received, stamped: Some(T0 + stamped), ..trade(matched, 0) };
+                lane.take(message, &mut out);
+            } else {
+                // Of one that is slower or faster than all before it nobody can tell when it was stamped.
+                lost.extend((least <= late && late <= most).then_some(matched));
+                let gap = FeedEvent::Gap { symbols: symbols.clone(), last_seen: received - 1 };
+                let resumed = FeedEvent::Resumed { symbols: symbols.clone(), at: received + 1 };
+                lane.take(message(received, None, vec![gap, resumed]), &mut out);
+            }
+        }
+        (at..at + 3_000).step_by(10).for_each(|at| lane.take(drained(local(at, 0)), &mut out));
+        let last: BTreeMap<_, _> = told(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
+        for matched in lost {
+            let quality = last.get(&(matched - matched % 1_000));
+            prop_assert_ne!(quality, Some(&Quality::Complete), "{} {:?}", matched, last);
+        }
+    }
+}
+
+/// Ten minutes of 300 symbols at one second, of which everything has just been read: a step of them has been published.
+fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
+    let clock = LocalClock::start();
+    let since = (clock.now() - 600_000) / 1_000 * 1_000;
+    let mut table = SymbolTable::default();
+    let symbols: Vec<_> = (0..300).map(|number| table.intern(&Symbol::new(&format!("S{number}")).unwrap())).collect();
+    let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
+    let mut lane = Lane::new(Settings { update_interval: None, ..settings }, &table);
+    let quantity = Quantity { mantissa: 5, scale: 0 };
+    let trades = symbols.iter().map(|symbol| Trade {
+        symbol: *symbol,
+        time: since,
+        sequence: 0,
+        price: quantity,
+        size: quantity,
+        side: Side::Buy,
+        block: false,
+        id: TradeId::None,
+    });
+    let events = trades.map(FeedEvent::Trade).chain([FeedEvent::Resumed { symbols: symbols.clone(), at: since }]);
+    let first = FeedMessage { stamped: Some(since), ..message(since, Some(Link::Up), events.collect()) };
+    lane.take(first, &mut Vec::new());
+    let hub = Arc::new(Hub::new());
+    let mut pipeline = Pipeline::new(mpsc::channel(1).1, clock, hub.clone(), Tallies::default());
+    pipeline.join(Some((lane, Vec::new())));
+    pipeline.take(drained(since + 600_079));
+    (pipeline, hub)
+}
+
+/// A step is 8,192 klines and the rest of a boundary; each of 300 klines is a batch and counts for 308.
+const BATCHES_A_STEP: u64 = 8_192 / 308 + 1;
+
+#[test]
+fn what_is_due_after_a_pause_is_published_before_more_of_it_is_made() {
+    let (mut pipeline, hub) = pipeline_after_a_pause();
+    let mut published = hub.published();
+    assert_eq!(published, BATCHES_A_STEP);
+    while published < 600 {
+        assert_eq!(pipeline.pause(), Duration::ZERO, "more is due at once");
+        pipeline.tick();
+        assert!(pipeline.out.is_empty());
+        assert_eq!(hub.published(), (published + BATCHES_A_STEP).min(600));
+        published = hub.published();
+    }
+    assert!(pipeline.pause() > Duration::ZERO);
+}
+
+#[test]
+fn what_is_due_at_the_end_is_published_before_more_of_it_is_made() {
+    let (mut pipeline, hub) = pipeline_after_a_pause();
+    pipeline.finish();
+    assert_eq!(hub.published(), 600);
+    // What it held at once shows in what its buffer has grown to, which is doubled.
+    assert!(pipeline.out.capacity() < 2 * usize::try_from(BATCHES_A_STEP).unwrap(), "{}", pipeline.out.capacity());
+}

@@ -1,0 +1,39 @@
+//! Generated from `wit/v1`, but for the way in which the klines of a batch are written into a guest's memory (`row`).
+
+#![allow(unsafe_code, reason = "generated code describes memory layouts to wasmtime, and so does the row of a kline")]
+#![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+
+mod row;
+
+wasmtime::component::bindgen!({
+    path: "../../../wit/v1",
+    world: "kline-consumer",
+    imports: { default: trappable },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});
+
+/// The records of the contract, the klines of a batch as rows.
+pub mod types {
+    use wasmtime::component::{ComponentType, Lower};
+
+    pub use super::klines::consumer::types::Kline as Record;
+    pub use super::klines::consumer::types::*;
+    pub use super::row::Row as Kline;
+
+    #[derive(Clone, Copy, ComponentType, Lower)]
+    #[component(record)]
+    pub struct Batch<'a> {
+        pub klines: &'a [Kline<'a>],
+        pub lost: u64,
+    }
+}
+
+/// The calls of a consumer that takes rows.
+pub mod calls {
+    wasmtime::component::bindgen!({
+        path: "../../../wit/v1",
+        inline: "package klines:calls; world calls { export klines:consumer/consumer@1.1.0; }",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: { "klines:consumer/types": super::types },
+    });
+}

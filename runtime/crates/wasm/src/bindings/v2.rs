@@ -1,0 +1,11 @@
+//! Generated from a version that exists only in tests: it proves that a second one can stand beside the first.
+
+#![allow(unsafe_code, reason = "the generated code describes memory layouts to wasmtime")]
+#![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "../../tests/fixtures/contract/v2",
+    world: "kline-consumer",
+    imports: { default: trappable },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

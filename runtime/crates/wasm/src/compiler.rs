@@ -1,0 +1,197 @@
+//! Untrusted components are compiled in a process of their own, with bounded time and memory: nothing else bounds what
+//! a compiler does with hostile input.
+//!
+//! The same process then loads the code as this one will, measures what that costs, and checks exports and imports. This
+//! process loads the very code that was measured, and nothing that was refused. [`child`] is what runs there.
+
+pub mod child;
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use klines_domain::sanitize::sanitize;
+use rustix::process::geteuid;
+
+use super::artifact::cache::Cache;
+use super::artifact::{Artifact, Cost};
+use super::component::ComponentError;
+use super::components::ComponentFile;
+use super::engine::WasmEngine;
+use super::failure::MOST_TEXT;
+use super::limits::Limits;
+
+/// How often the parent looks whether the process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The hidden command that the process runs.
+pub const COMMAND: &str = "compile-component";
+/// Its exit code when the component is refused; the reason is on standard error.
+pub const REFUSED: u8 = 1;
+/// Its exit code when the system did not let it do its work; the reason is on standard error.
+pub const FAILED: u8 = 3;
+
+/// Starts the processes that compile.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    program: PathBuf,
+    cache: Cache,
+}
+
+/// Makes a folder that only this user can look into, or checks that it is one.
+///
+/// # Errors
+/// It cannot be made, or others have rights in it.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other("others than this user have rights in it: remove it, or take them away"));
+    }
+    Ok(())
+}
+
+/// Removes all compiled code from a folder, because no component needs it.
+pub fn remove_code(folder: &Path) {
+    if folder.is_dir() {
+        Cache::new(folder.to_path_buf(), String::new()).sweep(Some(&HashSet::new()));
+    }
+}
+
+impl Compiler {
+    /// Names the program whose hidden command compiles for `engine`, and the private folder for the code.
+    #[must_use]
+    pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.engine().precompile_compatibility_hash().hash(&mut hasher);
+        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())) }
+    }
+
+    /// Returns the cache of compiled code.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Compiles a component within its limits, unless that has been done before. What comes back costs no more than
+    /// the limits allow.
+    ///
+    /// # Errors
+    /// [`ComponentError`]: it is not a valid consumer, or too much to compile or to load.
+    pub(super) fn compile(&self, file: &ComponentFile, limits: &Limits) -> Result<Artifact, ComponentError> {
+        if let Some(artifact) = self.cache.find(&file.sha256) {
+            artifact.cost().within(limits.loaded, limits.instances as u64)?;
+            return Ok(artifact);
+        }
+        let mut output = self.cache.unnamed_file()?;
+        let mut child = self.spawn(&output, limits)?;
+        let (status, answer) = run(&mut child, &file.bytes, limits.compile_time)?;
+        let Some(status) = status else {
+            let message = format!("it takes longer than {:?} (limits.compile_time)", limits.compile_time);
+            return Err(ComponentError::TooCostly(message));
+        };
+        match status.code() {
+            Some(0) => {
+                let artifact = read_artifact(&mut output, &answer, limits)?;
+                self.cache.keep(&file.sha256, &artifact);
+                Ok(artifact)
+            }
+            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(sanitize(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(sanitize(&answer, MOST_TEXT))),
+            _ => {
+                let most = limits.compile_memory >> 20;
+                let message = format!("the compiler did not survive it with {most} MiB (limits.compile_memory)");
+                Err(ComponentError::TooCostly(message))
+            }
+        }
+    }
+
+    /// Starts a process that reads the component from standard input, writes the code to `output` and its answer to
+    /// standard error.
+    fn spawn(&self, output: &File, limits: &Limits) -> io::Result<Child> {
+        let seconds = limits.compile_time.as_secs().saturating_add(1);
+        let numbers = [
+            ("--memory", limits.compile_memory),
+            ("--seconds", seconds),
+            ("--instances", limits.instances as u64),
+            ("--loaded", limits.loaded),
+        ];
+        let mut command = Command::new(&self.program);
+        command.arg(COMMAND);
+        for (name, number) in numbers {
+            command.arg(name).arg(number.to_string());
+        }
+        // It needs none of our variables, and some of them are secret.
+        command
+            .env_clear()
+            // Address space that an allocator sets aside is not memory that the compiler uses.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+}
+
+/// Takes over what a process has compiled and measured.
+fn read_artifact(output: &mut File, answer: &str, limits: &Limits) -> Result<Artifact, ComponentError> {
+    let cost: Cost = serde_json::from_str(answer).map_err(io::Error::from)?;
+    cost.within(limits.loaded, limits.instances as u64)?;
+    output.rewind()?;
+    let mut bytes = Vec::new();
+    output.take(cost.artifact.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != cost.artifact {
+        return Err(io::Error::other("the compiler wrote another length than it says").into());
+    }
+    Ok(Artifact::compiled(bytes, cost))
+}
+
+/// Feeds a process and waits for it; no status if its time was over.
+fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<ExitStatus>, String)> {
+    let (mut input, answer) = (child.stdin.take(), child.stderr.take());
+    let until = Instant::now() + time;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A process that ends early does not read to the end, and says why.
+            let _ = input.as_mut().map(|input| input.write_all(bytes));
+            drop(input);
+        });
+        let answer = scope.spawn(move || read_answer(answer));
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break Some(status),
+                None if Instant::now() >= until => {
+                    child.kill()?;
+                    child.wait()?;
+                    break None;
+                }
+                None => pause(),
+            }
+        };
+        Ok((status, answer.join().unwrap_or_default()))
+    })
+}
+
+/// Reads to the end, so that the process never waits for room, and keeps the beginning.
+fn read_answer(pipe: Option<ChildStderr>) -> String {
+    let Some(mut pipe) = pipe else { return String::new() };
+    let mut answer = Vec::new();
+    let _ = pipe.by_ref().take(MOST_TEXT as u64).read_to_end(&mut answer);
+    let _ = io::copy(&mut pipe, &mut io::sink());
+    String::from_utf8_lossy(&answer).trim_end().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "waits for a process, in a thread that has nothing else to do")]
+fn pause() {
+    thread::sleep(LOOK_EVERY);
+}

@@ -1,0 +1,221 @@
+//! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
+//! of its own; only what is part of the program is compiled in this one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use klines_delivery::digest;
+use rustix::fs::OFlags;
+
+use super::compiler::Compiler;
+use super::component::{Component, ComponentError, recognise};
+use super::engine::WasmEngine;
+use super::limits::Limits;
+use super::manifest::Wants;
+
+#[cfg(test)]
+mod tests;
+
+/// Refusals that are remembered.
+const MOST_REFUSALS: usize = 256;
+
+/// Loads components; the same bytes under several names are loaded once.
+pub struct Components {
+    engine: WasmEngine,
+    /// Where untrusted components are compiled; without it there are none.
+    compiler: Option<Compiler>,
+    /// What is in use, by SHA-256. A version that nothing runs any longer, or never did, is gone at once.
+    loaded: Mutex<HashMap<String, Weak<Component>>>,
+    /// What was refused, with the reason: the same bytes under the same limits are not compiled again.
+    refused: Mutex<HashMap<Attempt, String>>,
+}
+
+/// Untrusted bytes and the limits that decide whether they are loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Attempt {
+    sha256: String,
+    compile_time: Duration,
+    compile_memory: u64,
+    instances: usize,
+    loaded: u64,
+}
+
+impl Attempt {
+    fn new(sha256: &str, limits: &Limits) -> Self {
+        Self {
+            sha256: sha256.to_owned(),
+            compile_time: limits.compile_time,
+            compile_memory: limits.compile_memory,
+            instances: limits.instances,
+            loaded: limits.loaded,
+        }
+    }
+}
+
+/// The bytes of a component file, read at one moment.
+pub struct ComponentFile {
+    /// What was in it.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of that, in hex.
+    pub sha256: String,
+}
+
+/// Whether a path may be a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It leads to the component, as the operator has set it up.
+    Follow,
+    /// It is not what was there before.
+    Refuse,
+}
+
+impl Components {
+    /// Builds an empty collection for trusted components alone.
+    #[must_use]
+    pub fn new(engine: WasmEngine) -> Self {
+        Self { engine, compiler: None, loaded: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// Builds an empty collection that has `compiler` compile untrusted components.
+    #[must_use]
+    pub fn with_compiler(engine: WasmEngine, compiler: Compiler) -> Self {
+        Self { compiler: Some(compiler), ..Self::new(engine) }
+    }
+
+    /// Reads, checks and loads a file, within limits.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the file is and what would be right.
+    pub fn from_file(&self, path: &Path, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        self.from_untrusted(&read(path, limits.component, Links::Follow)?, limits)
+    }
+
+    /// Checks and loads what was read of a file, within limits. It is compiled in a process of its own, or was so
+    /// before.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the bytes are and what would be right.
+    pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        recognise(&file.bytes)?;
+        if let Some(known) = lock(&self.loaded).get(&file.sha256).and_then(Weak::upgrade) {
+            known.cost().within(limits.loaded, limits.instances as u64)?;
+            return Ok(known);
+        }
+        let attempt = Attempt::new(&file.sha256, limits);
+        if let Some(reason) = lock(&self.refused).get(&attempt) {
+            return Err(ComponentError::Refused(reason.clone()));
+        }
+        let result = self.compile_untrusted(file, limits);
+        // What the system refused may be possible the next time.
+        if let Err(error) = &result
+            && !matches!(error, ComponentError::Io(_) | ComponentError::System(_) | ComponentError::NoCompiler)
+        {
+            let mut refused = lock(&self.refused);
+            if refused.len() >= MOST_REFUSALS {
+                refused.clear();
+            }
+            refused.insert(attempt, error.to_string());
+        }
+        result
+    }
+
+    /// Forgets that the component with this SHA-256 was refused, because an operator wants it tried again.
+    pub fn forget_refusal(&self, sha256: &str) {
+        lock(&self.refused).retain(|attempt, _| attempt.sha256 != sha256);
+    }
+
+    /// Checks and compiles, in this process, a component of the program's own, of at most `most_bytes`. Nothing bounds
+    /// what the compiler takes.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the bytes are and what would be right.
+    pub fn from_trusted(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
+        if bytes.len() as u64 > most_bytes {
+            return Err(ComponentError::TooLarge(most_bytes));
+        }
+        recognise(bytes)?;
+        self.insert(&digest(bytes), || Component::compile_trusted(&self.engine, bytes))
+    }
+
+    /// Removes compiled code from the folder that no component in use was loaded from.
+    pub fn remove_unused_code(&self) {
+        if let Some(compiler) = &self.compiler {
+            let loaded = lock(&self.loaded);
+            let used = loaded.iter().filter(|(_, component)| component.strong_count() > 0);
+            let used = used.map(|(sha256, _)| sha256.clone()).collect();
+            compiler.cache().sweep(Some(&used));
+        }
+    }
+
+    fn compile_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        let compiler = self.compiler.as_ref().ok_or(ComponentError::NoCompiler)?;
+        let wants = Wants::of(&file.bytes)?;
+        let artifact = compiler.compile(file, limits)?;
+        self.insert(&file.sha256, || Component::load(&self.engine, &artifact, wants, file.sha256.clone()))
+    }
+
+    fn insert(
+        &self,
+        sha256: &str,
+        make: impl FnOnce() -> Result<Component, ComponentError>,
+    ) -> Result<Arc<Component>, ComponentError> {
+        let mut loaded = lock(&self.loaded);
+        loaded.retain(|_, component| component.strong_count() > 0);
+        if let Some(known) = loaded.get(sha256).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let component = Arc::new(make()?);
+        loaded.insert(sha256.to_owned(), Arc::downgrade(&component));
+        Ok(component)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a component file of at most `most_bytes`: opened once, so that what is checked is what is used.
+///
+/// # Errors
+/// [`ComponentError`] saying why it is not read.
+pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile, ComponentError> {
+    if links == Links::Refuse && fs::symlink_metadata(path)?.is_symlink() {
+        return Err(ComponentError::Link);
+    }
+    // A pipe must not make the opening wait for its other end.
+    let mut flags = OFlags::NONBLOCK;
+    if links == Links::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file = open(path, flags)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ComponentError::NotFile);
+    }
+    if metadata.len() > most_bytes {
+        return Err(ComponentError::TooLarge(most_bytes));
+    }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most_bytes {
+        return Err(ComponentError::TooLarge(most_bytes));
+    }
+    let sha256 = digest(&bytes);
+    Ok(ComponentFile { bytes, sha256 })
+}
+
+/// Reads a component again, unless its file has changed since it was loaded.
+pub(super) fn read_unchanged(path: &Path, most_bytes: u64, sha256: &str) -> Option<Vec<u8>> {
+    let file = read(path, most_bytes, Links::Follow).ok()?;
+    (file.sha256 == sha256).then_some(file.bytes)
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}

@@ -1,0 +1,82 @@
+//! Between the domain's values and the contract's records, one file a version: the only places that know both.
+//!
+//! What a guest answers is a stranger's: here it is cleaned, cut and checked, the same for every version.
+
+mod v1;
+#[cfg(test)]
+mod v2;
+
+use klines_delivery::{Failure, Problem, Subscription};
+use klines_domain::interval::{Interval, Unit};
+use klines_domain::sanitize::sanitize;
+use klines_domain::symbol::Symbol;
+use klines_domain::time::Millis;
+
+use super::failure::MOST_TEXT;
+
+/// Problems that are kept of one `validate`.
+const MOST_PROBLEMS: usize = 100;
+/// Entries of one list in a subscription.
+const MOST_WISHES: usize = 10_000;
+
+/// No trade is older than the epoch.
+fn moment(at: Millis) -> u64 {
+    u64::try_from(at).unwrap_or(0)
+}
+
+/// Returns the first problems, each given as path, message and expectation.
+fn problems(found: impl IntoIterator<Item = [String; 3]>) -> Vec<Problem> {
+    let problem = |[path, message, expected]: [String; 3]| Problem {
+        path: sanitize(&path, MOST_TEXT),
+        message: sanitize(&message, MOST_TEXT),
+        expected: sanitize(&expected, MOST_TEXT),
+    };
+    found.into_iter().take(MOST_PROBLEMS).map(problem).collect()
+}
+
+fn retry(text: &str) -> Failure {
+    Failure::Retry(sanitize(text, MOST_TEXT))
+}
+
+fn fatal(text: &str) -> Failure {
+    Failure::Fatal(sanitize(text, MOST_TEXT))
+}
+
+/// Returns the wish, or `Fatal` naming the entry that is no symbol or no interval.
+fn subscription(symbols: &[String], intervals: &[(u32, Unit)], closed_only: bool) -> Result<Subscription, Failure> {
+    if symbols.len().max(intervals.len()) > MOST_WISHES {
+        return Err(Failure::Fatal(format!("subscribes to more than {MOST_WISHES} symbols or intervals")));
+    }
+    let symbol = |name: &String| {
+        Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, 100))))
+    };
+    let interval = |(count, unit): &(u32, Unit)| {
+        let text = format!("{count}{unit}");
+        text.parse::<Interval>()
+            .map_err(|error| Failure::Fatal(format!("subscribes to an interval of {text}: {error}")))
+    };
+    Ok(Subscription {
+        symbols: symbols.iter().map(symbol).collect::<Result<_, _>>()?,
+        intervals: intervals.iter().map(interval).collect::<Result<_, _>>()?,
+        closed_only,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_cannot_be_is_fatal_by_name() {
+        let week = (2, Unit::Week);
+        for (found, named) in [
+            (subscription(&["btc\u{1b}".to_owned()], &[], false), "\"btc\""),
+            (subscription(&[], &[week], false), "2W"),
+        ] {
+            match found {
+                Err(Failure::Fatal(text)) => assert!(text.contains(named), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

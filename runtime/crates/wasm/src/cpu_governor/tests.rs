@@ -1,0 +1,191 @@
+//! Who gets a permit, when it is passed on, and that none is lost.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use super::*;
+
+/// A thread that does as it is asked.
+struct Guest {
+    asks: Sender<fn(&mut Permit)>,
+    done: Receiver<u8>,
+}
+
+impl Guest {
+    fn new(governor: &Arc<CpuGovernor>, is_lowest: bool) -> Self {
+        let (asks, asked) = mpsc::channel::<fn(&mut Permit)>();
+        let (done_with, done) = mpsc::channel();
+        let governor = governor.clone();
+        thread::spawn(move || {
+            if is_lowest {
+                klines_delivery::cpu::rank_lowest();
+            }
+            let mut permit = Permit::new(governor, Arc::default());
+            for ask in asked {
+                ask(&mut permit);
+                if done_with.send(permit.claim.stage.load(Ordering::Acquire)).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { asks, done }
+    }
+
+    fn acquire(&self) {
+        self.asks
+            .send(|permit| {
+                permit.acquire();
+            })
+            .unwrap();
+    }
+
+    fn release(&self) {
+        self.asks.send(|permit| permit.release()).unwrap();
+        assert_eq!(self.done.recv().unwrap(), NONE);
+    }
+
+    /// Waits until it holds a permit.
+    fn has(&self) {
+        assert_eq!(self.done.recv().unwrap(), HOLDS);
+    }
+}
+
+fn waiting(governor: &CpuGovernor) -> usize {
+    governor.lock().waiting.iter().map(VecDeque::len).sum()
+}
+
+fn until_waiting(governor: &CpuGovernor, count: usize) {
+    while waiting(governor) != count {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn one_waits_until_another_gives_its_permit_back() {
+    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let guests = [0; 3].map(|_| Guest::new(&governor, false));
+    guests[0].acquire();
+    guests[0].has();
+    for (count, guest) in guests[1..].iter().enumerate() {
+        guest.acquire();
+        until_waiting(&governor, count + 1);
+    }
+    guests[0].release();
+    guests[1].has();
+    assert_eq!(waiting(&governor), 1);
+    guests[1].release();
+    guests[2].has();
+    guests[2].release();
+    assert_eq!(governor.lock().free, 1);
+}
+
+#[test]
+fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
+    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let [first, second] = [0; 2].map(|_| Guest::new(&governor, false));
+    first.acquire();
+    first.has();
+    governor.tick();
+    governor.tick();
+    first
+        .asks
+        .send(|permit| {
+            permit.renew();
+        })
+        .unwrap();
+    first.has();
+    second.acquire();
+    until_waiting(&governor, 1);
+    governor.tick();
+    second.has();
+    // It notices at its own next look, and waits.
+    first
+        .asks
+        .send(|permit| {
+            permit.renew();
+        })
+        .unwrap();
+    until_waiting(&governor, 1);
+    governor.tick();
+    assert_eq!(waiting(&governor), 1, "a permit is kept for some time");
+    governor.tick();
+    first.has();
+    // Its permit was passed on: there is nothing to give back.
+    second.release();
+    assert_eq!(governor.lock().free, 0);
+    first.release();
+    assert_eq!(governor.lock().free, 1);
+}
+
+#[test]
+fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
+    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let [low, lower] = [0; 2].map(|_| Guest::new(&governor, true));
+    let [good, better] = [0; 2].map(|_| Guest::new(&governor, false));
+    low.acquire();
+    low.has();
+    lower.acquire();
+    until_waiting(&governor, 1);
+    good.acquire();
+    good.has();
+    better.acquire();
+    until_waiting(&governor, 2);
+    good.release();
+    better.has();
+    better.release();
+    lower.has();
+    lower.release();
+    low.release();
+    assert_eq!(governor.lock().free, 1);
+}
+
+#[test]
+fn an_instance_that_is_dropped_gives_its_permit_back() {
+    let governor = Arc::new(CpuGovernor::with_permits(1));
+    let mut permit = Permit::new(governor.clone(), Arc::default());
+    assert_eq!(permit.acquire(), Duration::ZERO);
+    assert_eq!(governor.lock().free, 0);
+    drop(permit);
+    assert_eq!(governor.lock().free, 1);
+}
+
+#[test]
+fn threads_that_come_and_go_lose_no_permit() {
+    let governor = Arc::new(CpuGovernor::with_permits(2));
+    let running = Arc::new(());
+    let ticker = thread::spawn({
+        let (governor, running) = (governor.clone(), Arc::downgrade(&running));
+        move || {
+            while running.upgrade().is_some() {
+                governor.tick();
+                let permits = governor.lock();
+                assert_eq!(permits.free + permits.held.len(), 2, "each permit is free or held, and there are two");
+                drop(permits);
+                thread::yield_now();
+            }
+        }
+    });
+    let guests: Vec<_> = (0..8)
+        .map(|number| {
+            let governor = governor.clone();
+            thread::spawn(move || {
+                if number % 2 == 0 {
+                    klines_delivery::cpu::rank_lowest();
+                }
+                let mut permit = Permit::new(governor, Arc::default());
+                for round in 0..2_000 {
+                    permit.acquire();
+                    for _ in 0..round % 5 {
+                        permit.renew();
+                        assert!(permit.claim.is(HOLDS) || permit.claim.is(REVOKED));
+                    }
+                    permit.release();
+                }
+            })
+        })
+        .collect();
+    guests.into_iter().for_each(|guest| guest.join().unwrap());
+    drop(running);
+    ticker.join().unwrap();
+    let permits = governor.lock();
+    assert_eq!((permits.free, permits.held.len()), (2, 0));
+}

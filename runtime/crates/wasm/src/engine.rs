@@ -1,0 +1,160 @@
+//! The one engine of the process: how components are compiled, what they can import, and the clock that ends calls.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use klines_delivery::trusted_work::Interrupt;
+use thiserror::Error;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, Strategy, WasmFeatures};
+
+use super::contract;
+use super::deadline::TimeTotal;
+use super::host::Host;
+use super::{files, http, poll};
+use crate::cpu_governor::CpuGovernor;
+
+#[cfg(test)]
+mod tests;
+
+/// How often the engine's epoch moves on: the grain of every deadline.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Compiles components and links them. Cheap to clone; one for the whole process.
+#[derive(Clone)]
+pub struct WasmEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<Host>,
+    governor: Arc<CpuGovernor>,
+    interrupt: Arc<Interrupt>,
+    standstill: TimeTotal,
+    _ticker: Ticker,
+}
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// This machine cannot run WebAssembly as configured.
+    #[error("WebAssembly cannot be run here: {0:#}")]
+    Unsupported(wasmtime::Error),
+    /// No thread for the clock that ends calls.
+    #[error("no thread for the deadline clock: {0}")]
+    System(#[from] io::Error),
+}
+
+impl WasmEngine {
+    /// Starts the engine and its clock.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn new() -> Result<Self, EngineError> {
+        Self::configured(&config())
+    }
+
+    fn configured(config: &Config) -> Result<Self, EngineError> {
+        let engine = Engine::new(config).map_err(EngineError::Unsupported)?;
+        let linker = linker(&engine).map_err(EngineError::Unsupported)?;
+        let clock = engine.clone();
+        let interrupt: Arc<Interrupt> = Arc::new(move || clock.increment_epoch());
+        let (governor, standstill) = (Arc::new(CpuGovernor::new()), TimeTotal::default());
+        let ticker = Ticker::start(engine.clone(), governor.clone(), standstill.clone())?;
+        Ok(Self { inner: Arc::new(Inner { engine, linker, governor, interrupt, standstill, _ticker: ticker }) })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// What bounds how many untrusted calls are in progress.
+    pub(super) fn governor(&self) -> Arc<CpuGovernor> {
+        self.inner.governor.clone()
+    }
+
+    /// Has all calls look at whether they may go on.
+    pub(super) fn interrupt(&self) -> &Arc<Interrupt> {
+        &self.inner.interrupt
+    }
+
+    /// How long the process stood still.
+    pub(super) fn standstill(&self) -> TimeTotal {
+        self.inner.standstill.clone()
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Host> {
+        &self.inner.linker
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .epoch_interruption(true)
+        // Without it a call costs half; streams and futures of WASI 0.3 are not offered.
+        .concurrency_support(false)
+        // What no guest language needs is only surface to attack.
+        .wasm_memory64(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        // Not built: an instruction of theirs that passed validation would abort the process (RUSTSEC-2026-0570).
+        .wasm_features(WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::THREADS, false)
+        // The same indicator must have the same value on every machine.
+        .wasm_relaxed_simd(false);
+    config
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    // WASI would wait for as long as the guest likes; a call has a deadline.
+    linker.allow_shadowing(true);
+    poll::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
+    linker.allow_shadowing(false);
+    http::add_to_linker(&mut linker)?;
+    contract::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// A plain thread, because a busy executor would stop the clock that has to interrupt it.
+struct Ticker {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine, governor: Arc<CpuGovernor>, standstill: TimeTotal) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("wasm-deadlines".into()).spawn(move || {
+            let mut last = Instant::now();
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                let late = last.elapsed().saturating_sub(TICK);
+                last = Instant::now();
+                // A thread of normal rank that comes a whole tick late had no core, like everything in this process.
+                if late >= TICK {
+                    standstill.add(late);
+                }
+                governor.tick();
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}

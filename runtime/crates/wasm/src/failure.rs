@@ -1,0 +1,71 @@
+//! What an error of the engine means to a worker: which kind of crash, in words for an operator.
+
+use std::fmt::Write as _;
+
+use klines_delivery::{CrashKind, Failure};
+use klines_domain::sanitize::sanitize;
+use thiserror::Error;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::host::Host;
+use super::state::StateError;
+
+/// Longest text of a failure or a problem that is kept, in bytes.
+pub(super) const MOST_TEXT: usize = 2_048;
+/// Frames of a guest's backtrace that are kept.
+const MOST_FRAMES: usize = 12;
+
+/// A host call waited until the call's time was over.
+#[derive(Debug, Error)]
+#[error("waited in a host call until its time was over")]
+pub(super) struct Overdue;
+
+/// Returns what a failed call or instantiation means.
+pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
+    if let Some(error) = error.downcast_ref::<StateError>() {
+        return state(host, error);
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let (kind, mut message) = if trap == Some(&Trap::Interrupt) || error.is::<Overdue>() {
+        (CrashKind::Timeout, host.time.verdict())
+    } else if let Some(refusal) = host.account.refused() {
+        let (wanted, most) = (mebibytes(refusal.wanted), mebibytes(host.account.most_memory()));
+        (CrashKind::Memory, format!("asked for {wanted} MiB in all, the limit is {most} MiB"))
+    } else if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        (CrashKind::Trap, format!("called exit({code})"))
+    } else {
+        (CrashKind::Trap, sanitize(&error.root_cause().to_string(), MOST_TEXT))
+    };
+    if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+        append(&mut message, trace);
+    }
+    Failure::Crashed { kind, message: sanitize(&message, MOST_TEXT) }
+}
+
+/// Returns what failed work on the state means.
+pub(super) fn state(host: &Host, error: &StateError) -> Failure {
+    match error {
+        StateError::Unusable { .. } => Failure::Fatal(error.to_string()),
+        StateError::Overdue => Failure::Crashed { kind: CrashKind::Timeout, message: host.time.verdict() },
+    }
+}
+
+/// Ends a guest's call because of its state.
+pub(super) fn raised(error: StateError) -> wasmtime::Error {
+    wasmtime::Error::new(error)
+}
+
+fn append(message: &mut String, trace: &WasmBacktrace) {
+    for (number, frame) in trace.frames().iter().take(MOST_FRAMES).enumerate() {
+        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+        let lead = if number == 0 { "; in" } else { " <" };
+        // Writing to a string cannot fail.
+        let _ = write!(message, "{lead} {name}");
+    }
+}
+
+/// Rounded up, so that what is refused never reads as the limit itself.
+fn mebibytes(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}

@@ -1,0 +1,108 @@
+//! WASI's filesystem for guests: every operation within the time of the call, nothing but regular files and folders
+//! opened, and writing within the quota of its folder.
+//!
+//! Operations run on a thread of their own, because the system may hold them for as long as it likes: a pipe without a
+//! writer, a mount whose server is gone. The call ends without them.
+
+mod descriptor;
+mod quota;
+mod stream;
+
+use hashbrown::HashMap;
+pub(super) use quota::Quota;
+use wasmtime::Result;
+use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
+use wasmtime_wasi::p2::bindings::filesystem::types as wasi;
+use wasmtime_wasi::p2::bindings::sync::filesystem::types as sync;
+use wasmtime_wasi::p2::{FsError, FsResult};
+
+use super::call_time::CallTime;
+use super::host::Host;
+
+/// Streams of folder entries that are open at one time: each holds all names of its folder.
+const MOST_LISTINGS: usize = 4;
+
+/// What an instance has open.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles {
+    /// By the names that the guest knows granted folders by; only those that may be written.
+    quotas: HashMap<String, Quota>,
+    /// The quota of the folder that a descriptor came from, by its number.
+    of: HashMap<u32, Quota>,
+    listings: usize,
+}
+
+impl OpenFiles {
+    pub(super) fn new(quotas: impl IntoIterator<Item = (String, Quota)>) -> Self {
+        Self { quotas: quotas.into_iter().collect(), ..Self::default() }
+    }
+
+    /// What is open came from the same folder.
+    fn inherit(&mut self, from: u32, to: u32) {
+        if let Some(quota) = self.of.get(&from).cloned() {
+            self.of.insert(to, quota);
+        }
+    }
+}
+
+/// The filesystem, and the time of the call.
+pub(super) struct Files<'a> {
+    pub(super) inner: WasiFilesystemCtxView<'a>,
+    pub(super) time: &'a mut CallTime,
+    pub(super) open: &'a mut OpenFiles,
+}
+
+struct Bounded;
+
+impl HasData for Bounded {
+    type Data<'a> = Files<'a>;
+}
+
+/// Puts the bounded `wasi:filesystem` into a linker that allows shadowing.
+pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
+    preopens::add_to_linker::<Host, Bounded>(linker, Host::files)?;
+    sync::add_to_linker::<Host, Bounded>(linker, Host::files)
+}
+
+/// Waits for an operation within the call's time.
+fn wait<T>(time: &mut CallTime, operation: impl Future<Output = FsResult<T>>) -> FsResult<T> {
+    time.wait_for_work(operation).map_err(FsError::trap)?
+}
+
+impl preopens::Host for Files<'_> {
+    fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
+        let folders = preopens::Host::get_directories(&mut self.inner)?;
+        for (folder, name) in &folders {
+            if let Some(quota) = self.open.quotas.get(name) {
+                self.open.of.insert(folder.rep(), quota.clone());
+            }
+        }
+        Ok(folders)
+    }
+}
+
+impl sync::Host for Files<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> Result<sync::ErrorCode> {
+        sync::Host::convert_error_code(&mut self.inner, error)
+    }
+
+    fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> Result<Option<sync::ErrorCode>> {
+        sync::Host::filesystem_error_code(&mut self.inner, error)
+    }
+}
+
+impl sync::HostDirectoryEntryStream for Files<'_> {
+    fn read_directory_entry(
+        &mut self,
+        stream: Resource<wasi::DirectoryEntryStream>,
+    ) -> FsResult<Option<sync::DirectoryEntry>> {
+        sync::HostDirectoryEntryStream::read_directory_entry(&mut self.inner, stream)
+    }
+
+    fn drop(&mut self, stream: Resource<wasi::DirectoryEntryStream>) -> Result<()> {
+        self.open.listings = self.open.listings.saturating_sub(1);
+        sync::HostDirectoryEntryStream::drop(&mut self.inner, stream)
+    }
+}

@@ -1,0 +1,121 @@
+//! What one instance has on the host's side: its WASI context, its account, and what the functions that it can call
+//! work with. How these look in a version of the contract is `convert`'s.
+
+use std::sync::Arc;
+
+use klines_domain::kline::Kline;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Error, Result};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
+
+use super::call_time::CallTime;
+use super::deadline::TimeTotal;
+use super::emission::Emission;
+use super::engine::WasmEngine;
+use super::files::{Files, OpenFiles};
+use super::grants::GrantError;
+use super::http::HttpHost;
+use super::limits::Account;
+use super::log::GuestLog;
+use super::poll::BoundedPoll;
+use super::state::State;
+use super::stdout::{LoggedStream, OutputBudget, RawStdout};
+use super::terminal::{Terminal, TerminalInfo};
+use super::witness::Stream;
+use super::{Origin, Setup};
+use crate::cpu_governor::Permit;
+
+/// The data of one store.
+pub(super) struct Host {
+    pub(super) account: Account,
+    pub(super) time: CallTime,
+    pub(super) log: GuestLog,
+    /// The batch in hand; empty outside `consume`.
+    pub(super) klines: Arc<[Arc<Kline>]>,
+    /// Only for a consumer that may write to it.
+    terminal: Option<Arc<dyn Terminal>>,
+    pub(super) state: State,
+    pub(super) emission: Emission,
+    /// What the call in progress may still write to standard output and standard error.
+    pub(super) output: OutputBudget,
+    wasi: WasiCtx,
+    open: OpenFiles,
+    http: HttpHost,
+    table: ResourceTable,
+}
+
+impl Host {
+    pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
+        let output = OutputBudget::new(setup.limits.output);
+        let is_untrusted = matches!(setup.origin, Origin::File(_));
+        let terminal_wait = TimeTotal::default();
+        let mut wasi = WasiCtx::builder();
+        // The system may hold a file operation for longer than the call lasts.
+        wasi.allow_blocking_current_thread(!is_untrusted)
+            .max_random_size(setup.limits.random)
+            .stderr(LoggedStream::new(log.clone(), Stream::Stderr, output.clone()));
+        if setup.grants.stdout {
+            wasi.stdout(RawStdout::new(terminal_wait.clone()));
+        } else {
+            wasi.stdout(LoggedStream::new(log.clone(), Stream::Stdout, output.clone()));
+        }
+        setup.grants.open(&mut wasi)?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(setup.limits.handles);
+        let permit = is_untrusted.then(|| {
+            setup.trusted_work.interrupts(engine.interrupt());
+            Permit::new(engine.governor(), setup.trusted_work.clone())
+        });
+        Ok(Self {
+            account: Account::new(&setup.limits),
+            time: CallTime::new(engine.standstill(), terminal_wait, permit),
+            log,
+            klines: Arc::default(),
+            state: State::new(setup.state.clone()),
+            emission: Emission::new(setup.emitter.clone(), setup.limits.emit),
+            output,
+            terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
+            wasi: wasi.build(),
+            open: OpenFiles::new(setup.grants.quotas(&setup.name)),
+            http: HttpHost::new(setup),
+            table,
+        })
+    }
+
+    /// Returns a kline of the batch in hand.
+    pub(super) fn row(&self, row: u32) -> Result<&Kline> {
+        let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
+        kline.map(Arc::as_ref).ok_or_else(|| {
+            let rows = self.klines.len();
+            Error::msg(format!("asked for the digits of row {row}, but the batch in hand has {rows} rows"))
+        })
+    }
+
+    /// Returns the terminal behind standard output, if this consumer may write to it.
+    pub(super) fn terminal_info(&self) -> Option<TerminalInfo> {
+        self.terminal.as_ref().and_then(|terminal| terminal.info())
+    }
+
+    pub(super) fn files(&mut self) -> Files<'_> {
+        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
+        Files { inner, time: &mut self.time, open: &mut self.open }
+    }
+
+    pub(super) fn poll(&mut self) -> BoundedPoll<'_> {
+        BoundedPoll { table: &mut self.table, time: &mut self.time }
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http.session, table: &mut self.table, ctx: &mut self.http.context }
+    }
+}

@@ -1,0 +1,328 @@
+//! `wasi:http` for components: every request is held against the grants, and sent by the host itself.
+//!
+//! An [`Egress`] is what one consumer may send and what it has sent; all its instances share it. What a request does on
+//! the wire is `exchange`. Redirects are not followed: a component that wants to makes another request, which is judged
+//! like the first.
+
+mod account;
+mod address;
+mod body;
+mod exchange;
+mod hint;
+mod resolve;
+mod rule;
+mod stub;
+mod trust;
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use hyper::Request;
+use hyper::http::header::{self, HeaderName};
+use klines_domain::sanitize::sanitize;
+use rustls::ClientConfig;
+use tokio::time::Instant;
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
+};
+
+use self::account::Account;
+pub use self::account::{HttpCounters, HttpCounts};
+pub use self::address::Reach;
+use self::exchange::{Exchange, Sent};
+use self::hint::Hint;
+pub use self::resolve::{Resolve, SystemResolver};
+use self::rule::Destination;
+pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
+use super::Setup;
+use super::host::Host;
+use super::limits::Limits;
+use super::manifest::Wants;
+use super::witness::Witness;
+
+/// Fields of one message in the engine's memory, in bytes.
+const MOST_FIELDS: usize = 16 << 10;
+/// What a guest can hand over at once of a body. Two such pieces wait in the host for each body that is begun.
+const MOST_PIECE: usize = 16 << 10;
+/// Bytes of a guest's text that are logged.
+const MOST_LOGGED: usize = 256;
+/// Bytes of an address that are shown in a test.
+const MOST_URL: usize = 64 << 10;
+
+/// What a consumer may send. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    grants: Arc<Vec<Arc<Granted>>>,
+    secrets: Arc<Vec<SecretGrant>>,
+    resolver: Arc<dyn Resolve>,
+    account: Arc<Account>,
+    /// What the component asks for; `None` where nobody has looked.
+    wants: Option<Arc<Wants>>,
+}
+
+/// A grant, and the TLS settings made for it when they were first needed; nothing if they could not be made.
+#[derive(Debug)]
+struct Granted {
+    grant: HttpGrant,
+    trust: OnceLock<Option<Arc<ClientConfig>>>,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+}
+
+impl Egress {
+    /// Makes an egress with these grants, of which every secret belongs to a granted host.
+    #[must_use]
+    pub fn new(grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>) -> Self {
+        let granted = grants.into_iter().map(|grant| Arc::new(Granted { grant, trust: OnceLock::new() }));
+        Self {
+            grants: Arc::new(granted.collect()),
+            secrets: Arc::new(secrets),
+            resolver: Arc::new(SystemResolver),
+            account: Arc::default(),
+            wants: None,
+        }
+    }
+
+    /// The same, asking somebody else for addresses.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// The counters of the consumer, which outlive its instances.
+    #[must_use]
+    pub fn counters(&self) -> Arc<HttpCounters> {
+        self.account.counters.clone()
+    }
+
+    /// What is granted.
+    pub fn grants(&self) -> impl Iterator<Item = &HttpGrant> {
+        self.grants.iter().map(|granted| &granted.grant)
+    }
+
+    /// The secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretGrant> {
+        self.secrets.iter()
+    }
+
+    /// The same with other grants and secrets, for a component that asks for no more than it `wants`; the counters go
+    /// on.
+    pub(super) fn replaced(&self, grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>, wants: &Wants) -> Self {
+        let fresh = Self::new(grants, secrets);
+        let wants = Some(Arc::new(wants.clone()));
+        Self { resolver: self.resolver.clone(), account: self.account.clone(), wants, ..fresh }
+    }
+
+    fn resolver(&self) -> Arc<dyn Resolve> {
+        self.resolver.clone()
+    }
+
+    /// What a request to `url` would need that is not granted: the entry for `allow.http`. Nothing if it is granted, or
+    /// if `url` is no address.
+    #[must_use]
+    pub fn missing(&self, method: &str, url: &str) -> Option<HttpGrant> {
+        let to = Destination::of(&url.parse().ok()?).ok()?;
+        let private = is_private_by_name(&to);
+        let is_covered = self.grants().any(|grant| grant.covers(&to, method));
+        (!is_covered).then(|| HttpGrant::for_request(&to, method, private))
+    }
+
+    /// What would grant a request, or why nothing would.
+    fn hint(&self, wanted: &HttpGrant) -> Result<Hint, &'static str> {
+        if !self.wants.as_ref().is_none_or(|wants| wants.admits(wanted)) {
+            return Err("its manifest does not ask for it, so that it cannot be granted");
+        }
+        Hint::new(wanted, self.grants())
+    }
+
+    /// Logs what would grant it, and returns the line, if it was not logged before.
+    fn tell_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
+        self.account.counters.denied();
+        if !self.account.is_new(&to.host, to.port, method) {
+            return None;
+        }
+        match self.hint(&HttpGrant::for_request(to, method, is_private_by_name(to))) {
+            Ok(hint) => {
+                let sentence = hint.sentence(name);
+                tracing::warn!(consumer = name, "http request denied; {sentence}");
+                Some(sentence)
+            }
+            Err(reason) => {
+                let (host, method) = (sanitize(&to.host, MOST_LOGGED), sanitize(method, MOST_LOGGED));
+                tracing::warn!(consumer = name, host, port = to.port, method, "http request denied: {reason}");
+                None
+            }
+        }
+    }
+
+    fn tell_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
+        if !self.account.is_new(&to.host, to.port, "address") {
+            return;
+        }
+        let (host, port) = (&to.host, to.port);
+        match self.hint(&HttpGrant { private: true, ..grant.clone() }) {
+            Ok(hint) if reach == Reach::Private => {
+                let sentence = hint.sentence(name);
+                tracing::warn!(
+                    consumer = name, host, port, %address,
+                    "http request denied: the host has a private address; {sentence}"
+                );
+            }
+            _ => tracing::warn!(
+                consumer = name, host, port, %address,
+                "http request denied: the host has an address that no name may lead to"
+            ),
+        }
+    }
+
+    fn tell_exposed(&self, name: &str, secret: &SecretGrant, to: &Destination) {
+        if self.account.is_new(&to.host, to.port, "secret") {
+            let (host, port, variable) = (&to.host, to.port, &secret.variable);
+            tracing::warn!(
+                consumer = name,
+                host,
+                port,
+                variable,
+                "http request denied: it would carry a secret without encryption beyond this machine"
+            );
+        }
+    }
+}
+
+/// One instance's way out.
+pub(super) struct HttpHost {
+    pub(super) context: WasiHttpCtx,
+    pub(super) session: Session,
+}
+
+impl HttpHost {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(MOST_FIELDS);
+        let session = Session {
+            egress: setup.grants.http.clone(),
+            name: setup.name.clone(),
+            limits: setup.limits.clone(),
+            witness: setup.witness.clone(),
+        };
+        Self { context, session }
+    }
+}
+
+/// Judges and sends the requests of one instance.
+pub(super) struct Session {
+    egress: Egress,
+    name: String,
+    limits: Limits,
+    /// Answers in place of the network, in a test of the consumer.
+    witness: Option<Arc<dyn Witness>>,
+}
+
+impl Session {
+    fn admit(&self, request: &Request<WasiBody>) -> Result<Exchange, Error> {
+        let account = &self.egress.account;
+        account.counters.request();
+        let to = Destination::of(request.uri())?;
+        let method = request.method().as_str();
+        let Some(granted) = self.egress.grants.iter().find(|granted| granted.grant.covers(&to, method)) else {
+            let line = self.egress.tell_denied(&self.name, &to, method);
+            self.tell_refused(request, "denied", line.as_deref());
+            return Err(Error::HttpRequestDenied);
+        };
+        let most_body = u64::try_from(self.limits.http_body).unwrap_or(u64::MAX);
+        let said = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let slot = account.slot(self.limits.http_requests);
+        let refusal = match (said, &slot) {
+            (Some(length), _) if length > most_body => Error::HttpRequestBodySize(Some(length)),
+            (_, None) => Error::ConnectionLimitReached,
+            (_, Some(_)) => {
+                return Ok(Exchange {
+                    egress: self.egress.clone(),
+                    name: self.name.clone(),
+                    granted: granted.clone(),
+                    to,
+                    slot: Arc::new(slot.ok_or(Error::ConnectionLimitReached)?),
+                    most_body,
+                    deadline: Instant::now() + self.limits.http_time,
+                });
+            }
+        };
+        account.counters.failed();
+        self.tell_refused(request, "refused: over a limit", None);
+        Err(refusal)
+    }
+
+    fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
+        if let Some(witness) = &self.witness {
+            let url = sanitize(&request.uri().to_string(), MOST_URL);
+            witness.refused(request.method().as_str(), &url, error, line);
+        }
+    }
+}
+
+/// Whether the host is in a private network, as far as that can be told without asking for its address.
+fn is_private_by_name(to: &Destination) -> bool {
+    to.host == "localhost"
+        || to.literal().is_some_and(|address| {
+            // A metadata address may be a unique local one: the configuration asks for the word as well.
+            let is_local = matches!(address, IpAddr::V6(address) if address.is_unique_local());
+            is_local || Reach::of(address) == Reach::Private
+        })
+}
+
+impl WasiHttpHooks for Session {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        match self.admit(&request) {
+            Ok(exchange) => match self.witness.clone() {
+                None => Box::new(exchange.run(request, options)),
+                Some(witness) => stub::answer(exchange, request, witness),
+            },
+            Err(refusal) => Box::new(std::future::ready(Err(refusal))),
+        }
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        MOST_PIECE
+    }
+
+    // A guest can cause these as often as it likes, so they are not logged.
+
+    fn p2_error_from_hyper(&mut self, _: &hyper::Error) -> ErrorCode {
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, _: &std::io::Error) -> ErrorCode {
+        ErrorCode::DestinationUnavailable
+    }
+
+    fn p2_error_from_tls(&mut self, _: &std::io::Error) -> ErrorCode {
+        ErrorCode::TlsProtocolError
+    }
+}
+
+/// Headers that belong to the connection or name another host; a guest can neither set nor see them.
+fn is_forbidden(name: &HeaderName) -> bool {
+    DEFAULT_FORBIDDEN_HEADERS.contains(name)
+        || matches!(*name, header::TE | header::TRAILER | header::EXPECT | header::FORWARDED)
+        || name.as_str().starts_with("proxy-")
+}
+
+/// Puts `wasi:http` into a linker.
+pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
+}

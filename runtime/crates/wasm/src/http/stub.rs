@@ -1,0 +1,113 @@
+//! Requests of a consumer that is tested: judged like every other, then answered by the witness. No name is resolved,
+//! no socket is opened.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame};
+use hyper::http::header::{HeaderName, HeaderValue};
+use hyper::{Request, Response};
+use klines_domain::sanitize::sanitize;
+use tokio::time::timeout_at;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::account::Slot;
+use super::body::{Outgoing, TooLarge};
+use super::exchange::{Exchange, Sent};
+use super::{HttpGrant, MOST_URL, is_private_by_name};
+use crate::witness::{Asked, Reply, Witness};
+
+type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
+
+/// Answers a request that a grant covers. What comes back is settled at once, so that it does not depend on who is
+/// faster.
+pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, witness: Arc<dyn Witness>) -> Answering {
+    let counters = exchange.egress.counters();
+    let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MOST_URL));
+    if let Err(error) = judge(&exchange) {
+        counters.denied();
+        let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });
+        let line = hint.ok().map(|hint| hint.sentence(&exchange.name));
+        witness.refused(&method, &url, "denied", line.as_deref());
+        return Box::new(std::future::ready(Err(error)));
+    }
+    if let Err(error) = exchange.address(&mut request) {
+        counters.failed();
+        witness.refused(&method, &url, "refused", None);
+        return Box::new(std::future::ready(Err(error)));
+    }
+    let reply = witness.asked(&Asked { method: &method, url: &url, headers: request.headers() });
+    let Some(reply) = reply else {
+        counters.failed();
+        return Box::new(std::future::ready(Err(Error::DestinationUnavailable)));
+    };
+    Box::new(async move {
+        let sent = exchange_with(exchange, request, reply, witness).await;
+        if sent.is_err() {
+            counters.failed();
+        }
+        sent
+    })
+}
+
+/// Judges what can be judged of an address without asking for it.
+fn judge(exchange: &Exchange) -> Result<(), Error> {
+    match exchange.to.literal() {
+        Some(literal) => exchange.judge(literal),
+        None if is_private_by_name(&exchange.to) => exchange.judge(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        None => Ok(()),
+    }
+}
+
+/// Takes the request's body in and gives the reply back, both within their limits.
+async fn exchange_with(
+    exchange: Exchange,
+    request: Request<WasiBody>,
+    reply: Reply,
+    witness: Arc<dyn Witness>,
+) -> Result<Sent, Error> {
+    let (most, too_large) = (exchange.most_body, TooLarge::default());
+    let body = Outgoing::new(request.into_body(), most, too_large.clone());
+    let body = timeout_at(exchange.deadline, body.collect()).await.map_err(|_| Error::HttpResponseTimeout)?;
+    if too_large.load(Ordering::Relaxed) {
+        return Err(Error::HttpRequestBodySize(Some(most)));
+    }
+    witness.sent(reply.ticket, &body?.to_bytes());
+    let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);
+    if length > most {
+        return Err(Error::HttpResponseBodySize(Some(length)));
+    }
+    let body = Canned { body: Full::new(reply.body.into()), _slot: exchange.slot };
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = reply.status.try_into().map_err(|_| Error::HttpProtocolError)?;
+    for (name, value) in reply.headers {
+        let name = HeaderName::try_from(name).map_err(|_| Error::HttpProtocolError)?;
+        let value = HeaderValue::try_from(value).map_err(|_| Error::HttpProtocolError)?;
+        response.headers_mut().append(name, value);
+    }
+    Ok((response, Box::new(std::future::ready(Ok(())))))
+}
+
+/// A body that was there before it was asked for. The request is under way until the guest is done with it.
+struct Canned {
+    body: Full<Bytes>,
+    _slot: Arc<Slot>,
+}
+
+impl Body for Canned {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(context).map_err(|never| match never {})
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

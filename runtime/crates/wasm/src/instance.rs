@@ -1,0 +1,232 @@
+//! One instance of a component in a store of its own, and its calls. After a crash it is only good to be dropped.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use klines_delivery::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
+use klines_domain::kline::Kline;
+use tokio::runtime::Handle;
+use wasmtime::{Store, UpdateDeadline};
+
+use super::component::Component;
+use super::contract::Guest;
+use super::deadline::ticks;
+use super::failure;
+use super::guest_runtime::GuestRuntime;
+use super::host::Host;
+use super::log::GuestLog;
+use super::meter::MemoryMeter;
+use super::state::StateError;
+use super::witness::Witness;
+use super::{Origin, Setup};
+
+#[cfg(test)]
+mod tests;
+
+/// A running guest.
+pub(super) struct Instance {
+    store: Store<Host>,
+    /// Whatever version of the contract it was built for.
+    guest: Box<dyn Guest>,
+    /// Where its host calls are carried out; the process's own for a trusted one.
+    runtime: Option<Handle>,
+    /// Keeps that going for as long as it is needed.
+    _runtime: Arc<GuestRuntime>,
+    settings: String,
+    call: Duration,
+    start_up: Duration,
+    recycle_calls: Option<u32>,
+    recycle_memory: Option<usize>,
+    /// Calls of `consume` that succeeded.
+    taken: u32,
+    witness: Option<Arc<dyn Witness>>,
+}
+
+impl Instance {
+    /// Makes a store under all limits, with the grants of `setup`, and the component's instance in it.
+    pub(super) fn new(
+        component: &Component,
+        setup: Setup,
+        log: GuestLog,
+        guest_runtime: &Arc<GuestRuntime>,
+    ) -> Result<Self, Failure> {
+        let is_untrusted = matches!(setup.origin, Origin::File(_));
+        let runtime = is_untrusted.then(|| guest_runtime.handle()).transpose().map_err(|error| no_threads(&error))?;
+        let entered = runtime.as_ref().map(Handle::enter);
+        let host = Host::new(&setup, log, component.engine());
+        let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
+        let mut store = Store::new(component.engine().engine(), host);
+        store.limiter(|host| &mut host.account);
+        store.set_hostcall_fuel(setup.limits.hostcall);
+        store.set_max_component_handles(setup.limits.handles);
+        store.epoch_deadline_callback(|mut store| {
+            let Host { time, log, .. } = store.data_mut();
+            Ok(match time.look(log.name()) {
+                None => UpdateDeadline::Interrupt,
+                Some(next) => UpdateDeadline::Continue(ticks(next)),
+            })
+        });
+        begin(&mut store, setup.limits.start_up);
+        let made = component.instantiate(&mut store).map_err(|error| Self::stillborn(store.data(), &error));
+        end(&mut store);
+        drop(entered);
+        Ok(Self {
+            store,
+            guest: made?,
+            runtime,
+            _runtime: guest_runtime.clone(),
+            settings: setup.settings,
+            call: setup.limits.call,
+            start_up: setup.limits.start_up,
+            recycle_calls: setup.limits.recycle_calls,
+            recycle_memory: setup.limits.recycle_memory,
+            taken: 0,
+            witness: setup.witness,
+        })
+    }
+
+    fn stillborn(host: &Host, error: &wasmtime::Error) -> Failure {
+        let crash = failure::crash(host, error);
+        // It would ask for the same at every restart.
+        if host.account.refused().is_some_and(|refusal| refusal.at_birth) {
+            Failure::Fatal(crash.to_string())
+        } else {
+            crash
+        }
+    }
+
+    /// Lets the memory that it holds be seen from outside.
+    pub(super) fn count_memory_in(&mut self, meter: &MemoryMeter) {
+        self.store.data_mut().account.count_in(meter.share());
+    }
+
+    /// Asks the guest what is wrong with its settings.
+    pub(super) fn validate(&mut self) -> Result<Vec<Problem>, Failure> {
+        self.timed(self.call, |this| this.call(|guest, store, settings| guest.validate(store, settings)))
+    }
+
+    /// Does everything that belongs to one call within its time.
+    fn timed<T>(&mut self, limit: Duration, call: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        let host = self.store.data_mut();
+        host.account.begin_call();
+        host.log.tell_dropped(host.output.begin_call());
+        begin(&mut self.store, limit);
+        let runtime = self.runtime.clone();
+        let entered = runtime.as_ref().map(Handle::enter);
+        let result = call(self);
+        drop(entered);
+        end(&mut self.store);
+        self.store.data().log.settle();
+        result
+    }
+
+    /// Calls the guest.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&dyn Guest, &mut Store<Host>, &str) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
+        let result = call(self.guest.as_ref(), &mut self.store, &self.settings);
+        result.map_err(|error| failure::crash(self.store.data(), &error))
+    }
+
+    /// Forgets what a call that did not succeed has changed in the state and published.
+    fn kept<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() {
+            let host = self.store.data_mut();
+            host.state.discard();
+            host.emission.discard();
+        }
+        result
+    }
+
+    /// Keeps what the call has changed in the state, or says what follows if that fails.
+    fn commit(&mut self, taken: &[Arc<Kline>]) -> Result<(), Failure> {
+        let Host { state, time, .. } = self.store.data_mut();
+        let kept = state.commit(taken, || time.is_over());
+        kept.map_err(|error| unkept(self.store.data(), &error))
+    }
+}
+
+impl Consumer for Instance {
+    fn setup(&mut self) -> Result<Subscription, Failure> {
+        self.timed(self.start_up, |this| {
+            let wish = this.call(|guest, store, settings| guest.setup(store, settings));
+            let wish = this.kept(wish.and_then(|wish| wish))?;
+            this.store.data_mut().state.wait();
+            Ok(wish)
+        })
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        self.timed(self.start_up, |this| {
+            let started = this.call(|guest, store, _| guest.start(store));
+            this.kept(started.and_then(|started| started))?;
+            // What `setup` changed is kept here too: only an instance that starts has a say.
+            let Host { state, time, .. } = this.store.data_mut();
+            let taken_over = state.take_over(|| time.is_over());
+            taken_over.map_err(|error| unkept(this.store.data(), &error))
+        })
+    }
+
+    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+        self.timed(self.call, |this| {
+            this.store.data_mut().klines = delivery.klines.clone();
+            let taken = this.call(|guest, store, _| guest.consume(store, delivery));
+            this.store.data_mut().klines = Arc::default();
+            this.kept(taken.and_then(|taken| taken))?;
+            this.taken = this.taken.saturating_add(1);
+            let committed = this.commit(&delivery.klines);
+            let emission = &mut this.store.data_mut().emission;
+            if committed.is_ok() {
+                emission.commit();
+            } else {
+                emission.discard();
+            }
+            committed
+        })
+    }
+
+    fn is_spent(&self) -> bool {
+        self.recycle_calls.is_some_and(|most| self.taken >= most)
+            || self.recycle_memory.is_some_and(|most| self.store.data().account.memory() >= most)
+    }
+
+    fn stop(&mut self) {
+        let stopped = self.timed(self.call, |this| {
+            this.call(|guest, store, _| guest.stop(store))?;
+            this.commit(&[])
+        });
+        if let Err(failure) = stopped {
+            if let Some(witness) = &self.witness {
+                witness.stopped_badly(&failure);
+            }
+            let consumer = self.store.data().log.name();
+            tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");
+        }
+    }
+}
+
+fn no_threads(error: &io::Error) -> Failure {
+    Failure::Crashed { kind: CrashKind::Trap, message: format!("there is no thread for its host calls: {error}") }
+}
+
+/// Begins a call that may take this time.
+fn begin(store: &mut Store<Host>, limit: Duration) {
+    let look = store.data_mut().time.begin(limit);
+    store.set_epoch_deadline(ticks(look));
+}
+
+/// Ends a call.
+fn end(store: &mut Store<Host>) {
+    let Host { time, log, .. } = store.data_mut();
+    time.end(log.name());
+}
+
+/// The guest went on as if its state were kept, which it is not: another instance has to do the call again.
+fn unkept(host: &Host, error: &StateError) -> Failure {
+    match failure::state(host, error) {
+        Failure::Fatal(message) => Failure::Crashed { kind: CrashKind::Trap, message },
+        other => other,
+    }
+}

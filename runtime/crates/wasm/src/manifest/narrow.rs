@@ -1,0 +1,193 @@
+//! What is wanted against what is allowed: the grants that are both, what is allowed in vain, and what is missing.
+
+use super::{ANY_HOST, Manifest, Wants};
+use crate::grants::{DirGrant, Grants};
+use crate::http::{HttpGrant, SecretGrant, quoted};
+
+/// Something that a component wants and does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The key of `[consumers.NAME.allow]` that would grant it: `http`, `dirs`, `env` or `secrets`.
+    pub key: &'static str,
+    /// What it is, for a person.
+    pub what: String,
+    /// The entry for the key's list. Words in capitals are the operator's to fill in.
+    pub entry: String,
+    /// It may well do without: where a secret goes is the operator's choice, and so is whether there is one.
+    pub is_choice: bool,
+}
+
+impl Wants {
+    /// Returns what of `allowed` is also wanted, and a sentence about each thing that is not.
+    #[must_use]
+    pub fn narrow(&self, allowed: &Grants) -> (Grants, Vec<String>) {
+        let mut vain = Vec::new();
+        let mut http = Vec::new();
+        for grant in allowed.http.grants() {
+            match self.http(grant) {
+                Some(narrowed) => {
+                    for method in grant.methods.iter().filter(|method| !narrowed.methods.contains(method)) {
+                        vain.push(format!("it does not ask for {method} to {}", grant.host));
+                    }
+                    http.push(narrowed);
+                }
+                None => vain.push(format!("it does not ask for requests to {}", grant.host)),
+            }
+        }
+        let mut secrets = Vec::new();
+        for secret in allowed.http.secrets() {
+            if self.has_secret(secret) && http.iter().any(|grant| grant.host == secret.host) {
+                secrets.push(secret.clone());
+            } else {
+                vain.push(format!("it does not ask for a secret in `{}` for {}", secret.header, secret.host));
+            }
+        }
+        let mut dirs = Vec::new();
+        for grant in &allowed.dirs {
+            match self.dir(grant) {
+                Some(narrowed) => {
+                    if narrowed.write != grant.write {
+                        vain.push(format!("it does not ask for writing to {}", grant.guest));
+                    }
+                    dirs.push(narrowed);
+                }
+                None => vain.push(format!("it does not ask for a folder {}", grant.guest)),
+            }
+        }
+        let mut env = Vec::new();
+        for (name, value) in &allowed.env {
+            if self.has_env(name) {
+                env.push((name.clone(), value.clone()));
+            } else {
+                vain.push(format!("it does not ask for the variable {name}"));
+            }
+        }
+        let http = allowed.http.replaced(http, secrets, self);
+        (Grants { stdout: allowed.stdout, dirs, env, http, protected: allowed.protected.clone() }, vain)
+    }
+
+    /// What is wanted and not granted. Without a manifest there is only the question whether it can use a host at all.
+    #[must_use]
+    pub fn missing(&self, granted: &Grants) -> Vec<Missing> {
+        let Some(manifest) = &self.manifest else {
+            let is_missing = self.imports_http() && granted.http.grants().next().is_none();
+            let entry = r#"{ host = "HOST", methods = ["GET"] }"#.to_owned();
+            let missing = Missing { key: "http", what: "requests to any host".to_owned(), entry, is_choice: false };
+            return is_missing.then_some(missing).into_iter().collect();
+        };
+        let mut missing = manifest.missing_http(granted);
+        for want in &manifest.secrets {
+            let has = |secret: &SecretGrant| {
+                secret.header.eq_ignore_ascii_case(&want.header) && is_host(&want.host, &secret.host)
+            };
+            if !granted.http.secrets().any(has) {
+                let (header, host) = (quoted(&want.header), named(&want.host));
+                missing.push(Missing {
+                    key: "secrets",
+                    what: format!("a secret in the header {header} for {}", spoken(&want.host)),
+                    entry: format!("{{ variable = \"VARIABLE\", header = {header}, host = {host} }}"),
+                    is_choice: want.host == ANY_HOST,
+                });
+            }
+        }
+        for want in &manifest.dirs {
+            let enough = |grant: &DirGrant| grant.guest == want.guest && (grant.write || !want.write);
+            if !granted.dirs.iter().any(enough) {
+                let (guest, right) = (quoted(&want.guest), if want.write { "written" } else { "read" });
+                let write = if want.write { ", write = true" } else { "" };
+                missing.push(Missing {
+                    key: "dirs",
+                    what: format!("a folder {guest}, {right}"),
+                    entry: format!("{{ host = \"./FOLDER\", guest = {guest}{write} }}"),
+                    is_choice: false,
+                });
+            }
+        }
+        for name in manifest.env.iter().filter(|name| !granted.env.iter().any(|(granted, _)| granted == *name)) {
+            missing.push(Missing {
+                key: "env",
+                what: format!("the variable {}", quoted(name)),
+                entry: quoted(name),
+                is_choice: false,
+            });
+        }
+        missing
+    }
+
+    /// Whether all that a grant names is asked for.
+    pub(crate) fn admits(&self, grant: &HttpGrant) -> bool {
+        self.http(grant).is_some_and(|narrowed| narrowed.methods.len() == grant.methods.len())
+    }
+
+    fn http(&self, grant: &HttpGrant) -> Option<HttpGrant> {
+        if !self.imports_http() {
+            return None;
+        }
+        let Some(manifest) = &self.manifest else { return Some(grant.clone()) };
+        let wanted = |method: &String| {
+            let mut of_host = manifest.http.iter().filter(|want| is_host(&want.host, &grant.host));
+            of_host.any(|want| want.methods.iter().any(|wanted| wanted.eq_ignore_ascii_case(method)))
+        };
+        let methods: Vec<String> = grant.methods.iter().filter(|method| wanted(method)).cloned().collect();
+        (!methods.is_empty()).then(|| HttpGrant { methods, ..grant.clone() })
+    }
+
+    fn has_secret(&self, secret: &SecretGrant) -> bool {
+        self.manifest.as_ref().is_none_or(|manifest| {
+            let mut of_host = manifest.secrets.iter().filter(|want| is_host(&want.host, &secret.host));
+            of_host.any(|want| want.header.eq_ignore_ascii_case(&secret.header))
+        })
+    }
+
+    fn dir(&self, grant: &DirGrant) -> Option<DirGrant> {
+        if !self.imports_dirs() {
+            return None;
+        }
+        let Some(manifest) = &self.manifest else { return Some(grant.clone()) };
+        let want = manifest.dirs.iter().find(|want| want.guest == grant.guest)?;
+        Some(DirGrant { write: grant.write && want.write, ..grant.clone() })
+    }
+
+    fn has_env(&self, name: &str) -> bool {
+        let asks = |manifest: &Manifest| manifest.env.iter().any(|want| want == name);
+        self.imports_env() && self.manifest.as_ref().is_none_or(asks)
+    }
+}
+
+impl Manifest {
+    fn missing_http(&self, granted: &Grants) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        for want in &self.http {
+            let granted: Vec<&HttpGrant> =
+                granted.http.grants().filter(|grant| is_host(&want.host, &grant.host)).collect();
+            let has = |method: &&String| {
+                granted.iter().any(|grant| grant.methods.iter().any(|has| has.eq_ignore_ascii_case(method)))
+            };
+            let methods: Vec<&String> = want.methods.iter().filter(|method| !has(method)).collect();
+            if methods.is_empty() {
+                continue;
+            }
+            let listed =
+                methods.iter().map(|method| quoted(&method.to_ascii_uppercase())).collect::<Vec<_>>().join(", ");
+            missing.push(Missing {
+                key: "http",
+                what: format!("{} to {}", listed.replace('"', ""), spoken(&want.host)),
+                entry: format!("{{ host = {}, methods = [{listed}] }}", named(&want.host)),
+                is_choice: false,
+            });
+        }
+        missing
+    }
+}
+
+fn is_host(wanted: &str, granted: &str) -> bool {
+    wanted == ANY_HOST || wanted.eq_ignore_ascii_case(granted)
+}
+
+fn named(host: &str) -> String {
+    if host == ANY_HOST { "\"HOST\"".to_owned() } else { quoted(host) }
+}
+
+fn spoken(host: &str) -> String {
+    if host == ANY_HOST { "a host of your choice".to_owned() } else { quoted(host) }
+}

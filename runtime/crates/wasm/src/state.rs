@@ -1,0 +1,302 @@
+//! What a consumer keeps from one life to the next: a small database of its own, written in one transaction with the
+//! record of which klines were taken.
+//!
+//! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a draft holds what the call in
+//! progress has changed, and is kept or forgotten with that call. What is committed survives the end of the process;
+//! the end of the machine can cost the last few calls, each of them wholly.
+
+mod database;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use database::{Database, Halt};
+use klines_delivery::data_dir::DataDir;
+use klines_domain::kline::Kline;
+use thiserror::Error;
+
+/// Longest key, in bytes.
+const MOST_KEY: usize = 256;
+/// What a key counts for in addition to its bytes: millions of tiny ones take memory too.
+const KEY_COSTS: usize = 64;
+
+/// What an entry counts for.
+fn size(key: &str, value: usize) -> usize {
+    key.len() + value + KEY_COSTS
+}
+
+/// One consumer's state on disk. Nothing is made until something asks for it.
+#[derive(Debug)]
+pub struct StateStore {
+    path: PathBuf,
+    quota: usize,
+    data_dir: DataDir,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    database: Option<Database>,
+    /// Number of the instance whose changes count; those of an older one come too late.
+    current: u64,
+    handed_out: u64,
+}
+
+/// Why a call's work on the state ends.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// It cannot be read or written: nothing that the consumer could do about it.
+    #[error("the state in {} cannot be used: {error}", .path.display())]
+    Unusable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The call's time was over before it was done; nothing was changed.
+    #[error("the call's time was over while it worked on the state")]
+    Overdue,
+}
+
+/// What a call has changed, by key: a value, or `None` for a key that it deleted.
+type Changes = BTreeMap<Arc<str>, Option<Bytes>>;
+
+impl StateStore {
+    /// Names the database `data_dir/state/NAME.sqlite` for at most `quota` bytes of keys and values.
+    #[must_use]
+    pub fn new(data_dir: &DataDir, consumer: &str, quota: usize) -> Self {
+        let path = data_dir.path().join("state").join(format!("{consumer}.sqlite"));
+        Self { path, quota, data_dir: data_dir.clone(), open: Mutex::default() }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<T, StateError> {
+        let mut open = self.lock();
+        let found = open.database(&self.path).map_err(Halt::from).and_then(|database| read(database));
+        found.map_err(|halt| self.failed(halt))
+    }
+
+    fn failed(&self, halt: Halt) -> StateError {
+        match halt {
+            Halt::Overdue => StateError::Overdue,
+            Halt::Unusable(error) => StateError::Unusable { path: self.path.clone(), error },
+        }
+    }
+
+    /// A database that panicked half-way rolls back by itself.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn database(&mut self, path: &Path) -> rusqlite::Result<&mut Database> {
+        match &mut self.database {
+            Some(database) => Ok(database),
+            none => Ok(none.insert(Database::open(path)?)),
+        }
+    }
+
+    fn write(
+        &mut self,
+        store: &StateStore,
+        changes: &Changes,
+        taken: &[Arc<Kline>],
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), StateError> {
+        let database = self.database(&store.path).map_err(Halt::from);
+        database.and_then(|database| database.write(changes, taken, is_over)).map_err(|halt| store.failed(halt))
+    }
+}
+
+/// One instance's way to the state.
+#[derive(Debug)]
+pub(super) struct State {
+    /// None in `validate`, which has no state.
+    store: Option<Arc<StateStore>>,
+    number: u64,
+    draft: Draft,
+    /// What `setup` has changed, which waits for `start` to succeed.
+    waiting: Draft,
+    /// Whether this instance has ever looked at the state: what never did is not burdened with it.
+    used: bool,
+}
+
+/// What the call in progress has changed.
+#[derive(Clone, Debug, Default)]
+struct Draft {
+    changes: Changes,
+    /// Bytes that the state has with these changes; known once something was changed.
+    bytes: Option<usize>,
+    /// What the deleted keys count for until the commit: until then each of them takes memory.
+    deleted: usize,
+}
+
+impl Draft {
+    /// What a deleted key counts for in this draft; 0 for any other key.
+    fn deleted(&self, key: &str) -> usize {
+        if matches!(self.changes.get(key), Some(None)) { size(key, 0) } else { 0 }
+    }
+
+    /// What a value that this draft sets counts for in the data folder; 0 for any other key.
+    fn drafted(&self, key: &str) -> usize {
+        self.changes.get(key).and_then(Option::as_ref).map_or(0, |value| size(key, value.len()))
+    }
+
+    /// What all of them count for.
+    fn all_drafted(&self) -> usize {
+        self.changes.iter().filter_map(|(key, value)| Some(size(key, value.as_ref()?.len()))).sum()
+    }
+}
+
+impl State {
+    pub(super) fn new(store: Option<Arc<StateStore>>) -> Self {
+        let number = store.as_ref().map_or(0, |store| {
+            let mut open = store.lock();
+            open.handed_out += 1;
+            open.handed_out
+        });
+        Self { store, number, draft: Draft::default(), waiting: Draft::default(), used: false }
+    }
+
+    pub(super) fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StateError> {
+        if let Some(changed) = self.draft.changes.get(key) {
+            return Ok(changed.as_ref().map(|value| value.to_vec()));
+        }
+        Ok(self.look(|database| Ok(database.value(key)?))?.flatten())
+    }
+
+    /// Changes a value; the inner error is for the guest.
+    pub(super) fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), String>, StateError> {
+        let Some(store) = self.store.clone() else {
+            return Ok(Err("there is no state in `validate`".to_owned()));
+        };
+        if key.is_empty() || key.len() > MOST_KEY {
+            return Ok(Err(format!("a key has 1 to {MOST_KEY} bytes, this one {}", key.len())));
+        }
+        let before = self.length(&key)?.map_or(0, |length| size(&key, length));
+        let bytes = self.bytes()? - before + size(&key, value.len());
+        let deleted = self.draft.deleted - self.draft.deleted(&key);
+        let (all, quota) = (bytes + deleted, store.quota);
+        if all > quota {
+            let note = if deleted > 0 { "; keys deleted in this call count until it is over" } else { "" };
+            return Ok(Err(format!("the state would have {all} bytes, its quota is {quota} (limits.state){note}")));
+        }
+        let (drafted, wanted) = (self.draft.drafted(&key), size(&key, value.len()));
+        if wanted <= drafted {
+            store.data_dir.release((drafted - wanted) as u64);
+        } else if let Err(full) = store.data_dir.reserve((wanted - drafted) as u64) {
+            return Ok(Err(full.to_string()));
+        }
+        self.draft.bytes = Some(bytes);
+        self.draft.deleted = deleted;
+        self.draft.changes.insert(key.into(), Some(value.into()));
+        Ok(Ok(()))
+    }
+
+    /// Deletes a key; returns whether it was there.
+    pub(super) fn delete(&mut self, key: String) -> Result<bool, StateError> {
+        let Some(length) = self.length(&key)? else { return Ok(false) };
+        self.draft.bytes = Some(self.bytes()? - size(&key, length));
+        if let Some(store) = &self.store {
+            store.data_dir.release(self.draft.drafted(&key) as u64);
+        }
+        if self.stored_length(&key)?.is_some() {
+            self.draft.deleted += size(&key, 0);
+            self.draft.changes.insert(key.into(), None);
+        } else {
+            // Only this call knows of it: nothing has to be remembered.
+            self.draft.changes.remove(key.as_str());
+        }
+        Ok(true)
+    }
+
+    /// Returns the keys that begin with `prefix`, in byte order, unless the call's time is over before.
+    pub(super) fn list_keys(&mut self, prefix: &str, is_over: impl Fn() -> bool) -> Result<Vec<String>, StateError> {
+        let stored = self.look(|database| database.keys(prefix, &is_over))?.unwrap_or_default();
+        let changed = self.draft.changes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let mut changed = changed.take_while(|(key, _)| key.starts_with(prefix)).peekable();
+        let mut keys = Vec::with_capacity(stored.len());
+        for key in stored {
+            while let Some((new, value)) = changed.next_if(|(new, _)| ***new < *key) {
+                keys.extend(value.is_some().then(|| new.to_string()));
+            }
+            match changed.next_if(|(same, _)| ***same == *key) {
+                Some((_, None)) => {}
+                _ => keys.push(key),
+            }
+        }
+        keys.extend(changed.filter(|(_, value)| value.is_some()).map(|(new, _)| new.to_string()));
+        Ok(keys)
+    }
+
+    /// Forgets what the call in progress has changed.
+    pub(super) fn discard(&mut self) {
+        let draft = std::mem::replace(&mut self.draft, self.waiting.clone());
+        // What is not written takes no room; what waits still may be.
+        if let Some(store) = &self.store {
+            store.data_dir.release(draft.all_drafted().saturating_sub(self.draft.all_drafted()) as u64);
+        }
+    }
+
+    /// Lets what was changed until now wait for [`Self::take_over`]: a later [`Self::discard`] does not reach it.
+    pub(super) fn wait(&mut self) {
+        self.waiting = self.draft.clone();
+    }
+
+    /// Makes this instance the one whose changes count, and keeps what it has changed until now.
+    pub(super) fn take_over(&mut self, is_over: impl Fn() -> bool) -> Result<(), StateError> {
+        self.waiting = Draft::default();
+        let changes = std::mem::take(&mut self.draft).changes;
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut open = store.lock();
+        if !changes.is_empty() {
+            open.write(store, &changes, &[], is_over)?;
+        }
+        // Only now: an instance that could not keep its changes has not taken over.
+        open.current = self.number;
+        Ok(())
+    }
+
+    /// Keeps what the call in progress has changed, together with the record of the klines that it took: both, or
+    /// neither if the call's time is over before.
+    pub(super) fn commit(&mut self, taken: &[Arc<Kline>], is_over: impl Fn() -> bool) -> Result<(), StateError> {
+        let changes = std::mem::take(&mut self.draft).changes;
+        let Some(store) = self.store.as_ref().filter(|_| self.used) else { return Ok(()) };
+        let mut open = store.lock();
+        if open.current != self.number || (changes.is_empty() && taken.is_empty()) {
+            return Ok(());
+        }
+        open.write(store, &changes, taken, is_over)
+    }
+
+    fn bytes(&mut self) -> Result<usize, StateError> {
+        match self.draft.bytes {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.look(|database| Ok(database.bytes()))?.unwrap_or(0)),
+        }
+    }
+
+    /// Length of a value as this call sees it.
+    fn length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
+        match self.draft.changes.get(key) {
+            Some(changed) => Ok(changed.as_ref().map(Bytes::len)),
+            None => self.stored_length(key),
+        }
+    }
+
+    /// Length of a value as it was committed.
+    fn stored_length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
+        Ok(self.look(|database| Ok(database.length(key)?))?.flatten())
+    }
+
+    fn look<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        self.used = true;
+        store.read(read).map(Some)
+    }
+}

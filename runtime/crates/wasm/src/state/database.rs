@@ -1,0 +1,161 @@
+//! The SQLite database of one consumer's state. One process at a time; one transaction a call.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use klines_domain::kline::Kline;
+use klines_system::private;
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use super::{Changes, KEY_COSTS, size};
+
+/// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS progress (
+    category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
+    start INTEGER NOT NULL, revision INTEGER NOT NULL, sequence INTEGER NOT NULL, taken INTEGER NOT NULL,
+    PRIMARY KEY (category, symbol, interval)
+) WITHOUT ROWID;";
+const UPSERT_STATE: &str =
+    "INSERT INTO state (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+const UPSERT_PROGRESS: &str = "\
+INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (category, symbol, interval) DO UPDATE SET
+    start = excluded.start, revision = excluded.revision, sequence = excluded.sequence, taken = taken + 1";
+
+/// Rows after which the call's time is looked at.
+const ROWS_A_LOOK: usize = 64;
+/// Size in bytes to which the write-ahead log is cut after it was written back.
+const LOG_BYTES: u32 = 1 << 20;
+
+/// Why work on a database ends before it is done.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The call's time is over.
+    Overdue,
+    Unusable(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Halt {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unusable(error)
+    }
+}
+
+/// Files that SQLite keeps next to a database; it makes them with the rights of the database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Makes the file with narrow rights, before SQLite would make it with those of the umask.
+fn prepare(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        private::folder(folder)?;
+    }
+    private::open(path, OpenOptions::new().create(true).truncate(false).write(true))?;
+    for companion in COMPANIONS {
+        let mut name = path.as_os_str().to_owned();
+        name.push(companion);
+        private::narrow_file(Path::new(&name))?;
+    }
+    Ok(())
+}
+
+/// An open database, held by this process alone.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    /// What keys and values count for.
+    bytes: usize,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        prepare(path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let connection = Connection::open(path)?;
+        // Another process that has it open is a mistake to be told of, not something to wait for.
+        connection.busy_timeout(std::time::Duration::ZERO)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        connection.execute_batch(SCHEMA)?;
+        let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value) + ?1), 0) FROM state";
+        let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_COSTS).unwrap_or(0)], |row| row.get(0))?;
+        Ok(Self { connection, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn value(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let mut statement = self.connection.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+        statement.query_row([key], |row| row.get(0)).optional()
+    }
+
+    /// Length of a value in bytes.
+    pub(super) fn length(&self, key: &str) -> Result<Option<usize>> {
+        let mut statement = self.connection.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
+        let length: Option<i64> = statement.query_row([key], |row| row.get(0)).optional()?;
+        Ok(length.map(|length| usize::try_from(length).unwrap_or(0)))
+    }
+
+    /// The keys that begin with `prefix`, in byte order.
+    pub(super) fn keys(&self, prefix: &str, is_over: &impl Fn() -> bool) -> Result<Vec<String>, Halt> {
+        let mut statement = self.connection.prepare_cached("SELECT key FROM state WHERE key >= ?1 ORDER BY key")?;
+        let mut keys = Vec::new();
+        for key in statement.query_map([prefix], |row| row.get::<_, String>(0))? {
+            let key = key?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            keys.push(key);
+            if keys.len().is_multiple_of(ROWS_A_LOOK) && is_over() {
+                return Err(Halt::Overdue);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Writes changes and progress, both or neither.
+    pub(super) fn write(
+        &mut self,
+        changes: &Changes,
+        taken: &[Arc<Kline>],
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), Halt> {
+        let transaction = self.connection.transaction()?;
+        let mut bytes = self.bytes;
+        {
+            let mut old = transaction.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
+            let mut set = transaction.prepare_cached(UPSERT_STATE)?;
+            let mut delete = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
+            for (row, (key, value)) in changes.iter().enumerate() {
+                if (row + 1).is_multiple_of(ROWS_A_LOOK) && is_over() {
+                    // Dropping the transaction rolls it back.
+                    return Err(Halt::Overdue);
+                }
+                let key: &str = key;
+                let before: Option<i64> = old.query_row([key], |row| row.get(0)).optional()?;
+                bytes -= before.map_or(0, |value| size(key, usize::try_from(value).unwrap_or(0)));
+                if let Some(value) = value {
+                    set.execute(params![key, &**value])?;
+                    bytes += size(key, value.len());
+                } else {
+                    delete.execute([key])?;
+                }
+            }
+            let mut progress = transaction.prepare_cached(UPSERT_PROGRESS)?;
+            for kline in taken.iter().filter(|kline| kline.confirm) {
+                let (category, symbol) = (kline.category.as_str(), kline.symbol.as_str());
+                let interval = kline.interval.to_string();
+                let sequence = i64::try_from(kline.sequence).unwrap_or(i64::MAX);
+                progress.execute(params![category, symbol, interval, kline.start, kline.revision, sequence])?;
+            }
+        }
+        transaction.commit()?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The newest klines of every series, bounded in bytes: what a snapshot, a resumed client and `/v5/market/kline` get.
+//!
+//! When the bound is reached the longest series lose their oldest klines first, so that the minutes of a thousand
+//! symbols do not push out the days of one. Knows nothing of clients.
+
+use std::sync::Arc;
+
+use klines_domain::kline::Kline;
+
+use super::outbox::SeriesId;
+use super::recent::Recent;
+
+/// Klines of one series at most: the longest page of `/v5/market/kline`, and revisions.
+const LONGEST: usize = 1_200;
+/// What one kline takes: itself, its counts and its place.
+const BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
+
+/// The newest klines of every series.
+#[derive(Debug)]
+pub struct Memory {
+    series: Vec<Recent<Kline>>,
+    klines: usize,
+    /// Klines of all series at most.
+    most: usize,
+    /// Klines of one series at most; falls when the bound is reached.
+    longest: usize,
+}
+
+impl Memory {
+    /// Builds an empty memory of about `bytes`.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self { series: Vec::new(), klines: 0, most: bytes / BYTES, longest: LONGEST }
+    }
+
+    /// Makes room for the series up to `id`.
+    pub fn add(&mut self, id: SeriesId) {
+        let length = id.0 as usize + 1;
+        if self.series.len() < length {
+            self.series.resize_with(length, Recent::default);
+        }
+    }
+
+    /// What is kept of a series.
+    #[must_use]
+    pub fn recent(&self, id: SeriesId) -> Option<&Recent<Kline>> {
+        self.series.get(id.0 as usize)
+    }
+
+    /// Whether it takes so many klines without giving up others.
+    #[must_use]
+    pub const fn has_room(&self, klines: usize) -> bool {
+        self.klines + klines <= self.most
+    }
+
+    /// Keeps a kline. Returns whether its number follows the last one, as [`Recent::keep`] does.
+    pub fn keep(&mut self, id: SeriesId, kline: &mut Arc<Kline>) -> bool {
+        let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
+        let is_next = recent.keep(kline);
+        if !kline.confirm {
+            return is_next;
+        }
+        self.klines += 1;
+        self.klines -= recent.shorten(self.longest);
+        while self.klines > self.most && self.longest > 1 {
+            self.shorten();
+        }
+        is_next
+    }
+
+    /// Takes an eighth of the longest series.
+    fn shorten(&mut self) {
+        let longest = self.series.iter().map(Recent::held).max().unwrap_or_default();
+        self.longest = (longest - longest.div_ceil(8)).max(1);
+        for recent in &mut self.series {
+            self.klines -= recent.shorten(self.longest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use klines_delivery::fixture;
+    use klines_domain::time::Millis;
+
+    use super::*;
+
+    const ID: SeriesId = SeriesId(0);
+
+    fn kline(minute: Millis, sequence: u64, revision: u32) -> Arc<Kline> {
+        Arc::new(Kline { sequence, revision, ..fixture::kline("BTCUSDT", "1m", minute, true) })
+    }
+
+    fn memory(klines: &[Arc<Kline>]) -> Memory {
+        let mut memory = Memory::new(1 << 20);
+        memory.add(ID);
+        for kline in klines {
+            memory.keep(ID, &mut kline.clone());
+        }
+        memory
+    }
+
+    fn sequences(klines: &[Arc<Kline>]) -> Vec<u64> {
+        klines.iter().map(|kline| kline.sequence).collect()
+    }
+
+    #[test]
+    fn what_was_missed_comes_whole_or_not_at_all() {
+        let memory = memory(&[kline(1, 4, 0), kline(2, 5, 0), kline(3, 6, 0)]);
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(recent.since(6).map(|missed| sequences(&missed)), Some(vec![]));
+        assert_eq!(recent.since(3).map(|missed| sequences(&missed)), Some(vec![4, 5, 6]));
+        assert!(recent.since(2).is_none(), "the fourth is the first that is there");
+        assert!(recent.since(7).is_none(), "not of this life");
+    }
+
+    #[test]
+    fn a_hole_in_the_numbers_is_never_bridged() {
+        let mut memory = memory(&[kline(1, 1, 0), kline(2, 2, 0)]);
+        assert!(!memory.keep(ID, &mut kline(5, 5, 0)));
+        assert!(memory.keep(ID, &mut kline(6, 6, 0)));
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(recent.breaks(), 1);
+        assert!(recent.since(2).is_none());
+        assert_eq!(recent.since(4).map(|missed| sequences(&missed)), Some(vec![5, 6]));
+    }
+
+    #[test]
+    fn an_update_that_a_revision_overtook_has_the_next_number() {
+        let mut memory = memory(&[kline(1, 1, 0), kline(1, 2, 1)]);
+        let mut update = Arc::new(Kline { confirm: false, ..Kline::clone(&kline(2, 2, 0)) });
+        memory.keep(ID, &mut update);
+        assert_eq!(update.sequence, 3);
+        assert_eq!(memory.recent(ID).unwrap().open().unwrap().sequence, 3);
+    }
+
+    #[test]
+    fn a_page_holds_the_last_revision_of_each_kline() {
+        let memory = memory(&[kline(1, 1, 0), kline(2, 2, 0), kline(1, 3, 1), kline(2, 4, 1), kline(3, 5, 0)]);
+        let recent = memory.recent(ID).unwrap();
+        assert_eq!(sequences(&recent.newest(10)), [3, 4, 5]);
+        assert_eq!(sequences(&recent.newest(2)), [4, 5]);
+        let minute = |kline: &Arc<Kline>| kline.start;
+        let all = recent.newest(10);
+        assert_eq!(sequences(&recent.range(minute(&all[0])..=minute(&all[1]), 1, true)), [3]);
+    }
+
+    #[test]
+    fn the_longest_series_give_way_first() {
+        let mut memory = Memory::new(BYTES * 100);
+        let short = SeriesId(1);
+        memory.add(short);
+        for sequence in 1..=10 {
+            memory.keep(short, &mut kline(sequence.try_into().unwrap(), sequence, 0));
+        }
+        for sequence in 1..=1_000 {
+            memory.keep(ID, &mut kline(sequence.try_into().unwrap(), sequence, 0));
+        }
+        assert!(memory.klines <= 100);
+        assert_eq!(memory.recent(short).unwrap().newest(1_000).len(), 10);
+        let long = memory.recent(ID).unwrap().newest(1_000);
+        assert!(long.len() > 60, "{}", long.len());
+        assert_eq!(long.last().unwrap().sequence, 1_000);
+    }
+}

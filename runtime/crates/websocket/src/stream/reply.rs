@@ -1,0 +1,157 @@
+//! The answer to a subscription with all that follows it: what was missed of each topic, or a snapshot. Decides how much of
+//! it fits, holds records that are remembered anyway, and writes them as the client reads.
+
+use std::collections::VecDeque;
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Epoch;
+use super::wire::{self, Position, TopicState};
+use crate::frame;
+use crate::outbox::LongAnswer;
+use crate::recent::{Recent, Record};
+
+/// Bytes that are written at a time, to within one record or snapshot.
+const PIECE: usize = 32 << 10;
+
+/// What is said to a client that asks for topics.
+#[derive(Debug)]
+pub struct Reply {
+    /// Bytes that what follows may still have: beyond that nothing is recovered, and snapshots have less history.
+    room: usize,
+    /// Closed records in a snapshot at most.
+    history: usize,
+    /// The frame of the answer itself.
+    answer: Option<Bytes>,
+    /// What follows it, by topic.
+    parts: VecDeque<Box<dyn Part>>,
+    held: usize,
+    length: usize,
+    text: String,
+}
+
+/// What follows for one topic.
+trait Part: Send + Debug {
+    /// Appends the next frame. Returns whether there was one.
+    fn write_next(&mut self, text: &mut String, frames: &mut Vec<u8>) -> bool;
+}
+
+#[derive(Debug)]
+struct Follow<T> {
+    name: String,
+    epoch: Epoch,
+    /// The topic's last number so far.
+    seq: u64,
+    /// Closed ones, oldest first, then the open one.
+    records: VecDeque<Arc<T>>,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Each record is a push of its own.
+    Missed,
+    /// All records are one message; with whether it takes the place of what was asked to be recovered.
+    Snapshot(Option<bool>),
+    /// All is written.
+    Done,
+}
+
+impl Reply {
+    /// Builds an answer without a topic.
+    #[must_use]
+    pub const fn new(room: usize, history: usize) -> Self {
+        Self { room, history, answer: None, parts: VecDeque::new(), held: 0, length: 0, text: String::new() }
+    }
+
+    /// Adds what was missed of a topic, or a snapshot; returns how the topic stands.
+    pub fn add<'a, T: Record + Debug + Send + Sync + 'static>(
+        &mut self,
+        topic: &'a str,
+        name: &impl Display,
+        epoch: Epoch,
+        recent: &Recent<T>,
+        asked: Option<&Position>,
+    ) -> TopicState<'a> {
+        let missed = asked.filter(|since| since.epoch == epoch.to_string()).and_then(|since| recent.since(since.seq));
+        let bytes = |records: &[Arc<T>]| records.iter().map(|record| record.longest_push()).sum::<usize>();
+        let missed = missed.filter(|missed| bytes(missed) <= self.room);
+        let recovered = asked.map(|_| missed.is_some());
+        let form = if missed.is_some() { Form::Missed } else { Form::Snapshot(recovered) };
+        let mut records = VecDeque::from(missed.unwrap_or_else(|| self.newest(recent)));
+        let closed = bytes(records.make_contiguous());
+        self.room = self.room.saturating_sub(closed);
+        records.extend(recent.open().cloned());
+        let (name, seq) = (name.to_string(), recent.last());
+        self.held += size_of::<Follow<T>>() + name.capacity() + records.capacity() * size_of::<Arc<T>>();
+        self.length += bytes(records.make_contiguous());
+        self.parts.push_back(Box::new(Follow { name, epoch, seq, records, form }));
+        TopicState { name: topic, epoch, seq, recovered }
+    }
+
+    /// Says how all topics stand; what follows is added already.
+    #[must_use]
+    pub fn answered(mut self, answer: Bytes) -> Self {
+        self.held += answer.len();
+        self.length += answer.len();
+        self.answer = Some(answer);
+        self
+    }
+
+    /// The newest closed records, as many as may be and fit.
+    fn newest<T: Record>(&self, recent: &Recent<T>) -> Vec<Arc<T>> {
+        let mut closed = recent.newest(self.history);
+        let mut room = self.room;
+        let fitting = closed.iter().rev().take_while(|record| {
+            let left = room.checked_sub(record.longest_push());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        let surplus = closed.len() - fitting.count();
+        closed.drain(..surplus);
+        closed
+    }
+}
+
+impl LongAnswer for Reply {
+    fn next_frames(&mut self) -> Option<Bytes> {
+        if let Some(answer) = self.answer.take() {
+            return Some(answer);
+        }
+        let mut frames = Vec::new();
+        while let Some(part) = self.parts.front_mut().filter(|_| frames.len() < PIECE) {
+            if !part.write_next(&mut self.text, &mut frames) {
+                self.parts.pop_front();
+            }
+        }
+        (!frames.is_empty()).then(|| frames.into())
+    }
+
+    fn held(&self) -> usize {
+        self.held
+    }
+
+    fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl<T: Record + Debug + Send + Sync> Part for Follow<T> {
+    fn write_next(&mut self, text: &mut String, frames: &mut Vec<u8>) -> bool {
+        match self.form {
+            Form::Missed => {
+                let Some(record) = self.records.pop_front() else { return false };
+                wire::record(&*record, &self.name, self.epoch, text);
+            }
+            Form::Snapshot(recovered) => {
+                wire::snapshot(&self.name, (self.epoch, self.seq), self.records.iter(), recovered, text);
+                self.form = Form::Done;
+            }
+            Form::Done => return false,
+        }
+        frame::append(text, frames);
+        true
+    }
+}

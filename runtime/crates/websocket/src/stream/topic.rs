@@ -1,0 +1,113 @@
+//! Names of topics: `kline.{interval}.{symbol}` and `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
+//! the symbol of any category but the first.
+
+use std::fmt;
+
+use klines_delivery::emit::{Series, is_name};
+use klines_domain::interval::Interval;
+use klines_domain::symbol::{Category, Symbol};
+
+use crate::board::SeriesKey;
+use crate::server::Server;
+
+/// The name of a topic of klines.
+pub struct Name<'a> {
+    key: &'a SeriesKey,
+    /// The category that is not written.
+    first: Category,
+}
+
+impl<'a> Name<'a> {
+    /// The name of a series, where `first` is the category that is not written.
+    #[must_use]
+    pub const fn new(key: &'a SeriesKey, first: Category) -> Self {
+        Self { key, first }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SeriesKey { category, symbol, interval } = self.key;
+        if *category == self.first {
+            write!(out, "kline.{interval}.{symbol}")
+        } else {
+            write!(out, "kline.{interval}.{category}:{symbol}")
+        }
+    }
+}
+
+/// What a topic brings.
+pub enum Topic {
+    Klines(SeriesKey),
+    Values(Series),
+}
+
+/// Reads a name, and checks that the server has, or may have, such a topic; else says what to write.
+pub fn resolve(name: &str, server: &Server) -> Result<Topic, String> {
+    if let Some(rest) = name.strip_prefix("ext.") {
+        return values(rest, server).map(Topic::Values);
+    }
+    let parts = name.strip_prefix("kline.").and_then(|rest| rest.split_once('.'));
+    let Some((interval, symbol)) = parts else {
+        return Err("a topic is kline.{interval}.{symbol}, such as kline.1m.BTCUSDT".to_owned());
+    };
+    key(interval, symbol, "kline", server).map(Topic::Klines)
+}
+
+/// Reads what follows `ext.`.
+fn values(rest: &str, server: &Server) -> Result<Series, String> {
+    let mut parts = rest.splitn(4, '.');
+    let (Some(consumer), Some(name), Some(interval), Some(symbol)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err("a topic of values is ext.{consumer}.{name}.{interval}.{symbol}, such as ext.mine.rsi.1m.BTCUSDT"
+            .to_owned());
+    };
+    let publishers = &server.settings.publishers;
+    let Some(publisher) = publishers.iter().find(|publisher| ***publisher == *consumer) else {
+        let names: Vec<&str> = publishers.iter().map(AsRef::as_ref).collect();
+        return Err(match (nearest(consumer, &names), names.is_empty()) {
+            (Some(near), _) => format!("no consumer `{consumer}` publishes here: did you mean `{near}`?"),
+            (None, false) => format!("no consumer `{consumer}` publishes here, only {}", names.join(", ")),
+            (None, true) => "no consumer publishes here: no component file is enabled".to_owned(),
+        });
+    };
+    if !is_name(name) {
+        return Err(format!("`{name}` is not the name of a series: that is 1 to 32 of a-z 0-9 _ -"));
+    }
+    let SeriesKey { category, symbol, interval } = key(interval, symbol, &format!("ext.{consumer}.{name}"), server)?;
+    Ok(Series { consumer: publisher.clone(), name: name.into(), category, symbol, interval })
+}
+
+/// Reads the end that all topics have; `begin` is how this one begins.
+fn key(interval: &str, symbol: &str, begin: &str, server: &Server) -> Result<SeriesKey, String> {
+    let first = server.board.first();
+    let (category, symbol) = match symbol.split_once(':') {
+        Some((category, symbol)) => {
+            let category: Category = category.parse().map_err(|_| format!("unknown category `{category}`"))?;
+            if category == first {
+                let right = format!("{begin}.{interval}.{symbol}");
+                return Err(format!("{category} is the first category and is not written: {right}"));
+            }
+            (category, symbol)
+        }
+        None => (first, symbol),
+    };
+    let known: Interval = interval.parse().map_err(|_| format!("`{interval}` is not an interval"))?;
+    if known.to_string() != interval {
+        return Err(format!("unknown interval `{interval}`: write `{known}`"));
+    }
+    if !server.settings.intervals.contains(&known) {
+        let made: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
+        return Err(format!("interval `{interval}` is not made here, only {}", made.join(", ")));
+    }
+    let symbol = Symbol::new(symbol).map_err(|error| format!("`{symbol}` is not a symbol: {error}"))?;
+    let key = SeriesKey { category, symbol, interval: known };
+    if server.makes(&key) { Ok(key) } else { Err(format!("symbol `{}` of {category} is not watched here", key.symbol)) }
+}
+
+/// The name that was probably meant: at most a third of its letters are wrong.
+fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+    let distance = |name: &&str| strsim::damerau_levenshtein(word, name);
+    names.iter().copied().min_by_key(distance).filter(|name| distance(name) <= (word.len() / 3).max(1))
+}

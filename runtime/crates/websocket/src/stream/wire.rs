@@ -1,0 +1,188 @@
+//! The JSON of `/v1/stream`, both ways. `docs/schemas` describes the same.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+use klines_delivery::catalog::FeedStatus;
+use klines_delivery::encode::ValueTopic;
+use klines_domain::time::Millis;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Epoch;
+use crate::recent::Record;
+use crate::server::Server;
+
+/// Series of values that an answer lists at most.
+const MOST_LISTED: usize = 10_000;
+
+/// What a client asks for. Unknown keys are ignored, so that clients may be newer than the server.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Request {
+    Auth {
+        #[serde(default)]
+        id: Value,
+        user: Option<String>,
+        key: Option<String>,
+        args: Option<Vec<Value>>,
+    },
+    Topics {
+        #[serde(default)]
+        id: Value,
+    },
+    Subscribe {
+        #[serde(default)]
+        id: Value,
+        topics: Vec<String>,
+        #[serde(default)]
+        since: Since,
+        #[serde(default)]
+        history: usize,
+    },
+    Unsubscribe {
+        #[serde(default)]
+        id: Value,
+        topics: Vec<String>,
+    },
+    Ping {
+        #[serde(default)]
+        id: Value,
+    },
+}
+
+/// By topic, the last push that a client has.
+pub type Since = HashMap<String, Position>;
+
+/// The last push that a client has.
+#[derive(Debug, Deserialize)]
+pub struct Position {
+    pub epoch: String,
+    pub seq: u64,
+}
+
+/// What a subscription begins with.
+pub struct TopicState<'a> {
+    pub name: &'a str,
+    pub epoch: Epoch,
+    pub seq: u64,
+    pub recovered: Option<bool>,
+}
+
+/// Writes the push of a record.
+pub fn record<T: Record>(record: &T, name: &impl Display, epoch: Epoch, text: &mut String) {
+    let (kind, sequence) = (T::KIND, record.sequence());
+    text.clear();
+    // Writing to a String cannot fail.
+    let _ = write!(text, r#"{{"v":1,"type":"{kind}","topic":"{name}","epoch":"{epoch}","seq":{sequence},"data":"#);
+    record.write(text);
+    text.push('}');
+}
+
+/// Writes a snapshot: the newest closed records, then the open one. `seq` is the topic's last number so far.
+pub fn snapshot<'a, T: Record + 'a>(
+    name: &impl Display,
+    (epoch, seq): (Epoch, u64),
+    records: impl Iterator<Item = &'a Arc<T>>,
+    recovered: Option<bool>,
+    text: &mut String,
+) {
+    text.clear();
+    let _ = write!(text, r#"{{"v":1,"type":"snapshot","topic":"{name}","epoch":"{epoch}","seq":{seq},"#);
+    if let Some(recovered) = recovered {
+        let _ = write!(text, r#""recovered":{recovered},"#);
+    }
+    text.push_str(r#""data":["#);
+    for (at, record) in records.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        record.write(text);
+    }
+    text.push_str("]}");
+}
+
+/// Writes the answer to a subscription.
+pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
+    let mut text = head("subscribe", id, true);
+    text.push_str(r#","topics":{"#);
+    for (at, TopicState { name, epoch, seq, recovered }) in states.iter().enumerate() {
+        let separator = if at > 0 { "," } else { "" };
+        let _ = write!(text, r#"{separator}{}:{{"epoch":"{epoch}","seq":{seq}"#, Value::from(*name));
+        if let Some(recovered) = recovered {
+            let _ = write!(text, r#","recovered":{recovered}"#);
+        }
+        text.push('}');
+    }
+    text.push_str("}}");
+    text
+}
+
+/// Writes what can be subscribed to.
+pub fn topics(id: &Value, server: &Server) -> String {
+    let intervals: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
+    let names = |symbols: Vec<klines_domain::symbol::Symbol>| {
+        json!(symbols.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let symbols: serde_json::Map<String, Value> =
+        server.watched().into_iter().map(|(category, symbols)| (category.to_string(), names(symbols))).collect();
+    let mut text = head("topics", id, true);
+    let first = server.board.first();
+    let _ = write!(text, r#","intervals":{},"symbols":{},"category":"{first}","#, json!(intervals), json!(symbols));
+    let mut known = server.board.lock().values.known(MOST_LISTED);
+    known.sort_unstable();
+    text.push_str(r#""values":["#);
+    for (at, series) in known.iter().enumerate() {
+        let separator = if at > 0 { "," } else { "" };
+        let _ = write!(text, r#"{separator}"{}""#, ValueTopic { series, first });
+    }
+    text.push_str("]}");
+    text
+}
+
+/// Writes how the feeds stand.
+pub fn status(feeds: &[FeedStatus]) -> String {
+    let mut text = r#"{"v":1,"type":"status","feeds":["#.to_owned();
+    for (at, FeedStatus { category, state, since }) in feeds.iter().enumerate() {
+        let (separator, state) = (if at > 0 { "," } else { "" }, state.as_str());
+        let _ = write!(text, r#"{separator}{{"category":"{category}","state":"{state}","since":{since}}}"#);
+    }
+    text.push_str("]}");
+    text
+}
+
+/// Writes the answer to a ping.
+pub fn pong(id: &Value, time: Millis) -> String {
+    let mut text = head("pong", id, true);
+    let _ = write!(text, r#","time":{time}}}"#);
+    text
+}
+
+/// Writes an answer that says nothing more than that it is done.
+pub fn done(op: &str, id: &Value) -> String {
+    let mut text = head(op, id, true);
+    text.push('}');
+    text
+}
+
+/// Writes a refusal.
+pub fn refusal(op: &str, id: &Value, error: &str, topic: Option<&str>) -> String {
+    let mut text = head(op, id, false);
+    let _ = write!(text, r#","error":{}"#, Value::from(error));
+    if let Some(topic) = topic {
+        let _ = write!(text, r#","topic":{}"#, Value::from(topic));
+    }
+    text.push('}');
+    text
+}
+
+/// The part that all answers share, left open. Ids other than strings and numbers are dropped.
+fn head(op: &str, id: &Value, ok: bool) -> String {
+    let mut text = format!(r#"{{"v":1,"op":"{op}""#);
+    if id.is_string() || id.is_number() {
+        let _ = write!(text, r#","id":{id}"#);
+    }
+    let _ = write!(text, r#","ok":{ok}"#);
+    text
+}

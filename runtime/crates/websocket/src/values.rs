@@ -1,0 +1,274 @@
+//! The series that consumers publish: their newest values and who follows them, on the server's board.
+//!
+//! What is remembered is bounded in bytes for each consumer, so that one cannot push out what another published. A
+//! series may be followed before it has a value; it is forgotten when the last of those who wait has gone.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use klines_delivery::emit::{Point, Series};
+
+use super::client::{Client, ClientId};
+use super::outbox::SeriesId;
+use super::recent::Recent;
+
+/// The numbers of these series begin here; klines' series are below.
+const FROM: u32 = 1 << 31;
+/// Values of one series at most.
+const LONGEST: usize = 1_000;
+/// Series that are waited for and have no value yet, at most: anybody can make up names.
+pub const MOST_AWAITED: usize = 10_000;
+
+/// All series of values.
+#[derive(Debug)]
+pub struct Values {
+    ids: HashMap<Arc<Series>, u32, foldhash::fast::RandomState>,
+    followed: Vec<Option<Followed>>,
+    /// Places that are empty again.
+    free: Vec<u32>,
+    awaited: usize,
+    /// By consumer, few.
+    shares: Vec<Share>,
+    /// Bytes of one share.
+    most: usize,
+}
+
+/// A series and those who follow it.
+#[derive(Debug)]
+pub struct Followed {
+    /// What it is.
+    pub series: Arc<Series>,
+    /// Its newest values.
+    pub recent: Recent<Point>,
+    /// Who gets its pushes.
+    pub followers: Vec<Arc<Client>>,
+    /// It has had a value.
+    is_known: bool,
+}
+
+/// What is remembered of one consumer.
+#[derive(Debug)]
+struct Share {
+    consumer: Arc<str>,
+    ids: Vec<u32>,
+    bytes: usize,
+    /// Values of one series at most; falls when the bound is reached.
+    longest: usize,
+}
+
+/// Whether a number is that of a series of values.
+#[must_use]
+pub const fn is_value(id: SeriesId) -> bool {
+    id.0 >= FROM
+}
+
+impl Values {
+    /// Builds an empty memory of about so many bytes for each consumer.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let (ids, followed, free) = (HashMap::default(), Vec::new(), Vec::new());
+        Self { ids, followed, free, awaited: 0, shares: Vec::new(), most }
+    }
+
+    /// The number of a series, if it has values or is waited for.
+    #[must_use]
+    pub fn id(&self, series: &Series) -> Option<SeriesId> {
+        self.ids.get(series).map(|at| SeriesId(FROM + at))
+    }
+
+    /// The number of a series, which is waited for from now on if it is new.
+    pub fn take_up(&mut self, series: &Series) -> SeriesId {
+        self.id(series).unwrap_or_else(|| self.add(series.clone()))
+    }
+
+    /// How many are waited for.
+    #[must_use]
+    pub const fn awaited(&self) -> usize {
+        self.awaited
+    }
+
+    /// A series and its followers.
+    #[must_use]
+    pub fn get(&self, id: SeriesId) -> Option<&Followed> {
+        self.followed.get(id.0.checked_sub(FROM)? as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: SeriesId) -> Option<&mut Followed> {
+        self.followed.get_mut(id.0.checked_sub(FROM)? as usize)?.as_mut()
+    }
+
+    /// Lets a client follow a series; once is enough.
+    pub fn follow(&mut self, id: SeriesId, client: &Arc<Client>) {
+        if let Some(followed) = self.get_mut(id) {
+            followed.followers.push(client.clone());
+        }
+    }
+
+    /// Lets a client follow a series no longer.
+    pub fn leave(&mut self, id: SeriesId, client: ClientId) {
+        if let Some(followed) = self.get_mut(id) {
+            followed.followers.retain(|follower| follower.id != client);
+        }
+        self.tidy(id);
+    }
+
+    /// Forgets a series that nobody waits for any longer and that never had a value.
+    pub fn tidy(&mut self, id: SeriesId) {
+        let is_idle = |followed: &&Followed| !followed.is_known && followed.followers.is_empty();
+        let Some(series) = self.get(id).filter(is_idle).map(|followed| followed.series.clone()) else { return };
+        self.ids.remove(&series);
+        if let Some(place) = self.followed.get_mut((id.0 - FROM) as usize) {
+            *place = None;
+            self.free.push(id.0 - FROM);
+            self.awaited -= 1;
+        }
+    }
+
+    /// The series that have had values, at most so many.
+    #[must_use]
+    pub fn known(&self, most: usize) -> Vec<Arc<Series>> {
+        let known = self.followed.iter().flatten().filter(|followed| followed.is_known);
+        known.take(most).map(|followed| followed.series.clone()).collect()
+    }
+
+    /// Keeps a value. Returns its series, and whether its number follows the last one, as [`Recent::keep`] does.
+    pub fn keep(&mut self, point: &mut Arc<Point>) -> Option<(SeriesId, bool)> {
+        let id = self.take_up(&point.series());
+        let at = id.0 - FROM;
+        let followed = self.followed.get_mut(at as usize)?.as_mut()?;
+        let is_new = !std::mem::replace(&mut followed.is_known, true);
+        self.awaited -= usize::from(is_new);
+        let before = followed.recent.open().map_or(0, |open| open.weight());
+        let is_next = followed.recent.keep(point);
+        let open = followed.recent.open().map_or(0, |open| open.weight());
+        let confirmed = if point.confirm { point.weight() } else { 0 };
+        if !self.shares.iter().any(|share| share.consumer == point.consumer) {
+            let consumer = point.consumer.clone();
+            self.shares.push(Share { consumer, ids: Vec::new(), bytes: 0, longest: LONGEST });
+        }
+        let share = self.shares.iter_mut().find(|share| share.consumer == point.consumer)?;
+        if is_new {
+            share.ids.push(at);
+        }
+        share.bytes = share.bytes + open + confirmed - before;
+        share.bytes -= shorten(&mut followed.recent, share.longest);
+        while share.bytes > self.most && share.longest > 0 {
+            share.shorten(&mut self.followed);
+        }
+        if share.bytes > self.most
+            && let Some(Some(followed)) = self.followed.get_mut(at as usize)
+        {
+            share.bytes -= followed.recent.open().map_or(0, |open| open.weight());
+            followed.recent.forget_open();
+        }
+        Some((id, is_next))
+    }
+
+    fn add(&mut self, series: Series) -> SeriesId {
+        let series = Arc::new(series);
+        let followed =
+            Followed { series: series.clone(), recent: Recent::default(), followers: Vec::new(), is_known: false };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.followed.push(None);
+            u32::try_from(self.followed.len() - 1).unwrap_or(u32::MAX - FROM)
+        });
+        if let Some(place) = self.followed.get_mut(at as usize) {
+            *place = Some(followed);
+        }
+        self.ids.insert(series, at);
+        self.awaited += 1;
+        SeriesId(FROM + at)
+    }
+}
+
+impl Share {
+    /// Takes an eighth of the longest series.
+    fn shorten(&mut self, all: &mut [Option<Followed>]) {
+        let length = |at: &u32| all.get(*at as usize).and_then(Option::as_ref).map_or(0, |one| one.recent.held());
+        let longest = self.ids.iter().map(length).max().unwrap_or_default().min(self.longest);
+        self.longest = longest - longest.div_ceil(8);
+        for at in &self.ids {
+            if let Some(Some(followed)) = all.get_mut(*at as usize) {
+                self.bytes -= shorten(&mut followed.recent, self.longest);
+            }
+        }
+    }
+}
+
+/// Returns how many bytes were freed.
+fn shorten(recent: &mut Recent<Point>, most: usize) -> usize {
+    let mut freed = 0;
+    while recent.held() > most
+        && let Some(point) = recent.pop()
+    {
+        freed += point.weight();
+    }
+    freed
+}
+
+#[cfg(test)]
+mod tests {
+    use klines_delivery::fixture::point;
+
+    use super::*;
+
+    fn keep(values: &mut Values, consumer: &str, name: &str, sequence: u64, confirm: bool, text: &str) -> SeriesId {
+        let window = i64::try_from(sequence).unwrap();
+        let mut point = Arc::new(Point { sequence, ..point(consumer, name, window, confirm, text) });
+        values.keep(&mut point).unwrap().0
+    }
+
+    #[test]
+    fn one_that_floods_pushes_out_nothing_of_another() {
+        let mut values = Values::new(100_000);
+        let quiet = keep(&mut values, "quiet", "x", 1, true, "1");
+        let large = format!("\"{}\"", "t".repeat(4_000));
+        for sequence in 1..2_000 {
+            for name in ["a", "b"] {
+                keep(&mut values, "flood", name, sequence, true, &large);
+                keep(&mut values, "flood", name, sequence + 1, false, &large);
+            }
+        }
+        for name in 0..100 {
+            keep(&mut values, "flood", &format!("n{name}"), 1, false, &large);
+        }
+        assert_eq!(values.get(quiet).unwrap().recent.held(), 1);
+        let held: usize = values.shares.iter().map(|share| share.bytes).sum();
+        assert!(held < 110_000, "{held}");
+        let counted: usize = values
+            .followed
+            .iter()
+            .flatten()
+            .map(|one| {
+                let closed: usize = one.recent.newest(9_999).iter().map(|point| point.weight()).sum();
+                closed + one.recent.open().map_or(0, |open| open.weight())
+            })
+            .sum();
+        assert_eq!(held, counted);
+    }
+
+    #[test]
+    fn a_number_that_is_missing_is_noticed() {
+        let mut values = Values::new(100_000);
+        let id = keep(&mut values, "a", "x", 1, true, "1");
+        keep(&mut values, "a", "x", 3, true, "1");
+        let recent = &values.get(id).unwrap().recent;
+        assert_eq!(
+            (recent.breaks(), recent.since(1).is_none(), recent.since(2).map(|all| all.len())),
+            (1, true, Some(1))
+        );
+    }
+
+    #[test]
+    fn what_nobody_waits_for_and_never_came_is_forgotten() {
+        let mut values = Values::new(100_000);
+        let series = |name: &str| point("a", name, 1, true, "1").series();
+        let known = keep(&mut values, "a", "x", 1, true, "1");
+        let awaited = values.take_up(&series("y"));
+        assert_eq!((values.awaited(), values.known(9).len()), (1, 1));
+        values.leave(awaited, ClientId(1));
+        values.leave(known, ClientId(1));
+        assert_eq!((values.awaited(), values.id(&series("y")), values.id(&series("x"))), (0, None, Some(known)));
+        assert_eq!(values.take_up(&series("z")), awaited, "its place is used again");
+    }
+}

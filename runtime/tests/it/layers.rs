@@ -4,28 +4,12 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which of our modules each one may use; `app` may use all. Layers from the bottom up.
-const ALLOWED: [(&str, &[&str]); 12] = [
-    ("domain", &[]),
-    ("authoring", &["domain"]),
-    ("secret", &[]),
-    ("protected", &[]),
-    ("sanitize", &[]),
-    ("clock", &["domain"]),
-    ("bybit", &["clock", "domain", "sanitize"]),
-    ("consumer", &["clock", "domain", "protected", "sanitize", "secret"]),
-    ("config", &["domain", "protected", "secret"]),
-    ("telemetry", &["config", "sanitize"]),
-    ("pipeline", &["clock", "consumer", "domain"]),
-    ("cli", &["authoring", "config", "domain", "secret"]),
-];
-
-/// What must not occur in a module, and why.
-const ABSENT: [(&str, &[&str], &str); 7] = [
+/// What must not occur in a crate, and why.
+const ABSENT: [(&str, &[&str], &str); 9] = [
     (
         "domain",
         &["tokio", "tracing", "serde", "SystemTime", "Instant", "std::time", "std::thread"],
@@ -33,7 +17,7 @@ const ABSENT: [(&str, &[&str], &str); 7] = [
     ),
     (
         "bybit",
-        &["Consumer", "Hub", "domain::kline", "Aggregator"],
+        &["Consumer", "Hub", "klines_domain::kline", "Aggregator"],
         "the exchange's side knows trades and no kline of ours",
     ),
     ("pipeline", &["SystemTime", "Instant", "tungstenite", "hyper", "wasmtime"], "the pipeline is handed the time"),
@@ -42,10 +26,14 @@ const ABSENT: [(&str, &[&str], &str); 7] = [
         &["tokio", "SystemTime", "Instant", "TcpListener"],
         "reading the configuration binds and waits for nothing",
     ),
-    ("cli", &["tokio", "std::fs", "std::net::Tcp"], "the command line is parsed and nothing else"),
-    ("secret", &["impl fmt::Display for Secret", "impl Display for Secret", "derive(Serialize"], "no secret is shown"),
-    ("consumer", &["unbounded", "spawn_blocking", "tokio::spawn"], "no queue without a bound, no guest on an executor"),
+    ("domain", &["impl fmt::Display for Secret", "impl Display for Secret", "derive(Serialize"], "no secret is shown"),
+    ("delivery", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
+    ("wasm", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
+    ("redis", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
+    // Its executor is its own, and no guest is on it.
+    ("websocket", &["unbounded", "spawn_blocking"], "no queue without a bound, no guest on an executor"),
 ];
+const UNBOUNDED: [&str; 3] = ["unbounded", "spawn_blocking", "tokio::spawn"];
 
 /// The longest file there may be.
 const MOST_LINES: usize = 500;
@@ -126,41 +114,36 @@ fn name(path: &str) -> &str {
     path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()
 }
 
-/// The modules directly below the crate that a file uses, its own left out.
-fn used(path: &Path, text: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
-    let (code, modules) = (code(text), modules(path));
-    let to_the_root = "super::".repeat(modules.len());
-    let names = ["crate::", "klines::", to_the_root.as_str()].map(|prefix| names_after(&code, prefix));
-    let names = names.concat().into_iter().filter(|name| known.contains(*name) && *name != modules[0]);
-    names.map(str::to_owned).collect()
+/// Each of our crates and what it depends on of ours, as the picture in ARCHITECTURE.md has it.
+fn picture() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with("    ") && line.contains(" klines"));
+    let crates = lines.filter_map(|line| {
+        let (left, right) = line.split_once('→').unwrap_or((line, ""));
+        let mut words = left.split_whitespace();
+        let (name, package) = (words.next()?, words.next()?);
+        let below = right.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        (package == format!("klines-{name}")).then(|| (name.to_owned(), below.collect()))
+    });
+    crates.collect()
 }
 
 #[test]
-fn modules_use_only_what_lies_below_them() {
-    let sources = sources("runtime/src");
-    let known: BTreeSet<String> = sources.iter().map(|(path, _)| modules(path)[0].clone()).collect();
-    let ruled = ALLOWED.iter().map(|(module, _)| *module).chain(["app", "lib", "main"]);
-    assert_eq!(known, ruled.map(str::to_owned).collect(), "every module has its place in the layers");
-    let mut forbidden = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (path, text) in &sources {
-        let module = &modules(path)[0];
-        let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| name == module) else { continue };
-        for name in used(path, text, &known) {
-            if !allowed.contains(&name.as_str()) {
-                forbidden.push(format!("{} uses {name}", path.display()));
-            }
-            seen.insert((module.clone(), name));
-        }
-    }
-    assert_eq!(forbidden, [""; 0]);
-    assert!(seen.contains(&("bybit".to_owned(), "domain".to_owned())), "the reading works: {seen:?}");
+fn crates_depend_on_each_other_as_the_picture_says() {
+    let folders = fs::read_dir(root().join("runtime/crates")).unwrap();
+    let found = folders.map(|folder| {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        let all = dependencies(&format!("runtime/crates/{name}/Cargo.toml"));
+        let ours = all.iter().filter_map(|package| package.strip_prefix("klines-"));
+        (name.clone(), ours.map(str::to_owned).collect())
+    });
+    assert_eq!(found.collect::<BTreeMap<String, BTreeSet<String>>>(), picture());
 }
 
 #[test]
 fn the_pipeline_knows_of_consumers_only_the_hub() {
-    for (path, text) in sources("runtime/src").iter().filter(|(path, _)| modules(path)[0] == "pipeline") {
-        for part in names_after(&code(text), "crate::consumer::") {
+    for (path, text) in sources("runtime/crates/pipeline/src") {
+        for part in names_after(&code(&text), "klines_delivery::") {
             assert_eq!(part, "hub", "{}", path.display());
         }
     }
@@ -168,22 +151,27 @@ fn the_pipeline_knows_of_consumers_only_the_hub() {
 
 #[test]
 fn what_must_not_occur_does_not() {
-    let sources = sources("runtime/src");
-    for (module, absent, why) in ABSENT {
-        let of_module = sources.iter().filter(|(path, _)| modules(path)[0] == module);
-        for (path, text) in of_module {
-            let code = working_code(path, text);
-            // Its executor is its own, and no guest is on it.
-            let is_served = path.starts_with("consumer/websocket");
-            for word in absent.iter().filter(|word| !(is_served && **word == "tokio::spawn")) {
-                assert!(!code.contains(word), "{} mentions {word}: {why}", path.display());
+    let crates = picture().into_keys().map(|name| format!("runtime/crates/{name}/src"));
+    for (name, absent, why) in ABSENT {
+        for (path, text) in sources(&format!("runtime/crates/{name}/src")) {
+            let code = working_code(&path, &text);
+            for word in absent {
+                assert!(!code.contains(word), "{name}/{} mentions {word}: {why}", path.display());
             }
         }
     }
-    for (path, text) in &sources {
-        assert!(!working_code(path, text).contains("unbounded_channel"), "{}: every queue has a bound", path.display());
-        let reads_the_clock = code(text).contains("SystemTime::now");
-        assert!(!reads_the_clock || path == Path::new("clock.rs"), "{}: time enters once", path.display());
+    for (path, text) in sources("runtime/src").iter().filter(|(path, _)| modules(path)[0] == "cli") {
+        for word in ["tokio", "std::fs", "std::net::Tcp"] {
+            assert!(!code(text).contains(word), "{} mentions {word}: it parses and nothing else", path.display());
+        }
+    }
+    for folder in crates.chain(["runtime/src".to_owned()]) {
+        for (path, text) in sources(&folder) {
+            let (shown, code) = (format!("{folder}/{}", path.display()), working_code(&path, &text));
+            assert!(!code.contains("unbounded_channel"), "{shown}: every queue has a bound");
+            let reads_the_clock = self::code(&text).contains("SystemTime::now");
+            assert!(!reads_the_clock || shown == "runtime/crates/system/src/clock.rs", "{shown}: time enters once");
+        }
     }
 }
 
@@ -234,12 +222,9 @@ fn every_file_says_its_job_first_and_is_short() {
 
 #[test]
 fn the_reader_finds_paths_in_every_form() {
-    let known = ["a", "b", "c", "d"].map(str::to_owned).into();
-    let text = "use crate::{\n  a::{x, b2},\n  b,\n};\n// crate::d\nfn f() { crate::c::g(); mycrate::d::h() }";
-    let names: Vec<String> = used(Path::new("z.rs"), text, &known).into_iter().collect();
-    assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(used(Path::new("z/y.rs"), "use super::super::d::X;", &known), ["d".to_owned()].into());
-    assert!(used(Path::new("z/y.rs"), "use super::a::X;", &known).is_empty());
+    let text =
+        "use a_crate::{\n  a::{x, b2},\n  b,\n};\n// a_crate::d\nfn f() { a_crate::c::g(); not_a_crate::d::h() }";
+    assert_eq!(names_after(&code(text), "a_crate::"), ["a", "b", "c"]);
 }
 
 #[test]

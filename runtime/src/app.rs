@@ -30,10 +30,10 @@ mod replaying;
 
 use std::process::ExitCode;
 
-use admin::protocol::Op;
 use clap::Parser;
 use klines_config::{Config, Sources};
 
+use self::admin::protocol::Op;
 use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::telemetry;
 

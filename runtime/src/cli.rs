@@ -14,17 +14,18 @@ mod tls;
 
 use std::path::PathBuf;
 
-pub use args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-pub use consumer::{
+
+pub use self::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
+pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, RunPlaceArgs,
     TestArgs,
 };
-pub use replay::{OutputFormat, ReplayArgs};
-pub use run::RunArgs;
-pub use simulate::{SimulateArgs, Times};
-pub use tls::{SelfSignedArgs, TlsCommand};
+pub use self::replay::{OutputFormat, ReplayArgs};
+pub use self::run::RunArgs;
+pub use self::simulate::{SimulateArgs, Times};
+pub use self::tls::{SelfSignedArgs, TlsCommand};
 
 /// Everything went well.
 pub const EXIT_OK: u8 = 0;

@@ -9,9 +9,7 @@ mod guests;
 
 use std::io::{self, IsTerminal};
 
-use guests::WithGuests;
 use klines_config::log::{Format, Level, Log};
-use logbook::{Keeper, logbook};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
@@ -22,6 +20,9 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use self::guests::WithGuests;
+use self::logbook::{Keeper, logbook};
 
 /// Our own crates, and what components log; others log from `warn` up, whatever the level.
 const OWN: [&str; 3] = ["klines", "bybit_sim", "consumer"];

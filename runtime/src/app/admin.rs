@@ -12,8 +12,8 @@ mod socket;
 
 use std::path::{Path, PathBuf};
 
-pub use server::Controls;
-pub use socket::{Socket, open};
+pub use self::server::Controls;
+pub use self::socket::{Socket, open};
 
 /// The socket's name in the folder of data.
 const NAME: &str = "admin.sock";

@@ -19,11 +19,11 @@ use klines_domain::feed::FeedMessage;
 use klines_domain::symbol::{Category, Symbol};
 use klines_pipeline::Watched;
 use klines_system::clock::LocalClock;
-use opening::Opening;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::opening::Opening;
 use super::observed::Observed;
 use super::queues::Sizing;
 

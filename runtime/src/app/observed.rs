@@ -12,7 +12,7 @@ use klines_config::consumers::Component;
 use klines_delivery::catalog::{Catalog, FeedState};
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::hub::Hub;
-use klines_delivery::stats::View;
+use klines_delivery::view::View;
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
 use klines_pipeline::Tallies;

@@ -21,14 +21,14 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
-use klines_delivery::stats::View;
+use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::symbol::Category;
 use klines_wasm::components::Components;
-use sandboxed::Shared;
-pub use sandboxed::{FromFile, Workshop, limits};
-use validation::Asked;
 
+use self::sandboxed::Shared;
+pub use self::sandboxed::{FromFile, Workshop, limits};
+use self::validation::Asked;
 use super::output;
 use crate::cli::EXIT_FAILED;
 

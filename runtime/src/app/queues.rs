@@ -12,7 +12,7 @@ use klines_delivery::catalog::Catalog;
 use klines_delivery::filter::{Filter, Watched};
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Depth, KLINE_BYTES, MOST_BYTES, capacity};
-use klines_delivery::stats::View;
+use klines_delivery::view::View;
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
 use serde_json::{Value, json};

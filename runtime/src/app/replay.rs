@@ -17,8 +17,8 @@ use klines_pipeline::playback::{Outlet, Playback, Source};
 mod connections;
 mod sorted;
 
-use connections::Connections;
-pub use sorted::{Format, Sorted, Target};
+use self::connections::Connections;
+pub use self::sorted::{Format, Sorted, Target};
 
 /// Where replayed klines go.
 pub trait Sink {

@@ -19,17 +19,17 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use again::Again;
 use anyhow::{Context as _, bail};
 use klines_authoring::tools::cache_of_process;
 use klines_config::Report;
 use klines_config::case::{Case, Subject};
 use klines_delivery::bundle::DESCRIPTION;
-use project::Project;
 use serde_json::json;
-use stage::Stage;
-use summary::Summary;
 
+use self::again::Again;
+use self::project::Project;
+use self::stage::Stage;
+use self::summary::Summary;
 use super::{output, reproduce};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 

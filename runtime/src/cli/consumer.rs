@@ -6,11 +6,11 @@ mod test;
 
 use std::path::PathBuf;
 
-pub use authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
 use clap::{Args, Subcommand};
 use klines_config::{Flags, Sources};
-pub use test::TestArgs;
 
+pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
+pub use self::test::TestArgs;
 use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
 
 /// `klines consumer …`.

@@ -135,7 +135,7 @@ fn crates_depend_on_each_other_as_the_picture_says() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         let all = dependencies(&format!("runtime/crates/{name}/Cargo.toml"));
         let ours = all.iter().filter_map(|package| package.strip_prefix("klines-"));
-        (name.clone(), ours.map(str::to_owned).collect())
+        (name, ours.map(str::to_owned).collect())
     });
     assert_eq!(found.collect::<BTreeMap<String, BTreeSet<String>>>(), picture());
 }

@@ -14,13 +14,14 @@ use hyper_util::client::proxy::matcher::Matcher;
 use rustix::net::RecvFlags;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-pub use tls::TrustError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
-pub use whole::Whole;
+
+pub use self::tls::TrustError;
+pub use self::whole::Whole;
 
 /// Longest time for everything between an address and a stream that is ready.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

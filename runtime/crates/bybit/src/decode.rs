@@ -14,8 +14,9 @@ use klines_domain::feed::FeedEvent;
 use klines_domain::interval::SHORTEST;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::Millis;
-pub use number::{quantity, trade_id};
 use thiserror::Error;
+
+pub use self::number::{quantity, trade_id};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ mod evidence;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evidence::Evidence;
 use futures_util::{SinkExt, StreamExt};
 use klines_domain::feed::FeedMessage;
 use klines_domain::sanitize::{EXCERPT, sanitize};
@@ -26,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
+use self::evidence::Evidence;
 use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
 use super::config::AGENT;
 use super::connect::{self, BoxedStream, ByteStream, DialError, Dialer, Unread, Whole};

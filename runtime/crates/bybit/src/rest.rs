@@ -9,7 +9,6 @@ mod wire;
 
 use std::time::Duration;
 
-pub use gate::{Figures, Gate};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
@@ -23,8 +22,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
-use wire::{WireInstrument, WireInstruments, WireServerTime};
 
+pub use self::gate::{Figures, Gate};
+use self::wire::{WireInstrument, WireInstruments, WireServerTime};
 use super::config::AGENT;
 use super::connect::{self, DialError, Dialer};
 use super::symbols::Instrument;

@@ -13,15 +13,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use canary::Canary;
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{MINUTE, Millis, SECOND};
-use liveness::Liveness;
-pub use report::{CloseReason, Counters, Notice};
-use subscriptions::{Change, Subscriptions};
 
+use self::canary::Canary;
+use self::liveness::Liveness;
+pub use self::report::{CloseReason, Counters, Notice};
+use self::subscriptions::{Change, Subscriptions};
 use crate::answer::{self, Answer};
 use crate::decode::{self, Frame};
 

@@ -16,12 +16,13 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use file::Progress;
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use klines_domain::trade::Trade;
-pub use merge::Recording;
 use thiserror::Error;
+
+pub use self::file::Progress;
+pub use self::merge::Recording;
 
 /// One entry of a recording.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,9 +16,9 @@ use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
 use klines_domain::time::Millis;
 use klines_domain::trade::Trade;
-use push::{FIELDS, Push, Values};
 use serde::Deserialize;
 
+use self::push::{FIELDS, Push, Values};
 use super::decode::{DecodeError, Frame, decode};
 
 /// The exchange may not have counted what happened this shortly before its stamp, in ms.

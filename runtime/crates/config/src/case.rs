@@ -15,10 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use expect::{Emitted, Ending, Expect, Request, Written};
-pub use input::{Input, Source};
-pub use stub::Stub;
-
+pub use self::expect::{Emitted, Ending, Expect, Request, Written};
+pub use self::input::{Input, Source};
+pub use self::stub::Stub;
 use super::consumers::grants::{guard, secret_variables};
 use super::consumers::{Allow, Component, Consumer, Limits, OnError, read_settings};
 use super::document::{Content, Document};

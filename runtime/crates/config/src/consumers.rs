@@ -9,16 +9,16 @@ mod limits;
 
 use std::path::{Path, PathBuf};
 
-use definition::Definition;
-pub(super) use definition::read_settings;
-pub use grants::{Allow, Directory, HostSecret, Http, Variable};
-use grants::{Granted, guard};
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
 use klines_system::protected::{Access, Reach};
-pub use limits::Limits;
 use serde_json::Value;
 
+use self::definition::Definition;
+pub(super) use self::definition::read_settings;
+pub use self::grants::{Allow, Directory, HostSecret, Http, Variable};
+use self::grants::{Granted, guard};
+pub use self::limits::Limits;
 use super::loader::{Key, Loader, Section, Sourced};
 use super::native::Native;
 use super::place::Place;

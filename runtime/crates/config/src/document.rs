@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use toml::de::DeTable;
-pub use tree::{Content, Node, Table};
 
+pub use self::tree::{Content, Node, Table};
 use super::place::{Place, Position, SourceFile};
 use super::report::{Diagnostic, Report};
 

@@ -5,9 +5,9 @@ mod listing;
 use std::num::NonZeroU32;
 
 use klines_domain::symbol::{Category, Symbol};
-pub use listing::{Listing, SymbolChoice};
 use url::Url;
 
+pub use self::listing::{Listing, SymbolChoice};
 use super::loader::{Key, Loader, Section, Sourced};
 use super::value::WebAddress;
 

@@ -11,7 +11,8 @@ mod tests;
 use std::ops::Range;
 
 use klines_domain::secret::{MASK, is_secret_name, redact_url};
-use owner::{Kind, Owner, key_before};
+
+use self::owner::{Kind, Owner, key_before};
 
 /// A line as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 pub mod redis;
 pub mod websocket;
 
-pub use redis::Redis;
-pub use websocket::WebSocket;
-
+pub use self::redis::Redis;
+pub use self::websocket::WebSocket;
 use super::loader::{Key, Loader, Section};
 use super::place::{Place, Quote};
 use super::report::Diagnostic;

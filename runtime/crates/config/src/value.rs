@@ -7,9 +7,9 @@ mod scalars;
 use std::fmt;
 use std::ops::Range;
 
-pub use scalars::{Text, WebAddress, address, choice};
 use serde::Deserialize;
 
+pub use self::scalars::{Text, WebAddress, address, choice};
 use super::document::{Content, Node};
 
 /// Which part of a value a fault is about.

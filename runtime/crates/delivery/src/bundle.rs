@@ -10,19 +10,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use history::{History, MOST_DELIVERIES, WHOLE};
 use klines_system::private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::data_dir::DataDir;
+pub use self::history::{History, MOST_DELIVERIES, WHOLE};
+use super::data_dir::{DataDir, QUARANTINE};
 use super::record::WireDelivery;
-use super::{CrashKind, Delivery};
+use crate::call::{CrashKind, Delivery};
 
 /// Bundles that one consumer keeps; the oldest goes.
 const MOST: usize = 3;
-/// The folder of all bundles, in the data folder.
-pub(super) const FOLDER: &str = "quarantine";
 /// The description inside a bundle's folder.
 pub const DESCRIPTION: &str = "bundle.json";
 /// The component inside a bundle's folder.
@@ -124,7 +122,7 @@ impl Bundles {
     /// Names the folder `data_dir/quarantine`. Nothing is made until there is a bundle.
     #[must_use]
     pub fn new(data_dir: &DataDir) -> Self {
-        Self { folder: data_dir.path().join(FOLDER), data_dir: data_dir.clone() }
+        Self { folder: data_dir.path().join(QUARANTINE), data_dir: data_dir.clone() }
     }
 
     /// Writes a bundle and returns its folder.

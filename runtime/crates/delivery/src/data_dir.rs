@@ -17,6 +17,11 @@ use klines_system::disk_use::measure;
 use thiserror::Error;
 use tracing::warn;
 
+/// The folder of crash bundles.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// The folder of dead letters.
+pub(super) const DEAD_LETTERS: &str = "dead-letter";
+
 /// How long a count is believed. What is not counted (the log of a database, compiled code) shows after this time.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
 /// How often it is tried at most to make room in a folder that is full.
@@ -165,9 +170,9 @@ impl DataDir {
     /// What may go to make room, that which goes first at the end.
     fn expendable(&self) -> Vec<PathBuf> {
         let is_older_file = |path: &Path| path.extension().is_some_and(|extension| extension == "1");
-        let mut letters = entries(&self.path().join(super::dead_letter::FOLDER));
+        let mut letters = entries(&self.path().join(DEAD_LETTERS));
         letters.retain(|(_, path)| is_older_file(path));
-        let bundles = entries(&self.path().join(super::bundle::FOLDER));
+        let bundles = entries(&self.path().join(QUARANTINE));
         letters.into_iter().chain(bundles).map(|(_, path)| path).collect()
     }
 

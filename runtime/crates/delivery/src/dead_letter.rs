@@ -9,14 +9,12 @@ use std::path::{Path, PathBuf};
 use klines_system::private;
 use serde::Serialize;
 
-use super::Delivery;
-use super::data_dir::DataDir;
+use super::data_dir::{DEAD_LETTERS, DataDir};
 use super::record::WireDelivery;
+use crate::call::Delivery;
 
 /// What the two files of one consumer may hold together, in bytes.
 pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
-/// The folder of all of them, in the data folder.
-pub(super) const FOLDER: &str = "dead-letter";
 
 /// One consumer's dead letters: `NAME.jsonl`, and `NAME.jsonl.1` with the older ones.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl DeadLetters {
         // A name from a configuration must not reach into another folder.
         let plain = |found: char| if found.is_alphanumeric() || "-_".contains(found) { found } else { '_' };
         let file: String = consumer.chars().map(plain).collect();
-        let path = data_dir.path().join(FOLDER).join(format!("{file}.jsonl"));
+        let path = data_dir.path().join(DEAD_LETTERS).join(format!("{file}.jsonl"));
         Self { path, most_bytes, data_dir: data_dir.clone() }
     }
 

@@ -8,8 +8,9 @@ mod values;
 use std::fmt::Write;
 
 use klines_domain::kline::Kline;
-pub use predecessor::{Extras, predecessor};
-pub use values::{ValueTopic, value, whole_value};
+
+pub use self::predecessor::{Extras, predecessor};
+pub use self::values::{ValueTopic, value, whole_value};
 
 /// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
 pub fn csv(kline: &Kline, out: &mut String) {

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::stats::Stats;
-use super::worker::guarded;
-use super::{Delivery, Failure};
+use crate::call::{Delivery, Failure, guarded};
 
 /// The most klines that go the short way.
 pub const MOST: usize = 4;

@@ -7,8 +7,8 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::symbol::Symbol;
 
-use super::Subscription;
 use super::emit::Point;
+use crate::call::Subscription;
 
 /// What klines are made of, of all categories together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

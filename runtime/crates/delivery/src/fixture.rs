@@ -9,8 +9,8 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
 use klines_domain::symbol::{Category, Symbol};
 
-use super::Subscription;
 use super::emit::{Emitter, Point, Value};
+use crate::call::Subscription;
 
 /// A linear kline of the `window`-th window, at 16578.5 to 16580.25.
 pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline {

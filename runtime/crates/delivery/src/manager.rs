@@ -18,9 +18,11 @@ use super::emit::relay::Relay;
 use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
-use super::stats::{Snapshot, Stats, View};
+use super::stats::{Snapshot, Stats};
+use super::view::View;
 use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
-use super::{Blueprint, Subscription};
+use crate::call::Subscription;
+use crate::consumer::Blueprint;
 
 /// How long an order may take to be obeyed: the call in progress and the start of a new version come before.
 const OBEYED_WITHIN: Duration = Duration::from_secs(120);
@@ -151,7 +153,7 @@ impl Manager {
                 stats: stats.clone(),
                 report: Some(report.clone()),
             };
-            stats.made_by(spec.blueprint.as_ref());
+            stats.made_by(spec.blueprint.meter(), spec.blueprint.version());
             let takes_values = spec.blueprint.takes_values();
             let is_untrusted = spec.blueprint.is_strange();
             if is_untrusted {

@@ -12,16 +12,16 @@ mod buffer;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use buffer::{KLINE_BYTES, MOST_BYTES};
-use buffer::{KlineBuffer, Taken};
 use klines_domain::kline::{Batch, Kline};
 
+pub use self::buffer::{KLINE_BYTES, MOST_BYTES};
+use self::buffer::{KlineBuffer, Taken};
 use super::emit::Point;
 use super::emit::held::Held;
 use super::express::{self, Shortcut};
 use super::filter::{Filter, Watched};
 use super::trusted_work::{AtWork, TrustedWork};
-use super::{Delivery, Subscription};
+use crate::call::{Delivery, Subscription};
 
 #[cfg(test)]
 mod tests;

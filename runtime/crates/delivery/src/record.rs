@@ -6,7 +6,7 @@ use klines_domain::symbol::Symbol;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Delivery;
+use crate::call::Delivery;
 
 /// A kline, field by field. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use histogram::{Durations, Histogram};
 use klines_domain::time::Millis;
-pub use losses::{LossCounters, LossReason, Losses};
-pub use meters::{Figure, Footprint, HandedOn, Kind, Meter, Row, View};
 
-use super::{Blueprint, CrashKind};
+pub use self::histogram::{Durations, Histogram};
+pub use self::losses::{LossCounters, LossReason, Losses};
+pub use self::meters::{Figure, Footprint, HandedOn, Kind, Meter, Row};
+use crate::call::CrashKind;
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -256,8 +256,8 @@ impl Stats {
     }
 
     /// Notes what instances come from, now and after each reload.
-    pub(super) fn made_by(&self, blueprint: &dyn Blueprint) {
-        *self.maker() = Maker { meter: blueprint.meter(), version: blueprint.version() };
+    pub(super) fn made_by(&self, meter: Option<Arc<dyn Meter>>, version: Option<String>) {
+        *self.maker() = Maker { meter, version };
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-pub(super) use calls::guarded;
 use klines_domain::kline::Kline;
-pub(super) use orders::Errand;
-pub use orders::Order;
 use tracing::{error, info, warn};
 
+pub(super) use self::orders::Errand;
+pub use self::orders::Order;
 use super::bundle::{Bundles, Crash, History};
 use super::cpu;
 use super::dead_letter::DeadLetters;
@@ -23,7 +22,9 @@ use super::express::{Mishap, Shortcut};
 use super::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
 use super::queue::{Grouping, Popped, Queue};
 use super::stats::{LossReason, State, Stats};
-use super::{Blueprint, Consumer, CrashKind, Delivery, Failure};
+use crate::call::guarded;
+use crate::call::{Delivery, Failure};
+use crate::consumer::{Blueprint, Consumer};
 
 #[cfg(test)]
 mod tests;
@@ -318,7 +319,7 @@ impl Worker {
         let Some(former) = self.former.take() else { return false };
         warn!(consumer = self.shared.name, error, "consumer goes back to its old version: the new one does not start");
         self.blueprint = former;
-        self.shared.stats.made_by(self.blueprint.as_ref());
+        self.shared.stats.made_by(self.blueprint.meter(), self.blueprint.version());
         true
     }
 

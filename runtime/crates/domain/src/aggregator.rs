@@ -16,12 +16,11 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use agenda::Agenda;
-use book::{Book, Lane, Lanes};
-use output::Teller;
-use seen::SeenIds;
-pub use settings::{Fill, Open, Settings};
-
+use self::agenda::Agenda;
+use self::book::{Book, Lane, Lanes};
+use self::output::Teller;
+use self::seen::SeenIds;
+pub use self::settings::{Fill, Open, Settings};
 use super::feed::FeedEvent;
 use super::kline::Batch;
 use super::symbol::{Symbol, SymbolId};

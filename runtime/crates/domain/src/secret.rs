@@ -7,7 +7,8 @@ mod weakness;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-pub use weakness::{SHORTEST_KEY, Weakness};
+
+pub use self::weakness::{SHORTEST_KEY, Weakness};
 
 /// What stands where a secret is.
 pub const MASK: &str = "***";

@@ -22,8 +22,9 @@ use klines_domain::kline::Batch;
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
 use klines_system::clock::LocalClock;
-pub use lane::Lane;
 use tokio::sync::{mpsc, watch};
+
+pub use self::lane::Lane;
 
 /// The longest pause between two ticks: the exchange's clock may run ahead of what was expected.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);

@@ -12,10 +12,10 @@ mod tests;
 use std::sync::Arc;
 
 use klines_domain::kline::Kline;
-pub(super) use newest::Newest;
-pub(super) use ordered::Ordered;
-pub(super) use published::Published;
 
+pub(super) use self::newest::Newest;
+pub(super) use self::ordered::Ordered;
+pub(super) use self::published::Published;
 use super::tally::{ORDER, Tally, Waiting, count};
 use crate::spill::Mark;
 

@@ -11,7 +11,7 @@ use klines_delivery::encode::{self, Extras, ValueTopic};
 use klines_domain::kline::Kline;
 use klines_domain::symbol::Category;
 
-use super::LastValue;
+use crate::settings::LastValue;
 
 /// The field of a stream's entry that holds the record.
 const FIELD: &str = "kline";

@@ -22,7 +22,8 @@ use klines_delivery::data_dir::DataDir;
 use klines_domain::kline::Kline;
 use klines_domain::time::Millis;
 use klines_system::private;
-use segment::{HEADER, Segment};
+
+use self::segment::{HEADER, Segment};
 
 /// The largest that one segment gets, in bytes.
 const MOST_SEGMENT: u64 = 16 * 1024 * 1024;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use klines_delivery::stats::{LossCounters, LossReason, Losses};
 use klines_domain::time::Millis;
 
-use super::{PUBLISH, STREAM, Settings};
+use crate::settings::{PUBLISH, STREAM, Settings};
 
 /// No kline waits.
 const NONE: Millis = Millis::MIN;

@@ -9,7 +9,6 @@ mod quota;
 mod stream;
 
 use hashbrown::HashMap;
-pub(super) use quota::Quota;
 use wasmtime::Result;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
@@ -18,6 +17,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types as wasi;
 use wasmtime_wasi::p2::bindings::sync::filesystem::types as sync;
 use wasmtime_wasi::p2::{FsError, FsResult};
 
+pub(super) use self::quota::Quota;
 use super::call_time::CallTime;
 use super::host::Host;
 

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use database::{Database, Halt};
 use klines_delivery::data_dir::DataDir;
 use klines_domain::kline::Kline;
 use thiserror::Error;
+
+use self::database::{Database, Halt};
 
 /// Longest key, in bytes.
 const MOST_KEY: usize = 256;

@@ -11,42 +11,16 @@ use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::emit::Point;
 use klines_delivery::encode::{Extras, ValueTopic};
-use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
-use klines_domain::symbol::{Category, Symbol};
+use klines_domain::symbol::Category;
 
 use super::client::{Client, ClientId};
 use super::memory::Memory;
 use super::outbox::{Kind, SeriesId};
+use super::push::{bybit, predecessor, stream};
 use super::recent::{Recent, Record};
+use super::series::{Dialect, SeriesKey};
 use super::values::{Values, is_value};
-use super::{bybit, predecessor, stream};
-
-/// What identifies a series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SeriesKey {
-    /// Product category.
-    pub category: Category,
-    /// Symbol name.
-    pub symbol: Symbol,
-    /// Window length.
-    pub interval: Interval,
-}
-
-impl SeriesKey {
-    fn of(kline: &Kline) -> Self {
-        Self { category: kline.category, symbol: kline.symbol.clone(), interval: kline.interval }
-    }
-}
-
-/// The dialects that subscribe to single series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Bybit's.
-    Bybit,
-    /// Ours.
-    Stream,
-}
 
 /// All series and followers.
 pub struct Board {

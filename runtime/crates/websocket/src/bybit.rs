@@ -5,22 +5,18 @@
 
 mod rest;
 
-use std::fmt::Write;
-
-use bytes::Bytes;
 use klines_domain::interval::Interval;
-use klines_domain::kline::Kline;
 use klines_domain::symbol::{Category, Symbol};
-pub use rest::routes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::board::{Dialect, SeriesKey};
+pub use self::rest::routes;
 use super::close::CloseCode;
-use super::frame;
 use super::outbox::Kind;
+use super::push;
 use super::seat::Seat;
+use super::series::{Dialect, SeriesKey};
 
 /// Topics in one spot request, as on Bybit.
 const SPOT_ARGS: usize = 10;
@@ -43,31 +39,6 @@ struct Answer<'a> {
     message: &'a str,
     request: &'a str,
     op: &'a str,
-}
-
-/// Makes the frame of a kline.
-pub fn push(kline: &Kline, text: &mut String) -> Bytes {
-    let Kline { category, symbol, interval, start, end, open, high, low, close, volume, turnover, .. } = kline;
-    let (confirm, stamp) = (kline.confirm, kline.emitted);
-    let own;
-    let code = match interval.bybit_code() {
-        Some(code) => code,
-        None => {
-            own = interval.to_string();
-            &own
-        }
-    };
-    text.clear();
-    // Writing to a String cannot fail.
-    let _ = match category {
-        Category::Spot => write!(text, r#"{{"type":"snapshot","topic":"kline.{code}.{symbol}","data":[{{"#),
-        _ => write!(text, r#"{{"topic":"kline.{code}.{symbol}","data":[{{"#),
-    };
-    let _ = write!(text, r#""start":{start},"end":{end},"interval":"{code}","open":"{open}","close":"{close}","#);
-    let _ = write!(text, r#""high":"{high}","low":"{low}","volume":"{volume}","turnover":"{turnover}","#);
-    let _ = write!(text, r#""confirm":{confirm},"timestamp":{stamp}}}],"ts":{stamp}"#);
-    text.push_str(if *category == Category::Spot { "}" } else { r#","type":"snapshot"}"# });
-    frame::text(text)
 }
 
 /// Answers a message of a client on the path of `category`.
@@ -127,7 +98,7 @@ fn subscribe(seat: &mut Seat, category: Category, id: &str, topics: &[SeriesKey]
             board.follow(id, Dialect::Bybit, &seat.client);
         }
         if let Some(open) = board.recent(id).and_then(|recent| recent.open()) {
-            seat.due_frame(Kind::Update(id), push(open, &mut text));
+            seat.due_frame(Kind::Update(id), push::bybit::push(open, &mut text));
         }
     }
     drop(board);
@@ -237,32 +208,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use klines_delivery::fixture;
-
     use super::*;
-
-    fn shown(kline: &Kline) -> String {
-        let frame = push(kline, &mut String::new());
-        String::from_utf8(frame[4..].to_vec()).unwrap()
-    }
-
-    #[test]
-    fn a_push_has_the_bytes_of_the_exchange() {
-        let linear = fixture::kline("BTCUSDT", "1m", 1, true);
-        let fields = concat!(
-            r#"{"start":60000,"end":119999,"interval":"1","open":"16578.5","close":"16580","high":"16580.25","low":"16578","#,
-            r#""volume":"1.207","turnover":"20011.4375","confirm":true,"timestamp":120080}"#
-        );
-        assert_eq!(
-            shown(&linear),
-            format!(r#"{{"topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080,"type":"snapshot"}}"#)
-        );
-        let spot = Kline { category: Category::Spot, ..linear };
-        assert_eq!(
-            shown(&spot),
-            format!(r#"{{"type":"snapshot","topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080}}"#)
-        );
-    }
 
     #[test]
     fn a_topic_is_what_its_pushes_are_called() {

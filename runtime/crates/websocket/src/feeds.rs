@@ -10,7 +10,7 @@ use klines_delivery::catalog::FeedStatus;
 use super::client::{Client, ClientId};
 use super::frame;
 use super::outbox::Kind;
-use super::stream;
+use super::push::stream;
 
 /// The followers of the feeds' state.
 #[derive(Debug)]

@@ -17,8 +17,10 @@ pub mod memory;
 pub mod outbox;
 pub mod page;
 pub mod predecessor;
+pub mod push;
 pub mod recent;
 pub mod seat;
+pub mod series;
 pub mod server;
 pub mod settings;
 pub mod stream;
@@ -35,21 +37,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use figures::Figures;
-use keys::Keys;
 use klines_delivery::catalog::Catalog;
 use klines_delivery::express::Express;
 use klines_delivery::stats::Meter;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use klines_domain::secret::Secret;
 use rustix::process::{Resource, getrlimit};
-use server::Server;
-use settings::Settings;
-use tls::Certificates;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use self::figures::Figures;
+use self::keys::Keys;
+use self::server::Server;
+use self::settings::Settings;
+use self::tls::Certificates;
 
 /// How often certificate files are looked at.
 const LOOK_AT_FILES: Duration = Duration::from_secs(5);

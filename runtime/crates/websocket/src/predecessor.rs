@@ -1,16 +1,10 @@
 //! The dialect of `/`, as Bybit Klines Streamer spoke it: log in with the first message, then every batch of closed
 //! klines of one category, pings, and a last word when the server stops.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use klines_delivery::encode::{Extras, predecessor};
-use klines_domain::kline::Kline;
 use klines_domain::symbol::Category;
 use serde::Deserialize;
 
 use super::close::CloseCode;
-use super::frame;
 use super::seat::Seat;
 
 /// Sent to every client before the server goes.
@@ -31,19 +25,6 @@ struct WireLogin {
 struct WireMessage<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Option<std::borrow::Cow<'a, str>>,
-}
-
-/// Makes the frame of a delivery's closed klines of one category, with their number; nothing when there are none.
-pub fn batch(klines: &[Arc<Kline>], category: Category, extras: Extras) -> Option<(u32, Bytes)> {
-    let admitted = |kline: &&Kline| kline.category == category && extras.admits(kline);
-    let chosen: Vec<&Kline> = klines.iter().map(Arc::as_ref).filter(admitted).collect();
-    if chosen.is_empty() {
-        return None;
-    }
-    let number = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-    let mut text = String::new();
-    predecessor(chosen, &mut text);
-    Some((number, frame::text(&text)))
 }
 
 /// Says that the client may begin, and lets it follow the batches.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use klines_domain::symbol::Category;
 
-use super::board::Dialect;
 use super::client::{Client, Heard};
 use super::close::CloseCode;
 use super::keys::Keys;
 use super::outbox::{Kind, LongAnswer, SeriesId};
+use super::series::Dialect;
 use super::server::Server;
 use super::throttle::{Allowance, Pace};
 use super::{bybit, frame, predecessor, stream};

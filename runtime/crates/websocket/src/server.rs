@@ -14,7 +14,7 @@ use klines_system::clock::LocalClock;
 use tracing::{debug, warn};
 
 use super::admission::Admission;
-use super::board::{Board, SeriesKey};
+use super::board::Board;
 use super::client::{Client, ClientId};
 use super::close::CloseCode;
 use super::feeds::Feeds;
@@ -22,6 +22,7 @@ use super::figures::Figures;
 use super::frame;
 use super::keys::Keys;
 use super::outbox::Kind;
+use super::series::SeriesKey;
 use super::settings::Settings;
 use super::throttle::{Attempt, Attempts, Network};
 

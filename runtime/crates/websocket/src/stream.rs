@@ -4,73 +4,24 @@ mod reply;
 mod topic;
 mod wire;
 
-use std::fmt::{self, Display};
-
-use bytes::Bytes;
-use klines_delivery::catalog::FeedStatus;
 use klines_delivery::encode::ValueTopic;
-use reply::Reply;
 use serde_json::Value;
-pub use topic::Name;
-use topic::Topic;
-use wire::{Request, Since};
 
-use super::board::Dialect;
+use self::reply::Reply;
+use self::topic::Topic;
+use self::wire::{Request, Since};
 use super::close::CloseCode;
 use super::frame;
 use super::outbox::SeriesId;
-use super::recent::{Recent, Record};
+use super::push::stream::Name;
 use super::seat::Seat;
+use super::series::Dialect;
 use super::values::MOST_AWAITED;
 
 /// Sent to every client before the server goes.
 pub const SHUTDOWN: &str = r#"{"v":1,"type":"shutdown"}"#;
 /// Closed records in one snapshot at most.
 const LONGEST_HISTORY: usize = 1_000;
-/// Records in the snapshot that follows a loss inside the server.
-const AFTER_LOSS: usize = 100;
-
-/// The life of a series' numbering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epoch {
-    /// Of the server.
-    pub server: u64,
-    /// How often the series' numbering broke since.
-    pub breaks: u32,
-}
-
-impl Display for Epoch {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.breaks {
-            0 => write!(out, "{:016x}", self.server),
-            breaks => write!(out, "{:016x}-{breaks}", self.server),
-        }
-    }
-}
-
-/// Makes the frame that tells followers of a record: itself, or if records were lost before it, a snapshot.
-pub fn news<T: Record>(
-    name: &impl Display,
-    epoch: Epoch,
-    recent: &Recent<T>,
-    record: &T,
-    is_next: bool,
-    text: &mut String,
-) -> Bytes {
-    if is_next {
-        wire::record(record, name, epoch, text);
-    } else {
-        let closed = recent.newest(AFTER_LOSS);
-        wire::snapshot(name, (epoch, recent.last()), closed.iter().chain(recent.open()), Some(false), text);
-    }
-    frame::text(text)
-}
-
-/// Writes how the feeds stand.
-#[must_use]
-pub fn status(feeds: &[FeedStatus]) -> String {
-    wire::status(feeds)
-}
 
 /// Lets a client that may follow know how the feeds stand, now and whenever that changes.
 pub fn welcome(seat: &Seat) {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
-use sheet::{Sheet, Unit};
 
+use self::sheet::{Sheet, Unit};
 use super::process;
 use crate::app::observed::Observed;
 

@@ -9,12 +9,11 @@ mod secrets;
 
 use std::path::PathBuf;
 
-pub use dirs::Directory;
-pub(crate) use dirs::Granted;
-pub use env::Variable;
-pub use http::Http;
-pub use secrets::HostSecret;
-
+pub use self::dirs::Directory;
+pub(crate) use self::dirs::Granted;
+pub use self::env::Variable;
+pub use self::http::Http;
+pub use self::secrets::HostSecret;
 use super::{Component, Shipped};
 use crate::document::Content;
 use crate::loader::{Key, Loader, Section};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use klines_domain::kline::Kline;
 
-use crate::Delivery;
+use crate::call::Delivery;
 
 /// Deliveries that are kept at most.
 pub const MOST_DELIVERIES: usize = 16;

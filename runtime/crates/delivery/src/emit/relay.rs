@@ -162,7 +162,7 @@ impl fmt::Debug for Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Delivery;
+    use crate::call::Delivery;
     use crate::emit::Value;
     use crate::fixture::{everything, kline};
     use crate::queue::{Grouping, Popped};

@@ -1,15 +1,13 @@
-//! What a kind of consumer measures of itself, beside what its worker counts; and a consumer as others may look at it.
+//! What a kind of consumer measures of itself, beside what its worker counts.
 //!
 //! A new kind of figure is a [`Figure`] that a consumer's [`Meter`] returns: what shows it asks no kind of consumer what
 //! it is.
 
 use std::fmt;
-use std::sync::Arc;
 
 use klines_domain::time::Millis;
 
-use super::{LossReason, Losses, Snapshot, State, Stats};
-use crate::queue::Queue;
+use super::Losses;
 
 /// What a consumer measures of itself, over all of its instances.
 pub trait Meter: fmt::Debug + Send + Sync {
@@ -105,31 +103,5 @@ impl Figure {
     ) -> Self {
         let row = |(reason, value)| Row { labels: vec![("reason", reason)], value };
         Self { name, help, kind: Kind::Counter, rows: counts.into_iter().map(row).collect() }
-    }
-}
-
-/// One consumer, to look at while it runs.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Its name in configuration, logs and metrics.
-    pub name: String,
-    /// What its worker counts.
-    pub stats: Arc<Stats>,
-    /// What waits for it.
-    pub queue: Arc<Queue>,
-}
-
-impl View {
-    /// Takes away what waits for the consumer, because the process ends now. Returns its counters with everything that
-    /// it did not deliver or keep on disk as lost; one that has ended by itself has nothing of that.
-    #[must_use]
-    pub fn give_up(&self) -> Snapshot {
-        let waiting = self.queue.abandon().len() as u64;
-        let mut found = self.stats.snapshot();
-        found.losses.add(LossReason::Shutdown, waiting + found.in_hand + found.unsent);
-        if !matches!(found.state, State::Stopped | State::Failed | State::Quarantined) {
-            found.state = State::Abandoned;
-        }
-        found
     }
 }

@@ -1,11 +1,9 @@
 //! Calls into a consumer: repeated for as long as it asks for that, with panics caught.
 
-use std::any::Any;
-use std::panic::{self, AssertUnwindSafe};
-
 use tracing::{debug, info, warn};
 
-use super::{Crash, CrashKind, End, Failure, Shared, StartUp, State};
+use super::{Crash, End, Failure, Shared, StartUp, State};
+use crate::call::guarded;
 use crate::policy::Backoff;
 
 impl Shared {
@@ -62,16 +60,4 @@ impl Shared {
             let _ = report.send(StartUp { name: self.name.clone(), result });
         }
     }
-}
-
-/// Makes a panic of a native consumer what a trap of a component is.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
-        Err(Failure::Crashed { kind: CrashKind::Trap, message: format!("panicked: {}", text_of(payload.as_ref())) })
-    })
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

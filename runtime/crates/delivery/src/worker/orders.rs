@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::calls::guarded;
 use super::{Blueprint, Consumer, Failure, History, Restarts, Worker};
-use crate::Subscription;
+use crate::call::{Subscription, guarded};
 
 /// Something that a consumer's thread is told to do.
 pub enum Order {
@@ -78,7 +77,7 @@ impl Worker {
                     let former = std::mem::replace(&mut self.blueprint, blueprint);
                     // Of several that have not started, the one that did is what to go back to.
                     self.former.get_or_insert(former);
-                    self.shared.stats.made_by(self.blueprint.as_ref());
+                    self.shared.stats.made_by(self.blueprint.meter(), self.blueprint.version());
                     self.shared.stats.reloaded();
                     wanted = true;
                 }
@@ -123,7 +122,7 @@ impl Worker {
             warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
         }
         self.blueprint = blueprint;
-        self.shared.stats.made_by(self.blueprint.as_ref());
+        self.shared.stats.made_by(self.blueprint.meter(), self.blueprint.version());
         self.history.iter_mut().for_each(History::begin);
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());

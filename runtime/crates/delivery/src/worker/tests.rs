@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::call::CrashKind;
+use crate::call::{Problem, Subscription};
 use crate::data_dir::DataDir;
 use crate::express::Express;
 use crate::fixture::{batch, kline};
 use crate::hub::Hub;
 use crate::manager::{Manager, Spec, Summary};
 use crate::policy::QUARANTINE_AFTER;
-use crate::{Problem, Subscription};
 
 mod orders;
 

@@ -19,7 +19,7 @@ use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use serde_json::{Value, json};
 
-use crate::board::SeriesKey;
+use crate::series::SeriesKey;
 use crate::server::Server;
 use crate::upgrade::{Peer, Shown, is_known_host, shown, unauthorized, unknown_host};
 

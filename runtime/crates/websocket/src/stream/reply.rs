@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Epoch;
-use super::wire::{self, Position, TopicState};
+use super::wire::{Position, TopicState};
 use crate::frame;
 use crate::outbox::LongAnswer;
+use crate::push::stream::{self, Epoch, snapshot};
 use crate::recent::{Recent, Record};
 
 /// Bytes that are written at a time, to within one record or snapshot.
@@ -143,10 +143,10 @@ impl<T: Record + Debug + Send + Sync> Part for Follow<T> {
         match self.form {
             Form::Missed => {
                 let Some(record) = self.records.pop_front() else { return false };
-                wire::record(&*record, &self.name, self.epoch, text);
+                stream::record(&*record, &self.name, self.epoch, text);
             }
             Form::Snapshot(recovered) => {
-                wire::snapshot(&self.name, (self.epoch, self.seq), self.records.iter(), recovered, text);
+                snapshot(&self.name, (self.epoch, self.seq), self.records.iter(), recovered, text);
                 self.form = Form::Done;
             }
             Form::Done => return false,

@@ -1,40 +1,12 @@
 //! Names of topics: `kline.{interval}.{symbol}` and `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
 //! the symbol of any category but the first.
 
-use std::fmt;
-
 use klines_delivery::emit::{Series, is_name};
 use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
 
-use crate::board::SeriesKey;
+use crate::series::SeriesKey;
 use crate::server::Server;
-
-/// The name of a topic of klines.
-pub struct Name<'a> {
-    key: &'a SeriesKey,
-    /// The category that is not written.
-    first: Category,
-}
-
-impl<'a> Name<'a> {
-    /// The name of a series, where `first` is the category that is not written.
-    #[must_use]
-    pub const fn new(key: &'a SeriesKey, first: Category) -> Self {
-        Self { key, first }
-    }
-}
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SeriesKey { category, symbol, interval } = self.key;
-        if *category == self.first {
-            write!(out, "kline.{interval}.{symbol}")
-        } else {
-            write!(out, "kline.{interval}.{category}:{symbol}")
-        }
-    }
-}
 
 /// What a topic brings.
 pub enum Topic {

@@ -1,17 +1,14 @@
 //! The JSON of `/v1/stream`, both ways. `docs/schemas` describes the same.
 
 use std::collections::HashMap;
-use std::fmt::{Display, Write};
-use std::sync::Arc;
+use std::fmt::Write;
 
-use klines_delivery::catalog::FeedStatus;
 use klines_delivery::encode::ValueTopic;
 use klines_domain::time::Millis;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Epoch;
-use crate::recent::Record;
+use crate::push::stream::Epoch;
 use crate::server::Server;
 
 /// Series of values that an answer lists at most.
@@ -70,39 +67,6 @@ pub struct TopicState<'a> {
     pub recovered: Option<bool>,
 }
 
-/// Writes the push of a record.
-pub fn record<T: Record>(record: &T, name: &impl Display, epoch: Epoch, text: &mut String) {
-    let (kind, sequence) = (T::KIND, record.sequence());
-    text.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(text, r#"{{"v":1,"type":"{kind}","topic":"{name}","epoch":"{epoch}","seq":{sequence},"data":"#);
-    record.write(text);
-    text.push('}');
-}
-
-/// Writes a snapshot: the newest closed records, then the open one. `seq` is the topic's last number so far.
-pub fn snapshot<'a, T: Record + 'a>(
-    name: &impl Display,
-    (epoch, seq): (Epoch, u64),
-    records: impl Iterator<Item = &'a Arc<T>>,
-    recovered: Option<bool>,
-    text: &mut String,
-) {
-    text.clear();
-    let _ = write!(text, r#"{{"v":1,"type":"snapshot","topic":"{name}","epoch":"{epoch}","seq":{seq},"#);
-    if let Some(recovered) = recovered {
-        let _ = write!(text, r#""recovered":{recovered},"#);
-    }
-    text.push_str(r#""data":["#);
-    for (at, record) in records.enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        record.write(text);
-    }
-    text.push_str("]}");
-}
-
 /// Writes the answer to a subscription.
 pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
     let mut text = head("subscribe", id, true);
@@ -136,17 +100,6 @@ pub fn topics(id: &Value, server: &Server) -> String {
     for (at, series) in known.iter().enumerate() {
         let separator = if at > 0 { "," } else { "" };
         let _ = write!(text, r#"{separator}"{}""#, ValueTopic { series, first });
-    }
-    text.push_str("]}");
-    text
-}
-
-/// Writes how the feeds stand.
-pub fn status(feeds: &[FeedStatus]) -> String {
-    let mut text = r#"{"v":1,"type":"status","feeds":["#.to_owned();
-    for (at, FeedStatus { category, state, since }) in feeds.iter().enumerate() {
-        let (separator, state) = (if at > 0 { "," } else { "" }, state.as_str());
-        let _ = write!(text, r#"{separator}{{"category":"{category}","state":"{state}","since":{since}}}"#);
     }
     text.push_str("]}");
     text

@@ -4,6 +4,8 @@
 // Tells the lints that helpers here are test code too.
 #![cfg(test)]
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -34,6 +34,25 @@ pub fn folder(path: &Path) -> io::Result<()> {
     narrow(path, FOLDER)
 }
 
+/// Makes a folder that only this user can look into, or checks that it is one.
+///
+/// # Errors
+/// It cannot be made, or others have rights in it.
+pub fn own_folder(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(FOLDER).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & OTHERS != 0 {
+        return Err(io::Error::other("others than this user have rights in it: remove it, or take them away"));
+    }
+    Ok(())
+}
+
 /// Opens a file as `options` say, made with narrow rights, or narrowed if it is there.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Component as Compiled;
 
-use super::component::ComponentError;
+use super::component_error::{ComponentError, words};
 use super::engine::WasmEngine;
 use super::instances;
 
@@ -68,7 +68,7 @@ impl Artifact {
         // unnamed file that only the compiler's process had, or from a file with a matching checksum in a folder that
         // no other user can write to; `compiled` and `cache` are the only ways to make an `Artifact`.
         let compiled = unsafe { Compiled::deserialize(engine.engine(), &self.bytes) };
-        compiled.map_err(|error| ComponentError::Invalid(super::component::words(&error)))
+        compiled.map_err(|error| ComponentError::Invalid(words(&error)))
     }
 }
 

@@ -6,12 +6,17 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use thiserror::Error;
 use wasmtime_wasi::runtime::in_tokio;
 
 use super::cpu_watch::CpuWatch;
 use super::deadline::{Deadline, TimeTotal};
-use super::failure::Overdue;
 use crate::cpu_governor::Permit;
+
+/// A host call waited until the call's time was over.
+#[derive(Debug, Error)]
+#[error("waited in a host call until its time was over")]
+pub(super) struct Overdue;
 
 /// What measures and bounds the calls of one instance.
 #[derive(Debug)]

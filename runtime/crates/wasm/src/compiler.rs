@@ -7,22 +7,20 @@
 pub mod child;
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use klines_domain::sanitize::sanitize;
-use rustix::process::geteuid;
 
 use super::artifact::cache::Cache;
 use super::artifact::{Artifact, Cost};
-use super::component::ComponentError;
-use super::components::ComponentFile;
+use super::component_error::ComponentError;
+use super::component_file::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::limits::Limits;
@@ -41,25 +39,6 @@ pub const FAILED: u8 = 3;
 pub struct Compiler {
     program: PathBuf,
     cache: Cache,
-}
-
-/// Makes a folder that only this user can look into, or checks that it is one.
-///
-/// # Errors
-/// It cannot be made, or others have rights in it.
-pub fn private_folder(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(path)?;
-    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(io::Error::other("others than this user have rights in it: remove it, or take them away"));
-    }
-    Ok(())
 }
 
 /// Removes all compiled code from a folder, because no component needs it.

@@ -1,19 +1,17 @@
 //! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
 //! of its own; only what is part of the program is compiled in this one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use klines_delivery::digest;
-use rustix::fs::OFlags;
 
 use super::compiler::Compiler;
-use super::component::{Component, ComponentError, recognise};
+use super::component::{Component, recognise};
+use super::component_error::ComponentError;
+pub use super::component_file::{ComponentFile, Links, read};
 use super::engine::WasmEngine;
 use super::limits::Limits;
 use super::manifest::Wants;
@@ -55,23 +53,6 @@ impl Attempt {
             loaded: limits.loaded,
         }
     }
-}
-
-/// The bytes of a component file, read at one moment.
-pub struct ComponentFile {
-    /// What was in it.
-    pub bytes: Vec<u8>,
-    /// SHA-256 of that, in hex.
-    pub sha256: String,
-}
-
-/// Whether a path may be a symbolic link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
-    /// It leads to the component, as the operator has set it up.
-    Follow,
-    /// It is not what was there before.
-    Refuse,
 }
 
 impl Components {
@@ -177,45 +158,4 @@ impl Components {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads a component file of at most `most_bytes`: opened once, so that what is checked is what is used.
-///
-/// # Errors
-/// [`ComponentError`] saying why it is not read.
-pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile, ComponentError> {
-    if links == Links::Refuse && fs::symlink_metadata(path)?.is_symlink() {
-        return Err(ComponentError::Link);
-    }
-    // A pipe must not make the opening wait for its other end.
-    let mut flags = OFlags::NONBLOCK;
-    if links == Links::Refuse {
-        flags |= OFlags::NOFOLLOW;
-    }
-    let file = open(path, flags)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(ComponentError::NotFile);
-    }
-    if metadata.len() > most_bytes {
-        return Err(ComponentError::TooLarge(most_bytes));
-    }
-    let mut bytes = Vec::new();
-    // It may grow while it is read.
-    file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most_bytes {
-        return Err(ComponentError::TooLarge(most_bytes));
-    }
-    let sha256 = digest(&bytes);
-    Ok(ComponentFile { bytes, sha256 })
-}
-
-/// Reads a component again, unless its file has changed since it was loaded.
-pub(super) fn read_unchanged(path: &Path, most_bytes: u64, sha256: &str) -> Option<Vec<u8>> {
-    let file = read(path, most_bytes, Links::Follow).ok()?;
-    (file.sha256 == sha256).then_some(file.bytes)
-}
-
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::cpu::thread_time;
 
-use super::engine::TICK;
+/// How often the engine's epoch moves on: the grain of every deadline.
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The bound by the clock, as a multiple of a call's limit.
 const BY_CLOCK: u32 = 30;

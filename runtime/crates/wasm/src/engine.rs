@@ -4,24 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use klines_delivery::trusted_work::Interrupt;
 use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, Strategy, WasmFeatures};
 
-use super::contract;
-use super::deadline::TimeTotal;
+use super::deadline::{TICK, TimeTotal};
 use super::host::Host;
-use super::{files, http, poll};
+use super::linker::linker;
 use crate::cpu_governor::CpuGovernor;
 
 #[cfg(test)]
 mod tests;
-
-/// How often the engine's epoch moves on: the grain of every deadline.
-pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Compiles components and links them. Cheap to clone; one for the whole process.
 #[derive(Clone)]
@@ -108,19 +104,6 @@ fn config() -> Config {
         // The same indicator must have the same value on every machine.
         .wasm_relaxed_simd(false);
     config
-}
-
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    // WASI would wait for as long as the guest likes; a call has a deadline.
-    linker.allow_shadowing(true);
-    poll::add_to_linker(&mut linker)?;
-    files::add_to_linker(&mut linker)?;
-    linker.allow_shadowing(false);
-    http::add_to_linker(&mut linker)?;
-    contract::add_to_linker(&mut linker)?;
-    Ok(linker)
 }
 
 /// A plain thread, because a busy executor would stop the clock that has to interrupt it.

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use klines_delivery::{CrashKind, Failure};
 use klines_domain::sanitize::sanitize;
-use thiserror::Error;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::call_time::Overdue;
 use super::host::Host;
 use super::state::StateError;
 
@@ -15,11 +15,6 @@ use super::state::StateError;
 pub(super) const MOST_TEXT: usize = 2_048;
 /// Frames of a guest's backtrace that are kept.
 const MOST_FRAMES: usize = 12;
-
-/// A host call waited until the call's time was over.
-#[derive(Debug, Error)]
-#[error("waited in a host call until its time was over")]
-pub(super) struct Overdue;
 
 /// Returns what a failed call or instantiation means.
 pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {

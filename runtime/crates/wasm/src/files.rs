@@ -10,7 +10,7 @@ mod stream;
 
 use hashbrown::HashMap;
 use wasmtime::Result;
-use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types as wasi;
@@ -19,7 +19,6 @@ use wasmtime_wasi::p2::{FsError, FsResult};
 
 pub(super) use self::quota::Quota;
 use super::call_time::CallTime;
-use super::host::Host;
 
 /// Streams of folder entries that are open at one time: each holds all names of its folder.
 const MOST_LISTINGS: usize = 4;
@@ -54,16 +53,11 @@ pub(super) struct Files<'a> {
     pub(super) open: &'a mut OpenFiles,
 }
 
-struct Bounded;
+/// The bounded `wasi:filesystem` of a store.
+pub(super) struct Bounded;
 
 impl HasData for Bounded {
     type Data<'a> = Files<'a>;
-}
-
-/// Puts the bounded `wasi:filesystem` into a linker that allows shadowing.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
-    preopens::add_to_linker::<Host, Bounded>(linker, Host::files)?;
-    sync::add_to_linker::<Host, Bounded>(linker, Host::files)
 }
 
 /// Waits for an operation within the call's time.

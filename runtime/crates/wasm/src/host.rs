@@ -13,18 +13,17 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use super::call_time::CallTime;
 use super::deadline::TimeTotal;
 use super::emission::Emission;
-use super::engine::WasmEngine;
 use super::files::{Files, OpenFiles};
 use super::grants::GrantError;
 use super::http::HttpHost;
 use super::limits::Account;
 use super::log::GuestLog;
 use super::poll::BoundedPoll;
+use super::setup::{Origin, Setup};
 use super::state::State;
 use super::stdout::{LoggedStream, OutputBudget, RawStdout};
 use super::terminal::{Terminal, TerminalInfo};
 use super::witness::Stream;
-use super::{Origin, Setup};
 use crate::cpu_governor::Permit;
 
 /// The data of one store.
@@ -47,7 +46,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(setup: &Setup, log: GuestLog, engine: &WasmEngine) -> Result<Self, GrantError> {
+    /// `standstill` is time that no call is charged; untrusted calls need the permit.
+    pub(super) fn new(
+        setup: &Setup,
+        log: GuestLog,
+        (standstill, permit): (TimeTotal, Option<Permit>),
+    ) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
         let is_untrusted = matches!(setup.origin, Origin::File(_));
         let terminal_wait = TimeTotal::default();
@@ -64,13 +68,9 @@ impl Host {
         setup.grants.open(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(setup.limits.handles);
-        let permit = is_untrusted.then(|| {
-            setup.trusted_work.interrupts(engine.interrupt());
-            Permit::new(engine.governor(), setup.trusted_work.clone())
-        });
         Ok(Self {
             account: Account::new(&setup.limits),
-            time: CallTime::new(engine.standstill(), terminal_wait, permit),
+            time: CallTime::new(standstill, terminal_wait, permit),
             log,
             klines: Arc::default(),
             state: State::new(setup.state.clone()),
@@ -79,7 +79,12 @@ impl Host {
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
             open: OpenFiles::new(setup.grants.quotas(&setup.name)),
-            http: HttpHost::new(setup),
+            http: HttpHost::new(
+                setup.grants.http.clone(),
+                setup.name.clone(),
+                setup.limits.clone(),
+                setup.witness.clone(),
+            ),
             table,
         })
     }

@@ -22,7 +22,6 @@ use hyper::http::header::{self, HeaderName};
 use klines_domain::sanitize::sanitize;
 use rustls::ClientConfig;
 use tokio::time::Instant;
-use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
@@ -36,8 +35,6 @@ use self::hint::Hint;
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
-use super::Setup;
-use super::host::Host;
 use super::limits::Limits;
 use super::manifest::Wants;
 use super::witness::Witness;
@@ -202,15 +199,10 @@ pub(super) struct HttpHost {
 }
 
 impl HttpHost {
-    pub(super) fn new(setup: &Setup) -> Self {
+    pub(super) fn new(egress: Egress, name: String, limits: Limits, witness: Option<Arc<dyn Witness>>) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MOST_FIELDS);
-        let session = Session {
-            egress: setup.grants.http.clone(),
-            name: setup.name.clone(),
-            limits: setup.limits.clone(),
-            witness: setup.witness.clone(),
-        };
+        let session = Session { egress, name, limits, witness };
         Self { context, session }
     }
 }
@@ -320,9 +312,4 @@ fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
         || matches!(*name, header::TE | header::TRAILER | header::EXPECT | header::FORWARDED)
         || name.as_str().starts_with("proxy-")
-}
-
-/// Puts `wasi:http` into a linker.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
 }

@@ -16,10 +16,11 @@ use super::failure;
 use super::guest_runtime::GuestRuntime;
 use super::host::Host;
 use super::log::GuestLog;
-use super::meter::MemoryMeter;
+use super::memory_meter::MemoryMeter;
+use super::setup::{Origin, Setup};
 use super::state::StateError;
 use super::witness::Witness;
-use super::{Origin, Setup};
+use crate::cpu_governor::Permit;
 
 #[cfg(test)]
 mod tests;
@@ -54,7 +55,12 @@ impl Instance {
         let is_untrusted = matches!(setup.origin, Origin::File(_));
         let runtime = is_untrusted.then(|| guest_runtime.handle()).transpose().map_err(|error| no_threads(&error))?;
         let entered = runtime.as_ref().map(Handle::enter);
-        let host = Host::new(&setup, log, component.engine());
+        let engine = component.engine();
+        let permit = is_untrusted.then(|| {
+            setup.trusted_work.interrupts(engine.interrupt());
+            Permit::new(engine.governor(), setup.trusted_work.clone())
+        });
+        let host = Host::new(&setup, log, (engine.standstill(), permit));
         let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
         let mut store = Store::new(component.engine().engine(), host);
         store.limiter(|host| &mut host.account);

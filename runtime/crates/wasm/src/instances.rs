@@ -16,7 +16,7 @@ use wasmparser::{
     Parser, Payload,
 };
 
-use super::component::ComponentError;
+use super::component_error::ComponentError;
 
 /// Instances that one component makes, those of the components that it instantiates included. Saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

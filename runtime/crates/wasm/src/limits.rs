@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasmtime::{ResourceLimiter, Result};
 
-use super::meter::MemoryShare;
+use super::memory_meter::MemoryShare;
 
 /// Linear memories, all counted together in [`Limits::memory`].
 const MOST_MEMORIES: usize = 32;

@@ -2,7 +2,7 @@
 
 mod streams;
 
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime::{Error, Result};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::sync::io::poll as sync;
@@ -10,7 +10,6 @@ use wasmtime_wasi::runtime::in_tokio;
 use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
 
 use super::call_time::CallTime;
-use super::host::Host;
 
 /// The table of pollables and the time of the call.
 pub(super) struct BoundedPoll<'a> {
@@ -18,16 +17,11 @@ pub(super) struct BoundedPoll<'a> {
     pub(super) time: &'a mut CallTime,
 }
 
-struct Bounded;
+/// The bounded `wasi:io` of a store.
+pub(super) struct Bounded;
 
 impl HasData for Bounded {
     type Data<'a> = BoundedPoll<'a>;
-}
-
-/// Puts the bounded `wasi:io/poll` and `wasi:io/streams` into a linker that allows shadowing.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
-    sync::add_to_linker::<Host, Bounded>(linker, Host::poll)?;
-    wasmtime_wasi::p2::bindings::sync::io::streams::add_to_linker::<Host, Bounded>(linker, Host::poll)
 }
 
 impl sync::Host for BoundedPoll<'_> {

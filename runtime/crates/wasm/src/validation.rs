@@ -8,7 +8,7 @@ use std::time::Instant;
 use klines_delivery::{Blueprint as _, CrashKind, Failure, Problem, cpu};
 use tracing::warn;
 
-use super::WasmBlueprint;
+use super::blueprint::WasmBlueprint;
 
 /// A check of settings that has begun. Dropped, it goes on and its answer is ignored.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use klines_delivery::emit::Emitter;
 use klines_delivery::emit::relay::Relay;
 use klines_system::private;
 use klines_wasm::compiler::child::own_program;
-use klines_wasm::compiler::{Compiler, private_folder, remove_code};
+use klines_wasm::compiler::{Compiler, remove_code};
 use klines_wasm::component::ComponentError;
 use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
@@ -58,7 +58,7 @@ impl Workshop {
             remove_code(&folder);
             return Self::plain();
         }
-        match private::make_folder(&config.data_dir).and_then(|()| private_folder(&folder)) {
+        match private::make_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
             Ok(()) => Self::in_folder(&folder, None),
             Err(error) => {
                 warn!(folder = %folder.display(), %error, "compiled components are not kept");
@@ -95,7 +95,7 @@ impl Workshop {
     /// This machine cannot run components at all.
     pub fn for_an_author(cache: Option<&Path>) -> anyhow::Result<Self> {
         let folder = cache.map(|cache| cache.join("compiled"));
-        match folder.filter(|folder| private_folder(folder).is_ok()) {
+        match folder.filter(|folder| private::own_folder(folder).is_ok()) {
             Some(folder) => Self::in_folder(&folder, None),
             None => Self::for_untrusted(),
         }

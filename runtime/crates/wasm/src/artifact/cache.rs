@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use klines_delivery::digest;
+use klines_system::private::own_folder;
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,6 @@ use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::{Artifact, Cost};
-use crate::compiler::private_folder;
 
 #[cfg(test)]
 mod tests;
@@ -64,7 +64,7 @@ impl Cache {
     /// Reads the artifact of a component, if there is one that can be trusted.
     pub(crate) fn find(&self, sha256: &str) -> Option<Artifact> {
         let path = self.path(sha256);
-        let found = private_folder(&self.folder).and_then(|()| self.read(&path, sha256));
+        let found = own_folder(&self.folder).and_then(|()| self.read(&path, sha256));
         match found {
             Ok(artifact) => Some(artifact),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -80,14 +80,12 @@ impl Cache {
     /// # Errors
     /// Neither the folder nor the system's folder for temporary files can be written to.
     pub(crate) fn unnamed_file(&self) -> io::Result<File> {
-        private_folder(&self.folder)
-            .and_then(|()| tempfile::tempfile_in(&self.folder))
-            .or_else(|_| tempfile::tempfile())
+        own_folder(&self.folder).and_then(|()| tempfile::tempfile_in(&self.folder)).or_else(|_| tempfile::tempfile())
     }
 
     /// Keeps an artifact for the next time, and removes the oldest where there are too many.
     pub(crate) fn keep(&self, sha256: &str, artifact: &Artifact) {
-        let kept = private_folder(&self.folder).and_then(|()| self.write(sha256, artifact));
+        let kept = own_folder(&self.folder).and_then(|()| self.write(sha256, artifact));
         if let Err(error) = kept {
             warn!(folder = %self.folder.display(), %error, "compiled code is not kept");
         }
@@ -97,7 +95,7 @@ impl Cache {
     /// Removes what another engine has compiled, what was never finished, and all artifacts but those `used`; if it is
     /// not known which are, the oldest beyond a bound.
     pub(crate) fn sweep(&self, used: Option<&HashSet<String>>) {
-        if private_folder(&self.folder).is_err() {
+        if own_folder(&self.folder).is_err() {
             return;
         }
         for former in FORMER {

@@ -17,7 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use wasmtime::OutOfMemory;
 
 use super::super::artifact::{Artifact, Cost, private_memory};
-use super::super::component::{self, ComponentError};
+use super::super::component;
+use super::super::component_error::{self, ComponentError};
 use super::super::engine::WasmEngine;
 use super::super::instances;
 use super::COMMAND;
@@ -91,7 +92,7 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
         .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
         .map_err(|error| match error.is::<OutOfMemory>() {
             true => starved(error),
-            false => ComponentError::Invalid(component::words(&error)),
+            false => ComponentError::Invalid(component_error::words(&error)),
         })?;
     let length = code.len() as u64;
     let loaded = length.saturating_add(found.contexts);

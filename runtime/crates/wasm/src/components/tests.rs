@@ -1,9 +1,11 @@
 //! Each kind of file that is not a consumer, with the words that an operator reads.
 
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::artifact::{Artifact, Cost};
+use crate::component_file::read_unchanged;
 use crate::limits::Limits;
 use crate::shipped::{NAMES, shipped};
 

@@ -16,7 +16,7 @@ const BLOCK: u64 = 4_096;
 
 /// The quota of one folder of one instance.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Quota {
+pub(crate) struct Quota {
     inner: Arc<Inner>,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn blocks(offset: u64, length: u64) -> u64 {
 impl Quota {
     /// Bounds `folder`, which `consumer` may write, to `most` bytes. Measures nothing yet.
     #[must_use]
-    pub(in super::super) fn new(consumer: &str, folder: PathBuf, most: u64) -> Self {
+    pub(crate) fn new(consumer: &str, folder: PathBuf, most: u64) -> Self {
         Self { inner: Arc::new(Inner { consumer: consumer.to_owned(), folder, most, state: Mutex::default() }) }
     }
 

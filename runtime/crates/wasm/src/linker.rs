@@ -1,0 +1,26 @@
+//! What components can import, put together: the contract, and WASI with the bounded parts in place of its own.
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
+use wasmtime_wasi::p2::bindings::sync::filesystem::types;
+use wasmtime_wasi::p2::bindings::sync::io;
+
+use super::host::Host;
+use super::{contract, files, poll};
+
+/// Makes the linker of an engine.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    // WASI would wait for as long as the guest likes; a call has a deadline.
+    linker.allow_shadowing(true);
+    io::poll::add_to_linker::<Host, poll::Bounded>(&mut linker, Host::poll)?;
+    io::streams::add_to_linker::<Host, poll::Bounded>(&mut linker, Host::poll)?;
+    preopens::add_to_linker::<Host, files::Bounded>(&mut linker, Host::files)?;
+    types::add_to_linker::<Host, files::Bounded>(&mut linker, Host::files)?;
+    linker.allow_shadowing(false);
+    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker)?;
+    contract::add_to_linker(&mut linker)?;
+    Ok(linker)
+}

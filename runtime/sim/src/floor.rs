@@ -21,6 +21,7 @@ use crate::{
     book::Book,
     category::{Category, PerCategory},
     clock::{self, Clock},
+    config::SimConfig,
     fault::Faults,
     journal::{Event, Journal},
     klines::Push,
@@ -28,7 +29,6 @@ use crate::{
     market::{Market, MarketEvent},
     peers::{Out, Peers},
     script::Step,
-    sim::SimConfig,
     trade::{Fill, Side},
     wire,
 };

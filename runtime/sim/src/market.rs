@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     category::Category,
     instrument::{Activity, Instrument},
-    recorded::Recorded,
+    recorded::{Recorded, Recording},
     seeded::Seeded,
     trade::{Fill, Side},
 };
@@ -54,7 +54,7 @@ impl Market {
 
     /// A recording, replayed once with its own spacing. Its kline pushes are forwarded as they are; kline topics of its
     /// symbols that were not recorded are accepted and stay silent. REST klines are computed from its trades.
-    pub fn recorded(recording: crate::Recording) -> Self {
+    pub fn recorded(recording: Recording) -> Self {
         Self(Source::Recorded(Recorded::new(recording)))
     }
 

@@ -19,6 +19,7 @@ use super::hub::Hub;
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
 use super::stats::{Snapshot, Stats};
+use super::trusted_work::TrustedWork;
 use super::view::View;
 use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
 use crate::call::Subscription;
@@ -62,6 +63,7 @@ pub struct Manager {
     reports: Receiver<StartUp>,
     /// Carries values between consumers, where any publish and any take them.
     relay: Option<Relay>,
+    trusted_work: Arc<TrustedWork>,
 }
 
 /// A consumer that can be given orders, from any thread.
@@ -70,6 +72,7 @@ pub struct Commander {
     name: String,
     queue: Arc<Queue>,
     errands: Sender<Errand>,
+    trusted_work: Arc<TrustedWork>,
 }
 
 /// Why an order was not carried out.
@@ -97,7 +100,10 @@ impl Commander {
     ///
     /// # Errors
     /// [`OrderError`].
-    pub fn order(&self, order: Order) -> Result<(), OrderError> {
+    pub fn order(&self, mut order: Order) -> Result<(), OrderError> {
+        if let Order::Reload(blueprint) = &mut order {
+            blueprint.give_way_to(&self.trusted_work);
+        }
         let (answer, answered) = mpsc::channel();
         self.errands.send(Errand { order, answer }).map_err(|_| OrderError::Ended)?;
         self.queue.call();
@@ -141,7 +147,8 @@ impl Manager {
     /// The operating system gives no thread; consumers started until then are told to end.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
-        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
+        let trusted_work = hub.trusted_work().clone();
+        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None, trusted_work };
         let (mut own, mut strange) = (Vec::new(), Vec::new());
         for mut spec in specs {
             let queue = Arc::new(Queue::new(spec.queue, &spec.allowed));
@@ -236,7 +243,12 @@ impl Manager {
     #[must_use]
     pub fn commander(&self, name: &str) -> Option<Commander> {
         let worker = self.workers.iter().find(|worker| worker.name == name)?;
-        Some(Commander { name: worker.name.clone(), queue: worker.queue.clone(), errands: worker.errands.clone() })
+        Some(Commander {
+            name: worker.name.clone(),
+            queue: worker.queue.clone(),
+            errands: worker.errands.clone(),
+            trusted_work: self.trusted_work.clone(),
+        })
     }
 
     /// Returns what can be looked at while they run, in the order of their configuration.

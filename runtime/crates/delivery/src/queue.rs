@@ -385,7 +385,10 @@ impl Queue {
 
 impl State {
     fn begin_work(&mut self) {
-        if let (Some(work), None) = (&self.trusted, &self.at_work) {
+        let Some(work) = &self.trusted else { return };
+        if self.at_work.is_some() {
+            work.go_on();
+        } else {
             self.at_work = Some(work.begin());
         }
     }

@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::trusted_work::TrustedWork;
 
-use crate::giving_way::GivingWay;
-
 /// Ticks for which a permit is kept for certain.
 const KEPT: u64 = 2;
 
@@ -183,13 +181,13 @@ impl Permits {
 pub(crate) struct Permit {
     governor: Arc<CpuGovernor>,
     claim: Arc<Claim>,
-    giving_way: GivingWay,
+    work: Arc<TrustedWork>,
 }
 
 impl Permit {
     /// Makes a permit that is not held yet, for calls that give way to `work`.
     pub(crate) fn new(governor: Arc<CpuGovernor>, work: Arc<TrustedWork>) -> Self {
-        Self { governor, claim: Claim::new(), giving_way: GivingWay::new(work) }
+        Self { governor, claim: Claim::new(), work }
     }
 
     /// Waits until it is held, and while trusted consumers are at work; returns for how long.
@@ -204,12 +202,12 @@ impl Permit {
             self.governor.claim(&self.claim, klines_delivery::cpu::is_lowest())
         };
         // It is kept meanwhile: nobody else is to run in its place.
-        waited + self.giving_way.give_way()
+        waited + self.work.give_way()
     }
 
     /// Waits until it is held again if it was passed on, and while trusted consumers are at work; returns for how long.
     pub(crate) fn renew(&mut self) -> Duration {
-        if self.claim.is(REVOKED) { self.acquire() } else { self.giving_way.give_way() }
+        if self.claim.is(REVOKED) { self.acquire() } else { self.work.give_way() }
     }
 
     /// Gives it back.

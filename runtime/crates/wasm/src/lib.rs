@@ -31,7 +31,6 @@ mod deadline;
 mod emission;
 mod failure;
 mod files;
-mod giving_way;
 mod guest_runtime;
 mod host;
 mod instance;

@@ -21,12 +21,12 @@ pub trait Blueprint: Send + 'static {
     /// [`Failure`]: `Fatal` when no instance can ever be made.
     fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure>;
 
-    /// Whether its instances run a stranger's code, whose thread comes after those of others when cores are short.
+    /// Whether its instances run untrusted code, whose thread comes after those of others when cores are short.
     fn is_strange(&self) -> bool {
         false
     }
 
-    /// Says to whose work the calls of its instances give way, if they run a stranger's code. Called before the first
+    /// Says to whose work the calls of its instances give way, if they run untrusted code. Called before the first
     /// instance is made.
     fn give_way_to(&mut self, _work: &Arc<TrustedWork>) {}
 

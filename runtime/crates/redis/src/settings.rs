@@ -1,4 +1,4 @@
-//! What the redis consumer is told.
+//! Settings of the redis consumer.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::connection::Address;
 pub(crate) const PUBLISH: &str = "publish";
 pub(crate) const STREAM: &str = "stream";
 
-/// What the consumer is told.
+/// Settings of the consumer.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Its name, for the log.

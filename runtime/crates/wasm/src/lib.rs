@@ -1,4 +1,4 @@
-//! Consumers that are WebAssembly components: strangers' code, which gets nothing but what is granted.
+//! Consumers that are WebAssembly components: untrusted code, which gets nothing but what is granted.
 //!
 //! A [`component::Component`] is compiled once; a [`WasmBlueprint`] makes an instance of it, with a store of its own,
 //! for each life of one consumer. Every call comes from that consumer's own thread and has a deadline.

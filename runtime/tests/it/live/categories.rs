@@ -18,11 +18,12 @@ async fn exchange(seed: u64) -> Sim {
     Sim::start(SimConfig::new(Market::seeded(seed, instruments))).await.unwrap()
 }
 
-/// Complete klines of a category so far, in their last revision.
+/// Complete klines of a category so far, in their last revision, that have trades: what a pause of the market closes
+/// does not show yet that the trades before it have all come.
 fn count(said: &Said, category: &str) -> usize {
     let last = last_revisions(&told(&said.out));
     let of_it = last.iter().filter(|((of, ..), _)| of == category);
-    of_it.flat_map(|(_, klines)| klines.values()).filter(|kline| kline.is_complete()).count()
+    of_it.flat_map(|(_, klines)| klines.values()).filter(|kline| kline.is_complete() && kline.trades > 0).count()
 }
 
 #[track_caller]

@@ -23,6 +23,7 @@ use klines_delivery::{Blueprint as _, Delivery, Failure};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
 /// Time of a call.
@@ -176,9 +177,7 @@ fn is_clean(text: &str) -> bool {
 fn kline(window: i64) -> Kline {
     let price = Decimal::parse("16578.5").expect("a price");
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new("BTCUSDT").expect("a name"),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").expect("a name"), Interval::MINUTE),
         start: window * 60_000,
         end: window * 60_000 + 59_999,
         open: price,

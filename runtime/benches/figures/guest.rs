@@ -10,6 +10,7 @@ use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Subscription};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
@@ -61,11 +62,11 @@ impl Consumer for Native {
     fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
         for kline in delivery.klines.iter() {
             let close = kline.close.to_f64();
-            if let Some((average, count)) = self.averages.get_mut(kline.symbol.as_str()) {
+            if let Some((average, count)) = self.averages.get_mut(kline.series.symbol.as_str()) {
                 *average += (close - *average) * 2.0 / 21.0;
                 *count += 1;
             } else {
-                self.averages.insert(kline.symbol.to_string(), (close, 1));
+                self.averages.insert(kline.series.symbol.to_string(), (close, 1));
             }
         }
         black_box(&self.averages);
@@ -98,9 +99,7 @@ pub(crate) fn delivery(number: usize) -> Delivery {
 pub(crate) fn kline(window: i64, symbol: usize) -> Kline {
     let decimal = |mantissa: i64| Decimal::new(i128::from(mantissa), 4);
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new(&format!("SYM{symbol:03}USDT")).unwrap(),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new(&format!("SYM{symbol:03}USDT")).unwrap(), Interval::MINUTE),
         start: window * 60_000,
         end: window * 60_000 + 59_999,
         open: decimal(165_785_000),

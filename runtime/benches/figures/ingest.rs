@@ -64,7 +64,7 @@ fn klines(frames: &[String], symbols: u64, intervals: &[&str]) -> f64 {
     for k in 0..symbols {
         let symbol = Symbol::new(&format!("S{k:03}USDT")).unwrap();
         table.intern(&symbol);
-        ids.push(aggregator.add_symbol(symbol));
+        ids.push(aggregator.add_symbol(&symbol));
     }
     aggregator.apply(&FeedEvent::Resumed { symbols: ids, at: 1_704_067_200_000 });
     let (mut events, mut out, mut told) = (Vec::new(), Vec::new(), 0);

@@ -12,6 +12,7 @@ use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping, Popped, Queue};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
 use crate::{median, row};
@@ -106,9 +107,7 @@ fn kline(symbol: &Symbol, interval: Interval, window: i64, confirm: bool) -> Kli
     let start = window * interval.nominal_millis();
     let price = Decimal::parse("16578.5").unwrap();
     Kline {
-        category: Category::Linear,
-        symbol: symbol.clone(),
-        interval,
+        series: SeriesId::new(Category::Linear, symbol.clone(), interval),
         start,
         end: interval.next(start) - 1,
         open: price,

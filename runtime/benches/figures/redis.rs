@@ -11,6 +11,7 @@ use klines_delivery::{Blueprint, Delivery};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_redis::{Address, RedisBlueprint, Settings};
 
@@ -90,9 +91,7 @@ fn awaited(server: &Server) -> f64 {
 fn kline(window: i64) -> Kline {
     let decimal = |mantissa, scale| Decimal::new(mantissa, scale);
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new("BTCUSDT").unwrap(),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").unwrap(), Interval::MINUTE),
         start: window * 60_000,
         end: window * 60_000 + 59_999,
         open: decimal(6_425_820 + i128::from(window), 2),

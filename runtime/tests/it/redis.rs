@@ -18,6 +18,8 @@ use rig::{Rig, assert_heard, assert_stream, batch, kline, settings};
 use server::{Server, eventually};
 use tempfile::TempDir;
 
+use crate::support::in_category;
+
 fn text(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).unwrap(),
@@ -37,7 +39,7 @@ fn a_boundary_is_published_as_the_predecessor_did_and_kept_whole() {
     let revised = Kline { revision: 1, ..kline("BTCUSDT", 4) };
     let open = Kline { confirm: false, ..kline("BTCUSDT", 6) };
     rig.hub.publish(&batch([kline("BTCUSDT", 5), partial, kline("ETHUSDT", 5)]));
-    rig.hub.publish(&batch([Kline { category: Category::Spot, ..kline("BTCUSDT", 5) }]));
+    rig.hub.publish(&batch([in_category(Category::Spot, kline("BTCUSDT", 5))]));
     rig.hub.publish(&batch([revised]));
     rig.hub.publish(&batch([open]));
     eventually("all is there", || {

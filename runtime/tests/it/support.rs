@@ -11,3 +11,11 @@ pub mod recorder;
 pub mod stream;
 pub mod told;
 pub mod truth;
+
+use klines_domain::kline::Kline;
+use klines_domain::symbol::Category;
+
+/// The same kline of another category.
+pub fn in_category(category: Category, kline: Kline) -> Kline {
+    Kline { series: kline.series.in_category(category), ..kline }
+}

@@ -33,6 +33,7 @@ use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
 use klines_domain::secret::Secret;
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_websocket::WebSocketBlueprint;
 use klines_websocket::figures::Figures;
@@ -197,9 +198,7 @@ pub fn closed(symbol: &str, interval: &str, window: u32) -> Kline {
     let start = i64::from(window) * interval.nominal_millis();
     let decimal = |text| Decimal::parse(text).unwrap();
     Kline {
-        category: Category::Linear,
-        symbol: self::symbol(symbol),
-        interval,
+        series: SeriesId::new(Category::Linear, self::symbol(symbol), interval),
         start,
         end: interval.next(start) - 1,
         open: decimal("16578.5"),

@@ -20,6 +20,7 @@ use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
 use klines_domain::secret::Secret;
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_websocket::WebSocketBlueprint;
 use klines_websocket::settings::Settings;
@@ -59,9 +60,7 @@ fn kline(sequence: u64) -> Kline {
     // All of one length, so that the bytes are known.
     let start = 1_704_067_200_000 + i64::try_from(sequence).unwrap() * 60_000;
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new("BTCUSDT").unwrap(),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").unwrap(), Interval::MINUTE),
         start,
         end: start + 59_999,
         open: decimal("16578.5"),

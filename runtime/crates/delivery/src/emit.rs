@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
-use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
-use klines_domain::symbol::{Category, Symbol};
+use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 
 /// Longest name of a series, in bytes.
@@ -25,13 +24,9 @@ pub struct Point {
     pub consumer: Arc<str>,
     /// The series.
     pub name: Arc<str>,
-    /// Product category of the kline that it belongs to.
-    pub category: Category,
-    /// Symbol of that kline.
-    pub symbol: Symbol,
-    /// Its interval.
-    pub interval: Interval,
-    /// First millisecond of its window.
+    /// The klines' series that it belongs to.
+    pub series: SeriesId,
+    /// First millisecond of its kline's window.
     pub start: Millis,
     /// Last millisecond of its window.
     pub end: Millis,
@@ -48,30 +43,20 @@ pub struct Point {
 
 /// What identifies a series of values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Series {
+pub struct ValueSeries {
     /// The consumer.
     pub consumer: Arc<str>,
     /// The consumer's name for it.
     pub name: Arc<str>,
-    /// Product category.
-    pub category: Category,
-    /// Symbol name.
-    pub symbol: Symbol,
-    /// Window length.
-    pub interval: Interval,
+    /// The klines' series that its values belong to.
+    pub series: SeriesId,
 }
 
 impl Point {
     /// The series that it belongs to.
     #[must_use]
-    pub fn series(&self) -> Series {
-        Series {
-            consumer: self.consumer.clone(),
-            name: self.name.clone(),
-            category: self.category,
-            symbol: self.symbol.clone(),
-            interval: self.interval,
-        }
+    pub fn value_series(&self) -> ValueSeries {
+        ValueSeries { consumer: self.consumer.clone(), name: self.name.clone(), series: self.series }
     }
 
     /// About how much memory it takes, in bytes.
@@ -129,7 +114,7 @@ pub struct Emitter {
     most_names: usize,
     names: Mutex<HashSet<Arc<str>>>,
     /// The last number of each series. Nobody but the consumer's own thread asks for it.
-    numbers: Mutex<HashMap<Series, u64, foldhash::fast::RandomState>>,
+    numbers: Mutex<HashMap<ValueSeries, u64, foldhash::fast::RandomState>>,
     outlet: Option<Arc<dyn Outlet>>,
     counters: Arc<EmitCounters>,
 }
@@ -198,9 +183,7 @@ impl Emitter {
         Point {
             consumer: self.consumer.clone(),
             name,
-            category: kline.category,
-            symbol: kline.symbol.clone(),
-            interval: kline.interval,
+            series: kline.series,
             start: kline.start,
             end: kline.end,
             confirm: kline.confirm,
@@ -220,7 +203,7 @@ impl Emitter {
         self.counters.published.fetch_add(points.len() as u64, Ordering::Relaxed);
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         for point in &mut points {
-            let last = numbers.entry(point.series()).or_insert(0);
+            let last = numbers.entry(point.value_series()).or_insert(0);
             point.sequence = *last + 1;
             *last += u64::from(point.confirm);
         }

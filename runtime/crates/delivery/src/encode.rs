@@ -8,13 +8,15 @@ mod values;
 use std::fmt::Write;
 
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 
 pub use self::predecessor::{Extras, predecessor};
 pub use self::values::{ValueTopic, value, whole_value};
 
 /// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
 pub fn csv(kline: &Kline, out: &mut String) {
-    let Kline { interval, symbol, start, open, high, low, close, volume, turnover, trades, .. } = kline;
+    let Kline { start, open, high, low, close, volume, turnover, trades, .. } = kline;
+    let SeriesKey { symbol, interval, .. } = &*kline.series;
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{interval},{symbol},{start},{open},{high},{low},{close},{volume},{turnover},{trades}");
 }
@@ -27,7 +29,8 @@ pub fn ndjson(kline: &Kline, out: &mut String) {
 
 /// Appends one JSON object with every field; decimals are strings.
 pub fn object(kline: &Kline, out: &mut String) {
-    let Kline { category, symbol, interval, start, end, open, high, low, close, .. } = kline;
+    let SeriesKey { category, symbol, interval } = &*kline.series;
+    let Kline { start, end, open, high, low, close, .. } = kline;
     let Kline { volume, turnover, buy_volume, buy_turnover, price_decimals, volume_decimals, .. } = kline;
     let Kline { trades, last_trade_time, confirm, revision, quality, sequence, emitted, .. } = kline;
     let _ = write!(
@@ -49,7 +52,8 @@ pub fn object(kline: &Kline, out: &mut String) {
 /// Appends a frame as Bybit pushes it on `kline.{interval}.{symbol}`, and a line feed. Intervals that Bybit has no
 /// code for keep their own name.
 pub fn bybit(kline: &Kline, out: &mut String) {
-    let Kline { symbol, interval, start, end, open, high, low, close, volume, turnover, confirm, .. } = kline;
+    let SeriesKey { symbol, interval, .. } = &*kline.series;
+    let Kline { start, end, open, high, low, close, volume, turnover, confirm, .. } = kline;
     let stamp = kline.emitted;
     let own = interval.to_string();
     let code = interval.bybit_code().unwrap_or(&own);
@@ -66,6 +70,7 @@ mod tests {
     use klines_domain::decimal::Decimal;
     use klines_domain::interval::Interval;
     use klines_domain::kline::Quality;
+    use klines_domain::series::SeriesId;
     use klines_domain::symbol::{Category, Symbol};
 
     use super::*;
@@ -73,9 +78,7 @@ mod tests {
     fn kline() -> Kline {
         let decimal = |text| Decimal::parse(text).unwrap();
         Kline {
-            category: Category::Linear,
-            symbol: Symbol::new("BTCUSDT").unwrap(),
-            interval: Interval::MINUTE,
+            series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").unwrap(), Interval::MINUTE),
             start: 1_704_067_200_000,
             end: 1_704_067_259_999,
             open: decimal("16578.50"),

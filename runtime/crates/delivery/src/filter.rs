@@ -5,6 +5,7 @@
 use hashbrown::HashSet;
 use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Symbol;
 
 use super::emit::Point;
@@ -75,17 +76,17 @@ impl Filter {
     /// Whether the consumer gets this kline.
     #[must_use]
     pub fn passes(&self, kline: &Kline) -> bool {
-        self.passes_of(&kline.symbol, kline.interval, kline.confirm)
+        self.passes_of(&kline.series, kline.confirm)
     }
 
     /// Whether the consumer gets this value, as it would its kline.
     #[must_use]
     pub fn passes_value(&self, point: &Point) -> bool {
-        self.passes_of(&point.symbol, point.interval, point.confirm)
+        self.passes_of(&point.series, point.confirm)
     }
 
-    fn passes_of(&self, symbol: &Symbol, interval: Interval, confirm: bool) -> bool {
-        (confirm || !self.closed_only) && self.passes_interval(interval) && self.passes_symbol(symbol)
+    fn passes_of(&self, series: &SeriesKey, confirm: bool) -> bool {
+        (confirm || !self.closed_only) && self.passes_interval(series.interval) && self.passes_symbol(&series.symbol)
     }
 
     fn passes_interval(&self, interval: Interval) -> bool {

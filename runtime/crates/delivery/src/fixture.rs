@@ -7,6 +7,7 @@ use std::sync::Arc;
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
 use super::emit::{Emitter, Point, Value};
@@ -17,9 +18,7 @@ pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline 
     let interval: Interval = interval.parse().unwrap();
     let start = window * interval.nominal_millis();
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new(symbol).unwrap(),
-        interval,
+        series: SeriesId::new(Category::Linear, Symbol::new(symbol).unwrap(), interval),
         start,
         end: interval.next(start) - 1,
         open: Decimal::parse("16578.5").unwrap(),
@@ -40,6 +39,11 @@ pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline 
         sequence: window.unsigned_abs() + 1,
         emitted: start + 60_080,
     }
+}
+
+/// The same kline of another category.
+pub fn in_category(category: Category, kline: Kline) -> Kline {
+    Kline { series: kline.series.in_category(category), ..kline }
 }
 
 /// The klines as one batch of the hub.

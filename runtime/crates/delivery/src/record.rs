@@ -2,6 +2,7 @@
 
 use klines_domain::decimal::Decimal;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::Symbol;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,9 +49,9 @@ pub struct RecordError {
 impl From<&Kline> for WireKline {
     fn from(kline: &Kline) -> Self {
         Self {
-            category: kline.category.as_str().to_owned(),
-            symbol: kline.symbol.as_str().to_owned(),
-            interval: kline.interval.to_string(),
+            category: kline.series.category.as_str().to_owned(),
+            symbol: kline.series.symbol.as_str().to_owned(),
+            interval: kline.series.interval.to_string(),
             start: kline.start,
             end: kline.end,
             open: kline.open.to_string(),
@@ -80,10 +81,11 @@ impl TryFrom<&WireKline> for Kline {
     fn try_from(wire: &WireKline) -> Result<Self, RecordError> {
         let decimal = |field, text: &str| Decimal::parse(text).map_err(|_| error(field, text, "a decimal number"));
         let quality = |quality: &Quality| quality.as_str() == wire.quality;
+        let category = wire.category.parse().map_err(|_| error("category", &wire.category, "a category"))?;
+        let symbol = Symbol::new(&wire.symbol).map_err(|_| error("symbol", &wire.symbol, "a symbol's name"))?;
+        let interval = wire.interval.parse().map_err(|_| error("interval", &wire.interval, "an interval"))?;
         Ok(Self {
-            category: wire.category.parse().map_err(|_| error("category", &wire.category, "a category"))?,
-            symbol: Symbol::new(&wire.symbol).map_err(|_| error("symbol", &wire.symbol, "a symbol's name"))?,
-            interval: wire.interval.parse().map_err(|_| error("interval", &wire.interval, "an interval"))?,
+            series: SeriesId::new(category, symbol, interval),
             start: wire.start,
             end: wire.end,
             open: decimal("open", &wire.open)?,

@@ -122,9 +122,9 @@ impl Aggregator {
     }
 
     /// Adds a symbol; the first gets number 0, the next 1, as in its [`SymbolTable`](super::symbol::SymbolTable).
-    pub fn add_symbol(&mut self, symbol: Symbol) -> SymbolId {
+    pub fn add_symbol(&mut self, symbol: &Symbol) -> SymbolId {
         let id = SymbolId(u32::try_from(self.books.len()).unwrap_or(u32::MAX));
-        self.books.push(Book::new(symbol, self.lanes.all.len()));
+        self.books.push(Book::new(self.settings.category, symbol, &self.lanes));
         self.agenda.add_symbol();
         id
     }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::decimal::Decimal;
-use super::interval::Interval;
-use super::symbol::{Category, Symbol};
+use super::series::SeriesId;
 use super::time::Millis;
 
 /// How much a kline is known to be worth, from best to worst but for `Repaired`.
@@ -57,15 +56,11 @@ impl fmt::Display for Quality {
     }
 }
 
-/// One candlestick. (category, symbol, interval, start) is its identity; with `revision`, the key of a delivery.
+/// One candlestick. (series, start) is its identity; with `revision`, the key of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kline {
-    /// Product category.
-    pub category: Category,
-    /// Symbol name.
-    pub symbol: Symbol,
-    /// Window length.
-    pub interval: Interval,
+    /// Category, symbol and interval.
+    pub series: SeriesId,
     /// First millisecond of the window.
     pub start: Millis,
     /// Last millisecond of the window.
@@ -100,7 +95,7 @@ pub struct Kline {
     pub revision: u32,
     /// What is known of the window.
     pub quality: Quality,
-    /// +1 for each confirmed kline or revision of this (category, symbol, interval).
+    /// +1 for each confirmed kline or revision of this series.
     pub sequence: u64,
     /// Exchange time of the tick or event that made this record.
     pub emitted: Millis,

@@ -11,6 +11,7 @@ pub mod interval;
 pub mod kline;
 pub mod sanitize;
 pub mod secret;
+pub mod series;
 pub mod symbol;
 pub mod time;
 pub mod trade;

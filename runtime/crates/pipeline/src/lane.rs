@@ -32,7 +32,7 @@ impl Lane {
         let category = settings.category;
         let mut aggregator = Aggregator::new(settings);
         for (_, symbol) in symbols.iter() {
-            aggregator.add_symbol(symbol.clone());
+            aggregator.add_symbol(symbol);
         }
         Self { category, connections: Vec::new(), aggregator, lead: None, shown: None, events: Vec::new() }
     }

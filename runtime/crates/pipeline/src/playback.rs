@@ -71,7 +71,7 @@ impl<O: Outlet> Playback<O> {
 
     fn add(&mut self, symbol: &Symbol, since: Option<Millis>) -> SymbolId {
         let id = self.symbols.intern(symbol);
-        self.aggregator.add_symbol(symbol.clone());
+        self.aggregator.add_symbol(symbol);
         if let Some(at) = since {
             self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![id], at });
         }

@@ -9,6 +9,7 @@ use ::redis::Pipeline;
 use klines_delivery::emit::Point;
 use klines_delivery::encode::{self, Extras, ValueTopic};
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 
 use crate::settings::LastValue;
@@ -54,7 +55,7 @@ pub(super) struct Values {
 impl Commands<Point> for Values {
     fn commands(&self, points: &[Arc<Point>], pipeline: &mut Pipeline, text: &mut String) -> usize {
         for point in points {
-            let channel = ValueTopic { series: &point.series(), first: self.first }.to_string();
+            let channel = ValueTopic { series: &point.value_series(), first: self.first }.to_string();
             text.clear();
             encode::whole_value(point, text);
             pipeline.cmd("PUBLISH").arg(channel).arg(text.as_str());
@@ -94,22 +95,23 @@ impl Commands<Kline> for Output {
         let before = pipeline.len();
         match self {
             Self::Publish { names, .. } => {
-                for of_category in klines.chunk_by(|one, other| one.category == other.category) {
+                for of_category in klines.chunk_by(|one, other| one.series.category == other.series.category) {
                     text.clear();
                     encode::predecessor(of_category.iter().map(AsRef::as_ref), text);
-                    let category = of_category.first().map(|kline| kline.category).unwrap_or_default();
+                    let category = of_category.first().map(|kline| kline.series.category).unwrap_or_default();
                     pipeline.cmd("PUBLISH").arg(names.of(category)).arg(text.as_str());
                 }
             }
             Self::Append { names, max_len } => {
                 for kline in klines {
-                    let add = pipeline.cmd("XADD").arg(names.of(kline.category)).arg("MAXLEN").arg("~").arg(max_len);
+                    let add =
+                        pipeline.cmd("XADD").arg(names.of(kline.series.category)).arg("MAXLEN").arg("~").arg(max_len);
                     add.arg("*").arg(FIELD).arg(record(kline, text));
                 }
             }
             Self::Set { prefix, .. } => {
                 for kline in klines {
-                    let Kline { category, interval, symbol, .. } = &**kline;
+                    let SeriesKey { category, interval, symbol } = &*kline.series;
                     let key = format!("{prefix}:last:{category}:{interval}:{symbol}");
                     pipeline.cmd("SET").arg(key).arg(record(kline, text));
                 }
@@ -155,7 +157,7 @@ mod tests {
 
     fn klines() -> Vec<Arc<Kline>> {
         let linear = fixture::kline("BTCUSDT", "1m", 2, true);
-        let spot = Kline { category: Category::Spot, ..linear.clone() };
+        let spot = fixture::in_category(Category::Spot, linear.clone());
         vec![Arc::new(linear.clone()), Arc::new(linear), Arc::new(spot)]
     }
 
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn a_value_is_published_on_the_channel_of_its_series() {
         let point = fixture::point("mine", "rsi", 2, true, "[1]");
-        let spot = Point { category: Category::Spot, ..point.clone() };
+        let spot = Point { series: point.series.in_category(Category::Spot), ..point.clone() };
         let output = Values { first: Category::Linear };
         let (mut pipeline, mut text) = (Pipeline::new(), String::new());
         assert_eq!(output.commands(&[point.into(), spot.into()], &mut pipeline, &mut text), 2);

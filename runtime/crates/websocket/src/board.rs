@@ -12,14 +12,15 @@ use klines_delivery::Delivery;
 use klines_delivery::emit::Point;
 use klines_delivery::encode::{Extras, ValueTopic};
 use klines_domain::kline::Kline;
+use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::Category;
 
 use super::client::{Client, ClientId};
 use super::memory::Memory;
-use super::outbox::{Kind, SeriesId};
+use super::outbox::{Kind, TopicId};
 use super::push::{bybit, predecessor, stream};
 use super::recent::{Recent, Record};
-use super::series::{Dialect, SeriesKey};
+use super::series::Dialect;
 use super::values::{Values, is_value};
 
 /// All series and followers.
@@ -34,21 +35,22 @@ pub struct Board {
 
 /// The board while it is held.
 pub struct State {
-    ids: HashMap<SeriesKey, SeriesId, foldhash::fast::RandomState>,
-    series: Vec<Series>,
+    ids: HashMap<SeriesId, TopicId, foldhash::fast::RandomState>,
+    series: Vec<Followed>,
     memory: Memory,
     /// What consumers publish, and who follows that.
     pub values: Values,
     followers: Vec<(Category, Arc<Client>)>,
 }
 
-struct Series {
-    key: SeriesKey,
+/// A series of klines and those who follow it.
+struct Followed {
+    series: SeriesId,
     bybit: Vec<Arc<Client>>,
     stream: Vec<Arc<Client>>,
 }
 
-impl Series {
+impl Followed {
     fn followers(&mut self, dialect: Dialect) -> &mut Vec<Arc<Client>> {
         match dialect {
             Dialect::Bybit => &mut self.bybit,
@@ -101,7 +103,7 @@ impl Board {
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        let series = delivery.klines.iter().filter_map(|kline| state.known(&SeriesKey::of(kline)));
+        let series = delivery.klines.iter().filter_map(|kline| state.ids.get(&kline.series));
         let followers = series.filter_map(|id| state.series.get(id.0 as usize));
         let followers = followers.flat_map(|series| series.bybit.iter().chain(&series.stream));
         let due: Vec<_> = followers.chain(state.followers.iter().map(|(_, client)| client)).take(most + 1).collect();
@@ -140,7 +142,7 @@ impl Board {
         text: &mut String,
         dirty: &mut Vec<Arc<Client>>,
     ) {
-        let id = state.series(&SeriesKey::of(kline));
+        let id = state.topic(kline.series);
         let mut kline = kline.clone();
         let is_next = state.memory.keep(id, &mut kline);
         let State { series, memory, .. } = state;
@@ -151,7 +153,7 @@ impl Board {
             series.bybit.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
         }
         if !series.stream.is_empty() {
-            let name = stream::Name::new(&series.key, self.first);
+            let name = stream::Name::new(&kline.series, self.first);
             let frame = stream::news(&name, self.epoch(recent), recent, &kline, is_next, text);
             let kind = if is_next || kline.confirm { kind } else { Kind::Firm };
             series.stream.iter().for_each(|client| hand(client, kind, frame.clone(), now, dirty));
@@ -185,43 +187,43 @@ fn hand(client: &Arc<Client>, kind: Kind, frame: Bytes, now: i64, dirty: &mut Ve
 
 impl State {
     /// The number of a series, made at first sight.
-    pub fn series(&mut self, key: &SeriesKey) -> SeriesId {
-        if let Some(id) = self.ids.get(key) {
+    pub fn topic(&mut self, series: SeriesId) -> TopicId {
+        if let Some(id) = self.ids.get(&series) {
             return *id;
         }
-        let id = SeriesId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
-        self.ids.insert(key.clone(), id);
-        self.series.push(Series { key: key.clone(), bybit: Vec::new(), stream: Vec::new() });
+        let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
+        self.ids.insert(series, id);
+        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new() });
         self.memory.add(id);
         id
     }
 
     /// The number of a series, if it has been seen or asked for.
     #[must_use]
-    pub fn known(&self, key: &SeriesKey) -> Option<SeriesId> {
-        self.ids.get(key).copied()
+    pub fn known(&self, key: &SeriesKey) -> Option<TopicId> {
+        self.ids.get(&SeriesId::find(key)?).copied()
     }
 
     /// What is remembered of a series, if it has been seen.
     #[must_use]
     pub fn find(&self, key: &SeriesKey) -> Option<&Recent<Kline>> {
-        self.memory.recent(*self.ids.get(key)?)
+        self.memory.recent(self.known(key)?)
     }
 
     /// What is remembered of a series.
     #[must_use]
-    pub fn recent(&self, id: SeriesId) -> Option<&Recent<Kline>> {
+    pub fn recent(&self, id: TopicId) -> Option<&Recent<Kline>> {
         self.memory.recent(id)
     }
 
     /// What identifies a series.
     #[must_use]
-    pub fn key(&self, id: SeriesId) -> Option<&SeriesKey> {
-        self.series.get(id.0 as usize).map(|series| &series.key)
+    pub fn key(&self, id: TopicId) -> Option<SeriesId> {
+        self.series.get(id.0 as usize).map(|followed| followed.series)
     }
 
     /// Lets a client follow a series; once is enough.
-    pub fn follow(&mut self, id: SeriesId, dialect: Dialect, client: &Arc<Client>) {
+    pub fn follow(&mut self, id: TopicId, dialect: Dialect, client: &Arc<Client>) {
         if is_value(id) {
             return self.values.follow(id, client);
         }
@@ -230,7 +232,7 @@ impl State {
     }
 
     /// Lets a client follow a series no longer.
-    pub fn leave(&mut self, id: SeriesId, dialect: Dialect, client: ClientId) {
+    pub fn leave(&mut self, id: TopicId, dialect: Dialect, client: ClientId) {
         if is_value(id) {
             return self.values.leave(id, client);
         }

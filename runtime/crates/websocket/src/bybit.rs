@@ -6,6 +6,7 @@
 mod rest;
 
 use klines_domain::interval::Interval;
+use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::{Category, Symbol};
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::close::CloseCode;
 use super::outbox::Kind;
 use super::push;
 use super::seat::Seat;
-use super::series::{Dialect, SeriesKey};
+use super::series::Dialect;
 
 /// Topics in one spot request, as on Bybit.
 const SPOT_ARGS: usize = 10;
@@ -78,10 +79,10 @@ pub fn hear(seat: &mut Seat, category: Category, text: &str) {
 }
 
 /// Adds every topic or none. The answer goes first, then the newest update of each topic.
-fn subscribe(seat: &mut Seat, category: Category, id: &str, topics: &[SeriesKey]) {
+fn subscribe(seat: &mut Seat, category: Category, id: &str, topics: &[SeriesId]) {
     let server = seat.server.clone();
     let mut board = server.board.lock();
-    let mut series: Vec<_> = topics.iter().map(|topic| board.series(topic)).collect();
+    let mut series: Vec<_> = topics.iter().map(|topic| board.topic(*topic)).collect();
     series.sort_unstable();
     series.dedup();
     let is_new = |id| !seat.follows(id);
@@ -121,12 +122,12 @@ fn unsubscribe(seat: &mut Seat, category: Category, id: &str, args: Option<&RawV
 }
 
 /// Reads and checks the topics of a request.
-fn topics(seat: &Seat, category: Category, args: Option<&RawValue>) -> Result<Vec<SeriesKey>, String> {
+fn topics(seat: &Seat, category: Category, args: Option<&RawValue>) -> Result<Vec<SeriesId>, String> {
     let Some(names) = names(args) else { return Err("error:args is not a list of topics".to_owned()) };
     if category == Category::Spot && names.len() > SPOT_ARGS {
         return Err(format!("args size >{SPOT_ARGS}"));
     }
-    let known = |name: &str| parse(category, name).filter(|key| seat.server.makes(key));
+    let known = |name: &str| parse(category, name).filter(|key| seat.server.makes(key)).map(SeriesId::of);
     names
         .iter()
         .map(|name| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use klines_domain::kline::Kline;
 
-use super::outbox::SeriesId;
+use super::outbox::TopicId;
 use super::recent::Recent;
 
 /// Klines of one series at most: the longest page of `/v5/market/kline`, and revisions.
@@ -34,7 +34,7 @@ impl Memory {
     }
 
     /// Makes room for the series up to `id`.
-    pub fn add(&mut self, id: SeriesId) {
+    pub fn add(&mut self, id: TopicId) {
         let length = id.0 as usize + 1;
         if self.series.len() < length {
             self.series.resize_with(length, Recent::default);
@@ -43,7 +43,7 @@ impl Memory {
 
     /// What is kept of a series.
     #[must_use]
-    pub fn recent(&self, id: SeriesId) -> Option<&Recent<Kline>> {
+    pub fn recent(&self, id: TopicId) -> Option<&Recent<Kline>> {
         self.series.get(id.0 as usize)
     }
 
@@ -54,7 +54,7 @@ impl Memory {
     }
 
     /// Keeps a kline. Returns whether its number follows the last one, as [`Recent::keep`] does.
-    pub fn keep(&mut self, id: SeriesId, kline: &mut Arc<Kline>) -> bool {
+    pub fn keep(&mut self, id: TopicId, kline: &mut Arc<Kline>) -> bool {
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
         let is_next = recent.keep(kline);
         if !kline.confirm {
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    const ID: SeriesId = SeriesId(0);
+    const ID: TopicId = TopicId(0);
 
     fn kline(minute: Millis, sequence: u64, revision: u32) -> Arc<Kline> {
         Arc::new(Kline { sequence, revision, ..fixture::kline("BTCUSDT", "1m", minute, true) })
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_longest_series_give_way_first() {
         let mut memory = Memory::new(BYTES * 100);
-        let short = SeriesId(1);
+        let short = TopicId(1);
         memory.add(short);
         for sequence in 1..=10 {
             memory.keep(short, &mut kline(sequence.try_into().unwrap(), sequence, 0));

@@ -33,7 +33,7 @@ pub enum Kind {
     /// How the feeds stand: only the newest matters.
     Status,
     /// Worth nothing once a newer one of the same series follows.
-    Update(SeriesId),
+    Update(TopicId),
 }
 
 /// Frames that are made when their turn comes.
@@ -48,9 +48,9 @@ pub trait LongAnswer: Send + fmt::Debug {
     fn length(&self) -> usize;
 }
 
-/// Number of a series on the server's board.
+/// Number of a topic on the server's board: a series of klines, or of a consumer's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SeriesId(pub u32);
+pub struct TopicId(pub u32);
 
 /// The queue was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +291,7 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    const UPDATE: Kind = Kind::Update(SeriesId(7));
+    const UPDATE: Kind = Kind::Update(TopicId(7));
 
     /// Takes `room` bytes, then blocks.
     fn socket<'a>(out: &'a mut Vec<u8>, mut room: usize) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> + 'a {
@@ -330,7 +330,7 @@ mod tests {
         assert!(!outbox.drain(socket(&mut out, 1)).unwrap());
         outbox.push(Kind::Firm, Bytes::from_static(b"C")).unwrap();
         outbox.push(UPDATE, Bytes::from_static(b"U2")).unwrap();
-        outbox.push(Kind::Update(SeriesId(8)), Bytes::from_static(b"V")).unwrap();
+        outbox.push(Kind::Update(TopicId(8)), Bytes::from_static(b"V")).unwrap();
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
         assert_eq!(out, b"abcCU2V");
     }

@@ -10,7 +10,7 @@ use klines_domain::symbol::Category;
 use super::client::{Client, Heard};
 use super::close::CloseCode;
 use super::keys::Keys;
-use super::outbox::{Kind, LongAnswer, SeriesId};
+use super::outbox::{Kind, LongAnswer, TopicId};
 use super::series::Dialect;
 use super::server::Server;
 use super::throttle::{Allowance, Pace};
@@ -37,7 +37,7 @@ pub struct Seat {
     /// The connection.
     pub client: Arc<Client>,
     talk: Talk,
-    followed: HashSet<SeriesId, foldhash::fast::RandomState>,
+    followed: HashSet<TopicId, foldhash::fast::RandomState>,
     pace: Pace,
 }
 
@@ -159,19 +159,19 @@ impl Seat {
 
     /// Whether the client follows a series.
     #[must_use]
-    pub fn follows(&self, id: SeriesId) -> bool {
+    pub fn follows(&self, id: TopicId) -> bool {
         self.followed.contains(&id)
     }
 
     /// Notes a followed series. Returns whether it is new.
-    pub fn follow(&mut self, id: SeriesId) -> bool {
+    pub fn follow(&mut self, id: TopicId) -> bool {
         let is_new = self.followed.insert(id);
         self.client.expect(self.followed.len());
         is_new
     }
 
     /// Forgets a followed series. Returns whether there was one.
-    pub fn leave(&mut self, id: SeriesId) -> bool {
+    pub fn leave(&mut self, id: TopicId) -> bool {
         let was_followed = self.followed.remove(&id);
         self.client.expect(self.followed.len());
         was_followed

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use klines_system::clock::LocalClock;
@@ -22,7 +23,6 @@ use super::figures::Figures;
 use super::frame;
 use super::keys::Keys;
 use super::outbox::Kind;
-use super::series::SeriesKey;
 use super::settings::Settings;
 use super::throttle::{Attempt, Attempts, Network};
 

@@ -12,7 +12,7 @@ use self::topic::Topic;
 use self::wire::{Request, Since};
 use super::close::CloseCode;
 use super::frame;
-use super::outbox::SeriesId;
+use super::outbox::TopicId;
 use super::push::stream::Name;
 use super::seat::Seat;
 use super::series::Dialect;
@@ -84,10 +84,10 @@ fn subscribe(seat: &mut Seat, id: &Value, topics: &[(&str, Topic)], since: &Sinc
     let server = seat.server.clone();
     let mut board = server.board.lock();
     let take_up = |topic: &Topic| match topic {
-        Topic::Klines(key) => board.series(key),
+        Topic::Klines(key) => board.topic(*key),
         Topic::Values(series) => board.values.take_up(series),
     };
-    let ids: Vec<SeriesId> = topics.iter().map(|(_, topic)| topic).map(take_up).collect();
+    let ids: Vec<TopicId> = topics.iter().map(|(_, topic)| topic).map(take_up).collect();
     let most = server.settings.topics;
     let refused = if seat.followed() + ids.iter().filter(|id| !seat.follows(**id)).count() > most {
         Some(format!("too many topics: at most {most} a connection"))

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use klines_delivery::emit::{Point, Series};
+use klines_delivery::emit::{Point, ValueSeries};
 
 use super::client::{Client, ClientId};
-use super::outbox::SeriesId;
+use super::outbox::TopicId;
 use super::recent::Recent;
 
 /// The numbers of these series begin here; klines' series are below.
@@ -22,7 +22,7 @@ pub const MOST_AWAITED: usize = 10_000;
 /// All series of values.
 #[derive(Debug)]
 pub struct Values {
-    ids: HashMap<Arc<Series>, u32, foldhash::fast::RandomState>,
+    ids: HashMap<Arc<ValueSeries>, u32, foldhash::fast::RandomState>,
     followed: Vec<Option<Followed>>,
     /// Places that are empty again.
     free: Vec<u32>,
@@ -37,7 +37,7 @@ pub struct Values {
 #[derive(Debug)]
 pub struct Followed {
     /// What it is.
-    pub series: Arc<Series>,
+    pub series: Arc<ValueSeries>,
     /// Its newest values.
     pub recent: Recent<Point>,
     /// Who gets its pushes.
@@ -58,7 +58,7 @@ struct Share {
 
 /// Whether a number is that of a series of values.
 #[must_use]
-pub const fn is_value(id: SeriesId) -> bool {
+pub const fn is_value(id: TopicId) -> bool {
     id.0 >= FROM
 }
 
@@ -72,12 +72,12 @@ impl Values {
 
     /// The number of a series, if it has values or is waited for.
     #[must_use]
-    pub fn id(&self, series: &Series) -> Option<SeriesId> {
-        self.ids.get(series).map(|at| SeriesId(FROM + at))
+    pub fn id(&self, series: &ValueSeries) -> Option<TopicId> {
+        self.ids.get(series).map(|at| TopicId(FROM + at))
     }
 
     /// The number of a series, which is waited for from now on if it is new.
-    pub fn take_up(&mut self, series: &Series) -> SeriesId {
+    pub fn take_up(&mut self, series: &ValueSeries) -> TopicId {
         self.id(series).unwrap_or_else(|| self.add(series.clone()))
     }
 
@@ -89,23 +89,23 @@ impl Values {
 
     /// A series and its followers.
     #[must_use]
-    pub fn get(&self, id: SeriesId) -> Option<&Followed> {
+    pub fn get(&self, id: TopicId) -> Option<&Followed> {
         self.followed.get(id.0.checked_sub(FROM)? as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, id: SeriesId) -> Option<&mut Followed> {
+    fn get_mut(&mut self, id: TopicId) -> Option<&mut Followed> {
         self.followed.get_mut(id.0.checked_sub(FROM)? as usize)?.as_mut()
     }
 
     /// Lets a client follow a series; once is enough.
-    pub fn follow(&mut self, id: SeriesId, client: &Arc<Client>) {
+    pub fn follow(&mut self, id: TopicId, client: &Arc<Client>) {
         if let Some(followed) = self.get_mut(id) {
             followed.followers.push(client.clone());
         }
     }
 
     /// Lets a client follow a series no longer.
-    pub fn leave(&mut self, id: SeriesId, client: ClientId) {
+    pub fn leave(&mut self, id: TopicId, client: ClientId) {
         if let Some(followed) = self.get_mut(id) {
             followed.followers.retain(|follower| follower.id != client);
         }
@@ -113,7 +113,7 @@ impl Values {
     }
 
     /// Forgets a series that nobody waits for any longer and that never had a value.
-    pub fn tidy(&mut self, id: SeriesId) {
+    pub fn tidy(&mut self, id: TopicId) {
         let is_idle = |followed: &&Followed| !followed.is_known && followed.followers.is_empty();
         let Some(series) = self.get(id).filter(is_idle).map(|followed| followed.series.clone()) else { return };
         self.ids.remove(&series);
@@ -126,14 +126,14 @@ impl Values {
 
     /// The series that have had values, at most so many.
     #[must_use]
-    pub fn known(&self, most: usize) -> Vec<Arc<Series>> {
+    pub fn known(&self, most: usize) -> Vec<Arc<ValueSeries>> {
         let known = self.followed.iter().flatten().filter(|followed| followed.is_known);
         known.take(most).map(|followed| followed.series.clone()).collect()
     }
 
     /// Keeps a value. Returns its series, and whether its number follows the last one, as [`Recent::keep`] does.
-    pub fn keep(&mut self, point: &mut Arc<Point>) -> Option<(SeriesId, bool)> {
-        let id = self.take_up(&point.series());
+    pub fn keep(&mut self, point: &mut Arc<Point>) -> Option<(TopicId, bool)> {
+        let id = self.take_up(&point.value_series());
         let at = id.0 - FROM;
         let followed = self.followed.get_mut(at as usize)?.as_mut()?;
         let is_new = !std::mem::replace(&mut followed.is_known, true);
@@ -164,7 +164,7 @@ impl Values {
         Some((id, is_next))
     }
 
-    fn add(&mut self, series: Series) -> SeriesId {
+    fn add(&mut self, series: ValueSeries) -> TopicId {
         let series = Arc::new(series);
         let followed =
             Followed { series: series.clone(), recent: Recent::default(), followers: Vec::new(), is_known: false };
@@ -177,7 +177,7 @@ impl Values {
         }
         self.ids.insert(series, at);
         self.awaited += 1;
-        SeriesId(FROM + at)
+        TopicId(FROM + at)
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn keep(values: &mut Values, consumer: &str, name: &str, sequence: u64, confirm: bool, text: &str) -> SeriesId {
+    fn keep(values: &mut Values, consumer: &str, name: &str, sequence: u64, confirm: bool, text: &str) -> TopicId {
         let window = i64::try_from(sequence).unwrap();
         let mut point = Arc::new(Point { sequence, ..point(consumer, name, window, confirm, text) });
         values.keep(&mut point).unwrap().0
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_and_never_came_is_forgotten() {
         let mut values = Values::new(100_000);
-        let series = |name: &str| point("a", name, 1, true, "1").series();
+        let series = |name: &str| point("a", name, 1, true, "1").value_series();
         let known = keep(&mut values, "a", "x", 1, true, "1");
         let awaited = values.take_up(&series("y"));
         assert_eq!((values.awaited(), values.known(9).len()), (1, 1));

@@ -88,7 +88,7 @@ impl Sink for Sorted {
 
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         for kline in batch.klines {
-            let key = (kline.end, kline.interval, kline.symbol.clone());
+            let key = (kline.end, kline.series.interval, kline.series.symbol.clone());
             if kline.confirm {
                 self.open.remove(&key);
                 self.closed.insert(key, kline);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
 use klines_wasm::witness::Stream;
@@ -99,7 +100,7 @@ impl Transcript {
                 Act::Line { stream: Stream::Stderr, text, .. } => format!("stderr {text}"),
                 Act::Emit(point) if is_single => format!("emit {} {}", point.name, point.value),
                 Act::Emit(point) => {
-                    let series = format!("{} {} {}", point.symbol, point.interval, time(point.start));
+                    let series = format!("{} {} {}", point.series.symbol, point.series.interval, time(point.start));
                     format!("emit {} {} for {series}", point.name, point.value)
                 }
                 Act::Http { method, url, outcome } => format!("http {method} {url} -> {outcome}"),
@@ -117,11 +118,12 @@ impl Transcript {
 
 /// A kline in one line.
 pub(super) fn head(kline: &Kline) -> String {
-    let category = match kline.category {
+    let category = match kline.series.category {
         Category::Linear => String::new(),
         other => format!("{other}:"),
     };
-    let Kline { symbol, interval, revision, close, .. } = kline;
+    let Kline { series, revision, close, .. } = kline;
+    let SeriesKey { symbol, interval, .. } = &**series;
     let (start, state) = (time(kline.start), if kline.confirm { "confirmed" } else { "open" });
     format!("kline {category}{symbol} {interval} {start} {state} r{revision} close={close}")
 }

@@ -87,8 +87,8 @@ fn log(expect: &Expect, record: &Record, failures: &mut Vec<String>) {
 fn emitted(wanted: &Emitted, points: &[Point]) -> Option<String> {
     let fits = |point: &&Point| {
         wanted.name.as_deref().is_none_or(|name| name == &*point.name)
-            && wanted.symbol.as_ref().is_none_or(|symbol| *symbol == point.symbol)
-            && wanted.interval.is_none_or(|interval| interval == point.interval)
+            && wanted.symbol.as_ref().is_none_or(|symbol| *symbol == point.series.symbol)
+            && wanted.interval.is_none_or(|interval| interval == point.series.interval)
     };
     let found: Vec<&Point> = points.iter().filter(fits).collect();
     let parts = [

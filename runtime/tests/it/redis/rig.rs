@@ -15,6 +15,7 @@ use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscript
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_redis::{Address, RedisBlueprint, Settings, SpillSettings, Stream, Tallies, Totals};
 
@@ -28,9 +29,7 @@ pub const SYMBOLS: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 pub fn kline(symbol: &str, window: i64) -> Kline {
     let decimal = |text| Decimal::parse(text).unwrap();
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new(symbol).unwrap(),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new(symbol).unwrap(), Interval::MINUTE),
         start: window * 60_000,
         end: window * 60_000 + 59_999,
         open: decimal("16578.5"),

@@ -10,6 +10,7 @@ use klines_delivery::{Blueprint, Consumer, Delivery, Failure};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_wasm::component::Component;
 use klines_wasm::components::Components;
@@ -71,9 +72,7 @@ pub fn delivery(window: i64) -> Delivery {
 pub fn kline(window: i64) -> Kline {
     let price = Decimal::parse("16578.5").unwrap();
     Kline {
-        category: Category::Linear,
-        symbol: Symbol::new("BTCUSDT").unwrap(),
-        interval: Interval::MINUTE,
+        series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").unwrap(), Interval::MINUTE),
         start: window * 60_000,
         end: window * 60_000 + 59_999,
         open: price,

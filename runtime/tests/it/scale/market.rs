@@ -25,7 +25,7 @@ const GRACE: Millis = 80;
 pub type Identity = (Category, Symbol, Interval, Millis, u32);
 
 pub fn identity(kline: &Kline) -> Identity {
-    (kline.category, kline.symbol.clone(), kline.interval, kline.start, kline.revision)
+    (kline.series.category, kline.series.symbol.clone(), kline.series.interval, kline.start, kline.revision)
 }
 
 pub fn intervals() -> Vec<Interval> {
@@ -54,7 +54,7 @@ impl Market {
             let settings = Settings { update_interval: None, ..Settings::new(category, intervals()) };
             assert_eq!(settings.grace, GRACE);
             let mut aggregator = Aggregator::new(settings);
-            let ids = symbols.iter().map(|symbol| aggregator.add_symbol(symbol.clone())).collect();
+            let ids = symbols.iter().map(|symbol| aggregator.add_symbol(symbol)).collect();
             aggregator.apply(&FeedEvent::Resumed { symbols: ids, at: midnight - AROUND });
             (category, symbols, aggregator)
         };

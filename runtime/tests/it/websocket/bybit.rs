@@ -1,6 +1,5 @@
 //! Bybit's dialect: what pybit and ccxt rely on, word for word.
 
-use klines_domain::kline::Kline;
 use klines_domain::symbol::Category;
 use klines_system::clock::LocalClock;
 use serde_json::{Value, json};
@@ -8,6 +7,7 @@ use sha2::Sha256;
 
 use super::peer::Peer;
 use super::{KEY, Served, USER, closed, open};
+use crate::support::in_category;
 
 const LINEAR: &str = "/v5/public/linear";
 
@@ -129,7 +129,7 @@ fn categories_are_apart() {
     let served = Served::start();
     let (mut linear, mut spot) =
         (follow(&served, LINEAR, "kline.1.BTCUSDT"), follow(&served, "/v5/public/spot", "kline.1.BTCUSDT"));
-    served.publish([Kline { category: Category::Spot, ..closed("BTCUSDT", "1m", 1) }]);
+    served.publish([in_category(Category::Spot, closed("BTCUSDT", "1m", 1))]);
     served.publish([closed("BTCUSDT", "1m", 2)]);
     assert_eq!(spot.json()["data"][0]["start"], 60_000);
     assert_eq!(linear.json()["data"][0]["start"], 120_000);

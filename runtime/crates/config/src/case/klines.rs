@@ -7,6 +7,7 @@ use std::sync::Arc;
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use serde_json::{Map, Value};
 
@@ -118,9 +119,8 @@ impl Line<'_> {
         let symbol = self.parsed(map, "symbol", "a name such as BTCUSDT", |text| Symbol::new(text).ok());
         let symbol = symbol.or_else(|| Symbol::new("BTCUSDT").ok())?;
         let interval = self.interval(map);
-        let last = before
-            .iter()
-            .rfind(|kline| (kline.category, &kline.symbol, kline.interval) == (category, &symbol, interval));
+        let series = SeriesId::new(category, symbol, interval);
+        let last = before.iter().rfind(|kline| kline.series == series);
         let next = last.map_or(0, |last| if last.confirm { last.end + 1 } else { last.start });
         let start = self.whole(map, "start").unwrap_or(next);
         let prices = self.prices(map)?;
@@ -134,7 +134,7 @@ impl Line<'_> {
         let end = self.whole(map, "end").unwrap_or_else(|| interval.next(start) - 1);
         let sequence = last.map_or(1, |last| last.sequence + u64::from(last.confirm));
         Some(Kline {
-            category,
+            series,
             start,
             end,
             turnover: self.decimal(map, "turnover").unwrap_or_else(|| product(volume, close)),
@@ -149,8 +149,6 @@ impl Line<'_> {
             quality: self.quality(map),
             sequence: count(self.whole(map, "sequence"), sequence),
             emitted: self.whole(map, "emitted").unwrap_or(if confirm { end + 1 } else { start }),
-            symbol,
-            interval,
             open,
             high,
             low,
@@ -280,7 +278,7 @@ mod tests {
         let file =
             file("{\"close\": 10.5}\n\n{\"close\": \"12\", \"open\": 9, \"volume\": 2}\n{\"interval\": \"1s\"}\n");
         let klines = read(file.path()).unwrap();
-        let shown = |kline: &Kline| format!("{} {} {}", kline.symbol, kline.interval, kline.start);
+        let shown = |kline: &Kline| format!("{} {} {}", kline.series.symbol, kline.series.interval, kline.start);
         assert_eq!(
             klines.iter().map(|kline| shown(kline)).collect::<Vec<_>>(),
             ["BTCUSDT 1m 0", "BTCUSDT 1m 60000", "BTCUSDT 1s 0"]

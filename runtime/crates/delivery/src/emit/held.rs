@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Point, Series};
+use super::{Point, ValueSeries};
 
 /// Values of one consumer before the next one has its turn.
 const A_TURN: usize = 64;
 /// What a value that waits takes beside itself, in bytes.
-const PLACE: usize = size_of::<Series>() + size_of::<[usize; 8]>();
+const PLACE: usize = size_of::<ValueSeries>() + size_of::<[usize; 8]>();
 /// What a number that waits takes in all, in bytes.
 const NUMBER: usize = size_of::<Point>() + size_of::<[usize; 2]>() + PLACE;
 /// Bytes of one consumer's values, however many series are watched.
@@ -59,7 +59,7 @@ struct Share {
     /// Provisional ones in the order in which their series began to wait.
     provisional: BTreeMap<u64, Arc<Point>>,
     /// Where the provisional value of a series waits.
-    places: HashMap<Series, u64, foldhash::fast::RandomState>,
+    places: HashMap<ValueSeries, u64, foldhash::fast::RandomState>,
     next_place: u64,
     bytes: usize,
 }
@@ -153,7 +153,7 @@ impl Share {
         if !self.names.iter().any(|name| Arc::ptr_eq(name, &point.name) || *name == point.name) {
             self.names.push(point.name.clone());
         }
-        let series = point.series();
+        let series = point.value_series();
         let place = self.places.get(&series).copied();
         self.bytes += weight(&point);
         if point.confirm {
@@ -175,7 +175,7 @@ impl Share {
     /// Returns how many that were.
     fn forget(&mut self, place: u64) -> u64 {
         let Some(point) = self.provisional.remove(&place) else { return 0 };
-        self.places.remove(&point.series());
+        self.places.remove(&point.value_series());
         self.bytes -= weight(&point);
         1
     }
@@ -201,7 +201,7 @@ impl Share {
             Some(point) => point,
             None => {
                 let (_, point) = self.provisional.pop_first()?;
-                self.places.remove(&point.series());
+                self.places.remove(&point.value_series());
                 point
             }
         };

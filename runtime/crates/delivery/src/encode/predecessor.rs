@@ -33,9 +33,9 @@ pub fn predecessor<'a>(klines: impl IntoIterator<Item = &'a Kline>, out: &mut St
         out.push(separator);
         separator = ',';
         out.push_str(r#"{"symbol":""#);
-        out.push_str(kline.symbol.as_str());
+        out.push_str(kline.series.symbol.as_str());
         out.push_str(r#"","interval":"#);
-        integer(kline.interval.nominal_millis().unsigned_abs(), out);
+        integer(kline.series.interval.nominal_millis().unsigned_abs(), out);
         out.push_str(r#","timestamp":"#);
         // No window of a trade began before 1970.
         integer(kline.start.unsigned_abs(), out);
@@ -47,7 +47,7 @@ pub fn predecessor<'a>(klines: impl IntoIterator<Item = &'a Kline>, out: &mut St
         out.push_str(r#","trade_count":"#);
         integer(kline.trades, out);
         out.push_str(r#","category":""#);
-        out.push_str(kline.category.as_str());
+        out.push_str(kline.series.category.as_str());
         number(r#"","turnover":"#, kline.turnover, out);
         out.push_str(r#","quality":""#);
         out.push_str(kline.quality.as_str());
@@ -130,7 +130,7 @@ mod tests {
             *price = Decimal::new(100, 2);
         }
         (flat.volume, flat.turnover, flat.trades) = (Decimal::ZERO, Decimal::ZERO, 0);
-        (flat.category, flat.quality) = (Category::Spot, Quality::Gapped);
+        (flat.series, flat.quality) = (flat.series.in_category(Category::Spot), Quality::Gapped);
         let expected = concat!(
             r#"[{"symbol":"BTCUSDT","interval":60000,"timestamp":120000,"open":16578.5,"high":16580.25,"#,
             r#""low":16578.0,"close":16580.0,"volume":1.207,"trade_count":7,"category":"linear","#,

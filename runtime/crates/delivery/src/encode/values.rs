@@ -2,23 +2,25 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 
-use crate::emit::{Point, Series};
+use crate::emit::{Point, ValueSeries};
 
 /// The name of a series for clients: `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before the symbol of
 /// any category but the first.
 #[derive(Clone, Copy, Debug)]
 pub struct ValueTopic<'a> {
     /// The series.
-    pub series: &'a Series,
+    pub series: &'a ValueSeries,
     /// The category that is not written.
     pub first: Category,
 }
 
 impl Display for ValueTopic<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let Series { consumer, name, category, symbol, interval } = self.series;
+        let ValueSeries { consumer, name, series } = self.series;
+        let SeriesKey { category, symbol, interval } = &**series;
         write!(out, "ext.{consumer}.{name}.{interval}.")?;
         if *category != self.first {
             write!(out, "{category}:")?;
@@ -35,7 +37,8 @@ pub fn value(point: &Point, out: &mut String) {
 
 /// Appends a JSON object with every field.
 pub fn whole_value(point: &Point, out: &mut String) {
-    let Point { consumer, name, category, symbol, interval, sequence, .. } = point;
+    let Point { consumer, name, series, sequence, .. } = point;
+    let SeriesKey { category, symbol, interval } = &**series;
     // Writing to a String cannot fail.
     let _ = write!(
         out,
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_first_category_is_not_written() {
-        let series = fixture::point("mine", "rsi", 1, true, "1").series();
+        let series = fixture::point("mine", "rsi", 1, true, "1").value_series();
         let topic = |first| ValueTopic { series: &series, first }.to_string();
         assert_eq!(topic(Category::Linear), "ext.mine.rsi.1m.BTCUSDT");
         assert_eq!(topic(Category::Spot), "ext.mine.rsi.1m.linear:BTCUSDT");

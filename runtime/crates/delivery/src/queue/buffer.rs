@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use hashbrown::{Equivalent, HashMap};
-use klines_domain::interval::Interval;
+use hashbrown::HashMap;
 use klines_domain::kline::{Batch, Kline};
-use klines_domain::symbol::{Category, Symbol};
+use klines_domain::series::SeriesId;
 
 use super::Grouping;
 use crate::filter::Filter;
@@ -18,7 +17,7 @@ use crate::filter::Filter;
 pub const KLINE_BYTES: usize = size_of::<Kline>() + ARC_COUNTS + size_of::<Entry>();
 /// The same for an in-progress kline, with its places in the tree and in the index.
 pub const UPDATE_BYTES: usize =
-    size_of::<Kline>() + ARC_COUNTS + size_of::<(u64, Arc<Kline>)>() + 2 * size_of::<(Series, Places)>();
+    size_of::<Kline>() + ARC_COUNTS + size_of::<(u64, Arc<Kline>)>() + 2 * size_of::<(SeriesId, Places)>();
 /// Bytes of all klines that wait in one queue, whatever its configuration.
 pub const MOST_BYTES: usize = 256 << 20;
 
@@ -39,7 +38,7 @@ pub(super) struct KlineBuffer {
     /// Pending updates in the order in which their series began to wait.
     updates: BTreeMap<u64, Arc<Kline>>,
     /// Where the updates of a series wait.
-    places: HashMap<Series, Places, foldhash::fast::RandomState>,
+    places: HashMap<SeriesId, Places, foldhash::fast::RandomState>,
     next_place: u64,
 }
 
@@ -76,37 +75,6 @@ pub(super) struct Taken {
     pub(super) klines: Vec<Arc<Kline>>,
     /// When the oldest closed one came.
     pub(super) oldest: Option<Instant>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Series {
-    category: Category,
-    symbol: Symbol,
-    interval: Interval,
-}
-
-/// The same, borrowed from a kline. Hashes as [`Series`] does: the same fields in the same order.
-#[derive(Hash)]
-struct SeriesOf<'a> {
-    category: Category,
-    symbol: &'a Symbol,
-    interval: Interval,
-}
-
-impl<'a> SeriesOf<'a> {
-    fn new(kline: &'a Kline) -> Self {
-        Self { category: kline.category, symbol: &kline.symbol, interval: kline.interval }
-    }
-
-    fn owned(&self) -> Series {
-        Series { category: self.category, symbol: self.symbol.clone(), interval: self.interval }
-    }
-}
-
-impl Equivalent<Series> for SeriesOf<'_> {
-    fn equivalent(&self, other: &Series) -> bool {
-        self.symbol == &other.symbol && self.interval == other.interval && self.category == other.category
-    }
 }
 
 impl KlineBuffer {
@@ -189,7 +157,7 @@ impl KlineBuffer {
     /// Drops the updates that a confirmed kline is newer than, and gives the others the number that the next one will
     /// have.
     fn overtake(&mut self, closed: &Arc<Kline>) {
-        let series = SeriesOf::new(closed);
+        let series = closed.series;
         let Some(places) = self.places.get_mut(&series) else { return };
         for place in [places.ended, places.newest].into_iter().flatten() {
             let Some(update) = self.updates.get_mut(&place) else { continue };
@@ -211,10 +179,10 @@ impl KlineBuffer {
             updates.insert(*next_place, kline.clone());
             *next_place
         };
-        let series = SeriesOf::new(kline);
+        let series = kline.series;
         let Some(known) = places.get_mut(&series) else {
             let newest = Some(fresh(kline, updates));
-            places.insert(series.owned(), Places { newest, ended: None });
+            places.insert(series, Places { newest, ended: None });
             return;
         };
         for place in [known.newest, known.ended].into_iter().flatten() {
@@ -254,7 +222,7 @@ impl KlineBuffer {
     /// Takes out the update that has waited longest.
     fn pop_update(&mut self) -> Option<Arc<Kline>> {
         let (place, kline) = self.updates.pop_first()?;
-        let series = SeriesOf::new(&kline);
+        let series = kline.series;
         if self.places.get_mut(&series).is_some_and(|places| !places.keep(|other| other != place)) {
             self.places.remove(&series);
         }

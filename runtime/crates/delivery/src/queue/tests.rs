@@ -140,7 +140,8 @@ fn a_wish_applies_to_what_already_waits() {
     queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false), kline("ETHUSDT", "1m", 5, false)]));
     let wish = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..Subscription::default() };
     assert!(queue.narrow(&wish));
-    let names: Vec<_> = delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|k| k.symbol.to_string()).collect();
+    let names: Vec<_> =
+        delivered(&queue, Grouping::UpTo(64)).klines.iter().map(|k| k.series.symbol.to_string()).collect();
     assert_eq!(names, ["ETHUSDT", "ETHUSDT"]);
 }
 
@@ -262,7 +263,7 @@ impl Model {
     }
 
     fn push(&mut self, number: u64, kline: Kline, capacity: usize) {
-        let same = |other: &Kline| other.symbol == kline.symbol && !other.confirm;
+        let same = |other: &Kline| other.series == kline.series && !other.confirm;
         if kline.confirm {
             self.waiting.retain(|(_, other)| !(same(other) && other.start <= kline.start));
             let later = self.waiting.iter_mut().filter(|(_, other)| same(other));
@@ -279,9 +280,9 @@ impl Model {
             *other = kline;
         } else {
             // Two windows of a series: of more the oldest goes.
-            let symbol = kline.symbol.clone();
+            let series = kline.series;
             self.waiting.push((number, kline));
-            let same = |other: &Kline| other.symbol == symbol && !other.confirm;
+            let same = |other: &Kline| other.series == series && !other.confirm;
             let starts: Vec<i64> =
                 self.waiting.iter().filter(|(_, other)| same(other)).map(|(_, other)| other.start).collect();
             if starts.len() > 2 {

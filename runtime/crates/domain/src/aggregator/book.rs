@@ -9,6 +9,7 @@ use super::coverage::Coverage;
 use super::series::{Context, Series};
 use crate::bucket::{Bucket, Fill, Scales, Widening};
 use crate::interval::Interval;
+use crate::series::SeriesId;
 use crate::symbol::{Category, Symbol};
 use crate::time::Millis;
 use crate::trade::Trade;
@@ -91,7 +92,8 @@ impl Run {
 /// One symbol.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
-    pub(super) symbol: Symbol,
+    /// What its klines carry, one for each of `series`.
+    pub(super) ids: Vec<SeriesId>,
     pub(super) scales: Scales,
     pub(super) coverage: Coverage,
     pub(super) series: Vec<Series>,
@@ -106,9 +108,11 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub(super) fn new(symbol: Symbol, intervals: usize) -> Self {
+    pub(super) fn new(category: Category, symbol: &Symbol, lanes: &Lanes) -> Self {
+        let intervals = lanes.all.len();
+        let ids = lanes.all.iter().map(|lane| SeriesId::new(category, symbol.clone(), lane.interval));
         Self {
-            symbol,
+            ids: ids.collect(),
             scales: Scales::default(),
             coverage: Coverage::default(),
             series: vec![Series::default(); intervals],

@@ -7,8 +7,9 @@ use super::settings::{Open, Settings};
 use super::window::{Told, Window};
 use crate::bucket::Scales;
 use crate::decimal::Decimal;
+use crate::interval::Interval;
 use crate::kline::{Batch, Kline};
-use crate::symbol::Symbol;
+use crate::series::SeriesId;
 use crate::time::Millis;
 
 /// Collects the klines of one batch.
@@ -30,9 +31,9 @@ impl<'a> Teller<'a> {
 
     /// Tells the end of a lane's present window for one symbol.
     pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane, horizon: Millis) {
-        let Book { symbol, scales, coverage, series, .. } = book;
-        let Some(series) = series.get_mut(index) else { return };
-        let subject = Subject { symbol, scales: *scales, lane };
+        let Book { ids, scales, coverage, series, .. } = book;
+        let (Some(series), Some(id)) = (series.get_mut(index), ids.get(index)) else { return };
+        let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
         if let Some((window, sequence)) = series.close(lane.start, lane.context(coverage, horizon)) {
             self.tell(&subject, window, sequence);
         }
@@ -40,18 +41,18 @@ impl<'a> Teller<'a> {
 
     /// Tells the corrections that are due for one symbol.
     pub(super) fn revisions(&mut self, book: &mut Book, lanes: &[Lane]) {
-        let Book { symbol, scales, series, .. } = book;
-        for (series, lane) in series.iter_mut().zip(lanes) {
-            let subject = Subject { symbol, scales: *scales, lane };
+        let Book { ids, scales, series, .. } = book;
+        for ((series, lane), id) in series.iter_mut().zip(lanes).zip(ids) {
+            let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
             series.take_stale(|window, sequence| self.tell(&subject, window, sequence));
         }
     }
 
     /// Tells the open windows of one symbol: those that changed, or every one that has trades.
     pub(super) fn open_windows(&mut self, book: &mut Book, lanes: &[Lane], every: bool) {
-        let Book { symbol, scales, series, .. } = book;
-        for (series, lane) in series.iter_mut().zip(lanes) {
-            let subject = Subject { symbol, scales: *scales, lane };
+        let Book { ids, scales, series, .. } = book;
+        for ((series, lane), id) in series.iter_mut().zip(lanes).zip(ids) {
+            let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
             series.show_open(lane.start, every, |window, sequence| self.tell(&subject, window, sequence));
         }
     }
@@ -76,14 +77,14 @@ impl<'a> Teller<'a> {
 
     /// Appends the batch ordered by end, then interval; symbols stay in their order.
     pub(super) fn finish_sorted(mut self, out: &mut Vec<Batch>) {
-        self.klines.sort_by_key(|kline| (kline.end, kline.interval));
+        self.klines.sort_by_key(|kline| (kline.end, kline.series.interval));
         self.finish(out);
     }
 
-    fn tell(&mut self, subject: &Subject<'_>, window: &Window, sequence: u64) {
+    fn tell(&mut self, subject: &Subject, window: &Window, sequence: u64) {
         let first_trade_opens = self.settings.open == Open::FirstTrade;
         let Some(prices) = window.prices(first_trade_opens) else { return };
-        let Subject { symbol, scales, lane } = subject;
+        let Subject { series, scales, interval } = *subject;
         let (confirm, revision) = match window.told {
             Told::Closed { revision } => (true, revision),
             Told::Open { .. } | Told::Silent => (false, 0),
@@ -93,11 +94,9 @@ impl<'a> Teller<'a> {
         let turnover = |mantissa| Decimal::new(mantissa, scales.turnover(self.settings.category));
         let bucket = &window.bucket;
         self.klines.push(Arc::new(Kline {
-            category: self.settings.category,
-            symbol: (*symbol).clone(),
-            interval: lane.interval,
+            series,
             start: window.start,
-            end: lane.interval.next(window.start) - 1,
+            end: interval.next(window.start) - 1,
             open: price(prices.open),
             high: price(prices.high),
             low: price(prices.low),
@@ -120,8 +119,9 @@ impl<'a> Teller<'a> {
 }
 
 /// Whose kline is told.
-struct Subject<'a> {
-    symbol: &'a Symbol,
+struct Subject {
+    series: SeriesId,
     scales: Scales,
-    lane: &'a Lane,
+    /// Its window length, which is at hand here without looking the series up.
+    interval: Interval,
 }

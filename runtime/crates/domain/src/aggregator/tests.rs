@@ -33,7 +33,7 @@ impl Bench {
         let mut settings = Settings { update_interval: None, ..Settings::new(Category::Linear, intervals) };
         change(&mut settings);
         let mut aggregator = Aggregator::new(settings);
-        aggregator.add_symbol(Symbol::new("BTCUSDT").unwrap());
+        aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
         Self { aggregator, out: Vec::new(), ids: 0 }
     }
 
@@ -92,7 +92,8 @@ fn sample(time: Millis, price: i64, size: i64, id: TradeId) -> Trade {
 }
 
 fn line(kline: &Arc<Kline>) -> String {
-    let Kline { interval, open, high, low, close, volume, quality, revision, sequence, .. } = &**kline;
+    let interval = kline.series.interval;
+    let Kline { open, high, low, close, volume, quality, revision, sequence, .. } = &**kline;
     let state = if kline.confirm { format!("r{revision}") } else { "open".to_owned() };
     format!("{interval}@{} {open}/{high}/{low}/{close} {volume} {quality} {state} #{sequence}", kline.start - T0)
 }
@@ -154,7 +155,9 @@ fn one_batch_a_boundary_shorter_intervals_first() {
     let shapes: Vec<Vec<String>> = bench
         .out
         .iter()
-        .map(|batch| batch.klines.iter().map(|kline| format!("{}@{}", kline.interval, kline.start - T0)).collect())
+        .map(|batch| {
+            batch.klines.iter().map(|kline| format!("{}@{}", kline.series.interval, kline.start - T0)).collect()
+        })
         .collect();
     assert_eq!(shapes.len(), 10, "a boundary every 30 s");
     assert_eq!(shapes[1], ["30s@30000", "1m@0"]);

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use klines_delivery::stats::LossReason;
-use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
-use klines_domain::symbol::{Category, Symbol};
+use klines_domain::series::SeriesId;
 
 use super::{Backlog, ORDER, Parcel, Tally, count};
 use crate::journal::Journal;
@@ -16,13 +15,11 @@ use crate::journal::Journal;
 /// Klines in one parcel.
 const PARCEL: usize = 64;
 
-type Series = (Category, Symbol, Interval);
-
 /// See the module.
 pub(crate) struct Newest {
-    known: HashMap<Series, Value, foldhash::fast::RandomState>,
+    known: HashMap<SeriesId, Value, foldhash::fast::RandomState>,
     /// Series whose newest kline was not sent, in the order in which they began to wait.
-    waiting: VecDeque<Series>,
+    waiting: VecDeque<SeriesId>,
     journal: Journal,
     tally: Arc<Tally>,
 }
@@ -32,19 +29,15 @@ struct Value {
     waits: bool,
 }
 
-fn series(kline: &Kline) -> Series {
-    (kline.category, kline.symbol.clone(), kline.interval)
-}
-
 impl Newest {
     pub(crate) fn new(journal: Journal, tally: Arc<Tally>) -> Self {
         Self { known: HashMap::default(), waiting: VecDeque::new(), journal, tally }
     }
 
     fn take(&mut self, kline: Arc<Kline>) {
-        let series = series(&kline);
+        let series = kline.series;
         let Some(value) = self.known.get_mut(&series) else {
-            self.waiting.push_back(series.clone());
+            self.waiting.push_back(series);
             self.known.insert(series, Value { kline, waits: true });
             return;
         };
@@ -104,7 +97,7 @@ impl Backlog for Newest {
 
     fn recall(&mut self, sent: Vec<Parcel>) {
         for kline in sent.into_iter().flat_map(|parcel| parcel.items) {
-            let series = series(&kline);
+            let series = kline.series;
             match self.known.get_mut(&series) {
                 Some(value) if !value.waits && Arc::ptr_eq(&value.kline, &kline) => {
                     value.waits = true;

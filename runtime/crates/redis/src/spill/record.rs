@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use klines_domain::decimal::{Decimal, MAX_SCALE};
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
 /// Bytes of length and checksum.
@@ -63,11 +64,11 @@ pub(super) fn decode(body: &[u8]) -> Option<Vec<Kline>> {
 }
 
 fn encode_kline(kline: &Kline, out: &mut Vec<u8>) {
-    let category = Category::ALL.iter().position(|category| *category == kline.category).unwrap_or_default();
+    let category = Category::ALL.iter().position(|category| *category == kline.series.category).unwrap_or_default();
     let quality = QUALITIES.iter().position(|quality| *quality == kline.quality).unwrap_or_default();
     unsigned(category as u128, out);
-    text(kline.symbol.as_str(), out);
-    text(&kline.interval.to_string(), out);
+    text(kline.series.symbol.as_str(), out);
+    text(&kline.series.interval.to_string(), out);
     for time in [kline.start, kline.end, kline.last_trade_time, kline.emitted] {
         signed(i128::from(time), out);
     }
@@ -120,9 +121,7 @@ impl<'a> Rest<'a> {
         let [open, high, low, close, volume, turnover, buy_volume, buy_turnover] = values;
         let [price_decimals, volume_decimals, confirm] = [self.byte()?, self.byte()?, self.byte()?];
         Some(Kline {
-            category,
-            symbol,
-            interval,
+            series: SeriesId::new(category, symbol, interval),
             start,
             end,
             open,

@@ -77,7 +77,7 @@ fn every_field_survives() {
     odd.low = Decimal::new(i128::MIN, 12);
     (odd.quality, odd.revision, odd.sequence, odd.trades) = (Quality::Gapped, u32::MAX, u64::MAX, u64::MAX);
     (odd.confirm, odd.emitted, odd.last_trade_time) = (false, i64::MAX, i64::MIN);
-    odd.category = klines_domain::symbol::Category::Inverse;
+    odd.series = odd.series.in_category(klines_domain::symbol::Category::Inverse);
     let klines = vec![Arc::new(odd), Arc::new(fixture::kline("BTCUSDT", "100ms", 1, true))];
     let mut spill = open(folder.path(), 1 << 20);
     spill.append(&klines).unwrap();

@@ -109,10 +109,10 @@ fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
     let mut records = Vec::with_capacity(klines.len());
     for kline in klines {
         let parts = match known {
-            Some((same, parts)) if same == kline.interval => parts,
-            _ => interval(kline.interval),
+            Some((same, parts)) if same == kline.series.interval => parts,
+            _ => interval(kline.series.interval),
         };
-        known = Some((kline.interval, parts));
+        known = Some((kline.series.interval, parts));
         records.push(wit::Kline(record(kline, parts)));
     }
     records
@@ -120,12 +120,12 @@ fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
 
 fn record(kline: &Kline, interval: wit::Interval) -> wit::Record<'_> {
     wit::Record {
-        category: match kline.category {
+        category: match kline.series.category {
             Category::Linear => wit::Category::Linear,
             Category::Spot => wit::Category::Spot,
             Category::Inverse => wit::Category::Inverse,
         },
-        symbol: kline.symbol.as_str(),
+        symbol: kline.series.symbol.as_str(),
         interval,
         start: moment(kline.start),
         end: moment(kline.end),

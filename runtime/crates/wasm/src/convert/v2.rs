@@ -66,7 +66,7 @@ impl host::Host for Host {
 }
 
 fn record(kline: &Arc<Kline>) -> wit::Kline<'_> {
-    let (count, unit) = kline.interval.parts();
+    let (count, unit) = kline.series.interval.parts();
     let unit = match unit {
         Unit::Millisecond => wit::IntervalUnit::Millisecond,
         Unit::Second => wit::IntervalUnit::Second,
@@ -77,12 +77,12 @@ fn record(kline: &Arc<Kline>) -> wit::Kline<'_> {
         Unit::Month => wit::IntervalUnit::Month,
     };
     wit::Kline {
-        category: match kline.category {
+        category: match kline.series.category {
             Category::Linear => wit::Category::Linear,
             Category::Spot => wit::Category::Spot,
             Category::Inverse => wit::Category::Inverse,
         },
-        symbol: kline.symbol.as_str(),
+        symbol: kline.series.symbol.as_str(),
         interval: wit::Interval { count, unit },
         start: moment(kline.start),
         close: kline.close.to_f64(),

@@ -148,8 +148,8 @@ impl Database {
             }
             let mut progress = transaction.prepare_cached(UPSERT_PROGRESS)?;
             for kline in taken.iter().filter(|kline| kline.confirm) {
-                let (category, symbol) = (kline.category.as_str(), kline.symbol.as_str());
-                let interval = kline.interval.to_string();
+                let (category, symbol) = (kline.series.category.as_str(), kline.series.symbol.as_str());
+                let interval = kline.series.interval.to_string();
                 let sequence = i64::try_from(kline.sequence).unwrap_or(i64::MAX);
                 progress.execute(params![category, symbol, interval, kline.start, kline.revision, sequence])?;
             }

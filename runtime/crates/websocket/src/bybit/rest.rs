@@ -15,11 +15,11 @@ use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::get;
 use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use serde_json::{Value, json};
 
-use crate::series::SeriesKey;
 use crate::server::Server;
 use crate::upgrade::{Peer, Shown, is_known_host, shown, unauthorized, unknown_host};
 

@@ -6,13 +6,15 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use klines_domain::kline::Kline;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 
 use crate::frame;
 
 /// Makes the frame of a kline.
 pub fn push(kline: &Kline, text: &mut String) -> Bytes {
-    let Kline { category, symbol, interval, start, end, open, high, low, close, volume, turnover, .. } = kline;
+    let Kline { start, end, open, high, low, close, volume, turnover, .. } = kline;
+    let SeriesKey { category, symbol, interval } = &*kline.series;
     let (confirm, stamp) = (kline.confirm, kline.emitted);
     let own;
     let code = match interval.bybit_code() {
@@ -57,7 +59,7 @@ mod tests {
             shown(&linear),
             format!(r#"{{"topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080,"type":"snapshot"}}"#)
         );
-        let spot = Kline { category: Category::Spot, ..linear };
+        let spot = fixture::in_category(Category::Spot, linear);
         assert_eq!(
             shown(&spot),
             format!(r#"{{"type":"snapshot","topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080}}"#)

@@ -11,7 +11,7 @@ use crate::frame;
 
 /// Makes the frame of a delivery's closed klines of one category, with their number; nothing when there are none.
 pub fn batch(klines: &[Arc<Kline>], category: Category, extras: Extras) -> Option<(u32, Bytes)> {
-    let admitted = |kline: &&Kline| kline.category == category && extras.admits(kline);
+    let admitted = |kline: &&Kline| kline.series.category == category && extras.admits(kline);
     let chosen: Vec<&Kline> = klines.iter().map(Arc::as_ref).filter(admitted).collect();
     if chosen.is_empty() {
         return None;

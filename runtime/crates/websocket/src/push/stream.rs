@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use klines_delivery::catalog::FeedStatus;
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 
 use crate::frame;
 use crate::recent::{Recent, Record};
-use crate::series::SeriesKey;
 
 /// Records in the snapshot that follows a loss inside the server.
 const AFTER_LOSS: usize = 100;

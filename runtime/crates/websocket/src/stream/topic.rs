@@ -1,17 +1,17 @@
 //! Names of topics: `kline.{interval}.{symbol}` and `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
 //! the symbol of any category but the first.
 
-use klines_delivery::emit::{Series, is_name};
+use klines_delivery::emit::{ValueSeries, is_name};
 use klines_domain::interval::Interval;
+use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::{Category, Symbol};
 
-use crate::series::SeriesKey;
 use crate::server::Server;
 
 /// What a topic brings.
 pub enum Topic {
-    Klines(SeriesKey),
-    Values(Series),
+    Klines(SeriesId),
+    Values(ValueSeries),
 }
 
 /// Reads a name, and checks that the server has, or may have, such a topic; else says what to write.
@@ -23,11 +23,11 @@ pub fn resolve(name: &str, server: &Server) -> Result<Topic, String> {
     let Some((interval, symbol)) = parts else {
         return Err("a topic is kline.{interval}.{symbol}, such as kline.1m.BTCUSDT".to_owned());
     };
-    key(interval, symbol, "kline", server).map(Topic::Klines)
+    series_of(interval, symbol, "kline", server).map(Topic::Klines)
 }
 
 /// Reads what follows `ext.`.
-fn values(rest: &str, server: &Server) -> Result<Series, String> {
+fn values(rest: &str, server: &Server) -> Result<ValueSeries, String> {
     let mut parts = rest.splitn(4, '.');
     let (Some(consumer), Some(name), Some(interval), Some(symbol)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -47,12 +47,12 @@ fn values(rest: &str, server: &Server) -> Result<Series, String> {
     if !is_name(name) {
         return Err(format!("`{name}` is not the name of a series: that is 1 to 32 of a-z 0-9 _ -"));
     }
-    let SeriesKey { category, symbol, interval } = key(interval, symbol, &format!("ext.{consumer}.{name}"), server)?;
-    Ok(Series { consumer: publisher.clone(), name: name.into(), category, symbol, interval })
+    let series = series_of(interval, symbol, &format!("ext.{consumer}.{name}"), server)?;
+    Ok(ValueSeries { consumer: publisher.clone(), name: name.into(), series })
 }
 
 /// Reads the end that all topics have; `begin` is how this one begins.
-fn key(interval: &str, symbol: &str, begin: &str, server: &Server) -> Result<SeriesKey, String> {
+fn series_of(interval: &str, symbol: &str, begin: &str, server: &Server) -> Result<SeriesId, String> {
     let first = server.board.first();
     let (category, symbol) = match symbol.split_once(':') {
         Some((category, symbol)) => {
@@ -75,7 +75,11 @@ fn key(interval: &str, symbol: &str, begin: &str, server: &Server) -> Result<Ser
     }
     let symbol = Symbol::new(symbol).map_err(|error| format!("`{symbol}` is not a symbol: {error}"))?;
     let key = SeriesKey { category, symbol, interval: known };
-    if server.makes(&key) { Ok(key) } else { Err(format!("symbol `{}` of {category} is not watched here", key.symbol)) }
+    if server.makes(&key) {
+        Ok(SeriesId::of(key))
+    } else {
+        Err(format!("symbol `{}` of {category} is not watched here", key.symbol))
+    }
 }
 
 /// The name that was probably meant: at most a third of its letters are wrong.

@@ -4,7 +4,7 @@ use klines_domain::symbol::Category;
 
 use super::super::buffer::{KlineBuffer, UPDATE_BYTES};
 use super::*;
-use crate::fixture::point;
+use crate::fixture::{in_category, point};
 
 /// Intervals that all end at one midnight.
 const INTERVALS: [&str; 6] = ["1s", "5s", "15s", "30s", "1m", "5m"];
@@ -19,11 +19,7 @@ pub fn watched(symbols: Vec<Symbol>, intervals: &[&str]) -> Arc<Watched> {
 
 /// What closes at one moment: the `window`-th window of each series. When that is matters to nobody here.
 fn boundary(category: Category, symbols: &[Symbol], intervals: &[&str], window: i64) -> Batch {
-    let one = |symbol: &Symbol, interval: &str| Kline {
-        category,
-        symbol: symbol.clone(),
-        ..kline("BTCUSDT", interval, window, true)
-    };
+    let one = |symbol: &Symbol, interval: &str| in_category(category, kline(symbol.as_str(), interval, window, true));
     batch(intervals.iter().flat_map(|interval| symbols.iter().map(move |symbol| one(symbol, interval))))
 }
 

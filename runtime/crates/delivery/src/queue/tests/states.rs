@@ -109,7 +109,7 @@ fn values_that_cannot_be_taken_are_counted_and_others_come_in_bounded_deliveries
     let passing = Queue::new(4, &bitcoin);
     let foreign = values("a", 3)
         .into_iter()
-        .map(|value| Arc::new(Point { symbol: Symbol::new("ETHUSDT").unwrap(), ..Point::clone(&value) }));
+        .map(|value| Arc::new(Point { series: kline("ETHUSDT", "1m", 0, true).series, ..Point::clone(&value) }));
     assert_eq!(passing.push_values(&foreign.collect::<Vec<_>>()), 0, "not allowed, hence not lost");
     assert_eq!(passing.depth().closed, 0);
     assert!(passing.lock().is_empty());

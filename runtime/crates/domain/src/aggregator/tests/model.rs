@@ -67,7 +67,7 @@ pub(super) fn told(batches: &[Batch]) -> BTreeMap<(Interval, Millis), Expected> 
                 buy_volume: scaled(kline.buy_volume, 8),
                 trades: kline.trades,
             };
-            ((kline.interval, kline.start), expected)
+            ((kline.series.interval, kline.start), expected)
         })
         .collect()
 }

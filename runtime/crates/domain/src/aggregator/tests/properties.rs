@@ -35,7 +35,7 @@ fn trades() -> impl Strategy<Value = Vec<Trade>> {
 /// Runs messages through an aggregator, with a tick at the greatest time after each, and returns what it told.
 fn run(messages: &[Vec<Trade>], settings: &Settings, since: Millis) -> (Vec<Batch>, Tally) {
     let mut aggregator = Aggregator::new(settings.clone());
-    aggregator.add_symbol(Symbol::new("BTCUSDT").unwrap());
+    aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
     aggregator.apply(&FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: since });
     let mut out = Vec::new();
     for message in messages {
@@ -144,10 +144,10 @@ pub(super) fn revisions_count_up(batches: &[Batch]) -> Result<(), TestCaseError>
     let mut sequences = std::collections::BTreeMap::new();
     let mut revisions = std::collections::BTreeMap::new();
     for kline in batches.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm) {
-        let sequence = sequences.entry(kline.interval).or_insert(0);
+        let sequence = sequences.entry(kline.series.interval).or_insert(0);
         *sequence += 1;
         prop_assert_eq!(kline.sequence, *sequence);
-        let next = revisions.entry((kline.interval, kline.start)).or_insert(0);
+        let next = revisions.entry((kline.series.interval, kline.start)).or_insert(0);
         prop_assert_eq!(kline.revision, *next);
         *next += 1;
     }

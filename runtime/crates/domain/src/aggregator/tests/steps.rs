@@ -13,7 +13,7 @@ fn symbols_at(count: u32, intervals: &[&str]) -> Aggregator {
     let settings = Settings::new(Category::Linear, intervals);
     let mut aggregator = Aggregator::new(Settings { update_interval: None, ..settings });
     let symbols: Vec<_> =
-        (0..count).map(|number| aggregator.add_symbol(Symbol::new(&format!("S{number}")).unwrap())).collect();
+        (0..count).map(|number| aggregator.add_symbol(&Symbol::new(&format!("S{number}")).unwrap())).collect();
     aggregator.apply(&FeedEvent::Resumed { symbols: symbols.clone(), at: T0 });
     for symbol in symbols {
         let trade = Trade { symbol, ..sample(T0 + 500, 5, 1, TradeId::Number(1)) };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Subscription};
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Subscription};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
@@ -41,7 +41,7 @@ fn guest() -> Box<dyn Consumer> {
     let component = components.from_trusted(&std::fs::read(&path).unwrap(), u64::MAX).unwrap();
     // As somebody else's: its calls need permits too.
     let setup = Setup { origin: Origin::File(path), ..Setup::plain("average", "{}") };
-    WasmBlueprint::new(component, setup).instantiate().unwrap()
+    WasmBlueprint::new(component, setup).instantiate(&Arc::default()).unwrap()
 }
 
 /// The same moving average without a sandbox.
@@ -59,7 +59,7 @@ impl Consumer for Native {
         Ok(())
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         for kline in delivery.klines.iter() {
             let close = kline.close.to_f64();
             if let Some((average, count)) = self.averages.get_mut(kline.series.symbol.as_str()) {
@@ -70,7 +70,7 @@ impl Consumer for Native {
             }
         }
         black_box(&self.averages);
-        Ok(())
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {}

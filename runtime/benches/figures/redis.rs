@@ -39,7 +39,7 @@ pub(crate) fn publishes() {
 fn pipelined(server: &Server) -> f64 {
     let mut blueprint = blueprint(server);
     let tally = blueprint.tallies().publish;
-    let mut consumer = blueprint.instantiate().unwrap();
+    let mut consumer = blueprint.instantiate(&Arc::default()).unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
     let klines: Vec<_> = (0..1_000).map(|window| Arc::new(kline(window))).collect();

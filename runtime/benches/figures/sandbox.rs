@@ -8,15 +8,16 @@ mod neighbours;
 #[path = "sandbox/raw.rs"]
 mod raw;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use hundred::hundred;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec};
+use klines_delivery::order::Order;
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
-use klines_delivery::worker::Order;
 use klines_delivery::{Blueprint, Subscription};
 use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
@@ -53,13 +54,14 @@ pub(crate) fn costs() {
     let components = Components::new(WasmEngine::new().unwrap());
     let bare = raw::Raw::new(&bytes("average"));
     let mut ours = blueprint(&components, "average", "{}");
-    let limited = median((0..RUNS).map(|_| cost(&mut *ours.instantiate().unwrap())).collect());
+    let limited = median((0..RUNS).map(|_| cost(&mut *ours.instantiate(&Arc::default()).unwrap())).collect());
     let unlimited = median((0..RUNS).map(|_| cost(&mut *bare.instantiate())).collect());
     row("ns a kline, batch of 64, all limits", limited, unlimited, "ns", "(baseline: raw wasmtime, no limit)");
-    let restart = median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *ours.instantiate().unwrap()))).collect());
+    let restart =
+        median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *ours.instantiate(&Arc::default()).unwrap()))).collect());
     let bare_restart = median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *bare.instantiate()))).collect());
     row("instance made, set up, started, dropped", restart, bare_restart, "us", "(baseline: raw wasmtime)");
-    let idle = resident_each(|| ours.instantiate().unwrap());
+    let idle = resident_each(|| ours.instantiate(&Arc::default()).unwrap());
     let bare_idle = resident_each(|| bare.instantiate());
     row("memory per idle guest after one batch", idle, bare_idle, "KiB", "(baseline: raw wasmtime)");
 }

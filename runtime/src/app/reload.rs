@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use klines_delivery::Blueprint as _;
 use klines_delivery::manager::{Commander, Manager};
-use klines_delivery::worker::Order;
+use klines_delivery::order::Order;
 use klines_wasm::components::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 

@@ -105,7 +105,7 @@ fn held(bundle: &Bundle) -> String {
 
 /// Runs up to the first failure; returns the call that it was in.
 fn live(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> (&'static str, Option<Failure>) {
-    let mut consumer = match blueprint.instantiate() {
+    let mut consumer = match blueprint.instantiate(&Arc::default()) {
         Ok(consumer) => consumer,
         Err(failure) => return ("instantiate", Some(failure)),
     };

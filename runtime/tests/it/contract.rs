@@ -63,7 +63,7 @@ fn a_component_by_hand_of_1_0_0_lives_as_it_did() {
     for life in 0..2 {
         let mut blueprint = made(r#"{"any":1}"#);
         assert_eq!(blueprint.validate(), []);
-        let mut instance = blueprint.instantiate().unwrap();
+        let mut instance = blueprint.instantiate(&Arc::default()).unwrap();
         let wish = instance.setup().unwrap();
         assert!(wish.symbols.is_empty() && wish.intervals.is_empty() && !wish.closed_only);
         instance.start().unwrap();
@@ -85,7 +85,7 @@ fn a_rust_guest_of_1_0_0_lives_as_it_did() {
     for life in 0..2 {
         let mut blueprint = made(r#"{"most":3}"#);
         assert_eq!(blueprint.validate(), []);
-        let mut instance = blueprint.instantiate().unwrap();
+        let mut instance = blueprint.instantiate(&Arc::default()).unwrap();
         instance.setup().unwrap();
         instance.start().unwrap();
         if life == 0 {
@@ -101,7 +101,7 @@ fn a_rust_guest_of_1_0_0_lives_as_it_did() {
     let first = ["begins at 0".to_owned(), row(1), row(2), "lost 5".to_owned(), keys.clone()];
     let second = ["begins at 2".to_owned(), row(3), row(4), keys];
     assert_eq!(lines("rust-1.0.0"), [&first[..], &second[..]].concat());
-    let mut third = made(r#"{"most":3}"#).instantiate().unwrap();
+    let mut third = made(r#"{"most":3}"#).instantiate(&Arc::default()).unwrap();
     third.setup().unwrap();
     third.start().unwrap();
     assert_eq!(lines("rust-1.0.0").last().unwrap(), "begins at 2");
@@ -128,7 +128,7 @@ fn a_component_by_hand_of_1_1_0_publishes_as_it_did() {
     let setup = Setup { emitter, ..Setup::plain("text-1.1.0", "{}") };
     let mut blueprint = WasmBlueprint::new(component, setup);
     assert_eq!(blueprint.validate(), []);
-    let mut instance = blueprint.instantiate().unwrap();
+    let mut instance = blueprint.instantiate(&Arc::default()).unwrap();
     assert!(instance.setup().unwrap().closed_only);
     instance.start().unwrap();
     let high = Decimal::parse("16579.25").unwrap();

@@ -39,7 +39,7 @@ fn a_boundary_is_published_as_the_predecessor_did_and_kept_whole() {
     let revised = Kline { revision: 1, ..kline("BTCUSDT", 4) };
     let open = Kline { confirm: false, ..kline("BTCUSDT", 6) };
     rig.hub.publish(&batch([kline("BTCUSDT", 5), partial, kline("ETHUSDT", 5)]));
-    rig.hub.publish(&batch([in_category(Category::Spot, kline("BTCUSDT", 5))]));
+    rig.hub.publish(&batch([in_category(Category::Spot, &kline("BTCUSDT", 5))]));
     rig.hub.publish(&batch([revised]));
     rig.hub.publish(&batch([open]));
     eventually("all is there", || {

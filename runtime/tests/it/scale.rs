@@ -19,7 +19,8 @@ use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::stats::State;
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
 use klines_wasm::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
@@ -40,7 +41,7 @@ impl Blueprint for Recorder {
         Vec::new()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         Ok(Box::new(Self(self.0.clone())))
     }
 }
@@ -54,11 +55,11 @@ impl Consumer for Recorder {
         Ok(())
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         let mut taken = self.0.lock().unwrap();
         taken.0.extend(delivery.klines.iter().map(|kline| market::identity(kline)));
         taken.1 += delivery.lost;
-        Ok(())
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {}

@@ -16,6 +16,6 @@ use klines_domain::kline::Kline;
 use klines_domain::symbol::Category;
 
 /// The same kline of another category.
-pub fn in_category(category: Category, kline: Kline) -> Kline {
-    Kline { series: kline.series.in_category(category), ..kline }
+pub fn in_category(category: Category, kline: &Kline) -> Kline {
+    Kline { series: kline.series.in_category(category), ..*kline }
 }

@@ -12,7 +12,8 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec};
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::kline::Batch;
 use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
@@ -66,8 +67,8 @@ impl Blueprint for Timed {
         self.blueprint.validate()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        let consumer = self.blueprint.instantiate()?;
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
+        let consumer = self.blueprint.instantiate(work)?;
         Ok(Box::new(TimedConsumer { consumer, published: self.published.clone(), lags: self.lags.clone() }))
     }
 }
@@ -81,12 +82,12 @@ impl Consumer for TimedConsumer {
         self.consumer.start()
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         self.consumer.consume(delivery)?;
         let window = delivery.klines.last().unwrap().start / 60_000;
         let since = self.published.lock().unwrap()[&window];
         self.lags.lock().unwrap().push(since.elapsed().as_secs_f64() * 1e6);
-        Ok(())
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {

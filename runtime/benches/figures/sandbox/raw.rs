@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use klines_delivery::{Consumer, Delivery, Failure, Subscription};
+use klines_delivery::{Consumer, Delivery, Failure, Next, Subscription};
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -108,13 +108,13 @@ impl Consumer for Running {
         Ok(())
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> std::result::Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> std::result::Result<Next, Failure> {
         let symbols = self.symbols.clone();
         let start = delivery.klines[0].start as u64;
         let klines: Vec<_> = symbols.iter().take(delivery.klines.len()).map(|symbol| record(symbol, start)).collect();
         let batch = types::Batch { klines: &klines, lost: 0 };
         self.exports.klines_consumer_consumer().call_consume(&mut self.store, batch).unwrap().unwrap();
-        Ok(())
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {}

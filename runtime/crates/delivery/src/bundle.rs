@@ -47,13 +47,13 @@ impl fmt::Display for Crash {
     }
 }
 
-/// What a consumer was made of.
+/// The component that a consumer was made of, with its settings.
 #[derive(Clone, Debug)]
-pub struct Exhibit {
+pub struct ComponentSnapshot {
     /// Name of a component that is part of the program.
     pub shipped: Option<String>,
-    /// The component otherwise; absent if its file has changed since it was loaded.
-    pub component: Option<Vec<u8>>,
+    /// Its bytes otherwise; absent if its file has changed since it was loaded.
+    pub bytes: Option<Vec<u8>>,
     /// SHA-256 of the component, in hex.
     pub sha256: String,
     /// Its settings, secrets taken out.
@@ -132,33 +132,34 @@ impl Bundles {
     pub fn write(
         &self,
         consumer: &str,
-        exhibit: &Exhibit,
+        component: &ComponentSnapshot,
         crash: &Crash,
         (history, delivery): (&History, Option<&Delivery>),
     ) -> io::Result<PathBuf> {
+        // What came before says nothing of a crash in another call.
+        let batches = history.deliveries().filter(|_| delivery.is_some());
         let bundle = Bundle {
             version: VERSION,
             consumer: consumer.to_owned(),
-            shipped: exhibit.shipped.clone(),
-            sha256: exhibit.sha256.clone(),
-            has_component: exhibit.component.is_some(),
-            settings: exhibit.settings.clone(),
-            limits: exhibit.limits.clone(),
+            shipped: component.shipped.clone(),
+            sha256: component.sha256.clone(),
+            has_component: component.bytes.is_some(),
+            settings: component.settings.clone(),
+            limits: component.limits.clone(),
             call: crash.call.to_owned(),
             kind: crash.kind.to_string(),
             error: crash.message.clone(),
             history: history.extent(),
-            // What came before tells nothing of a crash in another call.
-            batches: history.deliveries().filter(|_| delivery.is_some()).map(WireDelivery::from).collect(),
-            uses_state: exhibit.uses_state,
-            delivery: delivery.map(WireDelivery::from),
+            batches: batches.map(WireDelivery::try_from).collect::<Result<_, _>>()?,
+            uses_state: component.uses_state,
+            delivery: delivery.map(WireDelivery::try_from).transpose()?,
         };
         let description = serde_json::to_vec_pretty(&bundle)?;
-        self.data_dir.reserve((description.len() + exhibit.component.as_ref().map_or(0, Vec::len)) as u64)?;
+        self.data_dir.reserve((description.len() + component.bytes.as_ref().map_or(0, Vec::len)) as u64)?;
         let folder = self.next_folder(consumer)?;
         private::folder(&self.folder)?;
         private::folder(&folder)?;
-        if let Some(component) = &exhibit.component {
+        if let Some(component) = &component.bytes {
             private::write(&folder.join(COMPONENT), component)?;
         }
         private::write(&folder.join(DESCRIPTION), &description)?;
@@ -214,10 +215,10 @@ mod tests {
     use super::*;
     use crate::fixture::kline;
 
-    fn exhibit(component: Option<&[u8]>) -> Exhibit {
-        Exhibit {
+    fn snapshot(component: Option<&[u8]>) -> ComponentSnapshot {
+        ComponentSnapshot {
             shipped: None,
-            component: component.map(<[u8]>::to_vec),
+            bytes: component.map(<[u8]>::to_vec),
             sha256: super::super::digest(b"component"),
             settings: serde_json::json!({"mode": "trap"}),
             limits: Value::Null,
@@ -238,7 +239,7 @@ mod tests {
         let mut history = History::default();
         (0..20).for_each(|_| history.push(&delivery));
         let written: Vec<_> = (0..5)
-            .map(|_| bundles.write("x", &exhibit(Some(b"component")), &crash(), (&history, Some(&delivery))).unwrap())
+            .map(|_| bundles.write("x", &snapshot(Some(b"component")), &crash(), (&history, Some(&delivery))).unwrap())
             .collect();
         assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), MOST);
         let (bundle, inside) = Bundle::read(&written[4]).unwrap();
@@ -254,7 +255,7 @@ mod tests {
     fn a_component_that_is_not_there_any_more_is_said_to_be_missing() {
         let folder = tempfile::tempdir().unwrap();
         let written = Bundles::new(&DataDir::scratch(folder.path()))
-            .write("x", &exhibit(None), &crash(), (&History::default(), None))
+            .write("x", &snapshot(None), &crash(), (&History::default(), None))
             .unwrap();
         assert!(!Bundle::read(&written).unwrap().0.has_component);
         assert!(!written.join(COMPONENT).exists());

@@ -42,6 +42,8 @@ pub struct Delivery {
     pub lost: u64,
     /// What other consumers have published, in order within each; only for those whose blueprint takes values.
     pub values: Vec<Arc<Point>>,
+    /// Whether the run ends: this is among the last deliveries, and to ask for a repetition hardly helps.
+    pub ending: bool,
 }
 
 /// Why a call did not succeed.

@@ -1,12 +1,13 @@
 //! What a consumer is: a [`Blueprint`] checks settings and makes instances, an instance is a [`Consumer`].
 
+use std::fmt;
 use std::sync::Arc;
 
 use klines_domain::kline::Kline;
 
-use crate::bundle::Exhibit;
+use crate::bundle::ComponentSnapshot;
 use crate::call::{Delivery, Failure, Problem, Subscription};
-use crate::express::Express;
+use crate::inline::DeliverInline;
 use crate::stats::Meter;
 use crate::trusted_work::TrustedWork;
 
@@ -15,46 +16,66 @@ pub trait Blueprint: Send + 'static {
     /// Returns every problem of the settings. Has no effect.
     fn validate(&mut self) -> Vec<Problem>;
 
-    /// Makes a fresh instance. Called again after each crash.
+    /// Makes a fresh instance. Called again after each crash. Calls of untrusted instances yield to `work`.
     ///
     /// # Errors
     /// [`Failure`]: `Fatal` when no instance can ever be made.
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure>;
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure>;
 
-    /// Whether its instances run untrusted code, whose thread comes after those of others when cores are short.
-    fn is_strange(&self) -> bool {
-        false
+    /// Returns what holds of all of its instances.
+    fn profile(&self) -> Profile {
+        Profile::default()
     }
+}
 
-    /// Says to whose work the calls of its instances give way, if they run untrusted code. Called before the first
-    /// instance is made.
-    fn give_way_to(&mut self, _work: &Arc<TrustedWork>) {}
+/// What holds of all instances of a blueprint.
+#[derive(Clone, Default)]
+pub struct Profile {
+    /// They run untrusted code, whose thread comes after those of others when cores are short.
+    pub is_untrusted: bool,
+    /// They take what other consumers publish. Components never do.
+    pub takes_values: bool,
+    /// What they measure of themselves; the same over all of them.
+    pub meter: Option<Arc<dyn Meter>>,
+    /// What they are made of, for a component.
+    pub component: Option<Arc<dyn ComponentSource>>,
+    /// What takes over the klines that nobody will deliver in this run.
+    pub keeper: Option<Arc<dyn KlineKeeper>>,
+}
 
-    /// SHA-256 of the component that its instances are made of, in hex. Nothing for what is not a component.
-    fn version(&self) -> Option<String> {
-        None
+impl fmt::Debug for Profile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_untrusted, takes_values, .. } = self;
+        out.debug_struct("Profile")
+            .field("is_untrusted", is_untrusted)
+            .field("takes_values", takes_values)
+            .finish_non_exhaustive()
     }
+}
 
-    /// Reads what it takes to see a crash of this consumer again. Nothing for what is not a component.
-    fn exhibit(&self) -> Option<Exhibit> {
-        None
-    }
+/// The component that instances are made of.
+pub trait ComponentSource: Send + Sync {
+    /// Returns the SHA-256 of the component, in hex.
+    fn sha256(&self) -> &str;
 
-    /// Whether its instances take what other consumers publish. Components never do.
-    fn takes_values(&self) -> bool {
-        false
-    }
+    /// Reads what it takes to reproduce a crash of this consumer.
+    fn snapshot(&self) -> ComponentSnapshot;
+}
 
-    /// Takes over closed klines that nobody will deliver in this run, if it has a place or an account for them. Called
-    /// at the end of the run, when there is no instance. Returns whether it did; if not, they are counted as lost.
-    fn keep(&mut self, _klines: &[Arc<Kline>]) -> bool {
-        false
-    }
+/// Takes over klines at the end of a run.
+pub trait KlineKeeper: Send + Sync {
+    /// Takes over closed klines that nobody will deliver in this run, if it has a place or an account for them. Called when
+    /// there is no instance. Returns whether it did; if not, they are counted as lost.
+    fn keep(&self, klines: &[Arc<Kline>]) -> bool;
+}
 
-    /// What its instances measure of themselves; the same over all of them.
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        None
-    }
+/// What follows a delivery that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next delivery.
+    Deliver,
+    /// A fresh instance takes over, though nothing is wrong with this one.
+    Recycle,
 }
 
 /// One running instance. Calls come one at a time, from one thread that is not an executor's.
@@ -71,24 +92,15 @@ pub trait Consumer: Send {
     /// [`Failure`], as for every call.
     fn start(&mut self) -> Result<(), Failure>;
 
-    /// The run ends: what is handed over from now on is the last, and to ask for a repetition hardly helps. Called before
-    /// each delivery from then on.
-    fn ending(&mut self) {}
-
     /// Takes one delivery.
     ///
     /// # Errors
     /// [`Failure`]: after `Retry` the same delivery comes again.
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure>;
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure>;
 
-    /// What takes small deliveries beside [`Consumer::consume`], where there is such a way.
-    fn express(&self) -> Option<Arc<dyn Express>> {
+    /// Returns what takes small deliveries at once, where there is such a way, instead of [`Consumer::consume`].
+    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
         None
-    }
-
-    /// Whether a fresh instance shall take over now, though nothing is wrong with this one.
-    fn is_spent(&self) -> bool {
-        false
     }
 
     /// Called once at the end, unless the instance crashed.

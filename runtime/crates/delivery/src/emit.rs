@@ -1,7 +1,7 @@
 //! What consumers publish of their own: named series whose values belong to klines. Says what a value is and bounds
 //! the names; who serves them to whom is not known here.
 
-pub mod held;
+pub mod per_consumer;
 pub mod relay;
 
 use std::collections::HashSet;

@@ -42,8 +42,8 @@ pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline 
 }
 
 /// The same kline of another category.
-pub fn in_category(category: Category, kline: Kline) -> Kline {
-    Kline { series: kline.series.in_category(category), ..kline }
+pub fn in_category(category: Category, kline: &Kline) -> Kline {
+    Kline { series: kline.series.in_category(category), ..*kline }
 }
 
 /// The klines as one batch of the hub.

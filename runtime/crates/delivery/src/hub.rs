@@ -7,6 +7,7 @@ use std::time::Duration;
 use klines_domain::kline::Batch;
 
 use super::filter::Watched;
+use super::inline::InlineDelivery;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
 use super::trusted_work::TrustedWork;
@@ -27,6 +28,20 @@ pub struct Hub {
 struct Outlet {
     queue: Arc<Queue>,
     stats: Arc<Stats>,
+    inline: Arc<InlineDelivery>,
+}
+
+impl Outlet {
+    /// Delivers a batch inline, or queues it. A full queue drops its oldest closed klines, which are counted.
+    fn take(&self, number: u64, batch: &Batch) {
+        if self.inline.deliver(batch, &self.queue, &self.stats) {
+            return;
+        }
+        let lost = self.queue.push(number, batch);
+        if lost > 0 {
+            self.stats.lost_in_queue(lost);
+        }
+    }
 }
 
 impl Hub {
@@ -38,10 +53,15 @@ impl Hub {
 
     /// Adds a consumer's queue; it gets every later batch.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
+        self.add_with_inline(queue, stats, Arc::default());
+    }
+
+    /// Adds a consumer's queue, with what may deliver inline in front of it.
+    pub(super) fn add_with_inline(&self, queue: Arc<Queue>, stats: Arc<Stats>, inline: Arc<InlineDelivery>) {
         // Held over both: a set that changes meanwhile reaches the queue from here or from `watch`.
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
         queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        outlets.push(Outlet { queue, stats });
+        outlets.push(Outlet { queue, stats, inline });
     }
 
     /// Says what klines are made of from now on: every queue holds two of the largest boundaries of it that can pass.
@@ -61,10 +81,7 @@ impl Hub {
         self.note_closing(batch);
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
-            let lost = outlet.queue.push(number, batch);
-            if lost > 0 {
-                outlet.stats.lost_in_queue(lost);
-            }
+            outlet.take(number, batch);
         }
     }
 

@@ -13,12 +13,13 @@ pub mod dead_letter;
 mod digest;
 pub mod emit;
 pub mod encode;
-pub mod express;
 pub mod filter;
 #[cfg(any(test, feature = "test-support"))]
 pub mod fixture;
 pub mod hub;
+pub mod inline;
 pub mod manager;
+pub mod order;
 pub mod policy;
 pub mod queue;
 pub mod record;
@@ -28,5 +29,8 @@ pub mod view;
 pub mod worker;
 
 pub use self::call::{CrashKind, Delivery, Failure, Problem, Subscription};
-pub use self::consumer::{Blueprint, Consumer};
+pub use self::consumer::{Blueprint, Consumer, Next, Profile};
 pub use self::digest::digest;
+
+/// The newest value of each key, in the order in which the keys began to wait: `replace` keeps a key's place.
+pub type Conflated<K, V> = hashlink::LinkedHashMap<K, V, foldhash::fast::RandomState>;

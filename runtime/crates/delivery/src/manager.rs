@@ -16,14 +16,16 @@ use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
 use super::hub::Hub;
+use super::inline::InlineDelivery;
+use super::order::{Command, Order};
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
 use super::stats::{Snapshot, Stats};
 use super::trusted_work::TrustedWork;
 use super::view::View;
-use super::worker::{Errand, Order, Records, Shared, StartUp, Worker};
+use super::worker::{Records, Shared, StartUp, Worker};
 use crate::call::Subscription;
-use crate::consumer::Blueprint;
+use crate::consumer::{Blueprint, Profile};
 
 /// How long an order may take to be obeyed: the call in progress and the start of a new version come before.
 const OBEYED_WITHIN: Duration = Duration::from_secs(120);
@@ -63,7 +65,6 @@ pub struct Manager {
     reports: Receiver<StartUp>,
     /// Carries values between consumers, where any publish and any take them.
     relay: Option<Relay>,
-    trusted_work: Arc<TrustedWork>,
 }
 
 /// A consumer that can be given orders, from any thread.
@@ -71,8 +72,6 @@ pub struct Manager {
 pub struct Commander {
     name: String,
     queue: Arc<Queue>,
-    errands: Sender<Errand>,
-    trusted_work: Arc<TrustedWork>,
 }
 
 /// Why an order was not carried out.
@@ -100,13 +99,11 @@ impl Commander {
     ///
     /// # Errors
     /// [`OrderError`].
-    pub fn order(&self, mut order: Order) -> Result<(), OrderError> {
-        if let Order::Reload(blueprint) = &mut order {
-            blueprint.give_way_to(&self.trusted_work);
-        }
+    pub fn order(&self, order: Order) -> Result<(), OrderError> {
         let (answer, answered) = mpsc::channel();
-        self.errands.send(Errand { order, answer }).map_err(|_| OrderError::Ended)?;
-        self.queue.call();
+        if !self.queue.order(Command { order, answer }) {
+            return Err(OrderError::Ended);
+        }
         match answered.recv_timeout(OBEYED_WITHIN) {
             Ok(result) => result.map_err(OrderError::Refused),
             Err(RecvTimeoutError::Timeout) => Err(OrderError::Busy),
@@ -116,6 +113,39 @@ impl Commander {
 }
 
 impl Handle {
+    /// Starts the thread of a consumer.
+    fn spawn(
+        spec: Spec,
+        (inline, report): (&Arc<InlineDelivery>, &Sender<StartUp>),
+        trusted_work: &Arc<TrustedWork>,
+        data_dir: &DataDir,
+    ) -> io::Result<Self> {
+        let Spec { name, blueprint, allowed, queue, grouping, on_error } = spec;
+        let (queue, stats) = (Arc::new(Queue::new(queue, &allowed)), Arc::new(Stats::default()));
+        let profile = blueprint.profile();
+        stats.made_by(&profile);
+        if !profile.is_untrusted {
+            queue.put_first(trusted_work);
+        }
+        let shared = Shared {
+            name: name.clone(),
+            queue: queue.clone(),
+            stats: stats.clone(),
+            inline: inline.clone(),
+            trusted_work: trusted_work.clone(),
+            report: Some(report.clone()),
+        };
+        let records = Records { letters: DeadLetters::new(data_dir, &name), bundles: Bundles::new(data_dir) };
+        let worker = Worker::new(shared, blueprint, (grouping, on_error), records);
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = thread::Builder::new().name(format!("consumer-{name}")).spawn(move || {
+            let _end = end;
+            worker.run();
+        })?;
+        let Profile { is_untrusted, takes_values, .. } = profile;
+        Ok(Self { name, queue, stats, takes_values, is_untrusted, ended, thread })
+    }
+
     fn view(&self) -> View {
         View { name: self.name.clone(), stats: self.stats.clone(), queue: self.queue.clone() }
     }
@@ -131,7 +161,6 @@ impl Handle {
 struct Handle {
     name: String,
     queue: Arc<Queue>,
-    errands: Sender<Errand>,
     stats: Arc<Stats>,
     takes_values: bool,
     is_untrusted: bool,
@@ -147,50 +176,24 @@ impl Manager {
     /// The operating system gives no thread; consumers started until then are told to end.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
-        let trusted_work = hub.trusted_work().clone();
-        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None, trusted_work };
-        let (mut own, mut strange) = (Vec::new(), Vec::new());
-        for mut spec in specs {
-            let queue = Arc::new(Queue::new(spec.queue, &spec.allowed));
-            let stats = Arc::new(Stats::default());
-            let (end, ended) = mpsc::channel::<()>();
-            let shared = Shared {
-                name: spec.name.clone(),
-                queue: queue.clone(),
-                stats: stats.clone(),
-                report: Some(report.clone()),
-            };
-            stats.made_by(spec.blueprint.meter(), spec.blueprint.version());
-            let takes_values = spec.blueprint.takes_values();
-            let is_untrusted = spec.blueprint.is_strange();
-            if is_untrusted {
-                spec.blueprint.give_way_to(hub.trusted_work());
-                strange.push((queue.clone(), stats.clone()));
-            } else {
-                queue.put_first(hub.trusted_work());
-                own.push((queue.clone(), stats.clone()));
-            }
-            let (errands, received) = mpsc::channel();
-            let records = Records { letters: DeadLetters::new(data_dir, &spec.name), bundles: Bundles::new(data_dir) };
-            let ways = (spec.grouping, spec.on_error);
-            let worker = Worker::new(shared, spec.blueprint, ways, records, received);
-            let spawned = thread::Builder::new().name(format!("consumer-{}", spec.name)).spawn(move || {
-                let _end = end;
-                worker.run();
-            });
-            let thread = match spawned {
-                Ok(thread) => thread,
+        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
+        let mut inlines = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let inline = Arc::new(InlineDelivery::default());
+            match Handle::spawn(spec, (&inline, &report), hub.trusted_work(), data_dir) {
+                Ok(worker) => manager.workers.push(worker),
                 Err(error) => {
                     manager.workers.iter().for_each(|worker| worker.queue.cancel());
                     return Err(error);
                 }
-            };
-            let name = spec.name;
-            manager.workers.push(Handle { name, queue, errands, stats, takes_values, is_untrusted, ended, thread });
+            }
+            inlines.push(inline);
         }
         // Every batch is handed to untrusted consumers last, so that they are woken up last.
-        for (queue, stats) in own.into_iter().chain(strange) {
-            hub.add(queue, stats);
+        let all = || manager.workers.iter().zip(&inlines);
+        let trusted = all().filter(|(worker, _)| !worker.is_untrusted);
+        for (worker, inline) in trusted.chain(all().filter(|(worker, _)| worker.is_untrusted)) {
+            hub.add_with_inline(worker.queue.clone(), worker.stats.clone(), inline.clone());
         }
         Ok(manager)
     }
@@ -243,12 +246,7 @@ impl Manager {
     #[must_use]
     pub fn commander(&self, name: &str) -> Option<Commander> {
         let worker = self.workers.iter().find(|worker| worker.name == name)?;
-        Some(Commander {
-            name: worker.name.clone(),
-            queue: worker.queue.clone(),
-            errands: worker.errands.clone(),
-            trusted_work: self.trusted_work.clone(),
-        })
+        Some(Commander { name: worker.name.clone(), queue: worker.queue.clone() })
     }
 
     /// Returns what can be looked at while they run, in the order of their configuration.

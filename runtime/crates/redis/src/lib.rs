@@ -16,9 +16,10 @@ mod tally;
 
 use std::sync::Arc;
 
+use klines_delivery::consumer::KlineKeeper;
 use klines_delivery::emit::Point;
-use klines_delivery::stats::Meter;
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
 use klines_domain::kline::Kline;
 use tracing::error;
 
@@ -33,7 +34,7 @@ use crate::settings::{PUBLISH, STREAM};
 use crate::spill::{Found, Spill};
 
 /// Makes Redis consumers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RedisBlueprint {
     settings: Settings,
     tallies: Tallies,
@@ -60,16 +61,20 @@ impl Blueprint for RedisBlueprint {
         Vec::new()
     }
 
-    fn takes_values(&self) -> bool {
-        true
+    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
+        let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
+        Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), values: None, handed: 0 }))
     }
 
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(self.tallies.clone()))
+    fn profile(&self) -> Profile {
+        let (meter, keeper) = (Arc::new(self.tallies.clone()), Arc::new(self.clone()));
+        Profile { takes_values: true, meter: Some(meter), keeper: Some(keeper), ..Profile::default() }
     }
+}
 
+impl KlineKeeper for RedisBlueprint {
     /// Puts them on disk for the next run, where there is a spill; what has no room there is counted.
-    fn keep(&mut self, klines: &[Arc<Kline>]) -> bool {
+    fn keep(&self, klines: &[Arc<Kline>]) -> bool {
         let outputs = self.settings.ordered_outputs();
         for (name, output) in &outputs {
             let wanted: Vec<_> = klines.iter().filter(|kline| output.wants(kline)).cloned().collect();
@@ -84,11 +89,6 @@ impl Blueprint for RedisBlueprint {
             tally.show(backlog.waiting());
         }
         !outputs.is_empty()
-    }
-
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
-        Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), values: None, handed: 0 }))
     }
 }
 
@@ -205,12 +205,11 @@ impl Consumer for Redis {
         self.start_lanes()
     }
 
-    fn ending(&mut self) {
-        self.lanes.iter().for_each(|lane| lane.hand_over.end());
-        self.values.iter().for_each(HandOver::end);
-    }
-
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
+        if delivery.ending {
+            self.lanes.iter().for_each(|lane| lane.hand_over.end());
+            self.values.iter().for_each(HandOver::end);
+        }
         for lane in self.lanes.iter_mut().skip(self.handed) {
             let wanted: Vec<Arc<Kline>> =
                 delivery.klines.iter().filter(|kline| lane.output.wants(kline)).cloned().collect();
@@ -223,7 +222,7 @@ impl Consumer for Redis {
             values.give(delivery.values.clone())?;
         }
         self.handed = 0;
-        Ok(())
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {

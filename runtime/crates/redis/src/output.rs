@@ -157,7 +157,7 @@ mod tests {
 
     fn klines() -> Vec<Arc<Kline>> {
         let linear = fixture::kline("BTCUSDT", "1m", 2, true);
-        let spot = fixture::in_category(Category::Spot, linear.clone());
+        let spot = fixture::in_category(Category::Spot, &linear);
         vec![Arc::new(linear.clone()), Arc::new(linear), Arc::new(spot)]
     }
 

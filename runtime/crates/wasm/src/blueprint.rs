@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use klines_delivery::bundle::Exhibit;
-use klines_delivery::stats::Meter;
+use klines_delivery::bundle::ComponentSnapshot;
+use klines_delivery::consumer::ComponentSource;
 use klines_delivery::trusted_work::TrustedWork;
-use klines_delivery::{Blueprint, Consumer, Failure, Problem};
+use klines_delivery::{Blueprint, Consumer, Failure, Problem, Profile};
 
 use super::component::Component;
 use super::component_file::read_unchanged;
@@ -61,6 +61,12 @@ impl WasmBlueprint {
             loaded,
             runtime: Arc::default(),
         }
+    }
+
+    /// Whether its instances run untrusted code: any component that is not part of the program.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self.setup.origin, Origin::File(_))
     }
 
     /// A sentence about each thing that is allowed and that the component does not ask for: it is not granted.
@@ -132,42 +138,42 @@ impl Blueprint for WasmBlueprint {
         self.begin_validation().problems()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        let mut instance = Instance::new(&self.component, self.setup.clone(), self.log.clone(), &self.runtime)?;
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
+        let setup = Setup { trusted_work: work.clone(), ..self.setup.clone() };
+        let mut instance = Instance::new(&self.component, setup, self.log.clone(), &self.runtime)?;
         instance.count_memory_in(&self.memory);
         self.loaded.set(self.component.loaded());
         Ok(Box::new(instance))
     }
 
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(self.own_meter()))
+    fn profile(&self) -> Profile {
+        Profile {
+            is_untrusted: self.is_untrusted(),
+            meter: Some(Arc::new(self.own_meter())),
+            component: Some(Arc::new(self.clone())),
+            ..Profile::default()
+        }
+    }
+}
+
+impl ComponentSource for WasmBlueprint {
+    fn sha256(&self) -> &str {
+        self.component.sha256()
     }
 
-    fn is_strange(&self) -> bool {
-        matches!(self.setup.origin, Origin::File(_))
-    }
-
-    fn give_way_to(&mut self, work: &Arc<TrustedWork>) {
-        self.setup.trusted_work = work.clone();
-    }
-
-    fn version(&self) -> Option<String> {
-        Some(self.component.sha256().to_owned())
-    }
-
-    fn exhibit(&self) -> Option<Exhibit> {
+    fn snapshot(&self) -> ComponentSnapshot {
         let sha256 = self.component.sha256();
-        let (shipped, component) = match &self.setup.origin {
+        let (shipped, bytes) = match &self.setup.origin {
             Origin::Shipped(name) => (Some(name.clone()), None),
             Origin::File(path) => (None, read_unchanged(path, self.setup.limits.component, sha256)),
         };
-        Some(Exhibit {
+        ComponentSnapshot {
             shipped,
-            component,
+            bytes,
             sha256: sha256.to_owned(),
             settings: self.setup.shown.clone(),
             limits: serde_json::to_value(&self.setup.limits).unwrap_or_default(),
             uses_state: self.wants().imports_state(),
-        })
+        }
     }
 }

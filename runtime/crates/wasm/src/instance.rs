@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klines_delivery::{Consumer, CrashKind, Delivery, Failure, Problem, Subscription};
+use klines_delivery::{Consumer, CrashKind, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::kline::Kline;
 use tokio::runtime::Handle;
 use wasmtime::{Store, UpdateDeadline};
@@ -146,6 +146,12 @@ impl Instance {
         result
     }
 
+    /// Whether a fresh instance is to take over, as the operator's limits say.
+    fn is_to_be_recycled(&self) -> bool {
+        self.recycle_calls.is_some_and(|most| self.taken >= most)
+            || self.recycle_memory.is_some_and(|most| self.store.data().account.memory() >= most)
+    }
+
     /// Keeps what the call has changed in the state, or says what follows if that fails.
     fn commit(&mut self, taken: &[Arc<Kline>]) -> Result<(), Failure> {
         let Host { state, time, .. } = self.store.data_mut();
@@ -175,7 +181,7 @@ impl Consumer for Instance {
         })
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         self.timed(self.call, |this| {
             this.store.data_mut().klines = delivery.klines.clone();
             let taken = this.call(|guest, store, _| guest.consume(store, delivery));
@@ -190,12 +196,8 @@ impl Consumer for Instance {
                 emission.discard();
             }
             committed
-        })
-    }
-
-    fn is_spent(&self) -> bool {
-        self.recycle_calls.is_some_and(|most| self.taken >= most)
-            || self.recycle_memory.is_some_and(|most| self.store.data().account.memory() >= most)
+        })?;
+        Ok(if self.is_to_be_recycled() { Next::Recycle } else { Next::Deliver })
     }
 
     fn stop(&mut self) {

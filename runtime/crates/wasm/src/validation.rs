@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
-use klines_delivery::{Blueprint as _, CrashKind, Failure, Problem, cpu};
+use klines_delivery::{CrashKind, Failure, Problem, cpu};
 use tracing::warn;
 
 use super::blueprint::WasmBlueprint;
@@ -21,7 +21,7 @@ impl Validation {
         let (sender, answer) = mpsc::channel();
         let name = blueprint.setup.name.clone();
         let thread = thread::Builder::new().name(format!("validate-{name}")).spawn(move || {
-            if blueprint.is_strange() {
+            if blueprint.is_untrusted() {
                 cpu::rank_low();
             }
             // Nobody listens any more if it took too long.

@@ -38,18 +38,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use klines_delivery::catalog::Catalog;
-use klines_delivery::express::Express;
-use klines_delivery::stats::Meter;
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::inline::DeliverInline;
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
 use klines_domain::secret::Secret;
 use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::figures::Figures;
 use self::keys::Keys;
+use self::listener::Front;
 use self::server::Server;
 use self::settings::Settings;
 use self::tls::Certificates;
@@ -62,8 +64,6 @@ const SPARE_FILES: u64 = 100;
 const AT_ONCE: usize = 4;
 /// How long clients may take to hang up at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Makes servers.
 pub struct WebSocketBlueprint {
@@ -109,11 +109,7 @@ impl Blueprint for WebSocketBlueprint {
         loaded.err().map(problem).into_iter().collect()
     }
 
-    fn takes_values(&self) -> bool {
-        true
-    }
-
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         let keys = Keys::new(self.logins.clone());
         let life = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
         let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), life, self.figures.clone());
@@ -124,12 +120,12 @@ impl Blueprint for WebSocketBlueprint {
             .enable_all()
             .build()
             .map_err(|error| Failure::Retry(format!("no threads for the server: {error}")))?;
-        let (bound, cancel) = (self.bound.clone(), CancellationToken::new());
-        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, bound }))
+        let (bound, cancel, tasks) = (self.bound.clone(), CancellationToken::new(), TaskTracker::new());
+        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, tasks, bound }))
     }
 
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(self.figures.clone())
+    fn profile(&self) -> Profile {
+        Profile { takes_values: true, meter: Some(self.figures.clone()), ..Profile::default() }
     }
 }
 
@@ -139,7 +135,17 @@ struct Running {
     /// Taken at the end.
     runtime: Option<Runtime>,
     cancel: CancellationToken,
+    /// All that runs on it.
+    tasks: TaskTracker,
     bound: Bound,
+}
+
+impl Running {
+    /// Runs a task until the server is stopped.
+    fn track<T>(&self, runtime: &Runtime, task: impl Future<Output = T> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn_on(async move { drop(cancel.run_until_cancelled(task).await) }, runtime.handle());
+    }
 }
 
 impl Consumer for Running {
@@ -156,7 +162,7 @@ impl Consumer for Running {
             Some((certificate, key)) => {
                 let certificates = Certificates::load(certificate, key).map_err(fatal)?;
                 let config = certificates.server_config().map_err(fatal)?;
-                runtime.spawn(certificates.watch(LOOK_AT_FILES, self.cancel.clone()));
+                self.track(runtime, certificates.watch(LOOK_AT_FILES));
                 Some(TlsAcceptor::from(config))
             }
         };
@@ -173,41 +179,35 @@ impl Consumer for Running {
                 "the limit of open files is reached before that of connections: raise `ulimit -n`"
             );
         }
-        let router = routes::router(self.server.clone());
+        let front = Front {
+            server: self.server.clone(),
+            router: routes::router(self.server.clone()),
+            tls: acceptor,
+            tasks: self.tasks.clone(),
+            cancel: self.cancel.clone(),
+        };
         if let Some(url) = &self.server.settings.advertised {
             info!(url, "clients are told this address");
         }
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
-                info!(%address, encrypted = acceptor.is_some(), "serving klines");
+                info!(%address, encrypted = front.tls.is_some(), "serving klines");
                 self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(address);
             }
-            let accepting = listener::accept(listener, self.server.clone(), router.clone(), acceptor.clone());
-            let cancel = self.cancel.clone();
-            runtime.spawn(async move {
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    never = accepting => match never {},
-                }
-            });
+            self.track(runtime, listener::accept(listener, front.clone()));
         }
-        runtime.spawn(look_after(self.server.clone(), self.cancel.clone()));
-        let (server, cancel) = (self.server.clone(), self.cancel.clone());
-        runtime.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = server.tell_feeds() => {}
-            }
-        });
+        self.track(runtime, look_after(self.server.clone()));
+        let server = self.server.clone();
+        self.track(runtime, async move { server.tell_feeds().await });
         Ok(())
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         self.server.publish(delivery);
-        Ok(())
+        Ok(Next::Deliver)
     }
 
-    fn express(&self) -> Option<Arc<dyn Express>> {
+    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
         Some(self.server.clone())
     }
 
@@ -217,13 +217,9 @@ impl Consumer for Running {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let clients = self.server.connected();
         self.server.dismiss();
+        self.tasks.close();
         if let Some(runtime) = self.runtime.take() {
-            let all_gone = async {
-                while self.server.connected() > 0 {
-                    tokio::time::sleep(LOOK).await;
-                }
-            };
-            if runtime.block_on(async { tokio::time::timeout(GOODBYE, all_gone).await }).is_err() {
+            if runtime.block_on(async { tokio::time::timeout(GOODBYE, self.tasks.wait()).await }).is_err() {
                 warn!(clients = self.server.connected(), "clients did not hang up and are cut");
             }
             runtime.shutdown_background();
@@ -233,21 +229,19 @@ impl Consumer for Running {
 }
 
 /// Nothing waits for a socket, here as elsewhere: what does not fit is left to the client's own task.
-impl Express for Server {
-    fn take(&self, delivery: &Delivery) -> bool {
+impl DeliverInline for Server {
+    fn deliver(&self, delivery: &Delivery) -> bool {
         self.publish_at_once(delivery, AT_ONCE)
     }
 }
 
 /// Keeps the clients alive, or ends them, once a second.
-async fn look_after(server: Arc<Server>, cancel: CancellationToken) {
+async fn look_after(server: Arc<Server>) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     // After a pause of this process, one look: seconds in which nobody could be heard count for nothing.
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for second in 0.. {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = seconds.tick() => server.look_after(second),
-        }
+        seconds.tick().await;
+        server.look_after(second);
     }
 }

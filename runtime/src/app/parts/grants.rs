@@ -2,7 +2,6 @@
 
 use klines_config::consumers::{Allow, Component as Source, Consumer, Shipped};
 use klines_config::{Config, Report, Severity};
-use klines_delivery::Blueprint as _;
 use klines_wasm::WasmBlueprint;
 use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::http::{Egress, HttpGrant, SecretGrant};
@@ -52,7 +51,7 @@ pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -
         report.merge(config.allow_report(name, Severity::Warning, &message, expected));
     }
     // What is part of klines sends requests only where its settings say.
-    for grant in blueprint.grants().http.grants().filter(|_| blueprint.is_strange()) {
+    for grant in blueprint.grants().http.grants().filter(|_| blueprint.is_untrusted()) {
         if let Some(warning) = grant.warning() {
             let message = format!("it may send requests to `{}`: {warning}", grant.host);
             let expected = "no such host, unless that is meant";

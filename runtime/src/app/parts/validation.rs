@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use klines_config::consumers::Consumer;
 use klines_config::{Config, Report};
-use klines_delivery::bundle::Exhibit;
-use klines_delivery::stats::Meter;
 use klines_delivery::trusted_work::TrustedWork;
-use klines_delivery::{Blueprint, Consumer as Instance, Failure, Problem};
+use klines_delivery::{Blueprint, Consumer as Instance, Failure, Problem, Profile};
 use klines_wasm::{Unanswered, Validation, WasmBlueprint};
 
 use super::{Awaited, settings_report};
@@ -36,7 +34,7 @@ impl<'a> Asked<'a> {
         report: &mut Report,
     ) -> Box<dyn Blueprint> {
         let Self { consumer, blueprint, validation } = self;
-        let is_awaited = awaited == Awaited::All || !blueprint.is_strange();
+        let is_awaited = awaited == Awaited::All || !blueprint.is_untrusted();
         let answer = if is_awaited { Ok(validation.problems()) } else { validation.problems_by(until) };
         let (begun, message) = match answer {
             Ok(problems) => {
@@ -70,7 +68,7 @@ impl Blueprint for Unchecked {
         self.begun.take().unwrap_or_else(|| self.blueprint.begin_validation()).problems()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Instance>, Failure> {
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Instance>, Failure> {
         if !self.is_checked {
             let problems = self.validate();
             if !problems.is_empty() {
@@ -80,26 +78,10 @@ impl Blueprint for Unchecked {
             }
             self.is_checked = true;
         }
-        self.blueprint.instantiate()
+        self.blueprint.instantiate(work)
     }
 
-    fn is_strange(&self) -> bool {
-        self.blueprint.is_strange()
-    }
-
-    fn give_way_to(&mut self, work: &Arc<TrustedWork>) {
-        self.blueprint.give_way_to(work);
-    }
-
-    fn exhibit(&self) -> Option<Exhibit> {
-        self.blueprint.exhibit()
-    }
-
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.blueprint.meter()
-    }
-
-    fn version(&self) -> Option<String> {
-        self.blueprint.version()
+    fn profile(&self) -> Profile {
+        self.blueprint.profile()
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use klines_config::case::{Case, Ending};
 use klines_delivery::filter::Filter;
-use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Subscription};
+use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Next, Subscription};
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::time::Millis;
 use thiserror::Error;
@@ -112,7 +112,8 @@ struct Life<'a> {
 impl Life<'_> {
     /// Makes an instance and starts it; returns what it wants. Nothing if it did not come up.
     fn begin(&mut self) -> Option<Subscription> {
-        let mut consumer = self.step("instantiate", |life| life.scene.blueprint.clone().instantiate())?;
+        let mut consumer =
+            self.step("instantiate", |life| life.scene.blueprint.clone().instantiate(&Arc::default()))?;
         let wish = self.step("setup", |_| consumer.setup())?;
         self.step("start", |_| consumer.start())?;
         self.consumer = Some(consumer);
@@ -149,35 +150,37 @@ impl Life<'_> {
             (self.outcome.calls, klines.iter().map(|kline| head(kline)).collect());
         let delivery = Delivery { klines: klines.into(), ..Delivery::default() };
         let (mut acts, mut refusals) = (Vec::new(), 0);
-        let failure = loop {
+        let taken = loop {
             let began = Instant::now();
             let result = consumer.consume(&delivery);
             self.outcome.times.push(began.elapsed());
             self.look();
             acts.extend(self.scene.capture.take());
-            let Err(failure) = result else { break None };
+            let Err(failure) = result else { break result };
             acts.push(Act::Answer(told(&failure)));
             refusals += 1;
             if !matches!(failure, Failure::Retry(_)) || refusals > MOST_RETRIES {
-                break Some(failure);
+                break Err(failure);
             }
             self.outcome.retries += 1;
         };
         self.outcome.transcript.call(number, heads.clone(), &acts);
-        if let Some(failure) = failure {
+        let next = match taken {
+            Ok(next) => next,
             // A run would ask again, or make a new instance; a test shows the first failure.
-            if matches!(failure, Failure::Retry(_)) {
-                consumer.stop();
+            Err(failure) => {
+                if matches!(failure, Failure::Retry(_)) {
+                    consumer.stop();
+                }
+                self.end("consume", Some(number), heads, failure);
+                return Err(Enough.into());
             }
-            self.end("consume", Some(number), heads, failure);
-            return Err(Enough.into());
-        }
-        let is_spent = consumer.is_spent();
+        };
         self.consumer = Some(consumer);
         if self.until == Some(number) {
             return Err(Enough.into());
         }
-        if is_spent {
+        if next == Next::Recycle {
             self.stop();
             if self.begin().is_none() {
                 return Err(Enough.into());

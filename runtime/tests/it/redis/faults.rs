@@ -198,14 +198,14 @@ fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_los
     server.kill();
     let mut blueprint = RedisBlueprint::new(Settings { spill: None, ..settings(&server.url(), folder.path()) });
     let tallies = blueprint.tallies();
-    let mut consumer = blueprint.instantiate().unwrap();
+    let mut consumer = blueprint.instantiate(&Arc::default()).unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
     let delivery = |window| Delivery { klines: [Arc::new(kline("BTCUSDT", window))].into(), ..Delivery::default() };
     let mut given = 0;
     let refusal = loop {
         match consumer.consume(&delivery(given)) {
-            Ok(()) => given += 1,
+            Ok(_) => given += 1,
             Err(failure) => break failure,
         }
     };

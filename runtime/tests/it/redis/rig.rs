@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use klines_delivery::data_dir::DataDir;
@@ -11,7 +12,8 @@ use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping};
 use klines_delivery::stats::LossReason;
-use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
+use klines_delivery::trusted_work::TrustedWork;
+use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline, Quality};
@@ -205,7 +207,7 @@ impl Blueprint for Neighbour {
         Vec::new()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         Ok(Box::new(Self))
     }
 }
@@ -219,8 +221,8 @@ impl Consumer for Neighbour {
         Ok(())
     }
 
-    fn consume(&mut self, _: &Delivery) -> Result<(), Failure> {
-        Ok(())
+    fn consume(&mut self, _: &Delivery) -> Result<Next, Failure> {
+        Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {}

@@ -3,6 +3,7 @@
 use klines_delivery::{Blueprint as _, CrashKind, Failure};
 use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::limits::Limits;
+use std::sync::Arc;
 
 use super::guest_log::lines;
 use super::stage::{blueprint, hostile, live, tight};
@@ -60,7 +61,7 @@ fn memory_ends_at_its_limit() {
 #[test]
 fn a_component_that_begins_too_large_never_starts() {
     let limits = Limits { memory: 64 << 10, ..Limits::default() };
-    match hostile("newborn", r#"{"mode":"count"}"#, limits).instantiate().err() {
+    match hostile("newborn", r#"{"mode":"count"}"#, limits).instantiate(&Arc::default()).err() {
         Some(Failure::Fatal(text)) => assert!(text.starts_with("memory limit: asked for 2 MiB in all"), "{text}"),
         other => panic!("{other:?}"),
     }

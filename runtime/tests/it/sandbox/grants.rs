@@ -7,6 +7,7 @@ mod protected;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
 use klines_delivery::{Blueprint as _, Failure};
 use klines_wasm::grants::{DirGrant, Grants};
@@ -100,7 +101,7 @@ fn a_folder_that_becomes_a_link_is_left_alone() {
     assert!(root.path().join("moved/mark").exists());
     assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
     // What starts anew is told of the link.
-    match blueprint.instantiate().err() {
+    match blueprint.instantiate(&Arc::default()).err() {
         Some(Failure::Fatal(text)) => assert!(text.contains("is a symbolic link"), "{text}"),
         other => panic!("{other:?}"),
     }

@@ -55,7 +55,7 @@ pub fn hostile(name: &str, settings: &str, limits: Limits) -> WasmBlueprint {
 
 /// A whole life up to `batches` calls of `consume`; ends at the first failure.
 pub fn live(blueprint: &mut WasmBlueprint, batches: i64) -> Result<Box<dyn Consumer>, Failure> {
-    let mut consumer = blueprint.instantiate()?;
+    let mut consumer = blueprint.instantiate(&Arc::default())?;
     consumer.setup()?;
     consumer.start()?;
     for window in 0..batches {

@@ -129,7 +129,7 @@ fn categories_are_apart() {
     let served = Served::start();
     let (mut linear, mut spot) =
         (follow(&served, LINEAR, "kline.1.BTCUSDT"), follow(&served, "/v5/public/spot", "kline.1.BTCUSDT"));
-    served.publish([in_category(Category::Spot, closed("BTCUSDT", "1m", 1))]);
+    served.publish([in_category(Category::Spot, &closed("BTCUSDT", "1m", 1))]);
     served.publish([closed("BTCUSDT", "1m", 2)]);
     assert_eq!(spot.json()["data"][0]["start"], 60_000);
     assert_eq!(linear.json()["data"][0]["start"], 120_000);

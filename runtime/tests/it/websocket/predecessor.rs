@@ -38,7 +38,7 @@ fn only_what_the_predecessor_told_is_told() {
     served.publish([Kline { quality: Quality::Partial, ..closed("BTCUSDT", "1m", 1) }]);
     served.publish([Kline { revision: 1, sequence: 2, ..closed("BTCUSDT", "1m", 1) }]);
     served.publish([open("BTCUSDT", "1m", 2)]);
-    served.publish([in_category(Category::Spot, closed("BTCUSDT", "1m", 3))]);
+    served.publish([in_category(Category::Spot, &closed("BTCUSDT", "1m", 3))]);
     served.publish([closed("BTCUSDT", "1m", 4)]);
     assert_eq!(peer.json()[0]["timestamp"], 240_000);
 }
@@ -49,7 +49,7 @@ fn another_category_has_its_own_address() {
     let mut peer = served.connect("/?category=spot");
     peer.ask(&login());
     served.publish([closed("BTCUSDT", "1m", 1)]);
-    served.publish([in_category(Category::Spot, closed("BTCUSDT", "1m", 2))]);
+    served.publish([in_category(Category::Spot, &closed("BTCUSDT", "1m", 2))]);
     assert_eq!(peer.json()[0]["category"], "spot");
 }
 

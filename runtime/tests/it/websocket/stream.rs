@@ -153,7 +153,7 @@ fn another_category_is_written_with_the_symbol() {
     let topic = "kline.1m.spot:BTCUSDT";
     assert_eq!(peer.ask(&format!(r#"{{"op":"subscribe","topics":["{topic}"]}}"#))["ok"], true);
     assert_eq!(peer.json()["topic"], topic);
-    let spot = in_category(Category::Spot, closed("BTCUSDT", "1m", 1));
+    let spot = in_category(Category::Spot, &closed("BTCUSDT", "1m", 1));
     served.publish([closed("BTCUSDT", "1m", 1), spot]);
     assert_eq!(peer.json()["topic"], topic);
     let topics = peer.ask(r#"{"op":"topics"}"#);

@@ -139,7 +139,7 @@ fn the_limit_of_topics_counts_values_and_a_refusal_leaves_nothing() {
 #[test]
 fn values_of_another_category_have_topics_of_their_own() {
     let served = Served::start();
-    let spot = in_category(Category::Spot, closed("BTCUSDT", "1m", 1));
+    let spot = in_category(Category::Spot, &closed("BTCUSDT", "1m", 1));
     served.emit("mine", "rsi", &spot, Number(1.0));
     served.emit("mine", "rsi", &closed("BTCUSDT", "1m", 1), Number(2.0));
     until_known(&served, "ext.mine.rsi.1m.spot:BTCUSDT");

@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn only_closed_complete_first_tellings_belong_to_a_batch_unless_asked_for() {
         let plain = fixture::kline("BTCUSDT", "1m", 2, true);
-        let partial = Kline { quality: Quality::Partial, ..plain.clone() };
-        let revised = Kline { revision: 1, ..plain.clone() };
-        let open = Kline { confirm: false, ..plain.clone() };
+        let partial = Kline { quality: Quality::Partial, ..plain };
+        let revised = Kline { revision: 1, ..plain };
+        let open = Kline { confirm: false, ..plain };
         let admitted = |extras: Extras| [&plain, &partial, &revised, &open].map(|kline| extras.admits(kline));
         assert_eq!(admitted(Extras::default()), [true, false, false, false]);
         assert_eq!(admitted(Extras { partial: true, revisions: false }), [true, true, false, false]);

@@ -1,267 +1,145 @@
-//! The klines that wait in one queue: closed ones in order, in-progress ones conflated to the newest of each series, and
-//! one of the window before it while that is over and not confirmed; and the bounds of both, in klines and in bytes. Knows neither threads nor locks.
+//! What waits for one consumer: klines that pass its filter, values that other consumers publish, and the count of what
+//! was dropped. Knows neither threads nor locks.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
 use klines_domain::kline::{Batch, Kline};
-use klines_domain::series::SeriesId;
 
-use super::Grouping;
-use crate::filter::Filter;
+use super::klines::{KlineBuffer, MOST_BYTES, Taken};
+use super::{Depth, Grouping};
+use crate::call::{Delivery, Subscription};
+use crate::emit::Point;
+use crate::emit::per_consumer::PerConsumerBuffer;
+use crate::filter::{Filter, Watched};
 
-/// What a closed kline that waits is charged with, in bytes: itself, the counts of its `Arc` and its entry. Queues share
-/// klines, and each charges the whole of it: any of them may be the last that holds it.
-pub const KLINE_BYTES: usize = size_of::<Kline>() + ARC_COUNTS + size_of::<Entry>();
-/// The same for an in-progress kline, with its places in the tree and in the index.
-pub const UPDATE_BYTES: usize =
-    size_of::<Kline>() + ARC_COUNTS + size_of::<(u64, Arc<Kline>)>() + 2 * size_of::<(SeriesId, Places)>();
-/// Bytes of all klines that wait in one queue, whatever its configuration.
-pub const MOST_BYTES: usize = 256 << 20;
-
-const ARC_COUNTS: usize = 2 * size_of::<usize>();
-
-/// Boundaries that fit, at least.
-const BOUNDARIES: usize = 2;
+/// Values of one consumer that wait, and their bytes.
+pub(super) const VALUES: (usize, usize) = (8_192, 4 << 20);
+/// Values of all consumers in one delivery.
+pub(super) const VALUES_A_DELIVERY: usize = 1_024;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct KlineBuffer {
-    /// Closed klines that it holds at least.
-    configured: usize,
-    most_bytes: usize,
-    /// Closed klines that can come at one moment.
-    boundary: usize,
-    closed: VecDeque<Entry>,
-    /// Pending updates in the order in which their series began to wait.
-    updates: BTreeMap<u64, Arc<Kline>>,
-    /// Where the updates of a series wait.
-    places: HashMap<SeriesId, Places, foldhash::fast::RandomState>,
-    next_place: u64,
+pub(super) struct Buffer {
+    /// What the operator allows; the consumer's wish narrows it after each start.
+    allowed: Filter,
+    filter: Filter,
+    /// What can come, as far as is known.
+    watched: Arc<Watched>,
+    klines: KlineBuffer,
+    values: PerConsumerBuffer,
+    /// Closed klines dropped since the last delivery.
+    pub(super) lost: u64,
+    /// When the oldest closed kline of the last delivery came.
+    oldest_taken: Option<Instant>,
+    /// Whether nobody takes anything until further notice: closed klines that come are counted as lost.
+    pub(super) suspended: bool,
 }
 
-/// A closed kline.
-#[derive(Debug)]
-struct Entry {
-    /// Number of the hub's batch that it came in.
-    batch: u64,
-    /// When that was.
-    at: Instant,
-    kline: Arc<Kline>,
-}
-
-/// Where the updates of one series wait.
-#[derive(Clone, Copy, Debug, Default)]
-struct Places {
-    newest: Option<u64>,
-    /// That of the window before, which is over, but in its grace. There is none without a newer one.
-    ended: Option<u64>,
-}
-
-impl Places {
-    /// Keeps those that are to be kept. Returns whether any is left.
-    fn keep(&mut self, is_kept: impl Fn(u64) -> bool) -> bool {
-        self.ended = self.ended.filter(|place| is_kept(*place));
-        self.newest = self.newest.filter(|place| is_kept(*place)).or_else(|| self.ended.take());
-        self.newest.is_some()
-    }
-}
-
-/// What is taken out at once.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) klines: Vec<Arc<Kline>>,
-    /// When the oldest closed one came.
-    pub(super) oldest: Option<Instant>,
-}
-
-impl KlineBuffer {
-    /// Builds an empty buffer for `configured` closed klines (at least 1), or two boundaries where that is more, within
-    /// `most_bytes`.
-    pub(super) fn new(configured: usize, most_bytes: usize) -> Self {
+impl Buffer {
+    pub(super) fn new(configured: usize, allowed: &Subscription) -> Self {
+        let allowed = Filter::new(allowed);
         Self {
-            configured: configured.max(1),
-            most_bytes,
-            boundary: 0,
-            closed: VecDeque::new(),
-            updates: BTreeMap::new(),
-            places: HashMap::default(),
-            next_place: 0,
+            filter: allowed.clone(),
+            allowed,
+            watched: Arc::default(),
+            klines: KlineBuffer::new(configured, MOST_BYTES),
+            values: PerConsumerBuffer::new(VALUES.0, VALUES.1),
+            lost: 0,
+            oldest_taken: None,
+            suspended: false,
         }
     }
 
-    /// Says how many closed klines can come at one moment. A bound that falls drops nothing that waits already.
-    pub(super) fn expect(&mut self, boundary: usize) {
-        self.boundary = boundary;
+    /// Adds the klines of batch `number` that pass the filter. Returns how many closed klines were dropped for it.
+    pub(super) fn push(&mut self, number: u64, batch: &Batch) -> u64 {
+        let lost = if self.suspended {
+            batch.klines.iter().filter(|kline| kline.confirm && self.filter.passes(kline)).count() as u64
+        } else {
+            self.klines.push(number, batch, &self.filter)
+        };
+        self.lost += lost;
+        lost
+    }
+
+    /// Adds the values that the operator allows, if `takes` and it is not suspended. Returns how many were dropped.
+    pub(super) fn push_values(&mut self, points: &[Arc<Point>], takes: bool) -> u64 {
+        let Self { allowed, values, suspended, .. } = self;
+        let takes = takes && !*suspended;
+        let passing = points.iter().filter(|point| allowed.passes_value(point));
+        passing.map(|point| if takes { values.push(point.clone()).dropped } else { 1 }).sum()
+    }
+
+    /// Returns the klines of a batch that pass the filter.
+    pub(super) fn passing(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
+        batch.klines.iter().filter(|kline| self.filter.passes(kline)).cloned().collect()
+    }
+
+    /// Notes what is watched: there is room for two of the largest boundaries of it that pass the filter.
+    pub(super) fn watch(&mut self, watched: Arc<Watched>) {
+        self.values.expect(2 * self.allowed.series(&watched));
+        self.watched = watched;
+        self.follow();
+    }
+
+    /// Narrows the filter to what the operator allows of the consumer's wish, and forgets what no longer passes. Returns
+    /// whether anything can still pass.
+    pub(super) fn narrow(&mut self, wish: &Subscription) -> bool {
+        self.filter = self.allowed.clone().and(wish);
+        self.klines.retain(&self.filter);
+        self.follow();
+        !self.filter.is_nothing()
+    }
+
+    /// Lets the bounds follow what is watched and what passes.
+    fn follow(&mut self) {
+        self.klines.expect(self.filter.series(&self.watched));
+    }
+
+    /// Takes out what one delivery holds.
+    pub(super) fn take(&mut self, grouping: Grouping) -> Delivery {
+        let Taken { klines, oldest } = self.klines.take(grouping);
+        self.oldest_taken = oldest;
+        Delivery {
+            klines: klines.into(),
+            lost: std::mem::take(&mut self.lost),
+            values: self.values.take(VALUES_A_DELIVERY),
+            ending: false,
+        }
+    }
+
+    /// Forgets everything. Returns the closed klines.
+    pub(super) fn forget(&mut self) -> Vec<Arc<Kline>> {
+        self.values.clear();
+        self.klines.forget()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.updates.is_empty()
+        self.klines.is_empty() && self.values.is_empty()
     }
 
-    pub(super) fn closed(&self) -> usize {
-        self.closed.len()
+    /// Whether there is nothing that a delivery would have to say first: neither klines or values nor losses.
+    pub(super) fn has_nothing_to_say(&self) -> bool {
+        self.is_empty() && self.lost == 0 && !self.suspended
     }
 
-    pub(super) fn updates(&self) -> usize {
-        self.updates.len()
+    /// Whether at least half of it is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.klines.closed() <= self.klines.capacity() / 2 && self.values.len() <= VALUES.0 / 2
     }
 
-    pub(super) fn boundary(&self) -> usize {
-        self.boundary
+    /// Returns how long ago the oldest closed kline of the last delivery came; `None` if it held none.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.oldest_taken.map(|at| at.elapsed())
     }
 
-    /// Closed klines that it holds at most.
-    pub(super) fn capacity(&self) -> usize {
-        capacity(self.configured, self.boundary, self.most_bytes)
-    }
-
-    fn bytes(&self) -> usize {
-        self.closed.len() * KLINE_BYTES + self.updates.len() * UPDATE_BYTES
-    }
-
-    /// Adds what passes of a batch; returns how many closed klines were dropped for want of room, the oldest first.
-    pub(super) fn push(&mut self, number: u64, batch: &Batch, filter: &Filter) -> u64 {
-        self.learn(batch, filter);
-        let (before, mut at) = (self.closed.len(), None);
-        for kline in batch.klines.iter().filter(|kline| filter.passes(kline)) {
-            if kline.confirm {
-                // One look at the clock a batch, and none for updates.
-                let at = *at.get_or_insert_with(Instant::now);
-                self.push_closed(Entry { batch: number, at, kline: kline.clone() });
-            } else {
-                self.push_update(kline);
-            }
-        }
-        self.shrink(self.closed.len() - before)
-    }
-
-    /// Takes note of a batch that is larger than any boundary: the corrections that one event causes are a moment's
-    /// klines too.
-    fn learn(&mut self, batch: &Batch, filter: &Filter) {
-        if batch.klines.len() > self.boundary {
-            let closed = batch.klines.iter().filter(|kline| kline.confirm && filter.passes(kline)).count();
-            self.boundary = self.boundary.max(closed);
+    pub(super) fn depth(&self) -> Depth {
+        let klines = &self.klines;
+        Depth {
+            closed: klines.closed(),
+            updates: klines.updates(),
+            capacity: klines.capacity(),
+            boundary: klines.boundary(),
         }
     }
-
-    fn push_closed(&mut self, entry: Entry) {
-        if !self.updates.is_empty() {
-            self.overtake(&entry.kline);
-        }
-        self.closed.push_back(entry);
-    }
-
-    /// Drops the updates that a confirmed kline is newer than, and gives the others the number that the next one will
-    /// have.
-    fn overtake(&mut self, closed: &Arc<Kline>) {
-        let series = closed.series;
-        let Some(places) = self.places.get_mut(&series) else { return };
-        for place in [places.ended, places.newest].into_iter().flatten() {
-            let Some(update) = self.updates.get_mut(&place) else { continue };
-            if update.start <= closed.start {
-                self.updates.remove(&place);
-            } else if update.sequence <= closed.sequence {
-                Arc::make_mut(update).sequence = closed.sequence + 1;
-            }
-        }
-        if !places.keep(|place| self.updates.contains_key(&place)) {
-            self.places.remove(&series);
-        }
-    }
-
-    fn push_update(&mut self, kline: &Arc<Kline>) {
-        let Self { updates, places, next_place, .. } = self;
-        let mut fresh = |kline: &Arc<Kline>, updates: &mut BTreeMap<u64, Arc<Kline>>| {
-            *next_place += 1;
-            updates.insert(*next_place, kline.clone());
-            *next_place
-        };
-        let series = kline.series;
-        let Some(known) = places.get_mut(&series) else {
-            let newest = Some(fresh(kline, updates));
-            places.insert(series, Places { newest, ended: None });
-            return;
-        };
-        for place in [known.newest, known.ended].into_iter().flatten() {
-            if let Some(update) = updates.get_mut(&place).filter(|update| update.start == kline.start) {
-                *update = kline.clone();
-                return;
-            }
-        }
-        let is_newer = |place| updates.get(&place).is_some_and(|update: &Arc<Kline>| kline.start > update.start);
-        if known.newest.is_none_or(is_newer) {
-            let before = std::mem::replace(&mut known.ended, known.newest.take());
-            before.and_then(|place| updates.remove(&place));
-            known.newest = Some(fresh(kline, updates));
-        } else if known.ended.is_none_or(is_newer) {
-            known.ended.take().and_then(|place| updates.remove(&place));
-            known.ended = Some(fresh(kline, updates));
-        }
-    }
-
-    /// Drops what has no room: the oldest closed klines, at most as many as came; and in-progress ones where bytes run
-    /// out.
-    fn shrink(&mut self, came: usize) -> u64 {
-        let surplus = self.closed.len().saturating_sub(self.capacity()).min(came);
-        self.closed.drain(..surplus);
-        while self.bytes() > self.most_bytes && self.pop_update().is_some() {}
-        surplus as u64
-    }
-
-    /// Forgets what does not pass.
-    pub(super) fn retain(&mut self, filter: &Filter) {
-        self.closed.retain(|entry| filter.passes(&entry.kline));
-        self.updates.retain(|_, kline| filter.passes(kline));
-        let Self { places, updates, .. } = self;
-        places.retain(|_, places| places.keep(|place| updates.contains_key(&place)));
-    }
-
-    /// Takes out the update that has waited longest.
-    fn pop_update(&mut self) -> Option<Arc<Kline>> {
-        let (place, kline) = self.updates.pop_first()?;
-        let series = kline.series;
-        if self.places.get_mut(&series).is_some_and(|places| !places.keep(|other| other != place)) {
-            self.places.remove(&series);
-        }
-        Some(kline)
-    }
-
-    /// Forgets everything; returns the closed klines.
-    pub(super) fn forget(&mut self) -> Vec<Arc<Kline>> {
-        self.updates.clear();
-        self.places.clear();
-        std::mem::take(&mut self.closed).into_iter().map(|entry| entry.kline).collect()
-    }
-
-    /// Takes out what one delivery holds: closed klines come before updates, oldest first.
-    pub(super) fn take(&mut self, grouping: Grouping) -> Taken {
-        let (closed, updates) = match grouping {
-            Grouping::UpTo(most) => {
-                let closed = self.closed.len().min(most.max(1));
-                (closed, self.updates.len().min(most.max(1) - closed))
-            }
-            Grouping::Boundary => match self.closed.front().map(|entry| entry.batch) {
-                Some(batch) => (self.closed.iter().take_while(|entry| entry.batch == batch).count(), 0),
-                None => (0, self.updates.len()),
-            },
-        };
-        let oldest = self.closed.front().map(|entry| entry.at);
-        let mut klines = Vec::with_capacity(closed + updates);
-        klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
-        for _ in 0..updates {
-            klines.extend(self.pop_update());
-        }
-        Taken { klines, oldest }
-    }
-}
-
-/// Closed klines that a queue holds: `configured`, or two boundaries where that is more, and never more than
-/// `most_bytes` allow.
-pub(super) const fn capacity(configured: usize, boundary: usize, most_bytes: usize) -> usize {
-    let (floor, most) = (BOUNDARIES.saturating_mul(boundary), most_bytes / KLINE_BYTES);
-    let wanted = if configured > floor { configured } else { floor };
-    if wanted < most { wanted } else { most }
 }

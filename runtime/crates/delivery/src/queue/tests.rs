@@ -3,7 +3,6 @@
 mod bounds;
 mod states;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -11,10 +10,10 @@ use std::time::Duration;
 use klines_domain::symbol::Symbol;
 use proptest::prelude::*;
 
+use super::buffer::{VALUES, VALUES_A_DELIVERY};
 use super::*;
-use crate::express::{Express, Mishap};
+use crate::call::Delivery;
 use crate::fixture::{batch, everything, kline};
-use crate::stats::Stats;
 
 fn delivered(queue: &Queue, grouping: Grouping) -> Delivery {
     match queue.pop(grouping) {
@@ -335,44 +334,6 @@ proptest! {
     }
 }
 
-/// Notes the windows that it takes, and takes nothing while it is told so.
-#[derive(Default)]
-struct Recorder {
-    windows: Mutex<Vec<i64>>,
-    refuses: AtomicBool,
-}
-
-impl Express for Recorder {
-    fn take(&self, delivery: &Delivery) -> bool {
-        if self.refuses.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.windows.lock().unwrap().extend(delivery.klines.iter().map(|kline| kline.start / 60_000));
-        true
-    }
-}
-
-/// What the consumer's own thread gets.
-struct Delivered {
-    windows: mpsc::Receiver<Vec<i64>>,
-    thread: thread::JoinHandle<()>,
-}
-
-/// A queue whose consumer waits in it, beside a shortcut. What the consumer gets comes through the channel.
-fn beside_a_shortcut() -> (Arc<Queue>, Arc<Recorder>, Arc<Stats>, Delivered) {
-    let (queue, recorder) = (Arc::new(Queue::new(10_000, &everything())), Arc::new(Recorder::default()));
-    let stats = Arc::new(Stats::default());
-    let shortcut = Shortcut::new(recorder.clone(), stats.clone(), Mishap::default());
-    let (out, delivered) = mpsc::channel();
-    let mine = queue.clone();
-    let thread = thread::spawn(move || {
-        while let Popped::Delivery(delivery) = mine.pop_beside(Grouping::Boundary, Some(&shortcut)) {
-            out.send(windows(&delivery).into_iter().map(|(window, _)| window).collect()).unwrap();
-        }
-    });
-    (queue, recorder, stats, Delivered { windows: delivered, thread })
-}
-
 fn wait_until_it_waits(queue: &Queue) {
     while !queue.lock().waiting {
         thread::yield_now();
@@ -381,80 +342,4 @@ fn wait_until_it_waits(queue: &Queue) {
 
 fn closed(windows: impl IntoIterator<Item = i64>) -> Batch {
     batch(windows.into_iter().map(|window| kline("BTCUSDT", "1m", window, true)))
-}
-
-#[test]
-fn a_few_klines_go_by_the_shortcut_of_a_consumer_that_waits() {
-    let (queue, recorder, stats, delivered) = beside_a_shortcut();
-    wait_until_it_waits(&queue);
-    queue.push(1, &closed([0, 1]));
-    queue.push(2, &closed([2]));
-    assert_eq!(*recorder.windows.lock().unwrap(), [0, 1, 2]);
-    let counted = stats.snapshot();
-    assert_eq!((counted.calls, counted.delivered), (2, 3));
-    // Too many, then refused: the consumer's own.
-    queue.push(3, &closed(3..=7));
-    assert_eq!(delivered.windows.recv().unwrap(), [3, 4, 5, 6, 7]);
-    wait_until_it_waits(&queue);
-    recorder.refuses.store(true, Ordering::Relaxed);
-    queue.push(4, &closed([8]));
-    assert_eq!(delivered.windows.recv().unwrap(), [8]);
-    queue.close();
-    delivered.thread.join().unwrap();
-    assert_eq!(recorder.windows.lock().unwrap().len(), 3);
-    assert!(queue.lock().shortcut.is_none());
-}
-
-#[test]
-fn nothing_passes_by_a_consumer_that_is_called_or_asks_for_less() {
-    let (queue, recorder, _, own) = beside_a_shortcut();
-    wait_until_it_waits(&queue);
-    assert!(queue.narrow(&Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() }));
-    queue.push(1, &closed([0]));
-    queue.call();
-    own.thread.join().unwrap();
-    // Whoever called has it to himself until the consumer waits again.
-    queue.push(2, &batch([kline("ETHUSDT", "1m", 1, true)]));
-    assert_eq!(windows(&delivered(&queue, Grouping::Boundary)), [(1, true)]);
-    assert!(recorder.windows.lock().unwrap().is_empty());
-    assert!(own.windows.try_recv().is_err());
-}
-
-#[test]
-fn by_whichever_way_nothing_is_overtaken_lost_or_doubled() {
-    struct Both(mpsc::Sender<i64>, AtomicU64);
-    impl Express for Both {
-        fn take(&self, delivery: &Delivery) -> bool {
-            // Whatever it is asked, it does not always want to.
-            if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
-                return false;
-            }
-            delivery.klines.iter().for_each(|kline| self.0.send(kline.start / 60_000).unwrap());
-            true
-        }
-    }
-    let (out, all) = mpsc::channel();
-    let queue = Arc::new(Queue::new(100_000, &everything()));
-    let shortcut = Shortcut::new(Arc::new(Both(out.clone(), AtomicU64::new(0))), Arc::default(), Mishap::default());
-    let mine = queue.clone();
-    let thread = thread::spawn(move || {
-        while let Popped::Delivery(delivery) = mine.pop_beside(Grouping::Boundary, Some(&shortcut)) {
-            delivery.klines.iter().for_each(|kline| out.send(kline.start / 60_000).unwrap());
-        }
-    });
-    let mut next = 0;
-    for number in 0..5_000 {
-        let count = i64::try_from(number % 7).unwrap();
-        queue.push(number, &closed(next..next + count));
-        next += count;
-        if number % 5 == 0 {
-            thread::yield_now();
-        }
-        if number % 50 == 0 {
-            wait_until_it_waits(&queue);
-        }
-    }
-    queue.close();
-    thread.join().unwrap();
-    assert_eq!(all.iter().collect::<Vec<_>>(), (0..next).collect::<Vec<_>>());
 }

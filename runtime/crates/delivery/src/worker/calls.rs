@@ -18,7 +18,7 @@ impl Shared {
         let mut repeated = 0u64;
         loop {
             if self.queue.is_cancelled() {
-                return Err(End::Told);
+                return Err(End::OfRun);
             }
             let failure = match guarded(&mut call) {
                 Ok(value) => {
@@ -45,8 +45,8 @@ impl Shared {
                     }
                     repeated += 1;
                     self.queue.pause(pause);
-                    if self.queue.is_called() {
-                        return Err(End::Called);
+                    if self.queue.has_order() {
+                        return Err(End::Ordered);
                     }
                 }
             }

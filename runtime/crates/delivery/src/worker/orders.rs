@@ -1,51 +1,19 @@
-//! What an operator orders while a consumer runs: pause, resume, another version. Obeyed between two calls.
+//! How a consumer's thread obeys orders between two calls: pause, resume, another version.
 
-use std::fmt;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{info, warn};
 
 use super::{Blueprint, Consumer, Failure, History, Restarts, Worker};
 use crate::call::{Subscription, guarded};
-
-/// Something that a consumer's thread is told to do.
-pub enum Order {
-    /// Hand over nothing; what comes waits in the queue, as long as that holds.
-    Pause,
-    /// Go on. A consumer that failed or is quarantined is started anew.
-    Resume,
-    /// Let instances of this blueprint take over. The present instance goes on if the new one cannot be started.
-    Reload(Box<dyn Blueprint>),
-}
-
-impl fmt::Debug for Order {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Pause => "Pause",
-            Self::Resume => "Resume",
-            Self::Reload(_) => "Reload",
-        })
-    }
-}
-
-/// An order, and where to say what came of it.
-pub(crate) struct Errand {
-    pub(crate) order: Order,
-    pub(crate) answer: Sender<Result<(), String>>,
-}
-
-impl Errand {
-    fn answer(self, result: Result<(), String>) {
-        // Whoever gave the order may have stopped waiting.
-        let _ = self.answer.send(result);
-    }
-}
+use crate::order::{Command, Order};
+use crate::trusted_work::TrustedWork;
 
 impl Worker {
     /// Obeys every order that there is, with an instance at hand.
     pub(super) fn obey(&mut self, consumer: &mut Box<dyn Consumer>) {
-        while let Ok(Errand { order, answer }) = self.errands.try_recv() {
+        while let Some(Command { order, answer }) = self.shared.queue.next_order() {
             let result = match order {
                 Order::Pause => {
                     self.pause(true);
@@ -65,8 +33,8 @@ impl Worker {
     /// Obeys every order that there is, without an instance. Returns whether one of them wants a new instance.
     pub(super) fn obey_without_instance(&mut self) -> bool {
         let mut wanted = false;
-        while let Ok(mut errand) = self.errands.try_recv() {
-            match std::mem::replace(&mut errand.order, Order::Resume) {
+        while let Some(Command { order, answer }) = self.shared.queue.next_order() {
+            match order {
                 Order::Pause => self.pause(true),
                 Order::Resume => {
                     self.pause(false);
@@ -77,7 +45,7 @@ impl Worker {
                     let former = std::mem::replace(&mut self.blueprint, blueprint);
                     // Of several that have not started, the one that did is what to go back to.
                     self.former.get_or_insert(former);
-                    self.shared.stats.made_by(self.blueprint.meter(), self.blueprint.version());
+                    self.shared.stats.made_by(&self.blueprint.profile());
                     self.shared.stats.reloaded();
                     wanted = true;
                 }
@@ -86,7 +54,8 @@ impl Worker {
                 // Before the answer: what comes after it is not lost.
                 self.shared.queue.reopen();
             }
-            errand.answer(Ok(()));
+            // Whoever gave the order may have stopped waiting.
+            let _ = answer.send(Ok(()));
         }
         wanted
     }
@@ -101,7 +70,7 @@ impl Worker {
     /// Starts an instance of another version beside the present one, and lets it take over if that works.
     fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, present: &mut Box<dyn Consumer>) -> Result<(), String> {
         let name = self.shared.name.clone();
-        let (fresh, wish) = guarded(|| start(blueprint.as_mut())).map_err(|failure| {
+        let (fresh, wish) = guarded(|| start(blueprint.as_mut(), &self.shared.trusted_work)).map_err(|failure| {
             warn!(
                 consumer = name,
                 error = failure.to_string(),
@@ -110,19 +79,19 @@ impl Worker {
             format!("the new version does not start: {failure}")
         })?;
         let old = std::mem::replace(present, fresh);
-        let farewell = guarded(|| {
+        let stopped = guarded(|| {
             let mut old = old;
             old.stop();
             Ok(())
         });
-        if let Err(failure) = farewell {
+        if let Err(failure) = stopped {
             warn!(consumer = name, error = failure.to_string(), "the old version failed while it was stopped");
         }
         if !self.shared.queue.narrow(&wish) {
             warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
         }
         self.blueprint = blueprint;
-        self.shared.stats.made_by(self.blueprint.meter(), self.blueprint.version());
+        self.shared.stats.made_by(&self.blueprint.profile());
         self.history.iter_mut().for_each(History::begin);
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());
@@ -133,8 +102,8 @@ impl Worker {
 }
 
 /// Makes an instance and starts it; a new version gets one try.
-fn start(blueprint: &mut dyn Blueprint) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
-    let mut fresh = blueprint.instantiate()?;
+fn start(blueprint: &mut dyn Blueprint, work: &Arc<TrustedWork>) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
+    let mut fresh = blueprint.instantiate(work)?;
     let started = fresh.setup().and_then(|wish| fresh.start().map(|()| wish));
     match started {
         Ok(wish) => Ok((fresh, wish)),

@@ -9,12 +9,15 @@ use std::time::Duration;
 use super::*;
 use crate::call::CrashKind;
 use crate::call::{Problem, Subscription};
+use crate::consumer::Profile;
 use crate::data_dir::DataDir;
-use crate::express::Express;
 use crate::fixture::{batch, kline};
 use crate::hub::Hub;
+use crate::inline::DeliverInline;
 use crate::manager::{Manager, Spec, Summary};
+use crate::order::Order;
 use crate::policy::QUARANTINE_AFTER;
+use crate::stats::LossReason;
 
 mod orders;
 
@@ -53,7 +56,7 @@ impl Blueprint for Scripted {
         Vec::new()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
+    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         self.0.lock().unwrap().instances += 1;
         Ok(Box::new(self.clone()))
     }
@@ -68,7 +71,7 @@ impl Consumer for Scripted {
         Ok(())
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         let act = {
             let mut script = self.0.lock().unwrap();
             let windows = delivery.klines.iter().map(|kline| kline.start / 60_000).collect();
@@ -76,7 +79,7 @@ impl Consumer for Scripted {
             script.acts.pop_front()
         };
         match act {
-            None => Ok(()),
+            None => Ok(Next::Deliver),
             Some(Act::Retry) => Err(Failure::Retry("busy".into())),
             Some(Act::Fatal) => Err(Failure::Fatal("no such table".into())),
             Some(Act::Crash) => Err(Failure::Crashed { kind: CrashKind::Timeout, message: "slow".into() }),
@@ -90,19 +93,19 @@ impl Consumer for Scripted {
 }
 
 /// The same as code of somebody else.
-struct Strange(Scripted);
+struct Untrusted(Scripted);
 
-impl Blueprint for Strange {
+impl Blueprint for Untrusted {
     fn validate(&mut self) -> Vec<Problem> {
         self.0.validate()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        self.0.instantiate()
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
+        self.0.instantiate(work)
     }
 
-    fn is_strange(&self) -> bool {
-        true
+    fn profile(&self) -> Profile {
+        Profile { is_untrusted: true, ..Profile::default() }
     }
 }
 
@@ -140,11 +143,11 @@ fn what_waits_is_delivered_before_the_end() {
 }
 
 #[test]
-fn strangers_get_every_batch_last_and_are_told_of_in_their_place() {
+fn untrusted_consumers_get_every_batch_last_and_are_listed_in_their_place() {
     let (folder, hub, consumer) = (tempfile::tempdir().unwrap(), Hub::new(), Scripted::default());
     let own = |name: &str| spec(name, &consumer, Grouping::UpTo(1));
-    let strange = |name: &str| Spec { blueprint: Box::new(Strange(consumer.clone())), ..own(name) };
-    let specs = vec![strange("a"), own("b"), strange("c"), own("d")];
+    let untrusted = |name: &str| Spec { blueprint: Box::new(Untrusted(consumer.clone())), ..own(name) };
+    let specs = vec![untrusted("a"), own("b"), untrusted("c"), own("d")];
     let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     let views = manager.views();
     let name = |queue: &Arc<Queue>| views.iter().find(|view| Arc::ptr_eq(&view.queue, queue)).unwrap().name.as_str();
@@ -269,13 +272,13 @@ fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     assert_eq!(consumer.0.lock().unwrap().stops, 1);
 }
 
-/// Panics the first time that it is handed something on the short way; takes nothing after that.
+/// Panics the first time that it is handed something inline; takes nothing after that.
 #[derive(Default)]
 struct Clumsy(AtomicBool);
 
-impl Express for Clumsy {
-    fn take(&self, _: &Delivery) -> bool {
-        assert!(self.0.swap(true, Ordering::Relaxed), "a bug on the short way");
+impl DeliverInline for Clumsy {
+    fn deliver(&self, _: &Delivery) -> bool {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a bug inline");
         false
     }
 }
@@ -287,8 +290,8 @@ impl Blueprint for Hasty {
         Vec::new()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        self.0.instantiate()?;
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
+        self.0.instantiate(work)?;
         Ok(Box::new(Self(self.0.clone(), self.1.clone())))
     }
 }
@@ -302,11 +305,11 @@ impl Consumer for Hasty {
         self.0.start()
     }
 
-    fn consume(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         self.0.consume(delivery)
     }
 
-    fn express(&self) -> Option<Arc<dyn Express>> {
+    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
         Some(self.1.clone())
     }
 
@@ -314,7 +317,7 @@ impl Consumer for Hasty {
 }
 
 #[test]
-fn a_panic_on_the_short_way_is_a_crash_and_costs_no_kline() {
+fn a_panic_in_an_inline_delivery_is_a_crash_and_costs_no_kline() {
     let (scripted, folder, hub) = (Scripted::default(), tempfile::tempdir().unwrap(), Hub::new());
     let hasty = Hasty(scripted.clone(), Arc::default());
     let spec = Spec { blueprint: Box::new(hasty), queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };

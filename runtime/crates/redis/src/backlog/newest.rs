@@ -1,10 +1,10 @@
 //! The backlog that keeps the newest kline of each series. It is as long as there are series, so that it needs no
 //! other bound, and no disk.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use klines_delivery::Conflated;
 use klines_delivery::stats::LossReason;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
@@ -17,44 +17,38 @@ const PARCEL: usize = 64;
 
 /// See the module.
 pub(crate) struct Newest {
-    known: HashMap<SeriesId, Value, foldhash::fast::RandomState>,
-    /// Series whose newest kline was not sent, in the order in which they began to wait.
-    waiting: VecDeque<SeriesId>,
+    known: HashMap<SeriesId, Arc<Kline>, foldhash::fast::RandomState>,
+    /// Of those, the ones that were not sent, in the order in which their series began to wait.
+    waiting: Conflated<SeriesId, Arc<Kline>>,
     journal: Journal,
     tally: Arc<Tally>,
 }
 
-struct Value {
-    kline: Arc<Kline>,
-    waits: bool,
-}
-
 impl Newest {
     pub(crate) fn new(journal: Journal, tally: Arc<Tally>) -> Self {
-        Self { known: HashMap::default(), waiting: VecDeque::new(), journal, tally }
+        Self { known: HashMap::default(), waiting: Conflated::default(), journal, tally }
     }
 
     fn take(&mut self, kline: Arc<Kline>) {
         let series = kline.series;
-        let Some(value) = self.known.get_mut(&series) else {
-            self.waiting.push_back(series);
-            self.known.insert(series, Value { kline, waits: true });
-            return;
-        };
-        if !is_newer(&kline, &value.kline) {
+        if let Some(known) = self.known.get_mut(&series)
+            && !is_newer(&kline, known)
+        {
             // A confirmed kline took the number that a waiting update was to get.
-            if kline.confirm && !value.kline.confirm && value.waits && value.kline.sequence <= kline.sequence {
-                Arc::make_mut(&mut value.kline).sequence = kline.sequence + 1;
+            if let Some(waiting) = self.waiting.get_mut(&series).filter(|_| kline.confirm)
+                && !waiting.confirm
+                && waiting.sequence <= kline.sequence
+            {
+                Arc::make_mut(waiting).sequence = kline.sequence + 1;
+                *known = waiting.clone();
             }
             count(&self.tally.overtaken, 1);
             return;
         }
-        if value.waits {
+        if self.waiting.replace(series, kline.clone()).is_some() {
             count(&self.tally.overtaken, 1);
-        } else {
-            self.waiting.push_back(series);
         }
-        *value = Value { kline, waits: true };
+        self.known.insert(series, kline);
     }
 }
 
@@ -80,14 +74,7 @@ impl Backlog for Newest {
     }
 
     fn next(&mut self) -> Option<Parcel> {
-        let most = self.waiting.len().min(PARCEL);
-        let mut klines = Vec::with_capacity(most);
-        for series in self.waiting.drain(..most) {
-            if let Some(value) = self.known.get_mut(&series) {
-                value.waits = false;
-                klines.push(value.kline.clone());
-            }
-        }
+        let klines: Vec<_> = (0..PARCEL).map_while(|_| self.waiting.pop_front()).map(|(_, kline)| kline).collect();
         (!klines.is_empty()).then_some(Parcel { items: klines, mark: None })
     }
 
@@ -97,13 +84,11 @@ impl Backlog for Newest {
 
     fn recall(&mut self, sent: Vec<Parcel>) {
         for kline in sent.into_iter().flat_map(|parcel| parcel.items) {
-            let series = kline.series;
-            match self.known.get_mut(&series) {
-                Some(value) if !value.waits && Arc::ptr_eq(&value.kline, &kline) => {
-                    value.waits = true;
-                    self.waiting.push_back(series);
-                }
-                _ => count(&self.tally.overtaken, 1),
+            let is_newest = self.known.get(&kline.series).is_some_and(|known| Arc::ptr_eq(known, &kline));
+            if is_newest && !self.waiting.contains_key(&kline.series) {
+                self.waiting.insert(kline.series, kline);
+            } else {
+                count(&self.tally.overtaken, 1);
             }
         }
     }
@@ -113,10 +98,10 @@ impl Backlog for Newest {
     fn back(&mut self) {}
 
     fn conclude(&mut self) {
-        let waiting: Vec<_> = self.waiting.drain(..).filter_map(|series| self.known.get(&series)).collect();
-        let closed = waiting.iter().filter(|value| value.kline.confirm).count();
+        let closed = self.waiting.values().filter(|kline| kline.confirm).count();
         self.tally.lose(LossReason::Shutdown, closed as u64);
-        self.tally.dropped.fetch_add((waiting.len() - closed) as u64, ORDER);
+        self.tally.dropped.fetch_add((self.waiting.len() - closed) as u64, ORDER);
+        self.waiting.clear();
         self.journal.ended(&self.tally.totals());
     }
 }

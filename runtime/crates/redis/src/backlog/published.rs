@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use klines_delivery::emit::Point;
-use klines_delivery::emit::held::Held;
+use klines_delivery::emit::per_consumer::PerConsumerBuffer;
 
 use super::{Backlog, ORDER, Parcel, Tally, count};
 use crate::journal::Journal;
@@ -18,14 +18,14 @@ const PARCEL: usize = 64;
 
 /// See the module.
 pub(crate) struct Published {
-    held: Held,
+    held: PerConsumerBuffer,
     journal: Journal,
     tally: Arc<Tally>,
 }
 
 impl Published {
     pub(crate) const fn new(journal: Journal, tally: Arc<Tally>) -> Self {
-        Self { held: Held::new(MOST.0, MOST.1), journal, tally }
+        Self { held: PerConsumerBuffer::new(MOST.0, MOST.1), journal, tally }
     }
 
     fn drop_some(&mut self, dropped: u64) {

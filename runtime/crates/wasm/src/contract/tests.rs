@@ -95,7 +95,7 @@ fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
             let setup = Setup { state, ..Setup::plain(name, r#"{"any":1}"#) };
             let mut blueprint = WasmBlueprint::new(load(&engine, bytes).unwrap(), setup);
             assert_eq!(blueprint.validate(), [], "{name}");
-            running.push(blueprint.instantiate().unwrap());
+            running.push(blueprint.instantiate(&Arc::default()).unwrap());
         }
         for consumer in &mut running {
             assert_eq!(consumer.setup().unwrap(), Subscription::default());

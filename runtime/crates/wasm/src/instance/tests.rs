@@ -8,7 +8,7 @@ use klines_delivery::cpu::thread_time;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::fixture::kline;
 use klines_delivery::trusted_work::TrustedWork;
-use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure};
+use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Next};
 use tempfile::TempDir;
 
 use crate::components::Components;
@@ -26,7 +26,7 @@ struct Guest {
 }
 
 impl Guest {
-    fn consume(&mut self) -> Result<(), Failure> {
+    fn consume(&mut self) -> Result<Next, Failure> {
         let klines = [Arc::new(kline("BTCUSDT", "1m", 0, true))].into();
         self.consumer.consume(&Delivery { klines, ..Delivery::default() })
     }
@@ -49,15 +49,14 @@ fn guest_beside(deed: &str, limits: Limits, work: &Arc<TrustedWork>) -> Guest {
     let state = Some(Arc::new(StateStore::new(&DataDir::scratch(folder.path()), "mine", limits.state)));
     let origin = Origin::File("mine.wasm".into());
     let mut blueprint = WasmBlueprint::new(component, Setup { limits, state, origin, ..Setup::plain("mine", "{}") });
-    blueprint.give_way_to(work);
-    let mut consumer = blueprint.instantiate().unwrap();
+    let mut consumer = blueprint.instantiate(work).unwrap();
     consumer.setup().unwrap();
     consumer.start().unwrap();
     Guest { consumer, _blueprint: blueprint, _folder: folder }
 }
 
 /// Lets the table grow by so many elements, and traps when that is refused.
-fn grower(elements: u32, limits: Limits) -> Result<(), Failure> {
+fn grower(elements: u32, limits: Limits) -> Result<Next, Failure> {
     let grow = format!("(table.grow $table (ref.null func) (i32.const {elements}))");
     guest(&format!("(if (i32.eq {grow} (i32.const -1)) (then unreachable))"), limits).consume()
 }
@@ -66,7 +65,7 @@ fn grower(elements: u32, limits: Limits) -> Result<(), Failure> {
 fn a_table_grows_up_to_its_limit_and_no_further() {
     let limits = Limits { table_elements: 1_000, ..Limits::default() };
     // The tables that a component is tied together with count too.
-    assert_eq!(grower(900, limits.clone()), Ok(()));
+    assert_eq!(grower(900, limits.clone()), Ok(Next::Deliver));
     let refused = grower(1_000, limits).unwrap_err();
     assert!(matches!(refused, Failure::Crashed { kind: CrashKind::Trap, .. }), "{refused:?}");
     assert!(grower(1 << 30, Limits::default()).is_err());

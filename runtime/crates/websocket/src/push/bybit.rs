@@ -59,7 +59,7 @@ mod tests {
             shown(&linear),
             format!(r#"{{"topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080,"type":"snapshot"}}"#)
         );
-        let spot = fixture::in_category(Category::Spot, linear);
+        let spot = fixture::in_category(Category::Spot, &linear);
         assert_eq!(
             shown(&spot),
             format!(r#"{{"type":"snapshot","topic":"kline.1.BTCUSDT","data":[{fields}],"ts":120080}}"#)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
 use klines_config::{Config, Report, load};
 use klines_delivery::{Blueprint as _, Failure};
@@ -152,7 +153,7 @@ fn an_instance_is_refused_a_folder_that_has_become_a_way_to_more() {
     // Not the folder itself, which may be no link, but one above it is turned.
     fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
     symlink("code", root.path().join("a")).unwrap();
-    match blueprint.instantiate().err() {
+    match blueprint.instantiate(&Arc::default()).err() {
         Some(Failure::Fatal(text)) => {
             assert!(text.contains("a/out` lies inside the component of `other`"), "{text}");
             assert!(text.contains("expected a folder of its own"), "{text}");

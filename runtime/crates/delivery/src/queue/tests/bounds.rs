@@ -2,8 +2,9 @@
 
 use klines_domain::symbol::Category;
 
-use super::super::buffer::{KlineBuffer, UPDATE_BYTES};
+use super::super::klines::{KlineBuffer, UPDATE_BYTES};
 use super::*;
+use crate::filter::Filter;
 use crate::fixture::{in_category, point};
 
 /// Intervals that all end at one midnight.
@@ -19,7 +20,7 @@ pub fn watched(symbols: Vec<Symbol>, intervals: &[&str]) -> Arc<Watched> {
 
 /// What closes at one moment: the `window`-th window of each series. When that is matters to nobody here.
 fn boundary(category: Category, symbols: &[Symbol], intervals: &[&str], window: i64) -> Batch {
-    let one = |symbol: &Symbol, interval: &str| in_category(category, kline(symbol.as_str(), interval, window, true));
+    let one = |symbol: &Symbol, interval: &str| in_category(category, &kline(symbol.as_str(), interval, window, true));
     batch(intervals.iter().flat_map(|interval| symbols.iter().map(move |symbol| one(symbol, interval))))
 }
 
@@ -127,7 +128,7 @@ fn a_large_batch_of_which_little_passes_raises_nothing() {
 #[test]
 fn there_is_room_while_at_most_half_is_taken() {
     let queue = Queue::new(4, &everything());
-    let has_room = || queue.lock().has_room();
+    let has_room = || queue.lock().buffer.has_room();
     queue.push(0, &closed([0]));
     queue.push(1, &closed([1]));
     assert!(has_room());

@@ -1,7 +1,8 @@
-//! What is queued, counted, passed by or woken in each state of the queue.
+//! What is queued, counted or woken in each state of the queue.
 
 use super::*;
 use crate::fixture::point;
+use crate::order::Order;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -9,29 +10,27 @@ fn values(consumer: &str, count: i64) -> Vec<Arc<Point>> {
     (0..count).map(|window| Arc::new(point(consumer, "x", window, true, "1"))).collect()
 }
 
-/// A queue as it is while its consumer's thread sleeps in it, with a shortcut that takes all.
-fn asleep() -> (Queue, Arc<Recorder>) {
-    let (queue, recorder) = (Queue::new(10, &everything()), Arc::new(Recorder::default()));
-    let shortcut = Shortcut::new(recorder.clone(), Arc::default(), Mishap::default());
-    let mut state = queue.lock();
-    (state.waiting, state.shortcut) = (true, Some(shortcut));
-    drop(state);
-    (queue, recorder)
+/// A queue as it is while its consumer's thread sleeps in it.
+fn asleep() -> Queue {
+    let queue = Queue::new(10, &everything());
+    queue.lock().waiting = true;
+    queue
 }
 
 #[test]
-fn the_shortcut_takes_as_many_as_it_may_and_nothing_that_has_to_be_said_first() {
-    let most = i64::try_from(express::MOST).unwrap();
-    let taken = |prepare: &dyn Fn(&Queue)| {
-        let (queue, recorder) = asleep();
+fn it_is_idle_while_its_thread_sleeps_and_nothing_has_to_be_said_or_done_first() {
+    let is_idle = |prepare: &dyn Fn(&Queue)| {
+        let queue = asleep();
         prepare(&queue);
-        queue.push(1, &closed(0..most));
-        recorder.windows.lock().unwrap().len()
+        queue.idle().is_some()
     };
-    assert_eq!(taken(&|_| ()), express::MOST);
-    assert_eq!(taken(&|queue| queue.lock().lost = 1), 0, "klines were lost");
-    assert_eq!(taken(&|queue| queue.lock().called = true), 0, "there is an order");
-    assert_eq!(taken(&|queue| queue.lock().suspended = true), 0, "nobody takes anything");
+    assert!(is_idle(&|_| ()));
+    assert!(!is_idle(&|queue| queue.lock().waiting = false), "a delivery is in progress");
+    assert!(!is_idle(&|queue| queue.lock().buffer.lost = 1), "klines were lost");
+    let order = || Command { order: Order::Pause, answer: mpsc::channel().0 };
+    assert!(!is_idle(&|queue| assert!(queue.order(order()))), "there is an order");
+    assert!(!is_idle(&|queue| queue.lock().buffer.suspended = true), "nobody takes anything");
+    assert!(!is_idle(&Queue::close), "it ends");
 }
 
 #[test]
@@ -46,8 +45,7 @@ fn while_it_is_suspended_only_closed_klines_count_as_lost() {
 
 #[test]
 fn what_does_not_pass_wakes_nobody() {
-    let (queue, _) = asleep();
-    queue.lock().shortcut = None;
+    let queue = asleep();
     queue.narrow(&Subscription { closed_only: true, ..everything() });
     queue.push(1, &batch([kline("BTCUSDT", "1m", 4, false)]));
     assert!(queue.lock().waiting, "it still sleeps");
@@ -91,7 +89,7 @@ fn a_replay_does_not_wait_for_what_is_no_longer_wished_for_nor_for_nobody() {
     queue.narrow(&nothing_of_it);
     over.recv_timeout(PATIENCE).unwrap();
     let queue = full();
-    queue.lock().suspended = true;
+    queue.lock().buffer.suspended = true;
     beside(&queue, Queue::wait_for_room).recv_timeout(PATIENCE).unwrap();
 }
 
@@ -112,7 +110,7 @@ fn values_that_cannot_be_taken_are_counted_and_others_come_in_bounded_deliveries
         .map(|value| Arc::new(Point { series: kline("ETHUSDT", "1m", 0, true).series, ..Point::clone(&value) }));
     assert_eq!(passing.push_values(&foreign.collect::<Vec<_>>()), 0, "not allowed, hence not lost");
     assert_eq!(passing.depth().closed, 0);
-    assert!(passing.lock().is_empty());
+    assert!(passing.lock().buffer.is_empty());
     let queue = Queue::new(4, &everything());
     queue.suspend();
     assert_eq!(queue.push_values(&values("a", 3)), 3);

@@ -177,27 +177,24 @@ fn a_version_that_comes_while_another_cannot_start_gives_way_again_if_it_is_wors
     assert_eq!(old.0.lock().unwrap().calls.len(), 1);
 }
 
-/// Notes to whose work it is to give way.
-struct Heedful(Scripted, Arc<Mutex<Option<Arc<TrustedWork>>>>);
+/// Notes which work its instances are to yield to.
+struct Noting(Scripted, Arc<Mutex<Option<Arc<TrustedWork>>>>);
 
-impl Blueprint for Heedful {
+impl Blueprint for Noting {
     fn validate(&mut self) -> Vec<Problem> {
         self.0.validate()
     }
 
-    fn instantiate(&mut self) -> Result<Box<dyn Consumer>, Failure> {
-        self.0.instantiate()
-    }
-
-    fn give_way_to(&mut self, work: &Arc<TrustedWork>) {
+    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         *self.1.lock().unwrap() = Some(work.clone());
+        self.0.instantiate(work)
     }
 }
 
 #[test]
-fn another_version_gives_way_to_the_same_work() {
+fn another_version_yields_to_the_same_work() {
     let stage = Stage::new(&Scripted::default(), OnError::Restart);
-    let heeded = Arc::<Mutex<Option<Arc<TrustedWork>>>>::default();
-    stage.order(Order::Reload(Box::new(Heedful(Scripted::default(), heeded.clone())))).unwrap();
-    assert!(Arc::ptr_eq(heeded.lock().unwrap().as_ref().unwrap(), stage.hub.trusted_work()));
+    let noted = Arc::<Mutex<Option<Arc<TrustedWork>>>>::default();
+    stage.order(Order::Reload(Box::new(Noting(Scripted::default(), noted.clone())))).unwrap();
+    assert!(Arc::ptr_eq(noted.lock().unwrap().as_ref().unwrap(), stage.hub.trusted_work()));
 }

@@ -5,12 +5,11 @@
 //! each series, and are the first to go. A consumer's share holds what two boundaries bring of each of its names, within
 //! bytes. Who takes them is not known here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::{Point, ValueSeries};
+use crate::Conflated;
 
 /// Values of one consumer before the next one has its turn.
 const A_TURN: usize = 64;
@@ -23,7 +22,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// Values that wait.
 #[derive(Debug)]
-pub struct Held {
+pub struct PerConsumerBuffer {
     /// One for each consumer that has published.
     shares: Vec<Share>,
     /// Whose turn it is.
@@ -56,15 +55,12 @@ struct Share {
     /// The names of its series, few.
     names: Vec<Arc<str>>,
     confirmed: VecDeque<Arc<Point>>,
-    /// Provisional ones in the order in which their series began to wait.
-    provisional: BTreeMap<u64, Arc<Point>>,
-    /// Where the provisional value of a series waits.
-    places: HashMap<ValueSeries, u64, foldhash::fast::RandomState>,
-    next_place: u64,
+    /// The newest provisional one of each series, in the order in which their series began to wait.
+    provisional: Conflated<ValueSeries, Arc<Point>>,
     bytes: usize,
 }
 
-impl Held {
+impl PerConsumerBuffer {
     /// Builds an empty store for so many values of each consumer, of so many bytes together.
     #[must_use]
     pub const fn new(values: usize, bytes: usize) -> Self {
@@ -139,8 +135,8 @@ impl Held {
 
 impl Share {
     fn new(consumer: Arc<str>) -> Self {
-        let (confirmed, provisional, places) = (VecDeque::new(), BTreeMap::new(), HashMap::default());
-        Self { consumer, names: Vec::new(), confirmed, provisional, places, next_place: 0, bytes: 0 }
+        let (confirmed, provisional) = (VecDeque::new(), Conflated::default());
+        Self { consumer, names: Vec::new(), confirmed, provisional, bytes: 0 }
     }
 
     fn len(&self) -> usize {
@@ -154,30 +150,16 @@ impl Share {
             self.names.push(point.name.clone());
         }
         let series = point.value_series();
-        let place = self.places.get(&series).copied();
         self.bytes += weight(&point);
-        if point.confirm {
-            let is_over = |waiting: &Arc<Point>| waiting.start <= point.start;
-            let over = place.filter(|place| self.provisional.get(place).is_some_and(is_over));
+        let replaced = if point.confirm {
+            let is_over = self.provisional.get(&series).is_some_and(|waiting| waiting.start <= point.start);
             self.confirmed.push_back(point);
-            return over.map_or(0, |place| self.forget(place));
-        }
-        let place = place.unwrap_or_else(|| {
-            self.next_place += 1;
-            self.places.insert(series, self.next_place);
-            self.next_place
-        });
-        let old = self.provisional.insert(place, point);
-        self.bytes -= old.as_deref().map_or(0, weight);
-        u64::from(old.is_some())
-    }
-
-    /// Returns how many that were.
-    fn forget(&mut self, place: u64) -> u64 {
-        let Some(point) = self.provisional.remove(&place) else { return 0 };
-        self.places.remove(&point.value_series());
-        self.bytes -= weight(&point);
-        1
+            if is_over { self.provisional.remove(&series) } else { None }
+        } else {
+            self.provisional.replace(series, point)
+        };
+        self.bytes -= replaced.as_deref().map_or(0, weight);
+        u64::from(replaced.is_some())
     }
 
     /// Gives up what has no room; returns how many.
@@ -187,24 +169,16 @@ impl Share {
         let bytes = least.bytes.max(numbers.saturating_mul(NUMBER).min(MOST_BYTES));
         let mut dropped = 0;
         while self.len() > values || self.bytes > bytes {
-            let first = self.provisional.keys().next().copied();
-            dropped += match first {
-                Some(place) => self.forget(place),
-                None => u64::from(self.pop().is_some()),
-            };
+            let first = self.provisional.pop_front().map(|(_, point)| point).or_else(|| self.confirmed.pop_front());
+            let Some(point) = first else { break };
+            self.bytes -= weight(&point);
+            dropped += 1;
         }
         dropped
     }
 
     fn pop(&mut self) -> Option<Arc<Point>> {
-        let point = match self.confirmed.pop_front() {
-            Some(point) => point,
-            None => {
-                let (_, point) = self.provisional.pop_first()?;
-                self.places.remove(&point.value_series());
-                point
-            }
-        };
+        let point = self.confirmed.pop_front().or_else(|| self.provisional.pop_front().map(|(_, point)| point))?;
         self.bytes -= weight(&point);
         Some(point)
     }
@@ -229,7 +203,7 @@ mod tests {
 
     #[test]
     fn confirmed_values_come_in_order_and_provisional_ones_conflate() {
-        let mut held = Held::new(100, 1 << 20);
+        let mut held = PerConsumerBuffer::new(100, 1 << 20);
         for given in [
             point("a", "x", 1, true, "1"),
             point("a", "x", 2, false, "2"),
@@ -242,12 +216,12 @@ mod tests {
         }
         assert_eq!(held.len(), 4);
         assert_eq!(told(&held.take(100)), ["a/x 1 1", "a/y 2 5", "a/x 1 6", "a/x 2? 4"]);
-        assert!(held.is_empty() && held.shares[0].bytes == 0 && held.shares[0].places.is_empty());
+        assert!(held.is_empty() && held.shares[0].bytes == 0 && held.shares[0].provisional.is_empty());
     }
 
     #[test]
     fn one_that_floods_costs_another_nothing() {
-        let mut held = Held::new(10, 1 << 20);
+        let mut held = PerConsumerBuffer::new(10, 1 << 20);
         for window in 0..3 {
             held.push(point("quiet", "x", window, true, "1").into());
         }
@@ -259,7 +233,7 @@ mod tests {
 
     #[test]
     fn two_boundaries_of_each_name_fit_whatever_the_bounds() {
-        let mut held = Held::new(10, 1 << 20);
+        let mut held = PerConsumerBuffer::new(10, 1 << 20);
         held.expect(2_000);
         let names: Vec<Arc<str>> = vec!["x".into(), "y".into()];
         let number = |name: &Arc<str>, at| Point {
@@ -278,7 +252,7 @@ mod tests {
     #[test]
     fn bytes_are_bounded_and_provisional_values_go_first() {
         let large = format!("\"{}\"", "t".repeat(1_000));
-        let mut held = Held::new(1_000, 10_000);
+        let mut held = PerConsumerBuffer::new(1_000, 10_000);
         held.push(point("a", "x", 1, true, &large).into());
         let dropped: u64 =
             (0..50).map(|at| held.push(point("a", &format!("n{at}"), 2, false, &large).into()).dropped).sum();
@@ -288,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_comes_first_again() {
-        let mut held = Held::new(3, 1 << 20);
+        let mut held = PerConsumerBuffer::new(3, 1 << 20);
         for window in 0..3 {
             held.push(point("a", "x", window, true, "1").into());
         }

@@ -58,7 +58,7 @@ impl DeadLetters {
     /// # Errors
     /// What the file system says, or that the data folder is full.
     pub fn append(&self, consumer: &str, error: &str, delivery: &Delivery) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.into() })?;
+        let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.try_into()? })?;
         line.push(b'\n');
         self.data_dir.reserve(line.len() as u64)?;
         if let Some(folder) = self.path.parent() {

@@ -1,18 +1,22 @@
-//! A kline as JSON with every field, decimals as exact text: how it is written down for people and for another run.
+//! Reads what was written down for people and for another run: klines in the JSON form of [`encode::object`].
+
+use std::sync::Arc;
 
 use klines_domain::decimal::Decimal;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::Symbol;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::call::Delivery;
+use crate::encode;
 
-/// A kline, field by field. Times are milliseconds since the epoch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A kline as it is read, field by field. Times are milliseconds since the epoch.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireKline {
+struct WireKline {
     category: String,
     symbol: String,
     interval: String,
@@ -37,42 +41,22 @@ pub struct WireKline {
     emitted: i64,
 }
 
-/// A field that means nothing.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is not {expected} (field `{field}`)")]
-pub struct RecordError {
-    field: &'static str,
-    text: String,
-    expected: &'static str,
-}
-
-impl From<&Kline> for WireKline {
-    fn from(kline: &Kline) -> Self {
-        Self {
-            category: kline.series.category.as_str().to_owned(),
-            symbol: kline.series.symbol.as_str().to_owned(),
-            interval: kline.series.interval.to_string(),
-            start: kline.start,
-            end: kline.end,
-            open: kline.open.to_string(),
-            high: kline.high.to_string(),
-            low: kline.low.to_string(),
-            close: kline.close.to_string(),
-            volume: kline.volume.to_string(),
-            turnover: kline.turnover.to_string(),
-            buy_volume: kline.buy_volume.to_string(),
-            buy_turnover: kline.buy_turnover.to_string(),
-            price_decimals: kline.price_decimals,
-            volume_decimals: kline.volume_decimals,
-            trades: kline.trades,
-            last_trade_time: kline.last_trade_time,
-            confirm: kline.confirm,
-            revision: kline.revision,
-            quality: kline.quality.as_str().to_owned(),
-            sequence: kline.sequence,
-            emitted: kline.emitted,
-        }
-    }
+/// Why a kline cannot be read.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// It is no JSON object with every field and no other.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A field means nothing.
+    #[error("`{text}` is not {expected} (field `{field}`)")]
+    Field {
+        /// Its name.
+        field: &'static str,
+        /// What stands there.
+        text: String,
+        /// What would be right.
+        expected: &'static str,
+    },
 }
 
 impl TryFrom<&WireKline> for Kline {
@@ -113,7 +97,16 @@ impl TryFrom<&WireKline> for Kline {
 }
 
 fn error(field: &'static str, text: &str, expected: &'static str) -> RecordError {
-    RecordError { field, text: text.to_owned(), expected }
+    RecordError::Field { field, text: text.to_owned(), expected }
+}
+
+/// Reads a kline.
+///
+/// # Errors
+/// It is not a JSON object with every field and no other, or a field means nothing.
+fn read(text: &RawValue) -> Result<Kline, RecordError> {
+    let wire: WireKline = serde_json::from_str(text.get())?;
+    Kline::try_from(&wire)
 }
 
 /// A delivery, kline by kline.
@@ -122,12 +115,19 @@ pub struct WireDelivery {
     /// Closed klines lost before it.
     pub lost: u64,
     /// The klines.
-    pub klines: Vec<WireKline>,
+    pub klines: Vec<Box<RawValue>>,
 }
 
-impl From<&Delivery> for WireDelivery {
-    fn from(delivery: &Delivery) -> Self {
-        Self { lost: delivery.lost, klines: delivery.klines.iter().map(|kline| WireKline::from(&**kline)).collect() }
+impl TryFrom<&Delivery> for WireDelivery {
+    type Error = serde_json::Error;
+
+    fn try_from(delivery: &Delivery) -> serde_json::Result<Self> {
+        let written = |kline: &Arc<Kline>| {
+            let mut text = String::new();
+            encode::object(kline, &mut text);
+            RawValue::from_string(text)
+        };
+        Ok(Self { lost: delivery.lost, klines: delivery.klines.iter().map(written).collect::<Result<_, _>>()? })
     }
 }
 
@@ -135,7 +135,7 @@ impl TryFrom<&WireDelivery> for Delivery {
     type Error = RecordError;
 
     fn try_from(wire: &WireDelivery) -> Result<Self, RecordError> {
-        let klines = wire.klines.iter().map(|kline| Kline::try_from(kline).map(Into::into));
+        let klines = wire.klines.iter().map(|text| read(text).map(Into::into));
         Ok(Self { lost: wire.lost, klines: klines.collect::<Result<_, _>>()?, ..Self::default() })
     }
 }
@@ -145,18 +145,29 @@ mod tests {
     use super::*;
     use crate::fixture::kline;
 
+    fn written(kline: Kline) -> WireDelivery {
+        let delivery = Delivery { klines: [Arc::new(kline)].into(), lost: 3, ..Delivery::default() };
+        WireDelivery::try_from(&delivery).unwrap()
+    }
+
     #[test]
     fn what_is_written_reads_back_the_same() {
         let kline = kline("BTCUSDT", "1m", 2, true);
-        let text = serde_json::to_string(&WireKline::from(&kline)).unwrap();
-        let wire: WireKline = serde_json::from_str(&text).unwrap();
-        assert_eq!(Kline::try_from(&wire).unwrap(), kline);
+        let text = serde_json::to_string(&written(kline.clone())).unwrap();
+        let wire: WireDelivery = serde_json::from_str(&text).unwrap();
+        let read = Delivery::try_from(&wire).unwrap();
+        assert_eq!((read.lost, &*read.klines[0]), (3, &kline));
     }
 
     #[test]
     fn a_senseless_field_is_named() {
-        let mut wire = WireKline::from(&kline("BTCUSDT", "1m", 2, true));
-        wire.turnover = "1e5".into();
-        assert_eq!(Kline::try_from(&wire).unwrap_err().to_string(), "`1e5` is not a decimal number (field `turnover`)");
+        let mut wire = written(kline("BTCUSDT", "1m", 2, true));
+        let text = wire.klines[0].get();
+        let (senseless, short) = (text.replace("20011.4375", "1e5"), text.replace("\"revision\":0,", ""));
+        wire.klines = vec![RawValue::from_string(senseless).unwrap()];
+        let error = Delivery::try_from(&wire).unwrap_err().to_string();
+        assert_eq!(error, "`1e5` is not a decimal number (field `turnover`)");
+        wire.klines = vec![RawValue::from_string(short).unwrap()];
+        assert!(Delivery::try_from(&wire).unwrap_err().to_string().contains("missing field `revision`"));
     }
 }

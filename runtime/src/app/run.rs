@@ -17,6 +17,7 @@ use klines_delivery::view::View;
 use klines_pipeline::Pipeline;
 use klines_system::clock::LocalClock;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -62,11 +63,13 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let reloader = Reloader::new(workshop.components, files, &manager);
     let watch = reloader.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
+    // They answer until the run is over.
+    let mut servers = JoinSet::new();
     if let Some(port) = port {
-        runtime.spawn(port.serve(observed.clone()));
+        servers.spawn_on(port.serve(observed.clone()), runtime.handle());
     }
     if let Some(socket) = admin::open(&config.data_dir) {
-        runtime.spawn(socket.serve(controls(&config, &manager, &observed, reloader)));
+        servers.spawn_on(socket.serve(controls(&config, &manager, &observed, reloader)), runtime.handle());
     }
     info!(
         symbols = exchange::describe(&config),
@@ -83,6 +86,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     observed.end();
     // Consumers are on threads of their own; the executor's stay free while they finish.
     let ended = runtime.block_on(finish(manager));
+    runtime.block_on(servers.shutdown());
     if let Some(exchange) = exchange {
         runtime.block_on(exchange.stop());
     }

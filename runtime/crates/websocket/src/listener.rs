@@ -24,6 +24,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use tracing::{debug, warn};
 
@@ -52,7 +54,7 @@ const HEADERS: usize = 64;
 const SEND_BUFFER: u32 = 64 << 10;
 const BACKLOG: u32 = 1_024;
 /// Connections that have not shown credentials yet, in all.
-const STRANGERS: usize = 512;
+const UNADMITTED: usize = 512;
 /// Connections over the limit that are told so at one time; more are cut without a word.
 const REFUSALS: usize = 64;
 
@@ -93,14 +95,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// What every connection of a server needs.
+#[derive(Clone)]
+pub struct Front {
+    /// The server.
+    pub server: Arc<Server>,
+    /// What answers requests.
+    pub router: Router,
+    /// What decrypts, where connections are encrypted.
+    pub tls: Option<TlsAcceptor>,
+    /// Every task of a connection.
+    pub tasks: TaskTracker,
+    /// Ends connections that are not clients yet. Clients are dismissed by the server.
+    pub cancel: CancellationToken,
+}
+
 /// Accepts connections until it is dropped.
-pub async fn accept(
-    listener: TcpListener,
-    server: Arc<Server>,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-) -> Infallible {
-    let (refusals, strangers) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(STRANGERS)));
+pub async fn accept(listener: TcpListener, front: Front) -> Infallible {
+    let Front { server, tls, tasks, cancel, .. } = &front;
+    let (refusals, unadmitted) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(UNADMITTED)));
     let mut is_short = false;
     loop {
         let (socket, from) = match listener.accept().await {
@@ -116,19 +129,19 @@ pub async fn accept(
             }
         };
         is_short = false;
-        match (server.admission.enter(from.ip()), strangers.clone().try_acquire_owned()) {
-            (Ok(place), Ok(stranger)) => {
+        match (server.admission.enter(from.ip()), unadmitted.clone().try_acquire_owned()) {
+            (Ok(place), Ok(permit)) => {
                 let _ = socket.set_nodelay(true);
-                let served = serve(server.clone(), router.clone(), tls.clone(), socket, from.ip(), (place, stranger));
-                tokio::spawn(served);
+                tasks.spawn(serve(front.clone(), socket, from.ip(), (place, permit)));
             }
             (refused, _) => {
                 let reason = refused.err();
                 server.figures.refuse();
                 debug!(address = %from.ip(), ?reason, "connection refused");
-                if let (None, Ok(permit)) = (&tls, refusals.clone().try_acquire_owned()) {
-                    tokio::spawn(async move {
-                        turn_away(socket).await;
+                if let (None, Ok(permit)) = (tls, refusals.clone().try_acquire_owned()) {
+                    let cancel = cancel.clone();
+                    tasks.spawn(async move {
+                        cancel.run_until_cancelled(turn_away(socket)).await;
                         drop(permit);
                     });
                 }
@@ -154,26 +167,26 @@ async fn turn_away(mut socket: TcpStream) {
 
 /// One connection from its first byte to its last.
 fn serve(
-    server: Arc<Server>,
-    router: Router,
-    tls: Option<TlsAcceptor>,
+    front: Front,
     socket: TcpStream,
     address: IpAddr,
-    (place, stranger): (Place, OwnedSemaphorePermit),
+    (place, permit): (Place, OwnedSemaphorePermit),
 ) -> impl Future<Output = ()> + Send {
     let accepted = Instant::now();
     async move {
+        let Front { server, router, tls, cancel, .. } = front;
         let _place = place;
         // Boxed, so that a connection that has become a WebSocket does not carry it along.
         let handshake = Box::pin(shake_hands(router, tls, socket, address, accepted));
-        let Some((stream, early, Agreed { talk, is_admitted })) = handshake.await else { return };
+        let agreed = cancel.run_until_cancelled(handshake).await.flatten();
+        let Some((stream, early, Agreed { talk, is_admitted })) = agreed else { return };
         let (socket, cipher) = stream.into_parts();
         let connection = Connection { socket, cipher, early, address, farewell: talk.farewell() };
         let limits = Limits { message: server.settings.message, queue: server.settings.queue };
         let client = Arc::new(Client::new(server.number(), connection, limits));
         server.join(&client);
         debug!(client = client.id.0, %address, ?talk, "client connected");
-        converse(&server, &client, talk, is_admitted, accepted, stranger).await;
+        converse(&server, &client, talk, is_admitted, accepted, permit).await;
         server.part(&client);
     }
 }
@@ -232,7 +245,7 @@ async fn converse(
     talk: Talk,
     is_admitted: bool,
     accepted: Instant,
-    stranger: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) {
     let mut seat = Seat::new(server.clone(), client.clone(), talk, is_admitted);
     if !is_admitted {
@@ -252,7 +265,7 @@ async fn converse(
             Err(_) => seat.late(),
         }
     }
-    drop(stranger);
+    drop(permit);
     loop {
         let mut early = None;
         let conversation = client.run(

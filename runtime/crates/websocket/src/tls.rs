@@ -3,6 +3,7 @@
 //! New connections get the new certificate, open ones stay as they are. Files that do not fit together, or are half
 //! written, leave the old certificate in place. Does not accept connections, and makes no certificates.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::Metadata;
 use std::io;
@@ -18,7 +19,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// The one protocol that is spoken over TLS; WebSocket connections begin in it.
@@ -148,17 +148,15 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    /// Looks at the files every `period` and reads them when they have changed, until cancelled. What is wrong is
+    /// Looks at the files every `period` and reads them when they have changed, until it is dropped. What is wrong is
     /// logged once, and tried again each time.
-    pub async fn watch(self: Arc<Self>, period: Duration, cancel: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, period: Duration) -> Infallible {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! { biased;
-                () = cancel.cancelled() => break,
-                // Two small local files: to look at them takes less than to hand them to another thread.
-                _ = ticks.tick() => self.refresh(),
-            }
+            ticks.tick().await;
+            // Two small local files: to look at them takes less than to hand them to another thread.
+            self.refresh();
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klines_delivery::manager::Commander;
-use klines_delivery::worker::Order;
+use klines_delivery::order::Order;
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
@@ -60,13 +60,14 @@ impl Socket {
         // The file goes when this does.
         let (listener, _place) = self.into_parts();
         let (listener, controls) = (UnixListener::from_std(listener)?, Arc::new(controls));
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let (places, mut talks) = (Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
         loop {
+            while talks.try_join_next().is_some() {}
             let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let controls = controls.clone();
-                    tokio::spawn(async move {
+                    talks.spawn(async move {
                         if let Err(error) = talk(stream, &controls).await {
                             debug!(%error, "connection to the admin socket ended");
                         }

@@ -24,6 +24,7 @@ use klines_config::metrics::Metrics;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 use tracing::{debug, info};
@@ -90,13 +91,14 @@ impl Server {
         let listener = TcpListener::from_std(self.listener)?;
         info!(address = %listener.local_addr()?, "serving metrics");
         let router = router(Shown { observed, stale_after: self.stale_after });
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let (places, mut answers) = (Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
         loop {
+            while answers.try_join_next().is_some() {}
             let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
             match listener.accept().await {
                 Ok((socket, from)) => {
                     let answered = timeout(DEADLINE, answer(socket, router.clone()));
-                    tokio::spawn(async move {
+                    answers.spawn(async move {
                         if !matches!(answered.await, Ok(Ok(()))) {
                             debug!(%from, "request for metrics was not finished");
                         }

@@ -18,8 +18,10 @@ use super::meter::{Meter, Usage};
 /// quarantines of `hostile_suite`, took 84 s beside two busy loops and two builds on two cores, and once over 300 s with five other tests besides:
 /// guests of the lowest rank then get next to nothing, and each of their crashes takes until the bound by the clock.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How often a condition that no output announces is looked at.
+/// How often a condition is looked at while there is new output: many conditions parse all of it.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked at while there is none.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
 
 /// Makes a folder with these files.
 pub fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -48,6 +50,11 @@ impl Said {
     /// The lines of the log with this message.
     pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
         self.log().into_iter().filter(|line| line["message"] == message).collect()
+    }
+
+    /// Grows with whatever is said.
+    fn extent(&self) -> usize {
+        self.out.len() + self.err.len() + self.ended.iter().filter(|ended| **ended).count()
     }
 
     fn has_ended(&self) -> bool {
@@ -209,7 +216,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until `enough` holds of what was said, looking again at every line and every few moments.
+    /// Waits until `enough` holds of what was said, looking again when more was said and every few moments.
     #[track_caller]
     pub fn until(&self, what: &str, mut enough: impl FnMut(&Said) -> bool) {
         self.wait(what, |said| if enough(said) { Some(true) } else { said.has_ended().then_some(false) });
@@ -308,7 +315,10 @@ impl Running {
                 let (err, out) = (&said.err, tail(&said.out));
                 panic!("{why} {what}\n--- standard error\n{err}\n--- end of standard output\n{out}");
             }
-            said = self.heard.1.wait_timeout(said, LOOK).unwrap().0;
+            let (extent, looked) = (said.extent(), Instant::now());
+            while looked.elapsed() < LOOK || (said.extent() == extent && looked.elapsed() < IDLE_LOOK) {
+                said = self.heard.1.wait_timeout(said, LOOK).unwrap().0;
+            }
         }
     }
 }

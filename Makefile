@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-clients soak-scale soak-stalls test-languages check check-all lint format bench clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -70,6 +70,13 @@ test: components redis promtool ## Run every test
 		cargo test --locked --workspace; \
 	fi
 	cargo test --locked --workspace --doc
+
+test-quick: components ## Run the unit tests alone: a minute once they are built
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --locked --workspace --lib; \
+	else \
+		cargo test --locked --workspace --lib; \
+	fi
 
 test-clients: build ## Run other people's clients and the example ones, a browser, a TLS scanner, abuse and a minute of chaos against the server (about 4 minutes)
 	@runtime/tests/clients/run.sh target/release/klines $(TESTS)

@@ -5,10 +5,10 @@ mod opening;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
-use klines_bybit::backoff::Pacer;
 use klines_bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
 use klines_bybit::connect::Dialer;
 use klines_bybit::driver::Uplink;
+use klines_bybit::pacer::Pacer;
 use klines_bybit::rest::{Gate, RestClient};
 use klines_bybit::symbols;
 use klines_config::exchange::Symbols;

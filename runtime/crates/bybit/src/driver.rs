@@ -12,6 +12,7 @@ use klines_domain::feed::FeedMessage;
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
+use klines_system::backoff::Backoff;
 use klines_system::clock::LocalClock;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -26,9 +27,9 @@ use tracing::{info, warn};
 use url::Url;
 
 use self::evidence::Evidence;
-use super::backoff::{Backoff, HEALTHY, Pacer, Repeats};
 use super::config::AGENT;
 use super::connect::{self, BoxedStream, ByteStream, DialError, Dialer, Unread, Whole};
+use super::pacer::{HEALTHY, Pacer, Repeats};
 use super::session::{Action, Counters, Notice, Session};
 
 const TICK: Millis = 250;

@@ -5,13 +5,13 @@
 //! ask the market endpoints; `source` reads recordings. Nothing here knows what becomes of the events.
 
 pub mod answer;
-pub mod backoff;
 pub mod config;
 pub mod connect;
 pub mod decode;
 pub mod driver;
 pub mod feed;
 pub mod instruments;
+pub mod pacer;
 pub mod rest;
 pub mod session;
 pub mod source;

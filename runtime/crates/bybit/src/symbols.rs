@@ -8,12 +8,13 @@ use std::fmt;
 
 use klines_domain::decimal::Decimal;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_system::backoff::Backoff;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::backoff::{Backoff, Repeats};
 use super::config::{AllSymbols, CategoryConfig, SymbolChoice};
+use super::pacer::Repeats;
 use super::rest::{Reply, RestClient};
 
 /// What is known of a symbol besides its trades.

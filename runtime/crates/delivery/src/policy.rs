@@ -3,12 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use klines_system::backoff::Backoff;
 
-/// The shortest pause after a failure.
-pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause after a failure.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// An instance that lived this long starts the pauses anew when it crashes.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// How many crashes within [`QUARANTINE_WINDOW`] end a consumer.
@@ -17,38 +13,6 @@ pub const QUARANTINE_AFTER: usize = 5;
 pub const QUARANTINE_WINDOW: Duration = Duration::from_secs(120);
 /// How often a delivery that crashes its instance is tried before it is set aside.
 pub const TRIES: u32 = 2;
-
-/// Pauses that double, from one second to thirty unless built otherwise, each with a random part so that consumers do
-/// not march in step.
-#[derive(Debug)]
-pub struct Backoff {
-    pauses: ExponentialBackoff,
-    longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::between(SHORTEST_PAUSE, LONGEST_PAUSE)
-    }
-}
-
-impl Backoff {
-    /// Builds pauses that double from `shortest` to `longest`.
-    #[must_use]
-    pub fn between(shortest: Duration, longest: Duration) -> Self {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(shortest)
-            .with_max_delay(longest)
-            .without_max_times()
-            .with_jitter();
-        Self { pauses: pauses.build(), longest }
-    }
-
-    /// Returns the next pause. There is no last one.
-    pub fn next_pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(self.longest).min(self.longest)
-    }
-}
 
 /// What the operator wants after a crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,14 +53,14 @@ impl Restarts {
     /// Notes a crash and returns what follows.
     pub fn crashed(&mut self, now: Instant) -> Verdict {
         if self.born.take().is_some_and(|born| now.duration_since(born) >= HEALTHY_AFTER) {
-            self.backoff = Backoff::default();
+            self.backoff.reset();
         }
         self.recent.retain(|crash| now.duration_since(*crash) < QUARANTINE_WINDOW);
         self.recent.push_back(now);
         if self.recent.len() >= QUARANTINE_AFTER {
             return Verdict::Quarantine;
         }
-        Verdict::Restart(self.backoff.next_pause())
+        Verdict::Restart(self.backoff.wait())
     }
 }
 
@@ -109,16 +73,6 @@ mod tests {
             Verdict::Restart(pause) => pause,
             Verdict::Quarantine => panic!("quarantined"),
         }
-    }
-
-    #[test]
-    fn pauses_grow_from_one_second_to_thirty_and_never_end() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..40).map(|_| backoff.next_pause()).collect();
-        for (pause, least) in pauses.iter().zip([1, 2, 4, 8, 16]) {
-            assert!(*pause >= Duration::from_secs(least) && *pause <= Duration::from_secs(2 * least), "{pause:?}");
-        }
-        assert!(pauses[5..].iter().all(|pause| *pause == LONGEST_PAUSE));
     }
 
     #[test]
@@ -147,6 +101,6 @@ mod tests {
         }
         restarts.started(now);
         now += HEALTHY_AFTER;
-        assert!(pause(restarts.crashed(now)) <= 2 * SHORTEST_PAUSE);
+        assert!(pause(restarts.crashed(now)) <= 2 * klines_system::backoff::SHORTEST);
     }
 }

@@ -14,8 +14,8 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Pipeline, RedisError, Value};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use klines_delivery::policy::Backoff;
 use klines_delivery::{CrashKind, Failure};
+use klines_system::backoff::Backoff;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -209,7 +209,7 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
                 None => break,
             };
             self.lose(&trouble);
-            let pause = self.backoff.next_pause();
+            let pause = self.backoff.wait();
             if self.meanwhile(sleep(pause)).await.is_none() {
                 break;
             }
@@ -339,7 +339,7 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> Lane<B, O> {
 
     /// Redis takes klines.
     fn prove(&mut self) {
-        self.backoff = Backoff::between(PAUSES.0, PAUSES.1);
+        self.backoff.reset();
         self.lost = None;
         self.tally.set_link(Link::Up);
         self.backlog.back();

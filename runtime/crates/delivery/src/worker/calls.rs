@@ -1,10 +1,10 @@
 //! Calls into a consumer: repeated for as long as it asks for that, with panics caught.
 
+use klines_system::backoff::Backoff;
 use tracing::{debug, info, warn};
 
 use super::{Crash, End, Failure, Shared, StartUp, State};
 use crate::call::guarded;
-use crate::policy::Backoff;
 
 impl Shared {
     /// Repeats a call for as long as it answers `Retry`. Ends without a call when the queue is cancelled, and between
@@ -37,7 +37,7 @@ impl Shared {
                 Failure::Retry(error) => {
                     self.stats.retried();
                     self.stats.set_state(State::Retrying);
-                    let pause = backoff.next_pause();
+                    let pause = backoff.wait();
                     if repeated == 0 {
                         warn!(consumer = self.name, error, ?pause, "consumer asks to be called again");
                     } else {

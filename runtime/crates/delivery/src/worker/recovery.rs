@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use klines_domain::kline::Kline;
+use klines_system::backoff;
 use tracing::{error, warn};
 
 use super::{Crash, End, History, Pending, Phase, Worker, closed};
 use crate::call::guarded;
-use crate::policy::{LONGEST_PAUSE, OnError, Restarts, TRIES, Verdict};
+use crate::policy::{OnError, Restarts, TRIES, Verdict};
 use crate::stats::{LossReason, State};
 
 impl Worker {
@@ -69,7 +70,7 @@ impl Worker {
                 self.report(crash);
                 return Phase::Resting(State::Quarantined);
             }
-            (OnError::Skip, Verdict::Quarantine) => LONGEST_PAUSE,
+            (OnError::Skip, Verdict::Quarantine) => backoff::LONGEST_PAUSE,
             (_, Verdict::Restart(pause)) => pause,
         };
         warn!(consumer, %kind, error, ?pause, "consumer crashed and gets a new instance");

@@ -1,53 +1,9 @@
-//! How long to wait before the next attempt, and how often connections may be opened at all. Pure: time is an argument.
+//! How often connections may be opened, and which failures are worth a word. Pure: time is an argument.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use klines_domain::time::{MINUTE, Millis};
 
-/// Shortest wait, before jitter.
-const FIRST: Duration = Duration::from_secs(1);
-/// Longest wait before jitter, which at most doubles it: 30 s.
-const LAST: Duration = Duration::from_secs(15);
 /// A connection that lived this long was healthy: the next loss starts from the shortest wait again.
 pub const HEALTHY: Millis = MINUTE;
-
-/// Waits that double from 1–2 s to 15–30 s, each drawn at random from its range, so that many clients that lost the
-/// same server do not come back in step.
-#[derive(Debug)]
-pub struct Backoff {
-    builder: ExponentialBuilder,
-    waits: ExponentialBackoff,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::of(ExponentialBuilder::new().with_jitter())
-    }
-}
-
-impl Backoff {
-    /// Returns the waits that belong to a seed.
-    #[must_use]
-    pub fn seeded(seed: u64) -> Self {
-        Self::of(ExponentialBuilder::new().with_jitter().with_jitter_seed(seed))
-    }
-
-    fn of(builder: ExponentialBuilder) -> Self {
-        let builder = builder.with_min_delay(FIRST).with_max_delay(LAST).without_max_times();
-        Self { builder, waits: builder.build() }
-    }
-
-    /// Returns the next wait, 1 to 30 s.
-    pub fn wait(&mut self) -> Duration {
-        self.waits.next().unwrap_or(LAST)
-    }
-
-    /// Starts from the shortest wait again.
-    pub fn reset(&mut self) {
-        self.waits = self.builder.build();
-    }
-}
 
 /// Connections that may be opened at once.
 const BURST: Millis = 20;
@@ -101,23 +57,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn waits_grow_from_a_second_to_half_a_minute() {
-        let mut backoff = Backoff::seeded(7);
-        let waits: Vec<Duration> = (0..20).map(|_| backoff.wait()).collect();
-        for (wait, least) in waits.iter().zip([1, 2, 4, 8, 15, 15, 15]) {
-            assert!(*wait >= Duration::from_secs(least) && *wait <= Duration::from_secs(2 * least), "{wait:?}");
-        }
-        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(30)));
-        backoff.reset();
-        assert!(backoff.wait() <= Duration::from_secs(2));
-    }
-
-    #[test]
-    fn clients_that_failed_together_do_not_return_together() {
-        assert_ne!(Backoff::seeded(1).wait(), Backoff::seeded(2).wait());
-    }
 
     #[test]
     fn repeated_failures_fall_silent_and_new_ones_speak() {

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use klines_bybit::decode::{Frame, decode, symbol_of};
 use klines_bybit::session::{Session, Timing};
+use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_domain::time::LocalMillis;
 use libfuzzer_sys::fuzz_target;
 
 const CATEGORIES: [Category; 3] = [Category::Linear, Category::Spot, Category::Inverse];
@@ -30,7 +32,8 @@ fuzz_target!(|input: &[u8]| {
     let table = table();
     let ids: Vec<_> = table.iter().map(|(id, _)| id).collect();
     let mut session = Session::new(category, 0, table.clone(), &ids, Timing::default());
-    let (mut now, mut actions, mut events) = (1_700_000_000_000, Vec::new(), Vec::new());
+    let (mut now, mut actions) = (LocalMillis::new(1_700_000_000_000), Vec::new());
+    let mut events = Vec::<FeedEvent<LocalMillis>>::new();
     session.on_open(now, &mut actions);
     for frame in text.split('\n') {
         let before = events.len();

@@ -6,6 +6,7 @@ use klines_bybit::decode::{Frame, decode};
 use klines_domain::aggregator::{Aggregator, Fill, Open, Settings};
 use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_domain::time::ExchangeMillis;
 
 use crate::stream::Stream;
 use crate::{cpu, median, naive, row};
@@ -66,7 +67,7 @@ fn klines(frames: &[String], symbols: u64, intervals: &[&str]) -> f64 {
         table.intern(&symbol);
         ids.push(aggregator.add_symbol(&symbol));
     }
-    aggregator.apply(&FeedEvent::Resumed { symbols: ids, at: 1_704_067_200_000 });
+    aggregator.apply(&FeedEvent::Covered { symbols: ids, from: ExchangeMillis::new(1_704_067_200_000) });
     let (mut events, mut out, mut told) = (Vec::new(), Vec::new(), 0);
     let start = cpu();
     for frame in frames {

@@ -23,7 +23,7 @@ pub async fn report(observed: &Observed, stale_after: Duration) -> Infallible {
             std::future::pending::<()>().await;
         }
         for feed in observed.freshness() {
-            observed.catalog.report(feed.category, state(&feed, stale_after), observed.clock.now());
+            observed.catalog.report(feed.category, state(&feed, stale_after), observed.clock.now().get());
         }
     }
 }

@@ -14,7 +14,7 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::hub::Hub;
 use klines_delivery::view::View;
 use klines_domain::symbol::Category;
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use klines_pipeline::Tallies;
 use klines_system::clock::LocalClock;
 
@@ -30,7 +30,7 @@ pub struct Observed {
     /// Local time of this run.
     pub clock: LocalClock,
     /// When it began.
-    pub since: Millis,
+    pub since: LocalMillis,
     /// The way to the exchange's REST interface, which everybody shares who asks it.
     pub gate: Gate,
     /// The feeds of the categories whose symbols are known.
@@ -106,7 +106,7 @@ impl Observed {
             _ => "wasm",
         };
         for category in &config.exchange.categories {
-            catalog.report(*category, FeedState::Down, clock.now());
+            catalog.report(*category, FeedState::Down, clock.now().get());
         }
         Self {
             consumers: views.into_iter().map(|view| Seen { kind: kind(&view.name), view }).collect(),
@@ -139,7 +139,7 @@ impl Observed {
     pub fn freshness(&self) -> Vec<Freshness> {
         let now = self.clock.now();
         let feeds = self.feeds.read();
-        let age = |at: Option<Millis>| (now - at.unwrap_or(self.since)).max(0);
+        let age = |at: Option<LocalMillis>| (now - at.unwrap_or(self.since)).max(0);
         let of = |category: &Category| {
             let feed = feeds.iter().find(|feed| feed.category() == *category);
             let connections = feed.map(Feed::connections).unwrap_or_default();

@@ -10,7 +10,7 @@ use klines_domain::clock::PUBLISHING;
 use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::ExchangeMillis;
 use klines_domain::trade::Trade;
 use klines_pipeline::playback::{Outlet, Playback, Source};
 
@@ -40,7 +40,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// When they cannot be handed on; the replay ends.
-    fn settle(&mut self, _settled: Millis) -> anyhow::Result<()> {
+    fn settle(&mut self, _settled: ExchangeMillis) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Outlet for Outflow<'_> {
         }
     }
 
-    fn settle(&mut self, settled: Millis) {
+    fn settle(&mut self, settled: ExchangeMillis) {
         if self.refusal.is_none() {
             self.refusal = self.sink.settle(settled).err();
         }
@@ -159,7 +159,7 @@ struct Player<'a> {
     symbols: SymbolTable,
     wanted: Vec<Symbol>,
     connections: Connections,
-    events: Vec<FeedEvent>,
+    events: Vec<FeedEvent<ExchangeMillis>>,
     /// What could not be understood: it lies before what comes next and can be.
     doubtful: Vec<Doubt>,
     skipped: u64,
@@ -169,7 +169,7 @@ struct Player<'a> {
 struct Doubt {
     symbol: Symbol,
     /// The first and the last moment at which it may have happened, where that is known.
-    range: Option<(Millis, Millis)>,
+    range: Option<(ExchangeMillis, ExchangeMillis)>,
 }
 
 impl Player<'_> {
@@ -186,7 +186,7 @@ impl Player<'_> {
             Body::Lost | Body::Regained => self.interruption(record),
             Body::Missing(symbol, last) => {
                 if let Some(id) = self.playback.symbols().get(symbol.as_str()) {
-                    self.playback.lost(vec![id], *last);
+                    self.playback.lost(vec![id], *last, None);
                 }
             }
             Body::Present(symbol, from) if self.wants(symbol) => self.playback.present(symbol, *from),
@@ -216,20 +216,20 @@ impl Player<'_> {
     }
 
     /// A frame, or a row of it, could not be understood: when it may have been stamped must not pass for complete.
-    fn missed(&mut self, record: &Record, text: &str, stamped: Option<Millis>) {
+    fn missed(&mut self, record: &Record, text: &str, stamped: Option<ExchangeMillis>) {
         let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
         let Some(received) = record.received else {
             let range = stamped.map(|stamped| (stamped - PUBLISHING, stamped));
             return self.doubtful.push(Doubt { symbol, range });
         };
         let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
-        if let Some((told_until, stamped)) = self.playback.stamped(source(record), received) {
-            self.playback.missed(symbol, told_until - 1, stamped + 1);
+        if let Some((seen_until, stamped)) = self.playback.stamped(source(record), received) {
+            self.playback.missed(symbol, seen_until, stamped);
         }
     }
 
     /// A trade of this time is in no row that could be understood.
-    fn missed_row(&mut self, record: &Record, symbol: &Symbol, (from, to): (Millis, Millis)) {
+    fn missed_row(&mut self, record: &Record, symbol: &Symbol, (from, to): (ExchangeMillis, ExchangeMillis)) {
         if !self.wants(symbol) {
             return;
         }
@@ -237,11 +237,11 @@ impl Player<'_> {
             return self.doubtful.push(Doubt { symbol: symbol.clone(), range: Some((from, to)) });
         }
         let symbol = self.connections.symbol(record.connection, symbol, &mut self.playback);
-        self.playback.missed(symbol, from - 1, to + 1);
+        self.playback.missed(symbol, from, to);
     }
 
     /// What happened at `time` is understood: what was not before it happened by then.
-    fn clear_doubts(&mut self, time: Millis) {
+    fn clear_doubts(&mut self, time: ExchangeMillis) {
         // Before the first trade nothing is covered.
         let Some(now) = self.playback.now() else { return self.doubtful.clear() };
         for Doubt { symbol, range } in std::mem::take(&mut self.doubtful) {
@@ -249,7 +249,7 @@ impl Player<'_> {
             let latest = now.max(time + PUBLISHING);
             // Its own word counts only as far as it can be.
             let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - PUBLISHING, latest));
-            self.playback.missed(symbol, first - 1, last + 1);
+            self.playback.missed(symbol, first, last);
         }
     }
 

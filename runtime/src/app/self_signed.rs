@@ -56,7 +56,7 @@ pub fn self_signed(args: &SelfSignedArgs) -> anyhow::Result<ExitCode> {
 
 fn make(hosts: &[String]) -> anyhow::Result<Made> {
     let key = KeyPair::generate()?;
-    let today = Timestamp::from_millisecond(LocalClock::start().now())?.to_zoned(TimeZone::UTC).date();
+    let today = Timestamp::from_millisecond(LocalClock::start().now().get())?.to_zoned(TimeZone::UTC).date();
     // From yesterday: the client's clock may be behind.
     let from = today.checked_sub(1.day())?;
     let until = from.checked_add(DAYS.days())?;

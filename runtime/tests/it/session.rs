@@ -200,7 +200,7 @@ async fn a_trade_is_carried_digit_for_digit() {
         (got.price.to_decimal().to_string(), got.size.to_decimal().to_string()),
         ("101.3".into(), "0.007".into())
     );
-    assert_eq!((got.time, got.side), (made.time, klines_domain::trade::Side::Sell));
+    assert_eq!((got.time.get(), got.side), (made.time, klines_domain::trade::Side::Sell));
     world.stop().await;
 }
 

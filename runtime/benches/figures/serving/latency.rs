@@ -46,7 +46,7 @@ fn trade(number: usize, now: i64) -> String {
 fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>, pause: Duration) -> Vec<f64> {
     let (clock, mut times) = (LocalClock::start(), Vec::with_capacity(ROUNDS));
     for number in 0..2 * ROUNDS {
-        let text = trade(number, clock.now());
+        let text = trade(number, clock.now().get());
         let price = format!(r#""close":"{}.5""#, 20_000 + number % 1_000);
         let start = Instant::now();
         exchange.send(Message::text(text)).unwrap();
@@ -177,7 +177,7 @@ pub(crate) fn boundary_to_client() {
     let feeding = std::thread::spawn(move || {
         let mut exchange = WebSocket::from_raw_socket(&mut exchange, Role::Server, None);
         for number in 0.. {
-            let text = trade(number, clock.now()).replace("BTCUSDT", &symbols[number % SYMBOLS]);
+            let text = trade(number, clock.now().get()).replace("BTCUSDT", &symbols[number % SYMBOLS]);
             if exchange.send(Message::text(text)).is_err() {
                 return;
             }
@@ -187,7 +187,7 @@ pub(crate) fn boundary_to_client() {
     let mut late = Vec::new();
     while late.len() < SYMBOLS * SECONDS {
         let message = reader.read().unwrap();
-        let now = clock.now();
+        let now = clock.now().get();
         let push: serde_json::Value = serde_json::from_str(message.to_text().unwrap_or_default()).unwrap_or_default();
         if push["data"]["confirm"] == true {
             late.push((now - push["data"]["end"].as_i64().unwrap() - 1) as f64);

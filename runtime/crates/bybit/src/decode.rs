@@ -13,7 +13,7 @@ mod tests;
 use klines_domain::feed::FeedEvent;
 use klines_domain::interval::SHORTEST;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use thiserror::Error;
 
 pub use self::number::{quantity, trade_id};
@@ -24,7 +24,7 @@ pub enum Frame<'a> {
     /// A `publicTrade` frame; its trades were appended to the buffer.
     Trades {
         /// The frame's `ts`: when the exchange made it.
-        stamped: Millis,
+        stamped: ExchangeMillis,
         /// Rows in the frame, those rejected included.
         received: u64,
         /// Rows left out because price, size or time cannot be right. One whose time can be is a
@@ -76,17 +76,17 @@ impl DecodeError {
 /// clocks of two machines.
 const STAMP_SLACK: Millis = 10_000;
 /// 2100-01-01T00:00:00Z. Later times, and those before 1970, are not times.
-pub const LATEST_TIME: Millis = 4_102_444_800_000;
+pub const LATEST_TIME: ExchangeMillis = ExchangeMillis::new(4_102_444_800_000);
 
 /// Reads one frame, appending its trades to `events`. Nothing is appended when the frame is refused.
 ///
 /// # Errors
 /// [`DecodeError`]: the frame has to be skipped and counted.
-pub fn decode<'a>(
+pub fn decode<'a, T>(
     category: Category,
     text: &'a str,
     symbols: &SymbolTable,
-    events: &mut Vec<FeedEvent>,
+    events: &mut Vec<FeedEvent<T>>,
 ) -> Result<Frame<'a>, DecodeError> {
     let before = events.len();
     if let Some(frame) = scan::trades(category, text, symbols, events) {
@@ -109,17 +109,17 @@ const MOST_MISSED: usize = 64;
 /// Returns when rows of a frame that cannot be read may have happened, by what looks like their `T`: spans, both ends
 /// included, of times close together.
 #[must_use]
-pub fn times_of(text: &str) -> Vec<(Millis, Millis)> {
+pub fn times_of(text: &str) -> Vec<(ExchangeMillis, ExchangeMillis)> {
     let number = |digits: &str| {
         let length = digits.bytes().take_while(u8::is_ascii_digit).count();
-        digits.get(..length)?.parse().ok()
+        digits.get(..length)?.parse().ok().map(ExchangeMillis::new)
     };
     let stamped = text.split_once("\"ts\":").and_then(|(_, rest)| number(rest));
     let stamped = stamped.filter(|stamped| is_stamp(*stamped)).unwrap_or(LATEST_TIME);
     let times = text.split("\"T\":").skip(1).filter_map(number);
-    let mut times: Vec<Millis> = times.filter(|time| is_plausible(*time, stamped)).collect();
+    let mut times: Vec<ExchangeMillis> = times.filter(|time| is_plausible(*time, stamped)).collect();
     times.sort_unstable();
-    let spans = times.chunk_by(|time, next| next - time <= SHORTEST);
+    let spans = times.chunk_by(|time, next| *next - *time <= SHORTEST);
     let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();
     match (spans.first(), spans.last()) {
         // No frame of trades has times of as many spans: garbage must not cost a mark for each number.
@@ -130,7 +130,7 @@ pub fn times_of(text: &str) -> Vec<(Millis, Millis)> {
 
 /// Takes note of when a rejected row happened. Returns how many rows have no time that can be right.
 #[cold]
-fn missed(symbol: SymbolId, time: Millis, stamped: Millis, events: &mut Vec<FeedEvent>) -> u64 {
+fn missed<T>(symbol: SymbolId, time: ExchangeMillis, stamped: ExchangeMillis, events: &mut Vec<FeedEvent<T>>) -> u64 {
     if !is_plausible(time, stamped) {
         return 1;
     }
@@ -141,22 +141,22 @@ fn missed(symbol: SymbolId, time: Millis, stamped: Millis, events: &mut Vec<Feed
 /// Returns the stamp of a frame of `topic` without a look at its rows; `None` when it is another frame, `Some(None)`
 /// when its stamp cannot be read. Both orders in which Bybit writes the keys have `topic` first and `ts` before `data`.
 #[must_use]
-pub fn stamp_of(text: &str, topic: &str) -> Option<Option<Millis>> {
+pub fn stamp_of(text: &str, topic: &str) -> Option<Option<ExchangeMillis>> {
     let rest = text.trim_start().strip_prefix(r#"{"topic":""#)?.strip_prefix(topic)?.strip_prefix('"')?;
     let head = rest.split_once(r#""data""#).map_or(rest, |(head, _)| head);
     let digits = head.split_once(r#""ts":"#).map(|(_, rest)| rest.split([',', '}']).next().unwrap_or_default().trim());
-    let stamped = digits.and_then(|digits| digits.parse().ok());
+    let stamped = digits.and_then(|digits| digits.parse().ok()).map(ExchangeMillis::new);
     Some(stamped.filter(|stamped| is_stamp(*stamped)))
 }
 
 /// Whether a frame may have been made at `stamped`.
-const fn is_stamp(stamped: Millis) -> bool {
-    stamped > 0 && stamped <= LATEST_TIME
+fn is_stamp(stamped: ExchangeMillis) -> bool {
+    stamped > ExchangeMillis::default() && stamped <= LATEST_TIME
 }
 
 /// Whether a trade may have happened at `time` in a frame made at `stamped`.
-const fn is_plausible(time: Millis, stamped: Millis) -> bool {
-    time > 0 && time <= LATEST_TIME && time <= stamped.saturating_add(STAMP_SLACK)
+fn is_plausible(time: ExchangeMillis, stamped: ExchangeMillis) -> bool {
+    is_stamp(time) && time <= stamped.saturating_add(STAMP_SLACK)
 }
 
 /// Looks a symbol up.

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use klines_domain::feed::FeedMessage;
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::Category;
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use klines_system::backoff::Backoff;
 use klines_system::clock::LocalClock;
 use thiserror::Error;
@@ -55,7 +55,7 @@ pub struct Uplink {
     /// nothing is dropped here. Drain it until it closes, or drop it: a receiver that is gone ends the driver, one
     /// that is kept but not read holds it.
     pub out: mpsc::Sender<FeedMessage>,
-    /// Ends every driver, without a gap: what comes after is no concern of this run.
+    /// Ends every driver, without a hole: what comes after is no concern of this run.
     pub cancel: CancellationToken,
 }
 
@@ -75,9 +75,9 @@ pub struct Status {
     /// Attempts since the start that brought no connection.
     pub failed: u64,
     /// Local time of the last frame, pongs included, to within some 250 ms; nothing before the first.
-    pub heard: Option<Millis>,
+    pub heard: Option<LocalMillis>,
     /// The same of the last frame of trades.
-    pub traded: Option<Millis>,
+    pub traded: Option<LocalMillis>,
     /// Everything seen since the start.
     pub counters: Counters,
 }
@@ -115,10 +115,10 @@ pub struct Driver {
     number: usize,
     status: Arc<Mutex<Status>>,
     /// Local time at which the next boundary could close.
-    boundary: watch::Receiver<Millis>,
+    boundary: watch::Receiver<LocalMillis>,
     evidence: Evidence,
     actions: Vec<Action>,
-    ticked: Millis,
+    ticked: LocalMillis,
     failed: u64,
 }
 
@@ -131,7 +131,7 @@ impl Driver {
         session: Session,
         url: Url,
         status: Arc<Mutex<Status>>,
-        boundary: watch::Receiver<Millis>,
+        boundary: watch::Receiver<LocalMillis>,
     ) -> Self {
         let driver = Self {
             category: session.category(),
@@ -143,7 +143,7 @@ impl Driver {
             boundary,
             evidence: Evidence::new(),
             actions: Vec::new(),
-            ticked: 0,
+            ticked: LocalMillis::default(),
             failed: 0,
         };
         driver.publish(false);
@@ -212,7 +212,7 @@ impl Driver {
         self.session.on_open(self.ticked, &mut self.actions);
         let (cancel, mut boundary) = (self.uplink.cancel.clone(), self.boundary.clone());
         let mut turned = self.ticked;
-        let mut armed = Millis::MAX;
+        let mut armed = LocalMillis::MAX;
         let timer = sleep(Duration::ZERO);
         tokio::pin!(timer);
         let end = loop {
@@ -254,7 +254,7 @@ impl Driver {
         };
         if matches!(end, End::Lost(_)) {
             self.session.on_close(self.now(), &mut self.actions);
-            // Sending fails on a dead socket, which is what it is; the gap is emitted regardless.
+            // Sending fails on a dead socket, which is what it is; the hole is emitted regardless.
             if matches!(self.perform(&mut socket).await, Some(End::Finished)) {
                 return End::Finished;
             }
@@ -266,7 +266,7 @@ impl Driver {
 
     /// Lets time pass for the session. Under a flood of frames the timer is never polled; pings and watchdogs go on all
     /// the same.
-    fn tick(&mut self, now: Millis) {
+    fn tick(&mut self, now: LocalMillis) {
         if now - self.ticked >= TICK {
             self.ticked = now;
             self.session.on_tick(now, &mut self.actions);
@@ -276,7 +276,7 @@ impl Driver {
 
     /// Says that everything has been read, where a boundary asks for it and the system agrees. The socket has just had
     /// nothing for the executor, so that no whole frame is left in TLS or in the WebSocket layer.
-    fn ask(&mut self, socket: &Socket, now: Millis) {
+    fn ask(&mut self, socket: &Socket, now: LocalMillis) {
         let is_due = now >= self.evidence.next();
         if !(is_due || self.session.is_stalled()) {
             return;
@@ -349,7 +349,7 @@ impl Driver {
         let (covered, refused, wanted) = self.session.totals();
         let (now, counters) = (self.now(), self.session.counters());
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = |count: u64, before: u64, at: Option<Millis>| if count > before { Some(now) } else { at };
+        let since = |count: u64, before: u64, at: Option<LocalMillis>| if count > before { Some(now) } else { at };
         let heard = since(counters.frames, status.counters.frames, status.heard);
         let traded = since(counters.trade_frames, status.counters.trade_frames, status.traded);
         *status = Status {
@@ -365,13 +365,13 @@ impl Driver {
         };
     }
 
-    fn now(&self) -> Millis {
+    fn now(&self) -> LocalMillis {
         self.uplink.clock.now()
     }
 }
 
 /// Waits for another boundary; for ever where nobody closes any.
-async fn moved(boundary: &mut watch::Receiver<Millis>) -> Millis {
+async fn moved(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMillis {
     if boundary.changed().await.is_err() {
         return std::future::pending().await;
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use klines_domain::symbol::{Category, SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::LocalMillis;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -24,7 +24,7 @@ pub struct Feed {
 #[derive(Clone, Debug)]
 struct Connection {
     status: Arc<Mutex<Status>>,
-    boundary: watch::Sender<Millis>,
+    boundary: watch::Sender<LocalMillis>,
 }
 
 impl Feed {
@@ -44,7 +44,7 @@ impl Feed {
             let ids: Vec<SymbolId> = symbols_here.iter().map(|(id, _)| *id).collect();
             let session = Session::new(category, number, symbols.clone(), &ids, timing);
             let status = Arc::new(Mutex::new(Status::default()));
-            let boundary = watch::Sender::new(Millis::MAX);
+            let boundary = watch::Sender::new(LocalMillis::MAX);
             let driver = Driver::new(uplink.clone(), session, url.clone(), status.clone(), boundary.subscribe());
             tracker.spawn(driver.run());
             Connection { status, boundary }
@@ -70,7 +70,7 @@ impl Feed {
     /// Where each connection is told the local time at which the next boundary could close, so that it says then
     /// whether everything has been read.
     #[must_use]
-    pub fn boundaries(&self) -> Vec<watch::Sender<Millis>> {
+    pub fn boundaries(&self) -> Vec<watch::Sender<LocalMillis>> {
         self.connections.iter().map(|connection| connection.boundary.clone()).collect()
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -48,7 +48,7 @@ struct Watched {
     id: SymbolId,
     symbol: Symbol,
     /// When the last plausible list came that left it out.
-    missing: Option<Millis>,
+    missing: Option<LocalMillis>,
     has_left: bool,
 }
 
@@ -91,7 +91,7 @@ impl Watch {
     /// Takes in a list. An instrument that it has trades. One that it leaves out has ended if an earlier list left it
     /// out as well, long enough ago; both lists have to be plausible: not empty, and at least half as many instruments
     /// as the plausible list before. Said again with every such list, since a trade takes an end back.
-    pub fn take(&mut self, received: Millis, list: &[Instrument]) -> Vec<FeedEvent> {
+    pub fn take(&mut self, received: LocalMillis, list: &[Instrument]) -> Vec<FeedEvent<LocalMillis>> {
         let mut trading: Vec<&Symbol> =
             list.iter().filter(|found| found.trading == Trading::Open).map(|found| &found.symbol).collect();
         trading.sort_unstable();

@@ -1,12 +1,12 @@
 //! How often connections may be opened, and which failures are worth a word. Pure: time is an argument.
 
-use klines_domain::time::{MINUTE, Millis};
+use klines_domain::time::{LocalMillis, MINUTE, Millis};
 
 /// A connection that lived this long was healthy: the next loss starts from the shortest wait again.
 pub const HEALTHY: Millis = MINUTE;
 
 /// Connections that may be opened at once.
-const BURST: Millis = 20;
+const BURST: i64 = 20;
 /// Then one in this many milliseconds.
 const SPACING: Millis = 650;
 
@@ -16,12 +16,12 @@ const SPACING: Millis = 650;
 #[derive(Debug, Default)]
 pub struct Pacer {
     /// When the bucket would be full again.
-    full_at: Millis,
+    full_at: LocalMillis,
 }
 
 impl Pacer {
     /// Takes the next place; returns how many milliseconds to wait for it.
-    pub fn reserve(&mut self, now: Millis) -> Millis {
+    pub fn reserve(&mut self, now: LocalMillis) -> Millis {
         let wait = (self.full_at - now - (BURST - 1) * SPACING).max(0);
         self.full_at = self.full_at.max(now) + SPACING;
         wait
@@ -72,7 +72,7 @@ mod tests {
         #[test]
         fn never_500_connections_in_five_minutes(pauses in proptest::collection::vec(0i64..2_000, 1..2_000)) {
             let mut pacer = Pacer::default();
-            let mut now = 1_000_000;
+            let mut now = LocalMillis::new(1_000_000);
             let mut opened = Vec::new();
             for pause in pauses {
                 now += pause / 4;
@@ -80,7 +80,7 @@ mod tests {
             }
             opened.sort_unstable();
             for (first, last) in opened.iter().zip(opened.iter().skip(499)) {
-                prop_assert!(last - first > 5 * MINUTE);
+                prop_assert!(*last - *first > 5 * MINUTE);
             }
         }
     }

@@ -16,7 +16,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -120,9 +120,9 @@ pub struct Reply<T> {
     /// What was asked for.
     pub result: T,
     /// The exchange's stamp on the envelope.
-    pub stamped: Millis,
+    pub stamped: ExchangeMillis,
     /// Local time at which the answer was complete.
-    pub received: Millis,
+    pub received: LocalMillis,
 }
 
 /// Asks one REST host.
@@ -150,10 +150,11 @@ impl RestClient {
     ///
     /// # Errors
     /// [`RestError`].
-    pub async fn time(&self) -> Result<Reply<Millis>, RestError> {
+    pub async fn time(&self) -> Result<Reply<ExchangeMillis>, RestError> {
         let reply = self.get::<WireServerTime>("time", "").await?;
         let nanos: i64 = reply.result.time_nano.parse().map_err(|_| RestError::Malformed("timeNano".to_owned()))?;
-        Ok(Reply { result: nanos / 1_000_000, stamped: reply.stamped, received: reply.received })
+        let result = ExchangeMillis::new(nanos / 1_000_000);
+        Ok(Reply { result, stamped: reply.stamped, received: reply.received })
     }
 
     /// Asks for all instruments of a category that trade, page by page.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::{MINUTE, Millis, SECOND};
+use klines_domain::time::{LocalMillis, MINUTE, Millis, SECOND};
 
 use self::canary::Canary;
 use self::liveness::Liveness;
@@ -63,7 +63,7 @@ pub enum Action {
     Send(String),
     /// Hand a message on.
     Emit(FeedMessage),
-    /// Drop the connection; the gap has been emitted.
+    /// Drop the connection; the hole has been emitted.
     Close(CloseReason),
     /// Log a change of state.
     Notice(Notice),
@@ -85,7 +85,7 @@ pub struct Session {
     /// All subscriptions of this connection have been answered, and that was told.
     is_settled: bool,
     /// Since then the process may have stood still: what is read may have arrived at that time.
-    stalled_since: Option<Millis>,
+    stalled_since: Option<LocalMillis>,
     pings: u64,
     /// Kinds of unreadable frames that have been told.
     told: Vec<&'static str>,
@@ -142,7 +142,7 @@ impl Session {
 
     /// Whether pongs may come from a gateway whose data have stopped: the busiest symbol is not heard.
     #[must_use]
-    pub fn is_silent(&self, now: Millis) -> bool {
+    pub fn is_silent(&self, now: LocalMillis) -> bool {
         self.canary.is_suspect(now)
     }
 
@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// The connection is open: subscribes.
-    pub fn on_open(&mut self, now: Millis, out: &mut Vec<Action>) {
+    pub fn on_open(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
         self.lose(now, self.liveness.last_seen(), out);
         self.is_open = true;
         self.is_settled = false;
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// A text frame arrived.
-    pub fn on_frame(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+    pub fn on_frame(&mut self, now: LocalMillis, text: &str, out: &mut Vec<Action>) {
         self.counters.frames += 1;
         if !self.is_open {
             self.counters.ignored += 1;
@@ -190,7 +190,7 @@ impl Session {
         self.read(now, text, out);
     }
 
-    fn read(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+    fn read(&mut self, now: LocalMillis, text: &str, out: &mut Vec<Action>) {
         let mut events = Vec::new();
         match decode::decode(self.category, text, &self.table, &mut events) {
             Ok(Frame::Trades { stamped, received, rejected, undated }) => {
@@ -215,9 +215,8 @@ impl Session {
             Err(error) => {
                 self.counters.unreadable += 1;
                 self.tell(error.kind(), text, out);
-                let mut events = self.hole(now, text);
-                if !events.is_empty() {
-                    events.extend(self.rows(text));
+                if let Some(hole) = self.hole(now, text) {
+                    let events = std::iter::once(hole).chain(self.rows(text)).collect();
                     out.push(Action::Emit(FeedMessage { events, ..self.message(now) }));
                 }
             }
@@ -225,7 +224,7 @@ impl Session {
     }
 
     /// Whether a frame of trades, of which this is the first event, is of the canary, which is one of the own topics.
-    fn is_canarys(&self, first: Option<&FeedEvent>, text: &str) -> bool {
+    fn is_canarys(&self, first: Option<&FeedEvent<LocalMillis>>, text: &str) -> bool {
         let symbol = match first {
             Some(FeedEvent::Trade(trade)) => Some(trade.symbol),
             // None of its rows can be read.
@@ -235,23 +234,21 @@ impl Session {
     }
 
     /// When what is read at `now` may have arrived already.
-    fn arrival(&self, now: Millis) -> Millis {
+    fn arrival(&self, now: LocalMillis) -> LocalMillis {
         self.stalled_since.map_or(now, |since| since.min(now))
     }
 
     /// A frame that could not be understood, or not in every row, may have held trades of a symbol that are in no
     /// kline: its klines must not pass for complete.
-    fn hole(&self, now: Millis, text: &str) -> Vec<FeedEvent> {
-        let named = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
-        let Some(symbol) = named.filter(|symbol| self.subscriptions.covers(*symbol)) else { return Vec::new() };
-        vec![
-            FeedEvent::Gap { symbols: vec![symbol], last_seen: self.arrival(now) - 1 },
-            FeedEvent::Resumed { symbols: vec![symbol], at: now + 1 },
-        ]
+    fn hole(&self, now: LocalMillis, text: &str) -> Option<FeedEvent<LocalMillis>> {
+        let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()))?;
+        let (last_seen, until) = (self.arrival(now) - 1, Some(now + 1));
+        let hole = FeedEvent::Hole { symbols: vec![symbol], last_seen, until };
+        self.subscriptions.covers(symbol).then_some(hole)
     }
 
     /// What rows of such a frame may have held at other times.
-    fn rows(&self, text: &str) -> impl Iterator<Item = FeedEvent> {
+    fn rows(&self, text: &str) -> impl Iterator<Item = FeedEvent<LocalMillis>> {
         let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
         let spans =
             symbol.into_iter().flat_map(|symbol| decode::times_of(text).into_iter().map(move |at| (symbol, at)));
@@ -259,13 +256,13 @@ impl Session {
     }
 
     /// The connection is gone, for whatever reason. Harmless when it was given up before.
-    pub fn on_close(&mut self, now: Millis, out: &mut Vec<Action>) {
+    pub fn on_close(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
         self.lose(now, self.liveness.last_seen(), out);
     }
 
     /// Nothing has been read since `since`, although frames may have come: what follows, until the socket is empty, may
     /// have arrived at that time. It shows that the peer was there then, and no later.
-    pub fn on_stall(&mut self, since: Millis) {
+    pub fn on_stall(&mut self, since: LocalMillis) {
         self.stalled_since.get_or_insert(since);
     }
 
@@ -281,14 +278,14 @@ impl Session {
     }
 
     /// Everything that had arrived by `now` has been given to [`Session::on_frame`].
-    pub fn on_drained(&self, now: Millis, out: &mut Vec<Action>) {
+    pub fn on_drained(&self, now: LocalMillis, out: &mut Vec<Action>) {
         if self.is_open && self.liveness.dead(now).is_none() {
             out.push(Action::Emit(FeedMessage { link: Some(Link::Drained), ..self.message(now) }));
         }
     }
 
     /// Time has passed. To be called several times a second while the connection is open.
-    pub fn on_tick(&mut self, now: Millis, out: &mut Vec<Action>) {
+    pub fn on_tick(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
         if !self.is_open {
             return;
         }
@@ -321,7 +318,7 @@ impl Session {
         self.send(out);
     }
 
-    fn on_answer(&mut self, now: Millis, text: &str, out: &mut Vec<Action>) {
+    fn on_answer(&mut self, now: LocalMillis, text: &str, out: &mut Vec<Action>) {
         let parsed = Answer::parse(text);
         let change = match &parsed {
             Ok(Answer::Pong) => Some(Change::default()),
@@ -351,7 +348,7 @@ impl Session {
         }
     }
 
-    fn apply(&mut self, now: Millis, change: Change, out: &mut Vec<Action>) {
+    fn apply(&mut self, now: LocalMillis, change: Change, out: &mut Vec<Action>) {
         out.extend(change.frames.into_iter().map(Action::Send));
         for (symbol, message) in change.refused {
             out.push(Action::Notice(Notice::Refused { symbol, message: sanitize(&message, EXCERPT) }));
@@ -359,7 +356,7 @@ impl Session {
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
             self.canary.covered(&change.covered, self.arrival(now));
-            self.emit(now, Link::Up, vec![FeedEvent::Resumed { symbols: change.covered, at: now }], out);
+            self.emit(now, Link::Up, vec![FeedEvent::Covered { symbols: change.covered, from: now }], out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
             self.is_settled = true;
@@ -368,28 +365,29 @@ impl Session {
         }
     }
 
-    fn give_up(&mut self, now: Millis, last_seen: Millis, reason: CloseReason, out: &mut Vec<Action>) {
+    fn give_up(&mut self, now: LocalMillis, last_seen: LocalMillis, reason: CloseReason, out: &mut Vec<Action>) {
         self.lose(now, last_seen, out);
         out.push(Action::Close(reason));
     }
 
-    fn lose(&mut self, now: Millis, last_seen: Millis, out: &mut Vec<Action>) {
+    fn lose(&mut self, now: LocalMillis, last_seen: LocalMillis, out: &mut Vec<Action>) {
         self.is_open = false;
-        let gaps = self.subscriptions.close(last_seen).into_iter();
-        let events: Vec<FeedEvent> = gaps.map(|(last_seen, symbols)| FeedEvent::Gap { symbols, last_seen }).collect();
+        let lost = self.subscriptions.close(last_seen).into_iter();
+        let hole = |(last_seen, symbols)| FeedEvent::Hole { symbols, last_seen, until: None };
+        let events: Vec<_> = lost.map(hole).collect();
         if !events.is_empty() {
             self.counters.gaps += 1;
             self.emit(now, Link::Down, events, out);
         }
     }
 
-    fn emit(&self, now: Millis, link: Link, events: Vec<FeedEvent>, out: &mut Vec<Action>) {
+    fn emit(&self, now: LocalMillis, link: Link, events: Vec<FeedEvent<LocalMillis>>, out: &mut Vec<Action>) {
         let message = FeedMessage { link: Some(link), events, ..self.message(now) };
         out.push(Action::Emit(message));
     }
 
     /// A message of this connection that says nothing yet.
-    fn message(&self, now: Millis) -> FeedMessage {
+    fn message(&self, now: LocalMillis) -> FeedMessage {
         let connection = Some(self.number);
         FeedMessage { connection, ..FeedMessage::of_category(self.category, now, Vec::new()) }
     }

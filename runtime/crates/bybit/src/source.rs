@@ -17,7 +17,7 @@ mod tests;
 use std::path::PathBuf;
 
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis};
 use klines_domain::trade::Trade;
 use thiserror::Error;
 
@@ -28,7 +28,7 @@ pub use self::merge::Recording;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// When it was received, local to the recorder, where the recording says so.
-    pub received: Option<Millis>,
+    pub received: Option<LocalMillis>,
     /// Its category.
     pub category: Category,
     /// Which of the recorded connections it came over, where the recording says so.
@@ -49,15 +49,15 @@ pub enum Body {
     /// A row of an archive. The trade's symbol number is meaningless.
     Trade(Symbol, Trade),
     /// A row of an archive that is not a trade, and its time.
-    Rejected(Symbol, Millis),
+    Rejected(Symbol, ExchangeMillis),
     /// After this record's time of receipt nothing was received over its connection …
     Lost,
     /// … until now.
     Regained,
     /// There is no archive of the symbol after this moment of the exchange's time …
-    Missing(Symbol, Millis),
+    Missing(Symbol, ExchangeMillis),
     /// … until this one.
-    Present(Symbol, Millis),
+    Present(Symbol, ExchangeMillis),
 }
 
 /// How to read recordings.

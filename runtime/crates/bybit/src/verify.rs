@@ -14,7 +14,7 @@ use klines_domain::bucket::{Bucket, Fill, Scales};
 use klines_domain::decimal::Decimal;
 use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::Trade;
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ pub struct Difference {
     /// Start of its window.
     pub start: Millis,
     /// The frame's stamp.
-    pub stamped: Millis,
+    pub stamped: ExchangeMillis,
     /// Behind or wrong.
     pub verdict: Verdict,
     /// Field, exchange's value, ours.
@@ -100,15 +100,15 @@ struct Recorded {
     /// By topic, in the order of arrival.
     topics: BTreeMap<String, Topic>,
     /// The greatest stamp read so far.
-    stamped: Millis,
-    events: Vec<FeedEvent>,
+    stamped: ExchangeMillis,
+    events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
 /// The pushes of one topic.
 struct Topic {
     symbol: Symbol,
     /// The greatest stamp of the category when the first push had been read.
-    began: Millis,
+    began: ExchangeMillis,
     pushes: Vec<Push>,
 }
 
@@ -144,7 +144,7 @@ impl Recorded {
     /// Takes in one frame; nothing when it cannot be understood.
     fn frame(&mut self, category: Category, text: &str) -> Option<()> {
         if let Ok(WireStamp { ts: Some(stamped) }) = serde_json::from_str(text) {
-            self.stamped = self.stamped.max(stamped);
+            self.stamped = self.stamped.max(ExchangeMillis::new(stamped));
         }
         self.events.clear();
         let mut outcome = decode(category, text, &self.symbols, &mut self.events);
@@ -179,12 +179,12 @@ impl Recorded {
         let trades = id.and_then(|id| self.trades.get(id.index())).unwrap_or(&none);
         let mut seed: Option<(Millis, Decimal)> = None;
         for push in &topic.pushes {
-            if push.start <= topic.began {
+            if push.start <= topic.began.get() {
                 report.skipped += 1;
                 seed = Some((push.end, push.values.close()));
                 continue;
             }
-            let ours = |until| Values::of(&window(trades, category, seed, push, until));
+            let ours = |until: ExchangeMillis| Values::of(&window(trades, category, seed, push, until));
             let now = ours(push.stamped);
             let verdict = if now == push.values {
                 Verdict::Equal
@@ -227,13 +227,20 @@ struct Ours {
     previous: Option<Decimal>,
 }
 
-fn window(trades: &[Trade], category: Category, seed: Option<(Millis, Decimal)>, push: &Push, until: Millis) -> Ours {
-    let known = |trade: &&Trade| seed.is_none_or(|(end, _)| trade.time > end);
-    let before = trades.iter().filter(known).filter(|trade| trade.time < push.start);
+fn window(
+    trades: &[Trade],
+    category: Category,
+    seed: Option<(Millis, Decimal)>,
+    push: &Push,
+    until: ExchangeMillis,
+) -> Ours {
+    let known = |trade: &&Trade| seed.is_none_or(|(end, _)| trade.time.get() > end);
+    let before = trades.iter().filter(known).filter(|trade| trade.time.get() < push.start);
     let previous = before.max_by_key(|trade| (trade.time, trade.sequence)).map(|trade| trade.price.to_decimal());
     let scales = trades.iter().fold(Scales::default(), Scales::widened);
     let mut bucket = Bucket::default();
-    for trade in trades.iter().filter(|trade| push.start <= trade.time && trade.time <= push.end.min(until)) {
+    let counted = push.start..=push.end.min(until.get());
+    for trade in trades.iter().filter(|trade| counted.contains(&trade.time.get())) {
         if let Some(fill) = Fill::new(trade, scales, category) {
             bucket.merge(&Bucket::of(&fill));
         }

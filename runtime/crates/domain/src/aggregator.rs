@@ -24,7 +24,7 @@ pub use self::settings::{Fill, Open, Settings};
 use super::feed::FeedEvent;
 use super::kline::Batch;
 use super::symbol::{Symbol, SymbolId};
-use super::time::Millis;
+use super::time::{ExchangeMillis, Millis};
 use super::trade::Trade;
 
 /// What became of the trades received. The law: `received = counted + duplicate + late + rejected + excluded`.
@@ -130,18 +130,26 @@ impl Aggregator {
     }
 
     /// Takes in one event. What it changes is given out by the next [`tick`](Self::tick).
-    pub fn apply(&mut self, event: &FeedEvent) {
+    pub fn apply(&mut self, event: &FeedEvent<ExchangeMillis>) {
         match event {
             FeedEvent::Trade(trade) => self.trade(trade),
-            FeedEvent::Resumed { symbols, at } => symbols.iter().for_each(|symbol| self.resume(*symbol, *at)),
-            FeedEvent::Gap { symbols, last_seen } => symbols.iter().for_each(|symbol| self.gap(*symbol, *last_seen)),
-            FeedEvent::Delayed { symbols, from, at } => {
-                symbols.iter().for_each(|symbol| self.mark(*symbol, |book, lanes| book.delay(*from, *at, lanes)));
+            FeedEvent::Covered { symbols, from } => symbols.iter().for_each(|symbol| self.cover(*symbol, from.get())),
+            FeedEvent::Hole { symbols, last_seen, until } => {
+                for symbol in symbols {
+                    self.interrupt(*symbol, last_seen.get());
+                    if let Some(until) = until {
+                        self.cover(*symbol, until.get());
+                    }
+                }
             }
-            FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, *from, *to),
+            FeedEvent::Delayed { symbols, from, at } => {
+                let delay = |book: &mut Book, lanes: &Lanes| book.delay(from.get(), at.get(), lanes);
+                symbols.iter().for_each(|symbol| self.mark(*symbol, delay));
+            }
+            FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, from.get(), to.get()),
             FeedEvent::Ended { symbol, at } => {
                 if let Some(book) = self.books.get_mut(symbol.index()) {
-                    book.end(*at, &self.lanes);
+                    book.end(at.get(), &self.lanes);
                 }
             }
             FeedEvent::Listed { symbol } => self.revive(*symbol, Millis::MAX),
@@ -157,14 +165,15 @@ impl Aggregator {
     /// Moves exchange time on to `now`, everything sent until then being read, and appends the batches that this makes
     /// due: after a long pause a part of them, see [`is_behind`](Self::is_behind). Time never steps back.
     #[inline]
-    pub fn tick(&mut self, now: Millis, out: &mut Vec<Batch>) {
+    pub fn tick(&mut self, now: ExchangeMillis, out: &mut Vec<Batch>) {
         self.advance(now, now, out);
     }
 
     /// Moves exchange time on to `now` where only what was sent until `read_until` is known to have been read: updates
     /// and revisions go by the former, the end of a window and lateness by the latter.
     #[inline]
-    pub fn advance(&mut self, now: Millis, read_until: Millis, out: &mut Vec<Batch>) {
+    pub fn advance(&mut self, now: ExchangeMillis, read_until: ExchangeMillis, out: &mut Vec<Batch>) {
+        let (now, read_until) = (now.get(), read_until.get());
         self.now = self.now.max(now);
         if read_until > self.read_until {
             self.read_until = read_until;
@@ -180,21 +189,21 @@ impl Aggregator {
     /// The exchange time at which a tick will next give something out, as far as is known now: the present while more
     /// is due.
     #[must_use]
-    pub fn due_at(&self) -> Millis {
-        self.closes_at().min(self.shows_at()).max(self.now)
+    pub fn due_at(&self) -> ExchangeMillis {
+        self.closes_at().min(self.shows_at()).max(ExchangeMillis::new(self.now))
     }
 
     /// The exchange time at which the next window may close.
     #[must_use]
-    pub const fn closes_at(&self) -> Millis {
-        self.due_at
+    pub const fn closes_at(&self) -> ExchangeMillis {
+        ExchangeMillis::new(self.due_at)
     }
 
     /// The exchange time at which the next update or revision is due.
     #[must_use]
-    pub fn shows_at(&self) -> Millis {
+    pub fn shows_at(&self) -> ExchangeMillis {
         let revise_at = if self.stale { self.revise_at } else { Millis::MAX };
-        self.update_at.min(revise_at).max(self.now)
+        ExchangeMillis::new(self.update_at.min(revise_at).max(self.now))
     }
 
     /// Whether more was due at the last tick than it gave out. Ticks at the same time give out the rest, a step each,
@@ -206,8 +215,8 @@ impl Aggregator {
 
     /// No first version of a kline that ends before this comes any more, but of windows that late trades make.
     #[must_use]
-    pub const fn closed_before(&self) -> Millis {
-        self.due_at.saturating_sub(self.settings.grace)
+    pub const fn closed_before(&self) -> ExchangeMillis {
+        ExchangeMillis::new(self.due_at.saturating_sub(self.settings.grace))
     }
 
     /// Takes a step of the end of a run, after which nothing is applied any more: gives out what is due, and when that is
@@ -245,20 +254,21 @@ impl Aggregator {
         self.books.get(symbol.index()).is_some_and(|book| book.coverage.is_open())
     }
 
-    /// Until when everything sent has been read, or nothing before the first tick.
+    /// Until when everything sent has been read, or `None` before the first tick.
     #[must_use]
-    pub fn watermark(&self) -> Option<Millis> {
-        (self.read_until > Millis::MIN).then_some(self.read_until)
+    pub fn watermark(&self) -> Option<ExchangeMillis> {
+        (self.read_until > Millis::MIN).then_some(ExchangeMillis::new(self.read_until))
     }
 
     #[inline]
     fn trade(&mut self, trade: &Trade) {
         self.tally.received += 1;
+        let time = trade.time.get();
         if trade.block && !self.settings.block_trades {
             self.tally.excluded += 1;
             return;
         }
-        if trade.time < self.read_until.saturating_sub(self.settings.lateness) {
+        if time < self.read_until.saturating_sub(self.settings.lateness) {
             return self.late(trade);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else {
@@ -271,11 +281,11 @@ impl Aggregator {
         }
         let Some(fill) = book.convert(trade, self.settings.category) else {
             self.tally.rejected += 1;
-            return self.miss(trade.symbol, trade.time, trade.time);
+            return self.miss(trade.symbol, time, time);
         };
         self.tally.counted += 1;
         if !self.started {
-            self.start(trade.time);
+            self.start(time);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else { return };
         if book.add(&fill, &self.lanes) {
@@ -286,14 +296,14 @@ impl Aggregator {
             self.changed.push(trade.symbol);
             self.update_at = self.update_at.min(book.update_at);
         }
-        // A trade of a window that is over has to be told without waiting for the next boundary, and to reach its
+        // A trade of a window that is over has to be emitted without waiting for the next boundary, and to reach its
         // window before that is forgotten.
-        if trade.time < self.closed_until {
+        if time < self.closed_until {
             book.share_out(&self.lanes);
             self.stale |= book.stale;
         }
         if book.coverage.has_ended() {
-            self.revive(trade.symbol, trade.time);
+            self.revive(trade.symbol, time);
         }
     }
 
@@ -305,7 +315,7 @@ impl Aggregator {
             return;
         }
         self.tally.late += 1;
-        self.miss(trade.symbol, trade.time, trade.time);
+        self.miss(trade.symbol, trade.time.get(), trade.time.get());
     }
 
     #[cold]
@@ -321,7 +331,7 @@ impl Aggregator {
         }
     }
 
-    fn resume(&mut self, symbol: SymbolId, at: Millis) {
+    fn cover(&mut self, symbol: SymbolId, at: Millis) {
         if !self.started {
             self.start(at);
         }
@@ -335,7 +345,7 @@ impl Aggregator {
         }
     }
 
-    fn gap(&mut self, symbol: SymbolId, last_seen: Millis) {
+    fn interrupt(&mut self, symbol: SymbolId, last_seen: Millis) {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
         book.share_out(&self.lanes);
         if book.coverage.interrupt(last_seen) {

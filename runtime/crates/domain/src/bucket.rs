@@ -81,7 +81,7 @@ impl Fill {
         if turnover > MOST_TURNOVER {
             return None;
         }
-        let place = Place { time: trade.time, sequence: trade.sequence };
+        let place = Place { time: trade.time.get(), sequence: trade.sequence };
         Some(Self { place, price, size, turnover, bought: trade.side == Side::Buy })
     }
 
@@ -281,7 +281,7 @@ mod tests {
     fn trade(price: (i64, u8), size: (i64, u8)) -> Trade {
         Trade {
             symbol: SymbolId(0),
-            time: 1,
+            time: crate::time::ExchangeMillis::new(1),
             sequence: 0,
             price: Quantity { mantissa: price.0, scale: price.1 },
             size: Quantity { mantissa: size.0, scale: size.1 },

@@ -1,7 +1,108 @@
-//! Exchange time as integers, and the two calendar steps that are not a fixed number of milliseconds.
+//! Time as integers: the instants of two clocks, which do not mix, spans, and the two calendar steps that are not a fixed
+//! number of milliseconds.
 
-/// Milliseconds since 1970-01-01T00:00:00Z.
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+
+/// A span of time in milliseconds. Windows and klines count exchange time in it too, from 1970-01-01T00:00:00Z.
 pub type Millis = i64;
+
+/// Defines an instant of one clock: two of them have a distance, and a span leads from one to another.
+macro_rules! instant {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(Millis);
+
+        impl $name {
+            /// The earliest one: before everything.
+            pub const MIN: Self = Self(Millis::MIN);
+            /// The latest one: never.
+            pub const MAX: Self = Self(Millis::MAX);
+
+            /// Makes the instant that lies this many milliseconds after 1970-01-01T00:00:00Z.
+            #[must_use]
+            #[inline]
+            pub const fn new(millis: Millis) -> Self {
+                Self(millis)
+            }
+
+            /// Returns the milliseconds since 1970-01-01T00:00:00Z.
+            #[must_use]
+            #[inline]
+            pub const fn get(self) -> Millis {
+                self.0
+            }
+
+            /// Returns the instant `span` later, or the latest one.
+            #[must_use]
+            #[inline]
+            pub const fn saturating_add(self, span: Millis) -> Self {
+                Self(self.0.saturating_add(span))
+            }
+
+            /// Returns the instant `span` earlier, or the earliest one.
+            #[must_use]
+            #[inline]
+            pub const fn saturating_sub(self, span: Millis) -> Self {
+                Self(self.0.saturating_sub(span))
+            }
+        }
+
+        impl Add<Millis> for $name {
+            type Output = Self;
+
+            #[inline]
+            fn add(self, span: Millis) -> Self {
+                Self(self.0 + span)
+            }
+        }
+
+        impl AddAssign<Millis> for $name {
+            #[inline]
+            fn add_assign(&mut self, span: Millis) {
+                self.0 += span;
+            }
+        }
+
+        impl Sub<Millis> for $name {
+            type Output = Self;
+
+            #[inline]
+            fn sub(self, span: Millis) -> Self {
+                Self(self.0 - span)
+            }
+        }
+
+        impl Sub for $name {
+            type Output = Millis;
+
+            #[inline]
+            fn sub(self, earlier: Self) -> Millis {
+                self.0 - earlier.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+    };
+}
+
+instant! {
+    /// An instant of this machine's clock, or of the recorder's: when something was received, or is due here.
+    ///
+    /// Only a [`Lead`](crate::clock::Lead) makes an instant of the exchange of it.
+    LocalMillis
+}
+
+instant! {
+    /// An instant of the exchange's clock: when a trade happened, when a frame was stamped, what time it is there.
+    ExchangeMillis
+}
 
 /// One second.
 pub const SECOND: Millis = 1_000;

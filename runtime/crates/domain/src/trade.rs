@@ -2,7 +2,7 @@
 
 use super::decimal::Decimal;
 use super::symbol::SymbolId;
-use super::time::Millis;
+use super::time::ExchangeMillis;
 
 /// Price or size of one trade: 18 digits at most, with the decimals that its text had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Trade {
     /// Which symbol, in the table of its category.
     pub symbol: SymbolId,
     /// Fill time `T`.
-    pub time: Millis,
+    pub time: ExchangeMillis,
     /// Cross sequence: orders trades of one `time`, shared by the fills of one match; 0 where the source has none.
     pub sequence: u64,
     /// Price per unit, greater than zero.

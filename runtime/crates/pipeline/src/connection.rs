@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use klines_domain::clock::{ExchangeClock, Observation};
+use klines_domain::clock::{ExchangeClock, Lead, Observation};
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
 use klines_domain::symbol::SymbolId;
-use klines_domain::time::{Millis, SECOND};
+use klines_domain::time::{ExchangeMillis, LocalMillis, Millis, SECOND};
 
 /// For so long after an acknowledgement a faster frame shows that it was sent later than was thought.
 const CORRECTED: Millis = 60 * SECOND;
@@ -16,43 +16,46 @@ const MOST_BEGINNINGS: usize = 256;
 /// How far ahead of the exchange's time a row's own time can be: as far as the decoder lets a trade's be.
 const AHEAD: Millis = 10 * SECOND;
 
+/// What messages mean in exchange time.
+type Events = Vec<FeedEvent<ExchangeMillis>>;
+
 /// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     clock: ExchangeClock,
     /// Local time since when topics are acknowledged; `None` while it is down.
-    up_since: Option<Millis>,
+    up_since: Option<LocalMillis>,
     /// Everything that the exchange had sent until then, in its time, has been read.
-    read_until: Option<Millis>,
+    read_until: Option<ExchangeMillis>,
     covered: BTreeSet<SymbolId>,
     /// Symbols whose coverage began, at a local time, before the exchange's time was known.
-    waiting: BTreeMap<SymbolId, Millis>,
+    waiting: BTreeMap<SymbolId, LocalMillis>,
     /// Trades missed before that, with the local time of receipt; of more than [`MOST_BEGINNINGS`] only the newest.
-    missed: VecDeque<(Millis, FeedEvent)>,
+    missed: VecDeque<(LocalMillis, FeedEvent<LocalMillis>)>,
     beginnings: VecDeque<Beginning>,
     /// Local time of the last frame whose stamp was believed.
-    stamped: Millis,
+    stamped: LocalMillis,
 }
 
 /// Where coverage of some symbols began.
 #[derive(Debug)]
 struct Beginning {
     symbols: Vec<SymbolId>,
-    local: Millis,
+    local: LocalMillis,
     /// The latest exchange time that it can have been, as far as was known.
-    at: Millis,
+    at: ExchangeMillis,
 }
 
 impl Connection {
     /// Builds one whose clock is expected where those of others stand, if any does.
-    pub(super) fn expecting(lead: Option<Millis>) -> Self {
+    pub(super) fn expecting(lead: Option<Lead>) -> Self {
         let clock = lead.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
         Self { clock, ..Self::default() }
     }
 
     /// Takes in a message. Appends what it means in exchange time, and returns how many of its rows are not to be
     /// used: all, where its stamp is not believed. `shown` is the category's time: coverage never begins again before.
-    pub(super) fn take(&mut self, message: FeedMessage, shown: Option<Millis>, out: &mut Vec<FeedEvent>) -> u64 {
+    pub(super) fn take(&mut self, message: FeedMessage, shown: Option<ExchangeMillis>, out: &mut Events) -> u64 {
         let FeedMessage { received, stamped, link, rejected, events, .. } = message;
         match link {
             // Before the first nothing is covered that could wait unread; behind a later one trades may.
@@ -77,37 +80,37 @@ impl Connection {
 
     /// The exchange's time at local time `local`, as this connection shows it; `None` when it does not count: it is
     /// down, or nothing has been stamped yet.
-    pub(super) fn now(&mut self, local: Millis) -> Option<Millis> {
+    pub(super) fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         self.up_since.and_then(|_| self.clock.now(local))
     }
 
     /// Until when everything sent has been read; `None` when it does not count.
-    pub(super) fn read_until(&self) -> Option<Millis> {
+    pub(super) fn read_until(&self) -> Option<ExchangeMillis> {
         self.up_since.and(self.clock.lead()).and(self.read_until)
     }
 
     /// The local time from which on everything sent until `at` can have arrived; `None` when it does not count, or
     /// when everything until then has been read.
-    pub(super) fn local_of(&self, at: Millis) -> Option<Millis> {
+    pub(super) fn local_of(&self, at: ExchangeMillis) -> Option<LocalMillis> {
         let lead = self.clock.lead().filter(|_| self.up_since.is_some())?;
-        (at != Millis::MAX && self.read_until.is_none_or(|read| read < at)).then(|| at.saturating_sub(lead))
+        (at != ExchangeMillis::MAX && self.read_until.is_none_or(|read| read < at)).then(|| lead.to_local(at))
     }
 
     fn observe(
         &mut self,
-        received: Millis,
-        stamp: Millis,
-        shown: Option<Millis>,
-        out: &mut Vec<FeedEvent>,
+        received: LocalMillis,
+        stamp: ExchangeMillis,
+        shown: Option<ExchangeMillis>,
+        out: &mut Events,
     ) -> Observation {
-        let (before, told) = (self.clock.lead(), self.clock.told_until(self.stamped));
+        let (before, seen) = (self.clock.lead(), self.clock.seen_until(self.stamped));
         let observation = self.clock.observe(received, stamp);
         if observation == Observation::Doubted {
             return observation;
         }
         self.stamped = received;
-        match (observation, told) {
-            (Observation::Leapt, Some(told)) => self.leap(received, told, shown, out),
+        match (observation, seen) {
+            (Observation::Leapt, Some(last_seen)) => self.leap(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
         self.begin(out);
@@ -118,20 +121,25 @@ impl Connection {
     }
 
     /// The exchange's clock leapt: what it did between is not known.
-    fn leap(&mut self, received: Millis, told: Millis, shown: Option<Millis>, out: &mut Vec<FeedEvent>) {
+    fn leap(
+        &mut self,
+        received: LocalMillis,
+        last_seen: ExchangeMillis,
+        shown: Option<ExchangeMillis>,
+        out: &mut Events,
+    ) {
         self.beginnings.clear();
         self.read_until = None;
         self.up_since = self.up_since.map(|_| received);
         let symbols: Vec<SymbolId> = self.covered.iter().copied().collect();
-        let at = self.clock.latest(received).max(shown.map(|shown| shown + 1));
-        if let Some(at) = at.filter(|_| !symbols.is_empty()) {
-            out.push(FeedEvent::Gap { symbols: symbols.clone(), last_seen: told });
-            out.push(FeedEvent::Resumed { symbols, at });
+        let until = self.clock.latest(received).max(shown.map(|shown| shown + 1));
+        if until.is_some() && !symbols.is_empty() {
+            out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
     }
 
     /// A frame that was faster than all before shows that acknowledgements were sent later than was thought.
-    fn correct(&mut self, received: Millis, before: Option<Millis>, out: &mut Vec<FeedEvent>) {
+    fn correct(&mut self, received: LocalMillis, before: Option<Lead>, out: &mut Events) {
         while self.beginnings.front().is_some_and(|beginning| beginning.local < received - CORRECTED) {
             self.beginnings.pop_front();
         }
@@ -146,20 +154,20 @@ impl Connection {
     }
 
     /// Applies what waited for the exchange's time.
-    fn begin(&mut self, out: &mut Vec<FeedEvent>) {
-        let mut by_time: BTreeMap<Millis, Vec<SymbolId>> = BTreeMap::new();
+    fn begin(&mut self, out: &mut Events) {
+        let mut by_time: BTreeMap<LocalMillis, Vec<SymbolId>> = BTreeMap::new();
         for (symbol, local) in std::mem::take(&mut self.waiting) {
             by_time.entry(local).or_default().push(symbol);
         }
-        by_time.into_iter().for_each(|(local, symbols)| self.resume(symbols, local, out));
+        by_time.into_iter().for_each(|(local, symbols)| self.cover(symbols, local, out));
         for (received, event) in std::mem::take(&mut self.missed) {
             self.apply(event, received, out);
         }
     }
 
-    /// Turns an event's local times into exchange time: an interruption begins before what the slowest frame of the last
-    /// minute would have shown, and ends when the fastest would have been stamped.
-    fn apply(&mut self, event: FeedEvent, received: Millis, out: &mut Vec<FeedEvent>) {
+    /// Turns an event's local times into exchange time: a hole begins before what the slowest frame of the last minute
+    /// would have shown, and ends when the fastest would have been stamped.
+    fn apply(&mut self, event: FeedEvent<LocalMillis>, received: LocalMillis, out: &mut Events) {
         match event {
             FeedEvent::Missed { symbol, from, to } => match self.clock.latest(received) {
                 // What looks like a time and lies ahead is none: of the frame its receipt is marked.
@@ -169,31 +177,48 @@ impl Connection {
                     if self.missed.len() == MOST_BEGINNINGS {
                         self.missed.pop_front();
                     }
-                    self.missed.push_back((received, FeedEvent::Missed { symbol, from, to }));
+                    self.missed.push_back((received, event));
                 }
             },
-            FeedEvent::Trade(_) | FeedEvent::Delayed { .. } | FeedEvent::Listed { .. } => out.push(event),
-            FeedEvent::Resumed { symbols, at } => self.resume(symbols, at, out),
-            FeedEvent::Gap { symbols, last_seen } => self.interrupt(symbols, last_seen, out),
+            FeedEvent::Trade(trade) => out.push(FeedEvent::Trade(trade)),
+            FeedEvent::Listed { symbol } => out.push(FeedEvent::Listed { symbol }),
+            FeedEvent::Covered { symbols, from } => self.cover(symbols, from, out),
+            FeedEvent::Hole { symbols, last_seen, until } => self.interrupt(symbols, last_seen, until, out),
             FeedEvent::Ended { symbol, at } => {
                 out.extend(self.clock.latest(at).map(|at| FeedEvent::Ended { symbol, at }));
             }
+            // Made here, of exchange times.
+            FeedEvent::Delayed { .. } => {}
         }
     }
 
-    fn resume(&mut self, symbols: Vec<SymbolId>, local: Millis, out: &mut Vec<FeedEvent>) {
-        self.covered.extend(&symbols);
+    fn cover(&mut self, symbols: Vec<SymbolId>, from: LocalMillis, out: &mut Events) {
+        if let Some(from) = self.begin_at(&symbols, from) {
+            out.push(FeedEvent::Covered { symbols, from });
+        }
+    }
+
+    /// Coverage begins at a local time. Returns which moment of the exchange that is; until that is known it waits.
+    fn begin_at(&mut self, symbols: &[SymbolId], local: LocalMillis) -> Option<ExchangeMillis> {
+        self.covered.extend(symbols);
         let Some(at) = self.clock.latest(local) else {
-            return self.waiting.extend(symbols.into_iter().map(|symbol| (symbol, local)));
+            self.waiting.extend(symbols.iter().map(|symbol| (*symbol, local)));
+            return None;
         };
         if self.beginnings.len() == MOST_BEGINNINGS {
             self.beginnings.pop_front();
         }
-        self.beginnings.push_back(Beginning { symbols: symbols.clone(), local, at });
-        out.push(FeedEvent::Resumed { symbols, at });
+        self.beginnings.push_back(Beginning { symbols: symbols.to_vec(), local, at });
+        Some(at)
     }
 
-    fn interrupt(&mut self, symbols: Vec<SymbolId>, last_seen: Millis, out: &mut Vec<FeedEvent>) {
+    fn interrupt(
+        &mut self,
+        symbols: Vec<SymbolId>,
+        last_seen: LocalMillis,
+        until: Option<LocalMillis>,
+        out: &mut Events,
+    ) {
         for symbol in &symbols {
             self.covered.remove(symbol);
             self.waiting.remove(symbol);
@@ -206,13 +231,14 @@ impl Connection {
         }
         // Those that are void must not push out others.
         self.beginnings.retain(|beginning| !beginning.symbols.is_empty());
-        if let Some(last_seen) = self.clock.told_until(last_seen) {
-            out.push(FeedEvent::Gap { symbols, last_seen });
+        let until = until.and_then(|until| self.begin_at(&symbols, until));
+        if let Some(last_seen) = self.clock.seen_until(last_seen) {
+            out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
     }
 
     /// A frame whose stamp is not believed: its trades are not counted, and what it may have held is not known.
-    fn refuse(&mut self, received: Millis, events: Vec<FeedEvent>, out: &mut Vec<FeedEvent>) -> u64 {
+    fn refuse(&mut self, received: LocalMillis, events: Vec<FeedEvent<LocalMillis>>, out: &mut Events) -> u64 {
         let (mut refused, mut touched) = (0, BTreeSet::new());
         for event in events {
             match event {
@@ -228,8 +254,7 @@ impl Connection {
         }
         let symbols: Vec<SymbolId> = touched.intersection(&self.covered).copied().collect();
         if !symbols.is_empty() {
-            self.interrupt(symbols.clone(), received - 1, out);
-            self.resume(symbols, received + 1, out);
+            self.interrupt(symbols, received - 1, Some(received + 1), out);
         }
         refused
     }

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use klines_domain::aggregator::{Aggregator, Settings, Tally};
+use klines_domain::clock::Lead;
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis};
 
 use super::LONGEST_PAUSE;
 use super::connection::Connection;
@@ -19,10 +20,10 @@ pub struct Lane {
     connections: Vec<Connection>,
     aggregator: Aggregator,
     /// The exchange's time minus local time when it was last known: what time goes by while every connection is down.
-    lead: Option<Millis>,
+    lead: Option<Lead>,
     /// The latest exchange time that was shown: it never steps back.
-    shown: Option<Millis>,
-    events: Vec<FeedEvent>,
+    shown: Option<ExchangeMillis>,
+    events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
 impl Lane {
@@ -70,21 +71,18 @@ impl Lane {
     }
 
     /// Takes in what no connection brought. Without an exchange time nothing has begun that could end.
-    fn learn(&mut self, event: FeedEvent) {
+    fn learn(&mut self, event: FeedEvent<LocalMillis>) {
         let event = match (event, self.lead) {
-            (event @ FeedEvent::Listed { .. }, _) => event,
-            (FeedEvent::Ended { symbol, at }, Some(lead)) => FeedEvent::Ended { symbol, at: at + lead },
-            (FeedEvent::Resumed { symbols, at }, Some(lead)) => FeedEvent::Resumed { symbols, at: at + lead },
-            (FeedEvent::Gap { symbols, last_seen }, Some(lead)) => {
-                FeedEvent::Gap { symbols, last_seen: last_seen + lead }
-            }
+            (FeedEvent::Listed { symbol }, _) => FeedEvent::Listed { symbol },
+            (FeedEvent::Ended { symbol, at }, Some(lead)) => FeedEvent::Ended { symbol, at: lead.to_exchange(at) },
+            // Trades and coverage are a connection's.
             _ => return,
         };
         self.aggregator.apply(&event);
     }
 
     /// Lets local time pass.
-    pub fn tick(&mut self, local: Millis, out: &mut Vec<Batch>) {
+    pub fn tick(&mut self, local: LocalMillis, out: &mut Vec<Batch>) {
         if let Some(now) = self.now(local) {
             // Where no connection is up nothing is read, and nothing waits.
             let read_until = self.connections.iter().filter_map(Connection::read_until).min();
@@ -95,23 +93,23 @@ impl Lane {
     /// How long until something is due, if the exchange's clock runs on as it does. What closes is due when a connection
     /// says that it has read everything, unless none is up.
     #[must_use]
-    pub fn pause(&mut self, local: Millis) -> Duration {
+    pub fn pause(&mut self, local: LocalMillis) -> Duration {
         let Some(now) = self.now(local) else { return LONGEST_PAUSE };
         if self.aggregator.is_behind() {
             return Duration::ZERO;
         }
         let is_down = self.connections.iter().all(|connection| connection.read_until().is_none());
         let due = if is_down { self.aggregator.due_at() } else { self.aggregator.shows_at() };
-        let pause = due.saturating_sub(now).max(0);
+        let pause = due.get().saturating_sub(now.get()).max(0);
         Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX)).min(LONGEST_PAUSE)
     }
 
     /// The local time at which the next boundary could close as far as connection `number` is concerned, which has to
-    /// say then that it has read everything; `Millis::MAX` when nothing is to be said.
+    /// say then that it has read everything; [`LocalMillis::MAX`] when nothing is to be said.
     #[must_use]
-    pub fn boundary(&self, number: usize) -> Millis {
+    pub fn boundary(&self, number: usize) -> LocalMillis {
         let at = self.aggregator.closes_at();
-        self.connections.get(number).and_then(|connection| connection.local_of(at)).unwrap_or(Millis::MAX)
+        self.connections.get(number).and_then(|connection| connection.local_of(at)).unwrap_or(LocalMillis::MAX)
     }
 
     /// Takes a step of the end of a run: gives out what is due, then what is open. Returns whether there is more.
@@ -119,10 +117,10 @@ impl Lane {
         self.aggregator.finish(out)
     }
 
-    fn now(&mut self, local: Millis) -> Option<Millis> {
+    fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         let slowest = self.connections.iter_mut().filter_map(|connection| connection.now(local)).min();
-        self.lead = slowest.map(|now| now - local).or(self.lead);
-        let now = local + self.lead?;
+        self.lead = slowest.map(|now| Lead::between(local, now)).or(self.lead);
+        let now = self.lead?.to_exchange(local);
         self.shown = self.shown.max(Some(now));
         self.shown
     }

@@ -20,7 +20,7 @@ use klines_domain::aggregator::Tally;
 use klines_domain::feed::FeedMessage;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::Category;
-use klines_domain::time::Millis;
+use klines_domain::time::LocalMillis;
 use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
 
@@ -42,7 +42,7 @@ impl Tallies {
 }
 
 /// A category and where each of its connections is told when the next boundary could close, in local time.
-pub type Watched = (Lane, Vec<watch::Sender<Millis>>);
+pub type Watched = (Lane, Vec<watch::Sender<LocalMillis>>);
 
 /// All categories, driven by messages and the local clock.
 pub struct Pipeline {

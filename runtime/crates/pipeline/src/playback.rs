@@ -8,7 +8,7 @@ use klines_domain::clock::Observation;
 use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Symbol, SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis, Millis};
 use klines_domain::trade::Trade;
 
 use super::clocks::Clocks;
@@ -23,7 +23,7 @@ pub trait Outlet {
     fn take(&mut self, batch: Batch);
 
     /// Klines that end before `settled` cannot change any more, and none of them comes.
-    fn settle(&mut self, settled: Millis);
+    fn settle(&mut self, settled: ExchangeMillis);
 }
 
 /// One category of a recording, on its way through the aggregator.
@@ -35,7 +35,7 @@ pub struct Playback<O> {
     lateness: Millis,
     /// How long closed windows can be revised.
     kept: Millis,
-    since: Option<Millis>,
+    since: Option<ExchangeMillis>,
     /// Something was missed: the beginning stays where it is.
     has_holes: bool,
     out: Vec<Batch>,
@@ -69,35 +69,35 @@ impl<O: Outlet> Playback<O> {
         self.symbols.get(symbol.as_str()).unwrap_or_else(|| self.add(symbol, self.since))
     }
 
-    fn add(&mut self, symbol: &Symbol, since: Option<Millis>) -> SymbolId {
+    fn add(&mut self, symbol: &Symbol, since: Option<ExchangeMillis>) -> SymbolId {
         let id = self.symbols.intern(symbol);
         self.aggregator.add_symbol(symbol);
-        if let Some(at) = since {
-            self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![id], at });
+        if let Some(from) = since {
+            self.aggregator.apply(&FeedEvent::Covered { symbols: vec![id], from });
         }
         id
     }
 
-    /// Trades of these symbols may be missing after `last_seen`, in exchange time.
-    pub fn lost(&mut self, symbols: Vec<SymbolId>, last_seen: Millis) {
+    /// Trades of these symbols may be missing after `last_seen` and before `until`: `None` until they are regained.
+    pub fn lost(&mut self, symbols: Vec<SymbolId>, last_seen: ExchangeMillis, until: Option<ExchangeMillis>) {
         self.has_holes = true;
-        self.aggregator.apply(&FeedEvent::Gap { symbols, last_seen });
+        self.aggregator.apply(&FeedEvent::Hole { symbols, last_seen, until });
     }
 
-    /// Trades of a symbol may be missing after `last_seen` and before `at`, in exchange time.
-    pub fn missed(&mut self, symbol: SymbolId, last_seen: Millis, at: Millis) {
+    /// Trades of a symbol from `from` to `to`, both included, may be missing.
+    pub fn missed(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis) {
         self.has_holes |= self.aggregator.is_covered(symbol);
-        self.aggregator.apply(&FeedEvent::Missed { symbol, from: last_seen + 1, to: at - 1 });
+        self.aggregator.apply(&FeedEvent::Missed { symbol, from, to });
     }
 
-    /// All trades of these symbols are there again from `at` on, in exchange time, which moves the clock.
-    pub fn regained(&mut self, symbols: Vec<SymbolId>, at: Millis) {
-        self.tick(at);
-        self.aggregator.apply(&FeedEvent::Resumed { symbols, at });
+    /// All trades of these symbols are there again from `from` on, which moves the clock.
+    pub fn regained(&mut self, symbols: Vec<SymbolId>, from: ExchangeMillis) {
+        self.tick(from);
+        self.aggregator.apply(&FeedEvent::Covered { symbols, from });
     }
 
-    /// All trades of a symbol are there from `at` on, in exchange time, which moves the clock; not those before.
-    pub fn present(&mut self, symbol: &Symbol, at: Millis) {
+    /// All trades of a symbol are there from `at` on, which moves the clock; not those before.
+    pub fn present(&mut self, symbol: &Symbol, at: ExchangeMillis) {
         if let Some(id) = self.symbols.get(symbol.as_str()) {
             return self.regained(vec![id], at);
         }
@@ -106,10 +106,10 @@ impl<O: Outlet> Playback<O> {
         self.add(symbol, self.since.map(|since| since.max(at)));
     }
 
-    /// Until when every match was told by what a connection had brought at a recorded local time, and the latest that the
-    /// exchange can have stamped it; nothing before the first stamp.
+    /// Until when every match had been received over a connection at a recorded local time, and the latest that the
+    /// exchange can have stamped what came then; `None` before the first stamp.
     #[must_use]
-    pub fn stamped(&self, source: Source, received: Millis) -> Option<(Millis, Millis)> {
+    pub fn stamped(&self, source: Source, received: LocalMillis) -> Option<(ExchangeMillis, ExchangeMillis)> {
         self.clocks.span(source, received)
     }
 
@@ -125,21 +125,20 @@ impl<O: Outlet> Playback<O> {
     }
 
     /// Lets time pass to a trade that is not wanted itself: it shows how late it is, and that the recording was on.
-    pub fn overhear(&mut self, time: Millis) {
+    pub fn overhear(&mut self, time: ExchangeMillis) {
         self.begin(time);
         self.tick(time);
     }
 
     /// Takes note of when a frame was stamped by the exchange and received at a recorded local time. Returns whether
     /// that is believed; the trades of a frame whose stamp is not are not to be used. A leap of the exchange's clock is
-    /// a gap.
-    pub fn stamp(&mut self, source: Source, received: Millis, stamped: Millis) -> bool {
+    /// a hole.
+    pub fn stamp(&mut self, source: Source, received: LocalMillis, stamped: ExchangeMillis) -> bool {
         let (observation, shown) = self.clocks.observe(source, received, stamped);
         if let Some((shown, (_, latest))) = shown.zip(self.clocks.span(source, received)) {
             let symbols: Vec<SymbolId> = self.symbols.iter().map(|(id, _)| id).collect();
-            let at = self.now().map_or(latest, |now| latest.max(now + 1));
-            self.lost(symbols.clone(), shown);
-            self.aggregator.apply(&FeedEvent::Resumed { symbols, at });
+            let until = self.now().map_or(latest, |now| latest.max(now + 1));
+            self.lost(symbols, shown, Some(until));
         }
         observation != Observation::Doubted
     }
@@ -151,7 +150,7 @@ impl<O: Outlet> Playback<O> {
     }
 
     /// Lets recorded local time pass.
-    pub fn pass(&mut self, received: Millis) {
+    pub fn pass(&mut self, received: LocalMillis) {
         if self.since.is_some()
             && let Some(now) = self.clocks.now(received)
         {
@@ -159,7 +158,7 @@ impl<O: Outlet> Playback<O> {
         }
     }
 
-    fn tick(&mut self, now: Millis) {
+    fn tick(&mut self, now: ExchangeMillis) {
         loop {
             self.aggregator.tick(now, &mut self.out);
             self.hand_on();
@@ -186,7 +185,7 @@ impl<O: Outlet> Playback<O> {
 
     /// The exchange's time so far, if it has begun.
     #[must_use]
-    pub fn now(&self) -> Option<Millis> {
+    pub fn now(&self) -> Option<ExchangeMillis> {
         self.aggregator.watermark()
     }
 
@@ -210,14 +209,14 @@ impl<O: Outlet> Playback<O> {
     }
 
     /// Moves the beginning of the recording back to a trade, unless it is too late to count.
-    pub fn begin(&mut self, time: Millis) {
+    pub fn begin(&mut self, time: ExchangeMillis) {
         let late = self.aggregator.watermark().is_some_and(|now| time < now - self.lateness);
         if late || self.since.is_some_and(|since| since <= time || self.has_holes) {
             return;
         }
         self.since = Some(time);
         let symbols = self.symbols.iter().map(|(id, _)| id).collect();
-        self.aggregator.apply(&FeedEvent::Resumed { symbols, at: time });
+        self.aggregator.apply(&FeedEvent::Covered { symbols, from: time });
     }
 }
 
@@ -228,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    const T0: Millis = 1_704_067_200_000;
+    const T0: ExchangeMillis = ExchangeMillis::new(1_704_067_200_000);
 
     /// Ends of the klines between two words on what is settled.
     #[derive(Default)]
@@ -242,8 +241,8 @@ mod tests {
             self.ends.extend(batch.klines.iter().map(|kline| kline.end));
         }
 
-        fn settle(&mut self, settled: Millis) {
-            self.parts.push((std::mem::take(&mut self.ends), settled));
+        fn settle(&mut self, settled: ExchangeMillis) {
+            self.parts.push((std::mem::take(&mut self.ends), settled.get()));
         }
     }
 

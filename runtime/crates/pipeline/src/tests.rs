@@ -6,13 +6,14 @@ use klines_domain::aggregator::{Open, Settings};
 use klines_domain::feed::{FeedEvent, Link};
 use klines_domain::kline::Quality;
 use klines_domain::symbol::{Symbol, SymbolId, SymbolTable};
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::{Quantity, Side, Trade, TradeId};
 use proptest::prelude::*;
 
 use super::*;
 
 /// 2024-01-01T00:00:00Z on the exchange; the local clock is 20 s ahead, transit is 50 ms at best.
-const T0: Millis = 1_704_067_200_000;
+const T0: ExchangeMillis = ExchangeMillis::new(1_704_067_200_000);
 const AHEAD: Millis = 20_000;
 const TRANSIT: Millis = 50;
 
@@ -25,28 +26,28 @@ fn lane() -> Lane {
 }
 
 /// Local time of receipt of what the exchange stamped at `T0 + at`, `late` ms slower than the fastest frame.
-fn local(at: Millis, late: Millis) -> Millis {
-    T0 + at + AHEAD + TRANSIT + late
+fn local(at: Millis, late: Millis) -> LocalMillis {
+    LocalMillis::new(T0.get()) + at + AHEAD + TRANSIT + late
 }
 
-fn message(received: Millis, link: Option<Link>, events: Vec<FeedEvent>) -> FeedMessage {
+fn message(received: LocalMillis, link: Option<Link>, events: Vec<FeedEvent<LocalMillis>>) -> FeedMessage {
     FeedMessage { connection: Some(0), link, ..FeedMessage::of_category(Category::Linear, received, events) }
 }
 
 /// Topics were acknowledged, at that moment.
-fn up(received: Millis) -> FeedMessage {
-    let event = FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: received };
+fn up(received: LocalMillis) -> FeedMessage {
+    let event = FeedEvent::Covered { symbols: vec![SymbolId(0)], from: received };
     message(received, Some(Link::Up), vec![event])
 }
 
 /// The connection was lost, at that moment.
-fn down(received: Millis) -> FeedMessage {
-    let event = FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: received };
+fn down(received: LocalMillis) -> FeedMessage {
+    let event = FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: received, until: None };
     message(received, Some(Link::Down), vec![event])
 }
 
 /// A read of the socket would have waited.
-fn drained(received: Millis) -> FeedMessage {
+fn drained(received: LocalMillis) -> FeedMessage {
     message(received, Some(Link::Drained), Vec::new())
 }
 
@@ -73,7 +74,7 @@ fn trade(at: Millis, late: Millis) -> FeedMessage {
 
 fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
     let klines = out.drain(..).flat_map(|batch| batch.klines);
-    klines.map(|kline| (kline.start - T0, kline.quality, kline.revision)).collect()
+    klines.map(|kline| (kline.start - T0.get(), kline.quality, kline.revision)).collect()
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
     lane.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
     lane.take(drained(local(1_100, 0)), &mut out);
     assert!(out.is_empty(), "the other may hold trades");
-    assert_eq!((lane.boundary(0), lane.boundary(1)), (Millis::MAX, local(1_079, 0)));
+    assert_eq!((lane.boundary(0), lane.boundary(1)), (LocalMillis::MAX, local(1_079, 0)));
     lane.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
 }
@@ -281,7 +282,6 @@ proptest! {
     #[test]
     fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
         let (mut lane, mut out) = (lane(), Vec::new());
-        let symbols = vec![SymbolId(0)];
         lane.take(up(local(from, 0)), &mut out);
         let mut at = from + 4;
         let mut arriving = Vec::new();
@@ -301,9 +301,9 @@ proptest! {
             } else {
                 // Of one that is slower or faster than all before it nobody can tell when it was stamped.
                 lost.extend((least <= late && late <= most).then_some(matched));
-                let gap = FeedEvent::Gap { symbols: symbols.clone(), last_seen: received - 1 };
-                let resumed = FeedEvent::Resumed { symbols: symbols.clone(), at: received + 1 };
-                lane.take(message(received, None, vec![gap, resumed]), &mut out);
+                let (last_seen, until) = (received - 1, Some(received + 1));
+                let hole = FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen, until };
+                lane.take(message(received, None, vec![hole]), &mut out);
             }
         }
         (at..at + 3_000).step_by(10).for_each(|at| lane.take(drained(local(at, 0)), &mut out));
@@ -318,7 +318,9 @@ proptest! {
 /// Ten minutes of 300 symbols at one second, of which everything has just been read: a step of them has been published.
 fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let clock = LocalClock::start();
-    let since = (clock.now() - 600_000) / 1_000 * 1_000;
+    // Its clock is the exchange's.
+    let since = ExchangeMillis::new((clock.now().get() - 600_000) / 1_000 * 1_000);
+    let received = LocalMillis::new(since.get());
     let mut table = SymbolTable::default();
     let symbols: Vec<_> = (0..300).map(|number| table.intern(&Symbol::new(&format!("S{number}")).unwrap())).collect();
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
@@ -334,13 +336,13 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
         block: false,
         id: TradeId::None,
     });
-    let events = trades.map(FeedEvent::Trade).chain([FeedEvent::Resumed { symbols: symbols.clone(), at: since }]);
-    let first = FeedMessage { stamped: Some(since), ..message(since, Some(Link::Up), events.collect()) };
+    let events = trades.map(FeedEvent::Trade).chain([FeedEvent::Covered { symbols: symbols.clone(), from: received }]);
+    let first = FeedMessage { stamped: Some(since), ..message(received, Some(Link::Up), events.collect()) };
     lane.take(first, &mut Vec::new());
     let hub = Arc::new(Hub::new());
     let mut pipeline = Pipeline::new(mpsc::channel(1).1, clock, hub.clone(), Tallies::default());
     pipeline.join(Some((lane, Vec::new())));
-    pipeline.take(drained(since + 600_079));
+    pipeline.take(drained(received + 600_079));
     (pipeline, hub)
 }
 

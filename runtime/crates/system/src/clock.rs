@@ -5,7 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The clock that goes on while the machine is suspended.
@@ -30,8 +30,8 @@ impl LocalClock {
 
     /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock at start, carried on without steps.
     #[must_use]
-    pub fn now(&self) -> Millis {
-        self.offset + sleepless()
+    pub fn now(&self) -> LocalMillis {
+        LocalMillis::new(self.offset + sleepless())
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
     fn it_starts_at_the_wall_clock_and_never_steps_back() {
         let (before, clock) = (wall(), LocalClock::start());
         let first = clock.now();
-        assert!((first - before).abs() < 60_000);
+        assert!((first.get() - before).abs() < 60_000);
         assert!(clock.now() >= first);
     }
 }

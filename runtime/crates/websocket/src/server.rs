@@ -85,7 +85,7 @@ impl Server {
     /// Wall-clock time, ms since 1970 UTC.
     #[must_use]
     pub fn wall_clock(&self) -> Millis {
-        self.clock.now()
+        self.clock.now().get()
     }
 
     /// Hands klines to everyone who follows them.

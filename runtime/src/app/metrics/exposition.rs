@@ -32,7 +32,7 @@ impl Collector for Run {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut sheet = Sheet::new(encoder);
         ingest::write(&mut sheet, &self.0)?;
-        consumers::write(&mut sheet, &self.0.consumers, self.0.clock.now())?;
+        consumers::write(&mut sheet, &self.0.consumers, self.0.clock.now().get())?;
         program(&mut sheet, &self.0)
     }
 }
@@ -53,7 +53,7 @@ fn program(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     let refused = [(bare, observed.data_dir.refused())];
     sheet.counters("klines_data_dir_refusals", "Writes refused because data_dir was full.", refused)?;
     sheet.seconds_total("process_cpu", "Time that all threads together have computed.", process::cpu_seconds())?;
-    let started = seconds(observed.since.unsigned_abs());
+    let started = seconds(observed.since.get().unsigned_abs());
     sheet.gauges("process_start_time", "When the run began, since 1970 UTC.", Unit::Seconds, [(bare, started)])
 }
 

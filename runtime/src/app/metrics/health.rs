@@ -52,7 +52,7 @@ pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let mut reasons = silent(&feeds, stale_after);
     let told = observed.catalog.feeds();
-    let now = observed.clock.now();
+    let now = observed.clock.now().get();
     reasons.extend(told.borrow().iter().filter_map(|feed| judge_feed(feed, now)));
     drop(told);
     reasons.extend(observed.consumers.iter().filter_map(|seen| judge(&seen.view.name, &seen.view.stats)));

@@ -1,22 +1,22 @@
-//! What each connection of a recording told of, and when it was interrupted.
+//! What each connection of a recording brought, and when it was interrupted.
 
 use hashbrown::{HashMap, HashSet};
 use klines_bybit::source::Connection;
 use klines_domain::symbol::{Symbol, SymbolId};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis};
 use klines_pipeline::playback::{Outlet, Playback};
 
 type Hasher = foldhash::fast::RandomState;
 
 /// The connections of a recording.
 #[derive(Default)]
-pub(super) struct Connections(HashMap<Connection, Told, Hasher>);
+pub(super) struct Connections(HashMap<Connection, Heard, Hasher>);
 
 #[derive(Default)]
-struct Told {
+struct Heard {
     symbols: HashSet<SymbolId, Hasher>,
     /// Interruptions in exchange time: what was seen last, and from when on all is seen again.
-    holes: Vec<(Millis, Option<Millis>)>,
+    holes: Vec<(ExchangeMillis, Option<ExchangeMillis>)>,
 }
 
 impl Connections {
@@ -31,38 +31,40 @@ impl Connections {
         let known = playback.symbols().get(name.as_str());
         let symbol = known.unwrap_or_else(|| playback.symbol(name));
         let Some(connection) = connection else { return symbol };
-        let told = self.0.entry(connection).or_default();
-        if told.symbols.insert(symbol) && known.is_none() {
-            for (last_seen, at) in &told.holes {
-                playback.lost(vec![symbol], *last_seen);
-                if let Some(at) = at {
-                    playback.regained(vec![symbol], *at);
-                }
+        let heard = self.0.entry(connection).or_default();
+        if heard.symbols.insert(symbol) && known.is_none() {
+            for (last_seen, until) in &heard.holes {
+                playback.lost(vec![symbol], *last_seen, *until);
             }
         }
         symbol
     }
 
     /// After `received`, in recorded local time, nothing more came over a connection.
-    pub(super) fn lose(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
+    pub(super) fn lose(&mut self, connection: Connection, received: LocalMillis, playback: &mut Playback<impl Outlet>) {
         // Before the first stamp nothing is covered that could be lost.
         let source = Some((connection.0, connection.1));
-        let Some((told_until, _)) = playback.stamped(source, received) else { return };
+        let Some((seen_until, _)) = playback.stamped(source, received) else { return };
         playback.set_up(source, false);
-        let told = self.0.entry(connection).or_default();
-        told.holes.push((told_until, None));
-        playback.lost(told.symbols.iter().copied().collect(), told_until);
+        let heard = self.0.entry(connection).or_default();
+        heard.holes.push((seen_until, None));
+        playback.lost(heard.symbols.iter().copied().collect(), seen_until, None);
     }
 
     /// From `received` on, in recorded local time, all comes over a connection again.
-    pub(super) fn regain(&mut self, connection: Connection, received: Millis, playback: &mut Playback<impl Outlet>) {
+    pub(super) fn regain(
+        &mut self,
+        connection: Connection,
+        received: LocalMillis,
+        playback: &mut Playback<impl Outlet>,
+    ) {
         let source = Some((connection.0, connection.1));
         let Some((_, latest)) = playback.stamped(source, received) else { return };
         playback.set_up(source, true);
-        let Some(told) = self.0.get_mut(&connection) else { return };
-        if let Some((_, at @ None)) = told.holes.last_mut() {
-            *at = Some(latest);
-            playback.regained(told.symbols.iter().copied().collect(), latest);
+        let Some(heard) = self.0.get_mut(&connection) else { return };
+        if let Some((_, until @ None)) = heard.holes.last_mut() {
+            *until = Some(latest);
+            playback.regained(heard.symbols.iter().copied().collect(), latest);
         }
     }
 }

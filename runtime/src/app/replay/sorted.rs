@@ -12,7 +12,7 @@ use klines_delivery::encode;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::symbol::Symbol;
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 
 use super::Sink;
 
@@ -99,9 +99,9 @@ impl Sink for Sorted {
         Ok(())
     }
 
-    fn settle(&mut self, settled: Millis) -> anyhow::Result<()> {
+    fn settle(&mut self, settled: ExchangeMillis) -> anyhow::Result<()> {
         while let Some(first) = self.closed.first_entry()
-            && first.key().0 < settled
+            && first.key().0 < settled.get()
         {
             let kline = first.remove();
             self.write(&kline).context("writing klines")?;

@@ -9,7 +9,7 @@ use klines_config::klines::Klines;
 use klines_domain::aggregator::Settings;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::{Side, Trade};
 use klines_pipeline::playback::Playback;
 
@@ -52,7 +52,7 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
                 let (price, size) = quantities.context("a trade of the market")?;
                 playback.trade(&Trade {
                     symbol,
-                    time: trade.time,
+                    time: ExchangeMillis::new(trade.time),
                     sequence: trade.seq,
                     price,
                     size,
@@ -63,7 +63,7 @@ pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> any
                 playback.outlet().check()?;
             }
             // The last windows are over as well.
-            playback.overhear(BEGIN + length_ms + grace);
+            playback.overhear(ExchangeMillis::new(BEGIN + length_ms + grace));
             playback.finish();
             playback.outlet().check()?;
         }

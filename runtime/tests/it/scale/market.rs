@@ -6,7 +6,7 @@ use klines_domain::feed::FeedEvent;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::symbol::{Category, Symbol, SymbolId};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::{Quantity, Side, Trade, TradeId};
 
 /// Symbols of both categories.
@@ -55,7 +55,7 @@ impl Market {
             assert_eq!(settings.grace, GRACE);
             let mut aggregator = Aggregator::new(settings);
             let ids = symbols.iter().map(|symbol| aggregator.add_symbol(symbol)).collect();
-            aggregator.apply(&FeedEvent::Resumed { symbols: ids, at: midnight - AROUND });
+            aggregator.apply(&FeedEvent::Covered { symbols: ids, from: ExchangeMillis::new(midnight - AROUND) });
             (category, symbols, aggregator)
         };
         Self { midnight, categories: categories.into_iter().map(watched).collect() }
@@ -71,7 +71,7 @@ impl Market {
         while now <= self.midnight + AROUND {
             let mut batches = Vec::new();
             for (_, _, aggregator) in &mut self.categories {
-                aggregator.tick(now + GRACE, &mut batches);
+                aggregator.tick(ExchangeMillis::new(now + GRACE), &mut batches);
             }
             take(&batches);
             now += 1_000;
@@ -95,10 +95,10 @@ impl Market {
     }
 }
 
-fn trade(symbol: u32, time: Millis) -> FeedEvent {
+fn trade(symbol: u32, time: Millis) -> FeedEvent<ExchangeMillis> {
     FeedEvent::Trade(Trade {
         symbol: SymbolId(symbol),
-        time,
+        time: ExchangeMillis::new(time),
         sequence: u64::from(symbol),
         price: Quantity { mantissa: 1_922_500, scale: 3 },
         size: Quantity { mantissa: 25, scale: 2 },

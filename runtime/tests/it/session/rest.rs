@@ -44,8 +44,8 @@ async fn time_and_instruments_are_read() {
     let rest = client(&sim);
     let before = sim.now_ms();
     let reply = rest.time().await.unwrap();
-    assert!(before <= reply.result && reply.result <= sim.now_ms());
-    assert!(before <= reply.stamped && reply.stamped <= sim.now_ms());
+    assert!((before..=sim.now_ms()).contains(&reply.result.get()));
+    assert!((before..=sim.now_ms()).contains(&reply.stamped.get()));
     let mut found = rest.instruments(Category::Linear).await.unwrap().result;
     found.sort_by(|left, right| left.symbol.cmp(&right.symbol));
     let names: Vec<&str> = found.iter().map(|instrument| instrument.symbol.as_str()).collect();

@@ -66,15 +66,19 @@ impl Seen {
                     assert!(message.stamped.is_some_and(|stamped| trade.time <= stamped));
                     known.tapes.entry(trade.symbol).or_default().push(trade);
                 }
-                FeedEvent::Resumed { symbols, at } => {
-                    // After a frame that could not be read it is the next millisecond.
-                    assert!(at <= message.received + 1);
-                    symbols.iter().for_each(|symbol| assert!(known.covered.insert(*symbol), "resumed twice"));
+                FeedEvent::Covered { symbols, from } => {
+                    assert!(from <= message.received);
+                    symbols.iter().for_each(|symbol| assert!(known.covered.insert(*symbol), "covered twice"));
                 }
-                FeedEvent::Gap { symbols, last_seen } => {
+                FeedEvent::Hole { symbols, last_seen, until } => {
                     assert!(last_seen <= message.received);
                     known.gaps += symbols.len();
-                    symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a gap without cover"));
+                    symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a hole without cover"));
+                    if let Some(until) = until {
+                        // After a frame that could not be read it is the next millisecond.
+                        assert!(until <= message.received + 1);
+                        known.covered.extend(symbols);
+                    }
                 }
                 FeedEvent::Missed { .. } => {}
                 FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),

@@ -138,7 +138,7 @@ fn categories_are_apart() {
 #[test]
 fn a_signature_of_the_exchange_s_kind_lets_in() {
     let served = Served::start();
-    let expires = u64::try_from(LocalClock::start().now()).unwrap() + 10_000;
+    let expires = u64::try_from(LocalClock::start().now().get()).unwrap() + 10_000;
     for quote in ["", "\""] {
         let mut peer = served.connect(LINEAR);
         let answer =

@@ -4,18 +4,18 @@
 
 use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::ExchangeMillis;
 use klines_domain::trade::{Side, Trade, TradeId};
 
 use super::number::{natural, quantity, uuid};
 use super::{Frame, is_plausible, is_stamp, missed};
 
 /// Reads a trade frame, or nothing if its layout is another one.
-pub(super) fn trades<'a>(
+pub(super) fn trades<'a, T>(
     category: Category,
     text: &'a str,
     symbols: &SymbolTable,
-    events: &mut Vec<FeedEvent>,
+    events: &mut Vec<FeedEvent<T>>,
 ) -> Option<Frame<'a>> {
     let mut cursor = Cursor { rest: text.as_bytes() };
     cursor.eat(br#"{"topic":"publicTrade."#)?;
@@ -49,7 +49,7 @@ pub(super) fn trades<'a>(
 
 /// A row's fields before they are judged.
 struct Row<'a> {
-    time: Millis,
+    time: ExchangeMillis,
     sequence: u64,
     price: &'a [u8],
     size: &'a [u8],
@@ -61,7 +61,7 @@ struct Row<'a> {
 impl Row<'_> {
     /// Returns the trade, or nothing if price, size or time cannot be right.
     #[inline]
-    fn into_trade(self, symbol: SymbolId, stamped: Millis) -> Option<Trade> {
+    fn into_trade(self, symbol: SymbolId, stamped: ExchangeMillis) -> Option<Trade> {
         let (price, size) = (quantity(self.price)?, quantity(self.size)?);
         is_plausible(self.time, stamped).then_some(Trade {
             symbol,
@@ -77,7 +77,7 @@ impl Row<'_> {
 }
 
 /// The linear and inverse envelope, after the topic's name.
-fn head(cursor: &mut Cursor<'_>) -> Option<Millis> {
+fn head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
     cursor.eat(br#"","type":"snapshot","ts":"#)?;
     let stamped = cursor.millis()?;
     cursor.eat(br#","data":["#)?;
@@ -85,7 +85,7 @@ fn head(cursor: &mut Cursor<'_>) -> Option<Millis> {
 }
 
 /// The spot envelope, after the topic's name.
-fn spot_head(cursor: &mut Cursor<'_>) -> Option<Millis> {
+fn spot_head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
     cursor.eat(br#"","ts":"#)?;
     let stamped = cursor.millis()?;
     cursor.eat(br#","type":"snapshot","data":["#)?;
@@ -197,8 +197,8 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn millis(&mut self) -> Option<Millis> {
-        Millis::try_from(self.number()?).ok()
+    fn millis(&mut self) -> Option<ExchangeMillis> {
+        i64::try_from(self.number()?).ok().map(ExchangeMillis::new)
     }
 
     /// Takes `Buy"` or `Sell"`.

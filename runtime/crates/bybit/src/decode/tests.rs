@@ -6,8 +6,18 @@ use proptest::prelude::*;
 
 use super::*;
 
+type Events = Vec<FeedEvent<ExchangeMillis>>;
+
 const LINEAR: &str = r#"{"topic":"publicTrade.ETHUSDT","type":"snapshot","ts":1786310820347,"data":[{"T":1786310820346,"s":"ETHUSDT","S":"Buy","v":"0.01","p":"1922.50","L":"PlusTick","i":"19d7df56-4f10-5290-a969-d9d9f2c74cc3","BT":false,"RPI":false,"seq":430879434439},{"T":1786310820346,"s":"ETHUSDT","S":"Sell","v":"1.30","p":"1922.50","L":"ZeroPlusTick","i":"4d4ad26c-901f-5146-adc0-1db29b6b9ab6","BT":true,"RPI":true,"seq":430879434439}]}"#;
 const SPOT: &str = r#"{"topic":"publicTrade.ETHUSDT","ts":1786310821917,"type":"snapshot","data":[{"i":"2280000001739247417","T":1786310821917,"p":"1923.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"ETHUSDT","BT":false,"RPI":false}]}"#;
+
+/// [`times_of`] in plain numbers.
+fn plain_times_of(text: &str) -> Vec<(i64, i64)> {
+    times_of(text).into_iter().map(|(from, to)| (from.get(), to.get())).collect()
+}
+
+/// When [`LINEAR`] was made, a millisecond after its trades.
+const STAMPED: ExchangeMillis = ExchangeMillis::new(1_786_310_820_347);
 
 fn table() -> SymbolTable {
     let mut table = SymbolTable::default();
@@ -17,7 +27,7 @@ fn table() -> SymbolTable {
 }
 
 fn read(category: Category, text: &str) -> Result<(Frame<'_>, Vec<Trade>), DecodeError> {
-    let mut events = Vec::new();
+    let mut events = Events::new();
     let frame = decode(category, text, &table(), &mut events)?;
     let trades = events.into_iter().map(|event| match event {
         FeedEvent::Trade(trade) => trade,
@@ -29,12 +39,12 @@ fn read(category: Category, text: &str) -> Result<(Frame<'_>, Vec<Trade>), Decod
 #[test]
 fn recorded_linear_frame_is_read_in_full() {
     let (frame, trades) = read(Category::Linear, LINEAR).unwrap();
-    assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 0, undated: 0 });
+    assert_eq!(frame, Frame::Trades { stamped: STAMPED, received: 2, rejected: 0, undated: 0 });
     assert_eq!(
         trades[1],
         Trade {
             symbol: SymbolId(1),
-            time: 1_786_310_820_346,
+            time: STAMPED - 1,
             sequence: 430_879_434_439,
             price: Quantity { mantissa: 192_250, scale: 2 },
             size: Quantity { mantissa: 130, scale: 2 },
@@ -48,7 +58,7 @@ fn recorded_linear_frame_is_read_in_full() {
 #[test]
 fn both_readers_agree_on_recorded_frames() {
     for (category, text) in [(Category::Linear, LINEAR), (Category::Spot, SPOT)] {
-        let (mut fast, mut tolerant) = (Vec::new(), Vec::new());
+        let (mut fast, mut tolerant) = (Events::new(), Events::new());
         let by_scan = scan::trades(category, text, &table(), &mut fast);
         let by_serde = wire::frame(text, &table(), &mut tolerant).unwrap();
         assert_eq!(by_scan, Some(by_serde), "the fast reader knows the recorded layout");
@@ -69,7 +79,7 @@ fn ids_are_packed_without_loss() {
 fn any_key_order_and_missing_optional_fields_are_read() {
     let text = r#" {"data":[{"p":"1.5","v":"2","i":"x","S":"Sell","s":"BTCUSDT","T":5}],"ts":9,"extra":{},"topic":"publicTrade.BTCUSDT"}"#;
     let (frame, trades) = read(Category::Linear, text).unwrap();
-    assert_eq!(frame, Frame::Trades { stamped: 9, received: 1, rejected: 0, undated: 0 });
+    assert_eq!(frame, Frame::Trades { stamped: ExchangeMillis::new(9), received: 1, rejected: 0, undated: 0 });
     assert_eq!((trades[0].sequence, trades[0].block), (0, false));
 }
 
@@ -87,11 +97,11 @@ fn impossible_numbers_reject_the_row_alone_and_date_it_if_they_can() {
     ] {
         // As Bybit writes it, and in a layout that only the tolerant reader knows.
         for text in [LINEAR.replacen(field, bad, 1), format!(" {}", LINEAR.replacen(field, bad, 1))] {
-            let mut events = Vec::new();
+            let mut events = Events::new();
             let frame = decode(Category::Linear, &text, &table(), &mut events).unwrap();
-            assert_eq!(frame, Frame::Trades { stamped: 1_786_310_820_347, received: 2, rejected: 1, undated }, "{bad}");
+            assert_eq!(frame, Frame::Trades { stamped: STAMPED, received: 2, rejected: 1, undated }, "{bad}");
             assert!(matches!(events.pop(), Some(FeedEvent::Trade(_))), "{bad}");
-            let at = 1_786_310_820_346;
+            let at = STAMPED - 1;
             let missed = FeedEvent::Missed { symbol: SymbolId(1), from: at, to: at };
             assert_eq!(events, if undated == 0 { vec![missed] } else { vec![] }, "{bad}");
         }
@@ -105,11 +115,14 @@ fn rows_of_a_frame_that_cannot_be_read_are_dated_by_what_looks_like_their_time()
         format!(r#"{{"topic":"publicTrade.ETHUSDT","ts":1786310820347,"data":[{}"#, rows.join(","))
     };
     let at = 1_786_310_820_347;
-    assert_eq!(times_of(&frame(&[at - 5_000, at - 5_001, at])), [(at - 5_001, at - 5_000), (at, at)]);
-    assert_eq!(times_of(&frame(&[at, at - 100, at - 200, at - 301])), [(at - 301, at - 301), (at - 200, at)]);
-    assert_eq!(times_of(&frame(&[0, at + STAMP_SLACK, at + STAMP_SLACK + 1])), [(at + STAMP_SLACK, at + STAMP_SLACK)]);
-    assert_eq!(times_of(r#"{"T":12,"T":"13","T":}"#), [(12, 12)], "also without a stamp");
-    assert_eq!(times_of("no row"), []);
+    assert_eq!(plain_times_of(&frame(&[at - 5_000, at - 5_001, at])), [(at - 5_001, at - 5_000), (at, at)]);
+    assert_eq!(plain_times_of(&frame(&[at, at - 100, at - 200, at - 301])), [(at - 301, at - 301), (at - 200, at)]);
+    assert_eq!(
+        plain_times_of(&frame(&[0, at + STAMP_SLACK, at + STAMP_SLACK + 1])),
+        [(at + STAMP_SLACK, at + STAMP_SLACK)]
+    );
+    assert_eq!(plain_times_of(r#"{"T":12,"T":"13","T":}"#), [(12, 12)], "also without a stamp");
+    assert_eq!(plain_times_of("no row"), []);
 }
 
 #[test]
@@ -166,7 +179,7 @@ proptest! {
         let mut bytes = LINEAR.as_bytes().to_vec();
         bytes[at] = byte;
         let text = String::from_utf8(bytes).unwrap();
-        let (mut fast, mut tolerant) = (Vec::new(), Vec::new());
+        let (mut fast, mut tolerant) = (Events::new(), Events::new());
         if let Some(frame) = scan::trades(Category::Linear, &text, &table(), &mut fast) {
             prop_assert_eq!(wire::frame(&text, &table(), &mut tolerant), Ok(frame));
             prop_assert_eq!(fast, tolerant);
@@ -178,6 +191,6 @@ proptest! {
 fn garbage_that_looks_like_many_times_is_one_span() {
     let times =
         |count: i64| -> String { (0..count).map(|n| format!(r#""T":{},"#, 1_700_000_000_000 + n * 1_000)).collect() };
-    assert_eq!(times_of(&times(64)).len(), 64);
-    assert_eq!(times_of(&times(100_000)), [(1_700_000_000_000, 1_700_000_000_000 + 99_999 * 1_000)]);
+    assert_eq!(plain_times_of(&times(64)).len(), 64);
+    assert_eq!(plain_times_of(&times(100_000)), [(1_700_000_000_000, 1_700_000_000_000 + 99_999 * 1_000)]);
 }

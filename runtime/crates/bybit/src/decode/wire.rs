@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{SymbolId, SymbolTable};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::{Side, Trade};
 use serde::Deserialize;
 
@@ -57,10 +57,10 @@ struct WireTrade<'a> {
 }
 
 /// Reads any frame.
-pub(super) fn frame<'a>(
+pub(super) fn frame<'a, T>(
     text: &'a str,
     symbols: &SymbolTable,
-    events: &mut Vec<FeedEvent>,
+    events: &mut Vec<FeedEvent<T>>,
 ) -> Result<Frame<'a>, DecodeError> {
     let head: WireHead<'a> = serde_json::from_str(text).map_err(|error| refused(text, &error))?;
     match head.topic {
@@ -78,27 +78,32 @@ fn refused(text: &str, error: &serde_json::Error) -> DecodeError {
     if is_object && error.is_data() { DecodeError::Malformed(error.to_string()) } else { DecodeError::NotJson }
 }
 
-fn trades<'a>(text: &'a str, symbols: &SymbolTable, events: &mut Vec<FeedEvent>) -> Result<Frame<'a>, DecodeError> {
+fn trades<'a, T>(
+    text: &'a str,
+    symbols: &SymbolTable,
+    events: &mut Vec<FeedEvent<T>>,
+) -> Result<Frame<'a>, DecodeError> {
     let wire: WireTrades<'_> = serde_json::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string()))?;
-    if !is_stamp(wire.ts) {
+    let stamped = ExchangeMillis::new(wire.ts);
+    if !is_stamp(stamped) {
         return Err(DecodeError::Malformed(format!("ts {} is not a time", wire.ts)));
     }
     let (mut received, mut rejected, mut undated) = (0, 0, 0);
     for row in &wire.data {
         received += 1;
         let symbol = find(symbols, &row.symbol)?;
-        if let Some(trade) = convert(row, wire.ts, symbol)? {
+        if let Some(trade) = convert(row, stamped, symbol)? {
             events.push(FeedEvent::Trade(trade));
         } else {
             rejected += 1;
-            undated += missed(symbol, row.time, wire.ts, events);
+            undated += missed(symbol, ExchangeMillis::new(row.time), stamped, events);
         }
     }
-    Ok(Frame::Trades { stamped: wire.ts, received, rejected, undated })
+    Ok(Frame::Trades { stamped, received, rejected, undated })
 }
 
 /// Returns the trade, nothing if its numbers cannot be right, or an error if the frame is not one of ours.
-fn convert(row: &WireTrade<'_>, stamped: Millis, symbol: SymbolId) -> Result<Option<Trade>, DecodeError> {
+fn convert(row: &WireTrade<'_>, stamped: ExchangeMillis, symbol: SymbolId) -> Result<Option<Trade>, DecodeError> {
     let side = match &*row.side {
         "Buy" => Side::Buy,
         "Sell" => Side::Sell,
@@ -110,9 +115,10 @@ fn convert(row: &WireTrade<'_>, stamped: Millis, symbol: SymbolId) -> Result<Opt
     let (Some(price), Some(size)) = (quantity(row.price.as_bytes()), quantity(row.size.as_bytes())) else {
         return Ok(None);
     };
-    Ok(is_plausible(row.time, stamped).then(|| Trade {
+    let time = ExchangeMillis::new(row.time);
+    Ok(is_plausible(time, stamped).then(|| Trade {
         symbol,
-        time: row.time,
+        time,
         sequence: row.sequence,
         price,
         size,

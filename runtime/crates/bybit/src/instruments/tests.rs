@@ -5,7 +5,7 @@ use klines_domain::time::SECOND;
 
 use super::*;
 
-const T0: Millis = 1_767_621_900_000;
+const T0: LocalMillis = LocalMillis::new(1_767_621_900_000);
 /// Watched; the exchange lists six.
 const WATCHED: [&str; 2] = ["AUSDT", "BUSDT"];
 const NOTHING: [&str; 0] = [];

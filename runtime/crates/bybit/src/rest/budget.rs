@@ -1,6 +1,6 @@
 //! How often REST may be asked, and when not at all. Pure: time is an argument.
 
-use klines_domain::time::{Millis, SECOND};
+use klines_domain::time::{LocalMillis, Millis, SECOND};
 
 /// Requests a second at most. The exchange allows twice as many for an address, which others may use too.
 const MOST: i64 = 60;
@@ -19,34 +19,35 @@ pub(super) struct Budget {
     /// Requests a second at `rated_at`.
     rate: i64,
     /// When the rate was last changed.
-    rated_at: Millis,
+    rated_at: LocalMillis,
     /// The next free place, in microseconds.
     next: i64,
     /// No request before this.
-    resumes_at: Millis,
+    resumes_at: LocalMillis,
     /// The last refusal ends here.
-    stopped_until: Millis,
+    stopped_until: LocalMillis,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { rate: MOST, rated_at: 0, next: 0, resumes_at: 0, stopped_until: 0 }
+        let never = LocalMillis::new(0);
+        Self { rate: MOST, rated_at: never, next: 0, resumes_at: never, stopped_until: never }
     }
 }
 
 impl Budget {
     /// Takes the next place; returns how many milliseconds to wait for it. A refusal that comes meanwhile makes the
     /// place worthless: look at [`stopped`](Self::stopped) when it is due.
-    pub(super) fn reserve(&mut self, now: Millis) -> Millis {
+    pub(super) fn reserve(&mut self, now: LocalMillis) -> Millis {
         self.recover(now);
-        let place = self.next.max(now.max(self.resumes_at) * 1_000);
+        let place = self.next.max(now.max(self.resumes_at).get() * 1_000);
         self.next = place + 1_000_000 / self.rate;
         // Rounded up: rather late than early.
-        (place + 999).div_euclid(1_000) - now
+        (place + 999).div_euclid(1_000) - now.get()
     }
 
     /// The exchange complains of too many requests: half as many from now on, and none at all for `wait`.
-    pub(super) fn limit(&mut self, now: Millis, wait: Millis) {
+    pub(super) fn limit(&mut self, now: LocalMillis, wait: Millis) {
         self.recover(now);
         if self.rate == MOST || now - self.rated_at >= TOGETHER {
             self.rate = (self.rate / 2).max(LEAST);
@@ -56,7 +57,7 @@ impl Budget {
     }
 
     /// The exchange refuses this address. Returns the time at which it may be asked again, if that is news.
-    pub(super) fn stop(&mut self, now: Millis) -> Option<Millis> {
+    pub(super) fn stop(&mut self, now: LocalMillis) -> Option<LocalMillis> {
         let is_news = self.stopped(now).is_none();
         self.limit(now, STOP);
         self.stopped_until = now + STOP;
@@ -64,11 +65,11 @@ impl Budget {
     }
 
     /// How long the exchange must not be asked at all.
-    pub(super) fn stopped(&self, now: Millis) -> Option<Millis> {
+    pub(super) fn stopped(&self, now: LocalMillis) -> Option<Millis> {
         Some(self.stopped_until - now).filter(|left| *left > 0)
     }
 
-    fn recover(&mut self, now: Millis) {
+    fn recover(&mut self, now: LocalMillis) {
         let won = (now - self.rated_at).div_euclid(RECOVERY);
         if won > 0 && self.rate < MOST {
             self.rate = (self.rate + won).min(MOST);
@@ -81,10 +82,10 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const T0: Millis = 1_767_621_900_000;
+    const T0: LocalMillis = LocalMillis::new(1_767_621_900_000);
 
     /// Requests that go out within a second from `now` when as many as possible are wanted.
-    fn in_a_second(budget: &mut Budget, now: Millis) -> usize {
+    fn in_a_second(budget: &mut Budget, now: LocalMillis) -> usize {
         (0..1_000).take_while(|_| budget.reserve(now) < SECOND).count()
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use klines_system::clock::LocalClock;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -63,7 +63,7 @@ impl Gate {
     }
 
     /// Local time, which stamps answers too.
-    pub(super) fn now(&self) -> Millis {
+    pub(super) fn now(&self) -> LocalMillis {
         self.clock.now()
     }
 
@@ -121,6 +121,6 @@ fn millis(millis: Millis) -> Duration {
 }
 
 /// A time as logs write it.
-fn stamp(at: Millis) -> String {
-    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |time| format!("{time:.0}"))
+fn stamp(at: LocalMillis) -> String {
+    jiff::Timestamp::from_millisecond(at.get()).map_or_else(|_| at.to_string(), |time| format!("{time:.0}"))
 }

@@ -52,7 +52,7 @@ async fn failure(answer: String) -> RestError {
 async fn the_envelope_stamp_comes_with_the_answer() {
     let (client, served) = client(vec![ok(r#"{"timeSecond":"1700000000","timeNano":"1700000000120000000"}"#)]).await;
     let reply = client.time().await.unwrap();
-    assert_eq!((reply.result, reply.stamped), (1_700_000_000_120, 1_700_000_000_123));
+    assert_eq!((reply.result.get(), reply.stamped.get()), (1_700_000_000_120, 1_700_000_000_123));
     assert_eq!(served.await.unwrap(), ["/v5/market/time"]);
 }
 

@@ -3,7 +3,7 @@
 use klines_domain::decimal::Decimal;
 use klines_domain::sanitize::{EXCERPT, sanitize};
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ struct WireEnvelope<'a> {
 }
 
 /// Opens an envelope; returns the result and the envelope's stamp.
-pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Millis), RestError> {
+pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, ExchangeMillis), RestError> {
     let malformed = |error: serde_json::Error| RestError::Malformed(error.to_string());
     let envelope: WireEnvelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
     if envelope.ret_code != 0 {
@@ -33,7 +33,7 @@ pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Millis), RestError> 
         return Err(RestError::Refused { code: envelope.ret_code, message });
     }
     let result = envelope.result.ok_or_else(|| RestError::Malformed("no result".to_owned()))?;
-    Ok((serde_json::from_str(result.get()).map_err(malformed)?, envelope.time))
+    Ok((serde_json::from_str(result.get()).map_err(malformed)?, ExchangeMillis::new(envelope.time)))
 }
 
 #[derive(Debug, Deserialize)]

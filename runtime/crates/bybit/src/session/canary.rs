@@ -3,7 +3,7 @@
 //! other topic; refused, there is no such check. Knows no socket; time is an argument.
 
 use klines_domain::symbol::{Category, Symbol, SymbolId};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, LocalMillis, Millis};
 
 use super::Timing;
 use crate::{answer, decode, topic};
@@ -17,7 +17,7 @@ enum Standing {
     /// Not asked for, or refused.
     Unwatched,
     /// In the frame of this id.
-    Asked { id: String, sent: Millis },
+    Asked { id: String, sent: LocalMillis },
     /// Acknowledged.
     Watched,
 }
@@ -31,7 +31,7 @@ pub struct Canary {
     own: Option<SymbolId>,
     standing: Standing,
     /// When its data last arrived, or could first have.
-    last_data: Millis,
+    last_data: LocalMillis,
     /// Frames that asked for it.
     asked: u64,
     /// That there is no such check has been reported, and no acceptance since.
@@ -49,7 +49,7 @@ impl Canary {
             topic: topic::trades(&name),
             own,
             standing: Standing::Unwatched,
-            last_data: 0,
+            last_data: LocalMillis::default(),
             asked: 0,
             is_reported: false,
             doublings: 0,
@@ -57,7 +57,7 @@ impl Canary {
     }
 
     /// A connection is open: asks for the topic, unless it is one of its own.
-    pub fn open(&mut self, now: Millis, frames: &mut Vec<String>) {
+    pub fn open(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
         self.standing = Standing::Unwatched;
         if self.own.is_none() {
             self.asked += 1;
@@ -73,7 +73,7 @@ impl Canary {
     }
 
     /// Its frame was accepted: from now on its silence means something.
-    pub fn accepted(&mut self, now: Millis) {
+    pub fn accepted(&mut self, now: LocalMillis) {
         self.is_reported = false;
         self.watch(now);
     }
@@ -85,7 +85,7 @@ impl Canary {
     }
 
     /// Returns its name when its frame has been waiting for too long and that has to be reported. An answer still counts.
-    pub fn unanswered(&mut self, now: Millis) -> Option<&str> {
+    pub fn unanswered(&mut self, now: LocalMillis) -> Option<&str> {
         let is_late = matches!(self.standing, Standing::Asked { sent, .. } if now - sent > self.timing.answer);
         if is_late { self.report() } else { None }
     }
@@ -95,20 +95,20 @@ impl Canary {
     }
 
     /// Some of the connection's own topics were acknowledged.
-    pub fn covered(&mut self, symbols: &[SymbolId], now: Millis) {
+    pub fn covered(&mut self, symbols: &[SymbolId], now: LocalMillis) {
         if self.own.is_some_and(|own| symbols.contains(&own)) {
             self.watch(now);
         }
     }
 
-    fn watch(&mut self, now: Millis) {
+    fn watch(&mut self, now: LocalMillis) {
         self.standing = Standing::Watched;
         self.last_data = now;
     }
 
     /// Returns the stamp of a frame of this topic where it is not one of the connection's own: of its rows nothing
     /// else is of use. `Some(None)` is such a frame without a stamp.
-    pub fn stamp(&self, text: &str) -> Option<Option<Millis>> {
+    pub fn stamp(&self, text: &str) -> Option<Option<ExchangeMillis>> {
         if self.own.is_some() {
             return None;
         }
@@ -116,7 +116,7 @@ impl Canary {
     }
 
     /// Data of this topic arrived.
-    pub fn heard(&mut self, arrived: Millis) {
+    pub fn heard(&mut self, arrived: LocalMillis) {
         self.last_data = self.last_data.max(arrived);
         self.doublings = 0;
     }
@@ -127,18 +127,18 @@ impl Canary {
     }
 
     /// Returns the last moment at which data is known to have flowed, or to have been free to.
-    pub const fn last_data(&self) -> Millis {
+    pub const fn last_data(&self) -> LocalMillis {
         self.last_data
     }
 
     /// Returns for how long no data came, if that is too long.
-    pub fn silent(&self, now: Millis) -> Option<Millis> {
+    pub fn silent(&self, now: LocalMillis) -> Option<Millis> {
         let silent = now - self.last_data;
         (self.standing == Standing::Watched && silent > self.timing.silence << self.doublings).then_some(silent)
     }
 
     /// Whether it has been silent for too long, on this connection or on the one before, and not been heard since.
-    pub fn is_suspect(&self, now: Millis) -> bool {
+    pub fn is_suspect(&self, now: LocalMillis) -> bool {
         self.standing == Standing::Watched && (self.doublings > 0 || self.silent(now).is_some())
     }
 
@@ -154,31 +154,35 @@ mod tests {
 
     use super::*;
 
+    const fn at(millis: Millis) -> LocalMillis {
+        LocalMillis::new(millis)
+    }
+
     fn watched() -> Canary {
         let mut canary = Canary::new(Category::Linear, &[], Timing::default());
         let mut frames = Vec::new();
-        canary.open(0, &mut frames);
+        canary.open(at(0), &mut frames);
         assert_eq!(frames.len(), 1);
         assert!(canary.asked("canary-1"));
-        canary.accepted(0);
+        canary.accepted(at(0));
         canary
     }
 
     #[test]
     fn it_may_be_silent_for_forty_five_seconds() {
         let mut canary = watched();
-        canary.heard(10_000);
-        assert_eq!(canary.silent(10_000 + 45 * SECOND), None);
-        assert!(!canary.is_suspect(10_000 + 45 * SECOND));
-        assert_eq!(canary.silent(10_001 + 45 * SECOND), Some(45 * SECOND + 1));
-        assert!(canary.is_suspect(10_001 + 45 * SECOND));
+        canary.heard(at(10_000));
+        assert_eq!(canary.silent(at(10_000 + 45 * SECOND)), None);
+        assert!(!canary.is_suspect(at(10_000 + 45 * SECOND)));
+        assert_eq!(canary.silent(at(10_001 + 45 * SECOND)), Some(45 * SECOND + 1));
+        assert!(canary.is_suspect(at(10_001 + 45 * SECOND)));
         canary.gave_up();
-        canary.open(0, &mut Vec::new());
+        canary.open(at(0), &mut Vec::new());
         assert!(canary.asked("canary-2"));
-        canary.accepted(60_000);
-        assert!(canary.is_suspect(60_001), "an acknowledgement is no sign of life");
-        canary.heard(60_002);
-        assert!(!canary.is_suspect(60_003));
+        canary.accepted(at(60_000));
+        assert!(canary.is_suspect(at(60_001)), "an acknowledgement is no sign of life");
+        canary.heard(at(60_002));
+        assert!(!canary.is_suspect(at(60_003)));
     }
 
     #[test]
@@ -187,52 +191,52 @@ mod tests {
         let (mut now, mut reconnects) = (0, 0);
         while now < 24 * HOUR {
             now += SECOND;
-            if canary.silent(now).is_some() {
+            if canary.silent(at(now)).is_some() {
                 reconnects += 1;
                 canary.gave_up();
-                canary.open(0, &mut Vec::new());
+                canary.open(at(0), &mut Vec::new());
                 assert!(canary.asked(&format!("canary-{}", reconnects + 1)));
-                canary.accepted(now);
+                canary.accepted(at(now));
             }
         }
         // 45 s, 90 s … 48 min take 95 min; then one every 48 min.
         assert!((30..=40).contains(&reconnects), "{reconnects}");
-        canary.heard(now);
-        assert!(canary.silent(now + 46 * SECOND).is_some());
+        canary.heard(at(now));
+        assert!(canary.silent(at(now + 46 * SECOND)).is_some());
     }
 
     #[test]
     fn refused_or_not_answered_it_says_nothing() {
         let mut canary = watched();
-        canary.open(0, &mut Vec::new());
-        assert_eq!(canary.silent(HOUR), None);
+        canary.open(at(0), &mut Vec::new());
+        assert_eq!(canary.silent(at(HOUR)), None);
         assert!(!canary.asked("canary-1"), "the answer to the connection before");
         assert!(canary.asked("canary-2"));
         assert_eq!(canary.refused(), Some("publicTrade.BTCUSDT"));
         assert!(!canary.asked("canary-2"), "it has been answered");
-        assert_eq!(canary.silent(HOUR), None);
+        assert_eq!(canary.silent(at(HOUR)), None);
     }
 
     #[test]
     fn that_there_is_no_check_is_reported_once_until_there_is_one() {
         let mut canary = watched();
-        canary.open(0, &mut Vec::new());
-        assert_eq!(canary.unanswered(10 * SECOND), None);
-        assert_eq!(canary.unanswered(10 * SECOND + 1), Some("publicTrade.BTCUSDT"));
-        assert_eq!(canary.unanswered(11 * SECOND), None);
+        canary.open(at(0), &mut Vec::new());
+        assert_eq!(canary.unanswered(at(10 * SECOND)), None);
+        assert_eq!(canary.unanswered(at(10 * SECOND + 1)), Some("publicTrade.BTCUSDT"));
+        assert_eq!(canary.unanswered(at(11 * SECOND)), None);
         assert!(canary.asked("canary-2"), "an answer still counts");
         assert_eq!(canary.refused(), None);
-        canary.open(0, &mut Vec::new());
-        canary.accepted(0);
-        canary.open(0, &mut Vec::new());
+        canary.open(at(0), &mut Vec::new());
+        canary.accepted(at(0));
+        canary.open(at(0), &mut Vec::new());
         assert_eq!(canary.refused(), Some("publicTrade.BTCUSDT"));
     }
 
     #[test]
     fn another_topics_acknowledgement_is_no_sign_of_life() {
         let mut canary = watched();
-        canary.covered(&[SymbolId(5)], 40 * SECOND);
-        assert_eq!((canary.last_data(), canary.silent(46 * SECOND)), (0, Some(46 * SECOND)));
+        canary.covered(&[SymbolId(5)], at(40 * SECOND));
+        assert_eq!((canary.last_data(), canary.silent(at(46 * SECOND))), (at(0), Some(46 * SECOND)));
     }
 
     #[test]
@@ -240,12 +244,12 @@ mod tests {
         let own = [(SymbolId(3), Symbol::new("BTCUSD").unwrap())];
         let mut canary = Canary::new(Category::Inverse, &own, Timing::default());
         let mut frames = Vec::new();
-        canary.open(0, &mut frames);
+        canary.open(at(0), &mut frames);
         assert!(frames.is_empty());
-        canary.covered(&[SymbolId(2)], 0);
-        assert_eq!(canary.silent(HOUR), None);
-        canary.covered(&[SymbolId(3)], 0);
-        assert!(canary.silent(46 * SECOND).is_some());
+        canary.covered(&[SymbolId(2)], at(0));
+        assert_eq!(canary.silent(at(HOUR)), None);
+        canary.covered(&[SymbolId(3)], at(0));
+        assert!(canary.silent(at(46 * SECOND)).is_some());
         assert!(canary.is(SymbolId(3)) && !canary.is(SymbolId(2)));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use klines_domain::symbol::{Category, Symbol, SymbolId};
-use klines_domain::time::Millis;
+use klines_domain::time::LocalMillis;
 
 use super::Timing;
 use crate::{answer, topic};
@@ -19,9 +19,9 @@ enum Standing {
     /// In a frame that is not answered yet.
     Asked,
     /// Acknowledged.
-    Covered { since: Millis },
+    Covered { since: LocalMillis },
     /// Refused; asked for again, alone, at this time.
-    Refused { retry_at: Millis },
+    Refused { retry_at: LocalMillis },
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Topic {
 /// A frame that is not answered yet.
 #[derive(Debug)]
 struct Request {
-    sent: Millis,
+    sent: LocalMillis,
     /// Indices into the topics.
     topics: Vec<usize>,
 }
@@ -86,7 +86,7 @@ impl Subscriptions {
     }
 
     /// Asks for everything that is not refused, in as few frames as allowed.
-    pub fn open(&mut self, now: Millis, frames: &mut Vec<String>) {
+    pub fn open(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
         let idle = (0..self.topics.len()).filter(|at| self.standing(*at) == Some(Standing::Idle));
         let idle: Vec<usize> = idle.collect();
         for chunk in idle.chunks(topic::args_per_frame(self.category)) {
@@ -95,7 +95,7 @@ impl Subscriptions {
     }
 
     /// Asks again, one by one, for the refused topics whose time has come.
-    pub fn retry(&mut self, now: Millis, frames: &mut Vec<String>) {
+    pub fn retry(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
         let due = (0..self.topics.len())
             .filter(|at| matches!(self.standing(*at), Some(Standing::Refused { retry_at }) if retry_at <= now));
         for at in due.collect::<Vec<_>>() {
@@ -104,7 +104,7 @@ impl Subscriptions {
     }
 
     /// Takes the acceptance of a frame. Nothing when no frame of that id waits for an answer.
-    pub fn accept(&mut self, id: &str, now: Millis) -> Option<Change> {
+    pub fn accept(&mut self, id: &str, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
         for at in request.topics {
@@ -114,7 +114,7 @@ impl Subscriptions {
     }
 
     /// Takes the refusal of a frame. Nothing when no frame of that id waits for an answer.
-    pub fn refuse(&mut self, id: &str, message: &str, now: Millis) -> Option<Change> {
+    pub fn refuse(&mut self, id: &str, message: &str, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
         let (named, rest): (Vec<usize>, Vec<usize>) = request
@@ -143,15 +143,15 @@ impl Subscriptions {
     }
 
     /// Returns when the oldest unanswered frame was sent.
-    pub fn waiting_since(&self) -> Option<Millis> {
+    pub fn waiting_since(&self) -> Option<LocalMillis> {
         self.pending.values().map(|request| request.sent).min()
     }
 
     /// The connection is gone, and nothing is known after `last_seen`: nothing is covered or pending any more. Returns
     /// what was covered, by the last moment that it can be trusted for: none before its own coverage began.
-    pub fn close(&mut self, last_seen: Millis) -> BTreeMap<Millis, Vec<SymbolId>> {
+    pub fn close(&mut self, last_seen: LocalMillis) -> BTreeMap<LocalMillis, Vec<SymbolId>> {
         self.pending.clear();
-        let mut covered: BTreeMap<Millis, Vec<SymbolId>> = BTreeMap::new();
+        let mut covered: BTreeMap<LocalMillis, Vec<SymbolId>> = BTreeMap::new();
         for topic in &mut self.topics {
             if let Standing::Covered { since } = topic.standing {
                 covered.entry(last_seen.max(since)).or_default().push(topic.symbol);
@@ -179,7 +179,7 @@ impl Subscriptions {
         self.topics.get(at).map(|topic| topic.standing)
     }
 
-    fn ask(&mut self, topics: Vec<usize>, now: Millis, frames: &mut Vec<String>) {
+    fn ask(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
         let mut names = Vec::with_capacity(topics.len());
         for at in &topics {
             if let Some(topic) = self.topics.get_mut(*at) {
@@ -193,7 +193,7 @@ impl Subscriptions {
         self.pending.insert(id, Request { sent: now, topics });
     }
 
-    fn cover(&mut self, at: usize, now: Millis, change: &mut Change) {
+    fn cover(&mut self, at: usize, now: LocalMillis, change: &mut Change) {
         if let Some(topic) = self.topics.get_mut(at) {
             topic.standing = Standing::Covered { since: now };
             change.covered.push(topic.symbol);
@@ -203,7 +203,7 @@ impl Subscriptions {
         }
     }
 
-    fn drop_refused(&mut self, at: usize, message: &str, retry_at: Millis, change: &mut Change) {
+    fn drop_refused(&mut self, at: usize, message: &str, retry_at: LocalMillis, change: &mut Change) {
         if let Some(topic) = self.topics.get_mut(at) {
             topic.standing = Standing::Refused { retry_at };
             if !std::mem::replace(&mut topic.is_reported, true) {

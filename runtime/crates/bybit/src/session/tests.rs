@@ -4,12 +4,12 @@ mod life;
 mod model;
 mod random;
 
-use klines_domain::time::HOUR;
+use klines_domain::time::{ExchangeMillis, HOUR};
 
 use super::*;
 
 const NAMES: [&str; 12] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
-const NOW: Millis = 1_700_000_000_000;
+const NOW: LocalMillis = LocalMillis::new(1_700_000_000_000);
 
 /// The first `count` of the test symbols, in a table.
 pub fn table(count: usize) -> (Arc<SymbolTable>, Vec<SymbolId>) {
@@ -28,7 +28,7 @@ fn sent(out: &[Action]) -> Vec<&str> {
     out.iter().filter_map(|action| if let Action::Send(text) = action { Some(text.as_str()) } else { None }).collect()
 }
 
-fn events(out: &[Action]) -> Vec<&FeedEvent> {
+fn events(out: &[Action]) -> Vec<&FeedEvent<LocalMillis>> {
     out.iter()
         .filter_map(|action| if let Action::Emit(message) = action { Some(&message.events) } else { None })
         .flatten()
@@ -61,7 +61,7 @@ fn a_leap_of_the_clock_is_a_gap_even_if_frames_wait_behind_it() {
     session.on_frame(NOW + 10, &accepted(1), &mut out);
     out.clear();
     session.on_frame(NOW + 10 + 8 * 3_600_000, &trade("AUSDT"), &mut out);
-    let [FeedEvent::Gap { last_seen, .. }] = events(&out)[..] else { panic!("{out:?}") };
+    let [FeedEvent::Hole { last_seen, until: None, .. }] = events(&out)[..] else { panic!("{out:?}") };
     assert_eq!(*last_seen, NOW + 10);
     assert!(out.iter().any(|action| matches!(action, Action::Close(CloseReason::Dead { .. }))));
 }
@@ -75,7 +75,7 @@ fn an_acknowledged_frame_covers_its_topics_and_no_other() {
     out.clear();
 
     session.on_frame(NOW + 5, &accepted(2), &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Resumed { symbols: vec![SymbolId(10), SymbolId(11)], at: NOW + 5 }]);
+    assert_eq!(events(&out), [&FeedEvent::Covered { symbols: vec![SymbolId(10), SymbolId(11)], from: NOW + 5 }]);
     assert!(notices(&out).is_empty());
     session.on_frame(NOW + 6, &accepted(1), &mut out);
     assert_eq!(notices(&out), [&Notice::Subscribed { covered: 12, refused: 0 }]);
@@ -125,7 +125,7 @@ fn already_subscribed_is_subscribed() {
     session.on_open(NOW, &mut out);
     out.clear();
     session.on_frame(NOW, &refused(1, "error:already subscribed,topic:publicTrade.AUSDT"), &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: NOW }]);
+    assert_eq!(events(&out), [&FeedEvent::Covered { symbols: vec![SymbolId(0)], from: NOW }]);
     session.on_frame(NOW, &accepted(2), &mut out);
     assert_eq!(session.totals(), (2, 0, 2));
 }
@@ -179,7 +179,7 @@ fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the
     session.on_frame(NOW + 20_050, r#"{"success":true,"ret_msg":"pong","req_id":"ping-1","op":"ping"}"#, &mut out);
     out.clear();
     session.on_tick(NOW + 50_051, &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 20_050 }]);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 20_050, until: None }]);
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Dead { silent: 30_001 })));
     out.clear();
     session.on_close(NOW + 50_060, &mut out);
@@ -203,7 +203,7 @@ fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
         session.on_tick(now, &mut out);
     }
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 45_250 })));
-    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000 }]);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 2_000, until: None }]);
 }
 
 #[test]
@@ -228,8 +228,9 @@ fn a_later_acknowledgement_neither_hides_the_silence_of_the_canary_nor_is_covere
         }
     }
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Silent { silent: 46 * SECOND })));
-    let gap = |symbol, at| FeedEvent::Gap { symbols: vec![SymbolId(symbol)], last_seen: NOW + at * SECOND };
-    let resumed = FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: NOW + 605 * SECOND };
+    let gap =
+        |symbol, at| FeedEvent::Hole { symbols: vec![SymbolId(symbol)], last_seen: NOW + at * SECOND, until: None };
+    let resumed = FeedEvent::Covered { symbols: vec![SymbolId(0)], from: NOW + 605 * SECOND };
     assert_eq!(events(&out), [&resumed, &gap(1, 570), &gap(0, 605)]);
 }
 
@@ -248,7 +249,7 @@ fn what_is_read_after_a_stall_shows_nothing_of_the_time_of_the_stall() {
     session.on_tick(NOW + 55 * SECOND, &mut out);
     assert!(events(&out).is_empty(), "the pong was read 30 s ago");
     session.on_close(NOW + 56 * SECOND, &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + SECOND }]);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + SECOND, until: None }]);
 }
 
 #[test]
@@ -307,7 +308,7 @@ fn of_the_canary_only_the_stamp_is_of_use() {
         let bare = FeedMessage::of_category(Category::Linear, received, Vec::new());
         Action::Emit(FeedMessage { connection: Some(0), stamped, ..bare })
     };
-    assert_eq!(out, [message(NOW + 9, Some(NOW)), message(NOW + 10, None)]);
+    assert_eq!(out, [message(NOW + 9, Some(ExchangeMillis::new(NOW.get()))), message(NOW + 10, None)]);
     let counters = session.counters();
     assert_eq!((counters.frames, counters.canary_frames, counters.received), (3, 2, 0), "outside the law");
 }
@@ -368,18 +369,16 @@ fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
     out.clear();
     session.on_frame(NOW + 20, &damaged, &mut out);
     let symbols = vec![SymbolId(0)];
-    let hole = [
-        FeedEvent::Gap { symbols: symbols.clone(), last_seen: NOW + 19 },
-        FeedEvent::Resumed { symbols, at: NOW + 21 },
-    ];
-    let row = FeedEvent::Missed { symbol: SymbolId(0), from: NOW, to: NOW };
-    assert_eq!(events(&out), [&hole[0], &hole[1], &row], "its own moment, and what its row says");
+    let hole = FeedEvent::Hole { symbols, last_seen: NOW + 19, until: Some(NOW + 21) };
+    let matched = ExchangeMillis::new(NOW.get());
+    let row = FeedEvent::Missed { symbol: SymbolId(0), from: matched, to: matched };
+    assert_eq!(events(&out), [&hole, &row], "its own moment, and what its row says");
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
     assert_eq!(events(&out), [&row], "a row that is no trade has a time");
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#"{"T":17"#, r#"{"T":18"#), &mut out);
-    assert_eq!(events(&out), hole.iter().collect::<Vec<_>>(), "one without a time that can be is as bad as a frame");
+    assert_eq!(events(&out), [&hole], "one without a time that can be is as bad as a frame");
     assert_eq!(out.len(), 1, "in the message that brings the others, before them");
     assert_eq!(session.counters().rejected, 2);
 }

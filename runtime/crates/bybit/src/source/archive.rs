@@ -7,7 +7,7 @@ use std::path::Path;
 
 use klines_domain::decimal::Decimal;
 use klines_domain::symbol::{Category, Symbol, SymbolId};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use klines_domain::trade::{Side, Trade, TradeId};
 
 use super::file::Lines;
@@ -87,7 +87,7 @@ impl Row {
         let time = self.fine_time.div_euclid(10);
         let body = match self.trade {
             Some(trade) => Body::Trade(self.symbol, trade),
-            None => Body::Rejected(self.symbol, time),
+            None => Body::Rejected(self.symbol, ExchangeMillis::new(time)),
         };
         (time, Record { received: None, category: self.category, connection: None, body })
     }
@@ -119,7 +119,7 @@ impl Layout {
         let quantities = quantity(field("price")?.as_bytes()).zip(quantity(size.as_bytes()));
         let trade = quantities.map(|(price, size)| Trade {
             symbol: SymbolId(0),
-            time: fine_time.div_euclid(10),
+            time: ExchangeMillis::new(fine_time.div_euclid(10)),
             sequence: 0,
             price,
             size,
@@ -151,7 +151,7 @@ fn fine_time(kind: Kind, text: &str) -> Result<i64, String> {
     };
     let divisor = klines_domain::decimal::power_of_ten(value.scale()).ok_or_else(wrong)?;
     let scaled = value.mantissa().checked_mul(units).ok_or_else(wrong)? / divisor;
-    i64::try_from(scaled).ok().filter(|time| (1..=LATEST_TIME * 10).contains(time)).ok_or_else(wrong)
+    i64::try_from(scaled).ok().filter(|time| (1..=LATEST_TIME.get() * 10).contains(time)).ok_or_else(wrong)
 }
 
 /// Whether a file is named after a month, without a day.

@@ -4,7 +4,7 @@
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 
 use super::{Body, Record};
 
@@ -22,13 +22,14 @@ pub(super) fn spans(records: &[(Millis, Record)], unit: Interval) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (_, record) in records {
         let Body::Trade(symbol, trade) = &record.body else { continue };
+        let time = trade.time.get();
         // Nearly always the same one again.
         let known = spans.iter_mut().find(|span| span.symbol == *symbol && span.category == record.category);
         match known {
-            Some(span) if trade.time <= span.to => {}
-            Some(span) => span.to = unit.next(unit.start_of(trade.time)) - 1,
+            Some(span) if time <= span.to => {}
+            Some(span) => span.to = unit.next(unit.start_of(time)) - 1,
             None => {
-                let from = unit.start_of(trade.time);
+                let from = unit.start_of(time);
                 let to = unit.next(from) - 1;
                 spans.push(Span { category: record.category, symbol: symbol.clone(), from, to });
             }
@@ -53,7 +54,10 @@ pub(super) fn holes(mut spans: Vec<Span>) -> Vec<(Millis, Record)> {
                     if known >= begin {
                         found.push(missing(span, known));
                     }
-                    found.push((span.from, record(span, Body::Present(span.symbol.clone(), span.from))));
+                    found.push((
+                        span.from,
+                        record(span, Body::Present(span.symbol.clone(), ExchangeMillis::new(span.from))),
+                    ));
                 }
                 known = known.max(span.to);
             }
@@ -67,7 +71,7 @@ pub(super) fn holes(mut spans: Vec<Span>) -> Vec<(Millis, Record)> {
 }
 
 fn missing(span: &Span, after: Millis) -> (Millis, Record) {
-    (after + 1, record(span, Body::Missing(span.symbol.clone(), after)))
+    (after + 1, record(span, Body::Missing(span.symbol.clone(), ExchangeMillis::new(after))))
 }
 
 const fn record(span: &Span, body: Body) -> Record {

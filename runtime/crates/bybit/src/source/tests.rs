@@ -42,9 +42,9 @@ fn read(paths: &[PathBuf], options: &Options) -> Result<Vec<Record>, SourceError
     Ok(records)
 }
 
-fn times(records: &[Record]) -> Vec<Millis> {
+fn times(records: &[Record]) -> Vec<i64> {
     let time = |record: &Record| match &record.body {
-        Body::Trade(_, trade) => trade.time,
+        Body::Trade(_, trade) => trade.time.get(),
         other => panic!("{other:?}"),
     };
     records.iter().map(time).collect()
@@ -84,13 +84,13 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     let mut mixed =
         Recording::open_mixed(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
     let first = Record {
-        received: Some(2_500),
+        received: Some(LocalMillis::new(2_500)),
         category: Category::Spot,
         connection: Some(Connection(0, 1)),
         body: Body::Frame("first".into()),
     };
     let second = Record {
-        received: Some(3_250),
+        received: Some(LocalMillis::new(3_250)),
         category: Category::Linear,
         connection: Some(Connection(0, 0)),
         body: Body::Frame("second".into()),
@@ -134,7 +134,11 @@ fn spot_archives_take_the_symbol_from_the_file_name_or_the_options() {
     for name in ["UNIUSDC_2025-05-17.csv", "spot_UNIUSDC_2025-05-17.csv", "UNIUSDC-2025-05.csv.gz"] {
         let records = read(&[folder.write(name, text)], &Options::default()).unwrap();
         let Body::Trade(symbol, trade) = &records[0].body else { panic!() };
-        assert_eq!((symbol.as_str(), trade.time, &trade.id), ("UNIUSDC", 1_747_442_146_179, &TradeId::None), "{name}");
+        assert_eq!(
+            (symbol.as_str(), trade.time.get(), &trade.id),
+            ("UNIUSDC", 1_747_442_146_179, &TradeId::None),
+            "{name}"
+        );
         let rejected = Body::Rejected(symbol.clone(), trade.time);
         assert_eq!(records[1].body, rejected, "a price of zero is no trade");
     }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use hashbrown::HashMap;
 use klines_domain::symbol::Category;
-use klines_domain::time::Millis;
+use klines_domain::time::{LocalMillis, Millis};
 use serde::Deserialize;
 
 use super::file::Lines;
@@ -122,7 +122,7 @@ impl Reader {
 impl Line {
     /// A record of the last receipt.
     fn record(&self, body: Body) -> Option<(i64, Record)> {
-        let received = Some(self.last.div_euclid(1_000));
+        let received = Some(LocalMillis::new(self.last.div_euclid(1_000)));
         Some((self.last, Record { received, category: self.category?, connection: Some(self.id), body }))
     }
 }

@@ -1,7 +1,7 @@
 //! One push of the exchange, and our values in the same six texts.
 
 use klines_domain::decimal::Decimal;
-use klines_domain::time::Millis;
+use klines_domain::time::{ExchangeMillis, Millis};
 use serde::Deserialize;
 
 use super::Ours;
@@ -18,7 +18,7 @@ pub(super) struct Values(pub(super) [String; 6]);
 pub(super) struct Push {
     pub(super) start: Millis,
     pub(super) end: Millis,
-    pub(super) stamped: Millis,
+    pub(super) stamped: ExchangeMillis,
     pub(super) values: Values,
 }
 
@@ -50,7 +50,12 @@ pub(super) fn read(text: &str) -> Option<Vec<Push>> {
     let WireFrame { data, ts } = serde_json::from_str(text).ok()?;
     let push = |kline: WireKline| {
         let WireKline { start, end, open, high, low, close, volume, turnover } = kline;
-        Push { start, end, stamped: ts, values: Values([open, high, low, close, volume, turnover]) }
+        Push {
+            start,
+            end,
+            stamped: ExchangeMillis::new(ts),
+            values: Values([open, high, low, close, volume, turnover]),
+        }
     };
     Some(data.into_iter().map(push).collect())
 }

@@ -70,7 +70,7 @@ impl Worker {
                 self.report(crash);
                 return Phase::Resting(State::Quarantined);
             }
-            (OnError::Skip, Verdict::Quarantine) => backoff::LONGEST_PAUSE,
+            (OnError::Skip, Verdict::Quarantine) => backoff::LONGEST,
             (_, Verdict::Restart(pause)) => pause,
         };
         warn!(consumer, %kind, error, ?pause, "consumer crashed and gets a new instance");

@@ -18,7 +18,7 @@ use crate::symbol::Category;
 use crate::trade::{Quantity, Side, TradeId};
 
 /// 2024-01-01T00:00:00Z, a Monday and the first of a month.
-const T0: Millis = 1_704_067_200_000;
+const T0: ExchangeMillis = ExchangeMillis::new(1_704_067_200_000);
 
 /// One symbol's aggregator with its output collected.
 struct Bench {
@@ -38,12 +38,17 @@ impl Bench {
     }
 
     fn watch(&mut self, at: Millis) -> &mut Self {
-        self.aggregator.apply(&FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: T0 + at });
+        self.aggregator.apply(&FeedEvent::Covered { symbols: vec![SymbolId(0)], from: T0 + at });
         self
     }
 
     fn gap(&mut self, last_seen: Millis) -> &mut Self {
-        self.aggregator.apply(&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: T0 + last_seen });
+        self.hole(last_seen, None)
+    }
+
+    fn hole(&mut self, last_seen: Millis, until: Option<Millis>) -> &mut Self {
+        let (last_seen, until) = (T0 + last_seen, until.map(|until| T0 + until));
+        self.aggregator.apply(&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen, until });
         self
     }
 
@@ -74,7 +79,7 @@ impl Bench {
 }
 
 /// Ticks until everything is given out.
-fn tick_through(aggregator: &mut Aggregator, now: Millis, out: &mut Vec<Batch>) {
+fn tick_through(aggregator: &mut Aggregator, now: ExchangeMillis, out: &mut Vec<Batch>) {
     aggregator.tick(now, out);
     while aggregator.is_behind() {
         aggregator.tick(now, out);
@@ -86,7 +91,7 @@ fn finish(aggregator: &mut Aggregator, out: &mut Vec<Batch>) {
     while aggregator.finish(out) {}
 }
 
-fn sample(time: Millis, price: i64, size: i64, id: TradeId) -> Trade {
+fn sample(time: ExchangeMillis, price: i64, size: i64, id: TradeId) -> Trade {
     let (price, size) = (Quantity { mantissa: price, scale: 0 }, Quantity { mantissa: size, scale: 0 });
     Trade { symbol: SymbolId(0), time, sequence: 0, price, size, side: Side::Buy, block: false, id }
 }
@@ -95,7 +100,7 @@ fn line(kline: &Arc<Kline>) -> String {
     let interval = kline.series.interval;
     let Kline { open, high, low, close, volume, quality, revision, sequence, .. } = &**kline;
     let state = if kline.confirm { format!("r{revision}") } else { "open".to_owned() };
-    format!("{interval}@{} {open}/{high}/{low}/{close} {volume} {quality} {state} #{sequence}", kline.start - T0)
+    format!("{interval}@{} {open}/{high}/{low}/{close} {volume} {quality} {state} #{sequence}", kline.start - T0.get())
 }
 
 #[test]
@@ -156,7 +161,7 @@ fn one_batch_a_boundary_shorter_intervals_first() {
         .out
         .iter()
         .map(|batch| {
-            batch.klines.iter().map(|kline| format!("{}@{}", kline.series.interval, kline.start - T0)).collect()
+            batch.klines.iter().map(|kline| format!("{}@{}", kline.series.interval, kline.start - T0.get())).collect()
         })
         .collect();
     assert_eq!(shapes.len(), 10, "a boundary every 30 s");
@@ -251,6 +256,6 @@ fn weeks_and_months_close_on_the_calendar() {
             "1M@0 3/3/3/3 1 gapped r0 #1".to_owned(),
         ]
     );
-    assert_eq!(Interval::Month.next(T0) - T0, 31 * day);
+    assert_eq!(Interval::Month.next(T0.get()) - T0.get(), 31 * day);
     assert_eq!(Quality::Complete.worse(Quality::Gapped), Quality::Gapped);
 }

@@ -57,7 +57,7 @@ fn a_new_connection_begins_anew_and_says_when_it_has_all_its_answers() {
     assert_eq!(notices(&out), [&Notice::Subscribed { covered: 1, refused: 0 }]);
     session.on_tick(NOW + 33_010, &mut out);
     session.on_close(NOW + 33_011, &mut out);
-    assert_eq!(events(&out)[1], &FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 3_010 });
+    assert_eq!(events(&out)[1], &FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 3_010, until: None });
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn frames_of_several_stalls_may_be_as_old_as_the_first_until_the_socket_is_empty
     session.on_stall(NOW + 5_000);
     session.on_frame(NOW + 9_000, PONG, &mut out);
     session.on_close(NOW + 9_001, &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 1_000 }]);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 1_000, until: None }]);
     let (mut session, mut out) = covered();
     session.on_stall(NOW + 1_000);
     session.on_idle();
     session.on_frame(NOW + 9_000, PONG, &mut out);
     session.on_close(NOW + 9_001, &mut out);
-    assert_eq!(events(&out), [&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW + 9_000 }]);
+    assert_eq!(events(&out), [&FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: NOW + 9_000, until: None }]);
 }
 
 #[test]
@@ -88,7 +88,14 @@ fn what_may_wait_in_the_socket_after_a_stall_is_not_missed() {
     session.on_frame(NOW + 11_001, &accepted(1), &mut out);
     // Of the stall or of now: the trade of a frame that cannot be read.
     session.on_frame(NOW + 11_002, &trade("AUSDT").replace("\"Buy\"", "\"None\""), &mut out);
-    assert!(events(&out).contains(&&FeedEvent::Gap { symbols: vec![SymbolId(0)], last_seen: NOW - 1 }), "{out:?}");
+    assert!(
+        events(&out).contains(&&FeedEvent::Hole {
+            symbols: vec![SymbolId(0)],
+            last_seen: NOW - 1,
+            until: Some(NOW + 11_003)
+        }),
+        "{out:?}"
+    );
     session.on_idle();
     session.on_tick(NOW + 11_250, &mut out);
     assert!(
@@ -98,7 +105,7 @@ fn what_may_wait_in_the_socket_after_a_stall_is_not_missed() {
 }
 
 /// Pongs and ticks, four times a second, until the session gives up. Returns how long that took.
-fn silence(session: &mut Session, from: Millis, out: &mut Vec<Action>) -> Millis {
+fn silence(session: &mut Session, from: LocalMillis, out: &mut Vec<Action>) -> Millis {
     let mut now = from;
     while !matches!(out.last(), Some(Action::Close(CloseReason::Silent { .. }))) {
         now += 250;

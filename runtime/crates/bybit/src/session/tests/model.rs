@@ -18,7 +18,7 @@ pub enum Wording {
 /// The session under test, its peer, and what its events promised.
 pub struct World {
     pub session: Session,
-    pub now: Millis,
+    pub now: LocalMillis,
     pub wording: Wording,
     /// Topics that the peer refuses.
     pub bad: BTreeSet<String>,
@@ -29,7 +29,7 @@ pub struct World {
     subscribed: BTreeSet<String>,
     pub is_up: bool,
     /// Covered, according to the events; with the moment.
-    pub covered: std::collections::BTreeMap<SymbolId, Millis>,
+    pub covered: std::collections::BTreeMap<SymbolId, LocalMillis>,
     pub trades: u64,
     pub offered: u64,
     names: Arc<SymbolTable>,
@@ -124,7 +124,7 @@ impl World {
         self.subscribed.clear();
     }
 
-    fn drive(&mut self, input: impl FnOnce(&mut Session, Millis, &mut Vec<Action>)) {
+    fn drive(&mut self, input: impl FnOnce(&mut Session, LocalMillis, &mut Vec<Action>)) {
         let mut out = Vec::new();
         input(&mut self.session, self.now, &mut out);
         for action in out {
@@ -141,25 +141,30 @@ impl World {
     }
 
     /// Notes what an event promises, and checks that it may.
-    fn believe(&mut self, event: &FeedEvent) {
+    fn believe(&mut self, event: &FeedEvent<LocalMillis>) {
         match event {
             FeedEvent::Trade(_) => self.trades += 1,
-            FeedEvent::Resumed { symbols, at } => {
-                for symbol in symbols {
-                    assert!(self.is_subscribed(*symbol), "covered without a subscription");
-                    assert_eq!(self.covered.insert(*symbol, *at), None, "resumed twice");
-                }
-            }
-            FeedEvent::Gap { symbols, last_seen } => {
+            FeedEvent::Covered { symbols, from } => self.cover(symbols, *from),
+            FeedEvent::Hole { symbols, last_seen, until } => {
                 assert!(*last_seen <= self.now);
                 for symbol in symbols {
-                    let since = self.covered.remove(symbol).expect("a gap of what was not covered");
-                    assert!(since <= *last_seen, "a gap before its cover began");
+                    let since = self.covered.remove(symbol).expect("a hole in what was not covered");
+                    assert!(since <= *last_seen, "a hole before its cover began");
+                }
+                if let Some(until) = until {
+                    self.cover(symbols, *until);
                 }
             }
             FeedEvent::Missed { .. } => {}
             FeedEvent::Delayed { .. } => panic!("a session knows no exchange time"),
             FeedEvent::Ended { .. } | FeedEvent::Listed { .. } => panic!("a session never ends an instrument"),
+        }
+    }
+
+    fn cover(&mut self, symbols: &[SymbolId], from: LocalMillis) {
+        for symbol in symbols {
+            assert!(self.is_subscribed(*symbol), "covered without a subscription");
+            assert_eq!(self.covered.insert(*symbol, from), None, "covered twice");
         }
     }
 }

@@ -3,6 +3,27 @@
 use super::*;
 
 #[test]
+fn a_hole_is_the_same_whether_its_end_is_known_at_once_or_later() {
+    let klines = |interrupt: fn(&mut Bench)| {
+        let mut bench = Bench::new(&["1s", "5s"], |settings| settings.open = Open::FirstTrade);
+        bench.watch(0).trade(100, 5).trade(1_300, 6).tick(2_200);
+        interrupt(&mut bench);
+        bench.trade(3_900, 7).tick(5_200).trade(6_100, 8).tick(11_000);
+        bench.told()
+    };
+    let known = klines(|bench| {
+        bench.hole(1_200, Some(3_400));
+    });
+    assert_eq!(
+        known,
+        klines(|bench| {
+            bench.gap(1_200).watch(3_400);
+        })
+    );
+    assert!(known.iter().any(|line| line.contains("gapped r1")), "{known:?}");
+}
+
+#[test]
 fn the_window_that_watching_began_in_is_partial() {
     let mut bench = Bench::new(&["1s", "1m"], |_| ());
     bench.watch(500).trade(700, 5).tick(60_080);

@@ -20,9 +20,10 @@ pub(super) struct Expected {
 pub(super) fn klines(
     trades: &[Trade],
     settings: &Settings,
-    since: Millis,
-    until: Millis,
+    since: ExchangeMillis,
+    until: ExchangeMillis,
 ) -> BTreeMap<(Interval, Millis), Expected> {
+    let (since, until) = (since.get(), until.get());
     let mut sorted: Vec<&Trade> = trades.iter().collect();
     sorted.sort_by_key(|trade| (trade.time, trade.sequence));
     let mut klines = BTreeMap::new();
@@ -30,8 +31,9 @@ pub(super) fn klines(
         let mut start = interval.start_of(since);
         while interval.next(start) - 1 + settings.grace <= until {
             let end = interval.next(start) - 1;
-            let inside: Vec<&&Trade> = sorted.iter().filter(|trade| (start..=end).contains(&trade.time)).collect();
-            let before = sorted.iter().rfind(|trade| trade.time < start);
+            let inside: Vec<&&Trade> =
+                sorted.iter().filter(|trade| (start..=end).contains(&trade.time.get())).collect();
+            let before = sorted.iter().rfind(|trade| trade.time.get() < start);
             let opens = before.filter(|_| settings.open == Open::PreviousClose || inside.is_empty());
             let fills = settings.fill.applies(*interval) && before.is_some() && since <= start;
             if !inside.is_empty() || fills {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::model::{self, Expected};
 use super::*;
 
-const UNTIL: Millis = T0 + 70_000;
+const UNTIL: ExchangeMillis = T0.saturating_add(70_000);
 
 fn settings(open: Open, fill: Fill) -> Settings {
     let intervals = ["100ms", "1s", "3s", "5s", "15s", "1m"].iter().map(|text| text.parse().unwrap()).collect();
@@ -33,10 +33,10 @@ fn trades() -> impl Strategy<Value = Vec<Trade>> {
 }
 
 /// Runs messages through an aggregator, with a tick at the greatest time after each, and returns what it told.
-fn run(messages: &[Vec<Trade>], settings: &Settings, since: Millis) -> (Vec<Batch>, Tally) {
+fn run(messages: &[Vec<Trade>], settings: &Settings, since: ExchangeMillis) -> (Vec<Batch>, Tally) {
     let mut aggregator = Aggregator::new(settings.clone());
     aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
-    aggregator.apply(&FeedEvent::Resumed { symbols: vec![SymbolId(0)], at: since });
+    aggregator.apply(&FeedEvent::Covered { symbols: vec![SymbolId(0)], from: since });
     let mut out = Vec::new();
     for message in messages {
         for trade in message {

@@ -14,7 +14,7 @@ fn symbols_at(count: u32, intervals: &[&str]) -> Aggregator {
     let mut aggregator = Aggregator::new(Settings { update_interval: None, ..settings });
     let symbols: Vec<_> =
         (0..count).map(|number| aggregator.add_symbol(&Symbol::new(&format!("S{number}")).unwrap())).collect();
-    aggregator.apply(&FeedEvent::Resumed { symbols: symbols.clone(), at: T0 });
+    aggregator.apply(&FeedEvent::Covered { symbols: symbols.clone(), from: T0 });
     for symbol in symbols {
         let trade = Trade { symbol, ..sample(T0 + 500, 5, 1, TradeId::Number(1)) };
         aggregator.apply(&FeedEvent::Trade(trade));
@@ -50,7 +50,7 @@ fn ten_minutes_are_caught_up_with_in_steps_that_lose_nothing() {
             break;
         }
         assert_eq!(paused.due_at(), now, "more is due at once");
-        assert_eq!(paused.closed_before(), caught.last().unwrap().klines[0].end + 1_000);
+        assert_eq!(paused.closed_before().get(), caught.last().unwrap().klines[0].end + 1_000);
     }
     assert!(paused.due_at() > now);
     assert!(steps > 600 * 300 / STEP, "{steps}");
@@ -81,7 +81,7 @@ fn a_round_of_revisions_takes_steps_too() {
     tick_through(&mut aggregator, now, &mut out);
     assert_eq!(klines(&out).len(), 59 * 300);
     let all: Vec<_> = (0..SYMBOLS).map(SymbolId).collect();
-    aggregator.apply(&FeedEvent::Gap { symbols: all, last_seen: T0 + 100 });
+    aggregator.apply(&FeedEvent::Hole { symbols: all, last_seen: T0 + 100, until: None });
     let mut first = Vec::new();
     aggregator.tick(now, &mut first);
     assert!(aggregator.is_behind() && klines(&first).len() < STEP + 59);

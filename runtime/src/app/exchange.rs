@@ -109,8 +109,8 @@ pub fn check_online(config: &Config) -> anyhow::Result<(Report, Vec<Symbol>)> {
 pub struct Market {
     /// What arrives.
     pub inbox: mpsc::Receiver<FeedMessage>,
-    /// A lane for each category, as soon as its symbols are known.
-    pub lanes: mpsc::Receiver<Watched>,
+    /// The pipeline of each category, as soon as its symbols are known.
+    pub categories: mpsc::Receiver<Watched>,
     /// The tasks. Those of a category are spawned when its symbols are known; the tracker is closed all the same.
     pub tracker: TaskTracker,
 }
@@ -127,7 +127,7 @@ pub fn open(
 ) -> anyhow::Result<Market> {
     let (wanted, dialer) = (wanted(config), dialer(config)?);
     let (out, inbox) = mpsc::channel(INBOX);
-    let (joining, lanes) = mpsc::channel(Category::ALL.len());
+    let (joining, categories) = mpsc::channel(Category::ALL.len());
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
     let uplink = Uplink { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
@@ -150,7 +150,7 @@ pub fn open(
         tracker.spawn(opening.run());
     }
     tracker.close();
-    Ok(Market { inbox, lanes, tracker })
+    Ok(Market { inbox, categories, tracker })
 }
 
 fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {

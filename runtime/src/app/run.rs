@@ -114,8 +114,8 @@ pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, obse
 async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-    let Market { inbox, lanes, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
-    let pipeline = Pipeline::new(lanes, observed.clock, observed.hub.clone(), observed.tallies.clone());
+    let Market { inbox, categories, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
+    let pipeline = Pipeline::new(categories, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let last_words = move || {
         // The code of a second signal is what it is.

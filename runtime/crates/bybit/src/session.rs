@@ -82,13 +82,13 @@ pub struct Session {
     canary: Canary,
     counters: Counters,
     is_open: bool,
-    /// All subscriptions of this connection have been answered, and that was told.
+    /// All subscriptions of this connection have been answered, and that was reported.
     is_settled: bool,
     /// Since then the process may have stood still: what is read may have arrived at that time.
     stalled_since: Option<LocalMillis>,
     pings: u64,
-    /// Kinds of unreadable frames that have been told.
-    told: Vec<&'static str>,
+    /// Kinds of unreadable frames that have been reported.
+    reported: Vec<&'static str>,
     frames: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ impl Session {
             is_settled: false,
             stalled_since: None,
             pings: 0,
-            told: Vec::new(),
+            reported: Vec::new(),
             frames: Vec::new(),
         }
     }
@@ -201,7 +201,7 @@ impl Session {
                     self.canary.heard(self.arrival(now));
                 }
                 if undated > 0 {
-                    // Before anything is told of what the frame brings.
+                    // Before anything that the frame brings.
                     events.splice(0..0, self.hole(now, text));
                 }
                 let message = FeedMessage { stamped: Some(stamped), rejected, events, ..self.message(now) };
@@ -210,11 +210,11 @@ impl Session {
             Ok(Frame::Command(text)) => self.on_answer(now, text, out),
             Ok(Frame::Other { topic }) => {
                 self.counters.unknown_topics += 1;
-                self.tell("unknown-topic", topic, out);
+                self.report("unknown-topic", topic, out);
             }
             Err(error) => {
                 self.counters.unreadable += 1;
-                self.tell(error.kind(), text, out);
+                self.report(error.kind(), text, out);
                 if let Some(hole) = self.hole(now, text) {
                     let events = std::iter::once(hole).chain(self.rows(text)).collect();
                     out.push(Action::Emit(FeedMessage { events, ..self.message(now) }));
@@ -337,14 +337,14 @@ impl Session {
             Ok(Answer::Unmatched) => None,
             Err(_) => {
                 self.counters.unreadable += 1;
-                self.tell("answer", text, out);
+                self.report("answer", text, out);
                 return;
             }
         };
         self.counters.answers += 1;
         match change {
             Some(change) => self.apply(now, change, out),
-            None => self.tell("unmatched-answer", text, out),
+            None => self.report("unmatched-answer", text, out),
         }
     }
 
@@ -396,9 +396,9 @@ impl Session {
         out.extend(self.frames.drain(..).map(Action::Send));
     }
 
-    fn tell(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
-        if !self.told.contains(&kind) {
-            self.told.push(kind);
+    fn report(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
+        if !self.reported.contains(&kind) {
+            self.reported.push(kind);
             out.push(Action::Notice(Notice::Unreadable { kind, head: sanitize(text, EXCERPT) }));
         }
     }

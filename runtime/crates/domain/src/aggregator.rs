@@ -4,52 +4,37 @@
 //! [`Aggregator::tick`] says what time it is on the exchange and gives out what is due: revisions, then each boundary
 //! that has passed (shorter intervals first), then updates of open windows. It knows no wire format and no consumer.
 
-mod agenda;
 mod book;
 mod coverage;
-mod output;
+mod dirty_set;
+mod kline_builder;
 mod seen;
 mod series;
 mod settings;
+mod tally;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
-use self::agenda::Agenda;
-use self::book::{Book, Lane, Lanes};
-use self::output::Teller;
+use self::book::{Book, IntervalState, Intervals};
+use self::dirty_set::DirtySet;
+use self::kline_builder::KlineBuilder;
 use self::seen::SeenIds;
 pub use self::settings::{Fill, Open, Settings};
+pub use self::tally::Tally;
 use super::feed::FeedEvent;
 use super::kline::Batch;
 use super::symbol::{Symbol, SymbolId};
 use super::time::{ExchangeMillis, Millis};
 use super::trade::Trade;
 
-/// What became of the trades received. The law: `received = counted + duplicate + late + rejected + excluded`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Trades given to [`Aggregator::apply`], and rows that the decoder rejected.
-    pub received: u64,
-    /// In a kline.
-    pub counted: u64,
-    /// Had been received before.
-    pub duplicate: u64,
-    /// Further behind the watermark than `lateness`, and not known to have been received before.
-    pub late: u64,
-    /// Price, size or time cannot be right or be held exactly.
-    pub rejected: u64,
-    /// Block trades, where those are left out.
-    pub excluded: u64,
-}
-
 /// The klines of one category.
 pub struct Aggregator {
     settings: Settings,
-    lanes: Lanes,
+    intervals: Intervals,
     books: Vec<Book>,
-    agenda: Agenda,
+    dirty: DirtySet,
     seen: SeenIds,
     tally: Tally,
     /// Exchange time.
@@ -58,7 +43,7 @@ pub struct Aggregator {
     read_until: Millis,
     /// Nothing is due before this.
     due_at: Millis,
-    /// Some lane's windows that start before this are over.
+    /// Some interval's windows that start before this are over.
     closed_until: Millis,
     /// Symbols with trades since their last update.
     changed: Vec<SymbolId>,
@@ -72,7 +57,7 @@ pub struct Aggregator {
     revised: usize,
     /// At the end of a run, once all that was due has been given out: how many books have shown their open windows.
     flushed: Option<usize>,
-    /// Lanes stand at a real time.
+    /// The intervals stand at a real time.
     started: bool,
     next_forget: Millis,
 }
@@ -97,14 +82,19 @@ impl Aggregator {
         intervals.sort();
         intervals.dedup();
         let first_trade_opens = settings.open == Open::FirstTrade;
-        let lane =
-            |interval| Lane { interval, fill: settings.fill.applies(interval), first_trade_opens, start: 0, next: 0 };
+        let state = |interval| IntervalState {
+            interval,
+            fill: settings.fill.applies(interval),
+            first_trade_opens,
+            start: 0,
+            next: 0,
+        };
         Self {
-            lanes: Lanes { all: intervals.into_iter().map(lane).collect(), horizon: Millis::MIN },
+            intervals: Intervals { all: intervals.into_iter().map(state).collect(), horizon: Millis::MIN },
             seen: SeenIds::new(settings.lateness),
             settings,
             books: Vec::new(),
-            agenda: Agenda::default(),
+            dirty: DirtySet::default(),
             tally: Tally::default(),
             now: Millis::MIN,
             read_until: Millis::MIN,
@@ -124,8 +114,8 @@ impl Aggregator {
     /// Adds a symbol; the first gets number 0, the next 1, as in its [`SymbolTable`](super::symbol::SymbolTable).
     pub fn add_symbol(&mut self, symbol: &Symbol) -> SymbolId {
         let id = SymbolId(u32::try_from(self.books.len()).unwrap_or(u32::MAX));
-        self.books.push(Book::new(self.settings.category, symbol, &self.lanes));
-        self.agenda.add_symbol();
+        self.books.push(Book::new(self.settings.category, symbol, &self.intervals));
+        self.dirty.add_symbol();
         id
     }
 
@@ -143,13 +133,13 @@ impl Aggregator {
                 }
             }
             FeedEvent::Delayed { symbols, from, at } => {
-                let delay = |book: &mut Book, lanes: &Lanes| book.delay(from.get(), at.get(), lanes);
+                let delay = |book: &mut Book, intervals: &Intervals| book.delay(from.get(), at.get(), intervals);
                 symbols.iter().for_each(|symbol| self.mark(*symbol, delay));
             }
             FeedEvent::Missed { symbol, from, to } => self.miss(*symbol, from.get(), to.get()),
             FeedEvent::Ended { symbol, at } => {
                 if let Some(book) = self.books.get_mut(symbol.index()) {
-                    book.end(at.get(), &self.lanes);
+                    book.end(at.get(), &self.intervals);
                 }
             }
             FeedEvent::Listed { symbol } => self.revive(*symbol, Millis::MAX),
@@ -177,7 +167,7 @@ impl Aggregator {
         self.now = self.now.max(now);
         if read_until > self.read_until {
             self.read_until = read_until;
-            self.lanes.horizon = read_until.saturating_sub(self.settings.kept());
+            self.intervals.horizon = read_until.saturating_sub(self.settings.kept());
         }
         let revises = self.stale && self.now >= self.revise_at;
         let closes = self.read_until >= self.due_at || self.read_until >= self.next_forget;
@@ -228,16 +218,16 @@ impl Aggregator {
             self.flushed = self.catch_up(out).then_some(0);
             return true;
         };
-        let mut teller = Teller::new(&self.settings, self.now);
+        let mut builder = KlineBuilder::new(&self.settings, self.now);
         for book in self.books.iter_mut().skip(flushed) {
-            if teller.len() >= STEP {
+            if builder.len() >= STEP {
                 break;
             }
             flushed += 1;
-            book.share_out(&self.lanes);
-            teller.open_windows(book, &self.lanes.all, true);
+            book.share_out(&self.intervals);
+            builder.open_windows(book, &self.intervals.all, true);
         }
-        teller.finish_sorted(out);
+        builder.finish_sorted(out);
         self.flushed = Some(flushed);
         flushed < self.books.len()
     }
@@ -288,8 +278,8 @@ impl Aggregator {
             self.start(time);
         }
         let Some(book) = self.books.get_mut(trade.symbol.index()) else { return };
-        if book.add(&fill, &self.lanes) {
-            self.agenda.note(trade.symbol);
+        if book.add(&fill, &self.intervals) {
+            self.dirty.note(trade.symbol);
         }
         if self.settings.update_interval.is_some() && !book.changed {
             book.changed = true;
@@ -299,7 +289,7 @@ impl Aggregator {
         // A trade of a window that is over has to be emitted without waiting for the next boundary, and to reach its
         // window before that is forgotten.
         if time < self.closed_until {
-            book.share_out(&self.lanes);
+            book.share_out(&self.intervals);
             self.stale |= book.stale;
         }
         if book.coverage.has_ended() {
@@ -320,13 +310,13 @@ impl Aggregator {
 
     #[cold]
     fn miss(&mut self, symbol: SymbolId, from: Millis, to: Millis) {
-        self.mark(symbol, |book, lanes| book.miss(from, to, lanes));
+        self.mark(symbol, |book, intervals| book.miss(from, to, intervals));
     }
 
-    fn mark(&mut self, symbol: SymbolId, change: impl FnOnce(&mut Book, &Lanes) -> bool) {
+    fn mark(&mut self, symbol: SymbolId, change: impl FnOnce(&mut Book, &Intervals) -> bool) {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
-        if change(book, &self.lanes) {
-            self.agenda.note(symbol);
+        if change(book, &self.intervals) {
+            self.dirty.note(symbol);
             self.stale |= book.stale;
         }
     }
@@ -336,29 +326,29 @@ impl Aggregator {
             self.start(at);
         }
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
-        book.share_out(&self.lanes);
-        book.coverage.forget(self.lanes.horizon);
+        book.share_out(&self.intervals);
+        book.coverage.forget(self.intervals.horizon);
         if let Some(at) = book.coverage.resume(at) {
-            book.requalify(at, &self.lanes);
-            self.agenda.note(symbol);
+            book.requalify(at, &self.intervals);
+            self.dirty.note(symbol);
             self.stale |= book.stale;
         }
     }
 
     fn interrupt(&mut self, symbol: SymbolId, last_seen: Millis) {
         let Some(book) = self.books.get_mut(symbol.index()) else { return };
-        book.share_out(&self.lanes);
+        book.share_out(&self.intervals);
         if book.coverage.interrupt(last_seen) {
-            book.requalify(last_seen, &self.lanes);
-            self.agenda.note(symbol);
+            book.requalify(last_seen, &self.intervals);
+            self.dirty.note(symbol);
             self.stale |= book.stale;
         }
     }
 
-    /// An instrument whose end was told trades at `time`: it has not ended.
+    /// An instrument that was said to have ended trades at `time`: it has not ended.
     #[cold]
     fn revive(&mut self, symbol: SymbolId, time: Millis) {
-        self.mark(symbol, |book, lanes| book.revive(time, lanes));
+        self.mark(symbol, |book, intervals| book.revive(time, intervals));
     }
 
     /// Takes a step: what comes later in the order waits until all before it has been given out.
@@ -392,19 +382,19 @@ impl Aggregator {
 
     /// Takes a step of a round of revisions. Returns whether that ends the round.
     fn revisions(&mut self, out: &mut Vec<Batch>) -> bool {
-        let mut teller = Teller::new(&self.settings, self.now);
+        let mut builder = KlineBuilder::new(&self.settings, self.now);
         for book in self.books.iter_mut().skip(self.revised) {
-            if teller.len() >= STEP {
-                teller.finish_sorted(out);
+            if builder.len() >= STEP {
+                builder.finish_sorted(out);
                 return false;
             }
             self.revised += 1;
-            book.share_out(&self.lanes);
+            book.share_out(&self.intervals);
             if std::mem::take(&mut book.stale) {
-                teller.revisions(book, &self.lanes.all);
+                builder.revisions(book, &self.intervals.all);
             }
         }
-        teller.finish_sorted(out);
+        builder.finish_sorted(out);
         self.revised = 0;
         // Something may have come in between to one that had had its turn.
         self.stale = self.books.iter().any(|book| book.stale);
@@ -414,34 +404,35 @@ impl Aggregator {
 
     /// Closes every window that ends at the next boundary. Returns how many klines come of that.
     fn close_boundary(&mut self, out: &mut Vec<Batch>) -> usize {
-        let Some(boundary) = self.lanes.all.iter().map(|lane| lane.next).min() else {
+        let Some(boundary) = self.intervals.all.iter().map(|state| state.next).min() else {
             self.due_at = Millis::MAX;
             return 0;
         };
-        let closing = |lane: &Lane| lane.next == boundary;
-        let count = self.lanes.all.iter().rposition(closing).map_or(0, |last| last + 1);
-        let Self { books, agenda, lanes, settings, now, .. } = self;
-        let closings = lanes.all.iter().enumerate().filter(|(_, lane)| closing(lane));
-        let mut closings: Vec<_> = closings.map(|(index, lane)| (index, lane, Teller::new(settings, *now))).collect();
+        let closing = |state: &IntervalState| state.next == boundary;
+        let count = self.intervals.all.iter().rposition(closing).map_or(0, |last| last + 1);
+        let Self { books, dirty, intervals, settings, now, .. } = self;
+        let closings = intervals.all.iter().enumerate().filter(|(_, state)| closing(state));
+        let mut closings: Vec<_> =
+            closings.map(|(index, state)| (index, state, KlineBuilder::new(settings, *now))).collect();
         // One symbol after the other: what is known of it is far apart in memory.
-        for (book, pages) in books.iter_mut().zip(agenda.pages()) {
-            if pages.runs.take_through(count) {
-                book.share_through(count, lanes);
+        for (book, marks) in books.iter_mut().zip(dirty.marks()) {
+            if marks.runs.take_through(count) {
+                book.share_through(count, intervals);
             }
-            for (index, lane, teller) in &mut closings {
+            for (index, state, builder) in &mut closings {
                 // A window without trades may have to be made.
-                if lane.fill || pages.windows.take(*index) {
-                    teller.closing(book, *index, lane, lanes.horizon);
-                    if !book.is_dark_after(*index, lane.start) {
-                        pages.windows.put(*index);
+                if state.fill || marks.windows.take(*index) {
+                    builder.closing(book, *index, state, intervals.horizon);
+                    if !book.is_dark_after(*index, state.start) {
+                        marks.windows.put(*index);
                     }
                 }
             }
         }
-        let klines = closings.iter().map(|(_, _, teller)| teller.len()).sum();
-        Teller::finish_all(closings.into_iter().map(|(_, _, teller)| teller), out);
-        for lane in self.lanes.all.iter_mut().filter(|lane| closing(lane)) {
-            lane.move_to(boundary);
+        let klines = closings.iter().map(|(_, _, builder)| builder.len()).sum();
+        KlineBuilder::finish_all(closings.into_iter().map(|(_, _, builder)| builder), out);
+        for state in self.intervals.all.iter_mut().filter(|state| closing(state)) {
+            state.move_to(boundary);
         }
         self.schedule();
         klines
@@ -451,18 +442,18 @@ impl Aggregator {
     fn skip_darkness(&mut self) {
         let at = self.read_until - self.settings.grace;
         let books = &self.books;
-        for (index, lane) in self.lanes.all.iter_mut().enumerate() {
-            if books.iter().all(|book| book.is_dark(index, lane.start)) {
-                lane.move_to(at);
+        for (index, state) in self.intervals.all.iter_mut().enumerate() {
+            if books.iter().all(|book| book.is_dark(index, state.start)) {
+                state.move_to(at);
             }
         }
         self.schedule();
     }
 
-    /// Puts the lanes at the first windows whose grace is not over at `at`.
+    /// Puts the intervals at the first windows whose grace is not over at `at`.
     fn start(&mut self, at: Millis) {
-        for lane in &mut self.lanes.all {
-            lane.move_to(at.saturating_sub(self.settings.grace));
+        for state in &mut self.intervals.all {
+            state.move_to(at.saturating_sub(self.settings.grace));
         }
         self.started = true;
         self.schedule();
@@ -470,16 +461,16 @@ impl Aggregator {
 
     /// Works out when the next boundary is due: at `end + grace`.
     fn schedule(&mut self) {
-        let end = self.lanes.all.iter().map(|lane| lane.next - 1).min();
+        let end = self.intervals.all.iter().map(|state| state.next - 1).min();
         self.due_at = end.map_or(Millis::MAX, |end| end.saturating_add(self.settings.grace));
-        self.closed_until = self.lanes.all.iter().map(|lane| lane.start).max().unwrap_or(Millis::MIN);
+        self.closed_until = self.intervals.all.iter().map(|state| state.start).max().unwrap_or(Millis::MIN);
     }
 
     /// Shows the open windows of symbols whose turn it is.
     fn updates(&mut self, out: &mut Vec<Batch>) {
         let Some(pause) = self.settings.update_interval else { return };
-        let (now, lanes) = (self.now, &self.lanes);
-        let mut teller = Teller::new(&self.settings, now);
+        let (now, intervals) = (self.now, &self.intervals);
+        let mut builder = KlineBuilder::new(&self.settings, now);
         let books = &mut self.books;
         let mut next = Millis::MAX;
         self.changed.retain(|symbol| {
@@ -488,13 +479,13 @@ impl Aggregator {
                 next = next.min(book.update_at);
                 return true;
             }
-            book.share_out(lanes);
+            book.share_out(intervals);
             book.changed = false;
             book.update_at = now.saturating_add(pause);
-            teller.open_windows(book, &lanes.all, false);
+            builder.open_windows(book, &intervals.all, false);
             false
         });
         self.update_at = next;
-        teller.finish(out);
+        builder.finish(out);
     }
 }

@@ -4,9 +4,9 @@
 //! back to them is when that could next be. Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same
 //! aggregator on recorded time.
 
+mod category_pipeline;
 mod clocks;
 mod connection;
-mod lane;
 pub mod playback;
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ use klines_domain::time::LocalMillis;
 use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
 
-pub use self::lane::Lane;
+pub use self::category_pipeline::CategoryPipeline;
 
 /// The longest pause between two ticks: the exchange's clock may run ahead of what was expected.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -41,12 +41,12 @@ impl Tallies {
     }
 }
 
-/// A category and where each of its connections is told when the next boundary could close, in local time.
-pub type Watched = (Lane, Vec<watch::Sender<LocalMillis>>);
+/// A category, and for each of its connections where to say when the next boundary could close, in local time.
+pub type Watched = (CategoryPipeline, Vec<watch::Sender<LocalMillis>>);
 
 /// All categories, driven by messages and the local clock.
 pub struct Pipeline {
-    lanes: Vec<Watched>,
+    categories: Vec<Watched>,
     /// Categories that are still to come; none when the channel is closed.
     joining: Option<mpsc::Receiver<Watched>>,
     clock: LocalClock,
@@ -57,10 +57,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Joins categories to the consumers' hub, each when it comes. The first message of one that is announced waits for its
-    /// lane.
+    /// pipeline.
     #[must_use]
     pub fn new(joining: mpsc::Receiver<Watched>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
-        Self { lanes: Vec::new(), joining: Some(joining), clock, hub, tallies, out: Vec::new() }
+        Self { categories: Vec::new(), joining: Some(joining), clock, hub, tallies, out: Vec::new() }
     }
 
     /// Runs until every sender of the inbox is gone, then gives out what is open.
@@ -75,7 +75,7 @@ impl Pipeline {
                     }
                     None => break,
                 },
-                lane = next(&mut self.joining) => self.join(lane),
+                pipeline = next(&mut self.joining) => self.join(pipeline),
                 () = tokio::time::sleep(pause) => {}
             }
             self.tick();
@@ -84,33 +84,35 @@ impl Pipeline {
     }
 
     fn take(&mut self, message: FeedMessage) {
-        if let Some((lane, _)) = self.lanes.iter_mut().find(|(lane, _)| lane.category() == message.category) {
-            lane.take(message, &mut self.out);
+        if let Some((pipeline, _)) =
+            self.categories.iter_mut().find(|(pipeline, _)| pipeline.category() == message.category)
+        {
+            pipeline.take(message, &mut self.out);
             self.publish();
         }
     }
 
-    /// Waits for the lane of a category, unless it is there or none will come. Whoever spawns a feed sends its lane.
+    /// Waits for a category's pipeline, unless it is there or none will come. Whoever spawns a feed sends it.
     async fn expect(&mut self, category: Category) {
-        while self.joining.is_some() && !self.lanes.iter().any(|(lane, _)| lane.category() == category) {
-            let lane = next(&mut self.joining).await;
-            self.join(lane);
+        while self.joining.is_some() && !self.categories.iter().any(|(pipeline, _)| pipeline.category() == category) {
+            let pipeline = next(&mut self.joining).await;
+            self.join(pipeline);
         }
     }
 
-    fn join(&mut self, lane: Option<Watched>) {
-        let Some(lane) = lane else {
+    fn join(&mut self, pipeline: Option<Watched>) {
+        let Some(pipeline) = pipeline else {
             self.joining = None;
             return;
         };
-        self.lanes.push(lane);
-        self.lanes.sort_by_key(|(lane, _)| lane.category());
+        self.categories.push(pipeline);
+        self.categories.sort_by_key(|(pipeline, _)| pipeline.category());
     }
 
     fn tick(&mut self) {
         let local = self.clock.now();
-        for (lane, _) in &mut self.lanes {
-            lane.tick(local, &mut self.out);
+        for (pipeline, _) in &mut self.categories {
+            pipeline.tick(local, &mut self.out);
         }
         self.publish();
         self.announce();
@@ -121,8 +123,8 @@ impl Pipeline {
         let mut is_more = true;
         while is_more {
             is_more = false;
-            for (lane, _) in &mut self.lanes {
-                is_more |= lane.finish(&mut self.out);
+            for (pipeline, _) in &mut self.categories {
+                is_more |= pipeline.finish(&mut self.out);
             }
             self.publish();
         }
@@ -135,11 +137,11 @@ impl Pipeline {
         }
     }
 
-    /// Tells connections when the next boundary could close, where that has changed.
+    /// Announces to connections when the next boundary could close, where that has changed.
     fn announce(&self) {
-        for (lane, connections) in &self.lanes {
+        for (pipeline, connections) in &self.categories {
             for (number, connection) in connections.iter().enumerate() {
-                let boundary = lane.boundary(number);
+                let boundary = pipeline.boundary(number);
                 connection.send_if_modified(|known| std::mem::replace(known, boundary) != boundary);
             }
         }
@@ -148,16 +150,16 @@ impl Pipeline {
     fn record(&self) {
         let mut tallies = self.tallies.0.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.clear();
-        tallies.extend(self.lanes.iter().map(|(lane, _)| (lane.category(), lane.tally())));
+        tallies.extend(self.categories.iter().map(|(pipeline, _)| (pipeline.category(), pipeline.tally())));
     }
 
     fn pause(&mut self) -> Duration {
         let local = self.clock.now();
-        self.lanes.iter_mut().map(|(lane, _)| lane.pause(local)).min().unwrap_or(LONGEST_PAUSE)
+        self.categories.iter_mut().map(|(pipeline, _)| pipeline.pause(local)).min().unwrap_or(LONGEST_PAUSE)
     }
 }
 
-/// Waits for the next lane; for ever once there are no more.
+/// Waits for the next category; for ever once there are no more.
 async fn next(joining: &mut Option<mpsc::Receiver<Watched>>) -> Option<Watched> {
     match joining {
         Some(joining) => joining.recv().await,

@@ -1,6 +1,6 @@
 //! Recorded trades on recorded time: each trade or frame moves the clock, and nothing waits.
 //!
-//! A recording is covered from its first trade on, but for what it is told to have missed. A trade that turns out to
+//! A recording is covered from its first trade on, but for what is said to have been missed. A trade that turns out to
 //! be earlier moves that beginning back.
 
 use klines_domain::aggregator::{Aggregator, Settings, Tally};

@@ -17,12 +17,12 @@ const T0: ExchangeMillis = ExchangeMillis::new(1_704_067_200_000);
 const AHEAD: Millis = 20_000;
 const TRANSIT: Millis = 50;
 
-fn lane() -> Lane {
+fn category() -> CategoryPipeline {
     let mut table = SymbolTable::default();
     table.intern(&Symbol::new("BTCUSDT").unwrap());
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
     // A first window's previous close is not known, which is no matter here.
-    Lane::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
+    CategoryPipeline::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
 }
 
 /// Local time of receipt of what the exchange stamped at `T0 + at`, `late` ms slower than the fastest frame.
@@ -79,196 +79,196 @@ fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
 
 #[test]
 fn an_acknowledgement_waits_until_the_exchanges_time_is_known() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(drained(local(900, 0)), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(drained(local(900, 0)), &mut out);
     assert!(out.is_empty());
-    lane.take(trade(1_300, 0), &mut out);
-    lane.take(drained(local(2_078, 0)), &mut out);
+    category.take(trade(1_300, 0), &mut out);
+    category.take(drained(local(2_078, 0)), &mut out);
     assert!(out.is_empty(), "79 ms after the end");
-    lane.take(drained(local(2_079, 0)), &mut out);
+    category.take(drained(local(2_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "covered from the acknowledgement on");
 }
 
 #[test]
 fn a_window_closes_on_what_has_been_read_and_not_on_what_time_it_is() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    assert_eq!(lane.boundary(0), local(1_079, 0));
-    lane.tick(local(1_500, 0), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    assert_eq!(category.boundary(0), local(1_079, 0));
+    category.tick(local(1_500, 0), &mut out);
     assert!(out.is_empty(), "a stalled process has not read what came meanwhile");
-    lane.take(trade(950, 600), &mut out);
+    category.take(trade(950, 600), &mut out);
     assert!(out.is_empty(), "stamped before the end");
-    lane.take(trade(1_079, 480), &mut out);
+    category.take(trade(1_079, 480), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)], "a later stamp proves that the others were read");
-    lane.take(drained(local(2_078, 0)), &mut out);
+    category.take(drained(local(2_078, 0)), &mut out);
     assert!(out.is_empty());
-    lane.take(drained(local(2_079, 0)), &mut out);
+    category.take(drained(local(2_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "and so does a socket that has nothing more");
-    assert_eq!(lane.boundary(0), local(3_079, 0));
+    assert_eq!(category.boundary(0), local(3_079, 0));
 }
 
 #[test]
 fn a_later_acknowledgement_proves_nothing_about_what_waits_behind_it() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(message(local(1_100, 0), Some(Link::Up), Vec::new()), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(message(local(1_100, 0), Some(Link::Up), Vec::new()), &mut out);
     assert!(out.is_empty(), "a trade of before the end may be next");
-    lane.take(trade(950, 200), &mut out);
-    lane.take(drained(local(1_160, 0)), &mut out);
+    category.take(trade(950, 200), &mut out);
+    category.take(drained(local(1_160, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
-    assert_eq!(lane.tally().counted, 2);
+    assert_eq!(category.tally().counted, 2);
 }
 
 #[test]
 fn a_miss_that_no_frame_can_have_held_leaves_the_symbol_covered() {
     const YEARS: Millis = 2_000_000_000_000;
-    let (mut lane, mut out) = (lane(), Vec::new());
+    let (mut category, mut out) = (category(), Vec::new());
     let missed = |at| FeedEvent::Missed { symbol: SymbolId(0), from: T0 + at, to: T0 + at };
     // Before the exchange's time is known, and after.
-    lane.take(message(local(-300, 0), None, vec![missed(YEARS)]), &mut out);
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(message(local(200, 0), None, vec![missed(YEARS)]), &mut out);
-    lane.take(down(local(300, 0)), &mut out);
-    lane.take(up(local(900, 0)), &mut out);
-    lane.take(trade(1_100, 0), &mut out);
-    lane.take(drained(local(2_079, 0)), &mut out);
+    category.take(message(local(-300, 0), None, vec![missed(YEARS)]), &mut out);
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(message(local(200, 0), None, vec![missed(YEARS)]), &mut out);
+    category.take(down(local(300, 0)), &mut out);
+    category.take(up(local(900, 0)), &mut out);
+    category.take(trade(1_100, 0), &mut out);
+    category.take(drained(local(2_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Gapped, 0), (1_000, Quality::Complete, 0)], "covered again at once");
 }
 
 #[test]
 fn a_frame_that_is_not_believed_marks_its_symbol_for_rows_that_cannot_be_read_too() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
     let tomorrow = T0 + 86_400_000;
     let missed = FeedEvent::Missed { symbol: SymbolId(0), from: tomorrow, to: tomorrow };
     let frame = FeedMessage { stamped: Some(tomorrow), rejected: 1, ..message(local(500, 0), None, vec![missed]) };
-    lane.take(frame, &mut out);
-    lane.take(drained(local(1_079, 0)), &mut out);
+    category.take(frame, &mut out);
+    category.take(drained(local(1_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
 }
 
 #[test]
 fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(on(1, message(local(-100, 0), Some(Link::Up), Vec::new())), &mut out);
-    lane.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
-    lane.take(drained(local(1_100, 0)), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(on(1, message(local(-100, 0), Some(Link::Up), Vec::new())), &mut out);
+    category.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
+    category.take(drained(local(1_100, 0)), &mut out);
     assert!(out.is_empty(), "the other may hold trades");
-    assert_eq!((lane.boundary(0), lane.boundary(1)), (LocalMillis::MAX, local(1_079, 0)));
-    lane.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
+    assert_eq!((category.boundary(0), category.boundary(1)), (LocalMillis::MAX, local(1_079, 0)));
+    category.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
 }
 
 #[test]
 fn without_a_connection_windows_close_by_the_clock_and_are_gapped() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(down(local(500, 0)), &mut out);
-    lane.tick(local(1_079, 0), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(down(local(500, 0)), &mut out);
+    category.tick(local(1_079, 0), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
 }
 
 #[test]
 fn a_category_goes_by_its_slowest_connection_and_forgets_the_lead_of_one_that_is_lost() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(on(1, message(local(-200, 0), Some(Link::Up), Vec::new())), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(on(1, message(local(-200, 0), Some(Link::Up), Vec::new())), &mut out);
     // The second connection is 300 ms faster than the one that carries the trades.
-    lane.take(on(1, FeedMessage { stamped: Some(T0), ..message(local(-300, 0), None, Vec::new()) }), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(on(1, drained(local(1_000, 0))), &mut out);
-    lane.take(drained(local(1_000, 0)), &mut out);
+    category.take(on(1, FeedMessage { stamped: Some(T0), ..message(local(-300, 0), None, Vec::new()) }), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(on(1, drained(local(1_000, 0))), &mut out);
+    category.take(drained(local(1_000, 0)), &mut out);
     assert!(out.is_empty(), "on the slower one it is not over yet");
-    lane.take(on(1, message(local(1_010, 0), Some(Link::Down), Vec::new())), &mut out);
-    lane.take(drained(local(1_078, 0)), &mut out);
+    category.take(on(1, message(local(1_010, 0), Some(Link::Down), Vec::new())), &mut out);
+    category.take(drained(local(1_078, 0)), &mut out);
     assert!(out.is_empty(), "the lead of the lost one closes nothing");
-    lane.take(drained(local(1_079, 0)), &mut out);
+    category.take(drained(local(1_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
 }
 
 #[test]
 fn coverage_that_began_later_than_was_thought_is_corrected() {
-    let (mut lane, mut out) = (lane(), Vec::new());
+    let (mut category, mut out) = (category(), Vec::new());
     // The acknowledgement and the first frames were 400 ms slower than the fastest will be: by them the exchange sent
     // it at 600, and by a faster one at 1,000.
-    lane.take(trade(100, 400), &mut out);
-    lane.take(up(local(600, 400)), &mut out);
-    lane.take(trade(1_500, 400), &mut out);
-    lane.take(drained(local(2_079, 400)), &mut out);
+    category.take(trade(100, 400), &mut out);
+    category.take(up(local(600, 400)), &mut out);
+    category.take(trade(1_500, 400), &mut out);
+    category.take(drained(local(2_079, 400)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
-    lane.take(trade(2_300, 0), &mut out);
+    category.take(trade(2_300, 0), &mut out);
     assert_eq!(told(&mut out), [], "the window from 1,000 on is covered either way");
-    let (mut lane, mut out) = (self::lane(), Vec::new());
-    lane.take(trade(100, 400), &mut out);
-    lane.take(up(local(950, 400)), &mut out);
-    lane.take(trade(1_100, 400), &mut out);
-    lane.take(drained(local(2_079, 400)), &mut out);
+    let (mut category, mut out) = (self::category(), Vec::new());
+    category.take(trade(100, 400), &mut out);
+    category.take(up(local(950, 400)), &mut out);
+    category.take(trade(1_100, 400), &mut out);
+    category.take(drained(local(2_079, 400)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
-    lane.take(trade(2_300, 0), &mut out);
+    category.take(trade(2_300, 0), &mut out);
     assert_eq!(told(&mut out), [(1_000, Quality::Partial, 1)], "it may have begun at 1,350");
 }
 
 #[test]
 fn a_leap_of_the_exchanges_clock_is_a_gap() {
     const HOUR: Millis = 3_600_000;
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(drained(local(1_079, 0)), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(drained(local(1_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
     for n in 0..5 {
         let at = 1_200 + n;
         let trade = FeedMessage { received: local(at, 0), ..trade(at + HOUR, 0) };
-        lane.take(trade, &mut out);
+        category.take(trade, &mut out);
     }
-    lane.take(drained(local(2_000, 0)), &mut out);
+    category.take(drained(local(2_000, 0)), &mut out);
     let told = told(&mut out);
     assert_eq!(told, [(0, Quality::Gapped, 1)], "nothing is known since the last frame before, and no kline is flat");
-    let tally = lane.tally();
+    let tally = category.tally();
     assert_eq!((tally.received, tally.counted, tally.rejected), (12, 2, 10), "four frames were not believed");
 }
 
 #[test]
 fn a_frame_whose_stamp_is_not_believed_counts_for_nothing_and_marks_its_symbol() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(-200, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
     let tomorrow = FeedMessage { received: local(500, 0), ..trade(86_400_000, 0) };
-    lane.take(tomorrow, &mut out);
-    lane.take(drained(local(1_079, 0)), &mut out);
+    category.take(tomorrow, &mut out);
+    category.take(drained(local(1_079, 0)), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
-    let tally = lane.tally();
+    let tally = category.tally();
     assert_eq!((tally.received, tally.counted, tally.rejected), (4, 1, 3));
 }
 
 #[test]
 fn an_interruption_begins_where_the_slowest_frame_would_have_been_stamped() {
-    let (mut lane, mut out) = (lane(), Vec::new());
-    lane.take(up(local(0, 0)), &mut out);
-    lane.take(trade(100, 0), &mut out);
-    lane.take(trade(1_100, 300), &mut out);
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(0, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(trade(1_100, 300), &mut out);
     // Received when the fastest frame would have been stamped 2,250: the slowest 1,950.
-    lane.take(down(local(2_250, 0)), &mut out);
-    lane.take(up(local(4_000, 0)), &mut out);
-    lane.tick(local(2_500, 0), &mut out);
+    category.take(down(local(2_250, 0)), &mut out);
+    category.take(up(local(4_000, 0)), &mut out);
+    category.tick(local(2_500, 0), &mut out);
     assert_eq!(told(&mut out), [(0, Quality::Complete, 0), (1_000, Quality::Gapped, 0)]);
 }
 
 #[test]
 fn every_row_is_accounted_for() {
-    let (mut lane, mut out) = (lane(), Vec::new());
+    let (mut category, mut out) = (category(), Vec::new());
     for message in [trade(100, 0), trade(100, 0), trade(200, 0)] {
-        lane.take(message, &mut out);
+        category.take(message, &mut out);
     }
-    let Tally { received, counted, duplicate, late, rejected, excluded } = lane.tally();
+    let Tally { received, counted, duplicate, late, rejected, excluded } = category.tally();
     assert_eq!((received, counted, duplicate, late, rejected, excluded), (6, 2, 1, 0, 3, 0));
 }
 
@@ -281,8 +281,8 @@ fn frames() -> impl Strategy<Value = Vec<(Millis, Millis, Millis, bool)>> {
 proptest! {
     #[test]
     fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
-        let (mut lane, mut out) = (lane(), Vec::new());
-        lane.take(up(local(from, 0)), &mut out);
+        let (mut category, mut out) = (category(), Vec::new());
+        category.take(up(local(from, 0)), &mut out);
         let mut at = from + 4;
         let mut arriving = Vec::new();
         for (after, matched, late, readable) in frames {
@@ -297,16 +297,16 @@ proptest! {
             if readable {
                 (least, most) = (least.min(late), most.max(late));
                 let message = FeedMessage { received, stamped: Some(T0 + stamped), ..trade(matched, 0) };
-                lane.take(message, &mut out);
+                category.take(message, &mut out);
             } else {
                 // Of one that is slower or faster than all before it nobody can tell when it was stamped.
                 lost.extend((least <= late && late <= most).then_some(matched));
                 let (last_seen, until) = (received - 1, Some(received + 1));
                 let hole = FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen, until };
-                lane.take(message(received, None, vec![hole]), &mut out);
+                category.take(message(received, None, vec![hole]), &mut out);
             }
         }
-        (at..at + 3_000).step_by(10).for_each(|at| lane.take(drained(local(at, 0)), &mut out));
+        (at..at + 3_000).step_by(10).for_each(|at| category.take(drained(local(at, 0)), &mut out));
         let last: BTreeMap<_, _> = told(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
         for matched in lost {
             let quality = last.get(&(matched - matched % 1_000));
@@ -324,7 +324,7 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let mut table = SymbolTable::default();
     let symbols: Vec<_> = (0..300).map(|number| table.intern(&Symbol::new(&format!("S{number}")).unwrap())).collect();
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
-    let mut lane = Lane::new(Settings { update_interval: None, ..settings }, &table);
+    let mut category = CategoryPipeline::new(Settings { update_interval: None, ..settings }, &table);
     let quantity = Quantity { mantissa: 5, scale: 0 };
     let trades = symbols.iter().map(|symbol| Trade {
         symbol: *symbol,
@@ -338,10 +338,10 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     });
     let events = trades.map(FeedEvent::Trade).chain([FeedEvent::Covered { symbols: symbols.clone(), from: received }]);
     let first = FeedMessage { stamped: Some(since), ..message(received, Some(Link::Up), events.collect()) };
-    lane.take(first, &mut Vec::new());
+    category.take(first, &mut Vec::new());
     let hub = Arc::new(Hub::new());
     let mut pipeline = Pipeline::new(mpsc::channel(1).1, clock, hub.clone(), Tallies::default());
-    pipeline.join(Some((lane, Vec::new())));
+    pipeline.join(Some((category, Vec::new())));
     pipeline.take(drained(received + 600_079));
     (pipeline, hub)
 }

@@ -15,7 +15,7 @@ use klines_delivery::catalog::Catalog;
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
 use klines_domain::symbol::{Category, SymbolTable};
-use klines_pipeline::{Lane, Watched};
+use klines_pipeline::{CategoryPipeline, Watched};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -56,8 +56,8 @@ impl Opening {
         // Before its first kline.
         self.sizing.follow();
         let feed = Feed::spawn(&self.uplink, &self.tracker, category, &self.url, &table, Timing::default());
-        // What the feed brings waits for its lane.
-        if self.joining.send((Lane::new(self.settings, &table), feed.boundaries())).await.is_err() {
+        // What the feed brings waits for its pipeline.
+        if self.joining.send((CategoryPipeline::new(self.settings, &table), feed.boundaries())).await.is_err() {
             return;
         }
         self.feeds.add(feed);

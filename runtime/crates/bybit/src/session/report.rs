@@ -1,4 +1,4 @@
-//! What a session tells besides events: counters, and changes of state that deserve a line in the log.
+//! What a session reports besides events: counters, and changes of state that deserve a line in the log.
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// A change of state, told once.
+/// A change of state, reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Every subscription of a new connection has been answered.

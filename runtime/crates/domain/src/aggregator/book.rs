@@ -16,7 +16,7 @@ use crate::trade::Trade;
 
 /// One interval as all symbols share it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
+pub(super) struct IntervalState {
     pub(super) interval: Interval,
     /// Windows without trades become flat klines.
     pub(super) fill: bool,
@@ -28,14 +28,14 @@ pub(super) struct Lane {
     pub(super) next: Millis,
 }
 
-impl Lane {
+impl IntervalState {
     /// Makes the window that holds `at` the one that closes next.
     pub(super) const fn move_to(&mut self, at: Millis) {
         self.start = self.interval.start_of(at);
         self.next = self.interval.next(self.start);
     }
 
-    /// What a series of this lane needs to know.
+    /// What a series of this interval needs to know.
     pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
         Context {
             interval: self.interval,
@@ -50,8 +50,8 @@ impl Lane {
 
 /// The intervals as all symbols share them, shortest first, and how far back windows are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Lanes {
-    pub(super) all: Vec<Lane>,
+pub(super) struct Intervals {
+    pub(super) all: Vec<IntervalState>,
     /// Nothing can change a window that ends before this.
     pub(super) horizon: Millis,
 }
@@ -69,15 +69,15 @@ struct Run {
 impl Run {
     const EMPTY: Self = Self { bucket: Bucket::EMPTY, from: Millis::MAX, until: Millis::MIN };
 
-    /// Begins with some trades, all in the same window of each of these lanes.
-    fn begin(bucket: Bucket, lanes: &[Lane]) -> Self {
+    /// Begins with some trades, all in the same window of each of these intervals.
+    fn begin(bucket: Bucket, intervals: &[IntervalState]) -> Self {
         let time = bucket.first.time;
         let (mut from, mut until) = (Millis::MIN, Millis::MAX);
-        for lane in lanes {
-            let present = lane.start <= time && time < lane.next;
-            let start = if present { lane.start } else { lane.interval.start_of(time) };
+        for state in intervals {
+            let present = state.start <= time && time < state.next;
+            let start = if present { state.start } else { state.interval.start_of(time) };
             from = from.max(start);
-            until = until.min(if present { lane.next } else { lane.interval.next(start) });
+            until = until.min(if present { state.next } else { state.interval.next(start) });
         }
         Self { bucket, from, until }
     }
@@ -108,9 +108,9 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub(super) fn new(category: Category, symbol: &Symbol, lanes: &Lanes) -> Self {
-        let intervals = lanes.all.len();
-        let ids = lanes.all.iter().map(|lane| SeriesId::new(category, symbol.clone(), lane.interval));
+    pub(super) fn new(category: Category, symbol: &Symbol, intervals: &Intervals) -> Self {
+        let ids = intervals.all.iter().map(|state| SeriesId::new(category, symbol.clone(), state.interval));
+        let intervals = intervals.all.len();
         Self {
             ids: ids.collect(),
             scales: Scales::default(),
@@ -138,33 +138,33 @@ impl Book {
 
     /// Counts a trade. Returns whether it may have begun something: a run, or a window.
     #[inline]
-    pub(super) fn add(&mut self, fill: &Fill, lanes: &Lanes) -> bool {
+    pub(super) fn add(&mut self, fill: &Fill, intervals: &Intervals) -> bool {
         let Some(run) = self.runs.first_mut() else { return false };
         let place = fill.place();
         if run.holds(place.time, place.time) && place >= run.bucket.last {
             run.bucket.append(fill);
             return false;
         }
-        self.pass_on(0, &Bucket::of(fill), lanes);
+        self.pass_on(0, &Bucket::of(fill), intervals);
         true
     }
 
     /// Shares out to every series what has not come to it yet.
-    pub(super) fn share_out(&mut self, lanes: &Lanes) {
-        self.share_through(lanes.all.len(), lanes);
+    pub(super) fn share_out(&mut self, intervals: &Intervals) {
+        self.share_through(intervals.all.len(), intervals);
     }
 
     /// Shares out to the first `count` series.
-    pub(super) fn share_through(&mut self, count: usize, lanes: &Lanes) {
+    pub(super) fn share_through(&mut self, count: usize, intervals: &Intervals) {
         for level in 0..count {
-            self.end_run(level, lanes);
+            self.end_run(level, intervals);
         }
     }
 
     /// Applies a change of what is known about the feed, from `from` on.
-    pub(super) fn requalify(&mut self, from: Millis, lanes: &Lanes) {
-        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
-            let context = lane.context(&self.coverage, lanes.horizon);
+    pub(super) fn requalify(&mut self, from: Millis, intervals: &Intervals) {
+        for (series, state) in self.series.iter_mut().zip(&intervals.all) {
+            let context = state.context(&self.coverage, intervals.horizon);
             series.touch(from, context);
             self.stale |= series.requalify(from, context);
         }
@@ -184,48 +184,54 @@ impl Book {
     /// A trade from `from` to `to` is in no kline: its windows, and those whose open depends on it, cannot be called
     /// complete. Returns whether that is news.
     #[cold]
-    pub(super) fn miss(&mut self, from: Millis, to: Millis, lanes: &Lanes) -> bool {
-        self.mark(from, to, lanes, |coverage| coverage.miss(from, to))
+    pub(super) fn miss(&mut self, from: Millis, to: Millis, intervals: &Intervals) -> bool {
+        self.mark(from, to, intervals, |coverage| coverage.miss(from, to))
     }
 
     /// Coverage that was said to begin at `from` began at `at`. Returns whether that is news.
     #[cold]
-    pub(super) fn delay(&mut self, from: Millis, at: Millis, lanes: &Lanes) -> bool {
-        self.mark(from, at - 1, lanes, |coverage| coverage.delay(from, at))
+    pub(super) fn delay(&mut self, from: Millis, at: Millis, intervals: &Intervals) -> bool {
+        self.mark(from, at - 1, intervals, |coverage| coverage.delay(from, at))
     }
 
     /// Marks the windows of a time that turns out not to be covered.
-    fn mark(&mut self, from: Millis, to: Millis, lanes: &Lanes, change: impl FnOnce(&mut Coverage) -> bool) -> bool {
-        self.share_out(lanes);
-        self.coverage.forget(lanes.horizon);
+    fn mark(
+        &mut self,
+        from: Millis,
+        to: Millis,
+        intervals: &Intervals,
+        change: impl FnOnce(&mut Coverage) -> bool,
+    ) -> bool {
+        self.share_out(intervals);
+        self.coverage.forget(intervals.horizon);
         if !change(&mut self.coverage) {
             return false;
         }
-        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
-            let context = lane.context(&self.coverage, lanes.horizon);
+        for (series, state) in self.series.iter_mut().zip(&intervals.all) {
+            let context = state.context(&self.coverage, intervals.horizon);
             // The window of `from`, where it is another one, is over before the hole is: coverage remembers the hole for
             // as long as that window is kept.
             series.touch(to, context);
             // Windows that ended before the horizon are as good as forgotten.
-            self.stale |= series.requalify(from.max(lanes.horizon), context);
+            self.stale |= series.requalify(from.max(intervals.horizon), context);
         }
         true
     }
 
     /// The exchange has not listed the instrument since `at`: it has ended then, unless it has traded after that.
-    pub(super) fn end(&mut self, at: Millis, lanes: &Lanes) {
-        self.share_out(lanes);
+    pub(super) fn end(&mut self, at: Millis, intervals: &Intervals) {
+        self.share_out(intervals);
         if self.series.first().and_then(Series::last_trade).is_none_or(|time| time <= at) {
             self.coverage.end(at);
         }
     }
 
-    /// The instrument trades at `time`. If it was believed to have ended before, flat klines that were not told are due.
-    pub(super) fn revive(&mut self, time: Millis, lanes: &Lanes) -> bool {
+    /// The instrument trades at `time`. If it was believed to have ended before, flat klines that were kept back are due.
+    pub(super) fn revive(&mut self, time: Millis, intervals: &Intervals) -> bool {
         let Some(at) = self.coverage.revive(time) else { return false };
-        self.share_out(lanes);
-        for (series, lane) in self.series.iter_mut().zip(&lanes.all) {
-            self.stale |= series.refill(at, lane.context(&self.coverage, lanes.horizon));
+        self.share_out(intervals);
+        for (series, state) in self.series.iter_mut().zip(&intervals.all) {
+            self.stale |= series.refill(at, state.context(&self.coverage, intervals.horizon));
         }
         true
     }
@@ -242,29 +248,29 @@ impl Book {
     }
 
     /// Adds trades to a run; one that cannot take them ends first.
-    fn pass_on(&mut self, level: usize, bucket: &Bucket, lanes: &Lanes) {
-        let (Some(run), Some(lanes_from)) = (self.runs.get_mut(level), lanes.all.get(level..)) else { return };
+    fn pass_on(&mut self, level: usize, bucket: &Bucket, intervals: &Intervals) {
+        let (Some(run), Some(states_from)) = (self.runs.get_mut(level), intervals.all.get(level..)) else { return };
         if run.holds(bucket.first.time, bucket.last.time) {
             run.bucket.merge(bucket);
             return;
         }
-        self.end_run(level, lanes);
+        self.end_run(level, intervals);
         if let Some(run) = self.runs.get_mut(level) {
-            *run = Run::begin(*bucket, lanes_from);
+            *run = Run::begin(*bucket, states_from);
         }
     }
 
     /// Gives a run to its series and passes it on to the next one.
-    fn end_run(&mut self, level: usize, lanes: &Lanes) {
-        let (Some(run), Some(lane)) = (self.runs.get_mut(level), lanes.all.get(level)) else { return };
+    fn end_run(&mut self, level: usize, intervals: &Intervals) {
+        let (Some(run), Some(state)) = (self.runs.get_mut(level), intervals.all.get(level)) else { return };
         if run.bucket.is_empty() {
             return;
         }
         let bucket = run.bucket;
         run.bucket.clear();
         if let Some(series) = self.series.get_mut(level) {
-            self.stale |= series.add(&bucket, lane.context(&self.coverage, lanes.horizon));
+            self.stale |= series.add(&bucket, state.context(&self.coverage, intervals.horizon));
         }
-        self.pass_on(level + 1, &bucket, lanes);
+        self.pass_on(level + 1, &bucket, intervals);
     }
 }

@@ -1,4 +1,4 @@
-//! When a symbol's feed could be trusted to tell every trade, and what that makes a window worth.
+//! When a symbol's feed could be trusted to bring every trade, and what that makes a window worth.
 
 use std::collections::VecDeque;
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::coverage::Coverage;
-use super::window::{Carry, Told, Window};
+use super::window::{Carry, Emitted, Window};
 use crate::bucket::{Bucket, Widening};
 use crate::interval::Interval;
 use crate::time::{MINUTE, Millis};
@@ -102,7 +102,7 @@ impl Series {
         let window = self.windows.get_mut(at)?;
         // An interruption that coverage has forgotten still marks the window.
         window.quality = window.quality.worse(context.coverage.quality(start, end));
-        window.told = Told::Silent;
+        window.emitted = Emitted::Silent;
         let is_known = if window.bucket.is_empty() {
             context.fill && window.is_proven_empty() && context.coverage.is_idle(start, end)
         } else {
@@ -111,7 +111,7 @@ impl Series {
         if !is_known {
             return None;
         }
-        window.told = Told::Closed { revision: 0 };
+        window.emitted = Emitted::Closed { revision: 0 };
         *sequence += 1;
         Some((window, *sequence))
     }
@@ -120,10 +120,10 @@ impl Series {
     pub(super) fn take_stale(&mut self, mut take: impl FnMut(&Window, u64)) {
         for window in &mut self.windows {
             if std::mem::take(&mut window.stale) {
-                if let Told::Closed { revision } = &mut window.told {
+                if let Emitted::Closed { revision } = &mut window.emitted {
                     *revision += 1;
                 } else {
-                    window.told = Told::Closed { revision: 0 };
+                    window.emitted = Emitted::Closed { revision: 0 };
                 }
                 self.sequence += 1;
                 take(window, self.sequence);
@@ -134,7 +134,7 @@ impl Series {
     /// Shows the open windows whose trades changed since they were last shown; all that have trades when `every`.
     pub(super) fn show_open(&mut self, closed_until: Millis, every: bool, mut show: impl FnMut(&Window, u64)) {
         for window in self.windows.range_mut(self.index(closed_until)..) {
-            let Told::Open { trades } = &mut window.told else { continue };
+            let Emitted::Open { trades } = &mut window.emitted else { continue };
             if !window.bucket.is_empty() && (every || *trades != window.bucket.trades) {
                 *trades = window.bucket.trades;
                 show(window, self.sequence + 1);
@@ -142,8 +142,8 @@ impl Series {
         }
     }
 
-    /// Tells the flat klines from `from` on that an end kept back, which was none. Returns whether any are due. Those
-    /// further back than [`REFILLED`] stay untold: an exchange whose lists are wrong for longer than that is no reason
+    /// Makes the flat klines from `from` on that an end kept back, which was none. Returns whether any are due. Those
+    /// further back than [`REFILLED`] are not made: an exchange whose lists are wrong for longer than that is no reason
     /// to make thousands of klines at once.
     pub(super) fn refill(&mut self, from: Millis, context: Context<'_>) -> bool {
         let mut due = false;
@@ -156,7 +156,7 @@ impl Series {
                 let at = self.place(start, context);
                 self.restate(at, context);
                 let window = self.windows.get_mut(at).filter(|window| window.bucket.is_empty());
-                if let Some(window) = window.filter(|window| window.told == Told::Silent && window.proven) {
+                if let Some(window) = window.filter(|window| window.emitted == Emitted::Silent && window.proven) {
                     due |= !std::mem::replace(&mut window.stale, true);
                 }
             }
@@ -208,14 +208,14 @@ impl Series {
         let start = window.start;
         let closed = start < context.closed_until;
         if closed {
-            due |= match window.told {
-                // A window that had nothing to tell has now: its first confirmed kline comes late. But one that was
-                // over before anybody watched stays untold.
-                Told::Silent | Told::Open { .. } => {
+            due |= match window.emitted {
+                // A window that had nothing to emit has now: its first confirmed kline comes late. But one that was
+                // over before anybody watched stays silent.
+                Emitted::Silent | Emitted::Open { .. } => {
                     let watched = context.coverage.began_by(context.interval.next(start) - 1);
                     watched && !std::mem::replace(&mut window.stale, true)
                 }
-                Told::Closed { .. } => window.outdate(),
+                Emitted::Closed { .. } => window.outdate(),
             };
         }
         if window.last() != before {
@@ -251,7 +251,7 @@ impl Series {
                 return due;
             }
             let end = context.interval.next(start) - 1;
-            if is_over && window.told == Told::Silent && window.is_proven_empty() && context.fill {
+            if is_over && window.emitted == Emitted::Silent && window.is_proven_empty() && context.fill {
                 due |= context.coverage.is_idle(start, end) && !std::mem::replace(&mut window.stale, true);
             }
         }
@@ -284,7 +284,7 @@ impl Series {
         let end = context.interval.next(start) - 1;
         let mut window = Window::new(start, context.coverage.quality(start, end));
         if start < context.closed_until {
-            window.told = Told::Silent;
+            window.emitted = Emitted::Silent;
         }
         if at < self.windows.len() {
             self.windows.insert(at, window);

@@ -1,4 +1,4 @@
-//! One window of one symbol and interval: its trades, its open, and what has been told of it.
+//! One window of one symbol and interval: its trades, its open, and what has been emitted of it.
 
 use crate::bucket::{Bucket, Widening};
 use crate::kline::Quality;
@@ -11,15 +11,15 @@ pub(super) struct Carry {
     pub(super) time: Millis,
 }
 
-/// How far a window's story has been told.
+/// What has been emitted of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Emitted {
     /// Nothing confirmed; `trades` is what the last update showed.
     Open {
         /// Number of trades in the last update, 0 before any.
         trades: u64,
     },
-    /// Its end has passed without anything worth saying.
+    /// Its end has passed, and there was no kline to emit.
     Silent,
     /// Confirmed with this revision.
     Closed {
@@ -41,12 +41,12 @@ pub(super) struct Window {
     pub(super) is_judged: bool,
     /// What its trades are worth, whatever its open is.
     pub(super) quality: Quality,
-    pub(super) told: Told,
+    pub(super) emitted: Emitted,
     /// Its confirmed kline is out of date: a revision is due.
     pub(super) stale: bool,
 }
 
-/// Prices of a window as they are told.
+/// Prices of a window as its kline shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prices {
     pub(super) open: i64,
@@ -64,7 +64,7 @@ impl Window {
             proven: false,
             is_judged: false,
             quality,
-            told: Told::Open { trades: 0 },
+            emitted: Emitted::Open { trades: 0 },
             stale: false,
         }
     }
@@ -100,7 +100,7 @@ impl Window {
 
     /// Returns the prices, or nothing when there is neither a trade nor a previous close.
     ///
-    /// A flat window keeps its price when an interruption turns out later: its quality tells the doubt.
+    /// A flat window keeps its price when an interruption turns out later: its quality shows the doubt.
     pub(super) fn prices(&self, first_trade_opens: bool) -> Option<Prices> {
         let bucket = &self.bucket;
         if bucket.is_empty() {
@@ -120,13 +120,13 @@ impl Window {
 
     /// Marks the confirmed kline, if there is one, as out of date. Returns whether a revision is newly due.
     pub(super) fn outdate(&mut self) -> bool {
-        match self.told {
-            Told::Closed { .. } => !std::mem::replace(&mut self.stale, true),
-            Told::Open { .. } => {
-                self.told = Told::Open { trades: 0 };
+        match self.emitted {
+            Emitted::Closed { .. } => !std::mem::replace(&mut self.stale, true),
+            Emitted::Open { .. } => {
+                self.emitted = Emitted::Open { trades: 0 };
                 false
             }
-            Told::Silent => false,
+            Emitted::Silent => false,
         }
     }
 

@@ -232,7 +232,10 @@ fn rows(batches: &[Batch]) -> BTreeMap<(Millis, Millis), Row> {
     let row = |kline: &Arc<Kline>| {
         let Kline { open, high, low, close, volume, trades, quality, .. } = **kline;
         let [open, high, low, close, volume] = [open, high, low, close, volume].map(whole);
-        ((kline.series.interval.nominal_millis(), kline.start - T0.get()), (open, high, low, close, volume, trades, quality))
+        (
+            (kline.series.interval.nominal_millis(), kline.start - T0.get()),
+            (open, high, low, close, volume, trades, quality),
+        )
     };
     klines.map(row).collect()
 }

@@ -7,13 +7,13 @@ use crate::symbol::SymbolId;
 
 /// Marks of all symbols.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Agenda {
-    pages: Vec<Pages>,
+pub(super) struct DirtySet {
+    marks: Vec<Marks>,
 }
 
 /// Marks of one symbol.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pages {
+pub(super) struct Marks {
     /// Levels whose run may hold trades.
     pub(super) runs: Levels,
     /// Levels whose series may have a window that is not over.
@@ -24,22 +24,22 @@ pub(super) struct Pages {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Levels(u64);
 
-impl Agenda {
+impl DirtySet {
     pub(super) fn add_symbol(&mut self) {
-        self.pages.push(Pages::default());
+        self.marks.push(Marks::default());
     }
 
     /// Something has come to a symbol, which may reach each of its intervals.
     #[inline]
     pub(super) fn note(&mut self, symbol: SymbolId) {
-        if let Some(pages) = self.pages.get_mut(symbol.index()) {
-            *pages = Pages { runs: Levels(u64::MAX), windows: Levels(u64::MAX) };
+        if let Some(marks) = self.marks.get_mut(symbol.index()) {
+            *marks = Marks { runs: Levels(u64::MAX), windows: Levels(u64::MAX) };
         }
     }
 
     /// The marks of each symbol, in order.
-    pub(super) fn pages(&mut self) -> &mut [Pages] {
-        &mut self.pages
+    pub(super) fn marks(&mut self) -> &mut [Marks] {
+        &mut self.marks
     }
 }
 
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_gone_and_the_rest_stays() {
-        let mut agenda = Agenda::default();
-        (0..2).for_each(|_| agenda.add_symbol());
-        agenda.note(SymbolId(1));
-        let [quiet, busy] = agenda.pages() else { panic!() };
+        let mut dirty = DirtySet::default();
+        (0..2).for_each(|_| dirty.add_symbol());
+        dirty.note(SymbolId(1));
+        let [quiet, busy] = dirty.marks() else { panic!() };
         assert!(!quiet.runs.take_through(12) && !quiet.windows.take(0));
         assert!(busy.runs.take_through(3) && !busy.runs.take_through(3) && busy.runs.take_through(4));
         assert!(busy.windows.take(2) && !busy.windows.take(2) && busy.windows.take(63));

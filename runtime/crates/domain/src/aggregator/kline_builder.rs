@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::book::{Book, Lane};
+use super::book::{Book, IntervalState};
 use super::settings::{Open, Settings};
-use super::window::{Told, Window};
+use super::window::{Emitted, Window};
 use crate::bucket::Scales;
 use crate::decimal::Decimal;
 use crate::interval::Interval;
@@ -13,13 +13,13 @@ use crate::series::SeriesId;
 use crate::time::Millis;
 
 /// Collects the klines of one batch.
-pub(super) struct Teller<'a> {
+pub(super) struct KlineBuilder<'a> {
     settings: &'a Settings,
     now: Millis,
     klines: Vec<Arc<Kline>>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> KlineBuilder<'a> {
     pub(super) const fn new(settings: &'a Settings, now: Millis) -> Self {
         Self { settings, now, klines: Vec::new() }
     }
@@ -29,35 +29,35 @@ impl<'a> Teller<'a> {
         self.klines.len()
     }
 
-    /// Tells the end of a lane's present window for one symbol.
-    pub(super) fn closing(&mut self, book: &mut Book, index: usize, lane: &Lane, horizon: Millis) {
+    /// Adds the kline of an interval's present window of one symbol, which ends.
+    pub(super) fn closing(&mut self, book: &mut Book, index: usize, state: &IntervalState, horizon: Millis) {
         let Book { ids, scales, coverage, series, .. } = book;
         let (Some(series), Some(id)) = (series.get_mut(index), ids.get(index)) else { return };
-        let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
-        if let Some((window, sequence)) = series.close(lane.start, lane.context(coverage, horizon)) {
-            self.tell(&subject, window, sequence);
+        let subject = Subject { series: *id, scales: *scales, interval: state.interval };
+        if let Some((window, sequence)) = series.close(state.start, state.context(coverage, horizon)) {
+            self.emit(&subject, window, sequence);
         }
     }
 
-    /// Tells the corrections that are due for one symbol.
-    pub(super) fn revisions(&mut self, book: &mut Book, lanes: &[Lane]) {
+    /// Adds the corrections that are due for one symbol.
+    pub(super) fn revisions(&mut self, book: &mut Book, intervals: &[IntervalState]) {
         let Book { ids, scales, series, .. } = book;
-        for ((series, lane), id) in series.iter_mut().zip(lanes).zip(ids) {
-            let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
-            series.take_stale(|window, sequence| self.tell(&subject, window, sequence));
+        for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
+            let subject = Subject { series: *id, scales: *scales, interval: state.interval };
+            series.take_stale(|window, sequence| self.emit(&subject, window, sequence));
         }
     }
 
-    /// Tells the open windows of one symbol: those that changed, or every one that has trades.
-    pub(super) fn open_windows(&mut self, book: &mut Book, lanes: &[Lane], every: bool) {
+    /// Adds the klines of the open windows of one symbol: those that changed, or every one that has trades.
+    pub(super) fn open_windows(&mut self, book: &mut Book, intervals: &[IntervalState], every: bool) {
         let Book { ids, scales, series, .. } = book;
-        for ((series, lane), id) in series.iter_mut().zip(lanes).zip(ids) {
-            let subject = Subject { series: *id, scales: *scales, interval: lane.interval };
-            series.show_open(lane.start, every, |window, sequence| self.tell(&subject, window, sequence));
+        for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
+            let subject = Subject { series: *id, scales: *scales, interval: state.interval };
+            series.show_open(state.start, every, |window, sequence| self.emit(&subject, window, sequence));
         }
     }
 
-    /// Appends the batch in the order of telling, unless it is empty.
+    /// Appends the batch in the order of its making, unless it is empty.
     pub(super) fn finish(self, out: &mut Vec<Batch>) {
         if !self.klines.is_empty() {
             out.push(Batch { klines: self.klines });
@@ -65,8 +65,8 @@ impl<'a> Teller<'a> {
     }
 
     /// Appends one batch of all that they have, one after the other, unless it is empty.
-    pub(super) fn finish_all(tellers: impl Iterator<Item = Self>, out: &mut Vec<Batch>) {
-        let all = tellers.reduce(|mut all, next| {
+    pub(super) fn finish_all(builders: impl Iterator<Item = Self>, out: &mut Vec<Batch>) {
+        let all = builders.reduce(|mut all, next| {
             all.klines.extend(next.klines);
             all
         });
@@ -81,13 +81,13 @@ impl<'a> Teller<'a> {
         self.finish(out);
     }
 
-    fn tell(&mut self, subject: &Subject, window: &Window, sequence: u64) {
+    fn emit(&mut self, subject: &Subject, window: &Window, sequence: u64) {
         let first_trade_opens = self.settings.open == Open::FirstTrade;
         let Some(prices) = window.prices(first_trade_opens) else { return };
         let Subject { series, scales, interval } = *subject;
-        let (confirm, revision) = match window.told {
-            Told::Closed { revision } => (true, revision),
-            Told::Open { .. } | Told::Silent => (false, 0),
+        let (confirm, revision) = match window.emitted {
+            Emitted::Closed { revision } => (true, revision),
+            Emitted::Open { .. } | Emitted::Silent => (false, 0),
         };
         let price = |mantissa: i64| Decimal::new(i128::from(mantissa), scales.price);
         let size = |mantissa| Decimal::new(mantissa, scales.size);
@@ -118,7 +118,7 @@ impl<'a> Teller<'a> {
     }
 }
 
-/// Whose kline is told.
+/// Whose kline is made.
 struct Subject {
     series: SeriesId,
     scales: Scales,

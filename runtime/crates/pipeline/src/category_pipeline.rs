@@ -15,7 +15,7 @@ use super::connection::Connection;
 
 /// One category. It goes by the slowest of its connections, so that none is ahead of the trades that another carries;
 /// a connection that is lost stops counting at once.
-pub struct Lane {
+pub struct CategoryPipeline {
     category: Category,
     connections: Vec<Connection>,
     aggregator: Aggregator,
@@ -26,7 +26,7 @@ pub struct Lane {
     events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
-impl Lane {
+impl CategoryPipeline {
     /// Starts a category with its symbols.
     #[must_use]
     pub fn new(settings: Settings, symbols: &SymbolTable) -> Self {

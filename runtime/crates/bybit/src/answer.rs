@@ -59,7 +59,7 @@ pub enum Answer {
         /// The id that the frame had.
         id: String,
         /// Why.
-        message: String,
+        refusal: Refusal,
     },
     /// Something else: a complaint about no frame in particular, or the answer to what was never sent.
     Unmatched,
@@ -85,26 +85,44 @@ impl Answer {
         };
         Ok(match (op, wire.success) {
             ("subscribe", Some(true)) => Self::Accepted { id },
-            ("subscribe", Some(false)) => Self::Refused { id, message: message.to_owned() },
+            ("subscribe", Some(false)) => Self::Refused { id, refusal: Refusal::new(message) },
             _ => Self::Unmatched,
         })
     }
 }
 
-/// Whether a refusal's text names a topic, whatever the words around it.
-///
-/// Bybit gives no code and no field for it: `error:handler not found,topic:T`, `Invalid symbol :[T]`.
-#[must_use]
-pub fn names(message: &str, topic: &str) -> bool {
-    message
-        .split(|found: char| !(found.is_ascii_alphanumeric() || matches!(found, '.' | '-' | '_')))
-        .any(|word| word == topic)
+/// Why a frame is refused. Bybit gives neither a code nor a field for it: its text is read here, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means.
+    pub kind: RefusalKind,
+    /// Bybit's words.
+    pub message: String,
 }
 
-/// Whether a refusal says that the topic is subscribed already, which is what was wanted. There is no code for it.
-#[must_use]
-pub fn is_already_subscribed(message: &str) -> bool {
-    message.contains("already subscribed")
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A topic is subscribed already, which is what was wanted.
+    AlreadySubscribed,
+    /// Anything else.
+    Other,
+}
+
+impl Refusal {
+    fn new(message: &str) -> Self {
+        let is_subscribed = message.contains("already subscribed");
+        let kind = if is_subscribed { RefusalKind::AlreadySubscribed } else { RefusalKind::Other };
+        Self { kind, message: message.to_owned() }
+    }
+
+    /// Whether it names a topic: `error:handler not found,topic:T`, `Invalid symbol :[T]`.
+    #[must_use]
+    pub fn names(&self, topic: &str) -> bool {
+        self.message
+            .split(|found: char| !(found.is_ascii_alphanumeric() || matches!(found, '.' | '-' | '_')))
+            .any(|word| word == topic)
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +152,7 @@ mod tests {
             ),
             (
                 r#"{"success":false,"ret_msg":"args size >10","conn_id":"c","req_id":"2","op":"subscribe"}"#,
-                Answer::Refused { id: "2".into(), message: "args size >10".into() },
+                Answer::Refused { id: "2".into(), refusal: Refusal::new("args size >10") },
             ),
             (r#"{"success":true,"ret_msg":"pong","conn_id":"c","op":"ping"}"#, Answer::Pong),
             (r#"{"success":true,"ret_msg":"pong","conn_id":"c","req_id":"","op":"ping"}"#, Answer::Pong),
@@ -149,9 +167,9 @@ mod tests {
     #[test]
     fn a_named_topic_is_found_whole() {
         let topic = "publicTrade.BTCUSDT";
-        assert!(names("error:handler not found,topic:publicTrade.BTCUSDT", topic));
-        assert!(names("Invalid symbol :[publicTrade.BTCUSDT]", topic));
-        assert!(!names("error:handler not found,topic:publicTrade.BTCUSDT-14AUG26", topic));
-        assert!(!names("args size >10", topic));
+        assert!(Refusal::new("error:handler not found,topic:publicTrade.BTCUSDT").names(topic));
+        assert!(Refusal::new("Invalid symbol :[publicTrade.BTCUSDT]").names(topic));
+        assert!(!Refusal::new("error:handler not found,topic:publicTrade.BTCUSDT-14AUG26").names(topic));
+        assert!(!Refusal::new("args size >10").names(topic));
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 mod tls;
 mod whole;
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,23 @@ pub enum DialError {
     /// Nothing of the above within [`TIMEOUT`].
     #[error("no connection to {0} within {limit} s", limit = TIMEOUT.as_secs())]
     Timeout(String),
+}
+
+/// What distinguishes one failure to dial from another, whatever its host and words.
+pub type DialErrorKind = (Discriminant<DialError>, Option<std::io::ErrorKind>);
+
+impl DialError {
+    /// Returns its kind.
+    #[must_use]
+    pub fn kind(&self) -> DialErrorKind {
+        let source = match self {
+            Self::Lookup { source, .. } | Self::Connect { source, .. } | Self::Broken { source, .. } => {
+                Some(source.kind())
+            }
+            Self::Address(_) | Self::ProxyKind(_) | Self::Proxy { .. } | Self::Timeout(_) => None,
+        };
+        (discriminant(self), source)
+    }
 }
 
 /// Opens connections, all with the same trust and proxies.

@@ -4,6 +4,7 @@
 
 mod evidence;
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -28,7 +30,7 @@ use url::Url;
 
 use self::evidence::Evidence;
 use super::config::AGENT;
-use super::connect::{self, BoxedStream, ByteStream, DialError, Dialer, Unread, Whole};
+use super::connect::{self, BoxedStream, ByteStream, DialError, DialErrorKind, Dialer, Unread, Whole};
 use super::pacer::{HEALTHY, Pacer, Repeats};
 use super::session::{Action, Counters, Notice, Session};
 
@@ -91,6 +93,21 @@ enum OpenError {
     Handshake(#[from] Box<tungstenite::Error>),
     #[error("no websocket handshake within {limit} s", limit = HANDSHAKE.as_secs())]
     Timeout,
+}
+
+impl OpenError {
+    /// What distinguishes it from others: of a handshake the HTTP status, of a dial its own kind.
+    fn kind(&self) -> (Discriminant<Self>, Option<DialErrorKind>, Option<StatusCode>) {
+        let (dial, status) = match self {
+            Self::Dial(error) => (Some(error.kind()), None),
+            Self::Handshake(error) => match &**error {
+                tungstenite::Error::Http(answer) => (None, Some(answer.status())),
+                _ => (None, None),
+            },
+            Self::Timeout => (None, None),
+        };
+        (discriminant(self), dial, status)
+    }
 }
 
 /// Why serving a connection ended.
@@ -174,11 +191,11 @@ impl Driver {
                     wait
                 }
                 Err(error) => {
-                    let (wait, cause) = (backoff.wait(), error.to_string());
+                    let wait = backoff.wait();
                     self.failed += 1;
                     self.publish(false);
-                    if let Some(times) = failures.note(&cause) {
-                        self.warn_unreachable(&cause, times, wait);
+                    if let Some(times) = failures.note(error.kind()) {
+                        self.warn_unreachable(&error.to_string(), times, wait);
                     }
                     wait
                 }

@@ -28,19 +28,24 @@ impl Pacer {
     }
 }
 
-/// Which repetitions of the same failure are worth a line in the log: the 1st, 4th, 16th and so on.
-#[derive(Debug, Default)]
-pub struct Repeats {
-    cause: String,
+/// Which repetitions of the same kind of failure are worth a line in the log: the 1st, 4th, 16th and so on.
+#[derive(Debug)]
+pub struct Repeats<K> {
+    last: Option<K>,
     times: u32,
 }
 
-impl Repeats {
-    /// Counts a failure; returns how often this cause came in a row if that is worth saying.
-    pub fn note(&mut self, cause: &str) -> Option<u32> {
-        if self.cause != cause {
-            self.cause = cause.to_owned();
-            self.times = 0;
+impl<K> Default for Repeats<K> {
+    fn default() -> Self {
+        Self { last: None, times: 0 }
+    }
+}
+
+impl<K: PartialEq> Repeats<K> {
+    /// Counts a failure; returns how often its kind came in a row if that is worth saying.
+    pub fn note(&mut self, kind: K) -> Option<u32> {
+        if self.last.as_ref() != Some(&kind) {
+            *self = Self { last: Some(kind), times: 0 };
         }
         self.times = self.times.saturating_add(1);
         (self.times.is_power_of_two() && self.times.trailing_zeros().is_multiple_of(2)).then_some(self.times)

@@ -7,6 +7,7 @@ mod gate;
 mod tests;
 mod wire;
 
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
@@ -26,7 +27,7 @@ use url::Url;
 pub use self::gate::{Figures, Gate};
 use self::wire::{WireInstrument, WireInstruments, WireServerTime};
 use super::config::AGENT;
-use super::connect::{self, DialError, Dialer};
+use super::connect::{self, DialError, DialErrorKind, Dialer};
 use super::symbols::Instrument;
 
 /// A page of a thousand instruments is some 1.5 MiB.
@@ -102,7 +103,22 @@ pub enum RestError {
     Malformed(String),
 }
 
+/// What distinguishes one failure from another: of a dial its own kind, of an answer its status or code.
+pub type RestErrorKind = (Discriminant<RestError>, Option<DialErrorKind>, Option<i64>);
+
 impl RestError {
+    /// Returns its kind.
+    #[must_use]
+    pub fn kind(&self) -> RestErrorKind {
+        let (dial, code) = match self {
+            Self::Dial(error) => (Some(error.kind()), None),
+            Self::Status { status } => (None, Some(i64::from(status.as_u16()))),
+            Self::Refused { code, .. } => (None, Some(*code)),
+            _ => (None, None),
+        };
+        (discriminant(self), dial, code)
+    }
+
     /// Returns how long to stay away at least, where the answer asks for it.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {

@@ -326,14 +326,15 @@ impl Session {
                 self.canary.accepted(self.arrival(now));
                 Some(Change::default())
             }
-            Ok(Answer::Refused { id, message }) if self.canary.asked(id) => {
+            Ok(Answer::Refused { id, refusal }) if self.canary.asked(id) => {
+                let message = sanitize(&refusal.message, EXCERPT);
                 let refused = self.canary.refused().map(str::to_owned);
-                let notice = refused.map(|topic| Notice::Unwatched { topic, message: sanitize(message, EXCERPT) });
+                let notice = refused.map(|topic| Notice::Unwatched { topic, message });
                 out.extend(notice.map(Action::Notice));
                 Some(Change::default())
             }
             Ok(Answer::Accepted { id }) => self.subscriptions.accept(id, now),
-            Ok(Answer::Refused { id, message }) => self.subscriptions.refuse(id, message, now),
+            Ok(Answer::Refused { id, refusal }) => self.subscriptions.refuse(id, refusal, now),
             Ok(Answer::Unmatched) => None,
             Err(_) => {
                 self.counters.unreadable += 1;

@@ -178,8 +178,8 @@ async fn persist(
             Err(error) => error,
         };
         let wait = backoff.wait().max(error.wait().unwrap_or_default());
-        let cause = error.to_string();
-        if let Some(times) = repeats.note(&cause) {
+        if let Some(times) = repeats.note(error.kind()) {
+            let cause = error.to_string();
             warn!(%category, url = rest.shown(), cause, times, retry_ms = wait.as_millis(), "{failing}");
         }
         tokio::select! { biased;

@@ -9,7 +9,8 @@ use klines_domain::symbol::{Category, Symbol, SymbolId};
 use klines_domain::time::LocalMillis;
 
 use super::Timing;
-use crate::{answer, topic};
+use crate::answer::{self, Refusal, RefusalKind};
+use crate::topic;
 
 /// How a topic stands on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,22 +115,20 @@ impl Subscriptions {
     }
 
     /// Takes the refusal of a frame. Nothing when no frame of that id waits for an answer.
-    pub fn refuse(&mut self, id: &str, message: &str, now: LocalMillis) -> Option<Change> {
+    pub fn refuse(&mut self, id: &str, refusal: &Refusal, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
-        let (named, rest): (Vec<usize>, Vec<usize>) = request
-            .topics
-            .iter()
-            .partition(|at| self.topics.get(**at).is_some_and(|t| answer::names(message, &t.topic)));
+        let (named, rest): (Vec<usize>, Vec<usize>) =
+            request.topics.iter().partition(|at| self.topics.get(**at).is_some_and(|t| refusal.names(&t.topic)));
         // A frame of one topic needs no name to blame it.
         let is_named = !named.is_empty();
         let (blamed, rest) = if is_named || rest.len() > 1 { (named, rest) } else { (rest, named) };
         for at in blamed {
-            if answer::is_already_subscribed(message) {
+            if refusal.kind == RefusalKind::AlreadySubscribed {
                 self.cover(at, now, &mut change);
             } else {
                 let wait = if is_named { self.timing.refused_retry } else { self.timing.unexplained_retry };
-                self.drop_refused(at, message, now + wait, &mut change);
+                self.drop_refused(at, &refusal.message, now + wait, &mut change);
             }
         }
         if is_named && !rest.is_empty() {

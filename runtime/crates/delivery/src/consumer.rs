@@ -7,7 +7,6 @@ use klines_domain::kline::Kline;
 
 use crate::bundle::ComponentSnapshot;
 use crate::call::{Delivery, Failure, Problem, Subscription};
-use crate::inline::DeliverInline;
 use crate::stats::Meter;
 use crate::trusted_work::TrustedWork;
 
@@ -43,6 +42,14 @@ pub struct Profile {
     pub keeper: Option<Arc<dyn KlineKeeper>>,
 }
 
+impl Profile {
+    /// Returns the SHA-256 of the component, in hex.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.component.as_ref().map(|component| component.sha256().to_owned())
+    }
+}
+
 impl fmt::Debug for Profile {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { is_untrusted, takes_values, .. } = self;
@@ -76,6 +83,13 @@ pub enum Next {
     Deliver,
     /// A fresh instance takes over, though nothing is wrong with this one.
     Recycle,
+}
+
+/// What a consumer does at once, on any thread.
+pub trait DeliverInline: Send + Sync {
+    /// Takes a delivery if that is a matter of microseconds and waits for nobody. Returns whether it was taken, which is
+    /// all or nothing.
+    fn deliver(&self, delivery: &Delivery) -> bool;
 }
 
 /// One running instance. Calls come one at a time, from one thread that is not an executor's.

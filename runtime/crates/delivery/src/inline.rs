@@ -13,19 +13,13 @@ use klines_domain::kline::Batch;
 use super::queue::Queue;
 use super::stats::Stats;
 use crate::call::{Delivery, Failure, guarded};
+use crate::consumer::DeliverInline;
 
 #[cfg(test)]
 mod tests;
 
 /// The most klines that are delivered inline.
 pub const MOST: usize = 4;
-
-/// What a consumer does at once, on any thread.
-pub trait DeliverInline: Send + Sync {
-    /// Takes a delivery if that is a matter of microseconds and waits for nobody. Returns whether it was taken, which is
-    /// all or nothing.
-    fn deliver(&self, delivery: &Delivery) -> bool;
-}
 
 /// Delivers inline what one consumer takes so, in front of its queue at the hub.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod call;
 pub mod catalog;
+mod conflated;
 pub mod consumer;
 pub mod cpu;
 pub mod data_dir;
@@ -29,8 +30,6 @@ pub mod view;
 pub mod worker;
 
 pub use self::call::{CrashKind, Delivery, Failure, Problem, Subscription};
+pub use self::conflated::Conflated;
 pub use self::consumer::{Blueprint, Consumer, Next, Profile};
 pub use self::digest::digest;
-
-/// The newest value of each key, in the order in which the keys began to wait: `replace` keeps a key's place.
-pub type Conflated<K, V> = hashlink::LinkedHashMap<K, V, foldhash::fast::RandomState>;

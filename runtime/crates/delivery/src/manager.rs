@@ -123,7 +123,7 @@ impl Handle {
         let Spec { name, blueprint, allowed, queue, grouping, on_error } = spec;
         let (queue, stats) = (Arc::new(Queue::new(queue, &allowed)), Arc::new(Stats::default()));
         let profile = blueprint.profile();
-        stats.made_by(&profile);
+        stats.made_by(profile.meter.clone(), profile.version());
         if !profile.is_untrusted {
             queue.put_first(trusted_work);
         }

@@ -15,7 +15,6 @@ pub use self::histogram::{Durations, Histogram};
 pub use self::losses::{LossCounters, LossReason, Losses};
 pub use self::meters::{Figure, Footprint, HandedOn, Kind, Meter, Row};
 use crate::call::CrashKind;
-use crate::consumer::Profile;
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -257,9 +256,8 @@ impl Stats {
     }
 
     /// Notes what instances come from, now and after each reload.
-    pub(super) fn made_by(&self, profile: &Profile) {
-        let version = profile.component.as_ref().map(|component| component.sha256().to_owned());
-        *self.maker() = Maker { meter: profile.meter.clone(), version };
+    pub(super) fn made_by(&self, meter: Option<Arc<dyn Meter>>, version: Option<String>) {
+        *self.maker() = Maker { meter, version };
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use klines_delivery::catalog::Catalog;
-use klines_delivery::inline::DeliverInline;
+use klines_delivery::consumer::DeliverInline;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
 use klines_domain::secret::Secret;

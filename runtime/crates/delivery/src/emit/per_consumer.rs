@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Point, ValueSeries};
-use crate::Conflated;
+use crate::conflated::Conflated;
 
 /// Values of one consumer before the next one has its turn.
 const A_TURN: usize = 64;

@@ -12,7 +12,7 @@ use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 
 use super::Grouping;
-use crate::Conflated;
+use crate::conflated::Conflated;
 use crate::filter::Filter;
 
 /// What a closed kline that waits is charged with, in bytes: itself, the counts of its `Arc` and its entry. Queues share

@@ -45,7 +45,7 @@ impl Worker {
                     let former = std::mem::replace(&mut self.blueprint, blueprint);
                     // Of several that have not started, the one that did is what to go back to.
                     self.former.get_or_insert(former);
-                    self.shared.stats.made_by(&self.blueprint.profile());
+                    self.note_maker();
                     self.shared.stats.reloaded();
                     wanted = true;
                 }
@@ -58,6 +58,12 @@ impl Worker {
             let _ = answer.send(Ok(()));
         }
         wanted
+    }
+
+    /// Notes what instances come from by now.
+    pub(super) fn note_maker(&self) {
+        let profile = self.blueprint.profile();
+        self.shared.stats.made_by(profile.meter.clone(), profile.version());
     }
 
     fn pause(&mut self, paused: bool) {
@@ -91,7 +97,7 @@ impl Worker {
             warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
         }
         self.blueprint = blueprint;
-        self.shared.stats.made_by(&self.blueprint.profile());
+        self.note_maker();
         self.history.iter_mut().for_each(History::begin);
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());

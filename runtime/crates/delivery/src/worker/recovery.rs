@@ -49,7 +49,7 @@ impl Worker {
         let Some(former) = self.former.take() else { return false };
         warn!(consumer = self.shared.name, error, "consumer goes back to its old version: the new one does not start");
         self.blueprint = former;
-        self.shared.stats.made_by(&self.blueprint.profile());
+        self.note_maker();
         true
     }
 

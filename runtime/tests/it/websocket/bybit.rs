@@ -19,7 +19,7 @@ fn plain(mut answer: Value) -> Value {
 }
 
 fn sign(expires: u64) -> String {
-    use hmac::{Hmac, KeyInit, Mac};
+    use hmac::{Hmac, Mac};
     let mut mac = Hmac::<Sha256>::new_from_slice(KEY.as_bytes()).unwrap();
     mac.update(format!("GET/realtime{expires}").as_bytes());
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -16,7 +16,7 @@ use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::http::{Egress, HttpGrant};
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use klines_delivery::{Blueprint as _, Delivery, Failure};
@@ -47,7 +47,7 @@ pub fn limits() -> Limits {
         memory: 4 << 20,
         call: CALL,
         start_up: CALL,
-        hostcall: 1 << 20,
+        hostcall_fuel: 1 << 20,
         handles: 50,
         table_elements: 10_000,
         instances: 20,

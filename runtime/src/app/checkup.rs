@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use klines_authoring::project::Project;
-use klines_config::consumers::{Component as Source, Consumer, Limits};
+use klines_config::consumers::{Component as Source, Consumer};
 use klines_config::show::{conceal, redact};
 use klines_delivery::{Blueprint as _, Problem};
+use klines_system::limits::Limits;
 use klines_wasm::components::{self, Links};
 use klines_wasm::{Setup, WasmBlueprint};
 use serde_json::{Value, json};
 
 use super::inspect::{Inspected, clean};
 use super::output;
-use super::parts::{self, Workshop, grants};
+use super::parts::{Workshop, grants};
 use crate::cli::ComponentCheckArgs;
 
 /// What was found.
@@ -70,13 +71,12 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
 }
 
 fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
-    let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits);
-    let limits = parts::limits(&limits);
+    let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits.clone());
     let settings = consumer.map_or_else(|| "{}".to_owned(), |consumer| consumer.settings.to_string());
     let shown = consumer.map_or_else(|| "{}".to_owned(), |consumer| redact(&consumer.settings).to_string());
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("NAME");
     let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
-    let file = components::read(path, limits.component, Links::Follow);
+    let file = components::read(path, limits.component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
     // Somewhere new, so that the time is that of a machine that has not seen it.
     let workshop = Workshop::for_untrusted()?;

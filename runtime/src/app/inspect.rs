@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use klines_config::consumers::{Component as Source, Consumer, Limits};
+use klines_config::consumers::{Component as Source, Consumer};
 use klines_delivery::digest;
 use klines_domain::sanitize::sanitize;
+use klines_system::limits::Limits;
 use klines_wasm::component::Component;
 use klines_wasm::components::{self, ComponentFile, Links};
 use klines_wasm::grants::Grants;
@@ -15,7 +16,7 @@ use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
 
 use super::output;
-use super::parts::{self, Workshop, grants};
+use super::parts::{Workshop, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
@@ -63,7 +64,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     // Nobody has vouched for it: it is compiled like any stranger's.
     let workshop = Workshop::for_untrusted()?;
     let file = ComponentFile { sha256: digest(&bytes), bytes };
-    let component = workshop.components.from_untrusted(&file, &parts::limits(&Limits::default()));
+    let component = workshop.components.from_untrusted(&file, &Limits::default());
     let component = component.with_context(|| args.target.clone())?;
     let inspected = Inspected::new(name, file, &component, &allowed);
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;

@@ -27,7 +27,7 @@ use klines_domain::symbol::Category;
 use klines_wasm::components::Components;
 
 use self::sandboxed::Shared;
-pub use self::sandboxed::{FromFile, Workshop, limits};
+pub use self::sandboxed::{FromFile, Workshop};
 use self::validation::Asked;
 use super::output;
 use crate::cli::EXIT_FAILED;
@@ -249,17 +249,12 @@ pub fn allowed(consumer: &Consumer) -> Subscription {
     }
 }
 
-/// Closed klines that its queue holds at least.
-pub fn queue(consumer: &Consumer) -> usize {
-    usize::try_from(consumer.limits.queue).unwrap_or(usize::MAX)
-}
-
 pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
     Spec {
         name: consumer.name.clone(),
         blueprint,
         allowed: allowed(consumer),
-        queue: queue(consumer),
+        queue: consumer.limits.queue,
         grouping,
         on_error: match consumer.on_error {
             Configured::Restart => OnError::Restart,

@@ -46,7 +46,7 @@ impl<'a> Size<'a> {
             Some(named) => Some(filter.series(&made(named.to_vec()))),
             None => most_symbols(consumer, config).map(|symbols| symbols.saturating_mul(intervals)),
         };
-        Self { consumer: &consumer.name, configured: parts::queue(consumer), boundary, intervals }
+        Self { consumer: &consumer.name, configured: consumer.limits.queue, boundary, intervals }
     }
 
     fn capacity(&self) -> usize {

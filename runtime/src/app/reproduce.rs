@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use klines_delivery::bundle::{Bundle, COMPONENT, WHOLE};
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
+use klines_system::limits::Limits;
 use klines_wasm::component::Component;
 use klines_wasm::components::{Links, read};
-use klines_wasm::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 
@@ -74,7 +74,7 @@ fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limit
         );
     }
     let path = folder.join(COMPONENT);
-    let file = read(&path, limits.component, Links::Refuse).with_context(|| path.display().to_string())?;
+    let file = read(&path, limits.component_size, Links::Refuse).with_context(|| path.display().to_string())?;
     if file.sha256 != bundle.sha256 {
         bail!(
             "{} is not the component that crashed: its SHA-256 is {}, not {}",

@@ -20,7 +20,7 @@ use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::stats::State;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use market::{Identity, Market, SYMBOLS};

@@ -18,8 +18,10 @@ use std::sync::Arc;
 pub use self::expect::{Emitted, Ending, Expect, Request, Written};
 pub use self::input::{Input, Source};
 pub use self::stub::Stub;
+use klines_system::limits::Limits;
+
 use super::consumers::grants::{guard, secret_variables};
-use super::consumers::{Allow, Component, Consumer, Limits, OnError, read_settings};
+use super::consumers::{Allow, Component, Consumer, OnError, limits, read_settings};
 use super::document::{Content, Document};
 use super::layers::{Layers, read_text};
 use super::loader::{Loader, Section};
@@ -172,7 +174,7 @@ fn read(
     loader.finish(section);
     let mut section = loader.section(top, "limits");
     if own.limits {
-        consumer.limits = Limits::read(loader, &mut section);
+        consumer.limits = limits::read(loader, &mut section);
     }
     loader.finish(section);
     let mut section = loader.section(top, "input");

@@ -159,7 +159,7 @@ impl Blueprint for WasmBlueprint {
         let sha256 = self.component.sha256();
         let (shipped, component) = match &self.setup.origin {
             Origin::Shipped(name) => (Some(name.clone()), None),
-            Origin::File(path) => (None, read_unchanged(path, self.setup.limits.component, sha256)),
+            Origin::File(path) => (None, read_unchanged(path, self.setup.limits.component_size, sha256)),
         };
         Some(Exhibit {
             shipped,

@@ -23,7 +23,7 @@ use super::component_error::ComponentError;
 use super::component_file::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
-use super::limits::Limits;
+use klines_system::limits::Limits;
 
 /// How often the parent looks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

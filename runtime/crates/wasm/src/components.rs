@@ -13,8 +13,8 @@ use super::component::{Component, recognise};
 use super::component_error::ComponentError;
 pub use super::component_file::{ComponentFile, Links, read};
 use super::engine::WasmEngine;
-use super::limits::Limits;
 use super::manifest::Wants;
+use klines_system::limits::Limits;
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +73,7 @@ impl Components {
     /// # Errors
     /// [`ComponentError`] saying what the file is and what would be right.
     pub fn from_file(&self, path: &Path, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
-        self.from_untrusted(&read(path, limits.component, Links::Follow)?, limits)
+        self.from_untrusted(&read(path, limits.component_size, Links::Follow)?, limits)
     }
 
     /// Checks and loads what was read of a file, within limits. It is compiled in a process of its own, or was so

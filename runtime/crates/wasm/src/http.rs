@@ -35,9 +35,9 @@ use self::hint::Hint;
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
-use super::limits::Limits;
 use super::manifest::Wants;
 use super::witness::Witness;
+use klines_system::limits::Limits;
 
 /// Fields of one message in the engine's memory, in bytes.
 const MOST_FIELDS: usize = 16 << 10;

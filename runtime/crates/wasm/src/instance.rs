@@ -64,7 +64,7 @@ impl Instance {
         let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
         let mut store = Store::new(component.engine().engine(), host);
         store.limiter(|host| &mut host.account);
-        store.set_hostcall_fuel(setup.limits.hostcall);
+        store.set_hostcall_fuel(setup.limits.hostcall_fuel);
         store.set_max_component_handles(setup.limits.handles);
         store.epoch_deadline_callback(|mut store| {
             let Host { time, log, .. } = store.data_mut();

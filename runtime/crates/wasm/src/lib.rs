@@ -9,7 +9,6 @@ pub mod components;
 pub mod engine;
 pub mod grants;
 pub mod http;
-pub mod limits;
 pub mod manifest;
 pub mod meter;
 pub mod shipped;
@@ -41,6 +40,7 @@ mod memory_meter;
 mod poll;
 mod setup;
 mod stdout;
+mod store_account;
 mod validation;
 
 pub use self::blueprint::WasmBlueprint;

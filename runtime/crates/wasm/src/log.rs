@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use klines_domain::sanitize::sanitize;
 use tracing::Level;
 
-use super::limits::Limits;
 use super::witness::{Stream, Witness};
+use klines_system::limits::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,10 +8,10 @@ use klines_delivery::trusted_work::TrustedWork;
 use serde_json::Value;
 
 use super::grants::Grants;
-use super::limits::Limits;
 use super::state::StateStore;
 use super::terminal::{StandardOutput, Terminal};
 use super::witness::Witness;
+use klines_system::limits::Limits;
 
 /// Everything that one consumer's instances are made with.
 #[derive(Clone)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use klines_config::Config;
-use klines_config::consumers::{Component as Source, Consumer, Limits as ConfiguredLimits, Shipped};
+use klines_config::consumers::{Component as Source, Consumer, Shipped};
 use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::Emitter;
 use klines_delivery::emit::relay::Relay;
+use klines_system::limits::Limits;
 use klines_system::private;
 use klines_wasm::compiler::child::own_program;
 use klines_wasm::compiler::{Compiler, remove_code};
@@ -17,7 +18,6 @@ use klines_wasm::component::ComponentError;
 use klines_wasm::components::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 use klines_wasm::shipped;
 use klines_wasm::state::StateStore;
 use klines_wasm::terminal::StandardOutput;
@@ -122,7 +122,7 @@ impl FromFile {
         Some(Self {
             name: consumer.name.clone(),
             path: path.clone(),
-            limits: limits(&consumer.limits),
+            limits: consumer.limits.clone(),
             blueprint: blueprint.clone(),
         })
     }
@@ -157,7 +157,7 @@ pub(super) fn from_file(
     components: &Components,
     shared: Shared<'_>,
 ) -> Result<WasmBlueprint, ComponentError> {
-    let component = components.from_file(path, &limits(&consumer.limits))?;
+    let component = components.from_file(path, &consumer.limits)?;
     Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared)))
 }
 
@@ -166,7 +166,7 @@ fn needs_compiler(config: &Config) -> bool {
 }
 
 fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {
-    let limits = limits(&consumer.limits);
+    let limits = consumer.limits.clone();
     let state = StateStore::new(shared.data_dir, &consumer.name, limits.state);
     let emitter = match shared.relay {
         Some(relay) => relay.emitter(&consumer.name, limits.emit_names),
@@ -184,35 +184,5 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_
         shown: redact(&consumer.settings),
         trusted_work: Arc::default(),
         witness: None,
-    }
-}
-
-pub fn limits(configured: &ConfiguredLimits) -> Limits {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    Limits {
-        memory: size(configured.memory),
-        call: configured.call,
-        start_up: configured.start_up,
-        component: configured.component_size,
-        hostcall: size(configured.hostcall_fuel),
-        handles: count(configured.handles),
-        table_elements: count(configured.table_elements),
-        instances: count(configured.instances),
-        random: configured.random,
-        output: size(configured.output),
-        compile_time: configured.compile_time,
-        compile_memory: configured.compile_memory,
-        loaded: configured.loaded,
-        state: size(configured.state),
-        emit: size(configured.emit),
-        emit_names: count(configured.emit_names),
-        http_requests: count(configured.http_requests),
-        http_body: size(configured.http_body),
-        http_time: configured.http_time,
-        recycle_calls: configured.recycle_calls,
-        recycle_memory: configured.recycle_memory.map(size),
-        log_lines: configured.log_lines,
-        log_line: size(configured.log_line),
     }
 }

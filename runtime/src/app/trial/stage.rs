@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::capture::Capture;
 use super::life;
-use crate::app::parts::{self, Workshop, grants};
+use crate::app::parts::{Workshop, grants};
 
 /// A component and where it is compiled.
 pub(super) struct Stage {
@@ -81,7 +81,7 @@ impl Stage {
 
     fn set(&self, case: &Case, in_real_time: bool) -> anyhow::Result<Scene> {
         let consumer = &case.consumer;
-        let limits = parts::limits(&consumer.limits);
+        let limits = consumer.limits.clone();
         let component = self.component(case)?;
         let scratch = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
         let mut grants = grants::of(&consumer.allow);
@@ -111,10 +111,10 @@ impl Stage {
     }
 
     fn component(&self, case: &Case) -> anyhow::Result<Arc<Component>> {
-        let limits = parts::limits(&case.consumer.limits);
+        let limits = &case.consumer.limits;
         let shown = || self.path.display().to_string();
-        let file: ComponentFile = read(&self.path, limits.component, Links::Follow).with_context(shown)?;
-        self.workshop.components.from_untrusted(&file, &limits).with_context(shown)
+        let file: ComponentFile = read(&self.path, limits.component_size, Links::Follow).with_context(shown)?;
+        self.workshop.components.from_untrusted(&file, limits).with_context(shown)
     }
 }
 

@@ -74,7 +74,7 @@ impl Summary {
             retries: outcome.retries,
             times: quantiles(outcome.times),
             memory: outcome.memory,
-            most_memory: case.consumer.limits.memory,
+            most_memory: case.consumer.limits.memory as u64,
             lines: record.lines.len(),
             suppressed: record.suppressed,
             dropped: record.dropped,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Own, Subject, bare};
 use crate::consumers::grants::{guard, secret_variables};
-use crate::consumers::{Allow, Consumer, Limits, OnError, read_settings};
+use crate::consumers::{Allow, Consumer, OnError, limits, read_settings};
 use crate::document::Content;
 use crate::loader::{Key, Loader, Section};
 
@@ -45,7 +45,7 @@ pub(super) fn read(loader: &mut Loader<'_>, subject: &Subject, own: Own) -> Cons
     }
     let mut inner = loader.section(&mut section, "limits");
     if !own.limits {
-        consumer.limits = Limits::read(loader, &mut inner);
+        consumer.limits = limits::read(loader, &mut inner);
         loader.finish(inner);
     }
     if own.settings {

@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::artifact::{Artifact, Cost};
 use crate::component_file::read_unchanged;
-use crate::limits::Limits;
 use crate::shipped::{NAMES, shipped};
+use klines_system::limits::Limits;
 
 fn load(bytes: &[u8]) -> Result<Arc<Component>, ComponentError> {
-    Components::new(WasmEngine::new().unwrap()).from_trusted(bytes, Limits::default().component)
+    Components::new(WasmEngine::new().unwrap()).from_trusted(bytes, Limits::default().component_size)
 }
 
 fn refusal(bytes: &[u8]) -> String {

@@ -19,9 +19,9 @@ use super::*;
 use crate::component::ComponentError;
 use crate::components::Components;
 use crate::engine::WasmEngine;
-use crate::limits::Limits;
 use crate::state::StateStore;
 use crate::{Setup, WasmBlueprint};
+use klines_system::limits::Limits;
 
 pub(crate) const V1: (&str, &str, &str) = (
     "../../tests/fixtures/contract/1.0.0",
@@ -46,7 +46,7 @@ pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) 
 }
 
 fn load(components: &Components, bytes: &[u8]) -> Result<Arc<super::super::component::Component>, ComponentError> {
-    components.from_trusted(bytes, Limits::default().component)
+    components.from_trusted(bytes, Limits::default().component_size)
 }
 
 /// What consumers logged in this thread: name and line.

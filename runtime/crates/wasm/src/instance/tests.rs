@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use crate::components::Components;
 use crate::contract::tests::{V1, component};
 use crate::engine::WasmEngine;
-use crate::limits::Limits;
 use crate::state::StateStore;
 use crate::{Origin, Setup, WasmBlueprint};
+use klines_system::limits::Limits;
 
 /// A stranger's guest, started, with what holds the clock that ends its calls, and the folder of its state.
 struct Guest {

@@ -1,8 +1,6 @@
-//! What an instance may use up, and the account of its memory.
+//! The account of one store: its memories, tables and instances against the limits.
 
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
+use klines_system::limits::Limits;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::memory_meter::MemoryShare;
@@ -11,88 +9,6 @@ use super::memory_meter::MemoryShare;
 const MOST_MEMORIES: usize = 32;
 /// Tables, all counted together in [`Limits::table_elements`].
 const MOST_TABLES: usize = 100;
-
-/// What one consumer's instance may use up. All are always on; sizes are bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Limits {
-    /// All linear memories together.
-    pub memory: usize,
-    /// Time of one call, host calls included; waiting for a granted terminal excluded.
-    pub call: Duration,
-    /// Time of each of: making the instance, `setup`, `start`.
-    pub start_up: Duration,
-    /// Size of the component file.
-    pub component: u64,
-    /// What one call of the guest into the host may make the host allocate.
-    pub hostcall: usize,
-    /// Open resources (streams, files, timers) at one time.
-    pub handles: usize,
-    /// Elements of all tables together.
-    pub table_elements: usize,
-    /// Core instances inside the component: the largest languages' runtimes have about a dozen.
-    pub instances: usize,
-    /// Bytes of one request for random numbers.
-    pub random: u64,
-    /// Bytes that one call may write to standard output and standard error, unless standard output is granted.
-    pub output: usize,
-    /// Time for compiling the component.
-    pub compile_time: Duration,
-    /// Memory for compiling the component.
-    pub compile_memory: u64,
-    /// What its compiled code and its metadata take in memory, and its core instances outside of memories and tables.
-    pub loaded: u64,
-    /// Keys and values of its persistent state together.
-    pub state: usize,
-    /// What one call may publish of its own series, in bytes; a value counts as 64 and its text.
-    pub emit: usize,
-    /// How many series of its own it may have.
-    pub emit_names: usize,
-    /// HTTP requests under way at one time.
-    pub http_requests: usize,
-    /// Body of one HTTP request, and of one response.
-    pub http_body: usize,
-    /// Time of one HTTP request from its start to the end of the response.
-    pub http_time: Duration,
-    /// Calls of `consume` after which a fresh instance takes over.
-    pub recycle_calls: Option<u32>,
-    /// Memory at which a fresh instance takes over.
-    pub recycle_memory: Option<usize>,
-    /// Lines a second that are logged; more are counted and not logged.
-    pub log_lines: u32,
-    /// Length of one logged line; the rest is cut.
-    pub log_line: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 64 << 20,
-            call: Duration::from_secs(1),
-            start_up: Duration::from_secs(10),
-            component: 32 << 20,
-            hostcall: 8 << 20,
-            handles: 1_000,
-            table_elements: 100_000,
-            instances: 100,
-            random: 1 << 20,
-            output: 1 << 20,
-            compile_time: Duration::from_secs(60),
-            compile_memory: 1 << 30,
-            loaded: 96 << 20,
-            state: 16 << 20,
-            emit: 256 << 10,
-            emit_names: 32,
-            http_requests: 8,
-            http_body: 1 << 20,
-            http_time: Duration::from_secs(10),
-            recycle_calls: None,
-            recycle_memory: None,
-            log_lines: 100,
-            log_line: 1 << 10,
-        }
-    }
-}
 
 /// A growth that was not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,10 +23,10 @@ mod exchange;
 mod feeds;
 mod metrics;
 mod observed;
-mod parts;
 mod queues;
 pub mod reload;
 mod replaying;
+mod wiring;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use klines_config::{Config, Report};
 use serde_json::json;
 
 use super::queues::Queues;
-use super::{exchange, output, parts};
+use super::{exchange, output, wiring};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
 
 /// Checks all layers, every component, every consumer's own settings, and online the symbols.
@@ -15,8 +15,8 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
-    let workshop = parts::Workshop::temporary(&config)?;
-    report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components, parts::Awaited::All)? {
+    let components = wiring::compiling::temporary(&config)?;
+    report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });

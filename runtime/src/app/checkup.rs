@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{Inspected, clean};
 use super::output;
-use super::parts::{Workshop, grants};
+use super::wiring::{compiling, grants};
 use crate::cli::ComponentCheckArgs;
 
 /// What was found.
@@ -79,9 +79,9 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
     let file = components::read(path, limits.component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
     // Somewhere new, so that the time is that of a machine that has not seen it.
-    let workshop = Workshop::for_untrusted()?;
+    let components = compiling::for_untrusted()?;
     let begun = Instant::now();
-    let component = workshop.components.from_untrusted(&file, &limits);
+    let component = components.from_untrusted(&file, &limits);
     let compiled = begun.elapsed();
     let component = match component {
         Ok(component) => component,

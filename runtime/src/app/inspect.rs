@@ -16,7 +16,7 @@ use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
 
 use super::output;
-use super::parts::{Workshop, grants};
+use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
@@ -62,9 +62,9 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         }
     };
     // Nobody has vouched for it: it is compiled like any stranger's.
-    let workshop = Workshop::for_untrusted()?;
+    let components = compiling::for_untrusted()?;
     let file = ComponentFile { sha256: digest(&bytes), bytes };
-    let component = workshop.components.from_untrusted(&file, &Limits::default());
+    let component = components.from_untrusted(&file, &Limits::default());
     let component = component.with_context(|| args.target.clone())?;
     let inspected = Inspected::new(name, file, &component, &allowed);
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;

@@ -16,7 +16,7 @@ use klines_delivery::worker::Order;
 use klines_wasm::components::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
-use super::parts::FromFile;
+use super::wiring::FromFile;
 
 /// How often the files are looked at. A file counts as written when two looks in a row find it the same.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

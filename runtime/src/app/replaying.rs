@@ -15,7 +15,7 @@ use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
 use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
-use super::{output, parts};
+use super::{output, wiring};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 
 /// How long consumers may take to finish at the end of a recording.
@@ -104,9 +104,9 @@ impl Sink for IntoHub {
 }
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
-    let workshop = parts::Workshop::kept(config)?;
+    let components = wiring::compiling::kept(config)?;
     let (specs, relay, data_dir) =
-        match parts::prepare(config, &parts::catalog(config), &workshop.components, parts::Awaited::All)? {
+        match wiring::prepare(config, &wiring::catalog(config), &components, wiring::Awaited::All)? {
             Ok(prepared) => {
                 output::report(&prepared.warnings);
                 (prepared.specs, prepared.relay, prepared.data_dir)
@@ -117,12 +117,12 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
             }
         };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, config, &hub, &data_dir, parts::Awaited::All)?;
+    let manager = wiring::start(specs, relay, config, &hub, &data_dir, wiring::Awaited::All)?;
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
     let understood = tell(&played?);
-    let delivered = parts::tell(&summaries);
+    let delivered = wiring::tell(&summaries);
     Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
 }
 

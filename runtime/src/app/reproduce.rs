@@ -10,13 +10,13 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
 use klines_system::limits::Limits;
 use klines_wasm::component::Component;
-use klines_wasm::components::{Links, read};
+use klines_wasm::components::{Components, Links, read};
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 
 use super::inspect::clean;
 use super::output;
-use super::parts::Workshop;
+use super::wiring::compiling;
 use crate::cli::EXIT_FAILED;
 
 /// How often a batch is handed over again that the consumer is not ready for.
@@ -29,8 +29,8 @@ const MOST_RETRIES: u32 = 100;
 pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     let (bundle, folder) = Bundle::read(bundle).with_context(|| format!("reading the bundle {}", bundle.display()))?;
     let limits: Limits = serde_json::from_value(bundle.limits.clone()).context("reading the limits of the bundle")?;
-    let workshop = Workshop::for_untrusted()?;
-    let component = component(&workshop, &bundle, &folder, &limits)?;
+    let components = compiling::for_untrusted()?;
+    let component = component(&components, &bundle, &folder, &limits)?;
     let deliveries = bundle.batches.iter().chain(&bundle.delivery).map(Delivery::try_from);
     let deliveries = deliveries.collect::<Result<Vec<_>, _>>().context("reading its batches")?;
     // Its own state stays as it is.
@@ -60,8 +60,12 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-fn component(workshop: &Workshop, bundle: &Bundle, folder: &Path, limits: &Limits) -> anyhow::Result<Arc<Component>> {
-    let components = &workshop.components;
+fn component(
+    components: &Components,
+    bundle: &Bundle,
+    folder: &Path,
+    limits: &Limits,
+) -> anyhow::Result<Arc<Component>> {
     if let Some(name) = &bundle.shipped {
         let bytes =
             klines_wasm::shipped::shipped(name).with_context(|| format!("this klines has no component `{name}`"))?;

@@ -26,7 +26,7 @@ use super::stage::{Scene, Stage};
 use super::summary::Summary;
 use super::{market, verdict};
 use crate::app::observed::Observed;
-use crate::app::{output, parts, run as live};
+use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
 use crate::telemetry;
 
@@ -101,10 +101,10 @@ fn watched(
     runtime: &tokio::runtime::Runtime,
 ) -> anyhow::Result<(Outcome, Vec<String>)> {
     let hub = Arc::new(Hub::new());
-    let spec = parts::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(parts::BATCH));
+    let spec = wiring::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(wiring::BATCH));
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
-    let manager = parts::start(vec![spec], None, config, &hub, &data_dir, parts::Awaited::All)?;
-    let catalog = parts::catalog(config);
+    let manager = wiring::start(vec![spec], None, config, &hub, &data_dir, wiring::Awaited::All)?;
+    let catalog = wiring::catalog(config);
     let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     let length = args.duration.unwrap_or(HumanDuration(USUAL));
     let served = runtime.block_on(async {

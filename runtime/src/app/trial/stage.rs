@@ -11,7 +11,7 @@ use klines_delivery::Blueprint as _;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::Emitter;
 use klines_wasm::component::Component;
-use klines_wasm::components::{ComponentFile, Links, read};
+use klines_wasm::components::{ComponentFile, Components, Links, read};
 use klines_wasm::manifest::Missing;
 use klines_wasm::state::StateStore;
 use klines_wasm::terminal::StandardOutput;
@@ -20,11 +20,11 @@ use tempfile::TempDir;
 
 use super::capture::Capture;
 use super::life;
-use crate::app::parts::{Workshop, grants};
+use crate::app::wiring::{compiling, grants};
 
 /// A component and where it is compiled.
 pub(super) struct Stage {
-    workshop: Workshop,
+    components: Arc<Components>,
     path: PathBuf,
 }
 
@@ -41,9 +41,9 @@ pub(super) struct Scene {
 }
 
 impl Stage {
-    /// Opens the workshop. Compiled code is kept in `cache`, this user's folder for what can be made again.
+    /// Names the component. Compiled code is kept in `cache`, this user's folder for what can be made again.
     pub(super) fn build(subject: &Subject, cache: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(Self { workshop: Workshop::for_an_author(cache)?, path: subject.component.clone() })
+        Ok(Self { components: compiling::for_an_author(cache)?, path: subject.component.clone() })
     }
 
     /// Lets the component check the settings of every case, and looks at what it asks for and at klines that are
@@ -114,7 +114,7 @@ impl Stage {
         let limits = &case.consumer.limits;
         let shown = || self.path.display().to_string();
         let file: ComponentFile = read(&self.path, limits.component_size, Links::Follow).with_context(shown)?;
-        self.workshop.components.from_untrusted(&file, limits).with_context(shown)
+        self.components.from_untrusted(&file, limits).with_context(shown)
     }
 }
 

@@ -1,5 +1,6 @@
 //! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
 
+pub mod compiling;
 pub mod grants;
 mod native;
 mod sandboxed;
@@ -26,8 +27,8 @@ use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::symbol::Category;
 use klines_wasm::components::Components;
 
+pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;
-pub use self::sandboxed::{FromFile, Workshop};
 use self::validation::Asked;
 use super::output;
 use crate::cli::EXIT_FAILED;

@@ -5,17 +5,16 @@ pub mod build;
 pub mod check;
 pub mod checkup;
 pub mod compile;
+pub mod consumer_test;
 pub mod inspect;
 pub mod keygen;
 pub mod new;
 pub mod operate;
 pub mod output;
 pub mod replay;
-pub mod reproduce;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;
-pub mod trial;
 pub mod verify;
 
 mod demo;
@@ -58,7 +57,7 @@ pub fn main() -> ExitCode {
         Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),
         Command::Consumer(ConsumerCommand::Resume(args)) => operate::order(&args, |name| Op::Resume { name }),
         Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
-        Command::Consumer(ConsumerCommand::Test(args)) => trial::test(&args),
+        Command::Consumer(ConsumerCommand::Test(args)) => consumer_test::test(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),

@@ -5,7 +5,8 @@
 
 mod definition;
 pub(super) mod grants;
-pub(super) mod limits;
+pub mod limits;
+pub mod single;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use klines_system::protected::{Access, Reach};
 use serde_json::Value;
 
 use self::definition::Definition;
-pub(super) use self::definition::read_settings;
+pub use self::definition::read_settings;
 pub use self::grants::{Allow, Directory, HostSecret, Http, Variable};
 use self::grants::{Granted, guard};
 use super::loader::{Key, Loader, Section, Sourced};

@@ -163,7 +163,7 @@ fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Sectio
 }
 
 /// Takes the consumer's own settings as they are.
-pub(crate) fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
+pub fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
     let path = section.path_of(SETTINGS);
     let Some((key, node)) = section.entry(SETTINGS) else {
         return Value::Object(Map::new());

@@ -8,8 +8,8 @@ use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
 
 use super::words::file;
-use crate::loader::{Key, Loader, Section};
-use crate::report::Diagnostic;
+use klines_config::loader::{Key, Loader, Section};
+use klines_config::report::Diagnostic;
 
 const SOURCES: [&str; 3] = ["market", "trades", "klines"];
 const TRADES: Key = Key::new("trades");

@@ -1,10 +1,12 @@
 //! The klines of a case: of a market that is made up, of a recording, or written by hand.
 
+use std::ops::ControlFlow;
+
 use anyhow::Context as _;
 use bybit_sim::{Activity, Instrument, Market, Side as SimSide, TapeTrade};
+use klines_authoring::case::{Input, Source, klines};
 use klines_bybit::decode::number::{quantity, trade_id};
 use klines_bybit::source::Progress;
-use klines_config::case::{Input, Source, klines};
 use klines_config::klines::Klines;
 use klines_domain::aggregator::Settings;
 use klines_domain::kline::Batch;
@@ -12,6 +14,7 @@ use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use klines_domain::trade::{Side, Trade};
 use klines_pipeline::playback::Playback;
+use thiserror::Error;
 
 use crate::app::replay::{Outflow, Replay, Sink};
 use crate::app::simulate::sim_category;
@@ -28,11 +31,44 @@ const KNOWN: [(&str, [&str; 3]); 3] = [
 /// What every other symbol begins with.
 const OTHERS: [&str; 3] = ["100.00", "0.01", "0.01"];
 
-/// Plays the input into `sink`, as fast as that takes it. With `closed_only` open klines are not made at all.
+/// Hands klines to the harness.
+struct IntoHarness<'a>(&'a mut dyn FnMut(Batch) -> ControlFlow<()>);
+
+/// The harness wants no more klines.
+#[derive(Debug, Error)]
+#[error("the consumer takes no more")]
+struct Enough;
+
+impl Sink for IntoHarness<'_> {
+    fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
+        match (self.0)(batch) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Enough.into()),
+        }
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// Plays the input into `take` until it breaks off, as fast as that takes it. With `closed_only` open klines are not made
+/// at all.
 ///
 /// # Errors
-/// The input cannot be read, or the sink has had enough.
-pub(super) fn play(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::Result<()> {
+/// The input cannot be read.
+pub(super) fn play(
+    input: &Input,
+    closed_only: bool,
+    take: &mut dyn FnMut(Batch) -> ControlFlow<()>,
+) -> anyhow::Result<()> {
+    match play_into(input, closed_only, &mut IntoHarness(take)) {
+        Err(error) if error.is::<Enough>() => Ok(()),
+        other => other,
+    }
+}
+
+fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::Result<()> {
     let settings = |category: Category| {
         let settings = Klines { intervals: input.intervals.clone(), ..Klines::default() }.settings(category);
         let update_interval = settings.update_interval.filter(|_| !closed_only);

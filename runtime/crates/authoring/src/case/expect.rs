@@ -7,10 +7,10 @@ use klines_domain::symbol::Symbol;
 
 use super::stub::{check_url, fits};
 use super::words::{Count, file, texts};
-use crate::items::{Item, absent, entries};
-use crate::loader::{Key, Loader, Section};
-use crate::report::Diagnostic;
-use crate::value::{Fault, Scalar, Text, choice};
+use klines_config::items::{Item, absent, entries};
+use klines_config::loader::{Key, Loader, Section};
+use klines_config::report::Diagnostic;
+use klines_config::value::{Fault, Scalar, Text, choice};
 
 const CALLS: Key = Key::new("calls");
 const ENDS: Key = Key::new("ends");

@@ -4,33 +4,25 @@
 //! All cases are read and refused or not before the first one runs. Nothing of the machine is touched but golden files,
 //! and those only with `--update`.
 
-mod again;
-mod capture;
-mod diff;
-mod life;
 mod live;
 mod market;
-mod project;
-mod stage;
+mod reproduce;
 mod summary;
-mod transcript;
-mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use klines_authoring::case::{Case, Subject};
+use klines_authoring::harness::{self, Harness, RepeatCommand, TestProject, golden};
 use klines_authoring::tools::cache_of_process;
 use klines_config::Report;
-use klines_config::case::{Case, Subject};
 use klines_delivery::bundle::DESCRIPTION;
 use serde_json::json;
 
-use self::again::Again;
-use self::project::Project;
-use self::stage::Stage;
 use self::summary::Summary;
-use super::{output, reproduce};
+use super::output;
+use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 
 /// Tests what the arguments name.
@@ -43,7 +35,7 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
         return reproduce::reproduce(target);
     }
     let (subject, files) = if target.is_dir() {
-        let project = Project::open(target)?;
+        let project = TestProject::open(target)?;
         project.check_built(target)?;
         let files = project.cases(args.case.as_deref())?;
         (project.subject, files)
@@ -55,18 +47,19 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if report.is_refusal() {
         return Ok(refused(&report, args.json));
     }
-    let stage = Stage::build(&subject, cache_of_process().as_deref())?;
-    let report = stage.check(&cases)?;
+    let components = compiling::for_an_author(cache_of_process().as_deref())?;
+    let harness = Harness { components, path: subject.component, grants: grants::of };
+    let report = harness.check(&cases)?;
     output::report(&report);
     if report.is_refusal() {
         return Ok(refused(&report, args.json));
     }
     let mut summaries = Vec::new();
     for case in &cases {
-        let again = Again::new(args, &case.name, !files.is_empty());
+        let repeat = repeat(args, &case.name, !files.is_empty());
         let summary = match args.live {
-            true => live::run(&stage, case, args, &again),
-            false => run(&stage, case, args, &again),
+            true => live::run(&harness, case, args, &repeat),
+            false => run(&harness, case, args, &repeat),
         };
         let summary = summary.with_context(|| format!("running the case {}", case.name))?;
         if !args.json {
@@ -109,11 +102,11 @@ fn refused(report: &Report, as_json: bool) -> ExitCode {
 }
 
 /// Runs a case and judges it.
-fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) -> anyhow::Result<Summary> {
-    let scene = stage.scene(case)?;
-    let outcome = life::live(&scene, case, args.until)?;
+fn run(harness: &Harness, case: &Case, args: &TestArgs, repeat: &RepeatCommand) -> anyhow::Result<Summary> {
+    let fixture = harness.fixture(case)?;
+    let outcome = harness::run(&fixture, case, args.until, market::play)?;
     let mut failures = match args.until {
-        None => verdict::judge(case, &scene, &outcome),
+        None => harness::judge(case, &fixture, &outcome),
         Some(_) => Vec::new(),
     };
     let mut notes = Vec::new();
@@ -121,15 +114,15 @@ fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) -> anyhow::Re
         if args.update && !failures.is_empty() {
             notes.push(format!("{}: not written, because the case failed", golden.display()));
         } else if args.update {
-            notes.extend(diff::update(golden, &outcome.transcript)?);
+            notes.extend(golden::update(golden, &outcome.transcript)?);
         } else {
-            failures.extend(diff::compare(golden, &outcome, again, args.until.is_some())?);
+            failures.extend(golden::compare(golden, &outcome, repeat, args.until.is_some())?);
         }
     }
     if args.until.is_some() {
         notes.push(outcome.transcript.last_call());
     }
-    Ok(Summary::new(case, &scene, outcome, failures, notes, again))
+    Ok(Summary::new(case, &fixture, outcome, failures, notes, repeat))
 }
 
 fn conclude(summaries: &[Summary], as_json: bool) -> anyhow::Result<ExitCode> {
@@ -142,4 +135,25 @@ fn conclude(summaries: &[Summary], as_json: bool) -> anyhow::Result<ExitCode> {
         output::print(&format!("\n{} cases: {passed} passed, {failed} failed\n", summaries.len()))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
+/// The command that repeats a case, with the target as it was typed. If there are files of cases, it names this one.
+fn repeat(args: &TestArgs, case: &str, has_file: bool) -> RepeatCommand {
+    let mut line = format!("klines consumer test {}", quoted(&args.target.display().to_string()));
+    if has_file {
+        // A file that was named stays as it was named.
+        let named = args.case.as_deref().unwrap_or(case);
+        line.push_str(&format!(" --case {}", quoted(named)));
+    }
+    RepeatCommand::new(line)
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |found: char| found.is_ascii_alphanumeric() || "-_./=:@%+,".contains(found);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

@@ -1,13 +1,12 @@
-//! A golden file against what a consumer did: the first difference, with a little around it, and how to see it again.
+//! A golden file against what a consumer did: the first difference, with a little around it, and how to see it repeat.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-
-use super::again::Again;
-use super::life::Outcome;
+use super::error::HarnessError;
+use super::repeat::RepeatCommand;
+use super::runner::Outcome;
 use super::transcript::Transcript;
 
 /// Lines before a difference that are shown.
@@ -19,9 +18,14 @@ const SHOWN: usize = 6;
 ///
 /// # Errors
 /// The file cannot be read.
-pub(super) fn compare(golden: &Path, outcome: &Outcome, again: &Again, is_cut: bool) -> anyhow::Result<Option<String>> {
+pub fn compare(
+    golden: &Path,
+    outcome: &Outcome,
+    repeat: &RepeatCommand,
+    is_cut: bool,
+) -> Result<Option<String>, HarnessError> {
     let Some(text) = read(golden)? else {
-        let (golden, command) = (golden.display(), again.update());
+        let (golden, command) = (golden.display(), repeat.update());
         return Ok(Some(format!("golden: there is no {golden} yet; this writes it: {command}")));
     };
     let wanted: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -31,24 +35,24 @@ pub(super) fn compare(golden: &Path, outcome: &Outcome, again: &Again, is_cut: b
     if same == wanted.len() && same == found.len() {
         return Ok(None);
     }
-    Ok(Some(difference(golden, wanted, &found, same, &outcome.transcript, again)))
+    Ok(Some(difference(golden, wanted, &found, same, &outcome.transcript, repeat)))
 }
 
-/// Writes the file anew, if it is not the same; says what has changed.
+/// Writes the file, unless it is the same already; says what has changed.
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub(super) fn update(golden: &Path, transcript: &Transcript) -> anyhow::Result<Option<String>> {
+pub fn update(golden: &Path, transcript: &Transcript) -> Result<Option<String>, HarnessError> {
     let (old, new, shown) = (read(golden)?, transcript.text(), golden.display());
-    // A case may come from a stranger: what it names is replaced only if it is what this command has written.
+    // A case may be untrusted: what it names is replaced only if this command has written it.
     let is_link = fs::symlink_metadata(golden).is_ok_and(|found| found.is_symlink());
     if is_link || old.as_ref().is_some_and(|old| !old.is_empty() && old.lines().next() != new.lines().next()) {
-        bail!("{shown} is not a golden file of this command, and is not replaced: remove it, or name another file");
+        return Err(HarnessError::NotGolden(golden.to_owned()));
     }
     if old.as_ref() == Some(&new) {
         return Ok(Some(format!("{shown}: as before")));
     }
-    fs::write(golden, &new).with_context(|| format!("writing {shown}"))?;
+    fs::write(golden, &new).map_err(|source| HarnessError::Write { path: golden.to_owned(), source })?;
     let Some(old) = old else { return Ok(Some(format!("{shown}: written, {} lines", new.lines().count()))) };
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
@@ -57,11 +61,11 @@ pub(super) fn update(golden: &Path, transcript: &Transcript) -> anyhow::Result<O
     Ok(Some(text))
 }
 
-fn read(golden: &Path) -> anyhow::Result<Option<String>> {
+fn read(golden: &Path) -> Result<Option<String>, HarnessError> {
     match fs::read_to_string(golden) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", golden.display())),
+        Err(source) => Err(HarnessError::Read { path: golden.to_owned(), source }),
     }
 }
 
@@ -71,7 +75,7 @@ fn difference(
     found: &[&str],
     at: usize,
     transcript: &Transcript,
-    again: &Again,
+    repeat: &RepeatCommand,
 ) -> String {
     let wanted_call = head_of(wanted, at).and_then(|head| transcript.call_with(head));
     let found_call = transcript.call_of(at).filter(|_| at < found.len());
@@ -92,7 +96,7 @@ fn difference(
     }
     sides(&mut text, wanted, found, at);
     if let Some(call) = call.filter(|call| *call > 0) {
-        text.push_str(&format!("\nrepeat: {}", again.until(call)));
+        text.push_str(&format!("\nrepeat: {}", repeat.until(call)));
     }
     text
 }

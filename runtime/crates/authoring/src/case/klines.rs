@@ -10,9 +10,9 @@ use klines_domain::kline::{Kline, Quality};
 use klines_domain::symbol::{Category, Symbol};
 use serde_json::{Map, Value};
 
-use crate::place::{Place, Position, SourceFile};
-use crate::report::{Diagnostic, Report};
-use crate::suggest::{nearest, nearest_interval};
+use klines_config::place::{Place, Position, SourceFile};
+use klines_config::report::{Diagnostic, Report};
+use klines_config::{nearest, nearest_interval};
 
 /// Largest file that is read, in bytes.
 const MOST_BYTES: u64 = 256 << 20;

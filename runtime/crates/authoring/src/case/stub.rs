@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 use url::Url;
 
 use super::words::{Status, Wording};
-use crate::document::Content;
-use crate::items::{absent, entries};
-use crate::loader::{Key, Loader, Section};
-use crate::report::Diagnostic;
-use crate::value::Text;
+use klines_config::document::Content;
+use klines_config::items::{absent, entries};
+use klines_config::loader::{Key, Loader, Section};
+use klines_config::report::Diagnostic;
+use klines_config::value::Text;
 
 const HTTP: &str = "http";
 const METHOD: Key = Key::new("method");

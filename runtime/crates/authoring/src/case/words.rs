@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::document::Content;
-use crate::loader::{Key, Loader, Section};
-use crate::report::Diagnostic;
-use crate::value::{Fault, Scalar};
+use klines_config::document::Content;
+use klines_config::loader::{Key, Loader, Section};
+use klines_config::report::Diagnostic;
+use klines_config::value::{Fault, Scalar};
 
 /// A whole number from 0 up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! A case of `klines consumer test`: what a consumer is given, and what is expected of it.
 //!
-//! Settings, grants and limits are read by the code that reads those of `klines.toml`, and come from there where the
+//! A case is a TOML file. Settings, grants and limits are read by the code that reads those of `klines.toml`, and come from there where the
 //! case has none of its own. Variables come from the case alone. Runs nothing.
 
-mod base;
 mod expect;
 mod input;
 pub mod klines;
@@ -18,17 +17,15 @@ use std::sync::Arc;
 pub use self::expect::{Emitted, Ending, Expect, Request, Written};
 pub use self::input::{Input, Source};
 pub use self::stub::Stub;
-use klines_system::limits::Limits;
-
-use super::consumers::grants::{guard, secret_variables};
-use super::consumers::{Allow, Component, Consumer, OnError, limits, read_settings};
-use super::document::{Content, Document};
-use super::layers::{Layers, read_text};
-use super::loader::{Loader, Section};
-use super::place::{Place, SourceFile};
-use super::report::{Diagnostic, Report, Severity};
-use super::show::conceal;
-use super::{Finding, is_secret_path};
+use klines_config::consumers::single::{self, Omitted};
+use klines_config::consumers::{Consumer, limits, read_settings};
+use klines_config::document::{Content, Document};
+use klines_config::layers::{Layers, read_text};
+use klines_config::loader::{Loader, Section};
+use klines_config::place::{Place, SourceFile};
+use klines_config::report::{Diagnostic, Report, Severity};
+use klines_config::show::conceal;
+use klines_config::{Finding, is_secret_path};
 
 /// Where a consumer under test is from.
 #[derive(Clone, Debug)]
@@ -79,7 +76,7 @@ impl Case {
         let case = file.and_then(|file| document(file, &mut report));
         let base = subject.configuration.as_deref().and_then(|file| document(file, &mut report));
         let has = |name: &str| case.as_ref().is_some_and(|document| document.root.get(name).is_some());
-        let own = Own { settings: has("settings"), allow: has("allow"), limits: has("limits") };
+        let own = Omitted { settings: has("settings"), allow: has("allow"), limits: has("limits") };
         let environment = case.as_deref().map(environment).unwrap_or_default();
         let layers = |document: Option<Arc<Document>>, folder: &Path, file: Option<&Path>| {
             let file = file.and_then(|file| std::path::absolute(file).ok());
@@ -88,7 +85,7 @@ impl Case {
 
         let of_base = layers(base.clone(), &subject.folder, subject.configuration.as_deref());
         let mut loader = Loader::new(&of_base, report);
-        let mut consumer = base::read(&mut loader, subject, own);
+        let mut consumer = single::read(&mut loader, &subject.name, subject.component.clone(), own);
         loader.conclude();
         let (report, mut named) = (loader.report, loader.named);
 
@@ -142,18 +139,10 @@ impl Case {
     }
 }
 
-/// Which sections the case has itself; those of `klines.toml` are then not looked at.
-#[derive(Clone, Copy, Debug)]
-struct Own {
-    settings: bool,
-    allow: bool,
-    limits: bool,
-}
-
 fn read(
     loader: &mut Loader<'_>,
     top: &mut Section<'_>,
-    own: Own,
+    own: Omitted,
     consumer: &mut Consumer,
     beside: &Path,
 ) -> (Input, Expect, Vec<Stub>) {
@@ -164,12 +153,8 @@ fn read(
     }
     let mut section = loader.section(top, "allow");
     if own.allow {
-        guard::protect_own(loader, Path::new("klines-data"), Path::new("plugins"));
-        let secrets = secret_variables(&Section::absent("consumers"));
-        let (allow, granted) = Allow::read(loader, &mut section, &consumer.name, None, &secrets);
-        // As a run would judge them; a test grants temporary folders in their place.
-        guard::check(loader, &granted, std::slice::from_ref(&consumer.name));
-        consumer.allow = allow;
+        // Judged as in a run; a test grants temporary folders in their place.
+        consumer.allow = single::read_allow(loader, &mut section, &consumer.name);
     }
     loader.finish(section);
     let mut section = loader.section(top, "limits");
@@ -225,20 +210,5 @@ fn check_environment(loader: &mut Loader<'_>, top: &mut Section<'_>, named: &[St
             let message = format!("`{name}` is neither in `allow.env` nor in `allow.secrets`: nobody sees it");
             loader.report.push(Diagnostic::warning(loader.layers.toml_place(span.clone()), message));
         }
-    }
-}
-
-/// The consumer that a name and a component are, without any section.
-fn bare(subject: &Subject) -> Consumer {
-    Consumer {
-        name: subject.name.clone(),
-        component: Component::File(subject.component.clone()),
-        symbols: Vec::new(),
-        intervals: Vec::new(),
-        closed_only: false,
-        on_error: OnError::Restart,
-        allow: Allow::default(),
-        limits: Limits::default(),
-        settings: serde_json::Value::Object(serde_json::Map::new()),
     }
 }

@@ -9,14 +9,14 @@ use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
 use klines_wasm::witness::Stream;
 
-use super::capture::{Act, word};
+use super::capture::{Step, word};
 
 /// The first line of a golden file.
-pub(super) const HEAD: &str = "# what the consumer did, kline by kline; `klines consumer test --update` writes it";
+const HEAD: &str = "# what the consumer did, kline by kline; `klines consumer test --update` writes it";
 
 /// What was done, call by call.
 #[derive(Debug, Default)]
-pub(super) struct Transcript {
+pub struct Transcript {
     lines: Vec<String>,
     /// The call that each line belongs to.
     calls: Vec<u64>,
@@ -30,21 +30,21 @@ pub(super) struct Transcript {
 
 impl Transcript {
     /// Adds what was done in a call that is given no klines.
-    pub(super) fn beside(&mut self, call: &str, number: u64, acts: &[Act]) {
-        if !acts.is_empty() {
+    pub(super) fn push_other(&mut self, call: &str, number: u64, steps: &[Step]) {
+        if !steps.is_empty() {
             self.push(number, call.to_owned());
-            self.acts(number, acts, true);
+            self.push_steps(number, steps, true);
         }
     }
 
     /// Adds what was done with these klines.
-    pub(super) fn call(&mut self, number: u64, heads: Vec<String>, acts: &[Act]) {
+    pub(super) fn push_consume(&mut self, number: u64, heads: Vec<String>, steps: &[Step]) {
         self.last = self.lines.len();
-        if !acts.is_empty() {
+        if !steps.is_empty() {
             for head in &heads {
                 self.push(number, head.clone());
             }
-            self.acts(number, acts, heads.len() <= 1);
+            self.push_steps(number, steps, heads.len() <= 1);
         }
         for head in &heads {
             self.klines.entry(head.clone()).or_insert(number);
@@ -53,7 +53,7 @@ impl Transcript {
     }
 
     /// Adds how it ended.
-    pub(super) fn end(&mut self, number: u64, how: &str) {
+    pub(super) fn push_end(&mut self, number: u64, how: &str) {
         self.push(number, format!("end {how}"));
     }
 
@@ -83,7 +83,7 @@ impl Transcript {
     }
 
     /// The last call with what it was given, whether or not it did anything.
-    pub(super) fn last_call(&self) -> String {
+    pub fn last_call(&self) -> String {
         let done = self.lines.get(self.last..).unwrap_or_default();
         let begins_with_head = done.first().is_some_and(|line| self.heads.first() == Some(line));
         let heads = if begins_with_head { &[] } else { self.heads.as_slice() };
@@ -91,19 +91,19 @@ impl Transcript {
         lines.join("\n")
     }
 
-    fn acts(&mut self, number: u64, acts: &[Act], is_single: bool) {
-        for act in acts {
-            let line = match act {
-                Act::Line { stream: Stream::Log, level, text } => format!("log {} {text}", word(*level)),
-                Act::Line { stream: Stream::Stdout, text, .. } => format!("stdout {text}"),
-                Act::Line { stream: Stream::Stderr, text, .. } => format!("stderr {text}"),
-                Act::Emit(point) if is_single => format!("emit {} {}", point.name, point.value),
-                Act::Emit(point) => {
+    fn push_steps(&mut self, number: u64, steps: &[Step], is_single: bool) {
+        for step in steps {
+            let line = match step {
+                Step::Line { stream: Stream::Log, level, text } => format!("log {} {text}", word(*level)),
+                Step::Line { stream: Stream::Stdout, text, .. } => format!("stdout {text}"),
+                Step::Line { stream: Stream::Stderr, text, .. } => format!("stderr {text}"),
+                Step::Emit(point) if is_single => format!("emit {} {}", point.name, point.value),
+                Step::Emit(point) => {
                     let series = format!("{} {} {}", point.symbol, point.interval, time(point.start));
                     format!("emit {} {} for {series}", point.name, point.value)
                 }
-                Act::Http { method, url, outcome } => format!("http {method} {url} -> {outcome}"),
-                Act::Answer(text) => text.clone(),
+                Step::Http { method, url, outcome } => format!("http {method} {url} -> {outcome}"),
+                Step::Answer(text) => text.clone(),
             };
             self.push(number, format!("  {line}"));
         }

@@ -3,38 +3,40 @@
 use std::fs;
 use std::path::{Component, Path};
 
-use klines_config::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
 use klines_delivery::emit::Point;
 
 use super::capture::{Record, Request};
-use super::life::{End, Outcome};
-use super::stage::Scene;
+use super::fixture::Fixture;
+use super::runner::{End, Outcome};
+use crate::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
 
 /// Lines that are shown of a longer list.
 const SHOWN: usize = 5;
 
 /// Returns what was not as expected.
-pub(super) fn judge(case: &Case, scene: &Scene, outcome: &Outcome) -> Vec<String> {
+#[must_use]
+pub fn judge(case: &Case, fixture: &Fixture, outcome: &Outcome) -> Vec<String> {
     let expect = &case.expect;
     let mut failures = Vec::new();
     failures.extend(ends(expect.ends, outcome.end.as_ref()));
     if let Some(calls) = expect.calls.filter(|calls| *calls != outcome.calls) {
         failures.push(format!("calls: {calls} wanted, {} made", outcome.calls));
     }
-    failures.extend(deeds(expect, scene));
+    failures.extend(judge_effects(expect, fixture));
     failures
 }
 
-/// Judges what can be told from what it did alone, however long it ran.
-pub(super) fn deeds(expect: &Expect, scene: &Scene) -> Vec<String> {
+/// Returns what was not as expected of its log, values, requests and files, however long it ran.
+#[must_use]
+pub fn judge_effects(expect: &Expect, fixture: &Fixture) -> Vec<String> {
     let mut failures = Vec::new();
     {
-        let record = scene.capture.read();
+        let record = fixture.capture.read();
         log(expect, &record, &mut failures);
         failures.extend(expect.emitted.iter().filter_map(|wanted| emitted(wanted, &record.points)));
         failures.extend(expect.http.iter().filter_map(|wanted| http(wanted, &record.requests)));
     }
-    failures.extend(expect.files.iter().filter_map(|wanted| file(wanted, scene)));
+    failures.extend(expect.files.iter().filter_map(|wanted| file(wanted, fixture)));
     failures
 }
 
@@ -45,22 +47,9 @@ fn ends(wanted: Ending, end: Option<&End>) -> Option<String> {
     }
     let mut text = format!("ends: `{}` wanted, `{}` found", wanted.as_str(), found.as_str());
     if let Some(end) = end {
-        text.push_str(&format!("\n{}", described(end)));
+        text.push_str(&format!("\n{}", end.describe()));
     }
     Some(text)
-}
-
-/// How it ended, with the guest's backtrace and what it was given.
-pub(super) fn described(end: &End) -> String {
-    let number = end.number.map(|number| format!(", call {number}")).unwrap_or_default();
-    let mut text = format!("in `{}`{number}: {}", end.call, end.failure);
-    for kline in end.klines.iter().take(SHOWN) {
-        text.push_str(&format!("\n  {kline}"));
-    }
-    if let Some(more) = end.klines.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        text.push_str(&format!("\n  and {more} more klines"));
-    }
-    text
 }
 
 fn log(expect: &Expect, record: &Record, failures: &mut Vec<String>) {
@@ -135,7 +124,7 @@ fn counted(key: &str, what: &str, wanted: Option<u64>, found: usize) -> Option<S
     }
 }
 
-fn file(wanted: &Written, scene: &Scene) -> Option<String> {
+fn file(wanted: &Written, fixture: &Fixture) -> Option<String> {
     let shown = &wanted.path;
     let path = Path::new("/").join(shown);
     if path.components().any(|part| part == Component::ParentDir) {
@@ -143,17 +132,17 @@ fn file(wanted: &Written, scene: &Scene) -> Option<String> {
     }
     let of_dir =
         |(guest, host): &(String, std::path::PathBuf)| Some((guest.len(), host.join(path.strip_prefix(guest).ok()?)));
-    let Some((_, host)) = scene.dirs.iter().filter_map(of_dir).max_by_key(|(length, _)| *length) else {
-        let dirs: Vec<String> = scene.dirs.iter().map(|(guest, _)| guest.clone()).collect();
+    let Some((_, host)) = fixture.dirs.iter().filter_map(of_dir).max_by_key(|(length, _)| *length) else {
+        let dirs: Vec<String> = fixture.dirs.iter().map(|(guest, _)| guest.clone()).collect();
         return Some(format!("files: {shown} is in no folder of allow.dirs{}", listed(&dirs, "there is none")));
     };
     // A link leads to where the guest could not go itself.
     let is_inside = fs::canonicalize(&host).is_ok_and(|real| {
-        scene.dirs.iter().any(|(_, dir)| fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir)))
+        fixture.dirs.iter().any(|(_, dir)| fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir)))
     });
     let Some(found) = is_inside.then(|| fs::read(&host).ok()).flatten() else {
         let mut files = Vec::new();
-        for (guest, host) in &scene.dirs {
+        for (guest, host) in &fixture.dirs {
             list(host, guest.trim_end_matches('/'), &mut files);
         }
         files.sort();

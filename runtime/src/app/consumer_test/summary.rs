@@ -1,17 +1,13 @@
-//! What is said of a case: whether it passed, why not, and what running it took. Figures of time are told and never
+//! The summary of a case: whether it passed, why not, and what running it took. Figures of time are shown and never
 //! judged.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use klines_config::case::{Case, Ending};
+use klines_authoring::case::{Case, Ending};
+use klines_authoring::harness::{End, Fixture, Outcome, RepeatCommand};
 use serde_json::{Value, json};
-
-use super::again::Again;
-use super::life::{End, Outcome};
-use super::stage::Scene;
-use super::verdict::described;
 
 /// What is said of a case.
 #[derive(Debug)]
@@ -45,14 +41,14 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn new(
         case: &Case,
-        scene: &Scene,
+        fixture: &Fixture,
         outcome: Outcome,
         failures: Vec<String>,
         notes: Vec<String>,
-        again: &Again,
+        repeat: &RepeatCommand,
     ) -> Self {
-        let record = scene.capture.read();
-        let meters = scene.blueprint.own_meter();
+        let record = fixture.capture.read();
+        let meters = fixture.blueprint.own_meter();
         let mut series = BTreeMap::new();
         for point in &record.points {
             *series.entry(point.name.to_string()).or_insert(0) += 1;
@@ -66,9 +62,9 @@ impl Summary {
             name: case.name.clone(),
             failures,
             notes,
-            again: again.whole(),
+            again: repeat.whole(),
             ended: outcome.end.as_ref().map_or(Ending::Ok, End::ending),
-            end: outcome.end.as_ref().map(described),
+            end: outcome.end.as_ref().map(End::describe),
             calls: outcome.calls,
             klines: outcome.klines,
             retries: outcome.retries,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bybit_sim::{Sim, SimConfig};
-use klines_config::case::{Case, Ending, Source};
+use klines_authoring::case::{Case, Ending, Source};
+use klines_authoring::harness::{Fixture, Harness, Outcome, RepeatCommand, judge_effects};
 use klines_config::quantity::HumanDuration;
 use klines_config::{Config, Sources};
 use klines_delivery::data_dir::DataDir;
@@ -20,11 +21,8 @@ use klines_domain::symbol::Symbol;
 use klines_system::clock::LocalClock;
 use url::Url;
 
-use super::again::Again;
-use super::life::Outcome;
-use super::stage::{Scene, Stage};
+use super::market;
 use super::summary::Summary;
-use super::{market, verdict};
 use crate::app::observed::Observed;
 use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
@@ -38,8 +36,8 @@ const HISTORY: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs a case in real time and judges what does not depend on the time.
-pub(super) fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) -> anyhow::Result<Summary> {
-    let scene = stage.live_scene(case)?;
+pub(super) fn run(harness: &Harness, case: &Case, args: &TestArgs, repeat: &RepeatCommand) -> anyhow::Result<Summary> {
+    let fixture = harness.live_fixture(case)?;
     let (seed, symbols) = match &case.input.source {
         Source::Market { seed, symbols, .. } => (*seed, symbols.clone()),
         Source::Trades(_) | Source::Klines(_) => {
@@ -47,7 +45,7 @@ pub(super) fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) ->
         }
     };
     let category = case.input.category.unwrap_or_default();
-    let mut config = configuration(case, &symbols, scene.scratch.path().to_owned())?;
+    let mut config = configuration(case, &symbols, fixture.scratch.path().to_owned())?;
     // Another case may have started it.
     let _ = telemetry::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -55,12 +53,12 @@ pub(super) fn run(stage: &Stage, case: &Case, args: &TestArgs, again: &Again) ->
     let exchange = runtime.block_on(Sim::start(SimConfig::new(exchange))).context("starting the exchange")?;
     config.exchange.ws_url = Some(Url::from_str(&exchange.ws_url())?);
     config.exchange.rest_url = Some(Url::from_str(&exchange.rest_url())?);
-    let outcome = watched(&config, case, &scene, args, &runtime);
+    let outcome = watched(&config, case, &fixture, args, &runtime);
     runtime.block_on(exchange.stop());
     let (outcome, mut failures) = outcome?;
-    failures.extend(verdict::deeds(&case.expect, &scene));
+    failures.extend(judge_effects(&case.expect, &fixture));
     let notes = vec!["in real time: golden, calls and ends are not looked at".to_owned()];
-    Ok(Summary::new(case, &scene, outcome, failures, notes, again))
+    Ok(Summary::new(case, &fixture, outcome, failures, notes, repeat))
 }
 
 /// Everything of a run but what is configured for it.
@@ -96,12 +94,12 @@ fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::
 fn watched(
     config: &Config,
     case: &Case,
-    scene: &Scene,
+    fixture: &Fixture,
     args: &TestArgs,
     runtime: &tokio::runtime::Runtime,
 ) -> anyhow::Result<(Outcome, Vec<String>)> {
     let hub = Arc::new(Hub::new());
-    let spec = wiring::spec(&case.consumer, Box::new(scene.blueprint.clone()), Grouping::UpTo(wiring::BATCH));
+    let spec = wiring::spec(&case.consumer, Box::new(fixture.blueprint.clone()), Grouping::UpTo(wiring::BATCH));
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let manager = wiring::start(vec![spec], None, config, &hub, &data_dir, wiring::Awaited::All)?;
     let catalog = wiring::catalog(config);
@@ -113,10 +111,10 @@ fn watched(
             () = live::none_left(&manager) => Ok(()),
         }
     });
-    let memory = scene.memory();
+    let memory = fixture.memory();
     observed.end();
     let summaries = manager.shutdown(DRAIN);
-    scene.capture.close();
+    fixture.capture.close();
     served?;
     let (mut outcome, mut failures) = (Outcome { memory, ..Outcome::default() }, Vec::new());
     for stats in summaries.into_iter().map(|summary| summary.stats) {

@@ -4,51 +4,74 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use klines_config::case::Stub;
 use klines_delivery::Failure;
 use klines_delivery::emit::{Outlet, Point};
 use klines_wasm::witness::{Asked, Reply, Stream, Witness};
 use tracing::Level;
 
-/// One thing that it did.
+use crate::case::Stub;
+
+/// One step of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Act {
+pub enum Step {
     /// Wrote a line.
-    Line { stream: Stream, level: Level, text: String },
+    Line {
+        /// Where it came from.
+        stream: Stream,
+        /// Its level.
+        level: Level,
+        /// Its text.
+        text: String,
+    },
     /// Published a value.
     Emit(Point),
     /// Made a request.
-    Http { method: String, url: String, outcome: String },
+    Http {
+        /// Its method.
+        method: String,
+        /// Its address.
+        url: String,
+        /// The status of the answer, or why there was none.
+        outcome: String,
+    },
     /// Answered, or ended, in this way.
     Answer(String),
 }
 
 /// A request that was allowed.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) url: String,
+pub struct Request {
+    /// Its method.
+    pub method: String,
+    /// Its address.
+    pub url: String,
     /// The status that it got; none if nobody answered.
-    pub(super) status: Option<u16>,
-    pub(super) body: Vec<u8>,
+    pub status: Option<u16>,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
 /// All of it, over all calls.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub struct Record {
     /// Since the last call.
-    acts: Vec<Act>,
+    steps: Vec<Step>,
     /// Lines with their level in front.
-    pub(super) lines: Vec<String>,
-    pub(super) suppressed: u64,
+    pub lines: Vec<String>,
+    /// Lines over the limit of a second.
+    pub suppressed: u64,
     /// Bytes of output beyond what a call may write.
-    pub(super) dropped: usize,
-    pub(super) points: Vec<Point>,
-    pub(super) requests: Vec<Request>,
+    pub dropped: usize,
+    /// Values that it published.
+    pub points: Vec<Point>,
+    /// Requests that were allowed.
+    pub requests: Vec<Request>,
     /// What was not allowed, with the line that would grant it.
-    pub(super) denials: Vec<String>,
-    pub(super) unanswered: BTreeSet<String>,
-    pub(super) bad_stop: Option<Failure>,
+    pub denials: Vec<String>,
+    /// Allowed requests without an answer in the case.
+    pub unanswered: BTreeSet<String>,
+    /// Why it did not stop well.
+    pub bad_stop: Option<Failure>,
     passed: Duration,
     stubs: Vec<(Stub, u32)>,
     is_listening: bool,
@@ -56,7 +79,7 @@ pub(super) struct Record {
 
 /// Writes down, and answers.
 #[derive(Debug)]
-pub(super) struct Capture {
+pub struct Capture {
     /// Counts real time; otherwise the time of the klines.
     since: Option<Instant>,
     record: Mutex<Record>,
@@ -64,29 +87,30 @@ pub(super) struct Capture {
 
 impl Capture {
     /// Begins to write down what the consumer does.
-    pub(super) fn new(stubs: &[Stub], in_real_time: bool) -> Self {
+    pub fn new(stubs: &[Stub], in_real_time: bool) -> Self {
         let stubs = stubs.iter().map(|stub| (stub.clone(), 0)).collect();
         let record = Mutex::new(Record { stubs, is_listening: true, ..Record::default() });
         Self { since: in_real_time.then(Instant::now), record }
     }
 
     /// Lets the time of the klines pass.
-    pub(super) fn pass(&self, passed: Duration) {
+    pub fn pass(&self, passed: Duration) {
         let mut record = self.read();
         record.passed = record.passed.max(passed);
     }
 
     /// Takes what was done since the last call.
-    pub(super) fn take(&self) -> Vec<Act> {
-        std::mem::take(&mut self.read().acts)
+    pub fn take(&self) -> Vec<Step> {
+        std::mem::take(&mut self.read().steps)
     }
 
     /// Writes nothing down any more.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.read().is_listening = false;
     }
 
-    pub(super) fn read(&self) -> MutexGuard<'_, Record> {
+    /// What was done so far.
+    pub fn read(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +124,7 @@ impl Witness for Capture {
         let mut record = self.read();
         if record.is_listening {
             record.lines.push(format!("{} {text}", word(level)));
-            record.acts.push(Act::Line { stream, level, text: text.to_owned() });
+            record.steps.push(Step::Line { stream, level, text: text.to_owned() });
         }
     }
 
@@ -117,7 +141,7 @@ impl Witness for Capture {
         if let Some(line) = line {
             record.denials.push(format!("{method} {url}: {line}"));
         }
-        record.acts.push(Act::Http { method: method.to_owned(), url: url.to_owned(), outcome: error.to_owned() });
+        record.steps.push(Step::Http { method: method.to_owned(), url: url.to_owned(), outcome: error.to_owned() });
     }
 
     fn asked(&self, asked: &Asked<'_>) -> Option<Reply> {
@@ -137,7 +161,7 @@ impl Witness for Capture {
             record.unanswered.insert(format!("{method} {url}"));
         }
         let outcome = status.map_or_else(|| "nobody answers".to_owned(), |status| status.to_string());
-        record.acts.push(Act::Http { method: method.clone(), url: url.clone(), outcome });
+        record.steps.push(Step::Http { method: method.clone(), url: url.clone(), outcome });
         record.requests.push(Request { method, url, status, body: Vec::new() });
         reply
     }
@@ -156,14 +180,14 @@ impl Witness for Capture {
 impl Outlet for Capture {
     fn publish(&self, points: Vec<Point>) -> usize {
         let mut record = self.read();
-        record.acts.extend(points.iter().cloned().map(Act::Emit));
+        record.steps.extend(points.iter().cloned().map(Step::Emit));
         record.points.extend(points);
         0
     }
 }
 
 /// A level as it is written.
-pub(super) fn word(level: Level) -> &'static str {
+pub fn word(level: Level) -> &'static str {
     match level {
         Level::TRACE => "trace",
         Level::DEBUG => "debug",

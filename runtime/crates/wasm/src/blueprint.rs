@@ -47,7 +47,7 @@ impl WasmBlueprint {
     /// no effect.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
-        let log = GuestLog::new(&setup.name, &setup.limits, setup.witness.clone());
+        let log = GuestLog::new(&setup.name, &setup.limits, setup.observer.clone());
         let (grants, vain) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
         let (memory, loaded) = (MemoryMeter::default(), LoadedMeter::default());

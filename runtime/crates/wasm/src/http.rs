@@ -35,8 +35,8 @@ use self::hint::Hint;
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
+use super::host_observer::HostObserver;
 use super::manifest::Wants;
-use super::witness::Witness;
 use klines_system::limits::Limits;
 
 /// Fields of one message in the engine's memory, in bytes.
@@ -199,10 +199,10 @@ pub(super) struct HttpHost {
 }
 
 impl HttpHost {
-    pub(super) fn new(egress: Egress, name: String, limits: Limits, witness: Option<Arc<dyn Witness>>) -> Self {
+    pub(super) fn new(egress: Egress, name: String, limits: Limits, observer: Option<Arc<dyn HostObserver>>) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MOST_FIELDS);
-        let session = Session { egress, name, limits, witness };
+        let session = Session { egress, name, limits, observer };
         Self { context, session }
     }
 }
@@ -213,7 +213,7 @@ pub(super) struct Session {
     name: String,
     limits: Limits,
     /// Answers in place of the network, in a test of the consumer.
-    witness: Option<Arc<dyn Witness>>,
+    observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Session {
@@ -251,9 +251,9 @@ impl Session {
     }
 
     fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
-        if let Some(witness) = &self.witness {
+        if let Some(observer) = &self.observer {
             let url = sanitize(&request.uri().to_string(), MOST_URL);
-            witness.refused(request.method().as_str(), &url, error, line);
+            observer.refused(request.method().as_str(), &url, error, line);
         }
     }
 }
@@ -280,9 +280,9 @@ impl WasiHttpHooks for Session {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         match self.admit(&request) {
-            Ok(exchange) => match self.witness.clone() {
+            Ok(exchange) => match self.observer.clone() {
                 None => Box::new(exchange.run(request, options)),
-                Some(witness) => stub::answer(exchange, request, witness),
+                Some(observer) => stub::answer(exchange, request, observer),
             },
             Err(refusal) => Box::new(std::future::ready(Err(refusal))),
         }

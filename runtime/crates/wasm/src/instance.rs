@@ -15,11 +15,11 @@ use super::deadline::ticks;
 use super::failure;
 use super::guest_runtime::GuestRuntime;
 use super::host::Host;
+use super::host_observer::HostObserver;
 use super::log::GuestLog;
 use super::memory_meter::MemoryMeter;
 use super::setup::{Origin, Setup};
 use super::state::StateError;
-use super::witness::Witness;
 use crate::cpu_governor::Permit;
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ pub(super) struct Instance {
     recycle_memory: Option<usize>,
     /// Calls of `consume` that succeeded.
     taken: u32,
-    witness: Option<Arc<dyn Witness>>,
+    observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Instance {
@@ -88,7 +88,7 @@ impl Instance {
             recycle_calls: setup.limits.recycle_calls,
             recycle_memory: setup.limits.recycle_memory,
             taken: 0,
-            witness: setup.witness,
+            observer: setup.observer,
         })
     }
 
@@ -204,8 +204,8 @@ impl Consumer for Instance {
             this.commit(&[])
         });
         if let Err(failure) = stopped {
-            if let Some(witness) = &self.witness {
-                witness.stopped_badly(&failure);
+            if let Some(observer) = &self.observer {
+                observer.stopped_badly(&failure);
             }
             let consumer = self.store.data().log.name();
             tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");

@@ -8,13 +8,13 @@ pub mod component;
 pub mod components;
 pub mod engine;
 pub mod grants;
+pub mod host_observer;
 pub mod http;
 pub mod manifest;
 pub mod meter;
 pub mod shipped;
 pub mod state;
 pub mod terminal;
-pub mod witness;
 
 mod artifact;
 mod bindings;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use klines_domain::sanitize::sanitize;
 use tracing::Level;
 
-use super::witness::{Stream, Witness};
+use super::host_observer::{HostObserver, Stream};
 use klines_system::limits::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,16 +22,16 @@ struct Inner {
     name: String,
     most_bytes: usize,
     rate: Mutex<Rate>,
-    witness: Option<Arc<dyn Witness>>,
-    /// When it began, for a witness that counts seconds of its own.
+    observer: Option<Arc<dyn HostObserver>>,
+    /// When it began, for a observer that counts seconds of its own.
     began: Instant,
 }
 
 impl GuestLog {
-    pub(super) fn new(name: &str, limits: &Limits, witness: Option<Arc<dyn Witness>>) -> Self {
+    pub(super) fn new(name: &str, limits: &Limits, observer: Option<Arc<dyn HostObserver>>) -> Self {
         let rate = Mutex::new(Rate::new(limits.log_lines));
         let (name, most_bytes, began) = (name.to_owned(), limits.log_line, Instant::now());
-        Self { inner: Arc::new(Inner { name, most_bytes, rate, witness, began }) }
+        Self { inner: Arc::new(Inner { name, most_bytes, rate, observer, began }) }
     }
 
     /// The consumer's name.
@@ -55,19 +55,19 @@ impl GuestLog {
         self.tell_suppressed(verdict.suppressed);
         if verdict.admitted {
             let text = sanitize(text, self.inner.most_bytes);
-            if let Some(witness) = &self.inner.witness {
-                witness.logged(stream, level, &text);
+            if let Some(observer) = &self.inner.observer {
+                observer.logged(stream, level, &text);
             }
             self.emit(level, &text);
-        } else if let Some(witness) = &self.inner.witness {
-            witness.suppressed();
+        } else if let Some(observer) = &self.inner.observer {
+            observer.suppressed();
         }
     }
 
     /// The time in which lines a second are counted.
     fn now(&self) -> Instant {
         let inner = &self.inner;
-        inner.witness.as_ref().map_or_else(Instant::now, |witness| inner.began + witness.passed())
+        inner.observer.as_ref().map_or_else(Instant::now, |observer| inner.began + observer.passed())
     }
 
     /// Says what was suppressed in a second that is over, should the guest be silent since.
@@ -79,8 +79,8 @@ impl GuestLog {
     /// Says how much of its output was dropped.
     pub(super) fn tell_dropped(&self, bytes: usize) {
         if bytes > 0 {
-            if let Some(witness) = &self.inner.witness {
-                witness.dropped(bytes);
+            if let Some(observer) = &self.inner.observer {
+                observer.dropped(bytes);
             }
             tracing::warn!(consumer = self.inner.name, "dropped {bytes} bytes of the consumer's output");
         }

@@ -96,6 +96,6 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_
         origin,
         shown: redact(&consumer.settings),
         trusted_work: Arc::default(),
-        witness: None,
+        observer: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::Failure;
 use klines_delivery::emit::{Outlet, Point};
-use klines_wasm::witness::{Asked, Reply, Stream, Witness};
+use klines_wasm::host_observer::{Asked, HostObserver, Reply, Stream};
 use tracing::Level;
 
 use crate::case::Stub;
@@ -115,7 +115,7 @@ impl Capture {
     }
 }
 
-impl Witness for Capture {
+impl HostObserver for Capture {
     fn passed(&self) -> Duration {
         self.since.map_or_else(|| self.read().passed, |since| since.elapsed())
     }

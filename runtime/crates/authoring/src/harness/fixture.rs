@@ -57,7 +57,7 @@ impl Fixture {
             origin: Origin::File(harness.path.clone()),
             shown: redact(&consumer.settings),
             trusted_work: Arc::default(),
-            witness: Some(capture.clone()),
+            observer: Some(capture.clone()),
             limits,
         };
         Ok(Self { blueprint: WasmBlueprint::new(component, setup), capture, dirs, scratch })

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use klines_domain::kline::Kline;
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
-use klines_wasm::witness::Stream;
+use klines_wasm::host_observer::Stream;
 
 use super::capture::{Step, word};
 

@@ -1,5 +1,5 @@
-//! Somebody who watches everything that a guest does and answers its requests in place of the network: a test of the
-//! consumer, see `app/trial`. A run has none, and no configuration leads to one: only code can put it into a `Setup`.
+//! Observes everything that a guest does, and answers its requests in place of the network: for tests of consumers, see
+//! the harness in `authoring`. A run has none, and no configuration leads to one: only code can put it into a `Setup`.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct Asked<'a> {
 /// What comes back in place of the network's answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The number by which the request's body is told later.
+    /// The number by which the request's body is reported later.
     pub ticket: usize,
     /// Status.
     pub status: u16,
@@ -43,24 +43,24 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Watches the instances of one consumer. Called on the guest's thread, but for [`Witness::sent`].
-pub trait Witness: Send + Sync + Debug {
+/// Observes the instances of one consumer. Called on the guest's thread, but for [`HostObserver::sent`].
+pub trait HostObserver: Send + Sync + Debug {
     /// How much of the time in which lines a second are counted has passed. Never less than before.
     fn passed(&self) -> Duration;
 
-    /// A line reached the log, cleaned and cut.
+    /// A line reached the log, sanitized and cut.
     fn logged(&self, stream: Stream, level: Level, text: &str);
 
     /// A line was one too many for this second.
     fn suppressed(&self);
 
-    /// So many bytes of output were too many for one call.
+    /// This many bytes of output were over the limit of one call.
     fn dropped(&self, bytes: usize);
 
     /// A request was not allowed, or was over a limit. `line` is a sentence on what would grant it, given once for each host.
     fn refused(&self, method: &str, url: &str, error: &str, line: Option<&str>);
 
-    /// A request is allowed. Without a reply nobody is there to answer it.
+    /// A request is allowed. Returns the reply, or `None` if the request fails.
     fn asked(&self, asked: &Asked<'_>) -> Option<Reply>;
 
     /// The body of a request that was replied to is complete.

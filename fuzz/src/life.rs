@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::data_dir::DataDir;
 use klines_wasm::component::Component;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::http::{Egress, HttpGrant};

@@ -13,7 +13,7 @@ use klines_authoring::tools::Tools;
 use klines_authoring::{build, component};
 use klines_delivery::digest;
 use klines_system::limits::Limits;
-use klines_wasm::components::ComponentFile;
+use klines_wasm::component_loader::ComponentFile;
 
 use super::output;
 use super::wiring::compiling;

@@ -10,7 +10,7 @@ use klines_config::consumers::{Component as Source, Consumer};
 use klines_config::show::{conceal, redact};
 use klines_delivery::{Blueprint as _, Problem};
 use klines_system::limits::Limits;
-use klines_wasm::components::{self, Links};
+use klines_wasm::component_loader::{self, Links};
 use klines_wasm::{Setup, WasmBlueprint};
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
     let shown = consumer.map_or_else(|| "{}".to_owned(), |consumer| redact(&consumer.settings).to_string());
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("NAME");
     let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
-    let file = components::read(path, limits.component_size, Links::Follow);
+    let file = component_loader::read(path, limits.component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
     // Somewhere new, so that the time is that of a machine that has not seen it.
     let components = compiling::for_untrusted()?;

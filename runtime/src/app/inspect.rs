@@ -10,7 +10,7 @@ use klines_delivery::digest;
 use klines_domain::sanitize::sanitize;
 use klines_system::limits::Limits;
 use klines_wasm::component::Component;
-use klines_wasm::components::{self, ComponentFile, Links};
+use klines_wasm::component_loader::{self, ComponentFile, Links};
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Re
 }
 
 fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
-    let file = components::read(path, most, Links::Follow).with_context(|| path.display().to_string())?;
+    let file = component_loader::read(path, most, Links::Follow).with_context(|| path.display().to_string())?;
     Ok(file.bytes)
 }
 

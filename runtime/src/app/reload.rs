@@ -13,7 +13,7 @@ use anyhow::Context;
 use klines_delivery::Blueprint as _;
 use klines_delivery::manager::{Commander, Manager};
 use klines_delivery::worker::Order;
-use klines_wasm::components::{ComponentFile, Components, Links, read};
+use klines_wasm::component_loader::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
 use super::wiring::FromFile;

@@ -25,7 +25,7 @@ use klines_delivery::queue::Grouping;
 use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::symbol::Category;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 
 pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;

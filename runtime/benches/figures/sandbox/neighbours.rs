@@ -14,7 +14,7 @@ use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Problem, Subscription};
 use klines_domain::kline::Batch;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::{Origin, Setup, WasmBlueprint};
 

@@ -22,7 +22,7 @@ use klines_config::consumers::Allow;
 use klines_config::{Finding, Report};
 use klines_delivery::Blueprint as _;
 use klines_wasm::WasmBlueprint;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::Missing;
 

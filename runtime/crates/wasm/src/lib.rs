@@ -5,7 +5,7 @@
 
 pub mod compiler;
 pub mod component;
-pub mod components;
+pub mod component_loader;
 pub mod engine;
 pub mod grants;
 pub mod host_observer;
@@ -33,7 +33,7 @@ mod files;
 mod guest_runtime;
 mod host;
 mod instance;
-mod instances;
+mod instance_count;
 mod linker;
 mod log;
 mod memory_meter;

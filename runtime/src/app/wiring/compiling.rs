@@ -9,7 +9,7 @@ use klines_config::consumers::Component as Source;
 use klines_system::private;
 use klines_wasm::compiler::child::own_program;
 use klines_wasm::compiler::{Compiler, remove_code};
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use tracing::warn;
 

@@ -11,7 +11,7 @@ use klines_delivery::emit::Emitter;
 use klines_delivery::emit::relay::Relay;
 use klines_system::limits::Limits;
 use klines_wasm::component::ComponentError;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::grants::Grants;
 use klines_wasm::shipped;
 use klines_wasm::state::StateStore;

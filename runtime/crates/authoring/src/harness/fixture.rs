@@ -7,7 +7,7 @@ use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::Emitter;
 use klines_wasm::component::Component;
-use klines_wasm::components::{Links, read};
+use klines_wasm::component_loader::{Links, read};
 use klines_wasm::state::StateStore;
 use klines_wasm::terminal::StandardOutput;
 use klines_wasm::{Origin, Setup, WasmBlueprint};

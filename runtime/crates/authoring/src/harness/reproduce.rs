@@ -11,7 +11,7 @@ use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
 use klines_domain::sanitize::sanitize;
 use klines_system::limits::Limits;
 use klines_wasm::component::{Component, ComponentError};
-use klines_wasm::components::{Components, Links, read};
+use klines_wasm::component_loader::{Components, Links, read};
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use thiserror::Error;

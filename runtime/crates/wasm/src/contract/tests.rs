@@ -17,7 +17,7 @@ use wit_parser::Resolve;
 
 use super::*;
 use crate::component::ComponentError;
-use crate::components::Components;
+use crate::component_loader::Components;
 use crate::engine::WasmEngine;
 use crate::state::StateStore;
 use crate::{Setup, WasmBlueprint};

@@ -11,7 +11,7 @@ use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure};
 use tempfile::TempDir;
 
-use crate::components::Components;
+use crate::component_loader::Components;
 use crate::contract::tests::{V1, component};
 use crate::engine::WasmEngine;
 use crate::state::StateStore;

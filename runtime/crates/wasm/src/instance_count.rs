@@ -20,7 +20,7 @@ use super::component_error::ComponentError;
 
 /// Instances that one component makes, those of the components that it instantiates included. Saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Instances {
+pub(super) struct InstanceCount {
     /// Of core modules.
     pub(super) core: u64,
     /// Of components.
@@ -33,7 +33,7 @@ pub(super) struct Instances {
     largest: u64,
 }
 
-impl Instances {
+impl InstanceCount {
     /// The larger of both kinds, which is what the limit of core instances bounds.
     pub(super) fn most(self) -> u64 {
         self.core.max(self.components)
@@ -80,15 +80,15 @@ pub(super) fn check(found: u64, most: u64) -> Result<(), ComponentError> {
 /// A component whose sections are being read. What is not followed is `None`.
 #[derive(Default)]
 struct Level {
-    own: Instances,
+    own: InstanceCount,
     /// What an instance of each core module of its index space takes.
     modules: Vec<Option<u64>>,
     /// What each component of its index space makes when it is instantiated.
-    components: Vec<Option<Instances>>,
+    components: Vec<Option<InstanceCount>>,
 }
 
 /// Counts the instances of the component in `bytes`. Bytes that are no valid component count up to their first mistake.
-pub(super) fn count(bytes: &[u8]) -> Instances {
+pub(super) fn count(bytes: &[u8]) -> InstanceCount {
     let mut levels = vec![Level::default()];
     let (mut module, mut largest) = (None::<u64>, 0);
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
@@ -109,11 +109,11 @@ pub(super) fn count(bytes: &[u8]) -> Instances {
         }
     }
     let found = levels.first().map(|level| level.own).unwrap_or_default();
-    Instances { largest, ..found }
+    InstanceCount { largest, ..found }
 }
 
 /// Appends a component to the index space of the innermost level.
-fn add(levels: &mut [Level], component: Option<Instances>) {
+fn add(levels: &mut [Level], component: Option<InstanceCount>) {
     if let Some(level) = levels.last_mut() {
         level.components.push(component);
     }
@@ -134,7 +134,7 @@ fn note(levels: &mut [Level], payload: Payload<'_>) {
                 let Some(level) = levels.last_mut() else { continue };
                 let found = at(&level.modules, module_index);
                 let (contexts, is_partial) = (found.unwrap_or_default(), found.is_none());
-                level.own.add(Instances { core: 1, contexts, is_partial, ..Instances::default() });
+                level.own.add(InstanceCount { core: 1, contexts, is_partial, ..InstanceCount::default() });
             }
         }
         Payload::ComponentInstanceSection(instances) => {
@@ -143,7 +143,7 @@ fn note(levels: &mut [Level], payload: Payload<'_>) {
                 let Some(level) = levels.last_mut() else { continue };
                 let found = at(&level.components, component_index);
                 let is_partial = found.is_none();
-                level.own.add(Instances { components: 1, is_partial, ..Instances::default() });
+                level.own.add(InstanceCount { components: 1, is_partial, ..InstanceCount::default() });
                 level.own.add(found.unwrap_or_default());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn counted(text: &str) -> Instances {
+fn counted(text: &str) -> InstanceCount {
     count(&wat::parse_str(text).unwrap())
 }
 

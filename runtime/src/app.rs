@@ -3,8 +3,8 @@
 pub mod admin;
 pub mod build;
 pub mod check;
-pub mod checkup;
 pub mod compile;
+pub mod consumer_check;
 pub mod consumer_test;
 pub mod inspect;
 pub mod keygen;
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
         Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),
-        Command::Consumer(ConsumerCommand::Check(args)) => checkup::checkup(&args),
+        Command::Consumer(ConsumerCommand::Check(args)) => consumer_check::consumer_check(&args),
         Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
         Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
         Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),

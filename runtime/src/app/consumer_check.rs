@@ -20,7 +20,7 @@ use super::wiring::{compiling, grants};
 use crate::cli::ComponentCheckArgs;
 
 /// What was found.
-struct Checkup {
+struct Checked {
     /// Nothing if it is no component that could be looked at.
     inspected: Option<Inspected>,
     /// How long it took to compile.
@@ -35,7 +35,7 @@ struct Checkup {
 ///
 /// # Errors
 /// When there is no such file, or this machine cannot run components at all.
-pub fn checkup(args: &ComponentCheckArgs) -> anyhow::Result<ExitCode> {
+pub fn consumer_check(args: &ComponentCheckArgs) -> anyhow::Result<ExitCode> {
     let (path, consumer) = target(args)?;
     let found = check(&path, consumer.as_ref())?;
     let runs = found.problems.is_empty();
@@ -70,7 +70,7 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
     Ok((path, consumer))
 }
 
-fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
+fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checked> {
     let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits.clone());
     let settings = consumer.map_or_else(|| "{}".to_owned(), |consumer| consumer.settings.to_string());
     let shown = consumer.map_or_else(|| "{}".to_owned(), |consumer| redact(&consumer.settings).to_string());
@@ -86,7 +86,7 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
     let component = match component {
         Ok(component) => component,
         Err(error) => {
-            return Ok(Checkup { inspected: None, compiled, settings: shown, problems: vec![error.to_string()] });
+            return Ok(Checked { inspected: None, compiled, settings: shown, problems: vec![error.to_string()] });
         }
     };
     let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
@@ -98,7 +98,7 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checkup> {
         consumer.map_or_else(|| sentence.clone(), |consumer| conceal(&consumer.settings, &sentence))
     };
     let problems = problems.iter().map(said).collect();
-    Ok(Checkup { inspected: Some(inspected), compiled, settings: shown, problems })
+    Ok(Checked { inspected: Some(inspected), compiled, settings: shown, problems })
 }
 
 fn sentence(problem: &Problem, settings: &str) -> String {
@@ -107,7 +107,7 @@ fn sentence(problem: &Problem, settings: &str) -> String {
     format!("with the settings {settings}: settings{place}: {message} (expected {expected})")
 }
 
-impl Checkup {
+impl Checked {
     fn text(&self, path: &Path) -> String {
         let Some(inspected) = &self.inspected else { return String::new() };
         let mut text = inspected.text();

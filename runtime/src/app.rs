@@ -11,7 +11,7 @@ pub mod keygen;
 pub mod new;
 pub mod operate;
 pub mod output;
-pub mod replay;
+pub mod player;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;

@@ -14,7 +14,7 @@ use klines_domain::aggregator::Settings;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
-use super::replay::{Format, Replay, Sink, Sorted, Summary, Target};
+use super::player::{Format, Replay, Sink, Sorted, Summary, Target};
 use super::{output, wiring};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 

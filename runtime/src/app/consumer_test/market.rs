@@ -16,7 +16,7 @@ use klines_domain::trade::{Side, Trade};
 use klines_pipeline::playback::Playback;
 use thiserror::Error;
 
-use crate::app::replay::{Outflow, Replay, Sink};
+use crate::app::player::{Outflow, Replay, Sink};
 use crate::app::simulate::sim_category;
 
 /// When a market that is made up begins: 2024-01-01T00:00:00Z, the beginning of every window there is up to a day.

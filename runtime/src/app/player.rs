@@ -1,4 +1,4 @@
-//! `klines replay`: recorded trades through the pipeline on recorded time, into a file, a pipe or consumers.
+//! Plays recorded trades through the pipeline on recorded time, into a sink: files, consumers, or a test of a consumer.
 
 use std::path::PathBuf;
 

@@ -12,6 +12,7 @@ pub mod new;
 pub mod operate;
 pub mod output;
 pub mod player;
+pub mod replay;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;
@@ -24,7 +25,6 @@ mod metrics;
 mod observed;
 mod queues;
 pub mod reload;
-mod replaying;
 mod wiring;
 
 use std::process::ExitCode;
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
         Command::Check(args) => check::check(&args),
-        Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
+        Command::Replay(args) => configured(args.sources(), |config| replay::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),

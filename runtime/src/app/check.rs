@@ -28,11 +28,11 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let queues = Queues::new(&config, found);
     report.merge(queues.report(&config));
-    tell(&report, &config, &queues, args.json)?;
+    print_result(&report, &config, &queues, args.json)?;
     Ok(if report.is_refusal() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
-fn tell(report: &Report, config: &Config, queues: &Queues<'_>, as_json: bool) -> anyhow::Result<()> {
+fn print_result(report: &Report, config: &Config, queues: &Queues<'_>, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let ok = !report.is_refusal();
         return output::print(&format!(

@@ -14,7 +14,7 @@ use klines_wasm::component_loader::{self, Links};
 use klines_wasm::{Setup, WasmBlueprint};
 use serde_json::{Value, json};
 
-use super::inspect::{Inspected, clean};
+use super::inspect::{Inspected, sanitized};
 use super::output;
 use super::wiring::{compiling, grants};
 use crate::cli::ComponentCheckArgs;
@@ -41,7 +41,7 @@ pub fn consumer_check(args: &ComponentCheckArgs) -> anyhow::Result<ExitCode> {
     let runs = found.problems.is_empty();
     output::print(&if args.json { format!("{:#}\n", found.json()) } else { found.text(&path) })?;
     for problem in found.problems.iter().filter(|_| !args.json) {
-        output::say(&format!("error: {}: {}", path.display(), clean(problem)));
+        output::say(&format!("error: {}: {}", path.display(), sanitized(problem)));
     }
     Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -113,7 +113,11 @@ impl Checked {
         let mut text = inspected.text();
         text.push_str(&format!("\ncompiled    in {:.2} s\n", self.compiled.as_secs_f64()));
         if self.problems.is_empty() {
-            text.push_str(&format!("runs        {} takes the settings {}\n", path.display(), clean(&self.settings)));
+            text.push_str(&format!(
+                "runs        {} takes the settings {}\n",
+                path.display(),
+                sanitized(&self.settings)
+            ));
         }
         text
     }

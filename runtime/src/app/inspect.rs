@@ -127,7 +127,7 @@ impl Inspected {
         };
         line("component", &self.name);
         if let Some(manifest) = &self.wants.manifest {
-            line("manifest", &clean(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
+            line("manifest", &sanitized(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
         } else {
             line("manifest", "none: its imports decide");
         }
@@ -145,13 +145,13 @@ impl Inspected {
         }
         text.push_str("\nwants\n");
         for what in &granted {
-            let _ = writeln!(text, "  granted  {}", clean(what));
+            let _ = writeln!(text, "  granted  {}", sanitized(what));
         }
         for missing in &self.missing {
-            let _ = writeln!(text, "  missing  {}", clean(&missing.what));
+            let _ = writeln!(text, "  missing  {}", sanitized(&missing.what));
         }
         for vain in &self.vain {
-            let _ = writeln!(text, "  unused   {}", clean(vain));
+            let _ = writeln!(text, "  unused   {}", sanitized(vain));
         }
         if !self.missing.is_empty() {
             let _ = write!(text, "\nTo grant what is missing, in klines.toml:\n\n{}", self.lines());
@@ -163,8 +163,12 @@ impl Inspected {
     fn lines(&self) -> String {
         let mut lines = format!("[consumers.{}.allow]\n", self.name);
         for key in ["http", "dirs", "env", "secrets"] {
-            let entries: Vec<String> =
-                self.missing.iter().filter(|missing| missing.key == key).map(|missing| clean(&missing.entry)).collect();
+            let entries: Vec<String> = self
+                .missing
+                .iter()
+                .filter(|missing| missing.key == key)
+                .map(|missing| sanitized(&missing.entry))
+                .collect();
             if !entries.is_empty() {
                 let _ = writeln!(lines, "{key} = [{}]", entries.join(", "));
             }
@@ -177,7 +181,7 @@ impl Inspected {
             let known = MEANINGS.iter().find(|(beginning, _)| name.starts_with(beginning));
             known.map_or("unknown", |(_, meaning)| *meaning)
         };
-        self.wants.imports.iter().map(|name| (clean(name), meaning(name))).collect()
+        self.wants.imports.iter().map(|name| (sanitized(name), meaning(name))).collect()
     }
 
     /// What it wants and has.
@@ -219,6 +223,6 @@ impl Inspected {
 }
 
 /// A component's text on a terminal.
-pub(super) fn clean(text: &str) -> String {
+pub(super) fn sanitized(text: &str) -> String {
     sanitize(text, usize::MAX)
 }

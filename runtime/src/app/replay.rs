@@ -42,7 +42,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         other => other?,
     };
     bar.finish();
-    Ok(tell(&summary))
+    Ok(print_summary(&summary))
 }
 
 /// Where klines are written: a file, or standard output for `-` or nothing.
@@ -121,13 +121,13 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
     let played = replay.run(&bar.progress, &mut IntoHub(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
-    let understood = tell(&played?);
-    let delivered = wiring::tell(&summaries);
+    let understood = print_summary(&played?);
+    let delivered = wiring::print_summaries(&summaries);
     Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
 }
 
 /// Says what became of the trades. Returns the exit code: a replay that understood none has failed.
-fn tell(summary: &Summary) -> ExitCode {
+fn print_summary(summary: &Summary) -> ExitCode {
     let tally = &summary.tally;
     let mut text = format!("{} trades, {} counted", tally.received, tally.counted);
     let others = [

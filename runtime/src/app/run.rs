@@ -115,7 +115,7 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let last_words = move || {
         // The code of a second signal is what it is.
-        let _ = wiring::tell(&wiring::give_up(&views));
+        let _ = wiring::print_summaries(&wiring::give_up(&views));
     };
     let end = ended(duration, last_words).await;
     observed.end();
@@ -235,5 +235,5 @@ fn end_at_once() -> ! {
 /// Lets the consumers finish and says what each was given.
 async fn finish(manager: Manager) -> ExitCode {
     let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
-    wiring::tell(&summaries)
+    wiring::print_summaries(&summaries)
 }

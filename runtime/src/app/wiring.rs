@@ -211,7 +211,7 @@ pub fn give_up(views: &[View]) -> Vec<Summary> {
 
 /// Says what each consumer was given and what became of the rest. Returns the exit code of the run: closed klines that
 /// were lost at its end are a failure.
-pub fn tell(summaries: &[Summary]) -> ExitCode {
+pub fn print_summaries(summaries: &[Summary]) -> ExitCode {
     summaries.iter().for_each(|summary| output::say(&line(summary)));
     let lost: u64 = summaries.iter().map(|summary| summary.stats.lost_at_the_end()).sum();
     if lost == 0 {

@@ -139,7 +139,7 @@ impl Egress {
     }
 
     /// Logs what would grant it, and returns the line, if it was not logged before.
-    fn tell_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
+    fn report_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
         self.account.counters.denied();
         if !self.account.is_new(&to.host, to.port, method) {
             return None;
@@ -158,7 +158,7 @@ impl Egress {
         }
     }
 
-    fn tell_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
+    fn report_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
         if !self.account.is_new(&to.host, to.port, "address") {
             return;
         }
@@ -178,7 +178,7 @@ impl Egress {
         }
     }
 
-    fn tell_exposed(&self, name: &str, secret: &SecretGrant, to: &Destination) {
+    fn report_exposed(&self, name: &str, secret: &SecretGrant, to: &Destination) {
         if self.account.is_new(&to.host, to.port, "secret") {
             let (host, port, variable) = (&to.host, to.port, &secret.variable);
             tracing::warn!(
@@ -223,8 +223,8 @@ impl Session {
         let to = Destination::of(request.uri())?;
         let method = request.method().as_str();
         let Some(granted) = self.egress.grants.iter().find(|granted| granted.grant.covers(&to, method)) else {
-            let line = self.egress.tell_denied(&self.name, &to, method);
-            self.tell_refused(request, "denied", line.as_deref());
+            let line = self.egress.report_denied(&self.name, &to, method);
+            self.report_refused(request, "denied", line.as_deref());
             return Err(Error::HttpRequestDenied);
         };
         let most_body = u64::try_from(self.limits.http_body).unwrap_or(u64::MAX);
@@ -246,11 +246,11 @@ impl Session {
             }
         };
         account.counters.failed();
-        self.tell_refused(request, "refused: over a limit", None);
+        self.report_refused(request, "refused: over a limit", None);
         Err(refusal)
     }
 
-    fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
+    fn report_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
         if let Some(observer) = &self.observer {
             let url = sanitize(&request.uri().to_string(), MOST_URL);
             observer.refused(request.method().as_str(), &url, error, line);

@@ -116,7 +116,7 @@ impl Instance {
     fn timed<T>(&mut self, limit: Duration, call: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
-        host.log.tell_dropped(host.output.begin_call());
+        host.log.report_dropped(host.output.begin_call());
         begin(&mut self.store, limit);
         let runtime = self.runtime.clone();
         let entered = runtime.as_ref().map(Handle::enter);

@@ -52,7 +52,7 @@ impl GuestLog {
     /// Logs one line of a standard stream if the rate allows it.
     pub(super) fn take(&self, stream: Stream, level: Level, text: &str) {
         let verdict = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).ask(self.now());
-        self.tell_suppressed(verdict.suppressed);
+        self.report_suppressed(verdict.suppressed);
         if verdict.admitted {
             let text = sanitize(text, self.inner.most_bytes);
             if let Some(observer) = &self.inner.observer {
@@ -73,11 +73,11 @@ impl GuestLog {
     /// Says what was suppressed in a second that is over, should the guest be silent since.
     pub(super) fn settle(&self) {
         let suppressed = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).settle(self.now());
-        self.tell_suppressed(suppressed);
+        self.report_suppressed(suppressed);
     }
 
     /// Says how much of its output was dropped.
-    pub(super) fn tell_dropped(&self, bytes: usize) {
+    pub(super) fn report_dropped(&self, bytes: usize) {
         if bytes > 0 {
             if let Some(observer) = &self.inner.observer {
                 observer.dropped(bytes);
@@ -86,7 +86,7 @@ impl GuestLog {
         }
     }
 
-    fn tell_suppressed(&self, lines: u64) {
+    fn report_suppressed(&self, lines: u64) {
         if lines > 0 {
             tracing::warn!(consumer = self.inner.name, "suppressed {lines} lines of the consumer");
         }
@@ -116,7 +116,7 @@ struct Rate {
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     admitted: bool,
-    /// Lines of earlier seconds that nobody was told of yet.
+    /// Lines of earlier seconds that have not been reported yet.
     suppressed: u64,
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_counted_and_told_once() {
+    fn a_flood_is_counted_and_reported_once() {
         let (mut rate, start) = (Rate::new(2), Instant::now());
         let admitted = (0..1_000).filter(|_| rate.ask(start).admitted).count();
         assert_eq!(admitted, 2);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_after_a_flood_still_tells_of_it() {
+    fn silence_after_a_flood_still_reports_it() {
         let (mut rate, start) = (Rate::new(1), Instant::now());
         rate.ask(start);
         rate.ask(start);

@@ -30,7 +30,7 @@ pub(super) struct Account {
     /// What the last allowed growth added, to be taken back when the system has no memory for it.
     last_growth: usize,
     refused: Option<Refusal>,
-    /// Where the memory is told of.
+    /// Where the memory in use is shown.
     share: MemoryShare,
 }
 
@@ -48,7 +48,7 @@ impl Account {
         }
     }
 
-    /// Tells of the memory in use here from now on, until it is dropped.
+    /// Shows the memory in use there from now on, until it is dropped.
     pub(super) fn count_in(&mut self, share: MemoryShare) {
         self.share = share;
         self.share.set(self.memory);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use klines_authoring::harness::reproduce::Reproduction;
 
-use crate::app::inspect::clean;
+use crate::app::inspect::sanitized;
 use crate::app::output;
 use crate::app::wiring::compiling;
 use crate::cli::EXIT_FAILED;
@@ -24,10 +24,10 @@ pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
     let bundle = &reproduction.bundle;
     output::print(&format!(
         "written down: {}: {} (in {})\nhistory:      {}\nseen now:     {shown}\n",
-        clean(&bundle.kind),
-        clean(&bundle.error),
-        clean(&bundle.call),
-        clean(&bundle.history)
+        sanitized(&bundle.kind),
+        sanitized(&bundle.error),
+        sanitized(&bundle.call),
+        sanitized(&bundle.history)
     ))?;
     if reproduction.is_reproduced(&seen) {
         output::say("the crash is reproduced");

@@ -1,4 +1,4 @@
-//! What each connection of a recording told of, and when it was interrupted.
+//! What each connection of a recording carried, and when it was interrupted.
 
 use hashbrown::{HashMap, HashSet};
 use klines_bybit::source::Connection;
@@ -10,17 +10,17 @@ type Hasher = foldhash::fast::RandomState;
 
 /// The connections of a recording.
 #[derive(Default)]
-pub(super) struct Connections(HashMap<Connection, Told, Hasher>);
+pub(super) struct Connections(HashMap<Connection, Seen, Hasher>);
 
 #[derive(Default)]
-struct Told {
+struct Seen {
     symbols: HashSet<SymbolId, Hasher>,
     /// Interruptions in exchange time: what was seen last, and from when on all is seen again.
     holes: Vec<(Millis, Option<Millis>)>,
 }
 
 impl Connections {
-    /// Returns the number of a symbol of which a connection tells. What the connection missed before it first told of
+    /// Returns the number of a symbol that a connection carries. What the connection missed before it first carried
     /// the symbol may have been the symbol's trades.
     pub(super) fn symbol(
         &mut self,
@@ -31,9 +31,9 @@ impl Connections {
         let known = playback.symbols().get(name.as_str());
         let symbol = known.unwrap_or_else(|| playback.symbol(name));
         let Some(connection) = connection else { return symbol };
-        let told = self.0.entry(connection).or_default();
-        if told.symbols.insert(symbol) && known.is_none() {
-            for (last_seen, at) in &told.holes {
+        let seen = self.0.entry(connection).or_default();
+        if seen.symbols.insert(symbol) && known.is_none() {
+            for (last_seen, at) in &seen.holes {
                 playback.lost(vec![symbol], *last_seen);
                 if let Some(at) = at {
                     playback.regained(vec![symbol], *at);
@@ -49,9 +49,9 @@ impl Connections {
         let source = Some((connection.0, connection.1));
         let Some((told_until, _)) = playback.stamped(source, received) else { return };
         playback.set_up(source, false);
-        let told = self.0.entry(connection).or_default();
-        told.holes.push((told_until, None));
-        playback.lost(told.symbols.iter().copied().collect(), told_until);
+        let seen = self.0.entry(connection).or_default();
+        seen.holes.push((told_until, None));
+        playback.lost(seen.symbols.iter().copied().collect(), told_until);
     }
 
     /// From `received` on, in recorded local time, all comes over a connection again.
@@ -59,10 +59,10 @@ impl Connections {
         let source = Some((connection.0, connection.1));
         let Some((_, latest)) = playback.stamped(source, received) else { return };
         playback.set_up(source, true);
-        let Some(told) = self.0.get_mut(&connection) else { return };
-        if let Some((_, at @ None)) = told.holes.last_mut() {
+        let Some(seen) = self.0.get_mut(&connection) else { return };
+        if let Some((_, at @ None)) = seen.holes.last_mut() {
             *at = Some(latest);
-            playback.regained(told.symbols.iter().copied().collect(), latest);
+            playback.regained(seen.symbols.iter().copied().collect(), latest);
         }
     }
 }

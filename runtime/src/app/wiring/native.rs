@@ -24,7 +24,7 @@ const VALUES_PART: usize = 4;
 /// A native consumer, and how its klines are grouped into calls.
 type Made = (Box<dyn Blueprint>, Grouping);
 
-/// Makes a native consumer; nothing for one that is not told enough, which the configuration has refused.
+/// Makes a native consumer; nothing for one that is not configured enough, which the configuration has refused.
 ///
 /// # Errors
 /// What the configuration let pass and the consumer does not.
@@ -105,27 +105,27 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
 }
 
 fn redis(config: &Config, data_dir: &DataDir) -> anyhow::Result<Option<klines_redis::Settings>> {
-    let told = &config.redis;
+    let redis = &config.redis;
     let name = Native::Redis.as_str();
-    let Some(url) = &told.url else { return Ok(None) };
-    let stream = told.stream.clone().map(|name| Stream { name, max_len: told.stream_max_len });
+    let Some(url) = &redis.url else { return Ok(None) };
+    let stream = redis.stream.clone().map(|name| Stream { name, max_len: redis.stream_max_len });
     Ok(Some(klines_redis::Settings {
         name: name.to_owned(),
-        address: Address::new(url.0.expose(), told.authorities.clone())?,
-        channel: told.channel.clone(),
+        address: Address::new(url.0.expose(), redis.authorities.clone())?,
+        channel: redis.channel.clone(),
         first: config.exchange.categories.first().copied().unwrap_or_default(),
-        publish: told.publish,
-        extras: Extras { partial: told.partial, revisions: told.revisions },
+        publish: redis.publish,
+        extras: Extras { partial: redis.partial, revisions: redis.revisions },
         stream,
-        last_value: match told.last_value {
+        last_value: match redis.last_value {
             LastValue::Off => None,
             LastValue::Closed => Some(klines_redis::LastValue::Closed),
             LastValue::All => Some(klines_redis::LastValue::Open),
         },
-        values: told.publish && !super::publishers(config).is_empty(),
-        spill: (told.spill > 0).then(|| SpillSettings {
+        values: redis.publish && !super::publishers(config).is_empty(),
+        spill: (redis.spill > 0).then(|| SpillSettings {
             folder: data_dir.path().join("spill").join(name),
-            most_bytes: told.spill,
+            most_bytes: redis.spill,
             data_dir: data_dir.clone(),
         }),
     }))

@@ -44,5 +44,6 @@ mod store_account;
 mod validation;
 
 pub use self::blueprint::WasmBlueprint;
+pub use self::failure::without_backtrace;
 pub use self::setup::{Origin, Setup};
 pub use self::validation::{Unanswered, Validation};

@@ -8,6 +8,7 @@ use klines_delivery::filter::Filter;
 use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Subscription};
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::time::Millis;
+use klines_wasm::without_backtrace;
 
 use super::capture::Step;
 use super::fixture::Fixture;
@@ -246,15 +247,12 @@ impl Runner<'_> {
     }
 }
 
-/// A failure in one line, without the guest's backtrace, which changes with every build.
+/// A failure in one line, without the guest's backtrace.
 fn one_line(failure: &Failure) -> String {
     let text = match failure {
         Failure::Retry(reason) => format!("retry {reason}"),
         Failure::Fatal(reason) => format!("fatal {reason}"),
-        Failure::Crashed { kind, message } => {
-            let message = message.split("; in ").next().unwrap_or_default();
-            format!("{kind} {message}")
-        }
+        Failure::Crashed { kind, message } => format!("{kind} {}", without_backtrace(message)),
     };
     text.trim_end().to_owned()
 }

@@ -94,6 +94,7 @@ soak-stalls: components ## Stop the program 100 times at boundaries, on one conn
 check: components ## Format, lints, documentation and, where cargo-deny is installed, licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo check --locked --workspace --lib --features klines-wasm/derived-rows
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources && .ci/advisories; else echo "cargo-deny is not installed: licences, sources and advisories were not looked at (cargo install cargo-deny --locked)"; fi
 

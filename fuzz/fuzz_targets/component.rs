@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_fuzz::life::{components, live};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let settings = if first & 2 == 0 { "{}" } else { r#"{"any":1}"# };
-    if let Ok(component) = components().from_trusted(&bytes, Limits::default().component) {
+    if let Ok(component) = components().from_trusted(&bytes, Limits::default().component_size) {
         live(component, settings);
     }
 });

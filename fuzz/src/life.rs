@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::data_dir::DataDir;
 use klines_wasm::component::Component;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::http::{Egress, HttpGrant};
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use klines_delivery::{Blueprint as _, Delivery, Failure};
@@ -48,7 +48,7 @@ pub fn limits() -> Limits {
         memory: 4 << 20,
         call: CALL,
         start_up: CALL,
-        hostcall: 1 << 20,
+        hostcall_fuel: 1 << 20,
         handles: 50,
         table_elements: 10_000,
         instances: 20,

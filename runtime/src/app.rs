@@ -3,19 +3,19 @@
 pub mod admin;
 pub mod build;
 pub mod check;
-pub mod checkup;
 pub mod compile;
+pub mod consumer_check;
+pub mod consumer_test;
 pub mod inspect;
 pub mod keygen;
 pub mod new;
 pub mod operate;
 pub mod output;
+pub mod player;
 pub mod replay;
-pub mod reproduce;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;
-pub mod trial;
 pub mod verify;
 
 mod demo;
@@ -23,10 +23,9 @@ mod exchange;
 mod feeds;
 mod metrics;
 mod observed;
-mod parts;
 mod queues;
 pub mod reload;
-mod replaying;
+mod wiring;
 
 use std::process::ExitCode;
 
@@ -47,18 +46,18 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
         Command::Check(args) => check::check(&args),
-        Command::Replay(args) => configured(args.sources(), |config| replaying::replay(&config, &args)),
+        Command::Replay(args) => configured(args.sources(), |config| replay::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
         Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),
-        Command::Consumer(ConsumerCommand::Check(args)) => checkup::checkup(&args),
+        Command::Consumer(ConsumerCommand::Check(args)) => consumer_check::consumer_check(&args),
         Command::Consumer(ConsumerCommand::List(args)) => operate::list(&args),
         Command::Consumer(ConsumerCommand::Logs(args)) => operate::logs(&args),
         Command::Consumer(ConsumerCommand::Pause(args)) => operate::order(&args, |name| Op::Pause { name }),
         Command::Consumer(ConsumerCommand::Resume(args)) => operate::order(&args, |name| Op::Resume { name }),
         Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
-        Command::Consumer(ConsumerCommand::Test(args)) => trial::test(&args),
+        Command::Consumer(ConsumerCommand::Test(args)) => consumer_test::test(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),

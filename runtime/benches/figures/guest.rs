@@ -12,7 +12,7 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::{Origin, Setup, WasmBlueprint};
 

@@ -19,7 +19,7 @@ use klines_delivery::order::Order;
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::{Blueprint, Subscription};
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::{Setup, WasmBlueprint};
 pub(crate) use neighbours::neighbours;

@@ -11,12 +11,12 @@ use anyhow::Context;
 use klines_authoring::project::Project;
 use klines_authoring::tools::Tools;
 use klines_authoring::{build, component};
-use klines_config::consumers::Limits;
 use klines_delivery::digest;
-use klines_wasm::components::ComponentFile;
+use klines_system::limits::Limits;
+use klines_wasm::component_loader::ComponentFile;
 
 use super::output;
-use super::parts::{self, Workshop};
+use super::wiring::compiling;
 use crate::cli::BuildArgs;
 
 /// Said before anything of the project is run.
@@ -68,11 +68,11 @@ fn shown(folder: &Path, component: &Path) -> PathBuf {
 
 /// Checks it as any stranger's component is checked before it runs, and returns the contract that it was built for.
 fn accept(bytes: &[u8], cache: Option<&Path>) -> anyhow::Result<String> {
-    let workshop = Workshop::for_an_author(cache)?;
+    let components = compiling::for_an_author(cache)?;
     let file = ComponentFile { sha256: digest(bytes), bytes: bytes.to_vec() };
     // An interpreter takes long to compile beside other work; whether it may, the configuration of a run says.
     let limits = Limits { compile_time: PATIENCE, ..Limits::default() };
-    Ok(workshop.components.from_untrusted(&file, &parts::limits(&limits))?.contract())
+    Ok(components.from_untrusted(&file, &limits)?.contract())
 }
 
 /// Writes a file whole: what reads it meanwhile, such as a run that takes new versions over, sees the old one.

@@ -6,7 +6,7 @@ use klines_config::{Config, Report};
 use serde_json::json;
 
 use super::queues::Queues;
-use super::{exchange, output, parts};
+use super::{exchange, output, wiring};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
 
 /// Checks all layers, every component, every consumer's own settings, and online the symbols.
@@ -15,8 +15,8 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
-    let workshop = parts::Workshop::temporary(&config)?;
-    report.merge(match parts::prepare(&config, &parts::catalog(&config), &workshop.components, parts::Awaited::All)? {
+    let components = wiring::compiling::temporary(&config)?;
+    report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });
@@ -28,11 +28,11 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let queues = Queues::new(&config, found);
     report.merge(queues.report(&config));
-    tell(&report, &config, &queues, args.json)?;
+    print_result(&report, &config, &queues, args.json)?;
     Ok(if report.is_refusal() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
 }
 
-fn tell(report: &Report, config: &Config, queues: &Queues<'_>, as_json: bool) -> anyhow::Result<()> {
+fn print_result(report: &Report, config: &Config, queues: &Queues<'_>, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let ok = !report.is_refusal();
         return output::print(&format!(

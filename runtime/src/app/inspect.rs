@@ -5,17 +5,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use klines_config::consumers::{Component as Source, Consumer, Limits};
+use klines_config::consumers::{Component as Source, Consumer};
 use klines_delivery::digest;
 use klines_domain::sanitize::sanitize;
+use klines_system::limits::Limits;
 use klines_wasm::component::Component;
-use klines_wasm::components::{self, ComponentFile, Links};
+use klines_wasm::component_loader::{self, ComponentFile, Links};
 use klines_wasm::grants::Grants;
 use klines_wasm::manifest::{Missing, Wants};
 use serde_json::{Value, json};
 
 use super::output;
-use super::parts::{self, Workshop, grants};
+use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 
 /// What imports mean, by the beginning of their names. The first that fits counts.
@@ -61,9 +62,9 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         }
     };
     // Nobody has vouched for it: it is compiled like any stranger's.
-    let workshop = Workshop::for_untrusted()?;
+    let components = compiling::for_untrusted()?;
     let file = ComponentFile { sha256: digest(&bytes), bytes };
-    let component = workshop.components.from_untrusted(&file, &parts::limits(&Limits::default()));
+    let component = components.from_untrusted(&file, &Limits::default());
     let component = component.with_context(|| args.target.clone())?;
     let inspected = Inspected::new(name, file, &component, &allowed);
     output::print(&if args.json { format!("{:#}\n", inspected.json()) } else { inspected.text() })?;
@@ -104,7 +105,7 @@ fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Re
 }
 
 fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
-    let file = components::read(path, most, Links::Follow).with_context(|| path.display().to_string())?;
+    let file = component_loader::read(path, most, Links::Follow).with_context(|| path.display().to_string())?;
     Ok(file.bytes)
 }
 
@@ -126,7 +127,7 @@ impl Inspected {
         };
         line("component", &self.name);
         if let Some(manifest) = &self.wants.manifest {
-            line("manifest", &clean(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
+            line("manifest", &sanitized(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
         } else {
             line("manifest", "none: its imports decide");
         }
@@ -144,13 +145,13 @@ impl Inspected {
         }
         text.push_str("\nwants\n");
         for what in &granted {
-            let _ = writeln!(text, "  granted  {}", clean(what));
+            let _ = writeln!(text, "  granted  {}", sanitized(what));
         }
         for missing in &self.missing {
-            let _ = writeln!(text, "  missing  {}", clean(&missing.what));
+            let _ = writeln!(text, "  missing  {}", sanitized(&missing.what));
         }
         for vain in &self.vain {
-            let _ = writeln!(text, "  unused   {}", clean(vain));
+            let _ = writeln!(text, "  unused   {}", sanitized(vain));
         }
         if !self.missing.is_empty() {
             let _ = write!(text, "\nTo grant what is missing, in klines.toml:\n\n{}", self.lines());
@@ -162,8 +163,12 @@ impl Inspected {
     fn lines(&self) -> String {
         let mut lines = format!("[consumers.{}.allow]\n", self.name);
         for key in ["http", "dirs", "env", "secrets"] {
-            let entries: Vec<String> =
-                self.missing.iter().filter(|missing| missing.key == key).map(|missing| clean(&missing.entry)).collect();
+            let entries: Vec<String> = self
+                .missing
+                .iter()
+                .filter(|missing| missing.key == key)
+                .map(|missing| sanitized(&missing.entry))
+                .collect();
             if !entries.is_empty() {
                 let _ = writeln!(lines, "{key} = [{}]", entries.join(", "));
             }
@@ -176,7 +181,7 @@ impl Inspected {
             let known = MEANINGS.iter().find(|(beginning, _)| name.starts_with(beginning));
             known.map_or("unknown", |(_, meaning)| *meaning)
         };
-        self.wants.imports.iter().map(|name| (clean(name), meaning(name))).collect()
+        self.wants.imports.iter().map(|name| (sanitized(name), meaning(name))).collect()
     }
 
     /// What it wants and has.
@@ -218,6 +223,6 @@ impl Inspected {
 }
 
 /// A component's text on a terminal.
-pub(super) fn clean(text: &str) -> String {
+pub(super) fn sanitized(text: &str) -> String {
     sanitize(text, usize::MAX)
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::observed::Observed;
-use super::parts;
+use super::wiring;
 
 /// What the queue of one consumer comes to.
 struct Size<'a> {
@@ -34,7 +34,7 @@ struct Size<'a> {
 impl<'a> Size<'a> {
     /// `named` are the watched symbols, where they are known.
     fn new(consumer: &'a Consumer, config: &Config, named: Option<&[Symbol]>) -> Self {
-        let filter = Filter::new(&parts::allowed(consumer));
+        let filter = Filter::new(&wiring::allowed(consumer));
         let made = |symbols: Vec<Symbol>| Watched { symbols, intervals: config.klines.intervals.clone() };
         let intervals = consumer.intervals.iter();
         let intervals = if consumer.intervals.is_empty() {
@@ -46,7 +46,7 @@ impl<'a> Size<'a> {
             Some(named) => Some(filter.series(&made(named.to_vec()))),
             None => most_symbols(consumer, config).map(|symbols| symbols.saturating_mul(intervals)),
         };
-        Self { consumer: &consumer.name, configured: parts::queue(consumer), boundary, intervals }
+        Self { consumer: &consumer.name, configured: consumer.limits.queue, boundary, intervals }
     }
 
     fn capacity(&self) -> usize {

@@ -13,10 +13,10 @@ use anyhow::Context;
 use klines_delivery::Blueprint as _;
 use klines_delivery::manager::{Commander, Manager};
 use klines_delivery::order::Order;
-use klines_wasm::components::{ComponentFile, Components, Links, read};
+use klines_wasm::component_loader::{ComponentFile, Components, Links, read};
 use tracing::{info, warn};
 
-use super::parts::FromFile;
+use super::wiring::FromFile;
 
 /// How often the files are looked at. A file counts as written when two looks in a row find it the same.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -113,7 +113,8 @@ impl Reloader {
             return Err(format!("`{name}` has no component file that could be loaded again: it is part of klines"));
         };
         one.tried = Stamp::at(&one.file.path, one.links);
-        let file = read(&one.file.path, one.file.limits.component, one.links).map_err(|error| error.to_string())?;
+        let file =
+            read(&one.file.path, one.file.limits.component_size, one.links).map_err(|error| error.to_string())?;
         // An operator who asks has a reason to think that it goes better now.
         self.components.forget_refusal(&file.sha256);
         one.swap(&self.components, &file)?;
@@ -144,7 +145,7 @@ impl Reloader {
 impl Watched {
     fn reload_if_other(&mut self, components: &Components) {
         let (consumer, file) = (self.file.name.clone(), self.file.path.display().to_string());
-        let result = match read(&self.file.path, self.file.limits.component, self.links) {
+        let result = match read(&self.file.path, self.file.limits.component_size, self.links) {
             Ok(found) if found.sha256 == self.file.blueprint.component().sha256() => return,
             Ok(found) => {
                 info!(consumer, file, sha256 = found.sha256, "the component file has changed");

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::exchange::{self, Market};
 use super::observed::Observed;
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, parts};
+use super::{admin, demo, feeds, metrics, output, wiring};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -39,16 +39,16 @@ const HANG_UP: Duration = Duration::from_secs(3);
 /// # Errors
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let catalog = parts::catalog(&config);
-    let workshop = parts::Workshop::kept(&config)?;
-    let prepared = match parts::prepare(&config, &catalog, &workshop.components, parts::Awaited::Trusted)? {
+    let catalog = wiring::catalog(&config);
+    let components = wiring::compiling::kept(&config)?;
+    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let parts::Prepared { specs, files, relay, data_dir, warnings } = prepared;
+    let wiring::Prepared { specs, files, relay, data_dir, warnings } = prepared;
     output::report(&warnings);
     data_dir.look();
     // A port that is taken is said before anything runs.
@@ -59,8 +59,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Dropped last: it ends with the runtime that it runs on.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
-    let manager = parts::start(specs, relay, &config, &hub, &data_dir, parts::Awaited::Trusted)?;
-    let reloader = Reloader::new(workshop.components, files, &manager);
+    let manager = wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?;
+    let reloader = Reloader::new(components, files, &manager);
     let watch = reloader.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     // They answer until the run is over.
@@ -119,7 +119,7 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let last_words = move || {
         // The code of a second signal is what it is.
-        let _ = parts::tell(&parts::give_up(&views));
+        let _ = wiring::print_summaries(&wiring::give_up(&views));
     };
     let end = ended(duration, last_words).await;
     observed.end();
@@ -239,5 +239,5 @@ fn end_at_once() -> ! {
 /// Lets the consumers finish and says what each was given.
 async fn finish(manager: Manager) -> ExitCode {
     let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
-    parts::tell(&summaries)
+    wiring::print_summaries(&summaries)
 }

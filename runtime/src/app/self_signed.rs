@@ -50,7 +50,7 @@ pub fn self_signed(args: &SelfSignedArgs) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.output).with_context(|| format!("making {}", args.output.display()))?;
     replace(&key, &made.key, 0o600)?;
     replace(&certificate, &made.certificate, 0o644)?;
-    tell(args, &hosts, &made, [&absolute(&certificate), &absolute(&key)])?;
+    print_result(args, &hosts, &made, [&absolute(&certificate), &absolute(&key)])?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,14 +99,14 @@ fn absolute(file: &Path) -> PathBuf {
 }
 
 /// Results on standard output, advice on standard error.
-fn tell(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&Path; 2]) -> anyhow::Result<()> {
+fn print_result(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&Path; 2]) -> anyhow::Result<()> {
     let [certificate, key] = files.map(|file| file.display().to_string());
     if args.json {
         let Made { fingerprint, until, .. } = made;
-        let told = json!({
+        let result = json!({
             "certificate": certificate, "certificate_key": key, "hosts": hosts, "sha256": fingerprint, "until": until.to_string(),
         });
-        return output::print(&format!("{told:#}\n"));
+        return output::print(&format!("{result:#}\n"));
     }
     let host = hosts.first().map_or("localhost", String::as_str);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use klines_config::consumers::{Component, Directory, Limits, Shipped};
+use klines_config::consumers::{Component, Directory, Shipped};
 use klines_config::exchange::Symbols;
 use klines_config::log::{Format, Level};
 use klines_config::{Config, Finding, Report, Sources, load};
 use klines_domain::aggregator::{Fill, Open};
+use klines_system::limits::Limits;
 use tempfile::TempDir;
 
 use crate::support::program::klines;

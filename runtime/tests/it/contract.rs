@@ -15,7 +15,7 @@ use klines_delivery::emit::{Emitter, Outlet, Point, Value};
 use klines_delivery::{Blueprint as _, Delivery, Failure};
 use klines_domain::decimal::Decimal;
 use klines_domain::kline::Kline;
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 
@@ -33,7 +33,7 @@ fn folder() -> PathBuf {
 fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprint {
     record();
     let bytes = fs::read(folder().join(file)).unwrap();
-    let component = components().from_trusted(&bytes, Limits::default().component).unwrap();
+    let component = components().from_trusted(&bytes, Limits::default().component_size).unwrap();
     let state = Some(Arc::new(StateStore::new(&DataDir::scratch(data), name, 1_000)));
     WasmBlueprint::new(component, Setup { state, ..Setup::plain(name, settings) })
 }
@@ -122,7 +122,7 @@ impl Outlet for Kept {
 fn a_component_by_hand_of_1_1_0_publishes_as_it_did() {
     record();
     let bytes = fs::read(folder().join("text-1.1.0.wasm")).unwrap();
-    let component = components().from_trusted(&bytes, Limits::default().component).unwrap();
+    let component = components().from_trusted(&bytes, Limits::default().component_size).unwrap();
     let kept = Arc::new(Kept::default());
     let emitter = Some(Arc::new(Emitter::new("text-1.1.0", 1, Some(kept.clone()))));
     let setup = Setup { emitter, ..Setup::plain("text-1.1.0", "{}") };

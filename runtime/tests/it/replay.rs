@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use klines::app::replay::{Format, Replay, Sorted, Summary, Target};
+use klines::app::player::{Format, Replay, Sorted, Summary, Target};
 use klines_bybit::source::Progress;
 use klines_domain::aggregator::{Fill, Open, Settings};
 use klines_domain::symbol::Category;

@@ -21,7 +21,7 @@ use klines_delivery::queue::Grouping;
 use klines_delivery::stats::State;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use market::{Identity, Market, SYMBOLS};

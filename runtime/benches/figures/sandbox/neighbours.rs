@@ -15,7 +15,7 @@ use klines_delivery::queue::Grouping;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::kline::Batch;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::{Origin, Setup, WasmBlueprint};
 

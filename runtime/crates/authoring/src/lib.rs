@@ -1,11 +1,13 @@
-//! Making consumers: projects from templates, components from projects and from core modules.
+//! Making consumers: projects from templates, components from projects and from core modules, and their tests.
 //!
-//! Knows languages, their tools and how a component is put together. Does not run components: whoever asks for one
-//! checks it as any other stranger's.
+//! Knows languages, their tools, how a component is put together, and the format of test cases. Only [`harness`] runs
+//! components, as untrusted ones.
 
 pub mod build;
+pub mod case;
 pub mod component;
 pub mod contract;
+pub mod harness;
 pub mod language;
 pub mod module;
 pub mod private;

@@ -22,8 +22,8 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf,
         .current_dir(&project.folder)
         .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"])
         .env("CARGO_TARGET_DIR", project.intermediates().join("target"));
-    let told = output(&mut command, "cargo build")?;
-    component(&told).ok_or_else(|| {
+    let messages = output(&mut command, "cargo build")?;
+    component(&messages).ok_or_else(|| {
         let wanted = "component: Cargo.toml needs [lib] crate-type = [\"cdylib\"]".to_owned();
         ToolError::Nothing { what: "cargo build".to_owned(), wanted }.into()
     })
@@ -57,8 +57,8 @@ fn ready_target(project: &Project, tools: &mut Tools<'_>) -> Result<(), BuildErr
 }
 
 /// Finds the component among cargo's messages, one JSON object a line.
-fn component(told: &str) -> Option<PathBuf> {
-    let messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+fn component(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let libraries = messages.filter(|message| {
         let kinds = message.pointer("/target/crate_types").and_then(Value::as_array);
         let is_library = kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
@@ -77,14 +77,14 @@ mod tests {
 
     #[test]
     fn the_component_is_the_one_that_cargo_names() {
-        let told = concat!(
+        let messages = concat!(
             r#"{"reason":"compiler-artifact","target":{"crate_types":["lib"]},"filenames":["/t/libserde.rlib"]}"#,
             "\nnoise\n",
             r#"{"reason":"compiler-artifact","target":{"crate_types":["cdylib","rlib"]},"filenames":["/t/demo.wasm","/t/libdemo.rlib"]}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(component(told), Some("/t/demo.wasm".into()));
+        assert_eq!(component(messages), Some("/t/demo.wasm".into()));
         assert_eq!(component(r#"{"reason":"build-finished","success":true}"#), None);
     }
 }

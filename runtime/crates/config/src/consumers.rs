@@ -5,20 +5,21 @@
 
 mod definition;
 pub(super) mod grants;
-mod limits;
+pub mod limits;
+pub mod single;
 
 use std::path::{Path, PathBuf};
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
+use klines_system::limits::Limits;
 use klines_system::protected::{Access, Reach};
 use serde_json::Value;
 
 use self::definition::Definition;
-pub(super) use self::definition::read_settings;
+pub use self::definition::read_settings;
 pub use self::grants::{Allow, Directory, HostSecret, Http, Variable};
 use self::grants::{Granted, guard};
-pub use self::limits::Limits;
 use super::loader::{Key, Loader, Section, Sourced};
 use super::native::Native;
 use super::place::Place;

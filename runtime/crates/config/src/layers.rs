@@ -207,7 +207,11 @@ impl Layers {
 /// Largest file read as configuration; a larger one is not a configuration.
 const MAX_FILE: u64 = 1 << 20;
 
-pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
+/// Reads a configuration file as text.
+///
+/// # Errors
+/// It cannot be read, or is too large to be a configuration.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
     if fs::metadata(path)?.len() > MAX_FILE {
         return Err(std::io::Error::new(ErrorKind::FileTooLarge, "larger than 1 MiB"));
     }

@@ -3,28 +3,27 @@
 //! Flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports every problem at once,
 //! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
 
-mod authorities;
-pub mod case;
 pub mod consumers;
+pub mod document;
 pub mod exchange;
+pub mod items;
 pub mod klines;
+pub mod layers;
+pub mod loader;
 pub mod log;
 pub mod metrics;
 pub mod native;
+pub mod place;
 pub mod proxy;
 pub mod quantity;
 pub mod report;
-
-mod document;
-mod dotenv;
-mod items;
-mod layers;
-mod loader;
-mod mask;
-mod place;
 pub mod show;
+pub mod value;
+
+mod authorities;
+mod dotenv;
+mod mask;
 mod suggest;
-mod value;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +48,7 @@ pub use self::place::Place;
 use self::proxy::Proxy;
 use self::quantity::ByteSize;
 pub use self::report::{Diagnostic, Report, Severity};
-pub use self::suggest::nearest;
+pub use self::suggest::{nearest, nearest_interval};
 
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
 const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
@@ -284,6 +283,7 @@ impl Config {
 }
 
 /// Whether a path of settings leads to, or into, a value whose key says that it is secret.
-fn is_secret_path(path: &[&str]) -> bool {
+#[must_use]
+pub fn is_secret_path(path: &[&str]) -> bool {
     path.iter().skip_while(|step| **step != "settings").any(|name| is_secret_name(name))
 }

@@ -115,7 +115,7 @@ impl Report {
 
     /// Number of problems and warnings.
     #[must_use]
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.diagnostics.len()
     }
 

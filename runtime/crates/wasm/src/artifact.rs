@@ -13,7 +13,7 @@ use wasmtime::component::Component as Compiled;
 
 use super::component_error::{ComponentError, words};
 use super::engine::WasmEngine;
-use super::instances;
+use super::instance_count;
 
 /// What a component takes of memory once it is loaded, in bytes, without the memories and tables of its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Cost {
     /// # Errors
     /// [`ComponentError::Loaded`], [`ComponentError::Instances`].
     pub(super) fn within(self, most: u64, most_instances: u64) -> Result<(), ComponentError> {
-        instances::check(self.instances, most_instances)?;
+        instance_count::check(self.instances, most_instances)?;
         let unknown = self.each.saturating_mul(most_instances);
         let taken = self.loaded.max(self.artifact).saturating_add(unknown);
         if taken > most {

@@ -47,7 +47,7 @@ impl WasmBlueprint {
     /// no effect.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
-        let log = GuestLog::new(&setup.name, &setup.limits, setup.witness.clone());
+        let log = GuestLog::new(&setup.name, &setup.limits, setup.observer.clone());
         let (grants, vain) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
         let (memory, loaded) = (MemoryMeter::default(), LoadedMeter::default());
@@ -165,7 +165,7 @@ impl ComponentSource for WasmBlueprint {
         let sha256 = self.component.sha256();
         let (shipped, bytes) = match &self.setup.origin {
             Origin::Shipped(name) => (Some(name.clone()), None),
-            Origin::File(path) => (None, read_unchanged(path, self.setup.limits.component, sha256)),
+            Origin::File(path) => (None, read_unchanged(path, self.setup.limits.component_size, sha256)),
         };
         ComponentSnapshot {
             shipped,

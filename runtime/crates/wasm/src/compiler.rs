@@ -16,6 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use klines_domain::sanitize::sanitize;
+use klines_system::limits::Limits;
+use tempfile::TempDir;
 
 use super::artifact::cache::Cache;
 use super::artifact::{Artifact, Cost};
@@ -23,7 +25,6 @@ use super::component_error::ComponentError;
 use super::component_file::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
-use super::limits::Limits;
 
 /// How often the parent looks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -35,10 +36,12 @@ pub const REFUSED: u8 = 1;
 pub const FAILED: u8 = 3;
 
 /// Starts the processes that compile.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Compiler {
     program: PathBuf,
     cache: Cache,
+    /// Removes the code at the end, where none is to be kept.
+    _temporary: Option<TempDir>,
 }
 
 /// Removes all compiled code from a folder, because no component needs it.
@@ -54,7 +57,14 @@ impl Compiler {
     pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.engine().precompile_compatibility_hash().hash(&mut hasher);
-        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())) }
+        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())), _temporary: None }
+    }
+
+    /// Makes a compiler as [`Compiler::new`] does, whose code is gone with it.
+    #[must_use]
+    pub fn temporary(program: PathBuf, folder: TempDir, engine: &WasmEngine) -> Self {
+        let path = folder.path().to_path_buf();
+        Self { _temporary: Some(folder), ..Self::new(program, path, engine) }
     }
 
     /// Returns the cache of compiled code.

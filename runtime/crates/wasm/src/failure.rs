@@ -15,6 +15,8 @@ use super::state::StateError;
 pub(super) const MOST_TEXT: usize = 2_048;
 /// Frames of a guest's backtrace that are kept.
 const MOST_FRAMES: usize = 12;
+/// Comes between the message of a crash and the first frame of its backtrace.
+const FIRST_FRAME: &str = "; in";
 
 /// Returns what a failed call or instantiation means.
 pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
@@ -51,10 +53,16 @@ pub(super) fn raised(error: StateError) -> wasmtime::Error {
     wasmtime::Error::new(error)
 }
 
+/// Returns the message of a crash without the guest's backtrace, which changes with every build.
+#[must_use]
+pub fn without_backtrace(message: &str) -> &str {
+    message.split_once(&format!("{FIRST_FRAME} ")).map_or(message, |(before, _)| before)
+}
+
 fn append(message: &mut String, trace: &WasmBacktrace) {
     for (number, frame) in trace.frames().iter().take(MOST_FRAMES).enumerate() {
         let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
-        let lead = if number == 0 { "; in" } else { " <" };
+        let lead = if number == 0 { FIRST_FRAME } else { " <" };
         // Writing to a string cannot fail.
         let _ = write!(message, "{lead} {name}");
     }

@@ -15,15 +15,15 @@ use super::deadline::TimeTotal;
 use super::emission::Emission;
 use super::files::{Files, OpenFiles};
 use super::grants::GrantError;
+use super::host_observer::Stream;
 use super::http::HttpHost;
-use super::limits::Account;
 use super::log::GuestLog;
 use super::poll::BoundedPoll;
 use super::setup::{Origin, Setup};
 use super::state::State;
 use super::stdout::{LoggedStream, OutputBudget, RawStdout};
+use super::store_account::Account;
 use super::terminal::{Terminal, TerminalInfo};
-use super::witness::Stream;
 use crate::cpu_governor::Permit;
 
 /// The data of one store.
@@ -83,7 +83,7 @@ impl Host {
                 setup.grants.http.clone(),
                 setup.name.clone(),
                 setup.limits.clone(),
-                setup.witness.clone(),
+                setup.observer.clone(),
             ),
             table,
         })

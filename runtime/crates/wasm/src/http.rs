@@ -35,9 +35,9 @@ use self::hint::Hint;
 pub use self::resolve::{Resolve, SystemResolver};
 use self::rule::Destination;
 pub use self::rule::{HttpGrant, SecretGrant, quoted, usual_port};
-use super::limits::Limits;
+use super::host_observer::HostObserver;
 use super::manifest::Wants;
-use super::witness::Witness;
+use klines_system::limits::Limits;
 
 /// Fields of one message in the engine's memory, in bytes.
 const MOST_FIELDS: usize = 16 << 10;
@@ -139,7 +139,7 @@ impl Egress {
     }
 
     /// Logs what would grant it, and returns the line, if it was not logged before.
-    fn tell_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
+    fn report_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
         self.account.counters.denied();
         if !self.account.is_new(&to.host, to.port, method) {
             return None;
@@ -158,7 +158,7 @@ impl Egress {
         }
     }
 
-    fn tell_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
+    fn report_prohibited(&self, name: &str, grant: &HttpGrant, to: &Destination, address: IpAddr, reach: Reach) {
         if !self.account.is_new(&to.host, to.port, "address") {
             return;
         }
@@ -178,7 +178,7 @@ impl Egress {
         }
     }
 
-    fn tell_exposed(&self, name: &str, secret: &SecretGrant, to: &Destination) {
+    fn report_exposed(&self, name: &str, secret: &SecretGrant, to: &Destination) {
         if self.account.is_new(&to.host, to.port, "secret") {
             let (host, port, variable) = (&to.host, to.port, &secret.variable);
             tracing::warn!(
@@ -199,10 +199,10 @@ pub(super) struct HttpHost {
 }
 
 impl HttpHost {
-    pub(super) fn new(egress: Egress, name: String, limits: Limits, witness: Option<Arc<dyn Witness>>) -> Self {
+    pub(super) fn new(egress: Egress, name: String, limits: Limits, observer: Option<Arc<dyn HostObserver>>) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MOST_FIELDS);
-        let session = Session { egress, name, limits, witness };
+        let session = Session { egress, name, limits, observer };
         Self { context, session }
     }
 }
@@ -213,7 +213,7 @@ pub(super) struct Session {
     name: String,
     limits: Limits,
     /// Answers in place of the network, in a test of the consumer.
-    witness: Option<Arc<dyn Witness>>,
+    observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Session {
@@ -223,8 +223,8 @@ impl Session {
         let to = Destination::of(request.uri())?;
         let method = request.method().as_str();
         let Some(granted) = self.egress.grants.iter().find(|granted| granted.grant.covers(&to, method)) else {
-            let line = self.egress.tell_denied(&self.name, &to, method);
-            self.tell_refused(request, "denied", line.as_deref());
+            let line = self.egress.report_denied(&self.name, &to, method);
+            self.report_refused(request, "denied", line.as_deref());
             return Err(Error::HttpRequestDenied);
         };
         let most_body = u64::try_from(self.limits.http_body).unwrap_or(u64::MAX);
@@ -246,14 +246,14 @@ impl Session {
             }
         };
         account.counters.failed();
-        self.tell_refused(request, "refused: over a limit", None);
+        self.report_refused(request, "refused: over a limit", None);
         Err(refusal)
     }
 
-    fn tell_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
-        if let Some(witness) = &self.witness {
+    fn report_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
+        if let Some(observer) = &self.observer {
             let url = sanitize(&request.uri().to_string(), MOST_URL);
-            witness.refused(request.method().as_str(), &url, error, line);
+            observer.refused(request.method().as_str(), &url, error, line);
         }
     }
 }
@@ -280,9 +280,9 @@ impl WasiHttpHooks for Session {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         match self.admit(&request) {
-            Ok(exchange) => match self.witness.clone() {
+            Ok(exchange) => match self.observer.clone() {
                 None => Box::new(exchange.run(request, options)),
-                Some(witness) => stub::answer(exchange, request, witness),
+                Some(observer) => stub::answer(exchange, request, observer),
             },
             Err(refusal) => Box::new(std::future::ready(Err(refusal))),
         }

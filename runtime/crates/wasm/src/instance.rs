@@ -15,11 +15,11 @@ use super::deadline::ticks;
 use super::failure;
 use super::guest_runtime::GuestRuntime;
 use super::host::Host;
+use super::host_observer::HostObserver;
 use super::log::GuestLog;
 use super::memory_meter::MemoryMeter;
 use super::setup::{Origin, Setup};
 use super::state::StateError;
-use super::witness::Witness;
 use crate::cpu_governor::Permit;
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ pub(super) struct Instance {
     recycle_memory: Option<usize>,
     /// Calls of `consume` that succeeded.
     taken: u32,
-    witness: Option<Arc<dyn Witness>>,
+    observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Instance {
@@ -64,7 +64,7 @@ impl Instance {
         let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
         let mut store = Store::new(component.engine().engine(), host);
         store.limiter(|host| &mut host.account);
-        store.set_hostcall_fuel(setup.limits.hostcall);
+        store.set_hostcall_fuel(setup.limits.hostcall_fuel);
         store.set_max_component_handles(setup.limits.handles);
         store.epoch_deadline_callback(|mut store| {
             let Host { time, log, .. } = store.data_mut();
@@ -88,7 +88,7 @@ impl Instance {
             recycle_calls: setup.limits.recycle_calls,
             recycle_memory: setup.limits.recycle_memory,
             taken: 0,
-            witness: setup.witness,
+            observer: setup.observer,
         })
     }
 
@@ -116,7 +116,7 @@ impl Instance {
     fn timed<T>(&mut self, limit: Duration, call: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
-        host.log.tell_dropped(host.output.begin_call());
+        host.log.report_dropped(host.output.begin_call());
         begin(&mut self.store, limit);
         let runtime = self.runtime.clone();
         let entered = runtime.as_ref().map(Handle::enter);
@@ -206,8 +206,8 @@ impl Consumer for Instance {
             this.commit(&[])
         });
         if let Err(failure) = stopped {
-            if let Some(witness) = &self.witness {
-                witness.stopped_badly(&failure);
+            if let Some(observer) = &self.observer {
+                observer.stopped_badly(&failure);
             }
             let consumer = self.store.data().log.name();
             tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");

@@ -5,17 +5,16 @@
 
 pub mod compiler;
 pub mod component;
-pub mod components;
+pub mod component_loader;
 pub mod engine;
 pub mod grants;
+pub mod host_observer;
 pub mod http;
-pub mod limits;
 pub mod manifest;
 pub mod meter;
 pub mod shipped;
 pub mod state;
 pub mod terminal;
-pub mod witness;
 
 mod artifact;
 mod bindings;
@@ -34,15 +33,17 @@ mod files;
 mod guest_runtime;
 mod host;
 mod instance;
-mod instances;
+mod instance_count;
 mod linker;
 mod log;
 mod memory_meter;
 mod poll;
 mod setup;
 mod stdout;
+mod store_account;
 mod validation;
 
 pub use self::blueprint::WasmBlueprint;
+pub use self::failure::without_backtrace;
 pub use self::setup::{Origin, Setup};
 pub use self::validation::{Unanswered, Validation};

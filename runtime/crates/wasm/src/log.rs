@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use klines_domain::sanitize::sanitize;
 use tracing::Level;
 
-use super::limits::Limits;
-use super::witness::{Stream, Witness};
+use super::host_observer::{HostObserver, Stream};
+use klines_system::limits::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,16 +22,16 @@ struct Inner {
     name: String,
     most_bytes: usize,
     rate: Mutex<Rate>,
-    witness: Option<Arc<dyn Witness>>,
-    /// When it began, for a witness that counts seconds of its own.
+    observer: Option<Arc<dyn HostObserver>>,
+    /// When it began, for a observer that counts seconds of its own.
     began: Instant,
 }
 
 impl GuestLog {
-    pub(super) fn new(name: &str, limits: &Limits, witness: Option<Arc<dyn Witness>>) -> Self {
+    pub(super) fn new(name: &str, limits: &Limits, observer: Option<Arc<dyn HostObserver>>) -> Self {
         let rate = Mutex::new(Rate::new(limits.log_lines));
         let (name, most_bytes, began) = (name.to_owned(), limits.log_line, Instant::now());
-        Self { inner: Arc::new(Inner { name, most_bytes, rate, witness, began }) }
+        Self { inner: Arc::new(Inner { name, most_bytes, rate, observer, began }) }
     }
 
     /// The consumer's name.
@@ -52,41 +52,41 @@ impl GuestLog {
     /// Logs one line of a standard stream if the rate allows it.
     pub(super) fn take(&self, stream: Stream, level: Level, text: &str) {
         let verdict = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).ask(self.now());
-        self.tell_suppressed(verdict.suppressed);
+        self.report_suppressed(verdict.suppressed);
         if verdict.admitted {
             let text = sanitize(text, self.inner.most_bytes);
-            if let Some(witness) = &self.inner.witness {
-                witness.logged(stream, level, &text);
+            if let Some(observer) = &self.inner.observer {
+                observer.logged(stream, level, &text);
             }
             self.emit(level, &text);
-        } else if let Some(witness) = &self.inner.witness {
-            witness.suppressed();
+        } else if let Some(observer) = &self.inner.observer {
+            observer.suppressed();
         }
     }
 
     /// The time in which lines a second are counted.
     fn now(&self) -> Instant {
         let inner = &self.inner;
-        inner.witness.as_ref().map_or_else(Instant::now, |witness| inner.began + witness.passed())
+        inner.observer.as_ref().map_or_else(Instant::now, |observer| inner.began + observer.passed())
     }
 
     /// Says what was suppressed in a second that is over, should the guest be silent since.
     pub(super) fn settle(&self) {
         let suppressed = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).settle(self.now());
-        self.tell_suppressed(suppressed);
+        self.report_suppressed(suppressed);
     }
 
     /// Says how much of its output was dropped.
-    pub(super) fn tell_dropped(&self, bytes: usize) {
+    pub(super) fn report_dropped(&self, bytes: usize) {
         if bytes > 0 {
-            if let Some(witness) = &self.inner.witness {
-                witness.dropped(bytes);
+            if let Some(observer) = &self.inner.observer {
+                observer.dropped(bytes);
             }
             tracing::warn!(consumer = self.inner.name, "dropped {bytes} bytes of the consumer's output");
         }
     }
 
-    fn tell_suppressed(&self, lines: u64) {
+    fn report_suppressed(&self, lines: u64) {
         if lines > 0 {
             tracing::warn!(consumer = self.inner.name, "suppressed {lines} lines of the consumer");
         }
@@ -116,7 +116,7 @@ struct Rate {
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     admitted: bool,
-    /// Lines of earlier seconds that nobody was told of yet.
+    /// Lines of earlier seconds that have not been reported yet.
     suppressed: u64,
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_counted_and_told_once() {
+    fn a_flood_is_counted_and_reported_once() {
         let (mut rate, start) = (Rate::new(2), Instant::now());
         let admitted = (0..1_000).filter(|_| rate.ask(start).admitted).count();
         assert_eq!(admitted, 2);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_after_a_flood_still_tells_of_it() {
+    fn silence_after_a_flood_still_reports_it() {
         let (mut rate, start) = (Rate::new(1), Instant::now());
         rate.ask(start);
         rate.ask(start);

@@ -8,10 +8,10 @@ use klines_delivery::trusted_work::TrustedWork;
 use serde_json::Value;
 
 use super::grants::Grants;
-use super::limits::Limits;
+use super::host_observer::HostObserver;
 use super::state::StateStore;
 use super::terminal::{StandardOutput, Terminal};
-use super::witness::Witness;
+use klines_system::limits::Limits;
 
 /// Everything that one consumer's instances are made with.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub struct Setup {
     /// What its calls give way to, if it is untrusted.
     pub trusted_work: Arc<TrustedWork>,
     /// Who watches it and answers its requests: nobody but in a test of the consumer.
-    pub witness: Option<Arc<dyn Witness>>,
+    pub observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Setup {
@@ -55,7 +55,7 @@ impl Setup {
             origin: Origin::Shipped(name.to_owned()),
             shown: serde_json::from_str(settings).unwrap_or_default(),
             trusted_work: Arc::default(),
-            witness: None,
+            observer: None,
         }
     }
 }

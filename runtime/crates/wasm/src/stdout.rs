@@ -14,8 +14,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::deadline::TimeTotal;
+use super::host_observer::Stream;
 use super::log::GuestLog;
-use super::witness::Stream;
 
 /// What a guest may hand over in one write.
 const MOST_BYTES: usize = 64 * 1024;

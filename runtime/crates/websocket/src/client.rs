@@ -113,7 +113,7 @@ pub struct Connection {
 
 /// What one client may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClientLimits {
     /// Bytes of a message from it, and of a frame.
     pub message: usize,
     /// Bytes that may wait for it.
@@ -143,7 +143,7 @@ enum Look {
 impl Client {
     /// Takes over a connection; `early` is what came with the handshake.
     #[must_use]
-    pub fn new(id: ClientId, connection: Connection, limits: Limits) -> Self {
+    pub fn new(id: ClientId, connection: Connection, limits: ClientLimits) -> Self {
         let Connection { socket, cipher, early, address, farewell } = connection;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)

@@ -30,7 +30,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use super::admission::Place;
-use super::client::{Client, Connection, Limits};
+use super::client::{Client, ClientLimits, Connection};
 use super::seat::{Seat, Talk};
 use super::server::Server;
 use super::transport::Stream;
@@ -182,7 +182,7 @@ fn serve(
         let Some((stream, early, Agreed { talk, is_admitted })) = agreed else { return };
         let (socket, cipher) = stream.into_parts();
         let connection = Connection { socket, cipher, early, address, farewell: talk.farewell() };
-        let limits = Limits { message: server.settings.message, queue: server.settings.queue };
+        let limits = ClientLimits { message: server.settings.message, queue: server.settings.queue };
         let client = Arc::new(Client::new(server.number(), connection, limits));
         server.join(&client);
         debug!(client = client.id.0, %address, ?talk, "client connected");

@@ -36,7 +36,7 @@ impl Status {
 pub(super) struct Health {
     /// Whether no kline and nothing of the exchange is missed.
     pub(super) is_available: bool,
-    /// What is told, with the reasons when it is not.
+    /// What is answered, with the reasons when it is not.
     pub(super) body: Value,
 }
 
@@ -51,10 +51,10 @@ pub(super) fn alive(observed: &Observed, stale_after: Duration) -> Health {
 pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let mut reasons = silent(&feeds, stale_after);
-    let told = observed.catalog.feeds();
+    let states = observed.catalog.feeds();
     let now = observed.clock.now().get();
-    reasons.extend(told.borrow().iter().filter_map(|feed| judge_feed(feed, now)));
-    drop(told);
+    reasons.extend(states.borrow().iter().filter_map(|feed| judge_feed(feed, now)));
+    drop(states);
     reasons.extend(observed.consumers.iter().filter_map(|seen| judge(&seen.view.name, &seen.view.stats)));
     if observed.is_ending() {
         reasons.push((Status::Unavailable, "ending".to_owned()));
@@ -107,13 +107,13 @@ fn silent(feeds: &[Freshness], stale_after: Duration) -> Vec<Reason> {
 fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reasons: Vec<Reason>) -> Health {
     #[expect(clippy::cast_precision_loss, reason = "seconds to look at")]
     let seconds = |millis: i64| millis as f64 / 1_000.0;
-    let told = observed.catalog.feeds().borrow().clone();
+    let states = observed.catalog.feeds().borrow().clone();
     let feed = |feed: &Freshness| {
-        let told = told.iter().find(|told| told.category == feed.category);
+        let state = states.iter().find(|state| state.category == feed.category);
         json!({
             "category": feed.category.as_str(),
-            "state": told.map(|told| told.state.as_str()),
-            "since": told.map(|told| told.since),
+            "state": state.map(|state| state.state.as_str()),
+            "since": state.map(|state| state.since),
             "fresh": is_fresh(feed, stale_after),
             "frame_age_seconds": seconds(feed.frame_age),
             "trade_age_seconds": seconds(feed.trade_age),

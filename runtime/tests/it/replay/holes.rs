@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use klines::app::replay::{Format, Replay, Sorted, Target};
+use klines::app::player::{Format, Replay, Sorted, Target};
 use klines_bybit::source::Progress;
 use klines_domain::aggregator::{Open, Settings};
 use serde_json::Value;

@@ -1,9 +1,10 @@
 //! Every attack of the hostile component ends as its kind of failure, within its limit.
 
-use klines_delivery::{Blueprint as _, CrashKind, Failure};
-use klines_wasm::grants::{DirGrant, Grants};
-use klines_wasm::limits::Limits;
 use std::sync::Arc;
+
+use klines_delivery::{Blueprint as _, CrashKind, Failure};
+use klines_system::limits::Limits;
+use klines_wasm::grants::{DirGrant, Grants};
 
 use super::guest_log::lines;
 use super::stage::{blueprint, hostile, live, tight};

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use klines_delivery::{Blueprint as _, Failure};
+use klines_system::limits::Limits;
 use klines_wasm::grants::{DirGrant, Grants};
-use klines_wasm::limits::Limits;
 
 use super::guest_log::lines;
 use super::stage::{blueprint, delivery, live};

@@ -9,9 +9,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines_system::limits::Limits;
 use klines_wasm::grants::Grants;
 use klines_wasm::http::{Egress, HttpCounts, HttpGrant};
-use klines_wasm::limits::Limits;
 use serde_json::json;
 
 use super::guest_log::{lines, warnings};

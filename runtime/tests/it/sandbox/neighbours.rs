@@ -10,7 +10,7 @@ use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping};
 use klines_delivery::stats::State;
 use klines_delivery::{Blueprint, Subscription};
 use klines_domain::kline::Batch;
-use klines_wasm::limits::Limits;
+use klines_system::limits::Limits;
 
 use super::guest_log::lines;
 use super::stage::{delivery, hostile, tight};

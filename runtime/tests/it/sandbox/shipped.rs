@@ -1,8 +1,8 @@
 //! The components that come with the binary, under the limits that everybody has.
 
 use klines_delivery::Blueprint as _;
+use klines_system::limits::Limits;
 use klines_wasm::grants::{DirGrant, Grants};
-use klines_wasm::limits::Limits;
 
 use super::stage::{blueprint, live};
 

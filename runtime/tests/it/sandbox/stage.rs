@@ -12,11 +12,11 @@ use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
+use klines_system::limits::Limits;
 use klines_wasm::component::Component;
-use klines_wasm::components::Components;
+use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 use klines_wasm::{Origin, Setup, WasmBlueprint};
 
 /// One engine and one compilation of each component for all tests.

@@ -14,9 +14,9 @@ use klines_delivery::queue::{DEFAULT_CAPACITY, Grouping};
 use klines_delivery::stats::State;
 use klines_delivery::{Blueprint as _, Failure};
 use klines_domain::kline::Batch;
+use klines_system::limits::Limits;
 use klines_wasm::WasmBlueprint;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 use serde_json::{Value, json};
 
 use super::peer::{Peer, Seen, eventually, response};

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
+use klines_system::limits::Limits;
 use serde_json::{Map, Value};
 
 use super::grants::Granted;
-use super::{Allow, Component, Components, Consumer, Limits, OnError, Shipped};
+use super::{Allow, Component, Components, Consumer, OnError, Shipped, limits};
 use crate::document::Content;
 use crate::loader::{Key, Loader, Section, Sourced};
 use crate::native::Native;
@@ -63,7 +64,7 @@ impl Definition {
         let (allow, granted) = Allow::read(loader, &mut allow_section, name, component.as_ref(), secrets);
         loader.finish(allow_section);
         let mut limits_section = loader.section(&mut section, "limits");
-        let limits = Limits::read(loader, &mut limits_section);
+        let limits = limits::read(loader, &mut limits_section);
         loader.finish(limits_section);
         let settings = read_settings(loader, &mut section);
         if let Some(Component::Native(native)) = component {
@@ -162,7 +163,7 @@ fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Sectio
 }
 
 /// Takes the consumer's own settings as they are.
-pub(crate) fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
+pub fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
     let path = section.path_of(SETTINGS);
     let Some((key, node)) = section.entry(SETTINGS) else {
         return Value::Object(Map::new());

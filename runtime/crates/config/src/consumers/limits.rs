@@ -1,7 +1,9 @@
-//! `[consumers.NAME.limits]`: what a consumer may use up. All are on.
+//! `[consumers.NAME.limits]`, read into [`Limits`], which has the defaults and the bounds.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+use klines_system::limits::Limits;
 
 use crate::loader::{Key, Loader, Section};
 use crate::quantity::{ByteSize, HumanDuration};
@@ -32,160 +34,79 @@ const LOG_LINES: Key = Key::new("log_lines");
 const LOG_LINE: Key = Key::new("log_line");
 const QUEUE: Key = Key::new("queue");
 
-/// What a consumer may use up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of memory, all its instances and memories together. Default: 64 MiB.
-    pub memory: u64,
-    /// Time for one call, the host's part included. Default: 1 s.
-    pub call: Duration,
-    /// Time of each step of starting: making the instance, `setup`, `start`. Default: 10 s.
-    pub start_up: Duration,
-    /// Bytes of the component's file. Default: 32 MiB.
-    pub component_size: u64,
-    /// Bytes that one call may make the host copy in. Default: 8 MiB.
-    pub hostcall_fuel: u64,
-    /// Open handles (files, streams, …). Default: 1,000.
-    pub handles: u32,
-    /// Elements of all tables together. Default: 100,000.
-    pub table_elements: u32,
-    /// Core instances inside the component. Default: 100.
-    pub instances: u32,
-    /// Bytes of one request for random numbers. Default: 1 MiB.
-    pub random: u64,
-    /// Bytes that one call may write to standard output and standard error; the rest is dropped and counted. Not for
-    /// a granted standard output. Default: 1 MiB.
-    pub output: u64,
-    /// Time for compiling the component. Default: 60 s.
-    pub compile_time: Duration,
-    /// Memory for compiling the component, in bytes. Default: 1 GiB.
-    pub compile_memory: u64,
-    /// Bytes of memory that its compiled code and its metadata take, and its core instances outside of their memories
-    /// and tables. Default: 96 MiB.
-    pub loaded: u64,
-    /// Bytes of its persistent state, keys and values. Default: 16 MiB.
-    pub state: u64,
-    /// Bytes that one call may publish of its own series; a value counts as 64 and its text. Default: 256 KiB.
-    pub emit: u64,
-    /// Series of its own, over all symbols and intervals. Default: 32.
-    pub emit_names: u32,
-    /// HTTP requests under way at one time. Default: 8.
-    pub http_requests: u32,
-    /// Bytes of one HTTP request's body, and of one response's. Default: 1 MiB.
-    pub http_body: u64,
-    /// Time of one HTTP request from its start to the end of the response. Default: 10 s.
-    pub http_time: Duration,
-    /// Calls of `consume` after which the instance is replaced by a fresh one. Default: never.
-    pub recycle_calls: Option<u32>,
-    /// Bytes of memory at which the instance is replaced by a fresh one. Default: never.
-    pub recycle_memory: Option<u64>,
-    /// Log lines a second. Default: 100.
-    pub log_lines: u32,
-    /// Bytes of one log line. Default: 1 KiB.
-    pub log_line: u64,
-    /// Closed klines that wait for it, at least; two of the largest boundaries always fit. Default: 4,096.
-    pub queue: u32,
+/// Reads the keys of one section.
+struct Reader<'r, 'l, 's> {
+    loader: &'r mut Loader<'l>,
+    section: &'r mut Section<'s>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: 64 << 20,
-            call: Duration::from_secs(1),
-            start_up: Duration::from_secs(10),
-            component_size: 32 << 20,
-            hostcall_fuel: 8 << 20,
-            handles: 1_000,
-            table_elements: 100_000,
-            instances: 100,
-            random: 1 << 20,
-            output: 1 << 20,
-            compile_time: Duration::from_secs(60),
-            compile_memory: 1 << 30,
-            loaded: 96 << 20,
-            state: 16 << 20,
-            emit: 256 << 10,
-            emit_names: 32,
-            http_requests: 8,
-            http_body: 1 << 20,
-            http_time: Duration::from_secs(10),
-            recycle_calls: None,
-            recycle_memory: None,
-            log_lines: 100,
-            log_line: 1 << 10,
-            queue: 4_096,
-        }
+/// Reads the limits of one consumer; what is not written has its default.
+pub fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Limits {
+    let default = Limits::default();
+    let mut reader = Reader { loader, section };
+    // The order of the keys is that of `config show`.
+    Limits {
+        memory: reader.size(MEMORY, default.memory),
+        component_size: reader.bytes(COMPONENT_SIZE, default.component_size),
+        hostcall_fuel: reader.size(HOSTCALL_FUEL, default.hostcall_fuel),
+        random: reader.bytes(RANDOM, default.random),
+        output: reader.size(OUTPUT, default.output),
+        compile_memory: reader.bytes(COMPILE_MEMORY, default.compile_memory),
+        loaded: reader.bytes(LOADED, default.loaded),
+        state: reader.size(STATE, default.state),
+        emit: reader.size(EMIT, default.emit),
+        http_body: reader.size(HTTP_BODY, default.http_body),
+        log_line: reader.size(LOG_LINE, default.log_line),
+        call: reader.time(CALL, default.call),
+        start_up: reader.time(START_UP, default.start_up),
+        compile_time: reader.time(COMPILE_TIME, default.compile_time),
+        http_time: reader.time(HTTP_TIME, default.http_time),
+        handles: reader.count(HANDLES, default.handles),
+        table_elements: reader.count(TABLE_ELEMENTS, default.table_elements),
+        instances: reader.count(INSTANCES, default.instances),
+        emit_names: reader.count(EMIT_NAMES, default.emit_names),
+        http_requests: reader.count(HTTP_REQUESTS, default.http_requests),
+        log_lines: reader.number(LOG_LINES, default.log_lines),
+        queue: reader.count(QUEUE, default.queue),
+        recycle_calls: reader
+            .loader
+            .read_optional::<NonZeroU32>(reader.section, RECYCLE_CALLS)
+            .map(|calls| calls.value.get()),
+        recycle_memory: reader
+            .loader
+            .read_optional::<ByteSize>(reader.section, RECYCLE_MEMORY)
+            .map(|memory| fitting(memory.value.0)),
     }
 }
 
-/// The most memory that a 32-bit component can have.
-const MOST_MEMORY: ByteSize = ByteSize(4 << 30);
-/// The longest that a call may hold its thread.
-const LONGEST: HumanDuration = HumanDuration::millis(3_600_000);
-/// The most of anything that is counted: a waiting kline is a few hundred bytes.
-const MOST_COUNT: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999_999);
-
-impl Limits {
-    pub(crate) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
-        let default = Self::default();
-        let mut size = |key, default| between(loader, section, key, ByteSize(default), ByteSize(1), MOST_MEMORY).0;
-        let memory = size(MEMORY, default.memory);
-        let component_size = size(COMPONENT_SIZE, default.component_size);
-        let hostcall_fuel = size(HOSTCALL_FUEL, default.hostcall_fuel);
-        let random = size(RANDOM, default.random);
-        let output = size(OUTPUT, default.output);
-        let compile_memory = size(COMPILE_MEMORY, default.compile_memory);
-        let loaded = size(LOADED, default.loaded);
-        let state = size(STATE, default.state);
-        let emit = size(EMIT, default.emit);
-        let http_body = size(HTTP_BODY, default.http_body);
-        let log_line = size(LOG_LINE, default.log_line);
-        let mut time =
-            |key, default| between(loader, section, key, HumanDuration(default), HumanDuration::millis(1), LONGEST).0;
-        let call = time(CALL, default.call);
-        let start_up = time(START_UP, default.start_up);
-        let compile_time = time(COMPILE_TIME, default.compile_time);
-        let http_time = time(HTTP_TIME, default.http_time);
-        let mut count = |key, default: u32| {
-            let default = NonZeroU32::new(default).unwrap_or(NonZeroU32::MIN);
-            between(loader, section, key, default, NonZeroU32::MIN, MOST_COUNT).get()
-        };
-        let handles = count(HANDLES, default.handles);
-        let table_elements = count(TABLE_ELEMENTS, default.table_elements);
-        let instances = count(INSTANCES, default.instances);
-        let emit_names = count(EMIT_NAMES, default.emit_names);
-        let http_requests = count(HTTP_REQUESTS, default.http_requests);
-        let log_lines = count(LOG_LINES, default.log_lines);
-        let queue = count(QUEUE, default.queue);
-        let recycle_calls = loader.read_optional::<NonZeroU32>(section, RECYCLE_CALLS);
-        let recycle_memory = loader.read_optional::<ByteSize>(section, RECYCLE_MEMORY);
-        Self {
-            memory,
-            call,
-            start_up,
-            component_size,
-            hostcall_fuel,
-            handles,
-            table_elements,
-            instances,
-            random,
-            output,
-            compile_time,
-            compile_memory,
-            loaded,
-            state,
-            emit,
-            emit_names,
-            http_requests,
-            http_body,
-            http_time,
-            recycle_calls: recycle_calls.map(|calls| calls.value.get()),
-            recycle_memory: recycle_memory.map(|memory| memory.value.0),
-            log_lines,
-            log_line,
-            queue,
-        }
+impl Reader<'_, '_, '_> {
+    fn bytes(&mut self, key: Key, default: u64) -> u64 {
+        let most = ByteSize(Limits::MAX_SIZE);
+        between(self.loader, self.section, key, ByteSize(default), ByteSize(1), most).0
     }
+
+    fn size(&mut self, key: Key, default: usize) -> usize {
+        fitting(self.bytes(key, default as u64))
+    }
+
+    fn time(&mut self, key: Key, default: Duration) -> Duration {
+        let (least, most) = (HumanDuration::millis(1), HumanDuration(Limits::MAX_TIME));
+        between(self.loader, self.section, key, HumanDuration(default), least, most).0
+    }
+
+    fn number(&mut self, key: Key, default: u32) -> u32 {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        between(self.loader, self.section, key, number(default), NonZeroU32::MIN, number(Limits::MAX_COUNT)).get()
+    }
+
+    fn count(&mut self, key: Key, default: usize) -> usize {
+        fitting(self.number(key, u32::try_from(default).unwrap_or(u32::MAX)))
+    }
+}
+
+/// Converts a size or count that was read; the largest `usize` where it does not fit.
+fn fitting(read: impl TryInto<usize>) -> usize {
+    read.try_into().unwrap_or(usize::MAX)
 }
 
 /// Reads a limit that has a least and a most.

@@ -1,8 +1,10 @@
-//! Generated from `wit/v1`, but for the way in which the klines of a batch are written into a guest's memory (`row`).
+//! Generated from `wit/v1`, but for how the klines of a batch are written into a guest's memory (`row`). With the feature
+//! `derived-rows` that is generated, too.
 
 #![allow(unsafe_code, reason = "generated code describes memory layouts to wasmtime, and so does the row of a kline")]
 #![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
 
+#[cfg(not(feature = "derived-rows"))]
 mod row;
 
 wasmtime::component::bindgen!({
@@ -18,7 +20,20 @@ pub mod types {
 
     pub use super::klines::consumer::types::Kline as Record;
     pub use super::klines::consumer::types::*;
+    #[cfg(not(feature = "derived-rows"))]
     pub use super::row::Row as Kline;
+
+    /// Returns a record in the form in which it is written into a guest's memory.
+    #[cfg(not(feature = "derived-rows"))]
+    pub fn row(record: Record<'_>) -> Kline<'_> {
+        super::row::Row(record)
+    }
+
+    /// Returns a record in the form in which it is written into a guest's memory.
+    #[cfg(feature = "derived-rows")]
+    pub fn row(record: Record<'_>) -> Kline<'_> {
+        record
+    }
 
     #[derive(Clone, Copy, ComponentType, Lower)]
     #[component(record)]

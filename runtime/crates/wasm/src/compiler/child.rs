@@ -20,7 +20,7 @@ use super::super::artifact::{Artifact, Cost, private_memory};
 use super::super::component;
 use super::super::component_error::{self, ComponentError};
 use super::super::engine::WasmEngine;
-use super::super::instances;
+use super::super::instance_count;
 use super::COMMAND;
 
 /// How much nicer than the parent it is: ingest comes first.
@@ -85,7 +85,7 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
     bound(task.memory, task.seconds)?;
     let mut bytes = Vec::new();
     owned(io::stdin())?.read_to_end(&mut bytes).map_err(starved)?;
-    let found = instances::count(&bytes);
+    let found = instance_count::count(&bytes);
     found.within(task.instances, task.loaded)?;
     let engine = WasmEngine::new().map_err(starved)?;
     let code = panic::catch_unwind(AssertUnwindSafe(|| engine.engine().precompile_component(&bytes)))

@@ -17,11 +17,11 @@ use wit_parser::Resolve;
 
 use super::*;
 use crate::component::ComponentError;
-use crate::components::Components;
+use crate::component_loader::Components;
 use crate::engine::WasmEngine;
-use crate::limits::Limits;
 use crate::state::StateStore;
 use crate::{Setup, WasmBlueprint};
+use klines_system::limits::Limits;
 
 pub(crate) const V1: (&str, &str, &str) = (
     "../../tests/fixtures/contract/1.0.0",
@@ -46,14 +46,14 @@ pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) 
 }
 
 fn load(components: &Components, bytes: &[u8]) -> Result<Arc<super::super::component::Component>, ComponentError> {
-    components.from_trusted(bytes, Limits::default().component)
+    components.from_trusted(bytes, Limits::default().component_size)
 }
 
 /// What consumers logged in this thread: name and line.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(String, String)>>>);
+struct Logged(Arc<Mutex<Vec<(String, String)>>>);
 
-impl<S: Subscriber> Layer<S> for Told {
+impl<S: Subscriber> Layer<S> for Logged {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "consumer" {
             let mut line = Line::default();
@@ -87,8 +87,8 @@ impl Visit for Line {
 fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     let engine = Components::new(WasmEngine::new().unwrap());
-    let told = Told::default();
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(told.clone()), || {
+    let logged = Logged::default();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(logged.clone()), || {
         let mut running: Vec<Box<dyn Consumer>> = Vec::new();
         for (name, bytes) in components {
             let state = Some(Arc::new(StateStore::new(&DataDir::scratch(folder.path()), name, 1_000)));
@@ -111,8 +111,8 @@ fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
             consumer.stop();
         }
     });
-    let told = told.0.lock().unwrap();
-    let of = |name: &str| told.iter().filter(|line| line.0 == name).map(|line| line.1.clone()).collect();
+    let logged = logged.0.lock().unwrap();
+    let of = |name: &str| logged.iter().filter(|line| line.0 == name).map(|line| line.1.clone()).collect();
     components.iter().map(|(name, _)| of(name)).collect()
 }
 
@@ -133,7 +133,7 @@ fn a_later_minor_version_is_the_same_version_as_long_as_nothing_new_is_used() {
 }
 
 #[test]
-fn a_version_that_is_not_offered_is_told_with_those_that_are() {
+fn a_version_that_is_not_offered_is_named_with_those_that_are() {
     let components = Components::new(WasmEngine::new().unwrap());
     let refused = load(&components, &component(V2, "3.0.0")).err().unwrap();
     assert!(matches!(refused, ComponentError::OtherVersion { .. }));

@@ -113,7 +113,7 @@ fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
             _ => interval(kline.series.interval),
         };
         known = Some((kline.series.interval, parts));
-        records.push(wit::Kline(record(kline, parts)));
+        records.push(wit::row(record(kline, parts)));
     }
     records
 }
@@ -215,7 +215,11 @@ mod tests {
     #[test]
     fn a_record_has_the_nearest_floats_and_the_largest_unit() {
         let klines = [Arc::new(kline("BTCUSDT", "60m", 3, true))];
-        let wit::Kline(record) = batch(&klines).remove(0);
+        let rows = batch(&klines);
+        #[cfg(not(feature = "derived-rows"))]
+        let wit::Kline(record) = &rows[0];
+        #[cfg(feature = "derived-rows")]
+        let record = &rows[0];
         assert_eq!((record.symbol, record.interval.count), ("BTCUSDT", 1));
         assert!(matches!(record.interval.unit, wit::IntervalUnit::Hour));
         assert_eq!(record.turnover.to_bits(), 20011.4375f64.to_bits());

@@ -1,12 +1,12 @@
-//! What a consumer's requests add up to: counters, requests under way, and which denials were told.
+//! What a consumer's requests add up to: counters, requests under way, and which denials were reported.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashSet;
 
-/// Denials that are remembered, so that each is told once; further ones are only counted.
-const MOST_TOLD: usize = 64;
+/// Denials that are remembered, so that each is reported once; further ones are only counted.
+const MOST_REPORTED: usize = 64;
 
 /// Counters of one consumer's HTTP, over all its instances.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl HttpCounters {
 pub(super) struct Account {
     pub(super) counters: Arc<HttpCounters>,
     under_way: Arc<AtomicUsize>,
-    told: Mutex<HashSet<(String, u16, String)>>,
+    reported: Mutex<HashSet<(String, u16, String)>>,
 }
 
 /// One request under way, until it is dropped.
@@ -69,10 +69,10 @@ impl Account {
         (slot.0.fetch_add(1, Ordering::Relaxed) < most).then_some(slot)
     }
 
-    /// Whether this denial is new and is to be told.
+    /// Whether this denial is new and is to be reported.
     pub(super) fn is_new(&self, host: &str, port: u16, what: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() < MOST_TOLD && told.insert((host.to_owned(), port, what.to_owned()))
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.len() < MOST_REPORTED && reported.insert((host.to_owned(), port, what.to_owned()))
     }
 }
 
@@ -96,10 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn each_denial_is_told_once_and_not_for_ever() {
+    fn each_denial_is_reported_once_and_not_for_ever() {
         let account = Account::default();
         assert!(account.is_new("a", 1, "GET") && !account.is_new("a", 1, "GET") && account.is_new("a", 1, "PUT"));
-        let told = (0..1_000).filter(|port| account.is_new("b", *port, "GET")).count();
-        assert_eq!(told, MOST_TOLD - 2);
+        let reported = (0..1_000).filter(|port| account.is_new("b", *port, "GET")).count();
+        assert_eq!(reported, MOST_REPORTED - 2);
     }
 }

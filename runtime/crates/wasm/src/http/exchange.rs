@@ -157,7 +157,7 @@ impl Exchange {
     }
 
     fn prohibited(&self, address: IpAddr, reach: Reach) -> Error {
-        self.egress.tell_prohibited(&self.name, &self.granted.grant, &self.to, address, reach);
+        self.egress.report_prohibited(&self.name, &self.granted.grant, &self.to, address, reach);
         Error::DestinationIpProhibited
     }
 
@@ -181,7 +181,7 @@ impl Exchange {
         match self.secrets().next().filter(|_| !is_safe) {
             None => Ok(()),
             Some(secret) => {
-                self.egress.tell_exposed(&self.name, secret, &self.to);
+                self.egress.report_exposed(&self.name, secret, &self.to);
                 Err(Error::HttpRequestDenied)
             }
         }

@@ -1,4 +1,4 @@
-//! Requests of a consumer that is tested: judged like every other, then answered by the witness. No name is resolved,
+//! Requests of a consumer that is tested: judged like every other, then answered by the observer. No name is resolved,
 //! no socket is opened.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,34 +20,34 @@ use super::account::Slot;
 use super::body::{Outgoing, TooLarge};
 use super::exchange::{Exchange, Sent};
 use super::{HttpGrant, MOST_URL, is_private_by_name};
-use crate::witness::{Asked, Reply, Witness};
+use crate::host_observer::{Asked, HostObserver, Reply};
 
 type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
 
 /// Answers a request that a grant covers. What comes back is settled at once, so that it does not depend on who is
 /// faster.
-pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, witness: Arc<dyn Witness>) -> Answering {
+pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, observer: Arc<dyn HostObserver>) -> Answering {
     let counters = exchange.egress.counters();
     let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MOST_URL));
     if let Err(error) = judge(&exchange) {
         counters.denied();
         let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });
         let line = hint.ok().map(|hint| hint.sentence(&exchange.name));
-        witness.refused(&method, &url, "denied", line.as_deref());
+        observer.refused(&method, &url, "denied", line.as_deref());
         return Box::new(std::future::ready(Err(error)));
     }
     if let Err(error) = exchange.address(&mut request) {
         counters.failed();
-        witness.refused(&method, &url, "refused", None);
+        observer.refused(&method, &url, "refused", None);
         return Box::new(std::future::ready(Err(error)));
     }
-    let reply = witness.asked(&Asked { method: &method, url: &url, headers: request.headers() });
+    let reply = observer.asked(&Asked { method: &method, url: &url, headers: request.headers() });
     let Some(reply) = reply else {
         counters.failed();
         return Box::new(std::future::ready(Err(Error::DestinationUnavailable)));
     };
     Box::new(async move {
-        let sent = exchange_with(exchange, request, reply, witness).await;
+        let sent = exchange_with(exchange, request, reply, observer).await;
         if sent.is_err() {
             counters.failed();
         }
@@ -69,7 +69,7 @@ async fn exchange_with(
     exchange: Exchange,
     request: Request<WasiBody>,
     reply: Reply,
-    witness: Arc<dyn Witness>,
+    observer: Arc<dyn HostObserver>,
 ) -> Result<Sent, Error> {
     let (most, too_large) = (exchange.most_body, TooLarge::default());
     let body = Outgoing::new(request.into_body(), most, too_large.clone());
@@ -77,7 +77,7 @@ async fn exchange_with(
     if too_large.load(Ordering::Relaxed) {
         return Err(Error::HttpRequestBodySize(Some(most)));
     }
-    witness.sent(reply.ticket, &body?.to_bytes());
+    observer.sent(reply.ticket, &body?.to_bytes());
     let length = u64::try_from(reply.body.len()).unwrap_or(u64::MAX);
     if length > most {
         return Err(Error::HttpResponseBodySize(Some(length)));

@@ -11,12 +11,12 @@ use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Next};
 use tempfile::TempDir;
 
-use crate::components::Components;
+use crate::component_loader::Components;
 use crate::contract::tests::{V1, component};
 use crate::engine::WasmEngine;
-use crate::limits::Limits;
 use crate::state::StateStore;
 use crate::{Origin, Setup, WasmBlueprint};
+use klines_system::limits::Limits;
 
 /// A stranger's guest, started, with what holds the clock that ends its calls, and the folder of its state.
 struct Guest {

@@ -13,7 +13,7 @@ async fn connected() -> (Client, TcpStream) {
     let (socket, from) = listener.accept().await.unwrap();
     let connection =
         Connection { socket, cipher: Cipher::Plain, early: Vec::new(), address: from.ip(), farewell: None };
-    (Client::new(ClientId(1), connection, Limits { message: 1_024, queue: 1_024 }), far)
+    (Client::new(ClientId(1), connection, ClientLimits { message: 1_024, queue: 1_024 }), far)
 }
 
 #[tokio::test]

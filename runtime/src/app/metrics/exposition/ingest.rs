@@ -40,8 +40,8 @@ pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
         Unit::Seconds,
         age(|feed| feed.trade_age),
     )?;
-    let told = observed.catalog.feeds().borrow().clone();
-    let states = told.iter().flat_map(|feed| {
+    let feeds = observed.catalog.feeds().borrow().clone();
+    let states = feeds.iter().flat_map(|feed| {
         FeedState::ALL.map(|state| (with(feed.category, "state", state.as_str()), u64::from(feed.state == state)))
     });
     sheet.gauges("klines_feed_state", "How the feed stands: 1 for the state that it is in.", Unit::Things, states)?;

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use klines_delivery::{CrashKind, Failure};
+use klines_system::limits::Limits;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use klines_config::{Config, Report, load};
 use klines_delivery::{Blueprint as _, Failure};
+use klines_system::limits::Limits;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 
 use super::grant;
 use crate::config::folder;

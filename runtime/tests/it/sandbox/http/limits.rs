@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use klines_delivery::{CrashKind, Failure};
+use klines_system::limits::Limits;
 use klines_wasm::grants::Grants;
-use klines_wasm::limits::Limits;
 use serde_json::json;
 
 use super::patient;

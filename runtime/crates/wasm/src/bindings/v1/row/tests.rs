@@ -1,4 +1,4 @@
-//! A guest cannot tell a row from what the derived code writes.
+//! A row is written into a guest's memory as the derived code writes a record.
 
 use std::path::Path;
 

@@ -1,0 +1,161 @@
+//! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
+//! of its own; only what is part of the program is compiled in this one.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use klines_delivery::digest;
+
+use super::compiler::Compiler;
+use super::component::{Component, recognise};
+use super::component_error::ComponentError;
+pub use super::component_file::{ComponentFile, Links, read};
+use super::engine::WasmEngine;
+use super::manifest::Wants;
+use klines_system::limits::Limits;
+
+#[cfg(test)]
+mod tests;
+
+/// Refusals that are remembered.
+const MOST_REFUSALS: usize = 256;
+
+/// Loads components; the same bytes under several names are loaded once.
+pub struct Components {
+    engine: WasmEngine,
+    /// Where untrusted components are compiled; without it there are none.
+    compiler: Option<Compiler>,
+    /// What is in use, by SHA-256. A version that nothing runs any longer, or never did, is gone at once.
+    loaded: Mutex<HashMap<String, Weak<Component>>>,
+    /// What was refused, with the reason: the same bytes under the same limits are not compiled again.
+    refused: Mutex<HashMap<Attempt, String>>,
+}
+
+/// Untrusted bytes and the limits that decide whether they are loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Attempt {
+    sha256: String,
+    compile_time: Duration,
+    compile_memory: u64,
+    instances: usize,
+    loaded: u64,
+}
+
+impl Attempt {
+    fn new(sha256: &str, limits: &Limits) -> Self {
+        Self {
+            sha256: sha256.to_owned(),
+            compile_time: limits.compile_time,
+            compile_memory: limits.compile_memory,
+            instances: limits.instances,
+            loaded: limits.loaded,
+        }
+    }
+}
+
+impl Components {
+    /// Builds an empty collection for trusted components alone.
+    #[must_use]
+    pub fn new(engine: WasmEngine) -> Self {
+        Self { engine, compiler: None, loaded: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// Builds an empty collection that has `compiler` compile untrusted components.
+    #[must_use]
+    pub fn with_compiler(engine: WasmEngine, compiler: Compiler) -> Self {
+        Self { compiler: Some(compiler), ..Self::new(engine) }
+    }
+
+    /// Reads, checks and loads a file, within limits.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the file is and what would be right.
+    pub fn from_file(&self, path: &Path, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        self.from_untrusted(&read(path, limits.component_size, Links::Follow)?, limits)
+    }
+
+    /// Checks and loads what was read of a file, within limits. It is compiled in a process of its own, or was so
+    /// before.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the bytes are and what would be right.
+    pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        recognise(&file.bytes)?;
+        if let Some(known) = lock(&self.loaded).get(&file.sha256).and_then(Weak::upgrade) {
+            known.cost().within(limits.loaded, limits.instances as u64)?;
+            return Ok(known);
+        }
+        let attempt = Attempt::new(&file.sha256, limits);
+        if let Some(reason) = lock(&self.refused).get(&attempt) {
+            return Err(ComponentError::Refused(reason.clone()));
+        }
+        let result = self.compile_untrusted(file, limits);
+        // What the system refused may be possible the next time.
+        if let Err(error) = &result
+            && !matches!(error, ComponentError::Io(_) | ComponentError::System(_) | ComponentError::NoCompiler)
+        {
+            let mut refused = lock(&self.refused);
+            if refused.len() >= MOST_REFUSALS {
+                refused.clear();
+            }
+            refused.insert(attempt, error.to_string());
+        }
+        result
+    }
+
+    /// Forgets that the component with this SHA-256 was refused, because an operator wants it tried again.
+    pub fn forget_refusal(&self, sha256: &str) {
+        lock(&self.refused).retain(|attempt, _| attempt.sha256 != sha256);
+    }
+
+    /// Checks and compiles, in this process, a component of the program's own, of at most `most_bytes`. Nothing bounds
+    /// what the compiler takes.
+    ///
+    /// # Errors
+    /// [`ComponentError`] saying what the bytes are and what would be right.
+    pub fn from_trusted(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
+        if bytes.len() as u64 > most_bytes {
+            return Err(ComponentError::TooLarge(most_bytes));
+        }
+        recognise(bytes)?;
+        self.insert(&digest(bytes), || Component::compile_trusted(&self.engine, bytes))
+    }
+
+    /// Removes compiled code from the folder that no component in use was loaded from.
+    pub fn remove_unused_code(&self) {
+        if let Some(compiler) = &self.compiler {
+            let loaded = lock(&self.loaded);
+            let used = loaded.iter().filter(|(_, component)| component.strong_count() > 0);
+            let used = used.map(|(sha256, _)| sha256.clone()).collect();
+            compiler.cache().sweep(Some(&used));
+        }
+    }
+
+    fn compile_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
+        let compiler = self.compiler.as_ref().ok_or(ComponentError::NoCompiler)?;
+        let wants = Wants::of(&file.bytes)?;
+        let artifact = compiler.compile(file, limits)?;
+        self.insert(&file.sha256, || Component::load(&self.engine, &artifact, wants, file.sha256.clone()))
+    }
+
+    fn insert(
+        &self,
+        sha256: &str,
+        make: impl FnOnce() -> Result<Component, ComponentError>,
+    ) -> Result<Arc<Component>, ComponentError> {
+        let mut loaded = lock(&self.loaded);
+        loaded.retain(|_, component| component.strong_count() > 0);
+        if let Some(known) = loaded.get(sha256).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let component = Arc::new(make()?);
+        loaded.insert(sha256.to_owned(), Arc::downgrade(&component));
+        Ok(component)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

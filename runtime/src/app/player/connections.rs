@@ -1,0 +1,70 @@
+//! What each connection of a recording carried, and when it was interrupted.
+
+use hashbrown::{HashMap, HashSet};
+use klines_bybit::source::Connection;
+use klines_domain::symbol::{Symbol, SymbolId};
+use klines_domain::time::{ExchangeMillis, LocalMillis};
+use klines_pipeline::playback::{Outlet, Playback};
+
+type Hasher = foldhash::fast::RandomState;
+
+/// The connections of a recording.
+#[derive(Default)]
+pub(super) struct Connections(HashMap<Connection, Seen, Hasher>);
+
+#[derive(Default)]
+struct Seen {
+    symbols: HashSet<SymbolId, Hasher>,
+    /// Interruptions in exchange time: what was seen last, and from when on all is seen again.
+    holes: Vec<(ExchangeMillis, Option<ExchangeMillis>)>,
+}
+
+impl Connections {
+    /// Returns the number of a symbol that a connection carries. What the connection missed before it first carried
+    /// the symbol may have been the symbol's trades.
+    pub(super) fn symbol(
+        &mut self,
+        connection: Option<Connection>,
+        name: &Symbol,
+        playback: &mut Playback<impl Outlet>,
+    ) -> SymbolId {
+        let known = playback.symbols().get(name.as_str());
+        let symbol = known.unwrap_or_else(|| playback.symbol(name));
+        let Some(connection) = connection else { return symbol };
+        let seen = self.0.entry(connection).or_default();
+        if seen.symbols.insert(symbol) && known.is_none() {
+            for (last_seen, until) in &seen.holes {
+                playback.lost(vec![symbol], *last_seen, *until);
+            }
+        }
+        symbol
+    }
+
+    /// After `received`, in recorded local time, nothing more came over a connection.
+    pub(super) fn lose(&mut self, connection: Connection, received: LocalMillis, playback: &mut Playback<impl Outlet>) {
+        // Before the first stamp nothing is covered that could be lost.
+        let source = Some((connection.0, connection.1));
+        let Some((seen_until, _)) = playback.stamped(source, received) else { return };
+        playback.set_up(source, false);
+        let seen = self.0.entry(connection).or_default();
+        seen.holes.push((seen_until, None));
+        playback.lost(seen.symbols.iter().copied().collect(), seen_until, None);
+    }
+
+    /// From `received` on, in recorded local time, all comes over a connection again.
+    pub(super) fn regain(
+        &mut self,
+        connection: Connection,
+        received: LocalMillis,
+        playback: &mut Playback<impl Outlet>,
+    ) {
+        let source = Some((connection.0, connection.1));
+        let Some((_, latest)) = playback.stamped(source, received) else { return };
+        playback.set_up(source, true);
+        let Some(seen) = self.0.get_mut(&connection) else { return };
+        if let Some((_, until @ None)) = seen.holes.last_mut() {
+            *until = Some(latest);
+            playback.regained(seen.symbols.iter().copied().collect(), latest);
+        }
+    }
+}

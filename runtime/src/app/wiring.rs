@@ -1,0 +1,266 @@
+//! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
+
+pub mod compiling;
+pub mod grants;
+mod native;
+mod sandboxed;
+mod validation;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use klines_config::consumers::{Component as Source, Consumer, OnError as Configured};
+use klines_config::exchange::Symbols;
+use klines_config::native::Native;
+use klines_config::{Config, Finding, Report};
+use klines_delivery::catalog::Catalog;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::relay::Relay;
+use klines_delivery::hub::Hub;
+use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::policy::OnError;
+use klines_delivery::queue::Grouping;
+use klines_delivery::view::View;
+use klines_delivery::{Blueprint, Problem, Subscription};
+use klines_domain::symbol::Category;
+use klines_wasm::component_loader::Components;
+
+pub use self::sandboxed::FromFile;
+use self::sandboxed::Shared;
+use self::validation::Asked;
+use super::output;
+use crate::cli::EXIT_FAILED;
+
+/// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
+pub const BATCH: usize = 64;
+/// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
+const START_MARGIN: Duration = Duration::from_secs(2);
+/// How long a live feed waits for untrusted components to check their settings.
+const VALIDATION: Duration = Duration::from_millis(500);
+
+/// Every enabled consumer, ready to be started, and what is not quite as it was meant.
+pub struct Prepared {
+    /// What the manager starts.
+    pub specs: Vec<Spec>,
+    /// Those whose component is a file, which may change while they run.
+    pub files: Vec<FromFile>,
+    /// What carries values from those that publish to those that take them, where there are both.
+    pub relay: Option<Relay>,
+    /// Where the run keeps things.
+    pub data_dir: DataDir,
+    /// Warnings alone.
+    pub warnings: Report,
+}
+
+/// Prepares every enabled consumer and lets it check its settings, all components at the same time. Those that are not
+/// awaited have [`VALIDATION`]; without an answer by then, they check their settings when they are started. Opens
+/// nothing and starts nothing.
+///
+/// # Errors
+/// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
+pub fn prepare(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    components: &Components,
+    awaited: Awaited,
+) -> anyhow::Result<Result<Prepared, Report>> {
+    let (mut found, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
+    let relay = relay(config);
+    let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
+    let unheard = Shared { relay: None, data_dir: &data_dir };
+    for consumer in &config.consumers {
+        let prepared = match &consumer.component {
+            Source::Native(native) => {
+                if let Some((mut blueprint, grouping)) =
+                    native::blueprint(*native, consumer, config, catalog, &data_dir)?
+                {
+                    report.merge(native::problems(*native, config, &blueprint.validate()));
+                    report.merge(native::warnings(*native, config));
+                    found.push(Found::Ready(spec(consumer, blueprint, grouping)));
+                }
+                continue;
+            }
+            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, unheard),
+            Source::File(path) => {
+                sandboxed::from_file(path, consumer, config, components, Shared { relay: relay.as_ref(), ..unheard })
+            }
+        };
+        match prepared {
+            Ok(blueprint) => {
+                report.merge(grants::report(config, consumer, &blueprint));
+                files.extend(FromFile::new(consumer, &blueprint));
+                found.push(Found::Asked(Box::new(Asked::new(consumer, blueprint))));
+            }
+            Err(error) => {
+                let expected = "a component built for klines:consumer@1.1.0";
+                report.merge(config.component_report(&consumer.name, &error.to_string(), expected));
+            }
+        }
+    }
+    components.remove_unused_code();
+    let until = Instant::now() + VALIDATION;
+    let mut answered = |asked: Asked<'_>| {
+        let consumer = asked.consumer;
+        let blueprint = asked.answered(config, (awaited, until), &mut report);
+        spec(consumer, blueprint, Grouping::UpTo(BATCH))
+    };
+    let specs = found.into_iter().map(|found| match found {
+        Found::Ready(spec) => spec,
+        Found::Asked(asked) => answered(*asked),
+    });
+    let specs = specs.collect();
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, data_dir, warnings: report }) })
+}
+
+/// A consumer of the configuration.
+enum Found<'a> {
+    Ready(Spec),
+    Asked(Box<Asked<'a>>),
+}
+
+/// The consumers that may publish series of their own: components in files. None of ours does.
+fn publishers(config: &Config) -> Vec<Arc<str>> {
+    let is_file = |consumer: &&Consumer| matches!(consumer.component, Source::File(_));
+    config.consumers.iter().filter(is_file).map(|consumer| consumer.name.as_str().into()).collect()
+}
+
+fn relay(config: &Config) -> Option<Relay> {
+    let publishers = publishers(config).len();
+    // All natives take values.
+    let are_taken = config.consumers.iter().any(|consumer| matches!(consumer.component, Source::Native(_)));
+    (publishers > 0 && are_taken).then(|| Relay::new(publishers))
+}
+
+fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {
+    let findings = problems.iter().map(|problem| Finding {
+        path: &problem.path,
+        message: &problem.message,
+        expected: &problem.expected,
+    });
+    config.settings_report(&consumer.name, findings)
+}
+
+/// What is watched, as far as the configuration says it; the exchange is asked for the rest.
+#[must_use]
+pub fn catalog(config: &Config) -> Arc<Catalog> {
+    let listed = |category: &Category| match &config.exchange.symbols {
+        Symbols::Listed(listed) => {
+            let own = listed.iter().filter(|listing| listing.category == *category);
+            (*category, own.map(|listing| listing.symbol.clone()).collect())
+        }
+        Symbols::All(_) => (*category, Vec::new()),
+    };
+    let serves = config.consumers.iter().any(|consumer| consumer.component == Source::Native(Native::WebSocket));
+    Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
+}
+
+/// Whose answers are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Every consumer's.
+    All,
+    /// Those of trusted consumers: a live feed does not wait for what untrusted code does in `validate`, `setup` and
+    /// `start`.
+    Trusted,
+}
+
+/// Starts the consumers and waits until each that is awaited has come up or said why not. The failure of one is logged;
+/// the others go on.
+///
+/// # Errors
+/// When the operating system gives no threads, or no consumer at all came up.
+pub fn start(
+    specs: Vec<Spec>,
+    relay: Option<Relay>,
+    config: &Config,
+    hub: &Hub,
+    data_dir: &DataDir,
+    awaited: Awaited,
+) -> anyhow::Result<Manager> {
+    let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
+    let wanted = specs.len();
+    let mut manager = Manager::start(specs, hub, data_dir).context("starting the consumers")?;
+    if let Some(relay) = relay {
+        manager.carry(relay).context("starting the thread that carries values")?;
+    }
+    let patience = patience * 3 + START_MARGIN;
+    let reports = match awaited {
+        Awaited::All => manager.started(patience),
+        Awaited::Trusted => manager.trusted_started(patience),
+    };
+    let failed: Vec<String> = reports
+        .iter()
+        .filter_map(|report| match &report.result {
+            Err(klines_delivery::Failure::Fatal(reason)) => Some(format!("{}: {reason}", report.name)),
+            _ => None,
+        })
+        .collect();
+    if failed.len() == wanted {
+        drop(manager.shutdown(Duration::ZERO));
+        anyhow::bail!("no consumer could be started: {}", failed.join("; "));
+    }
+    Ok(manager)
+}
+
+/// Takes away what consumers hold, because the process ends at once, and returns what each has done.
+pub fn give_up(views: &[View]) -> Vec<Summary> {
+    views.iter().map(|view| Summary { name: view.name.clone(), stats: view.give_up() }).collect()
+}
+
+/// Says what each consumer was given and what became of the rest. Returns the exit code of the run: closed klines that
+/// were lost at its end are a failure.
+pub fn print_summaries(summaries: &[Summary]) -> ExitCode {
+    summaries.iter().for_each(|summary| output::say(&line(summary)));
+    let lost: u64 = summaries.iter().map(|summary| summary.stats.lost_at_the_end()).sum();
+    if lost == 0 {
+        return ExitCode::SUCCESS;
+    }
+    output::say(&format!("error: {lost} closed klines were lost at the end"));
+    ExitCode::from(EXIT_FAILED)
+}
+
+fn line(Summary { name, stats }: &Summary) -> String {
+    let mut text = format!("{name}: {} klines delivered", stats.delivered);
+    if stats.lost() > 0 {
+        let reasons = stats.losses.by_reason().filter(|(_, klines)| *klines > 0);
+        let reasons: Vec<_> = reasons.map(|(reason, klines)| format!("{}: {klines}", reason.describe())).collect();
+        text.push_str(&format!(", {} lost ({})", stats.lost(), reasons.join("; ")));
+    }
+    let counts = [
+        (stats.on_disk, "kept on disk for the next run"),
+        (stats.set_aside, "set aside"),
+        (stats.retries, "retries"),
+        (stats.crashes(), "crashes"),
+        (stats.restarts, "restarts"),
+    ];
+    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {count} {what}"));
+    }
+    format!("{text} ({})", stats.state)
+}
+
+/// What the operator lets a consumer receive.
+pub fn allowed(consumer: &Consumer) -> Subscription {
+    Subscription {
+        symbols: consumer.symbols.clone(),
+        intervals: consumer.intervals.clone(),
+        closed_only: consumer.closed_only,
+    }
+}
+
+pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
+    Spec {
+        name: consumer.name.clone(),
+        blueprint,
+        allowed: allowed(consumer),
+        queue: consumer.limits.queue,
+        grouping,
+        on_error: match consumer.on_error {
+            Configured::Restart => OnError::Restart,
+            Configured::Skip => OnError::Skip,
+            Configured::Stop => OnError::Stop,
+        },
+    }
+}

@@ -1,0 +1,101 @@
+//! From configuration to consumers that are components: what each is given.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klines_config::Config;
+use klines_config::consumers::{Component as Source, Consumer, Shipped};
+use klines_config::show::redact;
+use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::Emitter;
+use klines_delivery::emit::relay::Relay;
+use klines_system::limits::Limits;
+use klines_wasm::component::ComponentError;
+use klines_wasm::component_loader::Components;
+use klines_wasm::grants::Grants;
+use klines_wasm::shipped;
+use klines_wasm::state::StateStore;
+use klines_wasm::terminal::StandardOutput;
+use klines_wasm::{Origin, Setup, WasmBlueprint};
+
+use super::grants;
+
+/// A consumer whose component is a file.
+pub struct FromFile {
+    /// The consumer's name.
+    pub name: String,
+    /// The component's file.
+    pub path: PathBuf,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What makes its instances; another version is put into a copy of it.
+    pub blueprint: WasmBlueprint,
+}
+
+impl FromFile {
+    /// Nothing for what is part of the program.
+    pub(super) fn new(consumer: &Consumer, blueprint: &WasmBlueprint) -> Option<Self> {
+        let Source::File(path) = &consumer.component else { return None };
+        Some(Self {
+            name: consumer.name.clone(),
+            path: path.clone(),
+            limits: consumer.limits.clone(),
+            blueprint: blueprint.clone(),
+        })
+    }
+}
+
+/// Prepares a consumer that is part of the program.
+pub(super) fn shipped(
+    name: Shipped,
+    consumer: &Consumer,
+    config: &Config,
+    components: &Components,
+    shared: Shared<'_>,
+) -> Result<WasmBlueprint, ComponentError> {
+    let bytes = shipped::shipped(name.as_str()).unwrap_or_default();
+    let component = components.from_trusted(bytes, consumer.limits.component_size)?;
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), shared)))
+}
+
+/// What the consumers of a run share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    /// The way of what they publish; none for those that cannot.
+    pub(super) relay: Option<&'a Relay>,
+    pub(super) data_dir: &'a DataDir,
+}
+
+/// Prepares an untrusted consumer.
+pub(super) fn from_file(
+    path: &Path,
+    consumer: &Consumer,
+    config: &Config,
+    components: &Components,
+    shared: Shared<'_>,
+) -> Result<WasmBlueprint, ComponentError> {
+    let component = components.from_file(path, &consumer.limits)?;
+    Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::File(path.to_path_buf()), shared)))
+}
+
+fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {
+    let limits = consumer.limits.clone();
+    let state = StateStore::new(shared.data_dir, &consumer.name, limits.state);
+    let emitter = match shared.relay {
+        Some(relay) => relay.emitter(&consumer.name, limits.emit_names),
+        None => Emitter::new(&consumer.name, limits.emit_names, None),
+    };
+    Setup {
+        name: consumer.name.clone(),
+        settings: consumer.settings.to_string(),
+        limits,
+        grants: Grants { protected: config.protected.clone(), ..grants::of(&consumer.allow) },
+        terminal: Arc::new(StandardOutput),
+        state: Some(Arc::new(state)),
+        emitter: Some(Arc::new(emitter)),
+        origin,
+        shown: redact(&consumer.settings),
+        trusted_work: Arc::default(),
+        observer: None,
+    }
+}

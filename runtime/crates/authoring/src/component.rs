@@ -118,14 +118,15 @@ pub fn of_module(bytes: &[u8], world: Option<&World>) -> Result<Vec<u8>, ModuleE
         };
         let lacking = lacking_exports(&module, world).into_iter().chain(lacking_imports(&module, world));
         refuse(lacking.collect())?;
-        let embedded = embed_component_metadata(&mut bytes, &world.resolve, world.id, StringEncoding::UTF8);
+        let embedded = embed_component_metadata(&mut bytes, &world.resolve, world.id, StringEncoding::UTF8, false);
         embedded.map_err(|error| encoder(&error))?;
     }
-    let mut component = ComponentEncoder::default().validate(true).module(&bytes).map_err(|error| encoder(&error))?;
+    let mut component = ComponentEncoder::default();
+    component.validate(true).module(&bytes).map_err(|error| encoder(&error))?;
     if module.imports.iter().any(is_preview1) {
         let reactor = adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
         let name = adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
-        component = component.adapter(name, reactor).map_err(|error| encoder(&error))?;
+        component.adapter(name, reactor).map_err(|error| encoder(&error))?;
     }
     component.encode().map_err(|error| encoder(&error))
 }

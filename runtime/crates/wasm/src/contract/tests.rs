@@ -41,7 +41,7 @@ pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) 
     let package = resolve.push_str("all.wit", &format!("package klines:consumer@{other};{text}")).unwrap();
     let world = resolve.select_world(&[package], Some("kline-consumer")).unwrap();
     let mut module = wat::parse_str(module.replace(&format!("@{number}"), &format!("@{other}"))).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, true).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 

@@ -38,7 +38,7 @@ fn probe(engine: &Engine, encoding: StringEncoding) -> Component {
     let package = resolve.push_str("probe.wit", WORLD).unwrap();
     let world = resolve.select_world(&[package], Some("probe")).unwrap();
     let mut module = wat::parse_str(MODULE).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, encoding, true).unwrap();
     let bytes = ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap();
     Component::new(engine, bytes).unwrap()
 }

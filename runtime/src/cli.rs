@@ -96,7 +96,7 @@ pub enum Command {
     },
 }
 
-/// `klines compile-component`: what `consumer::wasm::compiler` runs.
+/// `klines compile-component`: what `klines_wasm::compiler` runs.
 #[derive(Args, Clone, Debug)]
 pub struct CompileArgs {
     /// Bytes of memory

@@ -1,4 +1,4 @@
-//! The hidden command that compiles one component in a process of its own; see `consumer::wasm::compiler`.
+//! The hidden command that compiles one component in a process of its own; see `klines_wasm::compiler`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Layer 1: the only place that knows Bybit.
+//! The only place that knows Bybit.
 //!
 //! `session` decides what one connection says and what its frames mean, without socket or clock; `driver` moves bytes
 //! for it; `feed` spawns a driver for each connection that a category needs. `rest`, `symbols` and `instruments`

@@ -1,4 +1,4 @@
-//! Layer 1: what a consumer is, and all that delivers klines to consumers.
+//! What a consumer is, and all that delivers klines to consumers.
 //!
 //! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
 //! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.

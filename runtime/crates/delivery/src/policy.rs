@@ -1,4 +1,4 @@
-//! How often and how soon a failed call is tried again. Time is an argument; nothing here waits.
+//! What follows a crash, and how soon. Time is an argument; nothing here waits. What follows `Retry` is decided in `worker/calls`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the trades of one window add up to, in the integers of one symbol. Knows neither intervals nor opens.
+//! What some trades add up to, those of a run or of a window, in the integers of one symbol. Knows neither intervals nor opens.
 
 use super::decimal::widen;
 use super::symbol::Category;

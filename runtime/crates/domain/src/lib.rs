@@ -1,4 +1,4 @@
-//! Layer 0: what a trade, a window and a kline are, and how the one becomes the other.
+//! What a trade, a window and a kline are, and how the one becomes the other.
 //!
 //! Nothing here knows a socket, a wire format, a clock, a task or a log. Time arrives as an argument.
 

@@ -1,4 +1,4 @@
-//! Layer 2: feed messages and ticks in, batches of klines out. Local time becomes exchange time here, and nowhere else.
+//! Feed messages and ticks in, batches of klines out. Local time becomes exchange time here, and nowhere else.
 //!
 //! A window closes when the connections say that they have read what was sent until its end; the only word that goes
 //! back to them is when that could next be. Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same

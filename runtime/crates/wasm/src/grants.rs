@@ -1,4 +1,5 @@
-//! What the operator lets a component touch. Nothing unless it is named here.
+//! What the operator lets a component touch. Nothing unless it is named here. Folders are judged in `dirs`, at each start;
+//! requests in `http` (`Session::admit`), each time.
 
 mod dirs;
 

@@ -131,8 +131,8 @@ pub enum Heard {
     Control,
 }
 
-/// What a look at the socket found.
-enum Look {
+/// What reading a message from the socket came to.
+enum ReadStep {
     Heard(Heard),
     /// Nothing more until the socket has something.
     Blocked,
@@ -294,14 +294,14 @@ impl Client {
         loop {
             let mut budget = BYTES_A_TURN;
             while readable {
-                match self.look(now(), &mut budget) {
-                    Look::Heard(heard) => {
+                match self.read(now(), &mut budget) {
+                    ReadStep::Heard(heard) => {
                         if take(heard).is_break() {
                             return;
                         }
                     }
-                    Look::Blocked => readable = false,
-                    Look::Spent => break,
+                    ReadStep::Blocked => readable = false,
+                    ReadStep::Spent => break,
                 }
             }
             let interest = {
@@ -332,11 +332,11 @@ impl Client {
     }
 
     /// Takes the next message, if one has come; answers pings and closes on the way.
-    fn look(&self, now: i64, budget: &mut usize) -> Look {
+    fn read(&self, now: i64, budget: &mut usize) -> ReadStep {
         let mut inner = self.lock();
         loop {
             if inner.gone_until.is_some() {
-                return Look::Blocked;
+                return ReadStep::Blocked;
             }
             if inner.deaf {
                 return inner.discard(&self.socket, budget, now);
@@ -350,12 +350,12 @@ impl Client {
             *heard |= left < before;
             match result {
                 Ok(_) if inner.closing.is_some() => {}
-                Ok(Message::Text(text)) => return Look::Heard(Heard::Text(text)),
-                Ok(Message::Binary(_)) => return Look::Heard(Heard::Binary),
+                Ok(Message::Text(text)) => return ReadStep::Heard(Heard::Text(text)),
+                Ok(Message::Binary(_)) => return ReadStep::Heard(Heard::Binary),
                 // Answered by the protocol itself: the answer is due with the next look.
-                Ok(_) => return Look::Heard(Heard::Control),
+                Ok(_) => return ReadStep::Heard(Heard::Control),
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return if left == 0 { Look::Spent } else { Look::Blocked };
+                    return if left == 0 { ReadStep::Spent } else { ReadStep::Blocked };
                 }
                 Err(_) if is_full => {
                     inner.close(CloseCode::Slow, now);
@@ -434,17 +434,17 @@ impl Inner {
         self.deaf = true;
     }
 
-    fn discard(&mut self, socket: &TcpStream, budget: &mut usize, now: i64) -> Look {
+    fn discard(&mut self, socket: &TcpStream, budget: &mut usize, now: i64) -> ReadStep {
         let mut scrap = [0; 1_024];
         loop {
             match self.cipher.read(socket, &mut scrap, budget) {
                 Ok(read) if read > 0 => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return if *budget == 0 { Look::Spent } else { Look::Blocked };
+                    return if *budget == 0 { ReadStep::Spent } else { ReadStep::Blocked };
                 }
                 _ => {
                     self.gone_until = Some(now + CLOSE_PATIENCE);
-                    return Look::Blocked;
+                    return ReadStep::Blocked;
                 }
             }
         }

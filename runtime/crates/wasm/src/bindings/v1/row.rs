@@ -1,5 +1,6 @@
-//! A kline's record as one piece of memory. The derived code asks wasmtime for the guest's memory once a field, which was
-//! two fifths of what a kline cost; this asks once a record, and wasmtime for the symbol. Sizes, flat form and the check
+//! A kline's record as one piece of memory. wasmtime calls `linear_lower_to_memory` for each kline of a batch that
+//! `convert/v1` hands to a guest. The derived code asks wasmtime for the guest's memory once a field, which was
+//! two fifths of what a kline cost; this asks once a record, and leaves the symbol to wasmtime. Sizes, flat form and the check
 //! of types are the derived ones.
 
 #![warn(clippy::all, unused_qualifications)]

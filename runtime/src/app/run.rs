@@ -60,7 +60,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     let manager = wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?;
-    let reloader = Reloader::new(components, files, &manager);
+    let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     // They answer until the run is over.
@@ -87,6 +87,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Consumers are on threads of their own; the executor's stay free while they finish.
     let ended = runtime.block_on(finish(manager));
     runtime.block_on(servers.shutdown());
+    components.remove_temporary();
     if let Some(exchange) = exchange {
         runtime.block_on(exchange.stop());
     }

@@ -116,20 +116,37 @@ pub enum DialError {
     Timeout(String),
 }
 
-/// What distinguishes one failure to dial from another, whatever its host and words.
-pub type DialErrorKind = (Discriminant<DialError>, Option<std::io::ErrorKind>);
+/// Of a failure of TLS, and of its certificate.
+type TlsErrorKind = (Discriminant<rustls::Error>, Option<Discriminant<rustls::CertificateError>>);
+
+/// What distinguishes one failure to dial from another, whatever its host and the times in its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialErrorKind {
+    error: Discriminant<DialError>,
+    io: Option<std::io::ErrorKind>,
+    /// Of a TLS failure, and of a certificate what is wrong with it.
+    tls: Option<TlsErrorKind>,
+    /// What a proxy answered.
+    answer: Option<String>,
+}
 
 impl DialError {
     /// Returns its kind.
     #[must_use]
     pub fn kind(&self) -> DialErrorKind {
-        let source = match self {
+        let (source, answer) = match self {
             Self::Lookup { source, .. } | Self::Connect { source, .. } | Self::Broken { source, .. } => {
-                Some(source.kind())
+                (Some(source), None)
             }
-            Self::Address(_) | Self::ProxyKind(_) | Self::Proxy { .. } | Self::Timeout(_) => None,
+            Self::Proxy { answer, .. } => (None, Some(answer.clone())),
+            Self::Address(_) | Self::ProxyKind(_) | Self::Timeout(_) => (None, None),
         };
-        (discriminant(self), source)
+        let tls = source.and_then(|source| source.get_ref()?.downcast_ref::<rustls::Error>());
+        let tls = tls.map(|error| match error {
+            rustls::Error::InvalidCertificate(reason) => (discriminant(error), Some(discriminant(reason))),
+            _ => (discriminant(error), None),
+        });
+        DialErrorKind { error: discriminant(self), io: source.map(std::io::Error::kind), tls, answer }
     }
 }
 

@@ -95,18 +95,25 @@ enum OpenError {
     Timeout,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+enum OpenErrorKind {
+    Dial(DialErrorKind),
+    Status(StatusCode),
+    Handshake(Discriminant<tungstenite::Error>),
+    Timeout,
+}
+
 impl OpenError {
-    /// What distinguishes it from others: of a handshake the HTTP status, of a dial its own kind.
-    fn kind(&self) -> (Discriminant<Self>, Option<DialErrorKind>, Option<StatusCode>) {
-        let (dial, status) = match self {
-            Self::Dial(error) => (Some(error.kind()), None),
+    /// What distinguishes it from others: of a handshake the HTTP status or the kind of error, of a dial its own kind.
+    fn kind(&self) -> OpenErrorKind {
+        match self {
+            Self::Dial(error) => OpenErrorKind::Dial(error.kind()),
             Self::Handshake(error) => match &**error {
-                tungstenite::Error::Http(answer) => (None, Some(answer.status())),
-                _ => (None, None),
+                tungstenite::Error::Http(answer) => OpenErrorKind::Status(answer.status()),
+                other => OpenErrorKind::Handshake(discriminant(other)),
             },
-            Self::Timeout => (None, None),
-        };
-        (discriminant(self), dial, status)
+            Self::Timeout => OpenErrorKind::Timeout,
+        }
     }
 }
 

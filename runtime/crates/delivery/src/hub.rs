@@ -34,7 +34,7 @@ struct Outlet {
 impl Outlet {
     /// Delivers a batch inline, or queues it. A full queue drops its oldest closed klines, which are counted.
     fn take(&self, number: u64, batch: &Batch) {
-        if self.inline.deliver(batch, &self.queue, &self.stats) {
+        if self.inline.deliver(number, batch, &self.queue, &self.stats) {
             return;
         }
         let lost = self.queue.push(number, batch);

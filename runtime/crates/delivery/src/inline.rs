@@ -42,17 +42,17 @@ impl InlineDelivery {
         lock(&self.deferred_failure).take()
     }
 
-    /// Delivers what passes of a batch, if it is small, the consumer takes deliveries inline, and nothing in `queue` would
-    /// be overtaken. Returns whether nothing of it has to be queued any more.
+    /// Delivers what passes of batch `number`, if it is small, the consumer takes deliveries inline, and nothing in `queue`
+    /// would be overtaken. Returns whether nothing of it has to be queued any more.
     ///
     /// After a panic the delivery comes to the consumer's own thread, for which it is a crash of its call.
-    pub(super) fn deliver(&self, batch: &Batch, queue: &Queue, stats: &Stats) -> bool {
-        if batch.klines.len() > MOST {
+    pub(super) fn deliver(&self, number: u64, batch: &Batch, queue: &Queue, stats: &Stats) -> bool {
+        if batch.klines.len() > MOST || lock(&self.target).is_none() {
             return false;
         }
-        let Some(target) = lock(&self.target).clone() else { return false };
-        // Held over the call, so that the consumer's thread cannot begin one of its own.
+        // Held over the call, so that the consumer's thread cannot begin one of its own, nor say something else.
         let Some(idle) = queue.idle() else { return false };
+        let Some(target) = lock(&self.target).clone() else { return false };
         let klines = idle.passing(batch);
         if klines.is_empty() {
             return true;
@@ -69,7 +69,9 @@ impl InlineDelivery {
             Ok(false) => false,
             Err(failure) => {
                 *lock(&self.deferred_failure) = Some(failure);
-                false
+                // The next delivery of the thread is this one, to which the failure belongs. An empty queue has room.
+                idle.push(number, batch);
+                true
             }
         }
     }

@@ -138,8 +138,9 @@ impl Handle {
         let records = Records { letters: DeadLetters::new(data_dir, &name), bundles: Bundles::new(data_dir) };
         let worker = Worker::new(shared, blueprint, (grouping, on_error), records);
         let (end, ended) = mpsc::channel::<()>();
+        let left = LeftQueue(queue.clone());
         let thread = thread::Builder::new().name(format!("consumer-{name}")).spawn(move || {
-            let _end = end;
+            let (_end, _left) = (end, left);
             worker.run();
         })?;
         let Profile { is_untrusted, takes_values, .. } = profile;
@@ -155,6 +156,15 @@ impl Handle {
         let has_ended = self.ended.try_recv() == Err(TryRecvError::Disconnected);
         let stats = if has_ended { self.stats.snapshot() } else { self.view().give_up() };
         Summary { name: self.name.clone(), stats }
+    }
+}
+
+/// The queue of a thread that ends, if only by a panic: nobody will obey the orders in it.
+struct LeftQueue(Arc<Queue>);
+
+impl Drop for LeftQueue {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 

@@ -83,12 +83,23 @@ struct QueueState {
 }
 
 /// An empty queue whose consumer's thread sleeps in it, held so.
-pub(super) struct Idle<'a>(MutexGuard<'a, QueueState>);
+pub(super) struct Idle<'a> {
+    queue: &'a Queue,
+    state: MutexGuard<'a, QueueState>,
+}
 
 impl Idle<'_> {
     /// Returns the klines of a batch that pass the filter.
     pub(super) fn passing(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
-        self.0.buffer.passing(batch)
+        self.state.buffer.passing(batch)
+    }
+
+    /// Enqueues the klines of batch `number` that pass, before anything else can be. Returns how many closed klines were
+    /// dropped for it.
+    pub(super) fn push(mut self, number: u64, batch: &Batch) -> u64 {
+        let lost = self.state.buffer.push(number, batch);
+        self.queue.wake(self.state);
+        lost
     }
 }
 
@@ -153,7 +164,7 @@ impl Queue {
     pub(super) fn idle(&self) -> Option<Idle<'_>> {
         let state = self.lock();
         let is_idle = state.ending == Ending::Open && state.waiting && state.orders.is_empty();
-        (is_idle && state.buffer.has_nothing_to_say()).then(|| Idle(state))
+        (is_idle && state.buffer.has_nothing_to_say()).then(|| Idle { queue: self, state })
     }
 
     /// Gives the consumer's thread an order: whatever it waits for, it stops waiting. Returns whether there is a thread

@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,8 @@ pub const FAILED: u8 = 3;
 pub struct Compiler {
     program: PathBuf,
     cache: Cache,
-    /// Removes the code at the end, where none is to be kept.
-    _temporary: Option<TempDir>,
+    /// The folder of the code, where none is to be kept.
+    temporary: Mutex<Option<TempDir>>,
 }
 
 /// Removes all compiled code from a folder, because no component needs it.
@@ -57,14 +58,19 @@ impl Compiler {
     pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.engine().precompile_compatibility_hash().hash(&mut hasher);
-        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())), _temporary: None }
+        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())), temporary: Mutex::default() }
     }
 
     /// Makes a compiler as [`Compiler::new`] does, whose code is gone with it.
     #[must_use]
     pub fn temporary(program: PathBuf, folder: TempDir, engine: &WasmEngine) -> Self {
         let path = folder.path().to_path_buf();
-        Self { _temporary: Some(folder), ..Self::new(program, path, engine) }
+        Self { temporary: Mutex::new(Some(folder)), ..Self::new(program, path, engine) }
+    }
+
+    /// Removes the folder of the code, where none is to be kept: a thread that is left behind may hold the compiler.
+    pub(super) fn remove_temporary(&self) {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Returns the cache of compiled code.

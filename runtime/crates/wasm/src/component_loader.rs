@@ -56,6 +56,11 @@ impl Attempt {
 }
 
 impl Components {
+    /// Removes compiled code that is not to be kept, at the end of a run.
+    pub fn remove_temporary(&self) {
+        self.compiler.iter().for_each(Compiler::remove_temporary);
+    }
+
     /// Builds an empty collection for trusted components alone.
     #[must_use]
     pub fn new(engine: WasmEngine) -> Self {

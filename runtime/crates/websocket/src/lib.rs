@@ -64,6 +64,8 @@ const SPARE_FILES: u64 = 100;
 const AT_ONCE: usize = 4;
 /// How long clients may take to hang up at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Makes servers.
 pub struct WebSocketBlueprint {
@@ -120,8 +122,9 @@ impl Blueprint for WebSocketBlueprint {
             .enable_all()
             .build()
             .map_err(|error| Failure::Retry(format!("no threads for the server: {error}")))?;
-        let (bound, cancel, tasks) = (self.bound.clone(), CancellationToken::new(), TaskTracker::new());
-        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, tasks, bound }))
+        let (cancel, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (bound, tasks) = (self.bound.clone(), TaskTracker::new());
+        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, cut, tasks, bound }))
     }
 
     fn profile(&self) -> Profile {
@@ -135,6 +138,8 @@ struct Running {
     /// Taken at the end.
     runtime: Option<Runtime>,
     cancel: CancellationToken,
+    /// Cancelled when connections are cut that are not clients.
+    cut: CancellationToken,
     /// All that runs on it.
     tasks: TaskTracker,
     bound: Bound,
@@ -184,7 +189,7 @@ impl Consumer for Running {
             router: routes::router(self.server.clone()),
             tls: acceptor,
             tasks: self.tasks.clone(),
-            cancel: self.cancel.clone(),
+            cut: self.cut.clone(),
         };
         if let Some(url) = &self.server.settings.advertised {
             info!(url, "clients are told this address");
@@ -219,7 +224,16 @@ impl Consumer for Running {
         self.server.dismiss();
         self.tasks.close();
         if let Some(runtime) = self.runtime.take() {
-            if runtime.block_on(async { tokio::time::timeout(GOODBYE, self.tasks.wait()).await }).is_err() {
+            let all_gone = async {
+                while self.server.connected() > 0 {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let are_gone = runtime.block_on(async { tokio::time::timeout(GOODBYE, all_gone).await }).is_ok();
+            // Requests that are not clients have had the same time.
+            self.cut.cancel();
+            if !are_gone || runtime.block_on(async { tokio::time::timeout(GOODBYE, self.tasks.wait()).await }).is_err()
+            {
                 warn!(clients = self.server.connected(), "clients did not hang up and are cut");
             }
             runtime.shutdown_background();

@@ -106,13 +106,13 @@ pub struct Front {
     pub tls: Option<TlsAcceptor>,
     /// Every task of a connection.
     pub tasks: TaskTracker,
-    /// Ends connections that are not clients yet. Clients are dismissed by the server.
-    pub cancel: CancellationToken,
+    /// Cuts connections that are not clients. Clients are dismissed by the server.
+    pub cut: CancellationToken,
 }
 
 /// Accepts connections until it is dropped.
 pub async fn accept(listener: TcpListener, front: Front) -> Infallible {
-    let Front { server, tls, tasks, cancel, .. } = &front;
+    let Front { server, tls, tasks, cut, .. } = &front;
     let (refusals, unadmitted) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(UNADMITTED)));
     let mut is_short = false;
     loop {
@@ -139,9 +139,9 @@ pub async fn accept(listener: TcpListener, front: Front) -> Infallible {
                 server.figures.refuse();
                 debug!(address = %from.ip(), ?reason, "connection refused");
                 if let (None, Ok(permit)) = (tls, refusals.clone().try_acquire_owned()) {
-                    let cancel = cancel.clone();
+                    let cut = cut.clone();
                     tasks.spawn(async move {
-                        cancel.run_until_cancelled(turn_away(socket)).await;
+                        cut.run_until_cancelled(turn_away(socket)).await;
                         drop(permit);
                     });
                 }
@@ -174,11 +174,11 @@ fn serve(
 ) -> impl Future<Output = ()> + Send {
     let accepted = Instant::now();
     async move {
-        let Front { server, router, tls, cancel, .. } = front;
+        let Front { server, router, tls, cut, .. } = front;
         let _place = place;
         // Boxed, so that a connection that has become a WebSocket does not carry it along.
         let handshake = Box::pin(shake_hands(router, tls, socket, address, accepted));
-        let agreed = cancel.run_until_cancelled(handshake).await.flatten();
+        let agreed = cut.run_until_cancelled(handshake).await.flatten();
         let Some((stream, early, Agreed { talk, is_admitted })) = agreed else { return };
         let (socket, cipher) = stream.into_parts();
         let connection = Connection { socket, cipher, early, address, farewell: talk.farewell() };

@@ -84,6 +84,8 @@ impl Worker {
             );
             format!("the new version does not start: {failure}")
         })?;
+        self.shared.inline.allow(None);
+        self.shared.inline.take_deferred_failure();
         let old = std::mem::replace(present, fresh);
         let stopped = guarded(|| {
             let mut old = old;

@@ -2,7 +2,7 @@
 //! call fails. Knows nothing of what kind of consumer it is.
 //!
 //! The thread lives as long as the run: a consumer that failed rests in its last state until it is ordered otherwise.
-//! [`Phase`] is where it stands between two instances; [`Worker::after`] decides what follows the end of one.
+//! `Phase` is where it stands between two instances; `Worker::after` decides what follows the end of one.
 
 mod calls;
 mod orders;

@@ -40,7 +40,11 @@ struct Script {
     instances: usize,
     stops: usize,
     setup: Option<Failure>,
+    /// What `inline` does, where it does anything.
+    inline: Option<Inline>,
 }
+
+type Inline = Arc<dyn Fn() -> Arc<dyn DeliverInline> + Send + Sync>;
 
 #[derive(Clone, Default)]
 struct Scripted(Arc<Mutex<Script>>);
@@ -85,6 +89,11 @@ impl Consumer for Scripted {
             Some(Act::Crash) => Err(Failure::Crashed { kind: CrashKind::Timeout, message: "slow".into() }),
             Some(Act::Panic) => panic!("a bug"),
         }
+    }
+
+    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
+        let inline = self.0.lock().unwrap().inline.clone();
+        inline.map(|inline| inline())
     }
 
     fn stop(&mut self) {
@@ -283,44 +292,12 @@ impl DeliverInline for Clumsy {
     }
 }
 
-struct Hasty(Scripted, Arc<Clumsy>);
-
-impl Blueprint for Hasty {
-    fn validate(&mut self) -> Vec<Problem> {
-        Vec::new()
-    }
-
-    fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
-        self.0.instantiate(work)?;
-        Ok(Box::new(Self(self.0.clone(), self.1.clone())))
-    }
-}
-
-impl Consumer for Hasty {
-    fn setup(&mut self) -> Result<Subscription, Failure> {
-        self.0.setup()
-    }
-
-    fn start(&mut self) -> Result<(), Failure> {
-        self.0.start()
-    }
-
-    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
-        self.0.consume(delivery)
-    }
-
-    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
-        Some(self.1.clone())
-    }
-
-    fn stop(&mut self) {}
-}
-
 #[test]
 fn a_panic_in_an_inline_delivery_is_a_crash_and_costs_no_kline() {
     let (scripted, folder, hub) = (Scripted::default(), tempfile::tempdir().unwrap(), Hub::new());
-    let hasty = Hasty(scripted.clone(), Arc::default());
-    let spec = Spec { blueprint: Box::new(hasty), queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };
+    let clumsy = Arc::<Clumsy>::default();
+    scripted.0.lock().unwrap().inline = Some(Arc::new(move || clumsy.clone()));
+    let spec = Spec { queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
     let mut window = 0;

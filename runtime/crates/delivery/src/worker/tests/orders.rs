@@ -199,43 +199,12 @@ fn another_version_yields_to_the_same_work() {
     assert!(Arc::ptr_eq(noted.lock().unwrap().as_ref().unwrap(), stage.hub.trusted_work()));
 }
 
-/// Panics on the consumer's thread outside any call that is guarded.
-struct Unruly(Scripted);
-
-impl Blueprint for Unruly {
-    fn validate(&mut self) -> Vec<Problem> {
-        self.0.validate()
-    }
-
-    fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
-        Ok(Box::new(Self(self.0.clone())))
-    }
-}
-
-impl Consumer for Unruly {
-    fn setup(&mut self) -> Result<Subscription, Failure> {
-        self.0.setup()
-    }
-
-    fn start(&mut self) -> Result<(), Failure> {
-        self.0.start()
-    }
-
-    fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
-        self.0.consume(delivery)
-    }
-
-    fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
-        panic!("a bug outside of every call")
-    }
-
-    fn stop(&mut self) {}
-}
-
 #[test]
 fn an_order_to_a_thread_that_has_panicked_is_answered_at_once() {
     let (folder, hub, scripted) = (tempfile::tempdir().unwrap(), Hub::new(), Scripted::default());
-    let spec = Spec { blueprint: Box::new(Unruly(scripted.clone())), ..spec("it", &scripted, Grouping::UpTo(1)) };
+    // On the consumer's thread, outside any call that is guarded.
+    scripted.0.lock().unwrap().inline = Some(Arc::new(|| panic!("a bug outside of every call")));
+    let spec = spec("it", &scripted, Grouping::UpTo(1));
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     let commander = manager.commander("it").unwrap();
     // The first ones may be obeyed before the panic.

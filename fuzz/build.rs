@@ -1,4 +1,4 @@
-//! Tells the crate where the WIT of the WASI that is offered lies: beside the sources of wasmtime-wasi.
+//! Sets the paths of the WIT of the linked WASI version, which is next to the sources of wasmtime-wasi.
 
 use std::env;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=Cargo.lock");
-    let cargo = env::var_os("CARGO").expect("cargo names itself");
-    let told = Command::new(cargo).args(["metadata", "--format-version", "1"]).output().expect("cargo runs");
-    let told = String::from_utf8(told.stdout).expect("cargo speaks UTF-8");
-    let manifests = told.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let cargo = env::var_os("CARGO").expect("cargo sets CARGO");
+    let metadata = Command::new(cargo).args(["metadata", "--format-version", "1"]).output().expect("cargo runs");
+    let metadata = String::from_utf8(metadata.stdout).expect("cargo prints UTF-8");
+    let manifests = metadata.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split('"').next());
     for manifest in manifests {
         let folder = Path::new(manifest).parent().expect("a manifest is in a folder");
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();

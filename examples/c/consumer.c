@@ -1,7 +1,7 @@
-/* Appends closed klines to a CSV file in a granted folder, with the exchange's digits.
+/* Appends closed klines to a CSV file in a granted folder, with their exact digits.
  *
- * Delivery is at least once: after a crash some rows can be there twice. A row's first five columns are its key, and of
- * rows that differ only in the revision the highest counts.
+ * Delivery is at least once: after a crash some rows can be written twice. The first five columns are the key of a row;
+ * if several rows differ only in the revision, the one with the highest revision is valid.
  */
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include "klines.h"
 
-/* What the operator may write under [consumers.csv-writer.settings]: the file, as this consumer sees it. */
+/* The setting `path` of [consumers.csv-writer.settings]: the path of the file in the sandbox. */
 static char path[256];
 static FILE *file;
 
@@ -29,7 +29,7 @@ kl_outcome consumer_start(void) {
         return kl_fatal("%s cannot be opened: %s; is its folder in [consumers.NAME.allow] dirs, with write = true?", path,
                         strerror(errno));
     }
-    /* A file that has something has the header. */
+    /* Only an empty file needs the header. */
     if (fseek(file, 0, SEEK_END) == 0 && ftell(file) == 0) {
         fputs("category,symbol,interval,start,revision,open,high,low,close,volume,turnover,trades\n", file);
     }
@@ -53,7 +53,7 @@ static void write_row(size_t row, const kl_kline *kline) {
     print(kline->symbol);
     fprintf(file, "%s,%llu,%u,", kl_interval_name(kline->interval, interval), (unsigned long long)kline->start,
             (unsigned)kline->revision);
-    /* The floats of a kline are for computing; these are for writing down. */
+    /* The floats of a kline are approximate, these digits are exact. */
     kl_exact digits = kl_exact_digits(row);
     print(digits.open);
     print(digits.high);
@@ -72,7 +72,7 @@ kl_outcome consumer_consume(const kl_batch *batch) {
     for (size_t row = 0; row < batch->klines.len; row++) {
         write_row(row, &batch->klines.ptr[row]);
     }
-    /* What a batch wrote leaves this consumer with it: `stop` does not come after a crash. */
+    /* Flush after every batch, because `stop` is not called after a crash. */
     if (fflush(file) != 0 || ferror(file)) {
         clearerr(file);
         return kl_retry("%s cannot be written: %s", path, strerror(errno));

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// Prints confirmed klines, and values that consumers emit, of the topics on its command line.
+// Prints the confirmed klines, and the values that consumers emit, of the topics on its command line.
 //
-// Needs nothing but Node.js: 22 has WebSocket by itself, 20 with `node --experimental-websocket`. After a cut it resumes
-// where it was: nothing is missed, nothing comes twice. The same code runs in a browser, but for `process`.
+// Needs only Node.js: version 22 has a WebSocket client, version 20 with `node --experimental-websocket`. After a
+// disconnect it resumes at the last message that it received, so that no message is missed or repeated. Apart from
+// `process`, the same code runs in a browser.
 
 const url = process.env.KLINES_URL ?? "ws://127.0.0.1:9500/v1/stream";
 const user = process.env.KLINES_USER ?? "me";
@@ -14,14 +15,15 @@ if (!key || typeof WebSocket === "undefined") {
   process.exit(2);
 }
 
-/** By topic, the last number that was seen: `{ epoch, seq }`. */
+/** The position of the last message, by topic: `{ epoch, seq }`. */
 const since = {};
 
+/** Handles one message of the server. */
 function take({ type, op, topic, epoch, seq, data, ok, error, topics, feeds }) {
   switch (type ?? op) {
     case "kline":
     case "value":
-      // An open window's updates carry the number that its closed kline will have.
+      // Updates of an open window already have the number of its closed kline, so they do not count as received.
       if (!data.confirm) return;
       since[topic] = { epoch, seq };
       console.log(topic, seq, type === "kline" ? data.close : JSON.stringify(data.value));
@@ -30,32 +32,33 @@ function take({ type, op, topic, epoch, seq, data, ok, error, topics, feeds }) {
       since[topic] = { epoch, seq };
       return;
     case "status":
-      // Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+      // The state of the connection to the exchange. Without it, no klines arrive, so only this message can show it.
       for (const feed of feeds) console.error(`${feed.category} is ${feed.state} since ${new Date(feed.since).toISOString()}`);
       return;
     case "subscribe":
       if (!ok) quit(`${topic ?? ""}: ${error}`);
       for (const [name, state] of Object.entries(topics)) {
-        if (state.recovered === false) console.error(`${name}: what came meanwhile is gone`);
+        if (state.recovered === false) console.error(`${name}: the messages since the disconnect are lost`);
       }
   }
 }
 
+/** Connects and subscribes; connects again after a disconnect. */
 function follow() {
   const stream = new WebSocket(url);
-  // A browser cannot set headers, so the first message carries the key.
+  // A browser cannot set headers, so the first message contains the key.
   stream.onopen = () => {
     stream.send(JSON.stringify({ op: "auth", user, key }));
     stream.send(JSON.stringify({ op: "subscribe", topics, since }));
   };
   stream.onmessage = ({ data }) => take(JSON.parse(data));
   stream.onclose = ({ code, reason }) => {
-    // 3500 to 3999: the server says that trying again is no use.
+    // Codes 3500 to 3999 mean that the client must not reconnect.
     if (code >= 3500 && code < 4000) quit(`refused: ${code} ${reason}`);
     console.error(`not connected (${code} ${reason}); trying again`);
     setTimeout(follow, 1000);
   };
-  // `close` follows and says the same.
+  // The event `close` follows with the reason.
   stream.onerror = () => {};
 }
 

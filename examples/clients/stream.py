@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Prints confirmed klines, and values that consumers emit, of the topics on its command line.
+"""Prints the confirmed klines, and the values that consumers emit, of the topics on its command line.
 
-Needs `pip install websockets`. After a cut it resumes where it was: nothing is missed, nothing comes twice.
+Needs `pip install websockets`. After a disconnect it resumes at the last message that it received, so that no message is
+missed or repeated.
 """
 
 import json
@@ -17,15 +18,16 @@ URL = os.environ.get("KLINES_URL", "ws://127.0.0.1:9500/v1/stream")
 KEY = os.environ["KLINES_KEY"]
 TOPICS = sys.argv[1:] or ["kline.1m.BTCUSDT"]
 
-# By topic, the last number that was seen: {"epoch": …, "seq": …}.
+# The position of the last message, by topic: {"epoch": …, "seq": …}.
 since: dict[str, dict[str, object]] = {}
 
 
 def take(message: dict) -> None:
+    """Handles one message of the server."""
     match message.get("type") or message.get("op"):
         case "kline" | "value":
             data = message["data"]
-            # An open window's updates carry the number that its closed kline will have.
+            # Updates of an open window already have the number of its closed kline, so they do not count as received.
             if data["confirm"]:
                 since[message["topic"]] = {"epoch": message["epoch"], "seq": message["seq"]}
                 value = data["close"] if message["type"] == "kline" else json.dumps(data["value"])
@@ -33,7 +35,8 @@ def take(message: dict) -> None:
         case "snapshot":
             since[message["topic"]] = {"epoch": message["epoch"], "seq": message["seq"]}
         case "status":
-            # Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+            # The state of the connection to the exchange. Without it, no klines arrive, so only this message can show
+            # it.
             for feed in message["feeds"]:
                 when = datetime.fromtimestamp(feed["since"] / 1000, timezone.utc).isoformat(timespec="seconds")
                 print(f"{feed['category']} is {feed['state']} since {when}", file=sys.stderr, flush=True)
@@ -42,11 +45,11 @@ def take(message: dict) -> None:
         case "subscribe":
             for topic, state in message["topics"].items():
                 if state.get("recovered") is False:
-                    print(f"{topic}: what came meanwhile is gone", file=sys.stderr)
+                    print(f"{topic}: the messages since the disconnect are lost", file=sys.stderr)
 
 
 def follow() -> None:
-    """Follows the topics until the connection ends."""
+    """Connects, subscribes to the topics and prints their messages until the connection ends."""
     with connect(URL, additional_headers={"Authorization": f"Bearer {KEY}"}) as stream:
         stream.send(json.dumps({"op": "subscribe", "topics": TOPICS, "since": since}))
         for text in stream:
@@ -58,7 +61,7 @@ while True:
         follow()
         reason = "closed"
     except ConnectionClosed as closed:
-        # 3500 to 3999: the server says that trying again is no use.
+        # Codes 3500 to 3999 mean that the client must not reconnect.
         if closed.rcvd and closed.rcvd.code >= 3500:
             sys.exit(f"refused: {closed.rcvd.code} {closed.rcvd.reason}")
         reason = str(closed)

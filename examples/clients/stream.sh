@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Prints confirmed klines, and values that consumers emit, of the topics on its command line.
+# Prints the confirmed klines, and the values that consumers emit, of the topics on its command line.
 #
-# Needs bash and the usual tools (od, head): the WebSocket is spoken by hand, over plain ws:// only. After a cut it resumes
-# where it was: nothing is missed, nothing comes twice.
+# Needs bash and common tools (od, head). It implements the WebSocket protocol itself, without encryption (ws:// only).
+# After a disconnect it resumes at the last message that it received, so that no message is missed or repeated.
 set -euo pipefail
 export LC_ALL=C
 
@@ -11,7 +11,7 @@ key=${KLINES_KEY:?set KLINES_KEY}
 topics=("${@:-kline.1m.BTCUSDT}")
 declare -A since=()
 
-send() { # OPCODE TEXT: one frame, masked with zeros, which leaves the text as it is
+send() { # OPCODE TEXT: sends one frame, masked with zeros, which does not change the text
   local length=${#2} head
   printf -v head '\\x%02x' $((0x80 | $1))
   if ((length < 126)); then
@@ -22,19 +22,19 @@ send() { # OPCODE TEXT: one frame, masked with zeros, which leaves the text as i
   printf '%b\0\0\0\0%s' "$head" "$2" >&"$wire"
 }
 
-bytes() { # COUNT: that many bytes as numbers; nothing at the end of the stream
+bytes() { # COUNT: reads COUNT bytes and prints them as numbers; prints nothing at the end of the stream
   head -c "$1" <&"$wire" | od -An -v -tu1
 }
 
-field() { # NAME TEXT: the value of a number or a plain text
+field() { # NAME TEXT: prints the value of a JSON field, a number or a text without escapes
   [[ $2 =~ \"$1\":\"?([^\",}]*) ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
-take() { # TEXT: one message of the server
+take() { # TEXT: handles one message of the server
   local topic epoch seq
   case $1 in
     *'"op":"subscribe"'*'"ok":false'*) echo "$1" >&2 && exit 1 ;;
-    # Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+    # The state of the connection to the exchange. Without it, no klines arrive, so only this message can show it.
     *'"type":"status"'*) echo "feeds: ${1#*'"feeds":'}" >&2 ;;
     *'"type":"snapshot"'* | *'"type":"kline"'*'"confirm":true'* | *'"type":"value"'*'"confirm":true'*)
       topic=$(field topic "$1") epoch=$(field epoch "$1") seq=$(field seq "$1")
@@ -47,7 +47,7 @@ take() { # TEXT: one message of the server
   esac
 }
 
-request() { # what is subscribed to, and since when
+request() { # prints the subscription, with the position of the last message of each topic
   local list='' known='' topic
   for topic in "${topics[@]}"; do
     list+=",\"$topic\""
@@ -56,7 +56,7 @@ request() { # what is subscribed to, and since when
   printf '{"op":"subscribe","topics":[%s],"since":{%s}}' "${list:1}" "${known:1}"
 }
 
-follow() { # until the connection ends; says why
+follow() { # connects, subscribes, and handles messages until the connection ends
   local line first size text
   { exec {wire}<>"/dev/tcp/$host/$port"; } 2>/dev/null || return 0
   printf '%s\r\n' "GET /v1/stream HTTP/1.1" "Host: $host:$port" "Connection: Upgrade" "Upgrade: websocket" \
@@ -71,7 +71,7 @@ follow() { # until the connection ends; says why
       read -r first[1] first[2] < <(bytes 2)
       size=$((first[1] << 8 | first[2]))
     elif ((size == 127)); then
-      # Lengths of 64 bits: the last four bytes are plenty.
+      # A length of 64 bits: messages are short enough for its last four bytes.
       read -r _ _ _ _ first[1] first[2] first[3] first[4] < <(bytes 8)
       size=$((first[1] << 24 | first[2] << 16 | first[3] << 8 | first[4]))
     fi

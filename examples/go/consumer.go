@@ -1,4 +1,5 @@
-// Package correlation emits how closely two symbols move together: the correlation of their returns over the last klines.
+// Package correlation emits how closely two symbols move together: the correlation of their returns over the last
+// klines.
 package correlation
 
 import (
@@ -7,7 +8,7 @@ import (
 	"example.com/correlation/klines"
 )
 
-// New is what klines asks for; it is called for each life of the consumer.
+// New returns a new consumer. klines calls it for every instance.
 func New() klines.Consumer { return &consumer{} }
 
 type consumer struct {
@@ -15,22 +16,22 @@ type consumer struct {
 	pairs    map[market]*pair
 }
 
-// settings are what the operator may write under [consumers.correlation.settings].
+// settings has the keys of [consumers.correlation.settings].
 type settings struct {
 	// First and Second are the symbols that are compared.
 	First  string `json:"first"`
 	Second string `json:"second"`
-	// Window is the number of returns that are looked back on.
+	// Window is the number of returns in the correlation.
 	Window int `json:"window"`
 }
 
-// market is what the two symbols have in common.
+// market identifies the klines that the two symbols have in common.
 type market struct {
 	category klines.Category
 	interval klines.Interval
 }
 
-// Setup reads the settings and asks for the two symbols alone.
+// Setup reads the settings and subscribes to closed klines of the two symbols only.
 func (c *consumer) Setup(given klines.Settings) (klines.Subscription, error) {
 	c.settings = settings{First: "BTCUSDT", Second: "ETHUSDT", Window: 30}
 	if err := given.Read(&c.settings); err != nil {
@@ -50,7 +51,7 @@ func (c *consumer) Setup(given klines.Settings) (klines.Subscription, error) {
 	return klines.Subscription{Symbols: []string{c.settings.First, c.settings.Second}, ClosedOnly: true}, nil
 }
 
-// Consume takes one batch of closed klines.
+// Consume is called for every batch of closed klines.
 func (c *consumer) Consume(batch klines.Batch) error {
 	for i := range batch.Klines {
 		kline := &batch.Klines[i]
@@ -68,7 +69,7 @@ func (c *consumer) Consume(batch klines.Batch) error {
 		if !ok {
 			continue
 		}
-		// It belongs to the kline that completed the pair, whichever symbol that was.
+		// The value belongs to the kline that completed the pair, which can be of either symbol.
 		if err := kline.Emit("correlation", value); err != nil {
 			klines.Warnf("%v", err)
 		}

@@ -7,7 +7,8 @@ require (
 	wit_component v0.0.0
 )
 
-// Both are here: nothing is fetched. The first is what generated code asks for, the second is generated.
+// Both modules are part of the project, so that Go downloads nothing. The generated code imports the first; the second is
+// the generated code.
 replace go.bytecodealliance.org/pkg => ./shim
 
 replace wit_component => ./build/bindings

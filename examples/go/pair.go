@@ -2,18 +2,18 @@ package correlation
 
 import "math"
 
-// pair is the last returns of two symbols, of windows that both have closed.
+// pair holds the last returns of two symbols, in windows that are closed for both.
 type pair struct {
 	window int
 	last   [2]closed
-	// What a symbol returned in its newest window, until the other one has closed it too.
+	// The newest return of each symbol.
 	latest  [2]change
 	returns [][2]float64
-	// 1 together, -1 against each other, 0 before either was clear.
+	// 1 if the last clear correlation was positive, -1 if negative, 0 if there was none yet.
 	side int
 }
 
-// closed is a symbol's newest close.
+// closed is the newest close of a symbol.
 type closed struct {
 	start uint64
 	price float64
@@ -25,11 +25,11 @@ type change struct {
 	value float64
 }
 
-// add takes a close of one side; once both sides have closed the window and there are enough returns it gives their
-// correlation.
+// add adds a close of one side. It returns the correlation if the window is closed for both sides and there are enough
+// returns.
 func (p *pair) add(side int, start uint64, price float64) (float64, bool) {
 	before := p.last[side]
-	// A correction of an older kline, one that was delivered before, or a price that has no logarithm.
+	// A correction of an older kline, a kline that was delivered before, or a price that has no logarithm.
 	if start <= before.start || price <= 0 {
 		return 0, false
 	}
@@ -49,7 +49,7 @@ func (p *pair) add(side int, start uint64, price float64) (float64, bool) {
 	return correlation(p.returns)
 }
 
-// changed tells, once a correlation is clear, whether it points another way than the last clear one.
+// changed returns the direction of a clear correlation, and whether it differs from that of the last clear one.
 func (p *pair) changed(value float64) (string, bool) {
 	side, sign := 0, ""
 	if value >= 0.5 {
@@ -64,7 +64,7 @@ func (p *pair) changed(value float64) (string, bool) {
 	return sign, true
 }
 
-// correlation is Pearson's; there is none where one side stood still.
+// correlation returns Pearson's coefficient; there is none if a price did not change.
 func correlation(returns [][2]float64) (float64, bool) {
 	var means [2]float64
 	for _, both := range returns {

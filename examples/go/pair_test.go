@@ -27,13 +27,13 @@ func TestPricesThatMoveAlikeCorrelate(t *testing.T) {
 	}
 }
 
-func TestAPriceThatStandsStillHasNoCorrelation(t *testing.T) {
+func TestAConstantPriceHasNoCorrelation(t *testing.T) {
 	if value, ok := last(3, []float64{1, 2, 1, 4}, []float64{5, 5, 5, 5}); ok {
 		t.Fatal(value)
 	}
 }
 
-func TestAKlineThatComesTwiceCountsOnce(t *testing.T) {
+func TestAKlineThatIsDeliveredTwiceCountsOnce(t *testing.T) {
 	p := &pair{window: 3}
 	for range 9 {
 		p.add(0, 1, 5)

@@ -1,7 +1,7 @@
-"""Price alerts: logs a warning and emits `alert` when a close crosses a level, once a crossing and not again for a while.
+"""Price alerts: logs a warning and emits `alert` each time a close crosses a level, but not again during a cooldown.
 
-On which side of a level a price was, and when an alert was given, is kept in the state: a restart neither repeats an alert
-nor misses a crossing that happened meanwhile.
+The state holds the side of each level on which the last close was, and the time of the last alert. A restart therefore
+neither repeats an alert nor misses a level that was crossed in between.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from klines import Batch, Kline, Problem, Subscription
 
 @dataclass
 class Settings:
-    """What the operator may write under `[consumers.price-alert.settings]`. Unknown keys and wrong types are refused."""
+    """The keys of `[consumers.price-alert.settings]`. The module `klines` reports unknown keys and wrong types."""
 
     levels: dict[str, list[float]]
-    """Prices to watch, by symbol."""
+    """The price levels of each symbol."""
     interval: str = "1m"
-    """The interval whose closes are watched."""
+    """The interval whose closes are compared with the levels."""
     cooldown: int = 300
-    """Seconds after an alert in which the same level gives none."""
+    """Seconds after an alert without another alert of the same level."""
 
     def problems(self) -> Iterator[Problem]:
         for symbol, levels in self.levels.items():
@@ -46,12 +46,12 @@ class Consumer(klines.Consumer[Settings]):
         self.newest: dict[object, int] = {}
 
     def subscription(self) -> Subscription:
-        """Only what is watched: nothing else is handed over."""
+        """Subscribes to the symbols and the interval of the settings only."""
         return Subscription(symbols=list(self.levels), intervals=[self.interval], closed_only=True)
 
     def consume(self, batch: Batch) -> None:
         for row, kline in enumerate(batch.klines):
-            # A correction is not an alert: the price that it corrects is gone.
+            # A correction of an older kline, or a kline that was delivered before, is not a new price.
             if kline.start <= self.newest.get((kline.category, kline.symbol), -1):
                 continue
             self.newest[kline.category, kline.symbol] = kline.start
@@ -71,5 +71,5 @@ class Consumer(klines.Consumer[Settings]):
             klines.warn(f"{kline.symbol} crossed {level:g}", direction=direction, close=price)
             klines.emit(row, "alert", {"level": level, "direction": direction, "close": price})
             alerted = kline.end
-        # Kept if this call succeeds, together with the record that these klines were taken.
+        # klines keeps this change if the call succeeds, in one transaction with the record that the batch was consumed.
         klines.state[key] = {"above": above, "alerted": alerted}

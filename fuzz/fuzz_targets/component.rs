@@ -1,29 +1,30 @@
-//! Any bytes as a component: as they are, or as changes to a component that is one. What is accepted is also run.
+//! Loads any bytes as a component: the bytes themselves, or a valid component changed by them. An accepted component is
+//! also run.
 
 #![no_main]
 
+use klines_fuzz::harness::{components, run};
 use klines_system::limits::Limits;
-use klines_fuzz::life::{components, live};
 use libfuzzer_sys::fuzz_target;
 
-/// Larger ones take the compiler longer than they teach.
-const MOST_BYTES: usize = 16 << 10;
+/// The largest component: larger ones take more time to compile than they are worth.
+const MAX_BYTES: usize = 16 << 10;
 const WHOLE: &[u8] = include_bytes!("../../runtime/tests/fixtures/contract/text-1.0.0.wasm");
 
-// The first byte says whether the rest is a component or changes to one.
+// The first byte decides whether the rest is a component or a list of changes to one.
 fuzz_target!(|input: &[u8]| {
     let Some((first, rest)) = input.split_first() else { return };
     let bytes = if first & 1 == 0 { rest.to_vec() } else { changed(rest) };
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > MAX_BYTES {
         return;
     }
     let settings = if first & 2 == 0 { "{}" } else { r#"{"any":1}"# };
     if let Ok(component) = components().from_trusted(&bytes, Limits::default().component_size) {
-        live(component, settings);
+        run(component, settings);
     }
 });
 
-/// The fixture with its sections removed, doubled, exchanged and written over.
+/// Returns the fixture with sections removed, duplicated, swapped and overwritten as `changes` describes.
 fn changed(changes: &[u8]) -> Vec<u8> {
     let mut sections = sections(WHOLE);
     for change in changes.chunks_exact(5) {
@@ -68,7 +69,7 @@ fn changed(changes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The sections of a component: number and content.
+/// Returns the sections of a component: id and content.
 fn sections(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     let mut rest = &bytes[8..];

@@ -1,5 +1,5 @@
-//! Any configuration: a TOML file, an `.env` file and variables, with zero bytes between. Every problem is reported and
-//! rendered; nothing outside a folder of its own is read.
+//! Loads any configuration: a TOML file, an `.env` file and variables, separated by zero bytes. Every problem is
+//! reported and rendered; nothing outside a temporary folder is read.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fn folder() -> &'static tempfile::TempDir {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // An operator may name a device as a file and wait for it to end; a fuzzer should not.
+    // A device or a pipe that is read as a file may never end; a fuzzer must not wait for it.
     if ["KLINES_CONFIG", "/dev", "/proc", "/sys"]
         .iter()
         .any(|word| input.windows(word.len()).any(|part| part == word.as_bytes()))
@@ -40,5 +40,5 @@ fuzz_target!(|input: &[u8]| {
     }
     let _ = config.show();
     let _ = config.show_json();
-    assert_eq!(load(sources).is_err(), report.is_refusal(), "what is examined is what is loaded");
+    assert_eq!(load(sources).is_err(), report.is_refusal(), "examine and load agree");
 });

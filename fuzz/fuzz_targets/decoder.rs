@@ -1,4 +1,4 @@
-//! Any text as frames of Bybit's: through the decoder, and through a session with all its patience.
+//! Decodes any text as frames of Bybit, and passes them through a session with all its time-outs.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ fn table() -> &'static Arc<SymbolTable> {
     })
 }
 
-// The first byte chooses the category; each line is a frame, and its length the time that passes before it.
+// The first byte chooses the category; each line is a frame, and its length sets the time that passes before it.
 fuzz_target!(|input: &[u8]| {
     let Some((first, rest)) = input.split_first() else { return };
     let category = CATEGORIES[usize::from(*first) % CATEGORIES.len()];
@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
             Ok(Frame::Trades { received, undated, .. }) => {
                 assert_eq!(appended(&events) as u64, received - undated, "every row is counted once");
             }
-            Ok(_) | Err(_) => assert_eq!(appended(&events), 0, "what is no trade frame brings no trades"),
+            Ok(_) | Err(_) => assert_eq!(appended(&events), 0, "a frame without trades yields no trades"),
         }
         let _ = symbol_of(frame);
         now += (frame.len() as i64) * 100;

@@ -1,12 +1,12 @@
-//! Any program of host calls with any arguments, run by a component in each call of a consumer.
+//! Runs any program of host calls with any arguments, in any call of a consumer.
 
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
 
-use klines_wasm::component::Component;
+use klines_fuzz::harness::{authority, components, run};
 use klines_fuzz::interpreter::{component, settings};
-use klines_fuzz::life::{authority, components, live};
+use klines_wasm::component::Component;
 use libfuzzer_sys::fuzz_target;
 
 fn guest() -> Arc<Component> {
@@ -16,4 +16,4 @@ fn guest() -> Arc<Component> {
     GUEST.get_or_init(make).clone()
 }
 
-fuzz_target!(|program: &[u8]| live(guest(), &settings(program)));
+fuzz_target!(|program: &[u8]| run(guest(), &settings(program)));

@@ -1,12 +1,13 @@
-//! A component whose settings are a program of host calls, with whatever arguments: handles that are none, pointers
-//! into nowhere, lengths beyond memory. Made once, from the contract and the WASI that is offered, so that a function
-//! that is added to either is called as well.
+//! Builds a component whose settings are a program of host calls with arbitrary arguments: invalid handles, invalid
+//! pointers, lengths beyond memory. It is built once, from the contract and the WIT of the linked WASI, so that a
+//! function that is added to either is called as well.
 //!
-//! The settings are the program's bytes, two letters from `a` to `p` each. The first byte chooses the call of the
-//! consumer in which the rest runs. Then, again and again: a byte for the host's function (0 writes to memory), and
-//! for each of its flat arguments a byte whose low two bits say what follows from the rest, `v`: the number `v`, the
-//! address of the `v`-th piece of memory, four (or eight) bytes as they come, or the `v`-th awkward number. Where a
-//! handle is due it is the newest of its kind, unless the byte's high two bits are set.
+//! The settings are the bytes of the program, two letters from `a` to `p` for each byte. The first byte chooses the
+//! call of the consumer in which the rest runs. The rest is a sequence of host calls: a byte for the host function (0
+//! writes to memory), and for each of its flat arguments a byte whose low two bits choose the kind of value, with the
+//! other bits as `v`: the number `v`, the address of piece `v` of memory, the next four (or eight) bytes, or edge
+//! number `v`. An argument that is a handle is the newest handle of its kind, unless the two high bits of the byte are
+//! set.
 
 mod calls;
 
@@ -19,7 +20,7 @@ use wit_parser::Resolve;
 
 use calls::Calls;
 
-/// What the consumer exports, each with its parameters and result; the number is what a program's first byte says.
+/// The exports of the consumer, with their parameters and results; the first byte of a program is an index here.
 const EXPORTS: [(&str, &str); 5] = [
     ("validate", "(param i32 i32) (result i32)"),
     ("setup", "(param i32 i32) (result i32)"),
@@ -27,8 +28,8 @@ const EXPORTS: [(&str, &str); 5] = [
     ("consume", "(param i32 i32 i64) (result i32)"),
     ("stop", ""),
 ];
-/// Numbers at the edges of what arguments can mean.
-const AWKWARD: [u32; 16] = [
+/// Numbers at the edges of the valid ranges of arguments.
+const EDGES: [u32; 16] = [
     0,
     1,
     0xffff_ffff,
@@ -46,7 +47,7 @@ const AWKWARD: [u32; 16] = [
     4_096,
     257,
 ];
-/// What the first pieces of memory hold.
+/// The contents of the first pieces of memory.
 const TEXTS: [&[u8]; 12] = [
     b"/out",
     b"..",
@@ -62,13 +63,13 @@ const TEXTS: [&[u8]; 12] = [
     b"http://127.0.0.1:1/",
 ];
 
-/// Returns the settings that stand for a program.
+/// Returns the settings that encode a program.
 pub fn settings(program: &[u8]) -> String {
     let letter = |half: u8| char::from(b'a' + half);
     program.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]).collect()
 }
 
-/// Builds the component; one of its texts is the authority of a server that it may talk to.
+/// Builds the component; one of its texts is the authority of the server to which it may send requests.
 pub fn component(authority: &str) -> Vec<u8> {
     let (resolve, world, version) = world();
     let text = text(&Calls::of(&resolve, world), &version, authority);
@@ -77,7 +78,7 @@ pub fn component(authority: &str) -> Vec<u8> {
     ComponentEncoder::default().module(&module).expect("a module").validate(true).encode().expect("a component")
 }
 
-/// The world of everything that is offered, and the version of the contract in it.
+/// Returns a world of all interfaces that the runtime links, and the version of the contract in it.
 fn world() -> (Resolve, wit_parser::WorldId, String) {
     let mut resolve = Resolve::default();
     let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/v1");
@@ -97,7 +98,7 @@ fn world() -> (Resolve, wit_parser::WorldId, String) {
         let _ = writeln!(whole, "    {how} {name}@{version};");
     }
     whole.push_str("}\n");
-    // Each package in braces, which lets one text hold them all.
+    // Each package is put in braces, so that one text can hold all of them.
     let mut known = Vec::new();
     for text in wasi {
         let (package, body) = text.split_once(';').expect("a package");
@@ -111,7 +112,7 @@ fn world() -> (Resolve, wit_parser::WorldId, String) {
     (resolve, world, version)
 }
 
-/// The files of a folder, each from its package on.
+/// Returns the texts of the WIT files in a folder, each from its `package` on.
 fn packages(folder: &str) -> Vec<String> {
     let files = fs::read_dir(folder).expect("the WIT of WASI").map(|file| file.expect("a file").path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "wit")).collect();
@@ -120,13 +121,13 @@ fn packages(folder: &str) -> Vec<String> {
     texts.filter_map(|text| text.find("package ").map(|at| text[at..].to_owned())).collect()
 }
 
-/// The interpreter of programs that call these.
+/// Returns the text of the interpreter for programs that make these calls.
 fn text(calls: &Calls, version: &str, authority: &str) -> String {
     let mut text = "(module\n".to_owned();
     calls.write_imports(&mut text);
     text.push_str(MACHINE);
-    for (number, awkward) in AWKWARD.iter().enumerate() {
-        let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 256 + 4 * number, escaped(&awkward.to_le_bytes()));
+    for (number, edge) in EDGES.iter().enumerate() {
+        let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 256 + 4 * number, escaped(&edge.to_le_bytes()));
     }
     for (number, piece) in TEXTS.iter().copied().chain([authority.as_bytes()]).enumerate() {
         let _ = writeln!(text, "(data (i32.const {}) \"{}\")", 2_048 + 32 * number, escaped(piece));
@@ -152,8 +153,8 @@ fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// What does not depend on the imports. Memory: 0 stays a result that is well, unless a program writes there; 256 has
-/// awkward numbers, 2048 the pieces; what the host asks room for lies above 128 KiB.
+/// The part of the interpreter that does not depend on the imports. Memory: address 0 holds a successful result, unless
+/// a program writes there; 256 holds the edge numbers, 2048 the pieces; the host's allocations are above 128 KiB.
 const MACHINE: &str = r#"
 (memory (export "memory") 4)
 (global $program (mut i32) (i32.const 0))

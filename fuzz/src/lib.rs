@@ -1,4 +1,5 @@
-//! What the fuzz targets share: a component that interprets its input, and a life for components under tight limits.
+//! The code that the fuzz targets share: a component that interprets its input, and a harness that runs components
+//! under tight limits.
 
+pub mod harness;
 pub mod interpreter;
-pub mod life;

@@ -1,5 +1,5 @@
-//! The bindings generated from `wit/v1`; nothing here is written by hand. The names that authors use are
-//! re-exported by the crate root.
+//! The bindings that are generated from `wit/v1`; no code here is written by hand. The crate root re-exports the names
+//! that authors use.
 #![allow(unsafe_code, missing_docs, unused_qualifications, clippy::all, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::todo, clippy::unimplemented, clippy::needless_pass_by_value)]
 

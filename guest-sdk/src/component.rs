@@ -1,4 +1,4 @@
-//! The glue between the component's exports and the one [`Consumer`] in it. Authors see only [`export!`](crate::export).
+//! Connects the exports of the component to its [`Consumer`]. Authors use only [`export!`](crate::export).
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use crate::bindings::exports::klines::consumer::consumer::Guest;
 use crate::{Batch, Consumer, Failure, Level, Problem, Subscription, settings};
 
-/// Makes a type that implements [`Consumer`](crate::Consumer) the consumer of this component. To be written once,
-/// at the top level of the crate.
+/// Makes a type that implements [`Consumer`](crate::Consumer) the consumer of this component. Use it once, at the top
+/// level of the crate.
 #[macro_export]
 macro_rules! export {
     ($consumer:ty) => {
@@ -16,7 +16,7 @@ macro_rules! export {
             type Exported = $crate::component::Component<$consumer>;
     $crate::bindings::export_component!(Exported with_types_in $crate::bindings);
         };
-        // Under a plain `cargo test` there is nothing to export, but the consumer still counts as used.
+        // A plain `cargo test` has no exports; this only marks the consumer as used.
         #[cfg(not(target_arch = "wasm32"))]
         const _: $crate::component::Component<$consumer> = $crate::component::Component::NEW;
     };
@@ -27,18 +27,18 @@ macro_rules! export {
 pub struct Component<C>(PhantomData<C>);
 
 impl<C: Consumer> Component<C> {
-    /// Has no state: the consumer lives in the instance.
+    /// The only value: the type has no state, the consumer is in `INSTANCE`.
     pub const NEW: Self = Self(PhantomData);
 }
 
-/// What of a [`Consumer`] can be called without knowing its type.
-trait Running {
+/// The calls of a [`Consumer`] that do not depend on its type.
+trait DynConsumer {
     fn start(&mut self) -> Result<(), Failure>;
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure>;
     fn stop(&mut self);
 }
 
-impl<C: Consumer> Running for C {
+impl<C: Consumer> DynConsumer for C {
     fn start(&mut self) -> Result<(), Failure> {
         Consumer::start(self)
     }
@@ -54,7 +54,7 @@ impl<C: Consumer> Running for C {
 
 thread_local! {
     /// The one consumer of this instance, from `setup` to `stop`.
-    static INSTANCE: RefCell<Option<Box<dyn Running>>> = const { RefCell::new(None) };
+    static INSTANCE: RefCell<Option<Box<dyn DynConsumer>>> = const { RefCell::new(None) };
 }
 
 impl<C: Consumer> Guest for Component<C> {
@@ -94,7 +94,7 @@ impl<C: Consumer> Guest for Component<C> {
     }
 }
 
-fn with_instance(call: &str, act: impl FnOnce(&mut dyn Running) -> Result<(), Failure>) -> Result<(), Failure> {
+fn with_instance(call: &str, act: impl FnOnce(&mut dyn DynConsumer) -> Result<(), Failure>) -> Result<(), Failure> {
     INSTANCE.with_borrow_mut(|slot| match slot {
         Some(consumer) => act(consumer.as_mut()),
         None => Err(Failure::fatal(format!("`{call}` was called without a successful `setup`"))),
@@ -106,8 +106,8 @@ fn refuse(problems: &[Problem]) -> Failure {
     Failure::fatal(lines.join("; "))
 }
 
-/// Sends the text of a panic to the runtime's log: standard error is granted to nobody, and the trap that follows
-/// says only `unreachable`.
+/// Installs a panic hook that logs the message as one line at level error; the trap that follows reports only
+/// `unreachable`.
 fn report_panics() {
     if cfg!(target_arch = "wasm32") {
         std::panic::set_hook(Box::new(|panic| crate::log(Level::Error, &panic.to_string().replace('\n', " "))));
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn validate_lists_problems_of_form_and_of_sense() {
+    fn validate_lists_problems_of_types_and_of_values() {
         assert_eq!(Exported::validate("{}".into()), []);
         assert_eq!(Exported::validate(r#"{"limit":10}"#.into()), [Problem::new("limit", "is too much", "0 to 9")]);
         assert_eq!(Exported::validate(r#"{"limt":1,"limit":"x"}"#.into()).len(), 2);
     }
 
     #[test]
-    fn setup_refuses_what_validate_refuses() {
+    fn setup_refuses_settings_that_validate_refuses() {
         let refused = Exported::setup(r#"{"limit":10}"#.into());
         assert_eq!(refused, Err(Failure::fatal("limit: is too much, expected 0 to 9")));
     }

@@ -1,4 +1,4 @@
-//! Constructors and names for the contract's types. The types themselves come from the WIT files.
+//! Constructors and names of the contract's types. The types themselves are generated from the WIT files.
 
 use std::fmt;
 
@@ -7,27 +7,28 @@ use crate::{Batch, Category, ExactKline, Failure, Kline, Problem, Quality, Subsc
 impl Batch {
     /// Returns the exact digits of row `row`, counted from 0.
     ///
-    /// Valid only for the batch that `consume` was given, while it runs. A row beyond the end is a bug: the runtime
+    /// Call it only in `consume`, for the batch that `consume` received. A row beyond the end is a bug: the runtime
     /// ends the instance.
     #[must_use]
     pub fn exact(&self, row: usize) -> ExactKline {
         host::exact(self, row)
     }
 
-    /// Iterates over the klines together with their exact digits, one host call a row. Valid as [`Batch::exact`] is.
+    /// Iterates over the klines together with their exact digits; each row takes one host call. The conditions of
+    /// [`Batch::exact`] apply.
     pub fn exact_rows(&self) -> impl Iterator<Item = (&Kline, ExactKline)> {
         self.klines.iter().enumerate().map(|(row, kline)| (kline, self.exact(row)))
     }
 }
 
 impl Subscription {
-    /// Every symbol and interval, updates of open windows included.
+    /// Returns a subscription to every symbol and interval, including updates of open windows.
     #[must_use]
     pub fn all() -> Self {
         Self { symbols: Vec::new(), intervals: Vec::new(), closed_only: false }
     }
 
-    /// Every symbol and interval, closed klines only.
+    /// Returns a subscription to every symbol and interval, closed klines only.
     #[must_use]
     pub fn closed() -> Self {
         Self { closed_only: true, ..Self::all() }
@@ -35,19 +36,20 @@ impl Subscription {
 }
 
 impl Failure {
-    /// Not now: the same batch comes again after a pause, as often as it takes.
+    /// Makes a failure after which the runtime sends the same batch again after a pause, until it succeeds.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry(reason.into())
     }
 
-    /// Never: the consumer is stopped and the reason is shown to the operator.
+    /// Makes a failure after which the runtime stops the consumer and shows the reason to the operator.
     pub fn fatal(reason: impl Into<String>) -> Self {
         Self::Fatal(reason.into())
     }
 }
 
 impl Problem {
-    /// Says what is wrong at the dotted `path` inside the settings (empty: the whole) and what would be right.
+    /// Makes a problem: `message` says what is wrong at the dotted `path` inside the settings (an empty path means all
+    /// settings), and `expected` what is valid.
     pub fn new(path: impl Into<String>, message: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { path: path.into(), message: message.into(), expected: expected.into() }
     }

@@ -1,11 +1,12 @@
-//! What the runtime offers to a consumer. Outside a component the test host of `testing` answers instead.
+//! The host functions that the runtime offers to a consumer. Outside a component, the test host in `testing` replaces
+//! them.
 
 use crate::{Batch, ExactKline, Level, TerminalInfo};
 
-/// Writes one line to the runtime's log, tagged with the consumer's name. The macros [`info!`](crate::info) and its
-/// kin are the usual way.
+/// Writes one line to the runtime's log, with the consumer's name. Usually the macros, such as [`info!`](crate::info),
+/// are used instead.
 ///
-/// The runtime removes control characters, cuts text over 1 KiB and prints at most 100 lines a second.
+/// The runtime removes control characters, truncates text over 1 KiB and prints at most 100 lines per second.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
     crate::bindings::klines::consumer::host::log(level, message);
@@ -13,7 +14,7 @@ pub fn log(level: Level, message: &str) {
     crate::testing::log(level, message);
 }
 
-/// Returns the terminal behind standard output; `None` if there is none or this consumer may not write to it.
+/// Returns the terminal of standard output; `None` if there is none or if this consumer may not write to it.
 #[must_use]
 pub fn terminal() -> Option<TerminalInfo> {
     #[cfg(target_arch = "wasm32")]
@@ -22,12 +23,12 @@ pub fn terminal() -> Option<TerminalInfo> {
     return crate::testing::terminal();
 }
 
-/// Returns the exact digits of a row of the batch in hand.
+/// Returns the exact digits of a row of the current batch.
 pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
     #[cfg(target_arch = "wasm32")]
     {
         let _ = batch;
-        // A row that does not fit is out of any batch's range, which is what the host will say.
+        // A row that does not fit into 32 bits is beyond any batch; the host reports that.
         crate::bindings::klines::consumer::host::exact(u32::try_from(row).unwrap_or(u32::MAX))
     }
     #[cfg(not(target_arch = "wasm32"))]

@@ -1,5 +1,5 @@
-//! How intervals are written: `100ms`, `1s`, `1m`, `1h`, `1D`, `1W`, `1M`. Which of them the runtime makes is the
-//! operator's choice, not this file's.
+//! Formats and parses intervals: `100ms`, `1s`, `1m`, `1h`, `1D`, `1W`, `1M`. Does not know which intervals the
+//! operator has configured.
 
 use std::error::Error;
 use std::fmt;
@@ -20,7 +20,7 @@ const FIXED: [(IntervalUnit, u64); 5] = [
     (IntervalUnit::Millisecond, 1),
 ];
 
-/// The text is not an interval such as `1m`, `4h` or `1D`.
+/// The error for a text that is not an interval such as `1m`, `4h` or `1D`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseIntervalError {
     text: String,
@@ -35,7 +35,7 @@ impl fmt::Display for ParseIntervalError {
 impl Error for ParseIntervalError {}
 
 impl Interval {
-    /// Returns the length in milliseconds; `None` for months, which differ.
+    /// Returns the length in milliseconds; `None` for months, because their lengths differ.
     #[must_use]
     pub fn as_millis(&self) -> Option<u64> {
         let unit = match self.unit {
@@ -46,7 +46,7 @@ impl Interval {
         Some(u64::from(self.count) * unit)
     }
 
-    /// Returns the same interval in the largest unit up to a day that is a whole number, as klines carry it.
+    /// Returns the same interval in the largest unit up to a day that gives a whole number, as in klines.
     fn canonical(self) -> Option<Self> {
         if self.count == 0 {
             return None;
@@ -78,7 +78,7 @@ impl fmt::Display for Interval {
 impl FromStr for Interval {
     type Err = ParseIntervalError;
 
-    /// Reads `60m` as `1h`, so that the result equals what klines carry.
+    /// Parses an interval. `60m` becomes `1h`, so that the result equals the interval in klines.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || ParseIntervalError { text: text.to_owned() };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -129,21 +129,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_interval_reads_back_as_it_is_written() {
+    fn every_interval_is_formatted_as_it_was_parsed() {
         for text in ["100ms", "1s", "5s", "1m", "15m", "1h", "4h", "1D", "1W", "1M"] {
             assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn an_interval_is_read_in_its_largest_whole_unit() {
+    fn an_interval_is_parsed_into_its_largest_whole_unit() {
         for (text, canonical) in [("60m", "1h"), ("24h", "1D"), ("1000ms", "1s"), ("90s", "90s"), ("1440m", "1D")] {
             assert_eq!(text.parse::<Interval>().unwrap().to_string(), canonical);
         }
     }
 
     #[test]
-    fn what_is_no_interval_is_refused() {
+    fn invalid_intervals_are_refused() {
         for text in ["", "m", "0m", "1", "1x", "-1m", "1 m", "1d", "99999999999m", "é"] {
             assert!(text.parse::<Interval>().is_err(), "{text}");
         }

@@ -1,12 +1,12 @@
-//! One kline as one JSON object with exact digits, the form that the shipped consumers write. Not the runtime's wire
-//! formats.
+//! Encodes one kline as one JSON object with exact digits, in the format that the shipped consumers write. It is not
+//! one of the runtime's wire formats.
 
 use serde::Serialize;
 
 use crate::{ExactKline, Failure, Interval, Kline};
 
-/// A kline as JSON: prices and amounts as strings of exact digits, times in milliseconds UTC, names as Bybit has
-/// them.
+/// A kline as JSON: prices and amounts are strings of exact digits, times are milliseconds UTC, names are those of
+/// Bybit.
 #[derive(Debug, Serialize)]
 pub struct JsonKline<'a> {
     category: &'static str,
@@ -31,7 +31,7 @@ pub struct JsonKline<'a> {
 }
 
 impl<'a> JsonKline<'a> {
-    /// Joins a kline and its digits.
+    /// Makes the JSON form of a kline from the kline and its exact digits.
     #[must_use]
     pub fn new(kline: &'a Kline, digits: &'a ExactKline) -> Self {
         Self {
@@ -57,10 +57,10 @@ impl<'a> JsonKline<'a> {
         }
     }
 
-    /// Appends the object and a line feed.
+    /// Appends the object and a line feed to `out`.
     ///
     /// # Errors
-    /// A fatal failure if the object cannot be written as JSON, which no kline is known to cause.
+    /// A fatal failure if the object cannot be written as JSON; no kline is known to cause that.
     pub fn append_line(&self, out: &mut Vec<u8>) -> Result<(), Failure> {
         serde_json::to_writer(&mut *out, self)
             .map_err(|e| Failure::fatal(format!("cannot write {} as json: {e}", self.symbol)))?;

@@ -1,8 +1,8 @@
-//! Write a klines consumer in Rust: implement [`Consumer`], name it in [`export!`], build for `wasm32-wasip2`.
+//! Write a klines consumer in Rust: implement [`Consumer`], pass the type to [`export!`], build for `wasm32-wasip2`.
 //!
 //! A consumer is a WebAssembly component that receives candlesticks ("klines") from the `klines` runtime. It runs
-//! in a sandbox and needs no glue of its own: this crate turns the WIT contract (`wit/v1`) into one trait with
-//! default methods.
+//! in a sandbox and needs no binding code: this crate turns the WIT contract (`wit/v1`) into one trait with default
+//! methods.
 //!
 //! ```
 //! use klines_guest::{Batch, Consumer, Failure, NoSettings, info};
@@ -30,27 +30,27 @@
 //! `Cargo.toml` needs `crate-type = ["cdylib"]` under `[lib]`; then `cargo build --release --target wasm32-wasip2`
 //! makes a component that `klines` loads with `[consumers.NAME] component = "path.wasm"`.
 //!
-//! # The life of a consumer
+//! # The calls of a consumer
 //!
 //! | call | when | default |
 //! | --- | --- | --- |
-//! | [`Consumer::validate`] | by `klines check` and before anything starts; nothing is granted | no problems |
-//! | [`Consumer::setup`] | once, on a fresh instance | yours to write |
+//! | [`Consumer::validate`] | by `klines check` and before the start; without any grant | no problems |
+//! | [`Consumer::setup`] | once, on a new instance | required |
 //! | [`Consumer::subscription`] | right after `setup` | every closed kline |
-//! | [`Consumer::start`] | once, before the first batch | nothing |
-//! | [`Consumer::consume`] | for every batch | yours to write |
-//! | [`Consumer::stop`] | once, at the end | nothing |
+//! | [`Consumer::start`] | once, before the first batch | does nothing |
+//! | [`Consumer::consume`] | for every batch | required |
+//! | [`Consumer::stop`] | once, at the end | does nothing |
 //!
-//! Calls never overlap. Delivery is at least once: the same kline can come again after a failure or a restart, with
-//! the same category, symbol, interval, start and revision.
+//! Calls never overlap. Delivery is at least once: a consumer can receive the same kline again after a failure or a
+//! restart, with the same category, symbol, interval, start and revision.
 //!
 //! # Settings
 //!
-//! [`Consumer::Settings`] is any type that serde can read. Unknown keys, wrong types and missing keys are found
-//! here, all of them at once and each with its path; what only the consumer can judge belongs in
+//! [`Consumer::Settings`] is any type that serde can deserialize. This crate reports unknown keys, wrong types and
+//! missing keys, all at once and each with its path; checks that only the consumer can make belong in
 //! [`Consumer::validate`].
 //!
-//! A missing, unknown or wrong key never reaches `setup`:
+//! Settings with a missing, unknown or wrong key are refused before `setup`:
 //!
 //! ```
 //! use klines_guest::{Batch, Consumer, Failure, Interval, Problem};
@@ -58,9 +58,9 @@
 //!
 //! #[derive(Deserialize)]
 //! struct Settings {
-//!     /// Prices to watch, `"BTCUSDT" = 70000.0`; the key must be there.
+//!     /// The prices to watch, `"BTCUSDT" = 70000.0`; this key is required.
 //!     levels: std::collections::BTreeMap<String, f64>,
-//!     /// Intervals read and write themselves as `"1m"`.
+//!     /// Intervals are written as `"1m"`.
 //!     #[serde(default)]
 //!     intervals: Vec<Interval>,
 //! }
@@ -84,36 +84,36 @@
 //! assert_eq!(Alerts::validate(&Settings { levels: [("BTCUSDT".into(), 0.0)].into(), intervals: vec![] }).len(), 1);
 //! ```
 //!
-//! # The log
+//! # Logging
 //!
-//! [`trace!`], [`debug!`], [`info!`], [`warn!`] and [`error!`] take a format, and values by name before it:
-//! `info!(symbol = kline.symbol, close = kline.close, "crossed")` logs `crossed symbol=BTCUSDT close=12.5`. What is printed
-//! to standard output and error is logged as well, a line at a time.
+//! [`trace!`], [`debug!`], [`info!`], [`warn!`] and [`error!`] take a format string, preceded by named fields:
+//! `info!(symbol = kline.symbol, close = kline.close, "crossed")` logs `crossed symbol=BTCUSDT close=12.5`. Lines that
+//! are printed to standard output and standard error are logged as well.
 //!
-//! # Series of your own
+//! # Publishing values
 //!
-//! [`emit`] publishes a value for a kline of the batch in hand; the runtime's clients, its metrics and the chart page find
-//! it as `ext.{consumer}.{name}.{interval}.{symbol}`.
+//! [`emit`] publishes a value for a kline of the current batch; the runtime's clients, its metrics and the chart page
+//! show it as `ext.{consumer}.{name}.{interval}.{symbol}`.
 //!
-//! # What is kept
+//! # State
 //!
-//! An instance ends with a crash, a new version of its component, or the runtime. [`state`] outlives all three, and never
-//! knows half a batch.
+//! An instance ends with a crash, with a new version of its component, or with the runtime. [`state`] outlives all
+//! three, and never holds the changes of only a part of a batch.
 //!
 //! # Exact numbers
 //!
-//! The floats of a [`Kline`] are the nearest ones to exact decimals, right for computing. [`Batch::exact`] gives the
-//! exchange's digits, right for writing down.
+//! The floats of a [`Kline`] are the nearest ones to the exact decimals; use them for calculations. [`Batch::exact`]
+//! returns the exact digits; use them for output and storage.
 //!
-//! # What a component wants
+//! # The manifest
 //!
-//! A component gets nothing but what its operator grants. [`manifest!`] writes into the component what it would like to
-//! have.
+//! A component has only the permissions that its operator grants. [`manifest!`] lists in the component file which
+//! permissions it requests.
 //!
 //! # Tests
 //!
-//! Everything works under a plain `cargo test` without WebAssembly: outside a component the host is replaced by the
-//! `testing` module, which collects the log, the published values and the state, and makes sample klines.
+//! Everything works under a plain `cargo test` without WebAssembly: outside a component, the `testing` module replaces
+//! the host. It collects the log, the published values and the state, and makes sample klines.
 //!
 //! ```
 //! use klines_guest::{Batch, Consumer, Failure, Kline, NoSettings, emit, testing};

@@ -1,4 +1,4 @@
-//! The macros that log: a formatted line, with values by name behind it.
+//! The logging macros: a formatted message, followed by named fields.
 
 use std::fmt::{Display, Write as _};
 
@@ -6,20 +6,20 @@ use crate::{Level, log};
 
 /// Logs a message with its fields: `message name=value name="a value"`.
 ///
-/// For the macros; authors use [`info!`](crate::info) and its kin.
+/// Only the macros call it; authors use the macros, such as [`info!`](crate::info).
 pub fn write(level: Level, message: String, fields: &[(&str, &dyn Display)]) {
     let mut line = message;
     for (name, value) in fields {
         let name = name.strip_prefix("r#").unwrap_or(name);
         let value = value.to_string();
         let is_bare = !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '='));
-        // Writing into a text cannot fail.
+        // Writing into a string cannot fail.
         let _ = if is_bare { write!(line, " {name}={value}") } else { write!(line, " {name}={value:?}") };
     }
     log(level, &line);
 }
 
-/// What the macros of all levels become.
+/// Expands the macros of all levels.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! log_line {
@@ -33,7 +33,7 @@ macro_rules! log_line {
     ($level:expr, $($format:tt)+) => { $crate::log($level, &::std::format!($($format)+)) };
 }
 
-/// Logs a line at level trace: a format, and values by name before it.
+/// Logs a line at level trace: a format string, preceded by named fields.
 ///
 /// ```
 /// use klines_guest::{Level, trace, testing};
@@ -48,7 +48,7 @@ macro_rules! trace {
     ($($line:tt)+) => { $crate::log_line!($crate::Level::Trace, $($line)+) };
 }
 
-/// Logs a line at level debug: a format, and values by name before it.
+/// Logs a line at level debug: a format string, preceded by named fields.
 ///
 /// ```
 /// use klines_guest::{Level, debug, testing};
@@ -63,7 +63,7 @@ macro_rules! debug {
     ($($line:tt)+) => { $crate::log_line!($crate::Level::Debug, $($line)+) };
 }
 
-/// Logs a line at level info: a format, and values by name before it.
+/// Logs a line at level info: a format string, preceded by named fields.
 ///
 /// ```
 /// use klines_guest::{Level, info, testing};
@@ -81,7 +81,7 @@ macro_rules! info {
     ($($line:tt)+) => { $crate::log_line!($crate::Level::Info, $($line)+) };
 }
 
-/// Logs a line at level warn: something went wrong and was dealt with: a format, and values by name before it.
+/// Logs a line at level warn (an error from which the consumer recovered): a format string, preceded by named fields.
 ///
 /// ```
 /// use klines_guest::{Level, warn, testing};
@@ -96,7 +96,7 @@ macro_rules! warn {
     ($($line:tt)+) => { $crate::log_line!($crate::Level::Warn, $($line)+) };
 }
 
-/// Logs a line at level error: someone must act: a format, and values by name before it.
+/// Logs a line at level error (the operator must act): a format string, preceded by named fields.
 ///
 /// ```
 /// use klines_guest::{Level, error, testing};
@@ -116,18 +116,18 @@ mod tests {
     use crate::testing::take_logs;
 
     #[test]
-    fn values_that_could_be_misread_are_quoted() {
+    fn ambiguous_values_are_quoted() {
         let (kline, close) = (crate::testing::kline("BTCUSDT", "1m", 0), 9.5);
         crate::info!(symbol = kline.symbol, interval = kline.interval, r#type = "", "{close:.2} of {}", "a kind");
         crate::warn!(text = "a b", pair = "a=b", line = "1\n2", quoted = "\"", last = 1 + 1, "odd",);
         let lines: Vec<String> = take_logs().into_iter().map(|(_, line)| line).collect();
         assert_eq!(lines[0], r#"9.50 of a kind symbol=BTCUSDT interval=1m type="""#);
         assert_eq!(lines[1], r#"odd text="a b" pair="a=b" line="1\n2" quoted="\"" last=2"#);
-        assert_eq!(kline.symbol, "BTCUSDT", "nothing is taken away");
+        assert_eq!(kline.symbol, "BTCUSDT", "the macro does not move the value");
     }
 
     #[test]
-    fn a_format_with_names_of_its_own_stays_one() {
+    fn named_arguments_of_a_format_are_not_fields() {
         crate::error!("{what} and {what}", what = 1);
         assert_eq!(take_logs()[0].1, "1 and 1");
     }

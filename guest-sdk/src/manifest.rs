@@ -1,10 +1,10 @@
-//! The manifest: what a component says that it wants, as a section of its file. The runtime reads it; nothing here
-//! checks it.
+//! The manifest: the permissions that a component requests, as a section of its file. The runtime reads and checks it;
+//! this module does not.
 
-/// Writes down what this component wants, so that an operator sees it before running it and grants no more. To be
-/// written once, at the top level of the crate that [`export!`](crate::export)s the consumer.
+/// Lists the permissions that this component requests, so that an operator sees them before running it and does not
+/// grant more. Use it once, at the top level of the crate that [`export!`](crate::export)s the consumer.
 ///
-/// The text is a JSON object of at most 64 KiB. All keys may be left out:
+/// The text is a JSON object of at most 64 KiB. All keys are optional:
 ///
 /// ```
 /// klines_guest::manifest!(
@@ -20,26 +20,26 @@
 /// );
 /// ```
 ///
-/// The host `*` is any that the operator chooses; methods are GET if none are named. With a manifest, what it does not
-/// ask for is not granted. `klines consumer inspect FILE` shows it.
+/// The host `*` means any host that the operator chooses; without `methods`, the method is GET. If a component has a
+/// manifest, permissions that are not in it are not granted. `klines consumer inspect FILE` shows the manifest.
 #[macro_export]
 macro_rules! manifest {
     ($json:expr) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             const JSON: &str = $json;
-            #[allow(unsafe_code, reason = "names a section of the file")]
+            #[allow(unsafe_code, reason = "sets the section of a static")]
             #[used]
             #[unsafe(link_section = "klines:manifest")]
             static MANIFEST: [u8; JSON.len()] = $crate::manifest::bytes(JSON);
         };
-        // Under a plain `cargo test` there is no section, but the text still counts as used.
+        // A plain `cargo test` has no such section; this only marks the text as used.
         #[cfg(not(target_arch = "wasm32"))]
         const _: &str = $json;
     };
 }
 
-/// The bytes of a text, by value. For [`manifest!`](crate::manifest!).
+/// Returns the bytes of a text as an array. Only [`manifest!`](crate::manifest!) calls it.
 ///
 /// # Panics
 /// At compile time, if the text does not have `N` bytes.

@@ -1,5 +1,5 @@
-//! Reads a consumer's settings and finds everything that is wrong with their form in one go. What values mean is
-//! for the consumer's `validate`.
+//! Parses a consumer's settings and reports all unknown keys, wrong types and missing keys at once. The consumer's
+//! `validate` checks the values.
 
 mod reader;
 mod refusal;
@@ -14,12 +14,12 @@ use self::reader::Reader;
 use self::refusal::Refusal;
 use crate::Problem;
 
-/// Reads `json` as `S`, or lists every unknown key, wrong value and missing key.
+/// Parses `json` as `S`, or returns every unknown key, wrong value and missing key.
 pub(crate) fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
     let value: Value =
         serde_json::from_str(json).map_err(|e| vec![Problem::new("", format!("is not JSON: {e}"), "a JSON object")])?;
     let found = Found::default();
-    // serde stops at the first wrong value. That value is noted and left out, and the rest is read again.
+    // serde stops at the first wrong value. That value is recorded and skipped, and the rest is parsed again.
     loop {
         match S::deserialize(Reader::new(&value, &found)) {
             Ok(settings) if found.is_empty() => return Ok(settings),
@@ -33,17 +33,17 @@ pub(crate) fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> 
     }
 }
 
-/// What was found so far.
+/// The problems that were found so far.
 #[derive(Default)]
 struct Found {
     problems: RefCell<Vec<Problem>>,
-    /// Paths that the next reading passes over.
-    left_out: RefCell<HashSet<String>>,
+    /// The paths that the next pass skips.
+    skipped: RefCell<HashSet<String>>,
 }
 
 impl Found {
-    /// Notes a refusal and leaves its place out of the next reading. Returns false if the next reading could find
-    /// nothing more.
+    /// Records a refusal and skips its place in the next pass. Returns false if another pass cannot find more
+    /// problems.
     fn add(&self, refusal: Refusal) -> bool {
         let problem = refusal.into_problem();
         let mut place = problem.path.clone();
@@ -51,18 +51,18 @@ impl Found {
         if !problems.iter().any(|known| is_within(&known.path, &place)) {
             problems.push(problem);
         }
-        // A refusal that comes back in spite of that means that the value around it cannot do without: a key is
-        // missing because its value was left out. Then the whole of it is left out.
-        let mut left_out = self.left_out.borrow_mut();
-        while !place.is_empty() && !left_out.insert(place.clone()) {
+        // The same refusal again means that the surrounding value requires the skipped one: its key is now missing.
+        // Then the whole surrounding value is skipped.
+        let mut skipped = self.skipped.borrow_mut();
+        while !place.is_empty() && !skipped.insert(place.clone()) {
             place.truncate(place.rfind('.').unwrap_or(0));
         }
         !place.is_empty()
     }
 
-    /// Whether the value at `path` is to be passed over.
-    fn leaves_out(&self, path: &str) -> bool {
-        self.left_out.borrow().contains(path)
+    /// Returns whether the value at `path` is skipped.
+    fn skips(&self, path: &str) -> bool {
+        self.skipped.borrow().contains(path)
     }
 
     fn is_empty(&self) -> bool {
@@ -74,7 +74,7 @@ impl Found {
     }
 }
 
-/// Whether dotted path `inner` is `outer` or lies inside it.
+/// Returns whether the dotted path `inner` is `outer` or inside it.
 fn is_within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with('.'))
 }

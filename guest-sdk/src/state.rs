@@ -1,10 +1,10 @@
-//! What a consumer keeps from one life to the next: a small store of its own, which outlives crashes, restarts and new
-//! versions of the component.
+//! The state of a consumer: a small key-value store that outlives crashes, restarts and new versions of the component.
 //!
-//! What a call changes is kept if the call succeeds and forgotten if it fails, together with the record of the klines
-//! that it took: a batch is never half applied. Outside a component the store of [`testing`](crate::testing) answers.
+//! The changes of a call are committed if the call succeeds and discarded if it fails, together with the record of the
+//! klines that it processed: a batch is never partly applied. Outside a component, [`testing`](crate::testing) provides
+//! the store.
 
-/// Returns the value of a key.
+/// Returns the value of a key; `None` if the key does not exist.
 #[must_use]
 pub fn get(key: &str) -> Option<Vec<u8>> {
     #[cfg(target_arch = "wasm32")]
@@ -13,17 +13,17 @@ pub fn get(key: &str) -> Option<Vec<u8>> {
     return crate::testing::state_get(key);
 }
 
-/// Returns the value of a key as text; nothing if it is not UTF-8.
+/// Returns the value of a key as text; `None` if the key does not exist or its value is not UTF-8.
 #[must_use]
 pub fn get_text(key: &str) -> Option<String> {
     String::from_utf8(get(key)?).ok()
 }
 
-/// Sets a key's value.
+/// Sets the value of a key.
 ///
 /// # Errors
-/// The reason, in words: the key is empty or over 256 bytes, or the quota (16 MiB of keys and values unless configured)
-/// would be passed. Nothing is changed then.
+/// The reason as text: the key is empty or over 256 bytes, or the quota (by default 16 MiB of keys and values) would be
+/// exceeded. The state does not change in that case.
 pub fn set(key: &str, value: impl AsRef<[u8]>) -> Result<(), String> {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::klines::consumer::state::set(key, value.as_ref());
@@ -31,7 +31,7 @@ pub fn set(key: &str, value: impl AsRef<[u8]>) -> Result<(), String> {
     return crate::testing::state_set(key, value.as_ref());
 }
 
-/// Forgets a key. Returns whether it was there.
+/// Deletes a key. Returns whether it existed.
 pub fn delete(key: &str) -> bool {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::klines::consumer::state::delete(key);

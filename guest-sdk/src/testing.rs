@@ -1,5 +1,5 @@
-//! The host of unit tests: collects the log, plays the terminal and makes sample klines. Each test thread has its
-//! own. Not part of a component.
+//! The host of unit tests: collects the log, simulates the terminal and makes sample klines. Each test thread has its
+//! own host. It is not part of a component.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::emit::Value;
 use crate::{Batch, Category, Consumer, ExactKline, Failure, Kline, Level, Quality, TerminalInfo};
 
-/// The longest text of JSON that is published, in bytes.
-const MOST_JSON: usize = 4 << 10;
+/// The maximum length of a published JSON text in bytes.
+const MAX_JSON: usize = 4 << 10;
 
 #[derive(Default)]
 struct TestHost {
@@ -17,25 +17,25 @@ struct TestHost {
     digits: Vec<ExactKline>,
     state: BTreeMap<String, Vec<u8>>,
     emitted: Vec<(usize, String, Value)>,
-    /// Rows of the batch in hand, while [`consume`] runs.
+    /// The number of rows of the current batch, while [`consume`] runs.
     rows: Option<usize>,
 }
 
 /// A value that was published.
 #[derive(Debug, Clone)]
 pub struct Emitted {
-    /// The row that it was published for.
+    /// The row for which it was published.
     pub row: usize,
     /// The kline of that row.
     pub kline: Kline,
-    /// The series.
+    /// The name of the series.
     pub name: String,
     /// The value.
     pub value: Value,
 }
 
 impl Emitted {
-    /// The value, if it is a number.
+    /// Returns the value if it is a number; `None` if it is JSON.
     #[must_use]
     pub fn number(&self) -> Option<f64> {
         match self.value {
@@ -44,7 +44,7 @@ impl Emitted {
         }
     }
 
-    /// The value, if it is JSON.
+    /// Returns the value if it is JSON; `None` if it is a number.
     #[must_use]
     pub fn json(&self) -> Option<serde_json::Value> {
         match &self.value {
@@ -64,28 +64,29 @@ pub fn take_logs() -> Vec<(Level, String)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.logs))
 }
 
-/// Sets what [`terminal`](crate::terminal) answers on this thread; `None` at first.
+/// Sets what [`terminal`](crate::terminal) returns on this thread; `None` at first.
 pub fn set_terminal(terminal: Option<TerminalInfo>) {
     HOST.with_borrow_mut(|host| host.terminal = terminal);
 }
 
-/// Sets the digits that [`Batch::exact`] answers on this thread, row by row. Rows beyond these get the shortest
-/// digits of the kline's floats.
+/// Sets the digits that [`Batch::exact`] returns on this thread, row by row. Rows beyond these have the shortest digits
+/// of the kline's floats.
 pub fn set_digits(digits: Vec<ExactKline>) {
     HOST.with_borrow_mut(|host| host.digits = digits);
 }
 
-/// Takes everything that is in this thread's [`state`](crate::state), by key.
+/// Takes all entries of this thread's [`state`](crate::state), ordered by key.
 #[must_use]
 pub fn take_state() -> Vec<(String, Vec<u8>)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.state)).into_iter().collect()
 }
 
-/// Hands over a batch as the runtime does and returns what was published for it. As there, a row that the batch does not
-/// have is refused, and what a failed call published or changed in [`state`](crate::state) is forgotten.
+/// Passes a batch to the consumer as the runtime does, and returns the values that were published for it. As in the
+/// runtime, a row that the batch does not have is refused, and the values and [`state`](crate::state) changes of a
+/// failed call are discarded.
 ///
 /// # Errors
-/// The failure that the consumer answers with.
+/// The failure that the consumer returns.
 pub fn consume(consumer: &mut impl Consumer, batch: &Batch) -> Result<Vec<Emitted>, Failure> {
     drop(take_emitted());
     let before = HOST.with_borrow_mut(|host| {
@@ -109,20 +110,21 @@ pub fn consume(consumer: &mut impl Consumer, batch: &Batch) -> Result<Vec<Emitte
     })
 }
 
-/// Returns a batch in which nothing was lost.
+/// Returns a batch with these klines and no lost ones.
 #[must_use]
 pub fn batch(klines: Vec<Kline>) -> Batch {
     Batch { klines, lost: 0 }
 }
 
-/// Takes what was published through [`emit`](crate::emit) on this thread since the last call: row, name and value.
-/// [`consume`] returns it with its klines.
+/// Takes the values that were published through [`emit`](crate::emit) on this thread since the last call: row, name and
+/// value. [`consume`] returns the values with their klines.
 #[must_use]
 pub fn take_emitted() -> Vec<(usize, String, Value)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.emitted))
 }
 
-/// Returns a closed, complete kline with prices of 1 in the linear category, to be changed with `..`.
+/// Returns a closed, complete kline with prices of 1 in the linear category. Change fields with struct update syntax
+/// (`..`).
 ///
 /// # Panics
 /// If `interval` is not an interval.
@@ -130,7 +132,7 @@ pub fn take_emitted() -> Vec<(usize, String, Value)> {
 #[allow(clippy::expect_used, reason = "runs only in tests, which may fail loudly")]
 pub fn kline(symbol: &str, interval: &str, start: u64) -> Kline {
     let interval: crate::Interval = interval.parse().expect("a test gives a good interval");
-    // The length of a month depends on the month; 31 days is one of them.
+    // The length of a month depends on the month; 31 days is one of the valid lengths.
     let length = interval.as_millis().unwrap_or(31 * 86_400_000);
     Kline {
         category: Category::Linear,
@@ -169,9 +171,9 @@ pub(crate) fn emit(row: usize, name: &str, value: Value) -> Result<(), String> {
         return Err(format!("{number} is not a number that can be published"));
     }
     if let Value::Json(text) = &value
-        && text.len() > MOST_JSON
+        && text.len() > MAX_JSON
     {
-        return Err(format!("{} bytes of JSON are more than {MOST_JSON}", text.len()));
+        return Err(format!("{} bytes of JSON are more than {MAX_JSON}", text.len()));
     }
     HOST.with_borrow_mut(|host| {
         if let Some(rows) = host.rows.filter(|rows| row >= *rows) {
@@ -233,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// Publishes for a row and remembers it; fails if the row is taken to be bad.
+    /// Stores its row in the state and publishes a value for it; fails if the batch does not have the row.
     struct Publisher(usize);
 
     impl Consumer for Publisher {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_comes_with_its_kline() {
+    fn published_values_are_returned_with_their_klines() {
         let rows = batch(vec![kline("BTCUSDT", "1m", 0), kline("ETHUSDT", "1m", 0)]);
         let published = consume(&mut Publisher(1), &rows).unwrap();
         assert_eq!((published[0].row, published[0].json()), (0, Some(serde_json::json!([1]))));
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_call_leaves_nothing() {
+    fn a_failed_call_publishes_and_stores_nothing() {
         let refused = consume(&mut Publisher(1), &batch(vec![kline("BTCUSDT", "1m", 0)])).unwrap_err();
         assert!(matches!(refused, Failure::Fatal(text) if text == "there is no row 1 in a batch of 1"));
         assert_eq!((take_emitted().len(), take_state().len()), (0, 0));

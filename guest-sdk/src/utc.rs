@@ -1,4 +1,4 @@
-//! Dates and times of day in UTC, computed from the milliseconds that klines carry. Reads no clock and knows no
+//! Dates and times of day in UTC, computed from the milliseconds in klines. Reads no clock and supports no other time
 //! zones.
 
 use std::error::Error;
@@ -6,9 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 
 const DAY_MS: u64 = 86_400_000;
-/// Days from 0000-03-01 to 1970-01-01. Years that begin in March have their leap day at the end.
+/// The days from 0000-03-01 to 1970-01-01. Years here begin in March, so that the leap day is the last day of a year.
 const MARCH_ZERO: u64 = 719_468;
-/// Days in 400 years.
+/// The days in 400 years.
 const ERA: u64 = 146_097;
 
 /// A calendar date, UTC, not before 1970-01-01; written `2026-08-09`.
@@ -17,7 +17,7 @@ pub struct Date {
     days: u64,
 }
 
-/// The text is not a date such as `2026-08-09`.
+/// The error for a text that is not a date such as `2026-08-09`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseDateError;
 
@@ -41,14 +41,14 @@ impl Date {
         let (era, day_of_era) = (days / ERA, days % ERA);
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / (ERA - 1)) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        // Months from March have 153 days in every five.
+        // Counted from March, every five months have 153 days.
         let march_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * march_month + 2) / 5 + 1;
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         (era * 400 + year_of_era + u64::from(month <= 2), month, day)
     }
 
-    /// Returns the date of a year, month and day that `civil` could have returned.
+    /// Returns the date of a year, month and day; `None` if there is no such date from 1970-01-01 on.
     fn from_civil(year: u64, month: u64, day: u64) -> Option<Self> {
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return None;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_date_of_four_centuries_reads_back() {
+    fn every_date_of_four_centuries_is_parsed_from_its_text() {
         let mut previous = String::new();
         for days in 0..ERA {
             let date = Date { days };
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_refused() {
         for text in
             ["", "2026-02-29", "2026-13-01", "2026-00-01", "2026-1-01", "1969-12-31", "2026-01-01x", "+026-01-01"]
         {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_day_has_milliseconds_when_asked() {
+    fn a_time_of_day_has_milliseconds_with_a_precision() {
         let time = TimeOfDay::of(DAY_MS * 3 + 3_723_045);
         assert_eq!(time.to_string(), "01:02:03");
         assert_eq!(format!("{time:.3}"), "01:02:03.045");

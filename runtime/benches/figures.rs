@@ -1,5 +1,5 @@
-//! The figures of the product's speed table that the ingest path and the sandbox decide, each beside a baseline that
-//! is measured in the same run. Prints a table; asserts nothing: machines differ.
+//! Measures the values of the performance table, each next to a baseline that is measured in the same run. Prints a
+//! table and asserts nothing, because machines differ.
 //!
 //! `cargo bench -p klines --bench figures [-- NAME…]`; names: `ingest`, `wide`, `guest`, `publish`, `redis`,
 //! `deliveries`, `clients`, `latency`, `sandbox`, `reload`, `neighbours`, `hundred`, `memory` (5 minutes).
@@ -11,7 +11,7 @@
     clippy::panic,
     clippy::print_stdout,
     missing_docs,
-    reason = "a bench may fail loudly"
+    reason = "a benchmark may panic"
 )]
 
 #[path = "figures/guest.rs"]
@@ -41,13 +41,13 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    // The bench starts itself again as the server that it measures.
+    // The benchmark starts its own binary again as the server that it measures.
     if let Ok(role) = std::env::var(serving::ROLE) {
         return serving::serve(&role);
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|other| other == name);
-    println!("{:<58} {:>12} {:>12} {:>7}  floor / goal", "figure", "klines", "baseline", "ratio");
+    println!("{:<58} {:>12} {:>12} {:>7}  floor / goal", "measurement", "klines", "baseline", "ratio");
     if wants("ingest") {
         ingest::narrow();
     }
@@ -100,13 +100,13 @@ fn row(name: &str, ours: f64, baseline: f64, unit: &str, floor: &str) {
     );
 }
 
-/// CPU time of this thread so far: what the scheduler has given it, not the wall.
+/// Returns the CPU time of this thread so far, not wall-clock time.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-/// The median of an odd number of measurements.
+/// Returns the median of an odd number of measurements.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,4 +1,5 @@
-//! The composition root: reads the configuration, then one module a command. Only here does every concrete part meet.
+//! The composition root: reads the configuration and runs the command. Each command has a module. Only this module
+//! depends on every concrete part.
 
 pub mod admin;
 pub mod build;
@@ -36,11 +37,11 @@ use self::admin::protocol::Op;
 use crate::cli::{self, Cli, Command, ConfigCommand, ConsumerCommand, TlsCommand};
 use crate::telemetry;
 
-/// Does what the command line says and returns the exit code of it.
+/// Runs the command of the command line and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // Nothing depends on it: a system that refuses has weaker manners, not a wrong kline.
+    // A refusal only makes secrets less safe; klines stay correct, so the run continues.
     let core_dumps = telemetry::forbid_core_dumps();
     telemetry::allow_descriptors();
     let outcome = match command {
@@ -73,7 +74,7 @@ pub fn main() -> ExitCode {
         }
     };
     if let Err(error) = core_dumps {
-        tracing::debug!(%error, "core dumps could not be forbidden");
+        tracing::debug!(%error, "core dumps could not be disabled");
     }
     outcome.unwrap_or_else(|error| {
         output::error(&error);
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Reads the configuration, shows what is wrong with it, starts logging, and goes on if it is right.
+/// Reads the configuration, prints its errors and warnings, starts logging, and runs `command` unless it is refused.
 fn configured(sources: Sources, command: impl FnOnce(Config) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match klines_config::load(sources) {
         Ok((config, warnings)) => {

@@ -1,7 +1,7 @@
-//! The command line: what can be typed, and the text of `--help`.
+//! The command line: its commands and flags, and the text of `--help`.
 //!
-//! Parses and nothing else: what a command does is decided in `app`. Flags that stand for configuration keys are
-//! passed on as text, so that their mistakes are shown together with those of the other layers.
+//! Only parses; `app` decides what a command does. Flags that set configuration keys are passed on as text, so that
+//! their errors are reported together with those of the other layers.
 
 mod args;
 mod consumer;
@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
+pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 pub use self::consumer::{
-    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, RunPlaceArgs,
+    BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
 };
 pub use self::replay::{OutputFormat, ReplayArgs};
@@ -27,36 +27,36 @@ pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
 pub use self::tls::{SelfSignedArgs, TlsCommand};
 
-/// Everything went well.
+/// The command succeeded.
 pub const EXIT_OK: u8 = 0;
 /// The command failed.
 pub const EXIT_FAILED: u8 = 1;
-/// The command line could not be understood.
+/// The command line could not be parsed.
 pub const EXIT_USAGE: u8 = 2;
 /// The configuration was refused; nothing was started.
 pub const EXIT_CONFIG: u8 = 78;
 
-/// What is said after the help of the whole command.
+/// The text after the help of `klines` itself.
 const AFTER_HELP: &str = "\
 Examples:
-  klines run --demo                           candles in five seconds, without a network
-  klines run                                  BTCUSDT and ETHUSDT, live, at 1m, 5m and 1h
+  klines run --demo                           see klines within five seconds, without a network
+  klines run                                  make live klines of BTCUSDT and ETHUSDT
   klines run --symbols SOLUSDT --intervals 1s,1m
-  klines check                                every mistake of the configuration at once
+  klines check                                validate the configuration and report every error
   klines replay trades.csv.gz --intervals 1m --format csv > klines.csv
 
 Configuration:
-  flag > environment > .env > klines.toml > default; `klines config show` tells which one counts.
+  flag > environment > .env > klines.toml > default; `klines config show` shows the source of each.
   Secrets have no flags: set them in the environment or in .env.
 
 Exit codes:
   0 ok, 1 failed, 2 usage, 78 configuration refused";
 
-/// Exact candlesticks from Bybit's public trades, handed to sandboxed consumers.
+/// Exact candlesticks from Bybit's public trades, delivered to sandboxed consumers.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "klines", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -64,63 +64,63 @@ pub struct Cli {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Make klines of live trades and hand them to the enabled consumers
+    /// Make klines from live trades and deliver them to the enabled consumers
     Run(RunArgs),
-    /// Check the configuration and show every mistake at once, without starting anything
+    /// Validate the configuration and report every error, without starting anything
     Check(CheckArgs),
-    /// Make klines of recorded trades, as fast as they can be read
+    /// Make klines from recorded trades, as fast as the recording can be read
     Replay(ReplayArgs),
-    /// Compare our klines with the exchange's own, as a recording holds both
+    /// Compare klines made from a recording with the exchange's own klines in it
     Verify(VerifyArgs),
-    /// Serve a local Bybit: the public streams and REST calls, from a seed or a recording
+    /// Serve a simulated Bybit (public streams and REST calls) from a seed or a recording
     Simulate(SimulateArgs),
-    /// Make consumers, look at them, give them orders, and test their components
+    /// Create, build, test, inspect and control consumers
     #[command(subcommand)]
     Consumer(ConsumerCommand),
-    /// Make a key for clients of the websocket consumer
+    /// Generate a key for clients of the websocket consumer
     Keygen(KeygenArgs),
-    /// Make certificates for the websocket consumer
+    /// Create certificates for the websocket consumer
     #[command(subcommand)]
     Tls(TlsCommand),
-    /// Look at the configuration
+    /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Compile the component on standard input: klines runs this itself
+    /// Compile the component on standard input (klines runs this command itself)
     #[command(hide = true)]
     CompileComponent(CompileArgs),
-    /// Print completions for a shell
+    /// Print the completion script of a shell
     #[command(after_help = "Example:\n  klines completions bash > ~/.local/share/bash-completion/completions/klines")]
     Completions {
-        /// The shell
+        /// Shell to print completions for
         shell: Shell,
     },
 }
 
-/// `klines compile-component`: what `klines_wasm::compiler` runs.
+/// `klines compile-component`: the process that `klines_wasm::compiler` starts.
 #[derive(Args, Clone, Debug)]
 pub struct CompileArgs {
-    /// Bytes of memory
+    /// Memory limit of the compiler in bytes
     #[arg(long)]
     pub memory: u64,
-    /// Seconds of each core
+    /// CPU time limit of the compiler in seconds per core
     #[arg(long)]
     pub seconds: u64,
-    /// Instances that the component may make
+    /// Largest number of instances that the component may create, of core modules and of components
     #[arg(long)]
     pub instances: u64,
-    /// Bytes that the compiled component may take
+    /// Largest size of the compiled component in bytes
     #[arg(long)]
     pub loaded: u64,
-    /// Instances that it makes, if it is compiled
+    /// With --compiled: number of instances that the component creates
     #[arg(long, default_value_t)]
     pub counted: u64,
-    /// Bytes that its core instances take outside of memories and tables, if it is compiled
+    /// With --compiled: bytes that its core instances take outside of their memories and tables
     #[arg(long, default_value_t)]
     pub contexts: u64,
-    /// Bytes that count for each instance that it may make, if it is compiled
+    /// With --compiled: bytes counted for each instance that it may create
     #[arg(long, default_value_t)]
     pub each: u64,
-    /// Standard output holds the code already: measure what loading it takes
+    /// Standard output already holds the compiled code: only measure what loading it takes
     #[arg(long)]
     pub compiled: bool,
 }
@@ -128,26 +128,26 @@ pub struct CompileArgs {
 /// `klines check`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Reads every layer, asks every consumer about its own settings, and opens every component. Nothing is \
-bound, started or written.
+Reads every layer of the configuration, compiles every component, and lets every consumer validate its \
+settings. Opens no port, starts no consumer and writes no file.
 
-Exit codes: 0 nothing wrong, 78 configuration refused.")]
+Exit codes: 0 no error, 78 configuration refused.")]
 pub struct CheckArgs {
-    /// Also ask the exchange whether the symbols exist
+    /// Also check with the exchange that the symbols exist
     #[arg(long)]
     pub online: bool,
-    /// Print the problems as JSON on standard output
+    /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is.
+    /// Where the configuration is read from.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What is watched.
+    /// The symbols and the exchange.
     #[command(flatten)]
     pub market: MarketArgs,
     /// How klines are made.
     #[command(flatten)]
-    pub history: HistoryArgs,
+    pub klines: KlineArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
@@ -156,15 +156,15 @@ pub struct CheckArgs {
 /// `klines verify`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-A recording is a file of raw frames, one a line, or wrapped in a recorder's records; plain or gzip. It \
-must hold trades and kline pushes of the same symbols.
+A recording is a file of raw frames, one per line, or of a recorder's records that contain frames; plain \
+or gzip. It must contain trades and kline pushes of the same symbols.
 
-Exit codes: 0 all equal or only behind, 1 some wrong or none compared.
+Exit codes: 0 every compared push is equal or behind, 1 a push is wrong or none was compared.
 
 Example:
   klines verify session.jsonl.gz")]
 pub struct VerifyArgs {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
     /// Print the result as JSON on standard output
@@ -175,19 +175,19 @@ pub struct VerifyArgs {
 /// `klines keygen`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Prints 256 random bits from the system as 43 letters, digits, - and _, and keeps them nowhere. Each call \
-makes another one.
+Prints a key of 43 characters (letters, digits, - and _) from 256 random bits of the operating system. The \
+key is not stored. Each call prints a new key.
 
-To change a key without locking a client out, list the new one under `keys` of [websocket] first, then \
-change the clients, then take the old one away.
+To replace a key without locking a client out, first add the new key to `keys` in [websocket], then \
+change the clients, then remove the old key.
 
-Exit codes: 0 ok, 1 the system gave no random bits.
+Exit codes: 0 ok, 1 the operating system returned no random bits.
 
 Examples:
   klines keygen
   echo \"WSS_AUTH_KEY=$(klines keygen)\" >> .env")]
 pub struct KeygenArgs {
-    /// Print JSON
+    /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
 }
@@ -195,31 +195,31 @@ pub struct KeygenArgs {
 /// `klines config …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every key with its effective value and where it came from; secrets are masked
+    /// Print every key with its effective value and its source; secrets are masked
     Show(ShowArgs),
 }
 
 /// `klines config show`.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// Print JSON
+    /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is.
+    /// Where the configuration is read from.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What is watched.
+    /// The symbols and the exchange.
     #[command(flatten)]
     pub market: MarketArgs,
     /// How klines are made.
     #[command(flatten)]
-    pub history: HistoryArgs,
+    pub klines: KlineArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// Writes the completions of a shell.
+/// Writes the completion script of `shell` to `out`.
 pub fn completions(shell: Shell, out: &mut impl std::io::Write) {
     clap_complete::generate(shell, &mut Cli::command(), "klines", out);
 }

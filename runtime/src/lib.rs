@@ -1,7 +1,7 @@
-//! `klines` turns Bybit's public trades into exact candlesticks and hands each one to consumers.
+//! `klines` turns Bybit's public trades into exact candlesticks (klines) and delivers each one to consumers.
 //!
 //! Data flows one way: `bybit` (session → feed) → `pipeline` (aggregator) → `consumer` (hub → worker → consumer).
-//! `domain` is what they all speak; `app` is the only place that names every concrete part.
+//! All of them use the types of `domain`; only `app` depends on every concrete part.
 
 pub mod app;
 pub mod cli;

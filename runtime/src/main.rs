@@ -7,8 +7,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator asks for huge pages, of which one written byte makes two megabytes resident: a third of what the
-    // program holds, for nothing that it can be measured to do faster. A kernel that refuses only costs memory.
+    // The allocator uses huge pages, in which one written byte makes two megabytes resident. That is a third of the
+    // program's memory, without a measurable gain in speed. If the kernel refuses, the program only uses more memory.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     klines::app::main()

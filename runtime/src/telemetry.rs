@@ -1,7 +1,7 @@
-//! Logging: structured lines on standard error, as text or JSON, stamped in UTC with milliseconds.
+//! Logging: structured lines on standard error, as text or JSON, with timestamps in UTC and milliseconds.
 //!
-//! What it says about consumers is also kept in the [`mod@logbook`]. Also keeps secrets out of core dumps. Nothing per trade
-//! is logged above `trace`.
+//! Lines about consumers are also kept in the [`mod@logbook`]. This module also keeps secrets out of core dumps. Events
+//! of single trades are logged at level `trace` only.
 
 pub mod logbook;
 
@@ -22,12 +22,13 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use self::guests::WithGuests;
-use self::logbook::{Keeper, logbook};
+use self::logbook::{LogbookLayer, logbook};
 
-/// Our own crates, and what components log; others log from `warn` up, whatever the level.
-const OWN: [&str; 3] = ["klines", "bybit_sim", "consumer"];
+/// The targets of this project's crates and of components. Other crates log from `warn` up, or from the configured
+/// level if that is higher.
+const OWN_TARGETS: [&str; 3] = ["klines", "bybit_sim", "consumer"];
 
-/// Logging could not be set up.
+/// The error of [`start`]: logging could not be set up.
 #[derive(Debug, Error)]
 #[error("logging is already set up")]
 pub struct TelemetryError(#[from] TryInitError);
@@ -40,13 +41,13 @@ pub fn start(log: Log) -> Result<(), TelemetryError> {
     Ok(subscriber(log, wants_color(&io::stderr()), io::stderr).try_init()?)
 }
 
-/// Whether colours may be written to a stream: it is a terminal and `NO_COLOR` is not set.
+/// Returns whether colours may be written to `stream`: it is a terminal and `NO_COLOR` is not set.
 #[must_use]
 pub fn wants_color(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Lets the process open as many files and connections as the system allows it to. A refusal leaves what there was.
+/// Raises the limit on open files and connections to the system's maximum. If the system refuses, the limit stays.
 pub fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -55,7 +56,7 @@ pub fn allow_descriptors() {
 /// Keeps memory, and with it secrets, out of core dumps and away from debuggers of the same user.
 ///
 /// # Errors
-/// What the system answers when it refuses; nothing depends on it, so the caller logs and goes on.
+/// The error of the operating system. Klines stay correct without this, so the caller logs the error and continues.
 pub fn forbid_core_dumps() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     #[cfg(target_os = "linux")]
@@ -74,9 +75,10 @@ where
         Format::Text => layer.with_ansi(color).event_format(text).boxed(),
         Format::Json => layer.with_ansi(false).json().flatten_event(true).with_current_span(false).boxed(),
     };
-    // A log that is told to be quiet does not keep an operator from asking what a consumer said.
+    // The logbook keeps lines from `info` up even if the log itself is quieter, for `klines consumer logs`.
     let kept = targets(log.level.min(Level::Info));
-    tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).with(Keeper(logbook()).with_filter(kept))
+    let logbook = LogbookLayer(logbook()).with_filter(kept);
+    tracing_subscriber::registry().with(layer.with_filter(targets(log.level))).with(logbook)
 }
 
 fn targets(level: Level) -> Targets {
@@ -89,12 +91,12 @@ fn targets(level: Level) -> Targets {
     };
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_targets(OWN.map(|name| (name, level)))
-        // A component could make it log without end; what matters of its requests is logged by `klines`.
+        .with_targets(OWN_TARGETS.map(|name| (name, level)))
+        // A component could make this crate log without limit; `klines` logs the relevant events of HTTP requests.
         .with_target("wasmtime_wasi_http", LevelFilter::OFF)
 }
 
-/// The wall clock in UTC, as `2026-01-31T12:00:00.000Z`.
+/// Formats the wall clock in UTC, as `2026-01-31T12:00:00.000Z`.
 #[derive(Clone, Copy, Debug)]
 struct Utc;
 
@@ -110,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is logged.
+    /// A writer that collects the log.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_of_a_guest_passes_for_one_of_the_runtime() {
+    fn a_line_of_a_guest_cannot_look_like_one_of_the_runtime() {
         let write = || {
             let forged = r#"2026-01-01T00:00:00.000Z  INFO consumer started consumer="redis" \" x"#;
             tracing::info!(target: "consumer", name = "mine", "{forged}");
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_is_ours_and_others_are_quieter() {
+    fn the_level_applies_to_own_targets_and_others_log_from_warn() {
         let text = logged(Log { level: Level::Debug, format: Format::Text }, || {
             tracing::debug!(target: "klines::feed", "ours");
             tracing::info!(target: "hyper", "theirs");

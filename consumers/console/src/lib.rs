@@ -1,5 +1,5 @@
-//! Prints klines to standard output, one aligned line or one JSON object each. Decides what is written; how a line
-//! looks is `table`'s business.
+//! Prints klines to standard output, one aligned line or one JSON object for each kline. This module decides what is
+//! printed; `table` decides the layout of a line.
 
 mod row;
 mod table;
@@ -12,13 +12,13 @@ use serde::Deserialize;
 use self::row::{Categories, Row};
 use self::table::Table;
 
-/// What the operator may write under `[consumers.console.settings]`.
+/// The settings of `[consumers.console.settings]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Settings {
-    /// Closed klines only, or updates of open windows too. Default `closed`.
+    /// Prints only closed klines, or also updates of open windows. Default `closed`.
     #[serde(default)]
     show: Show,
-    /// Aligned lines for people, or JSON lines with exact digits for programs. Default `text`.
+    /// Prints aligned lines for people, or JSON lines with exact digits for programs. Default `text`.
     #[serde(default)]
     format: Format,
 }
@@ -61,7 +61,7 @@ impl Consumer for Console {
 
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         let text = match self.settings.format {
-            // The terminal is asked every time: its width changes.
+            // The terminal is queried for every batch, because its width can change.
             Format::Text => self.lines(batch, terminal()).into_bytes(),
             Format::Json => json_lines(batch)?,
         };
@@ -99,7 +99,7 @@ fn json_lines(batch: &Batch) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// Writes a whole batch at once, so that it costs few host calls and never mixes with other output.
+/// Writes the text of a whole batch at once, which takes few host calls and never mixes with other output.
 fn write(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text)?;

@@ -1,4 +1,4 @@
-//! One kline as the texts of its columns. Knows nothing of widths and colours.
+//! Formats one kline as the texts of its columns. Does not know widths or colours.
 
 use klines_guest::{Category, Date, ExactKline, IntervalUnit, Kline, Quality, TimeOfDay};
 
@@ -16,22 +16,22 @@ pub(crate) const COLUMNS: [Column; 10] = [
     Column { name: "trades", numeric: true, rank: 1 },
 ];
 
-/// The column that is coloured by direction.
+/// The index of the column that is coloured by direction.
 pub(crate) const CLOSE: usize = 7;
-/// The column that says closed or updating.
+/// The index of the column that marks a kline as closed or updating.
 pub(crate) const MARK: usize = 3;
 
-/// What does not change from row to row.
+/// The properties of a column that are the same in every row.
 pub(crate) struct Column {
-    /// Its heading.
+    /// The heading.
     pub(crate) name: &'static str,
     /// Aligned to the right.
     pub(crate) numeric: bool,
-    /// Narrow terminals lose the lowest rank first; 10 always stays.
+    /// A narrow terminal drops the columns with the lowest rank first; columns of rank 10 always stay.
     pub(crate) rank: u8,
 }
 
-/// Which way the price went inside the window.
+/// The direction of the price between the open and the close of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Up,
@@ -39,7 +39,7 @@ pub(crate) enum Direction {
     Flat,
 }
 
-/// The categories printed so far.
+/// The categories that have been printed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Categories {
     first: Option<Category>,
@@ -51,17 +51,17 @@ impl Categories {
         self.several |= *self.first.get_or_insert(category) != category;
     }
 
-    /// Linear alone goes without saying.
+    /// Returns whether the row names the category. It does not while only linear klines have been printed.
     fn need_naming(self, category: Category) -> bool {
         self.several || category != Category::Linear
     }
 }
 
-/// One line to be.
+/// One line of the table, not laid out yet.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) cells: [String; COLUMNS.len()],
-    /// What is special about this kline, after the columns: quality, revision, category.
+    /// Words after the columns: the quality unless `complete`, the revision unless 0, the category where needed.
     pub(crate) tags: String,
     pub(crate) direction: Direction,
     pub(crate) confirm: bool,
@@ -106,7 +106,7 @@ impl Row {
     }
 }
 
-/// The start of the window, as fine as its length needs.
+/// Returns the start of the window as text, with the precision that the interval needs.
 fn time(kline: &Kline) -> String {
     match kline.interval.unit {
         IntervalUnit::Millisecond => format!("{:.3}", TimeOfDay::of(kline.start)),
@@ -115,7 +115,7 @@ fn time(kline: &Kline) -> String {
     }
 }
 
-/// Fills up with the zeros that exact digits leave out, so that points stand below each other.
+/// Appends the trailing zeros that exact digits leave out, so that the decimal points are aligned.
 fn with_decimals(digits: &str, decimals: u8) -> String {
     let present = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let missing = usize::from(decimals).saturating_sub(present);

@@ -1,5 +1,5 @@
-//! Lines rows up and fits them into the terminal: columns only grow, the least important ones go first when it is
-//! narrow, and nothing ever wraps. Does not know what the columns mean, except for the two it colours.
+//! Aligns rows in columns and fits them into the terminal: columns only grow, a narrow terminal drops the least
+//! important columns first, and no line wraps. Does not know the meaning of a column, except for the two it colours.
 
 use klines_guest::TerminalInfo;
 
@@ -11,7 +11,7 @@ const YELLOW: &str = "\u{1b}[33m";
 const DIM: &str = "\u{1b}[2m";
 const RESET: &str = "\u{1b}[0m";
 
-/// The widths needed so far.
+/// The column widths that were needed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     widths: [usize; COLUMNS.len()],
@@ -19,7 +19,7 @@ pub(crate) struct Table {
     headed: bool,
 }
 
-/// How the rows of one batch are laid out.
+/// The layout of the rows of one batch.
 struct Layout {
     shown: [bool; COLUMNS.len()],
     gap: usize,
@@ -28,7 +28,7 @@ struct Layout {
 }
 
 impl Table {
-    /// Appends a line per row, and a heading before the first one on a terminal.
+    /// Appends one line for each row; on a terminal, a heading precedes the first row.
     pub(crate) fn draw(&mut self, out: &mut String, terminal: Option<TerminalInfo>, rows: &[Row]) {
         if rows.is_empty() {
             return;
@@ -56,7 +56,7 @@ impl Table {
         }
     }
 
-    /// Appends a line that stands outside the columns.
+    /// Appends a line of text that is not part of the columns.
     pub(crate) fn note(&self, out: &mut String, terminal: Option<TerminalInfo>, text: &str) {
         let layout = self.fit(terminal);
         let mut line = Line::new(&layout);
@@ -64,9 +64,9 @@ impl Table {
         line.finish(out);
     }
 
-    /// Chooses the columns that fit.
+    /// Chooses the columns that fit into the terminal.
     fn fit(&self, terminal: Option<TerminalInfo>) -> Layout {
-        // Some pseudo-terminals say 0 for a width they do not know.
+        // Some pseudo-terminals report 0 for an unknown width.
         let columns =
             terminal.and_then(|terminal| usize::try_from(terminal.columns).ok()).filter(|columns| *columns > 0);
         let mut layout = Layout {
@@ -143,7 +143,7 @@ fn colours(row: &Row) -> [(&str, &'static str); COLUMNS.len()] {
     })
 }
 
-/// A line that stops at the terminal's edge.
+/// A line of output that is cut at the terminal's width.
 struct Line {
     text: String,
     room: usize,
@@ -190,7 +190,8 @@ fn display_width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
-/// Bybit lists symbols with Chinese names, and terminals show those letters twice as wide.
+/// Returns the number of terminal cells of a character. Bybit lists symbols with Chinese names, whose characters take
+/// two cells.
 fn char_width(c: char) -> usize {
     let wide = matches!(c,
         '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'

@@ -1,4 +1,4 @@
-//! Promises about what the console prints.
+//! Tests of what the console prints.
 
 use klines_guest::{Category, Kline, Quality, testing};
 
@@ -48,7 +48,7 @@ fn batch(klines: Vec<Kline>) -> Batch {
 }
 
 #[test]
-fn closed_and_updating_klines_stand_in_aligned_columns() {
+fn closed_and_updating_klines_are_aligned_in_columns() {
     assert_eq!(
         text().lines(&batch(vec![btc(), sol()]), None),
         "12:00:00  BTCUSDT  1m  ✓  64000.10  64010.50  63990.00  64005.00  12.500  431\n\
@@ -70,13 +70,13 @@ fn the_time_is_as_fine_as_the_interval_needs() {
 }
 
 #[test]
-fn whatever_is_special_follows_the_columns() {
+fn quality_revision_and_category_follow_the_columns() {
     let repaired = Kline { quality: Quality::Repaired, revision: 2, category: Category::Spot, ..btc() };
     assert!(text().lines(&batch(vec![repaired]), None).ends_with("  431  repaired r2 spot\n"));
 }
 
 #[test]
-fn linear_is_named_only_beside_other_categories() {
+fn linear_is_named_only_together_with_other_categories() {
     let mut console = text();
     assert!(!console.lines(&batch(vec![btc()]), None).contains("linear"));
     let spot = Kline { category: Category::Spot, ..btc() };
@@ -117,7 +117,7 @@ fn a_terminal_gets_one_heading() {
 }
 
 #[test]
-fn colour_appears_only_where_it_is_understood() {
+fn colour_is_used_only_where_the_terminal_supports_it() {
     let coloured = Some(TerminalInfo { columns: 100, colour: true });
     let lines = text().lines(&batch(vec![btc(), sol()]), coloured);
     assert!(lines.contains("\u{1b}[32m64005.00\u{1b}[0m"), "{lines}");
@@ -128,7 +128,7 @@ fn colour_appears_only_where_it_is_understood() {
 }
 
 #[test]
-fn lost_klines_are_said_in_either_format() {
+fn lost_klines_are_reported_in_either_format() {
     let batch = Batch { klines: vec![btc()], lost: 3 };
     assert!(text().lines(&batch, None).starts_with("! 3 closed klines lost: fell behind\n12:00:00"));
     let json = String::from_utf8(json_lines(&batch).unwrap()).unwrap();
@@ -149,7 +149,7 @@ fn exact_digits_are_printed_instead_of_floats() {
 }
 
 #[test]
-fn updates_are_asked_for_only_when_they_are_shown() {
+fn updates_are_subscribed_only_when_they_are_shown() {
     assert!(console(Show::Closed, Format::Text).subscription().closed_only);
     assert!(!console(Show::All, Format::Json).subscription().closed_only);
 }

@@ -1,5 +1,5 @@
-//! What becomes of files after their day: compression, a piece at every batch so that no call takes long, and
-//! deletion. Trouble here is logged and tried again later; it never holds up a kline.
+//! Maintains files after their day: compresses them, one piece for each batch so that no call takes long, and deletes
+//! old ones. An error here is logged and the action repeated later; it never delays a kline.
 
 mod compression;
 
@@ -13,16 +13,16 @@ use self::compression::Compression;
 use crate::folder::{FileName, Folder, Form, remove};
 use crate::journal::{self, Journal};
 
-/// Milliseconds after midnight in which corrections of the day before are still expected.
+/// The time after midnight in ms during which corrections of the day before are still expected.
 const LATE_MS: u64 = 10 * 60_000;
 
-/// The finished files.
+/// The maintenance of finished files.
 #[derive(Debug)]
 pub(crate) struct Archive {
     gzip: bool,
     keep_days: u32,
-    /// The date at the last look around, and the first date whose file was not finished then.
-    tended: Option<(Date, Date)>,
+    /// The date of the last maintenance, and the first date whose file was not finished at that time.
+    maintained: Option<(Date, Date)>,
     /// Files to compress.
     queue: VecDeque<FileName>,
     compression: Option<Compression>,
@@ -30,17 +30,17 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(crate) fn new(gzip: bool, keep_days: u32) -> Self {
-        Self { gzip, keep_days, tended: None, queue: VecDeque::new(), compression: None }
+        Self { gzip, keep_days, maintained: None, queue: VecDeque::new(), compression: None }
     }
 
-    /// Clears away what a crash left: half compressions and half lines.
+    /// Removes what a crash left behind: unfinished compressed files and unfinished lines.
     pub(crate) fn recover(&self, folder: &Folder) -> io::Result<()> {
         let names = folder.list()?;
         for name in &names {
             match name.form {
                 Form::GzipPart => remove(&folder.path(*name))?,
                 Form::Plain if name.number == 0 => journal::repair(&folder.path(*name))?,
-                // Compressed in full; only the removal was missed.
+                // The file was compressed completely; the crash came before its removal.
                 Form::Plain if names.contains(&name.with_form(Form::Gzip)) => remove(&folder.path(*name))?,
                 Form::Plain | Form::Gzip => {}
             }
@@ -48,12 +48,12 @@ impl Archive {
         Ok(())
     }
 
-    /// Deletes what is too old and goes on compressing what is finished. `now` is the exchange's time in ms.
-    pub(crate) fn tend(&mut self, folder: &Folder, journal: &mut Journal, now: u64) {
+    /// Deletes files that are too old and continues to compress finished ones. `now` is the exchange's time in ms.
+    pub(crate) fn maintain(&mut self, folder: &Folder, journal: &mut Journal, now: u64) {
         let unfinished_from = Date::of(now.saturating_sub(LATE_MS));
         let days = (Date::of(now), unfinished_from);
-        let new_day = self.tended != Some(days);
-        self.tended = Some(days);
+        let new_day = self.maintained != Some(days);
+        self.maintained = Some(days);
         if new_day {
             journal.close_before(unfinished_from);
             let deleted = self.delete_old(folder, now);
@@ -68,14 +68,14 @@ impl Archive {
         }
         let step = self.compress_some(folder);
         if step.is_err() {
-            // Looked for again the next time a file is finished.
+            // The files are listed again the next time a file is finished.
             self.queue.clear();
             self.abandon(folder);
         }
         report(step, "compress a file");
     }
 
-    /// Stops compressing a file that is to get lines.
+    /// Aborts the compression of a file that is about to receive lines.
     pub(crate) fn release<'a>(&mut self, folder: &Folder, mut dates: impl Iterator<Item = &'a Date>) {
         let busy = self.compression.as_ref().map(Compression::source);
         if busy.is_some_and(|busy| busy.number == 0 && dates.any(|date| *date == busy.date)) {
@@ -83,11 +83,11 @@ impl Archive {
         }
     }
 
-    /// Gives up a compression under way; the file it reads stays as it is.
+    /// Aborts the current compression; its source file is not changed.
     pub(crate) fn abandon(&mut self, folder: &Folder) {
         if let Some(compression) = self.compression.take() {
             let removed = compression.abandon(folder);
-            report(removed, "remove a half compressed file");
+            report(removed, "remove an unfinished compressed file");
         }
     }
 
@@ -134,8 +134,8 @@ fn report(result: io::Result<()>, action: &str) {
     }
 }
 
-/// Milliseconds since 1970 by the machine's clock. Used only to keep a wrong time in a kline from deleting
-/// everything.
+/// Returns the milliseconds since 1970 of the machine's clock. It only prevents a wrong time in a kline from deleting
+/// all files.
 #[allow(clippy::disallowed_methods, reason = "a component has no other clock")]
 fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The directory and the names of our files in it; files of other names are never touched. Does not open any.
+//! The directory and the names of the consumer's files in it. Never touches files with other names, and opens no file.
 
 use std::fmt;
 use std::fs;
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 
 use klines_guest::{Date, Failure};
 
-/// Our files in one directory.
+/// The consumer's files in one directory.
 #[derive(Debug)]
 pub(crate) struct Folder {
     dir: PathBuf,
     prefix: String,
 }
 
-/// What a file is called after the prefix: `2026-08-09.jsonl`, `2026-08-09.jsonl.2`, `2026-08-09.jsonl.2.gz`.
+/// The part of a file name after the prefix: `2026-08-09.jsonl`, `2026-08-09.jsonl.2`, `2026-08-09.jsonl.2.gz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileName {
     pub(crate) date: Date,
-    /// 0 for the file that is written to, 1 and up for those set aside, oldest first.
+    /// 0 for the file that is written to; 1 and up for files that were set aside, oldest first.
     pub(crate) number: u32,
     pub(crate) form: Form,
 }
 
-/// How a file's bytes are kept.
+/// How a file's bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     Plain,
     Gzip,
-    /// A compression that is under way.
+    /// A compressed file that is not finished yet.
     GzipPart,
 }
 
 impl FileName {
-    /// The file that lines of this date are appended to.
+    /// Returns the name of the file to which lines of this date are appended.
     pub(crate) fn current(date: Date) -> Self {
         Self { date, number: 0, form: Form::Plain }
     }
@@ -53,7 +53,7 @@ impl FileName {
         };
         let number = if rest.is_empty() { 0 } else { rest.strip_prefix('.')?.parse().ok()? };
         let name = Self { date: date.parse().ok()?, number, form };
-        // Only what we would write ourselves is ours: no `.01`, no `.+1`.
+        // Only a name that this consumer would write is accepted: no `.01`, no `.+1`.
         (name.to_string() == text).then_some(name)
     }
 }
@@ -81,12 +81,12 @@ impl Folder {
         self.dir.join(format!("{}-{name}", self.prefix))
     }
 
-    /// Makes the directory if it is below a granted one.
+    /// Creates the directory if it is below a granted one.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         if self.dir.is_dir() { Ok(()) } else { fs::create_dir_all(&self.dir) }
     }
 
-    /// Lists our files, oldest first.
+    /// Lists the consumer's files, oldest first.
     pub(crate) fn list(&self) -> io::Result<Vec<FileName>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -98,7 +98,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Sets the current file of a date aside under the next free number.
+    /// Renames the current file of a date to the next free number and returns its new name.
     pub(crate) fn set_aside(&self, date: Date) -> io::Result<FileName> {
         let taken = self.list()?.into_iter().filter(|name| name.date == date).map(|name| name.number).max();
         let aside = FileName { number: taken.unwrap_or(0) + 1, ..FileName::current(date) };
@@ -106,7 +106,8 @@ impl Folder {
         Ok(aside)
     }
 
-    /// Words an error for the operator. All of them are worth another try: disks are emptied, directories mounted.
+    /// Makes a failure for the operator from an I/O error. Every error can be retried: an operator may free space on
+    /// the disk or mount the directory.
     pub(crate) fn failure(&self, action: &str, e: &io::Error) -> Failure {
         let hint = match e.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; the disk is full",
@@ -118,7 +119,7 @@ impl Folder {
     }
 }
 
-/// Removes a file; that it is gone already is fine.
+/// Removes a file; a file that does not exist is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
@@ -131,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_names_read_back() {
+    fn names_of_own_files_are_parsed() {
         for text in ["2026-08-09.jsonl", "2026-08-09.jsonl.gz", "2026-08-09.jsonl.12", "2026-08-09.jsonl.1.gz.part"] {
             assert_eq!(FileName::parse(text).unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn names_that_we_would_not_write_are_not_ours() {
+    fn names_that_the_consumer_would_not_write_are_ignored() {
         for text in [
             "2026-08-09.json",
             "2026-08-09.jsonl.0",

@@ -1,5 +1,5 @@
-//! The files being written to. Promises whole lines only: a write that fails is taken back, and what a crash left
-//! behind is cut off. Does not know what a line says.
+//! The files that are written to. Guarantees that they hold only whole lines: a failed write is rolled back, and an
+//! unfinished line after a crash is cut off. Does not know the content of a line.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -10,14 +10,15 @@ use klines_guest::{Date, warn};
 
 use crate::folder::{FileName, Folder};
 
-/// Files open at a time. A batch at a boundary ends today and, as updates, this week and this month.
+/// The most files that are open at once. The klines of a batch at a boundary end today and, for updates, this week and
+/// this month.
 const OPEN_FILES: usize = 8;
 
 /// The open files by date.
 #[derive(Debug)]
 pub(crate) struct Journal {
     open: BTreeMap<Date, LogFile>,
-    /// Size in bytes that a file may reach; `None` for any.
+    /// The largest size of a file in bytes; `None` for no limit.
     limit: Option<u64>,
     has_set_aside: bool,
 }
@@ -27,7 +28,7 @@ impl Journal {
         Self { open: BTreeMap::new(), limit, has_set_aside: false }
     }
 
-    /// Appends lines to the files of their dates and syncs them: all of it, or nothing.
+    /// Appends lines to the files of their dates and syncs them; if anything fails, all files are rolled back.
     pub(crate) fn write(&mut self, folder: &Folder, lines: &BTreeMap<Date, Vec<u8>>) -> io::Result<()> {
         let written = self.append_and_sync(folder, lines);
         for date in lines.keys() {
@@ -35,7 +36,7 @@ impl Journal {
             if written.is_ok() {
                 file.commit();
             } else if file.roll_back().is_err() {
-                // Opened again it is cut to whole lines, when the disk lets us.
+                // When the file is opened again, it is cut to whole lines, if the disk permits it.
                 self.open.remove(date);
             }
         }
@@ -50,7 +51,7 @@ impl Journal {
         self.open = self.open.split_off(&date);
     }
 
-    /// Whether a file grew to the limit and was set aside since the last call.
+    /// Returns whether a file reached the limit and was set aside since the last call.
     pub(crate) fn take_has_set_aside(&mut self) -> bool {
         std::mem::take(&mut self.has_set_aside)
     }
@@ -67,10 +68,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Returns the file of a date, with room for `more` bytes.
+    /// Returns the file of a date, which has room for `more` bytes.
     fn file(&mut self, folder: &Folder, date: Date, more: usize) -> io::Result<&mut LogFile> {
         let path = folder.path(FileName::current(date));
-        // Someone may have moved the file away; writing on would fill a file that nobody can find.
+        // Someone may have moved or deleted the file; further writes would go into a file without a name.
         let kept = self.open.remove(&date).filter(|_| path.exists());
         let mut file = match kept {
             Some(file) => file,
@@ -91,9 +92,9 @@ impl Journal {
 #[derive(Debug)]
 struct LogFile {
     file: File,
-    /// Length in bytes of what was written and synced.
+    /// The length in bytes that is written and synced.
     len: u64,
-    /// Length in bytes with what was written since.
+    /// The length in bytes including writes that are not synced yet.
     written: u64,
 }
 
@@ -127,13 +128,13 @@ impl LogFile {
     }
 }
 
-/// Cuts off what a crash left of a last line.
+/// Cuts off an unfinished last line that a crash left behind.
 pub(crate) fn repair(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     cut_unfinished_line(&mut file, path).map(drop)
 }
 
-/// Cuts off what follows the last line feed and returns the length left.
+/// Cuts off everything after the last line feed and returns the remaining length.
 fn cut_unfinished_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let len = file.seek(SeekFrom::End(0))?;
     let whole = whole_lines(file, len)?;

@@ -1,5 +1,5 @@
-//! Keeps klines in files, one JSON object a line, one file a day. Decides what is written and when old files are
-//! tended; how a file stays whole is `journal`'s business, what becomes of finished ones `archive`'s.
+//! Writes klines to files: one JSON object per line, one file per day. This module decides what is written and when old
+//! files are maintained; `journal` keeps a file whole, `archive` compresses and deletes finished files.
 
 mod archive;
 mod folder;
@@ -55,11 +55,11 @@ impl Consumer for Jsonl {
             warn!("{} closed klines are missing from the files: fell behind", batch.lost);
         }
         let lines = lines_by_date(batch)?;
-        // Before writing: deleting what is old may be what makes room.
+        // Done before writing, because deleting old files may make the room that the lines need.
         if let Some(now) = batch.klines.iter().map(|kline| kline.emitted).max() {
-            self.archive.tend(&self.folder, &mut self.journal, now);
+            self.archive.maintain(&self.folder, &mut self.journal, now);
         }
-        // A file that gets lines is not finished, even if its day is over.
+        // A file that receives lines is not finished, even if its day is over.
         self.archive.release(&self.folder, lines.keys());
         self.journal.write(&self.folder, &lines).map_err(|e| self.folder.failure("write", &e))
     }
@@ -69,7 +69,7 @@ impl Consumer for Jsonl {
     }
 }
 
-/// Sorts the batch into the files it belongs to: by the UTC date of each kline's end.
+/// Returns the lines of the batch by file: by the UTC date of each kline's end.
 fn lines_by_date(batch: &Batch) -> Result<BTreeMap<Date, Vec<u8>>, Failure> {
     let mut lines: BTreeMap<Date, Vec<u8>> = BTreeMap::new();
     for (kline, digits) in batch.exact_rows() {

@@ -1,24 +1,24 @@
-//! What the operator may write under `[consumers.jsonl.settings]`. Does not look at the disk.
+//! The settings of `[consumers.jsonl.settings]`. Does not access the disk.
 
 use klines_guest::Problem;
 use serde::Deserialize;
 
-/// Where and how the files are kept.
+/// Where and how the files are written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Directory as the consumer sees it, at or below what `allow.dirs` grants. Default `/out`.
+    /// The directory as the consumer sees it: one that `allow.dirs` grants, or one below. Default `/out`.
     pub(crate) dir: String,
-    /// How file names begin: letters, digits, `.`, `_`, `-`. Two consumers in one directory need two prefixes.
-    /// Default `klines`.
+    /// The beginning of every file name: letters, digits, `.`, `_`, `-`. Two consumers in one directory need different
+    /// prefixes. Default `klines`.
     pub(crate) prefix: String,
-    /// Closed klines only, or updates of open windows too. Default `closed`.
+    /// Writes only closed klines, or also updates of open windows. Default `closed`.
     pub(crate) show: Show,
-    /// Size in MiB at which a file is set aside as `.1`, `.2` and so on; 0 never does. Default 256.
+    /// The size in MiB at which a file is renamed to `.1`, `.2` and so on; 0 for no limit. Default 256.
     pub(crate) rotate_mb: u32,
-    /// Compresses files that are finished. Default false.
+    /// Whether finished files are compressed. Default false.
     pub(crate) gzip: bool,
-    /// Days that files are kept after theirs; 0 keeps them for ever. Default 0.
+    /// The number of days that a file is kept after its own day; 0 keeps files for ever. Default 0.
     pub(crate) keep_days: u32,
 }
 
@@ -44,7 +44,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns everything that is wrong with values of the right type.
+    /// Returns all problems of values that have the right type.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if !self.dir.starts_with('/') || self.dir.split('/').any(|part| part == "..") {
@@ -62,7 +62,7 @@ impl Settings {
         problems
     }
 
-    /// Returns the size in bytes at which a file is set aside; `None` for never.
+    /// Returns the size in bytes at which a file is renamed; `None` for no limit.
     pub(crate) fn rotate_bytes(&self) -> Option<u64> {
         (self.rotate_mb > 0).then(|| u64::from(self.rotate_mb) << 20)
     }

@@ -1,4 +1,4 @@
-//! Promises about the files, on a real directory.
+//! Tests of the files in a real directory.
 
 use std::fs;
 use std::io::Read;
@@ -56,7 +56,7 @@ fn start(dir: &TempDir, change: impl FnOnce(&mut Settings)) -> Result<Jsonl, Fai
     Ok(consumer)
 }
 
-/// A one-minute kline that ends just before `minutes` after the start of day `day` of 2024.
+/// Returns a one-minute kline that ends just before `minutes` after the start of day `day` of 2024, counted from 0.
 fn kline(day: u64, minutes: u64) -> Kline {
     testing::kline("BTCUSDT", "1m", NEW_YEAR + day * DAY + minutes * 60_000 - 60_000)
 }
@@ -79,7 +79,7 @@ fn klines_go_to_the_file_of_the_date_they_end_on() {
 }
 
 #[test]
-fn a_restart_appends_and_cuts_off_the_line_that_a_crash_left() {
+fn a_restart_appends_and_cuts_off_the_unfinished_line_of_a_crash() {
     let mut fixture = Fixture::new(|_| {});
     fixture.consume(vec![kline(0, 5)]);
     let path = fixture.dir.path().join("klines-2024-01-01.jsonl");
@@ -99,10 +99,10 @@ fn a_file_that_is_one_unfinished_line_is_emptied() {
 }
 
 #[test]
-fn a_failed_batch_leaves_nothing_behind_and_comes_again() {
+fn a_failed_batch_is_rolled_back_and_can_be_repeated() {
     let mut fixture = Fixture::new(|_| {});
     fixture.consume(vec![kline(0, 5)]);
-    // The second file of this batch cannot be made.
+    // The second file of this batch cannot be created.
     let blocked = fixture.dir.path().join("klines-2024-01-02.jsonl");
     fs::create_dir(&blocked).unwrap();
     let batch = Batch { klines: vec![kline(0, 6), kline(1, 1)], lost: 0 };
@@ -116,7 +116,7 @@ fn a_failed_batch_leaves_nothing_behind_and_comes_again() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_a_retry_that_says_so() {
+fn a_full_disk_is_a_retry_that_names_the_cause() {
     let mut fixture = Fixture::new(|_| {});
     let full = fixture.dir.path().join("klines-2024-01-01.jsonl");
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
@@ -131,7 +131,7 @@ fn a_full_disk_is_a_retry_that_says_so() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_a_retry_that_says_so() {
+fn a_missing_directory_is_a_retry_that_names_the_cause() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
@@ -143,7 +143,7 @@ fn a_directory_that_is_not_there_is_a_retry_that_says_so() {
 }
 
 #[test]
-fn a_file_at_its_size_is_set_aside_with_the_next_number() {
+fn a_file_at_its_size_limit_is_renamed_to_the_next_number() {
     let mut fixture = Fixture::new(|settings| settings.rotate_mb = 1);
     let long = |minutes| Kline { symbol: "X".repeat(600 << 10), ..kline(0, minutes) };
     for minutes in 1..=3 {
@@ -155,12 +155,12 @@ fn a_file_at_its_size_is_set_aside_with_the_next_number() {
 }
 
 #[test]
-fn finished_files_are_compressed_bit_by_bit() {
+fn finished_files_are_compressed_piece_by_piece() {
     let mut fixture = Fixture::new(|settings| settings.gzip = true);
     let long = Kline { symbol: "X".repeat(2 << 20), ..kline(0, 5) };
     fixture.consume(vec![long.clone()]);
     fixture.consume(vec![kline(1, 1)]);
-    // Corrections may still come.
+    // Corrections may still arrive.
     assert!(!fixture.names().iter().any(|name| name.contains(".gz")));
     fixture.consume(vec![kline(1, 11)]);
     assert!(fixture.names().contains(&"klines-2024-01-01.jsonl.gz.part".to_owned()));
@@ -172,19 +172,19 @@ fn finished_files_are_compressed_bit_by_bit() {
 }
 
 #[test]
-fn a_late_line_is_kept_before_during_and_after_compression() {
+fn a_late_line_is_written_before_during_and_after_compression() {
     let mut fixture = Fixture::new(|settings| settings.gzip = true);
     let long = Kline { symbol: "X".repeat(2 << 20), ..kline(0, 5) };
     let late = |minutes| Kline { emitted: NEW_YEAR + DAY + 1_000_000, ..kline(0, minutes) };
     fixture.consume(vec![long.clone()]);
     fixture.consume(vec![kline(1, 11)]);
-    // During: the compression is given up and begins again with the next day.
+    // During compression: it is aborted and begins again on the next day.
     fixture.consume(vec![late(6)]);
     for minutes in 11..20 {
         fixture.consume(vec![kline(2, minutes)]);
     }
     assert_eq!(fixture.unzip("klines-2024-01-01.jsonl.gz"), line(&long) + &line(&late(6)));
-    // After: a file beside the compressed one.
+    // After compression: a second file next to the compressed one.
     fixture.consume(vec![late(7)]);
     for minutes in 11..20 {
         fixture.consume(vec![kline(3, minutes)]);
@@ -203,7 +203,7 @@ fn a_late_line_is_kept_before_during_and_after_compression() {
 }
 
 #[test]
-fn a_compression_that_a_crash_cut_short_begins_again() {
+fn a_compression_that_a_crash_interrupted_begins_again() {
     let mut fixture = Fixture::new(|settings| settings.gzip = true);
     fixture.consume(vec![kline(0, 5)]);
     fs::write(fixture.dir.path().join("klines-2024-01-01.jsonl.gz.part"), "half").unwrap();
@@ -216,7 +216,7 @@ fn a_compression_that_a_crash_cut_short_begins_again() {
 }
 
 #[test]
-fn only_our_own_files_are_deleted_when_they_are_too_old() {
+fn only_files_of_the_consumer_are_deleted_when_they_are_too_old() {
     let mut fixture = Fixture::new(|settings| settings.keep_days = 2);
     let foreign = ["klines-2023-12-01.jsonl.bak", "klines-x-2023-12-01.jsonl", "notes.txt"];
     for name in foreign.iter().chain(&["klines-2023-12-01.jsonl", "klines-2023-12-02.jsonl.3.gz"]) {
@@ -242,7 +242,7 @@ fn a_time_far_in_the_future_deletes_nothing_of_today() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_made_anew() {
+fn a_file_that_was_removed_is_created_again() {
     let mut fixture = Fixture::new(|_| {});
     fixture.consume(vec![kline(0, 5)]);
     fs::remove_file(fixture.dir.path().join("klines-2024-01-01.jsonl")).unwrap();
@@ -251,7 +251,7 @@ fn a_file_that_was_moved_away_is_made_anew() {
 }
 
 #[test]
-fn bad_settings_are_all_listed() {
+fn all_bad_settings_are_listed() {
     let settings = Settings { dir: "../out".into(), prefix: "a/b".into(), ..Settings::default() };
     let problems = settings.problems();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
@@ -259,7 +259,7 @@ fn bad_settings_are_all_listed() {
 }
 
 #[test]
-fn updates_are_asked_for_only_when_they_are_shown() {
+fn updates_are_subscribed_only_when_they_are_written() {
     assert!(Fixture::new(|_| {}).consumer.subscription().closed_only);
     assert!(!Fixture::new(|settings| settings.show = Show::All).consumer.subscription().closed_only);
 }

@@ -1,5 +1,5 @@
-//! What a request says: klines with exact digits, under the same names as on `/v1/stream`, and a key that is the same
-//! whenever the same klines are sent.
+//! Makes the body of a request: klines with exact digits, with the field names of `/v1/stream`, and the idempotency
+//! key, which is the same whenever the same klines are sent.
 
 use klines_guest::{ExactKline, Failure, Interval, Kline};
 use serde::Serialize;
@@ -9,11 +9,11 @@ use serde::Serialize;
 pub(crate) struct Body<'a> {
     pub(crate) consumer: &'a str,
     pub(crate) klines: &'a [Row<'a>],
-    /// Closed klines that are missing before these.
+    /// The number of closed klines that were lost before these.
     pub(crate) lost: u64,
 }
 
-/// One kline.
+/// One kline of the body.
 #[derive(Serialize)]
 pub(crate) struct Row<'a> {
     category: &'static str,
@@ -34,7 +34,7 @@ pub(crate) struct Row<'a> {
     emitted: u64,
 }
 
-/// Decimals as strings.
+/// The decimals of a kline as strings.
 #[derive(Serialize)]
 struct Digits {
     open: String,
@@ -48,12 +48,12 @@ struct Digits {
 }
 
 impl Body<'_> {
-    /// One object.
+    /// Encodes the body as one JSON object.
     pub(crate) fn json(&self) -> Result<Vec<u8>, Failure> {
         serde_json::to_vec(self).map_err(|error| unwritable(&error))
     }
 
-    /// One object for each kline, each with a line feed.
+    /// Encodes one JSON object for each kline, each followed by a line feed.
     pub(crate) fn ndjson(&self) -> Result<Vec<u8>, Failure> {
         let mut out = Vec::new();
         for row in self.klines {
@@ -90,7 +90,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Category, symbol, interval, start and revision; of an open kline also when it was told, since it changes.
+    /// Returns the key of the kline: category, symbol, interval, start and revision. The key of an open kline also has
+    /// the time at which it was emitted, since its values change.
     pub(crate) fn key(&self) -> String {
         let Self { category, symbol, interval, start, revision, .. } = self;
         let key = format!("{category}:{symbol}:{interval}:{start}:{revision}");
@@ -98,7 +99,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The key of one kline, or a number made of the keys of several (FNV-1a, 128 bits).
+/// Returns the key of one kline, or the number of klines and a hash of their keys (FNV-1a, 128 bits).
 pub(crate) fn idempotency_key(rows: &[Row<'_>]) -> String {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

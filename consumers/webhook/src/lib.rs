@@ -1,6 +1,6 @@
-//! Posts klines to an address, in order, and loses none silently: what the other side cannot take now comes again.
+//! Posts klines to a URL, in order, and loses none silently: a request that the server cannot accept now is repeated.
 //!
-//! Decides what an answer means; how a request travels is `post`'s business, what it says `body`'s.
+//! This module decides what a response means; `post` sends a request, `body` makes its content.
 
 mod body;
 mod post;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use klines_guest::{Batch, Consumer, Failure, Problem, Subscription, error, warn};
 
 use self::body::{Body, Row};
-use self::post::{Answer, Post, Target, Trouble};
+use self::post::{Answer, Post, PostError, Target};
 use self::settings::{Format, Settings, Show};
 
 klines_guest::manifest!(
@@ -28,24 +28,24 @@ struct Webhook {
     settings: Settings,
     target: Target,
     post: Box<dyn Post>,
-    /// Klines in one request; less than the setting once the other side found that too much.
-    most: usize,
-    /// Klines that the other side has not been told are missing.
+    /// The most klines in one request; less than the setting after the server answered 413.
+    max_klines: usize,
+    /// The number of lost klines that no accepted request has reported to the server yet.
     lost: u64,
-    /// The batch that is not done yet, and how many of its klines are.
+    /// The identity of the batch that is not finished, and the number of its klines that are done.
     unfinished: Option<(String, usize)>,
 }
 
-/// What to do after an answer.
+/// What to do after a response.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// On to the next.
+    /// The server accepted the klines: send the next.
     Taken,
-    /// These klines are at fault: on without them.
+    /// The server found these klines wrong: drop them and send the next.
     Refused,
-    /// Too many klines at once.
+    /// The request has too many klines: send fewer.
     TooMany,
-    /// The same again, later.
+    /// Send the same request again later, for this reason.
     Later(String),
 }
 
@@ -79,10 +79,10 @@ impl Consumer for Webhook {
         };
         let deadline = Instant::now() + Duration::from_millis(self.settings.timeout_ms);
         while let Some(rest) = rows.get(done..).filter(|rest| !rest.is_empty()) {
-            let part = rest.get(..self.most).unwrap_or(rest);
+            let part = rest.get(..self.max_klines).unwrap_or(rest);
             match self.send(part, deadline) {
                 Ok(Verdict::Taken) => done += part.len(),
-                Ok(Verdict::TooMany) => self.most = part.len() / 2,
+                Ok(Verdict::TooMany) => self.max_klines = part.len() / 2,
                 Ok(Verdict::Refused) => {
                     done += part.len();
                     self.lost += u64::try_from(part.len()).unwrap_or(u64::MAX);
@@ -101,7 +101,7 @@ impl Consumer for Webhook {
 impl Webhook {
     fn new(settings: Settings, post: Box<dyn Post>) -> Result<Self, Failure> {
         let target = Target::parse(&settings.url).map_err(|what| Failure::fatal(format!("url: {what}")))?;
-        Ok(Self { most: settings.batch, settings, target, post, lost: 0, unfinished: None })
+        Ok(Self { max_klines: settings.batch, settings, target, post, lost: 0, unfinished: None })
     }
 
     fn send(&mut self, rows: &[Row], deadline: Instant) -> Result<Verdict, Failure> {
@@ -128,7 +128,7 @@ impl Webhook {
                     error!(
                         "{} klines from {} on are dropped: the address answered {}",
                         rows.len(),
-                        rows_begin(rows),
+                        first_key(rows),
                         answer.status
                     );
                 }
@@ -137,17 +137,17 @@ impl Webhook {
                 }
                 Ok(verdict)
             }
-            Err(Trouble::NotGranted) => Err(Failure::fatal(format!(
+            Err(PostError::NotGranted) => Err(Failure::fatal(format!(
                 "requests to {} are not granted: see `klines consumer inspect`",
                 self.target.host()
             ))),
-            Err(Trouble::Unreachable(what)) => Ok(Verdict::Later(what)),
+            Err(PostError::Unreachable(what)) => Ok(Verdict::Later(what)),
         }
     }
 }
 
-/// What an answer to so many klines means. Only a body that was read and found wrong is given up: everything else can
-/// be mended on the other side, and no kline is lost until it is.
+/// Returns what the response to a request with this number of klines means. Klines are dropped only if the server
+/// rejects the body itself: every other cause can be fixed on the server, and no kline is lost in the meantime.
 fn judge(answer: &Answer, klines: usize) -> Verdict {
     match answer.status {
         200..=299 => Verdict::Taken,
@@ -161,7 +161,7 @@ fn judge(answer: &Answer, klines: usize) -> Verdict {
     }
 }
 
-fn rows_begin(rows: &[Row]) -> String {
+fn first_key(rows: &[Row]) -> String {
     rows.first().map(Row::key).unwrap_or_default()
 }
 

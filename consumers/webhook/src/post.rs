@@ -1,70 +1,71 @@
-//! One POST request: where it goes, and what can come of it. Follows no redirect and tries nothing twice.
+//! One POST request: its target and its possible results. Follows no redirect and repeats nothing.
 
 #[cfg(target_arch = "wasm32")]
 mod wasi;
 
 use std::time::Duration;
 
-/// Where requests go.
+/// The address to which requests are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// True for `http`, false for `https`.
     pub(crate) plain: bool,
-    /// Host and, if it is written, port.
+    /// The host and, if the URL has one, the port.
     pub(crate) authority: String,
-    /// Path and query.
+    /// The path and the query.
     pub(crate) path: String,
 }
 
-/// What the other side answered.
+/// The head of the server's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component and the tests meet all of it"))]
-pub(crate) enum Trouble {
-    /// The runtime does not allow it.
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component and the tests make all variants"))]
+pub(crate) enum PostError {
+    /// The runtime does not allow the request.
     NotGranted,
-    /// No connection, no answer in time, or not the one that was expected.
+    /// There was no connection, no response in time, or an unexpected one.
     Unreachable(String),
 }
 
 /// Sends requests.
 pub(crate) trait Post {
-    /// Posts `body` and waits for the status.
+    /// Posts `body` and waits for the status of the response.
     fn post(
         &mut self,
         target: &Target,
         headers: &[(&str, &str)],
         body: &[u8],
         timeout: Duration,
-    ) -> Result<Answer, Trouble>;
+    ) -> Result<Answer, PostError>;
 }
 
-/// What sends for real.
+/// Returns the sender of a component; outside a component, one that always fails.
 pub(crate) fn sender() -> Box<dyn Post> {
     #[cfg(target_arch = "wasm32")]
     return Box::new(wasi::Sender);
     #[cfg(not(target_arch = "wasm32"))]
-    Box::new(Nowhere)
+    Box::new(NoSender)
 }
 
-/// Outside a component there is nobody to send with.
+/// The sender outside a component: `wasi:http` does not exist there.
 #[cfg(not(target_arch = "wasm32"))]
-struct Nowhere;
+struct NoSender;
 
 #[cfg(not(target_arch = "wasm32"))]
-impl Post for Nowhere {
-    fn post(&mut self, _: &Target, _: &[(&str, &str)], _: &[u8], _: Duration) -> Result<Answer, Trouble> {
-        Err(Trouble::NotGranted)
+impl Post for NoSender {
+    fn post(&mut self, _: &Target, _: &[(&str, &str)], _: &[u8], _: Duration) -> Result<Answer, PostError> {
+        Err(PostError::NotGranted)
     }
 }
 
 impl Target {
-    /// Reads an address.
+    /// Parses a URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (plain, rest) = match url.split_once("://") {
             Some(("https", rest)) => (false, rest),
@@ -86,7 +87,7 @@ impl Target {
         Ok(Self { plain, authority: authority.to_owned(), path: format!("{slash}{path}") })
     }
 
-    /// Host and port, for messages.
+    /// Returns the host and the port, for messages.
     pub(crate) fn host(&self) -> &str {
         &self.authority
     }

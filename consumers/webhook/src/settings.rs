@@ -1,4 +1,4 @@
-//! What the operator may write under `[consumers.webhook.settings]`. Sends nothing.
+//! The settings of `[consumers.webhook.settings]`. Sends no request.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use crate::post::Target;
 /// Where and how klines are posted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Settings {
-    /// The address: `https://host/path`, or `http://` if `allow.http` says `plain`.
+    /// The URL: `https://host/path`, or `http://` if `allow.http` sets `plain`.
     pub(crate) url: String,
     /// The consumer's name in the body. Default `webhook`.
     #[serde(default = "webhook")]
     pub(crate) consumer: String,
-    /// Closed klines only, or updates of open windows too. Default `closed`.
+    /// Posts only closed klines, or also updates of open windows. Default `closed`.
     #[serde(default)]
     pub(crate) show: Show,
-    /// Form of the body. Default `json`.
+    /// The format of the body. Default `json`.
     #[serde(default)]
     pub(crate) format: Format,
-    /// Klines in one request, at most 64. Default 64.
+    /// The most klines in one request, 1 to 64. Default 64.
     #[serde(default = "batch")]
     pub(crate) batch: usize,
-    /// Time in ms for what one call posts; has to stay below the limit `call`. Default 800.
+    /// The time in ms for all requests of one call; it has to be below the limit `call`. Default 800.
     #[serde(default = "timeout_ms")]
     pub(crate) timeout_ms: u64,
-    /// Further headers. Secrets belong into `allow.secrets`.
+    /// Additional headers. Secrets belong in `allow.secrets`.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
 }
@@ -60,8 +60,8 @@ fn timeout_ms() -> u64 {
     800
 }
 
-/// Headers that belong to the connection or that this consumer writes itself.
-const NOT_FREE: [&str; 9] = [
+/// Headers that a setting cannot set: they belong to the connection, or this consumer writes them.
+const RESERVED_HEADERS: [&str; 9] = [
     "host",
     "connection",
     "content-length",
@@ -74,7 +74,7 @@ const NOT_FREE: [&str; 9] = [
 ];
 
 impl Settings {
-    /// Returns everything that is wrong with values of the right type.
+    /// Returns all problems of values that have the right type.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if let Err(what) = Target::parse(&self.url) {
@@ -92,7 +92,7 @@ impl Settings {
             let lower = name.to_ascii_lowercase();
             if name.is_empty() || !name.chars().all(is_letter) {
                 problems.push(Problem::new(&path, "is not the name of a header", "letters, digits, - and _"));
-            } else if NOT_FREE.contains(&lower.as_str()) || lower.starts_with("proxy-") {
+            } else if RESERVED_HEADERS.contains(&lower.as_str()) || lower.starts_with("proxy-") {
                 problems.push(Problem::new(&path, "is written by klines itself", "another header"));
             }
             if !value.chars().all(|found| (' '..='~').contains(&found)) {

@@ -1,4 +1,4 @@
-//! What becomes of klines when the other side answers this or that.
+//! Tests of what happens to klines after each kind of response.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,23 +9,23 @@ use serde_json::Value;
 
 use super::*;
 
-/// Headers and body.
+/// The headers and the body of a request.
 type Received = (Vec<(String, String)>, String);
 
 #[derive(Default)]
-struct Other {
-    answers: VecDeque<Result<u16, Trouble>>,
+struct Server {
+    answers: VecDeque<Result<u16, PostError>>,
     received: Vec<Received>,
 }
 
-struct Fake(Rc<RefCell<Other>>);
+struct FakePost(Rc<RefCell<Server>>);
 
-impl Post for Fake {
-    fn post(&mut self, _: &Target, headers: &[(&str, &str)], body: &[u8], _: Duration) -> Result<Answer, Trouble> {
-        let mut other = self.0.borrow_mut();
+impl Post for FakePost {
+    fn post(&mut self, _: &Target, headers: &[(&str, &str)], body: &[u8], _: Duration) -> Result<Answer, PostError> {
+        let mut server = self.0.borrow_mut();
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        other.received.push((headers, String::from_utf8(body.to_vec()).unwrap()));
-        let answer = other.answers.pop_front().unwrap_or(Ok(200));
+        server.received.push((headers, String::from_utf8(body.to_vec()).unwrap()));
+        let answer = server.answers.pop_front().unwrap_or(Ok(200));
         answer.map(|status| Answer { status, location: Some("https://elsewhere.example/".into()) })
     }
 }
@@ -34,9 +34,9 @@ fn settings(more: &str) -> Settings {
     serde_json::from_str(&format!(r#"{{"url":"https://hooks.example.com/k"{more}}}"#)).unwrap()
 }
 
-fn webhook(more: &str, answers: &[Result<u16, Trouble>]) -> (Webhook, Rc<RefCell<Other>>) {
-    let other = Rc::new(RefCell::new(Other { answers: answers.iter().cloned().collect(), received: Vec::new() }));
-    (Webhook::new(settings(more), Box::new(Fake(other.clone()))).unwrap(), other)
+fn webhook(more: &str, answers: &[Result<u16, PostError>]) -> (Webhook, Rc<RefCell<Server>>) {
+    let server = Rc::new(RefCell::new(Server { answers: answers.iter().cloned().collect(), received: Vec::new() }));
+    (Webhook::new(settings(more), Box::new(FakePost(server.clone()))).unwrap(), server)
 }
 
 fn klines(from: u64, count: u64) -> Vec<Kline> {
@@ -47,9 +47,9 @@ fn batch(from: u64, count: u64) -> Batch {
     Batch { klines: klines(from, count), lost: 0 }
 }
 
-fn starts(other: &Rc<RefCell<Other>>) -> Vec<Vec<u64>> {
-    let other = other.borrow();
-    let bodies = other.received.iter().map(|(_, body)| serde_json::from_str::<Value>(body).unwrap());
+fn starts(server: &Rc<RefCell<Server>>) -> Vec<Vec<u64>> {
+    let server = server.borrow();
+    let bodies = server.received.iter().map(|(_, body)| serde_json::from_str::<Value>(body).unwrap());
     bodies
         .map(|body| {
             body["klines"].as_array().unwrap().iter().map(|row| row["start"].as_u64().unwrap() / 60_000).collect()
@@ -59,9 +59,9 @@ fn starts(other: &Rc<RefCell<Other>>) -> Vec<Vec<u64>> {
 
 #[test]
 fn the_body_and_its_key_are_stable() {
-    let (mut webhook, other) = webhook("", &[]);
+    let (mut webhook, server) = webhook("", &[]);
     webhook.consume(&Batch { klines: klines(1, 1), lost: 2 }).unwrap();
-    let (headers, body) = other.borrow().received[0].clone();
+    let (headers, body) = server.borrow().received[0].clone();
     assert_eq!(
         body,
         concat!(
@@ -77,65 +77,65 @@ fn the_body_and_its_key_are_stable() {
 }
 
 #[test]
-fn what_cannot_be_taken_now_comes_again_with_the_same_key() {
-    let down = Err(Trouble::Unreachable("refused".into()));
-    let (mut webhook, other) = webhook("", &[down, Ok(503), Ok(408), Ok(429), Ok(404), Ok(401), Ok(302)]);
+fn klines_that_the_server_cannot_take_now_are_sent_again_with_the_same_key() {
+    let down = Err(PostError::Unreachable("refused".into()));
+    let (mut webhook, server) = webhook("", &[down, Ok(503), Ok(408), Ok(429), Ok(404), Ok(401), Ok(302)]);
     for _ in 0..7 {
         assert!(matches!(webhook.consume(&batch(0, 3)), Err(Failure::Retry(_))));
     }
     webhook.consume(&batch(0, 3)).unwrap();
-    let keys: Vec<String> = other.borrow().received.iter().map(|(headers, _)| headers[1].1.clone()).collect();
+    let keys: Vec<String> = server.borrow().received.iter().map(|(headers, _)| headers[1].1.clone()).collect();
     assert_eq!(keys.len(), 8);
     assert!(keys[0].starts_with("3-") && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
 }
 
 #[test]
 fn a_part_that_was_taken_is_not_sent_again() {
-    let (mut webhook, other) = webhook(r#","batch":2"#, &[Ok(200), Ok(500)]);
+    let (mut webhook, server) = webhook(r#","batch":2"#, &[Ok(200), Ok(500)]);
     assert!(webhook.consume(&batch(0, 5)).is_err());
     webhook.consume(&batch(0, 5)).unwrap();
-    assert_eq!(starts(&other), [vec![0, 1], vec![2, 3], vec![2, 3], vec![4]]);
+    assert_eq!(starts(&server), [vec![0, 1], vec![2, 3], vec![2, 3], vec![4]]);
 }
 
 #[test]
-fn what_is_found_wrong_is_logged_and_counted_as_lost() {
-    let (mut webhook, other) = webhook("", &[Ok(422)]);
+fn klines_that_the_server_rejects_are_logged_and_counted_as_lost() {
+    let (mut webhook, server) = webhook("", &[Ok(422)]);
     webhook.consume(&batch(0, 3)).unwrap();
     assert!(testing::take_logs()[0].1.contains("3 klines from linear:BTCUSDT:1m:0:0 on are dropped"));
     webhook.consume(&batch(3, 1)).unwrap();
     webhook.consume(&batch(4, 1)).unwrap();
-    let lost: Vec<String> = other.borrow().received.iter().map(|(headers, _)| headers[2].1.clone()).collect();
+    let lost: Vec<String> = server.borrow().received.iter().map(|(headers, _)| headers[2].1.clone()).collect();
     assert_eq!(lost, ["0", "3", "0"]);
 }
 
 #[test]
-fn too_many_at_once_are_halved() {
-    let (mut webhook, other) = webhook("", &[Ok(413), Ok(413)]);
+fn a_request_with_too_many_klines_is_halved() {
+    let (mut webhook, server) = webhook("", &[Ok(413), Ok(413)]);
     webhook.consume(&batch(0, 4)).unwrap();
-    assert_eq!(starts(&other), [vec![0, 1, 2, 3], vec![0, 1], vec![0], vec![1], vec![2], vec![3]]);
+    assert_eq!(starts(&server), [vec![0, 1, 2, 3], vec![0, 1], vec![0], vec![1], vec![2], vec![3]]);
 }
 
 #[test]
-fn lost_klines_are_told_until_somebody_heard_it() {
-    let (mut webhook, other) = webhook("", &[Ok(500)]);
+fn lost_klines_are_reported_until_a_request_is_accepted() {
+    let (mut webhook, server) = webhook("", &[Ok(500)]);
     let gap = Batch { klines: klines(9, 1), lost: 5 };
     assert!(webhook.consume(&gap).is_err());
     webhook.consume(&gap).unwrap();
-    let lost: Vec<String> = other.borrow().received.iter().map(|(headers, _)| headers[2].1.clone()).collect();
+    let lost: Vec<String> = server.borrow().received.iter().map(|(headers, _)| headers[2].1.clone()).collect();
     assert_eq!(lost, ["5", "5"]);
 }
 
 #[test]
-fn without_a_grant_it_ends_with_the_reason() {
-    let (mut webhook, _) = webhook("", &[Err(Trouble::NotGranted)]);
+fn a_missing_grant_is_fatal_and_named() {
+    let (mut webhook, _) = webhook("", &[Err(PostError::NotGranted)]);
     assert!(matches!(webhook.consume(&batch(0, 1)), Err(Failure::Fatal(text)) if text.contains("hooks.example.com")));
 }
 
 #[test]
 fn lines_hold_one_kline_each() {
-    let (mut webhook, other) = webhook(r#","format":"ndjson","headers":{"x-a":"b"}"#, &[]);
+    let (mut webhook, server) = webhook(r#","format":"ndjson","headers":{"x-a":"b"}"#, &[]);
     webhook.consume(&batch(0, 2)).unwrap();
-    let (headers, body) = other.borrow().received[0].clone();
+    let (headers, body) = server.borrow().received[0].clone();
     assert_eq!(
         (body.lines().count(), headers[0].clone(), headers[1].1.as_str()),
         (2, ("x-a".into(), "b".into()), "application/x-ndjson")
@@ -143,7 +143,7 @@ fn lines_hold_one_kline_each() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_problems() {
+fn invalid_settings_are_problems() {
     assert_eq!(settings("").problems(), []);
     let wrong: Settings = serde_json::from_str(
         r#"{"url":"https://me:pw@host/","batch":0,"timeout_ms":1,"headers":{"Host":"x","a b":"c","x":"\n"}}"#,

@@ -1,6 +1,6 @@
-//! The two indicators, as numbers in and numbers out: they know nothing of klines.
+//! The two indicators. They work on plain numbers and do not depend on klines.
 
-/// An exponential moving average. Until it has as many values as it is long it is their plain mean.
+/// An exponential moving average. The first `length` values are averaged with equal weights.
 #[derive(Debug)]
 pub struct Ema {
     length: u32,
@@ -19,7 +19,7 @@ pub struct Rsi {
 }
 
 impl Ema {
-    /// Begins an average over `length` values.
+    /// Returns an empty average over `length` values.
     pub fn new(length: u32) -> Self {
         Self { length, count: 0, value: 0.0 }
     }
@@ -35,16 +35,16 @@ impl Ema {
 }
 
 impl Rsi {
-    /// Begins an index over `period` changes.
+    /// Returns an empty index over `period` changes.
     pub fn new(period: u32) -> Self {
         Self { period, count: 0, last: None, gain: 0.0, loss: 0.0 }
     }
 
-    /// Adds a close; returns the index once there were `period` changes.
+    /// Adds a close; returns the index once there are `period` changes.
     pub fn add(&mut self, close: f64) -> Option<f64> {
         let change = close - self.last.replace(close)?;
         self.count = self.count.saturating_add(1);
-        // The first average is a plain mean, later ones forget slowly.
+        // The first `period` changes have equal weights; after them the weights decrease exponentially.
         let weight = 1.0 / f64::from(self.count.min(self.period));
         self.gain += (change.max(0.0) - self.gain) * weight;
         self.loss += ((-change).max(0.0) - self.loss) * weight;
@@ -52,7 +52,7 @@ impl Rsi {
             return None;
         }
         let moved = self.gain + self.loss;
-        // A price that stood still is neither strong nor weak.
+        // Without a change the index is neutral.
         Some(if moved > 0.0 { 100.0 * self.gain / moved } else { 50.0 })
     }
 }
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_average_of_three_waits_for_three() {
+    fn an_average_of_three_needs_three_values() {
         let mut ema = Ema::new(3);
         let found: Vec<Option<f64>> = [1.0, 2.0, 6.0, 7.0].map(|value| ema.add(value)).into();
         assert_eq!(found, [None, None, Some(3.0), Some(5.0)]);
     }
 
     #[test]
-    fn strength_is_between_all_down_and_all_up() {
+    fn the_index_goes_from_0_to_100() {
         let last = |closes: &[f64]| {
             let mut rsi = Rsi::new(2);
             closes.iter().filter_map(|close| rsi.add(*close)).last()

@@ -1,7 +1,7 @@
-//! Emits the relative strength index and two moving averages of every series, and a signal where the averages cross.
+//! Emits the relative strength index and two moving averages of every series, and a signal when the averages cross.
 //!
-//! A fast average that crosses above the slow one says `buy` unless the price has run hot already, one that crosses below
-//! says `sell` unless it has fallen far already. No advice: an example to copy.
+//! The signal is `buy` when the fast average crosses above the slow one, unless the index is already high, and `sell` when
+//! it crosses below, unless the index is already low. This is an example, not financial advice.
 
 mod indicators;
 
@@ -11,17 +11,17 @@ use indicators::{Ema, Rsi};
 use klines_guest::{Batch, Consumer, Failure, Interval, Kline, Problem, emit, info};
 use serde::{Deserialize, Serialize};
 
-/// What the operator may write under `[consumers.NAME.settings]`. Unknown keys and wrong types are refused for you.
+/// The keys of `[consumers.NAME.settings]`. The helper crate reports unknown keys and wrong types to the operator.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Settings {
-    /// Changes that the index looks back on.
+    /// The number of changes in the index.
     period: u32,
-    /// Closes in the fast average.
+    /// The number of closes in the fast average.
     fast: u32,
-    /// Closes in the slow average.
+    /// The number of closes in the slow average.
     slow: u32,
-    /// No `buy` at or above this index, no `sell` at or below 100 minus it.
+    /// The index at which there is no `buy` any more; there is no `sell` at or below 100 minus this value.
     hot: f64,
 }
 
@@ -31,22 +31,22 @@ impl Default for Settings {
     }
 }
 
-/// What there is of one symbol and interval.
+/// The indicators of one category, symbol and interval.
 struct Series {
-    /// Start of the newest kline counted.
+    /// Start of the newest kline in the indicators.
     newest: Option<u64>,
     rsi: Rsi,
     fast: Ema,
     slow: Ema,
-    /// The fast average was above the slow one.
+    /// Whether the fast average was above the slow one.
     above: Option<bool>,
 }
 
-/// A signal as clients see it.
+/// A signal, as clients receive it.
 #[derive(Serialize)]
 struct Signal<'a> {
     side: &'a str,
-    /// The exchange's digits.
+    /// The exact digits of the close.
     price: &'a str,
     rsi: f64,
 }
@@ -67,16 +67,16 @@ impl Series {
         }
     }
 
-    /// Whether a kline counts: not a correction of an older one, nor one that was delivered before.
-    fn is_news(&mut self, kline: &Kline) -> bool {
-        let is_news = self.newest.is_none_or(|newest| kline.start > newest);
-        if is_news {
+    /// Returns whether a kline is new: neither a correction of an older one, nor one that was delivered before.
+    fn is_new(&mut self, kline: &Kline) -> bool {
+        let is_new = self.newest.is_none_or(|newest| kline.start > newest);
+        if is_new {
             self.newest = Some(kline.start);
         }
-        is_news
+        is_new
     }
 
-    /// Where the fast average is now, if it was on the other side.
+    /// Returns whether the fast average is now above the slow one, or `None` if it has not crossed it.
     fn crossed(&mut self, above: bool) -> Option<bool> {
         let before = self.above.replace(above)?;
         (before != above).then_some(above)
@@ -119,7 +119,7 @@ impl Crossover {
     fn take(&mut self, batch: &Batch, row: usize, kline: &Kline) -> Result<(), String> {
         let key = (kline.category.name(), kline.interval, kline.symbol.clone());
         let series = self.series.entry(key).or_insert_with(|| Series::new(&self.settings));
-        if !series.is_news(kline) {
+        if !series.is_new(kline) {
             return Ok(());
         }
         let (rsi, fast, slow) =
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_that_cross_are_a_signal_with_the_exact_price() {
+    fn averages_that_cross_emit_a_signal_with_the_exact_price() {
         let emitted = run(&[10.0, 9.0, 8.0, 7.0, 8.0, 9.5, 9.0, 7.0, 6.0]);
         assert_eq!(signals(&emitted), [(5, "buy".to_owned()), (7, "sell".to_owned())]);
         let signal = emitted.iter().find(|value| value.name == "signal").unwrap().json().unwrap();
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kline_that_comes_twice_counts_once() {
+    fn a_kline_that_is_delivered_twice_counts_once() {
         let mut consumer = Crossover::setup(Settings { period: 2, ..Settings::default() }).unwrap();
         let batch = testing::batch(vec![testing::kline("BTCUSDT", "1m", 0); 5]);
         assert!(testing::consume(&mut consumer, &batch).unwrap().is_empty());
     }
 
     #[test]
-    fn every_mistake_in_the_settings_is_named() {
+    fn every_error_in_the_settings_is_reported() {
         let wrong = Settings { period: 1, fast: 30, slow: 21, hot: 10.0 };
         let paths: Vec<String> = Crossover::validate(&wrong).into_iter().map(|problem| problem.path).collect();
         assert_eq!(paths, ["period", "fast", "hot"]);

@@ -1,22 +1,23 @@
-// Volume spikes: emits how unusual each closed kline's volume is, and a `spike` where it is beyond a threshold.
+// Volume spikes: emits a score of how unusual the volume of each closed kline is, and a `spike` if the score reaches a
+// threshold.
 //
-// Volumes have long tails, so the yardstick is the median and the median distance from it (MAD) of the last klines: one
-// spike does not hide the next, as it would with a mean and a standard deviation.
+// Volumes have long tails, so the score uses the median of the last volumes and the median absolute deviation (MAD)
+// from it. With a mean and a standard deviation, one spike would hide the next.
 
 import { emit, info, intervalText, number, serve, whole, type Batch, type Consumer, type Kline } from "./klines.js";
 
-/** What the operator may write under `[consumers.volume-spike.settings]`. */
+/** The keys of `[consumers.volume-spike.settings]`. */
 const settings = {
-  /** Klines that are looked back on. */
+  /** The number of klines that a volume is compared with. */
   window: whole({ from: 5, to: 1000, otherwise: 30 }),
-  /** Score from which a volume is a spike. */
+  /** The lowest score of a spike. */
   threshold: number({ from: 1, otherwise: 5 }),
 };
 
-/** For a normal distribution the MAD is this part of the standard deviation: scores read like its multiples. */
+/** The ratio of MAD to standard deviation in a normal distribution: it scales scores to standard deviations. */
 const NORMAL = 0.6745;
 
-/** A spike as clients see it. */
+/** A spike, as clients receive it. */
 interface Spike {
   volume: number;
   median: number;
@@ -32,9 +33,9 @@ class Volumes {
 
   constructor(private readonly window: number) {}
 
-  /** Scores a kline against those before it, once there are enough, and adds it to them. */
+  /** Adds a kline; returns its score against the klines before it if there are `window` of them. */
   add(kline: Kline): { median: number; score: number } | undefined {
-    // A correction, or a kline that was delivered before.
+    // A correction of an older kline, or a kline that was delivered before.
     if (kline.start <= this.newest) return undefined;
     this.newest = kline.start;
     const scored = this.values.length === this.window ? this.score(kline.volume) : undefined;
@@ -46,7 +47,7 @@ class Volumes {
   private score(volume: number): { median: number; score: number } | undefined {
     const middle = median(this.values);
     const spread = median(this.values.map((value) => Math.abs(value - middle)));
-    // More than half of them are equal, which thin markets do: nothing can be said.
+    // If more than half of the volumes are equal, as in illiquid markets, there is no score.
     return spread > 0 ? { median: middle, score: (NORMAL * (volume - middle)) / spread } : undefined;
   }
 }
@@ -61,7 +62,7 @@ class Spikes implements Consumer {
 
   consume(batch: Batch): void {
     for (const [row, kline] of batch.klines.entries()) {
-      // What is known to miss trades has too little volume: neither a spike nor a yardstick.
+      // The volume of a kline that misses trades is too low, so it is neither scored nor used for scores.
       if (kline.quality === "partial" || kline.quality === "gapped") continue;
       const interval = intervalText(kline.interval);
       const scored = this.volumes(`${kline.category} ${kline.symbol} ${interval}`).add(kline);

@@ -1,21 +1,22 @@
-// The types of the contract `klines:consumer@1.1.0`, as componentize-qjs hands them over. `wit/v1` says what they mean.
+// The types of the contract `klines:consumer@1.1.0` in the form that componentize-qjs gives them. `wit/v1`
+// describes them.
 
 declare module "klines:consumer/types@1.1.0" {
-  /** Bybit's product category. The same symbol name exists in several. */
+  /** A product category of Bybit. The same symbol name exists in several categories. */
   export type Category = "linear" | "spot" | "inverse" | "option";
 
   export type IntervalUnit = "millisecond" | "second" | "minute" | "hour" | "day" | "week" | "month";
 
-  /** How long a window is, in the largest unit that is a whole number: one hour, not 60 minutes. */
+  /** The length of a window, in the largest unit that gives a whole number: one hour, not 60 minutes. */
   export interface Interval {
     count: number;
     unit: IntervalUnit;
   }
 
-  /** How much a kline is known to be worth. */
+  /** How complete a kline is. */
   export type Quality = "complete" | "partial" | "gapped" | "repaired";
 
-  /** One candlestick. Whole numbers of 64 bits are numbers: times and counts are far below 2⁵³. */
+  /** One candlestick. Integers of 64 bits become numbers, because times and counts are far below 2⁵³. */
   export interface Kline {
     category: Category;
     symbol: string;
@@ -24,7 +25,7 @@ declare module "klines:consumer/types@1.1.0" {
     start: number;
     /** Last millisecond of the window. */
     end: number;
-    /** The nearest float of the exact decimal, as all prices and amounts are; `exact` has the digits. */
+    /** The float nearest to the exact decimal, like all prices and amounts; `exact` returns the digits. */
     open: number;
     high: number;
     low: number;
@@ -39,17 +40,17 @@ declare module "klines:consumer/types@1.1.0" {
     trades: number;
     /** 0 when the window has no trade. */
     lastTradeTime: number;
-    /** The window is over. Never taken back: a correction is a confirmed kline with a higher revision. */
+    /** Whether the window is over. This is final: a correction is another confirmed kline with a higher revision. */
     confirm: boolean;
     revision: number;
     quality: Quality;
     /** +1 for each confirmed kline or revision of this category, symbol and interval. */
     sequence: number;
-    /** Exchange time at which the runtime made this record. */
+    /** Exchange time at which klines made this kline. */
     emitted: number;
   }
 
-  /** The decimal digits of one kline, exactly. */
+  /** The exact decimal digits of one kline. */
   export type ExactKline = Record<
     "open" | "high" | "low" | "close" | "volume" | "turnover" | "buyVolume" | "buyTurnover",
     string
@@ -57,21 +58,21 @@ declare module "klines:consumer/types@1.1.0" {
 
   export interface Batch {
     klines: Kline[];
-    /** Closed klines that will never come; 0 unless something went wrong. */
+    /** The number of closed klines that were dropped and will not be delivered; usually 0. */
     lost: number;
   }
 
-  /** What a call throws that does not succeed. */
+  /** The value that a failing call throws. */
   export type Failure = { tag: "retry"; val: string } | { tag: "fatal"; val: string };
 
-  /** One thing that is wrong with the settings; `path` is dotted. */
+  /** One error in the settings; the steps of `path` are separated by dots. */
   export interface Problem {
     path: string;
     message: string;
     expected: string;
   }
 
-  /** What the consumer wants to receive; empty lists mean all. */
+  /** Selects the klines of a consumer; empty lists mean all. */
   export interface Subscription {
     symbols: string[];
     intervals: Interval[];
@@ -89,18 +90,18 @@ declare module "klines:consumer/host@1.1.0" {
 
 declare module "klines:consumer/emit@1.1.0" {
   export type Value = { tag: "number"; val: number } | { tag: "json"; val: string };
-  /** Throws the reason, a text, if it is refused. */
+  /** Throws the reason, a text, if the value is refused. */
   export function publish(row: number, name: string, value: Value): void;
 }
 
 declare module "klines:consumer/state@1.1.0" {
   export function get(key: string): Uint8Array | null;
-  /** Throws the reason, a text, if it is refused. */
+  /** Throws the reason, a text, if the value is refused. */
   export function set(key: string, value: Uint8Array): void;
   function forget(key: string): boolean;
   export { forget as delete };
   export function listKeys(prefix: string): string[];
 }
 
-// `klines.ts` makes it.
+// `klines.ts` defines it.
 declare var console: Record<"debug" | "log" | "info" | "warn" | "error", (...words: unknown[]) => void>;

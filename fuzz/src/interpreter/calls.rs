@@ -1,5 +1,5 @@
-//! The host's functions as the interpreter calls them: their flat arguments, which of these are handles and of what
-//! kind, and where a result holds a new one.
+//! The host functions as the interpreter calls them: their flat arguments, which arguments are handles and of what
+//! kind, and where a result holds a new handle.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use wit_parser::abi::{AbiVariant, FlatTypes, WasmType};
 use wit_parser::{Function, Handle, Resolve, SizeAlign, Type, TypeDefKind, TypeId, WorldId, WorldItem};
 
-/// All functions of a world's imports, in its order; of each kind of resource the one that drops it comes first.
+/// All functions of the imports of a world, in its order; the function that drops a kind of resource comes before the
+/// other functions of its interface.
 pub struct Calls {
     calls: Vec<Call>,
-    /// Number of the global that holds the newest handle of a kind.
+    /// The number of the global that holds the newest handle of a kind.
     kinds: HashMap<TypeId, usize>,
 }
 
@@ -28,25 +29,25 @@ enum Param {
     Handle(TypeId),
 }
 
-/// Where a new handle is found.
+/// Where a call returns a new handle.
 enum Returns {
-    Nothing,
-    /// It is the result.
+    NoHandle,
+    /// The result is the handle.
     Handle(TypeId),
-    /// Relative to the last argument, an address.
+    /// The handles are in memory, relative to the address in the last argument.
     At(Vec<Step>, Vec<(usize, TypeId)>),
 }
 
-/// How to come from the address to what holds handles.
+/// A step from the address to the memory that holds handles.
 enum Step {
-    /// If the byte here is as said: results say 0 for what is well, options 1 for what is there.
+    /// Continues only if the byte here is `is`: 0 for the `ok` of a result, 1 for the value of an option.
     If { is: u8, then: usize },
-    /// The first element of the list here, if it has one.
+    /// Goes to the first element of the list here, if it has one.
     First,
 }
 
 impl Calls {
-    /// Reads the world.
+    /// Collects the functions of a world.
     pub fn of(resolve: &Resolve, world: WorldId) -> Self {
         let mut sizes = SizeAlign::default();
         sizes.fill(resolve).expect("sizes");
@@ -62,7 +63,7 @@ impl Calls {
                         name: format!("[resource-drop]{name}"),
                         params: vec![Param::Handle(*ty)],
                         results: Vec::new(),
-                        returns: Returns::Nothing,
+                        returns: Returns::NoHandle,
                     });
                 }
             }
@@ -74,14 +75,14 @@ impl Calls {
                     }
                 }
                 match &call.returns {
-                    Returns::Nothing => {}
+                    Returns::NoHandle => {}
                     Returns::Handle(kind) => found.kind(*kind),
                     Returns::At(_, places) => places.iter().for_each(|(_, kind)| found.kind(*kind)),
                 }
                 found.calls.push(call);
             }
         }
-        assert!(found.calls.len() < 255, "a byte names a function");
+        assert!(found.calls.len() < 255, "a byte selects a function");
         found
     }
 
@@ -90,7 +91,7 @@ impl Calls {
         self.kinds.entry(kind).or_insert(next);
     }
 
-    /// Writes what the interpreter imports, and a global for each kind of handle.
+    /// Writes the imports of the interpreter, and a global for each kind of handle.
     pub fn write_imports(&self, text: &mut String) {
         for (number, call) in self.calls.iter().enumerate() {
             let params: Vec<_> = call.params.iter().map(|param| param.name()).collect();
@@ -104,7 +105,7 @@ impl Calls {
         }
     }
 
-    /// Writes a case for each function; which one is meant is in `$op`.
+    /// Writes a case for each function; `$op` selects the case.
     pub fn write_cases(&self, text: &mut String) {
         for (number, call) in self.calls.iter().enumerate() {
             let _ = write!(text, "(if (i32.eq (local.get $op) (i32.const {})) (then ", number + 1);
@@ -121,7 +122,7 @@ impl Calls {
                 let _ = if is_address { write!(text, " (local.tee $ret {value})") } else { write!(text, " {value}") };
             }
             match &call.returns {
-                Returns::Nothing => {
+                Returns::NoHandle => {
                     text.push(')');
                     text.push_str(&" drop".repeat(call.results.len()));
                 }
@@ -184,20 +185,20 @@ fn call(resolve: &Resolve, sizes: &SizeAlign, module: String, function: &Functio
         }
     }
     let returns = match &function.result {
-        Some(ty) if !signature.retptr => handle(resolve, ty).map_or(Returns::Nothing, Returns::Handle),
+        Some(ty) if !signature.retptr => handle(resolve, ty).map_or(Returns::NoHandle, Returns::Handle),
         Some(ty) => {
             let (mut steps, mut places) = (Vec::new(), Vec::new());
-            look(resolve, sizes, ty, 0, &mut steps, &mut places);
-            if places.is_empty() { Returns::Nothing } else { Returns::At(steps, places) }
+            find_handles(resolve, sizes, ty, 0, &mut steps, &mut places);
+            if places.is_empty() { Returns::NoHandle } else { Returns::At(steps, places) }
         }
-        None => Returns::Nothing,
+        None => Returns::NoHandle,
     };
     let results = signature.results.iter().map(|ty| name(*ty)).collect();
     Call { module, name: function.name.clone(), params, results, returns }
 }
 
-/// Notes where handles are in a value that lies at `offset` from where the steps lead.
-fn look(
+/// Collects the places of handles in a value at `offset` from the address to which the steps lead.
+fn find_handles(
     resolve: &Resolve,
     sizes: &SizeAlign,
     ty: &Type,
@@ -212,28 +213,28 @@ fn look(
     let Type::Id(id) = ty else { return };
     let align = |ty: &Option<Type>| ty.as_ref().map_or(1, |ty| sizes.align(ty).align_wasm32());
     match &resolve.types[*id].kind {
-        TypeDefKind::Type(inner) => look(resolve, sizes, inner, offset, steps, places),
+        TypeDefKind::Type(inner) => find_handles(resolve, sizes, inner, offset, steps, places),
         TypeDefKind::Result(result) if offset == 0 => {
             steps.push(Step::If { is: 0, then: align(&result.ok).max(align(&result.err)) });
             if let Some(ok) = &result.ok {
-                look(resolve, sizes, ok, 0, steps, places);
+                find_handles(resolve, sizes, ok, 0, steps, places);
             }
         }
         TypeDefKind::Option(inner) if offset == 0 => {
             steps.push(Step::If { is: 1, then: align(&Some(*inner)) });
-            look(resolve, sizes, inner, 0, steps, places);
+            find_handles(resolve, sizes, inner, 0, steps, places);
         }
         TypeDefKind::List(inner) if offset == 0 => {
             steps.push(Step::First);
-            look(resolve, sizes, inner, 0, steps, places);
+            find_handles(resolve, sizes, inner, 0, steps, places);
         }
         TypeDefKind::Tuple(tuple) => {
             let mut at = offset;
             for part in &tuple.types {
                 at = at.next_multiple_of(sizes.align(part).align_wasm32());
-                // Only what lies flat: behind a step everything else would be lost.
+                // Only parts that are handles themselves: a step moves the address, and later parts would be missed.
                 if handle(resolve, part).is_some() {
-                    look(resolve, sizes, part, at, steps, places);
+                    find_handles(resolve, sizes, part, at, steps, places);
                 }
                 at += sizes.size(part).size_wasm32();
             }
@@ -242,7 +243,7 @@ fn look(
     }
 }
 
-/// The kind of a handle.
+/// Returns the kind of a handle; `None` if the type is not a handle.
 fn handle(resolve: &Resolve, ty: &Type) -> Option<TypeId> {
     let Type::Id(id) = ty else { return None };
     match &resolve.types[*id].kind {
@@ -252,7 +253,7 @@ fn handle(resolve: &Resolve, ty: &Type) -> Option<TypeId> {
     }
 }
 
-/// The resource that a name stands for.
+/// Returns the resource to which an alias refers.
 fn root(resolve: &Resolve, id: TypeId) -> TypeId {
     match &resolve.types[id].kind {
         TypeDefKind::Type(Type::Id(inner)) => root(resolve, *inner),

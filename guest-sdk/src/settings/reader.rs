@@ -1,5 +1,5 @@
-//! A deserializer over parsed JSON that knows where it is. Notes unknown keys itself, so that no author has to ask
-//! for it, and leaves out what was found wrong before.
+//! A deserializer over parsed JSON that knows the path of each value. It records unknown keys itself, so that authors
+//! need no attribute for it, and skips values that earlier passes found wrong.
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Found;
 use super::refusal::{Refusal, join};
 
-/// A value, where it is, and the problems found so far.
+/// A value, its path, and the problems that were found so far.
 pub(super) struct Reader<'a> {
     value: &'a Value,
     path: String,
@@ -72,7 +72,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             return Err(Refusal::invalid_type(kind(self.value), &"a table").at(&self.path));
         };
         for key in map.keys().filter(|key| !fields.contains(&key.as_str())) {
-            if !self.found.leaves_out(&join(&self.path, key)) {
+            if !self.found.skips(&join(&self.path, key)) {
                 self.found.add(Refusal::unknown_field(key, fields).at(&self.path));
             }
         }
@@ -113,10 +113,10 @@ fn kind(value: &Value) -> Unexpected<'_> {
     }
 }
 
-/// The entries of an object that were not found wrong.
+/// The entries of an object, without the skipped ones.
 struct Keys<'a> {
     entries: serde_json::map::Iter<'a>,
-    /// The value that belongs to the key just handed out, and its path.
+    /// The value of the key that was returned last, and its path.
     value: Option<(&'a Value, String)>,
     path: String,
     found: &'a Found,
@@ -128,7 +128,7 @@ impl<'de> MapAccess<'de> for Keys<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
         for (key, value) in self.entries.by_ref() {
             let path = join(&self.path, key);
-            if self.found.leaves_out(&path) {
+            if self.found.skips(&path) {
                 continue;
             }
             let name: StrDeserializer<'_, Refusal> = key.as_str().into_deserializer();
@@ -141,13 +141,13 @@ impl<'de> MapAccess<'de> for Keys<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
         let Some((value, path)) = self.value.take() else {
-            return Err(Refusal::custom("a value was asked for before its key"));
+            return Err(Refusal::custom("a value was requested before its key"));
         };
         seed.deserialize(Reader { value, path: path.clone(), found: self.found }).map_err(|refusal| refusal.at(&path))
     }
 }
 
-/// The elements of a list that were not found wrong. Paths count them from 0.
+/// The elements of a list, without the skipped ones. Paths count all elements from 0.
 struct Elements<'a> {
     elements: std::iter::Enumerate<std::slice::Iter<'a, Value>>,
     path: String,
@@ -160,7 +160,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
         for (position, value) in self.elements.by_ref() {
             let path = join(&self.path, &position.to_string());
-            if self.found.leaves_out(&path) {
+            if self.found.skips(&path) {
                 continue;
             }
             let reader = Reader { value, path: path.clone(), found: self.found };

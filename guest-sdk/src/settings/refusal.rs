@@ -1,5 +1,5 @@
-//! What serde has against a value, kept as parts instead of a sentence, so that a problem can name the place and
-//! what would be right.
+//! The error that serde reports for a value, as separate parts instead of one sentence, so that a problem can have the
+//! path and the expected value.
 
 use std::fmt::{self, Display};
 
@@ -7,11 +7,11 @@ use serde::de::{Error, Expected, Unexpected};
 
 use crate::Problem;
 
-/// A value that was refused, and where.
+/// The refusal of a value, with its path.
 #[derive(Debug)]
 pub(super) struct Refusal {
     path: String,
-    /// The path is complete. An error is made without knowing where; the nearest container adds that.
+    /// Whether the path is complete. An error is created without its path; the nearest container adds it.
     placed: bool,
     message: String,
     expected: String,
@@ -22,7 +22,7 @@ impl Refusal {
         Self { path: String::new(), placed: false, message: message.into(), expected: expected.into() }
     }
 
-    /// Says that the refused value, or the struct that misses a key, is at `path`.
+    /// Sets the path of the refused value, or of the struct in which a key is missing, unless it is already set.
     pub(super) fn at(mut self, path: &str) -> Self {
         if !self.placed {
             self.path = join(path, &self.path);
@@ -87,7 +87,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// An unexpected value as someone who writes settings would call it.
+/// Formats an unexpected value in the terms of someone who writes settings.
 struct Plain<'a>(Unexpected<'a>);
 
 impl Display for Plain<'_> {
@@ -106,7 +106,7 @@ impl Display for Plain<'_> {
     }
 }
 
-/// Rust's names of number types mean nothing to an operator.
+/// Returns the expected type in terms that an operator knows, instead of the names of Rust's types.
 fn plain_expected(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -123,7 +123,7 @@ fn plain_expected(expected: &dyn Expected) -> String {
     }
 }
 
-/// Adds the nearest known name if the given one looks like a slip.
+/// Appends the nearest known name if the given one looks like a typing error.
 fn unknown(message: &str, given: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|name| (distance(given, name), name)).min();
     match nearest {
@@ -132,7 +132,7 @@ fn unknown(message: &str, given: &str, known: &[&str]) -> String {
     }
 }
 
-/// Lists names as in `closed or all`.
+/// Formats a list of names, as in `closed or all`.
 fn choice(names: &[&str]) -> String {
     match names {
         [] => "no keys".to_owned(),
@@ -141,9 +141,9 @@ fn choice(names: &[&str]) -> String {
     }
 }
 
-/// Counts the letters to insert, drop or change to get from `a` to `b`.
+/// Returns the number of letters to insert, delete or replace to change `a` to `b`.
 fn distance(a: &str, b: &str) -> usize {
-    // `row[j]`: steps from what was read of `a` to the first `j` letters of `b`.
+    // `row[j]` is the distance from the letters of `a` so far to the first `j` letters of `b`.
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {
         let mut left = i + 1;

@@ -1,4 +1,4 @@
-//! Promises about settings: everything wrong is listed, with its place and what would be right.
+//! Tests of settings: every problem is listed, with its path and the expected value.
 
 use serde::Deserialize;
 
@@ -60,7 +60,7 @@ fn good_settings_are_read() {
 }
 
 #[test]
-fn everything_wrong_is_listed_at_once() {
+fn all_problems_are_listed_at_once() {
     let json = r#"{"shwo":"all","show":"clsed","keep_days":-1,"gzip":"yes","limits":{"size":300,"depth":1},
                    "intervals":["1m","1d","5x"],"label":7}"#;
     let interval = "an interval such as 100ms, 1s, 1m, 4h, 1D, 1W or 1M";
@@ -95,7 +95,7 @@ fn a_required_value_that_is_wrong_is_not_also_missing() {
 }
 
 #[test]
-fn the_wrong_kind_of_value_is_refused_as_a_whole() {
+fn a_value_of_the_wrong_kind_is_refused_as_a_whole() {
     assert_eq!(problems("3"), [Problem::new("", "is a number", "a table")]);
     assert_eq!(problems(r#"{"dir":"","show":5}"#), [Problem::new("show", "is a number", "a string")]);
     let broken = problems("{");

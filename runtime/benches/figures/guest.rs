@@ -1,4 +1,4 @@
-//! What the sandbox costs: a small guest with every limit on, beside the same average behind a native call.
+//! Measures the cost of the sandbox: a small guest with every limit on, compared with the same average in native code.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 const BATCHES: usize = 2_000;
 const RUNS: usize = 9;
 
-/// Nanoseconds of CPU a kline, batches of 64.
+/// Prints the CPU time per kline in nanoseconds, in batches of 64.
 pub(crate) fn batch() {
     let ours = median((0..RUNS).map(|_| cost(&mut *guest())).collect());
     let native = median((0..RUNS).map(|_| cost(&mut Native::default())).collect());
@@ -39,7 +39,7 @@ fn guest() -> Box<dyn Consumer> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/average.wasm");
     let components = Components::new(WasmEngine::new().unwrap());
     let component = components.from_trusted(&std::fs::read(&path).unwrap(), u64::MAX).unwrap();
-    // As somebody else's: its calls need permits too.
+    // An untrusted origin, so that its calls need permits too.
     let setup = Setup { origin: Origin::File(path), ..Setup::plain("average", "{}") };
     WasmBlueprint::new(component, setup).instantiate(&Arc::default()).unwrap()
 }
@@ -82,7 +82,7 @@ pub(crate) fn cost(consumer: &mut dyn Consumer) -> f64 {
     consumer.consume(&delivery(0)).unwrap();
     let mut spent = Duration::ZERO;
     for number in 1..=BATCHES {
-        // Klines come fresh from the aggregator, as here: in the processor's cache.
+        // As in a run, the klines were just created, so they are in the processor's cache.
         let delivery = delivery(number);
         let start = cpu();
         consumer.consume(&delivery).unwrap();

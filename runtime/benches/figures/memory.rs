@@ -1,4 +1,5 @@
-//! Resident memory of the whole program under a day's load of one exchange: 900 symbols, 14 intervals, 5 minutes.
+//! Measures the resident memory of the whole program under a typical daily load of one exchange: 900 symbols, 14
+//! intervals, 5 minutes.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
 
 const SYMBOLS: usize = 900;
-/// With some three fills a match, about 5,000 trades a second in all.
+/// With about three fills per match, this gives about 5,000 trades per second in total.
 const EVERY_MS: u32 = 600;
 const INTERVALS: &str = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D";
 
@@ -56,7 +57,7 @@ pub(crate) fn resident(minutes: u64) {
     runtime.block_on(sim.stop());
 }
 
-/// A line of the process's status, in MB.
+/// Returns a field of the process status in MB.
 fn status(pid: u32, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find(|line| line.starts_with(field)).unwrap();

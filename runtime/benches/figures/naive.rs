@@ -1,4 +1,4 @@
-//! What a first version would do: a JSON tree, maps by name, floats, no ids. The baseline, not a contestant.
+//! The baseline for ingest: a naive aggregator with a JSON tree, maps by name, floats and no trade ids.
 
 use std::collections::HashMap;
 use std::hint::black_box;

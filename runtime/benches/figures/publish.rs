@@ -1,5 +1,5 @@
-//! How long `Hub::publish` holds ingest at a boundary of a whole exchange, 1,440 symbols and 14 intervals, before five
-//! consumers. The baseline is the least that has to be done: to share every kline once more for each of them.
+//! Measures how long `Hub::publish` blocks ingest at a boundary of a whole exchange: 1,440 symbols, 14 intervals and
+//! five consumers. The baseline is the minimum work: clone the `Arc` of every kline once per consumer.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,39 +22,39 @@ const INTERVALS: [&str; 14] = ["1s", "5s", "15s", "30s", "1m", "3m", "5m", "15m"
 const CONSUMERS: usize = 5;
 const RUNS: i64 = 31;
 
-/// Prints what a boundary costs in queues that are empty, full, and full of updates; and a round of updates.
+/// Prints the cost of a boundary for queues that are empty, full, or full of updates, and of a round of updates.
 pub(crate) fn boundary() {
     let (symbols, intervals) = (symbols(), intervals());
-    let stage = || Stage::new(&symbols, &intervals);
+    let fixture = || Fixture::new(&symbols, &intervals);
     let batch = |window, confirm| batch(&symbols, &intervals, window, confirm);
     let baseline = median((0..RUNS).map(|window| share(&batch(window, true))).collect());
     let closed = "20,160 closed klines";
-    let empty = stage();
-    let took = (0..RUNS).map(|window| empty.timed(&batch(window, true), Stage::drain)).collect();
+    let empty = fixture();
+    let took = (0..RUNS).map(|window| empty.timed(&batch(window, true), Fixture::drain)).collect();
     row(&format!("publish {closed}, 5 queues that are empty"), median(took), baseline, "ms", "-");
-    let full = stage();
+    let full = fixture();
     (0..4).for_each(|window| full.hub.publish(&batch(window, true)));
     let took = (4..4 + RUNS).map(|window| full.timed(&batch(window, true), |_| ())).collect();
     row(&format!("publish {closed}, 5 queues that are full"), median(took), baseline, "ms", "-");
-    let open = stage();
+    let open = fixture();
     open.hub.publish(&batch(0, false));
     let took = (1..=RUNS).map(|window| open.timed(&batch(window, false), |_| ())).collect();
     row("publish 20,160 updates that conflate, 5 queues", median(took), baseline, "ms", "-");
-    let both = stage();
+    let both = fixture();
     let took = (0..RUNS).map(|window| {
         both.hub.publish(&batch(window, false));
-        both.timed(&batch(window, true), Stage::drain)
+        both.timed(&batch(window, true), Fixture::drain)
     });
     row(&format!("publish {closed} over their updates"), median(took.collect()), baseline, "ms", "-");
 }
 
-/// A hub with queues that nobody takes from.
-struct Stage {
+/// A hub with queues that no consumer reads.
+struct Fixture {
     hub: Hub,
     queues: Vec<Arc<Queue>>,
 }
 
-impl Stage {
+impl Fixture {
     fn new(symbols: &[Symbol], intervals: &[Interval]) -> Self {
         let hub = Hub::new();
         let queue = || Arc::new(Queue::new(DEFAULT_CAPACITY, &Subscription::default()));
@@ -64,7 +64,7 @@ impl Stage {
         Self { hub, queues }
     }
 
-    /// Milliseconds of one call.
+    /// Returns the duration of one call in milliseconds.
     fn timed(&self, batch: &Batch, after: impl FnOnce(&Self)) -> f64 {
         let begun = Instant::now();
         self.hub.publish(batch);

@@ -1,12 +1,12 @@
-//! What the Redis consumer gets through: one kline a boundary, one publish each, acknowledged by a server in a process
-//! of its own; beside a loop that awaits each answer.
+//! Measures the throughput of the Redis consumer: one kline per boundary, one `PUBLISH` each, acknowledged by a server
+//! in a separate process; compared with a loop that awaits each reply.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use klines_delivery::encode::{Extras, predecessor};
+use klines_delivery::encode::{Extras, streamer};
 use klines_delivery::{Blueprint, Delivery};
 use klines_domain::decimal::Decimal;
 use klines_domain::interval::Interval;
@@ -21,7 +21,7 @@ const PUBLISHES: u32 = 1_000_000;
 const AWAITED: u32 = 30_000;
 const RUNS: usize = 3;
 
-/// Publishes a second, wall clock, nobody subscribed.
+/// Prints the publishes per second by wall clock, without subscribers.
 pub(crate) fn publishes() {
     let server = Server::start();
     let ours = median((0..RUNS).map(|_| pipelined(&server)).collect());
@@ -35,7 +35,7 @@ pub(crate) fn publishes() {
     );
 }
 
-/// The consumer, from the first delivery to the last acknowledgement.
+/// Returns the rate of the consumer, from the first delivery to the last acknowledgement.
 fn pipelined(server: &Server) -> f64 {
     let mut blueprint = blueprint(server);
     let tally = blueprint.tallies().publish;
@@ -55,7 +55,7 @@ fn pipelined(server: &Server) -> f64 {
     rate
 }
 
-/// The consumer that publishes and does nothing else.
+/// Returns a consumer with only the output `publish`.
 pub(crate) fn blueprint(server: &Server) -> RedisBlueprint {
     RedisBlueprint::new(Settings {
         name: "redis".to_owned(),
@@ -71,7 +71,7 @@ pub(crate) fn blueprint(server: &Server) -> RedisBlueprint {
     })
 }
 
-/// The obvious loop.
+/// Returns the rate of the naive loop.
 fn awaited(server: &Server) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -81,7 +81,7 @@ fn awaited(server: &Server) -> f64 {
         let begun = Instant::now();
         for window in 0..AWAITED {
             text.clear();
-            predecessor([&kline(window.into())], &mut text);
+            streamer([&kline(window.into())], &mut text);
             redis::cmd("PUBLISH").arg("klines").arg(&text).exec_async(&mut connection).await.unwrap();
         }
         f64::from(AWAITED) / begun.elapsed().as_secs_f64()
@@ -114,7 +114,7 @@ fn kline(window: i64) -> Kline {
     }
 }
 
-/// A server on a socket of its own; ends with this.
+/// A Redis server in a separate process; stops when dropped.
 pub(crate) struct Server {
     child: Child,
     port: u16,
@@ -143,7 +143,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

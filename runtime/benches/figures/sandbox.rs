@@ -1,5 +1,5 @@
-//! What the sandbox costs beside wasmtime as it comes: a call, a restart, an idle guest, a reload; and what hostile
-//! neighbours cost those that behave.
+//! Measures the cost of the sandbox compared with plain wasmtime: a call, a restart, an idle guest and a reload; and
+//! the cost that hostile guests cause for other consumers.
 
 #[path = "sandbox/hundred.rs"]
 mod hundred;
@@ -32,13 +32,13 @@ const RESTARTS: u32 = 200;
 const IDLE: usize = 200;
 const RELOADS: u8 = 20;
 
-/// The bytes of a component that `make components` has built.
+/// Returns the bytes of a component that `make components` has built.
 fn bytes(name: &str) -> Vec<u8> {
     let path = format!("{}/../target/components/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(path).unwrap()
 }
 
-/// The component with a section that means nothing: another file, the same behaviour.
+/// Returns the component with an additional empty custom section: another file with the same behaviour.
 fn variant(name: &str, number: u8) -> Vec<u8> {
     let mut bytes = bytes(name);
     bytes.extend([0, 3, 1, b'v', number]);
@@ -49,7 +49,7 @@ fn blueprint(components: &Components, name: &str, settings: &str) -> WasmBluepri
     WasmBlueprint::new(components.from_trusted(&bytes(name), u64::MAX).unwrap(), Setup::plain(name, settings))
 }
 
-/// Cost of a kline, a restart and an idle guest, each beside wasmtime without any limit.
+/// Prints the cost of a kline, a restart and an idle guest, each compared with wasmtime without any limit.
 pub(crate) fn costs() {
     let components = Components::new(WasmEngine::new().unwrap());
     let bare = raw::Raw::new(&bytes("average"));
@@ -66,7 +66,8 @@ pub(crate) fn costs() {
     row("memory per idle guest after one batch", idle, bare_idle, "KiB", "(baseline: raw wasmtime)");
 }
 
-/// From the bytes of a new version to its first call: compiled here, and swapped in while klines come.
+/// Prints the duration of a reload, from the bytes of a new version to its first call: compiling, and the switch
+/// between two batches.
 pub(crate) fn reload() {
     let components = Components::new(WasmEngine::new().unwrap());
     let original = blueprint(&components, "average", "{}");
@@ -108,14 +109,14 @@ fn start(consumer: &mut dyn klines_delivery::Consumer) {
     consumer.start().unwrap();
 }
 
-/// Microseconds of CPU each.
+/// Returns the CPU time of one call of `what` in microseconds.
 fn each(times: u32, mut what: impl FnMut()) -> f64 {
     let begun = cpu();
     (0..times).for_each(|_| what());
     (cpu() - begun).as_secs_f64() * 1e6 / f64::from(times)
 }
 
-/// Resident KiB that each of many instances adds.
+/// Returns the resident memory in KiB that each of many instances adds.
 fn resident_each(mut make: impl FnMut() -> Box<dyn klines_delivery::Consumer>) -> f64 {
     let before = resident();
     let held: Vec<_> = (0..IDLE)
@@ -131,7 +132,7 @@ fn resident_each(mut make: impl FnMut() -> Box<dyn klines_delivery::Consumer>) -
     (after - before) / IDLE as f64
 }
 
-/// Resident memory of this process in KiB.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();

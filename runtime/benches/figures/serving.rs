@@ -1,8 +1,8 @@
-//! Deliveries and memory of the WebSocket server, beside a server written the obvious way (tokio-tungstenite as it
-//! comes, a broadcast channel, a task a client). Server and clients are separate processes; the figure is the CPU time
-//! of the server's whole process.
+//! Measures deliveries and memory of the WebSocket server, compared with a naive server (plain tokio-tungstenite, a
+//! broadcast channel, one task per client). Server and clients are separate processes; the measured value is the CPU
+//! time of the whole server process.
 //!
-//! Limits of open files decide how many clients fit: `ulimit -n` of 9,100 and up for the last row.
+//! The limit of open files bounds the number of clients: the last row needs `ulimit -n` of at least 9,100.
 
 #[path = "serving/latency.rs"]
 mod latency;
@@ -20,10 +20,10 @@ use tokio::runtime::Runtime;
 
 use crate::median;
 
-/// Names the kind of server that this process shall be.
+/// The environment variable that selects the kind of server that this process runs.
 pub(crate) const ROLE: &str = "KLINES_BENCH_SERVER";
 
-/// A server in a process of its own. Dropping it ends it.
+/// A server in a separate process; stops when dropped.
 struct Served {
     process: Child,
     commands: ChildStdin,
@@ -54,12 +54,12 @@ impl Served {
         self.answer()
     }
 
-    /// CPU time of the server so far, in seconds.
+    /// Returns the CPU time of the server so far in seconds.
     fn cpu(&mut self) -> f64 {
         self.ask("cpu").parse().unwrap()
     }
 
-    /// Resident bytes of the server.
+    /// Returns the resident memory of the server in bytes.
     fn resident(&mut self) -> f64 {
         self.ask("memory").parse().unwrap()
     }
@@ -72,7 +72,7 @@ impl Drop for Served {
     }
 }
 
-/// Connects clients that have subscribed to the one topic.
+/// Connects clients and subscribes each to the same topic.
 async fn connect(address: &str, clients: usize) -> Vec<TcpStream> {
     let mut connected = Vec::with_capacity(clients);
     for _ in 0..clients {
@@ -86,7 +86,7 @@ async fn connect(address: &str, clients: usize) -> Vec<TcpStream> {
         let read = stream.read(&mut head).await.unwrap();
         assert!(head[..read].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head[..read]));
         let text = br#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#;
-        // Masked with zeros: the text as it is.
+        // A mask of zeros leaves the text unchanged.
         let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
         frame.extend(text);
         stream.write_all(&frame).await.unwrap();
@@ -95,7 +95,7 @@ async fn connect(address: &str, clients: usize) -> Vec<TcpStream> {
     connected
 }
 
-/// Reads what is there from every client until all have `wanted` bytes.
+/// Reads from every client until each has received `wanted` bytes.
 async fn receive(clients: &mut [TcpStream], wanted: usize) {
     let mut scrap = vec![0; 64 << 10];
     for client in clients {
@@ -106,7 +106,7 @@ async fn receive(clients: &mut [TcpStream], wanted: usize) {
     }
 }
 
-/// Reads whatever the subscription brought, until every client is quiet.
+/// Reads the responses to the subscriptions until no client has more data.
 async fn settle(clients: &mut [TcpStream]) {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let mut scrap = vec![0; 64 << 10];
@@ -119,25 +119,25 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Deliveries a second of CPU time: `batch` klines a flush, to `clients`.
+/// Returns deliveries per second of CPU time, with `batch` klines per flush to `clients` clients.
 fn deliveries(role: &str, clients: usize, batch: usize, rounds: usize) -> f64 {
     let mut served = Served::start(role);
     let runtime = runtime();
     let mut connected = runtime.block_on(connect(&served.address, clients));
     runtime.block_on(settle(&mut connected));
-    let mut figures = Vec::new();
+    let mut rates = Vec::new();
     for _ in 0..3 {
         let before = served.cpu();
         for _ in 0..rounds {
             let bytes: usize = served.ask(&format!("publish {batch}")).parse().unwrap();
             runtime.block_on(receive(&mut connected, bytes));
         }
-        figures.push((clients * batch * rounds) as f64 / (served.cpu() - before));
+        rates.push((clients * batch * rounds) as f64 / (served.cpu() - before));
     }
-    median(figures)
+    median(rates)
 }
 
-/// Prints the rows on deliveries.
+/// Prints the rows about deliveries.
 pub(crate) fn fan_out() {
     for (clients, batch, rounds, floor) in
         [(1_000, 1, 200, "120 k / 160 k"), (9_000, 1, 30, "80 k / 120 k"), (1_000, 16, 50, "1 M / 2 M")]
@@ -149,12 +149,12 @@ pub(crate) fn fan_out() {
     }
 }
 
-/// Prints the rows on memory.
+/// Prints the rows about memory.
 pub(crate) fn idle_clients() {
     let per_client = |role: &str, clients: usize| {
         let mut served = Served::start(role);
         let runtime = runtime();
-        // The first ones pay for what all share.
+        // The first clients include the memory that all clients share.
         let mut connected = runtime.block_on(connect(&served.address, 100));
         runtime.block_on(settle(&mut connected));
         let before = served.resident();
@@ -166,9 +166,9 @@ pub(crate) fn idle_clients() {
     crate::row("memory per idle client, plain", ours, naive, "KiB", "10 / 4 KiB");
     let encrypted = {
         let mut served = Served::start("tls");
-        let mut shaken = latency::encrypted(&served.address, 50);
+        let mut connected = latency::encrypted(&served.address, 50);
         let before = served.resident();
-        shaken.extend(latency::encrypted(&served.address, 1_000));
+        connected.extend(latency::encrypted(&served.address, 1_000));
         (served.resident() - before) / 1_000.0 / 1_024.0
     };
     println!(

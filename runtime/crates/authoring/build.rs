@@ -1,11 +1,11 @@
-//! Lists the files that new projects are made of, which are embedded in the program.
+//! Lists the files of new projects, which are embedded in the program.
 
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The name of each list in the crate, and its folder relative to the workspace.
+/// The name of each generated list, and its folder relative to the workspace.
 const EMBEDDED: [(&str, &str); 3] = [("TEMPLATES", "runtime/templates"), ("WIT", "wit/v1"), ("GUEST_SDK", "guest-sdk")];
 
 fn main() {
@@ -36,7 +36,7 @@ fn embed(workspace: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Finds all files below a folder, but for what an editor or an interpreter leaves.
+/// Finds all files below a folder, except those that editors, interpreters and compilers leave.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

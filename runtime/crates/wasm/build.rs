@@ -1,19 +1,20 @@
-//! Finds the shipped components that are embedded in the program, and checks that they are there and fresh.
+//! Finds the shipped components that are embedded in the program, and checks that each one exists and is not older than
+//! its sources.
 //!
-//! Builds nothing: a make step does, because components have another target and another profile.
+//! Builds nothing: `make components` does, because components have another target and another profile.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// File names without `.wasm`, and the variables that tell the crate where they are.
+/// File names without `.wasm`, and the environment variables that pass their paths to the crate.
 const SHIPPED: [(&str, &str); 3] = [
     ("console", "KLINES_COMPONENT_CONSOLE"),
     ("jsonl", "KLINES_COMPONENT_JSONL"),
     ("webhook", "KLINES_COMPONENT_WEBHOOK"),
 ];
-/// What components are made from, relative to the workspace.
+/// Source folders of the components, relative to the workspace.
 const SOURCES: [&str; 3] = ["consumers", "guest-sdk", "wit"];
 
 fn main() {
@@ -25,7 +26,8 @@ fn main() {
         // Cargo looks into the folder itself, so that new files count as well.
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
-    // A component that came out as it was keeps its time: the whole step's counts too.
+    // A rebuilt component with the same bytes keeps its modification time, so the time of the whole build step counts
+    // too.
     let made = fs::metadata(folder.join(".built")).and_then(|found| found.modified()).ok();
     let newest = SOURCES.iter().filter_map(|source| newest(&workspace.join(source))).max();
     for (name, variable) in SHIPPED {
@@ -47,7 +49,7 @@ fn main() {
     }
 }
 
-/// Returns the file that changed last of those that a component is made from, and when.
+/// Returns the source file below `path` that was changed last, and when it was changed.
 fn newest(path: &Path) -> Option<(SystemTime, PathBuf)> {
     let metadata = fs::metadata(path).ok()?;
     if metadata.is_dir() {

@@ -1,9 +1,9 @@
-//! Non-negative exact decimals of the simulator: scaled integers, never floats. Its own code on purpose, so that an
-//! arithmetic mistake of the program under test cannot repeat itself here. Knows nothing of trades or JSON.
+//! Non-negative exact decimals of the simulator: scaled integers, never floats. Separate code on purpose, so that an
+//! arithmetic mistake of the program under test is not repeated here. Knows no trades or JSON.
 
 use std::cmp::Ordering;
 
-/// More digits would let a price times a size leave `i128`.
+/// With more digits, a price times a size could overflow `i128`.
 const MAX_DIGITS: usize = 18;
 
 /// A non-negative decimal `units / 10^scale`. The scale is kept as written: "16578.50" has scale 2.
@@ -20,7 +20,7 @@ impl Amount {
         Self { units, scale }
     }
 
-    /// Reads plain decimals (`12`, `0.050`) of at most 18 digits; anything else is `None`.
+    /// Parses plain decimals (`12`, `0.050`) of at most 18 digits. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = whole.len() + fraction.len();
@@ -57,8 +57,9 @@ impl Amount {
         Self { units: self.units.saturating_mul(other.units), scale: self.scale + other.scale }
     }
 
-    /// `self / other` rounded half to even at 8 decimals: the coin amount of an inverse trade. Zero if `other` is.
-    pub fn per(self, other: Self) -> Self {
+    /// Returns `self / other` rounded half to even at 8 decimals: the coin amount of an inverse trade. Returns zero if
+    /// `other` is zero.
+    pub fn divided_by(self, other: Self) -> Self {
         const PLACES: u32 = 8;
         // size / 10^s divided by price / 10^p, times 10^8.
         let dividend = self.units.saturating_mul(pow10(PLACES + other.scale));
@@ -87,7 +88,7 @@ impl Amount {
         self.at_scale(scale).cmp(&other.at_scale(scale))
     }
 
-    /// All digits of the scale: `16578.50`. What Bybit's trades carry.
+    /// Returns the text with all digits of the scale, such as `16578.50`, as in Bybit's trades.
     pub fn padded(self) -> String {
         if self.scale == 0 {
             return self.units.to_string();
@@ -97,7 +98,7 @@ impl Amount {
         format!("{}.{:0width$}", self.units / base, self.units % base)
     }
 
-    /// Without trailing zeros: `16578.5`. What Bybit's klines carry.
+    /// Returns the text without trailing zeros, such as `16578.5`, as in Bybit's klines.
     pub fn trimmed(self) -> String {
         let text = self.padded();
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_plain_decimal_is_refused() {
+    fn text_that_is_not_a_plain_decimal_is_rejected() {
         for text in ["", ".", "1.", ".5", "-1", "1e5", "1,5", "1234567890123456789"] {
             assert!(Amount::parse(text).is_none(), "{text}");
         }
@@ -142,9 +143,9 @@ mod tests {
 
     #[test]
     fn inverse_turnover_rounds_half_to_even_at_eight_decimals() {
-        assert_eq!(amount("100").per(amount("64250.5")).padded(), "0.00155641");
-        assert_eq!(amount("1").per(amount("200000000")).padded(), "0.00000000");
-        assert_eq!(amount("3").per(amount("200000000")).padded(), "0.00000002");
-        assert!(amount("1").per(Amount::ZERO).is_zero());
+        assert_eq!(amount("100").divided_by(amount("64250.5")).padded(), "0.00155641");
+        assert_eq!(amount("1").divided_by(amount("200000000")).padded(), "0.00000000");
+        assert_eq!(amount("3").divided_by(amount("200000000")).padded(), "0.00000002");
+        assert!(amount("1").divided_by(Amount::ZERO).is_zero());
     }
 }

@@ -1,4 +1,4 @@
-//! The three product categories the simulator serves, and a small table with one entry for each.
+//! The three product categories that the simulator serves, and a small table with one entry for each.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Category {
     /// Every category.
     pub const ALL: [Self; 3] = [Self::Linear, Self::Spot, Self::Inverse];
 
-    /// Bybit's name: `linear`, `spot` or `inverse`.
+    /// Returns Bybit's name: `linear`, `spot` or `inverse`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Linear => "linear",
@@ -26,7 +26,7 @@ impl Category {
         }
     }
 
-    /// Reads Bybit's name; `None` for anything else, `option` included.
+    /// Parses Bybit's name. Returns `None` for any other text, `option` included.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|category| category.as_str() == text)
     }

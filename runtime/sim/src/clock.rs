@@ -1,4 +1,5 @@
-//! Market time: the wall clock, a recording's own time, or either at another speed. The only place that reads a clock.
+//! Market time: the wall clock, the time of a recording, or either at another speed. The only module that reads the
+//! wall clock.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -22,26 +23,26 @@ impl Clock {
         Self { origin_ms, started: Instant::now(), speed, leapt_ms: AtomicI64::new(0) }
     }
 
-    /// Market time in ms since the epoch.
+    /// Returns the market time in ms since the epoch.
     pub fn now(&self) -> i64 {
         let real_ms = self.elapsed().as_secs_f64() * 1_000.0;
-        // A run of centuries at full speed would be needed to leave the exact range of f64.
+        // Only a run of centuries at full speed would leave the exact range of f64.
         let leapt = self.leapt_ms.load(Ordering::Relaxed);
         self.origin_ms.saturating_add(leapt).saturating_add((real_ms * self.speed) as i64)
     }
 
-    /// Jumps ahead by so many ms of market time.
+    /// Moves the clock ahead by `ms` of market time.
     pub fn leap(&self, ms: i64) {
         self.leapt_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// Real time since the start: what scripts count in.
+    /// Returns the real time since the start; the times of scripts refer to it.
     pub fn elapsed(&self) -> std::time::Duration {
         self.started.elapsed()
     }
 }
 
-/// Wall clock in ms since the epoch.
+/// Returns the wall-clock time in ms since the epoch.
 #[allow(clippy::disallowed_methods, reason = "an exchange stamps its frames with the wall clock")]
 pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,23 +1,23 @@
-//! Reads a client's request frame. Carrying it out and answering is the floor's job.
+//! Parses a client's request frame. The exchange carries the request out and answers it.
 
 use serde_json::Value;
 
-/// A request that could be decoded.
+/// A decoded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
     pub op: String,
-    /// Echoed as a string, whatever JSON type it came in. Empty counts as absent, as does null.
+    /// Echoed as a string, whatever its JSON type was. An empty string and null count as absent.
     pub req_id: Option<String>,
     pub args: Vec<String>,
-    /// `args` as JSON, `null` if absent: what the refusal of an unknown operation echoes.
+    /// `args` as JSON, `null` if absent; the refusal of an unknown operation echoes it.
     pub raw_args: String,
 }
 
 impl Command {
-    /// Reads a request, ignoring unknown keys.
+    /// Parses a request and ignores unknown keys.
     ///
     /// # Errors
-    /// The `ret_msg` with which Bybit answers text that is no JSON object.
+    /// Returns the `ret_msg` with which Bybit answers text that is not a JSON object.
     pub fn parse(text: &str) -> Result<Self, String> {
         let first = text.trim_start().chars().next();
         if first.is_some_and(|c| c != '{' && !text.trim_start().starts_with("null")) {
@@ -41,7 +41,7 @@ impl Command {
     }
 }
 
-/// The wording of Bybit's decoder: the offending character, its place, and two excerpts.
+/// Returns the error text of Bybit's decoder: the unexpected character, its position, and two excerpts.
 fn not_an_object(text: &str) -> String {
     let blanks = text.len() - text.trim_start().len();
     let found = text.trim_start().chars().next().unwrap_or(' ');
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_object_is_refused_in_bybits_words() {
+    fn text_that_is_not_an_object_is_refused_with_bybits_text() {
         assert_eq!(
             Command::parse("hello").unwrap_err(),
             "Failed to decode incoming data:readObjectStart: expect { or n, but found h, error found in #1 byte of \

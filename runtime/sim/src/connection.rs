@@ -1,5 +1,5 @@
-//! One client's socket: hands its requests to the floor and writes what the floor queued, each frame not before it is
-//! due. Decides nothing.
+//! The socket of one client: passes its requests to the exchange and writes the queued frames, each when it is due.
+//! Makes no decisions of its own.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -10,44 +10,44 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{floor::Seat, journal::Event, limits::count, peers::Out};
+use crate::{clients::QueuedFrame, exchange::ClientHandle, journal::Event, limits::count};
 
-/// Serves a client until it leaves, is cut, or stays silent for too long.
-pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watch::Receiver<bool>) {
-    let floor = seat.floor.clone();
-    let (limit, idle) = (floor.limits.queue, floor.limits.idle);
-    let cut = seat.cut.clone();
-    // Frames that wait for their time; with the inbox, at most twice the limit.
-    let mut held: BinaryHeap<Reverse<Out>> = BinaryHeap::new();
-    let mut heard = Instant::now();
+/// Serves a client until it disconnects, is cut, or sends nothing for too long.
+pub(crate) async fn run(mut socket: WebSocket, mut client: ClientHandle, mut stalled: watch::Receiver<bool>) {
+    let exchange = client.exchange.clone();
+    let (limit, idle) = (exchange.limits.queue, exchange.limits.idle);
+    let cut = client.cut.clone();
+    // Frames that are not due yet. Together with the inbox they are at most twice the limit.
+    let mut delayed: BinaryHeap<Reverse<QueuedFrame>> = BinaryHeap::new();
+    let mut last_received = Instant::now();
     loop {
-        let frozen = *stalled.borrow_and_update();
-        let due = held.peek().map(|Reverse(out)| out.due);
+        let is_stalled = *stalled.borrow_and_update();
+        let due = delayed.peek().map(|Reverse(out)| out.due);
         select! {
-            // A fault that was injected before a frame came must be seen before it. Requests come before data: a client
-            // that floods fills its own queue with answers and is cut.
+            // Biased, so that a fault that was injected before a frame also takes effect before it. Requests come
+            // before data: a client that floods the server fills its own queue with answers and is cut.
             biased;
             () = cut.cancelled() => break,
             changed = stalled.changed() => if changed.is_err() { break },
-            message = socket.recv(), if !frozen => {
-                heard = Instant::now();
+            message = socket.recv(), if !is_stalled => {
+                last_received = Instant::now();
                 match message {
                     Some(Ok(Message::Text(text))) => {
-                        if floor.journal.is_on() {
-                            seat.note(Event::Asked(text.to_string()));
+                        if exchange.journal.is_on() {
+                            client.record_event(Event::Asked(text.to_string()));
                         }
-                        floor.request(seat.id, text.as_str());
+                        exchange.request(client.id, text.as_str());
                     }
-                    Some(Ok(Message::Binary(bytes))) => floor.request(seat.id, &String::from_utf8_lossy(&bytes)),
+                    Some(Ok(Message::Binary(bytes))) => exchange.request(client.id, &String::from_utf8_lossy(&bytes)),
                     // The library answers protocol pings and closes.
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {}
                     Some(Err(_)) | None => break,
                 }
             }
-            () = sleep_until(due.unwrap_or(heard)), if due.is_some() && !frozen => {
-                let Some(Reverse(out)) = held.pop() else { continue };
-                let copy = floor.journal.is_on().then(|| out.text.to_string());
-                // A client that does not read blocks here; its queue fills meanwhile, and the floor cuts it.
+            () = sleep_until(due.unwrap_or(last_received)), if due.is_some() && !is_stalled => {
+                let Some(Reverse(out)) = delayed.pop() else { continue };
+                let copy = exchange.journal.is_on().then(|| out.text.to_string());
+                // The task waits here while the client does not read; meanwhile the queue fills and the client is cut.
                 let sent = select! {
                     () = cut.cancelled() => break,
                     sent = socket.send(Message::Text(out.text)) => sent,
@@ -56,16 +56,16 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, mut stalled: watc
                     break;
                 }
                 if let Some(text) = copy {
-                    seat.note(Event::Sent(text));
+                    client.record_event(Event::Sent(text));
                 }
-                count(&floor.tally.frames_sent);
+                count(&exchange.counters.frames_sent);
             }
-            out = seat.inbox.recv(), if held.len() < limit => match out {
-                Some(out) => held.push(Reverse(out)),
+            out = client.inbox.recv(), if delayed.len() < limit => match out {
+                Some(out) => delayed.push(Reverse(out)),
                 None => break,
             },
-            () = sleep_until(heard + idle), if !frozen => {
-                count(&floor.tally.cut_idle);
+            () = sleep_until(last_received + idle), if !is_stalled => {
+                count(&exchange.counters.cut_idle);
                 cut.cancel();
             }
         }

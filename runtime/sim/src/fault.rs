@@ -1,4 +1,4 @@
-//! Scripted trouble: what can go wrong, where, and for how long. Carrying it out is the floor's job.
+//! Faults: what can go wrong, where, and for how long. `exchange` carries them out.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::category::Category;
 
-/// A frame that no client should trust.
+/// An invalid frame that a client must not accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Garbage {
     /// Text that is not JSON.
@@ -17,63 +17,63 @@ pub enum Garbage {
     BadPrice,
 }
 
-/// How the REST calls go wrong. In one category: the calls that name it.
+/// How the REST calls go wrong. A fault in one category concerns the calls that name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestFault {
-    /// 403 `access too frequent`, as beyond the limit for an address.
+    /// 403 `access too frequent`, as above the limit of an IP address.
     TooFrequent,
-    /// 403 without that text: a country or a network that is not served.
+    /// 403 without that text, as for a country or network that Bybit does not serve.
     Blocked,
     /// `retCode` 10006, too many visits.
     Limited,
-    /// `retCode` 10016, a failure of the server's, under HTTP status 200.
+    /// `retCode` 10016, a server error, under HTTP status 200.
     Failing,
     /// HTTP status 503.
     Unavailable,
-    /// No answer while it lasts.
+    /// No answer while the fault lasts.
     Silent,
-    /// Answers come this much later.
+    /// Answers are delayed by this duration.
     Late(Duration),
     /// Lists of instruments are empty.
     EmptyList,
-    /// Lists of instruments break off after half of their rows, as if they were whole.
+    /// Lists of instruments end after half of their rows, as if they were complete.
     HalfList,
 }
 
-/// Something that goes wrong.
+/// A fault of the exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Cuts every connection with a TCP reset and no close frame. Happens once.
     Drop,
-    /// Connections stay open, but nothing is read, sent or answered, pings neither. What was due meanwhile comes in
-    /// one burst afterwards. Lasts.
+    /// Connections stay open, but nothing is read, sent or answered, pings included. Frames that became due meanwhile
+    /// are sent in one burst afterwards. Lasts.
     Stall,
-    /// Pings, acks and refusals are answered, but no data is sent; it is lost. Lasts.
+    /// Pings and requests are answered, but no data is sent; it is lost. Lasts.
     Mute,
-    /// Data frames are delayed at random by up to this much, and so overtake each other. Lasts.
+    /// Data frames are delayed by random times up to this duration, and so overtake each other. Lasts.
     Reorder(Duration),
     /// Every data frame is sent twice. Lasts.
     Duplicate,
-    /// Every subscriber of a trade topic gets one such frame. Happens once.
+    /// Every subscriber of a trade topic receives one such frame. Happens once.
     Garbage(Garbage),
-    /// Frames leave a connection with at least this much time between them; a queue that fills up cuts it. Lasts.
+    /// Frames are sent with at least this duration between them; a connection whose queue fills up is cut. Lasts.
     Slow(Duration),
     /// Subscriptions that name this symbol are refused; existing ones go on. Lasts.
     Refuse(String),
-    /// The symbol leaves the instrument list and its topics fall silent. Happens once.
+    /// The symbol leaves the instrument list and nothing more is sent on its topics. Happens once.
     Delist(String),
-    /// A delisted or so far unlisted symbol begins to trade. Happens once.
+    /// A delisted or not yet listed symbol begins to trade. Happens once.
     List(String),
-    /// The whole exchange is gone: connections are reset and new ones refused, REST too. The market trades on. In one
-    /// category, its streams and the REST calls that name it: the port stays, and connections to it are reset. Lasts:
-    /// it is back, on the same port, when the fault ends.
+    /// The whole exchange is down: connections are reset and new ones refused, those of REST too. The market continues
+    /// to trade. In one category, only its streams and the REST calls that name it are down: the port stays open, and
+    /// their connections are reset. Lasts; when the fault ends, the exchange is back on the same port.
     Down,
-    /// The REST calls go wrong in some way. Lasts.
+    /// The REST calls go wrong in this way. Lasts.
     Rest(RestFault),
 }
 
 impl Fault {
-    /// Whether the fault is a state, which ends, and not an event.
+    /// Returns whether the fault lasts until it is ended, rather than happens once.
     pub fn lasts(&self) -> bool {
         match self {
             Self::Drop | Self::Garbage(_) | Self::Delist(_) | Self::List(_) => false,
@@ -88,18 +88,18 @@ impl Fault {
         }
     }
 
-    /// The fault in one category only.
+    /// Returns the fault limited to one category.
     pub fn on(self, category: Category) -> Injection {
         Injection::from(self).on(category)
     }
 
-    /// The fault for this long (real time). Without, a lasting fault lasts until it is healed.
+    /// Returns the fault limited to this duration (real time). Without it, a lasting fault lasts until it is healed.
     pub fn lasting(self, duration: Duration) -> Injection {
         Injection::from(self).lasting(duration)
     }
 }
 
-/// A fault with its place and duration.
+/// A fault with its category and duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injection {
     pub(crate) fault: Fault,
@@ -108,14 +108,14 @@ pub struct Injection {
 }
 
 impl Injection {
-    /// The same in one category only.
+    /// Limits the fault to one category.
     #[must_use]
     pub fn on(mut self, category: Category) -> Self {
         self.category = Some(category);
         self
     }
 
-    /// The same for this long (real time).
+    /// Limits the fault to this duration (real time).
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.lasting = Some(duration);
@@ -133,13 +133,13 @@ impl From<Fault> for Injection {
     }
 }
 
-/// The lasting faults of this moment.
+/// The lasting faults that are active now.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     active: Vec<(Injection, Option<Instant>)>,
 }
 
-/// Bound on lasting faults at a time: more is a mistake of the test, and the oldest goes.
+/// Maximum number of lasting faults at a time. More is a mistake in the test; the oldest is dropped.
 const MAX_ACTIVE: usize = 1_024;
 
 impl Faults {
@@ -151,7 +151,7 @@ impl Faults {
         self.active.push((injection, until));
     }
 
-    /// Ends what is over. Returns whether anything changed.
+    /// Removes the faults whose time is over. Returns whether anything changed.
     pub fn expire(&mut self, now: Instant) -> bool {
         let before = self.active.len();
         self.active.retain(|(_, until)| until.is_none_or(|until| until > now));
@@ -167,17 +167,17 @@ impl Faults {
         covering.map(|(injection, _)| &injection.fault)
     }
 
-    /// Whether the whole exchange is gone.
+    /// Returns whether the whole exchange is down.
     pub fn down(&self) -> bool {
         self.active.iter().any(|(injection, _)| injection.fault == Fault::Down && injection.category.is_none())
     }
 
-    /// Whether a category is gone.
+    /// Returns whether a category is down.
     pub fn down_on(&self, category: Category) -> bool {
         self.on(category).any(|fault| *fault == Fault::Down)
     }
 
-    /// What goes wrong with a call, by the category that it names; without one, only what goes wrong everywhere.
+    /// Returns the active faults of a call that names `category`; with `None`, only the faults of all categories.
     pub fn rest(&self, category: Option<Category>) -> Vec<RestFault> {
         let covering = self.active.iter().filter(|(injection, _)| match category {
             Some(category) => injection.covers(category),

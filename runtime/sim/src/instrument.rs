@@ -1,4 +1,4 @@
-//! What can be traded: symbol, tick, step and how busy it is. No prices over time, no JSON.
+//! An instrument: symbol, tick, step and how often it trades. No prices over time, no JSON.
 
 use thiserror::Error;
 
@@ -10,11 +10,11 @@ const QUOTES: [&str; 6] = ["USDT", "USDC", "PERP", "USD", "BTC", "EUR"];
 /// How often a seeded instrument trades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Never by itself: only [`Sim::trade`](crate::Sim::trade) trades it.
+    /// Does not trade by itself; only [`Sim::trade`](crate::Sim::trade) trades it.
     Still,
-    /// Matches come at random with this mean gap in ms (at least 1), with bursts and pauses.
+    /// Matches come at random times, with bursts and pauses.
     Matches {
-        /// Mean gap between two matches in ms.
+        /// Mean gap between two matches in ms, at least 1.
         every_ms: u32,
     },
 }
@@ -28,7 +28,7 @@ impl Activity {
     pub const QUIET: Self = Self::Matches { every_ms: 45_000 };
 }
 
-/// An instrument cannot be built from these texts.
+/// The parameters do not describe a valid instrument.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InstrumentError {
     /// Not `[A-Za-z0-9-_]+`.
@@ -39,7 +39,7 @@ pub enum InstrumentError {
     Number {
         /// `price`, `tick` or `step`.
         field: &'static str,
-        /// What was given.
+        /// The text that was given.
         text: String,
     },
 }
@@ -57,11 +57,12 @@ pub struct Instrument {
 }
 
 impl Instrument {
-    /// A listed, calm instrument that starts at `price`, moves by `tick` and trades in multiples of `step`. The
-    /// digits of `tick` and `step` are the padding of its trades: a tick of `0.10` prints `16578.50`.
+    /// Creates a listed instrument of activity [`Activity::CALM`] that starts at `price`, moves by `tick` and trades in
+    /// multiples of `step`. Prices and sizes are padded to the decimals of `tick` and `step`: with a tick of `0.10` a
+    /// price is written `16578.50`.
     ///
     /// # Errors
-    /// If the symbol has other characters than Bybit uses, or a number is not a positive plain decimal.
+    /// If the symbol has characters that Bybit does not use, or a number is not a positive plain decimal.
     pub fn new(category: Category, symbol: &str, price: &str, tick: &str, step: &str) -> Result<Self, InstrumentError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if symbol.is_empty() || !symbol.chars().all(plain) {
@@ -78,30 +79,31 @@ impl Instrument {
         })
     }
 
-    /// The same with another activity.
+    /// Returns the instrument with another activity.
     #[must_use]
     pub fn with_activity(mut self, activity: Activity) -> Self {
         self.activity = activity;
         self
     }
 
-    /// The same, unknown to clients until a `list` fault brings it in.
+    /// Returns the instrument as unlisted: unknown to clients until a `list` fault lists it.
     #[must_use]
     pub fn unlisted(mut self) -> Self {
         self.listed = false;
         self
     }
 
-    /// Category of the instrument.
+    /// Returns the category of the instrument.
     pub fn category(&self) -> Category {
         self.category
     }
 
-    /// Symbol of the instrument.
+    /// Returns the symbol of the instrument.
     pub fn symbol(&self) -> &str {
         &self.symbol
     }
 
+    /// Returns the base and the quote coin.
     pub(crate) fn coins(&self) -> (&str, &str) {
         let perpetual = self.symbol.split('-').next().unwrap_or(&self.symbol);
         for quote in QUOTES {
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn coins_are_told_apart_by_the_quote() {
+    fn the_quote_coin_separates_the_coins_of_a_symbol() {
         let coins = |symbol: &str| {
             let instrument = Instrument::new(Category::Linear, symbol, "1", "0.1", "1").unwrap();
             let (base, quote) = instrument.coins();
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_texts_are_named() {
+    fn errors_name_the_bad_text() {
         let error = |symbol: &str, price: &str, tick: &str, step: &str| {
             Instrument::new(Category::Spot, symbol, price, tick, step).unwrap_err()
         };

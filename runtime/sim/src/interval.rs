@@ -1,4 +1,4 @@
-//! Bybit's thirteen kline intervals and where their windows begin (UTC). Knows nothing of prices.
+//! Bybit's thirteen kline intervals and the starts of their windows (UTC). Knows no prices.
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -45,7 +45,7 @@ impl Interval {
         }
     }
 
-    /// Length in ms; of a month, the shortest there is.
+    /// Returns the length in ms; for a month, that of the shortest month.
     pub fn shortest_ms(self) -> i64 {
         match self {
             Self::Minutes(minutes) => minutes * MINUTE_MS,
@@ -55,7 +55,7 @@ impl Interval {
         }
     }
 
-    /// Start of the window that contains `at` (ms since the epoch).
+    /// Returns the start of the window that contains `at` (ms since the epoch).
     pub fn start_of(self, at: i64) -> i64 {
         match self {
             Self::Minutes(_) | Self::Day => at - at.rem_euclid(self.shortest_ms()),
@@ -67,7 +67,7 @@ impl Interval {
         }
     }
 
-    /// Start of the window after the one that begins at `start`.
+    /// Returns the start of the window after the one that begins at `start`.
     pub fn after(self, start: i64) -> i64 {
         match self {
             // The 1st plus 31 days is always inside the next month.
@@ -77,8 +77,8 @@ impl Interval {
     }
 }
 
-/// Day of the month, 1..=31, of a day number since the epoch (proleptic Gregorian). Years are counted from 1 March,
-/// so that the leap day is the last day of its year and months follow a fixed pattern of 153 days per five.
+/// Returns the day of the month, 1..=31, of a day number since the epoch (proleptic Gregorian). Years are counted from
+/// 1 March, so that the leap day is the last day of its year and months follow a fixed pattern of 153 days per five.
 fn day_of_month(day: i64) -> i64 {
     let since_march_0 = day + 719_468;
     let of_era = since_march_0.rem_euclid(146_097);

@@ -1,40 +1,40 @@
-//! What happened on the stream connections, entry by entry: what a test holds a client's klines against. Off unless it
-//! is asked for, because it grows without bound.
+//! A record of everything that happened on the stream connections. Tests compare a client's klines with it. Off by
+//! default, because it grows without bound.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::category::Category;
 
-/// What happened on a connection.
+/// An event on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The client was admitted.
     Opened,
     /// The client sent this text.
     Asked(String),
-    /// This text was handed to the client's socket.
+    /// This text was written to the client's socket.
     Sent(String),
     /// The connection ended.
     Closed {
-        /// The exchange reset it. Otherwise the client left.
+        /// `true` if the exchange reset the connection, `false` if the client disconnected.
         cut: bool,
     },
 }
 
-/// One entry of the journal.
+/// An entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Market time in ms, after the event.
     pub at: i64,
-    /// Number of the connection, unique for the exchange.
+    /// Number of the connection, unique within the exchange.
     pub connection: u64,
-    /// Category of its address.
+    /// Category of the connection's address.
     pub category: Category,
     /// What happened.
     pub event: Event,
 }
 
-/// The entries so far, or nothing if nobody asked for them.
+/// The entries so far, or `None` if the journal is off.
 #[derive(Debug)]
 pub(crate) struct Journal(Option<Mutex<Vec<Entry>>>);
 

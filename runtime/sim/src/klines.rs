@@ -1,14 +1,14 @@
-//! The exchange's own klines of one symbol, for all of its intervals: open = previous close, exact sums. Simple and
-//! separate from the program under test. Does not know topics, JSON or who listens.
+//! The exchange's own klines of one symbol, for all intervals: open = previous close, exact sums. Simple, and
+//! independent of the program under test. Knows no topics, JSON or clients.
 
 use std::collections::VecDeque;
 
 use crate::{amount::Amount, category::Category, interval::Interval, trade::Fill};
 
-/// Closed windows kept for each interval: what one REST answer can carry.
+/// Closed windows kept for each interval: as many as one REST answer can hold.
 const KEEP: usize = 1_000;
 
-/// One window. `end` is inclusive: the last ms that belongs to it.
+/// The kline of one window. `end` is inclusive: the last ms that belongs to the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub start: i64,
@@ -45,17 +45,17 @@ impl Window {
     }
 }
 
-/// What one push of one interval says.
+/// The content of one push of one interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Push {
     pub interval: Interval,
     pub at: i64,
-    /// The window that closed since the push before.
+    /// The window that closed since the previous push.
     pub closed: Option<Window>,
     pub open: Window,
 }
 
-/// All intervals of one symbol.
+/// The klines of all intervals of one symbol.
 #[derive(Clone, Debug)]
 pub(crate) struct Klines {
     category: Category,
@@ -72,7 +72,7 @@ struct Series {
 }
 
 impl Klines {
-    /// Klines that begin with the first trade.
+    /// Returns klines that begin with the first trade.
     pub fn new(category: Category) -> Self {
         let series = Interval::ALL
             .into_iter()
@@ -87,7 +87,7 @@ impl Klines {
         Self { category, series }
     }
 
-    /// Klines of a symbol whose last price at `at` is known although the trade lies before the tape.
+    /// Returns klines that begin at `at` with `price` as the last price; the trade of that price is not on the tape.
     pub fn since(category: Category, at: i64, price: Amount) -> Self {
         let mut klines = Self::new(category);
         for series in &mut klines.series {
@@ -96,7 +96,7 @@ impl Klines {
         klines
     }
 
-    /// Counts a fill. Fills come in order of time; one that is older than the open window is counted in it.
+    /// Counts a fill. Fills come in order of time; a fill older than the open window is counted in the open window.
     pub fn apply(&mut self, fill: &Fill) {
         for series in &mut self.series {
             series.roll(fill.time);
@@ -108,12 +108,12 @@ impl Klines {
         }
     }
 
-    /// Closes what ended before `now`; windows without trades are flat at the last price.
+    /// Closes the windows that ended before `now`; windows without trades are flat at the last price.
     pub fn roll(&mut self, now: i64) {
         self.series.iter_mut().for_each(|series| series.roll(now));
     }
 
-    /// Takes the state at `now` as pushed, and returns it for every interval that has begun.
+    /// Returns the push at `now` for every interval that has begun, and keeps it as the last push.
     pub fn push(&mut self, now: i64) -> Vec<Push> {
         let mut pushes = Vec::with_capacity(self.series.len());
         for series in &mut self.series {
@@ -126,12 +126,12 @@ impl Klines {
         pushes
     }
 
-    /// The push before, which a new subscriber gets at once.
+    /// Returns the last push, which a new subscriber receives at once.
     pub fn last_push(&self, interval: Interval) -> Option<Push> {
         self.series.iter().find(|series| series.interval == interval)?.last_push
     }
 
-    /// Closed windows, oldest first, then the open one.
+    /// Returns the closed windows, oldest first, then the open one.
     pub fn windows(&self, interval: Interval) -> Vec<Window> {
         let series = self.series.iter().find(|series| series.interval == interval);
         series.map(|series| series.closed.iter().copied().chain(series.open).collect()).unwrap_or_default()
@@ -151,7 +151,7 @@ impl Series {
             }
             self.unconfirmed = Some(open);
             let kept_ms = self.interval.shortest_ms().saturating_mul(KEEP as i64);
-            // A clock that leapt by years fills only what is kept.
+            // When the clock jumps by years, only windows that are kept are created.
             let next = self.interval.after(open.start).max(self.interval.start_of(now.saturating_sub(kept_ms)));
             open = Window::flat(self.interval, next, open.close);
         }

@@ -1,8 +1,9 @@
-//! A Bybit on loopback: the public streams and market REST calls, with their acks, refusals and limits, fed by a seeded
-//! market or a recording, with faults on demand. For demonstrations and tests of clients.
+//! A simulated Bybit on loopback: the public streams and market REST calls, with their acks, refusals and limits. It is
+//! fed by a seeded market or a recording and injects faults on demand. For demonstrations and tests of clients.
 //!
-//! It writes its JSON from its own literals and sums its klines with its own arithmetic: it shares nothing with the
-//! program under test, so that a bug there cannot cancel out here. It knows no orders, accounts or order books.
+//! It writes its JSON from its own literals and sums its klines with its own arithmetic. It shares no code with the
+//! program under test, so that the same bug cannot occur on both sides and stay hidden. It has no orders, accounts or
+//! order books.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -17,14 +18,14 @@
 //! ```
 
 mod amount;
-mod book;
 mod category;
+mod clients;
 mod clock;
 mod command;
 mod config;
 mod connection;
+mod exchange;
 mod fault;
-mod floor;
 mod instrument;
 mod interval;
 mod journal;
@@ -32,13 +33,13 @@ mod klines;
 mod limits;
 mod listener;
 mod market;
-mod peers;
 mod recorded;
 mod rest;
 mod script;
 mod seeded;
 mod server;
 mod sim;
+mod symbol_state;
 mod tape;
 mod topics;
 mod trade;

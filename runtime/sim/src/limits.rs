@@ -1,4 +1,4 @@
-//! Limits of the exchange and the counts that tests look at. Enforcing them is up to who meets the client.
+//! Limits of the exchange and the counters that tests read. Other modules enforce the limits.
 
 use std::{
     collections::VecDeque,
@@ -8,12 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Limits of the simulated exchange. The defaults are Bybit's, save the queue and the tape, which Bybit keeps to itself.
+/// Limits of the simulated exchange. The defaults are Bybit's, except for `queue` and `tape`, which Bybit does not
+/// publish.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// New stream connections in any 5 minutes, all categories together. Default 500; beyond it the answer is 403.
+    /// New stream connections in any 5 minutes, all categories together. Default 500; above it the answer is 403.
     pub connections_per_5_min: usize,
-    /// Stream connections open at a time, for each category. Default 1,000; beyond it the answer is 403.
+    /// Stream connections open at the same time in each category. Default 1,000; above it the answer is 403.
     pub connections: usize,
     /// A connection that sends nothing for this long is cut without a close frame. Default 10 min.
     pub idle: Duration,
@@ -21,11 +22,11 @@ pub struct Limits {
     pub args_chars: usize,
     /// Topics in one spot request. Default 10.
     pub spot_args: usize,
-    /// REST requests in any 5 seconds. Default 600; beyond it the answer is 403.
+    /// REST requests in any 5 seconds. Default 600; above it the answer is 403.
     pub requests_per_5_s: usize,
-    /// Frames waiting for one connection; one more cuts it. Default 8,192.
+    /// Frames that wait for one connection; one more cuts the connection. Default 8,192.
     pub queue: usize,
-    /// Trades kept for each symbol; older ones are forgotten. Default 100,000.
+    /// Trades kept for each symbol; older ones are discarded. Default 100,000.
     pub tape: usize,
 }
 
@@ -44,20 +45,20 @@ impl Default for Limits {
     }
 }
 
-/// Times of the last admissions: at most `limit` in any `span`.
+/// Admits at most `limit` events in any `span`; keeps the times of the last admissions.
 #[derive(Debug)]
-pub(crate) struct Rate {
+pub(crate) struct RateLimit {
     limit: usize,
     span: Duration,
     times: VecDeque<Instant>,
 }
 
-impl Rate {
+impl RateLimit {
     pub fn new(limit: usize, span: Duration) -> Self {
         Self { limit, span, times: VecDeque::new() }
     }
 
-    /// Whether one more is allowed now; counts it if so.
+    /// Returns whether one more event is allowed now, and counts it if so.
     pub fn admit(&mut self, now: Instant) -> bool {
         while self.times.front().is_some_and(|first| now.duration_since(*first) >= self.span) {
             self.times.pop_front();
@@ -70,7 +71,7 @@ impl Rate {
     }
 }
 
-/// What the exchange has seen since its start.
+/// Counters of the exchange since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Stream connections admitted.
@@ -85,7 +86,7 @@ pub struct Counters {
     pub unsubscribes: u64,
     /// Pings in JSON.
     pub pings: u64,
-    /// Text frames handed to sockets: data, acks and pongs.
+    /// Text frames written to sockets: data, acks and pongs.
     pub frames_sent: u64,
     /// Connections cut because their queue was full.
     pub cut_slow: u64,
@@ -97,9 +98,9 @@ pub struct Counters {
     pub trades: u64,
 }
 
-/// The same, counted from many tasks.
+/// The same counters as atomics, incremented by many tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct AtomicCounters {
     pub connections: AtomicU64,
     pub open: AtomicU64,
     pub refused: AtomicU64,
@@ -113,12 +114,12 @@ pub(crate) struct Tally {
     pub trades: AtomicU64,
 }
 
-/// Adds one.
+/// Increments a counter by one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-impl Tally {
+impl AtomicCounters {
     pub fn snapshot(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
@@ -145,7 +146,7 @@ mod tests {
     fn a_rate_admits_its_limit_in_any_span() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut rate = Rate::new(2, Duration::from_secs(300));
+        let mut rate = RateLimit::new(2, Duration::from_secs(300));
         assert!(rate.admit(at(0)));
         assert!(rate.admit(at(100)));
         assert!(!rate.admit(at(299)));

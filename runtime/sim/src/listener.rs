@@ -1,5 +1,5 @@
-//! The listening socket and the accepted ones. Lets the exchange vanish and come back on the same port, and resets a
-//! connection as a failing host does: no close frame, no FIN. Knows nothing of HTTP.
+//! The listening socket and the accepted connections. Closes and reopens the same port when the exchange goes down and
+//! comes back, and resets a connection as a failing host does: no close frame, no FIN. Does not know HTTP.
 
 use std::{
     io,
@@ -18,10 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Wait before another try after the system refused a socket.
+/// Pause before the next attempt after the system refused a socket.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Binds with SO_REUSEADDR, so that a restart gets its port back at once.
+/// Binds with SO_REUSEADDR, so that a restarted exchange gets its port back at once.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -29,17 +29,17 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1_024)
 }
 
-/// The listening socket, or its absence while the exchange is down.
-pub(crate) struct Door {
+/// A listening socket that is closed while the exchange is down.
+pub(crate) struct SimListener {
     address: SocketAddr,
     listener: Option<TcpListener>,
     down: watch::Receiver<bool>,
     root: CancellationToken,
-    /// Cuts every connection accepted since the door last opened.
+    /// Cuts every connection accepted since the socket was last opened.
     epoch: CancellationToken,
 }
 
-impl Door {
+impl SimListener {
     pub fn new(
         listener: TcpListener,
         address: SocketAddr,
@@ -50,24 +50,24 @@ impl Door {
         Self { address, listener: Some(listener), down, root, epoch }
     }
 
-    async fn change(down: &mut watch::Receiver<bool>) {
-        // The floor is gone only when the server is about to be.
+    async fn changed(down: &mut watch::Receiver<bool>) {
+        // The sender is dropped only when the server ends too.
         if down.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 }
 
-impl axum::serve::Listener for Door {
-    type Io = Link;
-    type Addr = Arrival;
+impl axum::serve::Listener for SimListener {
+    type Io = CuttableStream;
+    type Addr = ConnectionHandle;
 
-    async fn accept(&mut self) -> (Link, Arrival) {
+    async fn accept(&mut self) -> (CuttableStream, ConnectionHandle) {
         loop {
             if *self.down.borrow_and_update() {
                 self.listener = None;
                 self.epoch.cancel();
-                Self::change(&mut self.down).await;
+                Self::changed(&mut self.down).await;
                 continue;
             }
             let Some(listener) = &self.listener else {
@@ -85,14 +85,14 @@ impl axum::serve::Listener for Door {
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = Self::change(&mut self.down) => continue,
+                () = Self::changed(&mut self.down) => continue,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    // Frames are small and must not wait for each other.
+                    // Disables Nagle's algorithm: frames are small and must not wait for each other.
                     let _ = stream.set_nodelay(true);
                     let cut = self.epoch.child_token();
-                    return (Link::new(stream, cut.clone()), Arrival { cut });
+                    return (CuttableStream::new(stream, cut.clone()), ConnectionHandle { cut });
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept failed");
@@ -102,31 +102,31 @@ impl axum::serve::Listener for Door {
         }
     }
 
-    fn local_addr(&self) -> io::Result<Arrival> {
-        Ok(Arrival { cut: self.epoch.clone() })
+    fn local_addr(&self) -> io::Result<ConnectionHandle> {
+        Ok(ConnectionHandle { cut: self.epoch.clone() })
     }
 }
 
-/// What a request knows of its TCP connection: how to cut it.
+/// The TCP connection of a request; it can be cut through `cut`.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct ConnectionHandle {
     pub cut: CancellationToken,
 }
 
-impl Connected<IncomingStream<'_, Door>> for Arrival {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, SimListener>> for ConnectionHandle {
+    fn connect_info(stream: IncomingStream<'_, SimListener>) -> Self {
         stream.remote_addr().clone()
     }
 }
 
-/// A TCP connection that can be cut from elsewhere.
-pub(crate) struct Link {
+/// A TCP stream that is reset when its token is cancelled.
+pub(crate) struct CuttableStream {
     stream: TcpStream,
     token: CancellationToken,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Link {
+impl CuttableStream {
     fn new(stream: TcpStream, token: CancellationToken) -> Self {
         Self { stream, cut: Box::pin(token.clone().cancelled_owned()), token }
     }
@@ -139,23 +139,23 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for CuttableStream {
     fn drop(&mut self) {
         if self.token.is_cancelled() {
-            // Closing with a zero linger sends RST instead of FIN.
+            // Closing with a linger time of zero sends RST instead of FIN.
             let _ = self.stream.set_zero_linger();
         }
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for CuttableStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for CuttableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)

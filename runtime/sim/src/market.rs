@@ -1,5 +1,5 @@
-//! Where trades come from: a seeded generator or a recording. A pure state machine driven by `next_events(now)`;
-//! reads no clock, opens no socket.
+//! The source of trades: a seeded generator or a recording. A pure state machine driven by `next_events(now)`; it reads
+//! no clock and opens no socket.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     trade::{Fill, Side},
 };
 
-/// Something that happened on the market.
+/// An event on the market.
 #[derive(Clone, Debug)]
 pub(crate) enum MarketEvent {
     /// Fills of one match, to be published at `ts`.
     Trades { category: Category, symbol: String, ts: i64, fills: Vec<Fill> },
-    /// A recorded frame, to be forwarded as it is, and the fills it holds.
+    /// A recorded frame, to be forwarded unchanged, and its fills.
     Frame { category: Category, topic: String, text: String, fills: Vec<(String, Fill)> },
 }
 
@@ -31,13 +31,14 @@ pub(crate) enum Source {
 }
 
 impl Market {
-    /// Random walks, the same for the same seed, instruments and start time. Of two instruments with the same
-    /// category and symbol the first counts.
+    /// Returns a market of random walks. The same seed, instruments and start time give the same trades. Of two
+    /// instruments with the same category and symbol, the first counts.
     pub fn seeded(seed: u64, instruments: Vec<Instrument>) -> Self {
         Self(Source::Seeded(Seeded::new(seed, instruments)))
     }
 
-    /// BTCUSDT, ETHUSDT and SOLUSDT linear, each with several trades a second, and two minutes of history.
+    /// Returns a seeded market of the linear symbols BTCUSDT, ETHUSDT and SOLUSDT, each with several trades a
+    /// second and two minutes of history.
     pub fn demo(seed: u64) -> Self {
         let instruments = [
             ("BTCUSDT", "64250.00", "0.10", "0.001"),
@@ -52,13 +53,15 @@ impl Market {
         Self::seeded(seed, instruments).with_history(Duration::from_secs(120))
     }
 
-    /// A recording, replayed once with its own spacing. Its kline pushes are forwarded as they are; kline topics of its
-    /// symbols that were not recorded are accepted and stay silent. REST klines are computed from its trades.
+    /// Returns a market that replays a recording once, with its original spacing. Recorded kline pushes are forwarded
+    /// unchanged; kline topics of its symbols that were not recorded can be subscribed to, but nothing is sent on them.
+    /// REST klines are computed from the recorded trades.
     pub fn recorded(recording: Recording) -> Self {
         Self(Source::Recorded(Recorded::new(recording)))
     }
 
-    /// A seeded market that has already been trading for this long when the exchange starts. No effect on a recording.
+    /// Returns a seeded market that has already traded for this duration when the exchange starts. Does not change a
+    /// recording.
     #[must_use]
     pub fn with_history(mut self, history: Duration) -> Self {
         if let Source::Seeded(seeded) = &mut self.0 {
@@ -67,7 +70,7 @@ impl Market {
         self
     }
 
-    /// The instruments of this market, unlisted ones included.
+    /// Returns the instruments of this market, unlisted ones included.
     pub fn instruments(&self) -> &[Instrument] {
         match &self.0 {
             Source::Seeded(seeded) => seeded.instruments(),
@@ -86,7 +89,8 @@ impl Market {
         }
     }
 
-    /// Adds what happened up to and including `now`, in order of time. Calling it in more steps gives the same.
+    /// Appends the events up to and including `now` to `out`, in order of time. They do not depend on how often it is
+    /// called.
     pub(crate) fn next_events(&mut self, now: i64, out: &mut Vec<MarketEvent>) {
         match &mut self.0 {
             Source::Seeded(seeded) => seeded.next_events(now, out),
@@ -94,16 +98,17 @@ impl Market {
         }
     }
 
-    /// Puts off all that has not happened yet by so many ms.
-    pub(crate) fn put_off(&mut self, ms: i64) {
+    /// Delays all future events by `ms`.
+    pub(crate) fn postpone(&mut self, ms: i64) {
         match &mut self.0 {
-            Source::Seeded(seeded) => seeded.put_off(ms),
-            Source::Recorded(recorded) => recorded.put_off(ms),
+            Source::Seeded(seeded) => seeded.postpone(ms),
+            Source::Recorded(recorded) => recorded.postpone(ms),
         }
     }
 
-    /// A fill at `at` on request; `None` if the symbol is not seeded or a text is not a number of its scale.
-    pub(crate) fn print(
+    /// Executes one trade at `at`. Returns `None` if the symbol is not seeded, or if `price` or `size` is not a
+    /// positive plain decimal.
+    pub(crate) fn execute(
         &mut self,
         category: Category,
         symbol: &str,
@@ -113,17 +118,17 @@ impl Market {
         size: &str,
     ) -> Option<Fill> {
         match &mut self.0 {
-            Source::Seeded(seeded) => seeded.print(category, symbol, at, side, price, size),
+            Source::Seeded(seeded) => seeded.execute(category, symbol, at, side, price, size),
             Source::Recorded(_) => None,
         }
     }
 
-    /// Recorded frames carry the exchange's own kline pushes; a seeded market needs them computed.
+    /// Returns whether kline pushes must be computed; a recording has those of the exchange.
     pub(crate) fn computes_klines(&self) -> bool {
         matches!(self.0, Source::Seeded(_))
     }
 
-    /// Topics beyond trades and klines that a recording holds.
+    /// Returns whether a recording has this topic; for topics other than trades and klines.
     pub(crate) fn has_topic(&self, category: Category, topic: &str) -> bool {
         match &self.0 {
             Source::Seeded(_) => false,

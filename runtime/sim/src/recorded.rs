@@ -1,5 +1,5 @@
-//! Replays a recording: frames with their own spacing, forwarded as they are, optionally moved to the present.
-//! Reading files is `recorded::file`'s job. Reads no clock.
+//! Replays a recording: forwards its frames unchanged, with their original spacing, optionally shifted to the present.
+//! `recorded::file` reads the files. Reads no clock.
 
 mod file;
 
@@ -20,23 +20,23 @@ use crate::{
 
 pub use file::RecordingError;
 
-/// Keys whose values are times in ms and move with the recording.
+/// Keys whose values are times in ms that are shifted with the recording.
 const TIME_KEYS: [&str; 6] = [r#""ts":"#, r#""T":"#, r#""start":"#, r#""end":"#, r#""timestamp":"#, r#""cts":"#];
 
-/// What becomes of a recording's times.
+/// How the times of a recording are shifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// They stay; the exchange's clock shows the time of the recording.
+    /// They are not changed; the exchange's clock shows the time of the recording.
     Kept,
-    /// They move by a whole number of the longest recorded kline interval, so that windows stay aligned: of 1 minute
-    /// if no klines were recorded, of 1 day if the longest is a week or a month. The exchange's clock then lies behind
-    /// the wall clock by less than that.
+    /// They are shifted to the present by a multiple of the longest recorded kline interval, so that windows stay
+    /// aligned: of 1 minute if no klines were recorded, of 1 day if the longest is a week or a month. The exchange's
+    /// clock is then behind the wall clock by less than that unit.
     Now,
-    /// They move by this many ms. Multiples of 60,000 keep minutes aligned.
+    /// They are shifted by this number of ms. Multiples of 60,000 keep minutes aligned.
     Shifted(i64),
 }
 
-/// Recorded frames, read whole into memory.
+/// Recorded frames, held in memory.
 #[derive(Clone, Debug)]
 pub struct Recording {
     pub(crate) frames: Vec<Frame>,
@@ -55,34 +55,34 @@ pub(crate) struct Frame {
 }
 
 impl Recording {
-    /// Reads recorded frames, plain or gzip: one frame per line, which is then of `category`, or a recorder's records
-    /// `{"t":"recv","conn":…,"ts":…,"data":"<frame>"}`, whose category is in the address of their connection.
-    /// Acks and lines that are no frame are skipped.
+    /// Reads recorded frames from a plain or gzip file. A line is either one frame, which then belongs to `category`,
+    /// or a recorder's record `{"t":"recv","conn":…,"ts":…,"data":"<frame>"}`, whose category is in the address of its
+    /// connection. Acks and lines that are not a frame are skipped.
     ///
     /// # Errors
-    /// If the file cannot be read, is larger than 1 GiB unpacked, or holds no data frame at all.
+    /// If the file cannot be read, is larger than 1 GiB unpacked, or holds no data frame.
     pub fn read(path: impl Into<PathBuf>, category: Category) -> Result<Self, RecordingError> {
         file::read(&path.into(), category)
     }
 
-    /// The same with its times treated so.
+    /// Returns the recording with its times shifted in this way.
     #[must_use]
     pub fn with_times(mut self, times: Times) -> Self {
         self.times = times;
         self
     }
 
-    /// Number of data frames.
+    /// Returns the number of data frames.
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Whether there is no frame; never true of a recording that was read.
+    /// Returns whether there is no frame; never true for a recording that was read from a file.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Lines that were neither a data frame nor a recorder's note.
+    /// Returns the number of lines that were neither a data frame nor a recorder's note.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
@@ -102,8 +102,8 @@ impl Recording {
                     .map(Interval::shortest_ms)
                     .fold(60_000, i64::max)
                     .min(Interval::Day.shortest_ms());
-                let apart = wall_ms - self.first_at();
-                apart - apart.rem_euclid(grid)
+                let difference = wall_ms - self.first_at();
+                difference - difference.rem_euclid(grid)
             }
         }
     }
@@ -137,14 +137,14 @@ impl Recorded {
         self.topics.get(category).contains(topic)
     }
 
-    /// Returns the time of the first frame, after the shift.
+    /// Starts the replay at the first frame. Returns its shifted time.
     pub fn begin(&mut self, wall_ms: i64) -> i64 {
         self.shift = self.recording.shift(wall_ms);
         self.next = 0;
         self.recording.first_at() + self.shift
     }
 
-    pub fn put_off(&mut self, ms: i64) {
+    pub fn postpone(&mut self, ms: i64) {
         self.shift = self.shift.saturating_add(ms);
     }
 
@@ -156,22 +156,23 @@ impl Recorded {
             self.next += 1;
             let shift = self.shift;
             let text = if shift == 0 { frame.text.clone() } else { shift_times(&frame.text, shift) };
-            let moved = |fill: &Fill| Fill { time: fill.time + shift, ..fill.clone() };
+            let shifted = |fill: &Fill| Fill { time: fill.time + shift, ..fill.clone() };
             out.push(MarketEvent::Frame {
                 category: frame.category,
                 topic: frame.topic.clone(),
                 text,
-                fills: frame.fills.iter().map(|(symbol, fill)| (symbol.clone(), moved(fill))).collect(),
+                fills: frame.fills.iter().map(|(symbol, fill)| (symbol.clone(), shifted(fill))).collect(),
             });
         }
     }
 }
 
-/// One instrument per recorded symbol. Tick and step are not recorded: the finest digits seen stand for them.
+/// Returns one instrument for each recorded symbol. Tick and step are not recorded; they are derived from the largest
+/// number of decimals in its trades.
 fn instruments(recording: &Recording) -> Vec<Instrument> {
     let mut seen = BTreeMap::<(Category, String), Option<(Amount, u32, u32)>>::new();
     for frame in &recording.frames {
-        // A symbol may have klines or a book but no trade; it is listed all the same.
+        // A symbol may have klines or an order book but no trade; it is listed as well.
         seen.entry((frame.category, symbol_of(&frame.topic).to_owned())).or_default();
         for (symbol, fill) in &frame.fills {
             let (price, size) = (fill.price, fill.size);
@@ -196,7 +197,7 @@ fn instruments(recording: &Recording) -> Vec<Instrument> {
     listed.collect()
 }
 
-/// The frame with every time moved by `shift` ms. Works on the text, so that all else stays byte for byte.
+/// Returns the frame with every time shifted by `shift` ms. Works on the text, so that the rest stays byte for byte.
 fn shift_times(text: &str, shift: i64) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! The REST calls under `/v5/market`, in Bybit's envelope: HTTP 200 for refusals too. Reads the floor, changes nothing.
+//! The REST calls under `/v5/market`, in Bybit's envelope: refusals have HTTP status 200 too. Reads the exchange and
+//! changes nothing.
 
 mod instruments;
 mod klines;
@@ -11,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{category::Category, floor::Floor, trade::Fill};
+use crate::{category::Category, exchange::Exchange, trade::Fill};
 
 pub(crate) use {instruments::instruments_info, klines::kline};
 
@@ -21,7 +22,7 @@ pub(crate) type Params = HashMap<String, String>;
 const PARAMS_ERROR: i32 = 10_001;
 const NO_ROUTE: i32 = 10_017;
 
-/// An answer: `result` as JSON, or a refusal with an empty one of its own shape.
+/// An answer: `result` as JSON, or a refusal, whose empty `result` has the shape of its call.
 pub(crate) enum Answer {
     Ok(String),
     Refused { code: i32, message: String, result: String },
@@ -39,8 +40,8 @@ impl Answer {
         }
     }
 
-    fn respond(self, floor: &Floor) -> Response {
-        respond(StatusCode::OK, self, floor.clock.now())
+    fn respond(self, exchange: &Exchange) -> Response {
+        respond(StatusCode::OK, self, exchange.clock.now())
     }
 }
 
@@ -54,33 +55,33 @@ fn respond(status: StatusCode, answer: Answer, time: i64) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }
 
-/// A refusal that has nothing to do with what was asked.
-pub(crate) fn refused(floor: &Floor, code: i32, message: &str) -> Response {
-    Answer::Refused { code, message: message.to_owned(), result: "{}".to_owned() }.respond(floor)
+/// Returns a refusal that does not depend on the request.
+pub(crate) fn refused(exchange: &Exchange, code: i32, message: &str) -> Response {
+    Answer::Refused { code, message: message.to_owned(), result: "{}".to_owned() }.respond(exchange)
 }
 
-pub(crate) async fn time(State(floor): State<Arc<Floor>>) -> Response {
-    let now = floor.clock.now();
+pub(crate) async fn time(State(exchange): State<Arc<Exchange>>) -> Response {
+    let now = exchange.clock.now();
     let result = format!(r#"{{"timeSecond":"{}","timeNano":"{now}000000"}}"#, now / 1_000);
     respond(StatusCode::OK, Answer::Ok(result), now)
 }
 
-pub(crate) async fn not_found(State(floor): State<Arc<Floor>>) -> Response {
+pub(crate) async fn not_found(State(exchange): State<Arc<Exchange>>) -> Response {
     let answer = Answer::Refused { code: NO_ROUTE, message: "Route not found.".to_owned(), result: "{}".to_owned() };
-    respond(StatusCode::NOT_FOUND, answer, floor.clock.now())
+    respond(StatusCode::NOT_FOUND, answer, exchange.clock.now())
 }
 
-pub(crate) async fn recent_trade(State(floor): State<Arc<Floor>>, Query(params): Query<Params>) -> Response {
-    recent_trades(&floor, &params).unwrap_or_else(|refused| refused).respond(&floor)
+pub(crate) async fn recent_trade(State(exchange): State<Arc<Exchange>>, Query(params): Query<Params>) -> Response {
+    recent_trades(&exchange, &params).unwrap_or_else(|refused| refused).respond(&exchange)
 }
 
-fn recent_trades(floor: &Floor, params: &Params) -> Result<Answer, Answer> {
+fn recent_trades(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
     let category = category(params, None)?;
     let (default, most) = if category == Category::Spot { (60, 60) } else { (500, 1_000) };
     let limit = limit(params, default, most)?;
     let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
-    let rows = floor.with_book(category, symbol, |book| {
-        let newest_first = book.tape.iter().rev().take(limit);
+    let rows = exchange.with_symbol(category, symbol, |symbol_state| {
+        let newest_first = symbol_state.tape.iter().rev().take(limit);
         newest_first.map(|fill| trade_row(symbol, fill)).collect::<Vec<_>>().join(",")
     });
     let rows = rows.ok_or_else(|| unknown_symbol(category))?;
@@ -95,7 +96,7 @@ fn trade_row(symbol: &str, fill: &Fill) -> String {
     )
 }
 
-/// Refusal of a symbol that is not listed, as trades and klines word it.
+/// Returns the refusal of an unlisted symbol, in the text of the trade and kline calls.
 fn unknown_symbol(category: Category) -> Answer {
     Answer::refused(match category {
         Category::Spot => "Not supported symbols",
@@ -111,7 +112,7 @@ fn category(params: &Params, default: Option<Category>) -> Result<Category, Answ
     }
 }
 
-/// `limit` of the query: the most there is if it asks for more, a refusal if it is no positive number.
+/// Returns the query's `limit`, at most `most`; a refusal if it is not a positive number.
 fn limit(params: &Params, default: usize, most: usize) -> Result<usize, Answer> {
     let Some(text) = params.get("limit").filter(|text| !text.is_empty()) else { return Ok(default) };
     match text.parse::<usize>() {

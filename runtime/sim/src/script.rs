@@ -1,4 +1,4 @@
-//! The fault script: lines like `at 20s for 10s reorder 50ms linear`. Parses text; carries nothing out.
+//! The fault script: lines such as `at 20s for 10s reorder 50ms linear`. Only parses the text.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::{
     fault::{Fault, Garbage, Injection, RestFault},
 };
 
-/// Longest duration a script may name: 30 days.
+/// Longest duration in a script: 30 days.
 const MAX_DURATION: Duration = Duration::from_secs(30 * 86_400);
-/// Longest script, in lines that do something.
+/// Maximum number of steps of a script; empty lines and comments do not count.
 const MAX_STEPS: usize = 10_000;
 
 /// Faults and their times since the start, in real time.
 ///
-/// One step a line, `#` begins a comment:
+/// One step per line; `#` begins a comment:
 ///
 /// ```text
 /// at TIME [for TIME] drop | duplicate | mute | stall | down   [linear|spot|inverse]
@@ -30,7 +30,7 @@ const MAX_STEPS: usize = 10_000;
 /// ```
 ///
 /// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s` and `down 5s` are short for `for 5s …`. A
-/// lasting fault without a duration goes on until `heal`. `rest` with a category touches the calls that name it.
+/// lasting fault without a duration lasts until `heal`. `rest` with a category concerns the calls that name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
     pub(crate) steps: Vec<Step>,
@@ -48,17 +48,17 @@ pub(crate) enum Action {
     Heal,
 }
 
-/// A line of a script cannot be understood.
+/// A line of a script is invalid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {problem}")]
 pub struct ScriptError {
     /// Number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Why the line is invalid.
     pub problem: ScriptProblem,
 }
 
-/// What is wrong with a line of a script.
+/// Why a line of a script is invalid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ScriptProblem {
     /// Does not begin with `at TIME`.
@@ -67,21 +67,21 @@ pub enum ScriptProblem {
     /// Not a whole number with a unit, or over 30 days.
     #[error("bad time {0:?}: expected a number with ms, s or m, at most 30 days")]
     BadTime(String),
-    /// No such fault.
+    /// The fault is unknown.
     #[error(
         "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
          down, rest or heal"
     )]
     UnknownFault(String),
-    /// The fault needs a word more.
+    /// A parameter of the fault is missing.
     #[error("{fault} needs {missing}")]
     Missing {
         /// Name of the fault.
         fault: &'static str,
-        /// What kind of word.
+        /// The missing parameter.
         missing: &'static str,
     },
-    /// A word too many, or a duration for a fault that happens once.
+    /// An unexpected word, or a duration for a fault that happens once.
     #[error("{0:?} does not belong here")]
     Unexpected(String),
     /// More than 10,000 steps.
@@ -90,10 +90,10 @@ pub enum ScriptProblem {
 }
 
 impl Script {
-    /// Reads a script.
+    /// Parses a script.
     ///
     /// # Errors
-    /// Names the first line that cannot be understood, and why.
+    /// Names the first invalid line and the reason.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         let mut steps = Vec::new();
         for (n, line) in text.lines().enumerate() {
@@ -107,12 +107,12 @@ impl Script {
             }
             steps.push(Words { rest: &words }.step().map_err(error)?);
         }
-        // Stable: steps of the same time keep their order.
+        // The sort is stable: steps with the same time keep their order.
         steps.sort_by_key(|step| step.at);
         Ok(Self { steps })
     }
 
-    /// Whether the script does nothing.
+    /// Returns whether the script has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

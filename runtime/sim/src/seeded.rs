@@ -1,5 +1,5 @@
-//! Seeded random walks: bursts, pauses, several fills per match. The same seed, instruments and start give the same
-//! tape, however `next_events` is called. Reads no clock.
+//! Seeded random walks with bursts, pauses and several fills per match. The same seed, instruments and start give the
+//! same tape, however often `next_events` is called. Reads no clock.
 
 mod walk;
 
@@ -20,8 +20,8 @@ pub(crate) struct Seeded {
     history_ms: i64,
     instruments: Vec<Instrument>,
     walks: Vec<Walk>,
-    /// Next match of each walk, soonest first; ties in the order of the instruments.
-    agenda: BinaryHeap<Reverse<(i64, usize)>>,
+    /// Next match of each walk, earliest first; equal times in the order of the instruments.
+    schedule: BinaryHeap<Reverse<(i64, usize)>>,
 }
 
 impl Seeded {
@@ -33,7 +33,7 @@ impl Seeded {
                 unique.push(instrument);
             }
         }
-        Self { seed, history_ms: 0, instruments: unique, walks: Vec::new(), agenda: BinaryHeap::new() }
+        Self { seed, history_ms: 0, instruments: unique, walks: Vec::new(), schedule: BinaryHeap::new() }
     }
 
     pub fn set_history(&mut self, history_ms: i64) {
@@ -44,30 +44,30 @@ impl Seeded {
         &self.instruments
     }
 
-    /// Lays out the walks so that their history ends at `now`. Returns the time the tape begins.
+    /// Starts the walks so that their history ends at `now`. Returns the time at which the tape begins.
     pub fn begin(&mut self, now: i64) -> i64 {
         let start = now.saturating_sub(self.history_ms);
         self.walks = self.instruments.iter().map(|instrument| Walk::new(self.seed, instrument, start)).collect();
-        self.agenda.clear();
+        self.schedule.clear();
         for (n, walk) in self.walks.iter_mut().enumerate() {
             if walk.activity() != Activity::Still {
-                self.agenda.push(Reverse((start + walk.gap(), n)));
+                self.schedule.push(Reverse((start + walk.gap(), n)));
             }
         }
         start
     }
 
     pub fn next_events(&mut self, now: i64, out: &mut Vec<MarketEvent>) {
-        while let Some(&Reverse((at, n))) = self.agenda.peek() {
+        while let Some(&Reverse((at, n))) = self.schedule.peek() {
             if at > now {
                 break;
             }
-            self.agenda.pop();
+            self.schedule.pop();
             let (Some(walk), Some(instrument)) = (self.walks.get_mut(n), self.instruments.get(n)) else { continue };
             let fills = walk.next_match(at);
-            // Real frames are stamped 1 to 3 ms after the match.
+            // Real frames have a timestamp 1 to 3 ms after the match.
             let ts = at + walk.stamp_delay();
-            self.agenda.push(Reverse((at + walk.gap(), n)));
+            self.schedule.push(Reverse((at + walk.gap(), n)));
             out.push(MarketEvent::Trades {
                 category: instrument.category,
                 symbol: instrument.symbol.clone(),
@@ -77,12 +77,12 @@ impl Seeded {
         }
     }
 
-    pub fn put_off(&mut self, ms: i64) {
+    pub fn postpone(&mut self, ms: i64) {
         let later = |Reverse((at, n)): Reverse<(i64, usize)>| Reverse((at.saturating_add(ms), n));
-        self.agenda = std::mem::take(&mut self.agenda).into_iter().map(later).collect();
+        self.schedule = std::mem::take(&mut self.schedule).into_iter().map(later).collect();
     }
 
-    pub fn print(
+    pub fn execute(
         &mut self,
         category: Category,
         symbol: &str,
@@ -92,7 +92,7 @@ impl Seeded {
         size: &str,
     ) -> Option<Fill> {
         let n = self.instruments.iter().position(|i| i.category == category && i.symbol == symbol)?;
-        self.walks.get_mut(n)?.print(at, side, price, size)
+        self.walks.get_mut(n)?.execute(at, side, price, size)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The handle: starts the exchange, injects faults, tells the truth about what was traded, and stops it.
+//! The handle: starts and stops the exchange, injects faults, and returns what was really traded.
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,18 +10,18 @@ use crate::{
     amount::Amount,
     category::Category,
     config::SimConfig,
+    exchange::Exchange,
     fault::Injection,
-    floor::Floor,
     interval::Interval,
     journal::Entry,
     limits::Counters,
-    listener::{Arrival, Door, bind},
+    listener::{ConnectionHandle, SimListener, bind},
     server,
     trade::{Side, SimTrade},
 };
 
-/// How often the market is run up to the present.
-const STEP: Duration = Duration::from_millis(5);
+/// How often the market is processed up to now.
+const TICK_PERIOD: Duration = Duration::from_millis(5);
 
 /// The exchange cannot start.
 #[derive(Debug, Error)]
@@ -29,9 +29,9 @@ pub enum SimError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
-        /// Address that was asked for.
+        /// The configured address.
         address: SocketAddr,
-        /// Why it cannot be had.
+        /// Why it cannot be used.
         source: io::Error,
     },
     /// Not above 0 and at most 10,000.
@@ -39,14 +39,14 @@ pub enum SimError {
     Speed(f64),
 }
 
-/// A kline as the exchange sees it, its texts without trailing zeros.
+/// A kline of the exchange; the decimals have no trailing zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimKline {
     /// First ms of the window.
     pub start: i64,
     /// Last ms of the window.
     pub end: i64,
-    /// Close of the window before.
+    /// Close of the previous window.
     pub open: String,
     /// Highest price, `open` included.
     pub high: String,
@@ -60,11 +60,11 @@ pub struct SimKline {
     pub turnover: String,
 }
 
-/// A running exchange. Dropping it ends all of its tasks; [`Sim::stop`] also waits for them.
+/// A running exchange. Dropping it ends all its tasks; [`Sim::stop`] also waits for them.
 #[derive(Debug)]
 pub struct Sim {
     address: SocketAddr,
-    floor: Arc<Floor>,
+    exchange: Arc<Exchange>,
     root: CancellationToken,
     tracker: TaskTracker,
 }
@@ -82,28 +82,28 @@ impl Sim {
         let bind_error = |source| SimError::Bind { address: listen, source };
         let listener = bind(listen).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let floor = Arc::new(Floor::open(config));
+        let exchange = Arc::new(Exchange::open(config));
         let root = CancellationToken::new();
         let tracker = TaskTracker::new();
 
-        let door = Door::new(listener, address, floor.down(), root.clone());
-        let routes = server::router(Arc::clone(&floor), tracker.clone());
-        let serve = axum::serve(door, routes.into_make_service_with_connect_info::<Arrival>());
+        let listener = SimListener::new(listener, address, exchange.down(), root.clone());
+        let routes = server::router(Arc::clone(&exchange), tracker.clone());
+        let serve = axum::serve(listener, routes.into_make_service_with_connect_info::<ConnectionHandle>());
         let cancelled = root.clone().cancelled_owned();
         tracker.spawn(async move {
             tokio::select! {
                 () = cancelled => {}
-                // Never ends by itself: the door retries whatever the system refuses.
+                // Never ends by itself: the listener retries whenever the system refuses a socket.
                 _ = async move { serve.await } => {}
             }
         });
-        tracker.spawn(drive(Arc::clone(&floor), root.clone()));
+        tracker.spawn(drive(Arc::clone(&exchange), root.clone()));
         tracker.close();
         tracing::info!(%address, "exchange open");
-        Ok(Self { address, floor, root, tracker })
+        Ok(Self { address, exchange, root, tracker })
     }
 
-    /// Address the exchange listens on.
+    /// Returns the address that the exchange listens on.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
@@ -118,44 +118,46 @@ impl Sim {
         format!("http://{}", self.address)
     }
 
-    /// Market time, ms since the epoch.
+    /// Returns the market time in ms since the epoch.
     pub fn now_ms(&self) -> i64 {
-        self.floor.clock.now()
+        self.exchange.clock.now()
     }
 
-    /// Lets a fault happen now.
+    /// Starts a fault now.
     pub fn inject(&self, fault: impl Into<Injection>) {
-        self.floor.inject(fault.into());
+        self.exchange.inject(fault.into());
     }
 
-    /// Lets the exchange's clock jump ahead. Nothing trades in between.
+    /// Moves the exchange's clock ahead. No trades happen in between.
     pub fn leap(&self, by: Duration) {
-        self.floor.leap(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        self.exchange.leap(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// Ends all lasting faults.
     pub fn heal(&self) {
-        self.floor.heal();
+        self.exchange.heal();
     }
 
-    /// Trades once, now, beside what the market does by itself. `None` if the symbol is not listed on a seeded market,
-    /// or price or size is not a positive plain decimal.
+    /// Executes one trade now, in addition to those of the market. Returns `None` if the symbol is not listed on a
+    /// seeded market, or if `price` or `size` is not a positive plain decimal.
     pub fn trade(&self, category: Category, symbol: &str, side: Side, price: &str, size: &str) -> Option<SimTrade> {
-        self.floor.print(category, symbol, side, price, size).map(|fill| SimTrade::from(&fill))
+        self.exchange.execute(category, symbol, side, price, size).map(|fill| SimTrade::from(&fill))
     }
 
-    /// All trades of a symbol, oldest first, whether or not a client saw them; the last [`Limits::tape`](crate::Limits::tape) of them.
-    /// Empty for a symbol that never existed. Trades while a symbol is not listed do not happen.
+    /// Returns the trades of a symbol, oldest first, whether or not a client saw them: the last
+    /// [`Limits::tape`](crate::Limits::tape) of them. Empty for an unknown symbol. A symbol that is not listed does not
+    /// trade.
     pub fn trades(&self, category: Category, symbol: &str) -> Vec<SimTrade> {
-        self.floor.with_books(category, |books| {
-            books.get(symbol).map(|book| book.tape.iter().map(SimTrade::from).collect()).unwrap_or_default()
+        self.exchange.with_symbols(category, |symbols| {
+            symbols.get(symbol).map(|it| it.tape.iter().map(SimTrade::from).collect()).unwrap_or_default()
         })
     }
 
-    /// The exchange's klines of a listed symbol, oldest first, the open one last. `code` is Bybit's (`1`, `60`, `D`).
+    /// Returns the exchange's klines of a listed symbol, oldest first, the open one last. `code` is Bybit's code of the
+    /// interval (`1`, `60`, `D`).
     pub fn klines(&self, category: Category, symbol: &str, code: &str) -> Vec<SimKline> {
         let Some(interval) = Interval::from_code(code) else { return Vec::new() };
-        let windows = self.floor.with_book(category, symbol, |book| book.klines.windows(interval));
+        let windows = self.exchange.with_symbol(category, symbol, |it| it.klines.windows(interval));
         let klines = windows.unwrap_or_default().into_iter().map(|window| {
             let [open, high, low, close, volume, turnover] =
                 [window.open, window.high, window.low, window.close, window.volume, window.turnover]
@@ -165,19 +167,20 @@ impl Sim {
         klines.collect()
     }
 
-    /// Topics at least one client listens to.
+    /// Returns the topics that at least one client is subscribed to.
     pub fn topics(&self, category: Category) -> BTreeSet<String> {
-        self.floor.topics(category)
+        self.exchange.topics(category)
     }
 
-    /// What happened on the stream connections since the start, in order, if [`SimConfig::journal`] asked for it.
+    /// Returns the events on the stream connections since the start, in order. Empty unless [`SimConfig::journal`] is
+    /// set.
     pub fn journal(&self) -> Vec<Entry> {
-        self.floor.journal.entries()
+        self.exchange.journal.entries()
     }
 
-    /// What the exchange has seen since its start.
+    /// Returns the exchange's counters since its start.
     pub fn counters(&self) -> Counters {
-        self.floor.tally.snapshot()
+        self.exchange.counters.snapshot()
     }
 
     /// Resets all connections, frees the port and waits for the exchange's tasks to end.
@@ -193,13 +196,13 @@ impl Drop for Sim {
     }
 }
 
-async fn drive(floor: Arc<Floor>, root: CancellationToken) {
-    let mut steps = interval(STEP);
+async fn drive(exchange: Arc<Exchange>, root: CancellationToken) {
+    let mut steps = interval(TICK_PERIOD);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = root.cancelled() => break,
-            _ = steps.tick() => floor.tick(),
+            _ = steps.tick() => exchange.tick(),
         }
     }
 }

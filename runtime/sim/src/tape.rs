@@ -1,5 +1,5 @@
-//! A seeded market as a tape of trades on made-up time, without an exchange around it: for programs that want the
-//! trades and nothing else. Reads no clock.
+//! The trades of a market as an iterator on simulated time, without an exchange: for programs that need only the
+//! trades. Reads no clock.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     trade::SimTrade,
 };
 
-/// Market time that is laid out at once, in ms.
+/// Market time that is generated at once, in ms.
 const STEP: i64 = 1_000;
 
 /// One trade of a tape.
@@ -33,8 +33,8 @@ pub struct Tape {
 }
 
 impl Market {
-    /// Lets this market trade from `start` (ms UTC) on for so long, as fast as it is read. A seeded market gives the
-    /// same tape for the same seed, instruments and start; its history comes before `start`.
+    /// Returns the trades of this market from `start` (ms UTC) on for `length`, generated as fast as they are read. A
+    /// seeded market gives the same tape for the same seed, instruments and start; its history comes before `start`.
     #[must_use]
     pub fn tape(mut self, start: i64, length: Duration) -> Tape {
         let (now, _) = self.begin(start);
@@ -44,12 +44,12 @@ impl Market {
 }
 
 impl Tape {
-    /// Lays out the next second; returns whether there was one.
+    /// Generates the next second. Returns `false` at the end.
     fn step(&mut self) -> bool {
         if self.now >= self.end {
             return false;
         }
-        // The last millisecond belongs to what comes after.
+        // The millisecond at `until` belongs to the next step.
         let until = self.now.saturating_add(STEP).min(self.end);
         let mut events = Vec::new();
         self.market.next_events(until - 1, &mut events);
@@ -58,8 +58,8 @@ impl Tape {
         for event in events {
             match event {
                 MarketEvent::Trades { category, symbol, fills, .. } => {
-                    let told = fills.iter().map(SimTrade::from);
-                    trades.extend(told.map(|trade| TapeTrade { category, symbol: symbol.clone(), trade }));
+                    let trades_of_match = fills.iter().map(SimTrade::from);
+                    trades.extend(trades_of_match.map(|trade| TapeTrade { category, symbol: symbol.clone(), trade }));
                 }
                 MarketEvent::Frame { category, fills, .. } => {
                     trades.extend(fills.iter().map(|(symbol, fill)| TapeTrade {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tape_is_the_same_every_time_and_ends_where_it_should() {
+    fn a_tape_is_reproducible_and_ends_after_its_length() {
         let tape = |seed| Market::demo(seed).tape(1_704_067_200_000, Duration::from_secs(60)).collect::<Vec<_>>();
         let trades = tape(3);
         assert!(trades.len() > 100, "{}", trades.len());

@@ -1,4 +1,4 @@
-//! Promises of the whole exchange, over real sockets.
+//! Tests of the whole exchange over real sockets.
 
 mod client;
 mod faults;
@@ -11,7 +11,7 @@ mod streams;
 
 use crate::{Activity, Category, Instrument, Market, Sim, SimConfig};
 
-/// An instrument that trades only on request.
+/// Returns an instrument that does not trade by itself.
 fn still(category: Category, symbol: &str) -> Instrument {
     let (price, tick, step) = match category {
         Category::Linear => ("1922.50", "0.01", "0.01"),
@@ -34,7 +34,7 @@ fn quiet_market() -> Market {
     )
 }
 
-/// An exchange on which nothing happens but what the test does.
+/// Starts an exchange that does nothing unless the test asks for it.
 async fn quiet() -> Sim {
     Sim::start(SimConfig::new(quiet_market())).await.unwrap()
 }

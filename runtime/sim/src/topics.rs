@@ -1,8 +1,8 @@
-//! Reads stream topics. Whether a symbol exists is the floor's business.
+//! Parses stream topics. Does not know which symbols exist.
 
 use crate::interval::Interval;
 
-/// A topic a client may ask for.
+/// A topic that a client may subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic<'a> {
     Trade { symbol: &'a str },
@@ -24,7 +24,7 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// The symbol of any topic: what stands after the last dot.
+/// Returns the symbol of any topic: the text after the last dot.
 pub(crate) fn symbol_of(topic: &str) -> &str {
     topic.rsplit('.').next().unwrap_or(topic)
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topics_are_told_apart() {
+    fn topics_are_distinguished() {
         assert_eq!(Topic::parse("publicTrade.BTCUSDT-21FEB25"), Topic::Trade { symbol: "BTCUSDT-21FEB25" });
         assert_eq!(Topic::parse("kline.D.ETHUSDT"), Topic::Kline { interval: Interval::Day, symbol: "ETHUSDT" });
         for other in ["kline.2.ETHUSDT", "kline.1", "publicTrade", "publicTrade.A.B", "orderbook.50.ETHUSDT", ""] {

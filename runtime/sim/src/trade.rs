@@ -1,4 +1,4 @@
-//! A fill on the simulated tape: as kept inside, and as handed to tests that recompute the truth.
+//! A fill on the simulated tape: the internal form, and the public one for tests that recompute klines.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// `Buy` or `Sell`.
+    /// Returns `Buy` or `Sell`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Buy => "Buy",
@@ -23,14 +23,14 @@ impl Side {
     }
 }
 
-/// Trade id in the form of its market. Compact, because the tape of a long run holds many.
+/// Trade id in the form of its category. Compact, because the tape of a long run holds many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TradeId {
     /// Contracts.
     Uuid(u128),
     /// Spot.
     Number(u64),
-    /// Taken from a recording as it stood.
+    /// Taken unchanged from a recording.
     Text(Box<str>),
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for TradeId {
     }
 }
 
-/// Price against the trade before.
+/// Direction of the price relative to the previous trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TickDirection {
     Plus,
@@ -72,7 +72,7 @@ impl TickDirection {
     }
 }
 
-/// One fill.
+/// A fill: one trade of a match.
 #[derive(Clone, Debug)]
 pub(crate) struct Fill {
     pub time: i64,
@@ -87,33 +87,33 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Turnover of this fill: quote coin for linear and spot, base coin for inverse.
+    /// Returns the turnover of this fill: in the quote coin for linear and spot, in the base coin for inverse.
     pub fn turnover(&self, category: Category) -> Amount {
         match category {
             Category::Linear | Category::Spot => self.price.times(self.size),
-            Category::Inverse => self.size.per(self.price),
+            Category::Inverse => self.size.divided_by(self.price),
         }
     }
 }
 
-/// One trade that happened on the simulated market, whether or not any client saw it.
+/// A trade on the simulated market, whether or not a client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimTrade {
     /// Fill time in ms UTC.
     pub time: i64,
     /// Cross sequence, shared by all fills of one match.
     pub seq: u64,
-    /// Trade id, unique for the symbol.
+    /// Trade id, unique within the symbol.
     pub id: String,
-    /// Price with tick padding.
+    /// Price, padded to the decimals of the tick.
     pub price: String,
-    /// Size with step padding.
+    /// Size, padded to the decimals of the step.
     pub size: String,
     /// Side of the taker.
     pub side: Side,
-    /// Block trade.
+    /// Whether it is a block trade.
     pub block: bool,
-    /// Retail price improvement.
+    /// Whether it is a retail price improvement (RPI) trade.
     pub rpi: bool,
 }
 

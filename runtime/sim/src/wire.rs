@@ -1,5 +1,5 @@
-//! Every frame the streams send, written from the simulator's own literals in Bybit's key order of each category.
-//! Shares no type with the program under test. Decides nothing.
+//! Every frame that the streams send, written from the simulator's own literals in Bybit's key order of each category.
+//! Shares no type with the program under test.
 
 use std::fmt::Write as _;
 
@@ -13,12 +13,12 @@ use crate::{
 /// Bybit splits longer matches over several messages.
 pub(crate) const MAX_TRADES_PER_FRAME: usize = 1_024;
 
-/// A JSON string with its quotes.
+/// Returns `text` as a JSON string with its quotes.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Trade frames of one symbol, at most 1,024 trades each.
+/// Returns the trade frames of one symbol, with at most 1,024 trades each.
 pub(crate) fn trade_frames(category: Category, symbol: &str, ts: i64, fills: &[Fill]) -> Vec<String> {
     fills.chunks(MAX_TRADES_PER_FRAME).map(|chunk| trade_frame(category, symbol, ts, chunk)).collect()
 }
@@ -51,7 +51,7 @@ fn trade_row(category: Category, symbol: &str, fill: &Fill) -> String {
     }
 }
 
-/// Kline frames of one push: contracts put the closing and the new window into one frame, spot sends two.
+/// Returns the kline frames of one push: contracts put the closed and the new window into one frame, spot sends two.
 pub(crate) fn kline_frames(category: Category, symbol: &str, push: &Push) -> Vec<String> {
     let Push { interval, at, closed, open } = push;
     let closing = closed.map(|window| kline_object(*interval, *at, &window, true));
@@ -93,7 +93,7 @@ fn kline_object(interval: Interval, at: i64, window: &Window, confirm: bool) -> 
     text
 }
 
-/// The answer to `op`. Contracts always carry `req_id`, spot only if the request did.
+/// Returns the answer to `op`. It has `req_id` always for contracts, for spot only if the request has it.
 pub(crate) fn ack(
     category: Category,
     success: bool,
@@ -110,7 +110,7 @@ pub(crate) fn ack(
     format!(r#"{{"success":{success},"ret_msg":{message},"conn_id":"{conn_id}",{req_id}"op":{}}}"#, quoted(op))
 }
 
-/// The answer to an operation that does not exist. `args` is the request's, as JSON.
+/// Returns the answer to an unknown operation. `args` is the request's, as JSON.
 pub(crate) fn invalid_op(conn_id: &str, op: &str, args: &str) -> String {
     format!(
         r#"{{"success":false,"ret_msg":"error:invalid op","conn_id":"{conn_id}","request":{{"op":{},"args":{args}}}}}"#,
@@ -118,7 +118,7 @@ pub(crate) fn invalid_op(conn_id: &str, op: &str, args: &str) -> String {
     )
 }
 
-/// A trade frame of nobody's trade, with this price text and a time that is not on the tape.
+/// Returns a frame of a trade that did not happen and is not on the tape, with this text as its price.
 pub(crate) fn forged_trade(category: Category, symbol: &str, ts: i64, price: &str) -> String {
     let id = format!("00000000-0000-5000-8000-{:012x}", ts & 0xffff_ffff_ffff);
     match category {

@@ -1,8 +1,8 @@
-//! The admin socket: how an operator's `klines consumer …` reaches a `klines run` on the same machine. For the user
-//! who runs it, and for nobody else.
+//! The admin socket, through which `klines consumer …` talks to a `klines run` on the same machine. Only the user who
+//! runs klines, and root, can use it.
 //!
-//! One JSON object asks, JSON objects answer, one a line. Nothing here holds up klines: orders wait on threads that
-//! may block, and whoever does not read is cut.
+//! A request is a JSON object; its answers are JSON objects, one per line. The socket never delays klines: orders wait
+//! on threads that may block, and a client that does not read is disconnected.
 
 pub mod client;
 pub mod protocol;
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 pub use self::server::Controls;
 pub use self::socket::{Socket, open};
 
-/// The socket's name in the folder of data.
+/// The file name of the socket in the data folder.
 const NAME: &str = "admin.sock";
 
-/// Where the socket of a run with this folder of data is.
+/// Returns the path of the socket of a run with the data folder `data_dir`.
 #[must_use]
 pub fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)

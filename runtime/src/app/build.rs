@@ -1,4 +1,5 @@
-//! `klines consumer build`: a component from a project or a core module, accepted before it is written.
+//! `klines consumer build`: builds a component from a project or a core module, and writes it only if klines would load
+//! it.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,31 +20,31 @@ use super::output;
 use super::wiring::compiling;
 use crate::cli::BuildArgs;
 
-/// Said before anything of the project is run.
+/// Printed before any code of the project runs.
 const RUNS_CODE: &str =
     "building runs the project's own build tools: code of the project runs on this machine with your rights";
 
-/// What compiling may take here.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// The time limit for compiling the component that was built.
+const COMPILE_TIME: Duration = Duration::from_secs(600);
 
 /// Builds one component.
 ///
 /// # Errors
-/// When there is nothing to build, a tool is missing or fails, or klines would not load the result.
+/// When `target` cannot be built, a tool is missing or fails, or klines would not load the result.
 pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
-    let mut say = output::say;
+    let mut say = output::eprint;
     let mut tools = Tools::of_process(&mut say);
     let cache = tools.cache.clone();
     let target = &args.target;
-    let (bytes, usual) = if target.is_dir() {
+    let (bytes, default_output) = if target.is_dir() {
         let project = Project::open(target)?;
         tools.say(RUNS_CODE);
-        (build::project(&project, &mut tools)?, shown(target, &project.component()))
+        (build::project(&project, &mut tools)?, display_path(target, &project.component()))
     } else {
         from_file(target)?
     };
-    let out = args.output.clone().unwrap_or(usual);
-    let contract = accept(&bytes, cache.as_deref()).with_context(|| {
+    let out = args.output.clone().unwrap_or(default_output);
+    let contract = validate(&bytes, cache.as_deref()).with_context(|| {
         format!("{} is not written, because klines would not load it: what was built", out.display())
     })?;
     write(&out, &bytes).with_context(|| out.display().to_string())?;
@@ -51,7 +52,7 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a component of a core module or text, and says where it goes unless told otherwise.
+/// Builds a component from a core module or WebAssembly text. Returns it with its default output path.
 fn from_file(path: &Path) -> anyhow::Result<(Vec<u8>, PathBuf)> {
     let shown = || path.display().to_string();
     let bytes = fs::read(path).with_context(shown)?;
@@ -60,22 +61,23 @@ fn from_file(path: &Path) -> anyhow::Result<(Vec<u8>, PathBuf)> {
     Ok((component, path.with_extension(if is_module { "component.wasm" } else { "wasm" })))
 }
 
-/// The component's path, as short as the person has typed the folder.
-fn shown(folder: &Path, component: &Path) -> PathBuf {
+/// Returns the component's path relative to the folder as the user typed it.
+fn display_path(folder: &Path, component: &Path) -> PathBuf {
     let name = component.file_name().unwrap_or_default();
     if folder == Path::new(".") { PathBuf::from(name) } else { folder.join(name) }
 }
 
-/// Checks it as any stranger's component is checked before it runs, and returns the contract that it was built for.
-fn accept(bytes: &[u8], cache: Option<&Path>) -> anyhow::Result<String> {
+/// Validates the component as an untrusted component before it runs. Returns the contract that it was built for.
+fn validate(bytes: &[u8], cache: Option<&Path>) -> anyhow::Result<String> {
     let components = compiling::for_an_author(cache)?;
     let file = ComponentFile { sha256: digest(bytes), bytes: bytes.to_vec() };
-    // An interpreter takes long to compile beside other work; whether it may, the configuration of a run says.
-    let limits = Limits { compile_time: PATIENCE, ..Limits::default() };
+    // A component with an interpreter takes long to compile next to other work. The limit of a run is in its
+    // configuration and does not apply here.
+    let limits = Limits { compile_time: COMPILE_TIME, ..Limits::default() };
     Ok(components.from_untrusted(&file, &limits)?.contract())
 }
 
-/// Writes a file whole: what reads it meanwhile, such as a run that takes new versions over, sees the old one.
+/// Replaces a file atomically: a concurrent reader, such as a run that reloads components, never sees a partial file.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".klines-").suffix(".tmp").tempfile_in(folder)?;

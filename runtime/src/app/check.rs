@@ -1,4 +1,4 @@
-//! `klines check`: every mistake at once, what queues come to, and nothing started.
+//! `klines check`: validates the configuration, reports every error and the sizes of the queues, and starts nothing.
 
 use std::process::ExitCode;
 
@@ -9,10 +9,11 @@ use super::queues::Queues;
 use super::{exchange, output, wiring};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
 
-/// Checks all layers, every component, every consumer's own settings, and online the symbols.
+/// Checks all layers of the configuration, every component, the settings of every consumer and, with `--online`, the
+/// symbols.
 ///
 /// # Errors
-/// When the check itself cannot be made: no WebAssembly engine, or no answer from the exchange.
+/// When the check itself fails: the WebAssembly engine cannot start, or the exchange does not answer.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
     let components = wiring::compiling::temporary(&config)?;

@@ -1,4 +1,4 @@
-//! The hidden command that compiles one component in a process of its own; see `klines_wasm::compiler`.
+//! The hidden command that compiles one component in a separate process; see `klines_wasm::compiler`.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,11 @@ use klines_wasm::compiler::{FAILED, REFUSED};
 use super::output;
 use crate::cli::{CompileArgs, EXIT_USAGE};
 
-/// Compiles standard input into the file that is standard output; says on standard error what loading it costs, or why
-/// it is refused, if that is the component's doing.
+/// Compiles the component on standard input into the file that is standard output. Prints the cost of loading it, or
+/// the reason of a refusal, on standard error.
 ///
 /// # Errors
-/// None; the exit code says how it went.
+/// Never; the exit code is the result.
 pub fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
     let task = Task {
         memory: args.memory,
@@ -26,15 +26,15 @@ pub fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
     };
     Ok(match compile_input(task) {
         Ok(cost) => {
-            output::say(&cost);
+            output::eprint(&cost);
             ExitCode::SUCCESS
         }
         Err(Stop::Refused(reason)) => {
-            output::say(&reason);
+            output::eprint(&reason);
             ExitCode::from(REFUSED)
         }
         Err(Stop::System(reason)) => {
-            output::say(&reason);
+            output::eprint(&reason);
             ExitCode::from(FAILED)
         }
         Err(Stop::Memory) => ExitCode::from(EXIT_USAGE),

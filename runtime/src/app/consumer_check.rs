@@ -1,4 +1,4 @@
-//! `klines consumer check`: what a component is and wants, and everything that keeps it from running.
+//! `klines consumer check`: shows a component and its requested permissions, and every reason why it would not run.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,46 +19,46 @@ use super::output;
 use super::wiring::{compiling, grants};
 use crate::cli::ComponentCheckArgs;
 
-/// What was found.
-struct Checked {
-    /// Nothing if it is no component that could be looked at.
+/// The result of the check.
+struct CheckResult {
+    /// `None` if the file cannot be loaded as a component.
     inspected: Option<Inspected>,
-    /// How long it took to compile.
+    /// Time that compiling took.
     compiled: Duration,
-    /// The settings that it was asked about, without secrets.
+    /// The settings that it validated, without secrets.
     settings: String,
-    /// Everything that keeps it from running.
+    /// Every reason why it would not run.
     problems: Vec<String>,
 }
 
 /// Checks one component.
 ///
 /// # Errors
-/// When there is no such file, or this machine cannot run components at all.
+/// When the file does not exist, or this machine cannot run components at all.
 pub fn consumer_check(args: &ComponentCheckArgs) -> anyhow::Result<ExitCode> {
     let (path, consumer) = target(args)?;
     let found = check(&path, consumer.as_ref())?;
     let runs = found.problems.is_empty();
     output::print(&if args.json { format!("{:#}\n", found.json()) } else { found.text(&path) })?;
     for problem in found.problems.iter().filter(|_| !args.json) {
-        output::say(&format!("error: {}: {}", path.display(), sanitized(problem)));
+        output::eprint(&format!("error: {}: {}", path.display(), sanitized(problem)));
     }
     Ok(if runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The component's file, and the consumer of the configuration that it is.
+/// Returns the component's file and, if the configuration uses it, its consumer.
 fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer>)> {
     let mut sources = args.sources();
     let path = if args.target.is_dir() {
         let project = Project::open(&args.target)?;
-        // The project's own klines.toml, with paths that start there.
+        // Uses the klines.toml of the project; its paths are relative to the project's folder.
         sources.folder.clone_from(&project.folder);
         args.target.join(project.component().file_name().unwrap_or_default())
     } else {
         args.target.clone()
     };
     if !path.exists() && args.target.is_dir() {
-        anyhow::bail!("{} is not there: type `klines consumer build` first", path.display());
+        anyhow::bail!("{} does not exist: run `klines consumer build` first", path.display());
     }
     let folder = sources.folder.clone();
     let (config, _) = klines_config::examine(sources);
@@ -70,7 +70,7 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
     Ok((path, consumer))
 }
 
-fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checked> {
+fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<CheckResult> {
     let limits = consumer.map_or_else(Limits::default, |consumer| consumer.limits.clone());
     let settings = consumer.map_or_else(|| "{}".to_owned(), |consumer| consumer.settings.to_string());
     let shown = consumer.map_or_else(|| "{}".to_owned(), |consumer| redact(&consumer.settings).to_string());
@@ -78,7 +78,7 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checked> {
     let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
     let file = component_loader::read(path, limits.component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
-    // Somewhere new, so that the time is that of a machine that has not seen it.
+    // Uses an empty cache, so that the time is that of a machine that has not compiled the component before.
     let components = compiling::for_untrusted()?;
     let begun = Instant::now();
     let component = components.from_untrusted(&file, &limits);
@@ -86,19 +86,19 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<Checked> {
     let component = match component {
         Ok(component) => component,
         Err(error) => {
-            return Ok(Checked { inspected: None, compiled, settings: shown, problems: vec![error.to_string()] });
+            return Ok(CheckResult { inspected: None, compiled, settings: shown, problems: vec![error.to_string()] });
         }
     };
     let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
     let inspected = Inspected::new(name.clone(), file, &component, &allowed);
     let setup = Setup { limits, ..Setup::plain(&name, &settings) };
     let problems = WasmBlueprint::new(component, setup).validate();
-    let said = |problem: &Problem| {
+    let describe = |problem: &Problem| {
         let sentence = sentence(problem, &shown);
         consumer.map_or_else(|| sentence.clone(), |consumer| conceal(&consumer.settings, &sentence))
     };
-    let problems = problems.iter().map(said).collect();
-    Ok(Checked { inspected: Some(inspected), compiled, settings: shown, problems })
+    let problems = problems.iter().map(describe).collect();
+    Ok(CheckResult { inspected: Some(inspected), compiled, settings: shown, problems })
 }
 
 fn sentence(problem: &Problem, settings: &str) -> String {
@@ -107,7 +107,7 @@ fn sentence(problem: &Problem, settings: &str) -> String {
     format!("with the settings {settings}: settings{place}: {message} (expected {expected})")
 }
 
-impl Checked {
+impl CheckResult {
     fn text(&self, path: &Path) -> String {
         let Some(inspected) = &self.inspected else { return String::new() };
         let mut text = inspected.text();

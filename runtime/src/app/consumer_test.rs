@@ -1,8 +1,8 @@
-//! `klines consumer test`: a consumer under the limits and grants of a run, with klines that are the same every time,
-//! held against what its author expects.
+//! `klines consumer test`: runs a consumer under the limits and grants of a run, with the same klines every time, and
+//! compares its behaviour with the expectations of its author.
 //!
-//! All cases are read and refused or not before the first one runs. Nothing of the machine is touched but golden files,
-//! and those only with `--update`.
+//! All cases are read and validated before the first one runs. The only files that are written are golden files, and
+//! only with `--update`.
 
 mod live;
 mod market;
@@ -17,7 +17,7 @@ use klines_authoring::case::{Case, Subject};
 use klines_authoring::harness::{self, Harness, RepeatCommand, TestProject, golden};
 use klines_authoring::tools::cache_of_process;
 use klines_config::Report;
-use klines_delivery::bundle::DESCRIPTION;
+use klines_delivery::crash_report::DESCRIPTION;
 use serde_json::json;
 
 use self::summary::Summary;
@@ -25,10 +25,10 @@ use super::output;
 use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 
-/// Tests what the arguments name.
+/// Runs the cases, or the crash report, that the arguments select.
 ///
 /// # Errors
-/// There is nothing to test, or the component cannot be used.
+/// When the target does not exist, or the component cannot be used.
 pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let target = args.target.as_path();
     if target.file_name().is_some_and(|name| name == DESCRIPTION) || target.join(DESCRIPTION).is_file() {
@@ -70,23 +70,23 @@ pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     conclude(&summaries, args.json)
 }
 
-/// A component without a project around it.
+/// Returns the test subject for a component without a project.
 fn component(path: &Path) -> anyhow::Result<Subject> {
     if !path.is_file() {
-        bail!("there is no {}: expected a project's folder, a component or a bundle", path.display());
+        bail!("there is no {}: expected a project's folder, a component or a crash report", path.display());
     }
     let name = path.file_stem().map_or("consumer".into(), |stem| stem.to_string_lossy());
     Ok(Subject { name: name.into_owned(), component: path.to_owned(), folder: PathBuf::new(), configuration: None })
 }
 
-/// Reads the cases; without a file there is one of defaults.
+/// Reads the cases. Without a file, there is one case with default values.
 fn read(subject: &Subject, files: &[PathBuf]) -> (Vec<Case>, Report) {
     let (mut cases, mut report) = (Vec::new(), Report::default());
     let files: Vec<Option<&Path>> =
         if files.is_empty() { vec![None] } else { files.iter().map(|file| Some(file.as_path())).collect() };
     for file in files {
         let (case, problems) = Case::read(subject, file);
-        // What `klines.toml` has is the same for each.
+        // The problems of `klines.toml` are the same for each case.
         report.merge_new(problems);
         cases.push(case);
     }
@@ -95,7 +95,7 @@ fn read(subject: &Subject, files: &[PathBuf]) -> (Vec<Case>, Report) {
 
 fn refused(report: &Report, as_json: bool) -> ExitCode {
     if as_json {
-        // Nobody to read it is no reason to end otherwise.
+        // The exit code stays the same if standard output cannot be written.
         let _ = output::print(&format!("{:#}\n", json!({ "ok": false, "cases": [], "problems": report.json() })));
     }
     ExitCode::from(EXIT_CONFIG)
@@ -137,18 +137,19 @@ fn conclude(summaries: &[Summary], as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
-/// The command that repeats a case, with the target as it was typed. If there are files of cases, it names this one.
+/// Returns the command that repeats a case, with the target as the user typed it. If the cases are files, the command
+/// selects this one.
 fn repeat(args: &TestArgs, case: &str, has_file: bool) -> RepeatCommand {
     let mut line = format!("klines consumer test {}", quoted(&args.target.display().to_string()));
     if has_file {
-        // A file that was named stays as it was named.
+        // A case that the user selected keeps the name that they typed.
         let named = args.case.as_deref().unwrap_or(case);
         line.push_str(&format!(" --case {}", quoted(named)));
     }
     RepeatCommand::new(line)
 }
 
-/// A word as a shell reads it back.
+/// Quotes a word for a shell, if necessary.
 fn quoted(word: &str) -> String {
     let plain = |found: char| found.is_ascii_alphanumeric() || "-_./=:@%+,".contains(found);
     if !word.is_empty() && word.chars().all(plain) {

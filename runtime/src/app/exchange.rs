@@ -1,4 +1,5 @@
-//! From configuration to Bybit: what is asked of it, whether it has the symbols, and a task that opens each category.
+//! Connects the configuration to Bybit: the requested symbols, the check that they exist, and a task that opens each
+//! category.
 
 mod opening;
 
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use klines_bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
 use klines_bybit::connect::Dialer;
-use klines_bybit::driver::Uplink;
+use klines_bybit::driver::FeedContext;
 use klines_bybit::pacer::Pacer;
 use klines_bybit::rest::{Gate, RestClient};
 use klines_bybit::symbols;
@@ -25,12 +26,12 @@ use tokio_util::task::TaskTracker;
 
 use self::opening::Opening;
 use super::observed::Observed;
-use super::queues::Sizing;
+use super::queues::QueueSizer;
 
-/// Frames on their way to the pipeline. When it is full, sockets wait: nothing is dropped.
+/// Capacity of the queue of feed messages for the pipeline. When it is full, the sockets wait; no message is dropped.
 const INBOX: usize = 4_096;
 
-/// What the runtime asks of Bybit.
+/// Returns the categories, symbols and addresses to request from Bybit.
 #[must_use]
 pub fn wanted(config: &Config) -> BybitConfig {
     let exchange = &config.exchange;
@@ -56,7 +57,7 @@ pub fn wanted(config: &Config) -> BybitConfig {
     }
 }
 
-/// Symbols and categories in a few words.
+/// Describes the configured symbols and categories in one line.
 #[must_use]
 pub fn describe(config: &Config) -> String {
     match &config.exchange.symbols {
@@ -74,8 +75,8 @@ pub fn describe(config: &Config) -> String {
     }
 }
 
-/// Asks the exchange whether the configured symbols trade there. Returns what is wrong, and all symbols that a run would
-/// watch.
+/// Checks with the exchange that the configured symbols trade there. Returns the problems, and all symbols that a run
+/// would watch.
 ///
 /// # Errors
 /// When the exchange does not answer.
@@ -86,7 +87,7 @@ pub fn check_online(config: &Config) -> anyhow::Result<(Report, Vec<Symbol>)> {
     let (mut report, mut watched) = (Report::default(), Vec::new());
     for category in &wanted.categories {
         let answer = runtime.block_on(rest.instruments(category.category));
-        let instruments = answer.with_context(|| format!("asking {} for its instruments", rest.shown()))?.result;
+        let instruments = answer.with_context(|| format!("asking {} for its instruments", rest.redacted_url()))?.result;
         let listed = match &category.symbols {
             SymbolChoice::Listed(listed) => listed,
             SymbolChoice::All(all) => {
@@ -105,17 +106,17 @@ pub fn check_online(config: &Config) -> anyhow::Result<(Report, Vec<Symbol>)> {
     Ok((report, watched))
 }
 
-/// Everything that runs on behalf of the exchange.
-pub struct Market {
-    /// What arrives.
+/// The running connection to the exchange.
+pub struct ExchangeHandle {
+    /// Messages of the feeds.
     pub inbox: mpsc::Receiver<FeedMessage>,
-    /// The pipeline of each category, as soon as its symbols are known.
+    /// The pipeline of each category, sent as soon as its symbols are known.
     pub categories: mpsc::Receiver<Watched>,
-    /// The tasks. Those of a category are spawned when its symbols are known; the tracker is closed all the same.
+    /// The tasks. Those of a category are spawned when its symbols are known, although the tracker is already closed.
     pub tracker: TaskTracker,
 }
 
-/// Opens every category by itself: none waits for the symbols, the REST answers or the connections of another.
+/// Opens each category in a separate task: none waits for the symbols, the REST answers or the connections of another.
 ///
 /// # Errors
 /// When addresses or certificates of the configuration cannot be used.
@@ -124,25 +125,25 @@ pub fn open(
     observed: &Observed,
     catalog: &Arc<Catalog>,
     cancel: &CancellationToken,
-) -> anyhow::Result<Market> {
+) -> anyhow::Result<ExchangeHandle> {
     let (wanted, dialer) = (wanted(config), dialer(config)?);
     let (out, inbox) = mpsc::channel(INBOX);
     let (joining, categories) = mpsc::channel(Category::ALL.len());
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
-    let uplink = Uplink { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
-    let sizing = Arc::new(Sizing::new(observed, catalog, config));
+    let context = FeedContext { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
+    let sizer = Arc::new(QueueSizer::new(observed, catalog, config));
     let tracker = TaskTracker::new();
     for category in wanted.categories.iter().cloned() {
-        let url = wanted.stream_url(category.category).context("the address of the stream is not usable")?;
+        let url = wanted.stream_url(category.category).context("the address of the stream is invalid")?;
         let opening = Opening {
             settings: config.klines.settings(category.category),
             config: category,
             url,
             rest: rest.clone(),
-            uplink: uplink.clone(),
+            context: context.clone(),
             catalog: catalog.clone(),
-            sizing: sizing.clone(),
+            sizer: sizer.clone(),
             feeds: observed.feeds.clone(),
             joining: joining.clone(),
             tracker: tracker.clone(),
@@ -150,15 +151,15 @@ pub fn open(
         tracker.spawn(opening.run());
     }
     tracker.close();
-    Ok(Market { inbox, categories, tracker })
+    Ok(ExchangeHandle { inbox, categories, tracker })
 }
 
 fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {
-    let base = wanted.rest_base().context("the address of the REST interface is not usable")?;
+    let base = wanted.rest_base().context("the address of the REST API is invalid")?;
     Ok(RestClient::new(dialer, gate, base))
 }
 
-/// Opens connections through the configured proxies, from whichever layer they come.
+/// Returns a dialer that uses the configured proxies, from any layer of the configuration.
 ///
 /// # Errors
 /// When the certificates named by `SSL_CERT_FILE` cannot be read.

@@ -1,5 +1,5 @@
-//! How each category's feed stands, in one word: worked out here from its connections, told to everybody through the
-//! catalog. Connects to nothing, and does not judge consumers.
+//! Determines the state of each category's feed from its connections, and publishes it in the catalog. Opens no
+//! connections, and does not consider consumers.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::observed::{Freshness, Observed};
 
-/// How often the connections are looked at, which is how often they say how they stand.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the state is determined; connections update their status at the same rate.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Reports how the feeds stand until the run comes to its end; then as good as never returns.
+/// Reports the states of the feeds until the run ends; then waits forever.
 pub async fn report(observed: &Observed, stale_after: Duration) -> Infallible {
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        // At the end connections are closed on purpose, which is told otherwise.
+        checks.tick().await;
+        // At the end of a run, connections are closed on purpose, which is not a failure of the feed.
         if observed.is_ending() {
             std::future::pending::<()>().await;
         }
@@ -28,11 +28,11 @@ pub async fn report(observed: &Observed, stale_after: Duration) -> Infallible {
     }
 }
 
-/// How a feed stands.
+/// Returns the state of a feed.
 fn state(feed: &Freshness, stale_after: Duration) -> FeedState {
     let is_fresh = u128::from(feed.frame_age.unsigned_abs()) < stale_after.as_millis();
     if feed.is_idle {
-        // Nothing is missing where there is nothing to hear.
+        // A category without symbols misses no trades.
         FeedState::Live
     } else if feed.open == 0 {
         FeedState::Down
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_is_live_when_all_of_it_is_and_down_when_none_of_it() {
+    fn a_feed_is_live_when_all_connections_are_sound_and_down_when_none_is_open() {
         for (feed, expected) in [
             (feed(2, 2, 2, 29_999), FeedState::Live),
             (feed(2, 2, 2, 30_000), FeedState::Stale),

@@ -1,4 +1,5 @@
-//! `klines consumer inspect`: what a component is, what it wants, what it gets, and how it would get the rest.
+//! `klines consumer inspect`: shows a component, the permissions that it requests and has, and how to grant the missing
+//! ones.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,40 +20,40 @@ use super::output;
 use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 
-/// What imports mean, by the beginning of their names. The first that fits counts.
+/// Descriptions of imports, by prefix of their names. The first prefix that matches applies.
 const MEANINGS: [(&str, &str); 13] = [
     ("klines:consumer/host", "log lines, exact digits, the terminal if it is granted"),
-    ("klines:consumer/types", "the form of klines"),
-    ("klines:consumer/state", "what it keeps from one life to the next"),
-    ("klines:consumer/emit", "series of its own, for clients"),
+    ("klines:consumer/types", "the data types of klines"),
+    ("klines:consumer/state", "state that outlives its instances"),
+    ("klines:consumer/emit", "values that it publishes for clients"),
     ("klines:consumer/", "another service of the runtime"),
     ("wasi:http/", "HTTP requests, to hosts of allow.http"),
     ("wasi:filesystem/", "files, in folders of allow.dirs"),
     ("wasi:cli/environment", "variables of allow.env"),
-    ("wasi:cli/", "standard streams, which end in the log, and its own end"),
+    ("wasi:cli/", "standard streams, which go to the log, and exit"),
     ("wasi:clocks/", "clocks"),
     ("wasi:random/", "random numbers"),
     ("wasi:sockets/", "sockets, which are never granted"),
     ("wasi:io/", "waiting and streams"),
 ];
 
-/// A component that was looked at.
+/// A loaded component with its requested, granted and missing permissions.
 pub(super) struct Inspected {
-    /// The consumer's name, or the file's.
+    /// Name of the consumer, or of the file.
     name: String,
-    /// The interface that it exports, with its version.
+    /// Name and version of the interface that it exports.
     contract: String,
     file: ComponentFile,
     wants: Wants,
     granted: Grants,
-    vain: Vec<String>,
+    unused: Vec<String>,
     missing: Vec<Missing>,
 }
 
-/// Looks at one component.
+/// Inspects one component.
 ///
 /// # Errors
-/// When there is no such component, or it cannot be used here.
+/// When the component does not exist, or cannot be loaded.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let (name, bytes, allowed) = match target(args)? {
         Ok(found) => found,
@@ -61,7 +62,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    // Nobody has vouched for it: it is compiled like any stranger's.
+    // The component may come from anywhere, so it is compiled like any untrusted one.
     let components = compiling::for_untrusted()?;
     let file = ComponentFile { sha256: digest(&bytes), bytes };
     let component = components.from_untrusted(&file, &Limits::default());
@@ -73,17 +74,17 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
 
 type Target = (String, Vec<u8>, Grants);
 
-/// Finds the component: a file where there is one, else a consumer of the configuration.
+/// Finds the component: a file if one exists, otherwise a consumer of the configuration.
 fn target(args: &InspectArgs) -> anyhow::Result<Result<Target, klines_config::Report>> {
     let path = Path::new(&args.target);
     if path.components().count() > 1 || path.extension().is_some() || path.is_file() {
-        // A file that the configuration runs is shown with what it gets there.
+        // If the configuration uses this file, the grants of that consumer apply.
         let (config, _) = klines_config::examine(args.sources(None));
-        let is_it = |consumer: &&Consumer| {
+        let uses_path = |consumer: &&Consumer| {
             let Source::File(file) = &consumer.component else { return false };
             file.canonicalize().is_ok_and(|file| path.canonicalize().is_ok_and(|path| file == path))
         };
-        let consumer = config.consumers.iter().find(is_it);
+        let consumer = config.consumers.iter().find(uses_path);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("NAME");
         let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
         let allowed = consumer.map(|consumer| grants::of(&consumer.allow)).unwrap_or_default();
@@ -110,26 +111,26 @@ fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Inspected {
-    /// Puts together what is known of a component; `allowed` is what the operator would let it do.
+    /// Compares the permissions that a component requests with `allowed`, those that the operator grants.
     pub(super) fn new(name: String, file: ComponentFile, component: &Component, allowed: &Grants) -> Self {
         let wants = component.wants().clone();
-        let (granted, vain) = wants.narrow(allowed);
+        let (granted, unused) = wants.narrow(allowed);
         let missing = wants.missing(&granted);
-        Self { name, contract: component.contract(), file, wants, granted, vain, missing }
+        Self { name, contract: component.contract(), file, wants, granted, unused, missing }
     }
 
-    /// For a person.
+    /// Returns the result as text for people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = writeln!(text, "{name:<12}{value}");
         };
         line("component", &self.name);
         if let Some(manifest) = &self.wants.manifest {
             line("manifest", &sanitized(&format!("{} {}: {}", manifest.name, manifest.version, manifest.description)));
         } else {
-            line("manifest", "none: its imports decide");
+            line("manifest", "none; its imports show what it requests");
         }
         line("contract", &self.contract);
         line("size", &format!("{} bytes", self.file.bytes.len()));
@@ -139,8 +140,8 @@ impl Inspected {
             let _ = writeln!(text, "  {import:<44}  {meaning}");
         }
         let granted = self.granted();
-        if granted.is_empty() && self.missing.is_empty() && self.vain.is_empty() {
-            text.push_str("\nIt asks for nothing that has to be granted.\n");
+        if granted.is_empty() && self.missing.is_empty() && self.unused.is_empty() {
+            text.push_str("\nIt requests no permission that must be granted.\n");
             return text;
         }
         text.push_str("\nwants\n");
@@ -150,8 +151,8 @@ impl Inspected {
         for missing in &self.missing {
             let _ = writeln!(text, "  missing  {}", sanitized(&missing.what));
         }
-        for vain in &self.vain {
-            let _ = writeln!(text, "  unused   {}", sanitized(vain));
+        for unused in &self.unused {
+            let _ = writeln!(text, "  unused   {}", sanitized(unused));
         }
         if !self.missing.is_empty() {
             let _ = write!(text, "\nTo grant what is missing, in klines.toml:\n\n{}", self.lines());
@@ -159,7 +160,7 @@ impl Inspected {
         text
     }
 
-    /// The lines of the configuration that would grant what is missing, beside what is granted.
+    /// Returns the lines of the configuration that grant the missing permissions, in addition to the granted ones.
     fn lines(&self) -> String {
         let mut lines = format!("[consumers.{}.allow]\n", self.name);
         for key in ["http", "dirs", "env", "secrets"] {
@@ -184,7 +185,7 @@ impl Inspected {
         self.wants.imports.iter().map(|name| (sanitized(name), meaning(name))).collect()
     }
 
-    /// What it wants and has.
+    /// Describes the permissions that it requests and has.
     fn granted(&self) -> Vec<String> {
         let Grants { stdout, dirs, env, http, .. } = &self.granted;
         let mut granted: Vec<String> = http.grants().map(|grant| format!("http     {}", grant.line())).collect();
@@ -201,7 +202,7 @@ impl Inspected {
         granted
     }
 
-    /// For a program.
+    /// Returns the result as JSON for programs.
     pub(super) fn json(&self) -> Value {
         let missing = |missing: &Missing| json!({ "key": missing.key, "what": missing.what, "entry": missing.entry });
         let manifest = self.wants.manifest.as_ref().map(|manifest| {
@@ -216,13 +217,13 @@ impl Inspected {
             "imports": self.imports().into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "granted": self.granted(),
             "missing": self.missing.iter().map(missing).collect::<Vec<_>>(),
-            "unused": self.vain,
+            "unused": self.unused,
             "toml": Some(self.lines()).filter(|_| !self.missing.is_empty()),
         })
     }
 }
 
-/// A component's text on a terminal.
+/// Removes characters that control a terminal from a component's text.
 pub(super) fn sanitized(text: &str) -> String {
     sanitize(text, usize::MAX)
 }

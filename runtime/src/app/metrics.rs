@@ -1,5 +1,5 @@
-//! What a run tells monitoring: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts it or sends
-//! it work. Off unless `[metrics] listen` names an address. `docs/metrics.md` lists every figure.
+//! The monitoring endpoints of a run: `/metrics` for Prometheus, `/healthz` and `/readyz` for service managers and load
+//! balancers. Off unless `[metrics] listen` sets an address. `docs/metrics.md` lists every metric.
 
 mod exposition;
 mod health;

@@ -1,4 +1,4 @@
-//! `klines consumer new`: a project, and what to type next.
+//! `klines consumer new`: creates a project and prints the next commands.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use klines_config::native::Native;
 use super::output;
 use crate::cli::NewArgs;
 
-/// Makes a project.
+/// Creates a project from a template.
 ///
 /// # Errors
-/// When the name is taken or the folder in use, or the file system refuses.
+/// When klines itself has a consumer of this name, the folder is not empty, or a file cannot be written.
 pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let NewArgs { name, lang, dir } = args;
     if Shipped::from_name(name.as_str()).is_some() || Native::from_name(name.as_str()).is_some() {

@@ -1,5 +1,5 @@
-//! A run as it can be looked at while it goes on: its feeds, what became of the trades, its consumers. What metrics,
-//! health and the admin socket read. Changes nothing, and nothing waits for whoever looks.
+//! The observable state of a run: its feeds, the outcomes of its trades, and its consumers. Metrics, health and the
+//! admin socket read it. Reading changes no state and never delays the run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,65 +18,66 @@ use klines_domain::time::{LocalMillis, Millis};
 use klines_pipeline::Tallies;
 use klines_system::clock::LocalClock;
 
-/// Everything that can be looked at.
+/// The observable state of a run.
 #[derive(Debug)]
 pub struct Observed {
-    /// The consumers, in the order of their configuration.
-    pub consumers: Vec<Seen>,
-    /// Where batches are handed out.
+    /// The consumers, in the order of the configuration.
+    pub consumers: Vec<ObservedConsumer>,
+    /// The hub that distributes batches to the consumers.
     pub hub: Arc<Hub>,
-    /// What became of the trades.
+    /// Counts of trades by outcome.
     pub tallies: Tallies,
-    /// Local time of this run.
+    /// The local clock of this run.
     pub clock: LocalClock,
-    /// When it began.
+    /// Start time of the run.
     pub since: LocalMillis,
-    /// The way to the exchange's REST interface, which everybody shares who asks it.
+    /// The rate limiter of the exchange's REST API, shared by all requests.
     pub gate: Gate,
     /// The feeds of the categories whose symbols are known.
     pub feeds: Feeds,
-    /// What is watched, and how the feeds stand as everybody is told.
+    /// The watched symbols and the published states of the feeds.
     pub catalog: Arc<Catalog>,
-    /// Where the run keeps things.
+    /// The folder in which the run stores data.
     pub data_dir: DataDir,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
 
-/// Feeds, one a category, as they come to be; clones share them.
+/// The feeds that have been opened so far, one per category; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Feeds(Arc<Mutex<Vec<Feed>>>);
 
 impl Feeds {
-    /// Adds one.
+    /// Adds the feed of a category.
     pub fn add(&self, feed: Feed) {
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         feeds.push(feed);
         feeds.sort_by_key(Feed::category);
     }
 
-    /// Those that there are, by category.
+    /// Returns the feeds, sorted by category.
     #[must_use]
     pub fn read(&self) -> Vec<Feed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A consumer and what it is.
+/// A consumer and its kind.
 #[derive(Debug)]
-pub struct Seen {
-    /// What can be looked at.
+pub struct ObservedConsumer {
+    /// Its name, counters and queue.
     pub view: View,
     /// `native` or `wasm`.
     pub kind: &'static str,
 }
 
-/// How lately a category was heard of. Before its first frame the time counts from the start of the run.
+/// The age of the last frames of a category, and its connections. Before the first frame, ages count from the start of
+/// the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// The category.
     pub category: Category,
-    /// Milliseconds since the last frame, pongs included, of the connection that has waited longest.
+    /// Milliseconds since the last frame, pongs included, of the connection that has been silent longest.
     pub frame_age: Millis,
     /// Milliseconds since the last frame of trades on any connection.
     pub trade_age: Millis,
@@ -84,14 +85,15 @@ pub struct Freshness {
     pub connections: usize,
     /// Connections that are open.
     pub open: usize,
-    /// Open connections whose topics are all answered, some of them with yes, and whose busiest symbol is heard.
+    /// Open connections whose topics are all acknowledged or refused, at least one of them acknowledged, and whose
+    /// busiest symbol receives data.
     pub sound: usize,
-    /// Nothing is to be heard: the category has no symbol to watch.
+    /// Whether no data is expected, because the category has no symbol to watch.
     pub is_idle: bool,
 }
 
 impl Observed {
-    /// Puts together what there is before the first connection.
+    /// Returns the state of a run before its first connection.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -109,7 +111,7 @@ impl Observed {
             catalog.report(*category, FeedState::Down, clock.now().get());
         }
         Self {
-            consumers: views.into_iter().map(|view| Seen { kind: kind(&view.name), view }).collect(),
+            consumers: views.into_iter().map(|view| ObservedConsumer { kind: kind(&view.name), view }).collect(),
             hub,
             tallies: Tallies::default(),
             clock,
@@ -123,18 +125,18 @@ impl Observed {
         }
     }
 
-    /// Says that the run is coming to its end.
+    /// Marks the run as ending.
     pub fn end(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run is coming to its end.
+    /// Returns whether the run is ending.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
     }
 
-    /// How lately each category was heard of.
+    /// Returns the freshness of each category.
     #[must_use]
     pub fn freshness(&self) -> Vec<Freshness> {
         let now = self.clock.now();
@@ -145,8 +147,12 @@ impl Observed {
             let connections = feed.map(Feed::connections).unwrap_or_default();
             Freshness {
                 category: *category,
-                frame_age: connections.iter().map(|status| age(status.heard)).max().unwrap_or_else(|| age(None)),
-                trade_age: connections.iter().map(|status| age(status.traded)).min().unwrap_or_else(|| age(None)),
+                frame_age: connections.iter().map(|status| age(status.last_frame)).max().unwrap_or_else(|| age(None)),
+                trade_age: connections
+                    .iter()
+                    .map(|status| age(status.last_trade_frame))
+                    .min()
+                    .unwrap_or_else(|| age(None)),
                 connections: connections.len(),
                 open: connections.iter().filter(|status| status.is_open).count(),
                 sound: connections.iter().filter(|status| is_sound(status)).count(),
@@ -167,12 +173,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_sound_when_all_is_answered_and_the_busiest_symbol_is_heard() {
+    fn a_connection_is_sound_when_all_topics_are_answered_and_the_busiest_symbol_has_data() {
         let sound = Status { is_open: true, wanted: 3, covered: 2, refused: 1, ..Status::default() };
         assert!(is_sound(&sound));
         assert!(!is_sound(&Status { is_open: false, ..sound }));
         assert!(!is_sound(&Status { covered: 1, ..sound }), "one is not answered yet");
-        assert!(!is_sound(&Status { covered: 0, refused: 3, ..sound }), "nothing is to be heard");
+        assert!(!is_sound(&Status { covered: 0, refused: 3, ..sound }), "no topic is acknowledged");
         assert!(!is_sound(&Status { is_silent: true, ..sound }));
     }
 }

@@ -1,4 +1,4 @@
-//! `klines consumer list|logs|pause|resume|reload`: asks a run on this machine and shows what it answers.
+//! `klines consumer list|logs|pause|resume|reload`: sends a request to a run on this machine and shows its answer.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,24 +7,24 @@ use klines_config::quantity::ByteSize;
 use klines_domain::sanitize::quoted;
 
 use super::admin::client::{ClientError, ask};
-use super::admin::protocol::{Answer, Op, Row};
+use super::admin::protocol::{Answer, ConsumerStatus, Op};
 use super::output;
-use crate::cli::{ListArgs, LogsArgs, OrderArgs, RunPlaceArgs};
-use crate::telemetry::logbook::Line;
+use crate::cli::{ListArgs, LogsArgs, OrderArgs, TargetRunArgs};
+use crate::telemetry::logbook::LogLine;
 
-/// Characters of a version that are shown.
+/// Number of characters of a version that are shown.
 const VERSION_WIDTH: usize = 12;
 const HEADINGS: [&str; 10] =
     ["NAME", "KIND", "STATE", "KLINES", "LOST", "QUEUE", "RESTARTS", "MEMORY", "LOADED", "VERSION"];
 /// The columns that hold numbers.
 const NUMBERS: std::ops::RangeInclusive<usize> = 3..=8;
 
-/// Shows the consumers.
+/// Lists the consumers of a run.
 ///
 /// # Errors
-/// When no run can be asked.
+/// When no run answers.
 pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let answer = ask(&data_dir(&args.place), Op::List)?.read()?;
+    let answer = ask(&data_dir(&args.run), Op::List)?.read()?;
     let Answer::Consumers(rows) = answer else { anyhow::bail!("the answer is not a list of consumers") };
     if args.json {
         output::print(&format!("{:#}\n", serde_json::to_value(&rows)?))?;
@@ -34,20 +34,20 @@ pub fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows the log of a consumer.
+/// Prints the log lines of a consumer.
 ///
 /// # Errors
-/// When no run can be asked, or it has no such consumer.
+/// When no run answers, or it has no such consumer.
 pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let op = Op::Logs { name: args.name.clone(), lines: args.lines, follow: args.follow };
-    let mut answers = ask(&data_dir(&args.place), op)?;
+    let mut answers = ask(&data_dir(&args.run), op)?;
     loop {
         match answers.read() {
             Ok(Answer::Line(line)) => output::print(&shown(&line, args.json)?)?,
-            Ok(Answer::Missed(lines)) => output::say(&format!("{lines} lines came too fast and are left out")),
+            Ok(Answer::Missed(lines)) => output::eprint(&format!("{lines} lines were logged too fast and are missing")),
             Ok(_) => return Ok(ExitCode::SUCCESS),
             Err(ClientError::Ended) if args.follow => {
-                output::say("klines has ended");
+                output::eprint("klines has ended");
                 return Ok(ExitCode::SUCCESS);
             }
             Err(error) => return Err(error.into()),
@@ -55,32 +55,32 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Gives an order and says what came of it.
+/// Sends an order to a consumer and prints the result.
 ///
 /// # Errors
-/// When no run can be asked, it has no such consumer, or the consumer could not obey.
+/// When no run answers, it has no such consumer, or the consumer cannot carry the order out.
 pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode> {
-    if let Answer::Done(done) = ask(&data_dir(&args.place), op(args.name.clone()))?.read()? {
-        output::say(&done);
+    if let Answer::Done(done) = ask(&data_dir(&args.run), op(args.name.clone()))?.read()? {
+        output::eprint(&done);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the run keeps its data; whatever else is wrong with the configuration does not matter here.
-fn data_dir(place: &RunPlaceArgs) -> PathBuf {
-    klines_config::examine(place.sources()).0.data_dir
+/// Returns the data folder of the run. Other errors of the configuration do not matter here.
+fn data_dir(run: &TargetRunArgs) -> PathBuf {
+    klines_config::examine(run.sources()).0.data_dir
 }
 
-fn shown(line: &Line, as_json: bool) -> anyhow::Result<String> {
+fn shown(line: &LogLine, as_json: bool) -> anyhow::Result<String> {
     if as_json {
         return Ok(format!("{}\n", serde_json::to_string(line)?));
     }
-    // A consumer's own line is quoted: it cannot pass for one about it.
+    // Lines of the consumer itself are quoted, so that it cannot forge a line of klines.
     let text = if line.own { quoted(&line.text) } else { format!("klines: {}", line.text) };
     Ok(format!("{} {:>5} {text}\n", line.at, line.level))
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[ConsumerStatus]) -> String {
     let cells = rows.iter().map(|row| {
         [
             row.name.clone(),
@@ -91,7 +91,7 @@ fn table(rows: &[Row]) -> String {
             format!("{}/{}", row.queue, row.queue_capacity),
             row.restarts.to_string(),
             bytes(row.memory),
-            // The last digits only differ from one version of klines to the next.
+            // Rounded up: the size in bytes differs slightly between versions of klines.
             bytes(row.loaded.map(|bytes| bytes.next_multiple_of(1 << 10))),
             row.version.as_ref().map_or_else(|| "-".to_owned(), |hash| hash.chars().take(VERSION_WIDTH).collect()),
         ]
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other() {
-        let row = |name: &str, klines, memory, loaded, version: Option<&str>| Row {
+    fn columns_are_aligned() {
+        let row = |name: &str, klines, memory, loaded, version: Option<&str>| ConsumerStatus {
             name: name.to_owned(),
             kind: "wasm".to_owned(),
             state: "running".to_owned(),

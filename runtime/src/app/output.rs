@@ -1,4 +1,4 @@
-//! What commands say to people: results on standard output, everything else on standard error.
+//! The output of commands: results on standard output, all other messages on standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,13 +6,13 @@ use klines_config::Report;
 
 use crate::telemetry;
 
-/// Width of reports where the terminal does not tell its own.
+/// Width of reports if the width of the terminal is unknown.
 const WIDTH: usize = 100;
 
 /// Prints a result.
 ///
 /// # Errors
-/// When standard output cannot be written. A reader that went away is no error: it has had enough.
+/// When standard output cannot be written. A closed pipe is not an error: the reader needs no more.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -21,8 +21,8 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a line for the person at the terminal. Nobody to read it is no reason to stop.
-pub fn say(text: &str) {
+/// Prints a line on standard error. Ignores a failure to write it.
+pub fn eprint(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -30,23 +30,23 @@ pub fn say(text: &str) {
 pub fn error(error: &anyhow::Error) {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        // Some errors tell their cause themselves.
+        // The text of some errors already contains their cause.
         if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
     }
-    say(&format!("error: {text}"));
+    eprint(&format!("error: {text}"));
 }
 
-/// Prints problems and warnings of the configuration; nothing when there are none.
+/// Prints the problems and warnings of a report; prints nothing if it is empty.
 pub fn report(report: &Report) {
     if !report.is_empty() {
-        say(report.render(telemetry::wants_color(&io::stderr()), width()).trim_end());
+        eprint(report.render(telemetry::wants_color(&io::stderr()), width()).trim_end());
     }
 }
 
-/// Width of the terminal on standard error.
+/// Returns the width of the terminal on standard error.
 fn width() -> usize {
     let stderr = io::stderr();
     if !stderr.is_terminal() {

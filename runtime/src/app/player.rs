@@ -1,4 +1,4 @@
-//! Plays recorded trades through the pipeline on recorded time, into a sink: files, consumers, or a test of a consumer.
+//! Plays recorded trades through the pipeline on recorded time, into a sink: a file, consumers, or a consumer test.
 
 use std::path::PathBuf;
 
@@ -20,99 +20,99 @@ mod sorted;
 use self::connections::Connections;
 pub use self::sorted::{Format, Sorted, Target};
 
-/// Where replayed klines go.
+/// Receives replayed klines.
 pub trait Sink {
-    /// The input can be read: opens what is written to.
+    /// Opens the output. Called once the input could be opened.
     ///
     /// # Errors
-    /// When it cannot be opened; nothing is played.
+    /// When the output cannot be opened; then nothing is played.
     fn open(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Takes a batch.
+    /// Receives a batch.
     ///
     /// # Errors
-    /// When the klines cannot be handed on; the replay ends.
+    /// When the klines cannot be written; the replay ends.
     fn take(&mut self, batch: Batch) -> anyhow::Result<()>;
 
-    /// Klines that end before `settled` cannot change any more.
+    /// Signals that klines that end before `settled` cannot change any more.
     ///
     /// # Errors
-    /// When they cannot be handed on; the replay ends.
+    /// When they cannot be written; the replay ends.
     fn settle(&mut self, _settled: ExchangeMillis) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Ends the output.
+    /// Completes the output.
     ///
     /// # Errors
-    /// When what is left cannot be handed on.
+    /// When the remaining klines cannot be written.
     fn finish(&mut self) -> anyhow::Result<()>;
 }
 
-/// Hands klines on to a sink until that refuses.
-pub struct Outflow<'a> {
+/// Passes klines to a sink until the sink returns an error.
+pub struct SinkOutlet<'a> {
     sink: &'a mut dyn Sink,
-    refusal: Option<anyhow::Error>,
+    error: Option<anyhow::Error>,
 }
 
-impl<'a> Outflow<'a> {
-    /// Starts with a sink that is open.
+impl<'a> SinkOutlet<'a> {
+    /// Wraps an open sink.
     pub fn new(sink: &'a mut dyn Sink) -> Self {
-        Self { sink, refusal: None }
+        Self { sink, error: None }
     }
 
-    /// Checks that the sink takes klines.
+    /// Returns the error of the sink, if there was one.
     ///
     /// # Errors
-    /// The sink's, the first time.
+    /// The error of the sink, only on the first call.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        self.refusal.take().map_or(Ok(()), Err)
+        self.error.take().map_or(Ok(()), Err)
     }
 }
 
-impl Outlet for Outflow<'_> {
+impl Outlet for SinkOutlet<'_> {
     fn take(&mut self, batch: Batch) {
-        if self.refusal.is_none() {
-            self.refusal = self.sink.take(batch).err();
+        if self.error.is_none() {
+            self.error = self.sink.take(batch).err();
         }
     }
 
     fn settle(&mut self, settled: ExchangeMillis) {
-        if self.refusal.is_none() {
-            self.refusal = self.sink.settle(settled).err();
+        if self.error.is_none() {
+            self.error = self.sink.settle(settled).err();
         }
     }
 }
 
-/// What a replay reads and how.
+/// The input and the settings of a replay.
 #[derive(Debug)]
 pub struct Replay {
     /// The recordings.
     pub files: Vec<PathBuf>,
-    /// The one category to read, where there are several.
+    /// The category to read, if the files contain more than one.
     pub category: Option<Category>,
-    /// Only these symbols; empty means all.
+    /// The symbols to play; empty means all.
     pub symbols: Vec<Symbol>,
     /// How klines are made. Its category is replaced by the recording's.
     pub settings: Settings,
 }
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    /// What became of the trades.
+    /// Counts of trades by outcome.
     pub tally: Tally,
-    /// Frames that could not be understood.
+    /// Frames that could not be decoded.
     pub skipped: u64,
 }
 
 impl Replay {
-    /// Plays every record and hands what comes of it to `sink`.
+    /// Plays every record and passes the klines to `sink`.
     ///
     /// # Errors
-    /// When a file cannot be read or the sink refuses.
+    /// When a file cannot be read, or the sink returns an error.
     pub fn run(self, progress: &Progress, sink: &mut dyn Sink) -> anyhow::Result<Summary> {
         let [symbol] = self.symbols.as_slice() else { return self.play(None, progress, sink) };
         let only = symbol.clone();
@@ -125,13 +125,13 @@ impl Replay {
         let category = recording.category();
         sink.open()?;
         let mut player = Player {
-            playback: Playback::new(Settings { category, ..self.settings }, Outflow::new(&mut *sink)),
+            playback: Playback::new(Settings { category, ..self.settings }, SinkOutlet::new(&mut *sink)),
             category,
             symbols: SymbolTable::default(),
             wanted: self.symbols,
             connections: Connections::default(),
             events: Vec::new(),
-            doubtful: Vec::new(),
+            unreadable: Vec::new(),
             skipped: 0,
         };
         while let Some(record) = recording.read()? {
@@ -141,7 +141,7 @@ impl Replay {
         if let Some(missing) =
             player.wanted.iter().find(|symbol| player.playback.symbols().get(symbol.as_str()).is_none())
         {
-            anyhow::bail!("the input holds no trades of {missing} on {category}");
+            anyhow::bail!("the input contains no trades of {missing} on {category}");
         }
         player.playback.finish();
         player.playback.outlet().check()?;
@@ -151,24 +151,24 @@ impl Replay {
     }
 }
 
-/// Turns records into trades of known symbols.
+/// Decodes records and plays their trades.
 struct Player<'a> {
-    playback: Playback<Outflow<'a>>,
+    playback: Playback<SinkOutlet<'a>>,
     category: Category,
-    /// All that the recording holds; the playback has those that are wanted.
+    /// All symbols of the recording; the playback has only the wanted ones.
     symbols: SymbolTable,
     wanted: Vec<Symbol>,
     connections: Connections,
     events: Vec<FeedEvent<ExchangeMillis>>,
-    /// What could not be understood: it lies before what comes next and can be.
-    doubtful: Vec<Doubt>,
+    /// Unreadable rows and frames since the last readable trade; their trades happened before the next readable one.
+    unreadable: Vec<Unreadable>,
     skipped: u64,
 }
 
-/// A row of an archive, or a frame, that could not be understood.
-struct Doubt {
+/// A row of an archive, or a frame, that could not be decoded.
+struct Unreadable {
     symbol: Symbol,
-    /// The first and the last moment at which it may have happened, where that is known.
+    /// The earliest and the latest time of its trades, if known.
     range: Option<(ExchangeMillis, ExchangeMillis)>,
 }
 
@@ -179,7 +179,7 @@ impl Player<'_> {
             Body::Rejected(symbol, time) => {
                 self.playback.reject(1);
                 if self.wants(symbol) {
-                    self.doubtful.push(Doubt { symbol: symbol.clone(), range: Some((*time, *time)) });
+                    self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((*time, *time)) });
                 }
             }
             Body::Trade(symbol, trade) => self.trade(symbol, trade),
@@ -204,8 +204,8 @@ impl Player<'_> {
     }
 
     fn trade(&mut self, symbol: &Symbol, trade: &Trade) {
-        if !self.doubtful.is_empty() {
-            self.clear_doubts(trade.time);
+        if !self.unreadable.is_empty() {
+            self.report_unreadable(trade.time);
         }
         if self.wants(symbol) {
             let symbol = self.playback.symbol(symbol);
@@ -215,12 +215,13 @@ impl Player<'_> {
         }
     }
 
-    /// A frame, or a row of it, could not be understood: when it may have been stamped must not pass for complete.
+    /// Reports that a frame, or a row of it, could not be decoded: windows of its possible times must not count as
+    /// complete.
     fn missed(&mut self, record: &Record, text: &str, stamped: Option<ExchangeMillis>) {
         let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
         let Some(received) = record.received else {
             let range = stamped.map(|stamped| (stamped - PUBLISHING, stamped));
-            return self.doubtful.push(Doubt { symbol, range });
+            return self.unreadable.push(Unreadable { symbol, range });
         };
         let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
         if let Some((seen_until, stamped)) = self.playback.stamped(source(record), received) {
@@ -228,26 +229,26 @@ impl Player<'_> {
         }
     }
 
-    /// A trade of this time is in no row that could be understood.
+    /// Reports that a trade between two times could not be decoded.
     fn missed_row(&mut self, record: &Record, symbol: &Symbol, (from, to): (ExchangeMillis, ExchangeMillis)) {
         if !self.wants(symbol) {
             return;
         }
         if record.received.is_none() {
-            return self.doubtful.push(Doubt { symbol: symbol.clone(), range: Some((from, to)) });
+            return self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((from, to)) });
         }
         let symbol = self.connections.symbol(record.connection, symbol, &mut self.playback);
         self.playback.missed(symbol, from, to);
     }
 
-    /// What happened at `time` is understood: what was not before it happened by then.
-    fn clear_doubts(&mut self, time: ExchangeMillis) {
-        // Before the first trade nothing is covered.
-        let Some(now) = self.playback.now() else { return self.doubtful.clear() };
-        for Doubt { symbol, range } in std::mem::take(&mut self.doubtful) {
+    /// Reports the unreadable rows and frames before a readable trade of `time`, which limits their possible times.
+    fn report_unreadable(&mut self, time: ExchangeMillis) {
+        // Before the first trade there is no coverage that could have a hole.
+        let Some(now) = self.playback.now() else { return self.unreadable.clear() };
+        for Unreadable { symbol, range } in std::mem::take(&mut self.unreadable) {
             let symbol = self.playback.symbol(&symbol);
             let latest = now.max(time + PUBLISHING);
-            // Its own word counts only as far as it can be.
+            // Uses the recorded times only if they are possible.
             let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - PUBLISHING, latest));
             self.playback.missed(symbol, first, last);
         }
@@ -258,7 +259,7 @@ impl Player<'_> {
         self.events.clear();
         let mut outcome = decode(self.category, text, &self.symbols, &mut self.events);
         while let Err(DecodeError::UnknownSymbol(name)) = &outcome {
-            // A recording tells its symbols as it goes on.
+            // The symbols of a recording become known as it is read.
             let Ok(symbol) = Symbol::new(name) else { break };
             self.symbols.intern(&symbol);
             outcome = decode(self.category, text, &self.symbols, &mut self.events);
@@ -291,7 +292,7 @@ impl Player<'_> {
         }
     }
 
-    /// Plays the trades of the frame at hand.
+    /// Plays the trades of the current frame.
     fn trades(&mut self, record: &Record, rejected: u64) {
         let received = record.received;
         self.playback.reject(rejected);
@@ -307,8 +308,8 @@ impl Player<'_> {
                 }
                 _ => continue,
             };
-            if received.is_none() && !self.doubtful.is_empty() {
-                self.clear_doubts(trade.time);
+            if received.is_none() && !self.unreadable.is_empty() {
+                self.report_unreadable(trade.time);
             }
             let Some(symbol) = self.symbols.name(trade.symbol).cloned() else { continue };
             match (received, self.wants(&symbol)) {
@@ -331,7 +332,7 @@ impl Player<'_> {
     }
 }
 
-/// The connection of a record, as the playback knows it.
+/// Returns the connection of a record in the form that the playback uses.
 fn source(record: &Record) -> Source {
     record.connection.map(|connection| (connection.0, connection.1))
 }

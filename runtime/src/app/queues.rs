@@ -1,7 +1,7 @@
-//! What consumers' queues come to: how many klines each holds, and in how many bytes, for `check` and for the log.
+//! The sizes of the consumers' queues in klines and bytes, for `klines check` and for the log.
 //!
-//! A queue holds two of the largest boundaries that can pass, whatever its limit says; before the exchange has named all
-//! symbols only a bound of that is known, or nothing.
+//! A queue holds at least the klines of two of the largest boundaries that can pass its filter, even if its limit is
+//! lower. Before the exchange has listed all symbols, only an upper bound of that number is known, or no bound at all.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,18 +21,18 @@ use tracing::{info, warn};
 use super::observed::Observed;
 use super::wiring;
 
-/// What the queue of one consumer comes to.
-struct Size<'a> {
+/// The size of the queue of one consumer.
+struct QueueSize<'a> {
     consumer: &'a str,
     configured: usize,
-    /// The largest boundary that the configuration lets pass; `None` while nobody knows how many symbols there are.
+    /// Klines of the largest boundary that can pass the filter; `None` while the number of symbols is unknown.
     boundary: Option<usize>,
-    /// How many klines of each symbol close at one moment, at most.
+    /// Largest number of klines of one symbol that close at the same moment.
     intervals: usize,
 }
 
-impl<'a> Size<'a> {
-    /// `named` are the watched symbols, where they are known.
+impl<'a> QueueSize<'a> {
+    /// Computes the size of a consumer's queue. `named` are the watched symbols, if they are known.
     fn new(consumer: &'a Consumer, config: &Config, named: Option<&[Symbol]>) -> Self {
         let filter = Filter::new(&wiring::allowed(consumer));
         let made = |symbols: Vec<Symbol>| Watched { symbols, intervals: config.klines.intervals.clone() };
@@ -44,7 +44,7 @@ impl<'a> Size<'a> {
         };
         let boundary = match named {
             Some(named) => Some(filter.series(&made(named.to_vec()))),
-            None => most_symbols(consumer, config).map(|symbols| symbols.saturating_mul(intervals)),
+            None => max_symbols(consumer, config).map(|symbols| symbols.saturating_mul(intervals)),
         };
         Self { consumer: &consumer.name, configured: consumer.limits.queue, boundary, intervals }
     }
@@ -78,8 +78,8 @@ impl<'a> Size<'a> {
     }
 }
 
-/// How many symbols can pass at most before they are named.
-fn most_symbols(consumer: &Consumer, config: &Config) -> Option<usize> {
+/// Returns the largest number of symbols that can pass the filter, while the symbols themselves are unknown.
+fn max_symbols(consumer: &Consumer, config: &Config) -> Option<usize> {
     let limit = match &config.exchange.symbols {
         Symbols::All(filter) => filter.limit.and_then(|limit| usize::try_from(limit.get()).ok()),
         Symbols::Listed(listed) => Some(listed.len()),
@@ -89,7 +89,7 @@ fn most_symbols(consumer: &Consumer, config: &Config) -> Option<usize> {
     Some(each.saturating_mul(config.exchange.categories.len()))
 }
 
-/// The symbols that the configuration names itself.
+/// Returns the symbols that the configuration lists.
 fn listed(config: &Config) -> Option<Vec<Symbol>> {
     match &config.exchange.symbols {
         Symbols::Listed(listed) => Some(listed.iter().map(|listing| listing.symbol.clone()).collect()),
@@ -97,29 +97,29 @@ fn listed(config: &Config) -> Option<Vec<Symbol>> {
     }
 }
 
-/// What `check` says of the queues.
-pub(super) struct Queues<'a>(Vec<Size<'a>>);
+/// The sizes of all queues, for `klines check`.
+pub(super) struct Queues<'a>(Vec<QueueSize<'a>>);
 
 impl<'a> Queues<'a> {
-    /// `found` are the watched symbols, if the exchange has named them.
+    /// Computes the sizes. `found` are the watched symbols, if the exchange has listed them.
     pub(super) fn new(config: &'a Config, found: Option<Vec<Symbol>>) -> Self {
         let named = found.or_else(|| listed(config));
-        Self(config.consumers.iter().map(|consumer| Size::new(consumer, config, named.as_deref())).collect())
+        Self(config.consumers.iter().map(|consumer| QueueSize::new(consumer, config, named.as_deref())).collect())
     }
 
-    /// A line for each consumer.
+    /// Returns one line of text for each consumer.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|size| format!("  {}\n", size.text())).collect()
     }
 
     pub(super) fn json(&self) -> Value {
-        self.0.iter().map(Size::json).collect()
+        self.0.iter().map(QueueSize::json).collect()
     }
 
-    /// Warns where two boundaries are more than a queue may take.
+    /// Warns about each queue that cannot hold the klines of two boundaries.
     pub(super) fn report(&self, config: &Config) -> Report {
         let mut report = Report::default();
-        let needs = |size: &Size<'_>| size.boundary.unwrap_or_default().saturating_mul(2);
+        let needs = |size: &QueueSize<'_>| size.boundary.unwrap_or_default().saturating_mul(2);
         for size in self.0.iter().filter(|size| needs(size) > capacity(size.configured, usize::MAX)) {
             let (consumer, two) = (size.consumer, needs(size));
             let message = format!(
@@ -134,23 +134,23 @@ impl<'a> Queues<'a> {
     }
 }
 
-/// What so many klines take.
+/// Formats the memory of `klines` klines in MiB.
 fn mebibytes(klines: usize) -> String {
     let tenths = (klines.saturating_mul(KLINE_BYTES) / (1 << 10)).saturating_mul(10) / (1 << 10);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// Lets the queues of a run follow what is watched.
-pub(super) struct Sizing {
+/// Adapts the queues of a run to the watched symbols.
+pub(super) struct QueueSizer {
     hub: Arc<Hub>,
     views: Vec<View>,
     catalog: Arc<Catalog>,
     intervals: Vec<Interval>,
-    /// What the log was last given of each queue. Held while the queues follow, so that the newest catalogue counts.
+    /// The size of each queue that was logged last. Locked during an update, so that the newest catalogue applies last.
     logged: Mutex<Vec<Option<Depth>>>,
 }
 
-impl Sizing {
+impl QueueSizer {
     pub(super) fn new(observed: &Observed, catalog: &Arc<Catalog>, config: &Config) -> Self {
         let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
         let logged = Mutex::new(vec![None; views.len()]);
@@ -158,8 +158,8 @@ impl Sizing {
         Self { hub, views, catalog, intervals, logged }
     }
 
-    /// Tells the hub what the catalogue says is watched, and the log what changes with that.
-    pub(super) fn follow(&self) {
+    /// Passes the watched symbols of the catalogue to the hub, and logs each queue whose size changes.
+    pub(super) fn update(&self) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let symbols = self.catalog.symbols().into_iter().flat_map(|(_, symbols)| symbols).collect();
         self.hub.watch(Watched { symbols, intervals: self.intervals.clone() });
@@ -172,7 +172,7 @@ impl Sizing {
             }
             info!(consumer, klines, bytes = klines * KLINE_BYTES, boundary, "queue sized");
             if klines < boundary.saturating_mul(2) {
-                warn!(consumer, klines, boundary, "queue holds less than two boundaries: its bytes are bounded");
+                warn!(consumer, klines, boundary, "queue holds less than two boundaries because of its limit in bytes");
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Component files that change while their consumer runs: read once, checked, compiled aside, and swapped in between
-//! two batches. Whatever fails, the version that runs goes on, and the log says why.
+//! Reloads component files that change while their consumer runs. A new version is read once, checked, compiled, and
+//! replaces the running one between two batches. If any step fails, the running version continues and the log contains
+//! the reason.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -18,17 +19,18 @@ use tracing::{info, warn};
 
 use super::wiring::FromFile;
 
-/// How often the files are looked at. A file counts as written when two looks in a row find it the same.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The interval between checks of the files. A file counts as completely written when two checks in a row find the same
+/// version.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Brings new versions of components to their consumers, by itself or when asked.
+/// Loads new versions of component files into their consumers, automatically or on request.
 #[derive(Clone)]
 pub struct Reloader {
     components: Arc<Components>,
     watched: Arc<Mutex<Vec<Watched>>>,
 }
 
-/// The thread that looks at the files; ended by being dropped.
+/// A handle of the thread that checks the files; dropping it stops the thread.
 pub struct Watch {
     stop: Option<Sender<()>>,
 }
@@ -37,15 +39,15 @@ struct Watched {
     file: FromFile,
     commander: Commander,
     links: Links,
-    /// The file as it was when it was last read, or tried.
-    tried: Option<Stamp>,
-    /// The file as the last look found it, if that is not what was tried.
-    changing: Option<Stamp>,
+    /// The version of the file that was last read or tried.
+    tried: Option<FileStamp>,
+    /// The version that the last check found, if it was not tried yet.
+    changing: Option<FileStamp>,
 }
 
-/// What changes when a file does.
+/// Metadata that identifies a version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -53,7 +55,7 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(found: &Metadata) -> Self {
         Self {
             device: found.dev(),
@@ -71,32 +73,32 @@ impl Stamp {
 }
 
 impl Reloader {
-    /// Takes over the consumers whose components are files. Looks at nothing yet.
+    /// Returns a reloader for the consumers whose components are files. Checks no file yet.
     #[must_use]
     pub fn new(components: Arc<Components>, files: Vec<FromFile>, manager: &Manager) -> Self {
         let watched = files.into_iter().filter_map(|file| {
             let commander = manager.commander(&file.name)?;
-            // A link that the operator has set up is followed; one that comes later is not.
+            // A symbolic link that exists at the start was created by the operator and is followed; a later one is not.
             let is_link = fs::symlink_metadata(&file.path).is_ok_and(|found| found.is_symlink());
             let links = if is_link { Links::Follow } else { Links::Refuse };
-            // It may have changed since it was read: the first looks read it once more, and compare.
+            // The file may have changed since it was read, so the first checks read it again and compare.
             Some(Watched { file, commander, links, tried: None, changing: None })
         });
         Self { components, watched: Arc::new(Mutex::new(watched.collect())) }
     }
 
-    /// Looks at the files from now on, in a thread of its own.
+    /// Starts a thread that checks the files.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// When the operating system cannot start a thread.
     pub fn watch(&self) -> anyhow::Result<Watch> {
         if self.lock().is_empty() {
             return Ok(Watch { stop: None });
         }
         let (reloader, (stop, stopped)) = (self.clone(), mpsc::channel());
         let thread = thread::Builder::new().name("component-files".to_owned()).spawn(move || {
-            while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                reloader.look();
+            while stopped.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                reloader.check_files();
             }
         });
         thread.context("starting the thread that watches component files")?;
@@ -104,26 +106,27 @@ impl Reloader {
     }
 
     /// Loads a consumer's component file now, changed or not, and waits until the new version runs. Blocks the thread.
+    /// Returns the SHA-256 of the new version.
     ///
     /// # Errors
-    /// Why the version that ran before goes on, for an operator.
+    /// The reason why the running version continues, as text for an operator.
     pub fn reload(&self, name: &str) -> Result<String, String> {
         let mut watched = self.lock();
         let Some(one) = watched.iter_mut().find(|watched| watched.file.name == name) else {
-            return Err(format!("`{name}` has no component file that could be loaded again: it is part of klines"));
+            return Err(format!("`{name}` has no component file to load again: it is part of klines"));
         };
-        one.tried = Stamp::at(&one.file.path, one.links);
+        one.tried = FileStamp::at(&one.file.path, one.links);
         let file =
             read(&one.file.path, one.file.limits.component_size, one.links).map_err(|error| error.to_string())?;
-        // An operator who asks has a reason to think that it goes better now.
+        // An explicit request also retries a version that was refused before.
         self.components.forget_refusal(&file.sha256);
         one.swap(&self.components, &file)?;
         Ok(file.sha256)
     }
 
-    fn look(&self) {
+    fn check_files(&self) {
         for one in self.lock().iter_mut() {
-            let found = Stamp::at(&one.file.path, one.links);
+            let found = FileStamp::at(&one.file.path, one.links);
             if found == one.tried || found.is_none() {
                 one.changing = None;
             } else if found != one.changing {
@@ -136,7 +139,7 @@ impl Reloader {
         }
     }
 
-    /// A reload that panicked changed nothing that another would miss.
+    /// Locks the watched files. A poisoned lock is safe: a reload that panicked leaves them consistent.
     fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,7 +185,7 @@ impl Watched {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Not waited for: it may be compiling, and the end of a run has better things to do.
+        // Does not join the thread: it may be compiling, which must not delay the end of the run.
         drop(self.stop.take());
     }
 }

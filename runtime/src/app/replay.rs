@@ -1,4 +1,4 @@
-//! `klines replay` as it is typed: into a file, or into the enabled consumers.
+//! `klines replay`: writes the klines of a recording to a file, or delivers them to the enabled consumers.
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -21,20 +21,20 @@ use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// Replays what the arguments name.
+/// Replays the files of the arguments.
 ///
 /// # Errors
 /// When a file cannot be read, or the output cannot be written.
 pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let bar = Bar::start(&args.files);
-    let replay = described(config, args)?;
+    let replay = configured_replay(config, args)?;
     let Some(format) = args.format else { return into_consumers(config, replay, &bar) };
     let format = match format {
         OutputFormat::Csv => Format::Csv,
         OutputFormat::Ndjson => Format::Ndjson,
         OutputFormat::Bybit => Format::Bybit,
     };
-    // Lines show each kline once, as it ended: updates on the way are of no use to them.
+    // Files contain each kline once, in its final form, so updates are not needed.
     let replay = Replay { settings: Settings { update_interval: None, ..replay.settings }, ..replay };
     let target = target(args)?;
     let summary = match replay.run(&bar.progress, &mut Sorted::new(format, args.closed_only, target)) {
@@ -45,7 +45,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(print_summary(&summary))
 }
 
-/// Where klines are written: a file, or standard output for `-` or nothing.
+/// Returns the output: a file, or standard output for `-` or without `--output`.
 fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     let Some(path) = args.output.as_ref().filter(|path| path.as_os_str() != "-") else {
         return Ok(Target::open(Box::new(io::stdout())));
@@ -53,13 +53,13 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     if let Ok(path) = path.canonicalize()
         && args.files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == path))
     {
-        anyhow::bail!("{} is read and would be written over: name another --output", path.display());
+        anyhow::bail!("{} is an input and would be overwritten: choose another --output", path.display());
     }
     Ok(Target::File(path.clone()))
 }
 
-fn described(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
-    // What a live run watches is no reason to leave out what a file holds: only a flag narrows.
+fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
+    // The configured symbols are those of a live run. Only a flag restricts the symbols of a replay.
     let by_flag = |key: &str| matches!(config.place(key), Place::Flag(..));
     let listed = match &config.exchange.symbols {
         Symbols::Listed(listed) if by_flag("exchange.symbols") => listed.as_slice(),
@@ -74,24 +74,24 @@ fn described(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
     Ok(Replay { files: args.files.clone(), category, symbols, settings })
 }
 
-/// The one category that is read: that of the flag, or of symbols such as `spot:ETHUSDT`, which have to agree.
+/// Returns the category to read: that of the flag, or of symbols such as `spot:ETHUSDT`, which must all agree.
 fn category(flag: Option<Category>, listed: &[Listing]) -> anyhow::Result<Option<Category>> {
     let mut chosen = flag.map(|category| (category, format!("--category {category}")));
     for Listing { category, symbol, .. } in listed.iter().filter(|listing| listing.explicit) {
         let (expected, by) = chosen.get_or_insert_with(|| (*category, format!("{category}:{symbol}")));
         if expected != category {
             anyhow::bail!(
-                "a replay reads one category, but {by} and {category}:{symbol} are of two: replay each by itself"
+                "a replay reads one category, but {by} and {category}:{symbol} are of two: replay each one separately"
             );
         }
     }
     Ok(chosen.map(|(category, _)| category))
 }
 
-/// Hands klines to the consumers, waiting where a live feed would not.
-struct IntoHub(Arc<Hub>);
+/// A sink that publishes klines to the consumers. Unlike a live feed, it waits while their queues are full.
+struct HubSink(Arc<Hub>);
 
-impl Sink for IntoHub {
+impl Sink for HubSink {
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         self.0.wait_for_room();
         self.0.publish(&batch);
@@ -118,7 +118,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         };
     let hub = Arc::new(Hub::new());
     let manager = wiring::start(specs, relay, config, &hub, &data_dir, wiring::Awaited::All)?;
-    let played = replay.run(&bar.progress, &mut IntoHub(hub));
+    let played = replay.run(&bar.progress, &mut HubSink(hub));
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
     let understood = print_summary(&played?);
@@ -126,7 +126,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
     Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
 }
 
-/// Says what became of the trades. Returns the exit code: a replay that understood none has failed.
+/// Prints the counts of trades by outcome. Returns the exit code: a replay without a valid trade has failed.
 fn print_summary(summary: &Summary) -> ExitCode {
     let tally = &summary.tally;
     let mut text = format!("{} trades, {} counted", tally.received, tally.counted);
@@ -135,16 +135,16 @@ fn print_summary(summary: &Summary) -> ExitCode {
         (tally.late, "late"),
         (tally.rejected, "rejected"),
         (tally.excluded, "excluded"),
-        (summary.skipped, "frames not understood"),
+        (summary.skipped, "frames not decoded"),
     ];
     for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!(", {count} {what}"));
     }
-    output::say(&text);
+    output::eprint(&text);
     if tally.received > tally.rejected {
         return ExitCode::SUCCESS;
     }
-    output::say("error: no trade was understood: is this a recording of Bybit's public trades?");
+    output::eprint("error: no trade could be decoded: is this a recording of Bybit's public trades?");
     ExitCode::from(EXIT_FAILED)
 }
 
@@ -153,7 +153,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     io.into_iter().any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A progress bar on a terminal; nothing elsewhere.
+/// A progress bar; hidden unless standard error is a terminal.
 struct Bar {
     progress: Progress,
     shown: ProgressBar,
@@ -171,7 +171,7 @@ impl Bar {
             shown.set_style(style);
         }
         let (watched, counted) = (shown.clone(), progress.clone());
-        // Ends with the bar: a finished bar is not moved any more.
+        // The thread ends when the bar is finished.
         let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
             while !watched.is_finished() {
                 watched.set_position(counted.read());

@@ -1,7 +1,8 @@
 //! `klines run`: exchange → pipeline → consumers, from the first connection to the last delivery.
 //!
-//! Everything that can be refused is refused before anything is opened. The end follows the arrows: feeds stop, the
-//! pipeline gives out what is open, consumers finish what waits for them, and what each was given is said.
+//! Every error of the configuration is reported before any connection is opened. The run ends in the direction of the
+//! data flow: feeds stop, the pipeline emits its open klines, consumers finish their queues, and a summary of each is
+//! printed.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::exchange::{self, Market};
+use super::exchange::{self, ExchangeHandle};
 use super::observed::Observed;
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, wiring};
@@ -29,12 +30,12 @@ use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often the consumers are looked after.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long the feeds may take to hang up.
-const HANG_UP: Duration = Duration::from_secs(3);
+/// How often the run checks whether all consumers have ended.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the feeds may take to close their connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs until a signal, or until `--for` is over.
+/// Runs until a signal, or for the duration of `--for`.
 ///
 /// # Errors
 /// When something cannot be started.
@@ -51,19 +52,19 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let wiring::Prepared { specs, files, relay, data_dir, warnings } = prepared;
     output::report(&warnings);
     data_dir.look();
-    // A port that is taken is said before anything runs.
+    // An error of the port must be reported before anything runs.
     let port = metrics::bind(&config.metrics)?;
-    // One worker: a frame goes from its socket through the pipeline without a switch of threads, and there is far more
-    // room on one core than any exchange fills. Consumers have threads of their own.
+    // One worker: a frame goes from its socket through the pipeline without a thread switch, and one core handles far
+    // more than any exchange sends. Consumers have their own threads.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    // Dropped last: it ends with the runtime that it runs on.
+    // Declared before its users, so that it is dropped after them.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     let manager = wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?;
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
-    // They answer until the run is over.
+    // The servers run until the run has ended.
     let mut servers = JoinSet::new();
     if let Some(port) = port {
         servers.spawn_on(port.serve(observed.clone()), runtime.handle());
@@ -79,12 +80,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = serve(&config, args.duration, &observed) => served,
-            () = none_left(&manager) => Err(anyhow::anyhow!("no consumer is left to hand klines to")),
+            () = all_consumers_ended(&manager) => Err(anyhow::anyhow!("no consumer is left to receive klines")),
         }
     });
     drop(watch);
     observed.end();
-    // Consumers are on threads of their own; the executor's stay free while they finish.
+    // Waits for the consumers without blocking the executor, so that the servers still answer.
     let ended = runtime.block_on(finish(manager));
     runtime.block_on(servers.shutdown());
     components.remove_temporary();
@@ -95,7 +96,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ended)
 }
 
-/// What an operator can ask about and give orders to.
+/// Returns what the admin socket can query and control.
 fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reloader: Reloader) -> admin::Controls {
     admin::Controls {
         observed: observed.clone(),
@@ -104,7 +105,7 @@ fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reload
     }
 }
 
-/// Feeds the hub until the end is asked for; then nothing more comes.
+/// Feeds the hub until the run ends; afterwards no more klines are published.
 pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
     tokio::select! { biased;
         end = feed(config, duration, observed) => end,
@@ -115,23 +116,23 @@ pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, obse
 async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-    let Market { inbox, categories, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
+    let ExchangeHandle { inbox, categories, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
     let pipeline = Pipeline::new(categories, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
-    let last_words = move || {
-        // The code of a second signal is what it is.
+    let before_exit = move || {
+        // The exit code after a second signal is fixed, so the returned one is ignored.
         let _ = wiring::print_summaries(&wiring::give_up(&views));
     };
-    let end = ended(duration, last_words).await;
+    let reason = wait_for_end(duration, before_exit).await;
     observed.end();
     let feeds = observed.feeds.read();
     let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);
-    // The feeds let go of the inbox, which lets the pipeline take what is in it and come to its end.
+    // The feeds close the inbox, so that the pipeline processes the remaining messages and ends.
     cancel.cancel();
-    if tokio::time::timeout(HANG_UP, tracker.wait()).await.is_err() {
-        warn!("a connection does not hang up and is left behind");
+    if tokio::time::timeout(CLOSE_TIMEOUT, tracker.wait()).await.is_err() {
+        warn!("a connection did not close in time and is abandoned");
     }
-    pipeline.await.context("the pipeline ended badly")?;
+    pipeline.await.context("the pipeline failed")?;
     for feed in &feeds {
         let counters = feed.counters();
         info!(
@@ -159,32 +160,33 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
             "trades accounted for"
         );
     }
-    if was_reached { end.map(drop) } else { end?.without_exchange() }
+    if was_reached { reason.map(drop) } else { reason?.without_exchange() }
 }
 
-/// Why a run comes to its end.
+/// Why a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Somebody asked for it.
+pub enum EndReason {
+    /// A signal was received.
     Signal,
-    /// Its time is over.
+    /// The duration of `--for` has passed.
     Time,
 }
 
-impl End {
-    /// What the end means for a run that had no connection to the exchange. Whoever sends a signal has seen that.
+impl EndReason {
+    /// Returns the result of a run that never connected to the exchange: an error, unless a signal ended it, because
+    /// then the user has seen the warnings.
     fn without_exchange(self) -> anyhow::Result<()> {
         match self {
             Self::Signal => Ok(()),
-            Self::Time => Err(anyhow::anyhow!("the exchange was not reached in all that time")),
+            Self::Time => Err(anyhow::anyhow!("the exchange was not reached before the run ended")),
         }
     }
 }
 
-/// Waits until every consumer has come to an end before the run has.
-pub(super) async fn none_left(manager: &Manager) {
+/// Waits until every consumer has failed or is quarantined.
+pub(super) async fn all_consumers_ended(manager: &Manager) {
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let summaries = manager.summaries();
         if summaries.iter().all(|summary| matches!(summary.stats.state, State::Failed | State::Quarantined)) {
             return;
@@ -192,32 +194,35 @@ pub(super) async fn none_left(manager: &Manager) {
     }
 }
 
-/// Waits for a signal or the end of `duration`. After the first signal the next one ends the process at once, after
-/// `last_words`.
+/// Waits for a signal or the end of `duration`. The next signal after that calls `before_exit` and ends the process at
+/// once.
 ///
 /// # Errors
-/// When signals cannot be waited for.
-pub async fn ended(duration: Option<HumanDuration>, last_words: impl FnOnce() + Send + 'static) -> anyhow::Result<End> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
-    let over = async {
+/// When signal handlers cannot be installed.
+pub async fn wait_for_end(
+    duration: Option<HumanDuration>,
+    before_exit: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<EndReason> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("installing a signal handler")?;
+    let mut terminate = signal(SignalKind::terminate()).context("installing a signal handler")?;
+    let elapsed = async {
         match duration {
             Some(HumanDuration(duration)) => tokio::time::sleep(duration).await,
             None => std::future::pending().await,
         }
     };
-    let end = tokio::select! {
+    let reason = tokio::select! {
         _ = interrupt.recv() => {
             info!(signal = "SIGINT", "ending; a second signal ends at once");
-            End::Signal
+            EndReason::Signal
         }
         _ = terminate.recv() => {
             info!(signal = "SIGTERM", "ending; a second signal ends at once");
-            End::Signal
+            EndReason::Signal
         }
-        () = over => {
-            info!("time is over, ending");
-            End::Time
+        () = elapsed => {
+            info!("the duration of --for has passed, ending");
+            EndReason::Time
         }
     };
     tokio::spawn(async move {
@@ -226,18 +231,18 @@ pub async fn ended(duration: Option<HumanDuration>, last_words: impl FnOnce() + 
             _ = terminate.recv() => {}
         }
         warn!("second signal: ending at once");
-        last_words();
+        before_exit();
         end_at_once();
     });
-    Ok(end)
+    Ok(reason)
 }
 
-#[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal means exactly this")]
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal must end the process at once")]
 fn end_at_once() -> ! {
     std::process::exit(i32::from(EXIT_FAILED))
 }
 
-/// Lets the consumers finish and says what each was given.
+/// Waits for the consumers to finish and prints a summary of each.
 async fn finish(manager: Manager) -> ExitCode {
     let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
     wiring::print_summaries(&summaries)

@@ -1,4 +1,4 @@
-//! `klines tls self-signed`: a certificate and its key as two files, and what to do with them.
+//! `klines tls self-signed`: writes a certificate and its key, and prints how to use them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,31 +18,31 @@ use sha2::{Digest, Sha256};
 use super::output;
 use crate::cli::SelfSignedArgs;
 
-/// Days of validity: some clients take no certificate that is valid for longer than 398.
+/// Days of validity. Some clients reject certificates that are valid for more than 398 days.
 const DAYS: i32 = 397;
 
-/// Names of the machine itself.
+/// The default hosts: the names of the local machine.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A certificate that is not written yet.
-struct Made {
+/// A certificate and its key, before they are written.
+struct GeneratedCertificate {
     certificate: String,
     key: String,
-    /// SHA-256 of the certificate, as other tools show it.
+    /// SHA-256 of the certificate, in the format of other tools.
     fingerprint: String,
-    /// The last day on which it is valid.
+    /// Last day on which it is valid.
     until: Date,
 }
 
-/// Makes both files.
+/// Creates both files.
 ///
 /// # Errors
-/// When they are there already, or cannot be written.
+/// When the files exist and `--force` is not set, or when they cannot be written.
 pub fn self_signed(args: &SelfSignedArgs) -> anyhow::Result<ExitCode> {
     let (certificate, key) = (args.output.join("cert.pem"), args.output.join("key.pem"));
     for file in [&certificate, &key] {
         if !args.force && fs::symlink_metadata(file).is_ok() {
-            bail!("{} is there already; --force replaces it", file.display());
+            bail!("{} already exists; --force replaces it", file.display());
         }
     }
     let hosts = if args.hosts.is_empty() { LOCAL.map(str::to_owned).to_vec() } else { args.hosts.clone() };
@@ -54,10 +54,10 @@ pub fn self_signed(args: &SelfSignedArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn make(hosts: &[String]) -> anyhow::Result<Made> {
+fn make(hosts: &[String]) -> anyhow::Result<GeneratedCertificate> {
     let key = KeyPair::generate()?;
     let today = Timestamp::from_millisecond(LocalClock::start().now().get())?.to_zoned(TimeZone::UTC).date();
-    // From yesterday: the client's clock may be behind.
+    // Valid from yesterday, because the client's clock may be behind.
     let from = today.checked_sub(1.day())?;
     let until = from.checked_add(DAYS.days())?;
     let mut params = CertificateParams::new(hosts)?;
@@ -68,15 +68,20 @@ fn make(hosts: &[String]) -> anyhow::Result<Made> {
     for host in hosts.iter().take(1) {
         params.distinguished_name.push(DnType::CommonName, host);
     }
-    // No more than that: a certificate that is its own root must not say that it may not sign.
+    // Sets no other key usage: a certificate that is its own root must not exclude signing.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = params.self_signed(&key)?;
     let bytes: [u8; 32] = Sha256::digest(certificate.der()).into();
     let fingerprint = bytes.map(|byte| format!("{byte:02X}")).join(":");
-    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem(), fingerprint, until: until.yesterday()? })
+    Ok(GeneratedCertificate {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+        fingerprint,
+        until: until.yesterday()?,
+    })
 }
 
-/// Puts a new file in the place of another, as a whole: whoever reads it sees one of the two, and with its own mode.
+/// Replaces a file atomically: a reader sees either the old or the new file, each with its mode.
 fn replace(file: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
@@ -98,11 +103,16 @@ fn absolute(file: &Path) -> PathBuf {
     fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
 }
 
-/// Results on standard output, advice on standard error.
-fn print_result(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&Path; 2]) -> anyhow::Result<()> {
+/// Prints the configuration lines on standard output, and instructions on standard error.
+fn print_result(
+    args: &SelfSignedArgs,
+    hosts: &[String],
+    made: &GeneratedCertificate,
+    files: [&Path; 2],
+) -> anyhow::Result<()> {
     let [certificate, key] = files.map(|file| file.display().to_string());
     if args.json {
-        let Made { fingerprint, until, .. } = made;
+        let GeneratedCertificate { fingerprint, until, .. } = made;
         let result = json!({
             "certificate": certificate, "certificate_key": key, "hosts": hosts, "sha256": fingerprint, "until": until.to_string(),
         });
@@ -110,14 +120,14 @@ fn print_result(args: &SelfSignedArgs, hosts: &[String], made: &Made, files: [&P
     }
     let host = hosts.first().map_or("localhost", String::as_str);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    output::say(&format!("wrote cert.pem and key.pem for {}, valid until {}", hosts.join(", "), made.until));
-    output::say(&format!("sha256 fingerprint {}", made.fingerprint));
-    output::say("for klines.toml:\n");
+    output::eprint(&format!("wrote cert.pem and key.pem for {}, valid until {}", hosts.join(", "), made.until));
+    output::eprint(&format!("sha256 fingerprint {}", made.fingerprint));
+    output::eprint("for klines.toml:\n");
     let quoted = |text: String| toml::Value::String(text).to_string();
     let lines =
         format!("[websocket]\ncertificate = {}\ncertificate_key = {}\n", quoted(certificate.clone()), quoted(key));
     output::print(&lines)?;
-    output::say(&format!(
+    output::eprint(&format!(
         "\nto try it, once `klines run --consumers websocket` is up:\n  \
          curl --cacert \"{certificate}\" -H \"Authorization: Bearer $WSS_AUTH_KEY\" https://{host}:9500/v5/market/time\n\
          pybit trusts it with WEBSOCKET_CLIENT_CA_BUNDLE=\"{certificate}\""

@@ -1,4 +1,4 @@
-//! `klines simulate`: a local Bybit, for trying things out and for tests of other programs.
+//! `klines simulate`: runs a simulated Bybit, for experiments and for tests of other programs.
 
 use std::process::ExitCode;
 
@@ -9,10 +9,10 @@ use klines_domain::symbol::Category;
 use tracing::info;
 
 use super::output;
-use super::run::ended;
+use super::run::wait_for_end;
 use crate::cli::{SimulateArgs, Times};
 
-/// Serves until a signal, or until `--for` is over.
+/// Serves until a signal, or for the duration of `--for`.
 ///
 /// # Errors
 /// When a file cannot be read or the address cannot be listened on.
@@ -23,9 +23,9 @@ pub fn simulate(_: Config, args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         for symbol in &args.refuse {
             sim.inject(Fault::Refuse(symbol.to_string()));
         }
-        output::say(&format!("a local Bybit listens on {}; Ctrl-C ends it", sim.addr()));
-        output::say(&format!("  BYBIT_WS_URL={} BYBIT_REST_URL={} klines run", sim.ws_url(), sim.rest_url()));
-        ended(args.duration, || {}).await?;
+        output::eprint(&format!("the simulated Bybit listens on {}; Ctrl-C stops it", sim.addr()));
+        output::eprint(&format!("  BYBIT_WS_URL={} BYBIT_REST_URL={} klines run", sim.ws_url(), sim.rest_url()));
+        wait_for_end(args.duration, || {}).await?;
         let counters = sim.counters();
         sim.stop().await;
         info!(?counters, "simulation ended");

@@ -1,4 +1,4 @@
-//! `klines verify`: our klines against the exchange's own pushes in recordings.
+//! `klines verify`: compares klines made from recordings with the exchange's own kline pushes in them.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output;
 use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 
-/// Compares and prints. The exit code is 1 when something is wrong or nothing was compared.
+/// Compares and prints the report. The exit code is 1 when a push is wrong or none was compared.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -21,7 +21,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if report.passed() { EXIT_OK } else { EXIT_FAILED }))
 }
 
-/// Reads recordings and compares.
+/// Reads recordings and compares their klines with their kline pushes.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -36,7 +36,7 @@ pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> 
     Ok(verifier.report())
 }
 
-/// The report for people: what differs, a table by field, and the sum.
+/// Formats the report for people: the differences, a table by field, and the totals.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
@@ -54,7 +54,7 @@ pub fn text(report: &Report) -> String {
         let _ = writeln!(out, "{field:<10} {equal:>8} {different:>10}");
     }
     if report.unread > 0 {
-        let _ = writeln!(out, "{} frames could not be understood", report.unread);
+        let _ = writeln!(out, "{} frames could not be decoded", report.unread);
     }
     let Report { equal, behind, wrong, skipped, .. } = report;
     let compared = report.compared();
@@ -62,7 +62,7 @@ pub fn text(report: &Report) -> String {
     out
 }
 
-/// The report for programs.
+/// The report as JSON for programs.
 #[derive(Serialize)]
 struct Json<'a> {
     compared: u64,
@@ -81,7 +81,7 @@ struct JsonField<'a> {
     different: u64,
 }
 
-/// The report as one JSON object.
+/// Formats the report as one JSON object.
 ///
 /// # Errors
 /// Never in practice: every field is a number or a name.

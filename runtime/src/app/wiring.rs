@@ -1,4 +1,5 @@
-//! From configuration to consumers: components found, compiled and checked, each with its limits and grants.
+//! Creates the consumers of the configuration: loads, compiles and validates components, each with its limits and
+//! grants.
 
 pub mod compiling;
 pub mod grants;
@@ -29,34 +30,36 @@ use klines_wasm::component_loader::Components;
 
 pub use self::sandboxed::FromFile;
 use self::sandboxed::Shared;
-use self::validation::Asked;
+use self::validation::PendingValidation;
 use super::output;
 use crate::cli::EXIT_FAILED;
 
-/// Klines handed to a component in one call: enough to make the call's own cost small, few enough to be quick.
+/// Largest number of klines that a component receives in one call: enough to make the overhead of the call small, few
+/// enough to keep the call short.
 pub const BATCH: usize = 64;
-/// What the start of all consumers may take beyond each one's own limit, to name those that do not come up.
+/// Additional time for the start of all consumers beyond their own limits, so that those that do not start are reported
+/// by name.
 const START_MARGIN: Duration = Duration::from_secs(2);
-/// How long a live feed waits for untrusted components to check their settings.
+/// How long a live feed waits for untrusted components to validate their settings.
 const VALIDATION: Duration = Duration::from_millis(500);
 
-/// Every enabled consumer, ready to be started, and what is not quite as it was meant.
+/// Every enabled consumer, ready to be started, and the warnings about them.
 pub struct Prepared {
-    /// What the manager starts.
+    /// The consumers that the manager starts.
     pub specs: Vec<Spec>,
-    /// Those whose component is a file, which may change while they run.
+    /// The consumers whose component is a file, which may change while they run.
     pub files: Vec<FromFile>,
-    /// What carries values from those that publish to those that take them, where there are both.
+    /// The relay that carries values from the components to the native consumers, if both exist.
     pub relay: Option<Relay>,
-    /// Where the run keeps things.
+    /// The folder in which the run stores data.
     pub data_dir: DataDir,
-    /// Warnings alone.
+    /// Warnings; no errors.
     pub warnings: Report,
 }
 
-/// Prepares every enabled consumer and lets it check its settings, all components at the same time. Those that are not
-/// awaited have [`VALIDATION`]; without an answer by then, they check their settings when they are started. Opens
-/// nothing and starts nothing.
+/// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
+/// are not awaited have [`VALIDATION`] for this; one that does not answer in time validates its settings when it is
+/// started. Opens no connection and starts no consumer.
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
@@ -66,32 +69,36 @@ pub fn prepare(
     components: &Components,
     awaited: Awaited,
 ) -> anyhow::Result<Result<Prepared, Report>> {
-    let (mut found, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
+    let (mut prepared, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let relay = relay(config);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
-    let unheard = Shared { relay: None, data_dir: &data_dir };
+    let without_relay = Shared { relay: None, data_dir: &data_dir };
     for consumer in &config.consumers {
-        let prepared = match &consumer.component {
+        let component = match &consumer.component {
             Source::Native(native) => {
                 if let Some((mut blueprint, grouping)) =
                     native::blueprint(*native, consumer, config, catalog, &data_dir)?
                 {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     report.merge(native::warnings(*native, config));
-                    found.push(Found::Ready(spec(consumer, blueprint, grouping)));
+                    prepared.push(PreparedConsumer::Ready(spec(consumer, blueprint, grouping)));
                 }
                 continue;
             }
-            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, unheard),
-            Source::File(path) => {
-                sandboxed::from_file(path, consumer, config, components, Shared { relay: relay.as_ref(), ..unheard })
-            }
+            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, without_relay),
+            Source::File(path) => sandboxed::from_file(
+                path,
+                consumer,
+                config,
+                components,
+                Shared { relay: relay.as_ref(), ..without_relay },
+            ),
         };
-        match prepared {
+        match component {
             Ok(blueprint) => {
                 report.merge(grants::report(config, consumer, &blueprint));
                 files.extend(FromFile::new(consumer, &blueprint));
-                found.push(Found::Asked(Box::new(Asked::new(consumer, blueprint))));
+                prepared.push(PreparedConsumer::Validating(Box::new(PendingValidation::new(consumer, blueprint))));
             }
             Err(error) => {
                 let expected = "a component built for klines:consumer@1.1.0";
@@ -101,26 +108,26 @@ pub fn prepare(
     }
     components.remove_unused_code();
     let until = Instant::now() + VALIDATION;
-    let mut answered = |asked: Asked<'_>| {
-        let consumer = asked.consumer;
-        let blueprint = asked.answered(config, (awaited, until), &mut report);
+    let mut validated = |pending: PendingValidation<'_>| {
+        let consumer = pending.consumer;
+        let blueprint = pending.finish(config, (awaited, until), &mut report);
         spec(consumer, blueprint, Grouping::UpTo(BATCH))
     };
-    let specs = found.into_iter().map(|found| match found {
-        Found::Ready(spec) => spec,
-        Found::Asked(asked) => answered(*asked),
+    let specs = prepared.into_iter().map(|consumer| match consumer {
+        PreparedConsumer::Ready(spec) => spec,
+        PreparedConsumer::Validating(pending) => validated(*pending),
     });
     let specs = specs.collect();
     Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, data_dir, warnings: report }) })
 }
 
-/// A consumer of the configuration.
-enum Found<'a> {
+/// A consumer of the configuration, ready or still validating its settings.
+enum PreparedConsumer<'a> {
     Ready(Spec),
-    Asked(Box<Asked<'a>>),
+    Validating(Box<PendingValidation<'a>>),
 }
 
-/// The consumers that may publish series of their own: components in files. None of ours does.
+/// Returns the consumers that may publish values: components in files. No shipped component publishes any.
 fn publishers(config: &Config) -> Vec<Arc<str>> {
     let is_file = |consumer: &&Consumer| matches!(consumer.component, Source::File(_));
     config.consumers.iter().filter(is_file).map(|consumer| consumer.name.as_str().into()).collect()
@@ -128,9 +135,9 @@ fn publishers(config: &Config) -> Vec<Arc<str>> {
 
 fn relay(config: &Config) -> Option<Relay> {
     let publishers = publishers(config).len();
-    // All natives take values.
-    let are_taken = config.consumers.iter().any(|consumer| matches!(consumer.component, Source::Native(_)));
-    (publishers > 0 && are_taken).then(|| Relay::new(publishers))
+    // Every native consumer receives values.
+    let has_receivers = config.consumers.iter().any(|consumer| matches!(consumer.component, Source::Native(_)));
+    (publishers > 0 && has_receivers).then(|| Relay::new(publishers))
 }
 
 fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -> Report {
@@ -142,7 +149,8 @@ fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -
     config.settings_report(&consumer.name, findings)
 }
 
-/// What is watched, as far as the configuration says it; the exchange is asked for the rest.
+/// Returns a catalogue with the symbols that the configuration lists; those of `load_all` are added once the exchange
+/// has listed them.
 #[must_use]
 pub fn catalog(config: &Config) -> Arc<Catalog> {
     let listed = |category: &Category| match &config.exchange.symbols {
@@ -156,21 +164,20 @@ pub fn catalog(config: &Config) -> Arc<Catalog> {
     Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
 }
 
-/// Whose answers are waited for.
+/// The consumers whose answers [`prepare`] and [`start`] wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// Every consumer's.
+    /// Every consumer.
     All,
-    /// Those of trusted consumers: a live feed does not wait for what untrusted code does in `validate`, `setup` and
-    /// `start`.
+    /// Trusted consumers only: a live feed does not wait for untrusted code in `validate`, `setup` and `start`.
     Trusted,
 }
 
-/// Starts the consumers and waits until each that is awaited has come up or said why not. The failure of one is logged;
-/// the others go on.
+/// Starts the consumers and waits until each awaited one has started or failed. The failure of one is logged; the
+/// others continue.
 ///
 /// # Errors
-/// When the operating system gives no threads, or no consumer at all came up.
+/// When the operating system cannot start a thread, or every consumer failed.
 pub fn start(
     specs: Vec<Spec>,
     relay: Option<Relay>,
@@ -204,20 +211,20 @@ pub fn start(
     Ok(manager)
 }
 
-/// Takes away what consumers hold, because the process ends at once, and returns what each has done.
+/// Discards the klines that consumers still hold, because the process ends at once, and returns the summary of each.
 pub fn give_up(views: &[View]) -> Vec<Summary> {
     views.iter().map(|view| Summary { name: view.name.clone(), stats: view.give_up() }).collect()
 }
 
-/// Says what each consumer was given and what became of the rest. Returns the exit code of the run: closed klines that
-/// were lost at its end are a failure.
+/// Prints how many klines each consumer received and lost. Returns the exit code of the run: closed klines that were
+/// lost at its end are a failure.
 pub fn print_summaries(summaries: &[Summary]) -> ExitCode {
-    summaries.iter().for_each(|summary| output::say(&line(summary)));
+    summaries.iter().for_each(|summary| output::eprint(&line(summary)));
     let lost: u64 = summaries.iter().map(|summary| summary.stats.lost_at_the_end()).sum();
     if lost == 0 {
         return ExitCode::SUCCESS;
     }
-    output::say(&format!("error: {lost} closed klines were lost at the end"));
+    output::eprint(&format!("error: {lost} closed klines were lost at the end"));
     ExitCode::from(EXIT_FAILED)
 }
 
@@ -241,7 +248,7 @@ fn line(Summary { name, stats }: &Summary) -> String {
     format!("{text} ({})", stats.state)
 }
 
-/// What the operator lets a consumer receive.
+/// Returns the klines that the operator allows a consumer to receive.
 pub fn allowed(consumer: &Consumer) -> Subscription {
     Subscription {
         symbols: consumer.symbols.clone(),
@@ -250,6 +257,7 @@ pub fn allowed(consumer: &Consumer) -> Subscription {
     }
 }
 
+/// Returns the specification from which the manager starts a consumer.
 pub fn spec(consumer: &Consumer, blueprint: Box<dyn Blueprint>, grouping: Grouping) -> Spec {
     Spec {
         name: consumer.name.clone(),

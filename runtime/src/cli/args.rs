@@ -1,54 +1,54 @@
-//! Flags that several commands share, and how they become the configuration's highest layer.
+//! The flags that several commands share. They form the highest layer of the configuration.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use klines_config::{Flags, Sources};
 
-/// Where the configuration is.
+/// Where the configuration is read from.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigArgs {
-    /// TOML file [default: klines.toml, if it is there; variable KLINES_CONFIG]
+    /// Configuration file [default: klines.toml, if it exists; variable KLINES_CONFIG]
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// File of variables [default: .env, if it is there]
+    /// File of environment variables [default: .env, if it exists]
     #[arg(long, value_name = "PATH")]
     pub env_file: Option<PathBuf>,
-    /// Who gets klines, comma-separated [default: console]
+    /// Consumers that receive klines, comma-separated [default: console]
     #[arg(long, value_name = "NAMES")]
     pub consumers: Option<String>,
     /// Folder of component files [default: plugins]
     #[arg(long, value_name = "PATH")]
     pub plugins_dir: Option<String>,
-    /// Folder for what klines keeps [default: klines-data]
+    /// Folder for the files that klines writes [default: klines-data]
     #[arg(long, value_name = "PATH")]
     pub data_dir: Option<String>,
 }
 
-/// What is watched, and where.
+/// The symbols, and the exchange that lists them.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Exchange")]
 pub struct MarketArgs {
-    /// Symbols, comma-separated; spot:ETHUSDT names the category of one [default: BTCUSDT,ETHUSDT]
+    /// Symbols, comma-separated, optionally with a category, such as spot:ETHUSDT [default: BTCUSDT,ETHUSDT]
     #[arg(long, value_name = "SYMBOLS")]
     pub symbols: Option<String>,
-    /// Categories, comma-separated: linear, spot, inverse [default: linear]
+    /// Categories, comma-separated: linear, spot or inverse [default: linear]
     #[arg(long, value_name = "CATEGORIES")]
     pub category: Option<String>,
-    /// Watch every symbol that the exchange trades
+    /// Watch every symbol that trades on the exchange
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub load_all: Option<String>,
-    /// With --load-all: at most so many symbols of each category
+    /// With --load-all: watch at most N symbols of each category
     #[arg(long, value_name = "N")]
     pub symbols_limit: Option<String>,
     /// Use Bybit's test network
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub testnet: Option<String>,
-    /// Base address of another exchange's WebSocket streams
+    /// Base URL of the WebSocket streams, in place of Bybit's
     #[arg(long, value_name = "URL")]
     pub ws_url: Option<String>,
-    /// Base address of another exchange's REST interface
+    /// Base URL of the REST API, in place of Bybit's
     #[arg(long, value_name = "URL")]
     pub rest_url: Option<String>,
 }
@@ -56,17 +56,17 @@ pub struct MarketArgs {
 /// How klines are made.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Klines")]
-pub struct HistoryArgs {
-    /// Intervals, comma-separated: a number and ms, s, m, h, D, W or M [default: 1m,5m,1h]
+pub struct KlineArgs {
+    /// Intervals, comma-separated, each a number and ms, s, m, h, D, W or M [default: 1m,5m,1h]
     #[arg(long, value_name = "INTERVALS")]
     pub intervals: Option<String>,
-    /// What a kline opens with: previous-close or first-trade [default: previous-close]
+    /// Opening price of a kline: previous-close or first-trade [default: previous-close]
     #[arg(long, value_name = "RULE")]
     pub open: Option<String>,
-    /// Flat klines for windows without a trade: true (from 1s up), false or all [default: true]
+    /// Emit flat klines for windows without trades: true (intervals from 1s up), false or all [default: true]
     #[arg(long, value_name = "WHICH")]
     pub fill: Option<String>,
-    /// Least time between two updates of an open kline; 0s sends every change [default: 1s]
+    /// Shortest time between two updates of an open kline; 0s sends every change [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub update_interval: Option<String>,
 }
@@ -75,22 +75,22 @@ pub struct HistoryArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// Least important level: trace, debug, info, warn or error [default: info]
+    /// Lowest level that is logged: trace, debug, info, warn or error [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// text or json [default: text]
+    /// Format of the log: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 }
 
-/// Keeps the flags that were given.
+/// Returns the flags that were given, with their values.
 fn given<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> impl Iterator<Item = (&'static str, String)> {
     flags.map(|(name, value)| value.clone().map(|value| (name, value))).into_iter().flatten()
 }
 
-/// Makes the configuration's sources of the shared flags, for this process.
+/// Returns the configuration sources of this process: its environment and files, with the shared flags on top.
 #[must_use]
-pub fn sources(config: &ConfigArgs, market: &MarketArgs, history: &HistoryArgs, log: &LogArgs) -> Sources {
+pub fn sources(config: &ConfigArgs, market: &MarketArgs, klines: &KlineArgs, log: &LogArgs) -> Sources {
     let mut flags = Flags::new();
     flags.extend(given([
         ("--consumers", &config.consumers),
@@ -107,10 +107,10 @@ pub fn sources(config: &ConfigArgs, market: &MarketArgs, history: &HistoryArgs, 
         ("--rest-url", &market.rest_url),
     ]));
     flags.extend(given([
-        ("--intervals", &history.intervals),
-        ("--open", &history.open),
-        ("--fill", &history.fill),
-        ("--update-interval", &history.update_interval),
+        ("--intervals", &klines.intervals),
+        ("--open", &klines.open),
+        ("--fill", &klines.fill),
+        ("--update-interval", &klines.update_interval),
     ]));
     flags.extend(given([("--log-level", &log.log_level), ("--log-format", &log.log_format)]));
     Sources::of_process(flags, config.config.clone(), config.env_file.clone())

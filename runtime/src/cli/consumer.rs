@@ -1,5 +1,5 @@
-//! `klines consumer …`: looking at consumers and giving them orders while `klines run` goes on, and what can be done
-//! to components without it.
+//! `klines consumer …`: commands that show and control the consumers of a running `klines run`, and commands for
+//! components that need no run.
 
 mod authoring;
 mod test;
@@ -11,44 +11,44 @@ use klines_config::{Flags, Sources};
 
 pub use self::authoring::{BuildArgs, ComponentCheckArgs, NewArgs};
 pub use self::test::TestArgs;
-use super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
+use super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 
 /// `klines consumer …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConsumerCommand {
-    /// Make a project for a consumer of your own, in a language of your choice
+    /// Create a project for a new consumer, in a language of your choice
     New(NewArgs),
-    /// Build a project, or make a component of a core module
+    /// Build a component from a project or a core module
     Build(BuildArgs),
-    /// Say what a component is and wants, and everything that keeps it from running
+    /// Check whether a component would run, and report every reason why not
     Check(ComponentCheckArgs),
-    /// Show the consumers of a run: state, klines, losses, memory
+    /// List the consumers of a run with their state, klines, losses and memory
     List(ListArgs),
-    /// Show what a consumer of a run has logged, and what klines logged about it
+    /// Show the log lines of a consumer and those of klines about it
     Logs(LogsArgs),
-    /// Hand nothing to a consumer of a run; what comes waits in its queue
+    /// Stop delivering klines to a consumer; new klines wait in its queue
     Pause(OrderArgs),
-    /// Go on handing klines to a consumer; start one that failed or is quarantined anew
+    /// Resume delivery to a consumer; restart it if it failed or is quarantined
     Resume(OrderArgs),
-    /// Read a consumer's component again and let it take over; if it does not start, the present one goes on
+    /// Load the component of a consumer again; if the new version does not start, the current one continues
     Reload(OrderArgs),
-    /// Show what a component is, what it wants, and the lines of klines.toml that would grant it
+    /// Show a component, the permissions that it requests, and the lines of klines.toml that grant them
     Inspect(InspectArgs),
-    /// Run the tests of a consumer, or see again what one was quarantined for
+    /// Run the tests of a consumer, or reproduce a crash from its crash report
     Test(TestArgs),
 }
 
-/// Which run is meant.
+/// Selects the run that a command talks to.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Which run")]
-pub struct RunPlaceArgs {
-    /// Its data_dir [default: as in the configuration, or klines-data]
+#[command(next_help_heading = "Target run")]
+pub struct TargetRunArgs {
+    /// The data_dir of the run [default: as in the configuration, or klines-data]
     #[arg(long, value_name = "PATH")]
     pub data_dir: Option<String>,
-    /// Its TOML file [default: klines.toml, if it is there; variable KLINES_CONFIG]
+    /// The configuration file of the run [default: klines.toml, if it exists; variable KLINES_CONFIG]
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// Its file of variables [default: .env, if it is there]
+    /// The file of environment variables of the run [default: .env, if it exists]
     #[arg(long, value_name = "PATH")]
     pub env_file: Option<PathBuf>,
 }
@@ -56,60 +56,60 @@ pub struct RunPlaceArgs {
 /// `klines consumer list`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Reaches a `klines run` of the same user on the same machine through admin.sock in its data_dir.
+Connects to a `klines run` of the same user on the same machine through admin.sock in its data_dir.
 
-Exit codes: 0 ok, 1 no klines runs there.")]
+Exit codes: 0 ok, 1 no run answers.")]
 pub struct ListArgs {
-    /// Print JSON, with more figures
+    /// Print the result as JSON, with more fields
     #[arg(long)]
     pub json: bool,
-    /// Which run is meant.
+    /// The run to talk to.
     #[command(flatten)]
-    pub place: RunPlaceArgs,
+    pub run: TargetRunArgs,
 }
 
 /// `klines consumer logs`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-The last 1,000 lines of each consumer are kept while klines runs, from level info up or as log.level says.
+A run keeps the last 1,000 lines of each consumer, from level info up, or lower if log.level is lower.
 
-Exit codes: 0 ok, 1 no klines runs there, or it has no such consumer.
+Exit codes: 0 ok, 1 no run answers, or it has no such consumer.
 
 Example:
   klines consumer logs ema --follow")]
 pub struct LogsArgs {
-    /// The consumer
+    /// Name of the consumer
     pub name: String,
-    /// How many of the last lines
+    /// Number of lines to show, newest last
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub lines: usize,
-    /// Go on with lines as they come
+    /// Keep printing new lines as they are logged
     #[arg(short, long)]
     pub follow: bool,
-    /// Print each line as JSON
+    /// Print each line as a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Which run is meant.
+    /// The run to talk to.
     #[command(flatten)]
-    pub place: RunPlaceArgs,
+    pub run: TargetRunArgs,
 }
 
 /// `klines consumer pause`, `resume` and `reload`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Comes back when the consumer has obeyed, which it does between two calls.
+Waits until the consumer has carried the order out, which it does between two calls.
 
-Exit codes: 0 done, 1 not done: the reason is said.")]
+Exit codes: 0 done, 1 not done; the reason is printed.")]
 pub struct OrderArgs {
-    /// The consumer
+    /// Name of the consumer
     pub name: String,
-    /// Which run is meant.
+    /// The run to talk to.
     #[command(flatten)]
-    pub place: RunPlaceArgs,
+    pub run: TargetRunArgs,
 }
 
-impl RunPlaceArgs {
-    /// What the configuration is read from.
+impl TargetRunArgs {
+    /// Returns the sources that the configuration is read from.
     #[must_use]
     pub fn sources(&self) -> Sources {
         let data_dir = self.data_dir.clone().map(|folder| ("--data-dir", folder));
@@ -121,32 +121,32 @@ impl RunPlaceArgs {
 /// `klines consumer inspect`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Compiles the component and runs nothing of it. What it wants follows from its imports and from the \
-manifest inside it, if it has one; what it is granted from [consumers.NAME.allow].
+Compiles the component but runs none of its code. The requested permissions follow from its imports and \
+from its manifest, if it has one; the granted permissions follow from [consumers.NAME.allow].
 
-Exit codes: 0 ok, 1 no component or one that cannot be used, 78 configuration refused.
+Exit codes: 0 ok, 1 the component does not exist or cannot be used, 78 configuration refused.
 
 Examples:
   klines consumer inspect plugins/ema.wasm
   klines consumer inspect webhook")]
 pub struct InspectArgs {
-    /// A component file, or the name of a consumer
+    /// Component file, or name of a consumer
     #[arg(value_name = "FILE|NAME")]
     pub target: String,
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is.
+    /// Where the configuration is read from.
     #[command(flatten)]
     pub config: ConfigArgs,
 }
 
 impl InspectArgs {
-    /// The configuration's sources; with `enabled`, that consumer alone is enabled.
+    /// Returns the sources of the configuration; with `enabled`, only that consumer is enabled.
     #[must_use]
     pub fn sources(&self, enabled: Option<&str>) -> Sources {
         let consumers = enabled.map(str::to_owned).or_else(|| self.config.consumers.clone());
         let config = ConfigArgs { consumers, ..self.config.clone() };
-        args::sources(&config, &MarketArgs::default(), &HistoryArgs::default(), &LogArgs::default())
+        args::sources(&config, &MarketArgs::default(), &KlineArgs::default(), &LogArgs::default())
     }
 }

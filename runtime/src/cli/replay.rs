@@ -6,14 +6,14 @@ use clap::{Args, ValueEnum};
 use klines_config::Sources;
 use klines_config::consumers::Shipped;
 
-use super::args::{ConfigArgs, HistoryArgs, LogArgs, MarketArgs, sources};
+use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 
 /// `klines replay`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Reads, plain or gzip: raw frames one a line, frames wrapped in a recorder's records, and Bybit's archive \
-CSVs (spot archives take the symbol from the file's name or --symbols). Klines go to the enabled consumers, \
-or with --format to a file without any consumer. A csv row is \
+Reads raw frames, one per line; frames inside a recorder's records; and the CSV files of Bybit's archive \
+(for spot archives, the symbol comes from the file name or --symbols). Every file can be plain or gzip. \
+Klines are delivered to the enabled consumers, or, with --format, written to a file. A csv row is \
 interval,symbol,start,open,high,low,close,volume,turnover,trades.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration refused.
@@ -22,55 +22,55 @@ Examples:
   klines replay BTCUSDT2024-01-01.csv.gz --intervals 1m,1h --format csv --output klines.csv
   klines replay session.jsonl.gz --symbols BTCUSDT --consumers console")]
 pub struct ReplayArgs {
-    /// The recordings
+    /// Recordings to read
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Write klines in this format in place of handing them to consumers
+    /// Write klines in this format instead of delivering them to consumers
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<OutputFormat>,
-    /// Where klines are written, which needs --format; - is standard output [default: -]
+    /// With --format: file to write klines to; - is standard output [default: -]
     #[arg(long, value_name = "FILE", requires = "format")]
     pub output: Option<PathBuf>,
-    /// Leave out the klines that are still open at the end
+    /// Omit the klines that are still open at the end
     #[arg(long)]
     pub closed_only: bool,
-    /// Symbols, comma-separated, such as BTCUSDT or spot:ETHUSDT [default: all that the files hold]
+    /// Symbols, comma-separated, such as BTCUSDT or spot:ETHUSDT [default: all in the files]
     #[arg(long, value_name = "SYMBOLS")]
     pub symbols: Option<String>,
-    /// The category, needed when the input holds two: linear, spot or inverse
+    /// Category: linear, spot or inverse; required if the files contain more than one
     #[arg(long, value_name = "CATEGORY")]
     pub category: Option<String>,
-    /// Where the configuration is.
+    /// Where the configuration is read from.
     #[command(flatten)]
     pub config: ConfigArgs,
     /// How klines are made.
     #[command(flatten)]
-    pub history: HistoryArgs,
+    pub klines: KlineArgs,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// A form that klines are written in.
+/// The format in which klines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// Rows without a header, sorted by end, interval and symbol
     Csv,
-    /// One JSON object a line, all fields, decimals as strings
+    /// One JSON object per line with all fields, decimals as strings
     Ndjson,
-    /// One JSON object a line, as Bybit pushes klines
+    /// One JSON object per line, in the form of Bybit's kline pushes
     Bybit,
 }
 
 impl ReplayArgs {
-    /// What the configuration is read from.
+    /// Returns the sources that the configuration is read from.
     #[must_use]
     pub fn sources(&self) -> Sources {
         let market =
             MarketArgs { symbols: self.symbols.clone(), category: self.category.clone(), ..MarketArgs::default() };
-        let mut sources = sources(&self.config, &market, &self.history, &self.log);
+        let mut sources = sources(&self.config, &market, &self.klines, &self.log);
         if self.format.is_some() && self.config.consumers.is_none() {
-            // Nothing is handed to consumers, so those that are enabled elsewhere must not stand in the way.
+            // No consumer receives klines, so an error in one that is enabled elsewhere must not end the replay.
             sources.flags.push(("--consumers", Shipped::Console.as_str().to_owned()));
         }
         sources

@@ -1,4 +1,4 @@
-//! The command line's promises: its help, its forms, and that flags reach the configuration.
+//! Tests of the command line: its help, the forms that it parses, and that flags reach the configuration.
 
 use klines_config::load;
 
@@ -9,7 +9,7 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn the_command_definition_is_consistent() {
     Cli::command().debug_assert();
 }
 
@@ -76,7 +76,7 @@ fn replay_into_a_file_needs_no_consumer() {
 }
 
 #[test]
-fn every_command_of_the_contract_is_understood() {
+fn every_documented_command_line_is_parsed() {
     for line in [
         "klines run --demo --for 20s",
         "klines check --online --json",
@@ -94,7 +94,7 @@ fn every_command_of_the_contract_is_understood() {
 }
 
 #[test]
-fn mistakes_of_usage_end_with_2() {
+fn usage_errors_exit_with_2() {
     for line in [
         "klines run --for soon",
         "klines replay",

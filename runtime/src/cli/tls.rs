@@ -8,30 +8,30 @@ use clap::{Args, Subcommand};
 /// `klines tls …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TlsCommand {
-    /// Make a certificate that is signed by nobody but itself, for use at home and in tests
+    /// Create a self-signed certificate, for private networks and tests
     SelfSigned(SelfSignedArgs),
 }
 
 /// `klines tls self-signed`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Writes cert.pem and key.pem (readable by you alone), valid from yesterday for 397 days, and prints the lines of \
-klines.toml that use them. Clients have to be told to trust cert.pem; on the open internet take a certificate \
-that they trust already. A running klines uses new files by itself within seconds.
+Writes cert.pem and key.pem (readable only by you), valid from yesterday for 397 days, and prints the lines for \
+klines.toml that use them. Clients must be configured to trust cert.pem; on the public internet, use a \
+certificate of an authority that they already trust. A running klines loads new files within seconds.
 
-Exit codes: 0 ok, 1 failed, such as when the files are there and --force was not given.
+Exit codes: 0 ok, 1 failed, for example because the files exist and --force is not set.
 
 Examples:
   klines tls self-signed
   klines tls self-signed --host klines.lan --host 192.168.1.20 --output certificates")]
 pub struct SelfSignedArgs {
-    /// Name or address that clients connect to; may be given several times [default: localhost, 127.0.0.1, ::1]
+    /// Name or address that clients connect to; can be repeated [default: localhost, 127.0.0.1, ::1]
     #[arg(long = "host", value_name = "NAME", value_parser = host)]
     pub hosts: Vec<String>,
-    /// Folder to write to; made if it is not there
+    /// Folder to write to; it is created if it does not exist
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
-    /// Replace files that are there
+    /// Replace existing files
     #[arg(long)]
     pub force: bool,
     /// Print the result as JSON on standard output
@@ -39,7 +39,7 @@ pub struct SelfSignedArgs {
     pub json: bool,
 }
 
-/// An IP address, or what can stand as a name in a certificate.
+/// Accepts an IP address or a name that a certificate can contain.
 fn host(text: &str) -> Result<String, String> {
     let is_part = |part: &str| {
         let is_name = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
@@ -50,6 +50,7 @@ fn host(text: &str) -> Result<String, String> {
     if is_name || text.parse::<IpAddr>().is_ok() {
         Ok(text.to_owned())
     } else {
-        Err("a name such as klines.lan or an address such as 192.168.1.20, without scheme, port or path".to_owned())
+        let expected = "a name such as klines.lan or an address such as 192.168.1.20, without scheme, port or path";
+        Err(format!("expected {expected}"))
     }
 }

@@ -1,5 +1,5 @@
-//! Lines of guests in the log for people: quoted and led by the consumer's name, so that no text can pass for a line of
-//! the runtime. In JSON their target and their name say whose they are.
+//! Formats log lines of guests as text: quoted, after the consumer's name, so that no guest can forge a line of the
+//! runtime. In JSON, the target and the name identify the guest.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::Utc;
 use super::logbook::GUESTS;
 
-/// Formats lines of guests, and leaves all others to the format inside.
+/// Formats lines of guests; delegates all others to the inner format.
 pub(super) struct WithGuests<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for WithGuests<F>
@@ -27,7 +27,7 @@ where
         if event.metadata().target() != GUESTS {
             return self.0.format_event(context, out, event);
         }
-        let mut line = Line::default();
+        let mut line = GuestLine::default();
         event.record(&mut line);
         let level = event.metadata().level();
         let [dim, colour, end] =
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// The colours of the format inside.
+/// Returns the colour that the inner format uses for `level`.
 fn colour(level: Level) -> &'static str {
     match level {
         Level::TRACE => "\u{1b}[35m",
@@ -49,14 +49,14 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// Whose line it is, and its text.
+/// The consumer's name and the message of a guest's log event.
 #[derive(Default)]
-struct Line {
+struct GuestLine {
     name: String,
     message: String,
 }
 
-impl Visit for Line {
+impl Visit for GuestLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "name" => value.clone_into(&mut self.name),

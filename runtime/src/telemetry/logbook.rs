@@ -1,5 +1,5 @@
-//! The last lines of the log about each consumer, kept for whoever asks while the run goes on: what guests log and
-//! what the runtime says of them. Bounded by lines and bytes; writes nothing anywhere.
+//! Keeps the last log lines about each consumer in memory, for `klines consumer logs`: those of its guest and those of
+//! the runtime about it. Bounded by lines and bytes; writes no file.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write};
@@ -13,33 +13,33 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Lines that are kept of one consumer.
-pub const MOST_LINES: usize = 1_000;
-/// Bytes of text that are kept of one consumer.
-const MOST_BYTES: usize = 256 << 10;
-/// Bytes of one line; the rest is cut.
-const MOST_OF_ONE: usize = 4 << 10;
-/// Names come from the configuration, so that this is far more than there are.
-const MOST_NAMES: usize = 1_000;
-/// What guests log; `name` says whose it is.
+/// Largest number of lines kept per consumer.
+pub const MAX_LINES: usize = 1_000;
+/// Largest number of text bytes kept per consumer.
+const MAX_BYTES: usize = 256 << 10;
+/// Largest number of bytes of one line; the rest is cut off.
+const MAX_LINE_BYTES: usize = 4 << 10;
+/// Largest number of consumers. Names come from the configuration, which has far fewer.
+const MAX_NAMES: usize = 1_000;
+/// The target of log events of guests; their field `name` is the consumer's name.
 pub(super) const GUESTS: &str = "consumer";
 
 /// One line about a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// Counts this consumer's lines from 1.
+pub struct LogLine {
+    /// Number of the line within the consumer's lines, from 1.
     pub number: u64,
-    /// When, in UTC, with milliseconds.
+    /// Time of the line, in UTC with milliseconds.
     pub at: String,
-    /// Upper-case level.
+    /// Level in upper case.
     pub level: String,
-    /// Whether the consumer said it itself; otherwise the runtime says it of the consumer.
+    /// Whether the consumer logged the line itself; otherwise the runtime logged it about the consumer.
     pub own: bool,
-    /// The words, without anything that drives a terminal.
+    /// Text, without characters that control a terminal.
     pub text: String,
 }
 
-/// The lines of all consumers.
+/// The log lines of all consumers.
 #[derive(Debug)]
 pub struct Logbook {
     rings: Mutex<BTreeMap<String, Ring>>,
@@ -48,14 +48,14 @@ pub struct Logbook {
 
 #[derive(Debug, Default)]
 struct Ring {
-    lines: VecDeque<Line>,
+    lines: VecDeque<LogLine>,
     bytes: usize,
     next: u64,
 }
 
 static LOGBOOK: Logbook = Logbook::new();
 
-/// The logbook of this process, which the log feeds.
+/// Returns the logbook of this process, which the log subscriber fills.
 #[must_use]
 pub fn logbook() -> &'static Logbook {
     &LOGBOOK
@@ -66,47 +66,47 @@ impl Logbook {
         Self { rings: Mutex::new(BTreeMap::new()), changed: Notify::const_new() }
     }
 
-    /// Returns the last lines of a consumer, at most `most`, oldest first.
+    /// Returns the last lines of a consumer, at most `max` of them, oldest first.
     #[must_use]
-    pub fn last(&self, name: &str, most: usize) -> Vec<Line> {
+    pub fn last(&self, name: &str, max: usize) -> Vec<LogLine> {
         let rings = self.rings();
         let Some(ring) = rings.get(name) else { return Vec::new() };
-        ring.lines.iter().skip(ring.lines.len().saturating_sub(most)).cloned().collect()
+        ring.lines.iter().skip(ring.lines.len().saturating_sub(max)).cloned().collect()
     }
 
-    /// Returns the lines of a consumer after line `number`, at most `most`, oldest first. Lines that are no longer
-    /// kept are left out: the numbers tell.
+    /// Returns the lines of a consumer after line `number`, at most `max` of them, oldest first. Lines that are no
+    /// longer kept are missing; a gap in the numbers shows this.
     #[must_use]
-    pub fn after(&self, name: &str, number: u64, most: usize) -> Vec<Line> {
+    pub fn after(&self, name: &str, number: u64, max: usize) -> Vec<LogLine> {
         let rings = self.rings();
         let lines = rings.get(name).into_iter().flat_map(|ring| &ring.lines);
-        lines.filter(|line| line.number > number).take(most).cloned().collect()
+        lines.filter(|line| line.number > number).take(max).cloned().collect()
     }
 
-    /// Number of a consumer's newest line; 0 when there is none.
+    /// Returns the number of a consumer's newest line; 0 without any.
     #[must_use]
     pub fn newest(&self, name: &str) -> u64 {
         self.rings().get(name).map_or(0, |ring| ring.next)
     }
 
-    /// Waits for a line of any consumer that is written after this was called.
+    /// Returns a future that completes when a line of any consumer is written after this call.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
 
     fn write(&self, name: &str, level: &str, own: bool, text: &str) {
-        let text = sanitize(text, MOST_OF_ONE);
+        let text = sanitize(text, MAX_LINE_BYTES);
         let at = format!("{:.3}", jiff::Timestamp::now());
         {
             let mut rings = self.rings();
-            if !rings.contains_key(name) && rings.len() >= MOST_NAMES {
+            if !rings.contains_key(name) && rings.len() >= MAX_NAMES {
                 return;
             }
             let ring = rings.entry(name.to_owned()).or_default();
             ring.next += 1;
             ring.bytes += text.len();
-            ring.lines.push_back(Line { number: ring.next, at, level: level.to_owned(), own, text });
-            while ring.lines.len() > MOST_LINES || ring.bytes > MOST_BYTES {
+            ring.lines.push_back(LogLine { number: ring.next, at, level: level.to_owned(), own, text });
+            while ring.lines.len() > MAX_LINES || ring.bytes > MAX_BYTES {
                 let Some(oldest) = ring.lines.pop_front() else { break };
                 ring.bytes -= oldest.text.len();
             }
@@ -119,18 +119,18 @@ impl Logbook {
     }
 }
 
-/// Puts what the log says about consumers into a logbook.
-pub(super) struct Keeper<'a>(pub(super) &'a Logbook);
+/// A subscriber layer that records the log events about consumers in a logbook.
+pub(super) struct LogbookLayer<'a>(pub(super) &'a Logbook);
 
-impl<S: Subscriber> Layer<S> for Keeper<'static> {
+impl<S: Subscriber> Layer<S> for LogbookLayer<'static> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let is_guest = metadata.target() == GUESTS;
-        let whose = if is_guest { "name" } else { "consumer" };
-        if metadata.fields().field(whose).is_none() {
+        let name_field = if is_guest { "name" } else { "consumer" };
+        if metadata.fields().field(name_field).is_none() {
             return;
         }
-        let mut words = Words { whose, name: String::new(), message: String::new(), fields: String::new() };
+        let mut words = EventText { name_field, name: String::new(), message: String::new(), fields: String::new() };
         event.record(&mut words);
         if !words.name.is_empty() {
             self.0.write(&words.name, metadata.level().as_str(), is_guest, &(words.message + &words.fields));
@@ -138,28 +138,28 @@ impl<S: Subscriber> Layer<S> for Keeper<'static> {
     }
 }
 
-/// An event's message, its other fields, and whose it is.
-struct Words {
-    whose: &'static str,
+/// The consumer, message and other fields of a log event.
+struct EventText {
+    name_field: &'static str,
     name: String,
     message: String,
     fields: String,
 }
 
-impl Words {
+impl EventText {
     fn take(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing into a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
-            name if name == self.whose => write!(self.name, "{value:?}"),
+            name if name == self.name_field => write!(self.name, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
     }
 }
 
-impl Visit for Words {
+impl Visit for EventText {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == self.whose {
+        if field.name() == self.name_field {
             value.clone_into(&mut self.name);
         } else {
             self.take(field, &value);
@@ -179,7 +179,7 @@ mod tests {
 
     fn logged(write: impl FnOnce()) -> &'static Logbook {
         let book: &'static Logbook = Box::leak(Box::new(Logbook::new()));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(Keeper(book)), write);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(LogbookLayer(book)), write);
         book
     }
 
@@ -190,7 +190,7 @@ mod tests {
             tracing::warn!(consumer = "mine", lost = 3, error = "a\nb", "consumer is behind");
             tracing::info!(consumer = "other", "consumer started");
             tracing::info!(name = "mine", "a field of that name is not enough");
-            tracing::info!("nobody's");
+            tracing::info!("about no consumer");
         });
         let lines = book.last("mine", 10);
         let shown: Vec<_> =
@@ -203,19 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_keeps_its_end_within_bounds() {
+    fn many_lines_keep_the_newest_within_bounds() {
         let book = Logbook::new();
-        (0..MOST_LINES + 5).for_each(|number| book.write("a", "INFO", true, &number.to_string()));
+        (0..MAX_LINES + 5).for_each(|number| book.write("a", "INFO", true, &number.to_string()));
         let lines = book.last("a", usize::MAX);
-        assert_eq!((lines.len(), lines[0].number, lines[0].text.as_str()), (MOST_LINES, 6, "5"));
-        (0..200).for_each(|_| book.write("b", "INFO", true, &"é".repeat(MOST_OF_ONE)));
+        assert_eq!((lines.len(), lines[0].number, lines[0].text.as_str()), (MAX_LINES, 6, "5"));
+        (0..200).for_each(|_| book.write("b", "INFO", true, &"é".repeat(MAX_LINE_BYTES)));
         let bytes: usize = book.last("b", usize::MAX).iter().map(|line| line.text.len()).sum();
-        assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES / 2, "{bytes}");
+        assert!(bytes <= MAX_BYTES && bytes > MAX_BYTES / 2, "{bytes}");
         assert_eq!(book.after("b", book.newest("b"), 10), []);
     }
 
     #[test]
-    fn nothing_that_drives_a_terminal_is_kept() {
+    fn terminal_control_characters_are_removed() {
         let book = Logbook::new();
         book.write("a", "INFO", true, "\u{1b}[31mred\u{202e}\n2026 INFO ok");
         assert_eq!(book.last("a", 1)[0].text, "[31mred 2026 INFO ok");

@@ -5,30 +5,31 @@
 
 #include "klines.h"
 
-enum { MOST_PERIOD = 1000 };
+enum { MAX_PERIOD = 1000 };
 
-/* The last closes of one symbol and interval, in a ring. */
+/* The last closes of one symbol and interval, in a ring buffer. */
 struct average {
     struct average *next;
     klines_consumer_types_category_t category;
     char *symbol;
     kl_interval interval;
+    /* Start of the newest kline in the average. */
     uint64_t newest;
-    /* Closes seen, at most the period, and where the next one goes. */
+    /* The number of closes, at most the period, and the index of the next one. */
     size_t count, at;
-    /* 1 above the average, -1 below, 0 before it is known. */
+    /* 1 if the last close was above the average, -1 if below, 0 if there was no average yet. */
     int side;
     double closes[];
 };
 
-/* What the operator may write under [consumers.{{name}}.settings]: the number of klines that the average looks back on. */
+/* The setting `period` of [consumers.{{name}}.settings]: the number of klines in the average. */
 static size_t period;
 static struct average *averages;
 
 const bool consumer_closed_only = true;
 
 void consumer_settings(kl_settings *settings) {
-    period = (size_t)kl_integer(settings, "period", 5, 2, MOST_PERIOD);
+    period = (size_t)kl_integer(settings, "period", 5, 2, MAX_PERIOD);
 }
 
 kl_outcome consumer_start(void) {
@@ -36,7 +37,7 @@ kl_outcome consumer_start(void) {
     return kl_ok();
 }
 
-/* Finds the average that a kline belongs to, or begins one; NULL without memory. */
+/* Returns the average of the kline's symbol and interval, and creates it if needed; NULL if there is no memory. */
 static struct average *average_of(const kl_kline *kline) {
     for (struct average *known = averages; known; known = known->next) {
         if (known->category == kline->category && known->interval.count == kline->interval.count &&
@@ -44,20 +45,20 @@ static struct average *average_of(const kl_kline *kline) {
             return known;
         }
     }
-    struct average *begun = calloc(1, sizeof *begun + period * sizeof begun->closes[0]);
-    if (begun) {
-        begun->category = kline->category;
-        begun->symbol = kl_copy(kline->symbol);
-        begun->interval = kline->interval;
-        begun->next = averages;
-        averages = begun;
+    struct average *added = calloc(1, sizeof *added + period * sizeof added->closes[0]);
+    if (added) {
+        added->category = kline->category;
+        added->symbol = kl_copy(kline->symbol);
+        added->interval = kline->interval;
+        added->next = averages;
+        averages = added;
     }
-    return begun;
+    return added;
 }
 
-/* Takes a close; true once there are enough for an average. */
+/* Adds a close and computes the average; returns false until there are `period` closes. */
 static bool add(struct average *average, const kl_kline *kline, double *sma) {
-    /* A correction of an older kline, or one that was delivered before: it is in the average already. */
+    /* A correction of an older kline, or a kline that was delivered before: it is in the average already. */
     if (kline->start <= average->newest) {
         return false;
     }
@@ -68,7 +69,7 @@ static bool add(struct average *average, const kl_kline *kline, double *sma) {
         average->count++;
     }
     *sma = 0;
-    /* From the oldest on, so that the sum is the same whatever came before. */
+    /* Sums from the oldest close, so that rounding does not depend on the position in the ring buffer. */
     for (size_t i = 0; i < average->count; i++) {
         *sma += average->closes[(average->at + i) % period];
     }
@@ -87,7 +88,7 @@ kl_outcome consumer_consume(const kl_batch *batch) {
         if (!add(average, kline, &sma)) {
             continue;
         }
-        /* Clients find it as ext.{{name}}.sma.INTERVAL.SYMBOL on /v1/stream. */
+        /* Clients of /v1/stream receive it on the topic ext.{{name}}.sma.INTERVAL.SYMBOL. */
         kl_emit(row, "sma", sma);
         int side = kline->close > sma ? 1 : -1;
         if (average->side && average->side != side) {

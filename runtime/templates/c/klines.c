@@ -1,4 +1,4 @@
-/* What stands between the host and your functions: logging, settings, and the memory of what is handed over. */
+/* The code between the host and your functions: logging, settings, and the memory of arguments and results. */
 
 #include "klines.h"
 
@@ -8,21 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_KEYS = 64, MOST_LINE = 1024 };
+enum { MAX_KEYS = 64, MAX_LINE = 1024 };
 
-/* Text and log. */
+/* Texts and the log. */
 
 static kl_text borrowed(const char *text) {
     return (kl_text){(uint8_t *)text, strlen(text)};
 }
 
-/* Writes as much as there is room for, and never half a character: the host takes UTF-8 alone. */
-static void written(char *text, size_t room, const char *format, va_list values) {
-    int length = vsnprintf(text, room, format, values);
-    if (length < 0 || (size_t)length < room) {
+/* Formats a text and cuts it to the size of the buffer, between characters: the host accepts valid UTF-8 only. */
+static void format_text(char *text, size_t size, const char *format, va_list values) {
+    int length = vsnprintf(text, size, format, values);
+    if (length < 0 || (size_t)length < size) {
         return;
     }
-    size_t end = room - 1, lead = end;
+    size_t end = size - 1, lead = end;
     while (lead > 0 && end - lead < 4 && ((uint8_t)text[lead - 1] & 0xC0) == 0x80) {
         lead--;
     }
@@ -36,9 +36,9 @@ static void written(char *text, size_t room, const char *format, va_list values)
     }
 }
 
-static void logged(klines_consumer_host_level_t level, const char *format, va_list values) {
-    char line[MOST_LINE];
-    written(line, sizeof line, format, values);
+static void log_line(klines_consumer_host_level_t level, const char *format, va_list values) {
+    char line[MAX_LINE];
+    format_text(line, sizeof line, format, values);
     kl_text text = borrowed(line);
     klines_consumer_host_log(level, &text);
 }
@@ -47,7 +47,7 @@ static void logged(klines_consumer_host_level_t level, const char *format, va_li
     void name(const char *format, ...) {            \
         va_list values;                             \
         va_start(values, format);                   \
-        logged(level, format, values);              \
+        log_line(level, format, values);            \
         va_end(values);                             \
     }
 LOGS(kl_debug, KLINES_CONSUMER_HOST_LEVEL_DEBUG)
@@ -63,28 +63,28 @@ bool kl_is(kl_text text, const char *other) {
     return kl_same(text, borrowed(other));
 }
 
-/* Memory is limited by the host: without it there is no way on. */
-static void *room_for(size_t size) {
-    void *room = malloc(size ? size : 1);
-    if (!room) {
+/* Allocates memory, which the host limits; aborts if there is none. */
+static void *allocate(size_t size) {
+    void *memory = malloc(size ? size : 1);
+    if (!memory) {
         kl_error("out of memory: %zu bytes", size);
         abort();
     }
-    return room;
+    return memory;
 }
 
 char *kl_copy(kl_text text) {
-    char *copy = room_for(text.len + 1);
+    char *copy = allocate(text.len + 1);
     memcpy(copy, text.ptr, text.len);
     copy[text.len] = 0;
     return copy;
 }
 
-const char *kl_interval_name(kl_interval interval, char room[16]) {
+const char *kl_interval_name(kl_interval interval, char buffer[16]) {
     static const char *const units[] = {"ms", "s", "m", "h", "D", "W", "M"};
     const char *unit = interval.unit < sizeof units / sizeof *units ? units[interval.unit] : "?";
-    snprintf(room, 16, "%u%s", (unsigned)interval.count, unit);
-    return room;
+    snprintf(buffer, 16, "%u%s", (unsigned)interval.count, unit);
+    return buffer;
 }
 
 /* Outcomes. */
@@ -97,7 +97,7 @@ kl_outcome kl_retry(const char *format, ...) {
     kl_outcome outcome = {.kind = KL_RETRY};
     va_list values;
     va_start(values, format);
-    written(outcome.text, sizeof outcome.text, format, values);
+    format_text(outcome.text, sizeof outcome.text, format, values);
     va_end(values);
     return outcome;
 }
@@ -106,13 +106,13 @@ kl_outcome kl_fatal(const char *format, ...) {
     kl_outcome outcome = {.kind = KL_FATAL};
     va_list values;
     va_start(values, format);
-    written(outcome.text, sizeof outcome.text, format, values);
+    format_text(outcome.text, sizeof outcome.text, format, values);
     va_end(values);
     return outcome;
 }
 
-/* Answers the host: true when all is well. What is handed back belongs to the host, which frees it. */
-static bool answered(kl_outcome outcome, klines_consumer_types_failure_t *failure) {
+/* Converts an outcome to the result for the host, which frees the text; returns true on success. */
+static bool answer(kl_outcome outcome, klines_consumer_types_failure_t *failure) {
     if (outcome.kind == KL_OK) {
         return true;
     }
@@ -121,9 +121,9 @@ static bool answered(kl_outcome outcome, klines_consumer_types_failure_t *failur
     return false;
 }
 
-/* Series and digits. */
+/* Emitted values and exact digits. */
 
-static bool published(size_t row, const char *series, klines_consumer_emit_value_t value) {
+static bool publish(size_t row, const char *series, klines_consumer_emit_value_t value) {
     kl_text name = borrowed(series), refusal;
     if (klines_consumer_emit_publish((uint32_t)row, &name, &value, &refusal)) {
         return true;
@@ -135,12 +135,12 @@ static bool published(size_t row, const char *series, klines_consumer_emit_value
 
 bool kl_emit(size_t row, const char *series, double value) {
     klines_consumer_emit_value_t number = {.tag = KLINES_CONSUMER_EMIT_VALUE_NUMBER, .val.number = value};
-    return published(row, series, number);
+    return publish(row, series, number);
 }
 
 bool kl_emit_json(size_t row, const char *series, const char *json) {
     klines_consumer_emit_value_t text = {.tag = KLINES_CONSUMER_EMIT_VALUE_JSON, .val.json = borrowed(json)};
-    return published(row, series, text);
+    return publish(row, series, text);
 }
 
 kl_exact kl_exact_digits(size_t row) {
@@ -149,29 +149,29 @@ kl_exact kl_exact_digits(size_t row) {
     return digits;
 }
 
-/* Settings: one JSON object, whose values are numbers, texts, true and false. */
+/* Settings: one JSON object, whose values can be numbers, texts, true and false. */
 
 struct kl_settings {
     const char *at, *end;
-    /* Keys that were asked for. */
-    const char *known[MOST_KEYS];
+    /* The keys that were read so far, and their number. */
+    const char *known[MAX_KEYS];
     size_t count;
     exports_klines_consumer_consumer_list_problem_t problems;
 };
 
-/* A stretch of the JSON. */
+/* A part of the JSON text. */
 typedef struct {
     const char *begin, *end;
 } span;
 
 void kl_wrong(kl_settings *settings, const char *key, const char *expected, const char *format, ...) {
-    char message[MOST_LINE];
+    char message[MAX_LINE];
     va_list values;
     va_start(values, format);
-    written(message, sizeof message, format, values);
+    format_text(message, sizeof message, format, values);
     va_end(values);
     size_t count = settings->problems.len;
-    klines_consumer_types_problem_t *grown = room_for((count + 1) * sizeof *grown);
+    klines_consumer_types_problem_t *grown = allocate((count + 1) * sizeof *grown);
     if (count) {
         memcpy(grown, settings->problems.ptr, count * sizeof *grown);
         free(settings->problems.ptr);
@@ -183,15 +183,15 @@ void kl_wrong(kl_settings *settings, const char *key, const char *expected, cons
     settings->problems.len = count + 1;
 }
 
-static const char *past_blanks(const char *at, const char *end) {
+static const char *skip_blanks(const char *at, const char *end) {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) {
         at++;
     }
     return at;
 }
 
-/* The first byte after the string that begins here with a quote. */
-static const char *past_string(const char *at, const char *end) {
+/* Returns the first byte after the string that begins at `at` with a quote. */
+static const char *skip_string(const char *at, const char *end) {
     for (at++; at < end && *at != '"'; at++) {
         if (*at == '\\' && at + 1 < end) {
             at++;
@@ -200,12 +200,12 @@ static const char *past_string(const char *at, const char *end) {
     return at < end ? at + 1 : end;
 }
 
-/* The first byte after the value that begins here, whatever it is. */
-static const char *past_value(const char *at, const char *end) {
+/* Returns the first byte after the value of any type that begins at `at`. */
+static const char *skip_value(const char *at, const char *end) {
     size_t depth = 0;
     while (at < end) {
         if (*at == '"') {
-            at = past_string(at, end);
+            at = skip_string(at, end);
         } else if (*at == '{' || *at == '[') {
             depth++;
             at++;
@@ -228,31 +228,31 @@ static const char *past_value(const char *at, const char *end) {
     return end;
 }
 
-/* Takes the next member of the object; false after the last one. */
+/* Reads the next member of the object; returns false after the last one. */
 static bool next_member(const char **at, const char *end, span *key, span *value) {
-    const char *here = past_blanks(*at, end);
+    const char *here = skip_blanks(*at, end);
     if (here < end && (*here == '{' || *here == ',')) {
-        here = past_blanks(here + 1, end);
+        here = skip_blanks(here + 1, end);
     }
     if (here >= end || *here != '"') {
         return false;
     }
     key->begin = here + 1;
-    here = past_string(here, end);
+    here = skip_string(here, end);
     key->end = here - 1;
-    here = past_blanks(here, end);
+    here = skip_blanks(here, end);
     if (here >= end || *here != ':') {
         return false;
     }
-    value->begin = past_blanks(here + 1, end);
-    value->end = past_value(value->begin, end);
+    value->begin = skip_blanks(here + 1, end);
+    value->end = skip_value(value->begin, end);
     *at = value->end;
     return value->begin < value->end;
 }
 
-/* Finds a value, and remembers that the key is known. */
-static bool found(kl_settings *settings, const char *key, span *value) {
-    if (settings->count < MOST_KEYS) {
+/* Finds the value of a key and records that the key is known; returns false if the key is missing. */
+static bool find(kl_settings *settings, const char *key, span *value) {
+    if (settings->count < MAX_KEYS) {
         settings->known[settings->count++] = key;
     }
     const char *at = settings->at;
@@ -265,26 +265,26 @@ static bool found(kl_settings *settings, const char *key, span *value) {
     return false;
 }
 
-/* Tells that a value is of another kind. */
-static void other(kl_settings *settings, const char *key, span value, const char *expected) {
+/* Reports a value that is not as expected. */
+static void wrong_value(kl_settings *settings, const char *key, span value, const char *expected) {
     kl_wrong(settings, key, expected, "is %.*s", (int)(value.end - value.begin), value.begin);
 }
 
-/* Copies a number's digits, so that they end; false if this is none. */
-static bool digits(span value, char *room, size_t size) {
+/* Copies the digits of a number and adds a zero at their end; returns false if the value is not a number. */
+static bool digits(span value, char *buffer, size_t size) {
     size_t length = (size_t)(value.end - value.begin);
     bool begins = length > 0 && (*value.begin == '-' || (*value.begin >= '0' && *value.begin <= '9'));
     if (!begins || length >= size) {
         return false;
     }
-    memcpy(room, value.begin, length);
-    room[length] = 0;
+    memcpy(buffer, value.begin, length);
+    buffer[length] = 0;
     return true;
 }
 
 int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int64_t least, int64_t most) {
     span value;
-    if (!found(settings, key, &value)) {
+    if (!find(settings, key, &value)) {
         return fallback;
     }
     char text[32], expected[96], *rest = text;
@@ -292,7 +292,7 @@ int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int
     errno = 0;
     long long number = digits(value, text, sizeof text) ? strtoll(text, &rest, 10) : 0;
     if (rest == text || *rest || errno || number < least || number > most) {
-        other(settings, key, value, expected);
+        wrong_value(settings, key, value, expected);
         return fallback;
     }
     return number;
@@ -300,37 +300,37 @@ int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int
 
 double kl_number(kl_settings *settings, const char *key, double fallback, double least, double most) {
     span value;
-    if (!found(settings, key, &value)) {
+    if (!find(settings, key, &value)) {
         return fallback;
     }
     char text[64], expected[96], *rest = text;
     snprintf(expected, sizeof expected, "a number from %g to %g", least, most);
     double number = digits(value, text, sizeof text) ? strtod(text, &rest) : 0;
     if (rest == text || *rest || !(number >= least && number <= most)) {
-        other(settings, key, value, expected);
+        wrong_value(settings, key, value, expected);
         return fallback;
     }
     return number;
 }
 
-static bool spelt(span value, const char *word) {
+static bool equals(span value, const char *word) {
     return (size_t)(value.end - value.begin) == strlen(word) && memcmp(value.begin, word, strlen(word)) == 0;
 }
 
 bool kl_flag(kl_settings *settings, const char *key, bool fallback) {
     span value;
-    if (!found(settings, key, &value)) {
+    if (!find(settings, key, &value)) {
         return fallback;
     }
-    if (!spelt(value, "true") && !spelt(value, "false")) {
-        other(settings, key, value, "true or false");
+    if (!equals(value, "true") && !equals(value, "false")) {
+        wrong_value(settings, key, value, "true or false");
         return fallback;
     }
-    return spelt(value, "true");
+    return equals(value, "true");
 }
 
-/* Four hexadecimal digits, or -1. */
-static long unit(const char *at, const char *end) {
+/* Reads four hexadecimal digits; returns -1 if there are not four. */
+static long code_unit(const char *at, const char *end) {
     long number = 0;
     for (int i = 0; i < 4; i++) {
         char c = at + i < end ? at[i] : 0;
@@ -343,56 +343,56 @@ static long unit(const char *at, const char *end) {
     return number;
 }
 
-/* Writes a character as UTF-8 and returns how many bytes that took. */
-static size_t utf8(unsigned long c, char *room) {
+/* Writes a character as UTF-8 and returns its length in bytes. */
+static size_t utf8(unsigned long c, char *buffer) {
     if (c < 0x80) {
-        room[0] = (char)c;
+        buffer[0] = (char)c;
         return 1;
     }
     size_t count = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
     for (size_t i = count - 1; i > 0; i--) {
-        room[i] = (char)(0x80 | (c & 0x3f));
+        buffer[i] = (char)(0x80 | (c & 0x3f));
         c >>= 6;
     }
-    room[0] = (char)((0xf00 >> count) | c);
+    buffer[0] = (char)((0xf00 >> count) | c);
     return count;
 }
 
-/* Reads the character behind a backslash and returns what follows it; NULL if there is none. */
-static const char *escape(const char *at, const char *end, char room[4], size_t *length) {
+/* Decodes the escape sequence after a backslash and returns the byte after it; NULL if the sequence is not valid. */
+static const char *escape(const char *at, const char *end, char buffer[4], size_t *length) {
     static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
     const char *name = at < end && *at ? strchr(names, *at) : NULL;
     if (name) {
-        room[0] = meant[name - names];
+        buffer[0] = meant[name - names];
         *length = 1;
         return at + 1;
     }
     if (at >= end || *at != 'u') {
         return NULL;
     }
-    long first = unit(at + 1, end);
+    long first = code_unit(at + 1, end);
     at += 5;
     if (first >= 0xd800 && first < 0xdc00 && end - at >= 6 && at[0] == '\\' && at[1] == 'u') {
-        long second = unit(at + 2, end);
+        long second = code_unit(at + 2, end);
         if (second >= 0xdc00 && second < 0xe000) {
-            *length = utf8(0x10000 + (((unsigned long)first - 0xd800) << 10) + ((unsigned long)second - 0xdc00), room);
+            *length = utf8(0x10000 + (((unsigned long)first - 0xd800) << 10) + ((unsigned long)second - 0xdc00), buffer);
             return at + 6;
         }
     }
     if (first <= 0 || (first >= 0xd800 && first < 0xe000)) {
         return NULL;
     }
-    *length = utf8((unsigned long)first, room);
+    *length = utf8((unsigned long)first, buffer);
     return at;
 }
 
-void kl_string(kl_settings *settings, const char *key, const char *fallback, char *into, size_t room) {
+void kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size) {
     span value;
-    snprintf(into, room, "%s", fallback);
-    if (!found(settings, key, &value)) {
+    snprintf(buffer, size, "%s", fallback);
+    if (!find(settings, key, &value)) {
         return;
     }
-    char *text = room_for((size_t)(value.end - value.begin) + 1);
+    char *text = allocate((size_t)(value.end - value.begin) + 1);
     size_t used = 0;
     const char *at = value.begin + 1, *end = value.end - 1;
     bool is_text = *value.begin == '"' && at <= end;
@@ -405,17 +405,17 @@ void kl_string(kl_settings *settings, const char *key, const char *fallback, cha
         used += length;
     }
     text[used] = 0;
-    if (!is_text || used >= room) {
+    if (!is_text || used >= size) {
         char expected[64];
-        snprintf(expected, sizeof expected, "a text of at most %zu bytes", room - 1);
-        other(settings, key, value, expected);
+        snprintf(expected, sizeof expected, "a text of at most %zu bytes", size - 1);
+        wrong_value(settings, key, value, expected);
     } else {
-        memcpy(into, text, used + 1);
+        memcpy(buffer, text, used + 1);
     }
     free(text);
 }
 
-/* Reads all settings; what is wrong with them belongs to the caller. */
+/* Reads all settings and returns their problems, which the caller frees. */
 static exports_klines_consumer_consumer_list_problem_t read_settings(kl_text *json) {
     kl_settings settings = {.at = (const char *)json->ptr, .end = (const char *)json->ptr + json->len};
     consumer_settings(&settings);
@@ -424,10 +424,10 @@ static exports_klines_consumer_consumer_list_problem_t read_settings(kl_text *js
     while (next_member(&at, settings.end, &name, &value)) {
         bool known = false;
         for (size_t i = 0; i < settings.count && !known; i++) {
-            known = spelt(name, settings.known[i]);
+            known = equals(name, settings.known[i]);
         }
         if (!known) {
-            char all[MOST_LINE] = "";
+            char all[MAX_LINE] = "";
             for (size_t i = 0; i < settings.count; i++) {
                 size_t used = strlen(all);
                 snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", settings.known[i]);
@@ -441,7 +441,7 @@ static exports_klines_consumer_consumer_list_problem_t read_settings(kl_text *js
     return settings.problems;
 }
 
-/* What the host calls. Arguments are ours to free, answers are the host's. */
+/* The exports, which the host calls. This code frees the arguments; the host frees the results. */
 
 void exports_klines_consumer_consumer_validate(kl_text *json, exports_klines_consumer_consumer_list_problem_t *problems) {
     *problems = read_settings(json);
@@ -455,21 +455,21 @@ bool exports_klines_consumer_consumer_setup(kl_text *json, klines_consumer_types
         kl_outcome refused = kl_fatal("settings: %.*s %.*s", (int)first.path.len, (const char *)first.path.ptr,
                                       (int)first.message.len, (const char *)first.message.ptr);
         exports_klines_consumer_consumer_list_problem_free(&problems);
-        return answered(refused, failure);
+        return answer(refused, failure);
     }
-    /* Everything: klines.toml narrows it. */
+    /* All symbols and intervals; klines.toml can restrict them. */
     *wanted = (klines_consumer_types_subscription_t){.closed_only = consumer_closed_only};
     return true;
 }
 
 bool exports_klines_consumer_consumer_start(klines_consumer_types_failure_t *failure) {
-    return answered(consumer_start(), failure);
+    return answer(consumer_start(), failure);
 }
 
 bool exports_klines_consumer_consumer_consume(kl_batch *batch, klines_consumer_types_failure_t *failure) {
     kl_outcome outcome = consumer_consume(batch);
     klines_consumer_types_batch_free(batch);
-    return answered(outcome, failure);
+    return answer(outcome, failure);
 }
 
 void exports_klines_consumer_consumer_stop(void) {

@@ -1,6 +1,7 @@
-/* The contract of klines in C's idiom. You write the functions at the end of this file; klines.c calls them.
+/* The contract of klines as C types and functions. Implement the functions at the end of this file: klines.c calls them.
  *
- * The types come from build/bindings/kline_consumer.h, which the first build makes; wit/v1 says what their fields mean.
+ * The types are defined in build/bindings/kline_consumer.h, which the first build generates; wit/v1 describes their
+ * fields.
  */
 #ifndef KLINES_H
 #define KLINES_H
@@ -11,14 +12,14 @@
 
 #include "kline_consumer.h"
 
-/* UTF-8 that does not end with a zero: print it with "%.*s", (int)text.len, text.ptr. */
+/* UTF-8 text without a zero at its end: print it with "%.*s", (int)text.len, text.ptr. */
 typedef kline_consumer_string_t kl_text;
 typedef klines_consumer_types_kline_t kl_kline;
 typedef klines_consumer_types_batch_t kl_batch;
 typedef klines_consumer_types_interval_t kl_interval;
 typedef klines_consumer_types_exact_kline_t kl_exact;
 
-/* What a call came to. */
+/* The result of a call. */
 typedef struct {
     enum { KL_OK, KL_RETRY, KL_FATAL } kind;
     char text[256];
@@ -26,57 +27,57 @@ typedef struct {
 
 #define KL_PRINTF(at) __attribute__((format(printf, at, (at) + 1)))
 
-/* All is well. */
+/* The call succeeded. */
 kl_outcome kl_ok(void);
-/* Not now: the same batch comes again later. */
+/* The call failed for now: klines delivers the same batch again later. The text is the reason. */
 kl_outcome kl_retry(const char *format, ...) KL_PRINTF(1);
-/* Never: the consumer is stopped. */
+/* The call failed for good: klines stops the consumer and shows the text to the operator. */
 kl_outcome kl_fatal(const char *format, ...) KL_PRINTF(1);
 
-/* One line in the log of klines, at most 1 KiB. */
+/* Write one line to the log of klines, at most 1 KiB. */
 void kl_debug(const char *format, ...) KL_PRINTF(1);
 void kl_info(const char *format, ...) KL_PRINTF(1);
 void kl_warn(const char *format, ...) KL_PRINTF(1);
 void kl_error(const char *format, ...) KL_PRINTF(1);
 
-/* Publishes a value of a series of this consumer's own for the kline in that row of the batch in hand. A refusal is
- * logged and answered with false. */
+/* Emit a value of the named series of this consumer for the kline in `row` of the current batch. If klines refuses the
+ * value, the functions log the reason and return false. */
 bool kl_emit(size_t row, const char *series, double value);
 bool kl_emit_json(size_t row, const char *series, const char *json);
 
-/* The exact digits of a kline; give them back with klines_consumer_types_exact_kline_free. */
+/* Returns the exact digits of the kline in `row`; free them with klines_consumer_types_exact_kline_free. */
 kl_exact kl_exact_digits(size_t row);
 
-/* Whether a text is this one. */
+/* Return whether two texts are equal. */
 bool kl_is(kl_text text, const char *other);
 bool kl_same(kl_text a, kl_text b);
-/* A copy that stays after the call, ended by a zero; free it. */
+/* Returns a copy that stays valid after the call, with a zero at its end; free it with free. */
 char *kl_copy(kl_text text);
-/* An interval as configurations have it, such as 5m or 1D; the room is returned. */
-const char *kl_interval_name(kl_interval interval, char room[16]);
+/* Writes an interval as in klines.toml, such as 5m or 1D, to the buffer, and returns the buffer. */
+const char *kl_interval_name(kl_interval interval, char buffer[16]);
 
-/* The settings, while they are read: each function returns the key's value, or the fallback where there is none. What is
- * wrong (a type, a value out of bounds, a key that was not asked for) is told to the operator with the key. */
+/* The settings, while they are read. Each function returns the value of the key, or the fallback if the key is missing.
+ * A value of the wrong type or out of bounds, and a key that was not read, are reported to the operator. */
 typedef struct kl_settings kl_settings;
 int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int64_t least, int64_t most);
 double kl_number(kl_settings *settings, const char *key, double fallback, double least, double most);
 bool kl_flag(kl_settings *settings, const char *key, bool fallback);
-/* At most room - 1 bytes. */
-void kl_string(kl_settings *settings, const char *key, const char *fallback, char *into, size_t room);
-/* Something else is wrong. */
+/* Writes a text of at most size - 1 bytes to the buffer, with a zero at its end. */
+void kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size);
+/* Reports another problem of the key: the formatted text is what is wrong, `expected` is what would be right. */
 void kl_wrong(kl_settings *settings, const char *key, const char *expected, const char *format, ...) KL_PRINTF(4);
 
-/* You write these. */
+/* Implement these in your consumer. */
 
-/* Reads the settings into variables of yours and does nothing else. */
+/* Reads the settings into your variables, and does nothing else: klines also calls it to check settings. */
 void consumer_settings(kl_settings *settings);
-/* Whether only closed klines are wanted, no updates of open windows. */
+/* Set it to true to receive closed klines only, without updates of open windows. */
 extern const bool consumer_closed_only;
-/* Called once before the first batch. */
+/* klines calls it once, before the first batch. */
 kl_outcome consumer_start(void);
-/* Takes one batch, which is gone afterwards: copy what you keep. The same klines may come again. */
+/* klines calls it for every batch. The batch is freed afterwards: copy what you keep. Klines can be delivered again. */
 kl_outcome consumer_consume(const kl_batch *batch);
-/* Called at the end, never after a crash. */
+/* klines calls it once at the end, but not after a crash. */
 void consumer_stop(void);
 
 #endif

@@ -7,7 +7,7 @@ import (
 	"example.com/{{name}}/klines"
 )
 
-// New is what klines asks for; it is called for each life of the consumer.
+// New returns a new consumer. klines calls it for every instance.
 func New() klines.Consumer { return &consumer{} }
 
 type consumer struct {
@@ -15,28 +15,29 @@ type consumer struct {
 	averages map[series]*average
 }
 
-// settings are what the operator may write under [consumers.{{name}}.settings].
+// settings has the keys of [consumers.{{name}}.settings].
 type settings struct {
-	// Period is the number of klines that the average looks back on.
+	// Period is the number of klines in the average.
 	Period int `json:"period"`
 }
 
-// series is what klines of one kind have in common.
+// series identifies the klines of one category, symbol and interval.
 type series struct {
 	category klines.Category
 	symbol   string
 	interval klines.Interval
 }
 
-// average is the last closes of a series.
+// average holds the last closes of a series.
 type average struct {
 	closes []float64
+	// Start of the newest kline in the average.
 	newest uint64
-	// 1 above the average, -1 below, 0 before it is known.
+	// 1 if the last close was above the average, -1 if below, 0 if there was no average yet.
 	side int
 }
 
-// Setup reads the settings and asks for closed klines alone.
+// Setup reads the settings and subscribes to closed klines only.
 func (c *consumer) Setup(given klines.Settings) (klines.Subscription, error) {
 	c.settings = settings{Period: 5}
 	if err := given.Read(&c.settings); err != nil {
@@ -51,13 +52,13 @@ func (c *consumer) Setup(given klines.Settings) (klines.Subscription, error) {
 	return klines.Subscription{ClosedOnly: true}, nil
 }
 
-// Start is called once before the first batch.
+// Start is called once, before the first batch.
 func (c *consumer) Start() error {
 	klines.Infof("averaging closes period=%d", c.settings.Period)
 	return nil
 }
 
-// Consume takes one batch of closed klines.
+// Consume is called for every batch of closed klines.
 func (c *consumer) Consume(batch klines.Batch) error {
 	for i := range batch.Klines {
 		kline := &batch.Klines[i]
@@ -71,7 +72,7 @@ func (c *consumer) Consume(batch klines.Batch) error {
 		if !ok {
 			continue
 		}
-		// Clients find it as ext.{{name}}.sma.INTERVAL.SYMBOL on /v1/stream.
+		// Clients of /v1/stream receive it on the topic ext.{{name}}.sma.INTERVAL.SYMBOL.
 		if err := kline.Emit("sma", sma); err != nil {
 			klines.Warnf("%v", err)
 		}
@@ -85,9 +86,9 @@ func (c *consumer) Consume(batch klines.Batch) error {
 
 func newAverage() *average { return &average{} }
 
-// add takes a close; it returns the average once there are enough.
+// add adds a close and returns the average once there are period closes.
 func (a *average) add(kline *klines.Kline, period int) (float64, bool) {
-	// A correction of an older kline, or one that was delivered before: it is in the average already.
+	// A correction of an older kline, or a kline that was delivered before: it is in the average already.
 	if kline.Start <= a.newest {
 		return 0, false
 	}
@@ -104,7 +105,7 @@ func (a *average) add(kline *klines.Kline, period int) (float64, bool) {
 	return sum / float64(period), true
 }
 
-// crossed tells whether the close is on the other side of the average than the last one.
+// crossed returns the side of the average on which the close is, and whether the last close was on the other side.
 func (a *average) crossed(close, sma float64) (string, bool) {
 	side, direction := -1, "below"
 	if close > sma {

@@ -1,4 +1,4 @@
-"""A moving average of closes: emits it for every closed kline, and logs when the close crosses it."""
+"""Emits the moving average of the closes for every closed kline, and logs when the close crosses the average."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from klines import Batch, Kline, Problem
 
 @dataclass
 class Settings:
-    """What the operator may write under `[consumers.NAME.settings]`. Unknown keys and wrong types are refused for you."""
+    """The keys of `[consumers.NAME.settings]`. The module `klines` reports unknown keys and wrong types to the operator."""
 
     period: int = 5
-    """The number of klines that the average looks back on."""
+    """The number of klines in the average."""
 
     def problems(self) -> Iterator[Problem]:
-        """What types cannot say; `klines check` shows it."""
+        """Returns the errors that the types do not exclude; `klines check` shows them to the operator."""
         if not 2 <= self.period <= 1000:
             yield Problem("period", f"is {self.period}", "a whole number from 2 to 1000")
 
@@ -32,8 +32,8 @@ class Average:
         self.above: bool | None = None
 
     def add(self, kline: Kline) -> float | None:
-        """Takes a closed kline; returns the average once there are enough of them."""
-        # A correction of an older kline, or one that was delivered before: it is in the average already.
+        """Adds a closed kline; returns the average once there are `period` of them."""
+        # A correction of an older kline, or a kline that was delivered before: it is in the average already.
         if kline.start <= self.newest:
             return None
         self.newest = kline.start
@@ -44,7 +44,7 @@ class Average:
 
 
 class Consumer(klines.Consumer[Settings]):
-    """The runtime looks for a class of this name."""
+    """The consumer: klines looks for a class with this name."""
 
     def prepare(self, settings: Settings) -> None:
         self.period = settings.period
@@ -52,14 +52,14 @@ class Consumer(klines.Consumer[Settings]):
         klines.info("averaging closes", period=settings.period)
 
     def consume(self, batch: Batch) -> None:
-        """Takes one batch of closed klines (what it gets unless `subscription` says otherwise)."""
+        """Is called for every batch of closed klines. (A method `subscription` can select other klines.)"""
         for row, kline in enumerate(batch.klines):
             key = (kline.category, kline.symbol, kline.interval)
             average = self.averages.setdefault(key, Average(self.period))
             sma = average.add(kline)
             if sma is None:
                 continue
-            # Clients find it as `ext.{{name}}.sma.INTERVAL.SYMBOL` on `/v1/stream`.
+            # Clients of `/v1/stream` receive it on the topic `ext.{{name}}.sma.INTERVAL.SYMBOL`.
             klines.emit(row, "sma", sma)
             above = kline.close > sma
             if average.above is not None and above != average.above:

@@ -1,7 +1,7 @@
-"""The contract in Python's idiom: settings as a dataclass, `info` and its kin, `emit`, `exact` and `state`.
+"""The contract of klines as Python classes and functions: settings, the log (`info` …), `emit`, `exact` and `state`.
 
-It belongs to your project: change it as you like. The types are those of `wit/v1`, which componentize-py makes into the
-package `wit_world`; the README says how to get it for your editor.
+This module belongs to your project: change it as you like. componentize-py generates the package `wit_world` with the
+types from `wit/v1`; the README describes how to get it for your editor.
 """
 
 from __future__ import annotations
@@ -50,38 +50,38 @@ S = TypeVar("S")
 
 
 class Consumer(exports.Consumer, Generic[S]):
-    """What `app.Consumer` derives from: `class Consumer(klines.Consumer[Settings])`.
+    """The base class of `app.Consumer`: `class Consumer(klines.Consumer[Settings])`.
 
-    The order of the calls is `prepare`, `start`, `consume` again and again, `stop`. Calls never overlap. Delivery is at
-    least once: the same kline can come again, with the same category, symbol, interval, start and revision.
+    klines calls `prepare` and `start` once, `consume` for every batch, and `stop` once. Calls never overlap. Delivery is
+    at least once: the same kline can come again, with the same category, symbol, interval, start and revision.
     """
 
-    _only: Any = None
+    _instance: Any = None
 
     def __new__(cls) -> Consumer[S]:
-        # componentize-py makes an object for each call; what one call leaves in it the next has to find.
-        if Consumer._only is None:
-            Consumer._only = super().__new__(cls)
-        return Consumer._only
+        # componentize-py creates an object for each call, but the attributes have to survive from call to call.
+        if Consumer._instance is None:
+            Consumer._instance = super().__new__(cls)
+        return Consumer._instance
 
     def prepare(self, settings: S) -> None:
-        """Prepares for the first batch, with settings that had no problem."""
+        """Is called once with valid settings, before `start`. Set your attributes here."""
 
     def subscription(self) -> Subscription:
-        """Says what the consumer wants; empty lists mean all. The operator can only narrow it."""
+        """Returns the klines to subscribe to; empty lists mean all. The operator can only restrict them further."""
         return Subscription(symbols=[], intervals=[], closed_only=True)
 
     def start(self) -> None:
-        """Called once before the first batch."""
+        """Is called once, before the first batch."""
 
     def consume(self, batch: Batch) -> None:
-        """Takes one batch. `raise retry("…")` makes it come again after a pause, `raise fatal("…")` ends the consumer."""
+        """Is called for every batch. `raise retry("…")` requests it again later, `raise fatal("…")` stops the consumer."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """Called once at the end; what is buffered is written here."""
+        """Is called once at the end, but not after a crash: flush your buffers here."""
 
-    # What the runtime calls before; there is nothing to write here.
+    # klines calls these two functions before the others. You do not have to override them.
 
     def validate(self, settings_json: str) -> list[Problem]:
         return _read_settings(self._settings_type(), settings_json)[1]
@@ -95,7 +95,7 @@ class Consumer(exports.Consumer, Generic[S]):
 
     @classmethod
     def _settings_type(cls) -> type:
-        """What stands in the brackets of `klines.Consumer[…]`."""
+        """Returns the type in the brackets of `klines.Consumer[…]`."""
         bases = typing.cast(Any, cls).__orig_bases__
         kinds = [kind for base in bases for kind in typing.get_args(base) if isinstance(kind, type)]
         return kinds[0] if kinds else NoSettings
@@ -105,17 +105,17 @@ class Consumer(exports.Consumer, Generic[S]):
 
 
 def retry(reason: str) -> Err[Failure]:
-    """Not now: the same batch comes again after a pause, as often as it takes. To be raised."""
+    """Raise the result if a call fails for now: klines repeats it with the same batch after a pause, until it succeeds."""
     return Err(Failure_Retry(reason))
 
 
 def fatal(reason: str) -> Err[Failure]:
-    """Never: the consumer is stopped and the reason is shown to the operator. To be raised."""
+    """Raise the result if a call fails for good: klines stops the consumer and shows the reason to the operator."""
     return Err(Failure_Fatal(reason))
 
 
 class Refused(ValueError):
-    """The runtime did not take a value; the text says why."""
+    """klines refused a value; the text is the reason."""
 
 
 # The log
@@ -129,7 +129,7 @@ def _log(level: _host.Level, message: str, fields: dict[str, object]) -> None:
 
 
 def trace(message: str, **fields: object) -> None:
-    """Logs a line at level trace: `trace("crossed", symbol="BTCUSDT")` is `crossed symbol=BTCUSDT`."""
+    """Logs a line at level trace: `trace("crossed", symbol="BTCUSDT")` writes `crossed symbol=BTCUSDT`."""
     _log(_host.Level.TRACE, message, fields)
 
 
@@ -144,12 +144,12 @@ def info(message: str, **fields: object) -> None:
 
 
 def warn(message: str, **fields: object) -> None:
-    """Logs a line at level warn: something went wrong and was dealt with."""
+    """Logs a line at level warn: for a fault from which the consumer recovered."""
     _log(_host.Level.WARN, message, fields)
 
 
 def error(message: str, **fields: object) -> None:
-    """Logs a line at level error: someone must act."""
+    """Logs a line at level error: for a fault that an operator must act on."""
     _log(_host.Level.ERROR, message, fields)
 
 
@@ -157,14 +157,14 @@ def error(message: str, **fields: object) -> None:
 
 
 def exact(row: int) -> ExactKline:
-    """The exchange's digits of row `row` of the batch in hand: right for writing down, as floats are for computing."""
+    """Returns the exact digits of row `row` of the current batch: use them to store or show values, floats to compute."""
     return _host.exact(row)
 
 
 def emit(row: int, name: str, value: object) -> None:
-    """Publishes a value of the series `name` for the kline in row `row`: a number, or what `json` can write.
+    """Emits a value of the series `name` for the kline in row `row` of the current batch: a number, or any JSON value.
 
-    Raises `Refused`: for a name that is not 1 to 32 of `a-z 0-9 _ -`, NaN, or where a limit would be passed.
+    Raises `Refused` if the name is not 1 to 32 characters of `a-z 0-9 _ -`, for NaN, and if a limit is exceeded.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     published = _emit.Value_Number(float(value)) if is_number else _emit.Value_Json(json.dumps(value))
@@ -184,13 +184,13 @@ _UNITS = {
     IntervalUnit.MONTH: "M",
 }
 
-# So that `f"{kline.interval}"` is `1m`, and an interval can be a key of a dict.
+# With these, `f"{kline.interval}"` is `1m`, and an interval can be a key of a dict.
 Interval.__str__ = lambda self: f"{self.count}{_UNITS[self.unit]}"  # type: ignore[method-assign]
 Interval.__hash__ = lambda self: hash((self.count, self.unit))  # type: ignore[method-assign]
 
 
 def interval(text: str) -> Interval:
-    """Reads `1m`, in the unit that klines carry: the largest that is a whole number (`1h`, not `60m`)."""
+    """Reads an interval such as `1m`. Use the largest unit that gives a whole number, as klines do: `1h`, not `60m`."""
     count = text.rstrip("mshDWM")
     unit = {name: unit for unit, name in _UNITS.items()}.get(text[len(count) :])
     if unit is None or not count.isdecimal() or int(count) == 0:
@@ -202,9 +202,9 @@ def interval(text: str) -> Interval:
 
 
 class State(MutableMapping[str, Any]):
-    """What outlives crashes, restarts and new versions: like a dict, with values that `json` can write.
+    """The state of the consumer, which survives crashes, restarts and new versions: like a dict of JSON values.
 
-    What a call changes is kept if the call succeeds and forgotten if it fails.
+    A change is kept only if the current call succeeds.
     """
 
     def __getitem__(self, key: str) -> Any:
@@ -248,7 +248,7 @@ _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def _read(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:
-    """Reads a value as a type: bool, int, float, str, list, dict by text, optional, or a dataclass of these."""
+    """Reads a value as a type: bool, int, float, str, list, dict with str keys, optional, or a dataclass of these."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, python_types.UnionType):
         kind = next(argument for argument in arguments if argument is not type(None))

@@ -1,4 +1,4 @@
-"""Clients that break the rules of HTTP and RFC 6455: each is answered as documented, and nobody else notices."""
+"""Clients that break the rules of HTTP and RFC 6455: each is answered as documented, and no other client is affected."""
 
 import json
 import struct
@@ -11,7 +11,7 @@ LIMIT = 64 * 1024
 HALF = b"x" * (LIMIT // 2)
 PING_TEXT = b'{"op":"ping","id":1}'
 
-# What is sent, and the codes of the close frame that may answer it.
+# The frames that are sent, and the codes of the close frame that may answer them.
 BROKEN = [
     ("a frame without a mask", [frame(TEXT, PING_TEXT, masked=False)], {1002}),
     ("a reserved bit", [frame(TEXT, PING_TEXT, reserved=4)], {1002}),
@@ -34,7 +34,7 @@ BROKEN = [
 
 HEADERS = {f"X-Filler-{number}": "x" for number in range(300)}
 
-# Path, method, headers beside a good handshake's, and the statuses that may answer; 0: hung up without a word.
+# Path, method, changed headers of a valid handshake, and the allowed statuses; 0: closed without an answer.
 HANDSHAKES = [
     ("no key at all", "/v1/stream", "GET", {"Sec-WebSocket-Key": None}, {400}),
     ("a key that is none", "/v1/stream", "GET", {"Sec-WebSocket-Key": "short"}, {400}),
@@ -45,7 +45,7 @@ HANDSHAKES = [
     ("a category that is not there", "/v5/public/option", "GET", {}, {404}),
     ("a foreign origin", "/v1/stream", "GET", {"Origin": "https://evil.example"}, {403}),
     ("an origin that is none", "/v1/stream", "GET", {"Origin": "null"}, {403}),
-    ("a foreign origin on the predecessor's path", "/", "GET", {"Origin": "https://evil.example"}, {403}),
+    ("a foreign origin on the Streamer's path", "/", "GET", {"Origin": "https://evil.example"}, {403}),
     ("a header of 256 KiB", "/v1/stream", "GET", {"X-Filler": "x" * 262_144}, {0, 400, 431}),
     ("300 headers", "/v1/stream", "GET", HEADERS, {0, 400, 431}),
     ("an address of 100 KiB", "/v1/stream?" + "x" * 100_000, "GET", {}, {0, 400, 414, 431}),
@@ -54,7 +54,7 @@ HANDSHAKES = [
 
 
 def answered(klines, path, method, headers):
-    """The status of the answer to a handshake."""
+    """Returns the status of the answer to a handshake."""
     with connect(klines.port) as stream:
         try:
             stream.sendall(request(klines.port, path, {**BEARER, **headers}, method))
@@ -64,7 +64,7 @@ def answered(klines, path, method, headers):
 
 
 def assert_serves(klines):
-    """Somebody who keeps to the rules is served."""
+    """Asserts that a client that follows the rules is served."""
     wire = Wire(klines.port)
     wire.say({"op": "subscribe", "id": 1, "topics": ["kline.1s.BTCUSDT"]})
     assert wire.hear(lambda message: message.get("op") == "subscribe")["ok"] is True
@@ -87,7 +87,7 @@ def framing():
 
 
 def fragments():
-    """what RFC 6455 allows is taken: fragments, pings in between, tiny ones"""
+    """everything that RFC 6455 allows is accepted: fragments, pings between them, tiny ones"""
     with Klines("fragments") as klines:
         wire = Wire(klines.port)
         wire.hear(is_status)
@@ -112,7 +112,7 @@ def fragments():
             other.send(frame(TEXT, text), frame(TEXT, PING_TEXT))
             assert other.hear(lambda message: message.get("op") == "pong")["ok"] is True
             other.close()
-        print("  deep and long JSON: refused, and the connection lives")
+        print("  deep and long JSON: refused, and the connection stays open")
 
 
 def handshakes():
@@ -134,7 +134,7 @@ def handshakes():
 
 
 def dawdling():
-    """who takes too long is cut, and told nothing before"""
+    """a client that takes too long is cut, and gets no message before that"""
     with Klines("dawdling") as klines:
         silent, trickling = connect(klines.port), connect(klines.port)
         unadmitted = Wire(klines.port, headers={})
@@ -144,7 +144,7 @@ def dawdling():
         deadline, bytes_sent = time.monotonic() + PATIENCE, 0
         data = request(klines.port)
         while True:
-            assert time.monotonic() < deadline, "the trickle is never cut"
+            assert time.monotonic() < deadline, "the slow handshake is never cut"
             try:
                 trickling.sendall(data[bytes_sent % 100:][:1])
                 bytes_sent += 1
@@ -159,12 +159,12 @@ def dawdling():
         for wire in (unadmitted, bybit):
             texts, code = wire.end()
             assert (texts, code) == ([], 3500), (texts, code)
-        print("  no credentials: 3500, and not a word before")
+        print("  no credentials: 3500, and no message before")
         assert_serves(klines)
 
 
 def intruders():
-    """nothing is given to those who have not logged in"""
+    """clients that have not logged in get no data"""
     with Klines("intruders") as klines:
         subscribe = {"op": "subscribe", "topics": ["kline.1s.BTCUSDT"], "args": ["kline.1s.BTCUSDT"]}
         for path in ("/v1/stream", "/v5/public/linear"):
@@ -187,7 +187,7 @@ def intruders():
 
 
 def haste():
-    """who commands too fast is cut"""
+    """a client that sends commands too fast is cut"""
     with Klines("haste") as klines:
         wire = Wire(klines.port)
         wire.send(*[frame(TEXT, PING_TEXT) for _ in range(5_000)])

@@ -1,4 +1,4 @@
-"""Many at once: guessers of keys, more connections than allowed, and a server without descriptors."""
+"""Many clients at once: wrong keys, more connections than allowed, and a server without descriptors."""
 
 import time
 
@@ -11,14 +11,14 @@ def bearer(key):
 
 
 def guessing():
-    """a thousand wrong keys are refused, and the right one enters from elsewhere"""
+    """a thousand wrong keys are refused, and the right one is accepted from another address"""
     with Klines("guessing") as klines:
         before = klines.memory()
         for number in range(1_000):
             wire = Wire(klines.port, headers=bearer(f"wrong-{number}"))
             assert wire.status in (401, 429), wire.head
             wire.close()
-        assert Wire(klines.port).status in (401, 429), "the guesser's own address is refused, whatever it shows"
+        assert Wire(klines.port).status in (401, 429), "the address of the wrong keys is refused with any key"
         wire = Wire(klines.port, "/", {})
         wire.say({"user": USER, "key": KEY})
         assert wire.end() == (['{"error":"Authentication failed"}'], 3501), "in every form"
@@ -26,14 +26,14 @@ def guessing():
         assert wire.status == 101, wire.head
         wire.say({"op": "ping"})
         assert wire.hear()["op"] == "pong"
-        looked_at = klines.said("log-in with wrong credentials")
+        checked = klines.said("log-in with wrong credentials")
         grown = klines.memory() - before
-        print(f"  {looked_at} of 1,000 were looked at; memory grew by {grown} KiB")
-        assert 5 <= looked_at < 50 and grown < 16 * 1024
+        print(f"  {checked} of 1,000 were checked; memory grew by {grown} KiB")
+        assert 5 <= checked < 50 and grown < 16 * 1024
 
 
 def flood():
-    """connections over the limits are turned away, in all and by address, and room comes back"""
+    """connections over the total limit and the limit per address are refused, and are accepted again later"""
     with Klines("flood", "connections = 60\nconnections_per_address = 40") as klines:
         first = [Wire(klines.port) for _ in range(140)]
         admitted = sum(wire.status == 101 for wire in first)
@@ -50,7 +50,7 @@ def flood():
 
 
 def descriptors():
-    """a server out of descriptors neither spins nor dies"""
+    """a server without free descriptors neither uses all CPU time nor ends"""
     with Klines("descriptors", descriptors=64) as klines:
         follower = Wire(klines.port)
         follower.say({"op": "subscribe", "topics": ["kline.1s.BTCUSDT"]})
@@ -64,7 +64,7 @@ def descriptors():
             follower.hear(lambda message: message.get("type") == "kline" and message["data"]["confirm"])
         share = (klines.processor_time() - spent) / (time.monotonic() - since)
         said = klines.said("cannot be accepted")
-        print(f"  klines go on to who was there; {share:.0%} of a processor; the shortage is logged {said} times")
+        print(f"  klines go on to the connected client; {share:.0%} of a processor; the shortage is logged {said} times")
         assert share < 0.7 and said < 20
         for stream in crowd:
             stream.close()
@@ -72,7 +72,7 @@ def descriptors():
 
 
 def late_answers():
-    """a connection that is turned away hears why"""
+    """a refused connection gets the reason"""
     with Klines("turned-away", "connections = 1") as klines:
         kept = Wire(klines.port)
         assert kept.status == 101

@@ -7,7 +7,7 @@ import threading
 
 
 class Cutter:
-    """Passes bytes to a port and back until told to cut. One thread owns all sockets, so that closing one means it."""
+    """Forwards bytes to a port and back until `cut` is called. One thread owns all sockets, so that a close takes effect."""
 
     def __init__(self, port):
         self._target = port
@@ -61,7 +61,7 @@ class Cutter:
         end.close()
 
     def cut(self):
-        """Resets what is open; new connections are taken as before. Returns how many there were."""
+        """Resets all open connections; new ones are accepted as before. Returns how many were reset."""
         self._done.clear()
         self._cut.set()
         assert self._done.wait(10), "the proxy hangs"

@@ -1,4 +1,4 @@
-"""TLS as a scanner sees it, and certificates that change under a running server."""
+"""TLS as a scanner sees it, and certificates that change while the server runs."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from wire import BEARER, connect, read_head, request, status
 
 
 def make(folder):
-    """Makes a certificate; returns the lines of the configuration."""
+    """Creates a certificate. Returns the lines of the configuration."""
     made = subprocess.run([service.program, "tls", "self-signed", "--force", "--output", folder],
                           check=True, capture_output=True, text=True)
     return "\n".join(line for line in made.stdout.splitlines() if line.startswith("certificate"))
 
 
 def shown(port, certificate):
-    """The fingerprint of the certificate that a client that trusts `certificate` is shown; None if it does not."""
+    """Returns the fingerprint of the server's certificate, or None if a client that trusts `certificate` does not trust it."""
     context = ssl.create_default_context(cafile=certificate)
     try:
         with socket.create_connection(("127.0.0.1", port)) as plain:
@@ -51,7 +51,7 @@ def scanned():
 
 
 def renewed():
-    """a new certificate is used without a restart, and half of one is not"""
+    """a new certificate is used without a restart, and an incomplete one is not"""
     folder = service.ROOT / "target/clients/renewed"
     certificate, key = folder / "cert.pem", folder / "key.pem"
     with Klines("renewed", make(folder)) as klines:
@@ -59,7 +59,7 @@ def renewed():
         assert old, "the first certificate"
         kept = certificate.read_bytes()
         key.write_text(Path(key).read_text()[:100])
-        eventually("the complaint", lambda: klines.said("of no use"))
+        eventually("the warning", lambda: klines.said("of no use"))
         assert shown(klines.port, certificate) == old
         make(folder)
         assert certificate.read_bytes() != kept
@@ -69,7 +69,7 @@ def renewed():
 
 
 def stalled():
-    """who does not finish the TLS handshake, or speaks plainly, is cut"""
+    """a client that does not finish the TLS handshake, or sends plain HTTP, is cut"""
     folder = service.ROOT / "target/clients/certificates"
     with Klines("stalled", make(folder)) as klines:
         silent, halfway, outspoken = (connect(klines.port) for _ in range(3))
@@ -78,7 +78,7 @@ def stalled():
         for stream in (outspoken, halfway, silent):
             head, _ = read_head(stream)
             assert status(head) == 0, head
-        print("  silence, half a greeting and plain HTTP: hung up without a word of HTTP")
+        print("  silence, half a handshake and plain HTTP: closed without an HTTP answer")
         assert shown(klines.port, folder / "cert.pem")
 
 

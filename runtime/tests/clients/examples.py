@@ -1,4 +1,4 @@
-"""The programs of examples/clients: each follows the stream, is cut off, and misses nothing."""
+"""The programs of examples/clients: each follows the stream, is disconnected, and misses no message."""
 
 import os
 import subprocess
@@ -20,13 +20,13 @@ settings = {{ period = 2, fast = 2, slow = 3 }}
 
 
 def programs():
-    """The command of each, by name."""
+    """Builds the programs and returns the command of each, by name."""
     rust = ROOT / "target/clients/rust"
-    # A crate of its own: its few dependencies and no more.
+    # Only this crate, with its few dependencies.
     subprocess.run(["cargo", "build", "--locked", "--quiet", "-p", "stream-client", "--target-dir", rust], check=True, cwd=ROOT)
     return {
         "python": [sys.executable, CLIENTS / "stream.py"],
-        # The flag is known, and of no effect, where Node.js has it by itself.
+        # The flag is accepted and has no effect where Node.js has WebSocket by default.
         "javascript": ["node", "--experimental-websocket", CLIENTS / "stream.mjs"],
         "rust": [rust / "debug/stream-client"],
         "shell": [CLIENTS / "stream.sh"],
@@ -34,7 +34,7 @@ def programs():
 
 
 class Client:
-    """A program that runs, and what it has printed: value by topic and number."""
+    """A running program, and what it has printed: values by topic and number."""
 
     def __init__(self, command, port):
         environment = {
@@ -60,12 +60,12 @@ class Client:
             self.complaints.append(line.strip())
 
     def has(self, count):
-        """Whether it has seen so many of each topic."""
+        """Returns whether it has seen at least `count` messages of each topic."""
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.complaints}"
         return all(len(seen) >= count for seen in self.seen.values())
 
     def end(self):
-        """Ends it and returns what it has seen."""
+        """Ends it and returns all that it has seen."""
         self.process.kill()
         self.process.wait()
         for reader in self.readers:

@@ -1,4 +1,4 @@
-"""Runs the tests one after the other, says what each saw, and stops at the first that fails, with the server's log."""
+"""Runs the tests in sequence, prints what each reports, and stops at the first failure with the server's log."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ import chart
 import crowds
 import encryption
 import examples
-import predecessor
 import stock_ccxt
 import stock_pybit
+import streamer
 
-MODULES = [stock_pybit, stock_ccxt, predecessor, abuse, crowds, encryption, examples, chart]
+MODULES = [stock_pybit, stock_ccxt, streamer, abuse, crowds, encryption, examples, chart]
 
 
 def check_canary(watch):

@@ -2,7 +2,7 @@
 //
 // Takes BASE_URL (the server's http or https address), USER and KEY (its credentials) from the environment, and
 // CHROMIUM (default /usr/bin/chromium). Finds playwright-core in target/clients or along NODE_PATH. Everything goes
-// through a proxy of this test's own, so that connections can be cut. Exits with 1 at the first promise broken.
+// through a proxy of this test, so that connections can be cut. Exits with 1 at the first broken promise.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -17,7 +17,7 @@ const WAIT = 30_000;
 const { BASE_URL, USER, KEY } = process.env;
 assert.ok(BASE_URL && USER && KEY, `set BASE_URL, USER and KEY to run ${fileURLToPath(import.meta.url)}`);
 
-/** Passes bytes to the server until it is cut: then it resets what is open and refuses what comes. */
+/** Forwards bytes to the server until it is cut: then it resets open connections and refuses new ones. */
 class Proxy {
   #pairs = new Set();
   #port = 0;
@@ -36,7 +36,7 @@ class Proxy {
     });
   }
 
-  /** Listens, the second time on the port of the first. */
+  /** Listens; the second time on the same port as the first. */
   async open() {
     await new Promise((listening) => this.server.listen(this.#port, "localhost", listening));
     this.#port = this.server.address().port;
@@ -53,7 +53,7 @@ class Proxy {
   }
 }
 
-/** Frames of one WebSocket of the page, parsed. */
+/** Records the frames of one WebSocket of the page, parsed. */
 function record(socket) {
   const frames = { sent: [], received: [] };
   socket.on("framesent", ({ payload }) => frames.sent.push(JSON.parse(payload)));
@@ -109,7 +109,7 @@ await promise("a revision replaces its kline, and nothing older replaces a newer
   assert.deepEqual(series.all().map(({ close }) => close), ["9", "5", "4"]);
 });
 
-await promise("what consumers publish is sorted into lines, signals and words, and kept by window", () => {
+await promise("values of consumers are sorted into lines, signals and texts, and kept by window", () => {
   const topics = ["ext.mine.rsi.1m.BTCUSDT", "ext.mine.rsi.1m.spot:BTCUSDT", "ext.mine.rsi.5m.BTCUSDT", "kline.1m.BTCUSDT"];
   assert.deepEqual(relevant(topics, "1m", "BTCUSDT"), [{ topic: topics[0], label: "mine · rsi" }]);
   assert.deepEqual(read(61.5), { number: 61.5 });
@@ -163,7 +163,7 @@ try {
   const kept = () => page.evaluate(() => Object.values(sessionStorage).join() + Object.values(localStorage).join());
   const numbers = async () => /^\d+(\.\d+)?$/.test(await field("close"));
 
-  /** Pixels of the page's canvases inside `box` that have the colour of a custom property. */
+  /** Counts the pixels of the page's canvases inside `box` that have the colour of a custom property. */
   const pixels = (name, box = "#chart") =>
     page.evaluate(
       ([name, box]) => {
@@ -191,7 +191,7 @@ try {
     await page.click("#log-in-button");
   };
 
-  await promise("a stranger is asked to log in, and shown nothing", async () => {
+  await promise("an unknown user is asked to log in, and gets no data", async () => {
     const answer = await page.goto(address);
     const policy = answer.headers()["content-security-policy"];
     assert.match(policy, /default-src 'none'/);
@@ -200,7 +200,7 @@ try {
     assert.deepEqual(sockets.flatMap(({ received }) => received), []);
   });
 
-  await promise("a wrong key is refused in words, and not kept", async () => {
+  await promise("a wrong key is refused with a message, and not kept", async () => {
     await logIn(`${KEY}-wrong`);
     await eventually("a refusal", async () => (await page.locator("#log-in-error").textContent()) !== "");
     assert.match(await page.locator("#log-in-error").textContent(), /^Wrong user or key/);
@@ -293,7 +293,7 @@ try {
     await page.keyboard.press("Escape");
   });
 
-  await promise("after a cut the page says so, reconnects, and misses nothing", async () => {
+  await promise("after a cut the page shows it, reconnects, and misses no kline", async () => {
     await page.focus("#chart");
     await page.keyboard.press("Home");
     const first = await field("time");
@@ -359,14 +359,14 @@ try {
     await page.evaluate(() => document.getElementById("tenths").remove());
   });
 
-  await promise("a phone's width is enough, in the dark too", async () => {
+  await promise("the page fits the width of a phone, in dark colours too", async () => {
     await page.emulateMedia({ colorScheme: "dark" });
     await page.setViewportSize({ width: 360, height: 740 });
     await eventually("candles", async () => (await pixels("up")) + (await pixels("down")) > 20);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360));
   });
 
-  await promise("the chart library's link stays, and never tells this server's name", async () => {
+  await promise("the chart library's link stays, and never contains this server's name", async () => {
     const logo = page.locator("#tv-attr-logo");
     await page.evaluate(() => {
       window.links = new Set();
@@ -396,7 +396,7 @@ try {
     await page.locator("#log-in").waitFor({ state: "visible" });
   });
 
-  // --- against a scripted server, for what no live one does on demand ---
+  // --- against a scripted server, for cases that a live server does not produce on demand ---
 
   const scripted = await context.newPage();
   scripted.setDefaultTimeout(WAIT);
@@ -451,7 +451,7 @@ try {
     await shows({ time: "1970-01-01 00:04" });
   });
 
-  await promise("a hole in the numbers is not drawn over: klines are fetched anew", async () => {
+  await promise("a hole in the numbers is not drawn over: klines are fetched again", async () => {
     push("kline", "a", 7, made(5, { trades: 99 }));
     await eventually("a second subscription", () => subscriptions().length === 2);
     assert.equal(subscriptions()[1].since, undefined);
@@ -469,9 +469,9 @@ try {
     await shows({ time: "1970-01-01 00:07" });
   });
 
-  await promise("an exchange that is not heard is said across the page, and the price is greyed until it is heard", async () => {
+  await promise("a silent exchange is shown in a banner, and the price is greyed until frames come again", async () => {
     const since = 1704067200000;
-    const tell = (linear, spot) => {
+    const sendStatus = (linear, spot) => {
       const feeds = [{ category: "linear", state: linear, since }, { category: "spot", state: spot, since }];
       server.send(JSON.stringify({ v: 1, type: "status", feeds }));
     };
@@ -482,26 +482,26 @@ try {
       return `${color} ${opacity}`;
     });
     const usual = await look();
-    tell("down", "live");
-    // The answer to what comes after it has been taken too: what is drawn is of the other category.
+    sendStatus("down", "live");
+    // The push after the status has been drawn, so that the status has been handled too; it is of the other category.
     push("kline", "a-1", 2, made(8));
     await shows({ time: "1970-01-01 00:08" });
     assert.ok((await banner.isHidden()) && (await look()) === usual);
-    tell("live", "stale");
+    sendStatus("live", "stale");
     await said("Exchange stale");
     assert.match(await banner.textContent(), /only in part since 2024-01-01 00:00:00 UTC \(spot\)/);
     assert.ok((await banner.isVisible()) && (await look()) !== usual);
-    tell("live", "down");
+    sendStatus("live", "down");
     await said("Exchange down");
     assert.match(await banner.textContent(), /^No connection to the exchange since 2024-01-01 00:00:00 UTC \(spot\)/);
     assert.match(await scripted.title(), /^⚠ 0\.00000020 /);
     assert.notEqual(await look(), usual);
-    tell("down", "live");
+    sendStatus("down", "live");
     await said("Live");
     assert.ok((await banner.isHidden()) && (await look()) === usual && /^0/.test(await scripted.title()));
   });
 
-  await promise("a reconnecting page says where it was, and a code that forbids it ends the page's tries", async () => {
+  await promise("a reconnecting page sends its position, and a code that forbids reconnecting ends its attempts", async () => {
     await server.close({ code: 3001, reason: "slow" });
     await eventually("a fourth subscription", () => subscriptions().length === 4);
     assert.deepEqual(subscriptions()[3].since, { [name]: { epoch: "a-1", seq: 2 } });
@@ -510,7 +510,7 @@ try {
     assert.match(await scripted.locator("#state-text").textContent(), /too many commands/);
   });
 
-  // --- what consumers publish, against another scripted server ---
+  // --- values of consumers, against another scripted server ---
 
   const charted = await context.newPage();
   charted.setDefaultTimeout(WAIT);
@@ -535,13 +535,13 @@ try {
         const kline = (at) => made(at, { category: "linear", open: "10", high: "12", low: "9", close: "11", price_decimals: 1 });
         const value = { near: (at) => 10 + at / 20, far: (at) => at % 7, signal: (at) => (at % 20 ? "word" : { side: "buy", text: "<b>up</b>" }) };
         const of = value[topic.split(".")[2]] ?? (() => "<img src=x onerror=alert(2)>");
-        const told = (at) => ({ start: at * 60_000, end: at * 60_000 + 59_999, confirm: true, revision: 0, value: of(at) });
-        published(topic, "snapshot", minutes.map(topic.startsWith("ext.") ? told : kline));
+        const valueOf = (at) => ({ start: at * 60_000, end: at * 60_000 + 59_999, confirm: true, revision: 0, value: of(at) });
+        published(topic, "snapshot", minutes.map(topic.startsWith("ext.") ? valueOf : kline));
       }
     });
   });
   const boxes = () => charted.locator("#values label");
-  /** Pixels of a colour on the chart. */
+  /** Counts the pixels of a colour on the chart. */
   const colored = (hex) =>
     charted.evaluate((hex) => {
       const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -573,14 +573,14 @@ try {
     await eventually("again", async () => followed.has(offers[1]) && (await colored(colors[1])) > 20);
   });
 
-  await promise("strangers' words are text", async () => {
+  await promise("untrusted texts are shown as text", async () => {
     assert.equal(await boxes().nth(3).textContent(), "mine · <img src=x onerror=alert(1)>");
     await eventually("words", async () => (await charted.locator("#notes li").count()) === 20);
     assert.match(await charted.locator("#notes").textContent(), /"<img src=x onerror=alert\(2\)>"/);
     assert.equal(await charted.locator("#notes img, #values img").count(), 0);
   });
 
-  await promise("nothing came from another host, and the browser had nothing to complain of", async () => {
+  await promise("no request went to another host, and the browser reported no error", async () => {
     assert.deepEqual([...hosts], [new URL(address).host]);
     assert.deepEqual(complaints, []);
   });

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Other people's clients, and abuse, against a running `klines`. Installs everything into target/clients; takes the
+# Stock clients, and abuse, against a running `klines`. Installs everything into target/clients; takes the
 # path of the program, and the names of the tests to run (default: all).
 set -euo pipefail
 cd "$(dirname "$0")/../../.."

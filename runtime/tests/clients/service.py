@@ -1,4 +1,4 @@
-"""A `klines` of our own: started with a canary for a key, watched, and stopped. Knows nothing of what clients do."""
+"""Runs `klines` with a canary as its key, reads its log, and stops it. Does not know what the clients do."""
 
 import atexit
 import json
@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[3]
 LOGS = ROOT / "target/clients/logs"
 PATIENCE = 60
 USER = "tester"
-# Made anew for each run, so that nothing from before can hide or fake a leak. Never handed over on a command line.
+# New for each run, so that an earlier run cannot hide or fake a leak. Never passed on a command line.
 KEY = "canary" + secrets.token_urlsafe(32)
 
 program = ROOT / "target/release/klines"
 
 
 def eventually(what, probe, patience=PATIENCE, pause=0.05):
-    """Returns the first truth that `probe` finds."""
+    """Returns the first true value of `probe`."""
     deadline = time.monotonic() + patience
     while True:
         found = probe()
@@ -34,7 +34,7 @@ def eventually(what, probe, patience=PATIENCE, pause=0.05):
         time.sleep(pause)
 
 
-# What the demo itself sets, for those with settings of their own.
+# The settings of the demo, for tests with their own configuration file.
 DEMO = """
 [exchange]
 symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
@@ -45,7 +45,7 @@ intervals = ["1s", "5s", "1m"]
 
 
 class Klines:
-    """The demo with the websocket consumer, on a port that the system chose."""
+    """The demo with the websocket consumer, on a port that the system chooses."""
 
     alive = []
     logs = []
@@ -89,7 +89,7 @@ class Klines:
         return None
 
     def lines(self):
-        """The lines of its log so far."""
+        """Yields the lines of its log so far."""
         for line in self.log_file.read_text(errors="replace").splitlines():
             try:
                 yield json.loads(line)
@@ -97,21 +97,21 @@ class Klines:
                 pass
 
     def said(self, words):
-        """How many lines of its log have these words in the message."""
+        """Returns how many lines of its log contain these words in the message."""
         return sum(words in line.get("message", "") for line in self.lines())
 
     def memory(self):
-        """Resident memory, KiB."""
+        """Returns the resident memory in KiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
     def processor_time(self):
-        """Processor time so far, s."""
+        """Returns the CPU time so far in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
-        """Asks it to end, and waits until it has."""
+        """Sends SIGTERM and waits for a successful end."""
         assert self.process.poll() is None, f"klines ended by itself with {self.process.returncode}"
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE)
@@ -119,7 +119,7 @@ class Klines:
         self.release()
 
     def release(self):
-        """Ends it however it is."""
+        """Ends the process in any state, and removes its folder."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -136,7 +136,7 @@ class Klines:
 
 
 class Watch:
-    """Looks for the canary on every command line of the machine, all the time."""
+    """Searches continuously for the canary on every command line of the machine."""
 
     def __init__(self):
         self.seen = []

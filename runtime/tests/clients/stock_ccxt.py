@@ -1,4 +1,4 @@
-"""Stock ccxt.pro, unmodified: addresses and headers by its own options."""
+"""The unmodified ccxt.pro, with addresses and headers set by its own options."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ SYMBOL = "BTC/USDT:USDT"
 
 
 def exchange(port):
-    """A ccxt that knows the server by its address, and shows its key in a header."""
+    """Returns a ccxt with the address of the server, and its key in a header."""
     login = {"Authorization": f"Bearer {KEY}"}
     client = ccxt.pro.bybit({"headers": login, "options": {"ws": {"options": {"headers": login}}}})
     client.urls["api"]["public"] = f"http://127.0.0.1:{port}"
@@ -21,7 +21,7 @@ def exchange(port):
 
 
 async def watch(client):
-    """The newest candles, within reason."""
+    """Waits for the newest candles and checks them."""
     candles = await asyncio.wait_for(client.watch_ohlcv(SYMBOL, "1m"), PATIENCE)
     assert candles and all(len(candle) == 6 and candle[0] % 60_000 == 0 for candle in candles), candles
     return candles
@@ -39,7 +39,7 @@ async def converse(port):
         while True:
             try:
                 await watch(client)
-                # What was already there is no proof: a new connection and something on it is.
+                # Candles that were already received prove nothing: a new connection with new ones does.
                 if cutter.accepted > before:
                     await watch(client)
                     break

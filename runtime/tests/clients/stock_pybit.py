@@ -1,4 +1,4 @@
-"""Stock pybit, unmodified: by the constructor alone over TLS, and plain by its address constant."""
+"""The unmodified pybit: over TLS by its constructor alone, and unencrypted by its address constant."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ import service
 from cutter import Cutter
 from service import KEY, PATIENCE, Klines, eventually
 
-# It logs the address that it connects to, key included.
+# It logs the address that it connects to, including the key.
 logging.getLogger("pybit").setLevel(logging.CRITICAL)
 
 FIELDS = {"start": int, "end": int, "interval": str, "open": str, "close": str, "high": str, "low": str,
@@ -39,7 +39,7 @@ class Follower:
         self.heard.put(message)
 
     def next(self, topic, wanted=lambda row: True):
-        """The next row of a topic, checked."""
+        """Waits for the next row of a topic and checks it."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -52,7 +52,7 @@ class Follower:
                 assert {name: type(value) for name, value in row.items()} == FIELDS, row
                 if message["topic"] == topic and wanted(row):
                     return row
-        raise AssertionError(f"nothing of {topic} in {PATIENCE} s")
+        raise AssertionError(f"no row of {topic} in {PATIENCE} s")
 
     def forget(self):
         while not self.heard.empty():
@@ -77,7 +77,7 @@ def follow(follower, cutter):
     eventually("the acknowledgement", lambda: "kline.1s.BTCUSDT" not in follower.client.callback_directory)
     ended = follower.counts["kline.1s.BTCUSDT"]
     follower.forget()
-    # Three seconds' worth of the other topic: had a frame of the ended one come, pybit would have died of it.
+    # Three pushes of the other topic: pybit would fail at a frame of the topic that it has unsubscribed.
     for _ in range(3):
         follower.next("kline.1.BTCUSDT")
     assert follower.counts["kline.1s.BTCUSDT"] == ended
@@ -86,7 +86,7 @@ def follow(follower, cutter):
 
 
 def plain():
-    """pybit, plain, receives, resubscribes and unsubscribes"""
+    """pybit, unencrypted, receives, resubscribes and unsubscribes"""
     with Klines("pybit-plain", "token_in_url = true") as klines:
         cutter = Cutter(klines.port)
         original = pybit.unified_trading.PUBLIC_WSS

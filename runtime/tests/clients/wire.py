@@ -1,4 +1,4 @@
-"""WebSocket by hand: a socket, a handshake and frames as RFC 6455 draws them, so that each part can be got wrong."""
+"""A WebSocket implemented by hand: a socket, a handshake and frames as in RFC 6455, so that each part can be invalid."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ def connect(port, source=None):
 
 
 def request(port, path="/v1/stream", headers=(), method="GET"):
-    """The bytes of a handshake; headers with the value None are left out."""
+    """Returns the bytes of a handshake; headers with the value None are left out."""
     fields = {
         "Host": f"127.0.0.1:{port}",
         "Connection": "Upgrade",
@@ -33,7 +33,7 @@ def request(port, path="/v1/stream", headers=(), method="GET"):
 
 
 def read_head(stream):
-    """The head of an HTTP answer and what came after it; no head when the connection ended first."""
+    """Reads the head of an HTTP answer. Returns it and the bytes after it; no head if the connection ended first."""
     data = b""
     while b"\r\n\r\n" not in data:
         try:
@@ -48,12 +48,12 @@ def read_head(stream):
 
 
 def status(head):
-    """The status code of an answer; 0 for none."""
+    """Returns the status code of an answer, 0 if there is none."""
     return int(head.split(" ", 2)[1]) if head else 0
 
 
 def frame(opcode, payload=b"", fin=True, masked=True, reserved=0, length=None):
-    """The bytes of a frame. `length` lies about the payload's."""
+    """Returns the bytes of a frame. `length` replaces the true length of the payload."""
     first = (0x80 if fin else 0) | reserved << 4 | opcode
     size = len(payload) if length is None else length
     mask_bit = 0x80 if masked else 0
@@ -70,7 +70,7 @@ def frame(opcode, payload=b"", fin=True, masked=True, reserved=0, length=None):
 
 
 def is_status(message):
-    """Whether a message of `/v1/stream` says how the feeds stand, which comes unasked."""
+    """Returns whether a message of `/v1/stream` is a status of the feeds, which comes without a request."""
     return isinstance(message, dict) and message.get("type") == "status"
 
 
@@ -84,7 +84,7 @@ class Wire:
         self.status = status(self.head)
 
     def send(self, *frames):
-        """Sends frames; what a server that has hung up does not take is lost."""
+        """Sends frames; errors after the server has closed the connection are ignored."""
         try:
             self.stream.sendall(b"".join(frames))
         except (BrokenPipeError, ConnectionResetError):
@@ -104,7 +104,7 @@ class Wire:
         return taken
 
     def read(self):
-        """The next frame: opcode and payload. Raises EOFError or ConnectionResetError at the end."""
+        """Reads the next frame: opcode and payload. Raises EOFError or ConnectionResetError at the end."""
         first, second = self._take(2)
         assert not second & 0x80, "a server must not mask"
         size = second & 0x7F
@@ -115,7 +115,7 @@ class Wire:
         return first & 0x0F, self._take(size)
 
     def hear(self, wanted=lambda message: not is_status(message)):
-        """The next JSON text that is wanted; what is said of the feeds is not, unless asked for."""
+        """Reads the next JSON text that is wanted; by default every text except a status of the feeds."""
         while True:
             opcode, payload = self.read()
             assert opcode != CLOSE, f"closed with {code_of(payload)}"
@@ -123,7 +123,7 @@ class Wire:
                 return message
 
     def end(self):
-        """Reads to the end. Returns the texts on the way, but for those of the feeds, and the code of the close frame, None if there was none."""
+        """Reads to the end. Returns the texts, except the status of the feeds, and the code of the close frame or None."""
         texts = []
         while True:
             try:
@@ -137,10 +137,10 @@ class Wire:
                 texts.append(payload.decode())
 
     def close(self):
-        """Hangs up."""
+        """Closes the socket."""
         self.stream.close()
 
 
 def code_of(payload):
-    """The code in a close frame."""
+    """Returns the code in a close frame."""
     return struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else 1005

@@ -1,6 +1,6 @@
-//! `klines consumer new`, `build` and `check`: what a newcomer types, and what mistakes are answered with.
+//! `klines consumer new`, `build` and `check`: what a newcomer types, and how mistakes are reported.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 use std::fs;
@@ -14,14 +14,14 @@ use crate::support::program::{Ended, component, folder, klines};
 const TEXT: &str = include_str!("../../../examples/text/consumer.wat");
 const LANGUAGES: [&str; 6] = ["rust", "python", "javascript", "typescript", "c", "go"];
 
-/// Runs a command for which there is no program but klines, and a home below its folder.
+/// Runs a command with no program except klines on its PATH, and with a home folder of its test.
 fn typed(home: &Path, arguments: &str) -> Ended {
     let empty = home.join("empty");
     klines(home, arguments).with("PATH", empty.to_str().unwrap()).with("HOME", home.to_str().unwrap()).run()
 }
 
-/// The command, its code, and what it said.
-fn told(home: &Path, arguments: &str) -> String {
+/// Runs a command and returns it with its output and exit code.
+fn transcript(home: &Path, arguments: &str) -> String {
     let ended = typed(home, arguments);
     let said = format!("{}{}", ended.said.out, ended.said.err).replace(home.to_str().unwrap(), "HOME");
     format!("$ klines {arguments}\n{}-> {}\n\n", said, ended.code().unwrap())
@@ -38,7 +38,7 @@ fn names(home: &Path) -> Vec<String> {
 fn a_new_project_of_every_language_says_what_to_type_next() {
     let home = folder(&[]);
     for language in LANGUAGES {
-        let said = typed(home.path(), &format!("consumer new my-{language} --lang {language}")).well();
+        let said = typed(home.path(), &format!("consumer new my-{language} --lang {language}")).success();
         assert!(
             said.out.contains(&format!("cd my-{language}\n  klines consumer build\n  klines consumer test\n")),
             "{}",
@@ -50,12 +50,12 @@ fn a_new_project_of_every_language_says_what_to_type_next() {
             assert!(project.join(file).is_file(), "{language}: {file}");
         }
     }
-    let said = typed(home.path(), "consumer new demo --lang c --dir deep/er").well();
+    let said = typed(home.path(), "consumer new demo --lang c --dir deep/er").success();
     assert!(said.out.contains("cd deep/er\n") && home.path().join("deep/er/consumer.c").is_file());
 }
 
 #[test]
-fn mistakes_in_new_are_answered_with_the_mend() {
+fn mistakes_in_new_are_reported_with_the_fix() {
     let home = folder(&[("file", "mine"), ("demo.txt", "")]);
     fs::create_dir(home.path().join("demo")).unwrap();
     fs::write(home.path().join("demo/mine"), "").unwrap();
@@ -69,26 +69,26 @@ fn mistakes_in_new_are_answered_with_the_mend() {
         "consumer new file --lang c",
         "consumer new other --lang c --dir demo",
     ];
-    let told: String = mistakes.map(|mistake| told(home.path(), mistake)).concat();
-    insta::assert_snapshot!(told);
-    assert_eq!(names(home.path()), ["demo", "demo.txt", "file"], "nothing was made");
+    let transcripts: String = mistakes.map(|mistake| transcript(home.path(), mistake)).concat();
+    insta::assert_snapshot!(transcripts);
+    assert_eq!(names(home.path()), ["demo", "demo.txt", "file"], "nothing was created");
 }
 
 #[test]
 fn a_missing_tool_is_one_line_with_what_to_type() {
     let home = folder(&[]);
-    let told: String = LANGUAGES
+    let transcripts: String = LANGUAGES
         .map(|language| {
-            typed(home.path(), &format!("consumer new {language}-demo --lang {language}")).well();
-            told(home.path(), &format!("consumer build {language}-demo"))
+            typed(home.path(), &format!("consumer new {language}-demo --lang {language}")).success();
+            transcript(home.path(), &format!("consumer build {language}-demo"))
         })
         .concat();
-    insta::assert_snapshot!(told);
-    assert_eq!(names(&home.path().join(".cache/klines/tools")), [""; 0], "nothing is left of an installation");
+    insta::assert_snapshot!(transcripts);
+    assert_eq!(names(&home.path().join(".cache/klines/tools")), [""; 0], "no part of an installation remains");
 }
 
 #[test]
-fn mistakes_in_build_are_answered_with_the_name_and_the_mend() {
+fn mistakes_in_build_are_reported_with_the_name_and_the_fix() {
     let no_stop = TEXT.replace("#stop\"", "#halt\"");
     let other_world = "(component (instance $i) (export \"wasi:cli/run@0.2.6\" (instance $i)))";
     let other_import = "(component (import \"wasi:gfx/surface@0.1.0\" (instance (export \"draw\" (func)))))";
@@ -116,35 +116,35 @@ fn mistakes_in_build_are_answered_with_the_name_and_the_mend() {
         "consumer build import.wat",
         "consumer build whole.wasm",
     ];
-    let told: String = mistakes.map(|mistake| told(home.path(), mistake)).concat();
-    insta::assert_snapshot!(told);
+    let transcripts: String = mistakes.map(|mistake| transcript(home.path(), mistake)).concat();
+    insta::assert_snapshot!(transcripts);
     let after: Vec<_> = names(home.path()).into_iter().filter(|name| name != ".cache").collect();
     assert_eq!(after, before, "nothing was written");
 }
 
-/// A folder with the example in text, built.
+/// Returns a folder in which the example in WebAssembly text is built.
 fn built(more: &[(&str, &str)]) -> TempDir {
     let home = folder(&[&[("range.wat", TEXT)], more].concat());
-    let said = typed(home.path(), "consumer build range.wat").well();
+    let said = typed(home.path(), "consumer build range.wat").success();
     assert!(said.out.starts_with("built range.wasm: ") && said.err.is_empty(), "{said:?}");
     home
 }
 
 #[test]
-fn a_module_by_hand_becomes_a_consumer_that_runs() {
+fn a_module_written_by_hand_becomes_a_consumer_that_runs() {
     let config = "enabled_consumers = [\"range\"]\n[klines]\nintervals = [\"1s\"]\n[consumers.range]\ncomponent = \"range.wasm\"\n";
     let home = built(&[("klines.toml", config)]);
-    let said = klines(home.path(), "run --demo --config klines.toml --for 4s").run().well();
+    let said = klines(home.path(), "run --demo --config klines.toml --for 4s").run().success();
     assert!(said.err.contains("begins"), "{}", said.err);
     assert!(!said.err.contains("WARN") && !said.err.contains("range: 0 klines"), "{}", said.err);
 }
 
 #[test]
-fn a_core_module_goes_where_it_is_told() {
+fn the_component_of_a_core_module_is_written_to_the_given_path() {
     let home = folder(&[]);
     fs::write(home.path().join("core.wasm"), wat::parse_str(TEXT).unwrap()).unwrap();
-    typed(home.path(), "consumer build core.wasm").well();
-    typed(home.path(), "consumer build core.wasm -o other.wasm").well();
+    typed(home.path(), "consumer build core.wasm").success();
+    typed(home.path(), "consumer build core.wasm -o other.wasm").success();
     let read = |name: &str| fs::read(home.path().join(name)).unwrap();
     assert_eq!(read("core.component.wasm"), read("other.wasm"));
     let said = typed(home.path(), "consumer build core.wasm -o no/where.wasm");
@@ -156,11 +156,16 @@ fn a_core_module_goes_where_it_is_told() {
 fn a_check_says_what_it_is_and_whether_it_would_run() {
     let home = built(&[("world.wat", "(component)")]);
     fs::write(home.path().join("world.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
-    let said = typed(home.path(), "consumer check range.wasm").well();
-    for words in ["klines:consumer/consumer@1.1.0", "series of its own", "compiled    in ", "takes the settings {}"] {
+    let said = typed(home.path(), "consumer check range.wasm").success();
+    for words in [
+        "klines:consumer/consumer@1.1.0",
+        "values that it publishes for clients",
+        "compiled    in ",
+        "takes the settings {}",
+    ] {
         assert!(said.out.contains(words), "{words}: {}", said.out);
     }
-    let said = typed(home.path(), "consumer check range.wasm --json").well();
+    let said = typed(home.path(), "consumer check range.wasm --json").success();
     let json: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((&json["runs"], &json["problems"]), (&Value::Bool(true), &serde_json::json!([])));
     assert!(json["compile_seconds"].as_f64().unwrap() > 0.0);
@@ -175,12 +180,12 @@ fn a_check_says_what_it_is_and_whether_it_would_run() {
 #[test]
 fn a_check_of_a_project_asks_about_the_settings_of_its_klines_toml() {
     let home = folder(&[]);
-    typed(home.path(), "consumer new demo --lang rust").well();
+    typed(home.path(), "consumer new demo --lang rust").success();
     let demo = home.path().join("demo");
     let ended = typed(home.path(), "consumer check demo");
-    assert!(ended.said.err.contains("type `klines consumer build` first"), "{}", ended.said.err);
+    assert!(ended.said.err.contains("run `klines consumer build` first"), "{}", ended.said.err);
     fs::copy(component("example"), demo.join("demo.wasm")).unwrap();
-    assert!(typed(home.path(), "consumer check demo").well().out.contains("takes the settings {\"period\":5}"));
+    assert!(typed(home.path(), "consumer check demo").success().out.contains("takes the settings {\"period\":5}"));
     let written = fs::read_to_string(demo.join("klines.toml")).unwrap();
     fs::write(demo.join("klines.toml"), written.replace("period = 5", "perod = 5")).unwrap();
     let ended = typed(home.path(), "consumer check demo");

@@ -1,7 +1,7 @@
-//! What the real binary takes of the machine while somebody does his worst: memory, descriptors, threads and cores have a
-//! budget each, derived from what the limits allow.
+//! Resources that the real binary uses under attack: memory, descriptors, threads and CPU time have a budget each,
+//! derived from the limits.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(all(test, target_os = "linux"))]
 
 use std::io::Write;
@@ -14,30 +14,32 @@ use crate::hostile_suite::GUESTS;
 use crate::live::{JSON, demo, pass, run_at};
 use crate::support::meter::{Meter, Usage};
 use crate::support::program::{Running, Said, component, folder, klines};
+use crate::support::received::complete;
 use crate::support::stream::Stream;
-use crate::support::told::complete;
 use crate::websocket::peer::Peer;
 
-/// Clients of one address: below the 100 that the configuration allows.
+/// Clients from one address: fewer than the 100 that the configuration allows.
 const CLIENTS: u64 = 80;
-/// What a client may take, in KiB: its socket's structures, its task, a reader of 4 KiB, and its outbox with a few klines.
+/// The memory that a client may use, in KiB: its socket's structures, its task, a reader of 4 KiB, and its outbox with
+/// a few klines.
 const CLIENT: u64 = 48;
-/// What the program itself may grow by in some seconds, in KiB: klines that it keeps, and what the allocator rounds up.
+/// The memory by which the program itself may grow in some seconds, in KiB: klines that it keeps, and rounding by the
+/// allocator.
 const GROWTH: u64 = 8 << 10;
 
-/// What a hostile guest may take, in KiB: its memory of 16 MiB, what the host may copy for a call of it, and its state of
-/// 4 MiB, once as it changes it and once on its way to the disk.
+/// The memory that a hostile guest may use, in KiB: its own memory of 16 MiB, 8 MiB that the host may copy for one of
+/// its calls, and its state of 4 MiB, once while it changes and once while it is written to the disk.
 const GUEST: u64 = (16 + 8 + 2 * 4) << 10;
-/// Programs at once: all but the floods wait for the market most of the time.
+/// How many programs run at once: all except the floods wait for the market most of the time.
 const AT_ONCE: usize = 7;
 
-/// Waits until the process has as many descriptors as this again.
-fn settles(run: &Running, meter: &Meter, descriptors: u64) {
-    run.until("the descriptors to be given back", |_| meter.now().descriptors <= descriptors);
+/// Waits until the process has no more than this number of descriptors.
+fn wait_for_descriptors(run: &Running, meter: &Meter, descriptors: u64) {
+    run.until("the descriptors to be closed", |_| meter.now().descriptors <= descriptors);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_take_a_descriptor_each_and_give_it_back() {
+async fn each_client_uses_one_descriptor_which_is_closed_with_it() {
     let toml = format!("[websocket]\nhost = \"127.0.0.1\"\nport = 0\nauth = false\n{JSON}");
     let (sim, home) = (demo(101).await, folder(&[("klines.toml", &toml)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").with("ENABLED_CONSUMERS", "console,websocket");
@@ -58,18 +60,18 @@ async fn clients_take_a_descriptor_each_and_give_it_back() {
     assert_eq!(with.descriptors, before.descriptors + CLIENTS, "{before:?} {with:?}");
     assert_eq!(with.threads, before.threads, "no client has a thread");
     assert!(with.memory <= before.memory + CLIENTS * CLIENT + GROWTH, "{before:?} {with:?}");
-    // Some 25 frames and 500 pushes a second, in a binary that is not optimised.
+    // About 25 frames and 500 pushes a second, in a binary that is not optimised.
     assert!(with.cpu - busy.cpu < elapsed / 2, "{:?} of {elapsed:?}", with.cpu - busy.cpu);
     drop(clients);
-    settles(&run, &meter, before.descriptors);
-    run.stop().well();
+    wait_for_descriptors(&run, &meter, before.descriptors);
+    run.stop().success();
 }
 
-/// Closed klines of three symbols at 100ms and 1s, of some 2 s.
+/// Closed klines of three symbols at 100ms and 1s in about 2 s.
 const KLINES: usize = 60;
 
-/// What a run takes in some seconds with a consumer of this mode beside the console.
-fn beside(sim: &Sim, mode: &str, more: &str) -> Usage {
+/// Returns the peak usage of a run of some seconds with the console and a hostile consumer in this mode.
+fn usage_with(sim: &Sim, mode: &str, more: &str) -> Usage {
     let path = component("hostile");
     let toml = format!(
         "enabled_consumers = [\"console\", \"hostile\"]\n{JSON}\n[consumers.hostile]\ncomponent = {path:?}\n\
@@ -88,24 +90,25 @@ fn beside(sim: &Sim, mode: &str, more: &str) -> Usage {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_guest_stays_within_its_budget() {
     let sim = demo(102).await;
-    // One that does nothing.
-    let base = beside(&sim, "env-list", "");
+    // A guest that does nothing harmful.
+    let base = usage_with(&sim, "env-list", "");
     for guests in GUESTS.chunks(AT_ONCE) {
         let usages: Vec<Usage> = thread::scope(|scope| {
-            let runs = guests.iter().map(|(mode, more, _)| scope.spawn(|| beside(&sim, mode, more)));
+            let runs = guests.iter().map(|(mode, more, _)| scope.spawn(|| usage_with(&sim, mode, more)));
             runs.collect::<Vec<_>>().into_iter().map(|run| run.join().unwrap()).collect()
         });
         for ((mode, ..), usage) in guests.iter().zip(usages) {
             println!("{mode}: {usage:?}");
             assert!(usage.memory <= base.memory + GUEST + GROWTH, "{mode}: {base:?} {usage:?}");
-            // What is set aside, the bundle and a connection are files; a thread or two more may come to life for them.
+            // A delivery that is set aside, the crash report and a connection need descriptors, and a thread or two
+            // more.
             assert!(usage.descriptors <= base.descriptors + 8, "{mode}: {base:?} {usage:?}");
             assert!(usage.threads <= base.threads + 3, "{mode}: {base:?} {usage:?}");
         }
     }
 }
 
-/// Runs the binary over a file and returns what it took.
+/// Replays a file and returns the peak usage, the exit code and the output.
 fn replayed(name: &str, content: impl FnOnce(&mut std::fs::File)) -> (Usage, Option<i32>, Said) {
     let home = folder(&[]);
     let mut file = std::fs::File::create(home.path().join(name)).unwrap();
@@ -132,17 +135,18 @@ fn a_long_recording_takes_no_more_memory_than_a_short_one() {
     let (short, ..) = replayed("short.ndjson", frames(100_000));
     let (long, code, said) = replayed("long.ndjson", frames(600_000));
     assert_eq!(code, Some(0), "{}", said.err);
-    // Six times as long: ids are kept for a minute of lateness, and windows until no late trade can change them.
+    // The long one has six times as many trades: ids are kept for the lateness of a minute, and windows until no late
+    // trade can change them.
     assert!(long.memory <= short.memory + GROWTH, "{short:?} {long:?}");
     assert!(long.descriptors <= short.descriptors + 2 && long.threads <= short.threads + 2, "{short:?} {long:?}");
 }
 
 #[test]
 fn a_file_without_a_line_feed_is_refused_before_it_fills_the_memory() {
-    // Sparse: it takes no room on the disk.
+    // A sparse file: it uses no space on the disk.
     let (usage, code, said) = replayed("endless.ndjson", |file| file.set_len(1 << 30).unwrap());
     assert_eq!(code, Some(1), "{}", said.err);
     assert!(said.err.contains("longer than 4 MiB"), "{}", said.err);
-    // Twice the longest line, in a binary that has 40 MiB of its own.
+    // Twice the longest line, in a binary that itself uses 40 MiB.
     assert!(usage.memory < 64 << 10, "{usage:?}");
 }

@@ -1,9 +1,9 @@
-//! A minute of everything going wrong at once: clients that die, stall, reset and come back, an exchange that falls
-//! silent, and a server that is killed. What `/v1/stream` promises holds all the same, for every client and topic.
+//! Many failures at once: clients that die, stall, reset and reconnect, an exchange that falls silent, and a server
+//! that is killed. The promises of `/v1/stream` still hold for every client and topic.
 //!
 //! `SEED=n` repeats the plan of a run, `KLINES_CHAOS_SECONDS=n` sets its length.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod checker;
@@ -20,23 +20,23 @@ use std::time::{Duration, Instant};
 
 use bybit_sim::{Category, Fault as Outage, Market, Sim, SimConfig};
 use checker::{Findings, check};
-use client::{Client, Entry, Stage, View};
+use client::{Client, Entry, Shared, View};
 use plan::{Dice, Fault, steps};
 use tempfile::TempDir;
 
 use crate::live::{DEMO, run_at};
 use crate::support::program::{Running, folder};
-use crate::support::told::Told;
+use crate::support::received::Received;
 use crate::support::truth::Truth;
 
 const CLIENTS: usize = 6;
 const INTERVALS: &str = "100ms,1s,5s";
 const KEY: &str = "6d1f0f6a9b7c4d21a3e5";
-/// Seconds, where nothing else is asked for.
+/// The default length in seconds.
 const LENGTH: u64 = 12;
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Updates often enough that every client has some on the way at any time, and a queue that greed can fill.
+/// Updates so often that some are always in flight to every client, and a queue that [`Fault::Flood`] can fill.
 const TOML: &str = r#"
 enabled_consumers = ["websocket"]
 [klines]
@@ -61,27 +61,27 @@ fn serve(home: &TempDir, sim: &Sim, port: u16) -> (Running, std::net::SocketAddr
 
 /// All clients. Dropping it ends them.
 struct Crowd {
-    stage: Arc<Stage>,
+    shared: Arc<Shared>,
     views: Vec<Arc<View>>,
     threads: Vec<JoinHandle<Vec<Entry>>>,
 }
 
 impl Crowd {
-    fn enter(stage: Stage, seed: u64, length: Duration) -> Self {
-        let mut crowd = Self { stage: Arc::new(stage), views: Vec::new(), threads: Vec::new() };
+    fn start(shared: Shared, seed: u64, length: Duration) -> Self {
+        let mut crowd = Self { shared: Arc::new(shared), views: Vec::new(), threads: Vec::new() };
         for which in 1..=CLIENTS as u64 {
             let (mut dice, view) = (Dice::new(seed, which), Arc::<View>::default());
             let steps = steps(&mut dice, length);
-            let client = Client::new(crowd.stage.clone(), view.clone(), topics(), steps, dice);
+            let client = Client::new(crowd.shared.clone(), view.clone(), topics(), steps, dice);
             crowd.views.push(view);
             crowd.threads.push(thread::spawn(move || client.run()));
         }
         crowd
     }
 
-    /// Waits until all faults are over and every client has come as far as any had come then.
+    /// Waits until all faults are over and every client has reached the furthest position that any client had then.
     async fn settle(&self) {
-        self.until("calm", |view| view.calm.load(Ordering::SeqCst)).await;
+        self.until("the end of all faults", |view| view.idle.load(Ordering::SeqCst)).await;
         let mut furthest = BTreeMap::new();
         for view in &self.views {
             for (topic, (_, seq)) in view.positions.lock().unwrap().iter() {
@@ -113,11 +113,11 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        self.stage.over.store(true, Ordering::SeqCst);
+        self.shared.over.store(true, Ordering::SeqCst);
     }
 }
 
-/// Sorted, as a map has them.
+/// Returns all topics, sorted like the keys of a map.
 fn topics() -> Vec<String> {
     let of = |interval: &str| DEMO.map(|symbol| format!("kline.{interval}.{symbol}"));
     let mut topics: Vec<String> = INTERVALS.split(',').flat_map(of).collect();
@@ -125,16 +125,16 @@ fn topics() -> Vec<String> {
     topics
 }
 
-/// Compares all closed klines with the exchange's own tape, each life of the numbering by itself. Returns their number.
+/// Compares all closed klines with the exchange's tape, separately for each epoch. Returns how many were compared.
 fn compare(findings: &Findings, sim: &Sim) -> usize {
     let mut truth = Truth::default();
     truth.note(sim, Category::Linear, &DEMO);
-    let mut by_epoch = BTreeMap::<&str, Vec<Told>>::new();
+    let mut by_epoch = BTreeMap::<&str, Vec<Received>>::new();
     for ((epoch, _), klines) in &findings.klines {
-        let klines = klines.values().map(|text| serde_json::from_str::<Told>(text).unwrap());
+        let klines = klines.values().map(|text| serde_json::from_str::<Received>(text).unwrap());
         by_epoch.entry(epoch).or_default().extend(klines);
     }
-    by_epoch.values().map(|told| truth.assert_same(told)).sum()
+    by_epoch.values().map(|received| truth.assert_same(received)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +147,8 @@ async fn every_number_comes_once_and_in_order_whatever_happens_to_clients_and_se
     let (first, address) = serve(&home, &sim, 0);
     let began = Instant::now();
     let crowd = {
-        let (life, last_call, over) = (AtomicU32::new(1), AtomicBool::new(false), AtomicBool::new(false));
-        Crowd::enter(Stage { address, key: KEY, began, life, last_call, over }, seed, length)
+        let (life, closing, over) = (AtomicU32::new(1), AtomicBool::new(false), AtomicBool::new(false));
+        Crowd::start(Shared { address, key: KEY, began, life, closing, over }, seed, length)
     };
     let mut dice = Dice::new(seed, 0);
     let reach = |at: Duration| tokio::time::sleep(at.saturating_sub(began.elapsed()));
@@ -159,15 +159,15 @@ async fn every_number_comes_once_and_in_order_whatever_happens_to_clients_and_se
     let killed = first.kill();
     assert_eq!(killed.status.signal(), Some(9));
     tokio::time::sleep(dice.millis(0..1_000)).await;
-    crowd.stage.life.store(2, Ordering::SeqCst);
+    crowd.shared.life.store(2, Ordering::SeqCst);
     let (second, again) = serve(&home, &sim, address.port());
     assert_eq!(again, address);
     reach(length * 3 / 4).await;
     sim.inject(Outage::Stall.lasting(Duration::from_millis(1_500)));
     reach(length).await;
     crowd.settle().await;
-    crowd.stage.last_call.store(true, Ordering::SeqCst);
-    second.stop().well();
+    crowd.shared.closing.store(true, Ordering::SeqCst);
+    second.stop().success();
 
     let findings = check(&crowd.recordings());
     let compared = compare(&findings, &sim);
@@ -187,16 +187,20 @@ async fn every_number_comes_once_and_in_order_whatever_happens_to_clients_and_se
         problems.len(),
         problems[..problems.len().min(20)].join("\n")
     );
-    for fault in [Fault::Kill, Fault::Reset, Fault::Leave, Fault::Stall, Fault::Gorge] {
+    for fault in [Fault::Kill, Fault::Reset, Fault::Leave, Fault::Stall, Fault::Flood] {
         assert!(faults.contains_key(&fault), "{fault:?} has not happened");
     }
     for fault in [Fault::Kill, Fault::Reset, Fault::Leave] {
-        assert!(resumed.contains_key(&fault), "nobody came back as before after {fault:?}");
+        assert!(resumed.contains_key(&fault), "no client resumed after {fault:?}");
     }
-    assert!(closed.contains_key(&3001), "greed is cut");
-    assert_eq!((closed.get(&3000), findings.dismissed), (Some(&CLIENTS), CLIENTS), "everybody is told the end");
-    assert_eq!(lives.keys().copied().collect::<Vec<_>>(), [1, 2], "the server was killed and came back");
+    assert!(closed.contains_key(&3001), "a client that asks for too much is cut");
+    assert_eq!(
+        (closed.get(&3000), findings.dismissed),
+        (Some(&CLIENTS), CLIENTS),
+        "every client gets the shutdown message"
+    );
+    assert_eq!(lives.keys().copied().collect::<Vec<_>>(), [1, 2], "the server was killed and restarted");
     assert!(recovered[0] > 0 && recovered[1] > 0 && compared > 0 && findings.updates > 0);
-    let is_revision = |text: &String| serde_json::from_str::<Told>(text).unwrap().revision > 0;
+    let is_revision = |text: &String| serde_json::from_str::<Received>(text).unwrap().revision > 0;
     assert!(findings.klines.values().flat_map(BTreeMap::values).any(is_revision), "late trades corrected klines");
 }

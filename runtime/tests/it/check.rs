@@ -1,4 +1,4 @@
-//! Diagnostics: every mistake at once, each with its place, what was expected, and what was probably meant.
+//! Diagnostics: all mistakes are reported at once, each with its place, the expected value, and the probable intention.
 
 use klines_config::{Report, Severity, Sources, load};
 
@@ -30,7 +30,7 @@ pub(crate) fn eight_mistakes() -> [(&'static str, &'static str); 2] {
 }
 
 #[test]
-fn eight_mistakes_show_at_once_with_place_and_mend() {
+fn eight_mistakes_are_reported_at_once_with_place_and_fix() {
     insta::assert_snapshot!(rendered(&eight_mistakes()));
 }
 
@@ -93,7 +93,7 @@ fn syntax_mistakes_have_a_place() {
 }
 
 #[test]
-fn misspelt_variables_in_the_env_file_are_refused_and_strangers_are_not() {
+fn misspelt_variables_in_the_env_file_are_refused_and_unknown_ones_are_not() {
     let env = "BYBIT_SYMBOL=BTCUSDT\nLOG_LEVL=INFO\nREDIS_PORT=6379\nDATABASE_URL=postgres://x\nHOME=/root\n";
     insta::assert_snapshot!(rendered(&[(".env", env)]));
 }

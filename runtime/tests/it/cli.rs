@@ -1,6 +1,6 @@
-//! The commands as they are typed: what they print, and the code they end with.
+//! The commands as a user types them: their output and their exit code.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod keys;
@@ -12,13 +12,13 @@ use serde_json::Value;
 use crate::check::eight_mistakes;
 use crate::live::assert_accounted;
 use crate::support::program::{folder, klines};
-use crate::support::told::{assert_sound, told};
+use crate::support::received::{assert_sound, received};
 
 /// Trades and kline pushes recorded on the real exchange; see the fixtures' README.
 pub const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bybit-20260809.wrapped.jsonl");
 
-/// The predecessor's example, but for the consumers.
-const PREDECESSOR: &str = "\
+/// The example configuration of Bybit Klines Streamer, except for the consumers.
+const STREAMER: &str = "\
 # Consumer selection (comma-separated list)
 ENABLED_CONSUMERS=console,jsonl
 
@@ -48,28 +48,28 @@ LOG_LEVEL=INFO
 #[test]
 fn the_demo_shows_closed_and_updating_klines_and_ends_by_itself() {
     let home = folder(&[]);
-    let said = klines(home.path(), "run --demo --for 3s").run().well();
+    let said = klines(home.path(), "run --demo --for 3s").run().success();
     for (mark, what) in [('✓', "closed"), ('…', "updating")] {
         assert!(said.out.lines().any(|line| line.contains(mark) && line.contains("USDT")), "{what}: {}", said.out);
     }
     assert!(!said.out.contains('\u{1b}') && !said.err.contains('\u{1b}'), "no colour where there is no terminal");
     let delivered = said.err.lines().find(|line| line.starts_with("console: ")).unwrap();
     assert_eq!(delivered, format!("console: {} klines delivered (stopped)", said.out.lines().count()));
-    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "it leaves nothing behind");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "the demo writes no file");
 }
 
 #[test]
 fn the_demo_runs_the_same_in_a_folder_whose_configuration_is_wrong() {
     let home = folder(&[(".env", "LOG_LEVEL=LOUD\n"), ("klines.toml", "nonsense")]);
-    klines(home.path(), "run --demo --for 1s").run().well();
+    klines(home.path(), "run --demo --for 1s").run().success();
 }
 
 #[test]
-fn an_interrupt_flushes_says_what_was_delivered_and_ends_well() {
+fn an_interrupt_flushes_reports_what_was_delivered_and_exits_with_0() {
     let home = folder(&[]);
     let run = klines(home.path(), "run --demo").with("LOG_FORMAT", "json").start();
     run.until("closed klines", |said| said.out.matches('✓').count() > 3);
-    let said = run.stop().well();
+    let said = run.stop().success();
     let open = said.out.lines().filter(|line| line.contains("  1m  ") && line.contains('…'));
     assert!(open.count() > 0, "minutes are open at the end: {}", said.out);
     assert!(said.err.contains(&format!("console: {} klines delivered (stopped)", said.out.lines().count())));
@@ -83,33 +83,33 @@ async fn open_klines_are_flushed_as_not_closed() {
         "[klines]\nupdate_interval = \"1h\"\n[consumers.console.settings]\nshow = \"all\"\nformat = \"json\"\n";
     let home = folder(&[("klines.toml", config)]);
     let run = klines(home.path(), "run --symbols BTCUSDT --intervals 1s,1D").at(&sim).start();
-    run.until("closed klines", |said| told(&said.out).iter().filter(|kline| kline.confirm).count() > 2);
-    let said = run.stop().well();
-    let last = told(&said.out).into_iter().rfind(|kline| kline.interval == "1D").unwrap();
+    run.until("closed klines", |said| received(&said.out).iter().filter(|kline| kline.confirm).count() > 2);
+    let said = run.stop().success();
+    let last = received(&said.out).into_iter().rfind(|kline| kline.interval == "1D").unwrap();
     assert!(!last.confirm && last.trades > 0, "{last:?}");
-    let closed: Vec<_> = told(&said.out).into_iter().filter(|kline| kline.confirm).collect();
+    let closed: Vec<_> = received(&said.out).into_iter().filter(|kline| kline.confirm).collect();
     assert_sound(&closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_predecessors_file_runs_unchanged() {
+async fn the_streamers_file_runs_unchanged() {
     let sim = Sim::start(SimConfig::new(Market::demo(72))).await.unwrap();
-    let home = folder(&[(".env", PREDECESSOR)]);
-    let checked = klines(home.path(), "check").at(&sim).run().well();
+    let home = folder(&[(".env", STREAMER)]);
+    let checked = klines(home.path(), "check").at(&sim).run().success();
     let first = checked.out.lines().next();
     assert_eq!(first, Some("configuration ok: BTCUSDT,ETHUSDT at 1m,5m,1h to console,jsonl"));
     let run = klines(home.path(), "run").at(&sim).start();
     let files = || std::fs::read_dir(home.path().join("klines-out")).map_or(0, Iterator::count);
-    // A minute ends at some time within the next one.
+    // Each minute closes within the next one.
     run.until("a closed minute on the console and in a file", |said| said.out.contains('✓') && files() > 0);
-    let said = run.stop().well();
+    let said = run.stop().success();
     for name in ["console: ", "jsonl: "] {
         assert!(said.err.lines().any(|line| line.starts_with(name) && line.contains("(stopped)")), "{}", said.err);
     }
 }
 
 #[test]
-fn eight_mistakes_show_at_once_and_nothing_starts() {
+fn eight_mistakes_are_reported_at_once_and_nothing_starts() {
     let home = folder(&eight_mistakes());
     for command in ["check", "run --for 1s", "config show"] {
         let ended = klines(home.path(), command).run();
@@ -119,12 +119,12 @@ fn eight_mistakes_show_at_once_and_nothing_starts() {
         }
         assert!(ended.said.err.contains("`WSS_AUTH_KEY` is missing"), "{command}: {}", ended.said.err);
         assert_eq!(ended.said.out, "");
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 2, "nothing was made");
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 2, "nothing was created");
     }
 }
 
 #[test]
-fn what_a_program_reads_is_json() {
+fn output_for_programs_is_json() {
     let wrong = folder(&eight_mistakes());
     let ended = klines(wrong.path(), "check --json").run();
     assert_eq!(ended.code(), Some(78));
@@ -132,29 +132,29 @@ fn what_a_program_reads_is_json() {
     assert_eq!(report["ok"], false);
     assert!(ended.said.err.is_empty(), "{}", ended.said.err);
     let right = folder(&[]);
-    let report: Value = serde_json::from_str(&klines(right.path(), "check --json").run().well().out).unwrap();
+    let report: Value = serde_json::from_str(&klines(right.path(), "check --json").run().success().out).unwrap();
     assert_eq!(report["ok"], true);
-    let shown: Value = serde_json::from_str(&klines(right.path(), "config show --json").run().well().out).unwrap();
+    let shown: Value = serde_json::from_str(&klines(right.path(), "config show --json").run().success().out).unwrap();
     assert!(shown["settings"].as_array().unwrap().len() > 20);
-    let verified = klines(right.path(), &format!("verify --json {RECORDING}")).run().well();
+    let verified = klines(right.path(), &format!("verify --json {RECORDING}")).run().success();
     let report: Value = serde_json::from_str(&verified.out).unwrap();
     assert_eq!((&report["equal"], &report["behind"], &report["wrong"]), (&29.into(), &1.into(), &0.into()));
 }
 
 #[test]
-fn what_cannot_be_understood_is_usage() {
+fn arguments_that_cannot_be_parsed_show_the_usage() {
     let home = folder(&[]);
     for arguments in ["run --colour", "frobnicate", "run --for soon", "replay", "run --demo --testnet", ""] {
         let ended = klines(home.path(), arguments).run();
         assert_eq!(ended.code(), Some(2), "{arguments}: {}", ended.said.err);
-        assert!(ended.said.err.contains("--help"), "where to read on after {arguments}: {}", ended.said.err);
+        assert!(ended.said.err.contains("--help"), "a pointer to --help after {arguments}: {}", ended.said.err);
     }
 }
 
 #[test]
 fn verify_agrees_with_the_real_exchange() {
     let home = folder(&[]);
-    let said = klines(home.path(), &format!("verify {RECORDING}")).run().well();
+    let said = klines(home.path(), &format!("verify {RECORDING}")).run().success();
     assert_eq!(said.out.lines().last(), Some("29 of 30 pushes equal; 1 behind, 0 wrong, 6 skipped"), "{}", said.out);
     let ended = klines(home.path(), "verify absent.jsonl").run();
     assert_eq!(ended.code(), Some(1));
@@ -167,10 +167,10 @@ fn config_show_masks_secrets() {
     let toml = "[consumers.console.settings]\napi_key = \"canary-three\"\n";
     let home = folder(&[(".env", env), ("klines.toml", toml)]);
     for command in ["config show", "config show --json"] {
-        let said = klines(home.path(), command).run().well();
+        let said = klines(home.path(), command).run().success();
         assert!(!said.out.contains("canary") && !said.err.contains("canary"), "{}{}", said.out, said.err);
         assert!(said.out.contains("***"), "{}", said.out);
-        assert!(said.out.contains(".env"), "where a value comes from: {}", said.out);
+        assert!(said.out.contains(".env"), "the source of a value: {}", said.out);
     }
     let report = klines(home.path(), "check").run();
     assert_eq!(report.code(), Some(78), "console knows no api_key");
@@ -180,13 +180,13 @@ fn config_show_masks_secrets() {
 fn completions_are_for_the_shell_that_was_asked_for() {
     let home = folder(&[]);
     for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef klines"), ("fish", "complete -c klines")] {
-        let said = klines(home.path(), &format!("completions {shell}")).run().well();
+        let said = klines(home.path(), &format!("completions {shell}")).run().success();
         assert!(said.out.contains(word), "{shell}: {}", said.out);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn simulate_and_run_meet_on_the_line_that_is_printed() {
+async fn run_connects_with_the_line_that_simulate_prints() {
     let home = folder(&[]);
     let exchange = klines(home.path(), "simulate --listen 127.0.0.1:0 --seed 3").start();
     exchange.until("the line to type", |said| said.err.contains("klines run"));
@@ -198,6 +198,6 @@ async fn simulate_and_run_meet_on_the_line_that_is_printed() {
     }
     let run = run.start();
     run.until("klines", |said| said.out.matches('✓').count() > 2);
-    run.stop().well();
-    exchange.stop().well();
+    run.stop().success();
+    exchange.stop().success();
 }

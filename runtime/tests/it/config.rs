@@ -1,4 +1,4 @@
-//! Configuration: what each layer may say, which one wins, and that the documented files mean what they say.
+//! Configuration: what each layer may set, which one wins, and that the documented files match the defaults.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::program::klines;
 
-/// A folder with the given files, and sources that read only from there.
+/// Creates a folder with the given files, and sources that read only from there.
 pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, Sources) {
     let folder = TempDir::new().unwrap();
     for (name, text) in files {
@@ -59,7 +59,7 @@ fn names(config: &Config) -> Vec<&str> {
     config.consumers.iter().map(|consumer| consumer.name.as_str()).collect()
 }
 
-const PREDECESSOR: &str = "
+const STREAMER: &str = "
 # Consumer selection (comma-separated list)
 ENABLED_CONSUMERS=console,jsonl
 
@@ -87,7 +87,7 @@ LOG_LEVEL=INFO
 ";
 
 #[test]
-fn nothing_configured_is_valid() {
+fn an_empty_configuration_is_valid() {
     let config = accepted(with_files(&[]));
     assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
     assert_eq!(intervals(&config), ["1m", "5m", "1h"]);
@@ -116,8 +116,8 @@ fn a_data_folder_too_small_for_one_consumer_is_refused() {
 }
 
 #[test]
-fn the_predecessors_env_file_runs_unchanged() {
-    let config = accepted(with_files(&[(".env", PREDECESSOR)]));
+fn the_streamers_env_file_is_valid_unchanged() {
+    let config = accepted(with_files(&[(".env", STREAMER)]));
     assert_eq!(names(&config), ["console", "jsonl"]);
     assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
     assert_eq!(config.place("exchange.symbols").to_string(), ".env:18 BYBIT_SYMBOLS");
@@ -136,7 +136,7 @@ fn the_predecessors_env_file_runs_unchanged() {
 }
 
 #[test]
-fn the_predecessors_forms_are_understood() {
+fn the_forms_of_values_that_the_streamer_accepts_are_accepted() {
     for (yes, expected) in [
         ("true", true),
         ("1", true),
@@ -188,7 +188,7 @@ fn a_higher_layer_wins_and_is_named_as_the_source() {
 }
 
 #[test]
-fn symbols_stand_in_every_category_unless_they_name_one() {
+fn symbols_belong_to_every_category_unless_they_name_one() {
     let config = accepted(with_environment(&[
         ("BYBIT_CATEGORY", "linear,spot"),
         ("BYBIT_SYMBOLS", "BTCUSDT,spot:ETHUSDT,inverse:BTCUSD"),
@@ -221,7 +221,7 @@ fn third_party_components_are_found_by_path_and_in_the_plugins_folder() {
         ]
     );
     assert_eq!(config.consumers[1].settings, serde_json::json!({ "depth": 3 }));
-    assert_eq!(config.consumers[0].allow.dirs, [], "a stranger gets nothing by default");
+    assert_eq!(config.consumers[0].allow.dirs, [], "an untrusted component gets no grant by default");
 }
 
 #[test]
@@ -241,13 +241,13 @@ fn the_example_toml_equals_the_defaults_and_has_every_key() {
         assert!(!in_toml || text.contains(&format!("{name} = ")), "{} is not in the example", setting.key);
     }
     let uncommented: String = text.lines().map(|line| uncomment(line) + "\n").collect();
-    // What it names is not there, and the address beside it has no use for it.
+    // The component that it names does not exist, and its address of Redis does not use a `ca_file`.
     let whole = uncommented.replace("[consumers.mine]\n", "[consumers.mine]\n# ").replace("ca_file = ", "# ca_file = ");
     let result = with_files(&[("klines.toml", &whole), ("plugins/mine.wasm", "")]);
     assert!(result.is_ok(), "{}", result.err().unwrap().render(false, 100));
 }
 
-/// Brings back keys that are commented out (`# key = value` and `# [section]`).
+/// Uncomments keys that are commented out (`# key = value` and `# [section]`).
 fn uncomment(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
     let is_key = rest.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
@@ -268,7 +268,7 @@ fn the_example_env_file_equals_the_defaults_and_has_every_variable() {
 }
 
 #[test]
-fn problems_of_a_consumers_own_settings_get_their_place() {
+fn problems_in_the_settings_of_a_consumer_get_their_place() {
     let toml = "[consumers.console.settings]\nshow = \"al\"\n";
     let (_folder, mut sources) = folder(&[("klines.toml", toml)]);
     sources.flags = vec![("--consumers", "console,jsonl".to_owned())];
@@ -304,8 +304,7 @@ fn secrets_are_shown_nowhere() {
     assert!(!debug.contains("canary"), "{debug}");
 }
 
-/// Files that are wrong in ways that put a secret where it is read as something else. Each secret is `canary`, or a
-/// number that stands for it.
+/// Wrong files in which a secret is read as something else. Each secret is `canary`, or the number 1234567812345678.
 const WRONG: [(&str, &str); 25] = [
     ("klines.toml", "[websocket]\nuser = \"me\"\nkey = \"canary-canary\nport = 1\n"),
     ("klines.toml", "[websocket]\nkey = canary-canary\n"),
@@ -343,7 +342,7 @@ fn secrets_in_lines_that_are_wrong_are_shown_nowhere() {
         };
         assert!(!report.is_empty(), "nothing is wrong with {text}");
         let (shown, json) = (report.render(false, 100), report.json().to_string());
-        assert!(shown.contains(name), "the place is said: {shown}");
+        assert!(shown.contains(name), "the place is shown: {shown}");
         for said in [shown, json] {
             assert!(!said.contains("canary") && !said.contains("12345678"), "{text}\n{said}");
         }
@@ -364,7 +363,7 @@ fn secrets_in_lines_that_are_wrong_are_shown_nowhere() {
 }
 
 #[test]
-fn what_a_consumer_says_of_its_settings_quotes_no_secret_of_them() {
+fn messages_of_a_consumer_about_its_settings_show_no_secret() {
     let toml = "[consumers.console.settings]\nhook = \"https://me:canary@h\"\nauth.words = [\"canary\"]\n";
     let config = accepted(with_files(&[("klines.toml", toml)]));
     let hook =
@@ -377,8 +376,8 @@ fn what_a_consumer_says_of_its_settings_quotes_no_secret_of_them() {
 }
 
 #[test]
-fn the_program_shows_no_secret_of_a_file_that_it_refuses() {
-    // A few of each kind; the one that is only a warning, and would run, is not among them.
+fn the_program_shows_no_secret_from_a_file_that_it_refuses() {
+    // Some of each kind, but not the one that causes only a warning and would run.
     for (name, text) in WRONG.iter().step_by(6) {
         for arguments in ["check --json", "run"] {
             let (home, _) = folder(&[(name, text)]);
@@ -403,7 +402,7 @@ fn the_demo_is_the_same_in_every_folder() {
 }
 
 #[test]
-fn a_named_file_must_be_there() {
+fn a_named_file_must_exist() {
     let (_folder, mut sources) = folder(&[]);
     sources.config_file = Some("absent.toml".into());
     sources.env_file = Some("absent.env".into());

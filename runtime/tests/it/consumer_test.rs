@@ -1,7 +1,7 @@
-//! `klines consumer test`: cases pass and fail for the reasons that they say, the same way every time, and under the
-//! limits of a run.
+//! `klines consumer test`: cases pass and fail for the reported reasons, deterministically, and under the limits of a
+//! run.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod cases;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::program::{Ended, component, folder, klines};
 
-/// A project with this component and these files; a folder in a name is made.
+/// Creates a project with this component and these files, and the folders in their names.
 pub fn project(name: &str, files: &[(&str, &str)]) -> TempDir {
     let home = folder(&[("consumer.toml", "name = \"demo\"\nlanguage = \"rust\"\n")]);
     for (name, text) in files {
@@ -25,7 +25,7 @@ pub fn project(name: &str, files: &[(&str, &str)]) -> TempDir {
         fs::write(path, text).unwrap();
     }
     fs::create_dir_all(home.path().join("tests")).unwrap();
-    // Last: it is newer than its sources.
+    // Written last, so that it is newer than its sources.
     fs::write(home.path().join("demo.wasm"), fs::read(component(name)).unwrap()).unwrap();
     home
 }
@@ -35,8 +35,8 @@ pub fn test(home: &Path, arguments: &str) -> Ended {
     klines(home, &format!("consumer test {arguments}")).run()
 }
 
-/// Runs the tests of a project and returns what is said of each case.
-pub fn judged(home: &Path) -> Vec<Value> {
+/// Runs the tests of a project and returns the report of each case.
+pub fn reports(home: &Path) -> Vec<Value> {
     let ended = test(home, "--json");
     let said: Value = serde_json::from_str(&ended.said.out).unwrap_or_else(|_| panic!("{}", ended.said.err));
     assert_eq!(said["ok"] == true, ended.code() == Some(0), "{}", ended.said.out);
@@ -46,23 +46,23 @@ pub fn judged(home: &Path) -> Vec<Value> {
 /// Runs one case and returns its failures.
 pub fn failures(component: &str, files: &[(&str, &str)]) -> Vec<String> {
     let home = project(component, files);
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     let failures = cases[0]["failures"].as_array().unwrap();
     failures.iter().map(|failure| failure.as_str().unwrap().to_owned()).collect()
 }
 
-/// What is said without what differs from run to run: the figures of time and memory.
-pub fn settled(text: &str) -> String {
+/// Removes the measured times and memory, which differ from run to run.
+pub fn without_measurements(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("; a call takes").next().unwrap().to_owned());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A report in one line, whatever its width.
+/// Joins a wrapped report into one line.
 pub fn flat(text: &str) -> String {
     text.split_whitespace().filter(|word| !["│", "·", "×"].contains(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Closes that cross their average once, and klines of another symbol.
+/// Klines of a symbol whose closes cross their average, and one kline of another symbol.
 pub const BY_HAND: &str = "\
 {\"close\": 10}
 {\"close\": 9}
@@ -73,8 +73,8 @@ pub const BY_HAND: &str = "\
 {\"close\": 1, \"volume\": \"2.50\"}
 ";
 
-/// The case of the example and [`BY_HAND`].
-pub const CROSSING: &str = "\
+/// A case for the example component with [`BY_HAND`] as input.
+pub const CROSS_CASE: &str = "\
 settings = { period = 2, fast = 2, slow = 3, hot = 100.0 }
 [input]
 klines = \"by-hand.ndjson\"

@@ -1,6 +1,6 @@
-//! The contract holds: what was released does not change, and what was built against it keeps running.
+//! Compatibility of the contract: a released version does not change, and components built against it keep running.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod freeze;
@@ -19,17 +19,17 @@ use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 
+use crate::sandbox::fixtures::{components, kline};
 use crate::sandbox::guest_log::{lines, record};
-use crate::sandbox::stage::{components, kline};
 
-/// All fixtures together, in bytes.
+/// The maximum size of all fixtures together, in bytes.
 const MOST_BYTES: u64 = 200 << 10;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract")
 }
 
-/// A consumer made of a fixture, with its state in `data`.
+/// Loads a fixture as a consumer, with its state in `data`.
 fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprint {
     record();
     let bytes = fs::read(folder().join(file)).unwrap();
@@ -38,13 +38,13 @@ fn consumer(file: &str, name: &str, settings: &str, data: &Path) -> WasmBlueprin
     WasmBlueprint::new(component, Setup { state, ..Setup::plain(name, settings) })
 }
 
-/// A delivery of that many klines.
+/// Returns a delivery of `klines` klines.
 fn delivery(klines: i64, lost: u64) -> Delivery {
     Delivery { klines: (0..klines).map(|window| Arc::new(kline(window))).collect(), lost, ..Delivery::default() }
 }
 
 #[test]
-fn every_fixture_is_taken_through_a_life_by_a_test_of_this_file() {
+fn every_fixture_is_run_by_a_test_of_this_file() {
     let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap());
     let built: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "wasm")).collect();
     let names: BTreeSet<_> = built.iter().map(|file| file.file_name().into_string().unwrap()).collect();
@@ -53,12 +53,12 @@ fn every_fixture_is_taken_through_a_life_by_a_test_of_this_file() {
 }
 
 #[test]
-fn a_component_by_hand_of_1_0_0_lives_as_it_did() {
+fn a_component_by_hand_of_1_0_0_still_runs() {
     let data = tempfile::tempdir().unwrap();
     let made = |settings| consumer("text-1.0.0.wasm", "text-1.0.0", settings, data.path());
     let problems = made("{}").validate();
-    let told: Vec<_> = problems.iter().map(|found| (found.path.as_str(), found.message.as_str())).collect();
-    assert_eq!(told, [("", "no settings")]);
+    let messages: Vec<_> = problems.iter().map(|found| (found.path.as_str(), found.message.as_str())).collect();
+    assert_eq!(messages, [("", "no settings")]);
     assert_eq!(problems[0].expected, "an object with keys");
     for life in 0..2 {
         let mut blueprint = made(r#"{"any":1}"#);
@@ -76,7 +76,7 @@ fn a_component_by_hand_of_1_0_0_lives_as_it_did() {
 }
 
 #[test]
-fn a_rust_guest_of_1_0_0_lives_as_it_did() {
+fn a_rust_guest_of_1_0_0_still_runs() {
     let data = tempfile::tempdir().unwrap();
     let made = |settings| consumer("rust-1.0.0.wasm", "rust-1.0.0", settings, data.path());
     let refused = made(r#"{"most":0,"more":1}"#).validate();
@@ -91,7 +91,7 @@ fn a_rust_guest_of_1_0_0_lives_as_it_did() {
         if life == 0 {
             instance.consume(&delivery(2, 5)).unwrap();
         } else {
-            // What the refused batch changed is forgotten.
+            // The changes of the refused batch are rolled back.
             assert_eq!(instance.consume(&delivery(2, 0)), Err(Failure::Retry("enough".to_owned())));
         }
         instance.stop();
@@ -107,11 +107,11 @@ fn a_rust_guest_of_1_0_0_lives_as_it_did() {
     assert_eq!(lines("rust-1.0.0").last().unwrap(), "begins at 2");
 }
 
-/// What was published, in order.
+/// The published values, in order.
 #[derive(Debug, Default)]
-struct Kept(Mutex<Vec<Point>>);
+struct Published(Mutex<Vec<Point>>);
 
-impl Outlet for Kept {
+impl Outlet for Published {
     fn publish(&self, points: Vec<Point>) -> usize {
         self.0.lock().unwrap().extend(points);
         0
@@ -119,12 +119,12 @@ impl Outlet for Kept {
 }
 
 #[test]
-fn a_component_by_hand_of_1_1_0_publishes_as_it_did() {
+fn a_component_by_hand_of_1_1_0_still_publishes() {
     record();
     let bytes = fs::read(folder().join("text-1.1.0.wasm")).unwrap();
     let component = components().from_trusted(&bytes, Limits::default().component_size).unwrap();
-    let kept = Arc::new(Kept::default());
-    let emitter = Some(Arc::new(Emitter::new("text-1.1.0", 1, Some(kept.clone()))));
+    let outlet = Arc::new(Published::default());
+    let emitter = Some(Arc::new(Emitter::new("text-1.1.0", 1, Some(outlet.clone()))));
     let setup = Setup { emitter, ..Setup::plain("text-1.1.0", "{}") };
     let mut blueprint = WasmBlueprint::new(component, setup);
     assert_eq!(blueprint.validate(), []);
@@ -135,9 +135,9 @@ fn a_component_by_hand_of_1_1_0_publishes_as_it_did() {
     let klines = (0..2).map(|window| Arc::new(Kline { high, ..kline(window) })).collect();
     instance.consume(&Delivery { klines, ..Delivery::default() }).unwrap();
     instance.stop();
-    let points = kept.0.lock().unwrap();
-    let told: Vec<_> = points.iter().map(|point| (&*point.name, point.start, point.value.clone())).collect();
+    let points = outlet.0.lock().unwrap();
+    let published: Vec<_> = points.iter().map(|point| (&*point.name, point.start, point.value.clone())).collect();
     let expected = [0, 1].map(|window| ("range", kline(window).start, Value::Number(0.75)));
-    assert_eq!(told, expected);
+    assert_eq!(published, expected);
     assert_eq!(lines("text-1.1.0"), ["begins"]);
 }

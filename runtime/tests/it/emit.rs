@@ -1,7 +1,7 @@
-//! What components publish, in the whole program: a well-behaved one and one that floods, beside the server and Redis.
-//! Every client gets every confirmed value once, in order and right, up to the last.
+//! Values of components in the whole program: one component that behaves and one that floods, with the WebSocket server
+//! and Redis. Every client gets every confirmed value once, in order and right, up to the last.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 #![expect(clippy::float_cmp, reason = "the component and the test compute the same from the same digits")]
 
@@ -28,13 +28,13 @@ fn toml() -> String {
     )
 }
 
-/// Where the log says that something is served.
+/// Returns the address in the log line with this message.
 fn address(run: &Running, message: &str) -> SocketAddr {
     run.until(message, |said| !said.logged(message).is_empty());
     run.said().logged(message)[0]["address"].as_str().unwrap().parse().unwrap()
 }
 
-/// A counter of a consumer's.
+/// Reads a counter of a consumer.
 fn count(metrics: SocketAddr, name: &str, consumer: &str) -> u64 {
     let (_, page) = get(metrics, "/metrics", "");
     let start = format!("{name}{{consumer=\"{consumer}\"}} ");
@@ -42,7 +42,7 @@ fn count(metrics: SocketAddr, name: &str, consumer: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {start}in {page}")).parse().unwrap()
 }
 
-/// The confirmed pushes of a topic, by number: contiguous, and each number once.
+/// Returns the confirmed pushes of a topic by number, and asserts that they are contiguous and unique.
 #[track_caller]
 fn confirmed<'a>(pushes: &'a [Value], topic: &str) -> BTreeMap<u64, &'a Value> {
     let of_topic = pushes.iter().filter(|push| push["topic"] == topic && push["data"]["confirm"] == true);
@@ -57,7 +57,7 @@ fn middle(kline: &Value) -> f64 {
     f64::midpoint(number("high"), number("low"))
 }
 
-/// Each value is that of the kline with its number; the last kline has its value.
+/// Asserts that each value belongs to the kline with its number, and that the last kline has a value.
 #[track_caller]
 fn assert_right(klines: &BTreeMap<u64, &Value>, values: &BTreeMap<u64, &Value>) {
     for (number, value) in values {
@@ -67,11 +67,11 @@ fn assert_right(klines: &BTreeMap<u64, &Value>, values: &BTreeMap<u64, &Value>) 
         }
         assert_eq!(value["value"].as_f64().unwrap(), middle(kline), "{number}: {value} {kline}");
     }
-    assert_eq!(values.keys().last(), klines.keys().last(), "values of the last deliveries came before the end");
+    assert_eq!(values.keys().last(), klines.keys().last(), "values of the last deliveries arrive before the end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_component_publishes_reaches_every_client_once_and_in_order_whoever_floods() {
+async fn values_reach_every_client_once_and_in_order_while_another_component_floods() {
     let server = Server::start();
     let sim = Sim::start(SimConfig::new(Market::demo(41))).await.unwrap();
     let home = folder(&[("klines.toml", &toml())]);
@@ -86,12 +86,12 @@ async fn what_a_component_publishes_reaches_every_client_once_and_in_order_whoev
     let answer = peer.ask(&format!(r#"{{"op":"subscribe","topics":[{}]}}"#, topics.join(",")));
     assert_eq!(answer["ok"], true, "{answer}");
     let reader = thread::spawn(move || peer.end().0);
-    // Both counts are of 100 ms and 1 s of three symbols.
+    // Both counters include the intervals 100 ms and 1 s of three symbols.
     eventually("values", || count(metrics, "klines_consumer_emitted_total", "mine") > 2_000);
     eventually("a flood", || count(metrics, "klines_consumer_emit_refused_total", "flood") > 10_000);
     assert_eq!(count(metrics, "klines_consumer_emit_lost_total", "mine"), 0);
     assert_eq!(count(metrics, "klines_consumer_emit_refused_total", "mine"), 0);
-    let said = run.stop().well();
+    let said = run.stop().success();
     // 256 KiB hold 32 numbers of 64 bytes and 63 texts of 4,002 and 64 each.
     let bounded = said.log().iter().any(|line| {
         let text = line.to_string();
@@ -99,7 +99,7 @@ async fn what_a_component_publishes_reaches_every_client_once_and_in_order_whoev
     });
     assert!(bounded, "{}", said.err);
     let pushes: Vec<Value> = reader.join().unwrap().iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    assert!(pushes.iter().all(|push| push["recovered"] != false), "nobody was told of a loss");
+    assert!(pushes.iter().all(|push| push["recovered"] != false), "no loss was reported");
     for symbol in DEMO {
         let klines = confirmed(&pushes, &format!("kline.1s.{symbol}"));
         let values = confirmed(&pushes, &format!("ext.mine.middle.1s.{symbol}"));

@@ -1,8 +1,8 @@
-//! How a run ends when something does not take klines: a blocked or closed output, Redis that is away, a consumer that
-//! is paused or crashes, a full disk; after one signal or two. Of every closed kline it is known whether it was
-//! delivered, is on disk or is lost, and the exit code says whether any was lost at the end.
+//! How a run ends when something accepts no klines: a blocked or closed output, an unreachable Redis, a consumer that
+//! is paused or crashes, a full disk; after one signal or two. Every closed kline is counted as delivered, on disk or
+//! lost, and the exit code shows whether any was lost at the end.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod components;
@@ -21,22 +21,22 @@ use crate::support::program::{Account, Invocation, Running, Said, folder};
 
 /// The symbols of the demo market.
 const DEMO: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
-/// Enough klines that an end has something to account for.
+/// Enough klines that the end of a run has some to account for.
 const SOME: usize = 40;
 
-/// An exchange, a folder with a configuration, and what both are good for.
-struct Scene {
+/// An exchange and a folder with a configuration.
+struct Fixture {
     sim: Sim,
     home: TempDir,
 }
 
-impl Scene {
+impl Fixture {
     async fn new(seed: u64, toml: &str) -> Self {
         let sim = Sim::start(SimConfig::new(Market::demo(seed))).await.unwrap();
         Self { sim, home: folder(&[("klines.toml", toml)]) }
     }
 
-    /// A run of two short intervals.
+    /// Prepares a run of two short intervals.
     fn run(&self) -> Invocation {
         run_at(&self.home, &self.sim, DEMO, "100ms,1s")
     }
@@ -46,12 +46,12 @@ impl Scene {
     }
 }
 
-/// Closed klines that the console has printed; nothing else is asked of it here.
+/// Counts the closed klines that the console has printed; these tests enable no other klines there.
 fn printed(said: &Said) -> usize {
     said.out.lines().filter(|line| line.contains("\"confirm\":true")).count()
 }
 
-/// The law of the ending: `consumer` has an account of all `due` closed klines.
+/// Invariant: delivered + lost + kept + set aside = `due`, the closed klines that `consumer` had to get.
 #[track_caller]
 fn assert_accounted(said: &Said, consumer: &str, due: usize) -> Account {
     let account = said.account(consumer);
@@ -60,7 +60,7 @@ fn assert_accounted(said: &Said, consumer: &str, due: usize) -> Account {
     account
 }
 
-/// The exit code is 1 if closed klines were lost at the end, which is said too, else 0.
+/// Asserts that the exit code is 1 and an error is printed if closed klines were lost at the end, else 0.
 #[track_caller]
 fn assert_exit(code: Option<i32>, said: &Said, lost_at_the_end: u64) {
     assert_eq!(code, Some(i32::from(lost_at_the_end > 0)), "{}", said.err);
@@ -68,7 +68,7 @@ fn assert_exit(code: Option<i32>, said: &Said, lost_at_the_end: u64) {
     assert_eq!(said.err.contains(&expected), lost_at_the_end > 0, "{}", said.err);
 }
 
-/// What came to the console: after a second signal it may not have printed all of it.
+/// Returns how many klines reached the console: after a second signal it may not have printed all of them.
 #[track_caller]
 fn due(said: &Said) -> usize {
     let Account { delivered, lost, .. } = said.account("console");
@@ -76,12 +76,12 @@ fn due(said: &Said) -> usize {
     usize::try_from(delivered + lost).unwrap()
 }
 
-/// Whether a second signal came before the first one's work was done.
+/// Returns whether the second signal came before the work of the first one was done.
 fn is_cut_short(said: &Said) -> bool {
     !said.logged("second signal: ending at once").is_empty()
 }
 
-/// Sends the second signal when nothing more can come to a queue.
+/// Sends the second signal once no more klines can reach a queue.
 fn interrupt_twice(run: &Running) {
     run.interrupt();
     run.until("the feeds have ended", |said| !said.logged("trades accounted for").is_empty());

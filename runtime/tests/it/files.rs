@@ -1,15 +1,15 @@
-//! Consumers that are files: a third party's component by path and by name, and what jsonl leaves in its folder.
+//! Consumers and files: a third party's component by path and by name, and the files that jsonl writes.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 use crate::live::{assert_accounted, demo};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Said, component, folder, klines};
-use crate::support::told::{assert_sound, told};
+use crate::support::received::{assert_sound, received};
 
-/// Lines that the guest has logged.
-fn words_of(said: &Said, name: &str) -> usize {
+/// Counts the averages that the guest has logged.
+fn averages_of(said: &Said, name: &str) -> usize {
     let log = said.log();
     let own = log.iter().filter(|line| line["target"] == "consumer" && line["name"] == name);
     own.filter(|line| line["message"].as_str().is_some_and(|text| text.contains(" its average: "))).count()
@@ -21,8 +21,8 @@ async fn runs_and_logs(config: &str, name: &str, place: impl FnOnce(&std::path::
     place(home.path());
     let run = klines(home.path(), "run --intervals 100ms").at(&sim).with("LOG_FORMAT", "json");
     let run = run.with("ENABLED_CONSUMERS", &format!("console,{name}")).start();
-    run.until("the component's words", |said| words_of(said, name) > 0);
-    let said = run.stop().well();
+    run.until("log lines of the component", |said| averages_of(said, name) > 0);
+    let said = run.stop().success();
     assert!(said.err.lines().any(|line| line.starts_with(&format!("{name}: "))), "{}", said.err);
     assert_accounted(&said, &["linear"]);
 }
@@ -44,7 +44,7 @@ async fn a_component_in_the_plugins_folder_runs_by_its_name() {
 }
 
 #[test]
-fn a_components_own_settings_are_checked_by_it() {
+fn the_settings_of_a_component_are_checked_by_the_component() {
     let config =
         format!("[consumers.mine]\ncomponent = {:?}\n[consumers.mine.settings]\nperiod = 1\n", component("average"));
     let home = folder(&[("klines.toml", &config)]);
@@ -55,7 +55,7 @@ fn a_components_own_settings_are_checked_by_it() {
 }
 
 #[test]
-fn a_plugin_that_is_not_there_is_refused_with_its_name() {
+fn a_missing_plugin_is_refused_with_its_name() {
     let home = folder(&[]);
     let ended = klines(home.path(), "check --consumers absent").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
@@ -73,10 +73,10 @@ async fn jsonl_keeps_every_closed_kline_in_its_folder() {
         files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
     };
     run.until("klines in files", |_| kept().lines().count() > 60);
-    let said = run.stop().well();
-    let told = told(&kept());
-    assert_sound(&told);
-    Oracle::new(&sim, "100ms,1s").check(&told);
-    assert!(said.err.contains(&format!("jsonl: {} klines delivered (stopped)", told.len())), "{}", said.err);
-    assert_eq!(said.out, "", "nobody was granted the terminal");
+    let said = run.stop().success();
+    let received = received(&kept());
+    assert_sound(&received);
+    Oracle::new(&sim, "100ms,1s").check(&received);
+    assert!(said.err.contains(&format!("jsonl: {} klines delivered (stopped)", received.len())), "{}", said.err);
+    assert_eq!(said.out, "", "no consumer was granted standard output");
 }

@@ -1,7 +1,7 @@
-//! Every hostile guest at once in one program, each in a consumer of its own, beside a console, Redis and the WebSocket
-//! server: each ends in its documented state, and the three lose nothing.
+//! All hostile guests at once in one program, each in its own consumer, with a console, Redis and the WebSocket server:
+//! each ends in its documented state, and the other three lose no kline.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -21,22 +21,22 @@ use crate::websocket::peer::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What becomes of one.
+/// The documented end of a hostile guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Crashes again and again, up to its quarantine.
+    /// It crashes repeatedly until it is quarantined.
     Quarantined,
-    /// Says itself that it cannot go on.
+    /// It returns a fatal failure, or fails its validation.
     Failed,
-    /// Asks for the same batch again, without end.
+    /// It asks for the same batch again and again.
     Retrying,
-    /// Is refused what it tries, and lives on.
+    /// Its attempts are refused, and it goes on.
     Running,
 }
 
 use Fate::{Failed, Quarantined, Retrying, Running as Lives};
 
-/// Mode, further settings, fate; a line of the threat table each.
+/// Mode, further settings and fate: each is a line of the threat table.
 pub const GUESTS: [(&str, &str, Fate); 31] = [
     ("loop", "", Quarantined),
     ("loop-validate", "", Failed),
@@ -81,7 +81,7 @@ fn toml() -> String {
     );
     let path = component("hostile");
     for (mode, more, _) in GUESTS {
-        // Short for those that would not end; the others do much, and come last for a core.
+        // Short limits for the guests that would not end; the others do much work and have the lowest CPU priority.
         let is_endless = mode.starts_with("loop") || mode == "sleep";
         let (start_up, call) = if is_endless { ("1s", "500ms") } else { ("60s", "60s") };
         write!(
@@ -95,10 +95,10 @@ fn toml() -> String {
 }
 
 fn rows(home: &Path) -> Vec<Value> {
-    serde_json::from_str(&klines(home, "consumer list --json").run().well().out).unwrap()
+    serde_json::from_str(&klines(home, "consumer list --json").run().success().out).unwrap()
 }
 
-/// Where the server says that it listens.
+/// Returns the address that the server logs.
 fn address(run: &Running) -> SocketAddr {
     let find = |said: &Said| {
         let line = said.logged("serving klines").into_iter().next()?;
@@ -108,9 +108,9 @@ fn address(run: &Running) -> SocketAddr {
     find(&run.said()).unwrap()
 }
 
-/// Those that are not in their documented state.
-fn astray(home: &Path) -> Vec<Value> {
-    let is_astray = |row: &Value| {
+/// Returns the consumers that are not in their documented state.
+fn in_wrong_state(home: &Path) -> Vec<Value> {
+    let is_wrong = |row: &Value| {
         let Some(mode) = row["name"].as_str().unwrap().strip_prefix("x-") else {
             assert_eq!((&row["state"], &row["lost"]), (&"running".into(), &0.into()), "{row}");
             return false;
@@ -125,11 +125,11 @@ fn astray(home: &Path) -> Vec<Value> {
         row["state"] != state
     };
     let mut rows = rows(home);
-    rows.retain(is_astray);
+    rows.retain(is_wrong);
     rows
 }
 
-/// What stands for a kline and its revision.
+/// Returns texts that identify the klines and their revisions.
 fn identities<'a>(klines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
     let identity =
         |kline: &Value| ["symbol", "interval", "start", "revision"].map(|key| kline[key].to_string()).join(" ");
@@ -137,7 +137,7 @@ fn identities<'a>(klines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
+async fn every_hostile_guest_ends_in_its_documented_state_and_no_other_consumer_is_affected() {
     let server = Server::start();
     let sim = demo(97).await;
     let home = folder(&[("klines.toml", &toml())]);
@@ -150,26 +150,26 @@ async fn every_hostile_guest_meets_its_fate_and_nobody_else_notices() {
     let doomed = GUESTS.iter().filter(|(_, _, fate)| *fate == Quarantined).count();
     run.until("the quarantines", |said| said.err.matches("crashes too often and is quarantined").count() >= doomed);
     run.until("klines", |said| each_complete(said, "1s", 20));
-    // The log is ahead of the states.
+    // The log can be ahead of the states.
     let until = Instant::now() + PATIENCE;
     loop {
-        let astray = astray(home.path());
-        if astray.is_empty() {
+        let wrong = in_wrong_state(home.path());
+        if wrong.is_empty() {
             break;
         }
-        assert!(Instant::now() < until, "{astray:?}");
+        assert!(Instant::now() < until, "{wrong:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let said = run.stop().well_but_for(|name| name.starts_with("x-"));
-    assert!(!said.err.contains("canary-0815"), "no guest sees a variable that is not its own");
+    let said = run.stop().success_except(|name| name.starts_with("x-"));
+    assert!(!said.err.contains("canary-0815"), "no guest sees a variable that it was not granted");
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
     let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(identities(&lines), identities(&server.stream("all")), "what the console got, Redis has");
-    follow(&reader.join().unwrap(), &lines);
+    assert_eq!(identities(&lines), identities(&server.stream("all")), "Redis has what the console got");
+    assert_followed(&reader.join().unwrap(), &lines);
 }
 
-/// The client got each number of each topic once, in order, up to the last that the console got.
-fn follow(pushes: &[String], lines: &[Value]) {
+/// Asserts that the client got each number of each topic once and in order, up to the last one that the console got.
+fn assert_followed(pushes: &[String], lines: &[Value]) {
     for symbol in DEMO {
         let topic = format!("kline.1s.{symbol}");
         let pushes = pushes.iter().map(|push| serde_json::from_str::<Value>(push).unwrap());

@@ -1,7 +1,7 @@
-//! The house rules that can be read off the sources: who may use whom, what must not occur where, how files begin
-//! and how long they are.
+//! The rules of the project that can be checked in the sources: which crate may use which, what must not occur where,
+//! how files begin and how long they are.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod circles;
@@ -10,41 +10,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What must not occur in a crate, and why.
+/// Words that must not occur in a crate, and why.
 const ABSENT: [(&str, &[&str], &str); 9] = [
     (
         "domain",
         &["tokio", "tracing", "serde", "SystemTime", "Instant", "std::time", "std::thread"],
-        "domain does not know that time passes, nor any wire form, nor a log",
+        "domain knows neither the current time, nor a wire format, nor a log",
     ),
     (
         "bybit",
         &["Consumer", "Hub", "klines_domain::kline", "Aggregator"],
-        "the exchange's side knows trades and no kline of ours",
+        "the exchange's side knows trades and no kline of this program",
     ),
-    ("pipeline", &["SystemTime", "Instant", "tungstenite", "hyper", "wasmtime"], "the pipeline is handed the time"),
+    (
+        "pipeline",
+        &["SystemTime", "Instant", "tungstenite", "hyper", "wasmtime"],
+        "the pipeline gets the time as an argument",
+    ),
     (
         "config",
         &["tokio", "SystemTime", "Instant", "TcpListener"],
-        "reading the configuration binds and waits for nothing",
+        "reading the configuration binds no address and waits for nothing",
     ),
     ("domain", &["impl fmt::Display for Secret", "impl Display for Secret", "derive(Serialize"], "no secret is shown"),
     ("delivery", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
     ("wasm", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
     ("redis", &UNBOUNDED, "no queue without a bound, no guest on an executor"),
-    // Its executor is its own, and no guest is on it.
+    // It has its own executor, on which no guest runs.
     ("websocket", &["unbounded", "spawn_blocking"], "no queue without a bound, no guest on an executor"),
 ];
 const UNBOUNDED: [&str; 3] = ["unbounded", "spawn_blocking", "tokio::spawn"];
 
-/// The longest file there may be.
+/// The maximum number of lines of a file.
 const MOST_LINES: usize = 500;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// All Rust files below a folder of the workspace, by their path from it.
+/// Returns all Rust files below a folder of the workspace, with their paths relative to it.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let base = root().join(folder);
     let (mut found, mut folders) = (Vec::new(), vec![base.clone()]);
@@ -65,19 +69,19 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The path of modules that a file is: `bybit/rest/wire.rs` is `bybit`, `rest`, `wire`.
+/// Returns the module path of a file: `bybit/rest/wire.rs` is `bybit`, `rest`, `wire`.
 fn modules(path: &Path) -> Vec<String> {
     let parts = path.with_extension("");
     parts.iter().map(|part| part.to_str().unwrap().to_owned()).collect()
 }
 
-/// The text without comments.
+/// Returns the text without comments.
 fn code(text: &str) -> String {
     let lines = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The code that is not only for tests: tests of a file stand at its end.
+/// Returns the code without the tests, which are at the end of a file.
 fn working_code(path: &Path, text: &str) -> String {
     if modules(path).iter().any(|module| module == "tests") {
         return String::new();
@@ -86,7 +90,7 @@ fn working_code(path: &Path, text: &str) -> String {
     code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }
 
-/// The first names of the paths that follow `prefix` in `code`, groups in braces included.
+/// Returns the first names of the paths that follow `prefix` in `code`, including groups in braces.
 fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
     let starts = code.match_indices(prefix).map(|(at, _)| at);
     let whole = starts.filter(|at| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
@@ -116,7 +120,7 @@ fn name(path: &str) -> &str {
     path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()
 }
 
-/// Each of our crates and what it depends on of ours, as the picture in ARCHITECTURE.md has it.
+/// Returns each crate of the workspace and the ones that it depends on, as ARCHITECTURE.md shows them.
 fn picture() -> BTreeMap<String, BTreeSet<String>> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let lines = text.lines().filter(|line| line.starts_with("    ") && line.contains(" klines"));
@@ -152,7 +156,7 @@ fn the_pipeline_knows_of_consumers_only_the_hub() {
 }
 
 #[test]
-fn what_must_not_occur_does_not() {
+fn forbidden_words_do_not_occur() {
     let crates = picture().into_keys().map(|name| format!("runtime/crates/{name}/src"));
     for (name, absent, why) in ABSENT {
         for (path, text) in sources(&format!("runtime/crates/{name}/src")) {
@@ -164,7 +168,7 @@ fn what_must_not_occur_does_not() {
     }
     for (path, text) in sources("runtime/src").iter().filter(|(path, _)| modules(path)[0] == "cli") {
         for word in ["tokio", "std::fs", "std::net::Tcp"] {
-            assert!(!code(text).contains(word), "{} mentions {word}: it parses and nothing else", path.display());
+            assert!(!code(text).contains(word), "{} mentions {word}: it only parses", path.display());
         }
     }
     for folder in crates.chain(["runtime/src".to_owned()]) {
@@ -172,12 +176,15 @@ fn what_must_not_occur_does_not() {
             let (shown, code) = (format!("{folder}/{}", path.display()), working_code(&path, &text));
             assert!(!code.contains("unbounded_channel"), "{shown}: every queue has a bound");
             let reads_the_clock = self::code(&text).contains("SystemTime::now");
-            assert!(!reads_the_clock || shown == "runtime/crates/system/src/clock.rs", "{shown}: time enters once");
+            assert!(
+                !reads_the_clock || shown == "runtime/crates/system/src/clock.rs",
+                "{shown}: the time is read in one place"
+            );
         }
     }
 }
 
-/// What a package depends on.
+/// Returns the dependencies of a package.
 fn dependencies(manifest: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(manifest)).unwrap();
     let manifest: toml::Table = toml::from_str(&text).unwrap();
@@ -210,7 +217,7 @@ fn the_simulator_and_the_guests_share_no_code_with_the_runtime() {
 }
 
 #[test]
-fn every_file_says_its_job_first_and_is_short() {
+fn every_file_begins_with_its_job_and_is_short() {
     for folder in ["runtime", "guest-sdk", "consumers", "examples"] {
         for (path, text) in sources(folder) {
             let path = Path::new(folder).join(path);
@@ -256,7 +263,7 @@ fn the_examples_have_the_helper_modules_of_new_projects() {
     }
 }
 
-/// The file, or all files below the folder.
+/// Returns the file itself, or all files below the folder.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];

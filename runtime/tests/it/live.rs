@@ -1,7 +1,7 @@
-//! The real binary on a live exchange that misbehaves: klines go on, are exact or say that they are not, and every
-//! event is logged once. The exchange is the simulator, over real sockets.
+//! The real binary on a live exchange that misbehaves: klines continue and are exact or marked by their quality, and
+//! every event is logged once. The exchange is the simulator, over real sockets.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod categories;
@@ -20,30 +20,30 @@ use tempfile::TempDir;
 
 use crate::support::oracle::Oracle;
 use crate::support::program::{Invocation, Said, folder, klines};
-use crate::support::told::{Told, assert_sound, complete, told};
+use crate::support::received::{Received, assert_sound, complete, received};
 
-/// Every closed kline as JSON.
+/// Lets the console print every closed kline as JSON.
 pub const JSON: &str = "[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
 /// The symbols of the demo market.
 pub const DEMO: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 
-/// A run against an exchange, with a log for programs.
+/// Prepares a run against an exchange, with a log in JSON.
 pub fn run_at(folder: &TempDir, sim: &Sim, symbols: &str, intervals: &str) -> Invocation {
     let run = klines(folder.path(), "run").at(sim).with("LOG_FORMAT", "json");
     run.with("BYBIT_SYMBOLS", symbols).with("KLINE_INTERVALS", intervals)
 }
 
-/// Whether so many complete klines of each demo symbol are there.
+/// Returns whether the console has printed at least this number of complete klines of each demo symbol.
 pub fn each_complete(said: &Said, interval: &str, at_least: usize) -> bool {
     DEMO.iter().all(|symbol| complete(&said.out, symbol, interval) >= at_least)
 }
 
-/// The law of the tally, for every category.
+/// Invariant for every category: received = counted + duplicate + late + rejected + excluded.
 #[track_caller]
 pub fn assert_accounted(said: &Said, categories: &[&str]) {
     let lines = said.logged("trades accounted for");
-    let told: Vec<&str> = lines.iter().filter_map(|line| line["category"].as_str()).collect();
-    assert_eq!(told, categories, "{}", said.err);
+    let found: Vec<&str> = lines.iter().filter_map(|line| line["category"].as_str()).collect();
+    assert_eq!(found, categories, "{}", said.err);
     for line in lines {
         let count = |what: &str| line[what].as_u64().unwrap();
         let parts = ["counted", "duplicate", "late", "rejected", "excluded"].map(count);
@@ -52,29 +52,30 @@ pub fn assert_accounted(said: &Said, categories: &[&str]) {
     }
 }
 
-/// How many lines of the log have this message.
+/// Counts the lines of the log with this message.
 pub fn times(said: &Said, message: &str) -> usize {
     said.logged(message).len()
 }
 
-/// No consumer is punished for the time that the process stood still.
+/// Asserts that no consumer was quarantined because the process stood still.
 #[track_caller]
 pub fn assert_nobody_quarantined(said: &Said) {
     assert_eq!(times(said, "consumer crashes too often and is quarantined"), 0, "{}", said.err);
 }
 
-/// All that must hold of a run on the demo market: exactly the windows that the oracle demands, and the law.
+/// Asserts that a run on the demo market reported exactly the windows that the oracle demands, and that all trades are
+/// accounted for. Returns the klines.
 #[track_caller]
-pub fn assert_demo_run(said: &Said, oracle: &Oracle) -> Vec<Told> {
-    let told = told(&said.out);
-    assert_sound(&told);
-    let findings = oracle.check(&told);
-    assert!(findings.complete > 0, "nothing was certain: {findings:?}");
+pub fn assert_demo_run(said: &Said, oracle: &Oracle) -> Vec<Received> {
+    let received = received(&said.out);
+    assert_sound(&received);
+    let findings = oracle.check(&received);
+    assert!(findings.complete > 0, "no window was certain: {findings:?}");
     assert_accounted(said, &["linear"]);
-    told
+    received
 }
 
-/// Waits until the market has gone on for so long.
+/// Waits until the market has advanced by `ms`.
 pub async fn pass(sim: &Sim, ms: i64) {
     let goal = sim.now_ms() + ms;
     while sim.now_ms() < goal {
@@ -82,12 +83,12 @@ pub async fn pass(sim: &Sim, ms: i64) {
     }
 }
 
-/// The demo market on an exchange that keeps a journal.
+/// Starts the demo market on an exchange that keeps a journal.
 pub async fn demo(seed: u64) -> Sim {
     journaled(Market::demo(seed)).await
 }
 
-/// An exchange that keeps a journal.
+/// Starts an exchange that keeps a journal.
 pub async fn journaled(market: Market) -> Sim {
     Sim::start(SimConfig { journal: true, ..SimConfig::new(market) }).await.unwrap()
 }
@@ -97,7 +98,7 @@ async fn every_closed_kline_is_what_was_traded() {
     let (sim, home) = (demo(21).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,2s").start();
     run.until("klines", |said| each_complete(said, "2s", 4));
-    let said = run.stop().well();
+    let said = run.stop().success();
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,2s"));
     for message in ["running", "feed started", "connected", "subscribed", "feed ended", "trades accounted for"] {
         assert_eq!(times(&said, message), 1, "{message}: {}", said.err);
@@ -117,15 +118,17 @@ async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_h
     let before = complete(&run.said().out, "BTCUSDT", "1s");
     run.until("klines go on", |said| each_complete(said, "1s", before + 4));
     sim.heal();
-    // Far enough that the last disordered frames are known to have arrived.
+    // Long enough that the last reordered frames are known to have arrived.
     let before = complete(&run.said().out, "BTCUSDT", "1s");
     run.until("klines afterwards", |said| each_complete(said, "1s", before + 4));
-    let said = run.stop().well();
-    let told = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
-    // Garbage names the first topic. A window without a trade of which it is not known that there was none is not told.
-    let sure =
-        |kline: &&Told| (kline.symbol.as_str(), kline.interval.as_str()) == ("BTCUSDT", "1s") && kline.is_complete();
-    let sure: BTreeSet<i64> = told.iter().filter(sure).map(|kline| kline.start / 1_000).collect();
+    let said = run.stop().success();
+    let received = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s"));
+    // Garbage names the first topic. A window without a known trade is not reported unless it is certain that there was
+    // none.
+    let sure = |kline: &&Received| {
+        (kline.symbol.as_str(), kline.interval.as_str()) == ("BTCUSDT", "1s") && kline.is_complete()
+    };
+    let sure: BTreeSet<i64> = received.iter().filter(sure).map(|kline| kline.start / 1_000).collect();
     let all = sure.last().unwrap() - sure.first().unwrap() + 1;
     let doubtful = all - i64::try_from(sure.len()).unwrap();
     assert!((1..=all / 2).contains(&doubtful), "damaged frames mark their moment: {doubtful} of {all} s\n{}", said.out);
@@ -134,25 +137,25 @@ async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_h
     assert_eq!(tally["rejected"], 2, "the bad price, sent twice like every frame: {tally}");
     let kinds = said.logged("frame not understood, further ones of its kind are only counted");
     assert!(!kinds.is_empty() && kinds.len() <= 2, "once a kind: {kinds:?}");
-    assert_eq!((times(&said, "connected"), times(&said, "connection lost, coming back")), (1, 0));
+    assert_eq!((times(&said, "connected"), times(&said, "connection lost, reconnecting")), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_symbol_is_said_once_and_the_others_go_on() {
+async fn a_refused_symbol_is_logged_once_and_the_others_go_on() {
     let (sim, home) = (demo(23).await, folder(&[("klines.toml", JSON)]));
     sim.inject(Fault::Refuse("ETHUSDT".to_owned()));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
     let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 4);
     run.until("klines of the others", both);
-    let said = run.stop().well();
-    let told = assert_demo_run(&said, &Oracle::new(&sim, "1s"));
-    assert!(told.iter().all(|kline| kline.symbol != "ETHUSDT"));
+    let said = run.stop().success();
+    let received = assert_demo_run(&said, &Oracle::new(&sim, "1s"));
+    assert!(received.iter().all(|kline| kline.symbol != "ETHUSDT"));
     let refused = said.logged("symbol refused by the exchange");
     assert_eq!(refused.iter().map(|line| line["symbol"].as_str()).collect::<Vec<_>>(), [Some("ETHUSDT")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_categories_run_beside_each_other() {
+async fn two_categories_run_side_by_side() {
     let lively = |category, symbol, price| {
         Instrument::new(category, symbol, price, "0.01", "0.001").unwrap().with_activity(Activity::LIVELY)
     };
@@ -164,45 +167,46 @@ async fn two_categories_run_beside_each_other() {
     let sim = journaled(Market::seeded(24, instruments)).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT,spot:ETHUSDT", "1s").start();
-    let spot = |said: &Said| told(&said.out).iter().filter(|kline| kline.category == "spot").count();
+    let spot = |said: &Said| received(&said.out).iter().filter(|kline| kline.category == "spot").count();
     run.until("klines of both", |said| complete(&said.out, "BTCUSDT", "1s") >= 4 && spot(said) >= 5);
-    let said = run.stop().well();
-    let told = told(&said.out);
-    assert_sound(&told);
-    assert!(Oracle::new(&sim, "1s").check(&told).complete > 0);
+    let said = run.stop().success();
+    let received = received(&said.out);
+    assert_sound(&received);
+    assert!(Oracle::new(&sim, "1s").check(&received).complete > 0);
     assert_accounted(&said, &["linear", "spot"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trade_that_was_held_up_corrects_its_kline() {
+async fn a_trade_that_was_held_back_corrects_its_kline() {
     let still = Instrument::new(Category::Linear, "BTCUSDT", "100", "0.10", "0.001").unwrap();
     let sim = journaled(Market::seeded(25, vec![still.with_activity(Activity::Still)])).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT", "1s").start();
     run.until("the subscription", |said| times(said, "subscribed") == 1);
-    // A trade that happened before the subscription could not be known to be the last one before it.
+    // A trade from before the subscription could not be known to be the last one before it.
     pass(&sim, 1_000).await;
     let trade = |price, size| sim.trade(Category::Linear, "BTCUSDT", Side::Buy, price, size).unwrap();
     trade("100.10", "0.010");
-    // Flat klines follow the first trade, so that the window of the next one is told even while it is held up.
+    // Flat klines follow the first trade, so that the window of the next one is reported even while its frame is held
+    // back.
     run.until("flat klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
     sim.inject(Fault::Stall);
     let held = trade("100.50", "0.020");
     let window = held.time - held.time % 1_000;
     let revision = |said: &Said, revision| {
-        told(&said.out).into_iter().find(|kline| kline.start == window && kline.revision == revision)
+        received(&said.out).into_iter().find(|kline| kline.start == window && kline.revision == revision)
     };
     run.until("the window without the trade", |said| revision(said, 0).is_some());
     sim.heal();
     run.until("the window with the trade", |said| revision(said, 1).is_some());
-    let said = run.stop().well();
+    let said = run.stop().success();
     let (first, second) = (revision(&said, 0).unwrap(), revision(&said, 1).unwrap());
     assert_eq!((first.trades, first.close.as_str(), first.confirm), (0, "100.1", true));
     assert_eq!((second.trades, second.close.as_str(), second.open.as_str()), (1, "100.5", "100.1"));
     assert_eq!((second.confirm, second.quality.as_str(), second.turnover.as_str()), (true, "complete", "2.01"));
-    let told = told(&said.out);
-    assert_sound(&told);
-    let after = told.iter().filter(|kline| kline.start > window && kline.revision > 0);
-    after.for_each(|kline| assert_eq!(kline.close, "100.5", "the correction runs on: {kline:?}"));
+    let received = received(&said.out);
+    assert_sound(&received);
+    let after = received.iter().filter(|kline| kline.start > window && kline.revision > 0);
+    after.for_each(|kline| assert_eq!(kline.close, "100.5", "the correction applies to later klines: {kline:?}"));
     assert_accounted(&said, &["linear"]);
 }

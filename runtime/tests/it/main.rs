@@ -1,4 +1,4 @@
-//! One integration binary, one module per promise.
+//! The integration tests: one binary, with one module per promise of the program.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -19,7 +19,7 @@ mod contract;
 mod emit;
 mod endings;
 mod files;
-mod hostile_beside;
+mod hostile_neighbour;
 mod hostile_suite;
 mod layers;
 mod live;

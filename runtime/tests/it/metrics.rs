@@ -1,7 +1,7 @@
-//! What the real binary tells monitoring: figures that add up, health that turns and comes back, and a port that is
-//! refused before anything runs.
+//! Monitoring of the real binary: metrics that add up, health that fails and recovers, and a port that is refused
+//! before anything runs.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 #![expect(clippy::float_cmp, reason = "counts, which a float holds exactly")]
 
@@ -26,13 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Any free port.
 pub const ANYWHERE: &str = "127.0.0.1:0";
 
-/// Where a log says that something is served.
+/// Returns the address in the log line with this message.
 pub fn served(run: &Running, message: &str) -> SocketAddr {
     run.until(message, |said| !said.logged(message).is_empty());
     run.said().logged(message)[0]["address"].as_str().unwrap().parse().unwrap()
 }
 
-/// Asks for a page as a plain client does; its status and body.
+/// Requests a page and returns its status and body.
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -43,14 +43,15 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// The figures.
+/// Requests and parses the metrics.
 pub fn page(address: SocketAddr) -> Page {
     let (status, text) = get(address, "/metrics");
     assert_eq!(status, 200);
     Page::read(&text)
 }
 
-pub fn judged(address: SocketAddr, path: &str) -> (u16, Value) {
+/// Requests a health page and returns its status and JSON body.
+pub fn health(address: SocketAddr, path: &str) -> (u16, Value) {
     let (status, text) = get(address, path);
     (status, serde_json::from_str(&text).unwrap())
 }
@@ -60,7 +61,7 @@ async fn demo(seed: u64) -> Sim {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_account_for_every_trade_and_every_kline() {
+async fn metrics_account_for_every_trade_and_every_kline() {
     let (sim, home) = (demo(71).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
@@ -94,17 +95,17 @@ async fn figures_account_for_every_trade_and_every_kline() {
     assert!(page.value("klines_closing_delay_seconds_count", &[]) > 0.0);
     assert!(page.value("klines_closing_delay_seconds_sum", &[]) > 0.0);
     assert_eq!(page.value("klines_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
-    assert_eq!(judged(address, "/healthz").0, 200);
-    let (status, ready) = judged(address, "/readyz");
+    assert_eq!(health(address, "/healthz").0, 200);
+    let (status, ready) = health(address, "/readyz");
     assert_eq!((status, &ready["status"], &ready["consumers"][0]["state"]), (200, &"ok".into(), &"running".into()));
     assert_eq!(get(address, "/").0, 200);
     assert_eq!(get(address, "/nothing").0, 404);
-    run.stop().well();
+    run.stop().success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_is_documented_and_every_documented_figure_is_there() {
-    // Nobody listens there: requests that fail are counted too.
+async fn every_metric_is_documented_and_every_documented_metric_exists() {
+    // Nobody listens on this port: failed requests are counted too.
     let toml = "[consumers.webhook]\nsettings.url = \"http://127.0.0.1:9/\"\n\
         allow.http = [{ host = \"127.0.0.1\", port = 9, methods = [\"POST\"], plain = true, private = true }]\n";
     let (sim, home) = (demo(72).await, folder(&[("klines.toml", toml)]));
@@ -128,16 +129,12 @@ async fn every_figure_is_documented_and_every_documented_figure_is_there() {
     for (label, values) in page.labels() {
         assert!(document.contains(&format!("`{label}`")), "the label {label} with {values:?} is not documented");
     }
-    assert_eq!(
-        page.labels()["consumer"],
-        ["console", "redis", "webhook", "websocket"].into(),
-        "nothing but configured names"
-    );
-    run.stop().well_but_for(|name| name == "webhook");
+    assert_eq!(page.labels()["consumer"], ["console", "redis", "webhook", "websocket"].into(), "only configured names");
+    run.stop().success_except(|name| name == "webhook");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
+async fn a_crashing_component_shows_in_the_metrics_and_the_console_runs_on() {
     let path = component("hostile");
     let toml = format!(
         "enabled_consumers = [\"console\", \"bad\"]\n[consumers.bad]\ncomponent = {path:?}\n\
@@ -149,8 +146,8 @@ async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
     run.until("a second instance", |said| said.logged("consumer crashed and gets a new instance").len() >= 2);
     let (bad, good) = (("consumer", "bad"), ("consumer", "console"));
     let (mut seen, between) = (Page::default(), [bad, ("state", "running")]);
-    // On a busy machine the next instance may be there before it is looked at.
-    run.until("a look between two instances", |_| {
+    // On a busy machine the next instance may run before the page is read.
+    run.until("a page between two instances", |_| {
         seen = page(address);
         seen.value("klines_consumer_state", &between) == 0.0
             && seen.value("klines_consumer_memory_bytes", &[bad]) == 0.0
@@ -163,33 +160,33 @@ async fn a_crashing_component_shows_and_the_one_beside_it_runs() {
     assert_eq!(page.sum("klines_consumer_crashes_total", good), 0.0);
     let mut ready = (200, Value::Null);
     run.until("it is not ready", |_| {
-        ready = judged(address, "/readyz");
+        ready = health(address, "/readyz");
         ready.0 == 503
     });
     assert!(ready.1["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("bad is ")), "{}", ready.1);
-    assert_eq!(judged(address, "/healthz").0, 200, "the feed is well");
-    run.stop().well_but_for(|name| name == "bad");
+    assert_eq!(health(address, "/healthz").0, 200, "the feed is healthy");
+    run.stop().success_except(|name| name == "bad");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_turns_when_the_exchange_falls_silent_and_comes_back_with_it() {
+async fn health_fails_when_the_exchange_falls_silent_and_recovers_with_it() {
     let (sim, home) = (demo(74).await, folder(&[("klines.toml", "[metrics]\nstale_after = \"2s\"\n")]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
-    run.until("it is heard", |_| judged(address, "/healthz").0 == 200);
+    run.until("frames of the exchange", |_| health(address, "/healthz").0 == 200);
     sim.inject(Fault::Stall);
-    run.until("the silence is told", |_| judged(address, "/healthz").0 == 503);
-    let (status, body) = judged(address, "/healthz");
+    run.until("/healthz to report the silence", |_| health(address, "/healthz").0 == 503);
+    let (status, body) = health(address, "/healthz");
     let reason = body["reasons"][0].as_str().unwrap_or_default().to_owned();
     assert!(status == 503 && reason.starts_with("linear: no frame for "), "{body}");
-    assert_eq!((&body["feeds"][0]["fresh"], judged(address, "/readyz").0), (&false.into(), 503));
+    assert_eq!((&body["feeds"][0]["fresh"], health(address, "/readyz").0), (&false.into(), 503));
     sim.heal();
-    run.until("it is heard again", |_| judged(address, "/readyz").0 == 200);
-    run.stop().well();
+    run.until("frames again", |_| health(address, "/readyz").0 == 200);
+    run.stop().success();
 }
 
 #[test]
-fn a_taken_port_is_said_before_anything_runs() {
+fn a_port_in_use_is_reported_before_anything_runs() {
     let taken = TcpListener::bind(ANYWHERE).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let home = folder(&[]);
@@ -213,7 +210,7 @@ fn a_port_for_everyone_is_a_warning_and_no_address_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_of_the_websocket_server_are_counted_by_why_they_went() {
+async fn clients_of_the_websocket_server_are_counted_by_the_reason_of_their_end() {
     let (sim, home) = (demo(76).await, folder(&[]));
     let run = run_at(&home, &sim, "BTCUSDT", "1s").with("METRICS_LISTEN", ANYWHERE);
     let run =
@@ -232,14 +229,15 @@ async fn clients_of_the_websocket_server_are_counted_by_why_they_went() {
     assert_eq!(page.sum("klines_websocket_disconnects_total", server), 1.0);
     let reason = ("reason", "authentication failed");
     assert_eq!(page.value("klines_websocket_disconnects_total", &[server, reason]), 1.0);
-    assert_eq!(page.get("klines_consumer_memory_bytes", &[server]), None, "a native consumer has no such memory");
+    assert_eq!(page.get("klines_consumer_memory_bytes", &[server]), None, "a native consumer has no guest memory");
     assert_eq!(page.get("klines_consumer_loaded_bytes", &[server]), None, "a native consumer has no component");
-    run.stop().well();
+    run.stop().success();
 }
 
-/// Clients that say nothing, more than are served at a time; one whose head is too long; some that never read.
+/// More clients that send nothing than are served at a time, one whose request head is too long, and some that never
+/// read.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_hang_do_not_keep_others_from_their_page() {
+async fn clients_that_hang_do_not_block_others() {
     let (sim, home) = (demo(75).await, folder(&[]));
     let run = run_at(&home, &sim, "BTCUSDT", "1s").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
@@ -247,10 +245,10 @@ async fn clients_that_hang_do_not_keep_others_from_their_page() {
     assert_eq!(get(address, "/healthz").0, 200);
     for mut socket in silent {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Whether it ends or is reset: it is not kept, and is told nothing.
+        // It is closed or reset, and gets no answer.
         let (mut answer, kept) = (Vec::new(), [ErrorKind::WouldBlock, ErrorKind::TimedOut]);
         let ended = socket.read_to_end(&mut answer);
-        assert!(!ended.is_err_and(|error| kept.contains(&error.kind())), "a silent client is sent away");
+        assert!(!ended.is_err_and(|error| kept.contains(&error.kind())), "a silent client is disconnected");
         assert_eq!(String::from_utf8_lossy(&answer), "");
     }
     let mut long = TcpStream::connect(address).unwrap();
@@ -269,5 +267,5 @@ async fn clients_that_hang_do_not_keep_others_from_their_page() {
         .collect();
     assert_eq!(get(address, "/healthz").0, 200);
     drop(deaf);
-    run.stop().well();
+    run.stop().success();
 }

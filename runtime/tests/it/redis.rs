@@ -1,7 +1,7 @@
-//! The Redis consumer against a real `redis-server`: what arrives where, with which rights, over which kinds of
-//! connection. Its faults and the whole program are in the modules below.
+//! The Redis consumer against a real `redis-server`: which klines arrive where, with which rights, over which kinds of
+//! connection. Faults and the whole program are tested in the modules below.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod faults;
@@ -28,7 +28,7 @@ fn text(value: &Value) -> String {
 }
 
 #[test]
-fn a_boundary_is_published_as_the_predecessor_did_and_kept_whole() {
+fn a_boundary_is_published_as_the_streamer_did_and_added_to_the_stream() {
     let (server, folder) = (Server::start(), TempDir::new().unwrap());
     let heard = server.subscribe(&["klines", "klines:spot"]);
     let rig = Rig::start(
@@ -42,11 +42,11 @@ fn a_boundary_is_published_as_the_predecessor_did_and_kept_whole() {
     rig.hub.publish(&batch([in_category(Category::Spot, &kline("BTCUSDT", 5))]));
     rig.hub.publish(&batch([revised]));
     rig.hub.publish(&batch([open]));
-    eventually("all is there", || {
-        let last = server.tell("GET klines:last:linear:1m:BTCUSDT");
+    eventually("all messages and values", || {
+        let last = server.execute("GET klines:last:linear:1m:BTCUSDT");
         heard.messages().len() >= 2 && last != Value::Nil && text(&last).contains(r#""confirm":false"#)
     });
-    eventually("the stream is there", || rig.stream().acknowledged == 5);
+    eventually("the stream", || rig.stream().acknowledged == 5);
     let messages = heard.messages();
     let expected = concat!(
         r#"[{"symbol":"BTCUSDT","interval":60000,"timestamp":300000,"open":16578.5,"high":16580.25,"low":16578.0,"#,
@@ -77,17 +77,17 @@ fn partial_klines_and_corrections_are_published_on_request() {
     let rig = Rig::start(Settings { extras, ..settings(&server.url(), folder.path()) }, folder.path());
     rig.hub.publish(&batch([Kline { quality: Quality::Partial, ..kline("BTCUSDT", 1) }]));
     rig.hub.publish(&batch([Kline { revision: 1, ..kline("BTCUSDT", 1) }]));
-    eventually("both are there", || heard.klines("klines").len() == 2);
+    eventually("both klines", || heard.klines("klines").len() == 2);
     rig.stop();
 }
 
-/// The rights that the README names.
+/// The rights that the documentation names.
 const RIGHTS: &str = "resetchannels &klines &klines:* &ext.* ~klines:* -@all +publish +xadd +set";
 
 #[test]
-fn the_documented_rights_are_enough_and_none_is_asked_for_in_vain() {
+fn the_documented_rights_are_enough() {
     let (server, folder) = (Server::start(), TempDir::new().unwrap());
-    server.tell(&format!("ACL SETUSER klines reset on >secret {RIGHTS}"));
+    server.execute(&format!("ACL SETUSER klines reset on >secret {RIGHTS}"));
     let heard = server.subscribe(&["klines"]);
     let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
     let all = Settings { last_value: Some(LastValue::Open), ..settings(&url, folder.path()) };
@@ -98,20 +98,20 @@ fn the_documented_rights_are_enough_and_none_is_asked_for_in_vain() {
     assert_heard(&heard, 30, 0);
     let tallies = rig.stop();
     assert!(tallies.last_value.totals().acknowledged > 0);
-    assert_eq!(server.tell("ACL LOG"), Value::Array(Vec::new()), "nothing was denied");
+    assert_eq!(server.execute("ACL LOG"), Value::Array(Vec::new()), "nothing was denied");
 }
 
 #[test]
-fn a_missing_right_holds_up_only_its_own_lane_and_only_until_it_is_granted() {
+fn a_missing_right_blocks_only_its_own_output_and_only_until_it_is_granted() {
     let (server, folder) = (Server::start(), TempDir::new().unwrap());
-    server.tell(&format!("ACL SETUSER klines reset on >secret {RIGHTS} -xadd"));
+    server.execute(&format!("ACL SETUSER klines reset on >secret {RIGHTS} -xadd"));
     let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
     let mut rig = Rig::start(settings(&url, folder.path()), folder.path());
     rig.feed(30);
     eventually("published", || rig.publish().acknowledged == 60);
     eventually("denied", || rig.stream().spilled > 0);
     assert_eq!(rig.stream().acknowledged, 0);
-    server.tell("ACL SETUSER klines +xadd");
+    server.execute("ACL SETUSER klines +xadd");
     rig.feed(10);
     rig.caught_up();
     assert_stream(&server, 40, 0);
@@ -119,21 +119,21 @@ fn a_missing_right_holds_up_only_its_own_lane_and_only_until_it_is_granted() {
 }
 
 #[test]
-fn a_wrong_password_holds_everything_until_it_is_right() {
+fn with_a_wrong_password_klines_wait_until_it_is_right() {
     let (server, folder) = (Server::start(), TempDir::new().unwrap());
-    server.tell(&format!("ACL SETUSER klines reset on >other {RIGHTS}"));
+    server.execute(&format!("ACL SETUSER klines reset on >other {RIGHTS}"));
     let url = format!("redis://klines:secret@127.0.0.1:{}/0", server.port());
     let mut rig = Rig::start(settings(&url, folder.path()), folder.path());
     rig.feed(30);
     eventually("denied", || rig.stream().spilled > 0 && rig.publish().spilled > 0);
-    server.tell("ACL SETUSER klines >secret");
+    server.execute("ACL SETUSER klines >secret");
     rig.caught_up();
     assert_stream(&server, 30, 0);
     rig.stop();
 }
 
 #[test]
-fn it_is_reached_by_tls_with_a_private_authority_and_by_a_unix_socket() {
+fn redis_is_reached_over_tls_with_a_private_authority_and_over_a_unix_socket() {
     let folder = TempDir::new().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (certificate, key, socket) =
@@ -165,13 +165,13 @@ fn it_is_reached_by_tls_with_a_private_authority_and_by_a_unix_socket() {
         let reached = Settings { address, ..settings(&server.url(), folder.path()) };
         let mut rig = Rig::start(reached, folder.path()).begin_at(round * 10);
         rig.feed(10);
-        eventually("all is there", || rig.publish().acknowledged == 20 && rig.stream().acknowledged == 20);
+        eventually("all messages and values", || rig.publish().acknowledged == 20 && rig.stream().acknowledged == 20);
         rig.stop();
     }
     assert_stream(&server, 20, 0);
-    // Without the authority its certificate is nobody's.
-    let stranger = Address::new(&format!("rediss://localhost:{tls_port}/0"), None).unwrap();
-    let mut rig = Rig::start(Settings { address: stranger, ..settings(&server.url(), folder.path()) }, folder.path());
+    // Without the authority its certificate is not trusted.
+    let untrusted = Address::new(&format!("rediss://localhost:{tls_port}/0"), None).unwrap();
+    let mut rig = Rig::start(Settings { address: untrusted, ..settings(&server.url(), folder.path()) }, folder.path());
     rig.feed(1);
     eventually("refused", || rig.publish().spilled > 0);
     assert_eq!(rig.stop().publish.totals().acknowledged, 0);

@@ -1,4 +1,4 @@
-//! `replay` gives the klines that independent aggregators give, digit for digit.
+//! `replay` computes the same klines as independent aggregators, digit for digit.
 
 mod holes;
 
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::stream::Stream;
 
-/// A buffer that can be read after the writer is gone.
+/// A buffer that can be read after the writer is dropped.
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
 
@@ -48,7 +48,8 @@ fn digest(rows: &mut [String]) -> String {
     hex(&Sha256::digest(rows.join("\n")))
 }
 
-/// Sums made by the predecessor's rules in integers, on the stream that the peers were measured on.
+/// The reference sums were computed in integers by the rules of Bybit Klines Streamer, on the stream that other
+/// aggregators were measured with.
 #[test]
 fn two_million_trades_give_the_reference_rows() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,14 +76,15 @@ fn two_million_trades_give_the_reference_rows() {
     assert_eq!(rows[0], "1h,S000USDT,1704067200000,9999.7,10005.1,9986.3,9988.7,12154364,121504380097.3,4914");
 }
 
-/// A recorded archive's first hour, summed by the contract's rules in another language's decimals.
+/// The first hour of a recorded archive; the reference sums were computed by the contract's rules with the decimals of
+/// another language.
 #[test]
 fn a_thin_archive_is_filled_with_flat_klines() {
     let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/spot_UNIUSDC_2025-05-17.csv"));
     let (mut rows, summary) = replay(file, settings("1m"), false);
     assert_eq!((summary.tally.received, summary.tally.counted), (60, 60));
     assert_eq!(rows[0], "1m,UNIUSDC,1747442100000,6.016,6.016,6,6,5.05,30.31216,3");
-    // 67 minutes from the first trade's to the last one's, 11 of them with trades.
+    // 67 minutes from the one of the first trade to the one of the last, 11 of them with trades.
     assert_eq!((rows.len(), rows.iter().filter(|row| row.ends_with(",0,0,0")).count()), (67, 56));
     assert_eq!(digest(&mut rows), "6eb2eae8e3a5a3a0d8092dad9002042c5a8980f1200249e1ee97bec764ba3927");
 }

@@ -1,6 +1,7 @@
-//! A stranger's component can do nothing that was not granted, and harms nobody but itself.
+//! An untrusted component can do nothing that was not granted, and harms only itself.
 
 mod attacks;
+pub mod fixtures;
 mod grants;
 pub mod guest_log;
 mod http;
@@ -8,5 +9,4 @@ mod lookalikes;
 mod neighbours;
 mod peer;
 mod shipped;
-pub mod stage;
 mod webhook;

@@ -1,7 +1,7 @@
-//! A whole exchange at once: 1,440 symbols and 14 intervals. Every kline of a boundary of 20,160 reaches every consumer
-//! exactly once, with queues as small as they can be configured.
+//! A whole exchange at once: 1,440 symbols and 14 intervals. Every kline of a boundary with 20,160 klines reaches every
+//! consumer exactly once, with the smallest queues that can be configured.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod capacity;
@@ -26,14 +26,14 @@ use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use market::{Identity, Market, SYMBOLS};
 
-use crate::sandbox::{guest_log, stage};
+use crate::sandbox::{fixtures, guest_log};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a [`Recorder`] got: identities, and klines that it was told are lost.
+/// What a [`Recorder`] got: identities of klines, and the number that was reported as lost.
 type Taken = Arc<Mutex<(Vec<Identity>, u64)>>;
 
-/// Notes whatever it gets.
+/// A consumer that records every delivery.
 struct Recorder(Taken);
 
 impl Blueprint for Recorder {
@@ -67,17 +67,18 @@ impl Consumer for Recorder {
 
 fn spec(name: &str, blueprint: impl Blueprint, grouping: Grouping, allowed: Subscription) -> Spec {
     let (name, blueprint) = (name.to_owned(), Box::new(blueprint));
-    // The least that can be configured: two boundaries have to fit all the same.
+    // The smallest queue that can be configured: two boundaries still have to fit.
     Spec { name, blueprint, allowed, queue: 1, grouping, on_error: OnError::default() }
 }
 
-/// The component that enters every kline in its state, and says in the end how many, how many twice and how many not.
+/// Returns the component that records every kline in its state, and logs at the end how many came, came twice and are
+/// missing.
 fn ledger(name: &str, folder: &Path) -> WasmBlueprint {
     guest_log::record();
     let limits = Limits { call: Duration::from_secs(60), ..Limits::default() };
     let state = StateStore::new(&DataDir::scratch(folder), name, usize::MAX);
     WasmBlueprint::new(
-        stage::component("ledger"),
+        fixtures::component("ledger"),
         Setup { limits, state: Some(Arc::new(state)), ..Setup::plain(name, "{}") },
     )
 }
@@ -101,13 +102,13 @@ fn every_kline_of_every_boundary_reaches_every_consumer_once() {
         let mut market = Market::new(day);
         market.play(|batches| {
             largest = largest.max(batches.iter().map(|batch| batch.klines.len()).sum());
-            // No consumer is more than a boundary behind, which is what a queue is for.
+            // No consumer is more than one boundary behind, which its queue can hold.
             hub.wait_for_room();
             batches.iter().for_each(|batch| hub.publish(batch));
         });
         expected.extend(market.expected());
     }
-    assert_eq!(largest, SYMBOLS * market::intervals().len(), "all closed at one moment");
+    assert_eq!(largest, SYMBOLS * market::intervals().len(), "all windows close at one moment");
     let summaries = manager.shutdown(PATIENCE);
     expected.sort_unstable();
     let of_few: Vec<Identity> = expected.iter().filter(|found| few.symbols.contains(&found.1)).cloned().collect();
@@ -115,7 +116,7 @@ fn every_kline_of_every_boundary_reaches_every_consumer_once() {
         let (mut found, lost) = std::mem::take(&mut *taken.lock().unwrap());
         found.sort_unstable();
         assert_eq!((found.len(), lost), (wanted.len(), 0), "{name}");
-        assert!(found == *wanted, "{name}: some are others than expected");
+        assert!(found == *wanted, "{name}: the klines differ from the expected ones");
     }
     for Summary { name, stats } in summaries {
         let wanted = if name == "part" { of_few.len() } else { expected.len() } as u64;

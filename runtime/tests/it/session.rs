@@ -1,6 +1,7 @@
-//! The feed against the simulated exchange over real sockets: acks, refusals, outages, silence, garbage, categories.
+//! The feed against the simulated exchange over real sockets: acknowledgements, refusals, outages, silence, garbage and
+//! categories.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod log;
@@ -14,12 +15,12 @@ use klines_bybit::session::Timing;
 use klines_domain::symbol::Category;
 use world::{LINEAR, World, lively, market};
 
-/// Patience short enough for a test; the ratios are the default's.
+/// Timeouts short enough for a test, in the ratios of the defaults.
 const IMPATIENT: Timing =
     Timing { ping: 200, dead: 1_500, answer: 5_000, silence: 1_000, refused_retry: 300, unexplained_retry: 300 };
 
-/// As patient as in production, but for refused symbols.
-const HOPEFUL: fn() -> Timing = || Timing { refused_retry: 300, unexplained_retry: 300, ..Timing::default() };
+/// The default timeouts, except for refused symbols.
+const QUICK_RETRY: fn() -> Timing = || Timing { refused_retry: 300, unexplained_retry: 300, ..Timing::default() };
 
 #[tokio::test]
 async fn every_trade_arrives_once_and_in_the_exchanges_order() {
@@ -34,14 +35,14 @@ async fn every_trade_arrives_once_and_in_the_exchanges_order() {
 }
 
 #[tokio::test]
-async fn spot_is_asked_for_in_frames_of_ten_on_one_connection() {
+async fn spot_topics_are_subscribed_in_frames_of_ten_on_one_connection() {
     let names: Vec<String> = (0..25).map(|n| format!("S{n:02}USDT")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let sim = Sim::start(SimConfig::new(market(bybit_sim::Category::Spot, &names))).await.unwrap();
     let mut world = World::start(sim, &[(Category::Spot, &names)], Timing::default()).await;
     world.until("all covered", |seen| seen.covered(Category::Spot) == 25).await;
     let counters = world.sim().counters();
-    // Three for the topics, and one that asks for the canary.
+    // Three for the topics, and one for the canary.
     assert_eq!((counters.subscribes, counters.connections), (4, 1));
     world.until("a trade of each", |seen| names.iter().all(|name| seen.trades(Category::Spot, name) > 0)).await;
     world.stop().await;
@@ -59,7 +60,7 @@ async fn topics_beyond_a_connections_limit_go_to_a_second_one() {
 }
 
 #[tokio::test]
-async fn several_categories_run_beside_each_other() {
+async fn several_categories_run_side_by_side() {
     let instruments = bybit_sim::Category::ALL.iter().flat_map(|category| lively(*category, &["BTCUSD", "ETHUSD"]));
     let sim = Sim::start(SimConfig::new(Market::seeded(3, instruments.collect()))).await.unwrap();
     let wanted = Category::ALL.map(|category| (category, ["BTCUSD", "ETHUSD"]));
@@ -82,20 +83,20 @@ async fn a_refused_symbol_leaves_the_others_and_joins_when_it_is_listed() {
         let late = Instrument::new(category, "NEWUSDT", "10", "0.1", "1").unwrap();
         instruments.push(late.with_activity(Activity::LIVELY).unlisted());
         let sim = Sim::start(SimConfig::new(Market::seeded(5, instruments))).await.unwrap();
-        let ours = category.as_str().parse().unwrap();
+        let own_category = category.as_str().parse().unwrap();
         let names = ["BTCUSDT", "NEWUSDT", "ETHUSDT", "SOLUSDT"];
-        let mut world = World::start(sim, &[(ours, &names)], HOPEFUL()).await;
-        world.until("the others trade", |seen| LINEAR.iter().all(|name| seen.trades(ours, name) > 3)).await;
-        assert!(!world.seen().is_covered(ours, "NEWUSDT"));
+        let mut world = World::start(sim, &[(own_category, &names)], QUICK_RETRY()).await;
+        world.until("the others trade", |seen| LINEAR.iter().all(|name| seen.trades(own_category, name) > 3)).await;
+        assert!(!world.seen().is_covered(own_category, "NEWUSDT"));
         world.sim().inject(Fault::List("NEWUSDT".to_owned()));
-        world.until("the new one trades", |seen| seen.trades(ours, "NEWUSDT") > 3).await;
-        assert!(world.seen().is_covered(ours, "NEWUSDT"));
-        assert_eq!(world.stop().await.gaps, 0, "nobody was disturbed");
+        world.until("the new one trades", |seen| seen.trades(own_category, "NEWUSDT") > 3).await;
+        assert!(world.seen().is_covered(own_category, "NEWUSDT"));
+        assert_eq!(world.stop().await.gaps, 0, "no other symbol was interrupted");
     }
 }
 
 #[tokio::test]
-async fn an_exchange_that_was_killed_is_a_gap_and_is_found_again() {
+async fn an_outage_of_the_exchange_is_a_gap_and_the_feed_reconnects() {
     let sim = Sim::start(SimConfig::new(Market::demo(2))).await.unwrap();
     let mut world = World::start(sim, &[(Category::Linear, &LINEAR)], Timing::default()).await;
     world.until("trades", |seen| seen.trades(Category::Linear, "BTCUSDT") > 5).await;
@@ -110,18 +111,18 @@ async fn an_exchange_that_was_killed_is_a_gap_and_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_feed_started_before_its_exchange_finds_it() {
+async fn a_feed_started_before_its_exchange_connects_to_it() {
     let sim = Sim::start(SimConfig::new(Market::demo(2))).await.unwrap();
     sim.inject(Fault::Down);
     let mut world = World::start(sim, &[(Category::Linear, &LINEAR)], Timing::default()).await;
     world::eventually("an attempt failed", || world.failed() > 0).await;
     world.sim().heal();
     world.until("trades", |seen| seen.trades(Category::Linear, "BTCUSDT") > 0).await;
-    assert_eq!(world.stop().await.gaps, 0, "what was never covered has no gap");
+    assert_eq!(world.stop().await.gaps, 0, "a symbol that was never covered has no gap");
 }
 
 #[tokio::test]
-async fn a_stalled_exchange_is_left_when_its_pongs_stay_away() {
+async fn a_stalled_connection_is_replaced_when_no_pong_comes() {
     let sim = Sim::start(SimConfig::new(Market::demo(4))).await.unwrap();
     let mut world = World::start(sim, &[(Category::Linear, &LINEAR)], IMPATIENT).await;
     world.until("trades", |seen| seen.trades(Category::Linear, "BTCUSDT") > 5).await;
@@ -136,7 +137,7 @@ async fn a_stalled_exchange_is_left_when_its_pongs_stay_away() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_silent_although_pongs_arrive_is_asked_for_again() {
+async fn a_feed_that_is_silent_although_pongs_arrive_is_subscribed_again() {
     let sim = Sim::start(SimConfig::new(market(bybit_sim::Category::Linear, &LINEAR))).await.unwrap();
     let mut world = World::start(sim, &[(Category::Linear, &LINEAR)], IMPATIENT).await;
     world.until("trades", |seen| seen.trades(Category::Linear, "BTCUSDT") > 20).await;
@@ -157,8 +158,8 @@ async fn garbage_is_skipped_and_counted_and_costs_no_trade() {
     for garbage in [Garbage::NotJson, Garbage::Truncated, Garbage::BadPrice] {
         world.sim().inject(Fault::Garbage(garbage));
     }
-    let strange = |counters: klines_bybit::session::Counters| counters.unreadable + counters.rejected;
-    world.until_counted("three frames of garbage", |counters| strange(counters) >= 3).await;
+    let faulty = |counters: klines_bybit::session::Counters| counters.unreadable + counters.rejected;
+    world.until_counted("three frames of garbage", |counters| faulty(counters) >= 3).await;
     world.until("trades", |seen| LINEAR.iter().all(|name| seen.trades(Category::Linear, name) > 10)).await;
     for name in LINEAR {
         world.assert_contiguous(Category::Linear, name);
@@ -166,7 +167,7 @@ async fn garbage_is_skipped_and_counted_and_costs_no_trade() {
     let delivered = world.seen().all_trades();
     let (counters, late) = world.stop_and_drain().await;
     assert_eq!(counters.received - counters.rejected, delivered + late, "received = delivered + rejected");
-    assert_eq!((counters.gaps, strange(counters)), (0, 3));
+    assert_eq!((counters.gaps, faulty(counters)), (0, 3));
 }
 
 #[tokio::test]
@@ -178,7 +179,7 @@ async fn a_consumer_that_does_not_read_holds_the_exchange_back_and_loses_nothing
     let sim = Sim::start(config).await.unwrap();
     let mut world = World::start(sim, &[(Category::Linear, &["BTCUSDT"])], Timing::default()).await;
     world.until("covered", |seen| seen.covered(Category::Linear) == 1).await;
-    // Nothing is received while the market goes on: the channel and then the sockets fill up.
+    // The test receives no message while the market goes on: the channel and then the sockets fill up.
     let goal = world.sim().counters().trades + 3_000;
     world::eventually("the market went on", || world.sim().counters().trades >= goal).await;
     world.until("the backlog", |seen| seen.trades(Category::Linear, "BTCUSDT") >= 3_000).await;
@@ -205,7 +206,7 @@ async fn a_trade_is_carried_digit_for_digit() {
 }
 
 #[tokio::test]
-async fn stopping_is_no_gap_and_takes_no_patience() {
+async fn stopping_is_quick_and_no_gap() {
     let sim = Sim::start(SimConfig::new(Market::demo(9))).await.unwrap();
     let mut world = World::start(sim, &[(Category::Linear, &LINEAR)], Timing::default()).await;
     world.until("trades", |seen| seen.trades(Category::Linear, "BTCUSDT") > 0).await;

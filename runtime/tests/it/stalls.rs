@@ -1,9 +1,9 @@
-//! The process is stopped at boundaries, for as long as a busy machine or a paused one would: what the machine has received
-//! meanwhile belongs into the klines that are closed afterwards.
+//! The process is stopped at boundaries, for as long as a busy or paused machine would stop it: trades that the machine
+//! receives meanwhile belong in the klines that are closed afterwards.
 //!
-//! `KLINES_STALLS=100` for the long form (`make soak-stalls`).
+//! `KLINES_STALLS=100` sets a higher number of stalls (`make soak-stalls`).
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -14,21 +14,22 @@ use tempfile::TempDir;
 
 use crate::live::{JSON, assert_nobody_quarantined, journaled, run_at};
 use crate::support::program::{Running, folder};
-use crate::support::told::{Told, assert_sound, told};
+use crate::support::received::{Received, assert_sound, received};
 
-/// Stalls of each form when nobody asks for more.
+/// The default number of stalls per test.
 const STALLS: i64 = 6;
-/// The shortest and the longest, in ms.
+/// The length of the shortest and the longest stall, in ms.
 const SHORTEST: i64 = 50;
 const LONGEST: i64 = 900;
-/// The default, in ms.
+/// The default grace, in ms.
 const GRACE: i64 = 80;
-/// Symbols that trade; the others make a second and a third connection necessary.
+/// The number of symbols that trade; the others make a second and a third connection necessary.
 const LIVELY: usize = 30;
 
-/// A market whose topics fill so many connections: each takes 21,000 characters.
+/// Returns a market, and its symbols, whose topics need this number of connections: each takes 21,000 characters.
 pub fn market(connections: usize) -> (Market, String) {
-    // With `publicTrade.` and the punctuation of the request a topic of 75 characters: 280 of them on a connection.
+    // With `publicTrade.` and the punctuation of the request, a topic has 75 characters: 280 of them fit on a
+    // connection.
     let name = |number: usize| format!("{:X<56}{number:04}", "S");
     let count = if connections == 1 { LIVELY } else { 280 * (connections - 1) + LIVELY };
     let every = count / LIVELY;
@@ -41,7 +42,7 @@ pub fn market(connections: usize) -> (Market, String) {
     (Market::seeded(61, (0..count).map(instrument).collect()), names.join(","))
 }
 
-/// A stop of the process, in market time.
+/// A span in which the process was stopped, in market time.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     stopped: i64,
@@ -55,11 +56,11 @@ async fn sleep_until(sim: &Sim, moment: i64) {
     }
 }
 
-/// Stops the process so that a window of a second ends, and its grace passes, while it stands; the sooner it is woken
-/// afterwards the fewer of the window's trades it has read.
+/// Stops the process so that a window of a second ends and its grace passes during the stall. The sooner the process is
+/// resumed afterwards, the fewer of the window's trades it has read.
 async fn stall(run: &Running, sim: &Sim, number: i64, of: i64) -> Stall {
     let length = SHORTEST + (LONGEST - SHORTEST) * number / (of - 1).max(1);
-    // A stall that is shorter than the grace cannot hold both; it then ends just after the grace.
+    // A stall that is shorter than the grace cannot span both; it then ends just after the grace.
     let spare = (length - GRACE - 20).max(1);
     let boundary = sim.now_ms().div_euclid(1_000) * 1_000 + 2_000;
     let resumes = boundary + GRACE + 20 + number * 37 % spare;
@@ -72,9 +73,9 @@ async fn stall(run: &Running, sim: &Sim, number: i64, of: i64) -> Stall {
     Stall { stopped, resumed }
 }
 
-/// First revisions of windows that ended before the process went on, too late to be closed before it stopped, and that
-/// miss a trade which had been sent by then. Returns how many of how many.
-fn wrong(sim: &Sim, klines: &[Told], stalls: &[Stall]) -> (Vec<String>, usize) {
+/// Finds first revisions that miss a trade although it was sent before the process was resumed, among windows that
+/// ended before that and too late to be closed before the stop. Returns them and the number of checked klines.
+fn wrong(sim: &Sim, klines: &[Received], stalls: &[Stall]) -> (Vec<String>, usize) {
     let mut sent = BTreeMap::<String, i64>::new();
     for entry in sim.journal() {
         let Event::Sent(text) = entry.event else { continue };
@@ -84,7 +85,7 @@ fn wrong(sim: &Sim, klines: &[Told], stalls: &[Stall]) -> (Vec<String>, usize) {
         }
     }
     let mut tapes = BTreeMap::new();
-    let (mut wrong, mut looked_at) = (Vec::new(), 0);
+    let (mut wrong, mut checked) = (Vec::new(), 0);
     for kline in klines.iter().filter(|kline| kline.revision == 0 && kline.is_complete()) {
         let is_hit = |stall: &&Stall| stall.stopped <= kline.end + GRACE && kline.end < stall.resumed;
         let Some(stall) = stalls.iter().find(is_hit) else { continue };
@@ -94,18 +95,18 @@ fn wrong(sim: &Sim, klines: &[Told], stalls: &[Stall]) -> (Vec<String>, usize) {
                 && sent.get(&trade.id).is_some_and(|at| *at <= stall.resumed)
         });
         let received = received.count() as u64;
-        looked_at += 1;
+        checked += 1;
         if kline.trades < received {
             wrong.push(format!("{} of {received} trades: {stall:?} {kline:?}", kline.trades));
         }
     }
-    (wrong, looked_at)
+    (wrong, checked)
 }
 
 /// Waits until a window that began after `moment` has been closed.
 #[track_caller]
 fn recover(run: &Running, moment: i64) {
-    run.until("klines after the stall", |said| told(&said.out).iter().any(|kline| kline.start > moment));
+    run.until("klines after the stall", |said| received(&said.out).iter().any(|kline| kline.start > moment));
 }
 
 async fn started(connections: usize) -> (Sim, TempDir, Running) {
@@ -125,19 +126,19 @@ async fn stalls_at_boundaries(connections: usize) {
         stalls.push(stall(&run, &sim, number, count).await);
         recover(&run, sim.now_ms());
     }
-    let said = run.stop().well();
-    let klines = told(&said.out);
+    let said = run.stop().success();
+    let klines = received(&said.out);
     assert_sound(&klines);
     assert_nobody_quarantined(&said);
-    let (wrong, looked_at) = wrong(&sim, &klines, &stalls);
+    let (wrong, checked) = wrong(&sim, &klines, &stalls);
     println!(
-        "{count} stalls, {connections} connections: {} of {looked_at} first confirmed klines miss a trade that was there",
+        "{count} stalls, {connections} connections: {} of {checked} first confirmed klines miss a trade that had arrived",
         wrong.len()
     );
     let shown = &wrong[..wrong.len().min(5)];
-    assert!(wrong.is_empty(), "{} of {looked_at}: {shown:#?}", wrong.len());
+    assert!(wrong.is_empty(), "{} of {checked}: {shown:#?}", wrong.len());
     // Most of the lively symbols trade in most windows.
-    assert!(looked_at as i64 > count * 10, "{looked_at}");
+    assert!(checked as i64 > count * 10, "{checked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

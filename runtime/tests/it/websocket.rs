@@ -1,16 +1,16 @@
-//! The WebSocket server over real sockets, fed with klines that the tests make: what every client is promised.
+//! The WebSocket server over real sockets, fed with klines that the tests create: the promises to every client.
 
-// Tells the lints that helpers here are test code too.
+// Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
 mod abuse;
 mod bybit;
 mod greedy;
 pub mod peer;
-mod predecessor;
 mod rest;
 mod status;
 mod stream;
+mod streamer;
 mod tls;
 mod values;
 
@@ -36,7 +36,7 @@ use klines_domain::secret::Secret;
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 use klines_websocket::WebSocketBlueprint;
-use klines_websocket::figures::Figures;
+use klines_websocket::metrics::Metrics;
 use klines_websocket::settings::Settings;
 use peer::Peer;
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ pub const KEY: &str = "f3b1c0d9e8a7465c9b12";
 pub struct Served {
     pub address: SocketAddr,
     pub catalog: Arc<Catalog>,
-    figures: Arc<Figures>,
+    metrics: Arc<Metrics>,
     hub: Hub,
     manager: Option<Manager>,
     emitters: [(&'static str, Emitter); 2],
@@ -56,7 +56,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts a server with everything as it is by default.
+    /// Starts a server with the default settings.
     pub fn start() -> Self {
         Self::with(|_| {})
     }
@@ -70,7 +70,7 @@ impl Served {
         Self::watching(&[symbol("BTCUSDT"), symbol("ETHUSDT")], change)
     }
 
-    /// The same, with these symbols.
+    /// Starts a server with changed settings and these symbols.
     pub fn watching(symbols: &[Symbol], change: impl FnOnce(&mut Settings)) -> Result<Self, Failure> {
         let mut settings = settings();
         change(&mut settings);
@@ -80,7 +80,7 @@ impl Served {
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
         let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];
         let blueprint = WebSocketBlueprint::new(settings, logins, catalog.clone());
-        let figures = blueprint.figures();
+        let metrics = blueprint.metrics();
         let bound = blueprint.bound();
         let (hub, folder) = (Hub::new(), TempDir::new().unwrap());
         let spec = Spec {
@@ -98,32 +98,32 @@ impl Served {
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;
         let address = bound.lock().unwrap()[0];
-        Ok(Self { address, catalog, figures, hub, manager: Some(manager), emitters, _folder: folder })
+        Ok(Self { address, catalog, metrics, hub, manager: Some(manager), emitters, _folder: folder })
     }
 
-    /// Hands klines to the server, as one batch.
+    /// Publishes klines to the server as one batch.
     pub fn publish(&self, klines: impl IntoIterator<Item = Kline>) {
         self.hub.publish(&Batch { klines: klines.into_iter().map(Arc::new).collect() });
     }
 
-    /// How many clients have gone, by the reason that the metrics give.
+    /// Returns how many clients have disconnected for this reason of the metrics.
     pub fn parted(&self, reason: &str) -> u64 {
-        self.figures.parted().iter().find(|(known, _)| *known == reason).unwrap().1
+        self.metrics.disconnects().iter().find(|(known, _)| *known == reason).unwrap().1
     }
 
-    /// Closed klines that clients gone for this reason lack.
+    /// Returns how many closed klines were lost to clients that were disconnected for this reason.
     pub fn lost(&self, reason: &str) -> u64 {
-        self.figures.lost().iter().find(|(known, _)| *known == reason).unwrap().1
+        self.metrics.lost().iter().find(|(known, _)| *known == reason).unwrap().1
     }
 
-    /// Publishes a value as a consumer does, in a call of its own.
+    /// Publishes a value as a consumer does in one call.
     pub fn emit(&self, consumer: &str, name: &str, kline: &Kline, value: Value) {
         let (_, emitter) = self.emitters.iter().find(|(known, _)| *known == consumer).unwrap();
         let series = emitter.series(name).unwrap();
         emitter.publish(vec![emitter.point(series, kline, value)]);
     }
 
-    /// Waits until it holds so many linear klines of a minute.
+    /// Waits until the server holds this number of linear klines of a minute.
     pub fn until_it_has(&self, symbol: &str, klines: usize) {
         let target = format!("/v5/market/kline?category=linear&symbol={symbol}&interval=1&limit=1000");
         eventually("klines", || {
@@ -133,7 +133,7 @@ impl Served {
         });
     }
 
-    /// Connects to a path, without credentials.
+    /// Connects to a path without credentials.
     pub fn connect(&self, path: &str) -> Peer {
         Peer::connect(self.address, path, &[]).unwrap()
     }
@@ -143,12 +143,12 @@ impl Served {
         Peer::connect(self.address, path, &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
     }
 
-    /// The same, for a client that is going to read little or nothing.
+    /// Connects with credentials and a small receive buffer, for a client that reads little or nothing.
     pub fn enter_narrow(&self, path: &str) -> Peer {
         Peer::over(peer::narrow(self.address), path, &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
     }
 
-    /// Ends the server in good order.
+    /// Shuts the server down.
     pub fn stop(mut self) {
         drop(self.manager.take().unwrap().shutdown(Duration::from_secs(10)));
     }
@@ -162,7 +162,7 @@ impl Drop for Served {
     }
 }
 
-/// The defaults, on any free port.
+/// Returns the default settings, on any free port.
 pub fn settings() -> Settings {
     Settings {
         host: "127.0.0.1".to_owned(),
@@ -192,7 +192,7 @@ pub fn symbol(name: &str) -> Symbol {
     Symbol::new(name).unwrap()
 }
 
-/// The confirmed linear kline of the `window`-th window, with that number as its sequence.
+/// Returns the confirmed linear kline of the `window`-th window, with that number as its sequence.
 pub fn closed(symbol: &str, interval: &str, window: u32) -> Kline {
     let interval: Interval = interval.parse().unwrap();
     let start = i64::from(window) * interval.nominal_millis();
@@ -221,12 +221,12 @@ pub fn closed(symbol: &str, interval: &str, window: u32) -> Kline {
     }
 }
 
-/// An update of the same window.
+/// Returns an update of the same window.
 pub fn open(symbol: &str, interval: &str, window: u32) -> Kline {
     Kline { confirm: false, ..closed(symbol, interval, window) }
 }
 
-/// Waits until something holds.
+/// Waits until a condition is true.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);

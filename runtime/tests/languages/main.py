@@ -1,4 +1,4 @@
-"""Runs the tests one after the other, says what each saw, goes on after one that fails, and prints the table."""
+"""Runs the tests in sequence, prints what each reports, goes on after a failure, and prints the table."""
 
 import sys
 import time

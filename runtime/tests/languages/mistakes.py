@@ -1,11 +1,11 @@
-"""What newcomers get wrong, and what they are told: the tool's own words and a code, never a stack of ours."""
+"""Mistakes of newcomers and how they are reported: the message of the tool and an exit code, never a traceback."""
 
 import json
 import shutil
 
 from places import folder, typed
 
-# A line that the language does not have, and what its tool says of it.
+# A line that is invalid in the language, and a part of the error of its tool.
 SYNTAX = {
     "rust": ("src/lib.rs", "fn broken( {}", "error: "),
     "python": ("app.py", "def broken(:", "SyntaxError"),
@@ -21,7 +21,7 @@ def syntax():
     for language, (file, line, words) in SYNTAX.items():
         home = folder / "broken" / language
         home.mkdir(parents=True)
-        # One that has been built before has its dependencies ready.
+        # A project that has been built before has its dependencies ready.
         built = folder / "new" / language / "demo"
         if built.exists():
             shutil.copytree(built, home / "demo", ignore=shutil.ignore_patterns("demo.wasm"))
@@ -31,7 +31,7 @@ def syntax():
         source.write_text(f"{source.read_text()}\n{line}\n")
         said, _ = typed("klines consumer build", home / "demo", language, code=1)
         assert words in said and file.rpartition("/")[2] in said, f"{language}: {said}"
-        assert not (home / "demo/demo.wasm").exists(), f"{language} has left a component"
+        assert not (home / "demo/demo.wasm").exists(), f"{language} left a component"
         print(f"  {language}: {next(line for line in said.splitlines() if words in line).strip()[:120]}")
 
 
@@ -42,13 +42,13 @@ def no_tools():
         home.mkdir(parents=True)
         typed(f"klines consumer new demo --lang {language}", home, "bare")
         said, _ = typed("klines consumer build", home / "demo", "bare", code=1)
-        # Whose tools run, what is being installed for it, and what is missing: a line each, and no traceback.
+        # The tools that run, what is being installed for them, and what is missing: a line each, and no traceback.
         assert len(said.strip().splitlines()) <= 3, f"{language}: {said}"
         print(f"  {language}: {said.strip().splitlines()[-1]}")
 
 
 def golden():
-    """a guest that does something else fails its golden test with the kline and the command that repeats it"""
+    """a guest that behaves differently fails its golden test with the kline and the command that repeats it"""
     home = folder / "golden"
     home.mkdir()
     typed("klines consumer new demo --lang c", home, "c")

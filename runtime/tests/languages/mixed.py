@@ -1,6 +1,6 @@
-"""A consumer of each language beside the others in one run: each gets every closed kline, and none is restarted.
+"""Consumers of all languages in one run: each gets every closed kline, and none is restarted.
 
-`KLINES_MIXED_SECONDS` is how long (default 30); more than a minute also prints what memory did.
+`KLINES_MIXED_SECONDS` is the length in seconds (default 30). The memory of each consumer is printed too.
 """
 
 import json
@@ -18,7 +18,7 @@ LANGUAGES = ["rust", "python", "javascript", "c", "go"]
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 INTERVALS = ["100ms", "1s", "5s"]
 KEY = "a-key-of-this-test-alone-0123456789"
-# The average is there from the second kline on, which leaves nearly every one with a value.
+# The average exists from the second kline on, so that nearly every kline has a value.
 CONSUMER = """
 [consumers.{name}]
 component = "{name}.wasm"
@@ -28,7 +28,7 @@ limits = {{ compile_time = "5m" }}
 
 
 class Listener:
-    """Follows every kline and every average, on a connection of its own."""
+    """Subscribes to every kline and every average on its own connection."""
 
     def __init__(self, port):
         from wire import Wire
@@ -63,11 +63,11 @@ class Listener:
         if message.get("type") in ("kline", "value") and message["data"]["confirm"]:
             topic, data = message["topic"], message["data"]
             if self.epochs.setdefault(topic, message["epoch"]) != message["epoch"]:
-                self.ended = f"{topic} began anew"
+                self.ended = f"{topic} began a new epoch"
             self.seen[topic].setdefault(data["start"], float(data.get("close", data.get("value"))))
 
     def missing(self, wanted):
-        """The averages that are not there yet of the windows that are wanted."""
+        """Returns the averages of the wanted windows that have not come yet."""
         return [(name, one, start) for name in LANGUAGES for one, starts in wanted.items() for start in starts
                 if start not in self.seen[f"ext.{name}.sma.{one}"]]
 
@@ -91,16 +91,16 @@ def together():
         + '[websocket]\nport = 0\n[consumers.console.settings]\nshow = "closed"\n'
         + "".join(CONSUMER.format(name=name) for name in LANGUAGES)
     )
-    # The demo hears variables of the consumers that the flag names.
+    # The demo uses the variables of the consumers that the flag names.
     enabled = ",".join(["console", "websocket", *LANGUAGES])
     run = Run(home, "--consumers", enabled, WSS_AUTH_USER="tester", WSS_AUTH_KEY=KEY)
     listener = Listener(run.address("serving klines"))
     ends, memory = time.monotonic() + seconds, []
     while time.monotonic() < ends:
         time.sleep(min(5, max(0.1, ends - time.monotonic())))
-        memory.append({name: run.figure("klines_consumer_memory_bytes", name) for name in LANGUAGES})
+        memory.append({name: run.metric("klines_consumer_memory_bytes", name) for name in LANGUAGES})
     assert listener.ended is None, listener.ended
-    # Every window that has closed by now but each series' first two.
+    # Every window that has closed by now, except the first two of each series.
     closed = {one: sorted(listener.seen[f"kline.{one}"]) for one in listener.series}
     wanted = {one: starts[2:] for one, starts in closed.items()}
     assert sum(map(len, wanted.values())) >= seconds, wanted

@@ -1,4 +1,4 @@
-"""Where tests run: an empty folder, a PATH with one language's tools and nothing else, and a `klines` that goes on."""
+"""The environment of the tests: an empty folder, a PATH with only the tools of one language, and a running `klines`."""
 
 import atexit
 import json
@@ -18,7 +18,7 @@ PATIENCE = 240
 
 program = ROOT / "target/release/klines"
 
-# What a machine has where people write in a language; cargo links build scripts with the system's compiler.
+# The tools of a machine on which a language is used; cargo links build scripts with the system's compiler.
 TOOLS = {
     "rust": ["cargo", "rustc", "rustup", "cc", "ld", "ar", "as"],
     "python": ["python3"],
@@ -34,7 +34,8 @@ atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def environment(language=None):
-    """A PATH with that language's tools, `klines` among them, and a cache that begins empty and stays so for `bare`."""
+    """Returns an environment with that language's tools and `klines` on PATH, and a cache that is empty at first and stays
+    empty for `bare`."""
     path = folder / "path" / (language or "none")
     if not path.exists():
         path.mkdir(parents=True)
@@ -49,7 +50,7 @@ def environment(language=None):
 
 
 def typed(line, cwd, language=None, code=0):
-    """Does what the line says, as it would be typed; returns what was said and the seconds that it took."""
+    """Runs a line as a user would type it. Returns the output and the seconds that it took."""
     begun = time.monotonic()
     ended = subprocess.run(
         line.split(), cwd=cwd, env=environment(language), executable=shutil.which(line.split()[0], path=environment(language)["PATH"]),
@@ -61,7 +62,7 @@ def typed(line, cwd, language=None, code=0):
 
 
 def eventually(what, probe, patience=PATIENCE, pause=0.02):
-    """Returns the first truth that `probe` finds."""
+    """Returns the first true value of `probe`."""
     deadline = time.monotonic() + patience
     while True:
         found = probe()
@@ -72,10 +73,10 @@ def eventually(what, probe, patience=PATIENCE, pause=0.02):
 
 
 class Run:
-    """`klines run --demo --config klines.toml`, which tells what it does, and is stopped or ends by itself."""
+    """`klines run --demo --config klines.toml` with a log in JSON, which is stopped or ends by itself."""
 
     def __init__(self, cwd, *arguments, **variables):
-        # Not in the project, whose files count as its sources.
+        # Outside the project, because all files in it count as its sources.
         logs = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self.log = logs / "log"
         self.begun = time.monotonic()
@@ -89,7 +90,7 @@ class Run:
         self.metrics_port = self.address("serving metrics")
 
     def lines(self):
-        """The lines of its log so far, and what it prints at the end as texts."""
+        """Yields the lines of its log so far, and the summary at the end as messages."""
         for line in self.log.read_text(errors="replace").splitlines():
             try:
                 yield json.loads(line)
@@ -97,20 +98,20 @@ class Run:
                 yield {"message": line}
 
     def said(self, words, name=None):
-        """The messages so far with these words, of that consumer if one is named."""
+        """Returns the messages so far that contain these words, of one consumer if it is named."""
         of = [line for line in self.lines() if name is None or name in (line.get("name"), line.get("consumer"))]
         return [line["message"] for line in of if words in line.get("message", "")]
 
     def address(self, words):
-        """The port that a line with these words names."""
+        """Returns the port in the line with this message."""
         def found():
             assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
             return next((line["address"] for line in self.lines() if line.get("message") == words), None)
 
         return int(eventually(words, found).rpartition(":")[2])
 
-    def figure(self, name, consumer):
-        """A figure of a consumer, 0 if there is none."""
+    def metric(self, name, consumer):
+        """Returns a metric of a consumer, 0 if there is none."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         rows = re.findall(rf'^{name}{{([^}}]*)}} (\S+)$', text, re.MULTILINE)

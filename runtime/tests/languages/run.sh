@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Consumers in every language, as a newcomer would make them. Takes the path of the program, and the names of the tests to
+# Consumers in every language, created as a newcomer would create them. Takes the path of the program, and the names of the tests to
 # run (default: all). Everything is in target/languages; zig and Go come from PyPI, other tools from `klines` itself.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."

@@ -1,4 +1,4 @@
-"""Everything in examples/: built and tested by the commands of its README, and the one without any language."""
+"""All examples in examples/, built and tested by the commands of their README, and the one in WebAssembly text."""
 
 import shutil
 
@@ -10,7 +10,7 @@ EXAMPLES = {"rust": "rust", "python": "python", "typescript": "typescript", "c":
 
 def example(name, language):
     def test():
-        # A copy, so that nothing is left where it came from; the Rust one is a member of the workspace.
+        # A copy, so that the repository stays unchanged; the Rust example is a member of the workspace.
         home = ROOT / "examples" / name
         if name != "rust":
             home = folder / "examples" / name
@@ -34,7 +34,7 @@ def text():
         'enabled_consumers = ["demo"]\n[klines]\nintervals = ["1s"]\n[consumers.demo]\ncomponent = "demo.wasm"\n'
     )
     run = Run(home)
-    eventually("a value of it", lambda: run.figure("klines_consumer_emitted_total", "demo") > 0)
+    eventually("a value of it", lambda: run.metric("klines_consumer_emitted_total", "demo") > 0)
     log = run.stop()
     assert run.said("begins", "demo"), log
 

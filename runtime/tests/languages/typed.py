@@ -8,7 +8,7 @@ from datetime import datetime
 
 from places import LANGUAGES, Run, eventually, folder, typed
 
-# Batches as a busy market brings them; what a call takes is divided by their size.
+# The size of batches in a busy market; the time of a call is divided by it.
 BATCH = 64
 BENCH = """
 [input]
@@ -34,14 +34,14 @@ def as_typed(language):
             said, seconds = typed(line, cwd, language)
             times.append(seconds)
         run = Run(demo, "--for", "10s")
-        eventually("a kline in the guest", lambda: run.figure("klines_consumer_klines_total", "demo") > 0)
+        eventually("a kline in the guest", lambda: run.metric("klines_consumer_klines_total", "demo") > 0)
         first = time.monotonic() - run.begun
-        eventually("an emitted value", lambda: run.figure("klines_consumer_emitted_total", "demo") > 0)
+        eventually("an emitted value", lambda: run.metric("klines_consumer_emitted_total", "demo") > 0)
         log = run.end()
         assert run.said("averaging closes", "demo"), log
         klines = int(re.search(r"^demo: (\d+) klines delivered \(stopped\)$", log, re.MULTILINE)[1])
         assert klines >= 10, log
-        rows.append(_figures(language, demo, sum(times) + first, times))
+        rows.append(_measurements(language, demo, sum(times) + first, times))
         print(f"  {klines} klines, the first {sum(times) + first:.1f} s after the first command")
 
     test.__name__ = language
@@ -50,24 +50,24 @@ def as_typed(language):
 
 
 def _compiling(cwd):
-    """Seconds of processor time that a look at the configuration takes: it compiles what is named there."""
+    """Returns the seconds of CPU time of `klines check`, which compiles the components in the configuration."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     typed("klines check --config klines.toml", cwd)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _figures(language, demo, total, times):
+def _measurements(language, demo, total, times):
     component = demo / "demo.wasm"
     bench = demo / "tests/bench.toml"
     bench.write_text(BENCH)
-    told, _ = typed("klines consumer test --case bench --json", demo)
-    case = json.loads(told[told.index("{"):])
+    said, _ = typed("klines consumer test --case bench --json", demo)
+    case = json.loads(said[said.index("{"):])
     case = case.get("cases", [case])[0]
-    # The second run finds the code compiled: what is left is making, setting up and starting the instance.
+    # The second run finds the code compiled: only creating, setting up and starting the instance remain.
     run = Run(demo)
     eventually("the guest's start", lambda: run.said("consumer started", "demo"))
-    # By now a signal is heard.
+    # Once it has subscribed, it handles signals.
     eventually("the feed", lambda: run.said("subscribed"))
     start = _between(run, "exchange open", "consumer started")
     run.stop()
@@ -92,7 +92,7 @@ def _between(run, first, last):
 
 
 def table():
-    """What was measured, a row a language."""
+    """Prints the measurements, one row for each language."""
     if not rows:
         return
     names = list(rows[0])

@@ -1,5 +1,5 @@
-//! One file being compressed, a piece at a time. The compressed file gets its name when it is whole and on the disk;
-//! only then the plain one is removed.
+//! Compresses one file, a piece at a time. The compressed file gets its final name when it is complete and synced to
+//! disk; only then the plain file is removed.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 
 use crate::folder::{FileName, Folder, Form, remove};
 
-/// Bytes read at every batch: tens of milliseconds of work against a call limit of a second.
+/// The bytes that are read for each batch: tens of milliseconds of work, while a call may take a second.
 const PIECE: u64 = 512 << 10;
 
 pub(crate) struct Compression {
@@ -22,7 +22,7 @@ pub(crate) struct Compression {
 
 impl Compression {
     pub(crate) fn begin(folder: &Folder, mut source: FileName) -> io::Result<Self> {
-        // Lines that came after the day's file was compressed go into a file beside it.
+        // Lines that arrived after the day's file was compressed go into a second file with a number.
         if source.number == 0 && folder.path(source.with_form(Form::Gzip)).exists() {
             source = folder.set_aside(source.date)?;
         }
@@ -35,7 +35,7 @@ impl Compression {
         self.source
     }
 
-    /// Compresses one piece. Returns true when there is no more.
+    /// Compresses one piece. Returns true at the end of the file.
     pub(crate) fn step(&mut self) -> io::Result<bool> {
         self.piece.clear();
         let read = Read::by_ref(&mut self.input).take(PIECE).read_to_end(&mut self.piece)?;
@@ -51,7 +51,7 @@ impl Compression {
     }
 
     pub(crate) fn abandon(self, folder: &Folder) -> io::Result<()> {
-        // Dropping the encoder writes its trailer, so it goes first.
+        // Dropping the encoder writes its trailer, so it is dropped before the file is removed.
         drop(self.output);
         remove(&folder.path(self.source.with_form(Form::GzipPart)))
     }

@@ -1,4 +1,4 @@
-//! Requests by `wasi:http`. Waits for the answer's head; its body is nobody's business here.
+//! Sends requests through `wasi:http`. Waits for the head of the response and ignores its body.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use wasip2::http::types::{
 };
 use wasip2::io::poll::{Pollable, poll};
 
-use super::{Answer, Post, Target, Trouble};
+use super::{Answer, Post, PostError, Target};
 
-/// Bytes that are written at once.
+/// The most bytes of one write.
 const PIECE: usize = 4096;
 
 pub(crate) struct Sender;
@@ -24,7 +24,7 @@ impl Post for Sender {
         headers: &[(&str, &str)],
         body: &[u8],
         timeout: Duration,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, PostError> {
         let deadline = Instant::now() + timeout;
         let request = request(target, headers, body.len())?;
         let outgoing = request.body().map_err(|()| unusable("body"))?;
@@ -32,9 +32,9 @@ impl Post for Sender {
         let nanoseconds = u64::try_from(timeout.as_nanos()).ok();
         options.set_connect_timeout(nanoseconds).map_err(|()| unusable("time-out"))?;
         options.set_first_byte_timeout(nanoseconds).map_err(|()| unusable("time-out"))?;
-        let response = handle(request, Some(options)).map_err(|code| trouble(&code))?;
+        let response = handle(request, Some(options)).map_err(|code| post_error(&code))?;
         write(&outgoing, body, deadline)?;
-        // What is wrong with the body shows in the response as well, and better.
+        // An error of the body also shows in the response, with more detail.
         let _ = OutgoingBody::finish(outgoing, None);
         let response = wait(&response, deadline)?;
         let location = response.headers().get("location").into_iter().next();
@@ -43,11 +43,11 @@ impl Post for Sender {
     }
 }
 
-fn request(target: &Target, headers: &[(&str, &str)], length: usize) -> Result<OutgoingRequest, Trouble> {
+fn request(target: &Target, headers: &[(&str, &str)], length: usize) -> Result<OutgoingRequest, PostError> {
     let own = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
     let length = ("content-length".to_owned(), length.to_string().into_bytes());
     let fields: Vec<_> = own.chain([length]).collect();
-    let fields = Fields::from_list(&fields).map_err(|error| Trouble::Unreachable(format!("headers: {error:?}")))?;
+    let fields = Fields::from_list(&fields).map_err(|error| PostError::Unreachable(format!("headers: {error:?}")))?;
     let request = OutgoingRequest::new(fields);
     let scheme = if target.plain { Scheme::Http } else { Scheme::Https };
     request.set_method(&Method::Post).map_err(|()| unusable("method"))?;
@@ -57,8 +57,9 @@ fn request(target: &Target, headers: &[(&str, &str)], length: usize) -> Result<O
     Ok(request)
 }
 
-/// Writes the body as fast as it is taken. A stream that closes early is no trouble of its own: the response says why.
-fn write(outgoing: &OutgoingBody, mut body: &[u8], deadline: Instant) -> Result<(), Trouble> {
+/// Writes the body as fast as the stream accepts it. A stream that closes early is not an error here: the response
+/// gives the reason.
+fn write(outgoing: &OutgoingBody, mut body: &[u8], deadline: Instant) -> Result<(), PostError> {
     let stream = outgoing.write().map_err(|()| unusable("body"))?;
     while !body.is_empty() {
         let Ok(room) = stream.check_write() else { return Ok(()) };
@@ -76,34 +77,38 @@ fn write(outgoing: &OutgoingBody, mut body: &[u8], deadline: Instant) -> Result<
     Ok(())
 }
 
-fn wait(response: &FutureIncomingResponse, deadline: Instant) -> Result<IncomingResponse, Trouble> {
+fn wait(response: &FutureIncomingResponse, deadline: Instant) -> Result<IncomingResponse, PostError> {
     loop {
         match response.get() {
             Some(Ok(Ok(response))) => return Ok(response),
-            Some(Ok(Err(code))) => return Err(trouble(&code)),
+            Some(Ok(Err(code))) => return Err(post_error(&code)),
             Some(Err(())) => return Err(unusable("response")),
             None => pause(&response.subscribe(), deadline)?,
         }
     }
 }
 
-/// Waits until something is ready.
-fn pause(ready: &Pollable, deadline: Instant) -> Result<(), Trouble> {
+/// Waits until `ready` is ready.
+///
+/// # Errors
+///
+/// Returns an error when the deadline passes first.
+fn pause(ready: &Pollable, deadline: Instant) -> Result<(), PostError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let over = subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
     if poll(&[ready, &over]).contains(&0) {
         return Ok(());
     }
-    Err(Trouble::Unreachable("no answer in time".to_owned()))
+    Err(PostError::Unreachable("no answer in time".to_owned()))
 }
 
-fn trouble(code: &ErrorCode) -> Trouble {
+fn post_error(code: &ErrorCode) -> PostError {
     match code {
-        ErrorCode::HttpRequestDenied => Trouble::NotGranted,
-        code => Trouble::Unreachable(format!("{code:?}")),
+        ErrorCode::HttpRequestDenied => PostError::NotGranted,
+        code => PostError::Unreachable(format!("{code:?}")),
     }
 }
 
-fn unusable(what: &str) -> Trouble {
-    Trouble::Unreachable(format!("the {what} of the request cannot be used"))
+fn unusable(what: &str) -> PostError {
+    PostError::Unreachable(format!("the {what} of the request cannot be used"))
 }

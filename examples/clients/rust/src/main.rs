@@ -1,6 +1,6 @@
-//! Prints confirmed klines, and values that consumers emit, of the topics on its command line.
+//! Prints the confirmed klines, and the values that consumers emit, of the topics on its command line.
 //!
-//! After a cut it resumes where it was: nothing is missed, nothing comes twice.
+//! After a disconnect it resumes at the last message that it received, so that no message is missed or repeated.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -12,10 +12,10 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::http::HeaderValue;
 use tungstenite::{Message, connect};
 
-/// By topic, the last number that was seen: `{"epoch": …, "seq": …}`.
+/// The position of the last message, by topic: `{"epoch": …, "seq": …}`.
 type Since = BTreeMap<String, Value>;
 
-/// Trying again is no use.
+/// A permanent error: the client does not reconnect.
 #[derive(Debug)]
 struct Refused(String);
 
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Follows the topics until the connection ends.
+/// Connects, subscribes to the topics and prints their messages until the connection ends.
 fn follow(url: &str, key: &str, topics: &[String], since: &mut Since) -> Result<(), Refused> {
     let wrong = |error: &dyn Error| Refused(error.to_string());
     let mut request = url.into_client_request().map_err(|error| wrong(&error))?;
@@ -62,23 +62,24 @@ fn follow(url: &str, key: &str, topics: &[String], since: &mut Since) -> Result<
     loop {
         match stream.read() {
             Ok(Message::Text(text)) => take(&serde_json::from_str(&text).unwrap_or_default(), since)?,
-            // 3500 to 3999: the server says that trying again is no use.
+            // Codes 3500 to 3999 mean that the client must not reconnect.
             Ok(Message::Close(Some(frame))) if (3500..4000).contains(&u16::from(frame.code)) => {
                 return Err(Refused(format!("refused: {} {}", frame.code, frame.reason)));
             }
-            // Pings are answered by the library.
+            // The library answers pings.
             Ok(_) => {}
             Err(_) => return Ok(()),
         }
     }
 }
 
+/// Handles one message of the server.
 fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
     let topic = message["topic"].as_str().unwrap_or_default();
     let data = &message["data"];
     let kind = message["type"].as_str().or(message["op"].as_str()).unwrap_or_default();
     let is_confirmed = data["confirm"] == true;
-    // An open window's updates carry the number that its closed kline will have.
+    // Updates of an open window already have the number of its closed kline, so they do not count as received.
     if kind == "snapshot" || is_confirmed {
         since.insert(topic.to_owned(), json!({ "epoch": message["epoch"], "seq": message["seq"] }));
     }
@@ -87,7 +88,7 @@ fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
             println!("{topic} {} {}", message["seq"], data["close"].as_str().unwrap_or_default())
         }
         "value" if is_confirmed => println!("{topic} {} {}", message["seq"], data["value"]),
-        // Whether the exchange is heard: klines cannot say it, since there are none when it is not.
+        // The state of the connection to the exchange. Without it, no klines arrive, so only this message can show it.
         "status" => {
             for feed in message["feeds"].as_array().into_iter().flatten() {
                 let text = |key: &str| feed[key].as_str().unwrap_or_default();
@@ -98,7 +99,7 @@ fn take(message: &Value, since: &mut Since) -> Result<(), Refused> {
         "subscribe" => {
             for (name, state) in message["topics"].as_object().unwrap_or(&Map::new()) {
                 if state["recovered"] == false {
-                    eprintln!("{name}: what came meanwhile is gone");
+                    eprintln!("{name}: the messages since the disconnect are lost");
                 }
             }
         }

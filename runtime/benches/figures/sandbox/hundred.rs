@@ -1,5 +1,5 @@
-//! A hundred guests in one process, ten of them failing all the time, for three minutes; beside the same program with a
-//! console alone. Figures from outside: /proc and what the program says at its end.
+//! Measures a hundred guests in one process for three minutes, ten of them failing all the time; compared with the same
+//! program with only the console. Measured from outside: from /proc and the summary that the program prints at its end.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
 
 const SYMBOLS: usize = 100;
-/// How long it is looked at when nothing is to fail, and with everything: memory has to be seen flat, and the second in
-/// which a hundred consumers start must not count.
+/// The duration of a run without failing guests, and of the full run. The full run is longer, to show that memory does
+/// not grow, and so that the second in which a hundred consumers start has no weight.
 const MINUTE: u64 = 60;
 const LONG: u64 = 180;
 const GUESTS: usize = 100;
 const FAILING: usize = 10;
 
-struct Figures {
+struct Measurements {
     trades: f64,
     cpu: f64,
     early: u64,
@@ -25,7 +25,7 @@ struct Figures {
     restarts: u64,
 }
 
-/// Prints what the guests cost.
+/// Prints the cost of the guests.
 pub(crate) fn hundred() {
     let alone = run(0, 0, MINUTE);
     let healthy = run(GUESTS - FAILING, 0, MINUTE);
@@ -33,7 +33,7 @@ pub(crate) fn hundred() {
     let line = |what: &str, ours: String, base: String, note: &str| {
         println!("{what:<58} {ours:>12} {base:>12} {:>7}  {note}", "-")
     };
-    let rate = |figures: &Figures, seconds: u64| format!("{:.0}", figures.trades / seconds as f64);
+    let rate = |measured: &Measurements, seconds: u64| format!("{:.0}", measured.trades / seconds as f64);
     let (ours, base) = (rate(&all, LONG), rate(&alone, MINUTE));
     line("100 guests, 10 failing: trades a second taken in", ours, base, "(baseline: console alone)");
     line(
@@ -42,15 +42,15 @@ pub(crate) fn hundred() {
         format!("{} MB", all.early),
         "flat (baseline: after 1 min)",
     );
-    line("the same: klines lost by those that behave", all.lost.to_string(), alone.lost.to_string(), "0");
-    let share = |figures: &Figures, seconds: u64| figures.cpu / seconds as f64 * 100.0;
+    line("the same: klines lost by other consumers", all.lost.to_string(), alone.lost.to_string(), "0");
+    let share = |measured: &Measurements, seconds: u64| measured.cpu / seconds as f64 * 100.0;
     let each = (share(&all, LONG) - share(&healthy, MINUTE)) / FAILING as f64;
     let note = format!("of a core each, {} restarts in all (baseline: a healthy guest)", all.restarts);
     let base = (share(&healthy, MINUTE) - share(&alone, MINUTE)) / (GUESTS - FAILING) as f64;
     line("the same: CPU of a failing guest", format!("{each:.2} %"), format!("{base:.2} %"), &note);
 }
 
-fn run(healthy: usize, failing: usize, seconds: u64) -> Figures {
+fn run(healthy: usize, failing: usize, seconds: u64) -> Measurements {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let instruments = (0..SYMBOLS).map(|number| {
         let symbol = format!("S{number:03}USDT");
@@ -97,7 +97,7 @@ fn run(healthy: usize, failing: usize, seconds: u64) -> Figures {
         if line.contains(what) { number.unwrap_or(0) } else { 0 }
     };
     let behaves = |line: &&str| !line.starts_with("bad");
-    Figures {
+    Measurements {
         trades,
         cpu,
         early,
@@ -107,7 +107,8 @@ fn run(healthy: usize, failing: usize, seconds: u64) -> Figures {
     }
 }
 
-/// The console, guests of one template, and some that trap in every batch and are never given up.
+/// Returns a configuration with the console, guests of one template, and guests that trap in every batch and are never
+/// quarantined.
 fn toml(healthy: usize, failing: usize) -> String {
     let names: Vec<String> = (0..healthy)
         .map(|number| format!("good{number}"))
@@ -128,18 +129,18 @@ fn toml(healthy: usize, failing: usize) -> String {
     text
 }
 
-/// Resident MB of a process.
+/// Returns the resident memory of a process in MB.
 fn resident(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_000
 }
 
-/// CPU seconds of a process so far.
+/// Returns the CPU time of a process so far in seconds.
 fn cpu(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    // Linux counts in hundredths for every program, whatever its own clock does.
+    // Linux always reports hundredths of a second here, independent of the kernel's tick rate.
     ticks / 100.0
 }

@@ -1,5 +1,5 @@
-//! Console, Redis and WebSocket beside hostile guests: how long a batch takes from the hub to the end of the call that
-//! took it, with and without them.
+//! Measures the lag of console, Redis and WebSocket with and without hostile guests: the time of a batch from the hub
+//! to the end of the call that accepts it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use super::bytes;
 use crate::guest::kline;
 use crate::{redis, row, serving};
 
-/// What the hostile ones do, each in a consumer of its own.
+/// The modes of the hostile guests, each in a separate consumer.
 const ATTACKS: [&str; 12] = [
     "loop",
     "loop-start",
@@ -43,13 +43,13 @@ const EVERY: Duration = Duration::from_millis(20);
 const KLINES: usize = 60;
 const NAMES: [&str; 3] = ["console", "redis", "websocket"];
 
-/// Of each of them, in microseconds.
+/// The lags of each consumer in [`NAMES`], in microseconds.
 type Lags = [Vec<f64>; 3];
 
-/// When a batch was handed out, by its window.
+/// The time at which each batch was published, by window.
 type Published = Arc<Mutex<HashMap<i64, Instant>>>;
 
-/// Notes when its consumer has taken a batch.
+/// Wraps a consumer and records the lag of each batch that it accepts.
 struct Timed {
     blueprint: Box<dyn Blueprint>,
     published: Published,
@@ -95,27 +95,27 @@ impl Consumer for TimedConsumer {
     }
 }
 
-/// Prints the p99 lag of each, in microseconds.
+/// Prints the p99 lag of each consumer in microseconds.
 pub(crate) fn neighbours() {
     let server = redis::Server::start();
     let quiet = lags(&server, &[]);
-    // Before the hostile ones, some of which stay until their last call is over.
-    let busy = beside_busy_threads(|| lags(&server, &[]));
-    let beside = lags(&server, &ATTACKS);
-    let [quiet, beside, busy] = [quiet, beside, busy].map(|lags| lags.map(p99));
-    for (name, (ours, alone)) in NAMES.iter().zip(beside.into_iter().zip(quiet)) {
-        let what = format!("{name}: p99 lag beside 12 hostile guests");
+    // Measured before the hostile guests, because some of their threads remain until their last call ends.
+    let busy = with_busy_threads(|| lags(&server, &[]));
+    let hostile = lags(&server, &ATTACKS);
+    let [quiet, hostile, busy] = [quiet, hostile, busy].map(|lags| lags.map(p99));
+    for (name, (ours, alone)) in NAMES.iter().zip(hostile.into_iter().zip(quiet)) {
+        let what = format!("{name}: p99 lag with 12 hostile guests");
         row(&what, ours, alone, "us", "ratio under 2 (baseline: without them)");
     }
-    for (name, (ours, busy)) in NAMES.iter().zip(beside.into_iter().zip(busy)) {
-        let what = format!("{name}: the same, beside what the scheduler can do");
-        row(&what, ours, busy, "us", "baseline: no guests, a busy thread of lowest rank a core");
+    for (name, (ours, busy)) in NAMES.iter().zip(hostile.into_iter().zip(busy)) {
+        let what = format!("{name}: the same, compared with the scheduler's best");
+        row(&what, ours, busy, "us", "baseline: no guests, one lowest-priority busy thread per core");
     }
 }
 
-/// Measures while every core has something to do that anything else comes before: how soon a thread that wakes up gets a
-/// core then is the machine's doing.
-fn beside_busy_threads<T>(measure: impl FnOnce() -> T) -> T {
+/// Measures while every core runs a busy thread of the lowest priority. The lag then shows how soon the scheduler of
+/// this machine gives a core to a thread that wakes up.
+fn with_busy_threads<T>(measure: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().unwrap().get() {
@@ -160,7 +160,7 @@ fn lags(server: &redis::Server, attacks: &[&str]) -> Lags {
     for attack in attacks {
         let settings = format!("{{\"mode\": \"{attack}\"}}");
         let setup = Setup { origin: Origin::File("hostile.wasm".into()), ..Setup::plain(attack, &settings) };
-        // Never quarantined: hostile for as long as is measured.
+        // Never quarantined, so that it stays hostile during the whole measurement.
         specs.push(spec(attack, Box::new(WasmBlueprint::new(hostile.clone(), setup)), OnError::Skip));
     }
     let (hub, folder) = (Hub::new(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! wasmtime as it comes, without any limit and with the records of a batch ready: what the sandbox is compared with.
+//! The baseline for the sandbox: plain wasmtime without any limit, with the records of a batch prepared.
 
 #![allow(unsafe_code, unused_qualifications, clippy::all, reason = "generated")]
 
@@ -19,7 +19,7 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-/// A compiled component without a sandbox of ours around it.
+/// A compiled component without the sandbox of klines.
 pub(super) struct Raw {
     engine: Engine,
     pre: KlineConsumerPre<Host>,
@@ -42,7 +42,7 @@ fn engine() -> Engine {
     Engine::new(&config).unwrap()
 }
 
-/// Milliseconds that compiling takes.
+/// Returns the duration of compiling in milliseconds.
 pub(super) fn compile(bytes: &[u8]) -> f64 {
     let engine = engine();
     let begun = Instant::now();
@@ -134,7 +134,7 @@ impl host::Host for Host {
     }
 
     fn exact(&mut self, _: u32) -> Result<types::ExactKline> {
-        wasmtime::bail!("the example does not ask")
+        wasmtime::bail!("the average guest does not call this")
     }
 
     fn terminal(&mut self) -> Result<Option<host::TerminalInfo>> {

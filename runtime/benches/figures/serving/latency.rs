@@ -1,5 +1,5 @@
-//! From the exchange's socket to a client's, one trade at a time, through the whole program; beside the least that a
-//! program can do: read a frame, parse it, write a frame.
+//! Measures the latency from the exchange's socket to a client's socket through the whole program, one trade at a time;
+//! compared with the minimum work: read a frame, parse it, write a frame.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,12 +14,12 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, client};
 
-/// Trades that are measured; as many again warm up.
+/// Number of measured trades; the same number is sent before, to warm up.
 const ROUNDS: usize = 2_000;
-/// A pause after which nothing is warm.
+/// A pause after which caches and cores are no longer warm.
 const APART: Duration = Duration::from_micros(500);
 
-/// Prints the row.
+/// Prints the latency rows.
 pub(crate) fn socket_to_socket() {
     let at = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
     let kinds = [
@@ -34,7 +34,7 @@ pub(crate) fn socket_to_socket() {
     }
 }
 
-/// A trade as the exchange sends it; each has a price and an id of its own.
+/// Returns a frame with one trade in the exchange's format, with its own price and id.
 fn trade(number: usize, now: i64) -> String {
     format!(
         r#"{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":{now},"data":[{{"T":{now},"s":"BTCUSDT","S":"Buy","v":"0.001","p":"{}.50","L":"PlusTick","i":"t{number}","BT":false,"RPI":false,"seq":{number}}}]}}"#,
@@ -42,7 +42,7 @@ fn trade(number: usize, now: i64) -> String {
     )
 }
 
-/// Sends trades one at a time and waits for what each brings, with a pause after it; returns the sorted times in µs.
+/// Sends trades one at a time, waits for the update that each causes, and pauses. Returns the sorted latencies in µs.
 fn measure(exchange: &mut WebSocket<TcpStream>, reader: &mut WebSocket<TcpStream>, pause: Duration) -> Vec<f64> {
     let (clock, mut times) = (LocalClock::start(), Vec::with_capacity(ROUNDS));
     for number in 0..2 * ROUNDS {
@@ -75,7 +75,7 @@ fn dial(address: &str, path: &str) -> WebSocket<TcpStream> {
     client(request, stream).unwrap().0
 }
 
-/// The whole program, with this process as its exchange. Dropping it ends it.
+/// The whole program, with this process as its exchange; stops when dropped.
 struct Program {
     process: Child,
     exchange: WebSocket<TcpStream>,
@@ -110,7 +110,7 @@ impl Program {
             (line["message"] == "serving klines").then(|| line["address"].as_str().map(str::to_owned))?
         };
         let served = lines.by_ref().find_map(address_in).unwrap();
-        // What else is logged has to be read, or the pipe fills.
+        // The rest of the log must be read, or the pipe fills and blocks the program.
         std::thread::spawn(move || lines.for_each(drop));
         let exchange = exchange(&listener);
         Self { process, exchange, served, _folder: folder }
@@ -119,7 +119,7 @@ impl Program {
     fn follow(&self, topics: &[String]) -> WebSocket<TcpStream> {
         let mut reader = dial(&self.served, "/v1/stream");
         reader.send(Message::text(format!(r#"{{"op":"subscribe","topics":{topics:?}}}"#))).unwrap();
-        // How the feeds stand, the answer, and a snapshot of each topic.
+        // Reads the feed states, the response, and a snapshot of each topic.
         for _ in 0..topics.len() + 2 {
             reader.read().unwrap();
         }
@@ -134,12 +134,12 @@ impl Drop for Program {
     }
 }
 
-/// Accepts the program's stream, and its subscription.
+/// Accepts the program's stream and acknowledges its subscription.
 fn exchange(listener: &TcpListener) -> WebSocket<TcpStream> {
     let mut exchange = loop {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
-        // What asks for something else than the stream is not answered.
+        // Requests for other paths than the stream get no response.
         let mut head = [0; 16];
         stream.peek(&mut head).unwrap();
         if head.starts_with(b"GET /v5/public") {
@@ -164,7 +164,8 @@ fn through_klines(pause: Duration) -> Vec<f64> {
     measure(&mut program.exchange, &mut reader, pause)
 }
 
-/// Prints how long after a window's end its closed kline is at a client: 50 symbols at 1s, traded 50 times a second each.
+/// Prints the time from the end of a window until its closed kline arrives at a client: 50 symbols at 1s, each traded
+/// 50 times per second.
 pub(crate) fn boundary_to_client() {
     const SYMBOLS: usize = 50;
     const SECONDS: usize = 20;
@@ -214,7 +215,7 @@ fn through_relay(pause: Duration) -> Vec<f64> {
     measure(&mut exchange, &mut reader, pause)
 }
 
-/// The least: one thread, a JSON tree, the last price as the close.
+/// Runs the baseline relay: one thread, a JSON tree, the last price as the close.
 pub(super) fn relay() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{}", listener.local_addr().unwrap());
@@ -233,7 +234,7 @@ pub(super) fn relay() {
     }
 }
 
-/// Clients that have encrypted their connection and subscribed.
+/// Connects clients over TLS and subscribes them.
 pub(super) fn encrypted(address: &str, clients: usize) -> Vec<WebSocket<StreamOwned<ClientConnection, TcpStream>>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -251,7 +252,7 @@ pub(super) fn encrypted(address: &str, clients: usize) -> Vec<WebSocket<StreamOw
     (0..clients).map(|_| connect()).collect()
 }
 
-/// The bench's own server has a certificate that nobody signed.
+/// Accepts any certificate, because the benchmark's server has a self-signed one.
 #[derive(Debug)]
 struct AnyCertificate;
 

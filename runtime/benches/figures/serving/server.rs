@@ -1,5 +1,6 @@
-//! The server processes of the bench: ours, ours encrypted, and the naive one. They take commands on standard input:
-//! `publish N` answers the bytes that each client will get, `cpu` and `memory` what the process has used.
+//! The server processes of the benchmark: klines, klines with TLS, and the naive server. They read commands from
+//! standard input: `publish N` publishes N klines and prints the number of bytes that each client receives; `cpu` and
+//! `memory` print the usage of the process.
 
 use std::io::BufRead;
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use klines_websocket::settings::Settings;
 use tokio::sync::broadcast;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// Is a server until standard input ends.
+/// Runs a server until standard input ends.
 pub(crate) fn serve(role: &str) {
     match role {
         "naive" => naive(),
@@ -36,7 +37,7 @@ pub(crate) fn serve(role: &str) {
     }
 }
 
-/// Answers commands; `publish` does it and says how many bytes each client gets.
+/// Executes commands; `publish` publishes klines and returns the number of bytes that each client receives.
 fn answer(mut publish: impl FnMut(u64) -> usize) {
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -57,7 +58,7 @@ fn answer(mut publish: impl FnMut(u64) -> usize) {
 
 fn kline(sequence: u64) -> Kline {
     let decimal = |text| Decimal::parse(text).unwrap();
-    // All of one length, so that the bytes are known.
+    // All klines have texts of the same length, so that the number of bytes is known.
     let start = 1_704_067_200_000 + i64::try_from(sequence).unwrap() * 60_000;
     Kline {
         series: SeriesId::new(Category::Linear, Symbol::new("BTCUSDT").unwrap(), Interval::MINUTE),
@@ -83,7 +84,7 @@ fn kline(sequence: u64) -> Kline {
     }
 }
 
-/// The first number: all that follow have as many digits.
+/// The first sequence number; all later ones have the same number of digits.
 const FIRST: u64 = 1_000_000;
 
 fn ours(is_encrypted: bool) {
@@ -119,7 +120,7 @@ fn ours(is_encrypted: bool) {
     });
 }
 
-/// A server on a free port that asks nobody for a key.
+/// Returns a server on a free port without authentication.
 pub(crate) fn blueprint(certificate: Option<(PathBuf, PathBuf)>) -> WebSocketBlueprint {
     let settings = Settings {
         host: "127.0.0.1".to_owned(),
@@ -148,12 +149,12 @@ pub(crate) fn blueprint(certificate: Option<(PathBuf, PathBuf)>) -> WebSocketBlu
     WebSocketBlueprint::new(settings, logins, catalog)
 }
 
-/// Bytes of one push, framed.
+/// Returns the number of bytes of one push, including its frame header.
 fn push_length() -> usize {
     text(FIRST).len() + 4
 }
 
-/// The same text as ours sends.
+/// Returns the same text that klines sends.
 fn text(sequence: u64) -> String {
     let mut data = String::new();
     klines_delivery::encode::object(&kline(sequence), &mut data);
@@ -162,7 +163,7 @@ fn text(sequence: u64) -> String {
     )
 }
 
-/// What one writes first: a task a client, a broadcast channel, a message at a time, default buffers.
+/// Runs the naive server: one task per client, a broadcast channel, one message at a time, default buffers.
 fn naive() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (out, _) = broadcast::channel::<Utf8Bytes>(1_024);

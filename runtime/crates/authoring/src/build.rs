@@ -1,4 +1,4 @@
-//! Building a project: the language's tool, started so that it leaves a component or a core module.
+//! Builds a project: runs the tool of its language, which creates a component or a core module.
 
 use std::fs;
 use std::io;
@@ -12,16 +12,16 @@ use super::project::{Project, ProjectError};
 use super::tools::{ToolError, Tools};
 use super::{c, go, rust, scripts};
 
-/// Why there is no component.
+/// Why a project could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The folder is no project.
+    /// The folder is not a project.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// A tool is missing or refused.
+    /// A tool is missing, or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// A project without the file that everything begins with.
+    /// The project has no main source file.
     #[error("{folder} has none of {wanted}: name the file in consumer.toml, as in source = \"{example}\"")]
     NoSource {
         /// The project's folder.
@@ -31,7 +31,7 @@ pub enum BuildError {
         /// One of them.
         example: String,
     },
-    /// A project without any source.
+    /// The project has no source files.
     #[error("{folder} has no source: {wanted}")]
     NoSources {
         /// The project's folder.
@@ -39,28 +39,28 @@ pub enum BuildError {
         /// What was looked for.
         wanted: &'static str,
     },
-    /// The core module that the tool made is no consumer.
+    /// The core module that the tool created is not a consumer.
     #[error("{path} {error}")]
     Module {
         /// The module.
         path: PathBuf,
-        /// What it is or lacks.
+        /// What is wrong with it.
         error: ModuleError,
     },
-    /// A file of ours cannot be read or written.
+    /// A file of the build cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The project's copy of the contract.
+    /// The project's copy of the contract cannot be used.
     #[error("{0}")]
     Contract(String),
 }
 
-/// Builds a project and returns its component, which nobody has checked.
+/// Builds a project and returns its component, which has not been checked.
 ///
 /// # Errors
 /// [`BuildError`]
@@ -78,7 +78,7 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
     fs::read(&built).map_err(io_error(&built))
 }
 
-/// Finds the file that a component is made of.
+/// Returns the main source file of a project: the one that `consumer.toml` names, or the first of `usual` that exists.
 pub(super) fn source(project: &Project, usual: &[&str]) -> Result<PathBuf, BuildError> {
     if let Some(source) = &project.source {
         let path = project.folder.join(source);

@@ -1,4 +1,5 @@
-//! C: bindings from klines, the first compiler that is found, and a core module that klines makes a component of.
+//! Builds C projects: generates the bindings, runs the first compiler that is found, and turns the core module into a
+//! component.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,24 +13,24 @@ use super::contract::World;
 use super::project::Project;
 use super::tools::{ToolError, Tools, ask, run};
 
-/// Where Debian's wasi-libc puts its headers.
+/// The folder of the headers of Debian's wasi-libc.
 const DEBIAN_HEADERS: &str = "/usr/include/wasm32-wasi";
 
-/// Zig would take 16 MiB, a quarter of what a consumer has.
-const STACK: &str = "-Wl,-z,stack-size=262144";
-/// The stack below everything else, as zig has it: one that is used up ends the call and overwrites nothing.
-const FIRST: &str = "-Wl,--stack-first";
+/// Sets the stack size. Zig's default is 16 MiB, a quarter of the memory of a consumer.
+const STACK_SIZE: &str = "-Wl,-z,stack-size=262144";
+/// Places the stack below all other data, as zig does, so that an overflow ends the call instead of overwriting data.
+const STACK_FIRST: &str = "-Wl,--stack-first";
 
 /// A compiler for WebAssembly, with a C library.
 struct Compiler {
-    /// What it is called in messages.
+    /// Its name in messages.
     name: String,
     program: PathBuf,
-    /// What comes before the arguments that all have.
+    /// The arguments before those that all compilers get.
     arguments: Vec<OsString>,
 }
 
-/// Builds the project's C files, those in its folder and in `src`.
+/// Builds the project from the C files in its folder and in `src`.
 pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, BuildError> {
     let sources = sources(project)?;
     let world = World::of_project(&project.folder).map_err(BuildError::Contract)?;
@@ -43,7 +44,7 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     command.current_dir(&project.folder).args(&compiler.arguments);
     command.args([
         "-mexec-model=reactor",
-        STACK,
+        STACK_SIZE,
         "-O2",
         "-s",
         "-Wall",
@@ -60,7 +61,7 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     component::of_module(&bytes, Some(&world)).map_err(|error| BuildError::Module { path: core, error })
 }
 
-/// The project's C files, from its folder.
+/// Returns the paths of the project's C files, relative to its folder.
 fn sources(project: &Project) -> Result<Vec<PathBuf>, BuildError> {
     let mut found = Vec::new();
     for inner in ["", "src"] {
@@ -79,7 +80,7 @@ fn sources(project: &Project) -> Result<Vec<PathBuf>, BuildError> {
     Ok(found)
 }
 
-/// The first that is found.
+/// Returns the first compiler that is found.
 fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
     let with = |name: String, program: PathBuf, arguments: &[&str]| {
         let arguments = arguments.iter().map(OsString::from).collect();
@@ -89,7 +90,7 @@ fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
     if let Some(kit) = tools.variable("WASI_SDK_PATH") {
         let program = Path::new(&kit).join("bin/clang");
         if program.is_file() {
-            return with(format!("clang of {}", kit.display()), program, &["--target=wasm32-wasip1", FIRST]);
+            return with(format!("clang of {}", kit.display()), program, &["--target=wasm32-wasip1", STACK_FIRST]);
         }
     }
     for program in ["zig", "python-zig"] {
@@ -108,8 +109,12 @@ fn compiler(tools: &Tools<'_>) -> Result<Compiler, ToolError> {
     if let (Some(clang), Some(_)) = (tools.find("clang"), tools.find("wasm-ld"))
         && Path::new(DEBIAN_HEADERS).is_dir()
     {
-        return with("clang with wasi-libc".to_owned(), clang, &["--target=wasm32-wasi", "--sysroot=/usr", FIRST]);
+        return with(
+            "clang with wasi-libc".to_owned(),
+            clang,
+            &["--target=wasm32-wasi", "--sysroot=/usr", STACK_FIRST],
+        );
     }
-    let mend = "pip install ziglang==0.17.1 (or zig from https://ziglang.org, or set WASI_SDK_PATH to a wasi-sdk)";
-    Err(ToolError::Missing { what: "a C compiler for WebAssembly", mend: mend.to_owned() })
+    let fix = "pip install ziglang==0.17.1 (or zig from https://ziglang.org, or set WASI_SDK_PATH to a wasi-sdk)";
+    Err(ToolError::Missing { what: "a C compiler for WebAssembly", fix: fix.to_owned() })
 }

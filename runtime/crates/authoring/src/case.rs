@@ -1,7 +1,7 @@
-//! A case of `klines consumer test`: what a consumer is given, and what is expected of it.
+//! A case of `klines consumer test`: the input of a consumer, and what is expected of it.
 //!
-//! A case is a TOML file. Settings, grants and limits are read by the code that reads those of `klines.toml`, and come from there where the
-//! case has none of its own. Variables come from the case alone. Runs nothing.
+//! A case is a TOML file. Its settings, grants and limits are read by the code that reads `klines.toml`, and are taken
+//! from there if the case has none. Variables come from the case alone. This module does not run cases.
 
 mod expect;
 mod input;
@@ -27,49 +27,52 @@ use klines_config::report::{Diagnostic, Report, Severity};
 use klines_config::show::conceal;
 use klines_config::{Finding, is_secret_path};
 
-/// Where a consumer under test is from.
+/// The consumer under test, and where its files are.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Its name, as in `[consumers.NAME]`.
     pub name: String,
-    /// Its component.
+    /// The file of its component.
     pub component: PathBuf,
     /// The folder that relative paths of `configuration` start from.
     pub folder: PathBuf,
-    /// The `klines.toml` that has its section, if there is one.
+    /// The `klines.toml` with its section, if any.
     pub configuration: Option<PathBuf>,
 }
 
-/// A case.
+/// A test case.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Its name: that of its file.
+    /// Its name: that of its file without the extension.
     pub name: String,
     /// The consumer with its settings, grants and limits.
     pub consumer: Consumer,
-    /// Where klines come from.
+    /// Where the klines come from.
     pub input: Input,
     /// What is expected.
     pub expect: Expect,
-    /// Who answers requests.
+    /// The answers to the consumer's requests.
     pub stubs: Vec<Stub>,
-    /// Where settings and grants are written, for problems that show later.
-    written: Whereabouts,
+    /// The documents with the settings and grants, for problems that are found later.
+    documents: CaseDocuments,
 }
 
-/// The files that a case is made of.
+/// The files that a case is read from.
 #[derive(Clone, Debug)]
-struct Whereabouts {
+struct CaseDocuments {
+    /// The file of the case.
     case: Option<Arc<Document>>,
+    /// The `klines.toml` of the project.
     base: Option<Arc<Document>>,
-    /// What the case has of its own.
+    /// Whether the case itself has settings.
     settings: bool,
+    /// Whether the case itself has grants.
     allow: bool,
 }
 
 impl Case {
-    /// Reads a case, or makes the default one: the seeded market and no expectation. The report holds every problem
-    /// and warning.
+    /// Reads a case, or returns the default one: the generated market and no expectations. The report contains all
+    /// errors and warnings.
     #[must_use]
     pub fn read(subject: &Subject, file: Option<&Path>) -> (Self, Report) {
         let mut report = Report::default();
@@ -86,32 +89,32 @@ impl Case {
         let of_base = layers(base.clone(), &subject.folder, subject.configuration.as_deref());
         let mut loader = Loader::new(&of_base, report);
         let mut consumer = single::read(&mut loader, &subject.name, subject.component.clone(), own);
-        loader.conclude();
+        loader.report_unknown();
         let (report, mut named) = (loader.report, loader.named);
 
-        let beside = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        let of_case = layers(case.clone(), beside, file);
+        let case_folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let of_case = layers(case.clone(), case_folder, file);
         let mut loader = Loader::new(&of_case, report);
         let mut top = loader.top();
-        let (input, expect, stubs) = read(&mut loader, &mut top, own, &mut consumer, beside);
+        let (input, expect, stubs) = read(&mut loader, &mut top, own, &mut consumer, case_folder);
         named.append(&mut loader.named.clone());
         check_environment(&mut loader, &mut top, &named);
         loader.finish(top);
-        loader.conclude();
+        loader.report_unknown();
         let name = file.and_then(Path::file_stem).map_or("default".into(), |stem| stem.to_string_lossy());
-        let written = Whereabouts { case, base, settings: own.settings, allow: own.allow };
+        let documents = CaseDocuments { case, base, settings: own.settings, allow: own.allow };
         let report = loader.report;
-        (Self { name: name.into_owned(), consumer, input, expect, stubs, written }, report)
+        (Self { name: name.into_owned(), consumer, input, expect, stubs, documents }, report)
     }
 
-    /// Gives the problems that the consumer found in its settings their places.
+    /// Reports the problems that the consumer found in its settings, each at its place.
     #[must_use]
     pub fn settings_report<'a>(&self, findings: impl IntoIterator<Item = Finding<'a>>) -> Report {
         let mut report = Report::default();
         for finding in findings {
             let steps = finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty());
             let path: Vec<&str> = std::iter::once("settings").chain(steps).collect();
-            let place = self.place(self.written.settings, &path);
+            let place = self.place(self.documents.settings, &path);
             let (name, key) = (&self.consumer.name, path.join("."));
             let message = format!("{name}: `{key}`: {}", conceal(&self.consumer.settings, finding.message));
             report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(is_secret_path(&path)));
@@ -119,10 +122,10 @@ impl Case {
         report
     }
 
-    /// Warns of something about what the consumer may do, at the place that says it.
+    /// Warns about the consumer's grants, at the place of its `allow`.
     #[must_use]
     pub fn allow_warning(&self, message: &str, expected: &str) -> Report {
-        let place = self.place(self.written.allow, &["allow"]);
+        let place = self.place(self.documents.allow, &["allow"]);
         let diagnostic = Diagnostic::error(place, format!("{}: {message}", self.consumer.name)).expected(expected);
         let mut report = Report::default();
         report.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
@@ -130,7 +133,7 @@ impl Case {
     }
 
     fn place(&self, in_case: bool, path: &[&str]) -> Place {
-        let Whereabouts { case, base, .. } = &self.written;
+        let CaseDocuments { case, base, .. } = &self.documents;
         let name = self.consumer.name.as_str();
         let inside: Vec<&str> = ["consumers", name].iter().chain(path).copied().collect();
         let of_case = || case.as_ref()?.place_of(path, 1);
@@ -144,7 +147,7 @@ fn read(
     top: &mut Section<'_>,
     own: Omitted,
     consumer: &mut Consumer,
-    beside: &Path,
+    case_folder: &Path,
 ) -> (Input, Expect, Vec<Stub>) {
     if own.settings {
         consumer.settings = read_settings(loader, top);
@@ -153,7 +156,7 @@ fn read(
     }
     let mut section = loader.section(top, "allow");
     if own.allow {
-        // Judged as in a run; a test grants temporary folders in their place.
+        // The grants are checked as in a run, but a test uses temporary folders instead of the granted ones.
         consumer.allow = single::read_allow(loader, &mut section, &consumer.name);
     }
     loader.finish(section);
@@ -163,17 +166,17 @@ fn read(
     }
     loader.finish(section);
     let mut section = loader.section(top, "input");
-    let input = Input::read(loader, &mut section, beside);
+    let input = Input::read(loader, &mut section, case_folder);
     loader.finish(section);
     let mut section = loader.section(top, "expect");
-    let expect = Expect::read(loader, &mut section, beside);
+    let expect = Expect::read(loader, &mut section, case_folder);
     loader.finish(section);
     let stubs = stub::read(loader, top);
     (input, expect, stubs)
 }
 
 fn document(file: &Path, report: &mut Report) -> Option<Arc<Document>> {
-    // A dot in front says nothing.
+    // A leading `./` is left out of messages.
     let shown = file.strip_prefix(".").unwrap_or(file).display().to_string();
     let (size, text) = (fs::metadata(file), read_text(file));
     match size.and(text) {
@@ -186,7 +189,7 @@ fn document(file: &Path, report: &mut Report) -> Option<Arc<Document>> {
     }
 }
 
-/// The variables of a case; what is wrong with them is said by [`check_environment`].
+/// Returns the variables of a case. [`check_environment`] reports the errors in them.
 fn environment(document: &Document) -> BTreeMap<String, String> {
     let Some(Content::Table(table)) = document.root.get("env").map(|(_, node)| &node.content) else {
         return BTreeMap::new();
@@ -198,7 +201,7 @@ fn environment(document: &Document) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// Reports variables that are no texts, and warns of those that nobody may read.
+/// Reports variables that are not texts, and warns about those that the consumer cannot read.
 fn check_environment(loader: &mut Loader<'_>, top: &mut Section<'_>, named: &[String]) {
     let section = loader.section(top, "env");
     for (name, span, node) in section.entries() {
@@ -207,7 +210,8 @@ fn check_environment(loader: &mut Loader<'_>, top: &mut Section<'_>, named: &[St
             let message = format!("a variable is a text, not {}", node.content.kind());
             loader.report.push(Diagnostic::error(place, message).expected(format!("{name} = \"…\"")));
         } else if !named.iter().any(|known| known == name) {
-            let message = format!("`{name}` is neither in `allow.env` nor in `allow.secrets`: nobody sees it");
+            let message =
+                format!("the consumer cannot read `{name}`: it is neither in `allow.env` nor in `allow.secrets`");
             loader.report.push(Diagnostic::warning(loader.layers.toml_place(span.clone()), message));
         }
     }

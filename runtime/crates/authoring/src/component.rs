@@ -1,5 +1,6 @@
-//! A component from a core module: the world's types, the adapter for `wasi_snapshot_preview1`, and what the module lacks,
-//! by name and with its signature.
+//! Turns a core module into a component: adds the types of the world and the adapter for `wasi_snapshot_preview1`.
+//!
+//! Refuses a module that lacks exports or has unknown imports, and lists them by name with their signatures.
 
 use std::fmt::Write as _;
 
@@ -18,38 +19,38 @@ use super::module::{Import, Kind, Module};
 #[cfg(test)]
 mod tests;
 
-/// The names of the canonical ABI that every toolchain can produce.
+/// The name mangling of the canonical ABI that every toolchain can produce.
 const NAMES: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
 /// The first bytes of a core module, and of a component.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// Why a file does not become a component.
+/// Why a file cannot be turned into a component.
 #[derive(Debug, Error)]
 pub enum ModuleError {
-    /// It needs nothing.
-    #[error("is a component already: use it as it is; `klines consumer check` says whether it would run")]
+    /// It is a component.
+    #[error("is a component already: use it as it is; `klines consumer check` shows whether it would run")]
     Component,
-    /// Not WebAssembly in either form.
+    /// It is neither a binary module nor WebAssembly text.
     #[error("is neither a WebAssembly module nor WebAssembly text")]
     Unknown,
-    /// Text with a mistake.
+    /// It is WebAssembly text with a syntax error.
     #[error("{0}")]
     Text(String),
-    /// A module that no engine would take.
+    /// It is not a valid module.
     #[error("is not a valid module: {0}")]
     Invalid(String),
-    /// A module that runs once, from its `_start` to its end.
+    /// It is a program, which runs once, from its `_start` to its end.
     #[error(
         "exports `_start`, so it is a program that runs once and ends; a consumer is a library, which is called again and \
          again: build it as one (clang and zig: -mexec-model=reactor, Go: -buildmode=c-shared, Rust: crate-type = [\"cdylib\"])"
     )]
     Program,
-    /// Without what makes it a consumer.
+    /// It lacks exports of a consumer, or has unknown imports.
     #[error("is not a consumer:{}", list(.0))]
     Lacks(Vec<String>),
-    /// Everything is there and it does not fit all the same.
-    #[error("does not become a component: {0}")]
+    /// Its imports and exports are right, but the encoder refuses it.
+    #[error("cannot be turned into a component: {0}")]
     Encoder(String),
     /// The contract that this program carries cannot be read.
     #[error("{0}")]
@@ -64,7 +65,7 @@ fn list(items: &[String]) -> String {
     })
 }
 
-/// Makes a component of what was read of a file; `name` is its name in messages about text.
+/// Turns the content of a file into a component; `name` is its name in messages about WebAssembly text.
 ///
 /// # Errors
 /// [`ModuleError`]
@@ -81,18 +82,18 @@ pub fn of_file(name: &str, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     }
     let module = wat::Parser::new().parse_str(Some(name.as_ref()), text);
     let module = module.map_err(|error| ModuleError::Text(format!("is not valid WebAssembly text: {error}")))?;
-    // Text of a whole component has only to be assembled.
+    // The text of a component only needs to be assembled.
     if module.starts_with(MODULE) { of_module(&module, None) } else { Ok(module) }
 }
 
-/// Text begins with a parenthesis, after comments.
+/// Returns whether the text begins with a parenthesis after comments, as WebAssembly text does.
 fn looks_like_text(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with(";;"));
     lines.next().is_some_and(|line| line.starts_with('('))
 }
 
-/// Makes a component of a core module. `world` is what it was built for, unless it says so itself; without either, it is
-/// the contract that this program carries.
+/// Turns a core module into a component. A module without metadata was built for `world`; `None` means the embedded
+/// contract, in the version that the names of the module contain.
 ///
 /// # Errors
 /// [`ModuleError`]
@@ -105,7 +106,7 @@ pub fn of_module(bytes: &[u8], world: Option<&World>) -> Result<Vec<u8>, ModuleE
     if module.has_metadata {
         let (_, found) = wit_component::metadata::decode(&bytes).map_err(|error| encoder(&error))?;
         let world = World { resolve: found.resolve, id: found.world };
-        // Its own tool has made the imports fit.
+        // The tool that wrote the metadata is responsible for the imports.
         refuse(lacking_exports(&module, &world))?;
     } else {
         let carried;
@@ -143,7 +144,8 @@ fn is_preview1(import: &Import) -> bool {
     import.module == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME
 }
 
-/// The version of the contract that a module's names carry: an older one with the same first number is the same one.
+/// Returns the version of the contract in the names of a module if its major version is that of the embedded contract,
+/// else the embedded version.
 fn version(module: &Module) -> String {
     let carried = contract::version();
     let exports = module.exports.iter().map(|export| export.name.as_str());
@@ -159,7 +161,7 @@ fn version(module: &Module) -> String {
     }
 }
 
-/// What the module should export and does not.
+/// Describes the exports that the module lacks or that have the wrong type.
 fn lacking_exports(module: &Module, world: &World) -> Vec<String> {
     let World { resolve, id } = world;
     let mut lacking = Vec::new();
@@ -180,11 +182,11 @@ fn lacking_exports(module: &Module, world: &World) -> Vec<String> {
         }
     }
     expect("memory", &Kind::Memory);
-    expect("cabi_realloc", &Kind::Function { takes: vec!["i32"; 4], gives: vec!["i32"] });
+    expect("cabi_realloc", &Kind::Function { params: vec!["i32"; 4], results: vec!["i32"] });
     lacking
 }
 
-/// What the module imports and nobody offers.
+/// Describes the imports of the module that do not exist or that have the wrong type.
 fn lacking_imports(module: &Module, world: &World) -> Vec<String> {
     let offered = offered(world);
     let adapted = Module::read(adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER).unwrap_or_default();
@@ -199,14 +201,14 @@ fn lacking_imports(module: &Module, world: &World) -> Vec<String> {
         match wanted {
             Some(wanted) if wanted == kind => None,
             Some(wanted) => Some(format!("it imports `{module}` `{name}` as {kind}: expected {wanted}")),
-            None => Some(format!("it imports `{module}` `{name}`, which nothing offers: {}", mend(module, &offered))),
+            None => Some(format!("it imports `{module}` `{name}`, which does not exist: {}", advice(module, &offered))),
         }
     });
     lacking.collect()
 }
 
-/// What to do about an import that is not there.
-fn mend(module: &str, offered: &[(String, String, Kind)]) -> String {
+/// Returns what is available instead of an import that does not exist.
+fn advice(module: &str, offered: &[(String, String, Kind)]) -> String {
     let names: Vec<String> =
         offered.iter().filter(|found| found.0 == module).map(|found| format!("`{}`", found.1)).collect();
     if !names.is_empty() {
@@ -216,8 +218,8 @@ fn mend(module: &str, offered: &[(String, String, Kind)]) -> String {
         return "the adapter for it has no such function".to_owned();
     }
     if module.starts_with("wasi:") {
-        return "a module that calls WASI 0.2 by itself says in a component-type section which of it; your language's \
-                bindings generator writes one"
+        return "a module that calls WASI 0.2 directly needs a component-type section, which the bindings generator of \
+                its language writes"
             .to_owned();
     }
     let mut modules: Vec<&str> = offered.iter().map(|found| found.0.as_str()).collect();
@@ -225,7 +227,7 @@ fn mend(module: &str, offered: &[(String, String, Kind)]) -> String {
     format!("there is {} and wasi_snapshot_preview1", modules.join(", "))
 }
 
-/// The functions that a world lets a module import: module, name and type.
+/// Returns the functions that a world lets a module import: module, name and type.
 fn offered(world: &World) -> Vec<(String, String, Kind)> {
     let World { resolve, id } = world;
     let imports = resolve.worlds.get(*id).into_iter().flat_map(|world| &world.imports);
@@ -259,7 +261,7 @@ fn signature(resolve: &Resolve, variant: AbiVariant, function: &Function) -> Kin
         WasmType::F64 => "f64",
     };
     Kind::Function {
-        takes: signature.params.iter().map(name).collect(),
-        gives: signature.results.iter().map(name).collect(),
+        params: signature.params.iter().map(name).collect(),
+        results: signature.results.iter().map(name).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The contract as text: the files of `wit/v1`, embedded, and what tools make of them.
+//! The embedded contract: the files of `wit/v1` as text, and the world that they define.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ pub const WORLD: &str = "kline-consumer";
 /// The folder of the contract in a project.
 pub const FOLDER: &str = "wit/v1";
 
-/// The number of the contract's version that this program carries, for example `1.1.0`.
+/// Returns the version of the embedded contract, for example `1.1.0`.
 #[must_use]
 pub fn version() -> &'static str {
     let package = WIT.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package ")));
@@ -22,11 +22,11 @@ pub fn version() -> &'static str {
     number.and_then(|number| number.strip_suffix(';')).unwrap_or_default()
 }
 
-/// Returns the folder of a project's contract, for tools that read it: its own copy, or, where it has none, one of the
-/// carried texts that is made among the intermediates.
+/// Returns the folder of the contract for the tools of a project: the project's copy, or, if it has none, a copy of the
+/// embedded contract in the build folder.
 ///
 /// # Errors
-/// It cannot be written.
+/// The copy cannot be written.
 pub(super) fn folder(project: &Project) -> io::Result<PathBuf> {
     if project.folder.join(FOLDER).exists() {
         return Ok(PathBuf::from(FOLDER));
@@ -39,26 +39,26 @@ pub(super) fn folder(project: &Project) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A world, understood.
+/// A parsed world.
 #[derive(Clone)]
 pub struct World {
-    /// Everything that it refers to.
+    /// The packages that the world refers to, and the world itself.
     pub resolve: Resolve,
-    /// It.
+    /// The identifier of the world in `resolve`.
     pub id: WorldId,
 }
 
 impl World {
-    /// The world of the contract that this program carries.
+    /// Returns the world of the embedded contract.
     ///
     /// # Errors
-    /// A text, when it cannot be read; a test makes sure that it can.
+    /// A message if it cannot be parsed; a test ensures that it can.
     pub fn carried() -> Result<Self, String> {
         Self::of_version(version())
     }
 
-    /// The same world under another number, with the same first one. What was added later is not called by a module
-    /// of an older number.
+    /// Returns the same world under another version number with the same major version. It has functions that an older
+    /// version lacks, but a module of that version does not call them.
     pub(super) fn of_version(number: &str) -> Result<Self, String> {
         let mut sources = SourceMap::default();
         for (name, text) in WIT {
@@ -71,20 +71,20 @@ impl World {
         Self::select(resolve, package)
     }
 
-    /// The world of a project's own copy of the contract, or the carried one where it has none.
+    /// Returns the world of the project's copy of the contract, or of the embedded contract if it has none.
     ///
     /// # Errors
-    /// A text that says what is wrong with the copy, and the mend.
+    /// A message with the error of the copy and how to fix it.
     pub fn of_project(folder: &Path) -> Result<Self, String> {
         let folder = folder.join(FOLDER);
         if !folder.exists() {
             return Self::carried();
         }
-        let mend = "the folder is an unchanged copy of the contract: take it from a new project";
+        let fix = "the folder is an unchanged copy of the contract: take it from a new project";
         let mut resolve = Resolve::default();
         match resolve.push_dir(&folder) {
-            Ok((package, _)) => Self::select(resolve, package).map_err(|error| format!("{error}; {mend}")),
-            Err(error) => Err(format!("{} cannot be read: {error:#}; {mend}", folder.display())),
+            Ok((package, _)) => Self::select(resolve, package).map_err(|error| format!("{error}; {fix}")),
+            Err(error) => Err(format!("{} cannot be read: {error:#}; {fix}", folder.display())),
         }
     }
 

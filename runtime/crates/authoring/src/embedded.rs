@@ -1,3 +1,3 @@
-//! The files that new projects are made of, as the build script lists them: paths and texts.
+//! The files of new projects, with their paths and texts, as the build script lists them.
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -1,8 +1,8 @@
-//! The test harness of consumers: a component under the limits and grants of a run, with klines that are the same every
-//! time, compared with what its author expects.
+//! The test harness of consumers: runs a component under the limits and grants of a run, with the same klines every
+//! time, and compares its effects with what the author expects.
 //!
-//! Plays nothing itself: the klines of a case's input are handed to [`run`]. Nothing of the machine is touched but golden
-//! files, and those only by [`golden::update`].
+//! The caller of [`run`] provides the klines of a case. The harness writes to temporary folders only, except for golden
+//! files, which [`golden::update`] writes.
 
 mod capture;
 mod error;
@@ -36,23 +36,23 @@ pub use self::runner::{End, Outcome, run};
 pub use self::transcript::Transcript;
 use crate::case::{Case, Source, klines};
 
-/// A component under test, and what its fixtures are made with.
+/// A component under test, and the parts that its fixtures need.
 #[derive(Clone)]
 pub struct Harness {
-    /// Compiles the component, as untrusted.
+    /// Compiles the component as an untrusted one.
     pub components: Arc<Components>,
-    /// The component's file.
+    /// The file of the component.
     pub path: PathBuf,
-    /// Turns what a case allows into grants.
+    /// Converts the `allow` of a case into grants.
     pub grants: fn(&Allow) -> Grants,
 }
 
 impl Harness {
-    /// Lets the component check the settings of every case, and looks at what it asks for and at klines that are written
-    /// by hand. The report holds every problem and warning.
+    /// Checks every case: its settings (by the component itself), its grants and its hand-written klines. The report
+    /// contains all errors and warnings.
     ///
     /// # Errors
-    /// The component cannot be used, or there is no room for its folders.
+    /// The component cannot be used, or its temporary folders cannot be created.
     pub fn check(&self, cases: &[Case]) -> Result<Report, HarnessError> {
         let mut report = Report::default();
         for case in cases {
@@ -74,28 +74,28 @@ impl Harness {
         Ok(report)
     }
 
-    /// Sets a case up; seconds of its log are those of the klines.
+    /// Sets up a case whose log limits count the time of the klines.
     ///
     /// # Errors
-    /// The component cannot be used, or there is no room for its folders.
+    /// The component cannot be used, or its temporary folders cannot be created.
     pub fn fixture(&self, case: &Case) -> Result<Fixture, HarnessError> {
         Fixture::new(self, case, false)
     }
 
-    /// Sets a case up for real time.
+    /// Sets up a case whose log limits count real time.
     ///
     /// # Errors
-    /// The component cannot be used, or there is no room for its folders.
+    /// The component cannot be used, or its temporary folders cannot be created.
     pub fn live_fixture(&self, case: &Case) -> Result<Fixture, HarnessError> {
         Fixture::new(self, case, true)
     }
 }
 
-/// Warns as a run does of what is allowed in vain, and of what is asked for and not granted.
+/// Warns, as a run does, about grants that the component does not ask for, and about requested grants that are missing.
 fn check_grants(case: &Case, blueprint: &WasmBlueprint) -> Report {
     let mut report = Report::default();
-    for vain in blueprint.allowed_in_vain() {
-        let message = format!("{vain}, so that it is not granted");
+    for unused in blueprint.unused_grants() {
+        let message = format!("{unused}, so that it is not granted");
         let expected = "no more than the component asks for; `klines consumer inspect` lists that";
         report.merge_new(case.allow_warning(&message, expected));
     }

@@ -1,8 +1,8 @@
-//! The languages that there are templates for.
+//! The programming languages for which klines has templates.
 
 use std::fmt;
 
-/// A language.
+/// A programming language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Language {
     /// Rust, with the crate `klines-guest`.
@@ -11,7 +11,7 @@ pub enum Language {
     Python,
     /// JavaScript, with an engine inside the component.
     JavaScript,
-    /// TypeScript, which becomes JavaScript.
+    /// TypeScript, which is compiled to JavaScript.
     TypeScript,
     /// C.
     C,
@@ -20,10 +20,10 @@ pub enum Language {
 }
 
 impl Language {
-    /// All, in the order that they are listed in.
+    /// All languages, in the order in which messages list them.
     pub const ALL: [Self; 6] = [Self::Rust, Self::Python, Self::JavaScript, Self::TypeScript, Self::C, Self::Go];
 
-    /// The name that it is asked for by.
+    /// Returns its name on the command line and in `consumer.toml`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Language {
     /// Finds a language by its name.
     ///
     /// # Errors
-    /// A sentence with all languages, for a person.
+    /// A message that lists all languages.
     pub fn named(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|language| language.as_str() == name);
         known.ok_or_else(|| {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_language_that_is_not_there_is_answered_with_those_that_are() {
+    fn an_unknown_language_is_answered_with_the_known_ones() {
         for language in Language::ALL {
             assert_eq!(Language::named(language.as_str()), Ok(language));
         }

@@ -1,7 +1,8 @@
-//! Making consumers: projects from templates, components from projects and from core modules, and their tests.
+//! Tools for authors of consumers: creates projects from templates, builds components from projects and core modules,
+//! and tests them.
 //!
-//! Knows languages, their tools, how a component is put together, and the format of test cases. Only [`harness`] runs
-//! components, as untrusted ones.
+//! This crate knows the languages and their tools, how to assemble a component, and the format of test cases. Only
+//! [`harness`] runs components, as untrusted ones.
 
 pub mod build;
 pub mod case;

@@ -1,53 +1,53 @@
-//! What a core module imports and exports, read for a person who has to mend it.
+//! Reads the imports and exports of a core module, for messages that show its author what to fix.
 
 use std::fmt;
 
 use wasmparser::types::{EntityType, TypesRef};
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, ValType, Validator, WasmFeatures};
 
-/// The beginning of the custom sections in which tools leave the types of a world.
+/// The prefix of the custom sections in which tools store the types of a world.
 const METADATA: &str = "component-type";
 
-/// A core module, as far as it matters here.
+/// The imports and exports of a core module.
 #[derive(Debug, Default)]
 pub struct Module {
-    /// What it needs.
+    /// Its imports.
     pub imports: Vec<Import>,
-    /// What it offers.
+    /// Its exports.
     pub exports: Vec<Export>,
-    /// A tool has left the types of the world that it was built for.
+    /// Whether a tool has stored the types of the world that the module was built for.
     pub has_metadata: bool,
 }
 
-/// Something that a module needs.
+/// An import of a module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Import {
-    /// The module that it is in.
+    /// The name of the module that it is imported from.
     pub module: String,
-    /// Its name there.
+    /// Its name in that module.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
 }
 
-/// Something that a module offers.
+/// An export of a module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Export {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
 }
 
-/// What passes between modules.
+/// The type of an import or export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A function, with what it takes and gives.
+    /// A function.
     Function {
-        /// What it takes.
-        takes: Vec<&'static str>,
-        /// What it gives.
-        gives: Vec<&'static str>,
+        /// The types of its parameters.
+        params: Vec<&'static str>,
+        /// The types of its results.
+        results: Vec<&'static str>,
     },
     /// A memory.
     Memory,
@@ -56,10 +56,10 @@ pub enum Kind {
 }
 
 impl Module {
-    /// Reads a module and makes sure that it is valid.
+    /// Reads a module and validates it.
     ///
     /// # Errors
-    /// A text that says where it is not.
+    /// A message with the position of the first error.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let types = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes);
         let types = types.map_err(|error| error.to_string())?;
@@ -94,7 +94,7 @@ impl Module {
         Ok(module)
     }
 
-    /// What is exported by that name.
+    /// Returns the type of the export with the given name.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<&Kind> {
         self.exports.iter().find(|export| export.name == name).map(|export| &export.kind)
@@ -125,19 +125,19 @@ impl Kind {
             ValType::Ref(_) => "ref",
         };
         Self::Function {
-            takes: function.params().iter().map(name).collect(),
-            gives: function.results().iter().map(name).collect(),
+            params: function.params().iter().map(name).collect(),
+            results: function.results().iter().map(name).collect(),
         }
     }
 }
 
-/// As WebAssembly's text has it.
+/// Writes the type in the WebAssembly text format.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Function { takes, gives } => {
+            Self::Function { params, results } => {
                 f.write_str("(func")?;
-                for (word, types) in [("param", takes), ("result", gives)] {
+                for (word, types) in [("param", params), ("result", results)] {
                     if !types.is_empty() {
                         write!(f, " ({word} {})", types.join(" "))?;
                     }

@@ -1,7 +1,7 @@
-//! Tools that klines installs for itself, each version in a folder of its own below this user's cache.
+//! Private tools: klines installs them for itself, each version in a separate folder in the cache of the user.
 //!
-//! A folder is complete or not there: a tool is installed aside and then renamed, so that neither an interruption nor a
-//! second klines that does the same leaves half of one.
+//! A tool is installed in a staging folder, which is then renamed. The folder of a tool is therefore always complete,
+//! even if an installation is interrupted or two processes install the same tool.
 
 use std::fs;
 use std::io;
@@ -11,51 +11,51 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::tools::{ToolError, Tools};
 
-/// What begins the names of folders that are being filled; the number of the process that does so follows.
-const ASIDE: &str = ".installing-";
+/// The prefix of the names of staging folders. The identifier of the installing process follows it.
+const STAGING_PREFIX: &str = ".installing-";
 
-/// Returns the folder of a tool, which `install` fills if it is not there.
+/// Returns the folder of a tool. If it does not exist, `install` installs the tool into a staging folder first.
 ///
 /// # Errors
-/// [`ToolError`], of the installation too; nothing is left then.
+/// [`ToolError`], also of the installation. The staging folder is removed in that case.
 pub fn folder(
     tools: &mut Tools<'_>,
     what: &'static str,
     version: &str,
-    mend: &str,
+    fix: &str,
     install: impl FnOnce(&mut Tools<'_>, &Path) -> Result<(), ToolError>,
 ) -> Result<PathBuf, ToolError> {
-    let shelf = tools.cache.as_ref().map(|cache| cache.join("tools"));
-    let shelf = shelf.ok_or_else(|| ToolError::NoCache { what, mend: mend.to_owned() })?;
-    let folder = shelf.join(format!("{what}-{version}"));
+    let tools_folder = tools.cache.as_ref().map(|cache| cache.join("tools"));
+    let tools_folder = tools_folder.ok_or_else(|| ToolError::NoCache { what, fix: fix.to_owned() })?;
+    let folder = tools_folder.join(format!("{what}-{version}"));
     if folder.is_dir() {
         return Ok(folder);
     }
-    let aside = shelf.join(format!("{ASIDE}{}-{what}", std::process::id()));
+    let staging = tools_folder.join(format!("{STAGING_PREFIX}{}-{what}", std::process::id()));
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| ToolError::Io { path, source }
     };
-    fs::create_dir_all(&shelf).map_err(failed(&shelf))?;
-    sweep(&shelf);
-    remove(&aside).map_err(failed(&aside))?;
-    fs::create_dir(&aside).map_err(failed(&aside))?;
+    fs::create_dir_all(&tools_folder).map_err(failed(&tools_folder))?;
+    remove_abandoned(&tools_folder);
+    remove(&staging).map_err(failed(&staging))?;
+    fs::create_dir(&staging).map_err(failed(&staging))?;
     tools.say(&format!("installing {what} {version} into {}", folder.display()));
-    let installed = install(tools, &aside).and_then(|()| match fs::rename(&aside, &folder) {
-        // Somebody else was faster, with the same version.
+    let installed = install(tools, &staging).and_then(|()| match fs::rename(&staging, &folder) {
+        // Another process has installed the same version meanwhile.
         Err(_) if folder.is_dir() => Ok(()),
         other => other.map_err(failed(&folder)),
     });
-    // Gone if it was renamed.
-    let _ = remove(&aside);
+    // It does not exist if it was renamed.
+    let _ = remove(&staging);
     installed.map(|()| folder)
 }
 
-/// Removes what processes have left that ended while they installed.
-fn sweep(shelf: &Path) {
-    for entry in fs::read_dir(shelf).into_iter().flatten().flatten() {
+/// Removes the staging folders of processes that ended during an installation.
+fn remove_abandoned(tools_folder: &Path) {
+    for entry in fs::read_dir(tools_folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(ASIDE)?.split('-').next()?.parse().ok());
+        let number = name.to_str().and_then(|name| name.strip_prefix(STAGING_PREFIX)?.split('-').next()?.parse().ok());
         if number.and_then(Pid::from_raw).is_some_and(|process| test_kill_process(process).is_err()) {
             let _ = remove(&entry.path());
         }
@@ -80,7 +80,7 @@ mod tests {
         let mut say = |_: &str| {};
         let mut tools = Tools::in_folder(Path::new("/nowhere"), &mut say);
         tools.cache = Some(cache.to_path_buf());
-        folder(&mut tools, "tool", "1.0", "type it", |_, aside| fill(aside))
+        folder(&mut tools, "tool", "1.0", "type it", |_, staging| fill(staging))
     }
 
     fn left(cache: &Path) -> Vec<String> {
@@ -91,14 +91,14 @@ mod tests {
     #[test]
     fn a_tool_is_installed_once_and_whole() {
         let cache = tempfile::TempDir::new().unwrap();
-        let refused = install(cache.path(), |aside| {
-            fs::write(aside.join("half"), "").unwrap();
+        let refused = install(cache.path(), |staging| {
+            fs::write(staging.join("half"), "").unwrap();
             Err(ToolError::Nothing { what: "pip".to_owned(), wanted: "tool".to_owned() })
         });
         assert!(refused.is_err());
         assert_eq!(left(cache.path()), [""; 0]);
-        let folder = install(cache.path(), |aside| {
-            fs::write(aside.join("tool"), "").unwrap();
+        let folder = install(cache.path(), |staging| {
+            fs::write(staging.join("tool"), "").unwrap();
             Ok(())
         })
         .unwrap();
@@ -108,17 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn two_that_install_at_once_both_have_it() {
+    fn two_processes_can_install_the_same_tool_at_once() {
         let cache = tempfile::TempDir::new().unwrap();
         fs::create_dir_all(cache.path().join("tools")).unwrap();
-        // The same process number twice would be one folder: the second stands for another process.
+        // Two installations in one process would use the same staging folder, so the second one is simulated below.
         let meeting = Barrier::new(2);
         thread::scope(|scope| {
             let slow = scope.spawn(|| {
-                install(cache.path(), |aside| {
+                install(cache.path(), |staging| {
                     meeting.wait();
                     meeting.wait();
-                    fs::write(aside.join("tool"), "").unwrap();
+                    fs::write(staging.join("tool"), "").unwrap();
                     Ok(())
                 })
             });
@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interrupted_installation_left_goes_with_the_next() {
+    fn the_next_installation_removes_what_an_interrupted_one_left() {
         let cache = tempfile::TempDir::new().unwrap();
         let mut ended = std::process::Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
-        let shelf = cache.path().join("tools");
-        fs::create_dir_all(shelf.join(format!("{ASIDE}{}-tool/half", ended.id()))).unwrap();
-        fs::create_dir_all(shelf.join("mine")).unwrap();
+        let tools_folder = cache.path().join("tools");
+        fs::create_dir_all(tools_folder.join(format!("{STAGING_PREFIX}{}-tool/half", ended.id()))).unwrap();
+        fs::create_dir_all(tools_folder.join("mine")).unwrap();
         install(cache.path(), |_| Ok(())).unwrap();
         let mut left = left(cache.path());
         left.sort();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_folder_the_person_is_told_what_to_type() {
+    fn without_a_folder_the_error_says_what_to_type() {
         let mut say = |_: &str| {};
         let mut tools = Tools::in_folder(Path::new("/nowhere"), &mut say);
         let refused = folder(&mut tools, "tool", "1.0", "type `pip install tool`", |_, _| Ok(())).unwrap_err();

@@ -1,4 +1,4 @@
-//! A project: a folder with a `consumer.toml` that says what is built in it.
+//! A project: a folder with a `consumer.toml`, which names the consumer and its language.
 
 use std::fmt;
 use std::fs;
@@ -12,26 +12,26 @@ use super::language::Language;
 
 /// The file that makes a folder a project.
 pub const FILE: &str = "consumer.toml";
-/// Longest name, in characters; consumers are enabled by it.
-const MOST_NAME: usize = 64;
+/// Largest length of a name, in characters, as for the names of consumers in `klines.toml`.
+const MAX_NAME: usize = 64;
 
-/// The name of a project, and of the consumer that it makes: `[a-z][a-z0-9-]*`.
+/// The name of a project and of its consumer: `[a-z][a-z0-9-]*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
 
 /// A folder in which a consumer is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Where it is, absolute: tools are started in it.
+    /// Its absolute path; tools run in this folder.
     pub folder: PathBuf,
     /// Its name.
     pub name: Name,
-    /// What it is written in.
+    /// The language of its sources.
     pub language: Language,
-    /// Python, JavaScript and TypeScript: the component gets WASI (files, clocks, random numbers, standard output)
-    /// instead of stand-ins. Default: no.
+    /// Whether the component gets WASI (files, clocks, random numbers, standard output) instead of stubs. Only for
+    /// Python, JavaScript and TypeScript. Default: no.
     pub wasi: bool,
-    /// Python, JavaScript and TypeScript: the file that the component is made of. Default: looked for.
+    /// The main source file. Only for Python, JavaScript and TypeScript. Default: a file with one of the usual names.
     pub source: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub struct Project {
 pub enum ProjectError {
     /// There is no `consumer.toml`.
     #[error(
-        "{0} has no consumer.toml, so it is no project: name its folder, or a .wasm or .wat file, or make a project with `klines consumer new`"
+        "{0} has no consumer.toml, so it is not a project: name its folder, or a .wasm or .wat file, or make a project with `klines consumer new`"
     )]
     None(PathBuf),
     /// It cannot be read.
@@ -51,19 +51,19 @@ pub enum ProjectError {
         /// Why.
         source: io::Error,
     },
-    /// It says something else than expected.
+    /// Its content is wrong.
     #[error("{path}{place}: {message}")]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// `:line:column`, where there is one.
+        /// `:line:column`, or empty if it is unknown.
         place: String,
-        /// What is wrong and what would be right.
+        /// What is wrong and what was expected.
         message: String,
     },
 }
 
-/// What stands in the file.
+/// The content of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -78,33 +78,33 @@ impl Name {
     /// Reads a name.
     ///
     /// # Errors
-    /// A sentence for a person.
+    /// A message with the rule, and the nearest valid name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_inner = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '-';
         let is_name = text.starts_with(|first: char| first.is_ascii_lowercase()) && text.chars().all(is_inner);
-        if is_name && text.len() <= MOST_NAME {
+        if is_name && text.len() <= MAX_NAME {
             return Ok(Self(text.to_owned()));
         }
-        let rule = format!("a name is 1 to {MOST_NAME} of a-z, 0-9 and `-`, and begins with a letter");
-        let mended: String = text.to_lowercase().replace(['_', ' ', '.'], "-");
-        let mended = mended.trim_matches('-');
-        let near = Self::parse_quietly(mended).map(|name| format!("; `{name}` would be one")).unwrap_or_default();
+        let rule = format!("a name is 1 to {MAX_NAME} of a-z, 0-9 and `-`, and begins with a letter");
+        let corrected: String = text.to_lowercase().replace(['_', ' ', '.'], "-");
+        let corrected = corrected.trim_matches('-');
+        let near = Self::parse_quietly(corrected).map(|name| format!("; `{name}` would be one")).unwrap_or_default();
         Err(format!("{rule}{near}"))
     }
 
     fn parse_quietly(text: &str) -> Option<&str> {
         let first = text.chars().next()?;
         let is_inner = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '-';
-        (first.is_ascii_lowercase() && text.chars().all(is_inner) && text.len() <= MOST_NAME).then_some(text)
+        (first.is_ascii_lowercase() && text.chars().all(is_inner) && text.len() <= MAX_NAME).then_some(text)
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as an identifier, which most languages write without `-`.
+    /// Returns the name as an identifier, with `_` instead of `-`.
     #[must_use]
     pub fn identifier(&self) -> String {
         self.0.replace('-', "_")
@@ -152,20 +152,20 @@ impl Project {
         Ok(Self { folder, name, language, wasi: written.wasi, source: written.source })
     }
 
-    /// The component that is built.
+    /// Returns the path of the component that a build creates.
     #[must_use]
     pub fn component(&self) -> PathBuf {
         self.folder.join(format!("{}.wasm", self.name))
     }
 
-    /// Where everything goes that is made on the way.
+    /// Returns the folder of intermediate files.
     #[must_use]
     pub fn intermediates(&self) -> PathBuf {
         self.folder.join("build")
     }
 }
 
-/// `:line:column`, both from 1, of a byte of a text.
+/// Returns `:line:column` of a byte offset, both counted from 1.
 pub(super) fn place(text: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -190,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        for (text, said) in [
+    fn errors_are_reported_with_their_places() {
+        for (text, expected) in [
             (
                 "name = \"demo\"\nlanguag = \"c\"",
                 "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`",
@@ -206,12 +206,12 @@ mod tests {
             ("name = \"demo\"\nlanguage = \"c\"\nwasi = 1", "consumer.toml:3:8: invalid type: integer `1`"),
         ] {
             let found = read(text).unwrap_err();
-            assert!(found.starts_with(said), "{text}: {found}");
+            assert!(found.starts_with(expected), "{text}: {found}");
         }
     }
 
     #[test]
-    fn a_folder_without_the_file_is_told_apart_from_none() {
+    fn a_folder_without_the_file_is_distinguished_from_a_missing_folder() {
         let folder = tempfile::TempDir::new().unwrap();
         assert!(matches!(Project::open(folder.path()), Err(ProjectError::None(_))));
         let missing = Project::open(&folder.path().join("nowhere"));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_every_language_can_be_told() {
+    fn a_name_is_valid_in_every_language() {
         for name in ["demo", "a", "my-demo-2"] {
             assert_eq!(Name::parse(name).unwrap().as_str(), name);
         }

@@ -1,4 +1,4 @@
-//! Rust: cargo makes a component by itself, once its target is there.
+//! Builds Rust projects: installs the target if it is missing, then cargo creates the component.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +11,9 @@ use super::tools::{ToolError, Tools, ask, output, run};
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// Builds the project's library.
+/// Builds the library of the project.
 pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf, BuildError> {
-    let cargo = tools.need("cargo", "get Rust from https://rustup.rs, then type it again")?;
+    let cargo = tools.need("cargo", "install Rust from https://rustup.rs, then repeat this command")?;
     ready_target(project, tools)?;
     let version = ask(&cargo, &["--version"]).unwrap_or_else(|| "cargo".to_owned());
     tools.say(&format!("building {} with {version} for {TARGET}", project.name));
@@ -29,34 +29,34 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf,
     })
 }
 
-/// Adds the target to the project's toolchain, which may be another than this folder's.
+/// Adds the target to the toolchain of the project, which may differ from that of the working directory.
 fn ready_target(project: &Project, tools: &mut Tools<'_>) -> Result<(), BuildError> {
     let Some(rustup) = tools.find("rustup") else {
-        let rustc = tools.need("rustc", "get Rust from https://rustup.rs, then type it again")?;
+        let rustc = tools.need("rustc", "install Rust from https://rustup.rs, then repeat this command")?;
         let folder = ask(&rustc, &["--print", "target-libdir", "--target", TARGET]);
         if folder.is_some_and(|folder| Path::new(&folder).is_dir()) {
             return Ok(());
         }
-        let mend = format!(
-            "install it for {} the way that one was installed (with rustup: rustup target add {TARGET})",
+        let fix = format!(
+            "install it for {} in the same way as this compiler (with rustup: rustup target add {TARGET})",
             rustc.display()
         );
-        return Err(ToolError::Missing { what: "the Rust target wasm32-wasip2", mend }.into());
+        return Err(ToolError::Missing { what: "the Rust target wasm32-wasip2", fix }.into());
     };
-    let at_home = |arguments: &[&str]| {
+    let rustup_in_project = |arguments: &[&str]| {
         let mut command = Command::new(&rustup);
         command.current_dir(&project.folder).args(arguments);
         command
     };
-    let installed = output(&mut at_home(&["target", "list", "--installed"]), "rustup target list")?;
+    let installed = output(&mut rustup_in_project(&["target", "list", "--installed"]), "rustup target list")?;
     if installed.lines().any(|line| line.trim() == TARGET) {
         return Ok(());
     }
     tools.say(&format!("adding the Rust target: rustup target add {TARGET}"));
-    Ok(run(&mut at_home(&["target", "add", TARGET]), &format!("rustup target add {TARGET}"))?)
+    Ok(run(&mut rustup_in_project(&["target", "add", TARGET]), &format!("rustup target add {TARGET}"))?)
 }
 
-/// Finds the component among cargo's messages, one JSON object a line.
+/// Finds the path of the component in the messages of cargo, which are one JSON object per line.
 fn component(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let libraries = messages.filter(|message| {

@@ -1,5 +1,5 @@
-//! Python, JavaScript and TypeScript: their tools put an interpreter and the source into a component. Where a tool of
-//! the right version is not there, it is installed privately.
+//! Builds Python, JavaScript and TypeScript projects: the tools put an interpreter and the source into a component. A
+//! tool that is missing or has another version is installed privately.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::private;
 use super::project::Project;
 use super::tools::{ToolError, Tools, ask, run};
 
-/// Versions that components were built and run with.
+/// The versions of the tools with which klines is tested.
 const COMPONENTIZE_PY: &str = "0.25.1";
 const COMPONENTIZE_QJS: &str = "0.4.5";
 const TYPESCRIPT: &str = "7.0.2";
@@ -23,13 +23,13 @@ pub(super) fn python(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf
     let module = source.file_stem().unwrap_or_default().to_owned();
     let built = project.intermediates().join("component.wasm");
     let mut command = componentize_py(tools)?;
-    tools.say(&format!("building {} with componentize-py {COMPONENTIZE_PY}{}", project.name, stand_ins(project)));
+    tools.say(&format!("building {} with componentize-py {COMPONENTIZE_PY}{}", project.name, wasi_note(project)));
     let contract = contract::folder(project).map_err(io_error(&project.folder))?;
     command.current_dir(&project.folder).arg("-d").arg(contract).args(["-w", WORLD, "componentize"]);
     if !project.wasi {
         command.arg("--stub-wasi");
     }
-    // Of what is wrong with a source, its own stack says nothing.
+    // The stack of the tool does not help to find an error in the source.
     command.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
     command.arg("-p").arg(folder).arg(module).arg("-o").arg(&built);
     finish(&mut command, "componentize-py", built)
@@ -41,14 +41,14 @@ pub(super) fn javascript(project: &Project, tools: &mut Tools<'_>) -> Result<Pat
     quickjs(project, tools, &source)
 }
 
-/// Builds a TypeScript project: first its types are checked.
+/// Builds a TypeScript project: checks its types, compiles it to JavaScript, and builds that.
 pub(super) fn typescript(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf, BuildError> {
     let source = source(project, &["consumer.ts", "src/consumer.ts", "app.ts", "src/app.ts", "index.ts"])?;
     let tsc = npm(tools, "typescript", TYPESCRIPT, "tsc")?;
     tools.say(&format!("checking {} with typescript {TYPESCRIPT}", project.name));
     let out = project.intermediates().join("js");
     if out.exists() {
-        // A file whose source is gone must not be found.
+        // A compiled file must not outlive its source.
         fs::remove_dir_all(&out).map_err(io_error(&out))?;
     }
     let mut command = Command::new(tsc);
@@ -63,7 +63,7 @@ pub(super) fn typescript(project: &Project, tools: &mut Tools<'_>) -> Result<Pat
     run(&mut command, "tsc")?;
     let inner = source.strip_prefix(&project.folder).unwrap_or(&source).with_extension("js");
     let name = inner.file_name().unwrap_or_default();
-    // Where it lands depends on `rootDir`.
+    // The path of the output depends on `rootDir`.
     let found = [out.join(&inner), out.join(name)].into_iter().find(|path| path.is_file());
     let wanted = inner.display().to_string();
     let compiled = found.ok_or_else(|| ToolError::Nothing { what: "tsc".to_owned(), wanted })?;
@@ -72,7 +72,7 @@ pub(super) fn typescript(project: &Project, tools: &mut Tools<'_>) -> Result<Pat
 
 fn quickjs(project: &Project, tools: &mut Tools<'_>, source: &Path) -> Result<PathBuf, BuildError> {
     let tool = npm(tools, "componentize-qjs", COMPONENTIZE_QJS, "componentize-qjs")?;
-    tools.say(&format!("building {} with componentize-qjs {COMPONENTIZE_QJS}{}", project.name, stand_ins(project)));
+    tools.say(&format!("building {} with componentize-qjs {COMPONENTIZE_QJS}{}", project.name, wasi_note(project)));
     let built = project.intermediates().join("component.wasm");
     let mut command = Command::new(tool);
     // Without `--sync` the component needs the asynchronous component model.
@@ -85,11 +85,12 @@ fn quickjs(project: &Project, tools: &mut Tools<'_>, source: &Path) -> Result<Pa
     finish(&mut command, "componentize-qjs", built)
 }
 
-fn stand_ins(project: &Project) -> &'static str {
+/// Returns the part of the build message that mentions WASI.
+fn wasi_note(project: &Project) -> &'static str {
     if project.wasi { ", with WASI" } else { "" }
 }
 
-/// Runs a tool that leaves a file, and makes sure that it is the tool's.
+/// Runs a tool that creates the file `built`. Removes an older file first, so that the result is that of the tool.
 fn finish(command: &mut Command, what: &str, built: PathBuf) -> Result<PathBuf, BuildError> {
     match fs::remove_file(&built) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&built)(error)),
@@ -102,9 +103,9 @@ fn finish(command: &mut Command, what: &str, built: PathBuf) -> Result<PathBuf, 
     Err(ToolError::Nothing { what: what.to_owned(), wanted: built.display().to_string() }.into())
 }
 
-/// The program that makes components of Python, from `PATH` or from a private environment.
+/// Returns the command of componentize-py, from `PATH` or from a private environment.
 fn componentize_py(tools: &mut Tools<'_>) -> Result<Command, ToolError> {
-    let mend = format!("pip install componentize-py=={COMPONENTIZE_PY}");
+    let fix = format!("pip install componentize-py=={COMPONENTIZE_PY}");
     if let Some(found) = tools.find("componentize-py") {
         let version = ask(&found, &["--version"]).unwrap_or_default();
         if version.split_whitespace().last() == Some(COMPONENTIZE_PY) {
@@ -112,33 +113,33 @@ fn componentize_py(tools: &mut Tools<'_>) -> Result<Command, ToolError> {
         }
         tools.say(&format!("{} is `{version}`, not {COMPONENTIZE_PY}: another one is used", found.display()));
     }
-    let folder = private::folder(tools, "componentize-py", COMPONENTIZE_PY, &mend, |tools, aside| {
+    let folder = private::folder(tools, "componentize-py", COMPONENTIZE_PY, &fix, |tools, staging| {
         let get = "get Python 3.10 or later from https://python.org or your system's packages";
         let python = tools.need("python3", get)?;
         let what = "python3 -m venv (Debian has it in the package python3-venv)";
-        run(Command::new(python).args(["-m", "venv"]).arg(aside), what)?;
+        run(Command::new(python).args(["-m", "venv"]).arg(staging), what)?;
         let package = format!("componentize-py=={COMPONENTIZE_PY}");
-        let mut pip = Command::new(aside.join("bin/python"));
+        let mut pip = Command::new(staging.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package]);
         run(&mut pip, &format!("pip install {package}"))
     })?;
     let mut command = Command::new(folder.join("bin/python"));
-    // The environment was renamed after it was made, and scripts in its `bin` begin with its first name.
+    // The environment was renamed after it was created, and the scripts in its `bin` contain the old path.
     command.args(["-c", "import sys, componentize_py; sys.argv[0] = 'componentize-py'; componentize_py.script()"]);
     Ok(command)
 }
 
-/// A program of a package of npm's, in a private folder.
+/// Returns the path of a program of an npm package, which is installed in a private folder.
 fn npm(tools: &mut Tools<'_>, package: &'static str, version: &str, program: &str) -> Result<PathBuf, ToolError> {
     let get = "get Node.js 20 or later from https://nodejs.org or your system's packages";
     tools.need("node", get)?;
-    let mend = format!("npm install --global {package}@{version}");
-    let folder = private::folder(tools, package, version, &mend, |tools, aside| {
+    let fix = format!("npm install --global {package}@{version}");
+    let folder = private::folder(tools, package, version, &fix, |tools, staging| {
         let npm = tools.need("npm", get)?;
         let package = format!("{package}@{version}");
         let mut command = Command::new(npm);
-        command.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(aside).arg(&package);
-        run(command.current_dir(aside), &format!("npm install {package}"))
+        command.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(staging).arg(&package);
+        run(command.current_dir(staging), &format!("npm install {package}"))
     })?;
     Ok(folder.join("node_modules/.bin").join(program))
 }

@@ -1,4 +1,4 @@
-//! New projects: the embedded templates, with the project's name put in.
+//! Creates new projects from the embedded templates, with the name of the project filled in.
 
 use std::fs;
 use std::io;
@@ -11,41 +11,42 @@ use super::embedded::{GUEST_SDK, TEMPLATES, WIT};
 use super::language::Language;
 use super::project::Name;
 
-/// Where a Rust project has the sources of `klines-guest`.
+/// The folder of the sources of `klines-guest` in a Rust project.
 const GUEST_SDK_FOLDER: &str = "klines-guest";
 
 /// A file of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Where it goes, from the project's folder.
+    /// Its path, relative to the project's folder.
     pub path: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
 }
 
-/// Why there is no new project.
+/// Why a project could not be created.
 #[derive(Debug, Error)]
 pub enum TemplateError {
-    /// The folder is in use.
-    #[error("{0} is there already and is not empty: take another name, or another folder with --dir")]
+    /// The folder exists and is not empty.
+    #[error("{0} exists already and is not empty: choose another name, or another folder with --dir")]
     NotEmpty(PathBuf),
-    /// Something else is in the way.
-    #[error("{0} is there already and is no folder: take another name, or another folder with --dir")]
+    /// A file with the path of the folder exists.
+    #[error("{0} exists already and is not a folder: choose another name, or another folder with --dir")]
     NotFolder(PathBuf),
-    /// This program was built without it.
+    /// This program was built without the template.
     #[error("this build of klines has no template for {0}")]
     NoTemplate(Language),
-    /// The file system refuses.
+    /// A file or folder cannot be written.
     #[error("{path} cannot be written: {source}")]
     Io {
-        /// What was to be written.
+        /// The file or folder.
         path: PathBuf,
-        /// Why it was not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Makes a project in a folder that is empty or not there. If that fails, a folder that was not there is not there.
+/// Creates a project in a folder that is empty or does not exist. On failure, removes the folder if it did not exist
+/// before.
 ///
 /// # Errors
 /// [`TemplateError`]
@@ -73,13 +74,13 @@ pub fn make(folder: &Path, name: &Name, language: Language) -> Result<(), Templa
         fs::create_dir_all(parent).and_then(|()| fs::write(&path, &file.text)).map_err(failed(&path))
     });
     if written.is_err() && !existed {
-        // Half a project would be in the way of the next attempt.
+        // An incomplete project would make the next attempt fail.
         let _ = fs::remove_dir_all(folder);
     }
     written
 }
 
-/// The files of a new project; none if there is no template.
+/// Returns the files of a new project; none if there is no template.
 #[must_use]
 pub fn files(name: &Name, language: Language) -> Vec<File> {
     let folder = format!("{language}/");
@@ -102,7 +103,7 @@ pub fn files(name: &Name, language: Language) -> Vec<File> {
     files
 }
 
-/// Adds a file, unless the template has one of its own.
+/// Adds a file unless the template contains one with the same path.
 fn add(files: &mut Vec<File>, path: String, text: String) {
     if files.iter().all(|file| file.path != path) {
         files.push(File { path, text });
@@ -116,7 +117,7 @@ fn rendered(path: &str, text: &str, name: &Name) -> File {
             .replace("{{contract}}", contract::version())
     };
     let path = fill(path.strip_suffix(".in").unwrap_or(path));
-    // A `.gitignore` of ours would hide files of the template from us.
+    // The templates have no `.gitignore`, because it would apply to the files of this repository.
     let path = match path.strip_suffix("gitignore") {
         Some(folder) if folder.is_empty() || folder.ends_with('/') => format!("{folder}.gitignore"),
         _ => path,
@@ -124,7 +125,7 @@ fn rendered(path: &str, text: &str, name: &Name) -> File {
     File { path, text: fill(text) }
 }
 
-/// The crate's manifest outside of our workspace: what it has from there is written out.
+/// Returns the manifest of `klines-guest` for use outside this workspace, with the inherited values written out.
 fn guest_sdk_manifest() -> String {
     let manifest = GUEST_SDK.iter().find(|(path, _)| *path == "Cargo.toml").map_or("", |(_, text)| text);
     let version = env!("CARGO_PKG_VERSION");
@@ -133,7 +134,7 @@ fn guest_sdk_manifest() -> String {
         "edition.workspace = true" => Some("edition = \"2024\"".to_owned()),
         "rust-version.workspace = true" => Some(format!("rust-version = \"{}\"", env!("CARGO_PKG_RUST_VERSION"))),
         "license.workspace = true" => Some("license = \"MIT\"".to_owned()),
-        // Our own rules for its text, which nobody else has to keep.
+        // The lint rules of this workspace do not apply to projects of other authors.
         "[lints]" | "workspace = true" => None,
         line => Some(line.to_owned()),
     });

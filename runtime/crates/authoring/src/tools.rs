@@ -1,4 +1,4 @@
-//! Programs that others make: finding them and running them.
+//! Finds and runs external programs, such as compilers.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,25 +8,26 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use thiserror::Error;
 
-/// Where programs are looked for, and whom one tells what is done with them.
+/// Where programs are looked up, and how progress is reported.
 pub struct Tools<'a> {
+    /// The value of `PATH`.
     path: OsString,
-    /// This user's folder for what can be made again; none, and nothing can be installed.
+    /// The cache folder of the user. Without one, no tool can be installed.
     pub cache: Option<PathBuf>,
-    /// Told a line before anything that takes long or leaves something behind.
+    /// Prints a line before a step that takes long or installs files.
     pub say: &'a mut dyn FnMut(&str),
 }
 
-/// Why a program did not do what it was asked.
+/// Why a program could not be used.
 #[derive(Debug, Error)]
 pub enum ToolError {
-    /// It is not on this machine.
-    #[error("{what} is not installed: {mend}")]
+    /// It is not installed.
+    #[error("{what} is not installed: {fix}")]
     Missing {
         /// The program.
         what: &'static str,
         /// What to type, or where to get it.
-        mend: String,
+        fix: String,
     },
     /// It cannot be started.
     #[error("{what} cannot be started: {source}")]
@@ -36,23 +37,23 @@ pub enum ToolError {
         /// Why.
         source: io::Error,
     },
-    /// It refused; its own words are on the terminal.
-    #[error("{what} failed ({status}); what it said stands above")]
+    /// It failed; its messages are on the terminal.
+    #[error("{what} failed ({status}); its output is above")]
     Failed {
-        /// What was done.
+        /// The command.
         what: String,
-        /// What it ended with.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// It did well and the result is not there.
-    #[error("{what} left no {wanted}")]
+    /// It succeeded, but its result does not exist.
+    #[error("{what} created no {wanted}")]
     Nothing {
-        /// What was done.
+        /// The command.
         what: String,
-        /// The file.
+        /// The missing result.
         wanted: String,
     },
-    /// A file of ours cannot be read or written.
+    /// A file of klines cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.
@@ -60,50 +61,50 @@ pub enum ToolError {
         /// Why.
         source: io::Error,
     },
-    /// There is nowhere to install it.
-    #[error("{what} is not installed, and there is no folder to install it in: set HOME, or {mend}")]
+    /// It is not installed, and there is no folder to install it in.
+    #[error("{what} is not installed, and there is no folder to install it in: set HOME, or {fix}")]
     NoCache {
         /// The program.
         what: &'static str,
         /// What to type.
-        mend: String,
+        fix: String,
     },
 }
 
 impl<'a> Tools<'a> {
-    /// The programs of this process's `PATH`.
+    /// Returns the programs in the `PATH` of this process.
     pub fn of_process(say: &'a mut dyn FnMut(&str)) -> Self {
         Self { path: std::env::var_os("PATH").unwrap_or_default(), cache: cache_of_process(), say }
     }
 
-    /// Finds a program.
+    /// Returns the path of a program, or `None` if it is not found.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(&self.path).filter(|folder| folder.is_absolute());
         folders.map(|folder| folder.join(name)).find(|path| is_program(path))
     }
 
-    /// Finds a program that is needed; `mend` says how to get it.
+    /// Returns the path of a required program; `fix` describes how to install it.
     ///
     /// # Errors
     /// [`ToolError::Missing`]
-    pub fn need(&self, what: &'static str, mend: &str) -> Result<PathBuf, ToolError> {
-        self.find(what).ok_or_else(|| ToolError::Missing { what, mend: mend.to_owned() })
+    pub fn need(&self, what: &'static str, fix: &str) -> Result<PathBuf, ToolError> {
+        self.find(what).ok_or_else(|| ToolError::Missing { what, fix: fix.to_owned() })
     }
 
-    /// A variable that is set to something.
+    /// Returns the value of an environment variable that is set and not empty.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<PathBuf> {
         std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
-    /// Tells the person at the terminal what comes.
+    /// Prints a line for the person at the terminal.
     pub fn say(&mut self, line: &str) {
         (self.say)(line);
     }
 }
 
-/// This user's folder for what can be made again, if there is one.
+/// Returns the cache folder of klines for this user, if there is one.
 #[must_use]
 pub fn cache_of_process() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -120,20 +121,20 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a program to its end; what it says goes to the terminal.
+/// Runs a program to its end; its output goes to the terminal.
 ///
 /// # Errors
-/// [`ToolError`] naming `what` is done.
+/// [`ToolError`] with `what` as the name of the command.
 pub fn run(command: &mut Command, what: &str) -> Result<(), ToolError> {
     let command = command.stdin(Stdio::null()).stdout(io::stderr());
     let status = command.status().map_err(|source| ToolError::Start { what: what.to_owned(), source })?;
     if status.success() { Ok(()) } else { Err(ToolError::Failed { what: what.to_owned(), status }) }
 }
 
-/// Runs a program to its end and returns what it printed; its complaints go to the terminal.
+/// Runs a program to its end and returns its standard output; its standard error goes to the terminal.
 ///
 /// # Errors
-/// [`ToolError`] naming `what` is done.
+/// [`ToolError`] with `what` as the name of the command.
 pub fn output(command: &mut Command, what: &str) -> Result<String, ToolError> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|source| ToolError::Start { what: what.to_owned(), source })?;
@@ -143,7 +144,7 @@ pub fn output(command: &mut Command, what: &str) -> Result<String, ToolError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Asks a program something that it may not know; nothing is shown.
+/// Runs a program and returns its standard output, or `None` if it fails. Shows no output.
 #[must_use]
 pub fn ask(program: &Path, arguments: &[&str]) -> Option<String> {
     let arguments = arguments.iter().map(OsStr::new);
@@ -153,7 +154,7 @@ pub fn ask(program: &Path, arguments: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 impl<'a> Tools<'a> {
-    /// The programs of one folder.
+    /// Returns the programs in one folder.
     pub fn in_folder(folder: &Path, say: &'a mut dyn FnMut(&str)) -> Self {
         Self { path: folder.into(), cache: None, say }
     }
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_made_again_goes_where_the_system_wants_it() {
+    fn the_cache_folder_follows_the_xdg_rules() {
         let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(cache(path("/c"), path("/h")), Some("/c/klines".into()));
         assert_eq!(cache(path("c"), path("/h")), Some("/h/.cache/klines".into()));
@@ -192,10 +193,10 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_is_named() {
-        let said = run(&mut Command::new("false"), "the build").unwrap_err().to_string();
-        assert_eq!(said, "the build failed (exit status: 1); what it said stands above");
-        let said = output(&mut Command::new("/nowhere/tool"), "the build").unwrap_err().to_string();
-        assert!(said.starts_with("the build cannot be started: "), "{said}");
+        let error = run(&mut Command::new("false"), "the build").unwrap_err().to_string();
+        assert_eq!(error, "the build failed (exit status: 1); its output is above");
+        let error = output(&mut Command::new("/nowhere/tool"), "the build").unwrap_err().to_string();
+        assert!(error.starts_with("the build cannot be started: "), "{error}");
         assert_eq!(output(Command::new("echo").arg("so"), "echo").unwrap(), "so\n");
         assert_eq!(ask(Path::new("/nowhere/tool"), &[]), None);
     }

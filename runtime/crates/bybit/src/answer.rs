@@ -1,4 +1,4 @@
-//! What Bybit answers to a command, and the command frames themselves. Decides nothing about subscriptions.
+//! Command frames and Bybit's answers to them. `session` decides what an answer changes.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ struct WireCommand<'a> {
     args: Option<&'a [String]>,
 }
 
-/// Returns the frame that subscribes to `topics`, to be answered with the same id.
+/// Returns a frame that subscribes to `topics`; Bybit answers with the same id.
 #[must_use]
 pub fn subscribe_frame(id: &str, topics: &[String]) -> String {
     command(&WireCommand { req_id: id, op: "subscribe", args: Some(topics) })
 }
 
-/// Returns the frame that asks for a pong.
+/// Returns a ping frame.
 #[must_use]
 pub fn ping_frame(id: &str) -> String {
     command(&WireCommand { req_id: id, op: "ping", args: None })
@@ -30,7 +30,7 @@ fn command(frame: &WireCommand<'_>) -> String {
     serde_json::to_string(frame).unwrap_or_default()
 }
 
-/// The public streams' answer, all categories and ops in one.
+/// An answer of the public streams, for all categories and operations.
 #[derive(Debug, Deserialize)]
 struct WireAnswer<'a> {
     #[serde(default)]
@@ -39,37 +39,37 @@ struct WireAnswer<'a> {
     ret_msg: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     op: Option<Cow<'a, str>>,
-    /// Echoed as a string; other types are taken as they come.
+    /// Echoed as a string; other types are accepted too.
     #[serde(default)]
     req_id: serde_json::Value,
 }
 
-/// One answer, as the session needs it.
+/// An answer, as the session needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The peer is there. It proves only the gateway: nothing is known of any subscription.
+    /// The answer to a ping. It proves only that the gateway is alive, not that any subscription works.
     Pong,
-    /// The frame of this id is accepted, whole.
+    /// The whole frame with this id is accepted.
     Accepted {
-        /// The id that the frame had.
+        /// The id of the frame.
         id: String,
     },
-    /// The frame of this id is refused, whole.
+    /// The whole frame with this id is refused.
     Refused {
-        /// The id that the frame had.
+        /// The id of the frame.
         id: String,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
-    /// Something else: a complaint about no frame in particular, or the answer to what was never sent.
+    /// Any other answer: an error without a frame id, or an answer to an unknown operation.
     Unmatched,
 }
 
 impl Answer {
-    /// Reads an answer.
+    /// Parses an answer.
     ///
     /// # Errors
-    /// When it is not an object, or its fields have other types than documented.
+    /// If it is not an object, or its fields have other types than documented.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         let wire: WireAnswer<'_> = serde_json::from_str(text)?;
         let op = wire.op.as_deref().unwrap_or_default();
@@ -91,21 +91,22 @@ impl Answer {
     }
 }
 
-/// Why a frame is refused. Bybit gives neither a code nor a field for it: its text is read here, and nowhere else.
+/// Why a frame is refused. Bybit sends neither a code nor a field for it, so the text is interpreted here and only
+/// here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it means.
+    /// The meaning of the refusal.
     pub kind: RefusalKind,
-    /// Bybit's words.
+    /// Bybit's text.
     pub message: String,
 }
 
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// A topic is subscribed already, which is what was wanted.
+    /// A topic is already subscribed, so that nothing has to be done for it.
     AlreadySubscribed,
-    /// Anything else.
+    /// Any other reason.
     Other,
 }
 
@@ -116,7 +117,7 @@ impl Refusal {
         Self { kind, message: message.to_owned() }
     }
 
-    /// Whether it names a topic: `error:handler not found,topic:T`, `Invalid symbol :[T]`.
+    /// Returns whether it names `topic`: `error:handler not found,topic:T`, `Invalid symbol :[T]`.
     #[must_use]
     pub fn names(&self, topic: &str) -> bool {
         self.message
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_bybits() {
+    fn commands_have_bybits_form() {
         let topics = ["publicTrade.BTCUSDT".to_owned(), "publicTrade.ETHUSDT".to_owned()];
         assert_eq!(
             subscribe_frame("7", &topics),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_every_category_are_understood() {
+    fn answers_of_every_category_are_parsed() {
         for (text, answer) in [
             (
                 r#"{"success":true,"ret_msg":"subscribe","conn_id":"c","req_id":"1","op":"subscribe"}"#,
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_topic_is_found_whole() {
+    fn only_a_whole_topic_name_is_found() {
         let topic = "publicTrade.BTCUSDT";
         assert!(Refusal::new("error:handler not found,topic:publicTrade.BTCUSDT").names(topic));
         assert!(Refusal::new("Invalid symbol :[publicTrade.BTCUSDT]").names(topic));

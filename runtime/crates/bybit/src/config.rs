@@ -1,11 +1,11 @@
-//! What has to be known to reach Bybit, and which symbols are wanted. Reading it from files is not done here.
+//! The addresses of Bybit and the wanted symbols. Other crates read them from files.
 
 use klines_domain::symbol::{Category, Symbol};
 use url::Url;
 
 use super::topic;
 
-/// What this program calls itself to Bybit.
+/// The user agent of this program.
 pub const AGENT: &str = concat!("klines/", env!("CARGO_PKG_VERSION"));
 
 const WS_MAINNET: &str = "wss://stream.bybit.com";
@@ -13,23 +13,23 @@ const WS_TESTNET: &str = "wss://stream-testnet.bybit.com";
 const REST_MAINNET: &str = "https://api.bybit.com";
 const REST_TESTNET: &str = "https://api-testnet.bybit.com";
 
-/// Where Bybit is, and what is wanted of it.
+/// The addresses of Bybit, and the wanted categories and symbols.
 #[derive(Clone, Debug, Default)]
 pub struct BybitConfig {
-    /// The categories, each once, the first being the one that the predecessor's names stand for.
+    /// The categories, each once. The Streamer dialect, which names no category, uses the first.
     pub categories: Vec<CategoryConfig>,
     /// Base address of the public streams, `ws` or `wss`, instead of Bybit's.
     pub ws_url: Option<Url>,
     /// Base address of the market endpoints, `http` or `https`, instead of Bybit's.
     pub rest_url: Option<Url>,
-    /// Bybit's test network instead of the real one, where no address is given.
+    /// Whether to use Bybit's test network instead of the real one, if no address is set.
     pub testnet: bool,
 }
 
 /// One category and its symbols.
 #[derive(Clone, Debug)]
 pub struct CategoryConfig {
-    /// Which one.
+    /// The category.
     pub category: Category,
     /// Its symbols.
     pub symbols: SymbolChoice,
@@ -38,27 +38,28 @@ pub struct CategoryConfig {
 /// How symbols are chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SymbolChoice {
-    /// These, in this order.
+    /// These symbols, in this order.
     Listed(Vec<Symbol>),
-    /// All that trade, by name.
+    /// All symbols that trade and pass the filter, sorted by name.
     All(AllSymbols),
 }
 
-/// Which of all symbols are meant.
+/// Filter on all symbols of a category.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllSymbols {
-    /// Quote coins; empty means USDT, on inverse USD.
+    /// Wanted quote coins; empty means USDT, on inverse USD.
     pub quote: Vec<String>,
-    /// Dated futures too, not only perpetuals.
+    /// Whether to include dated futures in addition to perpetuals.
     pub dated: bool,
-    /// At most so many, the first by name.
+    /// Maximum number of symbols; the first by name are chosen.
     pub limit: Option<usize>,
 }
 
 impl BybitConfig {
     /// Returns the address of a category's public stream.
     ///
-    /// A base that already ends in a stream's path, as people copy it from the documentation, is taken for its host.
+    /// A base address that ends in the path of a stream, as copied from Bybit's documentation, is used without that
+    /// path.
     #[must_use]
     pub fn stream_url(&self, category: Category) -> Option<Url> {
         let official = if self.testnet { WS_TESTNET } else { WS_MAINNET };
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_bybits_unless_told_otherwise() {
+    fn addresses_are_bybits_by_default() {
         assert_eq!(stream(None, false), "wss://stream.bybit.com/v5/public/spot");
         assert_eq!(stream(None, true), "wss://stream-testnet.bybit.com/v5/public/spot");
         let config = BybitConfig::default();
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn any_part_of_a_stream_address_is_a_base() {
+    fn a_stream_address_with_or_without_its_path_is_a_base() {
         for base in ["ws://localhost:9000", "ws://localhost:9000/", "ws://localhost:9000/v5/public/linear"] {
             assert_eq!(stream(Some(base), true), "ws://localhost:9000/v5/public/spot");
         }

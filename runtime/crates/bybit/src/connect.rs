@@ -1,11 +1,11 @@
-//! From an address to a byte stream: name lookup, TCP, an HTTP proxy where one is set, TLS where the scheme asks for
-//! it. Speaks neither WebSocket nor HTTP beyond the proxy's `CONNECT`.
+//! Opens a byte stream to an address: name lookup, TCP, an HTTP proxy if one is set, TLS if the scheme requires it.
+//! Implements neither WebSocket nor HTTP, except for the proxy's `CONNECT`.
 
+mod frame_boundary;
 mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod whole;
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
+pub use self::frame_boundary::FrameBoundary;
 pub use self::tls::TrustError;
-pub use self::whole::Whole;
 
-/// Longest time for everything between an address and a stream that is ready.
+/// Longest time to open a stream, from the name lookup to the TLS handshake.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time for one of a host's addresses, so that a dead route does not use up the time of the others.
+/// Longest time for one address of a host, so that a dead route leaves time for the others.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What of that which arrived has not been read to its end.
+/// What has arrived and is not fully read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// Nothing: a read of the socket would wait for the peer, and the last byte read ends a frame.
+    /// Nothing: a read of the socket would block, and the last byte that was read ends a frame.
     Nothing,
-    /// A read would wait for the rest of a frame, whose beginning lies in TLS or in the WebSocket layer.
-    Part,
-    /// Bytes, an end or an error wait in the socket.
+    /// A read would wait for the rest of a frame whose beginning is buffered in TLS or in the WebSocket layer.
+    PartialFrame,
+    /// Bytes, the end of the stream or an error wait in the socket.
     Bytes,
 }
 
-/// What a connection is made of, whatever lies beneath.
+/// A byte stream of any kind: TCP, TLS or a tunnel.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Asks the system what there is to read, which the executor may not know yet.
+    /// Asks the operating system what can be read; the executor may not know it yet.
     fn unread(&self) -> Unread;
 }
 
@@ -68,7 +68,7 @@ impl<S: ByteStream> ByteStream for TlsStream<S> {
 /// A connected stream.
 pub type BoxedStream = Box<dyn ByteStream>;
 
-/// Why no connection came about.
+/// Why a connection could not be opened.
 #[derive(Debug, Error)]
 pub enum DialError {
     /// The address has no host, or a scheme other than ws, wss, http, https.
@@ -82,7 +82,7 @@ pub enum DialError {
         /// The resolver's answer.
         source: std::io::Error,
     },
-    /// No address of the host accepted.
+    /// No address of the host accepted the connection.
     #[error("cannot connect to {host}:{port}: {source}")]
     Connect {
         /// The host.
@@ -92,10 +92,10 @@ pub enum DialError {
         /// The system's answer for the last address.
         source: std::io::Error,
     },
-    /// The proxy is of a kind that is not spoken, such as SOCKS.
+    /// The proxy has an unsupported protocol, such as SOCKS.
     #[error("the proxy {0} is neither http nor https")]
     ProxyKind(String),
-    /// The proxy refused, or did not answer as one.
+    /// The proxy refused, or gave an invalid answer.
     #[error("the proxy {proxy} answered {answer}")]
     Proxy {
         /// Host and port of the proxy.
@@ -111,27 +111,27 @@ pub enum DialError {
         /// What happened; a certificate that is not trusted is named here.
         source: std::io::Error,
     },
-    /// Nothing of the above within [`TIMEOUT`].
+    /// Neither a connection nor an error within [`TIMEOUT`].
     #[error("no connection to {0} within {limit} s", limit = TIMEOUT.as_secs())]
     Timeout(String),
 }
 
-/// Of a failure of TLS, and of its certificate.
+/// The kind of a TLS error and, for an invalid certificate, of the certificate error.
 type TlsErrorKind = (Discriminant<rustls::Error>, Option<Discriminant<rustls::CertificateError>>);
 
-/// What distinguishes one failure to dial from another, whatever its host and the times in its words.
+/// The kind of a dial error, without the details of its text, such as host and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialErrorKind {
     error: Discriminant<DialError>,
     io: Option<std::io::ErrorKind>,
-    /// Of a TLS failure, and of a certificate what is wrong with it.
+    /// For a TLS error, its kind.
     tls: Option<TlsErrorKind>,
-    /// What a proxy answered.
+    /// The answer of a proxy.
     answer: Option<String>,
 }
 
 impl DialError {
-    /// Returns its kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> DialErrorKind {
         let (source, answer) = match self {
@@ -150,7 +150,7 @@ impl DialError {
     }
 }
 
-/// Opens connections, all with the same trust and proxies.
+/// Opens connections, all with the same certificates and proxies.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     proxies: Arc<Matcher>,
@@ -158,11 +158,11 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Builds a dialer from variables, looked up by name: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` (or in
-    /// lower case), and `SSL_CERT_FILE`, a PEM file of certificates to trust besides the usual ones.
+    /// Creates a dialer from environment variables, looked up by name: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
+    /// `NO_PROXY` (or in lower case), and `SSL_CERT_FILE`, a PEM file of additional certificates to trust.
     ///
     /// # Errors
-    /// [`TrustError`] when that file cannot be read or holds no certificate.
+    /// [`TrustError`] if that file cannot be read or has no certificate.
     pub fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TrustError> {
         let file = variable("SSL_CERT_FILE").filter(|file| !file.is_empty());
         let proxies = proxy::matcher(&variable);
@@ -172,14 +172,14 @@ impl Dialer {
     /// Connects to an address, with TLS for `wss` and `https`.
     ///
     /// # Errors
-    /// [`DialError`]; every kind may go away by itself and is worth trying again.
+    /// [`DialError`]; every kind may be temporary, so that a retry is useful.
     pub async fn dial(&self, url: &Url) -> Result<BoxedStream, DialError> {
         let attempt = self.attempt(url);
-        tokio::time::timeout(TIMEOUT, attempt).await.unwrap_or_else(|_| Err(DialError::Timeout(shown(url))))
+        tokio::time::timeout(TIMEOUT, attempt).await.unwrap_or_else(|_| Err(DialError::Timeout(redacted(url))))
     }
 
     async fn attempt(&self, url: &Url) -> Result<BoxedStream, DialError> {
-        let target = Target::of(url).ok_or_else(|| DialError::Address(shown(url)))?;
+        let target = Target::of(url).ok_or_else(|| DialError::Address(redacted(url)))?;
         let stream = match proxy::for_target(&self.proxies, &target) {
             Some(proxy) => proxy::tunnel(self, &proxy, &target).await?,
             None => Box::new(connect(&target).await?),
@@ -189,12 +189,12 @@ impl Dialer {
 
     async fn encrypt(&self, stream: BoxedStream, target: &Target) -> Result<BoxedStream, DialError> {
         let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError::Address(target.host.clone()))?;
-        let connected = TlsConnector::from(self.tls.clone()).connect(name, Whole::records(stream)).await;
+        let connected = TlsConnector::from(self.tls.clone()).connect(name, FrameBoundary::records(stream)).await;
         Ok(Box::new(connected.map_err(|source| target.broken(source))?))
     }
 }
 
-/// Host, port and whether TLS is spoken there.
+/// Host and port of an address, and whether it uses TLS.
 #[derive(Debug)]
 struct Target {
     /// Without the brackets of an IPv6 address.
@@ -219,7 +219,7 @@ impl Target {
         Some(Self { host, port: url.port_or_known_default()?, is_encrypted, is_loopback })
     }
 
-    /// Host and port as an address has them.
+    /// Returns host and port as in a URL.
     fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -233,12 +233,12 @@ impl Target {
     }
 }
 
-/// Returns an address without user, password and query, which may hold keys.
+/// Returns an address without user, password and query, which may contain secrets.
 #[must_use]
-pub fn shown(url: &Url) -> String {
-    let place =
+pub fn redacted(url: &Url) -> String {
+    let authority =
         Target::of(url).map_or_else(|| url.host_str().unwrap_or_default().to_owned(), |target| target.authority());
-    format!("{}://{place}{}", url.scheme(), url.path())
+    format!("{}://{authority}{}", url.scheme(), url.path())
 }
 
 async fn connect(target: &Target) -> Result<TcpStream, DialError> {
@@ -250,7 +250,7 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
         let attempt = tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
         match attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                // Pings and subscriptions are small; a refusal to send them at once costs nothing but latency.
+                // Pings and subscriptions are small; a failure to disable Nagle's algorithm costs only latency.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }

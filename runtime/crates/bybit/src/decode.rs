@@ -1,5 +1,6 @@
-//! From the text of one frame to trades, by three readers that agree: the layout Bybit sends today byte by byte
-//! (`scan`), and any other key order through serde. What is not a trade frame is told apart here and read elsewhere.
+//! Decodes the text of one frame into trades, with two readers that agree: `scan` reads the layout that Bybit sends
+//! today byte by byte, and `wire` reads any other key order through serde. Frames that are not trades are classified
+//! here and read elsewhere.
 //!
 //! Allocates nothing per trade: names and numbers are read in place, and the caller's buffer is reused.
 
@@ -18,49 +19,49 @@ use thiserror::Error;
 
 pub use self::number::{quantity, trade_id};
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A `publicTrade` frame; its trades were appended to the buffer.
+    /// A `publicTrade` frame; its trades are appended to the buffer.
     Trades {
-        /// The frame's `ts`: when the exchange made it.
+        /// The frame's `ts`: when the exchange created it.
         stamped: ExchangeMillis,
-        /// Rows in the frame, those rejected included.
+        /// Number of rows in the frame, rejected ones included.
         received: u64,
-        /// Rows left out because price, size or time cannot be right. One whose time can be is a
-        /// [`FeedEvent::Missed`] in the buffer.
+        /// Number of rows rejected because of an implausible price, size or time. A rejected row with a plausible time
+        /// is a [`FeedEvent::Missed`] in the buffer.
         rejected: u64,
-        /// Those of them whose time cannot be right either.
+        /// Number of rejected rows whose time is not plausible.
         undated: u64,
     },
     /// The answer to a command: an object with `op`, `success` or `type: COMMAND_RESP`.
     Command(&'a str),
     /// Another topic.
     Other {
-        /// Its name.
+        /// The topic's name.
         topic: &'a str,
     },
 }
 
-/// Why a frame could not be understood. The frame is skipped whole.
+/// Why a frame could not be decoded. The whole frame is skipped.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// Not a JSON object.
     #[error("not a JSON object")]
     NotJson,
-    /// An object, but neither a topic nor an answer.
+    /// An object that is neither a topic nor an answer.
     #[error("neither a topic nor an answer to a command")]
     Unrecognised,
     /// A trade frame whose fields are not as documented.
     #[error("a trade frame with unexpected fields: {0}")]
     Malformed(String),
     /// A trade of a symbol that is not in the table.
-    #[error("trades of {0}, which was not asked for")]
+    #[error("trades of {0}, which was not subscribed to")]
     UnknownSymbol(String),
 }
 
 impl DecodeError {
-    /// A short name for counters and for logging each kind once.
+    /// Returns a short name for counters and for logging each kind once.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -72,16 +73,16 @@ impl DecodeError {
     }
 }
 
-/// Latest `T` that a trade may have beyond its frame's `ts`: a stamp cannot be older than what it stamps, but for
-/// clocks of two machines.
+/// How far the `T` of a trade may be after its frame's `ts`. A frame cannot be older than its trades, but the two times
+/// may come from clocks of two machines.
 const STAMP_SLACK: Millis = 10_000;
-/// 2100-01-01T00:00:00Z. Later times, and those before 1970, are not times.
+/// 2100-01-01T00:00:00Z. Later times, and times before 1970, are invalid.
 pub const LATEST_TIME: ExchangeMillis = ExchangeMillis::new(4_102_444_800_000);
 
-/// Reads one frame, appending its trades to `events`. Nothing is appended when the frame is refused.
+/// Decodes one frame and appends its trades to `events`. On an error nothing is appended.
 ///
 /// # Errors
-/// [`DecodeError`]: the frame has to be skipped and counted.
+/// [`DecodeError`] if the frame has to be skipped and counted.
 pub fn decode<'a, T>(
     category: Category,
     text: &'a str,
@@ -96,18 +97,18 @@ pub fn decode<'a, T>(
     wire::frame(text, symbols, events).inspect_err(|_| events.truncate(before))
 }
 
-/// Returns the symbol whose trade topic a frame names, however damaged the frame is otherwise.
+/// Returns the symbol of the trade topic in a frame, even if the rest of the frame is damaged.
 #[must_use]
 pub fn symbol_of(text: &str) -> Option<Symbol> {
     let (_, name) = text.split_once("\"publicTrade.")?;
     Symbol::new(name.split_once('"')?.0).ok()
 }
 
-/// Spans of one frame that are marked apart; more count as one.
-const MOST_MISSED: usize = 64;
+/// Maximum number of separate spans of one frame; more are merged into one.
+const MAX_MISSED_SPANS: usize = 64;
 
-/// Returns when rows of a frame that cannot be read may have happened, by what looks like their `T`: spans, both ends
-/// included, of times close together.
+/// Returns when the rows of a frame that cannot be decoded may have happened, from everything that looks like a `T`:
+/// spans of times that are close together, both ends included.
 #[must_use]
 pub fn times_of(text: &str) -> Vec<(ExchangeMillis, ExchangeMillis)> {
     let number = |digits: &str| {
@@ -122,13 +123,13 @@ pub fn times_of(text: &str) -> Vec<(ExchangeMillis, ExchangeMillis)> {
     let spans = times.chunk_by(|time, next| *next - *time <= SHORTEST);
     let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();
     match (spans.first(), spans.last()) {
-        // No frame of trades has times of as many spans: garbage must not cost a mark for each number.
-        (Some((from, _)), Some((_, to))) if spans.len() > MOST_MISSED => vec![(*from, *to)],
+        // No real frame has times in this many spans; garbage must not create one span for each number.
+        (Some((from, _)), Some((_, to))) if spans.len() > MAX_MISSED_SPANS => vec![(*from, *to)],
         _ => spans,
     }
 }
 
-/// Takes note of when a rejected row happened. Returns how many rows have no time that can be right.
+/// Records a rejected row with a plausible time as missed. Returns 1 if its time is not plausible, otherwise 0.
 #[cold]
 fn missed<T>(symbol: SymbolId, time: ExchangeMillis, stamped: ExchangeMillis, events: &mut Vec<FeedEvent<T>>) -> u64 {
     if !is_plausible(time, stamped) {
@@ -138,8 +139,8 @@ fn missed<T>(symbol: SymbolId, time: ExchangeMillis, stamped: ExchangeMillis, ev
     0
 }
 
-/// Returns the stamp of a frame of `topic` without a look at its rows; `None` when it is another frame, `Some(None)`
-/// when its stamp cannot be read. Both orders in which Bybit writes the keys have `topic` first and `ts` before `data`.
+/// Returns the timestamp of a frame of `topic` without reading its rows; `None` if it is another frame, `Some(None)` if
+/// its timestamp cannot be read. In both key orders of Bybit, `topic` is first and `ts` is before `data`.
 #[must_use]
 pub fn stamp_of(text: &str, topic: &str) -> Option<Option<ExchangeMillis>> {
     let rest = text.trim_start().strip_prefix(r#"{"topic":""#)?.strip_prefix(topic)?.strip_prefix('"')?;
@@ -149,17 +150,17 @@ pub fn stamp_of(text: &str, topic: &str) -> Option<Option<ExchangeMillis>> {
     Some(stamped.filter(|stamped| is_stamp(*stamped)))
 }
 
-/// Whether a frame may have been made at `stamped`.
+/// Returns whether `stamped` is a plausible time of a frame.
 fn is_stamp(stamped: ExchangeMillis) -> bool {
     stamped > ExchangeMillis::default() && stamped <= LATEST_TIME
 }
 
-/// Whether a trade may have happened at `time` in a frame made at `stamped`.
+/// Returns whether `time` is a plausible time of a trade in a frame of time `stamped`.
 fn is_plausible(time: ExchangeMillis, stamped: ExchangeMillis) -> bool {
     is_stamp(time) && time <= stamped.saturating_add(STAMP_SLACK)
 }
 
-/// Looks a symbol up.
+/// Looks up a symbol.
 fn find(symbols: &SymbolTable, name: &str) -> Result<SymbolId, DecodeError> {
     symbols.get(name).ok_or_else(|| DecodeError::UnknownSymbol(name.chars().take(64).collect()))
 }

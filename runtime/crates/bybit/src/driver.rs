@@ -1,8 +1,8 @@
-//! The task under one session: dials, moves frames and ticks in and actions out, and comes back after every loss.
-//! Decides nothing about subscriptions or liveness; that is the session's. At each boundary it asks the system once
-//! whether the socket has been read to its end, and says so behind the frames that it handed on.
+//! The task that runs one session: connects, passes frames and ticks to the session, executes its actions, and
+//! reconnects after every loss. The session decides about subscriptions and liveness. At each boundary the driver asks
+//! the operating system once whether the socket is empty, and reports that behind the frames that it passed on.
 
-mod evidence;
+mod drain_check;
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,70 +28,71 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
-use self::evidence::Evidence;
+use self::drain_check::DrainCheck;
 use super::config::AGENT;
-use super::connect::{self, BoxedStream, ByteStream, DialError, DialErrorKind, Dialer, Unread, Whole};
-use super::pacer::{HEALTHY, Pacer, Repeats};
+use super::connect::{self, BoxedStream, ByteStream, DialError, DialErrorKind, Dialer, FrameBoundary, Unread};
+use super::pacer::{HEALTHY, LogThrottle, Pacer};
 use super::session::{Action, Counters, Notice, Session};
 
 const TICK: Millis = 250;
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Commands are small: one that does not fit the socket's buffer for so long has no reader.
-const SEND: Duration = Duration::from_secs(10);
-const FAREWELL: Duration = Duration::from_secs(1);
-/// What is free of it is filled with zeros before every read: larger costs each frame more than it saves a burst.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Commands are small: if one does not fit into the socket's buffer for this long, the exchange does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The free part is filled with zeros before every read, so that a larger buffer costs more for each frame than it
+/// saves in a burst.
 const READ_BUFFER: usize = 16 * 1024;
-/// 1,024 trades, the most in one frame, are some 200 KiB.
+/// A frame of 1,024 trades, the maximum, has some 200 KiB.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// What all connections share.
+/// What all connections of a run share.
 #[derive(Clone, Debug)]
-pub struct Uplink {
+pub struct FeedContext {
     /// Opens connections.
     pub dialer: Dialer,
-    /// Stamps what arrives.
+    /// Gives the local time of receipt.
     pub clock: LocalClock,
     /// Keeps new connections under the exchange's limit.
     pub pacer: Arc<Mutex<Pacer>>,
-    /// Where events go. When it is full the driver waits, the socket's buffers fill, and the exchange waits in turn:
-    /// nothing is dropped here. Drain it until it closes, or drop it: a receiver that is gone ends the driver, one
-    /// that is kept but not read holds it.
+    /// Queue of the events. When it is full, the driver waits, the socket's buffers fill up, and the exchange has to
+    /// wait too: nothing is dropped here. Read the receiver until it is closed, or drop it: dropping it ends the
+    /// driver; keeping it without reading blocks the driver.
     pub out: mpsc::Sender<FeedMessage>,
-    /// Ends every driver, without a hole: what comes after is no concern of this run.
+    /// Ends every driver without emitting a hole: later trades do not belong to this run.
     pub cancel: CancellationToken,
 }
 
-/// How one connection stands.
+/// The status of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// The socket is open.
+    /// Whether the socket is open.
     pub is_open: bool,
-    /// Topics acknowledged.
+    /// Number of acknowledged topics.
     pub covered: usize,
-    /// Pongs may come from a gateway whose data have stopped: the busiest symbol is not heard.
+    /// Whether the busiest symbol sends no trades: a gateway may still send pongs although its data has stopped.
     pub is_silent: bool,
-    /// Topics refused.
+    /// Number of refused topics.
     pub refused: usize,
-    /// Topics wanted.
+    /// Number of wanted topics.
     pub wanted: usize,
-    /// Attempts since the start that brought no connection.
+    /// Number of failed connection attempts since the start.
     pub failed: u64,
-    /// Local time of the last frame, pongs included, to within some 250 ms; nothing before the first.
-    pub heard: Option<LocalMillis>,
-    /// The same of the last frame of trades.
-    pub traded: Option<LocalMillis>,
-    /// Everything seen since the start.
+    /// Local time of the last frame, pongs included, accurate to some 250 ms; `None` before the first.
+    pub last_frame: Option<LocalMillis>,
+    /// Local time of the last frame of trades; as above.
+    pub last_trade_frame: Option<LocalMillis>,
+    /// Counters since the start.
     pub counters: Counters,
 }
 
-/// Why a connection did not come about.
+/// Why a connection could not be opened.
 #[derive(Debug, Error)]
 enum OpenError {
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error("websocket handshake failed: {0}")]
     Handshake(#[from] Box<tungstenite::Error>),
-    #[error("no websocket handshake within {limit} s", limit = HANDSHAKE.as_secs())]
+    #[error("no websocket handshake within {limit} s", limit = HANDSHAKE_TIMEOUT.as_secs())]
     Timeout,
 }
 
@@ -104,7 +105,7 @@ enum OpenErrorKind {
 }
 
 impl OpenError {
-    /// What distinguishes it from others: of a handshake the HTTP status or the kind of error, of a dial its own kind.
+    /// Returns the kind of the error: for a handshake the HTTP status or the kind of error, for a dial error its kind.
     fn kind(&self) -> OpenErrorKind {
         match self {
             Self::Dial(error) => OpenErrorKind::Dial(error.kind()),
@@ -120,38 +121,38 @@ impl OpenError {
 /// Why serving a connection ended.
 #[derive(Debug)]
 enum End {
-    /// Cancelled, or nobody listens any more.
+    /// The driver was cancelled, or the receiver of the events is gone.
     Finished,
-    /// To be opened again; with the cause.
+    /// The connection was lost for this cause and has to be opened again.
     Lost(String),
 }
 
-type Socket = WebSocketStream<Whole<BoxedStream>>;
+type Socket = WebSocketStream<FrameBoundary<BoxedStream>>;
 
-/// The actor that owns one session and its connections.
+/// The actor that owns one session and its successive connections.
 #[derive(Debug)]
 pub struct Driver {
-    uplink: Uplink,
+    context: FeedContext,
     session: Session,
     url: Url,
     category: Category,
-    /// Which of the category's connections it is.
+    /// Index of the connection within its category.
     number: usize,
     status: Arc<Mutex<Status>>,
-    /// Local time at which the next boundary could close.
+    /// Local time at which the next boundary could be closed.
     boundary: watch::Receiver<LocalMillis>,
-    evidence: Evidence,
+    drain_check: DrainCheck,
     actions: Vec<Action>,
-    ticked: LocalMillis,
+    last_tick: LocalMillis,
     failed: u64,
 }
 
 impl Driver {
-    /// Builds the driver; `status` is kept up to date, several times a second and when the driver ends. `boundary` has
-    /// the local time at which the next boundary could close: then the driver says whether everything has been read.
+    /// Creates the driver. It updates `status` several times a second and when it ends. `boundary` has the local time
+    /// at which the next boundary could be closed; the driver then reports whether everything has been read.
     #[must_use]
     pub fn new(
-        uplink: Uplink,
+        context: FeedContext,
         session: Session,
         url: Url,
         status: Arc<Mutex<Status>>,
@@ -160,26 +161,26 @@ impl Driver {
         let driver = Self {
             category: session.category(),
             number: session.number(),
-            uplink,
+            context,
             session,
             url,
             status,
             boundary,
-            evidence: Evidence::new(),
+            drain_check: DrainCheck::new(),
             actions: Vec::new(),
-            ticked: LocalMillis::default(),
+            last_tick: LocalMillis::default(),
             failed: 0,
         };
         driver.publish(false);
         driver
     }
 
-    /// Runs until cancelled, or until nobody listens.
+    /// Runs until cancelled, or until the receiver of the events is gone.
     pub async fn run(mut self) {
-        let cancel = self.uplink.cancel.clone();
-        // Dropping what is in flight is safe: only `serve` has state to finish, and it watches the token itself.
+        let cancel = self.context.cancel.clone();
+        // Dropping these futures is safe: only `serve` has state to clean up, and it watches the token itself.
         let mut backoff = Backoff::default();
-        let mut failures = Repeats::default();
+        let mut log_throttle = LogThrottle::default();
         loop {
             let opened = tokio::select! { biased;
                 () = cancel.cancelled() => break,
@@ -187,10 +188,10 @@ impl Driver {
             };
             let wait = match opened {
                 Ok(socket) => {
-                    failures.clear();
-                    let since = self.uplink.clock.now();
+                    log_throttle.clear();
+                    let since = self.context.clock.now();
                     let End::Lost(cause) = self.serve(socket).await else { break };
-                    if self.uplink.clock.now() - since >= HEALTHY {
+                    if self.context.clock.now() - since >= HEALTHY {
                         backoff.reset();
                     }
                     let wait = backoff.wait();
@@ -201,7 +202,7 @@ impl Driver {
                     let wait = backoff.wait();
                     self.failed += 1;
                     self.publish(false);
-                    if let Some(times) = failures.note(error.kind()) {
+                    if let Some(times) = log_throttle.record_failure(error.kind()) {
                         self.warn_unreachable(&error.to_string(), times, wait);
                     }
                     wait
@@ -216,9 +217,9 @@ impl Driver {
     }
 
     async fn open(&self) -> Result<Socket, OpenError> {
-        let wait = self.uplink.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.uplink.clock.now());
+        let wait = self.context.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.context.clock.now());
         sleep(Duration::from_millis(wait.unsigned_abs())).await;
-        let stream = Whole::messages(self.uplink.dialer.dial(&self.url).await?);
+        let stream = FrameBoundary::messages(self.context.dialer.dial(&self.url).await?);
         let mut request = self.url.as_str().into_client_request().map_err(Box::new)?;
         request.headers_mut().insert(USER_AGENT, tungstenite::http::HeaderValue::from_static(AGENT));
         let config = WebSocketConfig::default()
@@ -226,51 +227,53 @@ impl Driver {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let handshake = client_async_with_config(request, stream, Some(config));
-        let (socket, _) = timeout(HANDSHAKE, handshake).await.map_err(|_| OpenError::Timeout)?.map_err(Box::new)?;
+        let (socket, _) =
+            timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| OpenError::Timeout)?.map_err(Box::new)?;
         Ok(socket)
     }
 
     async fn serve(&mut self, mut socket: Socket) -> End {
-        info!(category = %self.category, connection = self.number, url = connect::shown(&self.url), "connected");
-        self.ticked = self.now();
-        self.session.on_open(self.ticked, &mut self.actions);
-        let (cancel, mut boundary) = (self.uplink.cancel.clone(), self.boundary.clone());
-        let mut turned = self.ticked;
-        let mut armed = LocalMillis::MAX;
+        info!(category = %self.category, connection = self.number, url = connect::redacted(&self.url), "connected");
+        self.last_tick = self.now();
+        self.session.on_open(self.last_tick, &mut self.actions);
+        let (cancel, mut boundary) = (self.context.cancel.clone(), self.boundary.clone());
+        let mut last_turn = self.last_tick;
+        let mut timer_at = LocalMillis::MAX;
         let timer = sleep(Duration::ZERO);
         tokio::pin!(timer);
         let end = loop {
-            if let Some(end) = self.perform(&mut socket).await {
+            if let Some(end) = self.execute(&mut socket).await {
                 break end;
             }
-            let wake_at = self.evidence.next().min(self.ticked + TICK);
-            if wake_at != armed {
-                armed = wake_at;
+            let wake_at = self.drain_check.next().min(self.last_tick + TICK);
+            if wake_at != timer_at {
+                timer_at = wake_at;
                 timer.set(sleep(Duration::from_millis((wake_at - self.now()).max(0).unsigned_abs())));
             }
-            // Frames before ticks: after a stall the frames that wait prove the peer alive before it is judged.
+            // Frames before ticks: after a stall, waiting frames prove that the peer is alive before the tick checks
+            // it.
             let frame = tokio::select! { biased;
                 () = cancel.cancelled() => break End::Finished,
                 frame = socket.next() => Some(frame),
                 () = &mut timer => None,
-                due = moved(&mut boundary) => {
-                    self.evidence.expect(due);
+                due = next_boundary(&mut boundary) => {
+                    self.drain_check.schedule(due);
                     None
                 }
             };
             let now = self.now();
-            if self.evidence.turn(wake_at.max(turned), now) {
-                self.session.on_stall(turned);
+            if self.drain_check.on_turn(wake_at.max(last_turn), now) {
+                self.session.on_stall(last_turn);
             }
-            turned = now;
+            last_turn = now;
             match frame {
-                None => self.ask(&socket, now),
+                None => self.check_drained(&socket, now),
                 Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Some(Some(Ok(Message::Text(text)))) => self.session.on_frame(now, text.as_str(), &mut self.actions),
                 Some(Some(Ok(Message::Binary(bytes)))) => {
                     self.session.on_frame(now, &String::from_utf8_lossy(&bytes), &mut self.actions);
                 }
-                Some(Some(Ok(Message::Close(frame)))) => break End::Lost(farewell(frame)),
+                Some(Some(Ok(Message::Close(frame)))) => break End::Lost(close_reason(frame)),
                 Some(Some(Err(error))) => break End::Lost(error.to_string()),
                 Some(None) => break End::Lost("closed by the exchange".to_owned()),
             }
@@ -278,30 +281,30 @@ impl Driver {
         };
         if matches!(end, End::Lost(_)) {
             self.session.on_close(self.now(), &mut self.actions);
-            // Sending fails on a dead socket, which is what it is; the hole is emitted regardless.
-            if matches!(self.perform(&mut socket).await, Some(End::Finished)) {
+            // Sending may fail on the dead socket; the hole is emitted regardless.
+            if matches!(self.execute(&mut socket).await, Some(End::Finished)) {
                 return End::Finished;
             }
         }
-        let _ = timeout(FAREWELL, socket.close(None)).await;
+        let _ = timeout(CLOSE_TIMEOUT, socket.close(None)).await;
         self.publish(false);
         end
     }
 
-    /// Lets time pass for the session. Under a flood of frames the timer is never polled; pings and watchdogs go on all
-    /// the same.
+    /// Ticks the session when it is due. It is called after every frame too, because the timer is never polled during a
+    /// flood of frames, and pings and timeouts have to continue.
     fn tick(&mut self, now: LocalMillis) {
-        if now - self.ticked >= TICK {
-            self.ticked = now;
+        if now - self.last_tick >= TICK {
+            self.last_tick = now;
             self.session.on_tick(now, &mut self.actions);
             self.publish(true);
         }
     }
 
-    /// Says that everything has been read, where a boundary asks for it and the system agrees. The socket has just had
-    /// nothing for the executor, so that no whole frame is left in TLS or in the WebSocket layer.
-    fn ask(&mut self, socket: &Socket, now: LocalMillis) {
-        let is_due = now >= self.evidence.next();
+    /// Reports that everything has been read, if a boundary is due and the operating system confirms it. The socket has
+    /// just returned pending, so that no complete frame is buffered in TLS or in the WebSocket layer.
+    fn check_drained(&mut self, socket: &Socket, now: LocalMillis) {
+        let is_due = now >= self.drain_check.next();
         if !(is_due || self.session.is_stalled()) {
             return;
         }
@@ -309,24 +312,24 @@ impl Driver {
         if unread != Unread::Bytes {
             self.session.on_idle();
         }
-        if is_due && self.evidence.answer(now, unread) {
+        if is_due && self.drain_check.on_answer(now, unread) {
             self.session.on_drained(now, &mut self.actions);
         }
     }
 
-    /// Carries the session's actions out. Events are handed on even when the socket fails in between.
-    async fn perform(&mut self, socket: &mut Socket) -> Option<End> {
+    /// Executes the session's actions. Events are sent even if the socket fails in between.
+    async fn execute(&mut self, socket: &mut Socket) -> Option<End> {
         let mut end = None;
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             match action {
                 Action::Emit(message) => {
-                    if self.uplink.out.send(message).await.is_err() {
+                    if self.context.out.send(message).await.is_err() {
                         return Some(End::Finished);
                     }
                 }
                 Action::Send(text) if end.is_none() => {
-                    end = match timeout(SEND, socket.send(Message::text(text))).await {
+                    end = match timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await {
                         Ok(Ok(())) => None,
                         Ok(Err(error)) => Some(End::Lost(error.to_string())),
                         Err(_) => Some(End::Lost("the exchange does not read".to_owned())),
@@ -342,14 +345,14 @@ impl Driver {
     }
 
     fn warn_unreachable(&self, cause: &str, times: u32, wait: Duration) {
-        let (category, connection, url) = (self.category, self.number, connect::shown(&self.url));
+        let (category, connection, url) = (self.category, self.number, connect::redacted(&self.url));
         let retry_ms = wait.as_millis();
         warn!(%category, connection, url, cause, times, retry_ms, "cannot reach the exchange, trying again");
     }
 
     fn warn_lost(&self, cause: &str, wait: Duration) {
         let (category, connection, retry_ms) = (self.category, self.number, wait.as_millis());
-        warn!(%category, connection, cause, retry_ms, "connection lost, coming back");
+        warn!(%category, connection, cause, retry_ms, "connection lost, reconnecting");
     }
 
     fn log(&self, notice: &Notice) {
@@ -361,7 +364,7 @@ impl Driver {
             }
             Notice::Recovered { symbol } => info!(%category, connection, %symbol, "symbol accepted after all"),
             Notice::Unwatched { topic, message: answer } => {
-                warn!(%category, connection, topic, answer, "no check for a silent feed: its topic is not to be had");
+                warn!(%category, connection, topic, answer, "no check for a silent feed, because its topic is not available");
             }
             Notice::Unreadable { kind, head } => {
                 warn!(%category, connection, kind, head, "frame not understood, further ones of its kind are only counted");
@@ -374,8 +377,8 @@ impl Driver {
         let (now, counters) = (self.now(), self.session.counters());
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |count: u64, before: u64, at: Option<LocalMillis>| if count > before { Some(now) } else { at };
-        let heard = since(counters.frames, status.counters.frames, status.heard);
-        let traded = since(counters.trade_frames, status.counters.trade_frames, status.traded);
+        let last_frame = since(counters.frames, status.counters.frames, status.last_frame);
+        let last_trade_frame = since(counters.trade_frames, status.counters.trade_frames, status.last_trade_frame);
         *status = Status {
             is_open,
             is_silent: self.session.is_silent(now),
@@ -383,26 +386,26 @@ impl Driver {
             refused,
             wanted,
             failed: self.failed,
-            heard,
-            traded,
+            last_frame,
+            last_trade_frame,
             counters,
         };
     }
 
     fn now(&self) -> LocalMillis {
-        self.uplink.clock.now()
+        self.context.clock.now()
     }
 }
 
-/// Waits for another boundary; for ever where nobody closes any.
-async fn moved(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMillis {
+/// Waits for the next boundary and returns its local time; waits for ever if the sender is gone.
+async fn next_boundary(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMillis {
     if boundary.changed().await.is_err() {
         return std::future::pending().await;
     }
     *boundary.borrow_and_update()
 }
 
-fn farewell(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
+fn close_reason(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
     frame.map_or_else(
         || "closed by the exchange".to_owned(),
         |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), sanitize(&frame.reason, EXCERPT)),

@@ -1,4 +1,4 @@
-//! A category's feed: its topics packed on as few connections as the limits allow, one driver for each.
+//! The feed of a category: its topics on as few connections as the limits allow, with one driver for each connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +9,18 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 use url::Url;
 
-use super::driver::{Driver, Status, Uplink};
+use super::driver::{Driver, FeedContext, Status};
 use super::session::{Counters, Session, Timing};
 use super::{connect, topic};
 
-/// A handle on a running feed, to look at.
+/// A handle to read the status of a running feed.
 #[derive(Clone, Debug)]
 pub struct Feed {
     category: Category,
     connections: Vec<Connection>,
 }
 
-/// A handle on one connection.
+/// A handle to one connection.
 #[derive(Clone, Debug)]
 struct Connection {
     status: Arc<Mutex<Status>>,
@@ -28,10 +28,10 @@ struct Connection {
 }
 
 impl Feed {
-    /// Spawns the drivers of a category's symbols. They end when the uplink's token is cancelled; join the tracker.
+    /// Spawns the drivers for a category's symbols. They end when the context's token is cancelled; join the tracker.
     #[must_use]
     pub fn spawn(
-        uplink: &Uplink,
+        context: &FeedContext,
         tracker: &TaskTracker,
         category: Category,
         url: &Url,
@@ -39,26 +39,26 @@ impl Feed {
         timing: Timing,
     ) -> Self {
         let packed = topic::pack(symbols.iter(), |(_, name)| name);
-        info!(%category, symbols = symbols.len(), connections = packed.len(), url = connect::shown(url), "feed started");
+        info!(%category, symbols = symbols.len(), connections = packed.len(), url = connect::redacted(url), "feed started");
         let connections = packed.iter().enumerate().map(|(number, symbols_here)| {
             let ids: Vec<SymbolId> = symbols_here.iter().map(|(id, _)| *id).collect();
             let session = Session::new(category, number, symbols.clone(), &ids, timing);
             let status = Arc::new(Mutex::new(Status::default()));
             let boundary = watch::Sender::new(LocalMillis::MAX);
-            let driver = Driver::new(uplink.clone(), session, url.clone(), status.clone(), boundary.subscribe());
+            let driver = Driver::new(context.clone(), session, url.clone(), status.clone(), boundary.subscribe());
             tracker.spawn(driver.run());
             Connection { status, boundary }
         });
         Self { category, connections: connections.collect() }
     }
 
-    /// Whose feed it is.
+    /// Returns the category of the feed.
     #[must_use]
     pub const fn category(&self) -> Category {
         self.category
     }
 
-    /// How each connection stands, at most some 250 ms old; exact once the drivers have ended.
+    /// Returns the status of each connection, at most some 250 ms old; exact after the drivers have ended.
     #[must_use]
     pub fn connections(&self) -> Vec<Status> {
         self.connections
@@ -67,14 +67,14 @@ impl Feed {
             .collect()
     }
 
-    /// Where each connection is told the local time at which the next boundary could close, so that it says then
-    /// whether everything has been read.
+    /// Returns a sender for each connection. Send it the local time at which the next boundary could be closed; the
+    /// driver then reports whether everything has been read.
     #[must_use]
     pub fn boundaries(&self) -> Vec<watch::Sender<LocalMillis>> {
         self.connections.iter().map(|connection| connection.boundary.clone()).collect()
     }
 
-    /// What all connections have seen together.
+    /// Returns the sum of the counters of all connections.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();

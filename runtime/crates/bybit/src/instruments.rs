@@ -1,5 +1,6 @@
-//! Which of the watched instruments still trade, by the exchange's lists: one list that leaves an instrument out ends
-//! nothing, for lists come empty, cut short or late. Whether it has traded meanwhile is for whoever knows its trades.
+//! Detects from the exchange's lists which watched instruments have ended. One list without an instrument is not
+//! enough, because lists can be empty, incomplete or late. The receiver of the events knows whether it has traded
+//! meanwhile.
 
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,12 @@ use tracing::{info, warn};
 use super::rest::{Reply, RestClient};
 use super::symbols::{Instrument, Trading};
 
-/// How often the exchange is asked.
+/// How often the list of instruments is requested.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// While every watched instrument is listed. Default: 5 min.
+    /// Interval while every watched instrument is listed. Default 5 min.
     pub usual: Duration,
-    /// Two lists that agree on an end are at least this far apart. Default: 1 min.
+    /// Minimum time between the two lists that end an instrument. Default 1 min.
     pub apart: Duration,
 }
 
@@ -31,15 +32,15 @@ impl Default for Pace {
     }
 }
 
-/// The watched instruments of a category, as lists tell of them.
+/// The watched instruments of a category and their state in the lists.
 #[derive(Debug)]
 pub struct Watch {
     category: Category,
     pace: Pace,
     watched: Vec<Watched>,
-    /// Instruments that traded by the last plausible list.
+    /// Number of instruments that trade according to the last plausible list.
     size: usize,
-    /// The last list was not plausible.
+    /// Whether the last list was not plausible.
     is_doubtful: bool,
 }
 
@@ -47,13 +48,13 @@ pub struct Watch {
 struct Watched {
     id: SymbolId,
     symbol: Symbol,
-    /// When the last plausible list came that left it out.
+    /// Time of receipt of the last plausible list, if the instrument was not in it.
     missing: Option<LocalMillis>,
     has_left: bool,
 }
 
 impl Watch {
-    /// Starts with everything listed.
+    /// Creates a watch in which every instrument counts as listed.
     #[must_use]
     pub fn new(category: Category, table: &SymbolTable, pace: Pace) -> Self {
         let watched =
@@ -61,7 +62,7 @@ impl Watch {
         Self { category, pace, watched: watched.collect(), size: 0, is_doubtful: false }
     }
 
-    /// Asks on and on, and says what has changed; ends when nobody listens.
+    /// Requests lists repeatedly and sends the changes. Ends when the receiver is gone.
     pub async fn run(
         mut self,
         rest: &RestClient,
@@ -82,20 +83,21 @@ impl Watch {
             sleep(if self.is_certain() { self.pace.usual } else { self.pace.apart }).await;
             match rest.instruments(self.category).await {
                 Ok(reply) => answer = Some(reply),
-                // What is asked next waits at least as long.
+                // The next request has to wait at least that long.
                 Err(error) => sleep(error.wait().unwrap_or_default()).await,
             }
         }
     }
 
-    /// Takes in a list. An instrument that it has trades. One that it leaves out has ended if an earlier list left it
-    /// out as well, long enough ago; both lists have to be plausible: not empty, and at least half as many instruments
-    /// as the plausible list before. Said again with every such list, since a trade takes an end back.
+    /// Evaluates a list and returns the changes. An instrument in the list trades. An instrument that is missing has
+    /// ended if an earlier list lacked it too, long enough ago. Both lists have to be plausible: not empty, with at
+    /// least half as many instruments as the previous plausible list. The end is repeated with every such list, because
+    /// a trade revokes an end.
     pub fn take(&mut self, received: LocalMillis, list: &[Instrument]) -> Vec<FeedEvent<LocalMillis>> {
         let mut trading: Vec<&Symbol> =
             list.iter().filter(|found| found.trading == Trading::Open).map(|found| &found.symbol).collect();
         trading.sort_unstable();
-        let is_plausible = self.judge(trading.len());
+        let is_plausible = self.check_plausibility(trading.len());
         let (category, apart) = (self.category, Millis::try_from(self.pace.apart.as_millis()).unwrap_or(Millis::MAX));
         let mut events = Vec::new();
         for watched in &mut self.watched {
@@ -113,7 +115,7 @@ impl Watch {
                 Some(since) if received - since < apart => {}
                 Some(since) => {
                     if !std::mem::replace(&mut watched.has_left, true) {
-                        info!(%category, %symbol, "instrument is listed no more");
+                        info!(%category, %symbol, "instrument is no longer listed");
                     }
                     watched.missing = Some(received);
                     events.push(FeedEvent::Ended { symbol: watched.id, at: since });
@@ -124,20 +126,20 @@ impl Watch {
         events
     }
 
-    /// Whether no further list is waited for.
+    /// Returns whether no further list is needed to confirm a change.
     fn is_certain(&self) -> bool {
         !self.is_doubtful && self.watched.iter().all(|watched| watched.missing.is_none() || watched.has_left)
     }
 
-    /// Whether so many instruments can be all.
-    fn judge(&mut self, count: usize) -> bool {
+    /// Returns whether a list of `count` trading instruments is plausible as a complete list.
+    fn check_plausibility(&mut self, count: usize) -> bool {
         let (category, before) = (self.category, self.size);
         let is_plausible = count > 0 && count >= before.div_ceil(2);
         if is_plausible {
             self.size = count;
         }
         if !std::mem::replace(&mut self.is_doubtful, !is_plausible) && !is_plausible {
-            warn!(%category, count, before, "list of instruments is not plausible, nothing is concluded from it");
+            warn!(%category, count, before, "list of instruments is not plausible, ignored");
         }
         is_plausible
     }

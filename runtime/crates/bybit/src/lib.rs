@@ -1,8 +1,9 @@
-//! The only place that knows Bybit.
+//! The only crate that knows Bybit.
 //!
-//! `session` decides what one connection says and what its frames mean, without socket or clock; `driver` moves bytes
-//! for it; `feed` spawns a driver for each connection that a category needs. `rest`, `symbols` and `instruments`
-//! ask the market endpoints; `source` reads recordings. Nothing here knows what becomes of the events.
+//! `session` decides what to send on one connection and interprets its frames, without a socket or clock; `driver` does
+//! the I/O for it; `feed` spawns a driver for each connection that a category needs. `rest`, `symbols` and
+//! `instruments` query the market endpoints; `source` reads recordings. This crate does not know how the events are
+//! processed.
 
 pub mod answer;
 pub mod config;

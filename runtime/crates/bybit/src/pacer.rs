@@ -1,13 +1,13 @@
-//! How often connections may be opened, and which failures are worth a word. Pure: time is an argument.
+//! Limits how often connections are opened and how often repeated failures are logged. Pure: time is an argument.
 
 use klines_domain::time::{LocalMillis, MINUTE, Millis};
 
-/// A connection that lived this long was healthy: the next loss starts from the shortest wait again.
+/// A connection that was open this long was healthy: the backoff after its loss starts again at the shortest wait.
 pub const HEALTHY: Millis = MINUTE;
 
 /// Connections that may be opened at once.
 const BURST: i64 = 20;
-/// Then one in this many milliseconds.
+/// After the burst, one connection in this many milliseconds.
 const SPACING: Millis = 650;
 
 /// Keeps new connections under Bybit's 500 in 5 minutes: a burst of 20, then one every 650 ms, which is at most 482.
@@ -15,12 +15,12 @@ const SPACING: Millis = 650;
 /// One pacer serves all connections to a host.
 #[derive(Debug, Default)]
 pub struct Pacer {
-    /// When the bucket would be full again.
+    /// When the token bucket would be full again.
     full_at: LocalMillis,
 }
 
 impl Pacer {
-    /// Takes the next place; returns how many milliseconds to wait for it.
+    /// Reserves the next connection. Returns the milliseconds to wait before it may be opened.
     pub fn reserve(&mut self, now: LocalMillis) -> Millis {
         let wait = (self.full_at - now - (BURST - 1) * SPACING).max(0);
         self.full_at = self.full_at.max(now) + SPACING;
@@ -28,22 +28,22 @@ impl Pacer {
     }
 }
 
-/// Which repetitions of the same kind of failure are worth a line in the log: the 1st, 4th, 16th and so on.
+/// Decides which repetitions of the same kind of failure are logged: the 1st, 4th, 16th and so on.
 #[derive(Debug)]
-pub struct Repeats<K> {
+pub struct LogThrottle<K> {
     last: Option<K>,
     times: u32,
 }
 
-impl<K> Default for Repeats<K> {
+impl<K> Default for LogThrottle<K> {
     fn default() -> Self {
         Self { last: None, times: 0 }
     }
 }
 
-impl<K: PartialEq> Repeats<K> {
-    /// Counts a failure; returns how often its kind came in a row if that is worth saying.
-    pub fn note(&mut self, kind: K) -> Option<u32> {
+impl<K: PartialEq> LogThrottle<K> {
+    /// Counts a failure. Returns how often its kind occurred in a row if it is to be logged.
+    pub fn record_failure(&mut self, kind: K) -> Option<u32> {
         if self.last.as_ref() != Some(&kind) {
             *self = Self { last: Some(kind), times: 0 };
         }
@@ -51,7 +51,7 @@ impl<K: PartialEq> Repeats<K> {
         (self.times.is_power_of_two() && self.times.trailing_zeros().is_multiple_of(2)).then_some(self.times)
     }
 
-    /// Forgets: what went wrong works again.
+    /// Resets the count after a success.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -64,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_failures_fall_silent_and_new_ones_speak() {
-        let mut repeats = Repeats::default();
-        let said: Vec<u32> = (0..70).filter_map(|_| repeats.note("refused")).collect();
-        assert_eq!(said, [1, 4, 16, 64]);
-        assert_eq!(repeats.note("timed out"), Some(1));
-        repeats.clear();
-        assert_eq!(repeats.note("timed out"), Some(1));
+    fn repeated_failures_are_logged_rarely_and_new_kinds_at_once() {
+        let mut throttle = LogThrottle::default();
+        let logged: Vec<u32> = (0..70).filter_map(|_| throttle.record_failure("refused")).collect();
+        assert_eq!(logged, [1, 4, 16, 64]);
+        assert_eq!(throttle.record_failure("timed out"), Some(1));
+        throttle.clear();
+        assert_eq!(throttle.record_failure("timed out"), Some(1));
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! Bybit's market endpoints: one request, one connection, one typed answer. Retries are the caller's; how often all
-//! callers together may ask is the gate's.
+//! Bybit's market endpoints: one request, one connection, one typed answer. Retries are the caller's task; the gate
+//! limits the request rate of all callers together.
 
 mod budget;
 mod gate;
@@ -24,70 +24,71 @@ use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
 
-pub use self::gate::{Figures, Gate};
+pub use self::gate::{Gate, GateMetrics};
 use self::wire::{WireInstrument, WireInstruments, WireServerTime};
 use super::config::AGENT;
 use super::connect::{self, DialError, DialErrorKind, Dialer};
 use super::symbols::Instrument;
 
-/// A page of a thousand instruments is some 1.5 MiB.
+/// Maximum size of an answer. A page of a thousand instruments has some 1.5 MiB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
-/// For one request, connecting included.
+/// Longest time for one request, including the connection.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// What a 403 says when it means the limit for an address. Any other is about a country or a network.
+/// Text of a 403 that means the rate limit of an IP address. Any other 403 means a country or network that is not
+/// served.
 const TOO_FREQUENT: &str = "access too frequent";
-/// Such a refusal does not end soon.
+/// Wait after a 403; such a refusal lasts long.
 const FORBIDDEN_WAIT: Duration = Duration::from_secs(600);
-/// Where a limit is met and the answer does not say for how long.
+/// Wait after a rate limit if the answer does not contain one.
 const LIMITED_WAIT: Duration = Duration::from_secs(5);
-/// More pages than this are a cursor that runs in circles.
+/// Maximum number of pages; more would mean that the cursor runs in a circle.
 const MAX_PAGES: usize = 100;
-/// `Too many visits!` and the old form of the IP limit.
+/// `retCode` of `Too many visits!`, and of the old form of the IP limit.
 const LIMIT_CODES: [i64; 2] = [10_006, 10_018];
 
-/// Why a request brought no answer.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub enum RestError {
-    /// No connection.
+    /// The connection could not be opened.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the answer was not HTTP.
     #[error("{0}")]
     Http(#[from] hyper::Error),
-    /// No whole answer in time.
+    /// No complete answer in time.
     #[error("no answer within {limit} s", limit = TIMEOUT.as_secs())]
     Timeout,
     /// Too many requests.
     #[error("rate limit reached, next request in {} s", .wait.as_secs())]
     Limited {
-        /// How long to stay away.
+        /// How long to send no request.
         wait: Duration,
     },
-    /// Refused for this address: too many requests came from it, which ends REST for all callers.
+    /// Bybit refuses this IP address because of too many requests. This stops REST for all callers.
     #[error("refused with 403: {message}")]
     TooFrequent {
-        /// The answer's beginning, sanitised.
+        /// The beginning of the answer, sanitised.
         message: String,
     },
-    /// Not sent: too many requests came from this address, and the exchange wants to be left alone.
-    #[error("not asked: the exchange has refused this address for too many requests")]
+    /// The request was not sent, because Bybit refuses this IP address for too many requests.
+    #[error("request not sent: the exchange refuses this address for too many requests")]
     Stopped {
-        /// How long to stay away.
+        /// How long to send no request.
         wait: Duration,
     },
-    /// Refused for another reason: a country or a network that Bybit does not serve.
+    /// Refused for another reason, such as a country or network that Bybit does not serve.
     #[error("refused with 403, as where a country or a network is not served: {message}")]
     Forbidden {
-        /// The answer's beginning, sanitised.
+        /// The beginning of the answer, sanitised.
         message: String,
     },
-    /// Another HTTP status than 200.
+    /// An HTTP status other than 200.
     #[error("HTTP status {status}")]
     Status {
         /// The status.
         status: StatusCode,
     },
-    /// Bybit understood the request and refuses it.
+    /// Bybit refuses the request with a code.
     #[error("refused with code {code}: {message}")]
     Refused {
         /// `retCode`.
@@ -95,19 +96,19 @@ pub enum RestError {
         /// `retMsg`, sanitised.
         message: String,
     },
-    /// More bytes than any answer has.
+    /// The answer is too long.
     #[error("answer longer than {MAX_BODY} bytes")]
     TooLarge,
-    /// Not the documented JSON.
+    /// The answer is not the documented JSON.
     #[error("answer not understood: {0}")]
     Malformed(String),
 }
 
-/// What distinguishes one failure from another: of a dial its own kind, of an answer its status or code.
+/// The kind of a failure: the variant, for a dial error its kind, for an answer its status or code.
 pub type RestErrorKind = (Discriminant<RestError>, Option<DialErrorKind>, Option<i64>);
 
 impl RestError {
-    /// Returns its kind.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> RestErrorKind {
         let (dial, code) = match self {
@@ -119,7 +120,7 @@ impl RestError {
         (discriminant(self), dial, code)
     }
 
-    /// Returns how long to stay away at least, where the answer asks for it.
+    /// Returns the minimum wait before the next request, if the failure requires one.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         match self {
@@ -130,18 +131,18 @@ impl RestError {
     }
 }
 
-/// An answer and when it was made and received: with no trades, still an observation for the exchange clock.
+/// An answer with the times at which it was sent and received; the exchange clock uses these times too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<T> {
-    /// What was asked for.
+    /// The result.
     pub result: T,
-    /// The exchange's stamp on the envelope.
+    /// The exchange's timestamp in the envelope.
     pub stamped: ExchangeMillis,
     /// Local time at which the answer was complete.
     pub received: LocalMillis,
 }
 
-/// Asks one REST host.
+/// A client of one REST host.
 #[derive(Clone, Debug)]
 pub struct RestClient {
     dialer: Dialer,
@@ -150,19 +151,19 @@ pub struct RestClient {
 }
 
 impl RestClient {
-    /// Builds a client; nothing is connected yet. All clients of a process share their gate.
+    /// Creates a client without connecting. All clients of a process must share one gate.
     #[must_use]
     pub const fn new(dialer: Dialer, gate: Gate, base: Url) -> Self {
         Self { dialer, gate, base }
     }
 
-    /// The address asked, fit for a log.
+    /// Returns the base address without secrets, for logs.
     #[must_use]
-    pub fn shown(&self) -> String {
-        connect::shown(&self.base)
+    pub fn redacted_url(&self) -> String {
+        connect::redacted(&self.base)
     }
 
-    /// Asks for the exchange's time.
+    /// Requests the exchange's time.
     ///
     /// # Errors
     /// [`RestError`].
@@ -173,17 +174,17 @@ impl RestClient {
         Ok(Reply { result, stamped: reply.stamped, received: reply.received })
     }
 
-    /// Asks for all instruments of a category that trade, page by page.
+    /// Requests all instruments of a category, page by page.
     ///
     /// # Errors
-    /// [`RestError`] of the first page that fails; nothing is returned in part.
+    /// [`RestError`] of the first page that fails; an incomplete list is never returned.
     pub async fn instruments(&self, category: Category) -> Result<Reply<Vec<Instrument>>, RestError> {
         let Reply { result, stamped, received } = self.all_instruments::<WireInstrument>(category).await?;
         let instruments = result.into_iter().filter_map(|wire| wire.into_instrument(category)).collect();
         Ok(Reply { result: instruments, stamped, received })
     }
 
-    /// Asks for the same as the exchange writes it: each instrument's name and JSON object.
+    /// Requests all instruments of a category. Returns the name and the exchange's JSON object of each.
     ///
     /// # Errors
     /// As [`RestClient::instruments`].
@@ -196,14 +197,14 @@ impl RestClient {
         let mut found = Vec::new();
         let mut cursor = String::new();
         for _ in 0..MAX_PAGES {
-            // The cursor comes percent-encoded and goes back as it came.
+            // The cursor is percent-encoded and is sent back unchanged.
             let next = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
             let query = format!("category={category}&limit=1000{next}");
             let reply = self.get::<WireInstruments<T>>("instruments-info", &query).await?;
             let is_empty = reply.result.list.is_empty();
             found.extend(reply.result.list);
             match reply.result.next_page_cursor.filter(|next| !next.is_empty()) {
-                // Taken for the end, it would make a part pass for the whole.
+                // If this were taken as the end, an incomplete list would count as complete.
                 Some(next) if !is_empty && next == cursor => {
                     return Err(RestError::Malformed("a page of instruments that points to itself".to_owned()));
                 }
@@ -218,7 +219,7 @@ impl RestClient {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/v5/market/{endpoint}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query).filter(|query| !query.is_empty()));
-        self.gate.pass().await?;
+        self.gate.acquire().await?;
         let answer = timeout(TIMEOUT, self.fetch(&url)).await.unwrap_or(Err(RestError::Timeout));
         let received = self.gate.now();
         let opened = answer.and_then(|body| wire::open(&body)).map_err(|error| match error {
@@ -228,7 +229,7 @@ impl RestClient {
         match opened {
             Ok((result, stamped)) => Ok(Reply { result, stamped, received }),
             Err(error) => {
-                self.gate.note(&error);
+                self.gate.record_failure(&error);
                 Err(error)
             }
         }
@@ -255,19 +256,19 @@ impl RestClient {
         };
         tokio::select! {
             answer = exchange => answer,
-            // A connection that ends well has handed everything over; the exchange goes on with what it has.
+            // If the connection ends without an error, the answer has already been received and `exchange` completes.
             Err(error) = connection => Err(error.into()),
         }
     }
 }
 
-/// Lets a body through, or says what its status means.
+/// Returns the body, or the error that the status means.
 fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes, RestError> {
     match status {
         StatusCode::OK => Ok(body),
         StatusCode::TOO_MANY_REQUESTS => {
-            let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let wait = asked.map_or(LIMITED_WAIT, Duration::from_secs).min(FORBIDDEN_WAIT);
+            let requested = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let wait = requested.map_or(LIMITED_WAIT, Duration::from_secs).min(FORBIDDEN_WAIT);
             Err(RestError::Limited { wait })
         }
         StatusCode::FORBIDDEN => {

@@ -1,8 +1,8 @@
-//! One connection to a public stream, without the connection: what to say, what the frames mean, when to give it up.
+//! The logic of one connection to a public stream, without I/O: what to send, what the frames mean, when to close it.
 //!
 //! Inputs are [`Session::on_open`], [`Session::on_frame`], [`Session::on_close`] and [`Session::on_tick`], each with
-//! the time; outputs are [`Action`]s. No socket, clock, randomness or log is here, so that whole lives of connections
-//! can be played from a seed. A session outlives its connections: what is wanted and what was refused stays.
+//! the time; outputs are [`Action`]s. It has no socket, clock, randomness or log, so that tests can simulate sequences
+//! of connections from a seed. A session outlives its connections: it remembers the wanted and the refused topics.
 
 mod canary;
 mod liveness;
@@ -25,21 +25,21 @@ use self::subscriptions::{Change, Subscriptions};
 use crate::answer::{self, Answer};
 use crate::decode::{self, Frame};
 
-/// The session's patience, in milliseconds.
+/// The session's timeouts and intervals, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between pings. Default 20 s, as Bybit recommends.
+    /// Time between pings. Default 20 s, as Bybit recommends.
     pub ping: Millis,
-    /// Without any frame or pong before the connection is given up. Default 30 s.
+    /// Time without any frame or pong after which the connection is given up. Default 30 s.
     pub dead: Millis,
-    /// For the answer to a subscription. Default 10 s.
+    /// Longest wait for the answer to a subscription. Default 10 s.
     pub answer: Millis,
-    /// Silence of the busiest topic that counts as a dead feed; twice as long after each reconnect that brought
-    /// nothing. Default 45 s: what it touches can then still be revised.
+    /// Silence of the busiest topic after which the feed counts as dead. Doubles after each reconnect that brought no
+    /// data. Default 45 s, so that the affected klines can still be revised.
     pub silence: Millis,
-    /// Before a refused symbol is asked for again. Default 10 min.
+    /// Time after which a refused symbol is requested again. Default 10 min.
     pub refused_retry: Millis,
-    /// The same where the refusal named no topic and may have had another cause. Default 1 min.
+    /// The same if the refusal names no topic and may have another cause. Default 1 min.
     pub unexplained_retry: Millis,
 }
 
@@ -56,24 +56,24 @@ impl Default for Timing {
     }
 }
 
-/// What the driver has to do, in order.
+/// What the driver has to do; actions are executed in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Send a text frame.
     Send(String),
-    /// Hand a message on.
+    /// Emit a message to the pipeline.
     Emit(FeedMessage),
-    /// Drop the connection; the hole has been emitted.
+    /// Drop the connection; the hole has already been emitted.
     Close(CloseReason),
     /// Log a change of state.
     Notice(Notice),
 }
 
-/// The core of one connection. See the module.
+/// The logic of one connection; see the module documentation.
 #[derive(Debug)]
 pub struct Session {
     category: Category,
-    /// Which of the category's connections it is.
+    /// Index of the connection within its category.
     number: usize,
     table: Arc<SymbolTable>,
     timing: Timing,
@@ -82,18 +82,18 @@ pub struct Session {
     canary: Canary,
     counters: Counters,
     is_open: bool,
-    /// All subscriptions of this connection have been answered, and that was reported.
+    /// Whether all subscriptions of this connection were answered and that was reported.
     is_settled: bool,
-    /// Since then the process may have stood still: what is read may have arrived at that time.
+    /// Start of a stall of the process: frames that are read now may have arrived at that time.
     stalled_since: Option<LocalMillis>,
     pings: u64,
-    /// Kinds of unreadable frames that have been reported.
+    /// Kinds of unreadable frames that were reported.
     reported: Vec<&'static str>,
     frames: Vec<String>,
 }
 
 impl Session {
-    /// Builds the session of some of a category's symbols, those that fit on its connection `number`.
+    /// Creates the session for `symbols`: those symbols of a category that are on its connection `number`.
     #[must_use]
     pub fn new(
         category: Category,
@@ -102,11 +102,11 @@ impl Session {
         symbols: &[SymbolId],
         timing: Timing,
     ) -> Self {
-        let named = symbols.iter().filter_map(|id| Some((*id, table.name(*id)?.clone())));
-        let named: Vec<(SymbolId, Symbol)> = named.collect();
+        let symbols = symbols.iter().filter_map(|id| Some((*id, table.name(*id)?.clone())));
+        let symbols: Vec<(SymbolId, Symbol)> = symbols.collect();
         Self {
-            canary: Canary::new(category, &named, timing),
-            subscriptions: Subscriptions::new(category, named, timing),
+            canary: Canary::new(category, &symbols, timing),
+            subscriptions: Subscriptions::new(category, symbols, timing),
             liveness: Liveness::new(timing),
             category,
             number,
@@ -122,39 +122,40 @@ impl Session {
         }
     }
 
-    /// Whose trades it carries.
+    /// Returns the category.
     #[must_use]
     pub const fn category(&self) -> Category {
         self.category
     }
 
-    /// Which of the category's connections it is, counted from 0.
+    /// Returns the index of the connection within its category, from 0.
     #[must_use]
     pub const fn number(&self) -> usize {
         self.number
     }
 
-    /// Everything counted since the start.
+    /// Returns the counters since the start.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Whether pongs may come from a gateway whose data have stopped: the busiest symbol is not heard.
+    /// Returns whether the busiest symbol sends no trades: a gateway may still send pongs although its data has
+    /// stopped.
     #[must_use]
     pub fn is_silent(&self, now: LocalMillis) -> bool {
         self.canary.is_suspect(now)
     }
 
-    /// Returns how many topics are (covered, refused, wanted in all).
+    /// Returns the numbers of covered, refused and wanted topics.
     #[must_use]
     pub fn totals(&self) -> (usize, usize, usize) {
         self.subscriptions.totals()
     }
 
-    /// The connection is open: subscribes.
+    /// Handles an opened connection: subscribes to the topics.
     pub fn on_open(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
-        self.lose(now, self.liveness.last_seen(), out);
+        self.mark_lost(now, self.liveness.last_seen(), out);
         self.is_open = true;
         self.is_settled = false;
         self.stalled_since = None;
@@ -165,24 +166,25 @@ impl Session {
         self.send(out);
     }
 
-    /// A text frame arrived.
+    /// Handles a text frame.
     pub fn on_frame(&mut self, now: LocalMillis, text: &str, out: &mut Vec<Action>) {
         self.counters.frames += 1;
         if !self.is_open {
             self.counters.ignored += 1;
             return;
         }
-        // Ticks would have noticed long ago: this process was stopped or the machine slept, and the clock leapt.
+        // A tick would have noticed this earlier, so the process was stopped or the machine slept, and the clock
+        // jumped.
         if let Some(silent) = self.liveness.dead(now) {
             self.counters.ignored += 1;
             self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
-        self.liveness.frame(now, self.arrival(now));
+        self.liveness.frame(now, self.arrival_time(now));
         if let Some(stamped) = self.canary.stamp(text) {
             self.counters.canary_frames += 1;
             if stamped.is_some() {
-                self.canary.heard(self.arrival(now));
+                self.canary.on_data(self.arrival_time(now));
             }
             out.push(Action::Emit(FeedMessage { stamped, ..self.message(now) }));
             return;
@@ -197,11 +199,11 @@ impl Session {
                 self.counters.trade_frames += 1;
                 self.counters.received += received;
                 self.counters.rejected += rejected;
-                if received > 0 && self.is_canarys(events.first(), text) {
-                    self.canary.heard(self.arrival(now));
+                if received > 0 && self.is_canary_frame(events.first(), text) {
+                    self.canary.on_data(self.arrival_time(now));
                 }
                 if undated > 0 {
-                    // Before anything that the frame brings.
+                    // The hole comes before the events of the frame.
                     events.splice(0..0, self.hole(now, text));
                 }
                 let message = FeedMessage { stamped: Some(stamped), rejected, events, ..self.message(now) };
@@ -216,75 +218,76 @@ impl Session {
                 self.counters.unreadable += 1;
                 self.report(error.kind(), text, out);
                 if let Some(hole) = self.hole(now, text) {
-                    let events = std::iter::once(hole).chain(self.rows(text)).collect();
+                    let events = std::iter::once(hole).chain(self.missed_rows(text)).collect();
                     out.push(Action::Emit(FeedMessage { events, ..self.message(now) }));
                 }
             }
         }
     }
 
-    /// Whether a frame of trades, of which this is the first event, is of the canary, which is one of the own topics.
-    fn is_canarys(&self, first: Option<&FeedEvent<LocalMillis>>, text: &str) -> bool {
+    /// Returns whether a frame of trades, whose first event is `first`, belongs to the canary. Only if the canary is
+    /// one of the connection's own topics.
+    fn is_canary_frame(&self, first: Option<&FeedEvent<LocalMillis>>, text: &str) -> bool {
         let symbol = match first {
             Some(FeedEvent::Trade(trade)) => Some(trade.symbol),
-            // None of its rows can be read.
+            // No row of the frame could be read.
             _ => decode::symbol_of(text).and_then(|name| self.table.get(name.as_str())),
         };
-        symbol.is_some_and(|symbol| self.canary.is(symbol))
+        symbol.is_some_and(|symbol| self.canary.carries(symbol))
     }
 
-    /// When what is read at `now` may have arrived already.
-    fn arrival(&self, now: LocalMillis) -> LocalMillis {
+    /// Returns the earliest time at which a frame that is read at `now` may have arrived.
+    fn arrival_time(&self, now: LocalMillis) -> LocalMillis {
         self.stalled_since.map_or(now, |since| since.min(now))
     }
 
-    /// A frame that could not be understood, or not in every row, may have held trades of a symbol that are in no
-    /// kline: its klines must not pass for complete.
+    /// Returns a hole for the symbol of a frame that could not be read completely: its trades may be missing, so that
+    /// the symbol's klines must not count as complete. Returns `None` if the symbol is unknown or not covered.
     fn hole(&self, now: LocalMillis, text: &str) -> Option<FeedEvent<LocalMillis>> {
         let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()))?;
-        let (last_seen, until) = (self.arrival(now) - 1, Some(now + 1));
+        let (last_seen, until) = (self.arrival_time(now) - 1, Some(now + 1));
         let hole = FeedEvent::Hole { symbols: vec![symbol], last_seen, until };
         self.subscriptions.covers(symbol).then_some(hole)
     }
 
-    /// What rows of such a frame may have held at other times.
-    fn rows(&self, text: &str) -> impl Iterator<Item = FeedEvent<LocalMillis>> {
+    /// Returns the spans in which the rows of such a frame may have happened, if that was at other times.
+    fn missed_rows(&self, text: &str) -> impl Iterator<Item = FeedEvent<LocalMillis>> {
         let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()));
         let spans =
             symbol.into_iter().flat_map(|symbol| decode::times_of(text).into_iter().map(move |at| (symbol, at)));
         spans.map(|(symbol, (from, to))| FeedEvent::Missed { symbol, from, to })
     }
 
-    /// The connection is gone, for whatever reason. Harmless when it was given up before.
+    /// Handles a closed connection, whatever the cause. Has no effect if the connection was given up before.
     pub fn on_close(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
-        self.lose(now, self.liveness.last_seen(), out);
+        self.mark_lost(now, self.liveness.last_seen(), out);
     }
 
-    /// Nothing has been read since `since`, although frames may have come: what follows, until the socket is empty, may
-    /// have arrived at that time. It shows that the peer was there then, and no later.
+    /// Handles a stall: nothing was read since `since`, although frames may have arrived. Until the socket is empty,
+    /// the following frames may have arrived at that time, so they prove that the peer was alive then, but not later.
     pub fn on_stall(&mut self, since: LocalMillis) {
         self.stalled_since.get_or_insert(since);
     }
 
-    /// Whether frames may wait that arrived during a stall.
+    /// Returns whether frames that arrived during a stall may still be unread.
     #[must_use]
     pub const fn is_stalled(&self) -> bool {
         self.stalled_since.is_some()
     }
 
-    /// Every whole frame that had arrived has been read: what follows arrives when it is read.
+    /// Ends a stall: every complete frame that had arrived has been read, so later frames arrive when they are read.
     pub const fn on_idle(&mut self) {
         self.stalled_since = None;
     }
 
-    /// Everything that had arrived by `now` has been given to [`Session::on_frame`].
+    /// Reports that everything that had arrived by `now` was passed to [`Session::on_frame`].
     pub fn on_drained(&self, now: LocalMillis, out: &mut Vec<Action>) {
         if self.is_open && self.liveness.dead(now).is_none() {
             out.push(Action::Emit(FeedMessage { link: Some(Link::Drained), ..self.message(now) }));
         }
     }
 
-    /// Time has passed. To be called several times a second while the connection is open.
+    /// Checks the timeouts and sends due pings. To be called several times a second while the connection is open.
     pub fn on_tick(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
         if !self.is_open {
             return;
@@ -293,7 +296,7 @@ impl Session {
             self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
-        // What waits in the socket may be what is missed.
+        // During a stall, the missing answer or data may still be unread in the socket.
         let is_read = !self.is_stalled();
         let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
         if is_read && waited > self.timing.answer {
@@ -301,9 +304,9 @@ impl Session {
             return;
         }
         if let Some(silent) = self.canary.silent(now).filter(|_| is_read) {
-            // Pongs prove only the gateway: what the topics said since the last sign of data is not known.
+            // Pongs only prove that the gateway is alive; trades since the last data may be missing.
             self.give_up(now, self.canary.last_data(), CloseReason::Silent { silent }, out);
-            self.canary.gave_up();
+            self.canary.on_given_up();
             return;
         }
         if is_read && let Some(topic) = self.canary.unanswered(now) {
@@ -322,11 +325,11 @@ impl Session {
         let parsed = Answer::parse(text);
         let change = match &parsed {
             Ok(Answer::Pong) => Some(Change::default()),
-            Ok(Answer::Accepted { id }) if self.canary.asked(id) => {
-                self.canary.accepted(self.arrival(now));
+            Ok(Answer::Accepted { id }) if self.canary.is_requested_in(id) => {
+                self.canary.accepted(self.arrival_time(now));
                 Some(Change::default())
             }
-            Ok(Answer::Refused { id, refusal }) if self.canary.asked(id) => {
+            Ok(Answer::Refused { id, refusal }) if self.canary.is_requested_in(id) => {
                 let message = sanitize(&refusal.message, EXCERPT);
                 let refused = self.canary.refused().map(str::to_owned);
                 let notice = refused.map(|topic| Notice::Unwatched { topic, message });
@@ -356,7 +359,7 @@ impl Session {
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
-            self.canary.covered(&change.covered, self.arrival(now));
+            self.canary.covered(&change.covered, self.arrival_time(now));
             self.emit(now, Link::Up, vec![FeedEvent::Covered { symbols: change.covered, from: now }], out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
@@ -367,11 +370,11 @@ impl Session {
     }
 
     fn give_up(&mut self, now: LocalMillis, last_seen: LocalMillis, reason: CloseReason, out: &mut Vec<Action>) {
-        self.lose(now, last_seen, out);
+        self.mark_lost(now, last_seen, out);
         out.push(Action::Close(reason));
     }
 
-    fn lose(&mut self, now: LocalMillis, last_seen: LocalMillis, out: &mut Vec<Action>) {
+    fn mark_lost(&mut self, now: LocalMillis, last_seen: LocalMillis, out: &mut Vec<Action>) {
         self.is_open = false;
         let lost = self.subscriptions.close(last_seen).into_iter();
         let hole = |(last_seen, symbols)| FeedEvent::Hole { symbols, last_seen, until: None };
@@ -387,7 +390,7 @@ impl Session {
         out.push(Action::Emit(message));
     }
 
-    /// A message of this connection that says nothing yet.
+    /// Returns an empty message of this connection.
     fn message(&self, now: LocalMillis) -> FeedMessage {
         let connection = Some(self.number);
         FeedMessage { connection, ..FeedMessage::of_category(self.category, now, Vec::new()) }

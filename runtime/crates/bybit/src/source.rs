@@ -1,8 +1,8 @@
-//! Recorded trades: what a file holds, read in the order in which it happened.
+//! Reads recorded trades from files, in order of time.
 //!
-//! Three kinds of file, plain or gzip, told apart by their first line: Bybit's frames one per line, frames wrapped in
-//! a recorder's records, and Bybit's archive CSVs. Several files are merged by time. Nothing is interpreted here: a
-//! frame stays text, an archive row becomes a trade.
+//! There are three kinds of file, plain or gzip, distinguished by their first line: Bybit's frames, one per line;
+//! frames wrapped in a recorder's records; and Bybit's archive CSVs. Several files are merged by time. The content is
+//! not interpreted: a frame stays text, an archive row becomes a trade.
 
 mod archive;
 mod file;
@@ -27,109 +27,109 @@ pub use self::merge::Recording;
 /// One entry of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// When it was received, local to the recorder, where the recording says so.
+    /// Time of receipt on the recorder's clock, if recorded.
     pub received: Option<LocalMillis>,
-    /// Its category.
+    /// The category.
     pub category: Category,
-    /// Which of the recorded connections it came over, where the recording says so.
+    /// The recorded connection, if recorded.
     pub connection: Option<Connection>,
-    /// What it is.
+    /// The content.
     pub body: Body,
 }
 
-/// A connection of a recording, by the number of its file and its own there.
+/// A connection of a recording: the number of the file, and of the connection in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Connection(pub u32, pub u32);
 
-/// What a [`Record`] holds.
+/// The content of a [`Record`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// A frame as Bybit sent it.
     Frame(String),
-    /// A row of an archive. The trade's symbol number is meaningless.
+    /// A row of an archive. The symbol id in the trade has no meaning.
     Trade(Symbol, Trade),
-    /// A row of an archive that is not a trade, and its time.
+    /// A row of an archive that is not a valid trade, and its time.
     Rejected(Symbol, ExchangeMillis),
-    /// After this record's time of receipt nothing was received over its connection …
+    /// Nothing was received on the record's connection after its time of receipt …
     Lost,
-    /// … until now.
+    /// … until this record.
     Regained,
-    /// There is no archive of the symbol after this moment of the exchange's time …
+    /// There is no archive of the symbol after this exchange time …
     Missing(Symbol, ExchangeMillis),
-    /// … until this one.
+    /// … until this exchange time.
     Present(Symbol, ExchangeMillis),
 }
 
 /// How to read recordings.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The category of files that do not name theirs, and the only one to be read from files that do.
+    /// The category of files that do not contain one, and the only category to read from files that do.
     pub category: Option<Category>,
-    /// The symbol of an archive that does not name it (spot), if its file name does not either.
+    /// The symbol of an archive that does not contain it (spot), if the file name does not contain it either.
     pub symbol: Option<Symbol>,
 }
 
 /// Why a recording cannot be read.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Its answer.
+        /// The error.
         source: std::io::Error,
     },
-    /// The first line is none of the known kinds.
+    /// The first line matches no known kind of file.
     #[error(
         "{}: neither Bybit frames (one JSON object a line), nor a recorder's records around them, nor a Bybit archive \
          (CSV with a header): the first line is {head:?}",
         path.display()
     )]
     Unknown {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its first characters.
         head: String,
     },
-    /// The file has nothing in it.
+    /// The file has no lines.
     #[error("{}: is empty", path.display())]
     Empty {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// A line that breaks the kind of its file.
+    /// A line does not have the format of its file.
     #[error("{}, line {line}: {reason}", path.display())]
     Line {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, from 1.
         line: u64,
-        /// What is wrong.
+        /// Why the line is invalid.
         reason: String,
     },
-    /// A spot archive whose symbol is not known.
+    /// The symbol of a spot archive is unknown.
     #[error(
-        "{}: a spot archive does not say whose trades it holds, and its name does not start with a symbol and a date: \
+        "{}: a spot archive does not contain its symbol, and its file name does not start with a symbol and a date: \
          name the symbol with --symbols",
         path.display()
     )]
     NoSymbol {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// Several categories at once.
+    /// The input has several categories.
     #[error("the input holds trades of {}: choose one with --category", join(found))]
     Mixed {
-        /// Which.
+        /// The categories.
         found: Vec<Category>,
     },
-    /// Nothing of the chosen category.
+    /// The input has no records of the chosen category.
     #[error("the input holds nothing of category {chosen}, only {}", join(found))]
     Absent {
-        /// The chosen one.
+        /// The chosen category.
         chosen: Category,
-        /// What there is.
+        /// The categories of the input.
         found: Vec<Category>,
     },
 }

@@ -1,5 +1,5 @@
-//! Which symbols a category's feed is for: those listed, or all that trade. Asks REST where it has to, and keeps
-//! asking; listed symbols start without it and are checked when it answers.
+//! Determines the symbols of a category's feed: the listed ones, or all that trade. Requests all symbols over REST,
+//! with retries; listed symbols start without REST and are checked when it answers.
 
 #[cfg(test)]
 mod tests;
@@ -14,49 +14,49 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::config::{AllSymbols, CategoryConfig, SymbolChoice};
-use super::pacer::Repeats;
+use super::pacer::LogThrottle;
 use super::rest::{Reply, RestClient};
 
-/// What is known of a symbol besides its trades.
+/// The properties of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instrument {
     /// Its name.
     pub symbol: Symbol,
-    /// Where it trades.
+    /// Its category.
     pub category: Category,
     /// Smallest step of its price.
     pub tick: Decimal,
-    /// What its price is in.
+    /// Its quote coin.
     pub quote: String,
-    /// It ends on a day: a future, not a perpetual.
+    /// Whether it is a dated future, not a perpetual.
     pub is_dated: bool,
     /// Whether it trades.
     pub trading: Trading,
 }
 
-/// An instrument's phase.
+/// The trading status of an instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trading {
-    /// Not yet, or only in an auction.
+    /// It does not trade yet, or only in an auction.
     PreLaunch,
-    /// Yes.
+    /// It trades.
     Open,
-    /// A future being settled.
+    /// It is a future that is being settled.
     Delivering,
-    /// No more, or in a way that is not known.
+    /// It no longer trades, or its status is unknown.
     Closed,
 }
 
-/// What is wrong with a listed symbol.
+/// A problem with a listed symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolProblem {
     /// The symbol as listed.
     pub symbol: Symbol,
-    /// Where it was looked for.
+    /// The category in which it was looked up.
     pub category: Category,
-    /// It exists, but does not trade.
+    /// Whether it exists, but does not trade.
     pub is_idle: bool,
-    /// The likeliest of the names that do trade, if any is near.
+    /// The most similar symbol that trades, if one is similar enough.
     pub nearest: Option<Symbol>,
 }
 
@@ -71,8 +71,8 @@ impl fmt::Display for SymbolProblem {
     }
 }
 
-/// Names less alike than this are not offered (Jaro-Winkler, 0 to 1).
-const ALIKE: f64 = 0.8;
+/// Minimum similarity of a suggested name (Jaro-Winkler, 0 to 1).
+const MIN_SIMILARITY: f64 = 0.8;
 
 /// Checks listed symbols against the instruments of their category.
 #[must_use]
@@ -93,16 +93,17 @@ pub fn check(category: Category, listed: &[Symbol], instruments: &[Instrument]) 
 
 fn nearest(symbol: &Symbol, instruments: &[Instrument]) -> Option<Symbol> {
     let open = instruments.iter().filter(|instrument| instrument.trading == Trading::Open);
-    let rated = open.map(|instrument| {
-        let alike = strsim::jaro_winkler(symbol.as_str(), instrument.symbol.as_str());
-        (alike, &instrument.symbol)
+    let scored = open.map(|instrument| {
+        let similarity = strsim::jaro_winkler(symbol.as_str(), instrument.symbol.as_str());
+        (similarity, &instrument.symbol)
     });
-    // Of equally alike names the first by name, so that the answer does not depend on the exchange's order.
-    let best = rated.max_by(|(left, first), (right, second)| left.total_cmp(right).then_with(|| second.cmp(first)));
-    best.filter(|(alike, _)| *alike >= ALIKE).map(|(_, symbol)| symbol.clone())
+    // Of equally similar names the alphabetically first, so that the result does not depend on the exchange's order.
+    let best = scored.max_by(|(left, first), (right, second)| left.total_cmp(right).then_with(|| second.cmp(first)));
+    best.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY).map(|(_, symbol)| symbol.clone())
 }
 
-/// Chooses from all instruments: those that trade, perpetual unless told otherwise, of the quote coins, by name.
+/// Selects the instruments that trade and have one of the quote coins, sorted by name; dated futures only if `all`
+/// includes them.
 #[must_use]
 pub fn select(category: Category, all: &AllSymbols, instruments: &[Instrument]) -> Vec<Symbol> {
     let usual = if category == Category::Inverse { "USD" } else { "USDT" };
@@ -119,17 +120,18 @@ pub fn select(category: Category, all: &AllSymbols, instruments: &[Instrument]) 
 
 /// Returns the table of a category's symbols.
 ///
-/// Listed symbols come at once: the stream itself refuses what does not exist. All symbols are asked for until REST
-/// answers; nothing is returned only when `cancel` came first.
+/// Listed symbols are returned at once, because the stream itself refuses symbols that do not exist. All symbols are
+/// requested until REST answers. Returns `None` only if `cancel` is cancelled first.
 pub async fn resolve(rest: &RestClient, config: &CategoryConfig, cancel: &CancellationToken) -> Option<SymbolTable> {
     let names = match &config.symbols {
         SymbolChoice::Listed(listed) => listed.clone(),
         SymbolChoice::All(all) => {
-            let reply = persist(rest, config.category, "cannot load the symbols, trying again", cancel).await?;
+            let reply =
+                retry_instruments(rest, config.category, "cannot load the symbols, trying again", cancel).await?;
             let names = select(config.category, all, &reply.result);
             let (category, known, chosen) = (config.category, reply.result.len(), names.len());
             if names.is_empty() {
-                warn!(%category, known, "no symbol of the category is of the wanted kind");
+                warn!(%category, known, "no symbol of the category matches the configured filter");
             } else {
                 info!(%category, known, chosen, "symbols loaded");
             }
@@ -143,15 +145,16 @@ pub async fn resolve(rest: &RestClient, config: &CategoryConfig, cancel: &Cancel
     Some(table)
 }
 
-/// Checks a category's listed symbols as soon as REST answers and logs each problem. To be run beside the feed.
+/// Checks a category's listed symbols as soon as REST answers and logs each problem. Runs in parallel with the feed.
 ///
-/// Returns the instruments, for whoever wants their ticks; nothing when `cancel` came first.
+/// Returns the instruments, which have the ticks, or `None` if `cancel` is cancelled first.
 pub async fn check_in_background(
     rest: RestClient,
     config: CategoryConfig,
     cancel: CancellationToken,
 ) -> Option<Reply<Vec<Instrument>>> {
-    let reply = persist(&rest, config.category, "cannot check the symbols yet, trying again", &cancel).await?;
+    let reply =
+        retry_instruments(&rest, config.category, "cannot check the symbols yet, trying again", &cancel).await?;
     if let SymbolChoice::Listed(listed) = &config.symbols {
         let problems = check(config.category, listed, &reply.result);
         problems.iter().for_each(|problem| warn!(symbol = %problem.symbol, %problem, "symbol is doubtful"));
@@ -160,14 +163,14 @@ pub async fn check_in_background(
     Some(reply)
 }
 
-/// Asks for a category's instruments until they come.
-async fn persist(
+/// Requests a category's instruments until REST answers. Returns `None` if `cancel` is cancelled first.
+async fn retry_instruments(
     rest: &RestClient,
     category: Category,
     failing: &'static str,
     cancel: &CancellationToken,
 ) -> Option<Reply<Vec<Instrument>>> {
-    let (mut backoff, mut repeats) = (Backoff::default(), Repeats::default());
+    let (mut backoff, mut log_throttle) = (Backoff::default(), LogThrottle::default());
     loop {
         let answer = tokio::select! { biased;
             () = cancel.cancelled() => return None,
@@ -178,9 +181,9 @@ async fn persist(
             Err(error) => error,
         };
         let wait = backoff.wait().max(error.wait().unwrap_or_default());
-        if let Some(times) = repeats.note(error.kind()) {
+        if let Some(times) = log_throttle.record_failure(error.kind()) {
             let cause = error.to_string();
-            warn!(%category, url = rest.shown(), cause, times, retry_ms = wait.as_millis(), "{failing}");
+            warn!(%category, url = rest.redacted_url(), cause, times, retry_ms = wait.as_millis(), "{failing}");
         }
         tokio::select! { biased;
             () = cancel.cancelled() => return None,

@@ -1,4 +1,4 @@
-//! Topic names, stream paths, and how many topics fit on a connection and in a frame. No I/O.
+//! Topic names, stream paths, and how many topics fit on a connection and into a frame. No I/O.
 
 use std::fmt::Display;
 
@@ -6,13 +6,13 @@ use klines_domain::symbol::{Category, Symbol};
 
 /// Bybit's limit on the `args` of all subscriptions of one connection, in characters.
 pub const MAX_ARGS_CHARS: usize = 21_000;
-/// What every connection leaves of it for one topic more, see `session::canary`.
+/// The part of it that every connection reserves for the canary topic, see `session::canary`.
 const RESERVED: usize = 32;
-/// Quotes and comma of one element: the limit is on the array, which may or may not mean its punctuation too.
+/// Quotes and comma of one element, because Bybit does not say whether the limit includes the array's punctuation.
 const PUNCTUATION: usize = 3;
-/// More args in one spot frame are refused (`args size >10`).
+/// Maximum args of a spot frame; Bybit refuses more (`args size >10`).
 const SPOT_ARGS_PER_FRAME: usize = 10;
-/// The other categories have no limit. One bad topic refuses its whole frame, so frames stay of moderate size.
+/// The other categories have no limit. Frames are kept small, because one bad topic causes the refusal of its frame.
 const ARGS_PER_FRAME: usize = 50;
 
 /// Returns the topic of a symbol's public trades.
@@ -45,7 +45,7 @@ pub const fn args_per_frame(category: Category) -> usize {
     }
 }
 
-/// Deals symbols to connections, in order, as many on each as the limit on `args` allows.
+/// Distributes symbols over connections, in order, with as many on each as the limit on `args` allows.
 pub fn pack<T>(symbols: impl IntoIterator<Item = T>, name: impl Fn(&T) -> &Symbol) -> Vec<Vec<T>> {
     let mut connections = Vec::new();
     let mut room = 0;
@@ -70,13 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topics_and_paths_are_bybits() {
+    fn topics_and_paths_have_bybits_form() {
         assert_eq!(trades(&Symbol::new("BTC-24MAR23").unwrap()), "publicTrade.BTC-24MAR23");
         assert_eq!(Category::ALL.map(path), ["/v5/public/linear", "/v5/public/spot", "/v5/public/inverse"]);
     }
 
     #[test]
-    fn the_busiest_topic_fits_into_what_is_left_for_it() {
+    fn the_busiest_topic_fits_into_the_reserved_part() {
         for category in Category::ALL {
             assert!(trades(&busiest(category)).len() + PUNCTUATION <= RESERVED);
         }

@@ -1,7 +1,7 @@
-//! Our klines against the exchange's own, push by push, in a recording that holds both.
+//! Compares our klines with those of the exchange, push by push, in a recording that has trades and klines.
 //!
-//! A push is one element of a `kline.*` frame's `data`. Windows that began before the recording did are left out; the
-//! close of the last push left out is the first previous close. Ours are made of the trades with `T <= ts`.
+//! A push is one element of a `kline.*` frame's `data`. Windows that began before the recording are skipped; the close
+//! of the last skipped push is the first previous close. Our klines are computed from the trades with `T <= ts`.
 
 mod push;
 
@@ -21,15 +21,15 @@ use serde::Deserialize;
 use self::push::{FIELDS, Push, Values};
 use super::decode::{DecodeError, Frame, decode};
 
-/// The exchange may not have counted what happened this shortly before its stamp, in ms.
+/// A push may not include trades that happened less than this before its timestamp, in ms.
 const BEHIND: Millis = 200;
 
-/// How a push compares.
+/// The result of comparing one push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All six fields are the same text.
     Equal,
-    /// Equal without the trades of the last 200 ms: the exchange had not counted them yet.
+    /// Equal without the trades of the last 200 ms, which the exchange had not counted yet.
     Behind,
     /// Different.
     Wrong,
@@ -38,76 +38,76 @@ pub enum Verdict {
 /// One push that is not equal.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Its topic and category.
+    /// Its topic.
     pub topic: String,
     /// Its category.
     pub category: Category,
     /// Start of its window.
     pub start: Millis,
-    /// The frame's stamp.
+    /// The frame's timestamp.
     pub stamped: ExchangeMillis,
-    /// Behind or wrong.
+    /// [`Verdict::Behind`] or [`Verdict::Wrong`].
     pub verdict: Verdict,
-    /// Field, exchange's value, ours.
+    /// The fields that differ: name, the exchange's value, our value.
     pub fields: Vec<(&'static str, String, String)>,
 }
 
-/// What was found.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Equal pushes.
+    /// Number of equal pushes.
     pub equal: u64,
-    /// Pushes that had not counted the last trades.
+    /// Number of pushes that did not include the last trades.
     pub behind: u64,
-    /// Pushes that differ.
+    /// Number of pushes that differ.
     pub wrong: u64,
-    /// Pushes of windows that began before the recording.
+    /// Number of pushes of windows that began before the recording.
     pub skipped: u64,
-    /// By field: name, equal, different.
+    /// For each field: name, number of equal and of different values.
     pub fields: Vec<(&'static str, u64, u64)>,
     /// Every push that is not equal.
     pub differences: Vec<Difference>,
-    /// Frames that could not be understood.
+    /// Number of frames that could not be decoded.
     pub unread: u64,
 }
 
 impl Report {
-    /// Pushes compared.
+    /// Returns the number of compared pushes.
     #[must_use]
     pub const fn compared(&self) -> u64 {
         self.equal + self.behind + self.wrong
     }
 
-    /// Whether something was compared and nothing was wrong.
+    /// Returns whether at least one push was compared and none was wrong.
     #[must_use]
     pub const fn passed(&self) -> bool {
         self.wrong == 0 && self.compared() > 0
     }
 }
 
-/// Takes in a recording and compares at the end, because a trade can be recorded after a push that counted it.
+/// Reads a recording and compares at the end, because a trade can be recorded after a push that includes it.
 #[derive(Default)]
 pub struct Verifier {
     categories: BTreeMap<Category, Recorded>,
     unread: u64,
 }
 
-/// What was recorded of one category.
+/// The recorded trades and pushes of one category.
 #[derive(Default)]
 struct Recorded {
     symbols: SymbolTable,
     trades: Vec<Vec<Trade>>,
-    /// By topic, in the order of arrival.
-    topics: BTreeMap<String, Topic>,
-    /// The greatest stamp read so far.
+    /// The pushes of each topic, in order of arrival.
+    topics: BTreeMap<String, TopicPushes>,
+    /// The greatest timestamp so far.
     stamped: ExchangeMillis,
     events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
 /// The pushes of one topic.
-struct Topic {
+struct TopicPushes {
     symbol: Symbol,
-    /// The greatest stamp of the category when the first push had been read.
+    /// The greatest timestamp of the category when the first push was read.
     began: ExchangeMillis,
     pushes: Vec<Push>,
 }
@@ -118,7 +118,7 @@ struct WireStamp {
 }
 
 impl Verifier {
-    /// Takes in one frame.
+    /// Reads one frame.
     pub fn frame(&mut self, category: Category, text: &str) {
         let recorded = self.categories.entry(category).or_default();
         if recorded.frame(category, text).is_none() {
@@ -126,7 +126,7 @@ impl Verifier {
         }
     }
 
-    /// Compares every push.
+    /// Compares every push and returns the result.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = Report { unread: self.unread, ..Report::default() };
@@ -141,7 +141,7 @@ impl Verifier {
 }
 
 impl Recorded {
-    /// Takes in one frame; nothing when it cannot be understood.
+    /// Reads one frame. Returns `None` if it cannot be decoded.
     fn frame(&mut self, category: Category, text: &str) -> Option<()> {
         if let Ok(WireStamp { ts: Some(stamped) }) = serde_json::from_str(text) {
             self.stamped = self.stamped.max(ExchangeMillis::new(stamped));
@@ -166,14 +166,14 @@ impl Recorded {
                 let pushes = push::read(text)?;
                 let began = self.stamped;
                 let entry = self.topics.entry(topic.to_owned());
-                entry.or_insert_with(|| Topic { symbol, began, pushes: Vec::new() }).pushes.extend(pushes);
+                entry.or_insert_with(|| TopicPushes { symbol, began, pushes: Vec::new() }).pushes.extend(pushes);
             }
             Frame::Other { .. } | Frame::Command(_) => {}
         }
         Some(())
     }
 
-    fn compare(&self, category: Category, name: &str, topic: &Topic, report: &mut Report) {
+    fn compare(&self, category: Category, name: &str, topic: &TopicPushes, report: &mut Report) {
         let none = Vec::new();
         let id = self.symbols.get(topic.symbol.as_str());
         let trades = id.and_then(|id| self.trades.get(id.index())).unwrap_or(&none);
@@ -219,8 +219,8 @@ impl Recorded {
     }
 }
 
-/// Our window for a push: its trades up to `until`, and the last price before it.
-struct Ours {
+/// Our kline for a push: the trades of its window up to the compared time, and the last price before the window.
+struct OurKline {
     bucket: Bucket,
     scales: Scales,
     category: Category,
@@ -233,7 +233,7 @@ fn window(
     seed: Option<(Millis, Decimal)>,
     push: &Push,
     until: ExchangeMillis,
-) -> Ours {
+) -> OurKline {
     let known = |trade: &&Trade| seed.is_none_or(|(end, _)| trade.time.get() > end);
     let before = trades.iter().filter(known).filter(|trade| trade.time.get() < push.start);
     let previous = before.max_by_key(|trade| (trade.time, trade.sequence)).map(|trade| trade.price.to_decimal());
@@ -245,5 +245,5 @@ fn window(
             bucket.merge(&Bucket::of(&fill));
         }
     }
-    Ours { bucket, scales, category, previous: previous.or(seed.map(|(_, close)| close)) }
+    OurKline { bucket, scales, category, previous: previous.or(seed.map(|(_, close)| close)) }
 }

@@ -1,5 +1,6 @@
-//! Files of certificates that are trusted beside the bundled ones: `ca_file`, wherever it stands. Reads and checks the
-//! form; whom to trust with it is decided by whoever connects.
+//! Reads `ca_file`, a PEM file of certificates that are trusted in addition to the bundled ones.
+//!
+//! Several sections have this key. This module checks the format only; the connecting code uses the certificates.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use super::loader::{Loader, Sourced};
 
 const EXPECTED: &str = "a file of certificates in PEM";
 
-/// Returns what is in the file, which holds at least one certificate; reports it otherwise.
+/// Returns the content of the file if it holds at least one certificate; otherwise reports an error.
 pub(super) fn read(loader: &mut Loader<'_>, file: &Sourced<PathBuf>) -> Option<Vec<u8>> {
     loader.protect_file(&file.value, "which decides whom to trust (`ca_file`)", Access::Write);
     let shown = file.value.display();

@@ -1,7 +1,7 @@
-//! `enabled_consumers` and `[consumers.NAME]`: who gets klines, and what each may do.
+//! `enabled_consumers` and `[consumers.NAME]`: which consumers get klines, and what each may do.
 //!
-//! Decides which component a name stands for and checks grants and limits; components themselves are opened, and
-//! their settings checked, by whoever runs them.
+//! This module resolves each name to a component and checks grants and limits. It neither opens components nor checks
+//! their settings; the crates that run consumers do that.
 
 mod definition;
 pub(super) mod grants;
@@ -32,11 +32,11 @@ const ENABLED: Key = Key::new("enabled_consumers").variable("ENABLED_CONSUMERS")
 /// Components that are part of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shipped {
-    /// Prints klines on standard output.
+    /// Prints klines to standard output.
     Console,
     /// Writes klines to files.
     Jsonl,
-    /// Posts klines to an address.
+    /// Sends klines to an address by HTTP POST.
     Webhook,
 }
 
@@ -45,7 +45,7 @@ pub enum Shipped {
 pub enum Component {
     /// A component that is part of the program.
     Shipped(Shipped),
-    /// Not a component: part of the program itself, with a section of its own.
+    /// Not a component, but a native consumer, which is configured in its own section.
     Native(Native),
     /// A component file; relative paths start from the working directory.
     File(PathBuf),
@@ -54,35 +54,35 @@ pub enum Component {
 /// One enabled consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
-    /// The name that it was enabled under.
+    /// The name under which it is enabled.
     pub name: String,
     /// The code that it runs.
     pub component: Component,
-    /// Only these symbols; empty: all that it asks for.
+    /// The symbols that it is restricted to. Empty means all that it asks for.
     pub symbols: Vec<Symbol>,
-    /// Only these intervals; empty: all that it asks for.
+    /// The intervals that it is restricted to. Empty means all that it asks for.
     pub intervals: Vec<Interval>,
-    /// Only confirmed klines, whatever it asks for. Default: no.
+    /// Whether it gets confirmed klines only, even if it asks for more. Default: no.
     pub closed_only: bool,
-    /// What follows a crash. Default: restart.
+    /// The reaction to a crash. Default: restart.
     pub on_error: OnError,
     /// What it may do outside its sandbox.
     pub allow: Allow,
-    /// What it may use up.
+    /// The bounds on what it may use up.
     pub limits: Limits,
-    /// Its own settings, a JSON object.
+    /// The settings that it interprets itself, as a JSON object.
     pub settings: Value,
 }
 
-/// What follows a crash of a consumer.
+/// The reaction to a crash of a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// A new instance after a pause; a batch that crashes two instances is set aside; five crashes in two minutes end
-    /// it until an operator resumes it.
+    /// Starts a new instance after a pause. A batch that crashes two instances becomes a dead letter. Five crashes in
+    /// two minutes put the consumer into quarantine until an operator resumes it.
     Restart,
-    /// The same, but a batch is set aside after its first crash, and no number of crashes ends it.
+    /// Like `Restart`, but a batch becomes a dead letter after its first crash, and there is no quarantine.
     Skip,
-    /// No new instance until an operator resumes it.
+    /// Starts no new instance until an operator resumes the consumer.
     Stop,
 }
 
@@ -103,20 +103,20 @@ impl Scalar for OnError {
     }
 }
 
-/// The names that are enabled, read before anything that depends on them.
+/// The names of the enabled consumers. They are read first, because other sections depend on them.
 #[derive(Debug)]
 pub(super) struct Enabled {
-    /// The names, none twice.
+    /// The names, without duplicates.
     pub names: Vec<String>,
-    /// Where they are listed.
+    /// The place of the list.
     pub place: Place,
 }
 
 impl Shipped {
-    /// All, in the order that they are listed in.
+    /// All shipped components, in the order in which messages list them.
     pub const ALL: [Self; 3] = [Self::Console, Self::Jsonl, Self::Webhook];
 
-    /// The name that it is enabled by.
+    /// Returns the name that enables it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ impl Shipped {
         }
     }
 
-    /// The component of that name.
+    /// Returns the shipped component with the given name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|shipped| shipped.as_str() == name)
@@ -142,8 +142,8 @@ impl Enabled {
     }
 }
 
-/// Reads every definition and returns the enabled consumers that this program can run, in the order of enabling, and
-/// all folders that are granted, to be judged when everything is read.
+/// Reads every definition. Returns the enabled consumers that this program can run, in the order of
+/// `enabled_consumers`, and all granted folders, which `guard::check` checks once everything has been read.
 pub(super) fn read(
     loader: &mut Loader<'_>,
     section: &Section<'_>,
@@ -183,7 +183,7 @@ pub(super) fn read(
     (consumers, granted)
 }
 
-/// A consumer that could write another's component would run code with the other's grants.
+/// Protects the component file of a consumer. Another consumer that could write it would run code with its grants.
 fn protect_component(loader: &mut Loader<'_>, definition: &Definition) {
     let Some(Component::File(path)) = &definition.component else { return };
     let path = loader.layers.folder.join(path);
@@ -195,7 +195,7 @@ fn protect_component(loader: &mut Loader<'_>, definition: &Definition) {
 #[derive(Debug)]
 struct Components {
     plugins_dir: PathBuf,
-    /// Every name that means something, for "did you mean".
+    /// Every known name, for "did you mean".
     known: Vec<String>,
 }
 
@@ -210,7 +210,7 @@ impl Components {
         Self { plugins_dir: plugins_dir.to_path_buf(), known }
     }
 
-    /// The file of that name in the plugins folder, if it is there.
+    /// Returns the path of `NAME.wasm` in the plugins folder if the file exists.
     fn file(&self, loader: &Loader<'_>, name: &str) -> Option<PathBuf> {
         let path = self.plugins_dir.join(format!("{name}.wasm"));
         loader.layers.folder.join(&path).is_file().then_some(path)

@@ -1,6 +1,6 @@
-//! The TOML file as a tree that remembers where each key and value stands.
+//! The TOML file as a tree that keeps the position of each key and value.
 //!
-//! Finds places; does not know which keys there should be.
+//! This module finds places; it does not know which keys exist.
 
 mod tree;
 
@@ -20,12 +20,12 @@ pub struct Document {
     pub file: Arc<SourceFile>,
     /// Its top-level table.
     pub root: Table,
-    /// Whether all of it could be parsed; if not, the tree has holes.
+    /// Whether the whole file could be parsed; if not, parts of the tree are missing.
     pub whole: bool,
 }
 
 impl Document {
-    /// Parses a file. Syntax errors go to `report`, each with its place; what could be read is kept.
+    /// Parses a file. Adds each syntax error to `report` with its place, and keeps the parts that could be read.
     pub fn parse(file: SourceFile, report: &mut Report) -> Self {
         let file = Arc::new(file);
         let (root, errors) = DeTable::parse_recoverable(&file.text);
@@ -40,17 +40,17 @@ impl Document {
         Self { file, root, whole }
     }
 
-    /// The place of a span of this file.
+    /// Returns the place of a span of this file.
     #[must_use]
     pub fn place(&self, span: Range<usize>) -> Place {
         Place::Toml(Position { file: Arc::clone(&self.file), span })
     }
 
-    /// The place of the value at a path of keys and list positions, or of the deepest part of it that is written.
+    /// Returns the place of the value at `path` (keys and list positions), or of the deepest part that is written.
     ///
-    /// Returns nothing if the first `least` steps are not all there.
+    /// Returns `None` unless at least the first `min_depth` steps are written.
     #[must_use]
-    pub fn place_of(&self, path: &[&str], least: usize) -> Option<Place> {
+    pub fn place_of(&self, path: &[&str], min_depth: usize) -> Option<Place> {
         let (first, rest) = path.split_first()?;
         let (key, mut node) = self.root.get(first)?;
         let mut span = shown_span(key, node);
@@ -64,7 +64,7 @@ impl Document {
                 _ => None,
             };
             let Some((inner_span, inner)) = next else {
-                if taken + 1 < least {
+                if taken + 1 < min_depth {
                     return None;
                 }
                 break;
@@ -75,7 +75,7 @@ impl Document {
     }
 }
 
-/// What to underline for an entry: a table's key, any other value itself.
+/// Returns the span to underline for an entry: the key of a table, or the value of any other entry.
 fn shown_span(key: &Range<usize>, node: &Node) -> Range<usize> {
     if matches!(node.content, Content::Table(_)) { key.clone() } else { node.span.clone() }
 }

@@ -1,8 +1,8 @@
-//! Reads a `.env` file: `dotenvy` gives the values, this file gives each its line.
+//! Reads a `.env` file: `dotenvy` parses the values, this module finds the line of each.
 //!
-//! Nothing is put into the environment of the process. Where dotenvy would change a value that the predecessor took
-//! as written (`$` outside single quotes), the file is refused instead of being read wrongly. Values with spaces need
-//! no quotes, as they needed none there.
+//! The environment of the process is not changed. The files of Bybit Klines Streamer have to keep their meaning: values
+//! with spaces need no quotes, as in the Streamer. The Streamer reads `$` as it is written, dotenvy replaces it outside
+//! single quotes; such a file is refused, because it would be read wrongly.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use super::report::{Diagnostic, Report};
 pub struct Entry {
     /// The variable's name.
     pub name: String,
-    /// The value, quotes and escapes resolved.
+    /// The value, with quotes and escapes resolved.
     pub value: String,
-    /// Where the value stands in the file.
+    /// The position of the value in the file.
     pub value_at: Position,
-    /// Where the name stands in the file.
+    /// The position of the name in the file.
     pub name_at: Position,
 }
 
-/// Reads all entries, in the order of the file. Problems go to `report`.
+/// Reads all entries in the order of the file. Adds problems to `report`.
 pub fn entries(file: &Arc<SourceFile>, report: &mut Report) -> Vec<Entry> {
     let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
     let mut cursor = file.text.len() - text.len();
@@ -52,7 +52,7 @@ pub fn entries(file: &Arc<SourceFile>, report: &mut Report) -> Vec<Entry> {
     entries
 }
 
-/// Puts quotes around values that have spaces inside and none yet: dotenvy would refuse them.
+/// Adds quotes around unquoted values that contain spaces, because dotenvy refuses them.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut open: Option<char> = None;
@@ -76,7 +76,7 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// A line that is not `NAME=value`; the line itself may hold a secret and is not shown.
+/// Reports a line that is not `NAME=value`. The line is not shown, because it may hold a secret.
 fn unreadable(line: &str, position: Position) -> Diagnostic {
     let name = line.split('=').next().unwrap_or_default().trim().trim_start_matches("export ").to_owned();
     let is_name = !name.is_empty() && name.chars().all(|found| found.is_ascii_alphanumeric() || found == '_');
@@ -88,7 +88,7 @@ fn unreadable(line: &str, position: Position) -> Diagnostic {
     Diagnostic::error(Place::EnvFile(name, position), "this line cannot be read").expected(expected).hidden(true)
 }
 
-/// Refuses `$name` outside single quotes: dotenvy replaces it, the predecessor did not.
+/// Refuses `$name` outside single quotes: dotenvy replaces it, Bybit Klines Streamer does not.
 fn check_dollars(file: &Arc<SourceFile>, found: &Found, name: &str, report: &mut Report) {
     let raw = file.text.get(found.value.clone()).unwrap_or_default();
     if raw.starts_with('\'') {
@@ -111,11 +111,11 @@ fn check_dollars(file: &Arc<SourceFile>, found: &Found, name: &str, report: &mut
     }
 }
 
-/// Where an entry was found.
+/// The position of an entry in the file.
 struct Found {
     name: Range<usize>,
     value: Range<usize>,
-    /// Where the search for the next entry begins.
+    /// The offset at which the search for the next entry begins.
     next: usize,
 }
 
@@ -146,7 +146,7 @@ fn find(text: &str, cursor: usize, name: &str) -> Option<Found> {
     None
 }
 
-/// Length of an unquoted value without the comment behind it.
+/// Returns the length of a value without the comment after it; a quoted value is taken whole.
 fn uncommented(value: &str) -> usize {
     if value.starts_with(['"', '\'']) {
         return value.len();
@@ -156,7 +156,7 @@ fn uncommented(value: &str) -> usize {
     comment.next().map_or(value.len(), |at| value.get(..at).map_or(at, |before| before.trim_end().len()))
 }
 
-/// Finds a line that could not be read; returns its span and where the search goes on.
+/// Finds a line that could not be read; returns its span and the offset at which the search continues.
 fn find_line(text: &str, cursor: usize, line: &str) -> (Range<usize>, usize) {
     let first = line.lines().next().unwrap_or_default();
     let rest = text.get(cursor..).unwrap_or_default();

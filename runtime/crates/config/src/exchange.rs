@@ -1,4 +1,4 @@
-//! `[exchange]`: what is watched, and where.
+//! `[exchange]`: which symbols are watched, and on which exchange.
 
 mod listing;
 
@@ -21,38 +21,38 @@ const TESTNET: Key = Key::new("testnet").variable("BYBIT_TESTNET").flag("--testn
 const WS_URL: Key = Key::new("ws_url").variable("BYBIT_WS_URL").flag("--ws-url");
 const REST_URL: Key = Key::new("rest_url").variable("BYBIT_REST_URL").flag("--rest-url");
 
-/// What is watched, and where.
+/// Which symbols are watched, and on which exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The categories that have something to watch; never empty, the first is the main one.
+    /// The categories that have symbols to watch. Never empty; the first is the main one.
     pub categories: Vec<Category>,
     /// The symbols to watch.
     pub symbols: Symbols,
-    /// Bybit's test network in place of the real exchange. Default: no.
+    /// Whether Bybit's test network is used instead of the real exchange. Default: no.
     pub testnet: bool,
-    /// Base address of the public WebSocket streams, without `/v5/…`; none: Bybit's own.
+    /// Base address of the public WebSocket streams, without `/v5/…`. `None` means the address of Bybit.
     pub ws_url: Option<Url>,
-    /// Base address of the REST interface, without `/v5/…`; none: Bybit's own.
+    /// Base address of the REST interface, without `/v5/…`. `None` means the address of Bybit.
     pub rest_url: Option<Url>,
 }
 
 /// Which symbols are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Symbols {
-    /// These, never empty and none twice.
+    /// The listed symbols; never empty, without duplicates.
     Listed(Vec<Listing>),
-    /// All that the exchange trades, in every category.
+    /// All symbols that the exchange trades in the configured categories and that pass the filter.
     All(Filter),
 }
 
-/// Which of all symbols: status Trading, by name.
+/// Selects among all symbols with the status Trading, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// At most so many of each category; none: no limit.
+    /// The largest number of symbols in each category. `None` means no limit.
     pub limit: Option<NonZeroU32>,
-    /// Quoted in one of these coins; never empty. Default: USDT.
+    /// The quote coins that a symbol may have; never empty. Default: USDT.
     pub quote: Vec<Symbol>,
-    /// Dated futures as well as perpetuals. Default: no.
+    /// Whether dated futures are watched in addition to perpetuals. Default: no.
     pub dated: bool,
 }
 

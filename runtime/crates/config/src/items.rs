@@ -1,4 +1,4 @@
-//! Lists of tables: `[{ … }, { … }]`, each entry read like a section and shown as a part of the whole list.
+//! Lists of tables, `[{ … }, { … }]`: each entry is read like a section, but `config show` prints the list as a whole.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use super::report::Diagnostic;
 /// One entry of a list.
 #[derive(Debug)]
 pub struct Item<'a> {
-    /// Where it stands.
+    /// The byte range of the entry in the file.
     pub span: Range<usize>,
     path: String,
     table: &'a Table,
 }
 
-/// The entries of a list, and its place; nothing if it is not written, or no list.
+/// Returns the place of a list and its entries; `None` if the key is not written or its value is not a list.
 pub fn entries<'a>(
     loader: &mut Loader<'_>,
     section: &mut Section<'a>,
@@ -43,7 +43,7 @@ pub fn entries<'a>(
 }
 
 impl<'a> Item<'a> {
-    /// Reads the keys of the entry; what was not asked for is unknown.
+    /// Reads the keys of the entry. Keys that `read` does not ask for are reported as unknown.
     pub fn read<T>(
         &self,
         loader: &mut Loader<'_>,
@@ -53,7 +53,7 @@ impl<'a> Item<'a> {
         let mut section = Section::of_table(&self.path, self.table);
         let value = read(loader, &mut section);
         loader.finish(section);
-        // The list is shown as a whole.
+        // The caller records the whole list as one setting.
         loader.settings.truncate(recorded);
         Some(value)
     }
@@ -63,7 +63,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Reports a key that an entry cannot do without. A value that is wrong has been reported already.
+/// Reports a required key that an entry lacks. If the key has a wrong value, that error has been reported already.
 pub fn absent(loader: &mut Loader<'_>, item: &Item<'_>, key: Key, is_absent: bool, expected: &str) {
     if is_absent && !item.has(key.name) {
         let place = loader.layers.toml_place(item.span.clone());

@@ -20,17 +20,17 @@ const BLOCK_TRADES: Key = Key::new("block_trades");
 /// Which klines are made, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Klines {
-    /// Window lengths, as listed; never empty, none twice. Default: 1m, 5m, 1h.
+    /// Window lengths in the listed order; never empty, without duplicates. Default: 1m, 5m, 1h.
     pub intervals: Vec<Interval>,
-    /// What a kline opens with. Default: the previous close.
+    /// The price that a kline opens with. Default: the previous close.
     pub open: Open,
     /// Which windows without a trade get a flat kline. Default: those from 1s up.
     pub fill: Fill,
-    /// Least time between two updates of an open kline, in ms; 0 updates on every change. Default: 1 s.
+    /// Shortest time between two updates of an open kline, in ms; 0 means an update on every change. Default: 1 s.
     pub update_interval: Millis,
-    /// Wait for stragglers after the end of a window, in ms. Default: 80 ms.
+    /// Time to wait for late trades after the end of a window, in ms. Default: 80 ms.
     pub grace: Millis,
-    /// How far behind a trade may come and still be counted, in ms. Default: 60 s.
+    /// How far behind the watermark a trade may arrive and still be counted, in ms. Default: 60 s.
     pub lateness: Millis,
     /// Whether block trades are counted. Default: yes.
     pub block_trades: bool,
@@ -51,7 +51,7 @@ impl Default for Klines {
 }
 
 impl Klines {
-    /// How the klines of one category are made.
+    /// Returns the aggregator settings for the klines of one category.
     #[must_use]
     pub fn settings(&self, category: Category) -> Settings {
         Settings {

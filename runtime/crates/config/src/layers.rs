@@ -1,6 +1,6 @@
-//! The layers that values come from, highest first: flags, environment, `.env`, `klines.toml`.
+//! The layers that values come from, highest priority first: flags, environment, `.env`, `klines.toml`.
 //!
-//! Reads the files once; does not know which keys there are.
+//! Each file is read once. This module does not know which keys exist.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,55 +16,56 @@ use super::report::{Diagnostic, Report};
 
 /// Variable that names the TOML file.
 pub const CONFIG_VARIABLE: &str = "KLINES_CONFIG";
-/// The TOML file that is read when none is named and it is there.
+/// The TOML file that is read if it exists and no other is named.
 const CONFIG_FILE: &str = "klines.toml";
-/// The `.env` file that is read when none is named and it is there.
+/// The `.env` file that is read if it exists and no other is named.
 const ENV_FILE: &str = ".env";
-/// Variables that the demo listens to; it must run the same in any folder.
+/// Variables that the demo reads. It ignores all others, so that it runs the same in any folder.
 const DEMO_VARIABLES: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "METRICS_LISTEN"];
-/// Variables that it listens to as well once the flag enables the consumer that they are about.
+/// Prefixes of variables that the demo also reads if `--consumers` enables the consumer that they configure.
 const DEMO_CONSUMERS: [(&str, &[&str]); 2] = [("redis", &["REDIS_"]), ("websocket", &["WEBSOCKET_", "WSS_"])];
-/// What the demo differs in from the defaults.
+/// The settings in which the demo differs from the defaults.
 const DEMO: &str = include_str!("demo.toml");
 
-/// Flags of the command line that stand for configuration keys: the flag and its value.
+/// Command-line flags that set configuration keys: each flag with its value.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// Where to read from.
+/// The sources that a configuration is read from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Flags that stand for keys.
+    /// Flags that set keys.
     pub flags: Flags,
-    /// The process's environment.
+    /// The environment of the process.
     pub environment: Vec<(OsString, OsString)>,
     /// `--env-file`; must exist if given.
     pub env_file: Option<PathBuf>,
     /// `--config`; must exist if given.
     pub config_file: Option<PathBuf>,
-    /// Folder that relative paths start from; empty for the working directory.
+    /// Folder that relative paths start from; empty means the working directory.
     pub folder: PathBuf,
-    /// Use the demo's settings in place of the environment and of files that are not named.
+    /// Whether to use the demo settings (or the file of `--config`) instead of `.env`, `klines.toml` and most
+    /// variables.
     pub demo: bool,
 }
 
 impl Sources {
-    /// Takes the environment of this process and the working directory.
+    /// Returns sources with the environment of this process and its working directory.
     #[must_use]
     pub fn of_process(flags: Flags, config_file: Option<PathBuf>, env_file: Option<PathBuf>) -> Self {
         Self { flags, environment: std::env::vars_os().collect(), env_file, config_file, ..Self::default() }
     }
 }
 
-/// A value as text, and where it was written.
+/// The text of a value, and where it is written.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The text.
     pub text: String,
-    /// The place.
+    /// Where it is written.
     pub place: Place,
 }
 
-/// All layers, read.
+/// The content of all layers.
 #[derive(Debug)]
 pub struct Layers {
     flags: Flags,
@@ -76,14 +77,14 @@ pub struct Layers {
     pub document: Option<Arc<Document>>,
     /// Folder that relative paths start from.
     pub folder: PathBuf,
-    /// The files that were read, as they were named.
+    /// The files that were read, by the paths under which they were named.
     pub files: Vec<PathBuf>,
-    /// Where variables are looked for, in words.
+    /// Where variables are looked up, as words for messages.
     pub variables_in: &'static str,
 }
 
 impl Layers {
-    /// Reads the files. What cannot be read goes to `report`.
+    /// Reads the files. Adds an error to `report` for each that cannot be read.
     pub fn read(sources: Sources, report: &mut Report) -> Self {
         let readable =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
@@ -100,10 +101,10 @@ impl Layers {
         if sources.demo {
             let flags = layers.texts(None, Some("--consumers"));
             let enabled = |name: &str| flags.iter().any(|flag| flag.text.split(',').any(|item| item.trim() == name));
-            let heard = DEMO_CONSUMERS.iter().filter(|(name, _)| enabled(name)).flat_map(|(_, heard)| *heard);
-            let heard: Vec<&str> = heard.copied().collect();
+            let prefixes = DEMO_CONSUMERS.iter().filter(|(name, _)| enabled(name)).flat_map(|(_, prefixes)| *prefixes);
+            let prefixes: Vec<&str> = prefixes.copied().collect();
             layers.environment.retain(|name, _| {
-                DEMO_VARIABLES.contains(&name.as_str()) || heard.iter().any(|prefix| name.starts_with(prefix))
+                DEMO_VARIABLES.contains(&name.as_str()) || prefixes.iter().any(|prefix| name.starts_with(prefix))
             });
             let named = sources.config_file.map(|path| (path, Place::Flag("--config", Quote::default())));
             let file = match named {
@@ -126,7 +127,8 @@ impl Layers {
         layers
     }
 
-    /// One file that was read already, with variables of its own: for what is no run.
+    /// Returns layers of one file that has been read already and its own variables. Used by tests of consumers, which
+    /// must not depend on the environment of the process.
     #[must_use]
     pub fn of_file(
         document: Option<Arc<Document>>,
@@ -146,7 +148,7 @@ impl Layers {
         }
     }
 
-    /// Reads a named file, or the usual one if it is there.
+    /// Reads a named file, or the `usual` one if it exists.
     fn file(&mut self, named: Option<(PathBuf, Place)>, usual: &str, report: &mut Report) -> Option<SourceFile> {
         let must_exist = named.is_some();
         let (path, place) = named.unwrap_or_else(|| (PathBuf::from(usual), Place::Default));
@@ -165,13 +167,14 @@ impl Layers {
         }
     }
 
-    /// The files that are read when none is named and they are there.
+    /// Returns the paths of the files that are read if they exist and no others are named.
     #[must_use]
     pub fn usual_files(&self) -> [&'static Path; 2] {
         [CONFIG_FILE, ENV_FILE].map(Path::new)
     }
 
-    /// Every text written for a key, highest layer first. Empty ones count as not written.
+    /// Returns every text that flags and variables set for a key, highest layer first. Empty variables count as not
+    /// set.
     #[must_use]
     pub fn texts(&self, variable: Option<&str>, flag: Option<&'static str>) -> Vec<Written> {
         let flags = self.flags.iter().filter(|(name, _)| Some(*name) == flag);
@@ -195,7 +198,7 @@ impl Layers {
         of_process.into_iter().chain(of_file).collect()
     }
 
-    /// The place of a span of the TOML file.
+    /// Returns the place of a span of the TOML file.
     #[must_use]
     pub fn toml_place(&self, span: std::ops::Range<usize>) -> Place {
         self.document
@@ -204,13 +207,13 @@ impl Layers {
     }
 }
 
-/// Largest file read as configuration; a larger one is not a configuration.
+/// Largest size of a configuration file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Reads a configuration file as text.
 ///
 /// # Errors
-/// It cannot be read, or is too large to be a configuration.
+/// The file cannot be read, or is larger than 1 MiB.
 pub fn read_text(path: &Path) -> std::io::Result<String> {
     if fs::metadata(path)?.len() > MAX_FILE {
         return Err(std::io::Error::new(ErrorKind::FileTooLarge, "larger than 1 MiB"));

@@ -1,7 +1,8 @@
-//! Configuration: its layers, its checks, and where each value came from.
+//! Configuration: reads its layers, checks every value, and records where each came from.
 //!
-//! Flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports every problem at once,
-//! and returns a [`Config`] that cannot be wrong. Nothing is bound, opened for writing or asked of a network here.
+//! Priority: flag > environment > `.env` > `klines.toml` > default. [`load`] reads every layer, reports all problems
+//! together, and returns a valid [`Config`]. This crate binds no socket, opens no file for writing and sends no
+//! request.
 
 pub mod consumers;
 pub mod document;
@@ -54,35 +55,35 @@ const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
 const DATA_DIR: Key = Key::new("data_dir").flag("--data-dir");
 const DATA_DIR_MAX: Key = Key::new("data_dir_max");
 const DEFAULT_DATA: ByteSize = ByteSize(10 << 30);
-/// Less would not hold the state of one consumer and what a minute without Redis leaves.
+/// A smaller folder could not hold the state of one consumer and the spill of a minute without Redis.
 const LEAST_DATA: ByteSize = ByteSize(16 << 20);
 
-/// Everything that can be configured, valid.
+/// The whole configuration, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What is watched, and where.
+    /// Which symbols are watched, and on which exchange.
     pub exchange: Exchange,
     /// Which klines are made, and how.
     pub klines: Klines,
     /// How much is logged, and in which form.
     pub log: Log,
-    /// Where figures and health are served.
+    /// Where metrics and health are served.
     pub metrics: Metrics,
     /// Folder of component files that can be enabled by name. Default: `plugins`.
     pub plugins_dir: PathBuf,
-    /// Folder for what the program keeps. Default: `klines-data`.
+    /// Folder for the files that the program keeps. Default: `klines-data`.
     pub data_dir: PathBuf,
-    /// What that folder may hold, in bytes. Default: 10 GiB.
+    /// Largest total size of that folder, in bytes. Default: 10 GiB.
     pub data_dir_max: u64,
-    /// The enabled consumers, in the order of enabling; never empty.
+    /// The enabled consumers, in the order of `enabled_consumers`; never empty.
     pub consumers: Vec<Consumer>,
-    /// What the redis consumer is told.
+    /// The settings of the redis consumer.
     pub redis: Redis,
-    /// What the websocket consumer is told.
+    /// The settings of the websocket consumer.
     pub websocket: WebSocket,
-    /// Proxies to the exchange.
+    /// Proxies for connections to the exchange.
     pub proxy: Proxy,
-    /// What no folder that is granted to a component may reach.
+    /// The places that no folder granted to a component may reach.
     pub protected: Arc<Protected>,
     settings: Vec<Setting>,
     document: Option<Arc<Document>>,
@@ -92,7 +93,7 @@ pub struct Config {
 /// A problem that a consumer found in its own settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding<'a> {
-    /// Path of the key inside the settings: keys and list positions with dots between (`a.b`, `a.0`, `a[0]`).
+    /// Path of the key inside the settings: keys and list positions, separated by dots (`a.b`, `a.0`, `a[0]`).
     pub path: &'a str,
     /// What is wrong.
     pub message: &'a str,
@@ -100,30 +101,31 @@ pub struct Finding<'a> {
     pub expected: &'a str,
 }
 
-/// Reads and checks everything. The report beside the configuration holds warnings only.
+/// Reads and checks the whole configuration. The returned report contains warnings only.
 ///
 /// # Errors
-/// [`Report`] with every problem and warning, when there is at least one problem.
+/// [`Report`] with all errors and warnings, if there is at least one error.
 pub fn load(sources: Sources) -> Result<(Config, Report), Report> {
     let (config, report) = examine(sources);
     if report.is_refusal() { Err(report) } else { Ok((config, report)) }
 }
 
-/// Reads and checks everything, and returns what could be read, with defaults in place of what is wrong. For looking
-/// further into a configuration that may be refused, not for running it.
+/// Reads and checks the whole configuration, and returns it with defaults in place of wrong values.
+///
+/// Used to check a configuration further although it may be refused; do not run the result.
 #[must_use]
 pub fn examine(sources: Sources) -> (Config, Report) {
     let mut report = Report::default();
     let layers = Layers::read(sources, &mut report);
     let mut loader = Loader::new(&layers, report);
     let config = read(&mut loader);
-    loader.conclude();
+    loader.report_unknown();
     let Loader { report, mut settings, .. } = loader;
     settings.sort_by_key(|setting| setting.key.contains('.'));
     (Config { settings, ..config }, report)
 }
 
-/// Reads section after section.
+/// Reads all sections in order.
 fn read(loader: &mut Loader<'_>) -> Config {
     let mut top = loader.top();
     let enabled = Enabled::read(loader, &mut top);
@@ -187,38 +189,38 @@ fn read_data_dir_max(loader: &mut Loader<'_>, top: &mut Section<'_>) -> u64 {
 }
 
 impl Config {
-    /// Every key with its effective value and source, secrets masked.
+    /// Returns every key with its effective value and source, with secrets masked.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
 
-    /// Whether a key (such as `exchange.symbols`) was set by anybody; if not, it has its default.
+    /// Returns whether any layer sets a key (such as `exchange.symbols`); if not, the key has its default.
     #[must_use]
     pub fn is_set(&self, key: &str) -> bool {
         self.place(key) != Place::Default
     }
 
-    /// Where a key's effective value was written, for problems that show later.
+    /// Returns where the effective value of a key is written, for problems that are found later.
     #[must_use]
     pub fn place(&self, key: &str) -> Place {
         let setting = self.settings.iter().find(|setting| setting.key == key);
         setting.map(|setting| setting.place.clone()).unwrap_or_default()
     }
 
-    /// What `config show` prints.
+    /// Returns the output of `config show`.
     #[must_use]
     pub fn show(&self) -> String {
         show::text(&self.settings)
     }
 
-    /// What `config show --json` prints.
+    /// Returns the output of `config show --json`.
     #[must_use]
     pub fn show_json(&self) -> Value {
         show::json(&self.settings)
     }
 
-    /// Gives the problems that a consumer found in its own settings their places.
+    /// Reports the problems that a consumer found in its own settings, each at its place.
     #[must_use]
     pub fn settings_report<'a>(&self, consumer: &str, findings: impl IntoIterator<Item = Finding<'a>>) -> Report {
         let mut report = Report::default();
@@ -227,17 +229,17 @@ impl Config {
             path.extend(finding.path.split(['.', '[', ']']).filter(|step| !step.is_empty()));
             let key = path.iter().skip(2).copied().collect::<Vec<_>>().join(".");
             let place = self.place_in_file(&path, 2).unwrap_or_else(|| self.enabled_place.of_item(consumer));
-            let said = self.consumers.iter().find(|found| found.name == consumer).map_or_else(
+            let shown = self.consumers.iter().find(|found| found.name == consumer).map_or_else(
                 || finding.message.to_owned(),
                 |consumer| show::conceal(&consumer.settings, finding.message),
             );
-            let message = format!("{consumer}: `{key}`: {said}");
+            let message = format!("{consumer}: `{key}`: {shown}");
             report.push(Diagnostic::error(place, message).expected(finding.expected).hidden(is_secret_path(&path)));
         }
         report
     }
 
-    /// Warns of a consumer's settings as a whole, at their place.
+    /// Warns about the settings of a consumer as a whole, at their place.
     #[must_use]
     pub fn settings_warning(&self, consumer: &str, message: &str, expected: &str) -> Report {
         let place = self.place_in_file(&["consumers", consumer, "settings"], 2);
@@ -247,7 +249,7 @@ impl Config {
         report
     }
 
-    /// Refuses a consumer's component, at the place that names it.
+    /// Reports an error of a consumer's component, at the place that names the component.
     #[must_use]
     pub fn component_report(&self, consumer: &str, message: &str, expected: &str) -> Report {
         let place = self.place_in_file(&["consumers", consumer, "component"], 3);
@@ -257,7 +259,7 @@ impl Config {
         report
     }
 
-    /// Reports something about what a consumer may do, at the place that says it.
+    /// Reports a problem of a consumer's grants, at the place of its `allow`.
     #[must_use]
     pub fn allow_report(&self, consumer: &str, severity: Severity, message: &str, expected: &str) -> Report {
         let place = self.place_in_file(&["consumers", consumer, "allow"], 2);
@@ -268,7 +270,7 @@ impl Config {
         report
     }
 
-    /// Gives a problem that a native consumer found in its own section its place.
+    /// Reports a problem that a native consumer found in its own section, at the place of the key.
     #[must_use]
     pub fn section_report(&self, section: &str, key: &str, message: &str, expected: &str) -> Report {
         let mut report = Report::default();
@@ -277,12 +279,12 @@ impl Config {
         report
     }
 
-    fn place_in_file(&self, path: &[&str], least: usize) -> Option<Place> {
-        self.document.as_ref()?.place_of(path, least)
+    fn place_in_file(&self, path: &[&str], min_depth: usize) -> Option<Place> {
+        self.document.as_ref()?.place_of(path, min_depth)
     }
 }
 
-/// Whether a path of settings leads to, or into, a value whose key says that it is secret.
+/// Returns whether a path of settings leads to, or into, a value whose key names a secret.
 #[must_use]
 pub fn is_secret_path(path: &[&str]) -> bool {
     path.iter().skip_while(|step| **step != "settings").any(|name| is_secret_name(name))

@@ -1,6 +1,6 @@
-//! Reads keys: for each one the highest layer wins, every layer is checked, and the source is remembered.
+//! Reads keys: checks the value in every layer, takes that of the highest layer, and records its source.
 //!
-//! Knows no key by name; the section files ask for theirs, and what nobody asked for is unknown.
+//! This module knows no key by name. The modules of the sections ask for their keys; all other keys are unknown.
 
 mod unknown;
 
@@ -17,34 +17,34 @@ use super::place::Place;
 use super::report::{Diagnostic, Report};
 use super::value::{Fault, Part, Value};
 
-/// How an absent value and an empty list are shown.
-pub const NOTHING: &str = "-";
+/// The text that `config show` prints for an absent value and an empty list.
+pub const UNSET: &str = "-";
 
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name in the TOML section.
     pub name: &'static str,
-    /// The variable that stands for it.
+    /// The variable that sets it.
     pub variable: Option<&'static str>,
-    /// The flag that stands for it.
+    /// The flag that sets it.
     pub flag: Option<&'static str>,
 }
 
 impl Key {
-    /// A key of the TOML file alone.
+    /// Returns a key that only the TOML file can set.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self { name, variable: None, flag: None }
     }
 
-    /// Adds the variable that stands for it.
+    /// Adds the variable that sets it.
     #[must_use]
     pub const fn variable(self, variable: &'static str) -> Self {
         Self { variable: Some(variable), ..self }
     }
 
-    /// Adds the flag that stands for it.
+    /// Adds the flag that sets it.
     #[must_use]
     pub const fn flag(self, flag: &'static str) -> Self {
         Self { flag: Some(flag), ..self }
@@ -56,9 +56,9 @@ impl Key {
 pub struct Sourced<T> {
     /// The value.
     pub value: T,
-    /// Its source.
+    /// Where it is written.
     pub place: Place,
-    /// It may hold a password, so its line is not shown.
+    /// Whether its line is kept out of reports, because it may hold a password.
     hidden: bool,
 }
 
@@ -67,27 +67,27 @@ impl<T> Sourced<T> {
         Self { value, place: Place::Default, hidden: false }
     }
 
-    /// The same source for another value.
+    /// Returns another value with the same source.
     pub fn with<U>(&self, value: U) -> Sourced<U> {
         Sourced { value, place: self.place.clone(), hidden: self.hidden }
     }
 
-    /// Turns the value into another, of the same source.
-    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Sourced<U> {
-        Sourced { value: turn(self.value), place: self.place, hidden: self.hidden }
+    /// Converts the value and keeps the source.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: convert(self.value), place: self.place, hidden: self.hidden }
     }
 
-    /// Makes an error about it.
+    /// Returns an error about the value.
     pub fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(self.place.clone(), message).hidden(self.hidden)
     }
 
-    /// Makes a warning about it.
+    /// Returns a warning about the value.
     pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(self.place.clone(), message).hidden(self.hidden)
     }
 
-    /// Whether somebody wrote it.
+    /// Returns whether the value is written anywhere, and so is not the default.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.place != Place::Default
@@ -101,72 +101,73 @@ pub struct Setting {
     pub key: String,
     /// The effective value, with secrets masked.
     pub value: String,
-    /// Its source.
+    /// Where the value is written.
     pub place: Place,
-    /// The variable that stands for it.
+    /// The variable that sets the key.
     pub variable: Option<&'static str>,
 }
 
-/// A table of the TOML file that is being read; without a table every key takes its default.
+/// A table of the TOML file while it is read. Without a table every key has its default.
 #[derive(Debug)]
 pub struct Section<'a> {
     /// Dotted path; empty for the top level.
     pub path: String,
     table: Option<&'a Table>,
+    /// The names of the keys that were asked for, and so are known.
     asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
-    /// A section that is nowhere in the file.
+    /// Returns a section that is not in the file.
     #[must_use]
     pub fn absent(path: impl Into<String>) -> Self {
         Self { path: path.into(), table: None, asked: Vec::new() }
     }
 
-    /// A table found elsewhere.
+    /// Returns the section of a table that the caller found.
     #[must_use]
     pub fn of_table(path: impl Into<String>, table: &'a Table) -> Self {
         Self { path: path.into(), table: Some(table), asked: Vec::new() }
     }
 
-    /// Returns an entry and takes note that it is known.
+    /// Returns an entry and records its name as known.
     pub fn entry(&mut self, name: &'static str) -> Option<(Range<usize>, &'a Node)> {
         self.asked.push(name);
         self.table?.get(name).map(|(key, node)| (key.clone(), node))
     }
 
-    /// All entries, for tables whose keys are names.
+    /// Returns all entries. Used for tables whose keys are names that the user chose.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, &'a Range<usize>, &'a Node)> + use<'a> {
         self.table.into_iter().flat_map(Table::iter)
     }
 
-    /// Dotted path of one of its keys.
+    /// Returns the dotted path of one of its keys.
     #[must_use]
     pub fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }
 
-/// Reads keys from all layers and collects what is wrong.
+/// Reads keys from all layers and collects the problems.
 #[derive(Debug)]
 pub struct Loader<'a> {
     /// The layers.
     pub layers: &'a Layers,
-    /// What is wrong so far.
+    /// The problems found so far.
     pub report: Report,
-    /// What was read so far, in the order of reading.
+    /// The settings read so far, in the order of reading.
     pub settings: Vec<Setting>,
-    /// Variables that the file names for components: no slips of ours.
+    /// Variables that the file names for components. They are not reported as misspelt variables of klines.
     pub named: Vec<String>,
-    /// What no granted folder may reach, as far as it was read.
+    /// The places read so far that no granted folder may reach.
     pub protected: Protected,
     unknown: Vec<unknown::UnknownKey>,
-    /// Problems that reading the layers brought, syntax errors among them.
+    /// The number of problems that were found while the layers were read, such as syntax errors.
     first: usize,
 }
 
 impl<'a> Loader<'a> {
-    /// Starts with the problems that reading the layers brought.
+    /// Returns a loader with the problems that were found while the layers were read.
     #[must_use]
     pub fn new(layers: &'a Layers, report: Report) -> Self {
         let first = report.len();
@@ -174,14 +175,14 @@ impl<'a> Loader<'a> {
         Self { layers, report, settings, named, protected: Protected::default(), unknown, first }
     }
 
-    /// The top level of the file.
+    /// Returns the top level of the file.
     #[must_use]
     pub fn top(&self) -> Section<'a> {
         let table = self.layers.document.as_ref().map(|document| &document.root);
         Section { path: String::new(), table, asked: Vec::new() }
     }
 
-    /// A table inside a section.
+    /// Returns the table `name` of a section.
     pub fn section<'s>(&mut self, parent: &mut Section<'s>, name: &'static str) -> Section<'s> {
         let path = parent.path_of(name);
         match parent.entry(name) {
@@ -190,7 +191,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Takes a value as a section; anything but a table is an error.
+    /// Returns a value as a section. Reports an error if the value is not a table.
     pub fn table<'s>(&mut self, path: String, node: &'s Node) -> Section<'s> {
         if let Content::Table(table) = &node.content {
             return Section::of_table(path, table);
@@ -205,22 +206,22 @@ impl<'a> Loader<'a> {
     pub fn read<T: Value>(&mut self, section: &mut Section<'_>, key: Key, default: T) -> Sourced<T> {
         let found = self.find(section, key).unwrap_or_else(|| Sourced::built_in(default));
         let shown = Some(found.value.show()).filter(|text| !text.is_empty());
-        self.note(section.path_of(key.name), shown.unwrap_or_else(|| NOTHING.to_owned()), &found.place, key.variable);
+        self.note(section.path_of(key.name), shown.unwrap_or_else(|| UNSET.to_owned()), &found.place, key.variable);
         found
     }
 
-    /// Reads a key that may be left out.
+    /// Reads a key that has no default.
     pub fn read_optional<T: Value>(&mut self, section: &mut Section<'_>, key: Key) -> Option<Sourced<T>> {
         let found: Option<Sourced<T>> = self.find(section, key);
         let (value, place) = match &found {
             Some(found) => (found.value.show(), found.place.clone()),
-            None => (NOTHING.to_owned(), Place::Default),
+            None => (UNSET.to_owned(), Place::Default),
         };
         self.note(section.path_of(key.name), value, &place, key.variable);
         found
     }
 
-    /// Keeps a file that the configuration names out of granted folders. `what` says what it is.
+    /// Protects a file that the configuration names from granted folders. `what` describes it in messages.
     pub fn protect_file(&mut self, path: &Path, what: &str, access: Access) {
         let path = self.layers.folder.join(path);
         self.protected.add(&path, format!("{}, {what}", path.display()), access, Reach::All);
@@ -231,7 +232,7 @@ impl<'a> Loader<'a> {
         self.settings.push(Setting { key, value, place: place.clone(), variable });
     }
 
-    /// Checks what every layer says of a key, and returns what the highest says.
+    /// Checks the value of a key in every layer, and returns that of the highest layer.
     fn find<T: Value>(&mut self, section: &mut Section<'_>, key: Key) -> Option<Sourced<T>> {
         let mut found: Option<Sourced<T>> = None;
         for written in self.layers.texts(key.variable, key.flag) {
@@ -240,7 +241,7 @@ impl<'a> Loader<'a> {
                 Ok(value) => found = found.or(Some(Sourced { value, place: written.place, hidden })),
                 Err(faults) => {
                     let name = written.place.name().unwrap_or(key.name);
-                    self.faults(discreet::<T>(faults, name, |_| written.text.clone()), &written.place, hidden);
+                    self.faults(masked::<T>(faults, name, |_| written.text.clone()), &written.place, hidden);
                 }
             }
         }
@@ -251,7 +252,7 @@ impl<'a> Loader<'a> {
                 Ok(value) => found = found.or(Some(Sourced { value, place, hidden })),
                 Err(faults) => {
                     let path = section.path_of(key.name);
-                    self.faults(discreet::<T>(faults, &path, |span| node.text_at(span)), &place, hidden);
+                    self.faults(masked::<T>(faults, &path, |span| node.text_at(span)), &place, hidden);
                 }
             }
         }
@@ -270,7 +271,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Drops the repeated items of a list, with a warning for each.
+    /// Removes repeated items from a list, with a warning for each.
     pub fn unique<T: PartialEq>(&mut self, mut list: Sourced<Vec<T>>, show: impl Fn(&T) -> String) -> Sourced<Vec<T>> {
         let mut kept: Vec<T> = Vec::with_capacity(list.value.len());
         for item in std::mem::take(&mut list.value) {
@@ -293,12 +294,12 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Takes what may be secret out of faults of the key `name`; `text` gives what is written, at a place in the file or as
-/// a whole.
-fn discreet<T: Value>(faults: Vec<Fault>, name: &str, text: impl Fn(Option<&Range<usize>>) -> String) -> Vec<Fault> {
-    // A quote that is not closed takes in lines that belong to other keys.
-    let is_swallowed = text(None).contains('\n');
-    let discreet = |fault: Fault| {
+/// Masks possible secrets in faults of the key `name`. `text` returns the written text of a span in the file, or of the
+/// whole value.
+fn masked<T: Value>(faults: Vec<Fault>, name: &str, text: impl Fn(Option<&Range<usize>>) -> String) -> Vec<Fault> {
+    // An unclosed quote makes the value continue over the lines of other keys.
+    let spans_lines = text(None).contains('\n');
+    let masked = |fault: Fault| {
         let text = match &fault.part {
             Part::Item(item) => item.clone(),
             Part::Whole => text(None),
@@ -306,14 +307,14 @@ fn discreet<T: Value>(faults: Vec<Fault>, name: &str, text: impl Fn(Option<&Rang
         };
         let text = text.trim();
         let name = name.rsplit('.').next().unwrap_or(name);
-        let shown = if T::SECRET || is_swallowed { MASK.to_owned() } else { mask::value(name, text) };
+        let shown = if T::SECRET || spans_lines { MASK.to_owned() } else { mask::value(name, text) };
         if shown == text {
             return fault;
         }
-        let said = |sentence: &str| mask::conceal(sentence, text, &shown);
-        // What was meant is made of what is written.
+        let conceal = |sentence: &str| mask::conceal(sentence, text, &shown);
+        // A suggestion may be built from the written text.
         let nearest = fault.nearest.filter(|near| shown != MASK && !near.contains(text));
-        Fault { message: said(&fault.message), expected: said(&fault.expected), nearest, ..fault }
+        Fault { message: conceal(&fault.message), expected: conceal(&fault.expected), nearest, ..fault }
     };
-    faults.into_iter().map(discreet).collect()
+    faults.into_iter().map(masked).collect()
 }

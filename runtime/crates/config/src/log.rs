@@ -1,4 +1,4 @@
-//! `[log]`: how much is logged, and in which form.
+//! `[log]`: how much is logged, and in which format.
 
 use super::loader::{Key, Loader, Section};
 use super::value::{Fault, Scalar, choice};
@@ -6,38 +6,38 @@ use super::value::{Fault, Scalar, choice};
 const LEVEL: Key = Key::new("level").variable("LOG_LEVEL").flag("--log-level");
 const FORMAT: Key = Key::new("format").variable("LOG_FORMAT").flag("--log-format");
 
-/// How much is logged, and in which form.
+/// How much is logged, and in which format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// The least important level that is logged. Default: info.
+    /// The lowest level that is logged. Default: info.
     pub level: Level,
-    /// The form of a line. Default: text.
+    /// The format of a line. Default: text.
     pub format: Format,
 }
 
-/// How important a line is, from least to most.
+/// The importance of a log line, from lowest to highest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Everything; Python's `NOTSET`.
+    /// Every event; also Python's `NOTSET`.
     Trace,
-    /// For whoever hunts a fault.
+    /// Details for finding a fault.
     Debug,
     /// Every step and change of state.
     #[default]
     Info,
-    /// Something went wrong and was mended.
+    /// A fault from which the program recovered.
     Warn,
-    /// Somebody must act; Python's `CRITICAL` and `FATAL` as well.
+    /// A fault that an operator must act on; also Python's `CRITICAL` and `FATAL`.
     Error,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

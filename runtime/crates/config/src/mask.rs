@@ -1,8 +1,8 @@
-//! What of a written value may be shown: masks the parts of a quoted line that may hold a secret, by the key that they
-//! belong to. Works on text, so that a line that cannot be parsed gives nothing away either.
+//! Masks the parts of a quoted line that may hold a secret, by the keys that they belong to. Works on text, so that
+//! secrets in a line that cannot be parsed are masked too.
 //!
-//! In doubt it masks: a value that does not end where it should reaches to the end of its line, and a line that belongs
-//! to no key is masked whole.
+//! If in doubt, the text is masked: a value without a clear end is masked to the end of its line, and a line that
+//! belongs to no key is masked entirely.
 
 mod owner;
 #[cfg(test)]
@@ -14,16 +14,16 @@ use klines_domain::secret::{MASK, is_secret_name, redact_url};
 
 use self::owner::{Kind, Owner, key_before};
 
-/// A line as it may be shown.
+/// A line that may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
-    /// The line, parts of it masked.
+    /// The line, with parts of it masked.
     pub(super) text: String,
-    /// The part that is meant.
+    /// The part that the diagnostic is about.
     pub(super) span: Range<usize>,
 }
 
-/// Masks a line of a TOML file; `line` is its byte range in the file, `span` counts from its start.
+/// Masks a line of a TOML file. `line` is its byte range in the file; `span` is relative to the start of the line.
 pub(super) fn toml_line(file: &str, line: Range<usize>, span: Range<usize>) -> Shown {
     let text = file.get(line.clone()).unwrap_or_default();
     let owner = Owner::of_line_after(file.get(..line.start).unwrap_or_default());
@@ -39,7 +39,7 @@ pub(super) fn toml_line(file: &str, line: Range<usize>, span: Range<usize>) -> S
     cuts.apply(span)
 }
 
-/// Masks a variable as it is written: `NAME=value`, or a later line of its value. `name` is the variable's.
+/// Masks a line of the variable `name`: `NAME=value`, or a later line of its value.
 pub(super) fn variable_line(name: &str, text: &str, span: Range<usize>) -> Shown {
     let mut cuts = Cuts { text, cuts: Vec::new() };
     let value = text.find('=').filter(|at| text.get(..*at).is_some_and(|left| left.trim_end().ends_with(name)));
@@ -51,15 +51,15 @@ pub(super) fn variable_line(name: &str, text: &str, span: Range<usize>) -> Shown
     cuts.apply(span)
 }
 
-/// Returns a value as it may be quoted in a sentence: nothing of one whose key says that it is secret, and addresses
-/// without their passwords.
+/// Returns a value in a form that a message may quote: masked if its key names a secret, and addresses without their
+/// passwords.
 pub(super) fn value(key: &str, text: &str) -> String {
     if is_secret_name(key) { MASK.to_owned() } else { redact_url(text) }
 }
 
-/// Puts `shown` where a sentence quotes `text`.
+/// Replaces `text` by `shown` where a sentence quotes it.
 pub(super) fn conceal(sentence: &str, text: &str, shown: &str) -> String {
-    // So short a text stands in many a word; where it is quoted it has its quotes.
+    // A shorter text is part of many words, so it is replaced only inside quotes.
     const SHORT: usize = 4;
     if text.is_empty() || text == shown {
         return sentence.to_owned();
@@ -69,7 +69,7 @@ pub(super) fn conceal(sentence: &str, text: &str, shown: &str) -> String {
     if text.len() < SHORT { quoted } else { quoted.replace(text, shown) }
 }
 
-/// Parts of a line that are replaced, in order.
+/// The parts of a line that are replaced, in order.
 struct Cuts<'a> {
     text: &'a str,
     cuts: Vec<(Range<usize>, String)>,
@@ -82,19 +82,19 @@ impl<'a> Cuts<'a> {
         }
     }
 
-    /// Everything but the indentation.
+    /// Masks everything but the indentation.
     fn all(&mut self) {
         let end = self.text.trim_end().len();
         self.cut(self.text.len() - self.text.trim_start().len()..end, MASK.to_owned());
     }
 
-    /// The values of secret keys (of every key when `every`), and passwords in addresses.
+    /// Masks the values of secret keys (of every key if `every`), and passwords in addresses.
     fn entries(&mut self, every: bool) {
         let mut at = 0;
         while let Some(letter) = self.rest(at).chars().next() {
             at = match letter {
                 '=' => self.entry(at, every),
-                // As in other languages; in TOML this is a mistake, and its line is shown.
+                // `key: value` is not TOML, so it is an error whose line is shown.
                 ':' if self.rest(at + 1).starts_with(' ') && !self.text.contains('=') => self.entry(at, every),
                 '"' | '\'' => self.quoted(at, letter),
                 _ => self.bare(at),
@@ -102,7 +102,7 @@ impl<'a> Cuts<'a> {
         }
     }
 
-    /// A key ends at `at`. Returns where to go on.
+    /// Masks the value of the key that ends at `at`. Returns where to continue.
     fn entry(&mut self, at: usize, every: bool) -> usize {
         let value = at + 1 + self.rest(at + 1).len() - self.rest(at + 1).trim_start().len();
         let key = key_before(self.text, at);
@@ -139,7 +139,7 @@ impl<'a> Cuts<'a> {
         at + length
     }
 
-    /// A word, or a letter between words.
+    /// Handles a word, or a letter between words. Returns where to continue.
     fn bare(&mut self, at: usize) -> usize {
         let rest = self.rest(at);
         let is_end = |letter: char| letter.is_whitespace() || "=\"',[]{}#".contains(letter);
@@ -155,7 +155,7 @@ impl<'a> Cuts<'a> {
         at + length.max(first)
     }
 
-    /// An address that ends nobody knows where: all behind its scheme is masked if there is a password in it.
+    /// Masks all of the line after the scheme of an address without a clear end, if it has a password.
     fn unbounded(&mut self, at: usize) -> Option<usize> {
         let rest = self.rest(at);
         if redact_url(rest) == rest {
@@ -170,7 +170,7 @@ impl<'a> Cuts<'a> {
         self.text.get(at..).unwrap_or_default()
     }
 
-    /// The line without what was cut; a span that touches a cut takes in all that stands there now.
+    /// Returns the line with the replacements. A span that touches a replaced part covers the whole replacement.
     fn apply(self, span: Range<usize>) -> Shown {
         let (mut text, mut copied) = (String::new(), 0);
         let mut moved = span.clone();
@@ -196,7 +196,7 @@ impl<'a> Cuts<'a> {
     }
 }
 
-/// Length of a quoted text that begins here, quotes included.
+/// Returns the length of the quoted text at the start of `text`, quotes included; `None` if the quote is not closed.
 fn closing(text: &str, quote: char) -> Option<usize> {
     let mut is_escaped = false;
     for (at, letter) in text.char_indices().skip(1) {
@@ -210,7 +210,7 @@ fn closing(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// Whether what stands behind a quoted value can stand there: otherwise the quote is part of the value.
+/// Returns whether `rest` can follow a quoted value; if not, the quote is part of the value.
 fn ends_well(rest: &str) -> bool {
     let rest = rest.trim_start();
     let Some(next) = rest.strip_prefix(',') else { return rest.is_empty() || rest.starts_with(['}', ']']) };
@@ -218,7 +218,7 @@ fn ends_well(rest: &str) -> bool {
     next.trim().is_empty() || next.find('=').is_some_and(|at| next.trim_start().starts_with(key_before(next, at)))
 }
 
-/// `true` or `false`: that there is a secret is none.
+/// Returns whether the value is `true` or `false`, which is not masked: it shows only whether there is a secret.
 fn is_switch(value: &str) -> bool {
     matches!(value.split(['#', ',', '}']).next().unwrap_or_default().trim(), "true" | "false")
 }

@@ -1,4 +1,4 @@
-//! `[metrics]`: where figures and health are served, and when the feed counts as silent.
+//! `[metrics]`: where metrics and health are served, and when the feed counts as silent.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::value::{Fault, Scalar};
 const LISTEN: Key = Key::new("listen").variable("METRICS_LISTEN");
 const STALE_AFTER: Key = Key::new("stale_after");
 
-/// A feed that has only pongs to tell has one every 20 s.
+/// A connection without trades still brings a pong every 20 s.
 const DEFAULT_STALE_AFTER: u64 = 30_000;
-/// Ages are known to a quarter of a second.
+/// Ages are measured to a quarter of a second.
 const LEAST_STALE_AFTER: Duration = Duration::from_secs(1);
 
-/// Where figures and health are served.
+/// Where metrics and health are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// Address to listen on, port 0: any that is free. Default: none, and nothing is served.
+    /// Address to listen on; port 0 means any free port. Default: `None`, which serves neither.
     pub listen: Option<SocketAddr>,
-    /// How long a connection may bring no frame before `/healthz` says so, at least 1 s. Default: 30 s.
+    /// How long a connection may bring no frame before `/healthz` reports it, at least 1 s. Default: 30 s.
     pub stale_after: Duration,
 }
 
@@ -33,14 +33,14 @@ impl Metrics {
         }
         let stale_after = loader.read(section, STALE_AFTER, HumanDuration::millis(DEFAULT_STALE_AFTER));
         if stale_after.value.0 < LEAST_STALE_AFTER {
-            let diagnostic = stale_after.error("frames are not looked for more often than that");
+            let diagnostic = stale_after.error("klines cannot detect a silence that is this short");
             loader.report.push(diagnostic.expected("1s or more; 20s of silence are usual where trades are rare"));
         }
         Self { listen: listen.value.0, stale_after: stale_after.value.0 }
     }
 }
 
-/// An address, or nothing.
+/// An address, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Listen(Option<SocketAddr>);
 

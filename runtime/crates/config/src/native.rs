@@ -1,4 +1,4 @@
-//! The two consumers that are part of the program, not components: `[redis]` and `[websocket]`, each in its own file.
+//! The sections of the two native consumers: `[redis]` and `[websocket]`, each in its own file.
 
 pub mod redis;
 pub mod websocket;
@@ -9,20 +9,20 @@ use super::loader::{Key, Loader, Section};
 use super::place::{Place, Quote};
 use super::report::Diagnostic;
 
-/// A consumer that is part of the program itself.
+/// A native consumer: part of the program itself, not a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Native {
-    /// Publishes klines on a Redis server.
+    /// Publishes klines to a Redis server.
     Redis,
     /// Serves klines to WebSocket clients.
     WebSocket,
 }
 
 impl Native {
-    /// Both, in the order that they are listed in.
+    /// Both native consumers, in the order in which messages list them.
     pub const ALL: [Self; 2] = [Self::Redis, Self::WebSocket];
 
-    /// The name that it is enabled by, and that of its section.
+    /// Returns the name that enables it, which is also the name of its section.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,14 +31,14 @@ impl Native {
         }
     }
 
-    /// The consumer of that name.
+    /// Returns the native consumer with the given name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|native| native.as_str() == name)
     }
 }
 
-/// Reports a key that an enabled consumer cannot do without, after it was read.
+/// Reports a required key that is missing although the consumer is enabled. Call it after the key was read.
 fn require(loader: &mut Loader<'_>, section: &Section<'_>, enabled: &[String], key: Key, expected: &str) {
     let Some(variable) = key.variable.filter(|_| enabled.contains(&section.path)) else { return };
     let is_written = section.entries().any(|(name, ..)| name == key.name);

@@ -1,13 +1,13 @@
-//! Where a value is written: a flag, a variable, a line of `.env`, a place in the TOML file, or nowhere.
+//! Where a value is written: a flag, a variable, a line of `.env`, a position in the TOML file, or nowhere.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A file that was read, kept for line numbers and for showing the line.
+/// A file that was read. Its text is kept for line numbers and for quoting lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
-    /// The name as the operator gave it.
+    /// The name under which the operator named it.
     pub name: String,
     /// The whole text.
     pub text: String,
@@ -22,15 +22,15 @@ pub struct Position {
     pub span: Range<usize>,
 }
 
-/// Where a value comes from, and so where its mend goes.
+/// Where a value is written, and so where an error in it has to be fixed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Built in; nothing is written anywhere.
+    /// Nowhere: the value is the default.
     #[default]
     Default,
-    /// A flag of the command line, with its value and the part of it that is meant.
+    /// A command-line flag, with its value and the part of it that is wrong.
     Flag(&'static str, Quote),
-    /// A variable of the process, with its value and the part of it that is meant.
+    /// A variable of the process, with its value and the part of it that is wrong.
     Variable(String, Quote),
     /// A variable in the `.env` file.
     EnvFile(String, Position),
@@ -38,12 +38,12 @@ pub enum Place {
     Toml(Position),
 }
 
-/// A value as it was written outside of any file; empty for a secret or a missing one.
+/// The text of a value outside of files; empty if the value is secret or missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quote {
     /// The value.
     pub text: String,
-    /// The part that is meant, in bytes.
+    /// The byte range of the part that is wrong.
     pub span: Range<usize>,
 }
 
@@ -56,7 +56,7 @@ impl Quote {
 }
 
 impl Position {
-    /// Line and column of the start, both from 1, the column in characters.
+    /// Returns the line and the column of the start. Both count from 1; the column counts characters.
     #[must_use]
     pub fn line_column(&self) -> (usize, usize) {
         let before = self.file.text.get(..self.span.start).unwrap_or(&self.file.text);
@@ -67,7 +67,7 @@ impl Position {
 }
 
 impl Place {
-    /// The name of the variable or flag that it is.
+    /// Returns the name of the variable or flag; `None` for other places.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -77,7 +77,7 @@ impl Place {
         }
     }
 
-    /// Returns the place of one item inside this value, or the whole when the item is not found there.
+    /// Returns the place of one item inside this value, or of the whole value if it does not contain the item.
     #[must_use]
     pub fn of_item(&self, item: &str) -> Self {
         match self {
@@ -102,17 +102,17 @@ impl Position {
     }
 }
 
-/// Finds `item` inside `span` as a word of its own, so that `7m` is not found in `17m`.
+/// Finds `item` inside `span` as a whole word, so that `7m` is not found in `17m`.
 fn find_item(text: &str, span: &Range<usize>, item: &str) -> Range<usize> {
     let Some(within) = text.get(span.clone()).filter(|_| !item.is_empty()) else {
         return span.clone();
     };
     let is_word = |found: Option<char>| found.is_some_and(char::is_alphanumeric);
-    let stands_alone = |at: usize| {
+    let is_whole_word = |at: usize| {
         let (before, rest) = within.split_at(at);
         !is_word(before.chars().next_back()) && !is_word(rest.get(item.len()..).and_then(|after| after.chars().next()))
     };
-    let found = within.match_indices(item).map(|(at, _)| at).find(|at| stands_alone(*at));
+    let found = within.match_indices(item).map(|(at, _)| at).find(|at| is_whole_word(*at));
     found.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + item.len())
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_is_found_as_a_word_of_its_own() {
+    fn an_item_is_found_as_a_whole_word() {
         let place = Place::Variable("KLINE_INTERVALS".to_owned(), Quote::whole("17m,7m"));
         let Place::Variable(_, quote) = place.of_item("7m") else { panic!() };
         assert_eq!(quote.span, 4..6);

@@ -1,13 +1,13 @@
-//! The usual proxy variables, from the environment or the `.env` file.
+//! The common proxy variables, from the environment or the `.env` file.
 //!
-//! Only carries them; which connection takes which proxy is decided where connections are made.
+//! This module only reads them. The connecting code decides which connection uses which proxy.
 
 use klines_domain::secret::{Secret, redact_url};
 
 use super::loader::{Key, Loader, Section};
 use super::value::{Fault, Scalar, Text};
 
-/// For each kind, the variable in its two usual spellings.
+/// The keys of each kind of proxy: the variable in upper case and in lower case.
 const ALL: [Key; 2] = both("all", "ALL_PROXY", "all_proxy");
 const HTTP: [Key; 2] = both("http", "HTTP_PROXY", "http_proxy");
 const HTTPS: [Key; 2] = both("https", "HTTPS_PROXY", "https_proxy");
@@ -17,16 +17,16 @@ const fn both(name: &'static str, upper: &'static str, lower: &'static str) -> [
     [Key::new(name).variable(upper), Key::new(name).variable(lower)]
 }
 
-/// Proxies by the scheme of the address behind them; may hold passwords.
+/// Proxies by the scheme of the target address; may hold passwords.
 #[derive(Clone, Debug, Default)]
 pub struct Proxy {
-    /// For every scheme without one of its own.
+    /// The proxy for every scheme that has no specific one.
     pub all: Option<ProxyAddress>,
-    /// For `http` and `ws` addresses.
+    /// The proxy for `http` and `ws` addresses.
     pub http: Option<ProxyAddress>,
-    /// For `https` and `wss` addresses.
+    /// The proxy for `https` and `wss` addresses.
     pub https: Option<ProxyAddress>,
-    /// Hosts that are reached directly, as a comma-separated list.
+    /// Hosts that are reached without a proxy, as a comma-separated list.
     pub no: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! Quantities as people write them: durations (`1m30s`) and byte sizes (`64MiB`).
+//! Quantities in human-readable form: durations (`1m30s`) and byte sizes (`64MiB`).
 //!
-//! One small type each, used by the command line and the configuration alike. Does not know intervals: those follow
-//! the rules of `domain::interval`.
+//! Both the command line and the configuration use these types. Kline intervals have other rules, see
+//! `domain::interval`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// A length of time, written as numbers with `ms`, `s`, `m`, `h` or `d`, several in a row adding up. Whole
-/// milliseconds.
+/// A duration in whole milliseconds, written as the sum of one or more numbers with `ms`, `s`, `m`, `h` or `d`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
@@ -21,31 +20,31 @@ pub struct ByteSize(pub u64);
 /// Why a text is not a quantity.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum QuantityError {
-    /// A number stands without a unit.
+    /// A number has no unit.
     #[error("the unit is missing")]
     NoUnit,
-    /// Not numbers with units.
+    /// The text does not consist of numbers with units.
     #[error("not a number with a unit")]
     Malformed,
-    /// More than can be held.
+    /// The value overflows its type.
     #[error("too large")]
     TooLarge,
 }
 
-/// Units of time in milliseconds, from long to short.
+/// Units of time in milliseconds, longest first.
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Binary units of size, from large to small.
+/// Binary units of size, largest first.
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// Decimal units of size, understood but never printed.
+/// Decimal units of size, which are accepted but never printed.
 const DECIMAL_SIZES: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 
 impl HumanDuration {
-    /// What the command line and diagnostics say is expected.
+    /// The expected form, for the command line and diagnostics.
     pub const EXPECTED: &str = "a duration such as 80ms, 1s or 1m30s";
 
-    /// Builds from whole milliseconds.
+    /// Returns a duration of `millis` milliseconds.
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
@@ -53,7 +52,7 @@ impl HumanDuration {
 }
 
 impl ByteSize {
-    /// What the command line and diagnostics say is expected.
+    /// The expected form, for the command line and diagnostics.
     pub const EXPECTED: &str = "a size such as 64MiB, 512KiB or 1000B";
 }
 
@@ -90,7 +89,7 @@ impl FromStr for ByteSize {
     }
 }
 
-/// Splits the whole number off the front.
+/// Splits the whole number off the front of `text`.
 fn leading_number(text: &str) -> Result<(u64, &str), QuantityError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused_with_the_reason() {
+    fn a_text_that_is_not_a_duration_is_refused_with_the_reason() {
         for (given, error) in [
             ("", QuantityError::Malformed),
             ("s", QuantityError::Malformed),

@@ -1,7 +1,7 @@
-//! Everything that is wrong with a configuration, all at once.
+//! The report of all problems of a configuration.
 //!
-//! A [`Report`] is collected, sorted by place and rendered, for people by [`Report::render`] and for programs by
-//! [`Report::json`]. It never decides whether to go on: its reader does, by [`Report::is_refusal`].
+//! A [`Report`] collects problems, sorts them by place and renders them: for people by [`Report::render`], for programs
+//! by [`Report::json`]. The caller decides whether to continue, see [`Report::is_refusal`].
 
 mod render;
 
@@ -14,29 +14,29 @@ use super::place::Place;
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// Probably not what was meant, but it runs.
+    /// The configuration is accepted, but is probably not what the operator intended.
     Warning,
 }
 
-/// One problem: where, what, and what would be right.
+/// One problem: its place, what is wrong, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Whether it stops the program.
     pub severity: Severity,
-    /// Where the mend goes.
+    /// The place that has to be fixed.
     pub place: Place,
     /// What is wrong, in a few words.
     pub message: String,
-    /// What was expected there; empty when the message says it.
+    /// What was expected there; empty if the message contains it.
     pub expected: String,
-    /// The nearest known name or value.
+    /// The nearest known name or value, for "did you mean".
     pub nearest: Option<String>,
-    /// The value is secret: the line that it stands on is not shown.
+    /// Whether the line is not shown, because its value may be secret.
     pub hidden: bool,
 }
 
 impl Diagnostic {
-    /// Makes an error.
+    /// Returns an error.
     #[must_use]
     pub fn error(place: Place, message: impl Into<String>) -> Self {
         Self {
@@ -49,27 +49,27 @@ impl Diagnostic {
         }
     }
 
-    /// Makes a warning.
+    /// Returns a warning.
     #[must_use]
     pub fn warning(place: Place, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(place, message) }
     }
 
-    /// Says what was expected.
+    /// Sets what was expected.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = expected.into();
         self
     }
 
-    /// Says what was probably meant.
+    /// Sets the name or value that was probably intended.
     #[must_use]
     pub fn nearest(mut self, nearest: Option<impl Into<String>>) -> Self {
         self.nearest = nearest.map(Into::into);
         self
     }
 
-    /// Keeps the line out of the report when its value is secret.
+    /// Sets whether the line is kept out of the report, because its value may be secret.
     #[must_use]
     pub fn hidden(mut self, hidden: bool) -> Self {
         self.hidden = hidden;
@@ -104,7 +104,8 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
     }
 
-    /// Adds the problems of another report that are not known yet: several cases share a file.
+    /// Adds the problems of another report that this one does not contain yet. Test cases can share a file, and so its
+    /// problems.
     pub fn merge_new(&mut self, other: Self) {
         for diagnostic in other.diagnostics {
             if !self.diagnostics.contains(&diagnostic) {
@@ -113,19 +114,20 @@ impl Report {
         }
     }
 
-    /// Number of problems and warnings.
+    /// Returns the number of errors and warnings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.diagnostics.len()
     }
 
-    /// Drops what came after the first `count` and does not pass.
+    /// Removes the problems after the first `count` for which `pass` returns `false`.
     pub(super) fn retain_first_or(&mut self, count: usize, pass: impl Fn(&Diagnostic) -> bool) {
         let later = self.diagnostics.split_off(count.min(self.diagnostics.len()));
         self.diagnostics.extend(later.into_iter().filter(pass));
     }
 
-    /// The problems: the TOML file's by line, the `.env` file's by line, then variables and flags.
+    /// Returns the problems in order: those of the TOML file by line, of the `.env` file by line, of variables, of
+    /// flags.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<&Diagnostic> = self.diagnostics.iter().collect();
@@ -133,41 +135,41 @@ impl Report {
         sorted
     }
 
-    /// Whether the configuration is refused.
+    /// Returns whether the configuration is refused.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.count(Severity::Error) > 0
     }
 
-    /// Whether there is nothing to say.
+    /// Returns whether there are no errors and no warnings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
     }
 
-    /// Number of problems of one severity.
+    /// Returns the number of problems of one severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
-    /// Returns every problem and what was expected in one sentence, for a log; without places and quoted lines.
+    /// Returns all problems and what was expected in one sentence for a log, without places and quoted lines.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let said = |Diagnostic { message, expected, .. }: &Diagnostic| match expected.as_str() {
+        let phrase = |Diagnostic { message, expected, .. }: &Diagnostic| match expected.as_str() {
             "" => message.clone(),
             expected => format!("{message} (expected {expected})"),
         };
-        self.diagnostics.iter().map(said).collect::<Vec<_>>().join("; ")
+        self.diagnostics.iter().map(phrase).collect::<Vec<_>>().join("; ")
     }
 
-    /// Text for a person, ending in a count: `width` columns wide, with terminal colours if `color`.
+    /// Returns the text for a person, ending in a count: `width` columns wide, with terminal colours if `color`.
     #[must_use]
     pub fn render(&self, color: bool, width: usize) -> String {
         render::report(self, color, width)
     }
 
-    /// `{"errors", "warnings", "problems": [{"severity", "message", "expected", "nearest", "place"}]}`.
+    /// Returns `{"errors", "warnings", "problems": [{"severity", "message", "expected", "nearest", "place"}]}`.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
@@ -178,7 +180,7 @@ impl Report {
     }
 }
 
-/// Rank of a place's kind, then its offset or name.
+/// Returns the sort key of a place: the rank of its kind, its offset, its name.
 fn order(place: &Place) -> (u8, usize, String) {
     match place {
         Place::Toml(position) => (0, position.span.start, String::new()),
@@ -189,7 +191,7 @@ fn order(place: &Place) -> (u8, usize, String) {
     }
 }
 
-/// Where a value comes from, for programs.
+/// Returns a place as JSON.
 pub(super) fn place_json(place: &Place) -> Value {
     match place {
         Place::Default => json!({ "kind": "default" }),

@@ -1,4 +1,4 @@
-//! `config show`: every effective value and where it came from, with secrets masked.
+//! `config show`: every effective value and where it is written, with secrets masked.
 
 use klines_domain::secret::{MASK, is_secret_name, redact_url};
 use serde_json::{Map, Value, json};
@@ -7,12 +7,12 @@ use super::loader::Setting;
 use super::mask;
 use super::report::place_json;
 
-/// Aligned columns: key, value, source.
+/// Returns aligned columns: key, value, source.
 pub(super) fn text(settings: &[Setting]) -> String {
     let width =
         |of: fn(&Setting) -> &str| settings.iter().map(|setting| of(setting).chars().count()).max().unwrap_or(0);
     let key_width = width(|setting| &setting.key);
-    // A long value pushes its own source to the right, not everybody's.
+    // A value that is longer than this moves only its own source to the right.
     let value_width = width(|setting| &setting.value).min(32);
     let mut text = String::new();
     for Setting { key, value, place, .. } in settings {
@@ -21,7 +21,7 @@ pub(super) fn text(settings: &[Setting]) -> String {
     text
 }
 
-/// `{"settings": [{"key", "value", "source", "variable"}]}`.
+/// Returns `{"settings": [{"key", "value", "source", "variable"}]}`.
 pub(super) fn json(settings: &[Setting]) -> Value {
     let one = |setting: &Setting| {
         json!({
@@ -34,7 +34,7 @@ pub(super) fn json(settings: &[Setting]) -> Value {
     json!({ "settings": settings.iter().map(one).collect::<Vec<_>>() })
 }
 
-/// Masks in a sentence what it quotes of a consumer's own settings and looks secret there.
+/// Masks the values of a consumer's own settings that a sentence quotes and that look secret.
 #[must_use]
 pub fn conceal(settings: &Value, sentence: &str) -> String {
     let (mut sentence, mut left) = (sentence.to_owned(), vec![(settings, redact(settings))]);
@@ -44,7 +44,7 @@ pub fn conceal(settings: &Value, sentence: &str) -> String {
                 left.extend(written.iter().filter_map(|(name, value)| Some((value, shown.remove(name)?))));
             }
             (Value::Array(written), Value::Array(shown)) => left.extend(written.iter().zip(shown)),
-            // A list that is masked as a whole.
+            // The list is masked as a whole.
             (Value::Array(written), shown) => left.extend(written.iter().map(|item| (item, shown.clone()))),
             (Value::String(text), Value::String(shown)) => sentence = mask::conceal(&sentence, text, &shown),
             (Value::Number(number), Value::String(shown)) => {
@@ -56,8 +56,8 @@ pub fn conceal(settings: &Value, sentence: &str) -> String {
     sentence
 }
 
-/// Masks what looks secret in a consumer's own settings: by the name of the key or of one around it, and passwords in
-/// addresses.
+/// Masks the values in a consumer's own settings that look secret: those whose key, or a key around it, names a secret,
+/// and passwords in addresses.
 #[must_use]
 pub fn redact(value: &Value) -> Value {
     redact_in(value, false)
@@ -72,7 +72,7 @@ fn redact_in(value: &Value, is_secret: bool) -> Value {
             });
             Value::Object(redacted.collect::<Map<_, _>>())
         }
-        // Whether there is a secret is none.
+        // These show only whether there is a secret.
         Value::Bool(_) | Value::Null => value.clone(),
         _ if is_secret => Value::from(MASK),
         Value::Array(items) => Value::Array(items.iter().map(redact).collect()),

@@ -1,14 +1,15 @@
-//! "Did you mean": the known word nearest to one that is not known.
+//! "Did you mean": finds the known word that is nearest to an unknown one.
 
 use klines_domain::interval::Interval;
 
-/// Common interval lengths, offered when one does not fit.
+/// Common interval lengths, which are suggested instead of an unsupported one.
 const COMMON: [&str; 16] =
     ["100ms", "500ms", "1s", "5s", "15s", "30s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h"];
 
-/// Returns the candidate that `word` is most likely a slip of, if any is near enough to be meant.
+/// Returns the candidate of which `word` is most likely a misspelling, if any is near enough.
 ///
-/// Near: at most a third of the word's letters wrong (one for short words), or one is the beginning of the other.
+/// A candidate is near if at most a third of the letters differ (one letter in short words), or if one of the two words
+/// begins with the other.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
@@ -26,7 +27,8 @@ fn distance(word: &str, candidate: &str) -> usize {
     if begins && word.len().min(candidate.len()) >= 3 { 1 } else { strsim::damerau_levenshtein(word, candidate) }
 }
 
-/// Returns the interval that was most likely meant: units spelled in another way, else the nearest common length.
+/// Returns the interval that was most likely intended: the same length with the unit in its proper spelling, else the
+/// nearest common length.
 #[must_use]
 pub fn nearest_interval(text: &str) -> Option<String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_find_their_word_and_strangers_do_not() {
+    fn misspelt_words_find_the_known_word_and_unknown_words_do_not() {
         let known = ["intervals", "update_interval", "grace", "lateness", "BYBIT_SYMBOLS", "console"];
         for (word, found) in [
             ("interval", Some("intervals")),

@@ -1,6 +1,6 @@
-//! How a configured value is read, from text (flags and variables) and from TOML, and how it is shown.
+//! Reads a configured value from text (flags and variables) or from TOML, and shows it.
 //!
-//! Reads one value; does not know layers or places.
+//! This module reads a single value; it does not know layers or places.
 
 mod scalars;
 
@@ -12,10 +12,10 @@ use serde::Deserialize;
 pub use self::scalars::{Text, WebAddress, address, choice};
 use super::document::{Content, Node};
 
-/// Which part of a value a fault is about.
+/// The part of a value that a fault is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// The whole value.
     Whole,
     /// One item of a list that was written as text.
     Item(String),
@@ -23,26 +23,26 @@ pub enum Part {
     Span(Range<usize>),
 }
 
-/// One thing wrong with a value.
+/// One error in a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which part.
+    /// The part that is wrong.
     pub part: Part,
     /// What is wrong.
     pub message: String,
-    /// What would be right.
+    /// What was expected.
     pub expected: String,
-    /// The nearest right value.
+    /// The nearest valid value.
     pub nearest: Option<String>,
 }
 
 impl Fault {
-    /// Makes a fault of the whole value.
+    /// Returns a fault of the whole value.
     pub fn new(message: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { part: Part::Whole, message: message.into(), expected: expected.into(), nearest: None }
     }
 
-    /// Says what was probably meant.
+    /// Sets the value that was probably intended.
     #[must_use]
     pub fn nearest(mut self, nearest: Option<impl Into<String>>) -> Self {
         self.nearest = nearest.map(Into::into);
@@ -57,41 +57,41 @@ impl Fault {
 
 /// A single value that has a text form.
 pub trait Scalar: Sized {
-    /// What would be right, in general.
+    /// What is expected, for messages.
     const EXPECTED: &'static str;
-    /// Must not be shown.
+    /// Whether the value must not be shown.
     const SECRET: bool = false;
-    /// May be written in TOML without quotes (numbers, `true`, `false`).
+    /// Whether the value may be written in TOML without quotes (numbers, `true`, `false`).
     const BARE: bool = false;
 
     /// Reads the text form.
     ///
     /// # Errors
-    /// [`Fault`] of the whole.
+    /// A [`Fault`] of the whole value.
     fn parse(text: &str) -> Result<Self, Fault>;
 
-    /// The text form, with secrets masked.
+    /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
 }
 
 /// A value of any key: a scalar or a list of scalars.
 pub trait Value: Sized {
-    /// Must not be shown.
+    /// Whether the value must not be shown.
     const SECRET: bool;
 
-    /// Reads a flag's or a variable's text.
+    /// Reads the text of a flag or a variable.
     ///
     /// # Errors
-    /// Every [`Fault`] of it.
+    /// Every [`Fault`] of the value.
     fn from_text(text: &str) -> Result<Self, Vec<Fault>>;
 
     /// Reads a TOML value.
     ///
     /// # Errors
-    /// Every [`Fault`] of it.
+    /// Every [`Fault`] of the value.
     fn from_toml(node: &Node) -> Result<Self, Vec<Fault>>;
 
-    /// The text form, with secrets masked.
+    /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
 }
 
@@ -150,14 +150,14 @@ impl<T: Scalar> Value for Vec<T> {
     }
 }
 
-/// Reads one TOML value as a scalar, by way of its text.
+/// Reads one TOML value as a scalar, through its text form.
 fn scalar<T: Scalar>(node: &Node) -> Result<T, Fault> {
     match &node.content {
         Content::Text(text) => T::parse(text),
         Content::Integer(number) if T::BARE => T::parse(number),
         Content::Boolean(flag) if T::BARE => T::parse(if *flag { "true" } else { "false" }),
         Content::Integer(number) => match T::parse(number) {
-            // Right but for the quotes, or wrong in a way that only its type can say: `grace = 80` lacks a unit.
+            // Only the quotes are missing, or the type reports a more precise error: `grace = 80` has no unit.
             Ok(_) => Err(Fault::new("quotes are missing", format!("\"{number}\""))),
             Err(fault) => Err(fault),
         },
@@ -173,7 +173,7 @@ enum JsonItem {
     Number(serde_json::Number),
 }
 
-/// Splits `a, b` or `["a", "b"]` into items. Nothing between two commas is no item.
+/// Splits `a, b` or `["a", "b"]` into items. Empty text between two commas is ignored.
 fn split(text: &str) -> Result<Vec<String>, Vec<Fault>> {
     let text = text.trim();
     if !text.starts_with('[') {
@@ -189,7 +189,7 @@ fn split(text: &str) -> Result<Vec<String>, Vec<Fault>> {
     Ok(items.collect())
 }
 
-/// Reads a value by its `FromStr`, with the error's text as the message.
+/// Reads a value through its `FromStr`, with the text of the error as the message.
 pub(super) fn by_from_str<T>(text: &str, expected: &str) -> Result<T, Fault>
 where
     T: std::str::FromStr,

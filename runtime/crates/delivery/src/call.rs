@@ -1,4 +1,4 @@
-//! What passes in a call to a consumer, and how a call can end.
+//! The arguments of calls to a consumer, and how a call can fail.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,14 +11,14 @@ use thiserror::Error;
 
 use crate::emit::Point;
 
-/// One thing wrong with a consumer's settings.
+/// One problem of a consumer's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Dotted path of the key inside the settings; empty for the whole.
+    /// Dotted path of the key inside the settings; empty for the settings as a whole.
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// What would be right.
+    /// What is expected instead.
     pub expected: String,
 }
 
@@ -29,57 +29,58 @@ pub struct Subscription {
     pub symbols: Vec<Symbol>,
     /// Intervals; empty means all that are configured.
     pub intervals: Vec<Interval>,
-    /// Only confirmed klines.
+    /// Whether only confirmed klines are wanted.
     pub closed_only: bool,
 }
 
-/// Klines handed over in one call.
+/// The klines and values of one call of `consume`.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
-    /// The klines, oldest first; shared with the other consumers, and the list with whoever handles the delivery.
+    /// The klines, oldest first. Klines are shared with other consumers, the list with whatever handles the delivery.
     pub klines: Arc<[Arc<Kline>]>,
     /// Closed klines dropped from this consumer's queue since the previous delivery.
     pub lost: u64,
-    /// What other consumers have published, in order within each; only for those whose blueprint takes values.
+    /// The values that other consumers have published, in the order of each publisher; only if the blueprint takes
+    /// values.
     pub values: Vec<Arc<Point>>,
-    /// Whether the run ends: this is among the last deliveries, and to ask for a repetition hardly helps.
+    /// Whether the run ends: this is one of the last deliveries, and `Retry` hardly helps.
     pub ending: bool,
 }
 
-/// Why a call did not succeed.
+/// Why a call failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Failure {
-    /// Not now: the same delivery comes again to the same instance.
+    /// The call cannot succeed now: it is repeated with the same instance.
     #[error("{0}")]
     Retry(String),
-    /// Never: the consumer is stopped.
+    /// The call can never succeed: the consumer is stopped.
     #[error("{0}")]
     Fatal(String),
-    /// The instance is gone (trap, time-out, memory refusal): a new one is made after a pause.
+    /// The instance crashed (trap, time-out, memory refusal): a new one is created after a pause.
     #[error("{kind}: {message}")]
     Crashed {
-        /// What ended it.
+        /// The kind of crash.
         kind: CrashKind,
         /// The error, with the guest's backtrace where there is one.
         message: String,
     },
 }
 
-/// What ended an instance.
+/// How an instance crashed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Hash)]
 pub enum CrashKind {
-    /// The guest trapped or panicked, or the host refused something that it asked for.
+    /// The guest trapped or panicked, or the host refused one of its requests.
     #[error("trap")]
     Trap,
     /// A call took longer than its limit.
     #[error("time-out")]
     Timeout,
-    /// It asked for more memory than its limit and could not go on without.
+    /// It requested more memory than its limit and could not continue without it.
     #[error("memory limit")]
     Memory,
 }
 
-/// Makes a panic of a native consumer what a trap of a component is.
+/// Runs `call` and turns a panic into [`Failure::Crashed`], like a trap of a component.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         Err(Failure::Crashed { kind: CrashKind::Trap, message: format!("panicked: {}", text_of(payload.as_ref())) })

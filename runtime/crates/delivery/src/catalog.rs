@@ -1,5 +1,5 @@
-//! What is watched, what the exchange says of it, and whether it is heard: filled by whoever talks to the exchange, read by
-//! consumers that are asked for it. Holds names and texts, and asks nobody.
+//! The watched symbols, the exchange's descriptions of them, and the state of the feeds. Filled by the code that talks
+//! to the exchange, read by consumers. Stores names and texts; sends no requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -16,25 +16,25 @@ pub struct Catalog {
     feeds: watch::Sender<Vec<FeedStatus>>,
 }
 
-/// Whether a category is heard.
+/// Whether the feed of a category delivers trades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedState {
-    /// Every connection is open, its topics are acknowledged, and frames come.
+    /// Every connection is open, its topics are acknowledged, and frames arrive.
     Live,
-    /// Connected, but trades may be missing: nothing came for too long, or a part of the connections is down.
+    /// Connected, but trades may be missing: no frame arrived for too long, or some of the connections are down.
     Stale,
     /// There is no connection.
     Down,
 }
 
-/// How a category's feed stands.
+/// The state of a category's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedStatus {
     /// The category.
     pub category: Category,
-    /// Whether it is heard.
+    /// The state.
     pub state: FeedState,
-    /// Since when, ms since 1970 UTC.
+    /// Since when it has been in this state, in ms since 1970 UTC.
     pub since: Millis,
 }
 
@@ -42,7 +42,7 @@ impl FeedState {
     /// Every state.
     pub const ALL: [Self; 3] = [Self::Live, Self::Stale, Self::Down];
 
-    /// The lower-case name used in every output.
+    /// Returns the lower-case name that every output uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,12 +56,12 @@ impl FeedState {
 #[derive(Debug)]
 struct Listing {
     category: Category,
-    /// With the exchange's description, a JSON object, once it is known.
+    /// Each with the exchange's description, a JSON object; `None` until it is known.
     symbols: BTreeMap<Symbol, Option<Arc<str>>>,
 }
 
 impl Catalog {
-    /// Starts with what the configuration lists; empty where the exchange has to be asked first.
+    /// Builds a catalog of the configured symbols. A category whose symbols have to be requested first starts empty.
     #[must_use]
     pub fn new(listed: impl IntoIterator<Item = (Category, Vec<Symbol>)>, wants_descriptions: bool) -> Self {
         let listing = |(category, symbols): (Category, Vec<Symbol>)| Listing {
@@ -72,40 +72,40 @@ impl Catalog {
         Self { listings: RwLock::new(listed.into_iter().map(listing).collect()), wants_descriptions, feeds }
     }
 
-    /// Says how a category's feed stands, and since `now` if that is new. Categories are told in the order in which they
-    /// are first reported.
+    /// Reports the state of a category's feed, with `now` if it has changed. Categories are listed in the order in
+    /// which they were first reported.
     pub fn report(&self, category: Category, state: FeedState, now: Millis) {
         self.feeds.send_if_modified(|feeds| {
-            let told = FeedStatus { category, state, since: now };
+            let status = FeedStatus { category, state, since: now };
             match feeds.iter_mut().find(|feed| feed.category == category) {
                 Some(feed) if feed.state == state => return false,
-                Some(feed) => *feed = told,
-                None => feeds.push(told),
+                Some(feed) => *feed = status,
+                None => feeds.push(status),
             }
             true
         });
     }
 
-    /// How the feeds stand, now and from now on; none where no exchange is listened to, as in a replay.
+    /// Subscribes to the states of the feeds; empty if there is no feed, as in a replay.
     #[must_use]
     pub fn feeds(&self) -> watch::Receiver<Vec<FeedStatus>> {
         self.feeds.subscribe()
     }
 
-    /// Whether anyone will read the exchange's descriptions.
+    /// Returns whether a consumer reads the exchange's descriptions.
     #[must_use]
     pub const fn wants_descriptions(&self) -> bool {
         self.wants_descriptions
     }
 
-    /// Replaces the symbols of a category by those that are really watched.
+    /// Replaces the symbols of a category by those that are watched.
     pub fn watch(&self, category: Category, symbols: impl IntoIterator<Item = Symbol>) {
         self.change(category, |known| {
             *known = symbols.into_iter().map(|symbol| (symbol.clone(), known.remove(&symbol).flatten())).collect();
         });
     }
 
-    /// Adds the exchange's descriptions; those of symbols that are not watched are not kept.
+    /// Stores the exchange's descriptions, except those of symbols that are not watched.
     pub fn describe(&self, category: Category, rows: impl IntoIterator<Item = (Symbol, String)>) {
         self.change(category, |known| {
             for (symbol, row) in rows {
@@ -116,20 +116,20 @@ impl Catalog {
         });
     }
 
-    /// Whether a symbol is watched.
+    /// Returns whether a symbol is watched.
     #[must_use]
     pub fn knows(&self, category: Category, symbol: &Symbol) -> bool {
         self.read().iter().any(|listing| listing.category == category && listing.symbols.contains_key(symbol))
     }
 
-    /// The watched symbols by category, each list by name.
+    /// Returns the watched symbols by category, each list sorted by name.
     #[must_use]
     pub fn symbols(&self) -> Vec<(Category, Vec<Symbol>)> {
         let names = |listing: &Listing| (listing.category, listing.symbols.keys().cloned().collect());
         self.read().iter().map(names).collect()
     }
 
-    /// The exchange's descriptions of a category's watched symbols, by name; without those that it has not given.
+    /// Returns the known descriptions of a category's watched symbols, sorted by name.
     #[must_use]
     pub fn rows(&self, category: Category) -> Vec<(Symbol, Arc<str>)> {
         let listings = self.read();
@@ -154,15 +154,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feed_stands_as_it_does_since_it_changed() {
+    fn a_feed_keeps_its_state_and_time_until_the_state_changes() {
         let catalog = Catalog::new([], false);
         let mut feeds = catalog.feeds();
         assert!(feeds.borrow_and_update().is_empty());
         catalog.report(Category::Linear, FeedState::Down, 5);
         catalog.report(Category::Spot, FeedState::Live, 6);
         catalog.report(Category::Linear, FeedState::Live, 7);
-        let told = |category, state, since| FeedStatus { category, state, since };
-        let expected = [told(Category::Linear, FeedState::Live, 7), told(Category::Spot, FeedState::Live, 6)];
+        let status = |category, state, since| FeedStatus { category, state, since };
+        let expected = [status(Category::Linear, FeedState::Live, 7), status(Category::Spot, FeedState::Live, 6)];
         assert_eq!(*feeds.borrow_and_update(), expected);
         catalog.report(Category::Spot, FeedState::Live, 8);
         assert!(!feeds.has_changed().unwrap(), "nothing is new");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_stay_with_what_is_watched() {
+    fn only_watched_symbols_keep_their_descriptions() {
         let symbol = |name| Symbol::new(name).unwrap();
         let catalog = Catalog::new([(Category::Linear, vec![symbol("BTCUSDT")]), (Category::Spot, vec![])], true);
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), "{}".to_owned()), (symbol("XUSDT"), "{}".to_owned())]);

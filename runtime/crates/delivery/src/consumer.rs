@@ -1,49 +1,49 @@
-//! What a consumer is: a [`Blueprint`] checks settings and makes instances, an instance is a [`Consumer`].
+//! The traits of a consumer: a [`Blueprint`] validates settings and creates instances, an instance is a [`Consumer`].
 
 use std::fmt;
 use std::sync::Arc;
 
 use klines_domain::kline::Kline;
 
-use crate::bundle::ComponentSnapshot;
 use crate::call::{Delivery, Failure, Problem, Subscription};
+use crate::crash_report::ComponentSnapshot;
 use crate::stats::Meter;
 use crate::trusted_work::TrustedWork;
 
-/// Checks settings and makes instances.
+/// Validates settings and creates instances.
 pub trait Blueprint: Send + 'static {
     /// Returns every problem of the settings. Has no effect.
     fn validate(&mut self) -> Vec<Problem>;
 
-    /// Makes a fresh instance. Called again after each crash. Calls of untrusted instances yield to `work`.
+    /// Creates a new instance. Called again after each crash. Calls of untrusted instances yield to `work`.
     ///
     /// # Errors
-    /// [`Failure`]: `Fatal` when no instance can ever be made.
+    /// [`Failure`]: `Fatal` if no instance can ever be created.
     fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure>;
 
-    /// Returns what holds of all of its instances.
+    /// Returns the properties that all of its instances share.
     fn profile(&self) -> Profile {
         Profile::default()
     }
 }
 
-/// What holds of all instances of a blueprint.
+/// The properties that all instances of a blueprint share.
 #[derive(Clone, Default)]
 pub struct Profile {
-    /// They run untrusted code, whose thread comes after those of others when cores are short.
+    /// Whether they run untrusted code. Its thread has a lower priority than others when cores are short.
     pub is_untrusted: bool,
-    /// They take what other consumers publish. Components never do.
+    /// Whether they take the values that other consumers publish. Components never do.
     pub takes_values: bool,
-    /// What they measure of themselves; the same over all of them.
+    /// What they measure themselves, over all instances.
     pub meter: Option<Arc<dyn Meter>>,
-    /// What they are made of, for a component.
+    /// The component of the instances; `None` for a native consumer.
     pub component: Option<Arc<dyn ComponentSource>>,
-    /// What takes over the klines that nobody will deliver in this run.
+    /// Takes over klines that will not be delivered in this run; `None` if they are lost.
     pub keeper: Option<Arc<dyn KlineKeeper>>,
 }
 
 impl Profile {
-    /// Returns the SHA-256 of the component, in hex.
+    /// Returns the SHA-256 of the component, in hex; `None` for a native consumer.
     #[must_use]
     pub fn version(&self) -> Option<String> {
         self.component.as_ref().map(|component| component.sha256().to_owned())
@@ -60,47 +60,47 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// The component that instances are made of.
+/// The component of a blueprint.
 pub trait ComponentSource: Send + Sync {
     /// Returns the SHA-256 of the component, in hex.
     fn sha256(&self) -> &str;
 
-    /// Reads what it takes to reproduce a crash of this consumer.
+    /// Reads what is needed to reproduce a crash of this consumer.
     fn snapshot(&self) -> ComponentSnapshot;
 }
 
-/// Takes over klines at the end of a run.
+/// Keeps klines for the next run.
 pub trait KlineKeeper: Send + Sync {
-    /// Takes over closed klines that nobody will deliver in this run, if it has a place or an account for them. Called when
-    /// there is no instance. Returns whether it did; if not, they are counted as lost.
+    /// Takes over closed klines that will not be delivered in this run: stores them or counts them as lost itself.
+    /// Called when there is no instance. Returns whether it took them; if not, the caller counts them as lost.
     fn keep(&self, klines: &[Arc<Kline>]) -> bool;
 }
 
-/// What follows a delivery that was accepted.
+/// What follows an accepted delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The next delivery.
+    /// The instance receives the next delivery.
     Deliver,
-    /// A fresh instance takes over, though nothing is wrong with this one.
+    /// A fresh instance replaces this one, although this one did not fail.
     Recycle,
 }
 
-/// What a consumer does at once, on any thread.
+/// Takes deliveries inline, on any thread.
 pub trait DeliverInline: Send + Sync {
-    /// Takes a delivery if that is a matter of microseconds and waits for nobody. Returns whether it was taken, which is
-    /// all or nothing.
+    /// Takes a delivery if that needs only microseconds and no waiting. Returns whether it was taken, completely or not
+    /// at all.
     fn deliver(&self, delivery: &Delivery) -> bool;
 }
 
-/// One running instance. Calls come one at a time, from one thread that is not an executor's.
+/// One running instance. It is called by one thread, one call at a time; the thread does not belong to an executor.
 pub trait Consumer: Send {
-    /// Prepares and says what it wants to receive.
+    /// Prepares the instance. Returns what it wants to receive.
     ///
     /// # Errors
     /// [`Failure`], as for every call.
     fn setup(&mut self) -> Result<Subscription, Failure>;
 
-    /// Called once before the first delivery.
+    /// Starts the instance. Called once, before the first delivery.
     ///
     /// # Errors
     /// [`Failure`], as for every call.
@@ -109,14 +109,15 @@ pub trait Consumer: Send {
     /// Takes one delivery.
     ///
     /// # Errors
-    /// [`Failure`]: after `Retry` the same delivery comes again.
+    /// [`Failure`]: after `Retry` the same delivery is repeated.
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure>;
 
-    /// Returns what takes small deliveries at once, where there is such a way, instead of [`Consumer::consume`].
+    /// Returns what takes small deliveries inline instead of [`Consumer::consume`]; `None` if the consumer takes none
+    /// inline.
     fn inline(&self) -> Option<Arc<dyn DeliverInline>> {
         None
     }
 
-    /// Called once at the end, unless the instance crashed.
+    /// Stops the instance. Called once at the end, unless the instance crashed.
     fn stop(&mut self);
 }

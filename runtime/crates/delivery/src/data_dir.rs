@@ -1,9 +1,10 @@
-//! The folder of what klines keeps: one bound on the bytes in it (`data_dir_max`), and one policy once it is full.
+//! The data folder: one bound on its bytes (`data_dir_max`), and one policy when it is full.
 //!
-//! What is written counts, also where it replaces something; when the count reaches the bound, or is a minute old, the
-//! folder is measured again. When it is full the oldest crash bundles go first, then the older files of dead letters:
-//! they are for people to read. Then whoever wants to write is refused and says what becomes of that: a guest gets an
-//! error from `state.set`, the spill drops its oldest klines and counts them. Nothing else is ever removed here.
+//! Every written byte is counted, even if it replaces another; when the count reaches the bound, or is a minute old,
+//! the folder is measured again. When it is full the oldest crash reports are removed first, then the older files of
+//! dead letters: only people read them. If that is not enough, writes are refused, and each writer handles that itself:
+//! a guest gets an error from `state.set`, the spill drops its oldest klines and counts them. Nothing else is ever
+//! removed here.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -17,17 +18,18 @@ use klines_system::disk_use::measure;
 use thiserror::Error;
 use tracing::warn;
 
-/// The folder of crash bundles.
+/// Name of the folder of crash reports.
 pub(super) const QUARANTINE: &str = "quarantine";
-/// The folder of dead letters.
+/// Name of the folder of dead letters.
 pub(super) const DEAD_LETTERS: &str = "dead-letter";
 
-/// How long a count is believed. What is not counted (the log of a database, compiled code) shows after this time.
-const BELIEVED_FOR: Duration = Duration::from_secs(60);
-/// How often it is tried at most to make room in a folder that is full.
-const TRIED_EVERY: Duration = Duration::from_secs(1);
-/// How often it is logged at most that it is full.
-const REPORTED_EVERY: Duration = Duration::from_secs(60);
+/// How long a count is valid. Files that are not counted (the log of a database, compiled code) are included after this
+/// time.
+const COUNT_VALID_FOR: Duration = Duration::from_secs(60);
+/// Minimum time between two attempts to make room in a full folder.
+const ATTEMPT_EVERY: Duration = Duration::from_secs(1);
+/// Minimum time between two log messages that the folder is full.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The data folder of a run; clones share its count.
 #[derive(Clone, Debug)]
@@ -41,20 +43,21 @@ struct Inner {
     most: u64,
     count: Mutex<Count>,
     refused: AtomicU64,
-    /// The count, for those who must not wait for the disk.
-    shown: AtomicU64,
+    /// A copy of the count, for readers that must not wait for the lock, which is held during disk access.
+    published: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Count {
     bytes: u64,
     measured: Option<Instant>,
-    /// When there was last no room even after what may go was removed.
+    /// When there was last no room although everything removable was removed.
     exhausted: Option<Instant>,
-    reported: Option<Instant>,
+    /// When it was last logged that the folder is full.
+    logged: Option<Instant>,
 }
 
-/// There is no room for what was to be written.
+/// The error that there is no room for a write.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the data folder is full: it may hold {most} bytes (data_dir_max)")]
 pub struct Full {
@@ -68,60 +71,60 @@ impl From<Full> for io::Error {
 }
 
 impl DataDir {
-    /// Bounds a folder to `most` bytes. Measures and makes nothing yet.
+    /// Bounds a folder to `most` bytes. Neither measures nor creates it yet.
     #[must_use]
     pub fn new(path: &Path, most: u64) -> Self {
-        let (refused, shown) = (AtomicU64::new(0), AtomicU64::new(0));
-        let inner = Inner { path: path.to_owned(), most, count: Mutex::default(), refused, shown };
+        let (refused, published) = (AtomicU64::new(0), AtomicU64::new(0));
+        let inner = Inner { path: path.to_owned(), most, count: Mutex::default(), refused, published };
         Self { inner: Arc::new(inner) }
     }
 
-    /// A folder that is thrown away afterwards, without a bound.
+    /// Uses a temporary folder, without a bound.
     #[must_use]
     pub fn scratch(path: &Path) -> Self {
         Self::new(path, u64::MAX)
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// What it may hold, in bytes.
+    /// Returns the bound, in bytes.
     #[must_use]
     pub fn most(&self) -> u64 {
         self.inner.most
     }
 
-    /// What it holds, in bytes, as it was last counted. Waits for nothing.
+    /// Returns its size in bytes, as last counted. Never blocks.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.inner.shown.load(Ordering::Relaxed)
+        self.inner.published.load(Ordering::Relaxed)
     }
 
-    /// Measures it, so that what an earlier run left is known before something is written.
+    /// Measures the folder, so that files of an earlier run are counted before the first write.
     pub fn look(&self) {
         self.measure(&mut self.lock());
     }
 
-    /// How often something was refused.
+    /// Returns how many writes were refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.inner.refused.load(Ordering::Relaxed)
     }
 
-    /// Counts `bytes` that are about to be written, after making room for them if need be.
+    /// Counts `bytes` that are about to be written. Makes room for them if necessary.
     ///
     /// # Errors
-    /// [`Full`] if there is no room; then nothing is to be written.
+    /// [`Full`] if there is no room; then the caller must not write.
     pub fn reserve(&self, bytes: u64) -> Result<(), Full> {
         let most = self.inner.most;
         let mut count = self.lock();
         let has_room = |count: &Count| count.bytes.saturating_add(bytes) <= most;
-        if !count.is_believed() || (!has_room(&count) && !count.is_exhausted()) {
+        if !count.is_valid() || (!has_room(&count) && !count.is_exhausted()) {
             self.measure(&mut count);
-            let mut old = if has_room(&count) { Vec::new() } else { self.expendable() };
+            let mut old = if has_room(&count) { Vec::new() } else { self.removable() };
             while !has_room(&count)
                 && let Some(path) = old.pop()
             {
@@ -138,15 +141,15 @@ impl DataDir {
             return Ok(());
         }
         self.inner.refused.fetch_add(1, Ordering::Relaxed);
-        if count.reported.is_none_or(|reported| reported.elapsed() >= REPORTED_EVERY) {
-            count.reported = Some(Instant::now());
-            let (folder, held) = (self.path().display(), count.bytes);
-            warn!(%folder, held, most, wanted = bytes, "a write is refused: the data folder is full (data_dir_max)");
+        if count.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+            count.logged = Some(Instant::now());
+            let (folder, used) = (self.path().display(), count.bytes);
+            warn!(%folder, used, most, wanted = bytes, "a write is refused: the data folder is full (data_dir_max)");
         }
         Err(Full { most })
     }
 
-    /// Takes back what was counted for a file that was removed.
+    /// Subtracts the bytes of a file that was removed.
     pub fn release(&self, bytes: u64) {
         let mut count = self.lock();
         let bytes = count.bytes.saturating_sub(bytes);
@@ -164,39 +167,39 @@ impl DataDir {
 
     fn set(&self, count: &mut Count, bytes: u64) {
         count.bytes = bytes;
-        self.inner.shown.store(bytes, Ordering::Relaxed);
+        self.inner.published.store(bytes, Ordering::Relaxed);
     }
 
-    /// What may go to make room, that which goes first at the end.
-    fn expendable(&self) -> Vec<PathBuf> {
+    /// Returns the paths that may be removed to make room; the last one is removed first.
+    fn removable(&self) -> Vec<PathBuf> {
         let is_older_file = |path: &Path| path.extension().is_some_and(|extension| extension == "1");
         let mut letters = entries(&self.path().join(DEAD_LETTERS));
         letters.retain(|(_, path)| is_older_file(path));
-        let bundles = entries(&self.path().join(QUARANTINE));
-        letters.into_iter().chain(bundles).map(|(_, path)| path).collect()
+        let crash_reports = entries(&self.path().join(QUARANTINE));
+        letters.into_iter().chain(crash_reports).map(|(_, path)| path).collect()
     }
 
     fn remove(&self, path: &Path) {
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        let shown = path.display();
+        let path = path.display();
         match removed {
-            Ok(()) => warn!(path = %shown, "removed: the data folder is full (data_dir_max)"),
-            Err(error) => warn!(path = %shown, %error, "the data folder is full, and this cannot be removed"),
+            Ok(()) => warn!(%path, "removed: the data folder is full (data_dir_max)"),
+            Err(error) => warn!(%path, %error, "the data folder is full, and this cannot be removed"),
         }
     }
 }
 
 impl Count {
-    fn is_believed(&self) -> bool {
-        self.measured.is_some_and(|measured| measured.elapsed() < BELIEVED_FOR)
+    fn is_valid(&self) -> bool {
+        self.measured.is_some_and(|measured| measured.elapsed() < COUNT_VALID_FOR)
     }
 
     fn is_exhausted(&self) -> bool {
-        self.exhausted.is_some_and(|exhausted| exhausted.elapsed() < TRIED_EVERY)
+        self.exhausted.is_some_and(|exhausted| exhausted.elapsed() < ATTEMPT_EVERY)
     }
 }
 
-/// What is in a folder, the newest first.
+/// Returns the entries of a folder with their times, newest first.
 fn entries(folder: &Path) -> Vec<(SystemTime, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut dated: Vec<_> =
@@ -213,7 +216,7 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// A file of one MiB, modified this number of minutes before a moment long ago.
+    /// Writes a file of one MiB whose modification time is `minutes` before a fixed time.
     fn put(root: &Path, name: &str, minutes: u64) -> PathBuf {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_counts_until_the_folder_is_full() {
+    fn writes_are_counted_until_the_folder_is_full() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "state/a.sqlite", 0);
         let data_dir = DataDir::new(root.path(), mib(4));
@@ -243,14 +246,14 @@ mod tests {
         assert_eq!(full.to_string(), "the data folder is full: it may hold 4194304 bytes (data_dir_max)");
         assert_eq!(io::Error::from(full).kind(), io::ErrorKind::StorageFull);
         assert_eq!(data_dir.refused(), 1);
-        // What is removed makes room at once.
+        // Removed files make room at once.
         written.iter().for_each(|path| fs::remove_file(path).unwrap());
         data_dir.release(mib(2));
         assert_eq!(clone.reserve(mib(2)), Ok(()));
     }
 
     #[test]
-    fn bundles_go_first_then_older_dead_letters_and_nothing_else() {
+    fn crash_reports_go_first_then_older_dead_letters_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let state = put(root.path(), "state/a.sqlite", 90);
         let spilled = put(root.path(), "spill/redis/publish/000000000001.spill", 80);
@@ -265,7 +268,7 @@ mod tests {
         assert_eq!(exists(), [true; 6]);
         let measured = DataDir::new(root.path(), limit(6));
         measured.look();
-        assert_eq!(measured.reserve(mib(1)), Ok(()), "also right after it was measured");
+        assert_eq!(measured.reserve(mib(1)), Ok(()), "even right after it was measured");
         assert_eq!(exists(), [false, true, true, true, true, true]);
         assert_eq!(DataDir::new(root.path(), limit(4)).reserve(mib(1)), Ok(()));
         assert_eq!(exists(), [false, false, false, true, true, true]);
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_yet_is_empty() {
+    fn a_missing_folder_is_empty() {
         let root = tempfile::tempdir().unwrap();
         let data_dir = DataDir::new(&root.path().join("absent"), mib(1));
         data_dir.look();

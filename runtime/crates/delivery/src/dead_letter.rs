@@ -1,6 +1,7 @@
-//! The file of deliveries that ended an instance twice: JSON lines, bounded, for a person to read and to replay.
+//! The dead-letter files: deliveries that crashed two instances, as JSON lines, bounded, for people to read and to
+//! replay.
 //!
-//! Writes only; what is set aside is never delivered again.
+//! Only writes; a delivery that is set aside is never delivered again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,7 +14,7 @@ use super::data_dir::{DEAD_LETTERS, DataDir};
 use super::record::WireDelivery;
 use crate::call::Delivery;
 
-/// What the two files of one consumer may hold together, in bytes.
+/// Maximum size of the two files of one consumer together, in bytes.
 pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One consumer's dead letters: `NAME.jsonl`, and `NAME.jsonl.1` with the older ones.
@@ -33,7 +34,7 @@ struct Letter<'a> {
 }
 
 impl DeadLetters {
-    /// Names the files under `data_dir/dead-letter`. Nothing is made until there is a letter.
+    /// Uses files in `data_dir/dead-letter`, which are created with the first letter.
     #[must_use]
     pub fn new(data_dir: &DataDir, consumer: &str) -> Self {
         Self::bounded(data_dir, consumer, MOST_BYTES)
@@ -47,16 +48,16 @@ impl DeadLetters {
         Self { path, most_bytes, data_dir: data_dir.clone() }
     }
 
-    /// The newer file.
+    /// Returns the path of the newer file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends a delivery. When both files are full the older one goes.
+    /// Appends a delivery. When the newer file is full it replaces the older one.
     ///
     /// # Errors
-    /// What the file system says, or that the data folder is full.
+    /// An error of the file system, or that the data folder is full.
     pub fn append(&self, consumer: &str, error: &str, delivery: &Delivery) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Letter { consumer, error, delivery: delivery.try_into()? })?;
         line.push(b'\n');
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_holds_every_digit_and_the_reason() {
+    fn a_letter_contains_every_digit_and_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let letters = DeadLetters::new(&DataDir::scratch(folder.path()), "third/party");
         letters.append("third/party", "trap: unreachable", &delivery(2)).unwrap();

@@ -1,8 +1,8 @@
-//! The name of some bytes.
+//! Content addresses of files.
 
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 in hex: the name of some bytes that nobody can give to others.
+/// Returns the SHA-256 of `bytes` in lower-case hex; used as a content address.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

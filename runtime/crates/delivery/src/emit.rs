@@ -1,5 +1,5 @@
-//! What consumers publish of their own: named series whose values belong to klines. Says what a value is and bounds
-//! the names; who serves them to whom is not known here.
+//! Values that consumers publish: named series whose values belong to klines. Defines what a value is and bounds the
+//! names; independent of who serves the values to whom.
 
 pub mod per_consumer;
 pub mod relay;
@@ -14,72 +14,72 @@ use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 
-/// Longest name of a series, in bytes.
-const LONGEST_NAME: usize = 32;
+/// Maximum length of the name of a series, in bytes.
+const MAX_NAME: usize = 32;
 
 /// One value of a consumer's series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// The consumer.
+    /// The name of the consumer.
     pub consumer: Arc<str>,
-    /// The series.
+    /// The consumer's name for the series.
     pub name: Arc<str>,
-    /// The klines' series that it belongs to.
+    /// The series of klines that it belongs to.
     pub series: SeriesId,
     /// First millisecond of its kline's window.
     pub start: Millis,
-    /// Last millisecond of its window.
+    /// Last millisecond of that window.
     pub end: Millis,
-    /// Whether its window is over; else the value is provisional.
+    /// Whether its kline is confirmed; if not, the value is provisional.
     pub confirm: bool,
-    /// Its revision.
+    /// The revision of its kline.
     pub revision: u32,
-    /// Number of this confirmed value in its series, from 1; of a provisional one: the number that the next confirmed
-    /// one gets. 0 until it is published.
+    /// Number of this confirmed value in its series, from 1. For a provisional value, the number that the next
+    /// confirmed one gets. 0 until it is published.
     pub sequence: u64,
-    /// What was published.
+    /// The published value.
     pub value: Value,
 }
 
 /// What identifies a series of values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueSeries {
-    /// The consumer.
+    /// The name of the consumer.
     pub consumer: Arc<str>,
-    /// The consumer's name for it.
+    /// The consumer's name for the series.
     pub name: Arc<str>,
-    /// The klines' series that its values belong to.
+    /// The series of klines that its values belong to.
     pub series: SeriesId,
 }
 
 impl Point {
-    /// The series that it belongs to.
+    /// Returns the series that it belongs to.
     #[must_use]
     pub fn value_series(&self) -> ValueSeries {
         ValueSeries { consumer: self.consumer.clone(), name: self.name.clone(), series: self.series }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// Returns approximately how much memory it uses, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() + size_of::<[usize; 2]>() + self.value.text().map_or(0, str::len)
     }
 }
 
-/// What can be published.
+/// A value that can be published.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A finite number.
     Number(f64),
-    /// A text that is JSON, without line feeds.
+    /// JSON text without line feeds.
     Json(Arc<str>),
 }
 
-/// Whether a series may have this name.
+/// Returns whether `name` is a valid name of a series.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-    !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(allowed)
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(allowed)
 }
 
 impl Value {
@@ -101,46 +101,46 @@ impl Display for Value {
     }
 }
 
-/// Where values go. Called from the consumer's own thread: must not wait.
+/// Receives published values. Called by the consumer's own thread: must not wait.
 pub trait Outlet: Send + Sync + fmt::Debug {
-    /// Takes the values of one call, in order; returns how many found no room.
+    /// Takes the values of one call, in order. Returns how many were dropped because there was no room.
     fn publish(&self, points: Vec<Point>) -> usize;
 }
 
-/// One consumer's way out, shared by its instances.
+/// Publishes the values of one consumer. Shared by its instances.
 #[derive(Debug)]
 pub struct Emitter {
     consumer: Arc<str>,
     most_names: usize,
     names: Mutex<HashSet<Arc<str>>>,
-    /// The last number of each series. Nobody but the consumer's own thread asks for it.
+    /// The last number of each series. Only the consumer's own thread uses it.
     numbers: Mutex<HashMap<ValueSeries, u64, foldhash::fast::RandomState>>,
     outlet: Option<Arc<dyn Outlet>>,
     counters: Arc<EmitCounters>,
 }
 
-/// What became of a consumer's values.
+/// Counters of a consumer's values.
 #[derive(Debug, Default)]
 pub struct EmitCounters {
-    /// Published.
+    /// Values that were published.
     pub published: AtomicU64,
-    /// Refused to the consumer, with a reason.
+    /// Values that were refused; the consumer received the reason.
     pub refused: AtomicU64,
-    /// Published, and lost because those who serve them had no room.
+    /// Published values that were lost because there was no room for them.
     pub lost: AtomicU64,
 }
 
 impl Emitter {
-    /// Prepares the way of a consumer with at most `most_names` series. Without an outlet values are counted, and
-    /// reach nobody.
+    /// Builds the emitter of a consumer with at most `most_names` series. Without an outlet, values are counted and
+    /// then discarded.
     #[must_use]
     pub fn new(consumer: &str, most_names: usize, outlet: Option<Arc<dyn Outlet>>) -> Self {
-        Self::counting(consumer, most_names, outlet, Arc::default())
+        Self::with_counters(consumer, most_names, outlet, Arc::default())
     }
 
-    /// As [`Emitter::new`], with counters that others have too.
+    /// Builds an emitter as [`Emitter::new`] does, with shared counters.
     #[must_use]
-    pub fn counting(
+    pub fn with_counters(
         consumer: &str,
         most_names: usize,
         outlet: Option<Arc<dyn Outlet>>,
@@ -150,19 +150,19 @@ impl Emitter {
         Self { consumer: consumer.into(), most_names, names, numbers, outlet, counters }
     }
 
-    /// What became of its values.
+    /// Returns the counters of its values.
     #[must_use]
     pub fn counters(&self) -> Arc<EmitCounters> {
         self.counters.clone()
     }
 
-    /// Returns the series of that name, made at first sight; the error is for the guest.
+    /// Returns the name of a series as a shared string, and adds it if it is new. The error is sent to the guest.
     ///
     /// # Errors
-    /// The name is not one, or there are too many.
+    /// The name is not valid, or there are too many names.
     pub fn series(&self, name: &str) -> Result<Arc<str>, String> {
         if !is_name(name) {
-            return Err(format!("the name of a series is 1 to {LONGEST_NAME} of a-z 0-9 _ -"));
+            return Err(format!("the name of a series is 1 to {MAX_NAME} of a-z 0-9 _ -"));
         }
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = names.get(name) {
@@ -177,7 +177,7 @@ impl Emitter {
         Ok(name)
     }
 
-    /// Makes the value of a series for a kline.
+    /// Builds the value of a series for a kline.
     #[must_use]
     pub fn point(&self, name: Arc<str>, kline: &Kline, value: Value) -> Point {
         Point {
@@ -198,7 +198,7 @@ impl Emitter {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Numbers the values of a call that succeeded, and hands them over.
+    /// Numbers the values of a call that succeeded, and sends them to the outlet.
     pub fn publish(&self, mut points: Vec<Point>) {
         self.counters.published.fetch_add(points.len() as u64, Ordering::Relaxed);
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,9 +219,9 @@ mod tests {
     use crate::fixture::kline;
 
     #[derive(Debug, Default)]
-    struct Kept(Mutex<Vec<Point>>);
+    struct Recorder(Mutex<Vec<Point>>);
 
-    impl Outlet for Kept {
+    impl Outlet for Recorder {
         fn publish(&self, points: Vec<Point>) -> usize {
             self.0.lock().unwrap().extend(points);
             0
@@ -229,27 +229,27 @@ mod tests {
     }
 
     #[test]
-    fn confirmed_values_count_in_their_series_and_provisional_ones_wait_for_the_next_number() {
-        let kept = Arc::new(Kept::default());
-        let emitter = Emitter::new("mine", 2, Some(kept.clone()));
+    fn confirmed_values_are_numbered_in_their_series_and_provisional_ones_have_the_next_number() {
+        let recorder = Arc::new(Recorder::default());
+        let emitter = Emitter::new("mine", 2, Some(recorder.clone()));
         let value = |name: &str, symbol: &str, confirm: bool| {
             emitter.point(name.into(), &kline(symbol, "1m", 1, confirm), Value::Number(1.0))
         };
         emitter.publish(vec![value("a", "BTCUSDT", true), value("b", "BTCUSDT", true), value("a", "ETHUSDT", true)]);
         emitter.publish(vec![value("a", "BTCUSDT", false), value("a", "BTCUSDT", true), value("b", "ETHUSDT", false)]);
-        let numbers: Vec<u64> = kept.0.lock().unwrap().iter().map(|point| point.sequence).collect();
+        let numbers: Vec<u64> = recorder.0.lock().unwrap().iter().map(|point| point.sequence).collect();
         assert_eq!(numbers, [1, 1, 1, 2, 2, 1]);
     }
 
     #[test]
-    fn a_name_is_short_and_plain_and_there_are_not_many() {
+    fn names_are_short_plain_and_limited_in_number() {
         let emitter = Emitter::new("mine", 2, None);
         for bad in ["", "RSI", "a.b", "a b", "é", &"a".repeat(33)] {
             assert!(emitter.series(bad).is_err(), "{bad}");
         }
         assert_eq!(&*emitter.series("rsi-14").unwrap(), "rsi-14");
         assert_eq!(&*emitter.series("ema_20").unwrap(), "ema_20");
-        assert!(emitter.series("rsi-14").is_ok(), "it is known");
+        assert!(emitter.series("rsi-14").is_ok(), "the name is known");
         assert!(emitter.series("third").unwrap_err().contains("limits.emit_names"));
     }
 }

@@ -1,8 +1,9 @@
-//! Klines as text: the forms that more than one output shares.
+//! Klines as text: the formats that several outputs share.
 //!
-//! Written by hand into a buffer that the caller keeps: decimals are exact and plain, and nothing is allocated.
+//! The functions append to a buffer that the caller reuses: decimals are exact and without exponents, and nothing is
+//! allocated.
 
-mod predecessor;
+mod streamer;
 mod values;
 
 use std::fmt::Write;
@@ -10,7 +11,7 @@ use std::fmt::Write;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
 
-pub use self::predecessor::{Extras, predecessor};
+pub use self::streamer::{Extras, streamer};
 pub use self::values::{ValueTopic, value, whole_value};
 
 /// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
@@ -49,8 +50,8 @@ pub fn object(kline: &Kline, out: &mut String) {
     );
 }
 
-/// Appends a frame as Bybit pushes it on `kline.{interval}.{symbol}`, and a line feed. Intervals that Bybit has no
-/// code for keep their own name.
+/// Appends a frame as Bybit pushes it on `kline.{interval}.{symbol}`, and a line feed. An interval without a Bybit code
+/// keeps its own name.
 pub fn bybit(kline: &Kline, out: &mut String) {
     let SeriesKey { symbol, interval, .. } = &*kline.series;
     let Kline { start, end, open, high, low, close, volume, turnover, confirm, .. } = kline;

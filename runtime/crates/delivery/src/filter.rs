@@ -1,6 +1,6 @@
-//! Which klines a consumer gets: what the operator's configuration leaves of what the consumer asks for.
+//! Decides which klines a consumer receives: those that it subscribes to and the operator's configuration allows.
 //!
-//! Decides about one kline at a time and holds none; says how many there can be at one moment.
+//! Checks one kline at a time and stores none; also computes how many klines can pass at one moment.
 
 use hashbrown::HashSet;
 use klines_domain::interval::Interval;
@@ -11,10 +11,10 @@ use klines_domain::symbol::Symbol;
 use super::emit::Point;
 use crate::call::Subscription;
 
-/// What klines are made of, of all categories together.
+/// The symbols and intervals of which klines are created, of all categories together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// Symbols; one that is watched in two categories stands here twice.
+    /// Symbols; one that is watched in two categories occurs twice.
     pub symbols: Vec<Symbol>,
     /// Intervals, each once.
     pub intervals: Vec<Interval>,
@@ -23,9 +23,9 @@ pub struct Watched {
 /// The intersection of any number of subscriptions.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Nothing means all. An empty set means none: two narrowings had nothing in common.
+    /// `None` means all. An empty set means that no symbol passes: two subscriptions have none in common.
     symbols: Option<HashSet<Symbol, foldhash::fast::RandomState>>,
-    /// As for the symbols; few enough for a scan.
+    /// As for symbols; a list, because there are few.
     intervals: Option<Vec<Interval>>,
     closed_only: bool,
 }
@@ -37,7 +37,7 @@ impl Filter {
         Self::default().and(subscription)
     }
 
-    /// Returns what passes this filter and the subscription.
+    /// Returns the intersection of this filter and the subscription.
     #[must_use]
     pub fn and(mut self, subscription: &Subscription) -> Self {
         if !subscription.symbols.is_empty() {
@@ -58,14 +58,15 @@ impl Filter {
         self
     }
 
-    /// Whether nothing at all can pass.
+    /// Returns whether no kline can pass.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn passes_nothing(&self) -> bool {
         self.symbols.as_ref().is_some_and(HashSet::is_empty) || self.intervals.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Number of series (a symbol and an interval) that pass: the klines of the largest boundary. Whatever divides a day
-    /// ends at midnight, and so do weeks and months: on the first of a month that is a Monday all close at once.
+    /// Returns the number of series (a symbol and an interval) that pass: the klines of the largest boundary. Every
+    /// interval that divides a day ends at midnight, and so do weeks and months: on the first of a month that is a
+    /// Monday all close at once.
     #[must_use]
     pub fn series(&self, watched: &Watched) -> usize {
         let symbols = watched.symbols.iter().filter(|symbol| self.passes_symbol(symbol)).count();
@@ -73,13 +74,13 @@ impl Filter {
         symbols.saturating_mul(intervals)
     }
 
-    /// Whether the consumer gets this kline.
+    /// Returns whether the consumer receives this kline.
     #[must_use]
     pub fn passes(&self, kline: &Kline) -> bool {
         self.passes_of(&kline.series, kline.confirm)
     }
 
-    /// Whether the consumer gets this value, as it would its kline.
+    /// Returns whether the consumer receives this value: if it would receive its kline.
     #[must_use]
     pub fn passes_value(&self, point: &Point) -> bool {
         self.passes_of(&point.series, point.confirm)
@@ -116,7 +117,7 @@ mod tests {
         let filter = Filter::new(&Subscription::default());
         assert!(filter.passes(&fixture::kline("BTCUSDT", "1m", 0, true)));
         assert!(filter.passes(&fixture::kline("ETHUSDT", "1D", 0, false)));
-        assert!(!filter.is_nothing());
+        assert!(!filter.passes_nothing());
     }
 
     #[test]
@@ -134,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_common_is_nothing_and_not_everything() {
+    fn an_empty_intersection_passes_nothing() {
         for wish in [subscription(&["ETHUSDT"], &[], false), subscription(&[], &["1h"], false)] {
             let filter = Filter::new(&subscription(&["BTCUSDT"], &["1m"], false)).and(&wish);
-            assert!(filter.is_nothing());
+            assert!(filter.passes_nothing());
             assert!(!filter.passes(&fixture::kline("BTCUSDT", "1m", 0, true)));
         }
     }

@@ -1,4 +1,4 @@
-//! Klines for the tests of this layer.
+//! Klines, batches and values for tests.
 
 #![allow(clippy::unwrap_used, reason = "klines made up for tests")]
 
@@ -13,7 +13,7 @@ use klines_domain::symbol::{Category, Symbol};
 use super::emit::{Emitter, Point, Value};
 use crate::call::Subscription;
 
-/// A linear kline of the `window`-th window, at 16578.5 to 16580.25.
+/// Returns a linear kline of the `window`-th window, with an open of 16578.5 and a high of 16580.25.
 pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline {
     let interval: Interval = interval.parse().unwrap();
     let start = window * interval.nominal_millis();
@@ -41,22 +41,23 @@ pub fn kline(symbol: &str, interval: &str, window: i64, confirm: bool) -> Kline 
     }
 }
 
-/// The same kline of another category.
+/// Returns the same kline in another category.
 pub fn in_category(category: Category, kline: &Kline) -> Kline {
     Kline { series: kline.series.in_category(category), ..*kline }
 }
 
-/// The klines as one batch of the hub.
+/// Returns the klines as one batch of the hub.
 pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
     Batch { klines: klines.into_iter().map(Arc::new).collect() }
 }
 
-/// A subscription to everything.
+/// Returns a subscription to everything.
 pub fn everything() -> Subscription {
     Subscription::default()
 }
 
-/// The value that a consumer published in a series for the `window`-th minute of BTCUSDT; `json` is its text.
+/// Returns a value that a consumer published in its series `name` for the `window`-th minute of BTCUSDT; `json` is its
+/// text.
 pub fn point(consumer: &str, name: &str, window: i64, confirm: bool, json: &str) -> Point {
     let emitter = Emitter::new(consumer, 1, None);
     emitter.point(name.into(), &kline("BTCUSDT", "1m", window, confirm), Value::Json(json.into()))

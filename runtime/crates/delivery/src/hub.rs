@@ -1,4 +1,5 @@
-//! Hands every batch to every consumer's queue. Never waits for a consumer and knows nothing of what they are.
+//! Distributes every batch to every consumer's queue. Never waits for a consumer; independent of the kinds of
+//! consumers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +13,13 @@ use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
 use super::trusted_work::TrustedWork;
 
-/// Where batches leave the ingest side. The klines are shared, never copied.
+/// Distributes batches from ingest to the consumers. Klines are shared, never copied.
 #[derive(Debug, Default)]
 pub struct Hub {
-    /// Ingest holds this for the time of a few pushes; the only other holders are [`Hub::add`] and [`Hub::watch`].
+    /// Ingest holds this lock for a few pushes; only [`Hub::add`] and [`Hub::watch`] hold it otherwise, and briefly
+    /// [`Hub::wait_for_room`].
     outlets: Mutex<Vec<Outlet>>,
-    /// What klines are made of, once it is known.
+    /// The watched symbols and intervals, once they are known.
     watched: Mutex<Arc<Watched>>,
     published: AtomicU64,
     trusted_work: Arc<TrustedWork>,
@@ -32,39 +34,41 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// Delivers a batch inline, or queues it. A full queue drops its oldest closed klines, which are counted.
-    fn take(&self, number: u64, batch: &Batch) {
+    /// Delivers a batch inline, or enqueues it. A full queue drops its oldest closed klines, which are counted.
+    fn deliver(&self, number: u64, batch: &Batch) {
         if self.inline.deliver(number, batch, &self.queue, &self.stats) {
             return;
         }
         let lost = self.queue.push(number, batch);
         if lost > 0 {
-            self.stats.lost_in_queue(lost);
+            self.stats.count_lost_in_queue(lost);
         }
     }
 }
 
 impl Hub {
-    /// Builds a hub without consumers: what is published before one is added is not kept for it.
+    /// Builds a hub without consumers. A consumer does not receive batches that are published before it is added.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a consumer's queue; it gets every later batch.
+    /// Adds a consumer's queue, which receives every later batch.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
         self.add_with_inline(queue, stats, Arc::default());
     }
 
-    /// Adds a consumer's queue, with what may deliver inline in front of it.
+    /// Adds a consumer's queue, and what may deliver inline instead.
     pub(super) fn add_with_inline(&self, queue: Arc<Queue>, stats: Arc<Stats>, inline: Arc<InlineDelivery>) {
-        // Held over both: a set that changes meanwhile reaches the queue from here or from `watch`.
+        // Both happen under this lock, so that a set that changes meanwhile reaches the queue from here or from
+        // `watch`.
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
         queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
         outlets.push(Outlet { queue, stats, inline });
     }
 
-    /// Says what klines are made of from now on: every queue holds two of the largest boundaries of it that can pass.
+    /// Sets the watched symbols and intervals: every queue then holds two of the largest boundaries that can pass its
+    /// filter.
     pub fn watch(&self, watched: Watched) {
         let watched = Arc::new(watched);
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&watched);
@@ -73,7 +77,7 @@ impl Hub {
         }
     }
 
-    /// Hands a batch to every queue. A full queue drops its oldest closed klines and counts them.
+    /// Publishes a batch to every queue. A full queue drops its oldest closed klines, which are counted.
     pub fn publish(&self, batch: &Batch) {
         if batch.klines.is_empty() {
             return;
@@ -81,30 +85,30 @@ impl Hub {
         self.note_closing(batch);
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         for outlet in &*self.outlets.lock().unwrap_or_else(PoisonError::into_inner) {
-            outlet.take(number, batch);
+            outlet.deliver(number, batch);
         }
     }
 
-    /// The work of its trusted consumers.
+    /// Returns the work of its trusted consumers.
     #[must_use]
     pub fn trusted_work(&self) -> &Arc<TrustedWork> {
         &self.trusted_work
     }
 
-    /// Batches handed out so far.
+    /// Returns the number of batches published so far.
     #[must_use]
     pub fn published(&self) -> u64 {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// How long after the end of a window its closed kline was made, by the exchange's clock: once a boundary, its
-    /// first kline. Corrections do not count.
+    /// Returns how long after the end of a window its closed kline was emitted, by the exchange's clock: measured once
+    /// for each boundary, with its first kline. Corrections do not count.
     #[must_use]
     pub fn closing(&self) -> Durations {
         self.closing.read()
     }
 
-    /// The queues in the order in which they get a batch.
+    /// Returns the queues in the order in which they receive a batch.
     #[cfg(test)]
     pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
         self.outlets.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|outlet| outlet.queue.clone()).collect()
@@ -116,8 +120,8 @@ impl Hub {
         }
     }
 
-    /// Waits until every queue is at most half full, so that the next batch fits. Only for a replay: a live feed
-    /// never waits for a consumer.
+    /// Waits until every queue is at most half full, so that the next batch fits. Only for a replay: a live feed never
+    /// waits for a consumer.
     pub fn wait_for_room(&self) {
         let queues: Vec<_> = {
             let outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +142,7 @@ mod tests {
     use crate::queue::{Grouping, Popped};
 
     #[test]
-    fn what_is_watched_reaches_queues_that_come_before_and_after() {
+    fn watched_symbols_reach_queues_that_are_added_before_and_after() {
         let hub = Hub::new();
         let queues = [0; 2].map(|_| Arc::new(Queue::new(1, &everything())));
         let watched = |count: usize| Watched {

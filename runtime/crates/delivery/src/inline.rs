@@ -1,8 +1,8 @@
-//! Inline delivery: the thread that publishes hands a few klines to a consumer that waits for work anyway.
+//! Inline delivery: the publishing thread delivers a few klines itself to a consumer that is idle.
 //!
 //! Waking a thread takes longer, and costs ingest more, than writing a frame into a socket. A consumer that never waits
-//! may therefore take small deliveries at once. The queue keeps the order: nothing goes inline unless the queue is empty
-//! and its consumer's thread sleeps in it.
+//! may therefore take small deliveries inline. The order is kept: klines are delivered inline only while the queue is
+//! empty and its consumer's thread waits in it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,42 +18,44 @@ use crate::consumer::DeliverInline;
 #[cfg(test)]
 mod tests;
 
-/// The most klines that are delivered inline.
-pub const MOST: usize = 4;
+/// Maximum number of klines of an inline delivery.
+pub const MAX_KLINES: usize = 4;
 
-/// Delivers inline what one consumer takes so, in front of its queue at the hub.
+/// Delivers small batches inline to one consumer, instead of its queue at the hub.
 #[derive(Default)]
 pub struct InlineDelivery {
-    /// What takes deliveries, while the consumer's thread allows it.
+    /// Takes deliveries; `None` while the consumer's thread does not allow inline delivery.
     target: Mutex<Option<Arc<dyn DeliverInline>>>,
     /// A failure of an inline delivery, which the consumer's own thread handles.
     deferred_failure: Mutex<Option<Failure>>,
 }
 
 impl InlineDelivery {
-    /// Lets `target` take what comes from now on, or nothing when there is none. For the consumer's thread, before it
-    /// waits for a delivery.
+    /// Allows inline deliveries to `target` from now on, or forbids them with `None`. Called by the consumer's thread
+    /// before it waits for a delivery.
     pub(super) fn allow(&self, target: Option<Arc<dyn DeliverInline>>) {
         *lock(&self.target) = target;
     }
 
-    /// Takes the failure that has to be handled, if there is one.
+    /// Takes the failure of an inline delivery that has to be handled; `None` if there is none.
     pub(super) fn take_deferred_failure(&self) -> Option<Failure> {
         lock(&self.deferred_failure).take()
     }
 
-    /// Delivers what passes of batch `number`, if it is small, the consumer takes deliveries inline, and nothing in `queue`
-    /// would be overtaken. Returns whether nothing of it has to be queued any more.
+    /// Delivers the klines of batch `number` that pass the filter, if the batch is small, the consumer takes inline
+    /// deliveries, and nothing in `queue` would be overtaken. Returns whether the batch is done; if not, it has to be
+    /// queued.
     ///
-    /// After a panic the delivery comes to the consumer's own thread, for which it is a crash of its call.
+    /// After a panic the delivery goes to the consumer's own thread, which handles the panic as a crash of its call.
     pub(super) fn deliver(&self, number: u64, batch: &Batch, queue: &Queue, stats: &Stats) -> bool {
-        if batch.klines.len() > MOST || lock(&self.target).is_none() {
+        if batch.klines.len() > MAX_KLINES || lock(&self.target).is_none() {
             return false;
         }
-        // Held over the call, so that the consumer's thread cannot begin one of its own, nor say something else.
+        // The queue stays locked during the call, so that the consumer's thread can neither start a call of its own nor
+        // forbid inline deliveries.
         let Some(idle) = queue.idle() else { return false };
         let Some(target) = lock(&self.target).clone() else { return false };
-        let klines = idle.passing(batch);
+        let klines = idle.filtered(batch);
         if klines.is_empty() {
             return true;
         }
@@ -62,14 +64,14 @@ impl InlineDelivery {
         match guarded(|| Ok(target.deliver(&delivery))) {
             Ok(true) => {
                 let (took, closed) = (began.elapsed(), delivery.klines.iter().any(|kline| kline.confirm));
-                stats.took(took);
+                stats.record_call(took);
                 stats.accepted(delivery.klines.len(), closed.then_some(took));
                 true
             }
             Ok(false) => false,
             Err(failure) => {
                 *lock(&self.deferred_failure) = Some(failure);
-                // The next delivery of the thread is this one, to which the failure belongs. An empty queue has room.
+                // This is the next delivery of the thread, so that the failure belongs to it. An empty queue has room.
                 idle.push(number, batch);
                 true
             }
@@ -83,7 +85,7 @@ impl fmt::Debug for InlineDelivery {
     }
 }
 
-/// Nothing panics while one of them is held.
+/// Locks `of`. No code panics while it holds one of these locks.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

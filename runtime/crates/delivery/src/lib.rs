@@ -1,14 +1,15 @@
-//! What a consumer is, and all that delivers klines to consumers.
+//! Defines what a consumer is, and delivers klines to consumers.
 //!
-//! Native and WebAssembly consumers are the same to everything but their own module: a [`Blueprint`] checks settings
-//! and makes instances, an instance is a [`Consumer`], and `worker` gives each its own thread, queue and policy.
+//! Only the modules of native and WebAssembly consumers themselves know the difference: a [`Blueprint`] validates
+//! settings and creates instances, an instance is a [`Consumer`], and `worker` gives each consumer its own thread,
+//! queue and policy.
 
-pub mod bundle;
 pub mod call;
 pub mod catalog;
 mod conflated;
 pub mod consumer;
 pub mod cpu;
+pub mod crash_report;
 pub mod data_dir;
 pub mod dead_letter;
 mod digest;

@@ -1,6 +1,6 @@
-//! All consumers together: starts their threads, reports how that went, and ends them in order.
+//! Manages all consumers: starts their threads, reports how each start went, and shuts them down in order.
 //!
-//! Every method that waits blocks its thread: an executor calls it from a thread that may block.
+//! Methods that wait block the calling thread: async code must call them on a thread that may block.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use super::bundle::Bundles;
+use super::crash_report::CrashReports;
 use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
@@ -27,33 +27,33 @@ use super::worker::{Records, Shared, StartUp, Worker};
 use crate::call::Subscription;
 use crate::consumer::{Blueprint, Profile};
 
-/// How long an order may take to be obeyed: the call in progress and the start of a new version come before.
-const OBEYED_WITHIN: Duration = Duration::from_secs(120);
-/// How long a consumer may take to end after it was told to end at once.
-const LAST_WORD: Duration = Duration::from_secs(3);
-/// After this time it is said which consumers are being waited for.
-const PROMPTLY: Duration = Duration::from_secs(1);
+/// How long an order may take: first the call in progress ends, and a new version may have to start.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a consumer may take to end after it was cancelled.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
+/// After this time of a shutdown, the consumers that are not done are logged.
+const LOG_AFTER: Duration = Duration::from_secs(1);
 
-/// One consumer as configured.
+/// The configuration of one consumer.
 pub struct Spec {
     /// Its name in configuration, logs and metrics.
     pub name: String,
-    /// What makes its instances.
+    /// Creates its instances.
     pub blueprint: Box<dyn Blueprint>,
-    /// What the operator lets it receive.
+    /// What the operator allows it to receive.
     pub allowed: Subscription,
-    /// Closed klines that its queue holds at least.
+    /// Minimum number of closed klines that its queue holds.
     pub queue: usize,
     /// How klines are grouped into calls.
     pub grouping: Grouping,
-    /// What follows a crash.
+    /// The reaction to a crash.
     pub on_error: OnError,
 }
 
-/// What one consumer did.
+/// The result of one consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Which consumer.
+    /// The name of the consumer.
     pub name: String,
     /// Its counters and state.
     pub stats: Snapshot,
@@ -63,25 +63,25 @@ pub struct Summary {
 pub struct Manager {
     workers: Vec<Handle>,
     reports: Receiver<StartUp>,
-    /// Carries values between consumers, where any publish and any take them.
+    /// Carries values between consumers; `None` if no consumer publishes or none takes them.
     relay: Option<Relay>,
 }
 
-/// A consumer that can be given orders, from any thread.
+/// Gives orders to one consumer, from any thread.
 #[derive(Clone)]
 pub struct Commander {
     name: String,
     queue: Arc<Queue>,
 }
 
-/// Why an order was not carried out.
+/// Why an order was not executed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OrderError {
-    /// It was heard and could not be obeyed; the consumer is as it was.
+    /// The consumer could not execute it; nothing has changed.
     #[error("{0}")]
     Refused(String),
     /// The consumer is in a long call.
-    #[error("the consumer did not answer within {OBEYED_WITHIN:?}; it will obey when its call returns")]
+    #[error("the consumer did not answer within {ORDER_TIMEOUT:?}; it executes the order when its call returns")]
     Busy,
     /// Its thread has ended with the run.
     #[error("the consumer has ended")]
@@ -89,22 +89,22 @@ pub enum OrderError {
 }
 
 impl Commander {
-    /// The consumer's name.
+    /// Returns the consumer's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives an order and waits until it was obeyed. Blocks the thread.
+    /// Gives an order and waits until it is executed. Blocks the thread.
     ///
     /// # Errors
-    /// [`OrderError`].
+    /// [`OrderError`] if it was not executed.
     pub fn order(&self, order: Order) -> Result<(), OrderError> {
         let (answer, answered) = mpsc::channel();
         if !self.queue.order(Command { order, answer }) {
             return Err(OrderError::Ended);
         }
-        match answered.recv_timeout(OBEYED_WITHIN) {
+        match answered.recv_timeout(ORDER_TIMEOUT) {
             Ok(result) => result.map_err(OrderError::Refused),
             Err(RecvTimeoutError::Timeout) => Err(OrderError::Busy),
             Err(RecvTimeoutError::Disconnected) => Err(OrderError::Ended),
@@ -123,9 +123,9 @@ impl Handle {
         let Spec { name, blueprint, allowed, queue, grouping, on_error } = spec;
         let (queue, stats) = (Arc::new(Queue::new(queue, &allowed)), Arc::new(Stats::default()));
         let profile = blueprint.profile();
-        stats.made_by(profile.meter.clone(), profile.version());
+        stats.set_source(profile.meter.clone(), profile.version());
         if !profile.is_untrusted {
-            queue.put_first(trusted_work);
+            queue.mark_trusted(trusted_work);
         }
         let shared = Shared {
             name: name.clone(),
@@ -135,12 +135,13 @@ impl Handle {
             trusted_work: trusted_work.clone(),
             report: Some(report.clone()),
         };
-        let records = Records { letters: DeadLetters::new(data_dir, &name), bundles: Bundles::new(data_dir) };
+        let records =
+            Records { letters: DeadLetters::new(data_dir, &name), crash_reports: CrashReports::new(data_dir) };
         let worker = Worker::new(shared, blueprint, (grouping, on_error), records);
         let (end, ended) = mpsc::channel::<()>();
-        let left = LeftQueue(queue.clone());
+        let abandon = AbandonOnDrop(queue.clone());
         let thread = thread::Builder::new().name(format!("consumer-{name}")).spawn(move || {
-            let (_end, _left) = (end, left);
+            let (_end, _abandon) = (end, abandon);
             worker.run();
         })?;
         let Profile { is_untrusted, takes_values, .. } = profile;
@@ -151,7 +152,7 @@ impl Handle {
         View { name: self.name.clone(), stats: self.stats.clone(), queue: self.queue.clone() }
     }
 
-    /// Its counters at the end of the run; what it still holds is lost.
+    /// Returns its counters at the end of the run; klines that it has not delivered are counted as lost.
     fn summary(&self) -> Summary {
         let has_ended = self.ended.try_recv() == Err(TryRecvError::Disconnected);
         let stats = if has_ended { self.stats.snapshot() } else { self.view().give_up() };
@@ -159,10 +160,10 @@ impl Handle {
     }
 }
 
-/// The queue of a thread that ends, if only by a panic: nobody will obey the orders in it.
-struct LeftQueue(Arc<Queue>);
+/// Abandons the queue when the consumer's thread ends, even by a panic: nothing would execute the orders in it.
+struct AbandonOnDrop(Arc<Queue>);
 
-impl Drop for LeftQueue {
+impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         self.0.abandon();
     }
@@ -174,7 +175,7 @@ struct Handle {
     stats: Arc<Stats>,
     takes_values: bool,
     is_untrusted: bool,
-    /// Disconnected when the thread is at its end.
+    /// Disconnected when the thread ends.
     ended: Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -183,7 +184,7 @@ impl Manager {
     /// Starts a thread for each consumer and connects its queue to the hub.
     ///
     /// # Errors
-    /// The operating system gives no thread; consumers started until then are told to end.
+    /// The operating system cannot create a thread; consumers that have started are cancelled.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
@@ -199,7 +200,7 @@ impl Manager {
             }
             inlines.push(inline);
         }
-        // Every batch is handed to untrusted consumers last, so that they are woken up last.
+        // Untrusted consumers receive every batch last, so that they are woken last.
         let all = || manager.workers.iter().zip(&inlines);
         let trusted = all().filter(|(worker, _)| !worker.is_untrusted);
         for (worker, inline) in trusted.chain(all().filter(|(worker, _)| worker.is_untrusted)) {
@@ -208,10 +209,10 @@ impl Manager {
         Ok(manager)
     }
 
-    /// Lets values go from consumers that publish to those that take them.
+    /// Starts `relay`, which carries values from consumers that publish to consumers that take them.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system cannot create a thread.
     pub fn carry(&mut self, mut relay: Relay) -> io::Result<()> {
         let takers = self.workers.iter().filter(|worker| worker.takes_values);
         relay.start(takers.map(|worker| worker.queue.clone()).collect())?;
@@ -219,14 +220,14 @@ impl Manager {
         Ok(())
     }
 
-    /// Waits until every consumer has tried to start once, or `patience` is over; returns what was reported until
-    /// then. A consumer whose start failed is named; the others go on.
+    /// Waits until every consumer has tried to start once, or `patience` is over. Returns the reports that arrived
+    /// until then, also those of failed starts; the other consumers run.
     #[must_use]
     pub fn started(&self, patience: Duration) -> Vec<StartUp> {
         self.reported(patience, |_| true)
     }
 
-    /// Does the same without waiting for untrusted consumers, whose klines wait in their queues meanwhile.
+    /// Waits as [`Self::started`] does, but not for untrusted consumers. Their klines wait in their queues meanwhile.
     #[must_use]
     pub fn trusted_started(&self, patience: Duration) -> Vec<StartUp> {
         self.reported(patience, |worker| !worker.is_untrusted)
@@ -245,30 +246,31 @@ impl Manager {
         found
     }
 
-    /// Returns what every consumer has done so far, in the order of their configuration.
+    /// Returns the counters of every consumer, in the order of the configuration.
     #[must_use]
     pub fn summaries(&self) -> Vec<Summary> {
         let summary = |worker: &Handle| Summary { name: worker.name.clone(), stats: worker.stats.snapshot() };
         self.workers.iter().map(summary).collect()
     }
 
-    /// Returns what gives a consumer orders; nothing if there is none of that name.
+    /// Returns the commander of a consumer; `None` if there is no consumer of that name.
     #[must_use]
     pub fn commander(&self, name: &str) -> Option<Commander> {
         let worker = self.workers.iter().find(|worker| worker.name == name)?;
         Some(Commander { name: worker.name.clone(), queue: worker.queue.clone() })
     }
 
-    /// Returns what can be looked at while they run, in the order of their configuration.
+    /// Returns the views of all consumers, in the order of the configuration.
     #[must_use]
     pub fn views(&self) -> Vec<View> {
         self.workers.iter().map(Handle::view).collect()
     }
 
-    /// Lets every consumer finish what waits for it, for at most `patience`; then tells the rest to end at once.
-    /// Returns what each has done.
+    /// Lets every consumer deliver its queue, for at most `patience`; then cancels those that are not done. Returns the
+    /// result of each.
     ///
-    /// Consumers that take values come last, so that they get what the last deliveries of the others brought about.
+    /// Consumers that take values end last, so that they receive the values that the others publish in their last
+    /// deliveries.
     #[must_use]
     pub fn shutdown(mut self, patience: Duration) -> Vec<Summary> {
         let mut until = Instant::now() + patience;
@@ -281,17 +283,17 @@ impl Manager {
             publishers().for_each(|worker| worker.queue.close());
             wait(publishers(), until, late);
             relay.end();
-            until = until.max(Instant::now() + LAST_WORD);
+            until = until.max(Instant::now() + CANCEL_TIMEOUT);
         }
         self.workers.iter().for_each(|worker| worker.queue.close());
-        wait(self.workers.iter(), until.min(Instant::now() + PROMPTLY), |worker| {
+        wait(self.workers.iter(), until.min(Instant::now() + LOG_AFTER), |worker| {
             let (consumer, waiting, in_hand) =
                 (&worker.name, worker.queue.depth().closed, worker.stats.snapshot().in_hand);
             info!(consumer, waiting, in_hand, at_most = ?patience, "waiting for the consumer to finish");
         });
         wait(self.workers.iter().filter(|worker| !worker.queue.is_cancelled()), until, late);
-        wait(self.workers.iter(), Instant::now() + LAST_WORD, |worker| {
-            error!(consumer = worker.name, "consumer does not end and is left behind");
+        wait(self.workers.iter(), Instant::now() + CANCEL_TIMEOUT, |worker| {
+            error!(consumer = worker.name, "consumer does not end and is abandoned");
         });
         let summaries = self.workers.iter().map(Handle::summary).collect();
         for worker in self.workers {
@@ -303,6 +305,7 @@ impl Manager {
     }
 }
 
+/// Waits until the threads of `workers` end; calls `late` for each that has not ended at `until`.
 fn wait<'a>(workers: impl Iterator<Item = &'a Handle>, until: Instant, late: impl Fn(&Handle)) {
     for worker in workers {
         let left = until.saturating_duration_since(Instant::now());

@@ -1,17 +1,17 @@
-//! What an operator orders while a consumer runs, and how the answer comes back.
+//! Orders that an operator gives a running consumer, and how they are answered.
 
 use std::fmt;
 use std::sync::mpsc::Sender;
 
 use crate::consumer::Blueprint;
 
-/// Something that a consumer's thread is ordered to do between two calls.
+/// An order that a consumer's thread executes between two calls.
 pub enum Order {
-    /// Hand over nothing; what comes waits in the queue, as long as that holds.
+    /// Deliver nothing. New klines wait in the queue while it has room.
     Pause,
-    /// Go on. A consumer that failed or is quarantined is started again.
+    /// Continue. A consumer that failed or is quarantined is started again.
     Resume,
-    /// Let instances of this blueprint take over. The present instance goes on if the new one cannot be started.
+    /// Replace the instance by one of this blueprint. The current instance continues if the new one does not start.
     Reload(Box<dyn Blueprint>),
 }
 
@@ -25,7 +25,7 @@ impl fmt::Debug for Order {
     }
 }
 
-/// An order in a consumer's queue, with the sender of the answer.
+/// An order in a consumer's queue, with the sender for the answer.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) order: Order,

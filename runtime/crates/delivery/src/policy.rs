@@ -1,27 +1,28 @@
-//! What follows a crash, and how soon. Time is an argument; nothing here waits. What follows `Retry` is decided in `worker/calls`.
+//! Decides what follows a crash, and after which pause. Time is an argument; nothing here waits. `worker/calls` decides
+//! what follows `Retry`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use klines_system::backoff::Backoff;
 
-/// An instance that lived this long starts the pauses anew when it crashes.
+/// When an instance that ran at least this long crashes, the pauses start again with the shortest.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// How many crashes within [`QUARANTINE_WINDOW`] end a consumer.
+/// Number of crashes within [`QUARANTINE_WINDOW`] after which a consumer is quarantined.
 pub const QUARANTINE_AFTER: usize = 5;
 /// See [`QUARANTINE_AFTER`].
 pub const QUARANTINE_WINDOW: Duration = Duration::from_secs(120);
-/// How often a delivery that crashes its instance is tried before it is set aside.
+/// How many instances a delivery may crash; then it is set aside.
 pub const TRIES: u32 = 2;
 
-/// What the operator wants after a crash.
+/// The configured reaction to a crash (`on_error`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnError {
-    /// A new instance after a pause. The delivery is tried [`TRIES`] times and then set aside; too many crashes in a
-    /// short time are a quarantine.
+    /// A new instance after a pause. The delivery is tried [`TRIES`] times and then set aside; after too many crashes
+    /// in a short time the consumer is quarantined.
     #[default]
     Restart,
-    /// The same, but the delivery is set aside after its first crash, and there is no quarantine.
+    /// As `Restart`, but the delivery is set aside after its first crash, and there is no quarantine.
     Skip,
     /// No new instance.
     Stop,
@@ -30,9 +31,9 @@ pub enum OnError {
 /// What follows a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A new instance after this pause.
+    /// Create a new instance after this pause.
     Restart(Duration),
-    /// No more: this consumer crashes too often.
+    /// Create no more instances: this consumer crashes too often.
     Quarantine,
 }
 
@@ -41,18 +42,19 @@ pub enum Verdict {
 pub struct Restarts {
     backoff: Backoff,
     recent: VecDeque<Instant>,
-    born: Option<Instant>,
+    /// When the current instance started; `None` if it did not start yet.
+    started: Option<Instant>,
 }
 
 impl Restarts {
-    /// Notes that an instance is up.
+    /// Notes that an instance has started.
     pub fn started(&mut self, now: Instant) {
-        self.born = Some(now);
+        self.started = Some(now);
     }
 
     /// Notes a crash and returns what follows.
     pub fn crashed(&mut self, now: Instant) -> Verdict {
-        if self.born.take().is_some_and(|born| now.duration_since(born) >= HEALTHY_AFTER) {
+        if self.started.take().is_some_and(|started| now.duration_since(started) >= HEALTHY_AFTER) {
             self.backoff.reset();
         }
         self.recent.retain(|crash| now.duration_since(*crash) < QUARANTINE_WINDOW);
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_minute_starts_the_pauses_anew() {
+    fn a_healthy_minute_resets_the_pauses() {
         let (mut restarts, mut now) = (Restarts::default(), Instant::now());
         for _ in 0..3 {
             restarts.started(now);

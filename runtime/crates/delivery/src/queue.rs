@@ -1,12 +1,12 @@
 //! The bounded queue between ingest, which never waits, and one consumer's thread, which does.
 //!
-//! A pure buffer under a mailbox: the buffer decides what waits and what is dropped, the mailbox lets the consumer's thread
-//! sleep until there is a delivery or an order. The buffer holds at least two of the largest boundaries that can pass its
-//! filter: what closes at one moment never has to make room for itself, however small the configured queue is. When it is
-//! full the oldest closed kline makes room and is counted: the next delivery says so. Updates of open windows conflate to
-//! the newest of each series, so that they are bounded by the number of series, and are the first to go when bytes run out.
-//! What other consumers publish waits apart, each one's within bounds of its own. Nothing here knows what a consumer is or
-//! how often a delivery is tried.
+//! A buffer without locks decides what waits and what is dropped; the mailbox around it lets the consumer's thread
+//! sleep until there is a delivery or an order. The buffer has room for at least two of the largest boundaries that can
+//! pass its filter: klines that close at one moment never displace each other, however small the configured queue is.
+//! When it is full the oldest closed kline is dropped and counted, and the next delivery reports it. Updates of open
+//! windows conflate to the newest of each series, so that the number of series bounds them, and are dropped first when
+//! the bound in bytes is reached. Values of other consumers wait separately, with bounds for each publisher.
+//! Independent of what a consumer is and how often a delivery is tried.
 
 mod buffer;
 mod klines;
@@ -31,32 +31,33 @@ use crate::call::Subscription;
 #[cfg(test)]
 mod tests;
 
-/// How many closed klines a queue holds at least, unless configured.
+/// Default of the minimum number of closed klines that a queue holds.
 pub const DEFAULT_CAPACITY: usize = 4_096;
 
 /// How much one delivery holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
-    /// Whatever is there, up to this many klines (at least 1).
+    /// All waiting klines, up to this number (at least 1).
     UpTo(usize),
-    /// The closed klines of exactly one batch of the hub; without any, all pending updates.
+    /// The closed klines of exactly one batch of the hub; if no closed kline waits, all waiting updates.
     Boundary,
 }
 
 /// How full a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Closed klines that wait.
+    /// Waiting closed klines.
     pub closed: usize,
-    /// Series whose update waits.
+    /// Waiting updates.
     pub updates: usize,
-    /// Closed klines that it holds at most.
+    /// Maximum number of closed klines that it holds.
     pub capacity: usize,
-    /// Closed klines that can come at one moment, as far as is known.
+    /// Closed klines that can arrive at one moment, as far as is known.
     pub boundary: usize,
 }
 
-/// Returns how many closed klines a queue of `configured` ones holds where `boundary` of them can come at one moment.
+/// Returns how many closed klines a queue holds for which `configured` are configured, when `boundary` can arrive at
+/// one moment.
 #[must_use]
 pub const fn capacity(configured: usize, boundary: usize) -> usize {
     klines::capacity(configured, boundary, MOST_BYTES)
@@ -72,17 +73,17 @@ pub struct Queue {
 #[derive(Debug)]
 struct QueueState {
     buffer: Buffer,
-    /// For the consumer's thread.
+    /// Orders for the consumer's thread.
     orders: VecDeque<Command>,
-    /// Whether the consumer's thread sleeps: a wake-up costs ingest a system call.
+    /// Whether the consumer's thread sleeps. It is woken only then, because that costs ingest a system call.
     waiting: bool,
     /// Whether a replay waits for room.
-    feeder_waiting: bool,
+    replay_waiting: bool,
     shift: WorkShift,
     ending: Ending,
 }
 
-/// An empty queue whose consumer's thread sleeps in it, held so.
+/// A locked, empty queue whose consumer's thread sleeps in it.
 pub(super) struct Idle<'a> {
     queue: &'a Queue,
     state: MutexGuard<'a, QueueState>,
@@ -90,12 +91,12 @@ pub(super) struct Idle<'a> {
 
 impl Idle<'_> {
     /// Returns the klines of a batch that pass the filter.
-    pub(super) fn passing(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
-        self.state.buffer.passing(batch)
+    pub(super) fn filtered(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
+        self.state.buffer.filtered(batch)
     }
 
-    /// Enqueues the klines of batch `number` that pass, before anything else can be. Returns how many closed klines were
-    /// dropped for it.
+    /// Enqueues the klines of batch `number` that pass the filter, before any other batch. Returns how many closed
+    /// klines were dropped for it.
     pub(super) fn push(mut self, number: u64, batch: &Batch) -> u64 {
         let lost = self.state.buffer.push(number, batch);
         self.queue.wake(self.state);
@@ -104,28 +105,28 @@ impl Idle<'_> {
 }
 
 impl Queue {
-    /// Builds an empty queue for the closed klines that pass `allowed`: for `configured` of them (at least 1), or for two
-    /// boundaries where that is more.
+    /// Builds an empty queue for klines that pass `allowed`, with room for `configured` closed klines (at least 1) or
+    /// two boundaries, whichever is more.
     #[must_use]
     pub fn new(configured: usize, allowed: &Subscription) -> Self {
         let state = QueueState {
             buffer: Buffer::new(configured, allowed),
             orders: VecDeque::new(),
             waiting: false,
-            feeder_waiting: false,
+            replay_waiting: false,
             shift: WorkShift::default(),
             ending: Ending::Open,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Marks its consumer as trusted: untrusted code yields to it while it has something to do.
-    pub(super) fn put_first(&self, work: &Arc<TrustedWork>) {
+    /// Marks its consumer as trusted: untrusted code yields to it while it has work.
+    pub(super) fn mark_trusted(&self, work: &Arc<TrustedWork>) {
         self.lock().shift = WorkShift::of(work);
     }
 
-    /// Enqueues the klines of the hub's batch `number` that pass the filter. Returns how many closed klines were dropped
-    /// for it.
+    /// Enqueues the klines of the hub's batch `number` that pass the filter. Returns how many closed klines were
+    /// dropped for it.
     pub fn push(&self, number: u64, batch: &Batch) -> u64 {
         let mut state = self.lock();
         if state.ending != Ending::Open {
@@ -136,8 +137,8 @@ impl Queue {
         lost
     }
 
-    /// Enqueues the values of a consumer that the operator allows. Returns how many were dropped for want of room, of that
-    /// consumer's alone.
+    /// Enqueues the published values that the operator allows. Returns how many were dropped because there was no room,
+    /// which are all of the same publisher.
     pub fn push_values(&self, points: &[Arc<Point>]) -> u64 {
         let mut state = self.lock();
         let takes = state.ending == Ending::Open;
@@ -146,29 +147,31 @@ impl Queue {
         dropped
     }
 
-    /// Notes what is watched: the queue holds two of the largest boundaries of it that pass the filter.
+    /// Sets the watched symbols and intervals: the queue has room for two of the largest boundaries that pass the
+    /// filter.
     pub(super) fn watch(&self, watched: Arc<Watched>) {
         self.lock().buffer.watch(watched);
     }
 
-    /// Narrows the queue to what the operator allows of the consumer's wish, and forgets what no longer passes. Returns
-    /// whether anything can still pass.
+    /// Narrows the filter to what the consumer subscribes to and the operator allows. Removes klines that no longer
+    /// pass. Returns whether any kline can pass.
     pub fn narrow(&self, wish: &Subscription) -> bool {
         let mut state = self.lock();
         let passes = state.buffer.narrow(wish);
-        self.admit_feeder(&mut state);
+        self.wake_replay(&mut state);
         passes
     }
 
-    /// Holds the queue while its consumer's thread sleeps in it and a delivery from elsewhere would overtake nothing.
+    /// Locks the queue if its consumer's thread sleeps in it and an inline delivery would overtake nothing; `None`
+    /// otherwise.
     pub(super) fn idle(&self) -> Option<Idle<'_>> {
         let state = self.lock();
         let is_idle = state.ending == Ending::Open && state.waiting && state.orders.is_empty();
-        (is_idle && state.buffer.has_nothing_to_say()).then(|| Idle { queue: self, state })
+        (is_idle && state.buffer.has_nothing_to_deliver()).then(|| Idle { queue: self, state })
     }
 
-    /// Gives the consumer's thread an order: whatever it waits for, it stops waiting. Returns whether there is a thread
-    /// that will look at it.
+    /// Gives the consumer's thread an order, and wakes it from any wait. Returns whether there is a thread that will
+    /// execute it.
     pub(crate) fn order(&self, command: Command) -> bool {
         let mut state = self.lock();
         if state.ending == Ending::Cancelled {
@@ -179,17 +182,17 @@ impl Queue {
         true
     }
 
-    /// Waits until at least half of the queue is free, or the queue has ended. For a replay, which can wait, unlike a live
-    /// feed.
+    /// Waits until at least half of the queue is free, or the queue has ended. For a replay: unlike a live feed, it can
+    /// wait.
     pub fn wait_for_room(&self) {
         let mut state = self.lock();
         while state.ending == Ending::Open && !state.buffer.suspended && !state.buffer.has_room() {
-            state.feeder_waiting = true;
+            state.replay_waiting = true;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Takes nothing more; the consumer's thread delivers what is left and ends.
+    /// Closes the queue: it takes nothing more, and the consumer's thread delivers the rest and ends.
     pub fn close(&self) {
         self.end(Ending::Closed);
     }
@@ -199,7 +202,7 @@ impl Queue {
         self.end(Ending::Cancelled);
     }
 
-    /// Takes nothing more and forgets what is left, orders included, because no one will ever take it. Returns the closed
+    /// Closes and empties the queue, orders included, because the thread takes nothing any more. Returns the closed
     /// klines.
     pub fn abandon(&self) -> Vec<Arc<Kline>> {
         self.end(Ending::Cancelled);
@@ -209,20 +212,20 @@ impl Queue {
         state.buffer.forget()
     }
 
-    /// Whether nothing more comes.
+    /// Returns whether the queue takes nothing more.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.lock().ending != Ending::Open
     }
 
-    /// Whether it was cancelled or abandoned.
+    /// Returns whether it was cancelled or abandoned.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.lock().ending == Ending::Cancelled
     }
 
-    /// Forgets what waits, because no one takes it now, and counts what comes as lost until [`Self::reopen`]. Returns how
-    /// many closed klines waited.
+    /// Empties the queue, because the consumer takes nothing now, and counts new closed klines as lost until
+    /// [`Self::reopen`]. Returns how many closed klines waited.
     pub fn suspend(&self) -> u64 {
         let mut state = self.lock();
         state.buffer.suspended = true;
@@ -230,25 +233,26 @@ impl Queue {
         state.buffer.forget().len() as u64
     }
 
-    /// Holds what comes again.
+    /// Lets new klines wait again.
     pub fn reopen(&self) {
         self.lock().buffer.suspended = false;
     }
 
-    /// Returns how long ago the oldest closed kline of the last delivery came in; `None` if it held updates alone.
+    /// Returns how long ago the oldest closed kline of the last delivery arrived; `None` if the delivery had only
+    /// updates.
     #[must_use]
     pub fn waited(&self) -> Option<Duration> {
         self.lock().buffer.waited()
     }
 
-    /// Returns what waits at this moment.
+    /// Returns how full the queue is.
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.lock().buffer.depth()
     }
 
-    /// Wakes the consumer's thread if there is something for it. It finds the lock free: one that met it taken would go to
-    /// sleep again, which costs a delivery two more switches of threads.
+    /// Wakes the consumer's thread if there is something for it. Releases the lock first: the thread would otherwise
+    /// sleep again on the lock, which costs two more context switches.
     fn wake(&self, mut state: MutexGuard<'_, QueueState>) {
         let wakes = state.waiting && !state.buffer.is_empty();
         state.waiting &= !wakes;
@@ -261,10 +265,10 @@ impl Queue {
         }
     }
 
-    /// Lets a replay that waits for room go on, if there is some.
-    fn admit_feeder(&self, state: &mut QueueState) {
-        if state.feeder_waiting && state.buffer.has_room() {
-            state.feeder_waiting = false;
+    /// Wakes a replay that waits for room, if there is room.
+    fn wake_replay(&self, state: &mut QueueState) {
+        if state.replay_waiting && state.buffer.has_room() {
+            state.replay_waiting = false;
             self.changed.notify_all();
         }
     }
@@ -275,7 +279,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Nothing panics under the lock but an allocation failure, so that what it protects is always whole.
+    /// Locks the state. Under this lock only a failed allocation can panic, so that the state is always consistent.
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Reads what was written down for people and for another run: klines in the JSON form of [`encode::object`].
+//! Writes and reads deliveries in dead letters and crash reports: klines as the JSON of [`encode::object`].
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::call::Delivery;
 use crate::encode;
 
-/// A kline as it is read, field by field. Times are milliseconds since the epoch.
+/// A kline on disk, field by field. Times are milliseconds since 1970.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireKline {
@@ -44,17 +44,17 @@ struct WireKline {
 /// Why a kline cannot be read.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// It is no JSON object with every field and no other.
+    /// It is not a JSON object with every field and no other.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// A field means nothing.
+    /// A field has an invalid value.
     #[error("`{text}` is not {expected} (field `{field}`)")]
     Field {
-        /// Its name.
+        /// The name of the field.
         field: &'static str,
-        /// What stands there.
+        /// Its text.
         text: String,
-        /// What would be right.
+        /// What is expected instead.
         expected: &'static str,
     },
 }
@@ -103,16 +103,16 @@ fn error(field: &'static str, text: &str, expected: &'static str) -> RecordError
 /// Reads a kline.
 ///
 /// # Errors
-/// It is not a JSON object with every field and no other, or a field means nothing.
+/// It is not a JSON object with every field and no other, or a field has an invalid value.
 fn read(text: &RawValue) -> Result<Kline, RecordError> {
     let wire: WireKline = serde_json::from_str(text.get())?;
     Kline::try_from(&wire)
 }
 
-/// A delivery, kline by kline.
+/// A delivery on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WireDelivery {
-    /// Closed klines lost before it.
+    /// Closed klines that were lost before it.
     pub lost: u64,
     /// The klines.
     pub klines: Vec<Box<RawValue>>,
@@ -160,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn a_senseless_field_is_named() {
+    fn an_invalid_field_is_named() {
         let mut wire = written(kline("BTCUSDT", "1m", 2, true));
         let text = wire.klines[0].get();
-        let (senseless, short) = (text.replace("20011.4375", "1e5"), text.replace("\"revision\":0,", ""));
-        wire.klines = vec![RawValue::from_string(senseless).unwrap()];
+        let (invalid, short) = (text.replace("20011.4375", "1e5"), text.replace("\"revision\":0,", ""));
+        wire.klines = vec![RawValue::from_string(invalid).unwrap()];
         let error = Delivery::try_from(&wire).unwrap_err().to_string();
         assert_eq!(error, "`1e5` is not a decimal number (field `turnover`)");
         wire.klines = vec![RawValue::from_string(short).unwrap()];

@@ -1,4 +1,4 @@
-//! What one consumer has done so far, readable by others at any time. Counts; decides nothing.
+//! Counters and state of one consumer. Any thread may read them at any time. Only counts; decides nothing.
 
 mod histogram;
 mod losses;
@@ -13,29 +13,30 @@ use klines_domain::time::Millis;
 
 pub use self::histogram::{Durations, Histogram};
 pub use self::losses::{LossCounters, LossReason, Losses};
-pub use self::meters::{Figure, Footprint, HandedOn, Kind, Meter, Row};
+pub use self::meters::{Footprint, Forwarded, Kind, Meter, Metric, Sample};
 use crate::call::CrashKind;
 
-/// Where a consumer is in its life.
+/// The state of a consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Its first instance is being made and set up.
+    /// Its first instance is created and started.
     #[default]
     Starting,
     /// It takes deliveries.
     Running,
-    /// It asked for a delivery to be repeated.
+    /// It answered `Retry` to its last call.
     Retrying,
-    /// It takes deliveries, and what they go to cannot be reached or takes nothing.
+    /// It takes deliveries, but the server behind it cannot be reached or takes nothing.
     Disconnected,
-    /// An operator paused it: nothing is handed to it.
+    /// An operator paused it: it receives nothing.
     Paused,
-    /// Its instance crashed; the next one is made after a pause.
+    /// Its instance crashed; the next one is created after a pause.
     Backoff,
-    /// It ended because the runtime ends.
+    /// It ended because the run ended.
     Stopped,
-    /// It said, or its component shows, that it can never work.
+    /// It failed and can never work: it answered `Fatal`, its component is unusable, or it crashed under `on_error =
+    /// "stop"`.
     Failed,
     /// It crashed too often.
     Quarantined,
@@ -58,7 +59,7 @@ impl State {
         Self::Abandoned,
     ];
 
-    /// The lower-case name used in every output.
+    /// Returns the lower-case name that every output uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,8 +83,8 @@ impl fmt::Display for State {
     }
 }
 
-/// Counters of one consumer. Klines are counted when the consumer accepted them; a consumer that hands them on itself
-/// counts what was acknowledged to it, and what it dropped ([`Meter::handed_on`]).
+/// Counters of one consumer. Klines are counted when the consumer accepts them. A consumer that forwards them itself
+/// counts which were acknowledged and which it dropped ([`Meter::forwarded`]).
 #[derive(Debug, Default)]
 pub struct Stats {
     state: AtomicU8,
@@ -101,12 +102,12 @@ pub struct Stats {
     memory_refusals: AtomicU64,
     calls_took: Histogram,
     waited: Histogram,
-    maker: Mutex<Maker>,
+    source: Mutex<Source>,
 }
 
-/// What is known of the blueprint that instances come from.
+/// What is known of the current blueprint.
 #[derive(Debug, Default)]
-struct Maker {
+struct Source {
     meter: Option<Arc<dyn Meter>>,
     version: Option<String>,
 }
@@ -114,30 +115,30 @@ struct Maker {
 /// [`Stats`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where the consumer is in its life.
+    /// The state of the consumer.
     pub state: State,
-    /// Klines that the last hop acknowledged, updates included: the consumer itself, or the server that it hands them
-    /// to, once for each of its outputs.
+    /// Klines that the last hop acknowledged, updates included. The last hop is the consumer itself, or the server that
+    /// it forwards them to; then klines count once for each of its outputs.
     pub delivered: u64,
     /// Deliveries that it accepted.
     pub calls: u64,
-    /// Closed klines that were dropped, by the reason.
+    /// Dropped closed klines, by the reason.
     pub losses: Losses,
-    /// Closed klines handed to it and not accepted yet.
+    /// Closed klines of the delivery that it has not accepted yet.
     pub in_hand: u64,
-    /// Klines that it accepted, did not hand on yet, and holds in memory.
+    /// Klines that it accepted, has not forwarded yet, and keeps in memory.
     pub unsent: u64,
-    /// Klines that it has on disk, for this run or the next.
+    /// Klines that it keeps on disk, for this run or the next.
     pub on_disk: u64,
     /// Klines written to its dead-letter file.
     pub set_aside: u64,
-    /// Calls that it asked to be repeated.
+    /// Calls that it answered with `Retry`.
     pub retries: u64,
-    /// Instances made after a crash.
+    /// Instances created after a crash.
     pub restarts: u64,
-    /// Instances that gave way to a fresh one after they had done their share.
+    /// Instances that were replaced by a fresh one as scheduled.
     pub recycled: u64,
-    /// Versions that took over.
+    /// New versions that were loaded.
     pub reloads: u64,
     /// Crashes by trap or panic.
     pub traps: u64,
@@ -148,44 +149,44 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Closed klines that were dropped, for whatever reason.
+    /// Returns how many closed klines were dropped, for any reason.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.losses.total()
     }
 
-    /// Closed klines that were dropped because the run ended.
+    /// Returns how many closed klines were dropped because the run ended.
     #[must_use]
     pub fn lost_at_the_end(&self) -> u64 {
         self.losses.of(LossReason::Shutdown)
     }
 
-    /// Adds what the consumer counts itself of what it hands on.
-    fn with(mut self, handed_on: &HandedOn) -> Self {
-        self.delivered = handed_on.delivered;
-        self.losses.merge(&handed_on.losses);
-        (self.unsent, self.on_disk) = (handed_on.in_memory, handed_on.on_disk);
-        if handed_on.is_disconnected && matches!(self.state, State::Running | State::Retrying) {
+    /// Adds the consumer's own counts of the klines that it forwards.
+    fn with(mut self, forwarded: &Forwarded) -> Self {
+        self.delivered = forwarded.delivered;
+        self.losses.merge(&forwarded.losses);
+        (self.unsent, self.on_disk) = (forwarded.in_memory, forwarded.on_disk);
+        if forwarded.is_disconnected && matches!(self.state, State::Running | State::Retrying) {
             self.state = State::Disconnected;
         }
         self
     }
 
-    /// Crashes of every kind.
+    /// Returns the number of crashes of all kinds.
     #[must_use]
     pub const fn crashes(&self) -> u64 {
         self.traps + self.timeouts + self.memory_refusals
     }
 }
 
-// Each counter stands alone: nothing is concluded from the order in which two of them change.
+// Each counter is independent: no code depends on the order in which two of them change.
 const ORDER: Ordering = Ordering::Relaxed;
 
 impl Stats {
     /// Returns all counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let handed_on = self.handed_on();
+        let forwarded = self.forwarded();
         let own = Snapshot {
             state: State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default(),
             delivered: self.delivered.load(ORDER),
@@ -203,76 +204,76 @@ impl Stats {
             timeouts: self.timeouts.load(ORDER),
             memory_refusals: self.memory_refusals.load(ORDER),
         };
-        match handed_on {
-            Some(handed_on) => own.with(&handed_on),
+        match forwarded {
+            Some(forwarded) => own.with(&forwarded),
             None => own,
         }
     }
 
-    /// Whether what it hands klines on to takes none and it drops what it gets.
+    /// Returns whether the server behind it takes no klines and it drops new ones.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.handed_on().is_some_and(|handed_on| handed_on.is_full)
+        self.forwarded().is_some_and(|forwarded| forwarded.is_full)
     }
 
-    /// How long each call of `consume` took, accepted or not.
+    /// Returns the durations of all calls of `consume`, accepted or not.
     #[must_use]
     pub fn calls_took(&self) -> Durations {
         self.calls_took.read()
     }
 
-    /// How long the oldest closed kline of each accepted delivery took from the hub to the end of that call: waiting in
-    /// the queue, repetitions and restarts included. Deliveries of updates alone do not count, because updates are
-    /// replaced while they wait.
+    /// Returns how long the oldest closed kline of each accepted delivery took from the hub to the end of that call,
+    /// including the time in the queue, repetitions and restarts. Deliveries of updates alone do not count, because
+    /// updates are replaced while they wait.
     #[must_use]
     pub fn waited(&self) -> Durations {
         self.waited.read()
     }
 
-    /// What the instances take, where that is known.
+    /// Returns the memory that the instances use, if it is measured.
     #[must_use]
     pub fn footprint(&self) -> Option<Footprint> {
         self.meter()?.footprint()
     }
 
-    /// Figures of the consumer's kind.
+    /// Returns the metrics that the consumer's kind measures.
     #[must_use]
-    pub fn figures(&self, now: Millis) -> Vec<Figure> {
-        self.meter().map(|meter| meter.figures(now)).unwrap_or_default()
+    pub fn metrics(&self, now: Millis) -> Vec<Metric> {
+        self.meter().map(|meter| meter.metrics(now)).unwrap_or_default()
     }
 
-    fn handed_on(&self) -> Option<HandedOn> {
-        self.meter()?.handed_on()
+    fn forwarded(&self) -> Option<Forwarded> {
+        self.meter()?.forwarded()
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.maker().meter.clone()
+        self.source().meter.clone()
     }
 
-    /// SHA-256 of the component that instances are made of, in hex; nothing for what is not a component.
+    /// Returns the SHA-256 of the component, in hex; `None` if the consumer is not a component.
     #[must_use]
     pub fn version(&self) -> Option<String> {
-        self.maker().version.clone()
+        self.source().version.clone()
     }
 
-    /// Notes what instances come from, now and after each reload.
-    pub(super) fn made_by(&self, meter: Option<Arc<dyn Meter>>, version: Option<String>) {
-        *self.maker() = Maker { meter, version };
+    /// Sets the meter and version of the blueprint, at the start and after each reload.
+    pub(super) fn set_source(&self, meter: Option<Arc<dyn Meter>>, version: Option<String>) {
+        *self.source() = Source { meter, version };
     }
 
-    fn maker(&self) -> MutexGuard<'_, Maker> {
-        self.maker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Times one call of `consume`.
+    /// Measures one call of `consume`.
     pub(super) fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = call();
-        self.took(began.elapsed());
+        self.record_call(began.elapsed());
         result
     }
 
-    pub(super) fn took(&self, time: Duration) {
+    pub(super) fn record_call(&self, time: Duration) {
         self.calls_took.add(time);
     }
 
@@ -280,7 +281,8 @@ impl Stats {
         self.state.store(state as u8, ORDER);
     }
 
-    /// `waited` is how long ago the oldest closed kline of the delivery came from the hub, if it has any.
+    /// Counts an accepted delivery. `waited` is how long ago its oldest closed kline came from the hub; `None` if it
+    /// has none.
     pub(super) fn accepted(&self, klines: usize, waited: Option<Duration>) {
         if let Some(waited) = waited {
             self.waited.add(waited);
@@ -289,19 +291,19 @@ impl Stats {
         self.delivered.fetch_add(klines as u64, ORDER);
     }
 
-    /// Counts closed klines that were dropped.
-    pub(super) fn lost(&self, reason: LossReason, klines: u64) {
+    /// Counts dropped closed klines.
+    pub(super) fn count_lost(&self, reason: LossReason, klines: u64) {
         self.losses.add(reason, klines);
     }
 
-    /// Counts closed klines that the consumer's queue dropped: it was full, or its consumer takes nothing any more.
-    pub(super) fn lost_in_queue(&self, klines: u64) {
+    /// Counts closed klines that the consumer's queue dropped: it was full, or its consumer has failed.
+    pub(super) fn count_lost_in_queue(&self, klines: u64) {
         let has_failed = [State::Failed, State::Quarantined].iter().any(|state| *state as u8 == self.state.load(ORDER));
-        self.lost(if has_failed { LossReason::Failed } else { LossReason::QueueFull }, klines);
+        self.count_lost(if has_failed { LossReason::Failed } else { LossReason::QueueFull }, klines);
     }
 
-    /// Notes how many closed klines the consumer has in hand: they are in neither its queue nor any count.
-    pub(super) fn hold(&self, klines: u64) {
+    /// Sets how many closed klines the delivery in progress has: they are no longer in the queue and not yet counted.
+    pub(super) fn set_in_hand(&self, klines: u64) {
         self.in_hand.store(klines, ORDER);
     }
 

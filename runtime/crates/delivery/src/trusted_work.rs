@@ -1,8 +1,8 @@
-//! Whether trusted consumers have something to do: while they have, untrusted code leaves the cores to them.
+//! Tracks whether trusted consumers have work: while they have, untrusted code leaves the cores to them.
 //!
-//! Permits and rank are not enough. A trusted thread that was preempted by another one is not picked again before an
-//! untrusted thread on the same core has run until the next tick of the scheduler, be that of the lowest rank: what has
-//! not run for long is owed more. So untrusted calls are interrupted when there is work, and sleep until it is done.
+//! Permits and priorities are not enough. When a trusted thread is preempted by another one, the scheduler first lets
+//! an untrusted thread on the same core run until the next tick, even one of the lowest priority, because it has not
+//! run for long. Therefore untrusted calls are interrupted when there is work, and sleep until it is done.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,25 +10,26 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long untrusted calls stand still at most, and how long they then go on for certain, all of them together: half of
-/// their time at worst.
-const MOST: Duration = Duration::from_millis(3);
-/// How often they look whether they still have to. Whoever ends work wakes nobody up.
-const LOOK: Duration = Duration::from_micros(200);
+/// Maximum duration of a pause of all untrusted calls, and minimum time that they run after it: they lose at most half
+/// of their time.
+const MAX_PAUSE: Duration = Duration::from_millis(3);
+/// How often paused calls check whether there is still work. The end of work does not wake them.
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
-/// Has all untrusted calls of an engine look at whether they may go on.
+/// Makes all untrusted calls of an engine check whether they have to pause.
 pub type Interrupt = dyn Fn() + Send + Sync;
 
 /// The work of the trusted consumers of one hub.
 #[derive(Default)]
 pub struct TrustedWork {
-    /// Consumers that have something to do.
+    /// Number of consumers that have work.
     at_work: AtomicUsize,
-    /// How often one of them was given something, or took more of it.
+    /// How often a consumer got work or made progress.
     begun: AtomicU64,
-    /// When untrusted calls stood still last, and how often work had begun by then. Only they hold the lock.
-    stood: Mutex<Option<(Instant, u64)>>,
-    /// Of the engines whose untrusted calls give way to it.
+    /// When the last pause of untrusted calls began, and the value of `begun` then. Only untrusted calls take this
+    /// lock.
+    last_pause: Mutex<Option<(Instant, u64)>>,
+    /// The interrupts of the engines whose untrusted calls yield to this work.
     interrupts: RwLock<Vec<Arc<Interrupt>>>,
 }
 
@@ -39,10 +40,10 @@ impl fmt::Debug for TrustedWork {
 }
 
 impl TrustedWork {
-    /// Calls `interrupt` whenever work begins, from the thread that brings it.
-    pub fn interrupts(&self, interrupt: &Arc<Interrupt>) {
+    /// Adds an interrupt, which is called whenever work begins, by the thread that creates the work.
+    pub fn add_interrupt(&self, interrupt: &Arc<Interrupt>) {
         let is_known = |known: &[Arc<Interrupt>]| known.iter().any(|known| Arc::ptr_eq(known, interrupt));
-        // Nearly always it is, and who brings work does not meet a lock that is written to.
+        // It is nearly always known; then no write lock gets in the way of a thread that creates work.
         if is_known(&self.interrupts.read().unwrap_or_else(PoisonError::into_inner)) {
             return;
         }
@@ -52,65 +53,65 @@ impl TrustedWork {
         }
     }
 
-    /// A consumer was given something to do: it is at work until the result is dropped.
+    /// Notes that a consumer got work: it is at work until the result is dropped.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> AtWork {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.at_work.fetch_add(1, Ordering::AcqRel);
-        // The lock is written to at starts alone; who finds it taken brings work and must not wait.
+        // This thread must not wait. The lock is held for writing only when an instance starts.
         if let Ok(interrupts) = self.interrupts.try_read() {
             interrupts.iter().for_each(|interrupt| interrupt());
         }
         AtWork(self.clone())
     }
 
-    /// One that is at work takes more: it is not stuck.
-    pub fn go_on(&self) {
+    /// Notes that a consumer at work takes its next delivery, so that it is not stuck.
+    pub fn note_progress(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sleeps while a trusted consumer is at work: for an untrusted call, which holds its permit meanwhile. Not for long,
-    /// not twice in a row whoever calls, and once for what was begun: a consumer that is stuck is nothing to wait for.
-    /// Returns for how long.
-    pub fn give_way(&self) -> Duration {
+    /// Sleeps while a trusted consumer is at work. For untrusted calls, which keep their permit meanwhile. A pause has
+    /// a maximum duration, and a minimum time must pass before the next pause of any call. There is no second pause
+    /// without new work or progress, so that a stuck consumer is not waited for. Returns how long it slept.
+    pub fn yield_to_work(&self) -> Duration {
         if !self.is_any() {
             return Duration::ZERO;
         }
         let (now, begun) = (Instant::now(), self.begun());
-        let Some(until) = self.stand_still(now, begun) else { return Duration::ZERO };
+        let Some(until) = self.pause_until(now, begun) else { return Duration::ZERO };
         while self.is_any() && Instant::now() < until {
-            thread::park_timeout(LOOK);
+            thread::park_timeout(POLL_INTERVAL);
         }
         now.elapsed()
     }
 
-    /// Until when to stand still, if at all: the rest of the present time of it, or a new one after one of going on.
-    fn stand_still(&self, now: Instant, begun: u64) -> Option<Instant> {
-        let mut stood = self.stood.lock().unwrap_or_else(PoisonError::into_inner);
-        match *stood {
-            Some((since, _)) if now < since + MOST => Some(since + MOST),
-            Some((since, last)) if now < since + 2 * MOST || last == begun => None,
+    /// Returns until when to pause: the end of the current pause, or of a new one; `None` if the call has to run.
+    fn pause_until(&self, now: Instant, begun: u64) -> Option<Instant> {
+        let mut last_pause = self.last_pause.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last_pause {
+            Some((since, _)) if now < since + MAX_PAUSE => Some(since + MAX_PAUSE),
+            Some((since, last)) if now < since + 2 * MAX_PAUSE || last == begun => None,
             _ => {
-                *stood = Some((now, begun));
-                Some(now + MOST)
+                *last_pause = Some((now, begun));
+                Some(now + MAX_PAUSE)
             }
         }
     }
 
-    /// Whether one of them is at work.
+    /// Returns whether a consumer is at work.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.at_work.load(Ordering::Acquire) > 0
     }
 
-    /// How often one of them was given something to do.
+    /// Returns how often a consumer got work or made progress.
     #[must_use]
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 }
 
-/// One consumer is at work.
+/// Marks a consumer as at work until it is dropped.
 #[derive(Debug)]
 pub struct AtWork(Arc<TrustedWork>);
 
@@ -132,10 +133,10 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         });
         let work = Arc::new(TrustedWork::default());
-        work.interrupts(&interrupt);
-        work.interrupts(&interrupt);
+        work.add_interrupt(&interrupt);
+        work.add_interrupt(&interrupt);
         let at_work = [work.begin(), work.begin()];
-        assert_eq!(interrupted.load(Ordering::Relaxed), 2, "once each, however often it was said");
+        assert_eq!(interrupted.load(Ordering::Relaxed), 2, "once for each begin, although it was added twice");
         assert_eq!((work.is_any(), work.begun()), (true, 2));
         drop(at_work);
         assert!(!work.is_any());
@@ -144,35 +145,35 @@ mod tests {
     }
 
     #[test]
-    fn a_call_gives_way_to_work_and_to_nothing_else() {
+    fn a_call_yields_only_to_work() {
         let work = Arc::new(TrustedWork::default());
-        assert_eq!(work.give_way(), Duration::ZERO);
+        assert_eq!(work.yield_to_work(), Duration::ZERO);
         let (one, other) = (work.begin(), work.begin());
         drop(one);
-        assert!(work.give_way() >= MOST);
+        assert!(work.yield_to_work() >= MAX_PAUSE);
         drop(other);
-        assert_eq!(work.give_way(), Duration::ZERO);
+        assert_eq!(work.yield_to_work(), Duration::ZERO);
     }
 
     #[test]
-    fn all_calls_together_stand_still_for_half_of_the_time_at_most() {
+    fn all_calls_together_pause_for_at_most_half_of_the_time() {
         let (work, start) = (TrustedWork::default(), Instant::now());
-        let end = start + MOST;
-        assert_eq!(work.stand_still(start, 1), Some(end));
-        assert_eq!(work.stand_still(start + MOST / 2, 2), Some(end), "whoever comes later does so for the rest");
-        assert_eq!(work.stand_still(end, 3), None);
-        assert_eq!(work.stand_still(end + MOST / 2, 4), None, "whoever it is, and whatever began");
-        assert_eq!(work.stand_still(end + MOST, 5), Some(end + 2 * MOST));
+        let end = start + MAX_PAUSE;
+        assert_eq!(work.pause_until(start, 1), Some(end));
+        assert_eq!(work.pause_until(start + MAX_PAUSE / 2, 2), Some(end), "a later call joins the current pause");
+        assert_eq!(work.pause_until(end, 3), None);
+        assert_eq!(work.pause_until(end + MAX_PAUSE / 2, 4), None, "whichever call it is, and whatever work began");
+        assert_eq!(work.pause_until(end + MAX_PAUSE, 5), Some(end + 2 * MAX_PAUSE));
     }
 
     #[test]
-    fn a_consumer_that_is_stuck_is_given_way_to_once() {
+    fn calls_yield_to_a_stuck_consumer_only_once() {
         let (work, start) = (Arc::new(TrustedWork::default()), Instant::now());
         let _stuck = work.begin();
-        assert!(work.stand_still(start, work.begun()).is_some());
-        let later = start + 10 * MOST;
-        assert_eq!(work.stand_still(later, work.begun()), None);
-        work.go_on();
-        assert!(work.stand_still(later, work.begun()).is_some(), "it was not stuck");
+        assert!(work.pause_until(start, work.begun()).is_some());
+        let later = start + 10 * MAX_PAUSE;
+        assert_eq!(work.pause_until(later, work.begun()), None);
+        work.note_progress();
+        assert!(work.pause_until(later, work.begun()).is_some(), "it was not stuck");
     }
 }

@@ -1,24 +1,24 @@
-//! A consumer as others may look at it while it runs.
+//! Read access to a consumer while it runs.
 
 use std::sync::Arc;
 
 use crate::queue::Queue;
 use crate::stats::{LossReason, Snapshot, State, Stats};
 
-/// One consumer, to look at while it runs.
+/// One consumer, for code that observes it while it runs.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Its name in configuration, logs and metrics.
     pub name: String,
-    /// What its worker counts.
+    /// Its counters.
     pub stats: Arc<Stats>,
-    /// What waits for it.
+    /// Its queue.
     pub queue: Arc<Queue>,
 }
 
 impl View {
-    /// Takes away what waits for the consumer, because the process ends now. Returns its counters with everything that
-    /// it did not deliver or keep on disk as lost; one that has ended by itself has nothing of that.
+    /// Empties the consumer's queue, because the process ends now. Returns its counters; everything that it neither
+    /// delivered nor kept on disk is counted as lost. A consumer that has already ended has no such klines.
     #[must_use]
     pub fn give_up(&self) -> Snapshot {
         let waiting = self.queue.abandon().len() as u64;

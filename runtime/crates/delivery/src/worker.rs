@@ -1,8 +1,8 @@
-//! One consumer's thread: makes its instance, starts it, hands it deliveries, and does what the policy says when a
-//! call fails. Knows nothing of what kind of consumer it is.
+//! One consumer's thread: creates and starts its instance, delivers klines to it, and follows the policy when a call
+//! fails. Independent of the kind of consumer.
 //!
-//! The thread lives as long as the run: a consumer that failed rests in its last state until it is ordered otherwise.
-//! `Phase` is where it stands between two instances; `Worker::after` decides what follows the end of one.
+//! The thread runs until the run ends: a consumer that failed stays in that state until an order changes it. `Phase` is
+//! the state of the thread between two instances; `Worker::after` decides what follows the end of an instance.
 
 mod calls;
 mod orders;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::bundle::{Bundles, Crash, History};
 use super::cpu;
+use super::crash_report::{Crash, CrashReports, History};
 use super::dead_letter::DeadLetters;
 use super::inline::InlineDelivery;
 use super::policy::{OnError, Restarts};
@@ -28,12 +28,12 @@ use crate::consumer::{Blueprint, Consumer, Next};
 #[cfg(test)]
 mod tests;
 
-/// How a consumer's first start went.
+/// The result of a consumer's first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartUp {
-    /// Which consumer.
+    /// The name of the consumer.
     pub name: String,
-    /// Why it is not running yet, or never will be (`Fatal`).
+    /// The error is why it does not run yet, or never will (`Fatal`).
     pub result: Result<(), Failure>,
 }
 
@@ -47,62 +47,65 @@ pub(super) struct Worker {
     restarts: Restarts,
     /// The delivery that is not accepted yet.
     pending: Option<Pending>,
-    /// The last delivery that was set aside, for the report of the crash that follows it.
-    set_aside: Option<Delivery>,
-    /// What the present instance has accepted, for the report of its crash; `None` for a consumer that leaves none.
+    /// The last delivery that was set aside, for the crash report.
+    last_set_aside: Option<Delivery>,
+    /// What the current instance has accepted, for its crash report; `None` for a native consumer, which has no crash
+    /// reports.
     history: Option<History>,
-    /// What ran before a new version that has not started yet.
-    former: Option<Box<dyn Blueprint>>,
-    /// Closed klines that nobody will deliver any more: the next delivery says how many.
-    owed: u64,
-    behind: bool,
-    paused: bool,
+    /// The version before a new one that has not started yet.
+    previous: Option<Box<dyn Blueprint>>,
+    /// Closed klines that will not be delivered any more; the next delivery reports their number in `lost`.
+    unreported_losses: u64,
+    /// Whether the last delivery reported losses of the queue.
+    is_behind: bool,
+    is_paused: bool,
 }
 
-/// What calls need while the consumer itself is borrowed.
+/// The part of a worker that calls use while the blueprint is borrowed.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) queue: Arc<Queue>,
     pub(super) stats: Arc<Stats>,
     pub(super) inline: Arc<InlineDelivery>,
     pub(super) trusted_work: Arc<TrustedWork>,
-    /// Taken by the first report.
+    /// Receives the result of the first start; `None` once it is reported.
     pub(super) report: Option<Sender<StartUp>>,
 }
 
-/// What stays on disk of what went wrong.
+/// Where failures are recorded on disk.
 pub(super) struct Records {
     pub(super) letters: DeadLetters,
-    pub(super) bundles: Bundles,
+    pub(super) crash_reports: CrashReports,
 }
 
+/// A delivery that is not accepted yet.
 struct Pending {
     delivery: Delivery,
-    /// Instances that did not survive it.
+    /// Number of instances that it crashed.
     crashes: u32,
 }
 
-/// Where the thread stands between two instances.
+/// The state of the thread between two instances.
 enum Phase {
-    /// An instance is made and runs until it ends.
+    /// An instance is created and runs until it ends.
     Serving,
-    /// It has orders, or is paused: no instance is made that would only ask again.
+    /// There are orders, or the consumer is paused: no instance is created, because it would only answer `Retry` again.
     UnderOrders,
-    /// It waits before the next instance.
+    /// The thread waits before it creates the next instance.
     BackingOff(Duration),
-    /// It failed or is quarantined, and waits for an order.
+    /// The consumer failed or is quarantined; the thread waits for an order.
     Resting(State),
     /// The run is over.
     Over(State),
 }
 
-/// Why an instance is not used any longer.
+/// Why an instance ended.
 enum End {
     /// The queue is closed and drained, or cancelled.
-    OfRun,
-    /// There is an order, and no instance that could go on before it is obeyed.
+    RunEnded,
+    /// There is an order, which has to be executed before the call can be repeated.
     Ordered,
-    /// A fresh one takes over, as it asked for.
+    /// A fresh instance replaces it, as it requested.
     Recycled,
     Fatal(String),
     Crashed(Crash),
@@ -124,11 +127,11 @@ impl Worker {
             records,
             restarts: Restarts::default(),
             pending: None,
-            set_aside: None,
-            former: None,
-            owed: 0,
-            behind: false,
-            paused: false,
+            last_set_aside: None,
+            previous: None,
+            unreported_losses: 0,
+            is_behind: false,
+            is_paused: false,
         }
     }
 
@@ -145,16 +148,16 @@ impl Worker {
                     self.after(end)
                 }
                 Phase::UnderOrders => {
-                    self.obey_without_instance();
-                    let goes_on = !self.paused || !self.shared.queue.wait_for_order();
-                    if goes_on { Phase::Serving } else { Phase::UnderOrders }
+                    self.execute_orders_without_instance();
+                    let is_resumed = !self.is_paused || !self.shared.queue.wait_for_order();
+                    if is_resumed { Phase::Serving } else { Phase::UnderOrders }
                 }
                 Phase::BackingOff(pause) => self.back_off(pause),
-                Phase::Resting(state) => self.rest(state),
+                Phase::Resting(state) => self.wait_until_resumed(state),
                 Phase::Over(state) => break state,
             };
         };
-        self.part_with_the_rest();
+        self.finish();
         self.shared.stats.set_state(state);
     }
 
@@ -162,15 +165,15 @@ impl Worker {
     fn after(&mut self, end: End) -> Phase {
         let consumer = &self.shared.name;
         match end {
-            End::OfRun => Phase::Over(State::Stopped),
+            End::RunEnded => Phase::Over(State::Stopped),
             End::Ordered => Phase::UnderOrders,
             End::Recycled => {
-                info!(consumer, "consumer did its share and gets a fresh instance");
+                info!(consumer, "consumer is recycled and gets a fresh instance");
                 self.shared.stats.recycled();
                 Phase::Serving
             }
-            End::Fatal(message) if self.fall_back(&message) => Phase::Serving,
-            End::Crashed(crash) if self.fall_back(&crash.to_string()) => Phase::Serving,
+            End::Fatal(message) if self.restore_previous(&message) => Phase::Serving,
+            End::Crashed(crash) if self.restore_previous(&crash.to_string()) => Phase::Serving,
             End::Fatal(error) => {
                 error!(consumer = self.shared.name, error, "consumer failed and is stopped");
                 Phase::Resting(State::Failed)
@@ -179,20 +182,20 @@ impl Worker {
         }
     }
 
-    /// One instance from its making to its end.
+    /// Creates an instance and runs it to its end. Returns why it ended.
     fn serve_one_instance(&mut self) -> End {
         let Self { blueprint, shared, .. } = self;
         let work = shared.trusted_work.clone();
-        let mut instance = match shared.insist("instantiate", || blueprint.instantiate(&work)) {
+        let mut instance = match shared.call_with_retries("instantiate", || blueprint.instantiate(&work)) {
             Ok(instance) => instance,
             Err(end) => return end,
         };
         let end = match self.serve(&mut instance) {
-            Ok(()) => End::OfRun,
+            Ok(()) => End::RunEnded,
             Err(end) => end,
         };
         self.shared.inline.allow(None);
-        // A crash leaves nothing that could be stopped; a native consumer's panic may even spoil its drop.
+        // A crashed instance cannot be stopped; after a native consumer's panic even its drop may panic.
         let stopped = guarded(|| {
             if !matches!(end, End::Crashed(..)) {
                 instance.stop();
@@ -207,18 +210,18 @@ impl Worker {
     }
 
     fn serve(&mut self, consumer: &mut Box<dyn Consumer>) -> Result<(), End> {
-        let wish = self.shared.insist("setup", || consumer.setup())?;
+        let wish = self.shared.call_with_retries("setup", || consumer.setup())?;
         if !self.shared.queue.narrow(&wish) {
-            warn!(consumer = self.shared.name, "consumer gets nothing: it asks for what is not configured");
+            warn!(consumer = self.shared.name, "consumer receives nothing: what it subscribes to is not configured");
         }
-        self.shared.insist("start", || consumer.start())?;
-        self.former = None;
+        self.shared.call_with_retries("start", || consumer.start())?;
+        self.previous = None;
         self.history.iter_mut().for_each(History::begin);
         self.restarts.started(Instant::now());
         self.shared.stats.set_state(State::Running);
         info!(consumer = self.shared.name, "consumer started");
-        self.shared.tell(Ok(()));
-        // A failure of an instance before is no concern of this one.
+        self.shared.report_start(Ok(()));
+        // Discards a failure of an earlier instance.
         self.shared.inline.take_deferred_failure();
         while let Some(pending) = self.next(consumer) {
             if self.deliver(pending, consumer.as_mut())? == Next::Recycle {
@@ -228,11 +231,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Hands over a delivery until it is accepted. Keeps it for the next instance otherwise.
+    /// Calls `consume` with a delivery until it is accepted. If the instance ends first, the next one gets the
+    /// delivery.
     fn deliver(&mut self, mut pending: Pending, consumer: &mut dyn Consumer) -> Result<Next, End> {
         let delivery = &mut pending.delivery;
         let (stats, queue, inline) = (self.shared.stats.clone(), self.shared.queue.clone(), self.shared.inline.clone());
-        stats.hold(closed(delivery));
+        stats.set_in_hand(closed(delivery));
         let consume = || match inline.take_deferred_failure() {
             Some(failure) => Err(failure),
             None => {
@@ -240,31 +244,31 @@ impl Worker {
                 stats.timed(|| consumer.consume(delivery))
             }
         };
-        match self.shared.insist("consume", consume) {
+        match self.shared.call_with_retries("consume", consume) {
             Ok(next) => {
                 let delivery = &pending.delivery;
                 stats.accepted(delivery.klines.len(), queue.waited());
-                stats.hold(0);
+                stats.set_in_hand(0);
                 self.history.iter_mut().for_each(|history| history.push(delivery));
                 Ok(next)
             }
             Err(End::Ordered) => {
                 self.pending = Some(pending);
-                // The instance goes on when the orders are obeyed.
+                // The same instance continues after the orders are executed.
                 Ok(Next::Deliver)
             }
             Err(end) => {
-                self.keep(pending, &end);
+                self.keep_or_set_aside(pending, &end);
                 Err(end)
             }
         }
     }
 
-    /// Waits for the next delivery and obeys orders until there is one; `None` when the consumer is to end.
+    /// Waits for the next delivery, and executes orders until there is one. Returns `None` if the run ends.
     fn next(&mut self, consumer: &mut Box<dyn Consumer>) -> Option<Pending> {
         loop {
-            self.obey(consumer);
-            if self.paused {
+            self.execute_orders(consumer);
+            if self.is_paused {
                 self.shared.stats.set_state(State::Paused);
                 if !self.shared.queue.wait_for_order() {
                     return None;
@@ -275,33 +279,33 @@ impl Worker {
             if let Some(pending) = self.pending.take() {
                 return Some(pending);
             }
-            // What is owed, and that it has caught up, only a delivery of its own says.
-            self.shared.inline.allow(consumer.inline().filter(|_| self.owed == 0 && !self.behind));
+            // An inline delivery can neither report losses nor note that the consumer has caught up.
+            self.shared.inline.allow(consumer.inline().filter(|_| self.unreported_losses == 0 && !self.is_behind));
             match self.shared.queue.pop(self.grouping) {
                 Popped::Ordered => {}
                 Popped::Finished | Popped::Cancelled => return None,
                 Popped::Delivery(mut delivery) => {
                     self.note_losses(delivery.lost);
-                    delivery.lost += std::mem::take(&mut self.owed);
+                    delivery.lost += std::mem::take(&mut self.unreported_losses);
                     return Some(Pending { delivery, crashes: 0 });
                 }
             }
         }
     }
 
-    /// Logs when it begins to fall behind and when it has caught up, not each loss.
+    /// Logs when the consumer falls behind and when it has caught up, but not each loss.
     fn note_losses(&mut self, lost: u64) {
         let consumer = &self.shared.name;
-        if lost > 0 && !self.behind {
+        if lost > 0 && !self.is_behind {
             warn!(consumer, lost, "consumer is behind: its oldest closed klines are dropped");
-        } else if lost == 0 && self.behind {
+        } else if lost == 0 && self.is_behind {
             info!(consumer, lost = self.shared.stats.snapshot().lost(), "consumer has caught up");
         }
-        self.behind = lost > 0;
+        self.is_behind = lost > 0;
     }
 }
 
-/// Number of closed klines.
+/// Returns the number of closed klines of a delivery.
 fn closed(delivery: &Delivery) -> u64 {
     delivery.klines.iter().filter(|kline| kline.confirm).count() as u64
 }

@@ -1,7 +1,8 @@
-//! What waits for Redis in one lane, and what its klines came to.
+//! The klines or values of one output that wait for Redis.
 //!
-//! Three kinds: `Ordered` loses nothing while it has room on disk, `Newest` keeps the last of each series, `Published`
-//! keeps what consumers publish within bounds in memory. None knows the connection; the lane tells them what was sent, acknowledged and lost.
+//! There are three kinds: `Ordered` loses nothing while it has room on disk, `Newest` keeps the last kline of each
+//! series, `Published` keeps what consumers publish in memory, within bounds. None of them knows the connection: the
+//! writer reports to them what was acknowledged and when the connection was lost.
 
 mod newest;
 mod ordered;
@@ -19,39 +20,39 @@ pub(super) use self::published::Published;
 use super::tally::{ORDER, Tally, Waiting, count};
 use crate::spill::Mark;
 
-/// What is sent and acknowledged together.
+/// Klines or values that are sent and acknowledged together.
 #[derive(Clone, Debug)]
-pub(super) struct Parcel<T = Kline> {
+pub(super) struct Batch<T = Kline> {
     /// The klines or values.
     pub(super) items: Vec<Arc<T>>,
-    /// Where they stand in the spill, if they do.
+    /// Their record in the spill, if they were read from it.
     mark: Option<Mark>,
 }
 
-/// What waits.
+/// What waits for Redis in one output.
 pub(super) trait Backlog {
-    /// Klines or values.
+    /// A kline or a value.
     type Item: Send + Sync + 'static;
-    /// Takes what came together.
+    /// Adds the items of one delivery.
     fn admit(&mut self, items: Vec<Arc<Self::Item>>);
-    /// Whether it takes more. If not, they wait before it.
+    /// Returns whether there is room for more. If not, items wait in the writer's inbox.
     fn has_room(&self) -> bool;
-    /// Whether nothing waits to be sent.
+    /// Returns whether nothing waits to be sent.
     fn is_idle(&self) -> bool;
-    /// Hands out what is to be sent next.
-    fn next(&mut self) -> Option<Parcel<Self::Item>>;
-    /// Redis has acknowledged a parcel. Parcels are acknowledged in the order of sending.
-    fn acknowledged(&mut self, parcel: &Parcel<Self::Item>);
-    /// Redis was lost: these were sent, in this order, and not acknowledged.
-    fn recall(&mut self, sent: Vec<Parcel<Self::Item>>);
-    /// Redis has been away for some time.
-    fn away(&mut self);
-    /// Redis takes klines again.
-    fn back(&mut self);
+    /// Takes out the next batch to send.
+    fn next(&mut self) -> Option<Batch<Self::Item>>;
+    /// Notes that Redis has acknowledged a batch. Batches are acknowledged in the order in which they were sent.
+    fn acknowledged(&mut self, batch: &Batch<Self::Item>);
+    /// Takes back, after a disconnection, the batches that were sent, in this order, and not acknowledged.
+    fn requeue(&mut self, sent: Vec<Batch<Self::Item>>);
+    /// Notes that Redis takes no klines for longer than a moment.
+    fn on_outage(&mut self);
+    /// Notes that Redis takes klines again.
+    fn on_connected(&mut self);
     /// Returns what waits.
     fn waiting(&self) -> Waiting {
         Waiting { is_full: !self.has_room(), ..Waiting::default() }
     }
-    /// Nothing more will be sent: keeps what can be kept.
-    fn conclude(&mut self);
+    /// Keeps for the next run what it can, and counts the rest as lost: nothing more will be sent.
+    fn finish(&mut self);
 }

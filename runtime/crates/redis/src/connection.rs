@@ -1,6 +1,6 @@
-//! Where Redis is, how it is reached, and what it means when it cannot be or answers with an error.
+//! The address of Redis, one attempt to connect, and the meaning of errors.
 //!
-//! One attempt at a time: when the next one follows is the lane's affair. Passwords are in the client and nowhere else.
+//! `writer` decides when to try again. Passwords are stored in the client and nowhere else.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use thiserror::Error;
 
 /// How long connecting may take, TLS and authentication included.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer may take before the server counts as hung.
+/// How long an answer may take; then the connection is dropped.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How much of a server's own words is passed on.
-const MOST_WORDS: usize = 200;
+/// Maximum length of a server's message in the log, in characters.
+const MAX_MESSAGE: usize = 200;
 
 /// Address of a server, with its user, password and certificates.
 #[derive(Clone)]
@@ -26,24 +26,24 @@ pub struct Address {
     shown: String,
 }
 
-/// Why an address is none.
+/// Why an address is not valid.
 #[derive(Debug, Error)]
 pub enum AddressError {
-    /// The URL or the certificate file is not understood.
+    /// The URL or the certificate file cannot be parsed.
     #[error("{0}")]
     Malformed(String),
 }
 
 impl Address {
-    /// Reads `redis://`, `rediss://` or `unix://`, with user, password and database in it. `authorities` are the
-    /// certificates, in PEM, that the server's may be signed by in place of those that the system knows.
+    /// Parses a URL with `redis://`, `rediss://` or `unix://`, which may contain a user, a password and a database.
+    /// `authorities` are certificates in PEM that replace the system's certificate authorities.
     ///
     /// # Errors
-    /// [`AddressError`], without any password in it.
+    /// [`AddressError`], which contains no password.
     pub fn new(url: &str, authorities: Option<Vec<u8>>) -> Result<Self, AddressError> {
         let malformed = |error: RedisError| AddressError::Malformed(words(&error.to_string()));
         let info = url.into_connection_info().map_err(malformed)?;
-        // Its answer is of no use here, and leaving it out spares the operator a right to grant.
+        // `CLIENT SETINFO` is not needed, and without it the operator has to grant one right less.
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
         let info = info.set_redis_settings(settings);
         let shown = info.addr().to_string();
@@ -54,18 +54,19 @@ impl Address {
         Ok(Self { client: client.map_err(malformed)?, shown })
     }
 
-    /// Host and port, or the path of the socket.
+    /// Returns host and port, or the path of the socket; never a password.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// Connects once, and asks whether somebody is there who lets us in.
+    /// Connects once, and checks that the server answers and accepts the credentials.
     pub(super) async fn dial(&self) -> Result<MultiplexedConnection, Trouble> {
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(ANSWER));
         let dialled = async {
             let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-            // The one question that needs no right. A server that is too old to know it has answered too.
+            // `HELLO` is the one command that needs no right. An old server that does not know it answers with an
+            // error, which is an answer too.
             let answer = cmd("HELLO").exec_async(&mut connection).await;
             let is_answer = |error: &RedisError| error.code() == Some("ERR");
             answer.or_else(|error| if is_answer(&error) { Ok(()) } else { Err(error) })?;
@@ -85,34 +86,34 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Why Redis does not take klines now.
+/// Why Redis takes no klines.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
 pub(super) enum Trouble {
-    /// No connection, or no longer.
+    /// There is no connection.
     #[error("no connection: {0}")]
     Disconnected(String),
-    /// Connected, and no answer in time.
+    /// The server did not answer in time.
     #[error("no answer within 3 s")]
     Silent,
-    /// A script runs, or its data are being loaded.
+    /// It runs a script, or loads its data.
     #[error("it is busy: {0}")]
     Busy(String),
-    /// A replica, or a server that cannot save.
+    /// It is a replica, or cannot save.
     #[error("it takes no writes: {0}")]
     ReadOnly(String),
     /// Its memory is full.
     #[error("it is out of memory")]
     OutOfMemory,
-    /// Wrong or missing password, or a right that is missing.
-    #[error("it does not let us: {0}")]
+    /// The password is wrong or missing, or a right is missing.
+    #[error("access denied: {0}")]
     Denied(String),
-    /// Anything else that it says.
+    /// It answers with any other error.
     #[error("it refuses: {0}")]
     Refused(String),
 }
 
 impl Trouble {
-    /// Whether it lasts until somebody does something.
+    /// Returns whether only an operator can fix it.
     pub(super) fn needs_operator(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Refused(_))
     }
@@ -148,9 +149,9 @@ impl From<&RedisError> for Trouble {
     }
 }
 
-/// Outside text made harmless: one line of plain characters, not too long.
+/// Sanitizes text of the server: one line of plain characters of bounded length.
 fn words(text: &str) -> String {
-    sanitize(text, MOST_WORDS)
+    sanitize(text, MAX_MESSAGE)
 }
 
 #[cfg(test)]
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_all_kinds_are_read_and_shown_without_their_secrets() {
+    fn addresses_of_all_kinds_are_parsed_and_shown_without_secrets() {
         for (url, shown) in [
             ("redis://:canary@localhost/0", "localhost:6379"),
             ("redis://user:canary@host:1234/5", "host:1234"),
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_operator_can_mend_is_told_apart() {
+    fn errors_that_only_an_operator_can_fix_are_distinguished() {
         for (code, needs_operator) in
             [("BUSY", false), ("READONLY", false), ("OOM", false), ("NOPERM", true), ("WRONGTYPE", true)]
         {

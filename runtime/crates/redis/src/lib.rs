@@ -1,18 +1,18 @@
-//! The Redis consumer: closed klines published as the predecessor did, and if wanted appended to streams and kept as
-//! last values.
+//! The Redis consumer: publishes closed klines as Bybit Klines Streamer did, and optionally appends them to streams,
+//! sets last values and publishes the values of other consumers.
 //!
-//! What other consumers publish is published beside them. Each of the four is a lane with a thread, a connection and a backlog of its own, so that what one may not do or
-//! cannot do now holds up nothing else. `consume` hands klines to the lanes and does not wait for Redis.
+//! Each of these four outputs has a writer with its own thread, connection and backlog, so that an output that is
+//! refused or slow never blocks another. `consume` sends klines to the writers and does not wait for Redis.
 
 mod backlog;
 mod connection;
 mod journal;
-mod lane;
 mod meter;
 mod output;
 mod settings;
 pub mod spill;
 mod tally;
+mod writer;
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use tracing::error;
 use self::backlog::{Backlog, Newest, Ordered, Published};
 pub use self::connection::{Address, AddressError};
 use self::journal::Journal;
-use self::lane::{HandOver, Lane};
 use self::output::{Commands, Names, Output, Values};
 pub use self::settings::{LastValue, Settings, SpillSettings, Stream};
 pub use self::tally::{Link, Tallies, Tally, Totals};
+use self::writer::{RedisWriter, Sender};
 use crate::settings::{PUBLISH, STREAM};
 use crate::spill::{Found, Spill};
 
-/// Makes Redis consumers.
+/// Creates Redis consumers.
 #[derive(Clone, Debug)]
 pub struct RedisBlueprint {
     settings: Settings,
@@ -41,14 +41,14 @@ pub struct RedisBlueprint {
 }
 
 impl RedisBlueprint {
-    /// Prepares a consumer. Connects to nothing.
+    /// Builds the blueprint of a consumer. Does not connect.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let tallies = Tallies::new(&settings);
         Self { settings, tallies }
     }
 
-    /// What its lanes count.
+    /// Returns the counters of its outputs.
     #[must_use]
     pub fn tallies(&self) -> Tallies {
         self.tallies.clone()
@@ -57,13 +57,13 @@ impl RedisBlueprint {
 
 impl Blueprint for RedisBlueprint {
     fn validate(&mut self) -> Vec<Problem> {
-        // The configuration's reader has checked them, with their places.
+        // The `config` crate has validated them and reported their source locations.
         Vec::new()
     }
 
     fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
-        Ok(Box::new(Redis { settings, tallies, lanes: Vec::new(), values: None, handed: 0 }))
+        Ok(Box::new(Redis { settings, tallies, writers: Vec::new(), values: None, accepted: 0 }))
     }
 
     fn profile(&self) -> Profile {
@@ -73,7 +73,7 @@ impl Blueprint for RedisBlueprint {
 }
 
 impl KlineKeeper for RedisBlueprint {
-    /// Puts them on disk for the next run, where there is a spill; what has no room there is counted.
+    /// Writes them to disk for the next run if there is a spill; counts as lost what has no room there.
     fn keep(&self, klines: &[Arc<Kline>]) -> bool {
         let outputs = self.settings.ordered_outputs();
         for (name, output) in &outputs {
@@ -83,10 +83,10 @@ impl KlineKeeper for RedisBlueprint {
             }
             let (spill, tally) = (self.settings.open_spill(name).map(|(spill, _)| spill), self.tallies.of(name));
             let mut backlog = Ordered::new(spill, self.settings.journal(name), tally.clone());
-            // A boundary that was made at once is published at once.
+            // Klines that were emitted together are published together.
             wanted.chunk_by(|one, other| one.emitted == other.emitted).for_each(|chunk| backlog.admit(chunk.to_vec()));
-            backlog.conclude();
-            tally.show(backlog.waiting());
+            backlog.finish();
+            tally.set_waiting(backlog.waiting());
         }
         !outputs.is_empty()
     }
@@ -96,20 +96,20 @@ impl KlineKeeper for RedisBlueprint {
 struct Redis {
     settings: Settings,
     tallies: Tallies,
-    lanes: Vec<Running>,
-    values: Option<HandOver<Point>>,
-    /// How many lanes have taken the delivery that is being consumed: the others get it when it comes again.
-    handed: usize,
+    writers: Vec<KlineWriter>,
+    values: Option<Sender<Point>>,
+    /// How many writers have accepted the delivery in progress: the others get it when it is repeated.
+    accepted: usize,
 }
 
-/// A lane and what it wants.
-struct Running {
+/// An output of klines with its writer.
+struct KlineWriter {
     output: Output,
-    hand_over: HandOver<Kline>,
+    sender: Sender<Kline>,
 }
 
 impl Settings {
-    /// The outputs that every closed kline goes to.
+    /// Returns the outputs that every closed kline goes to, with their names.
     fn ordered_outputs(&self) -> Vec<(&'static str, Output)> {
         let names = |base: &str| Names::new(base, self.first);
         let publish = self.publish.then(|| Output::Publish { names: names(&self.channel), extras: self.extras });
@@ -118,80 +118,80 @@ impl Settings {
         [publish.map(|output| (PUBLISH, output)), stream.map(|output| (STREAM, output))].into_iter().flatten().collect()
     }
 
-    fn journal(&self, lane: &'static str) -> Journal {
-        Journal::new(&self.name, lane, self.address.shown())
+    fn journal(&self, output: &'static str) -> Journal {
+        Journal::new(&self.name, output, self.address.shown())
     }
 
-    /// Opens a lane's folder; without it, klines wait in memory and then in the queue.
-    fn open_spill(&self, lane: &'static str) -> Option<(Spill, Found)> {
+    /// Opens the spill of an output. Without a spill, klines wait in memory and then in the queue.
+    fn open_spill(&self, output: &'static str) -> Option<(Spill, Found)> {
         let SpillSettings { folder, most_bytes, data_dir } = self.spill.as_ref()?;
-        let folder = folder.join(lane);
-        // Two lanes stay within the whole with half of it each.
-        let lanes = u64::from(self.publish) + u64::from(self.stream.is_some());
-        let opened = Spill::open(&folder, most_bytes / lanes.max(1), data_dir);
+        let folder = folder.join(output);
+        // Each of two outputs gets half of the bytes.
+        let outputs = u64::from(self.publish) + u64::from(self.stream.is_some());
+        let opened = Spill::open(&folder, most_bytes / outputs.max(1), data_dir);
         opened
             .inspect_err(|error| {
                 let (consumer, folder) = (&self.name, folder.display());
-                error!(consumer, lane, %folder, %error, "klines cannot wait on disk while redis is away");
+                error!(consumer, output, %folder, %error, "klines cannot wait on disk while redis is away");
             })
             .ok()
     }
 }
 
 impl Redis {
-    /// Starts the lanes that are switched on.
-    fn start_lanes(&mut self) -> Result<(), Failure> {
+    /// Starts the writers of the enabled outputs.
+    fn start_writers(&mut self) -> Result<(), Failure> {
         let (settings, tallies) = (&self.settings, &self.tallies);
         let mut started = Vec::new();
         for (name, output) in settings.ordered_outputs() {
-            started.push(self.lane(output, name, self.ordered(name), tallies.of(name))?);
+            started.push(self.start_kline_writer(output, name, self.ordered(name), tallies.of(name))?);
         }
         if let Some(which) = settings.last_value {
             let output = Output::Set { prefix: settings.channel.clone(), which };
             let backlog = Newest::new(settings.journal("last_value"), tallies.last_value.clone());
-            started.push(self.lane(output, "last_value", backlog, &tallies.last_value)?);
+            started.push(self.start_kline_writer(output, "last_value", backlog, &tallies.last_value)?);
         }
         let values = if settings.values {
             let backlog = Published::new(settings.journal("values"), tallies.values.clone());
-            Some(self.start_lane(Values { first: settings.first }, "values", backlog, &tallies.values)?)
+            Some(self.start_writer(Values { first: settings.first }, "values", backlog, &tallies.values)?)
         } else {
             None
         };
-        (self.lanes, self.values) = (started, values);
+        (self.writers, self.values) = (started, values);
         Ok(())
     }
 
-    fn lane(
+    fn start_kline_writer(
         &self,
         output: Output,
         name: &'static str,
         backlog: impl Backlog<Item = Kline> + Send + 'static,
         tally: &Arc<Tally>,
-    ) -> Result<Running, Failure> {
-        let hand_over = self.start_lane(output.clone(), name, backlog, tally)?;
-        Ok(Running { output, hand_over })
+    ) -> Result<KlineWriter, Failure> {
+        let sender = self.start_writer(output.clone(), name, backlog, tally)?;
+        Ok(KlineWriter { output, sender })
     }
 
-    fn start_lane<B: Backlog + Send + 'static>(
+    fn start_writer<B: Backlog + Send + 'static>(
         &self,
         output: impl Commands<B::Item>,
         name: &'static str,
         backlog: B,
         tally: &Arc<Tally>,
-    ) -> Result<HandOver<B::Item>, Failure> {
+    ) -> Result<Sender<B::Item>, Failure> {
         let settings = &self.settings;
-        let lane = Lane::new(output, settings.address.clone(), backlog, settings.journal(name), tally.clone());
-        lane.start().map_err(|error| Failure::Retry(format!("no thread for its lane: {error}")))
+        let writer = RedisWriter::new(output, settings.address.clone(), backlog, settings.journal(name), tally.clone());
+        writer.start().map_err(|error| Failure::Retry(format!("no thread for its writer: {error}")))
     }
 
-    /// Makes a backlog with what an earlier run left in it.
-    fn ordered(&self, lane: &'static str) -> Ordered {
-        let mut journal = self.settings.journal(lane);
-        let opened = self.settings.open_spill(lane);
+    /// Creates an ordered backlog with the klines that an earlier run left on disk.
+    fn ordered(&self, output: &'static str) -> Ordered {
+        let mut journal = self.settings.journal(output);
+        let opened = self.settings.open_spill(output);
         if let Some((_, found)) = &opened {
             journal.found(*found);
         }
-        Ordered::new(opened.map(|(spill, _)| spill), journal, self.tallies.of(lane).clone())
+        Ordered::new(opened.map(|(spill, _)| spill), journal, self.tallies.of(output).clone())
     }
 }
 
@@ -202,36 +202,36 @@ impl Consumer for Redis {
     }
 
     fn start(&mut self) -> Result<(), Failure> {
-        self.start_lanes()
+        self.start_writers()
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         if delivery.ending {
-            self.lanes.iter().for_each(|lane| lane.hand_over.end());
-            self.values.iter().for_each(HandOver::end);
+            self.writers.iter().for_each(|writer| writer.sender.end());
+            self.values.iter().for_each(Sender::end);
         }
-        for lane in self.lanes.iter_mut().skip(self.handed) {
+        for writer in self.writers.iter_mut().skip(self.accepted) {
             let wanted: Vec<Arc<Kline>> =
-                delivery.klines.iter().filter(|kline| lane.output.wants(kline)).cloned().collect();
+                delivery.klines.iter().filter(|kline| writer.output.wants(kline)).cloned().collect();
             if !wanted.is_empty() {
-                lane.hand_over.give(wanted)?;
+                writer.sender.send(wanted)?;
             }
-            self.handed += 1;
+            self.accepted += 1;
         }
         if let Some(values) = self.values.as_ref().filter(|_| !delivery.values.is_empty()) {
-            values.give(delivery.values.clone())?;
+            values.send(delivery.values.clone())?;
         }
-        self.handed = 0;
+        self.accepted = 0;
         Ok(Next::Deliver)
     }
 
     fn stop(&mut self) {
-        // All are told before any is waited for.
-        let mut told: Vec<_> = self.lanes.drain(..).map(|lane| lane.hand_over.close()).collect();
-        told.extend(self.values.take().map(HandOver::close));
-        for thread in told {
+        // Closes all writers before it waits for any, so that they end at the same time.
+        let mut threads: Vec<_> = self.writers.drain(..).map(|writer| writer.sender.close()).collect();
+        threads.extend(self.values.take().map(Sender::close));
+        for thread in threads {
             if thread.join().is_err() {
-                error!(consumer = self.settings.name, "a lane's thread panicked");
+                error!(consumer = self.settings.name, "a writer's thread panicked");
             }
         }
     }

@@ -1,13 +1,13 @@
-//! Figures of what the redis consumer hands on, by output: whether Redis takes it, and what waits.
+//! Metrics of the Redis consumer, by output: whether Redis takes klines, and what waits.
 
-use klines_delivery::stats::{Figure, HandedOn, Kind, Meter, Row};
+use klines_delivery::stats::{Forwarded, Kind, Meter, Metric, Sample};
 use klines_domain::time::Millis;
 
 use super::tally::{Link, Tallies, Tally};
 
 impl Meter for Tallies {
-    fn handed_on(&self) -> Option<HandedOn> {
-        Some(HandedOn {
+    fn forwarded(&self) -> Option<Forwarded> {
+        Some(Forwarded {
             delivered: self.delivered(),
             losses: self.losses(),
             in_memory: self.in_memory(),
@@ -17,42 +17,47 @@ impl Meter for Tallies {
         })
     }
 
-    fn figures(&self, now: Millis) -> Vec<Figure> {
-        // Of the exchange's clock, which may be a little ahead.
+    fn metrics(&self, now: Millis) -> Vec<Metric> {
+        // `now` and `oldest` are by the exchange's clock; `oldest` may be slightly in the future.
         let age = |tally: &Tally| tally.oldest().map_or(0, |oldest| (now - oldest).max(0).unsigned_abs());
-        let of_each = |name, help, kind, value: &dyn Fn(&Tally) -> u64| Figure {
+        let of_each = |name, help, kind, value: &dyn Fn(&Tally) -> u64| Metric {
             name,
             help,
             kind,
-            rows: self.rows(|tally| vec![(None, value(tally))]),
+            samples: self.samples(|tally| vec![(None, value(tally))]),
         };
         vec![
             of_each(
                 "klines_redis_connected",
-                "1 while Redis takes what an output sends, else 0.",
+                "Whether Redis accepts the commands of an output (1) or not (0).",
                 Kind::Gauge,
                 &|tally| u64::from(tally.link() == Link::Up),
             ),
-            Figure {
+            Metric {
                 name: "klines_redis_backlog",
-                help: "Klines that Redis has not acknowledged yet.",
+                help: "Number of klines that Redis has not acknowledged, by place.",
                 kind: Kind::Gauge,
-                rows: self.rows(|tally| {
+                samples: self.samples(|tally| {
                     vec![(Some(("place", "memory")), tally.in_memory()), (Some(("place", "disk")), tally.on_disk())]
                 }),
             },
-            of_each("klines_redis_spill", "What waiting klines take on disk.", Kind::Bytes, &Tally::disk_bytes),
+            of_each(
+                "klines_redis_spill",
+                "Size in bytes of the unacknowledged klines on disk.",
+                Kind::Bytes,
+                &Tally::disk_bytes,
+            ),
             of_each(
                 "klines_redis_oldest_unsent",
-                "Age of the oldest closed kline that Redis has not acknowledged.",
+                "Age in seconds of the oldest closed kline that Redis has not acknowledged; 0 if there is none.",
                 Kind::Age,
                 &age,
             ),
-            Figure {
+            Metric {
                 name: "klines_redis_klines",
-                help: "What became of the klines and values of an output.",
+                help: "Total number of klines and values of an output, by outcome.",
                 kind: Kind::Counter,
-                rows: self.rows(|tally| {
+                samples: self.samples(|tally| {
                     let totals = tally.totals();
                     [
                         ("acknowledged", totals.acknowledged),
@@ -68,12 +73,14 @@ impl Meter for Tallies {
 }
 
 impl Tallies {
-    /// Rows of every output that is switched on; each with a label of its own where there are several.
-    fn rows(&self, of: impl Fn(&Tally) -> Vec<(Option<(&'static str, &'static str)>, u64)>) -> Vec<Row> {
-        let row = |output, (own, value): (Option<_>, u64)| Row {
+    /// Builds the samples of every enabled output: with the label `output`, and one label more where `of` returns it.
+    fn samples(&self, of: impl Fn(&Tally) -> Vec<(Option<(&'static str, &'static str)>, u64)>) -> Vec<Sample> {
+        let sample = |output, (own, value): (Option<_>, u64)| Sample {
             labels: [("output", output)].into_iter().chain(own).collect(),
             value,
         };
-        self.enabled().flat_map(|(output, tally)| of(tally).into_iter().map(move |found| row(output, found))).collect()
+        self.enabled()
+            .flat_map(|(output, tally)| of(tally).into_iter().map(move |found| sample(output, found)))
+            .collect()
     }
 }

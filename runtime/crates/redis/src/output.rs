@@ -1,7 +1,7 @@
-//! What a lane tells Redis: which klines, and as which commands.
+//! The commands of each output: which klines it sends to Redis, and how.
 //!
-//! `PUBLISH` carries the predecessor's JSON; streams and last values carry the whole record with exact decimals as
-//! text, its revision and its quality, so that nothing has to be left out of them.
+//! `PUBLISH` carries the Streamer's JSON; streams and last values carry the whole record with exact decimals as
+//! text, its revision and its quality, so that they contain every field.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use klines_domain::symbol::Category;
 
 use crate::settings::LastValue;
 
-/// The field of a stream's entry that holds the record.
+/// The field of a stream's entry that contains the record.
 const FIELD: &str = "kline";
 
 /// A channel's or stream's name for each category.
@@ -22,7 +22,7 @@ const FIELD: &str = "kline";
 pub(super) struct Names([(Category, String); 3]);
 
 impl Names {
-    /// The first category has the plain name, another has its own behind it.
+    /// Builds the names: `base` for the first category, `base:category` for the others.
     pub(super) fn new(base: &str, first: Category) -> Self {
         let name = |category: Category| match category {
             category if category == first => base.to_owned(),
@@ -36,19 +36,19 @@ impl Names {
     }
 }
 
-/// What a lane tells Redis of what it is given.
+/// Turns klines or values into Redis commands.
 pub(super) trait Commands<T>: Send + 'static {
-    /// Adds the commands for items that came together; returns how many.
+    /// Appends the commands for the items of one batch to `pipeline`. Returns the number of commands.
     fn commands(&self, items: &[Arc<T>], pipeline: &mut Pipeline, text: &mut String) -> usize;
 
-    /// What an operator grants in an ACL so that the lane may do this.
+    /// Returns the ACL rules that allow these commands.
     fn rights(&self) -> String;
 }
 
-/// What a lane does with values that consumers publish: one `PUBLISH` for each, on the channel of its series.
+/// The output of values that consumers publish: one `PUBLISH` for each, on the channel of its series.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
-    /// The category that channels do not name.
+    /// The category that channel names leave out.
     pub(super) first: Category,
 }
 
@@ -68,7 +68,7 @@ impl Commands<Point> for Values {
     }
 }
 
-/// What a lane does with klines.
+/// An output of klines.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
     /// One `PUBLISH` for each boundary and category.
@@ -80,7 +80,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// Whether the lane has a use for a kline.
+    /// Returns whether the output sends this kline.
     pub(super) fn wants(&self, kline: &Kline) -> bool {
         match self {
             Self::Publish { extras, .. } => extras.admits(kline),
@@ -97,7 +97,7 @@ impl Commands<Kline> for Output {
             Self::Publish { names, .. } => {
                 for of_category in klines.chunk_by(|one, other| one.series.category == other.series.category) {
                     text.clear();
-                    encode::predecessor(of_category.iter().map(AsRef::as_ref), text);
+                    encode::streamer(of_category.iter().map(AsRef::as_ref), text);
                     let category = of_category.first().map(|kline| kline.series.category).unwrap_or_default();
                     pipeline.cmd("PUBLISH").arg(names.of(category)).arg(text.as_str());
                 }

@@ -15,49 +15,49 @@ pub(crate) const STREAM: &str = "stream";
 /// Settings of the consumer.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its name, for the log.
+    /// The consumer's name, for the log.
     pub name: String,
-    /// Where Redis is.
+    /// The address of Redis.
     pub address: Address,
-    /// Channel of the first category; another's has the category's name behind it.
+    /// Channel of the first category; for another category `:` and its name are appended.
     pub channel: String,
     /// The category whose channel and stream have no suffix.
     pub first: Category,
     /// Whether closed klines are published.
     pub publish: bool,
-    /// What is published beyond what the predecessor knew.
+    /// Which closed klines are published in addition to those that the Streamer published.
     pub extras: Extras,
-    /// The stream that closed klines are appended to, if any.
+    /// The stream that closed klines are appended to; `None` for no stream.
     pub stream: Option<Stream>,
-    /// Whether the last value of each series is kept in a key of its own, and whether that may be an open kline.
+    /// Which kline of each series is kept as its last value, in one key for each series; `None` for no last values.
     pub last_value: Option<LastValue>,
-    /// Whether values that consumers publish are published here too.
+    /// Whether values that consumers publish are published to Redis too.
     pub values: bool,
-    /// Where closed klines wait while Redis is away; nowhere if absent.
+    /// Where closed klines wait on disk while Redis takes none; `None` if they do not go to disk.
     pub spill: Option<SpillSettings>,
 }
 
-/// Where klines wait.
+/// Where klines wait on disk.
 #[derive(Clone, Debug)]
 pub struct SpillSettings {
-    /// The folder, which has one for each lane.
+    /// The folder, with a subfolder for each output.
     pub folder: PathBuf,
-    /// What may wait there, in bytes.
+    /// Maximum bytes of the folder.
     pub most_bytes: u64,
-    /// The data folder that the bytes count in.
+    /// The data folder whose bound includes these bytes.
     pub data_dir: DataDir,
 }
 
-/// A stream.
+/// A Redis stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Key of the first category; another's has the category's name behind it.
+    /// Key of the first category; for another category `:` and its name are appended.
     pub name: String,
-    /// About how many entries it keeps.
+    /// Approximate number of entries that it keeps.
     pub max_len: u32,
 }
 
-/// What last values are.
+/// Which kline is the last value of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastValue {
     /// The last closed kline.

@@ -1,11 +1,12 @@
-//! Closed klines on disk while nobody takes them: in order, within a bound, and still there for the next run.
+//! The spill: closed klines on disk while they cannot be delivered. In order, within a bound, and kept for the next
+//! run.
 //!
-//! Records are appended to segments, read from the oldest on, and released when they were delivered; a segment goes
-//! when all of it is released. When there is no more room the oldest segment goes and its klines are counted. It
-//! holds up against the end of the process, not against that of the machine: nothing is forced to the platter. A run
-//! that begins after one that ended half-way through a segment delivers that segment from its beginning.
+//! Records are appended to segments, read from the oldest on, and released when they are delivered; a segment is
+//! deleted when all its records are released. When there is no more room the oldest segment is deleted and its klines
+//! are counted as dropped. Klines survive the end of the process, but not always that of the machine: there is no
+//! `fsync`. If a run ends half-way through a segment, the next run delivers that segment from its beginning.
 //!
-//! Knows no consumer and never waits.
+//! Independent of any consumer; never waits.
 
 mod record;
 mod segment;
@@ -25,41 +26,41 @@ use klines_system::private;
 
 use self::segment::{HEADER, Segment};
 
-/// The largest that one segment gets, in bytes.
+/// Maximum size of one segment, in bytes.
 const MOST_SEGMENT: u64 = 16 * 1024 * 1024;
-/// At least so many segments fit, so that making room costs a small part of what waits.
+/// Minimum number of segments that fit, so that making room drops only a small part of the klines.
 const SEGMENTS: u64 = 16;
 
-/// What an earlier run left behind.
+/// What an earlier run left on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Klines that wait.
     pub klines: u64,
-    /// Bytes at the ends of segments that were not a whole record, and were cut off.
+    /// Bytes of incomplete records at the ends of segments, which were cut off.
     pub torn: u64,
 }
 
-/// A record that was read, by where it ends.
+/// The position of a record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     segment: u64,
     end: u64,
     klines: u64,
-    /// When its first kline was made.
-    made: Millis,
+    /// When its first kline was emitted.
+    emitted: Millis,
 }
 
-/// Klines that were dropped.
+/// Numbers of dropped klines, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// There was no room for them.
     pub no_room: u64,
-    /// The disk did not give back what was written.
+    /// What was read is not what was written.
     pub damaged: u64,
 }
 
 impl Dropped {
-    /// Returns how many there are of both kinds.
+    /// Returns the sum over both reasons.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.no_room + self.damaged
@@ -72,7 +73,7 @@ impl Dropped {
     }
 }
 
-/// Klines on disk. One process at a time has a folder.
+/// Klines on disk. Only one process at a time can use a folder.
 #[derive(Debug)]
 pub struct Spill {
     folder: PathBuf,
@@ -80,25 +81,25 @@ pub struct Spill {
     data_dir: DataDir,
     segments: VecDeque<Segment>,
     next_number: u64,
-    /// The segment that records are appended to, if there is one.
+    /// The file of the last segment, to which records are appended; `None` if the next record starts a new segment.
     tail: Option<File>,
-    /// The segment that is read, and how far into it.
+    /// The number of the segment that is read next, and the offset in it.
     read: (u64, u64),
     reader: Option<(u64, File)>,
     dropped: Dropped,
-    /// Klines that were read and not released when their segment had to go.
+    /// Klines that were read and not yet released when their segment was deleted to make room.
     orphaned: u64,
     buffer: Vec<u8>,
-    /// Held as long as this lives.
+    /// Locks the folder until it is dropped.
     _lock: File,
 }
 
 impl Spill {
-    /// Opens a folder, made if missing, for at most `most_bytes`, which count in `data_dir`; cuts off what an earlier run
-    /// did not finish writing.
+    /// Opens a folder for at most `most_bytes`, which count towards the bound of `data_dir`. Creates the folder if it
+    /// is missing, and cuts off records that an earlier run did not finish writing.
     ///
     /// # Errors
-    /// What the file system says; `WouldBlock` when another process has the folder, `InvalidData` when a segment is
+    /// An error of the file system: `WouldBlock` when another process uses the folder, `InvalidData` when a segment is
     /// not of this version.
     pub fn open(folder: &Path, most_bytes: u64, data_dir: &DataDir) -> io::Result<(Self, Found)> {
         private::folder(folder)?;
@@ -127,27 +128,28 @@ impl Spill {
         Ok((spill, found))
     }
 
-    /// Appends one record. Makes room by dropping the oldest segments; a record that fits in no case is dropped.
+    /// Appends one record. Makes room by dropping the oldest segments; drops a record that is larger than the whole
+    /// bound.
     ///
     /// # Errors
-    /// What the file system says; then nothing was appended.
+    /// An error of the file system; then nothing was appended.
     pub fn append(&mut self, klines: &[Arc<Kline>]) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         record::encode(klines, &mut buffer);
-        let made = klines.first().map_or(0, |kline| kline.emitted);
-        let appended = self.append_record(&buffer, klines.len() as u64, made);
+        let emitted = klines.first().map_or(0, |kline| kline.emitted);
+        let appended = self.append_record(&buffer, klines.len() as u64, emitted);
         self.buffer = buffer;
         appended
     }
 
-    fn append_record(&mut self, record: &[u8], klines: u64, made: Millis) -> io::Result<()> {
+    fn append_record(&mut self, record: &[u8], klines: u64, emitted: Millis) -> io::Result<()> {
         let length = record.len() as u64;
         if HEADER + length > self.most_bytes {
             self.dropped.no_room += klines;
             return Ok(());
         }
-        // A new segment brings its header.
+        // The record may start a new segment, which has a header.
         self.make_room(HEADER + length)?;
         while self.data_dir.reserve(HEADER + length).is_err() {
             if !self.drop_oldest()? {
@@ -163,15 +165,15 @@ impl Spill {
             self.tail = Some(file);
         }
         if let (Some(file), Some(segment)) = (&mut self.tail, self.segments.back_mut()) {
-            segment.append(file, record, (klines, made))?;
+            segment.append(file, record, (klines, emitted))?;
         }
         Ok(())
     }
 
-    /// Reads the next record that was not read yet.
+    /// Reads the next record that was not read yet; `None` if there is none.
     ///
     /// # Errors
-    /// What the file system says.
+    /// An error of the file system.
     pub fn read(&mut self) -> io::Result<Option<(Vec<Kline>, Mark)>> {
         loop {
             let Some(segment) = self.segments.iter_mut().find(|segment| segment.number >= self.read.0) else {
@@ -189,38 +191,38 @@ impl Spill {
                 reader => &mut reader.insert((segment.number, segment.open()?)).1,
             };
             if let Some((klines, end)) = segment.read(file, self.read.1, &mut self.buffer)? {
-                let made = klines.first().map_or(0, |kline| kline.emitted);
-                let mark = Mark { segment: segment.number, end, klines: klines.len() as u64, made };
+                let emitted = klines.first().map_or(0, |kline| kline.emitted);
+                let mark = Mark { segment: segment.number, end, klines: klines.len() as u64, emitted };
                 segment.ahead += mark.klines;
                 self.read.1 = end;
                 return Ok(Some((klines, mark)));
             }
-            // The disk gave back something else than was written: the rest of this segment is lost.
+            // What was read is not what was written: the rest of this segment is lost.
             self.dropped.damaged += segment.waiting - segment.ahead;
             segment.waiting = segment.ahead;
             segment.bytes = self.read.1;
             if self.tail.is_some() && self.segments.back().is_some_and(|last| last.number == self.read.0) {
                 self.tail = None;
             }
-            self.sweep();
+            self.remove_released();
         }
     }
 
-    /// Lets go of a record that was delivered. Records are released in the order in which they were read.
+    /// Releases a record that was delivered. Records are released in the order in which they were read.
     pub fn release(&mut self, mark: Mark) {
         match self.segments.iter_mut().find(|segment| segment.number == mark.segment) {
             Some(segment) => {
                 segment.waiting = segment.waiting.saturating_sub(mark.klines);
                 segment.ahead = segment.ahead.saturating_sub(mark.klines);
                 segment.released = mark.end;
-                segment.oldest = mark.made;
-                self.sweep();
+                segment.oldest = mark.emitted;
+                self.remove_released();
             }
             None => self.orphaned = self.orphaned.saturating_sub(mark.klines),
         }
     }
 
-    /// Reads again what was read and not released.
+    /// Goes back to the first record that is not released, so that it is read again.
     pub fn rewind(&mut self) {
         self.dropped.no_room += std::mem::take(&mut self.orphaned);
         self.segments.iter_mut().for_each(|segment| segment.ahead = 0);
@@ -229,37 +231,37 @@ impl Spill {
         }
     }
 
-    /// Klines that were not released yet.
+    /// Returns the number of klines that are not released yet.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.segments.iter().map(|segment| segment.waiting).sum()
     }
 
-    /// Klines that were not read yet.
+    /// Returns the number of klines that are not read yet.
     #[must_use]
     pub fn unread(&self) -> u64 {
         self.segments.iter().map(|segment| segment.waiting - segment.ahead).sum()
     }
 
-    /// Klines dropped so far because there was no room for them, or because the disk did not keep them.
+    /// Returns the number of klines dropped so far, by the reason.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Returns the bytes that the segments take.
+    /// Returns the total size of the segments, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Returns when the oldest kline that was not released was made, or the last one that was released before it.
+    /// Returns when the oldest kline that is not released was emitted, or the last released one before it.
     #[must_use]
     pub fn oldest(&self) -> Option<Millis> {
         self.segments.front().map(|segment| segment.oldest)
     }
 
-    /// Drops the oldest segments until so many bytes fit.
+    /// Drops the oldest segments until `bytes` more fit.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         while self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > self.most_bytes {
             if !self.drop_oldest()? {
@@ -269,30 +271,30 @@ impl Spill {
         Ok(())
     }
 
-    /// Returns whether there was a segment to drop.
+    /// Drops the oldest segment. Returns whether there was one.
     fn drop_oldest(&mut self) -> io::Result<bool> {
         let Some(oldest) = self.segments.pop_front() else { return Ok(false) };
         self.dropped.no_room += oldest.waiting - oldest.ahead;
         self.orphaned += oldest.ahead;
-        self.forget(&oldest)?;
+        self.remove(&oldest)?;
         Ok(true)
     }
 
-    /// Removes the segments that are released as a whole.
-    fn sweep(&mut self) {
+    /// Deletes the segments whose records are all released.
+    fn remove_released(&mut self) {
         while let Some(done) = self.segments.pop_front_if(|first| first.waiting == 0) {
-            // What stays behind is delivered again by the next run, which is harmless.
-            let _ = self.forget(&done);
+            // If the file cannot be deleted, the next run delivers it again, which is harmless.
+            let _ = self.remove(&done);
         }
     }
 
-    fn forget(&mut self, gone: &Segment) -> io::Result<()> {
-        self.reader.take_if(|(number, _)| *number == gone.number);
+    fn remove(&mut self, segment: &Segment) -> io::Result<()> {
+        self.reader.take_if(|(number, _)| *number == segment.number);
         if self.segments.is_empty() {
             self.tail = None;
         }
-        gone.remove()?;
-        self.data_dir.release(gone.bytes);
+        segment.remove()?;
+        self.data_dir.release(segment.bytes);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! What became of each output's klines and how its connection is, readable by others at any time. Counts; decides
-//! nothing.
+//! Counters and gauges of each output: what happened to its klines, and whether it is connected. Any thread may read
+//! them at any time. Only counts; decides nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use klines_domain::time::Millis;
 
 use crate::settings::{PUBLISH, STREAM, Settings};
 
-/// No kline waits.
+/// Stored as the oldest kline's time when no kline waits.
 const NONE: Millis = Millis::MIN;
 
 /// Whether Redis takes what an output sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Link {
-    /// Not known yet.
+    /// No attempt has ended yet.
     #[default]
     New,
-    /// It does.
+    /// Redis takes klines.
     Up,
     /// No connection, or Redis answers with errors.
     Down,
@@ -37,7 +37,7 @@ pub struct Tally {
     pub(super) kept: AtomicU64,
     /// Closed klines among those dropped.
     losses: LossCounters,
-    /// On their way to the output's thread.
+    /// Klines in the inbox of the output's writer.
     inbox: AtomicU64,
     on_disk: AtomicU64,
     disk_bytes: AtomicU64,
@@ -46,41 +46,41 @@ pub struct Tally {
     is_full: AtomicBool,
 }
 
-/// A [`Tally`] at one moment, in klines or values. At the end of a run
+/// A [`Tally`] at one moment, in klines or values. Invariant at the end of a run:
 /// `taken + found = acknowledged + overtaken + dropped + kept`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Handed to the output.
+    /// Taken by the output.
     pub taken: u64,
     /// Left on disk by an earlier run.
     pub found: u64,
     /// Acknowledged by Redis.
     pub acknowledged: u64,
-    /// Of those taken, how many waited on disk.
+    /// Those of `taken` that were written to disk.
     pub spilled: u64,
-    /// Last values, or provisional ones, that a newer one replaced before they were sent, or that were on their way when
-    /// Redis was lost.
+    /// Last values or provisional values that a newer one replaced before they were sent, or that were in flight when
+    /// the connection was lost.
     pub overtaken: u64,
-    /// Given up because there was no room for them, or no disk, or no time at the end.
+    /// Dropped because there was no room for them, no disk, or no time at the end of the run.
     pub dropped: u64,
     /// Left on disk for the next run.
     pub kept: u64,
 }
 
-/// What waits in one output.
+/// What waits for Redis in one output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Waiting {
     /// Klines on disk.
     pub(super) on_disk: u64,
-    /// What they take there.
+    /// Bytes of those klines.
     pub(super) disk_bytes: u64,
     /// When the oldest kline that Redis has not acknowledged was made, by the exchange's clock.
     pub(super) oldest: Option<Millis>,
-    /// There is room for no more, so that klines are dropped.
+    /// Whether there is no more room, so that klines are dropped.
     pub(super) is_full: bool,
 }
 
-// Each counter stands alone: nothing is concluded from the order in which two of them change.
+// Each counter is independent: no code depends on the order in which two of them change.
 pub(super) const ORDER: Ordering = Ordering::Relaxed;
 
 impl Tally {
@@ -117,7 +117,7 @@ impl Tally {
     #[must_use]
     pub fn in_memory(&self) -> u64 {
         let Totals { taken, found, acknowledged, overtaken, dropped, .. } = self.totals();
-        // The counters are read one after the other while they move: never below zero.
+        // The counters change while they are read one after the other, so the difference could be negative.
         let all = (taken + found + self.inbox.load(ORDER)).saturating_sub(acknowledged + overtaken + dropped);
         all.saturating_sub(self.on_disk())
     }
@@ -141,7 +141,7 @@ impl Tally {
         Some(self.oldest.load(ORDER)).filter(|oldest| waits && *oldest != NONE)
     }
 
-    /// Whether klines are being dropped because nothing more can wait.
+    /// Returns whether klines are dropped because there is no more room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_full.load(ORDER)
@@ -151,21 +151,21 @@ impl Tally {
         self.link.store(link as u8, ORDER);
     }
 
-    pub(super) fn handed(&self, items: usize) {
+    pub(super) fn enqueued(&self, items: usize) {
         count(&self.inbox, items);
     }
 
-    pub(super) fn received(&self, items: usize) {
+    pub(super) fn dequeued(&self, items: usize) {
         self.inbox.fetch_sub(items as u64, ORDER);
     }
 
-    /// Counts closed klines that were dropped.
-    pub(super) fn lose(&self, reason: LossReason, klines: u64) {
+    /// Counts dropped closed klines.
+    pub(super) fn count_lost(&self, reason: LossReason, klines: u64) {
         self.dropped.fetch_add(klines, ORDER);
         self.losses.add(reason, klines);
     }
 
-    pub(super) fn show(&self, waiting: Waiting) {
+    pub(super) fn set_waiting(&self, waiting: Waiting) {
         self.on_disk.store(waiting.on_disk, ORDER);
         self.disk_bytes.store(waiting.disk_bytes, ORDER);
         self.oldest.store(waiting.oldest.unwrap_or(NONE), ORDER);
@@ -177,18 +177,18 @@ pub(super) fn count(counter: &AtomicU64, klines: usize) {
     counter.fetch_add(klines as u64, ORDER);
 }
 
-/// The tallies of all outputs; they count on when a new instance is made.
+/// The tallies of all outputs. A new instance continues the counters of the one before.
 #[derive(Clone, Debug, Default)]
 pub struct Tallies {
-    /// Klines published.
+    /// The output that publishes klines.
     pub publish: Arc<Tally>,
-    /// Klines appended to streams.
+    /// The output that appends klines to streams.
     pub stream: Arc<Tally>,
-    /// Klines set as last values.
+    /// The output that sets last values.
     pub last_value: Arc<Tally>,
-    /// Values of consumers published.
+    /// The output that publishes values of consumers.
     pub values: Arc<Tally>,
-    /// Which of the four are switched on.
+    /// Which of the four outputs are enabled.
     enabled: [bool; 4],
 }
 
@@ -203,7 +203,7 @@ impl Tallies {
         if output == PUBLISH { &self.publish } else { &self.stream }
     }
 
-    /// Returns the outputs that are switched on, with their names.
+    /// Returns the enabled outputs, with their names.
     pub fn enabled(&self) -> impl Iterator<Item = (&'static str, &Tally)> {
         let all: [(&'static str, &Tally); 4] = [
             (PUBLISH, &self.publish),
@@ -214,8 +214,8 @@ impl Tallies {
         all.into_iter().zip(self.enabled).filter(|(_, is_on)| *is_on).map(|(output, _)| output)
     }
 
-    /// Returns the outputs that every closed kline goes to; the last values, which keep one kline a series, where there
-    /// is no other.
+    /// Returns the outputs that every closed kline goes to. If there is none, the output of last values, which keeps
+    /// one kline of each series.
     fn counted(&self) -> impl Iterator<Item = &Tally> {
         let [publish, stream, ..] = self.enabled;
         let is_counted =
@@ -249,13 +249,13 @@ impl Tallies {
         self.counted().map(Tally::on_disk).sum()
     }
 
-    /// Whether Redis takes nothing from some output.
+    /// Returns whether Redis takes nothing from at least one output.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         self.enabled().any(|(_, tally)| tally.link() == Link::Down)
     }
 
-    /// Whether some output is cut off from Redis and can hold no more.
+    /// Returns whether at least one output is disconnected and has no more room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.counted().any(|tally| tally.link() == Link::Down && tally.is_full())

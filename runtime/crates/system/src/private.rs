@@ -1,4 +1,4 @@
-//! Files and folders that only this user can read, whatever the umask is: state, dead letters, bundles, the spill.
+//! Files and folders that only this user can read, whatever the umask is: state, dead letters, crash reports, the spill.
 //!
 //! What is there with wider rights is narrowed when it is opened. A file of another user is left as it is, and used if
 //! that is possible: its rights are its owner's affair.

@@ -1,7 +1,7 @@
-//! Compiled code of an untrusted component: the one place where machine code that another process has written is loaded.
+//! Compiled code of an untrusted component: the only place that loads machine code which another process has written.
 //!
-//! An [`Artifact`] comes from a process of the compiler, or from the private folder that [`cache`] checks. It is never
-//! made of a file that an operator, a plugin folder or a component names.
+//! An [`Artifact`] comes from a compiler process, or from the private folder that [`cache`] checks. It is never read
+//! from a file that an operator, a plugin folder or a component names.
 
 pub(super) mod cache;
 
@@ -11,26 +11,26 @@ use std::os::unix::ffi::OsStrExt as _;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Component as Compiled;
 
-use super::component_error::{ComponentError, words};
+use super::component_error::{ComponentError, error_text};
 use super::engine::WasmEngine;
 use super::instance_count;
 
-/// What a component takes of memory once it is loaded, in bytes, without the memories and tables of its instances.
+/// The memory that a loaded component takes, in bytes, without the memories and tables of its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Length of the compiled code and its metadata, as they are stored.
+    /// Length of the compiled code and its metadata, as stored.
     pub artifact: u64,
-    /// Memory that loading them takes: at least their length, and what decoding the metadata and the first content of
-    /// memories add. With it, what its core instances take outside of their memories and tables.
+    /// Memory that loading takes: at least `artifact`, plus what decoding the metadata and the initial content of
+    /// memories add. Includes what its core instances take outside of their memories and tables.
     pub loaded: u64,
-    /// Instances that it makes: of core modules or of components, whichever are more.
+    /// Instances that the component creates: of core modules or of components, whichever is more.
     pub instances: u64,
-    /// Bytes that count for each instance that the limit allows: zero unless some that it makes are not known.
+    /// Bytes that count for each instance that the limit allows: zero unless some instances cannot be resolved.
     pub each: u64,
 }
 
 impl Cost {
-    /// Checks it against the limits of one consumer, on `loaded` and on `instances`.
+    /// Checks the cost against two limits of one consumer: `most` bytes loaded and `most_instances` instances.
     ///
     /// # Errors
     /// [`ComponentError::Loaded`], [`ComponentError::Instances`].
@@ -52,7 +52,7 @@ pub(super) struct Artifact {
 }
 
 impl Artifact {
-    /// Wraps what a process of the compiler has written into the file that this process gave it.
+    /// Wraps the code that a compiler process has written to the file which this process gave it.
     pub(super) fn compiled(bytes: Vec<u8>, cost: Cost) -> Self {
         Self { bytes, cost }
     }
@@ -61,19 +61,19 @@ impl Artifact {
         self.cost
     }
 
-    /// Loads the code. It has to be of this program: of the same wasmtime with the same settings.
+    /// Loads the code, which must come from the same version of wasmtime with the same settings.
     pub(super) fn load(&self, engine: &WasmEngine) -> Result<Compiled, ComponentError> {
         #[expect(unsafe_code, reason = "the code was compiled by this program, and nobody else can have changed it")]
         // SAFETY: the bytes are the output of `Engine::precompile_component` of this program. They were read from an
         // unnamed file that only the compiler's process had, or from a file with a matching checksum in a folder that
         // no other user can write to; `compiled` and `cache` are the only ways to make an `Artifact`.
         let compiled = unsafe { Compiled::deserialize(engine.engine(), &self.bytes) };
-        compiled.map_err(|error| ComponentError::Invalid(words(&error)))
+        compiled.map_err(|error| ComponentError::Invalid(error_text(&error)))
     }
 }
 
-/// Returns the memory that this process alone holds, in bytes: its anonymous pages, and its files in memory, which hold
-/// the first content of guests' memories. Zero where the system does not say it.
+/// Returns the private memory of this process in bytes: its anonymous pages, and its in-memory files, which hold the
+/// initial content of guests' memories. Returns zero where the system does not report it.
 pub(super) fn private_memory() -> u64 {
     let found = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     let line = found.lines().find_map(|line| line.strip_prefix("Anonymous:"));

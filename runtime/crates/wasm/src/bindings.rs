@@ -1,4 +1,4 @@
-//! Code generated from the contract, one file a version. Only `convert` and `contract` see these types.
+//! Code generated from the contract, one file per version. Only `convert` and `contract` see these types.
 
 pub(super) mod v1;
 #[cfg(test)]

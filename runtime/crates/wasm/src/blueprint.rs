@@ -1,9 +1,9 @@
-//! One consumer that is a component: what makes its instances, and what is known of it.
+//! The blueprint of one consumer that is a component: creates its instances and describes it.
 
 use std::sync::Arc;
 
-use klines_delivery::bundle::ComponentSnapshot;
 use klines_delivery::consumer::ComponentSource;
+use klines_delivery::crash_report::ComponentSnapshot;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Failure, Problem, Profile};
 
@@ -20,16 +20,16 @@ use super::meter::WasmMeter;
 use super::setup::{Origin, Setup};
 use super::validation::Validation;
 
-/// Makes the instances of one consumer from a compiled component.
+/// Creates the instances of one consumer from a compiled component.
 #[derive(Clone)]
 pub struct WasmBlueprint {
     component: Arc<Component>,
     pub(super) setup: Setup,
-    /// What the operator allows, whether or not the component asks for it.
+    /// What the operator allows, whether or not the component requests it.
     allowed: Grants,
-    /// What the operator allows and the component does not ask for.
-    vain: Vec<String>,
-    /// Outlives the instances, so that a restart does not renew what may be logged.
+    /// A sentence about each grant that the operator allows and the component does not request.
+    unused: Vec<String>,
+    /// Outlives the instances, so that a restart does not reset the log limits.
     log: GuestLog,
     memory: MemoryMeter,
     loaded: LoadedMeter,
@@ -37,25 +37,25 @@ pub struct WasmBlueprint {
 }
 
 impl WasmBlueprint {
-    /// The component.
+    /// Returns the component.
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.component
     }
 
-    /// Puts a component and its circumstances together. Of the grants, only what the component asks for is kept. Has
-    /// no effect.
+    /// Combines a component with its setup. Of the grants, only those that the component requests are kept. Has no side
+    /// effects.
     #[must_use]
     pub fn new(component: Arc<Component>, setup: Setup) -> Self {
         let log = GuestLog::new(&setup.name, &setup.limits, setup.observer.clone());
-        let (grants, vain) = component.wants().narrow(&setup.grants);
+        let (grants, unused) = component.wants().narrow(&setup.grants);
         let allowed = setup.grants;
         let (memory, loaded) = (MemoryMeter::default(), LoadedMeter::default());
         Self {
             component,
             setup: Setup { grants, ..setup },
             allowed,
-            vain,
+            unused,
             log,
             memory,
             loaded,
@@ -63,37 +63,37 @@ impl WasmBlueprint {
         }
     }
 
-    /// Whether its instances run untrusted code: any component that is not part of the program.
+    /// Returns whether its instances run untrusted code: any component that is not part of the program.
     #[must_use]
     pub fn is_untrusted(&self) -> bool {
         matches!(self.setup.origin, Origin::File(_))
     }
 
-    /// A sentence about each thing that is allowed and that the component does not ask for: it is not granted.
+    /// Returns a sentence about each allowed grant that the component does not request: it is not granted.
     #[must_use]
-    pub fn allowed_in_vain(&self) -> &[String] {
-        &self.vain
+    pub fn unused_grants(&self) -> &[String] {
+        &self.unused
     }
 
-    /// What is both asked for and allowed.
+    /// Returns the grants that are both requested and allowed.
     #[must_use]
     pub fn grants(&self) -> &Grants {
         &self.setup.grants
     }
 
-    /// What the component asks for.
+    /// Returns what the component requests.
     #[must_use]
     pub fn wants(&self) -> &Wants {
         self.component.wants()
     }
 
-    /// The counters of the consumer's HTTP requests, which outlive its instances.
+    /// Returns the counters of the consumer's HTTP requests, which outlive its instances.
     #[must_use]
     pub fn http_counters(&self) -> Arc<HttpCounters> {
         self.setup.grants.http.counters()
     }
 
-    /// What is measured of it, over all of its instances.
+    /// Returns the consumer's meter, which covers all of its instances.
     #[must_use]
     pub fn own_meter(&self) -> WasmMeter {
         let http = self.wants().imports_http().then(|| self.http_counters());
@@ -101,15 +101,16 @@ impl WasmBlueprint {
         WasmMeter { memory: self.memory.clone(), loaded: self.loaded.clone(), http, emitted }
     }
 
-    /// The same consumer with another version of its component, which gets what it asks for and is allowed.
+    /// Returns the same consumer with another version of its component; that version is granted what it requests and
+    /// the operator allows.
     #[must_use]
     pub fn renewed(&self, component: Arc<Component>) -> Self {
-        let (grants, vain) = component.wants().narrow(&self.allowed);
-        Self { component, setup: Setup { grants, ..self.setup.clone() }, vain, ..self.clone() }
+        let (grants, unused) = component.wants().narrow(&self.allowed);
+        Self { component, setup: Setup { grants, ..self.setup.clone() }, unused, ..self.clone() }
     }
 
-    /// What another version asks for in its manifest, is not granted, and this one does without. Imports alone ask for
-    /// nothing: many languages import what they never use.
+    /// Returns what another version requests in its manifest without being granted, and this version does not miss.
+    /// Imports alone do not count as requests: many languages import what they never use.
     #[must_use]
     pub fn further_wants(&self, component: &Component) -> Vec<Missing> {
         if component.wants().manifest.is_none() {
@@ -120,10 +121,11 @@ impl WasmBlueprint {
         wanted.into_iter().filter(|missing| !known.contains(missing)).collect()
     }
 
-    /// Begins to ask an instance of its own, without any grant and under all limits, what is wrong with the settings.
+    /// Starts the validation of the settings in a separate instance, without any grant and under all limits.
     #[must_use]
     pub fn begin_validation(&self) -> Validation {
-        // The thread that asks may outlast the answer, and would keep the state from whoever opens it next.
+        // The validating thread may run longer than the validation is waited for, and would block the next user of the
+        // state.
         let setup = Setup { grants: Grants::default(), state: None, emitter: None, ..self.setup.clone() };
         Validation::begin(Self { setup, ..self.clone() })
     }

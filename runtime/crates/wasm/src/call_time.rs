@@ -1,5 +1,5 @@
-//! The time of one instance's calls: each has a deadline, and while untrusted code runs it holds a permit of the
-//! [`CpuGovernor`], which a host call that waits gives back.
+//! Limits the time of one instance's calls. Each call has a deadline. Untrusted code holds a permit of the
+//! [`CpuGovernor`] while it runs, and releases it during a host call that waits.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,31 +18,31 @@ use crate::cpu_governor::Permit;
 #[error("waited in a host call until its time was over")]
 pub(super) struct Overdue;
 
-/// What measures and bounds the calls of one instance.
+/// Measures and bounds the calls of one instance.
 #[derive(Debug)]
 pub(super) struct CallTime {
     deadline: Deadline,
-    /// None for trusted code, which needs none.
+    /// `None` for trusted code, which needs no permit.
     permit: Option<Permit>,
     watch: CpuWatch,
 }
 
 impl CallTime {
-    /// Makes it for a trusted instance, or for one whose calls need a permit.
+    /// Creates the time account of one instance; a trusted instance has no `permit`.
     pub(super) fn new(standstill: TimeTotal, terminal: TimeTotal, permit: Option<Permit>) -> Self {
         let watch = CpuWatch::new(permit.is_some());
         Self { deadline: Deadline::new(standstill, terminal), permit, watch }
     }
 
-    /// Begins a call, after waiting for a permit. Returns after what time it is to be looked at.
+    /// Begins a call, after waiting for a permit. Returns the time after which the call is to be checked.
     pub(super) fn begin(&mut self, limit: Duration) -> Duration {
         self.acquire();
         self.deadline.begin(limit);
         if self.watch.is_on() { Duration::ZERO } else { limit }
     }
 
-    /// Looks at the call at a tick of the clock, after waiting for a permit if it was passed on. Returns after what time
-    /// it is to be looked at again; `None` if its time is over.
+    /// Checks the call at a tick of the clock, after waiting for a permit if it was passed on. Returns the time after
+    /// which the call is to be checked again, or `None` if its time is over.
     pub(super) fn look(&mut self, consumer: &str) -> Option<Duration> {
         let away = self.permit.as_mut().map(Permit::renew).unwrap_or_default();
         self.deadline.excuse(away);
@@ -54,7 +54,7 @@ impl CallTime {
             return Some(left);
         }
         self.watch.look(consumer, &self.deadline);
-        // It gives way at every tick.
+        // It yields at every tick.
         Some(Duration::ZERO)
     }
 
@@ -64,23 +64,23 @@ impl CallTime {
         self.release();
     }
 
-    /// Whether the call's time is over.
+    /// Returns whether the call's time is over.
     pub(super) fn is_over(&self) -> bool {
         self.deadline.is_over()
     }
 
-    /// Says what the call took too much of.
-    pub(super) fn verdict(&self) -> String {
-        self.deadline.verdict()
+    /// Returns a message that says which limit of time the call exceeded.
+    pub(super) fn timeout_message(&self) -> String {
+        self.deadline.timeout_message()
     }
 
-    /// Waits for something in the host, within the call's time and without the permit.
+    /// Waits for `future` within the call's time; releases the permit meanwhile.
     pub(super) fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Overdue> {
         self.wait_for(future, true)
     }
 
-    /// Waits for work that the host does for the guest on another thread, within the call's time. The permit is kept: it
-    /// stands for a core, and somebody uses one.
+    /// Waits, within the call's time, for work that the host does for the guest on another thread. Keeps the permit: a
+    /// permit represents a core, and the other thread uses one.
     pub(super) fn wait_for_work<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Overdue> {
         self.wait_for(work, false)
     }
@@ -133,9 +133,9 @@ mod tests {
     use super::*;
     use crate::cpu_governor::CpuGovernor;
 
-    /// As the system holds an operation on a mount whose server is gone.
+    /// Simulates an operation on a mount whose server is gone.
     #[test]
-    fn a_wait_without_an_end_ends_with_the_call() {
+    fn an_endless_wait_ends_at_the_deadline_of_the_call() {
         let permit = Permit::new(Arc::new(CpuGovernor::new()), Arc::default());
         let mut time = CallTime::new(TimeTotal::default(), TimeTotal::default(), Some(permit));
         time.begin(Duration::from_millis(20));

@@ -1,8 +1,8 @@
-//! Untrusted components are compiled in a process of their own, with bounded time and memory: nothing else bounds what
-//! a compiler does with hostile input.
+//! Compiles untrusted components in a separate process with bounded time and memory: nothing else bounds what a
+//! compiler does with hostile input.
 //!
-//! The same process then loads the code as this one will, measures what that costs, and checks exports and imports. This
-//! process loads the very code that was measured, and nothing that was refused. [`child`] is what runs there.
+//! The child process ([`child`]) also loads the code as this process will, measures the cost, and checks exports and
+//! imports. This process loads exactly the code that was measured, and never code that was refused.
 
 pub mod child;
 
@@ -27,21 +27,21 @@ use super::component_file::ComponentFile;
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 
-/// How often the parent looks whether the process has ended.
+/// Interval at which the parent checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The hidden command that the process runs.
 pub const COMMAND: &str = "compile-component";
 /// Its exit code when the component is refused; the reason is on standard error.
 pub const REFUSED: u8 = 1;
-/// Its exit code when the system did not let it do its work; the reason is on standard error.
+/// Its exit code when the system prevents its work; the reason is on standard error.
 pub const FAILED: u8 = 3;
 
-/// Starts the processes that compile.
+/// Starts the compiler processes, one for each component.
 #[derive(Debug)]
 pub struct Compiler {
     program: PathBuf,
     cache: Cache,
-    /// The folder of the code, where none is to be kept.
+    /// The folder of the code, if the code is not to be kept.
     temporary: Mutex<Option<TempDir>>,
 }
 
@@ -53,7 +53,8 @@ pub fn remove_code(folder: &Path) {
 }
 
 impl Compiler {
-    /// Names the program whose hidden command compiles for `engine`, and the private folder for the code.
+    /// Creates a compiler for `engine` that runs the hidden command of `program` and keeps the code in the private
+    /// `folder`.
     #[must_use]
     pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -61,14 +62,15 @@ impl Compiler {
         Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())), temporary: Mutex::default() }
     }
 
-    /// Makes a compiler as [`Compiler::new`] does, whose code is gone with it.
+    /// Creates a compiler as [`Compiler::new`] does; its code is removed when it is dropped.
     #[must_use]
     pub fn temporary(program: PathBuf, folder: TempDir, engine: &WasmEngine) -> Self {
         let path = folder.path().to_path_buf();
         Self { temporary: Mutex::new(Some(folder)), ..Self::new(program, path, engine) }
     }
 
-    /// Removes the folder of the code, where none is to be kept: a thread that is left behind may hold the compiler.
+    /// Removes the folder of the code, if the code is not to be kept. Needed because a leaked thread may keep the
+    /// compiler alive.
     pub(super) fn remove_temporary(&self) {
         self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -78,11 +80,10 @@ impl Compiler {
         &self.cache
     }
 
-    /// Compiles a component within its limits, unless that has been done before. What comes back costs no more than
-    /// the limits allow.
+    /// Returns the compiled component, from the cache or newly compiled within `limits`. Its cost is within `limits`.
     ///
     /// # Errors
-    /// [`ComponentError`]: it is not a valid consumer, or too much to compile or to load.
+    /// [`ComponentError`]: the file is not a valid consumer, or compiling or loading it exceeds a limit.
     pub(super) fn compile(&self, file: &ComponentFile, limits: &Limits) -> Result<Artifact, ComponentError> {
         if let Some(artifact) = self.cache.find(&file.sha256) {
             artifact.cost().within(limits.loaded, limits.instances as u64)?;
@@ -105,14 +106,14 @@ impl Compiler {
             Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(sanitize(&answer, MOST_TEXT))),
             _ => {
                 let most = limits.compile_memory >> 20;
-                let message = format!("the compiler did not survive it with {most} MiB (limits.compile_memory)");
+                let message = format!("the compiler did not finish with {most} MiB (limits.compile_memory)");
                 Err(ComponentError::TooCostly(message))
             }
         }
     }
 
-    /// Starts a process that reads the component from standard input, writes the code to `output` and its answer to
-    /// standard error.
+    /// Starts a process that reads the component from standard input, writes the code to `output`, and writes its
+    /// answer to standard error.
     fn spawn(&self, output: &File, limits: &Limits) -> io::Result<Child> {
         let seconds = limits.compile_time.as_secs().saturating_add(1);
         let numbers = [
@@ -126,10 +127,10 @@ impl Compiler {
         for (name, number) in numbers {
             command.arg(name).arg(number.to_string());
         }
-        // It needs none of our variables, and some of them are secret.
+        // The child needs no environment variable of this process, and some are secret.
         command
             .env_clear()
-            // Address space that an allocator sets aside is not memory that the compiler uses.
+            // Memory that the allocator only reserves must not count against the limit of the compiler.
             .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
@@ -138,7 +139,7 @@ impl Compiler {
     }
 }
 
-/// Takes over what a process has compiled and measured.
+/// Reads the code that a process has compiled, and the cost that it has measured.
 fn read_artifact(output: &mut File, answer: &str, limits: &Limits) -> Result<Artifact, ComponentError> {
     let cost: Cost = serde_json::from_str(answer).map_err(io::Error::from)?;
     cost.within(limits.loaded, limits.instances as u64)?;
@@ -146,18 +147,18 @@ fn read_artifact(output: &mut File, answer: &str, limits: &Limits) -> Result<Art
     let mut bytes = Vec::new();
     output.take(cost.artifact.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != cost.artifact {
-        return Err(io::Error::other("the compiler wrote another length than it says").into());
+        return Err(io::Error::other("the length of the compiled code differs from the report").into());
     }
     Ok(Artifact::compiled(bytes, cost))
 }
 
-/// Feeds a process and waits for it; no status if its time was over.
+/// Writes `bytes` to a process and waits for it. Returns no status if `time` was over, and its answer.
 fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<ExitStatus>, String)> {
     let (mut input, answer) = (child.stdin.take(), child.stderr.take());
     let until = Instant::now() + time;
     thread::scope(|scope| {
         scope.spawn(move || {
-            // A process that ends early does not read to the end, and says why.
+            // A process that ends early does not read to the end; its answer gives the reason.
             let _ = input.as_mut().map(|input| input.write_all(bytes));
             drop(input);
         });
@@ -177,7 +178,7 @@ fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<Ex
     })
 }
 
-/// Reads to the end, so that the process never waits for room, and keeps the beginning.
+/// Reads to the end, so that the process never blocks on a full pipe, and returns the beginning.
 fn read_answer(pipe: Option<ChildStderr>) -> String {
     let Some(mut pipe) = pipe else { return String::new() };
     let mut answer = Vec::new();

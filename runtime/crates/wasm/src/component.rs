@@ -1,4 +1,4 @@
-//! One component: what is accepted, why something is not, and compiling what is trusted.
+//! One component: checks what it exports and imports, and compiles it if it is trusted.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -10,14 +10,14 @@ use wasmtime::{Engine, Store};
 
 use super::artifact::{Artifact, Cost};
 pub use super::component_error::ComponentError;
-use super::component_error::words;
+use super::component_error::error_text;
 use super::contract::{Guest, Named, Prepared, Version};
 use super::engine::WasmEngine;
 use super::failure::MOST_TEXT;
 use super::host::Host;
 use super::manifest::Wants;
 
-/// What a component may import, as far as the linker has it: our interfaces, and all of these packages.
+/// Prefixes of the interfaces that a component may import; the linker decides on the individual functions.
 const OFFERED: [&str; 11] = [
     "klines:consumer/emit@",
     "klines:consumer/host@",
@@ -37,21 +37,21 @@ pub struct Component {
     prepared: Prepared,
     version: Version,
     wants: Wants,
-    /// Its clock ends calls: as long as there is a component, it has to run.
+    /// Kept because its clock, which ends calls, must run as long as the component exists.
     engine: WasmEngine,
     /// SHA-256 of its bytes, in hex.
     sha256: String,
-    /// What it costs to load. Nothing but the bytes is known of a component of the program's own.
+    /// What loading costs. For a trusted component only `loaded` is known.
     cost: Cost,
 }
 
 impl Component {
-    /// Compiles a component of the program's own, in this process, and checks what it imports and exports.
+    /// Compiles a trusted component in this process, and checks what it imports and exports.
     pub(super) fn compile_trusted(engine: &WasmEngine, bytes: &[u8]) -> Result<Self, ComponentError> {
-        // A bug in the compiler must cost this component and nothing else.
+        // A bug in the compiler must affect only this component.
         let compiled = panic::catch_unwind(AssertUnwindSafe(|| Compiled::from_binary(engine.engine(), bytes)))
-            .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
-            .map_err(|error| ComponentError::Invalid(words(&error)))?;
+            .map_err(|_| ComponentError::Invalid("the compiler panicked".to_owned()))?
+            .map_err(|error| ComponentError::Invalid(error_text(&error)))?;
         let (version, prepared) = accept(engine, &compiled)?;
         let wants = Wants::of(bytes)?;
         let image = compiled.image_range();
@@ -60,8 +60,8 @@ impl Component {
         Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes), cost })
     }
 
-    /// Loads what a process of the compiler has made of an untrusted component, and checks once more what it imports
-    /// and exports. `wants` and `sha256` are of the component itself.
+    /// Loads the compiled code of an untrusted component, and checks again what it imports and exports. `wants` and
+    /// `sha256` are those of the component itself.
     pub(super) fn load(
         engine: &WasmEngine,
         artifact: &Artifact,
@@ -73,26 +73,26 @@ impl Component {
         Ok(Self { prepared, version, wants, engine: engine.clone(), sha256, cost })
     }
 
-    /// What it was built for: the interface that it exports, with its version.
+    /// Returns the interface that it exports, with the version that it was built for.
     #[must_use]
     pub fn contract(&self) -> String {
         format!("klines:consumer/consumer@{}", self.version.number())
     }
 
-    /// What it wants to be granted.
+    /// Returns the grants that it requests.
     #[must_use]
     pub fn wants(&self) -> &Wants {
         &self.wants
     }
 
-    /// SHA-256 of the component's bytes, in hex.
+    /// Returns the SHA-256 of the component's bytes in hex.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Bytes of memory that its compiled code and metadata take, once, however many consumers run it, and what its core
-    /// instances take outside of their memories and tables.
+    /// Returns the bytes of memory that its compiled code and metadata take, once for all consumers that run it, plus
+    /// what its core instances take outside of their memories and tables.
     #[must_use]
     pub fn loaded(&self) -> u64 {
         self.cost.loaded
@@ -117,19 +117,19 @@ pub(super) fn accept(engine: &WasmEngine, compiled: &Compiled) -> Result<(Versio
     check_imports(engine.engine(), compiled)?;
     let version = version.ok_or_else(|| no_consumer(engine.engine(), compiled))?;
     let pre = engine.linker().instantiate_pre(compiled);
-    let pre = pre.map_err(|error| ComponentError::WrongImport(words(&error)))?;
+    let pre = pre.map_err(|error| ComponentError::WrongImport(error_text(&error)))?;
     let prepared = Prepared::new(version, pre).map_err(|error| ComponentError::WrongExport {
         version: version.number(),
         folder: version.folder(),
-        message: words(&error),
+        message: error_text(&error),
     })?;
     Ok((version, prepared))
 }
 
-/// Tells from the first bytes what a file is, so that the message can say what it is not.
+/// Checks by its first bytes whether a file can be a component; the error names what it is instead.
 pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
     const MAGIC: &[u8] = b"\0asm";
-    // Version 1 in layer 0 is a core module; components are layer 1.
+    // Version 1 of layer 0 is a core module; components are layer 1.
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     if bytes.starts_with(MODULE) {
         return Err(ComponentError::CoreModule);
@@ -149,7 +149,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), ComponentError> {
 
 fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentError> {
     for (name, found) in compiled.component_type().imports(engine) {
-        // An instance that only carries types needs nothing of the host.
+        // An instance that contains only types needs nothing from the host.
         let needs = match &found.ty {
             ComponentItem::ComponentInstance(instance) => {
                 instance.exports(engine).any(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
@@ -164,12 +164,12 @@ fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentEr
     Ok(())
 }
 
-/// Returns the newest version that is both exported and offered; nothing if it exports none at all.
+/// Returns the newest version that is both exported and offered; `None` if no version is exported.
 fn version(engine: &Engine, compiled: &Compiled) -> Result<Option<Version>, ComponentError> {
     let (mut newest, mut other) = (None, None);
     for (name, _) in compiled.component_type().exports(engine) {
         match Version::named(name) {
-            Named::Nothing => {}
+            Named::OtherInterface => {}
             Named::Offered(version) => newest = newest.max(Some(version)),
             Named::Other(found) => other = Some(sanitize(found, 100)),
         }

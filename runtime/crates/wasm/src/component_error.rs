@@ -1,4 +1,4 @@
-//! Why bytes are not loaded as a component, in words that say what would be right.
+//! The reasons for which bytes are not loaded as a component, with messages that name the remedy.
 
 use std::io;
 
@@ -8,28 +8,28 @@ use thiserror::Error;
 use super::failure::MOST_TEXT;
 use super::manifest::ManifestError;
 
-/// Why a file is not used. The text says what it is and what would be right.
+/// Why a file is not loaded. The message says what the file is and what is expected.
 #[derive(Debug, Error)]
 pub enum ComponentError {
-    /// The file system refuses.
+    /// The file system refuses access.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// A folder, a device, a pipe.
     #[error("is not a file")]
     NotFile,
-    /// A link where a file was, or is wanted.
+    /// A symbolic link where a file is expected.
     #[error("is a symbolic link, which is not followed: put the component itself there")]
     Link,
-    /// Over the limit, which is checked before anything is read.
+    /// The file is over the size limit, which is checked before it is read.
     #[error("is larger than the limit of {0} bytes for component files")]
     TooLarge(u64),
-    /// Native code, which no sandbox holds.
+    /// Native code, which no sandbox can restrict.
     #[error("is precompiled native code, which is never loaded: give the component (.wasm) that it was made from")]
     Precompiled,
-    /// WebAssembly's text form.
+    /// The text format of WebAssembly.
     #[error("is WebAssembly text, not a component: make one of it with `klines consumer build FILE`")]
     Text,
-    /// Anything else.
+    /// Any other content; the text is its first bytes in hex.
     #[error("is not WebAssembly: a component begins with the bytes 00 61 73 6d, this file with {0}")]
     NotWasm(String),
     /// A core module.
@@ -37,13 +37,13 @@ pub enum ComponentError {
         "is a core WebAssembly module, not a component: build it for the target wasm32-wasip2, or make a component of it with `klines consumer build FILE`"
     )]
     CoreModule,
-    /// Truncated, corrupt, or made with a proposal that is switched off.
+    /// Truncated, corrupt, or built with a WebAssembly proposal that is disabled.
     #[error("is not a valid component: {0}")]
     Invalid(String),
     /// It could not be compiled within its limits.
     #[error("is too much to compile: {0}")]
     TooCostly(String),
-    /// Compiled, it takes more memory than its limit.
+    /// The compiled component takes more memory than its limit.
     #[error("takes {taken} KiB of memory once it is compiled, more than {most} KiB (limits.loaded)")]
     Loaded {
         /// What it takes, in KiB.
@@ -61,24 +61,24 @@ pub enum ComponentError {
         /// What they may take, in KiB.
         most: u64,
     },
-    /// It would make more instances than its limit, and each of them is compiled by itself.
+    /// It would create more instances than its limit; each of them is compiled separately.
     #[error("makes {found} instances of modules or components inside it, more than {most} (limits.instances)")]
     Instances {
-        /// What it would make.
+        /// Number that it would create.
         found: u64,
-        /// What it may make.
+        /// Number that it may create.
         most: u64,
     },
-    /// The process that compiled it refused it, in words that are complete.
+    /// The compiler process refused it; the text is the complete message.
     #[error("{0}")]
     Refused(String),
-    /// The process that compiles could not do its work, for a reason that may be gone the next time.
+    /// The compiler process failed for a reason that may be temporary.
     #[error("could not be compiled: {0}")]
     System(String),
-    /// It is not part of the program, and there is no process to compile it in.
-    #[error("is untrusted and cannot be compiled here: there is no process for it")]
+    /// It is not part of the program, and no compiler process is configured.
+    #[error("is untrusted and cannot be compiled here: there is no compiler process")]
     NoCompiler,
-    /// Another world's component.
+    /// A component of another world.
     #[error("does not export klines:consumer/consumer@1.1.0: it exports {0}, so it was built for another world")]
     NoConsumer(String),
     /// A consumer of another version of the contract.
@@ -88,35 +88,35 @@ pub enum ComponentError {
     OtherVersion {
         /// The version that it was built for.
         found: String,
-        /// The versions that there are.
+        /// The versions that this runtime offers.
         offered: String,
     },
-    /// The right interface with other functions or types.
+    /// It exports the right interface with other functions or types.
     #[error(
         "exports klines:consumer/consumer@{version} in another shape: {message}; build it against this runtime's {folder}"
     )]
     WrongExport {
-        /// The version that it says it was built for.
+        /// The version that the export names.
         version: &'static str,
-        /// Where that version's text is.
+        /// The folder with the WIT of that version.
         folder: &'static str,
         /// The difference.
         message: String,
     },
-    /// Needs what does not exist here.
+    /// It imports an interface that this runtime does not offer.
     #[error(
         "imports {0}, which this runtime does not offer: there is klines:consumer/host, state and emit@1.1.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
     )]
     UnknownImport(String),
-    /// What it says of itself cannot be trusted to be all that it wants.
-    #[error("says badly what it wants: {0}")]
+    /// Its manifest is invalid, so what it requests is not known for certain.
+    #[error("has an invalid manifest: {0}")]
     Manifest(#[from] ManifestError),
-    /// An import that is offered, but with other functions or types.
+    /// It imports an offered interface with other functions or types.
     #[error("imports something in a shape that this runtime does not offer: {0}")]
     WrongImport(String),
 }
 
-/// Returns an error of wasmtime's as one line without what a terminal would act upon.
-pub(super) fn words(error: &wasmtime::Error) -> String {
+/// Returns a wasmtime error, with its causes, as one line without terminal control characters.
+pub(super) fn error_text(error: &wasmtime::Error) -> String {
     sanitize(&format!("{error:#}"), MOST_TEXT)
 }

@@ -1,4 +1,4 @@
-//! Component files: read once, at one moment, within a bound.
+//! Reads component files: each once and completely, up to a maximum size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -10,32 +10,32 @@ use rustix::fs::OFlags;
 
 use super::component_error::ComponentError;
 
-/// The bytes of a component file, read at one moment.
+/// The bytes of a component file, read once.
 pub struct ComponentFile {
-    /// What was in it.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// SHA-256 of that, in hex.
+    /// SHA-256 of `bytes`, in hex.
     pub sha256: String,
 }
 
 /// Whether a path may be a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It leads to the component, as the operator has set it up.
+    /// A link is followed: the operator has set it up.
     Follow,
-    /// It is not what was there before.
+    /// A link is refused: it is not the file that was there before.
     Refuse,
 }
 
-/// Reads a component file of at most `most_bytes`: opened once, so that what is checked is what is used.
+/// Reads a component file of at most `most_bytes`. Opens it once, so that the checked file is the one that is read.
 ///
 /// # Errors
-/// [`ComponentError`] saying why it is not read.
+/// [`ComponentError`] with the reason for which the file is not read.
 pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile, ComponentError> {
     if links == Links::Refuse && fs::symlink_metadata(path)?.is_symlink() {
         return Err(ComponentError::Link);
     }
-    // A pipe must not make the opening wait for its other end.
+    // Opening a pipe must not wait for its other end.
     let mut flags = OFlags::NONBLOCK;
     if links == Links::Refuse {
         flags |= OFlags::NOFOLLOW;
@@ -49,7 +49,7 @@ pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile,
         return Err(ComponentError::TooLarge(most_bytes));
     }
     let mut bytes = Vec::new();
-    // It may grow while it is read.
+    // The file may grow while it is read.
     file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
         return Err(ComponentError::TooLarge(most_bytes));
@@ -58,7 +58,7 @@ pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile,
     Ok(ComponentFile { bytes, sha256 })
 }
 
-/// Reads a component again, unless its file has changed since it was loaded.
+/// Reads a component again; returns `None` if the file has changed since it was loaded with this `sha256`.
 pub(super) fn read_unchanged(path: &Path, most_bytes: u64, sha256: &str) -> Option<Vec<u8>> {
     let file = read(path, most_bytes, Links::Follow).ok()?;
     (file.sha256 == sha256).then_some(file.bytes)

@@ -1,5 +1,5 @@
-//! All components of the process: files read once, checked, and loaded once. What is untrusted is compiled in a process
-//! of its own; only what is part of the program is compiled in this one.
+//! Loads all components of the process: each file is read once, checked, and loaded once. Untrusted components are
+//! compiled in a separate process; only trusted components are compiled in this one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,17 +19,17 @@ use klines_system::limits::Limits;
 #[cfg(test)]
 mod tests;
 
-/// Refusals that are remembered.
+/// Maximum number of refusals that are remembered.
 const MOST_REFUSALS: usize = 256;
 
 /// Loads components; the same bytes under several names are loaded once.
 pub struct Components {
     engine: WasmEngine,
-    /// Where untrusted components are compiled; without it there are none.
+    /// Compiles untrusted components; if it is `None`, they are refused.
     compiler: Option<Compiler>,
-    /// What is in use, by SHA-256. A version that nothing runs any longer, or never did, is gone at once.
+    /// Components in use, by SHA-256. A component is dropped as soon as nothing uses it.
     loaded: Mutex<HashMap<String, Weak<Component>>>,
-    /// What was refused, with the reason: the same bytes under the same limits are not compiled again.
+    /// Refused attempts with their reasons: the same bytes under the same limits are not compiled again.
     refused: Mutex<HashMap<Attempt, String>>,
 }
 
@@ -56,18 +56,18 @@ impl Attempt {
 }
 
 impl Components {
-    /// Removes compiled code that is not to be kept, at the end of a run.
+    /// Removes temporary compiled code, at the end of a run.
     pub fn remove_temporary(&self) {
         self.compiler.iter().for_each(Compiler::remove_temporary);
     }
 
-    /// Builds an empty collection for trusted components alone.
+    /// Creates an empty collection for trusted components only.
     #[must_use]
     pub fn new(engine: WasmEngine) -> Self {
         Self { engine, compiler: None, loaded: Mutex::default(), refused: Mutex::default() }
     }
 
-    /// Builds an empty collection that has `compiler` compile untrusted components.
+    /// Creates an empty collection that compiles untrusted components with `compiler`.
     #[must_use]
     pub fn with_compiler(engine: WasmEngine, compiler: Compiler) -> Self {
         Self { compiler: Some(compiler), ..Self::new(engine) }
@@ -76,16 +76,16 @@ impl Components {
     /// Reads, checks and loads a file, within limits.
     ///
     /// # Errors
-    /// [`ComponentError`] saying what the file is and what would be right.
+    /// [`ComponentError`], which says what the file is and what is expected.
     pub fn from_file(&self, path: &Path, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
         self.from_untrusted(&read(path, limits.component_size, Links::Follow)?, limits)
     }
 
-    /// Checks and loads what was read of a file, within limits. It is compiled in a process of its own, or was so
-    /// before.
+    /// Checks and loads the bytes of a file, within limits. A separate process compiles them, unless the cache already
+    /// has the code.
     ///
     /// # Errors
-    /// [`ComponentError`] saying what the bytes are and what would be right.
+    /// [`ComponentError`], which says what the bytes are and what is expected.
     pub fn from_untrusted(&self, file: &ComponentFile, limits: &Limits) -> Result<Arc<Component>, ComponentError> {
         recognise(&file.bytes)?;
         if let Some(known) = lock(&self.loaded).get(&file.sha256).and_then(Weak::upgrade) {
@@ -97,7 +97,7 @@ impl Components {
             return Err(ComponentError::Refused(reason.clone()));
         }
         let result = self.compile_untrusted(file, limits);
-        // What the system refused may be possible the next time.
+        // Failures of the system may be temporary.
         if let Err(error) = &result
             && !matches!(error, ComponentError::Io(_) | ComponentError::System(_) | ComponentError::NoCompiler)
         {
@@ -110,16 +110,16 @@ impl Components {
         result
     }
 
-    /// Forgets that the component with this SHA-256 was refused, because an operator wants it tried again.
+    /// Forgets all refusals of the component with this SHA-256, because an operator wants to try it again.
     pub fn forget_refusal(&self, sha256: &str) {
         lock(&self.refused).retain(|attempt, _| attempt.sha256 != sha256);
     }
 
-    /// Checks and compiles, in this process, a component of the program's own, of at most `most_bytes`. Nothing bounds
-    /// what the compiler takes.
+    /// Checks and compiles, in this process, a trusted component of at most `most_bytes`. The time and memory of the
+    /// compiler are not bounded.
     ///
     /// # Errors
-    /// [`ComponentError`] saying what the bytes are and what would be right.
+    /// [`ComponentError`], which says what the bytes are and what is expected.
     pub fn from_trusted(&self, bytes: &[u8], most_bytes: u64) -> Result<Arc<Component>, ComponentError> {
         if bytes.len() as u64 > most_bytes {
             return Err(ComponentError::TooLarge(most_bytes));
@@ -128,7 +128,7 @@ impl Components {
         self.insert(&digest(bytes), || Component::compile_trusted(&self.engine, bytes))
     }
 
-    /// Removes compiled code from the folder that no component in use was loaded from.
+    /// Removes the compiled code of components that are not in use from the folder.
     pub fn remove_unused_code(&self) {
         if let Some(compiler) = &self.compiler {
             let loaded = lock(&self.loaded);

@@ -1,7 +1,8 @@
-//! The versions of the contract that are offered, side by side: which one a component was built for, and the calls of a
-//! guest, the same for all.
+//! The offered versions of the contract: detects which one a component was built for, and gives the guests of all
+//! versions the same calls.
 //!
-//! A version is its bindings and a conversion (`bindings`, `convert`), and a case here. Nothing else knows of versions.
+//! A version consists of its bindings, a conversion (`bindings`, `convert`) and a case here. No other module knows
+//! versions.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -15,10 +16,11 @@ use super::bindings::v1;
 use super::bindings::v2;
 use super::host::Host;
 
-/// What every consumer exports, without its version.
+/// The interface that every consumer exports, without the version.
 const EXPORT: &str = "klines:consumer/consumer@";
 
-/// The exports of one instance. One call of this trait a batch, none a kline.
+/// The exports of one instance. This trait is called once per batch, not per kline, so dynamic dispatch is cheap
+/// enough.
 pub(super) trait Guest: Send {
     fn validate(&self, store: &mut Store<Host>, settings: &str) -> Result<Vec<Problem>>;
     fn setup(&self, store: &mut Store<Host>, settings: &str) -> Result<Result<Subscription, Failure>>;
@@ -27,7 +29,7 @@ pub(super) trait Guest: Send {
     fn stop(&self, store: &mut Store<Host>) -> Result<()>;
 }
 
-/// A version that is offered.
+/// An offered version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Version {
     V1,
@@ -35,13 +37,14 @@ pub(super) enum Version {
     V2,
 }
 
-/// What an exported name says of the contract.
+/// What the name of an export says about the version of the contract.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Named<'a> {
-    /// It is another interface.
-    Nothing,
+    /// The export is another interface.
+    OtherInterface,
+    /// The export is a consumer of an offered version.
     Offered(Version),
-    /// A version that is not offered.
+    /// The export is a consumer of a version that is not offered.
     Other(&'a str),
 }
 
@@ -53,7 +56,7 @@ impl Version {
         Self::V2,
     ];
 
-    /// The number of its package.
+    /// Returns the version number of its WIT package.
     pub(super) const fn number(self) -> &'static str {
         match self {
             Self::V1 => "1.1.0",
@@ -62,7 +65,7 @@ impl Version {
         }
     }
 
-    /// Where its text is.
+    /// Returns the folder of its WIT files.
     pub(super) const fn folder(self) -> &'static str {
         match self {
             Self::V1 => "wit/v1",
@@ -71,14 +74,14 @@ impl Version {
         }
     }
 
-    /// The numbers of all versions, for a person.
+    /// Returns the numbers of all offered versions, for a message.
     pub(super) fn offered() -> String {
         Self::ALL.iter().map(|version| version.number()).collect::<Vec<_>>().join(" and ")
     }
 
-    /// Reads the name of an export. The same first number means the same version: later ones only add to it.
+    /// Parses the name of an export. An equal major number means the same version: minor versions only add to it.
     pub(super) fn named(export: &str) -> Named<'_> {
-        let Some(number) = export.strip_prefix(EXPORT) else { return Named::Nothing };
+        let Some(number) = export.strip_prefix(EXPORT) else { return Named::OtherInterface };
         let mut parts = number.split('.').map(str::parse::<u32>);
         let (Some(Ok(major)), Some(Ok(_)), Some(Ok(_)), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -99,7 +102,7 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    /// Looks the exports of a version up.
+    /// Looks up the exports of a version.
     pub(super) fn new(version: Version, pre: InstancePre<Host>) -> Result<Self> {
         Ok(match version {
             Version::V1 => Self::V1(v1::calls::CallsPre::new(pre)?),
@@ -117,7 +120,7 @@ impl Prepared {
     }
 }
 
-/// Offers what each version lets a guest import.
+/// Adds the imports of every version to the linker.
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
     v1::KlineConsumer::add_to_linker::<_, HasSelf<_>>(linker, |host| host)?;
     #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Between the domain's values and the contract's records, one file a version: the only places that know both.
+//! Converts between domain values and records of the contract, one file per version: only these files know both.
 //!
-//! What a guest answers is a stranger's: here it is cleaned, cut and checked, the same for every version.
+//! The answers of a guest are untrusted: this module sanitizes, truncates and checks them, for all versions alike.
 
 mod v1;
 #[cfg(test)]
@@ -14,12 +14,12 @@ use klines_domain::time::Millis;
 
 use super::failure::MOST_TEXT;
 
-/// Problems that are kept of one `validate`.
+/// Maximum number of problems that are kept of one `validate`.
 const MOST_PROBLEMS: usize = 100;
-/// Entries of one list in a subscription.
-const MOST_WISHES: usize = 10_000;
+/// Maximum number of entries in one list of a subscription.
+const MOST_ENTRIES: usize = 10_000;
 
-/// No trade is older than the epoch.
+/// Converts a time to milliseconds since the Unix epoch; negative times, which no trade has, become 0.
 fn moment(at: Millis) -> u64 {
     u64::try_from(at).unwrap_or(0)
 }
@@ -42,10 +42,10 @@ fn fatal(text: &str) -> Failure {
     Failure::Fatal(sanitize(text, MOST_TEXT))
 }
 
-/// Returns the wish, or `Fatal` naming the entry that is no symbol or no interval.
+/// Returns the checked subscription, or `Fatal` with the entry that is not a valid symbol or interval.
 fn subscription(symbols: &[String], intervals: &[(u32, Unit)], closed_only: bool) -> Result<Subscription, Failure> {
-    if symbols.len().max(intervals.len()) > MOST_WISHES {
-        return Err(Failure::Fatal(format!("subscribes to more than {MOST_WISHES} symbols or intervals")));
+    if symbols.len().max(intervals.len()) > MOST_ENTRIES {
+        return Err(Failure::Fatal(format!("subscribes to more than {MOST_ENTRIES} symbols or intervals")));
     }
     let symbol = |name: &String| {
         Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, 100))))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_that_cannot_be_is_fatal_by_name() {
+    fn an_invalid_subscription_is_fatal_and_names_the_entry() {
         let week = (2, Unit::Week);
         for (found, named) in [
             (subscription(&["btc\u{1b}".to_owned()], &[], false), "\"btc\""),

@@ -1,11 +1,11 @@
-//! A semaphore for the calls of untrusted code: as many permits as there are cores, less one.
+//! A semaphore for the calls of untrusted code, with one permit fewer than there are cores.
 //!
-//! Rank alone is not enough: threads that wake up together are queued on one core while another runs a busy thread of
-//! whatever rank. One core without untrusted code is where klines' own threads always find room.
+//! Thread priority alone is not enough: the scheduler may queue threads that wake up together on one core while another
+//! core runs a busy thread of any rank. One core without untrusted code is always free for klines' own threads.
 //!
-//! A permit is passed on at a tick of the clock that ends calls when others wait for it. The clock's thread does that, and
-//! not the holder, because a holder of the lowest rank may not run for long. Threads of the lowest rank come last, and
-//! give their permit up to others at once.
+//! When others wait, a permit is passed on at a tick of the clock that ends calls. The clock's thread does that instead
+//! of the holder, because a holder of the lowest rank may not run for a long time. Threads of the lowest rank are
+//! served last, and lose their permit to others at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::trusted_work::TrustedWork;
 
-/// Ticks for which a permit is kept for certain.
-const KEPT: u64 = 2;
+/// Number of ticks for which a permit is not passed on.
+const MIN_HOLD_TICKS: u64 = 2;
 
 /// Hands out the permits of one engine.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ pub(crate) struct CpuGovernor {
 #[derive(Debug)]
 struct Permits {
     free: usize,
-    held: Vec<Held>,
-    /// Threads that are not of the lowest rank, then those that are.
+    held: Vec<Grant>,
+    /// Threads above the lowest rank, then threads of the lowest rank.
     waiting: [VecDeque<Arc<Claim>>; 2],
     ticks: u64,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Grant {
     claim: Arc<Claim>,
     /// The tick at which it was granted.
     since: u64,
@@ -70,7 +70,7 @@ impl Claim {
 }
 
 impl CpuGovernor {
-    /// Makes a permit for every core but one, and one at least.
+    /// Creates one permit fewer than there are cores, but at least one.
     pub(crate) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::with_permits(cores.saturating_sub(1).max(1))
@@ -81,8 +81,8 @@ impl CpuGovernor {
         Self { permits: Mutex::new(permits) }
     }
 
-    /// Passes permits on that others wait for. Called at every tick of the clock that ends calls, which does not wait for
-    /// the lock: a thread of the lowest rank may have been interrupted while it held it.
+    /// Passes on overdue permits if others wait. Runs at every tick of the clock that ends calls. Does not wait for the
+    /// lock: a thread of the lowest rank may have been interrupted while it held the lock.
     pub(crate) fn tick(&self) {
         let mut permits = match self.permits.try_lock() {
             Ok(permits) => permits,
@@ -97,7 +97,7 @@ impl CpuGovernor {
         }
     }
 
-    /// Waits for a permit and returns for how long.
+    /// Waits for a permit and returns the time spent waiting.
     fn claim(&self, claim: &Arc<Claim>, is_lowest: bool) -> Duration {
         let mut permits = self.lock();
         if permits.free > 0 {
@@ -119,7 +119,7 @@ impl CpuGovernor {
         since.elapsed()
     }
 
-    /// Gives a permit back, unless it was passed on.
+    /// Releases a permit, unless it was passed on.
     fn release(&self, claim: &Arc<Claim>) {
         let mut permits = self.lock();
         if let Some(at) = permits.held.iter().position(|held| Arc::ptr_eq(&held.claim, claim)) {
@@ -140,10 +140,11 @@ impl CpuGovernor {
 impl Permits {
     fn grant(&mut self, claim: Arc<Claim>, is_lowest: bool) {
         claim.set(HOLDS);
-        self.held.push(Held { claim, since: self.ticks, is_lowest });
+        self.held.push(Grant { claim, since: self.ticks, is_lowest });
     }
 
-    /// Grants a free permit to whoever waits for the longest; returns whether there was both.
+    /// Grants a free permit to the thread that has waited longest; returns whether there was a permit and such a
+    /// thread.
     fn grant_next(&mut self) -> bool {
         if self.free == 0 {
             return false;
@@ -160,12 +161,12 @@ impl Permits {
         true
     }
 
-    /// A permit that was kept for long enough.
+    /// Returns the index of a permit that was held for at least [`MIN_HOLD_TICKS`].
     fn overdue(&self) -> Option<usize> {
-        self.held.iter().position(|held| self.ticks.saturating_sub(held.since) >= KEPT)
+        self.held.iter().position(|held| self.ticks.saturating_sub(held.since) >= MIN_HOLD_TICKS)
     }
 
-    /// Passes a permit on to whoever waits for the longest; returns whether somebody does.
+    /// Passes permit `at` on to the thread that has waited longest; returns whether a thread waits.
     fn pass_on(&mut self, at: usize) -> bool {
         if self.waiting.iter().all(VecDeque::is_empty) {
             return false;
@@ -185,12 +186,12 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Makes a permit that is not held yet, for calls that give way to `work`.
+    /// Creates a permit that is not held yet, for calls that yield to `work`.
     pub(crate) fn new(governor: Arc<CpuGovernor>, work: Arc<TrustedWork>) -> Self {
         Self { governor, claim: Claim::new(), work }
     }
 
-    /// Waits until it is held, and while trusted consumers are at work; returns for how long.
+    /// Waits until the permit is held and trusted consumers are idle; returns the time spent waiting.
     pub(crate) fn acquire(&mut self) -> Duration {
         if self.claim.thread.id() != thread::current().id() {
             self.governor.release(&self.claim);
@@ -201,16 +202,17 @@ impl Permit {
         } else {
             self.governor.claim(&self.claim, klines_delivery::cpu::is_lowest())
         };
-        // It is kept meanwhile: nobody else is to run in its place.
-        waited + self.work.give_way()
+        // The permit stays held while yielding, so that no other untrusted call runs instead.
+        waited + self.work.yield_to_work()
     }
 
-    /// Waits until it is held again if it was passed on, and while trusted consumers are at work; returns for how long.
+    /// Acquires the permit again if it was passed on, and waits until trusted consumers are idle; returns the time
+    /// spent waiting.
     pub(crate) fn renew(&mut self) -> Duration {
-        if self.claim.is(REVOKED) { self.acquire() } else { self.work.give_way() }
+        if self.claim.is(REVOKED) { self.acquire() } else { self.work.yield_to_work() }
     }
 
-    /// Gives it back.
+    /// Releases the permit.
     pub(crate) fn release(&self) {
         if !self.claim.is(NONE) {
             self.governor.release(&self.claim);

@@ -1,7 +1,7 @@
-//! Notices an untrusted consumer that holds a core for long, and gives its thread the lowest rank from then on.
+//! Detects an untrusted consumer that keeps a core busy for long, and gives its thread the lowest rank from then on.
 //!
-//! A loop is ended by its deadline, a second later unless configured. Until then it would delay threads that wake up, each
-//! time by a slice of the scheduler's. So would a series of calls that are just short enough.
+//! The deadline ends a loop, after one second by default. Until then the loop would delay threads that wake up, each
+//! time by a time slice of the scheduler. So would a series of calls that each stay below the limit.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use tracing::warn;
 
 use super::deadline::Deadline;
 
-/// The part of a call's time limit for which it may hold a core.
+/// A call may keep a core busy for this fraction of its time limit: one in `PART`.
 const PART: u32 = 50;
-/// The part of a core that all calls of over [`SHORT`] may hold during [`PERIOD`].
+/// The calls of an instance may use this fraction of a core during [`PERIOD`]: one in `SHARE`.
 const SHARE: u32 = 5;
 const PERIOD: Duration = Duration::from_secs(1);
-/// Calls below this are not looked at.
+/// Shorter calls trigger no check.
 const SHORT: Duration = Duration::from_millis(1);
 
 /// Watches the calls of one instance.
 #[derive(Debug)]
 pub(super) struct CpuWatch {
     is_on: bool,
-    /// When the present period began, and this thread's time on a core then.
+    /// Start of the present period, and this thread's CPU time at that moment.
     since: Option<(Instant, Duration)>,
 }
 
@@ -31,19 +31,19 @@ impl CpuWatch {
         Self { is_on, since: None }
     }
 
-    /// Whether there is anything to watch: shipped components are trusted.
+    /// Returns whether calls are watched; those of shipped components, which are trusted, are not.
     pub(super) const fn is_on(&self) -> bool {
         self.is_on
     }
 
-    /// Looks at the call in progress.
+    /// Checks the call in progress.
     pub(super) fn look(&self, consumer: &str, call: &Deadline) {
         if self.is_on && !is_lowest() && call.on_core() >= call.limit() / PART {
             lower(consumer, "in one call");
         }
     }
 
-    /// Looks at a call that is over.
+    /// Checks a finished call.
     pub(super) fn end(&mut self, consumer: &str, call: &Deadline) {
         if !self.is_on || is_lowest() || call.lasted() < SHORT {
             return;
@@ -66,7 +66,7 @@ impl CpuWatch {
 
 fn lower(consumer: &str, how: &str) {
     if rank_lowest() {
-        warn!(consumer, how, "a core was held for long: from now on the consumer gets only what others leave");
+        warn!(consumer, how, "consumer keeps a core busy: its thread runs at the lowest priority from now on");
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_holds_a_core_lowers_its_thread_for_good() {
+    fn a_call_that_keeps_a_core_busy_lowers_its_thread_permanently() {
         let (watch, call) = (CpuWatch::new(true), call());
         spin(LIMIT / PART);
         watch.look("mine", &call);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_waits_holds_no_core() {
+    fn a_call_that_waits_does_not_lower_its_thread() {
         let (watch, call) = (CpuWatch::new(true), call());
         while call.lasted() < LIMIT / PART {
             thread::park_timeout(LIMIT / PART);
@@ -112,24 +112,24 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_are_each_just_short_enough_add_up() {
+    fn many_calls_below_the_limit_add_up() {
         let mut watch = CpuWatch::new(true);
-        // As if the second were over, in which this thread held more than a fifth of a core.
+        // Pretends that a second has passed in which this thread used more than a fifth of a core.
         let before = thread_time();
         spin(PERIOD / 4);
         watch.since = Some((Instant::now().checked_sub(PERIOD).unwrap(), before));
         watch.end("mine", &call());
-        assert!(!is_lowest(), "a short call is no reason to look");
+        assert!(!is_lowest(), "a short call triggers no check");
         let call = call();
         spin(SHORT);
-        // The machine may have been busy: the time that passed is made what it was meant to be.
+        // The machine may have been busy, so the start of the period is set again.
         watch.since = Some((Instant::now().checked_sub(PERIOD).unwrap(), before));
         watch.end("mine", &call);
         assert!(is_lowest());
     }
 
     #[test]
-    fn a_trusted_one_is_not_watched() {
+    fn a_trusted_consumer_is_not_watched() {
         let (mut watch, call) = (CpuWatch::new(false), call());
         spin(LIMIT / PART);
         watch.look("console", &call);

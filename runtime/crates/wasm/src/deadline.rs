@@ -1,8 +1,8 @@
-//! How much time a call may still take.
+//! Tracks how much time a call may still take.
 //!
-//! Counted are the thread's own time on a core and the time in host calls that wait. Time in which the thread was ready
-//! and others ran, or in which the process was stopped, is no fault of the guest. Since the system may also hold a thread
-//! in a call that never ends, there is a bound by the clock, many times larger.
+//! The thread's CPU time and the time in host calls that wait count. Time in which the thread was ready but others ran,
+//! or in which the process was stopped, does not count. Because the system may block a thread forever, there is also a
+//! much larger limit on the time by the clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::cpu::thread_time;
 
-/// How often the engine's epoch moves on: the grain of every deadline.
+/// Interval at which the engine's epoch advances: the resolution of every deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// The bound by the clock, as a multiple of a call's limit.
+/// The limit by the clock, as a multiple of a call's limit.
 const BY_CLOCK: u32 = 30;
 
-/// A time that one thread adds to and another one reads. Clones are the same time.
+/// A duration that one thread adds to and another thread reads. Clones share the same value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TimeTotal(Arc<AtomicU64>);
 
@@ -34,7 +34,7 @@ impl TimeTotal {
     }
 }
 
-/// A moment, and how long the process had stood still until then.
+/// A moment, and the total standstill of the process until then.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Instant,
@@ -45,16 +45,16 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct Deadline {
     limit: Duration,
-    /// How long the process stood still since its start: what the clock that ends calls was late.
+    /// Total time for which the process stood still, measured by how late the clock that ends calls was.
     standstill: TimeTotal,
     began: Mark,
-    /// This thread's time on a core when the call began.
+    /// This thread's CPU time when the call began.
     on_core: Duration,
     /// Time in host calls that waited.
     waited: Duration,
-    /// Time that the clock does not hold against the guest either.
+    /// Time that does not count towards the limit by the clock either.
     excused: Duration,
-    /// How long the call in progress was kept waiting by a granted terminal.
+    /// Time for which the call in progress waited for a granted terminal.
     terminal: TimeTotal,
 }
 
@@ -75,32 +75,32 @@ impl Deadline {
         self.terminal.reset();
     }
 
-    /// The call in progress waited for its turn for so long.
+    /// Excludes `time`, in which the call in progress waited for its turn.
     pub(super) fn excuse(&mut self, time: Duration) {
         self.excused += time;
     }
 
-    /// The call in progress waited in a host call for so long.
+    /// Charges `time`, in which the call in progress waited in a host call.
     pub(super) fn charge(&mut self, time: Duration) {
         self.waited += time;
     }
 
-    /// What the call in progress was given.
+    /// Returns the limit of the call in progress.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Time on a core that it has taken.
+    /// Returns the CPU time that the call has used.
     pub(super) fn on_core(&self) -> Duration {
         thread_time().saturating_sub(self.on_core)
     }
 
-    /// How long it has lasted, by the clock.
+    /// Returns the time since the call began, by the clock.
     pub(super) fn lasted(&self) -> Duration {
         self.began.at.elapsed()
     }
 
-    /// What is left of it.
+    /// Returns the remaining time of the call.
     pub(super) fn left(&self) -> Duration {
         if self.is_over_by_clock() {
             return Duration::ZERO;
@@ -108,13 +108,13 @@ impl Deadline {
         self.limit.saturating_sub(self.on_core() + self.waited)
     }
 
-    /// Whether its time is over.
+    /// Returns whether the time of the call is over.
     pub(super) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
-    /// Says what it took too much of.
-    pub(super) fn verdict(&self) -> String {
+    /// Returns a message that says which limit of time the call exceeded.
+    pub(super) fn timeout_message(&self) -> String {
         if self.is_over_by_clock() {
             let bound = self.limit * BY_CLOCK;
             return format!("took longer than {bound:?} by the clock, waiting for the system or for a core");
@@ -123,7 +123,7 @@ impl Deadline {
     }
 
     fn is_over_by_clock(&self) -> bool {
-        // Nearly every look comes long before it.
+        // The cheap comparison comes first: almost every check happens long before the limit.
         self.lasted() >= self.limit * BY_CLOCK
             && self.since(self.began) >= self.limit * BY_CLOCK + self.excused + self.terminal.total()
     }
@@ -132,22 +132,22 @@ impl Deadline {
         Mark { at: Instant::now(), stood: self.standstill.total() }
     }
 
-    /// Time since then in which the process did not stand still.
+    /// Returns the time since `mark` without the standstill of the process.
     fn since(&self, mark: Mark) -> Duration {
         mark.at.elapsed().saturating_sub(self.standstill.total().saturating_sub(mark.stood))
     }
 
-    /// Starts to measure a wait.
+    /// Starts the measurement of a wait.
     pub(super) fn wait(&self) -> Wait {
         Wait { from: self.mark(), left: self.left() }
     }
 
-    /// What is left for a wait in progress.
+    /// Returns the remaining time for a wait in progress.
     pub(super) fn left_of(&self, wait: &Wait) -> Duration {
         wait.left.saturating_sub(self.since(wait.from))
     }
 
-    /// Ends a wait, which is charged.
+    /// Ends a wait and charges its duration.
     pub(super) fn waited(&mut self, wait: &Wait) {
         let time = self.since(wait.from);
         self.charge(time);
@@ -158,11 +158,11 @@ impl Deadline {
 #[derive(Debug)]
 pub(super) struct Wait {
     from: Mark,
-    /// What was left of the call when it began.
+    /// The remaining time of the call when the wait began.
     left: Duration,
 }
 
-/// Ticks that last for `time`, the present one being under way already.
+/// Returns the number of ticks that cover `time`, given that the present tick has already begun.
 pub(super) fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).saturating_add(1)
 }
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_never_fewer_than_the_time() {
+    fn ticks_are_never_shorter_than_the_time() {
         assert_eq!(ticks(Duration::ZERO), 1);
         assert_eq!(ticks(Duration::from_millis(1)), 2);
         assert_eq!(ticks(Duration::from_secs(1)), 101);
     }
 
-    /// The present tick may have just begun, or be all but over.
+    /// The present tick may have just begun or be almost over.
     #[test]
     fn a_loop_is_interrupted_within_two_ticks_of_its_deadline() {
         for millis in 0..1_000 {
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn time_on_a_core_counts() {
+    fn cpu_time_counts() {
         let (deadline, _) = begun(Duration::from_millis(5));
         while !deadline.is_over() {
             std::hint::black_box(0);
         }
         assert!(deadline.on_core() >= Duration::from_millis(5));
-        assert_eq!(deadline.verdict(), "took longer than 5ms");
+        assert_eq!(deadline.timeout_message(), "took longer than 5ms");
     }
 
     #[test]
@@ -228,11 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_over_by_the_clock() {
+    fn a_blocked_call_is_over_by_the_clock() {
         let (mut deadline, standstill) = begun(Duration::from_secs(1));
         deadline.began.at = Instant::now().checked_sub(Duration::from_secs(31)).unwrap();
         assert!(deadline.is_over());
-        assert_eq!(deadline.verdict(), "took longer than 30s by the clock, waiting for the system or for a core");
+        assert_eq!(
+            deadline.timeout_message(),
+            "took longer than 30s by the clock, waiting for the system or for a core"
+        );
         deadline.excuse(Duration::from_secs(10));
         assert!(!deadline.is_over(), "it waited for its turn in between");
         deadline.excused = Duration::ZERO;

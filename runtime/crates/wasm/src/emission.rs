@@ -1,4 +1,5 @@
-//! The values that the call in progress publishes: checked and bounded here, handed over when the call has succeeded.
+//! The values that the call in progress publishes: checks and bounds them, and publishes them once the call has
+//! succeeded.
 
 use std::sync::Arc;
 
@@ -6,23 +7,23 @@ use klines_delivery::emit::{Emitter, Point, Value};
 use klines_domain::kline::Kline;
 use klines_domain::sanitize::is_unsafe;
 
-/// Longest text of one value, in bytes.
+/// Maximum length of the text of one value, in bytes.
 const LONGEST_TEXT: usize = 4 << 10;
-/// What a value counts for beside its text.
+/// Bytes that a value counts for in addition to its text.
 const VALUE_COSTS: usize = 64;
 
-/// A value as a guest gives it.
+/// A value as the guest passes it, not checked yet.
 pub(super) enum Given {
     Number(f64),
     Json(String),
 }
 
-/// One instance's values.
+/// The values that one instance publishes.
 #[derive(Debug)]
 pub(super) struct Emission {
-    /// None in `validate`, which publishes nothing.
+    /// `None` in `validate`, which publishes no values.
     emitter: Option<Arc<Emitter>>,
-    /// Bytes that one call may publish.
+    /// Maximum number of bytes that one call may publish.
     most: usize,
     draft: Vec<Point>,
     bytes: usize,
@@ -33,11 +34,11 @@ impl Emission {
         Self { emitter, most, draft: Vec::new(), bytes: 0 }
     }
 
-    /// Adds a value for a kline of the batch in hand, or nothing if there is none in that row; the error is for the
-    /// guest.
+    /// Adds a value for `kline`, a kline of the current batch; `None` if the batch has no such row, which is an error.
+    /// The error message is for the guest.
     pub(super) fn add(&mut self, kline: Option<&Kline>, name: &str, given: Given) -> Result<(), String> {
         let Some(emitter) = self.emitter.clone() else {
-            return Err("nothing can be published in `validate`".to_owned());
+            return Err("`validate` cannot publish values".to_owned());
         };
         let added = self.check(&emitter, kline, name, given);
         if added.is_err() {
@@ -47,9 +48,9 @@ impl Emission {
     }
 
     fn check(&mut self, emitter: &Emitter, kline: Option<&Kline>, name: &str, given: Given) -> Result<(), String> {
-        let kline = kline.ok_or("the batch in hand has no such row")?;
+        let kline = kline.ok_or("the current batch has no such row")?;
         let bytes = VALUE_COSTS + if let Given::Json(text) = &given { text.len() } else { 0 };
-        // Before a text is read: one that goes on when it was refused costs little.
+        // Checked before a text is parsed, so that a guest that continues after a refusal costs little.
         if self.bytes + bytes > self.most {
             let most = self.most;
             return Err(format!("a call may publish {most} bytes, a value counting as 64 and its text (limits.emit)"));
@@ -65,13 +66,13 @@ impl Emission {
         Ok(())
     }
 
-    /// Forgets what the call in progress has published.
+    /// Discards the values of the call in progress.
     pub(super) fn discard(&mut self) {
         self.draft.clear();
         self.bytes = 0;
     }
 
-    /// Hands over what the call has published.
+    /// Publishes the values of the call.
     pub(super) fn commit(&mut self) {
         self.bytes = 0;
         let points = std::mem::take(&mut self.draft);
@@ -85,19 +86,20 @@ fn escaped(unit: &u16) -> String {
     format!("\\u{unit:04x}")
 }
 
-/// Returns the text if it is JSON, on one line.
+/// Returns the JSON text on one line, with unsafe characters escaped, or an error if it is not JSON.
 fn json(text: &str) -> Result<Arc<str>, String> {
     if text.len() > LONGEST_TEXT {
         return Err(format!("a text has at most {LONGEST_TEXT} bytes, this one {}", text.len()));
     }
-    // Read whole, which refuses what many a client could not read: hundreds of nested brackets, numbers without bounds.
+    // Parsing into a value also refuses what many clients cannot read: hundreds of nested brackets, numbers out of
+    // range.
     let _: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("the text is not JSON: {error}"))?;
     let mut kept = String::with_capacity(text.len());
     for found in text.trim().chars() {
         match found {
-            // Between values JSON has line feeds and tabs as blanks only; inside strings it writes them otherwise.
+            // In JSON, raw line breaks and tabs occur only between values, as whitespace; strings contain them escaped.
             '\n' | '\r' | '\t' => kept.push(' '),
-            // What drives a terminal can stand only inside a string, where it can be written otherwise too.
+            // Terminal control characters occur only inside strings, where JSON allows escapes.
             _ if is_unsafe(found) => kept.extend(found.encode_utf16(&mut [0; 2]).iter().map(escaped)),
             _ => kept.push(found),
         }
@@ -147,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn what_drives_a_terminal_is_written_otherwise() {
+    fn terminal_control_characters_are_escaped() {
         assert_eq!(&*json("{\"a\":\t\"\u{9b}31m\u{202e}\u{7f}é\"}").unwrap(), "{\"a\": \"\\u009b31m\\u202e\\u007fé\"}");
     }
 
     #[test]
-    fn what_cannot_be_published_is_refused_with_the_reason() {
+    fn invalid_values_are_refused_with_the_reason() {
         let (mut emission, kept) = emission(1 << 20);
         let kline = kline("BTCUSDT", "1m", 3, true);
         let text = |text: &str| Given::Json(text.to_owned());

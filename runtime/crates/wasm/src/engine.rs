@@ -1,4 +1,4 @@
-//! The one engine of the process: how components are compiled, what they can import, and the clock that ends calls.
+//! The engine of the process: the settings of the compiler, the linker with the imports, and the clock that ends calls.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::cpu_governor::CpuGovernor;
 #[cfg(test)]
 mod tests;
 
-/// Compiles components and links them. Cheap to clone; one for the whole process.
+/// Compiles components and links them. Cheap to clone; the whole process shares one engine.
 #[derive(Clone)]
 pub struct WasmEngine {
     inner: Arc<Inner>,
@@ -34,14 +34,14 @@ struct Inner {
     _ticker: Ticker,
 }
 
-/// Why there is no engine.
+/// Why the engine cannot be started.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// This machine cannot run WebAssembly as configured.
     #[error("WebAssembly cannot be run here: {0:#}")]
     Unsupported(wasmtime::Error),
-    /// No thread for the clock that ends calls.
-    #[error("no thread for the deadline clock: {0}")]
+    /// The thread of the clock that ends calls cannot be started.
+    #[error("the thread of the deadline clock cannot be started: {0}")]
     System(#[from] io::Error),
 }
 
@@ -68,17 +68,17 @@ impl WasmEngine {
         &self.inner.engine
     }
 
-    /// What bounds how many untrusted calls are in progress.
+    /// Returns the governor, which bounds the number of untrusted calls that run at once.
     pub(super) fn governor(&self) -> Arc<CpuGovernor> {
         self.inner.governor.clone()
     }
 
-    /// Has all calls look at whether they may go on.
+    /// Returns the interrupt that makes all calls check whether they may continue.
     pub(super) fn interrupt(&self) -> &Arc<Interrupt> {
         &self.inner.interrupt
     }
 
-    /// How long the process stood still.
+    /// Returns the total time for which the process stood still.
     pub(super) fn standstill(&self) -> TimeTotal {
         self.inner.standstill.clone()
     }
@@ -93,20 +93,20 @@ fn config() -> Config {
     config
         .strategy(Strategy::Cranelift)
         .epoch_interruption(true)
-        // Without it a call costs half; streams and futures of WASI 0.3 are not offered.
+        // Disabling it halves the cost of a call; streams and futures of WASI 0.3 are not offered.
         .concurrency_support(false)
-        // What no guest language needs is only surface to attack.
+        // Features that no guest language needs would only add attack surface.
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
-        // Not built: an instruction of theirs that passed validation would abort the process (RUSTSEC-2026-0570).
+        // Not compiled into wasmtime: such an instruction, if validated, would abort the process (RUSTSEC-2026-0570).
         .wasm_features(WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::THREADS, false)
-        // The same indicator must have the same value on every machine.
+        // Relaxed SIMD is not deterministic: an indicator must have the same value on every machine.
         .wasm_relaxed_simd(false);
     config
 }
 
-/// A plain thread, because a busy executor would stop the clock that has to interrupt it.
+/// The clock that ends calls. An OS thread, because a busy executor would stop the clock that has to interrupt it.
 struct Ticker {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -120,7 +120,7 @@ impl Ticker {
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let late = last.elapsed().saturating_sub(TICK);
                 last = Instant::now();
-                // A thread of normal rank that comes a whole tick late had no core, like everything in this process.
+                // If this thread, of normal rank, is a whole tick late, no thread of the process had a core.
                 if late >= TICK {
                     standstill.add(late);
                 }
@@ -136,7 +136,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It cannot panic, and there is nobody left to tell.
+            // The thread does not panic, and a panic could not be reported here.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! What an error of the engine means to a worker: which kind of crash, in words for an operator.
+//! Converts an error of the engine to the failure that a worker handles, with a message for the operator.
 
 use std::fmt::Write as _;
 
@@ -11,21 +11,21 @@ use super::call_time::Overdue;
 use super::host::Host;
 use super::state::StateError;
 
-/// Longest text of a failure or a problem that is kept, in bytes.
+/// Maximum length of the text of a failure or a problem, in bytes; longer texts are cut.
 pub(super) const MOST_TEXT: usize = 2_048;
-/// Frames of a guest's backtrace that are kept.
+/// Maximum number of frames of a guest's backtrace that are kept.
 const MOST_FRAMES: usize = 12;
-/// Comes between the message of a crash and the first frame of its backtrace.
+/// Separates the message of a crash from the first frame of its backtrace.
 const FIRST_FRAME: &str = "; in";
 
-/// Returns what a failed call or instantiation means.
+/// Returns the failure that `error`, of a call or an instantiation, means.
 pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
     if let Some(error) = error.downcast_ref::<StateError>() {
         return state(host, error);
     }
     let trap = error.downcast_ref::<Trap>();
     let (kind, mut message) = if trap == Some(&Trap::Interrupt) || error.is::<Overdue>() {
-        (CrashKind::Timeout, host.time.verdict())
+        (CrashKind::Timeout, host.time.timeout_message())
     } else if let Some(refusal) = host.account.refused() {
         let (wanted, most) = (mebibytes(refusal.wanted), mebibytes(host.account.most_memory()));
         (CrashKind::Memory, format!("asked for {wanted} MiB in all, the limit is {most} MiB"))
@@ -40,15 +40,15 @@ pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
     Failure::Crashed { kind, message: sanitize(&message, MOST_TEXT) }
 }
 
-/// Returns what failed work on the state means.
+/// Returns the failure that an error of the state means.
 pub(super) fn state(host: &Host, error: &StateError) -> Failure {
     match error {
         StateError::Unusable { .. } => Failure::Fatal(error.to_string()),
-        StateError::Overdue => Failure::Crashed { kind: CrashKind::Timeout, message: host.time.verdict() },
+        StateError::Overdue => Failure::Crashed { kind: CrashKind::Timeout, message: host.time.timeout_message() },
     }
 }
 
-/// Ends a guest's call because of its state.
+/// Wraps an error of the state, so that it ends the guest's call.
 pub(super) fn raised(error: StateError) -> wasmtime::Error {
     wasmtime::Error::new(error)
 }
@@ -68,7 +68,7 @@ fn append(message: &mut String, trace: &WasmBacktrace) {
     }
 }
 
-/// Rounded up, so that what is refused never reads as the limit itself.
+/// Converts bytes to MiB, rounded up, so that a refused size never reads as the limit itself.
 fn mebibytes(bytes: usize) -> usize {
     bytes.div_ceil(1 << 20)
 }

@@ -1,8 +1,8 @@
-//! WASI's filesystem for guests: every operation within the time of the call, nothing but regular files and folders
-//! opened, and writing within the quota of its folder.
+//! WASI's filesystem for guests: bounds each operation by the time of the call, opens only regular files and folders,
+//! and bounds writes by the quota of the folder.
 //!
-//! Operations run on a thread of their own, because the system may hold them for as long as it likes: a pipe without a
-//! writer, a mount whose server is gone. The call ends without them.
+//! Operations run on a separate thread, because the system may block them for any time: a pipe without a writer, a
+//! mount whose server is gone. The call ends without waiting for them.
 
 mod descriptor;
 mod quota;
@@ -20,15 +20,15 @@ use wasmtime_wasi::p2::{FsError, FsResult};
 pub(super) use self::quota::Quota;
 use super::call_time::CallTime;
 
-/// Streams of folder entries that are open at one time: each holds all names of its folder.
+/// Maximum number of open streams of folder entries: each holds all names of its folder.
 const MOST_LISTINGS: usize = 4;
 
-/// What an instance has open.
+/// The open files of an instance, with their quotas.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
-    /// By the names that the guest knows granted folders by; only those that may be written.
+    /// Quotas of the writable granted folders, by the guest's names for the folders.
     quotas: HashMap<String, Quota>,
-    /// The quota of the folder that a descriptor came from, by its number.
+    /// The quota of the folder that a descriptor came from, by the descriptor's number.
     of: HashMap<u32, Quota>,
     listings: usize,
 }
@@ -38,7 +38,7 @@ impl OpenFiles {
         Self { quotas: quotas.into_iter().collect(), ..Self::default() }
     }
 
-    /// What is open came from the same folder.
+    /// Gives descriptor `to` the quota of descriptor `from`, through which it was opened.
     fn inherit(&mut self, from: u32, to: u32) {
         if let Some(quota) = self.of.get(&from).cloned() {
             self.of.insert(to, quota);
@@ -46,14 +46,14 @@ impl OpenFiles {
     }
 }
 
-/// The filesystem, and the time of the call.
+/// The filesystem, with the time of the call and the open files.
 pub(super) struct Files<'a> {
     pub(super) inner: WasiFilesystemCtxView<'a>,
     pub(super) time: &'a mut CallTime,
     pub(super) open: &'a mut OpenFiles,
 }
 
-/// The bounded `wasi:filesystem` of a store.
+/// Marks the bounded `wasi:filesystem` of a store for the linker.
 pub(super) struct Bounded;
 
 impl HasData for Bounded {

@@ -1,5 +1,5 @@
-//! What the operator lets a component touch. Nothing unless it is named here. Folders are judged in `dirs`, at each start;
-//! requests in `http` (`Session::admit`), each time.
+//! The permissions that the operator grants to a component; everything else is denied. `dirs` checks folders at each
+//! start; `http` (`Session::admit`) checks each request.
 
 mod dirs;
 
@@ -15,26 +15,26 @@ use super::http::Egress;
 /// A consumer's grants; empty by default.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
-    /// Raw standard output of this process, unmetered. For the shipped console.
+    /// Raw standard output of this process, without limits. For the shipped console.
     pub stdout: bool,
     /// Folders.
     pub dirs: Vec<DirGrant>,
-    /// What the folders must not reach, judged whenever they are opened.
+    /// Paths that granted folders must not reach; checked whenever a folder is opened.
     pub protected: Arc<Protected>,
-    /// Variables, with their values.
+    /// Environment variables, with their values.
     pub env: Vec<(String, String)>,
-    /// Hosts that it may talk to, and secrets for them.
+    /// Hosts that the component may send requests to, with their secrets.
     pub http: Egress,
 }
 
 impl Grants {
-    /// Returns the quota of each folder that `consumer` may write, by the guest's name for it.
+    /// Returns the quota of each folder that `consumer` may write, with the guest's name of the folder.
     pub(super) fn quotas(&self, consumer: &str) -> Vec<(String, Quota)> {
         let writable = self.dirs.iter().filter(|grant| grant.write);
         writable.map(|grant| (grant.guest.clone(), Quota::new(consumer, grant.host.clone(), grant.max))).collect()
     }
 
-    /// Hands folders and variables to one instance. A folder that may be written is made if it is missing.
+    /// Gives one instance its folders and variables. Creates a missing folder if it may be written.
     pub(super) fn open(&self, wasi: &mut WasiCtxBuilder) -> Result<(), GrantError> {
         for (name, value) in &self.env {
             wasi.env(name, value);

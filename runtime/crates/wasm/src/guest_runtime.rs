@@ -1,5 +1,6 @@
-//! The executor of one untrusted consumer: what its host calls do besides its own thread (files, HTTP, timers) runs here,
-//! ranked below klines' own threads, and what the system holds there holds no other consumer up.
+//! The executor of one untrusted consumer: runs the work of its host calls outside of its own thread (files, HTTP,
+//! timers), at a lower rank than klines' own threads. An operation that the system blocks here delays no other
+//! consumer.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -7,17 +8,17 @@ use std::sync::{Mutex, PoisonError};
 use klines_delivery::cpu;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Threads for operations that the system may hold: file operations and lookups of names.
+/// Number of threads for operations that the system may block: file operations and DNS lookups.
 const BLOCKING: usize = 4;
 
-/// Started when the first instance needs it, and kept for those that follow: a thread that is stuck in the system stays.
+/// Started when the first instance needs it, and kept for later instances: a thread that is stuck in the system stays.
 #[derive(Debug, Default)]
 pub(super) struct GuestRuntime {
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl GuestRuntime {
-    /// Returns the executor, which is started if there is none yet.
+    /// Returns a handle to the executor, and starts it if it is not running yet.
     pub(super) fn handle(&self) -> io::Result<Handle> {
         let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*runtime {
@@ -33,7 +34,7 @@ impl GuestRuntime {
 impl Drop for GuestRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // It does not wait for threads that are stuck in the system.
+            // Does not wait for threads that are stuck in the system.
             runtime.shutdown_background();
         }
     }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stuck_holds_nobody_up_but_its_own_consumer() {
+    fn a_stuck_operation_delays_only_its_own_consumer() {
         let (stuck, other) = (GuestRuntime::default(), GuestRuntime::default());
         let (end, ended) = mpsc::channel::<()>();
         let ended = std::sync::Arc::new(Mutex::new(ended));
@@ -63,7 +64,7 @@ mod tests {
         let waited =
             stuck.handle().unwrap().block_on(async { tokio::time::timeout(Duration::from_millis(50), late).await });
         assert!(waited.is_err(), "its own operations wait");
-        // Neither of them waits for what is stuck.
+        // Neither drop waits for the stuck operations.
         drop(stuck);
         drop(end);
     }

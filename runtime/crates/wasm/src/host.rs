@@ -1,5 +1,5 @@
-//! What one instance has on the host's side: its WASI context, its account, and what the functions that it can call
-//! work with. How these look in a version of the contract is `convert`'s.
+//! The host's data of one instance: its WASI context, its account, and the data of the functions that it can call.
+//! `convert` implements these functions for each version of the contract.
 
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ pub(super) struct Host {
     pub(super) account: Account,
     pub(super) time: CallTime,
     pub(super) log: GuestLog,
-    /// The batch in hand; empty outside `consume`.
+    /// The current batch; empty outside `consume`.
     pub(super) klines: Arc<[Arc<Kline>]>,
-    /// Only for a consumer that may write to it.
+    /// `None` for a consumer that may not write to standard output.
     terminal: Option<Arc<dyn Terminal>>,
     pub(super) state: State,
     pub(super) emission: Emission,
-    /// What the call in progress may still write to standard output and standard error.
+    /// The bytes that the current call may still write to standard output and standard error.
     pub(super) output: OutputBudget,
     wasi: WasiCtx,
     open: OpenFiles,
@@ -46,7 +46,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// `standstill` is time that no call is charged; untrusted calls need the permit.
+    /// Creates the data of one instance. `standstill` is time that does not count towards a deadline; untrusted calls
+    /// need a permit.
     pub(super) fn new(
         setup: &Setup,
         log: GuestLog,
@@ -89,16 +90,16 @@ impl Host {
         })
     }
 
-    /// Returns a kline of the batch in hand.
+    /// Returns a kline of the current batch.
     pub(super) fn row(&self, row: u32) -> Result<&Kline> {
         let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
         kline.map(Arc::as_ref).ok_or_else(|| {
             let rows = self.klines.len();
-            Error::msg(format!("asked for the digits of row {row}, but the batch in hand has {rows} rows"))
+            Error::msg(format!("asked for the digits of row {row}, but the current batch has {rows} rows"))
         })
     }
 
-    /// Returns the terminal behind standard output, if this consumer may write to it.
+    /// Returns the terminal of standard output; `None` if there is none or if this consumer may not write to it.
     pub(super) fn terminal_info(&self) -> Option<TerminalInfo> {
         self.terminal.as_ref().and_then(|terminal| terminal.info())
     }

@@ -1,5 +1,6 @@
-//! Observes everything that a guest does, and answers its requests in place of the network: for tests of consumers, see
-//! the harness in `authoring`. A run has none, and no configuration leads to one: only code can put it into a `Setup`.
+//! Observes everything that a guest does, and answers its requests in place of the network. It is for tests of
+//! consumers; see the harness in `authoring`. A normal run has no observer, and no configuration can add one: only code
+//! can put one into a `Setup`.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use hyper::http::HeaderMap;
 use klines_delivery::Failure;
 use tracing::Level;
 
-/// Where a line came from.
+/// The source of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// The contract's `log`.
+    /// The function `log` of the contract.
     Log,
     /// Standard output.
     Stdout,
@@ -22,50 +23,51 @@ pub enum Stream {
 /// A request that the grants allow.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Its method, in upper case.
+    /// The method, in upper case.
     pub method: &'a str,
-    /// The whole address.
+    /// The whole URL.
     pub url: &'a str,
-    /// Its headers, secrets included.
+    /// The headers, including secrets.
     pub headers: &'a HeaderMap,
 }
 
-/// What comes back in place of the network's answer.
+/// The reply that the guest receives in place of a response from the network.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The number by which the request's body is reported later.
+    /// The number with which the body of the request is reported later.
     pub ticket: usize,
-    /// Status.
+    /// The status.
     pub status: u16,
-    /// Headers.
+    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
-/// Observes the instances of one consumer. Called on the guest's thread, but for [`HostObserver::sent`].
+/// Observes the instances of one consumer. All functions but [`HostObserver::sent`] are called on the guest's thread.
 pub trait HostObserver: Send + Sync + Debug {
-    /// How much of the time in which lines a second are counted has passed. Never less than before.
+    /// Returns the elapsed time by which the lines per second are counted. It never decreases.
     fn passed(&self) -> Duration;
 
-    /// A line reached the log, sanitized and cut.
+    /// Observes a line that was logged, sanitized and truncated.
     fn logged(&self, stream: Stream, level: Level, text: &str);
 
-    /// A line was one too many for this second.
+    /// Observes that a line was suppressed, because this second had too many.
     fn suppressed(&self);
 
-    /// This many bytes of output were over the limit of one call.
+    /// Observes that `bytes` of output were dropped, because they were over the limit of one call.
     fn dropped(&self, bytes: usize);
 
-    /// A request was not allowed, or was over a limit. `line` is a sentence on what would grant it, given once for each host.
+    /// Observes a request that was not allowed, or over a limit. `line` is a sentence that says what would grant it; it
+    /// is given once for each host.
     fn refused(&self, method: &str, url: &str, error: &str, line: Option<&str>);
 
-    /// A request is allowed. Returns the reply, or `None` if the request fails.
+    /// Observes an allowed request. Returns the reply, or `None` if the request fails.
     fn asked(&self, asked: &Asked<'_>) -> Option<Reply>;
 
-    /// The body of a request that was replied to is complete.
+    /// Observes the complete body of a request that has a reply.
     fn sent(&self, ticket: usize, body: &[u8]);
 
-    /// The consumer did not stop well.
-    fn stopped_badly(&self, failure: &Failure);
+    /// Observes that the consumer failed to stop.
+    fn stop_failed(&self, failure: &Failure);
 }

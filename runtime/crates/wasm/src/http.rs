@@ -1,8 +1,7 @@
-//! `wasi:http` for components: every request is held against the grants, and sent by the host itself.
+//! `wasi:http` for components: every request is checked against the grants, and sent by the host itself.
 //!
-//! An [`Egress`] is what one consumer may send and what it has sent; all its instances share it. What a request does on
-//! the wire is `exchange`. Redirects are not followed: a component that wants to makes another request, which is judged
-//! like the first.
+//! An [`Egress`] holds what one consumer may send and counts what it has sent; all its instances share it. `exchange`
+//! sends a request. Redirects are not followed: a component can send another request, which is checked like the first.
 
 mod account;
 mod address;
@@ -39,27 +38,27 @@ use super::host_observer::HostObserver;
 use super::manifest::Wants;
 use klines_system::limits::Limits;
 
-/// Fields of one message in the engine's memory, in bytes.
+/// The maximum size in bytes of the header fields of one message.
 const MOST_FIELDS: usize = 16 << 10;
-/// What a guest can hand over at once of a body. Two such pieces wait in the host for each body that is begun.
+/// The maximum size in bytes of one write to a body. For each body, up to two writes wait in the host.
 const MOST_PIECE: usize = 16 << 10;
-/// Bytes of a guest's text that are logged.
+/// The maximum length in bytes of a guest's text in the log.
 const MOST_LOGGED: usize = 256;
-/// Bytes of an address that are shown in a test.
+/// The maximum length in bytes of a URL in a test.
 const MOST_URL: usize = 64 << 10;
 
-/// What a consumer may send. Cheap to clone; clones count together.
+/// The requests that a consumer may send, and their counters. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug)]
 pub struct Egress {
     grants: Arc<Vec<Arc<Granted>>>,
     secrets: Arc<Vec<SecretGrant>>,
     resolver: Arc<dyn Resolve>,
     account: Arc<Account>,
-    /// What the component asks for; `None` where nobody has looked.
+    /// The permissions that the component requests; `None` if they are not known.
     wants: Option<Arc<Wants>>,
 }
 
-/// A grant, and the TLS settings made for it when they were first needed; nothing if they could not be made.
+/// A grant with its TLS settings, which are made at the first use; `None` if they could not be made.
 #[derive(Debug)]
 struct Granted {
     grant: HttpGrant,
@@ -73,7 +72,7 @@ impl Default for Egress {
 }
 
 impl Egress {
-    /// Makes an egress with these grants, of which every secret belongs to a granted host.
+    /// Makes an egress with these grants and secrets; the host of every secret must be granted.
     #[must_use]
     pub fn new(grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>) -> Self {
         let granted = grants.into_iter().map(|grant| Arc::new(Granted { grant, trust: OnceLock::new() }));
@@ -86,30 +85,30 @@ impl Egress {
         }
     }
 
-    /// The same, asking somebody else for addresses.
+    /// Returns the same egress with another resolver.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver, ..self }
     }
 
-    /// The counters of the consumer, which outlive its instances.
+    /// Returns the counters of the consumer, which outlive its instances.
     #[must_use]
     pub fn counters(&self) -> Arc<HttpCounters> {
         self.account.counters.clone()
     }
 
-    /// What is granted.
+    /// Returns the grants.
     pub fn grants(&self) -> impl Iterator<Item = &HttpGrant> {
         self.grants.iter().map(|granted| &granted.grant)
     }
 
-    /// The secrets.
+    /// Returns the secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretGrant> {
         self.secrets.iter()
     }
 
-    /// The same with other grants and secrets, for a component that asks for no more than it `wants`; the counters go
-    /// on.
+    /// Returns the same egress with other grants and secrets, for a component that requests `wants`; the counters are
+    /// shared.
     pub(super) fn replaced(&self, grants: Vec<HttpGrant>, secrets: Vec<SecretGrant>, wants: &Wants) -> Self {
         let fresh = Self::new(grants, secrets);
         let wants = Some(Arc::new(wants.clone()));
@@ -120,8 +119,8 @@ impl Egress {
         self.resolver.clone()
     }
 
-    /// What a request to `url` would need that is not granted: the entry for `allow.http`. Nothing if it is granted, or
-    /// if `url` is no address.
+    /// Returns the grant (the entry of `allow.http`) that a request to `url` would need in addition. Returns `None` if
+    /// the request is granted, or if `url` is not a valid URL.
     #[must_use]
     pub fn missing(&self, method: &str, url: &str) -> Option<HttpGrant> {
         let to = Destination::of(&url.parse().ok()?).ok()?;
@@ -130,7 +129,7 @@ impl Egress {
         (!is_covered).then(|| HttpGrant::for_request(&to, method, private))
     }
 
-    /// What would grant a request, or why nothing would.
+    /// Returns the hint that says what would grant a request, or the reason why it cannot be granted.
     fn hint(&self, wanted: &HttpGrant) -> Result<Hint, &'static str> {
         if !self.wants.as_ref().is_none_or(|wants| wants.admits(wanted)) {
             return Err("its manifest does not ask for it, so that it cannot be granted");
@@ -138,7 +137,8 @@ impl Egress {
         Hint::new(wanted, self.grants())
     }
 
-    /// Logs what would grant it, and returns the line, if it was not logged before.
+    /// Counts a denied request and logs what would grant it. Returns the logged sentence; `None` if the denial was
+    /// already reported or cannot be granted.
     fn report_denied(&self, name: &str, to: &Destination, method: &str) -> Option<String> {
         self.account.counters.denied();
         if !self.account.is_new(&to.host, to.port, method) {
@@ -173,7 +173,7 @@ impl Egress {
             }
             _ => tracing::warn!(
                 consumer = name, host, port, %address,
-                "http request denied: the host has an address that no name may lead to"
+                "http request denied: the host name resolves to a special address, such as a link-local one"
             ),
         }
     }
@@ -192,7 +192,7 @@ impl Egress {
     }
 }
 
-/// One instance's way out.
+/// The `wasi:http` of one instance.
 pub(super) struct HttpHost {
     pub(super) context: WasiHttpCtx,
     pub(super) session: Session,
@@ -207,12 +207,12 @@ impl HttpHost {
     }
 }
 
-/// Judges and sends the requests of one instance.
+/// Checks and sends the requests of one instance.
 pub(super) struct Session {
     egress: Egress,
     name: String,
     limits: Limits,
-    /// Answers in place of the network, in a test of the consumer.
+    /// Replies in place of the network, in a test of the consumer.
     observer: Option<Arc<dyn HostObserver>>,
 }
 
@@ -228,9 +228,10 @@ impl Session {
             return Err(Error::HttpRequestDenied);
         };
         let most_body = u64::try_from(self.limits.http_body).unwrap_or(u64::MAX);
-        let said = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let declared =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let slot = account.slot(self.limits.http_requests);
-        let refusal = match (said, &slot) {
+        let refusal = match (declared, &slot) {
             (Some(length), _) if length > most_body => Error::HttpRequestBodySize(Some(length)),
             (_, None) => Error::ConnectionLimitReached,
             (_, Some(_)) => {
@@ -258,11 +259,11 @@ impl Session {
     }
 }
 
-/// Whether the host is in a private network, as far as that can be told without asking for its address.
+/// Returns whether the host is in a private network, as far as its name or literal address shows that.
 fn is_private_by_name(to: &Destination) -> bool {
     to.host == "localhost"
         || to.literal().is_some_and(|address| {
-            // A metadata address may be a unique local one: the configuration asks for the word as well.
+            // A metadata address may be a unique local one; the configuration requires `private` for it as well.
             let is_local = matches!(address, IpAddr::V6(address) if address.is_unique_local());
             is_local || Reach::of(address) == Reach::Private
         })
@@ -292,7 +293,7 @@ impl WasiHttpHooks for Session {
         MOST_PIECE
     }
 
-    // A guest can cause these as often as it likes, so they are not logged.
+    // A guest can cause these errors without a limit, so they are not logged.
 
     fn p2_error_from_hyper(&mut self, _: &hyper::Error) -> ErrorCode {
         ErrorCode::HttpProtocolError
@@ -307,7 +308,7 @@ impl WasiHttpHooks for Session {
     }
 }
 
-/// Headers that belong to the connection or name another host; a guest can neither set nor see them.
+/// Returns whether a header belongs to the connection or names another host; a guest can neither set nor read it.
 fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
         || matches!(*name, header::TE | header::TRAILER | header::EXPECT | header::FORWARDED)

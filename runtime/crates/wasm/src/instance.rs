@@ -1,4 +1,4 @@
-//! One instance of a component in a store of its own, and its calls. After a crash it is only good to be dropped.
+//! One instance of a component in its own store, and its calls. After a crash it can only be dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -28,24 +28,24 @@ mod tests;
 /// A running guest.
 pub(super) struct Instance {
     store: Store<Host>,
-    /// Whatever version of the contract it was built for.
+    /// The exports of the component, independent of its version of the contract.
     guest: Box<dyn Guest>,
-    /// Where its host calls are carried out; the process's own for a trusted one.
+    /// The executor of its host calls; `None` for a trusted component, which uses that of the process.
     runtime: Option<Handle>,
-    /// Keeps that going for as long as it is needed.
+    /// Keeps that executor alive.
     _runtime: Arc<GuestRuntime>,
     settings: String,
     call: Duration,
     start_up: Duration,
     recycle_calls: Option<u32>,
     recycle_memory: Option<usize>,
-    /// Calls of `consume` that succeeded.
+    /// The number of successful calls of `consume`.
     taken: u32,
     observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Instance {
-    /// Makes a store under all limits, with the grants of `setup`, and the component's instance in it.
+    /// Creates a store with all limits and the grants of `setup`, and the instance of the component in it.
     pub(super) fn new(
         component: &Component,
         setup: Setup,
@@ -57,7 +57,7 @@ impl Instance {
         let entered = runtime.as_ref().map(Handle::enter);
         let engine = component.engine();
         let permit = is_untrusted.then(|| {
-            setup.trusted_work.interrupts(engine.interrupt());
+            setup.trusted_work.add_interrupt(engine.interrupt());
             Permit::new(engine.governor(), setup.trusted_work.clone())
         });
         let host = Host::new(&setup, log, (engine.standstill(), permit));
@@ -74,7 +74,7 @@ impl Instance {
             })
         });
         begin(&mut store, setup.limits.start_up);
-        let made = component.instantiate(&mut store).map_err(|error| Self::stillborn(store.data(), &error));
+        let made = component.instantiate(&mut store).map_err(|error| Self::instantiation_failure(store.data(), &error));
         end(&mut store);
         drop(entered);
         Ok(Self {
@@ -92,27 +92,27 @@ impl Instance {
         })
     }
 
-    fn stillborn(host: &Host, error: &wasmtime::Error) -> Failure {
+    fn instantiation_failure(host: &Host, error: &wasmtime::Error) -> Failure {
         let crash = failure::crash(host, error);
-        // It would ask for the same at every restart.
-        if host.account.refused().is_some_and(|refusal| refusal.at_birth) {
+        // The same request would fail at every restart.
+        if host.account.refused().is_some_and(|refusal| refusal.is_initial) {
             Failure::Fatal(crash.to_string())
         } else {
             crash
         }
     }
 
-    /// Lets the memory that it holds be seen from outside.
+    /// Reports the memory of the instance to a meter.
     pub(super) fn count_memory_in(&mut self, meter: &MemoryMeter) {
         self.store.data_mut().account.count_in(meter.share());
     }
 
-    /// Asks the guest what is wrong with its settings.
+    /// Returns the problems that the guest finds in its settings.
     pub(super) fn validate(&mut self) -> Result<Vec<Problem>, Failure> {
         self.timed(self.call, |this| this.call(|guest, store, settings| guest.validate(store, settings)))
     }
 
-    /// Does everything that belongs to one call within its time.
+    /// Runs one call of the guest, with everything that belongs to it, within its time limit.
     fn timed<T>(&mut self, limit: Duration, call: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let host = self.store.data_mut();
         host.account.begin_call();
@@ -136,8 +136,8 @@ impl Instance {
         result.map_err(|error| failure::crash(self.store.data(), &error))
     }
 
-    /// Forgets what a call that did not succeed has changed in the state and published.
-    fn kept<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    /// Discards the state changes and the published values of a call that failed.
+    fn discard_on_failure<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() {
             let host = self.store.data_mut();
             host.state.discard();
@@ -146,38 +146,38 @@ impl Instance {
         result
     }
 
-    /// Whether a fresh instance is to take over, as the operator's limits say.
+    /// Returns whether a new instance replaces this one now, by the operator's limits.
     fn is_to_be_recycled(&self) -> bool {
         self.recycle_calls.is_some_and(|most| self.taken >= most)
             || self.recycle_memory.is_some_and(|most| self.store.data().account.memory() >= most)
     }
 
-    /// Keeps what the call has changed in the state, or says what follows if that fails.
+    /// Commits the state changes of the call, or returns the failure of the call if that fails.
     fn commit(&mut self, taken: &[Arc<Kline>]) -> Result<(), Failure> {
         let Host { state, time, .. } = self.store.data_mut();
         let kept = state.commit(taken, || time.is_over());
-        kept.map_err(|error| unkept(self.store.data(), &error))
+        kept.map_err(|error| commit_failure(self.store.data(), &error))
     }
 }
 
 impl Consumer for Instance {
     fn setup(&mut self) -> Result<Subscription, Failure> {
         self.timed(self.start_up, |this| {
-            let wish = this.call(|guest, store, settings| guest.setup(store, settings));
-            let wish = this.kept(wish.and_then(|wish| wish))?;
+            let subscription = this.call(|guest, store, settings| guest.setup(store, settings));
+            let subscription = this.discard_on_failure(subscription.and_then(|subscription| subscription))?;
             this.store.data_mut().state.wait();
-            Ok(wish)
+            Ok(subscription)
         })
     }
 
     fn start(&mut self) -> Result<(), Failure> {
         self.timed(self.start_up, |this| {
             let started = this.call(|guest, store, _| guest.start(store));
-            this.kept(started.and_then(|started| started))?;
-            // What `setup` changed is kept here too: only an instance that starts has a say.
+            this.discard_on_failure(started.and_then(|started| started))?;
+            // This also commits the changes of `setup`: only an instance that starts may change the state.
             let Host { state, time, .. } = this.store.data_mut();
             let taken_over = state.take_over(|| time.is_over());
-            taken_over.map_err(|error| unkept(this.store.data(), &error))
+            taken_over.map_err(|error| commit_failure(this.store.data(), &error))
         })
     }
 
@@ -186,7 +186,7 @@ impl Consumer for Instance {
             this.store.data_mut().klines = delivery.klines.clone();
             let taken = this.call(|guest, store, _| guest.consume(store, delivery));
             this.store.data_mut().klines = Arc::default();
-            this.kept(taken.and_then(|taken| taken))?;
+            this.discard_on_failure(taken.and_then(|taken| taken))?;
             this.taken = this.taken.saturating_add(1);
             let committed = this.commit(&delivery.klines);
             let emission = &mut this.store.data_mut().emission;
@@ -207,7 +207,7 @@ impl Consumer for Instance {
         });
         if let Err(failure) = stopped {
             if let Some(observer) = &self.observer {
-                observer.stopped_badly(&failure);
+                observer.stop_failed(&failure);
             }
             let consumer = self.store.data().log.name();
             tracing::warn!(consumer, error = failure.to_string(), "consumer crashed while it was stopped");
@@ -216,13 +216,13 @@ impl Consumer for Instance {
 }
 
 fn no_threads(error: &io::Error) -> Failure {
-    Failure::Crashed { kind: CrashKind::Trap, message: format!("there is no thread for its host calls: {error}") }
+    Failure::Crashed { kind: CrashKind::Trap, message: format!("cannot start a thread for its host calls: {error}") }
 }
 
-/// Begins a call that may take this time.
+/// Begins a call with a time limit.
 fn begin(store: &mut Store<Host>, limit: Duration) {
-    let look = store.data_mut().time.begin(limit);
-    store.set_epoch_deadline(ticks(look));
+    let next = store.data_mut().time.begin(limit);
+    store.set_epoch_deadline(ticks(next));
 }
 
 /// Ends a call.
@@ -231,8 +231,9 @@ fn end(store: &mut Store<Host>) {
     time.end(log.name());
 }
 
-/// The guest went on as if its state were kept, which it is not: another instance has to do the call again.
-fn unkept(host: &Host, error: &StateError) -> Failure {
+/// Returns the failure of a call whose state changes could not be committed. The guest assumes that they were, so a new
+/// instance has to repeat the call.
+fn commit_failure(host: &Host, error: &StateError) -> Failure {
     match failure::state(host, error) {
         Failure::Fatal(message) => Failure::Crashed { kind: CrashKind::Trap, message },
         other => other,

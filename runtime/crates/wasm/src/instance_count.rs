@@ -1,10 +1,11 @@
-//! Counts what a component would instantiate, before anything compiles it: components that instantiate others twice,
-//! level upon level, are a few bytes a level and twice the work. Adds up what those instances take outside of their
-//! memories: a module of a few megabytes can define globals that take many in each instance.
+//! Counts the instances that a component would make, before it is compiled: if each of many nested components
+//! instantiates the one below twice, a level takes a few bytes and doubles the work. Also sums the bytes that these
+//! instances take outside of their memories: the globals of a module of a few megabytes can take many megabytes in each
+//! instance.
 //!
-//! What is passed as an import or comes out of an instance is not followed. It counts as no instance here: what it costs
-//! is measured when it is loaded, and the store bounds the instances. All that the store allows then count as instances
-//! of the largest module.
+//! Modules and components that are passed as an import or exported by an instance are not followed. Instances inside
+//! them are not counted here: their cost is measured when the component is loaded, and the store bounds their number.
+//! If there are any, as many instances as the store allows count as instances of the largest module.
 
 mod contexts;
 
@@ -18,28 +19,28 @@ use wasmparser::{
 
 use super::component_error::ComponentError;
 
-/// Instances that one component makes, those of the components that it instantiates included. Saturates.
+/// The instances that one component makes, including those of the components that it instantiates. Saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct InstanceCount {
-    /// Of core modules.
+    /// The instances of core modules.
     pub(super) core: u64,
-    /// Of components.
+    /// The instances of components.
     pub(super) components: u64,
-    /// Bytes that those of core modules take outside of memories and tables, as far as they are followed.
+    /// The bytes that the instances of core modules take outside of memories and tables, as far as they are followed.
     pub(super) contexts: u64,
     /// Whether something is instantiated that is not followed.
     is_partial: bool,
-    /// Bytes that an instance of the module takes that takes most.
+    /// The bytes of one instance of the largest module.
     largest: u64,
 }
 
 impl InstanceCount {
-    /// The larger of both kinds, which is what the limit of core instances bounds.
+    /// Returns the larger of both counts; the limit of core instances bounds it.
     pub(super) fn most(self) -> u64 {
         self.core.max(self.components)
     }
 
-    /// Bytes that count for each instance that the limit allows, if some are not followed; otherwise zero.
+    /// Returns the bytes that count for each instance that the limit allows, if some are not followed; otherwise zero.
     pub(super) fn each(self) -> u64 {
         if self.is_partial { self.largest } else { 0 }
     }
@@ -77,17 +78,17 @@ pub(super) fn check(found: u64, most: u64) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// A component whose sections are being read. What is not followed is `None`.
+/// A component whose sections are being read. `None` means a module or component that is not followed.
 #[derive(Default)]
 struct Level {
     own: InstanceCount,
-    /// What an instance of each core module of its index space takes.
+    /// The bytes of an instance of each core module in its index space.
     modules: Vec<Option<u64>>,
-    /// What each component of its index space makes when it is instantiated.
+    /// The instances that each component in its index space makes when it is instantiated.
     components: Vec<Option<InstanceCount>>,
 }
 
-/// Counts the instances of the component in `bytes`. Bytes that are no valid component count up to their first mistake.
+/// Counts the instances of the component in `bytes`. An invalid component is counted up to its first error.
 pub(super) fn count(bytes: &[u8]) -> InstanceCount {
     let mut levels = vec![Level::default()];
     let (mut module, mut largest) = (None::<u64>, 0);
@@ -161,7 +162,7 @@ fn note(levels: &mut [Level], payload: Payload<'_>) {
         }
         Payload::ComponentExportSection(exports) => {
             for export in exports.into_iter().map_while(Result::ok) {
-                // An export has an index of its own.
+                // An export adds an entry to the index space.
                 note_again(levels, 0, export.kind, export.index);
             }
         }
@@ -183,7 +184,7 @@ fn note_alias(levels: &mut [Level], alias: &ComponentAlias<'_>) {
     }
 }
 
-/// Appends what the level that is `out` levels further out has at an index.
+/// Appends the entry at an index of the level that is `out` levels further out.
 fn note_again(levels: &mut [Level], out: u32, kind: ComponentExternalKind, index: u32) {
     let level = levels.iter().rev().nth(usize::try_from(out).unwrap_or(usize::MAX));
     match kind {

@@ -1,7 +1,7 @@
-//! Consumers that are WebAssembly components: untrusted code, which gets nothing but what is granted.
+//! Consumers that are WebAssembly components: untrusted code, which has only the permissions that are granted.
 //!
-//! A [`component::Component`] is compiled once; a [`WasmBlueprint`] makes an instance of it, with a store of its own,
-//! for each life of one consumer. Every call comes from that consumer's own thread and has a deadline.
+//! A [`component::Component`] is compiled once; a [`WasmBlueprint`] creates its instances, each with a separate store:
+//! one at each start or restart of a consumer. Every call comes from the consumer's own thread and has a deadline.
 
 pub mod compiler;
 pub mod component;

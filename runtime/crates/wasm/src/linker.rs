@@ -1,4 +1,4 @@
-//! What components can import, put together: the contract, and WASI with the bounded parts in place of its own.
+//! Links everything that components can import: the contract, and WASI with bounded replacements of some interfaces.
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -9,11 +9,11 @@ use wasmtime_wasi::p2::bindings::sync::io;
 use super::host::Host;
 use super::{contract, files, poll};
 
-/// Makes the linker of an engine.
+/// Returns the linker of an engine.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    // WASI would wait for as long as the guest likes; a call has a deadline.
+    // WASI's own implementation would wait without a limit, but a call has a deadline.
     linker.allow_shadowing(true);
     io::poll::add_to_linker::<Host, poll::Bounded>(&mut linker, Host::poll)?;
     io::streams::add_to_linker::<Host, poll::Bounded>(&mut linker, Host::poll)?;

@@ -1,4 +1,4 @@
-//! A guest's lines in the runtime's log: cleaned, cut, and only so many a second.
+//! Writes the lines of a guest to the runtime's log: sanitized, truncated and limited in lines per second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use klines_system::limits::Limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One consumer's way into the log, shared by all its instances and their standard streams.
+/// The log of one consumer, shared by all its instances and their standard streams.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     inner: Arc<Inner>,
@@ -23,7 +23,7 @@ struct Inner {
     most_bytes: usize,
     rate: Mutex<Rate>,
     observer: Option<Arc<dyn HostObserver>>,
-    /// When it began, for a observer that counts seconds of its own.
+    /// The time of its creation; an observer with its own time adds to it.
     began: Instant,
 }
 
@@ -34,12 +34,12 @@ impl GuestLog {
         Self { inner: Arc::new(Inner { name, most_bytes, rate, observer, began }) }
     }
 
-    /// The consumer's name.
+    /// Returns the name of the consumer.
     pub(super) fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// Length that a line is cut to.
+    /// Returns the length in bytes to which a line is truncated.
     pub(super) fn most_bytes(&self) -> usize {
         self.inner.most_bytes
     }
@@ -64,19 +64,19 @@ impl GuestLog {
         }
     }
 
-    /// The time in which lines a second are counted.
+    /// Returns the time by which the lines per second are counted.
     fn now(&self) -> Instant {
         let inner = &self.inner;
         inner.observer.as_ref().map_or_else(Instant::now, |observer| inner.began + observer.passed())
     }
 
-    /// Says what was suppressed in a second that is over, should the guest be silent since.
+    /// Reports the lines that were suppressed in a second that is over, in case the guest has been silent since.
     pub(super) fn settle(&self) {
         let suppressed = self.inner.rate.lock().unwrap_or_else(PoisonError::into_inner).settle(self.now());
         self.report_suppressed(suppressed);
     }
 
-    /// Says how much of its output was dropped.
+    /// Reports how many bytes of the output were dropped.
     pub(super) fn report_dropped(&self, bytes: usize) {
         if bytes > 0 {
             if let Some(observer) = &self.inner.observer {
@@ -104,7 +104,7 @@ impl GuestLog {
     }
 }
 
-/// Lines in the present second. Time is an argument.
+/// Counts the lines of the current second. Time is an argument.
 #[derive(Debug)]
 struct Rate {
     most: u32,
@@ -116,7 +116,7 @@ struct Rate {
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     admitted: bool,
-    /// Lines of earlier seconds that have not been reported yet.
+    /// The suppressed lines of earlier seconds that have not been reported yet.
     suppressed: u64,
 }
 
@@ -137,7 +137,7 @@ impl Rate {
         Verdict { admitted, suppressed }
     }
 
-    /// Begins a new second if the old one is over; returns what was suppressed in the old one.
+    /// Begins a new second if the current one is over; returns the number of lines that were suppressed in it.
     fn settle(&mut self, now: Instant) -> u64 {
         if self.since.is_none_or(|since| now.duration_since(since) < SECOND) {
             return 0;

@@ -1,6 +1,6 @@
-//! What a component wants: what its imports say, and what it asks for in an optional section `klines:manifest`.
+//! The permissions that a component requests: by its imports, and in the optional section `klines:manifest`.
 //!
-//! A grant is what is wanted *and* allowed. Reads and compares; grants nothing itself.
+//! A permission is granted if it is requested *and* allowed. This module reads and compares; it grants nothing itself.
 
 mod narrow;
 mod section;
@@ -12,52 +12,52 @@ use thiserror::Error;
 
 pub use self::narrow::Missing;
 
-/// The custom section that a manifest stands in, of the component itself or of a module inside it.
+/// The name of the custom section of a manifest, in the component itself or in a module inside it.
 pub const SECTION: &str = "klines:manifest";
-/// Longest manifest, in bytes.
+/// The maximum length of a manifest in bytes.
 pub const MOST_BYTES: usize = 64 << 10;
-/// Bytes of what the reader says of a manifest that are kept: it quotes the manifest.
+/// The maximum length in bytes of a parse error, because it quotes the manifest.
 const MOST_ERROR: usize = 256;
-/// Bytes of its name, its version and its description that are kept.
+/// The maximum length in bytes of the name, of the version and of the description.
 const MOST_WORDS: usize = 1_024;
-/// In a manifest, any host: which one is the operator's choice.
+/// In a manifest, any host: the operator chooses it.
 pub const ANY_HOST: &str = "*";
 
-/// What a component wants.
+/// The permissions that a component requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// The names of what it imports, in its own order.
+    /// The names of its imports, in the order of the component.
     pub imports: Vec<String>,
-    /// What it asks for, if it says.
+    /// Its manifest, if it has one.
     pub manifest: Option<Manifest>,
 }
 
-/// The JSON of the section. Keys that this runtime does not know ask for nothing that it could grant.
+/// The JSON of the section. Unknown keys are ignored: they request nothing that this runtime could grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
     /// The component's name.
     pub name: String,
-    /// Its version.
+    /// The version of the component.
     pub version: String,
-    /// What it does, in a line.
+    /// A description of the component in one line.
     pub description: String,
-    /// Hosts that it talks to.
+    /// The hosts to which it sends requests.
     pub http: Vec<WantedHttp>,
-    /// Folders that it uses.
+    /// The folders that it uses.
     pub dirs: Vec<WantedDir>,
-    /// Variables that it reads.
+    /// The environment variables that it reads.
     pub env: Vec<String>,
-    /// Secrets that the host is to put into its requests.
+    /// The secrets that the host adds to its requests.
     pub secrets: Vec<WantedSecret>,
 }
 
-/// A host that a component talks to.
+/// A host to which a component sends requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WantedHttp {
-    /// Its name, or [`ANY_HOST`].
+    /// The name of the host, or [`ANY_HOST`].
     pub host: String,
-    /// Methods. Default: GET.
+    /// The methods. Default: GET.
     #[serde(default = "get")]
     pub methods: Vec<String>,
 }
@@ -65,19 +65,19 @@ pub struct WantedHttp {
 /// A folder that a component uses.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WantedDir {
-    /// Its path inside the sandbox.
+    /// The path inside the sandbox.
     pub guest: String,
-    /// Whether it changes files there. Default: no.
+    /// Whether the component changes files there. Default: false.
     #[serde(default)]
     pub write: bool,
 }
 
-/// A secret that a component does without seeing.
+/// A secret that the host adds to requests; the component never sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WantedSecret {
-    /// The header that it goes into.
+    /// The header that holds it.
     pub header: String,
-    /// The host that gets it, or [`ANY_HOST`].
+    /// The host that receives it, or [`ANY_HOST`].
     #[serde(default = "any_host")]
     pub host: String,
 }
@@ -90,30 +90,30 @@ fn any_host() -> String {
     ANY_HOST.to_owned()
 }
 
-/// Why a manifest is not used. A component with such a manifest is refused.
+/// Why a manifest is invalid. A component with an invalid manifest is refused.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// Over [`MOST_BYTES`].
-    #[error("its manifest has {0} bytes, the most is {MOST_BYTES}")]
+    /// The manifest is longer than [`MOST_BYTES`].
+    #[error("its manifest has {0} bytes, at most {MOST_BYTES} are allowed")]
     TooLarge(usize),
-    /// Which one would count?
+    /// There are several manifests, and none of them takes precedence.
     #[error("it has more than one manifest")]
     Several,
-    /// Not JSON, or not of this form.
+    /// The manifest is not JSON, or has wrong types.
     #[error("its manifest cannot be read: {0}")]
     Malformed(String),
 }
 
 impl Wants {
-    /// Reads what the bytes of a component say. Bytes that are no component want nothing; that they are none is for
-    /// the compiler to say.
+    /// Reads the requested permissions from the bytes of a component. Bytes that are not a component request nothing;
+    /// the compiler reports that they are invalid.
     ///
     /// # Errors
-    /// [`ManifestError`].
+    /// [`ManifestError`] if the manifest is invalid.
     pub fn of(bytes: &[u8]) -> Result<Self, ManifestError> {
         let found = section::find(bytes)?;
         let manifest = found.manifest.map(|json| {
-            // An object first: a list would pass for its values.
+            // Parsed as an object first, because serde would also accept a list of the values.
             let object = serde_json::from_slice::<Map<String, Value>>(json);
             let manifest = object.and_then(|object| serde_json::from_value::<Manifest>(Value::Object(object)));
             let manifest = manifest.map_err(|error| error.to_string()).and_then(Manifest::checked);
@@ -122,25 +122,25 @@ impl Wants {
         Ok(Self { imports: found.imports, manifest: manifest.transpose()? })
     }
 
-    /// Whether it can make HTTP requests at all.
+    /// Returns whether the component can make HTTP requests at all.
     #[must_use]
     pub fn imports_http(&self) -> bool {
         self.does_import("wasi:http/outgoing-handler")
     }
 
-    /// Whether it can use folders at all.
+    /// Returns whether the component can use folders at all.
     #[must_use]
     pub fn imports_dirs(&self) -> bool {
         self.does_import("wasi:filesystem/preopens")
     }
 
-    /// Whether it can read variables at all.
+    /// Returns whether the component can read environment variables at all.
     #[must_use]
     pub fn imports_env(&self) -> bool {
         self.does_import("wasi:cli/environment")
     }
 
-    /// Whether it can keep a state at all.
+    /// Returns whether the component can have a state at all.
     #[must_use]
     pub fn imports_state(&self) -> bool {
         self.does_import("klines:consumer/state")
@@ -152,14 +152,14 @@ impl Wants {
 }
 
 impl Manifest {
-    /// Takes what is not seen out of the words about it, and refuses it in what an operator would grant.
+    /// Removes invisible characters from the name, version and description, and refuses them in permissions.
     fn checked(self) -> Result<Self, String> {
         let hosts = self.http.iter().flat_map(|want| want.methods.iter().chain([&want.host]));
         let secrets = self.secrets.iter().flat_map(|want| [&want.header, &want.host]);
         let dirs = self.dirs.iter().map(|want| &want.guest);
         let mut wanted = hosts.chain(secrets).chain(dirs).chain(&self.env);
         if let Some(hidden) = wanted.find(|text| text.chars().any(is_unsafe)) {
-            return Err(format!("{hidden:?} has characters that are not seen"));
+            return Err(format!("{hidden:?} has invisible characters"));
         }
         drop(wanted);
         let words = |text: &str| sanitize(text, MOST_WORDS);

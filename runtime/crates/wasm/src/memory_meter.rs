@@ -1,45 +1,45 @@
-//! Bytes that a component takes, counted where they are taken and read by others.
+//! Counters for the memory of a component: updated where memory is taken, read by the metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of memory that the compiled component of one consumer takes, without its memories and tables. Consumers of the same
-/// component share them.
+/// The bytes of memory that the compiled component of one consumer takes, without its memories and tables. Consumers of
+/// the same component share this memory.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedMeter(Arc<AtomicU64>);
 
 impl LoadedMeter {
-    /// Bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes what the version that runs now takes.
+    /// Sets the bytes of the version that runs now.
     pub fn set(&self, bytes: u64) {
         self.0.store(bytes, Ordering::Relaxed);
     }
 }
 
-/// Bytes that all instances of one consumer hold at this moment.
+/// The bytes of memory that all instances of one consumer hold at this moment.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryMeter(Arc<AtomicU64>);
 
 impl MemoryMeter {
-    /// Bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Begins an instance's part, which is taken back when it is dropped.
+    /// Returns the share of a new instance, which is subtracted when it is dropped.
     #[must_use]
     pub fn share(&self) -> MemoryShare {
         MemoryShare { all: self.0.clone(), own: 0 }
     }
 }
 
-/// One instance's part of a [`MemoryMeter`].
+/// The share of one instance in a [`MemoryMeter`].
 #[derive(Debug, Default)]
 pub struct MemoryShare {
     all: Arc<AtomicU64>,
@@ -47,10 +47,10 @@ pub struct MemoryShare {
 }
 
 impl MemoryShare {
-    /// Says how much the instance holds now, in bytes.
+    /// Sets the bytes that the instance holds now.
     pub fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
-        // Wrapping is right both ways: the sum of all parts is never below zero.
+        // The wrapping difference is right for growth and shrinkage: the sum of all shares is never below zero.
         self.all.fetch_add(bytes.wrapping_sub(self.own), Ordering::Relaxed);
         self.own = bytes;
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_that_is_gone_holds_nothing() {
+    fn a_dropped_instance_holds_no_memory() {
         let meter = MemoryMeter::default();
         let (mut old, mut new) = (meter.share(), meter.share());
         old.set(100);

@@ -1,4 +1,5 @@
-//! WASI's `poll` and streams within the deadline of the call: where a guest could make the host wait for ever.
+//! WASI's `poll` and streams within the deadline of the call, because a guest could make the host wait for ever in
+//! them.
 
 mod streams;
 
@@ -11,13 +12,13 @@ use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
 
 use super::call_time::CallTime;
 
-/// The table of pollables and the time of the call.
+/// Implements `wasi:io` with the table of pollables and the time of the call.
 pub(super) struct BoundedPoll<'a> {
     pub(super) table: &'a mut ResourceTable,
     pub(super) time: &'a mut CallTime,
 }
 
-/// The bounded `wasi:io` of a store.
+/// Selects the bounded `wasi:io` of a store for the linker.
 pub(super) struct Bounded;
 
 impl HasData for Bounded {

@@ -1,4 +1,4 @@
-//! What the instances of one consumer are made with.
+//! The parameters from which the instances of one consumer are created.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use super::state::StateStore;
 use super::terminal::{StandardOutput, Terminal};
 use klines_system::limits::Limits;
 
-/// Everything that one consumer's instances are made with.
+/// The parameters of the instances of one consumer.
 #[derive(Clone)]
 pub struct Setup {
     /// The consumer's name in the log.
     pub name: String,
-    /// Its settings, a JSON object.
+    /// The settings, a JSON object.
     pub settings: String,
-    /// What it may use up.
+    /// The limits of its resources.
     pub limits: Limits,
-    /// What it may touch.
+    /// The permissions.
     pub grants: Grants,
-    /// What it learns of the terminal, if it may write to it.
+    /// The source of terminal properties, for a consumer that may write to standard output.
     pub terminal: Arc<dyn Terminal>,
-    /// What it keeps from one life to the next; none, and it can keep nothing.
+    /// The state that outlives its instances; with `None` it cannot store anything.
     pub state: Option<Arc<StateStore>>,
-    /// Where its own series go; none, and it can publish nothing.
+    /// The target of its published values; with `None` it cannot publish anything.
     pub emitter: Option<Arc<Emitter>>,
-    /// Where its component comes from.
+    /// The origin of its component.
     pub origin: Origin,
-    /// Its settings without secrets, for people.
+    /// The settings without secrets, for display.
     pub shown: Value,
-    /// What its calls give way to, if it is untrusted.
+    /// The work to which its calls yield, if it is untrusted.
     pub trusted_work: Arc<TrustedWork>,
-    /// Who watches it and answers its requests: nobody but in a test of the consumer.
+    /// Observes it and answers its requests; `None` except in tests of the consumer.
     pub observer: Option<Arc<dyn HostObserver>>,
 }
 
 impl Setup {
-    /// The circumstances of a consumer that is granted nothing, keeps nothing, and has the default limits.
+    /// Returns the parameters of a shipped consumer without grants and state, with the default limits.
     #[must_use]
     pub fn plain(name: &str, settings: &str) -> Self {
         Self {
@@ -60,11 +60,11 @@ impl Setup {
     }
 }
 
-/// Where a component comes from.
+/// The origin of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It is part of the program.
+    /// The component with this name is part of the program.
     Shipped(String),
-    /// A file.
+    /// The component is read from this file; it is untrusted.
     File(PathBuf),
 }

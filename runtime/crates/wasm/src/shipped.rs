@@ -1,6 +1,6 @@
-//! The components inside the binary, so that one file runs alone.
+//! The shipped components, embedded in the program so that it runs as a single file.
 
-/// Returns the shipped component of that name, if there is one.
+/// Returns the shipped component with that name; `None` if there is none.
 #[must_use]
 pub fn shipped(name: &str) -> Option<&'static [u8]> {
     match name {
@@ -11,5 +11,5 @@ pub fn shipped(name: &str) -> Option<&'static [u8]> {
     }
 }
 
-/// Names that [`shipped`] knows.
+/// The names of the shipped components.
 pub const NAMES: [&str; 3] = ["console", "jsonl", "webhook"];

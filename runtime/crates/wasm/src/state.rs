@@ -1,9 +1,9 @@
-//! What a consumer keeps from one life to the next: a small database of its own, written in one transaction with the
-//! record of which klines were taken.
+//! The state of a consumer, which outlives its instances: a small database. The changes of a call are written in one
+//! transaction with the record of the klines that the call processed.
 //!
-//! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a draft holds what the call in
-//! progress has changed, and is kept or forgotten with that call. What is committed survives the end of the process;
-//! the end of the machine can cost the last few calls, each of them wholly.
+//! A [`StateStore`] belongs to a consumer's name and is shared by its instances; a draft holds the changes of the
+//! current call, and is committed or discarded with that call. Committed changes survive the end of the process; a
+//! crash of the machine can lose the last few calls, each of them as a whole.
 
 mod database;
 #[cfg(test)]
@@ -21,17 +21,17 @@ use thiserror::Error;
 
 use self::database::{Database, Halt};
 
-/// Longest key, in bytes.
+/// The maximum length of a key in bytes.
 const MOST_KEY: usize = 256;
-/// What a key counts for in addition to its bytes: millions of tiny ones take memory too.
-const KEY_COSTS: usize = 64;
+/// The bytes that a key counts for in addition to its length, because millions of tiny keys take memory too.
+const KEY_OVERHEAD: usize = 64;
 
-/// What an entry counts for.
+/// Returns the bytes that an entry counts for.
 fn size(key: &str, value: usize) -> usize {
-    key.len() + value + KEY_COSTS
+    key.len() + value + KEY_OVERHEAD
 }
 
-/// One consumer's state on disk. Nothing is made until something asks for it.
+/// The state of one consumer on disk. The database is created when it is first used.
 #[derive(Debug)]
 pub struct StateStore {
     path: PathBuf,
@@ -43,32 +43,34 @@ pub struct StateStore {
 #[derive(Debug, Default)]
 struct Open {
     database: Option<Database>,
-    /// Number of the instance whose changes count; those of an older one come too late.
+    /// The number of the instance whose changes are written; changes of older instances are ignored.
     current: u64,
-    handed_out: u64,
+    /// The number of the newest instance.
+    last_number: u64,
 }
 
-/// Why a call's work on the state ends.
+/// Why an operation of a call on the state failed.
 #[derive(Debug, Error)]
 pub enum StateError {
-    /// It cannot be read or written: nothing that the consumer could do about it.
+    /// The state cannot be read or written; the consumer cannot fix that.
     #[error("the state in {} cannot be used: {error}", .path.display())]
     Unusable {
-        /// The database.
+        /// The file of the database.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         error: rusqlite::Error,
     },
-    /// The call's time was over before it was done; nothing was changed.
-    #[error("the call's time was over while it worked on the state")]
+    /// The time of the call was over before the operation was complete; nothing was changed.
+    #[error("the call's time was over while it used the state")]
     Overdue,
 }
 
-/// What a call has changed, by key: a value, or `None` for a key that it deleted.
+/// The changes of a call by key: the new value, or `None` for a deleted key.
 type Changes = BTreeMap<Arc<str>, Option<Bytes>>;
 
 impl StateStore {
-    /// Names the database `data_dir/state/NAME.sqlite` for at most `quota` bytes of keys and values.
+    /// Makes the store of the database `data_dir/state/NAME.sqlite` for at most `quota` bytes of keys and values. Opens
+    /// nothing.
     #[must_use]
     pub fn new(data_dir: &DataDir, consumer: &str, quota: usize) -> Self {
         let path = data_dir.path().join("state").join(format!("{consumer}.sqlite"));
@@ -88,7 +90,7 @@ impl StateStore {
         }
     }
 
-    /// A database that panicked half-way rolls back by itself.
+    /// Locks the store. A poisoned lock is used: SQLite rolls back a transaction during which a thread panicked.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,41 +116,41 @@ impl Open {
     }
 }
 
-/// One instance's way to the state.
+/// One instance's access to the state.
 #[derive(Debug)]
 pub(super) struct State {
-    /// None in `validate`, which has no state.
+    /// `None` in `validate`, which has no state.
     store: Option<Arc<StateStore>>,
     number: u64,
     draft: Draft,
-    /// What `setup` has changed, which waits for `start` to succeed.
+    /// The changes of `setup`, which are written when `start` succeeds.
     waiting: Draft,
-    /// Whether this instance has ever looked at the state: what never did is not burdened with it.
+    /// Whether this instance has ever used the state. If not, no database is created for it.
     used: bool,
 }
 
-/// What the call in progress has changed.
+/// The changes of the current call.
 #[derive(Clone, Debug, Default)]
 struct Draft {
     changes: Changes,
-    /// Bytes that the state has with these changes; known once something was changed.
+    /// The bytes of the state including these changes; `None` until something changes.
     bytes: Option<usize>,
-    /// What the deleted keys count for until the commit: until then each of them takes memory.
+    /// The bytes that deleted keys count for until the commit, because each of them takes memory until then.
     deleted: usize,
 }
 
 impl Draft {
-    /// What a deleted key counts for in this draft; 0 for any other key.
+    /// Returns the bytes that a deleted key counts for in this draft; 0 for any other key.
     fn deleted(&self, key: &str) -> usize {
         if matches!(self.changes.get(key), Some(None)) { size(key, 0) } else { 0 }
     }
 
-    /// What a value that this draft sets counts for in the data folder; 0 for any other key.
+    /// Returns the bytes that a value set in this draft counts for in the data folder; 0 for any other key.
     fn drafted(&self, key: &str) -> usize {
         self.changes.get(key).and_then(Option::as_ref).map_or(0, |value| size(key, value.len()))
     }
 
-    /// What all of them count for.
+    /// Returns the bytes that all values set in this draft count for.
     fn all_drafted(&self) -> usize {
         self.changes.iter().filter_map(|(key, value)| Some(size(key, value.as_ref()?.len()))).sum()
     }
@@ -158,8 +160,8 @@ impl State {
     pub(super) fn new(store: Option<Arc<StateStore>>) -> Self {
         let number = store.as_ref().map_or(0, |store| {
             let mut open = store.lock();
-            open.handed_out += 1;
-            open.handed_out
+            open.last_number += 1;
+            open.last_number
         });
         Self { store, number, draft: Draft::default(), waiting: Draft::default(), used: false }
     }
@@ -168,10 +170,10 @@ impl State {
         if let Some(changed) = self.draft.changes.get(key) {
             return Ok(changed.as_ref().map(|value| value.to_vec()));
         }
-        Ok(self.look(|database| Ok(database.value(key)?))?.flatten())
+        Ok(self.query(|database| Ok(database.value(key)?))?.flatten())
     }
 
-    /// Changes a value; the inner error is for the guest.
+    /// Sets a value; the inner error is returned to the guest.
     pub(super) fn set(&mut self, key: String, value: Vec<u8>) -> Result<Result<(), String>, StateError> {
         let Some(store) = self.store.clone() else {
             return Ok(Err("there is no state in `validate`".to_owned()));
@@ -199,7 +201,7 @@ impl State {
         Ok(Ok(()))
     }
 
-    /// Deletes a key; returns whether it was there.
+    /// Deletes a key; returns whether it existed.
     pub(super) fn delete(&mut self, key: String) -> Result<bool, StateError> {
         let Some(length) = self.length(&key)? else { return Ok(false) };
         self.draft.bytes = Some(self.bytes()? - size(&key, length));
@@ -210,15 +212,18 @@ impl State {
             self.draft.deleted += size(&key, 0);
             self.draft.changes.insert(key.into(), None);
         } else {
-            // Only this call knows of it: nothing has to be remembered.
+            // The key was never committed, so the draft need not record its deletion.
             self.draft.changes.remove(key.as_str());
         }
         Ok(true)
     }
 
-    /// Returns the keys that begin with `prefix`, in byte order, unless the call's time is over before.
+    /// Returns the keys that begin with `prefix`, in byte order.
+    ///
+    /// # Errors
+    /// [`StateError::Overdue`] if the time of the call is over first.
     pub(super) fn list_keys(&mut self, prefix: &str, is_over: impl Fn() -> bool) -> Result<Vec<String>, StateError> {
-        let stored = self.look(|database| database.keys(prefix, &is_over))?.unwrap_or_default();
+        let stored = self.query(|database| database.keys(prefix, &is_over))?.unwrap_or_default();
         let changed = self.draft.changes.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         let mut changed = changed.take_while(|(key, _)| key.starts_with(prefix)).peekable();
         let mut keys = Vec::with_capacity(stored.len());
@@ -235,21 +240,21 @@ impl State {
         Ok(keys)
     }
 
-    /// Forgets what the call in progress has changed.
+    /// Discards the changes of the current call.
     pub(super) fn discard(&mut self) {
         let draft = std::mem::replace(&mut self.draft, self.waiting.clone());
-        // What is not written takes no room; what waits still may be.
+        // Discarded changes no longer count in the data folder; those of `setup` still do.
         if let Some(store) = &self.store {
             store.data_dir.release(draft.all_drafted().saturating_sub(self.draft.all_drafted()) as u64);
         }
     }
 
-    /// Lets what was changed until now wait for [`Self::take_over`]: a later [`Self::discard`] does not reach it.
+    /// Keeps the changes so far for [`Self::take_over`]; a later [`Self::discard`] does not discard them.
     pub(super) fn wait(&mut self) {
         self.waiting = self.draft.clone();
     }
 
-    /// Makes this instance the one whose changes count, and keeps what it has changed until now.
+    /// Writes the changes so far and makes this instance the one whose changes are written from now on.
     pub(super) fn take_over(&mut self, is_over: impl Fn() -> bool) -> Result<(), StateError> {
         self.waiting = Draft::default();
         let changes = std::mem::take(&mut self.draft).changes;
@@ -258,13 +263,13 @@ impl State {
         if !changes.is_empty() {
             open.write(store, &changes, &[], is_over)?;
         }
-        // Only now: an instance that could not keep its changes has not taken over.
+        // Set last: an instance whose changes cannot be written has not taken over.
         open.current = self.number;
         Ok(())
     }
 
-    /// Keeps what the call in progress has changed, together with the record of the klines that it took: both, or
-    /// neither if the call's time is over before.
+    /// Writes the changes of the current call and the record of the klines that it processed, in one transaction.
+    /// Writes nothing if the time of the call is over first.
     pub(super) fn commit(&mut self, taken: &[Arc<Kline>], is_over: impl Fn() -> bool) -> Result<(), StateError> {
         let changes = std::mem::take(&mut self.draft).changes;
         let Some(store) = self.store.as_ref().filter(|_| self.used) else { return Ok(()) };
@@ -278,11 +283,11 @@ impl State {
     fn bytes(&mut self) -> Result<usize, StateError> {
         match self.draft.bytes {
             Some(bytes) => Ok(bytes),
-            None => Ok(self.look(|database| Ok(database.bytes()))?.unwrap_or(0)),
+            None => Ok(self.query(|database| Ok(database.bytes()))?.unwrap_or(0)),
         }
     }
 
-    /// Length of a value as this call sees it.
+    /// Returns the length of a value, including the changes of the current call.
     fn length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
         match self.draft.changes.get(key) {
             Some(changed) => Ok(changed.as_ref().map(Bytes::len)),
@@ -290,12 +295,12 @@ impl State {
         }
     }
 
-    /// Length of a value as it was committed.
+    /// Returns the length of a committed value.
     fn stored_length(&mut self, key: &str) -> Result<Option<usize>, StateError> {
-        Ok(self.look(|database| Ok(database.length(key)?))?.flatten())
+        Ok(self.query(|database| Ok(database.length(key)?))?.flatten())
     }
 
-    fn look<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
+    fn query<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, Halt>) -> Result<Option<T>, StateError> {
         let Some(store) = &self.store else { return Ok(None) };
         self.used = true;
         store.read(read).map(Some)

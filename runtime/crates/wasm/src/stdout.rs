@@ -1,5 +1,5 @@
-//! Where a guest's standard output and standard error go: into the log, line by line, or to the real output if that
-//! is granted.
+//! The standard output and standard error of a guest: written to the log line by line, or to the real standard output
+//! if that is granted.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use super::deadline::TimeTotal;
 use super::host_observer::Stream;
 use super::log::GuestLog;
 
-/// What a guest may hand over in one write.
+/// The most bytes that a guest may pass in one write.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// What one call may write to both standard streams together; more is dropped and counted.
+/// The bytes that one call may write to both standard streams together; more is dropped and counted.
 #[derive(Clone, Debug)]
 pub(super) struct OutputBudget {
     most: usize,
@@ -32,7 +32,7 @@ impl OutputBudget {
         Self { most, used: Arc::default() }
     }
 
-    /// Begins a call; returns the bytes that the last one wrote beyond its budget.
+    /// Begins a call; returns the bytes that the previous call wrote beyond its budget.
     pub(super) fn begin_call(&self) -> usize {
         self.used.swap(0, Ordering::Relaxed).saturating_sub(self.most)
     }
@@ -44,13 +44,13 @@ impl OutputBudget {
     }
 }
 
-/// A standard stream that ends in the log.
+/// A standard stream whose lines are written to the log.
 #[derive(Clone)]
 pub(super) struct LoggedStream {
     log: GuestLog,
     stream: Stream,
     budget: OutputBudget,
-    /// A line without its end, cut like every line.
+    /// An unfinished line, truncated to the maximum length of a line.
     partial: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -82,7 +82,7 @@ impl IsTerminal for LoggedStream {
 
 impl StdoutStream for LoggedStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this, and that is not linked.
+        // Only WASI 0.3 calls this, and it is not linked.
         Box::new(tokio::io::sink())
     }
 
@@ -112,8 +112,8 @@ impl OutputStream for LoggedStream {
     }
 }
 
-/// This process's standard output. A stuck terminal blocks the consumer that writes, and the deadline of its call does
-/// not count that.
+/// The standard output of this process. A stuck terminal blocks the consumer that writes; that time does not count
+/// towards the deadline of its call.
 #[derive(Clone)]
 pub(super) struct RawStdout {
     waited: TimeTotal,
@@ -143,7 +143,7 @@ impl IsTerminal for RawStdout {
 
 impl StdoutStream for RawStdout {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this, and that is not linked.
+        // Only WASI 0.3 calls this, and it is not linked.
         Box::new(tokio::io::sink())
     }
 

@@ -1,25 +1,25 @@
-//! The account of one store: its memories, tables and instances against the limits.
+//! Counts the memories, tables and instances of one store against the limits.
 
 use klines_system::limits::Limits;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::memory_meter::MemoryShare;
 
-/// Linear memories, all counted together in [`Limits::memory`].
+/// The most linear memories; [`Limits::memory`] bounds their total size.
 const MOST_MEMORIES: usize = 32;
-/// Tables, all counted together in [`Limits::table_elements`].
+/// The most tables; [`Limits::table_elements`] bounds their total size.
 const MOST_TABLES: usize = 100;
 
-/// A growth that was not allowed.
+/// A growth of a memory that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Bytes of all memories together, had it been allowed.
+    /// The total bytes of all memories if the growth had been allowed.
     pub(super) wanted: usize,
-    /// A memory could not even begin with its first size.
-    pub(super) at_birth: bool,
+    /// Whether the initial size of a memory was refused.
+    pub(super) is_initial: bool,
 }
 
-/// Keeps the account of one store.
+/// The account of one store.
 #[derive(Debug)]
 pub(super) struct Account {
     most_memory: usize,
@@ -27,10 +27,10 @@ pub(super) struct Account {
     most_instances: usize,
     memory: usize,
     elements: usize,
-    /// What the last allowed growth added, to be taken back when the system has no memory for it.
+    /// The bytes of the last allowed growth; they are subtracted again if the system has no memory for it.
     last_growth: usize,
     refused: Option<Refusal>,
-    /// Where the memory in use is shown.
+    /// The share of the meter that shows the memory in use.
     share: MemoryShare,
 }
 
@@ -48,23 +48,23 @@ impl Account {
         }
     }
 
-    /// Shows the memory in use there from now on, until it is dropped.
+    /// Reports the memory in use to `share` from now on, until the account is dropped.
     pub(super) fn count_in(&mut self, share: MemoryShare) {
         self.share = share;
         self.share.set(self.memory);
     }
 
-    /// Forgets refusals: what follows one within the same call is its consequence, later failures are not.
+    /// Clears the last refusal: failures later in the same call are its consequence, failures of later calls are not.
     pub(super) fn begin_call(&mut self) {
         self.refused = None;
     }
 
-    /// The last refusal of the call in progress.
+    /// Returns the last refusal of the current call.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.refused
     }
 
-    /// Bytes of all linear memories together.
+    /// Returns the total bytes of all linear memories.
     pub(super) fn memory(&self) -> usize {
         self.memory
     }
@@ -82,7 +82,7 @@ impl ResourceLimiter for Account {
         let growth = desired.saturating_sub(current);
         let wanted = self.memory.saturating_add(growth);
         if wanted > self.most_memory {
-            self.refused = Some(Refusal { wanted, at_birth: current == 0 });
+            self.refused = Some(Refusal { wanted, is_initial: current == 0 });
             return Ok(false);
         }
         self.memory = wanted;
@@ -133,7 +133,7 @@ mod tests {
         assert!(account.memory_growing(0, 60, None).unwrap());
         assert!(account.memory_growing(0, 40, None).unwrap());
         assert!(!account.memory_growing(60, 61, None).unwrap());
-        assert_eq!(account.refused(), Some(Refusal { wanted: 101, at_birth: false }));
+        assert_eq!(account.refused(), Some(Refusal { wanted: 101, is_initial: false }));
         account.begin_call();
         assert_eq!(account.refused(), None);
     }
@@ -142,14 +142,14 @@ mod tests {
     fn a_refused_or_failed_growth_is_not_charged() {
         let mut account = account();
         assert!(!account.memory_growing(0, 101, None).unwrap());
-        assert_eq!(account.refused().map(|refusal| refusal.at_birth), Some(true));
+        assert_eq!(account.refused().map(|refusal| refusal.is_initial), Some(true));
         assert!(account.memory_growing(0, 100, None).unwrap());
         account.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(account.memory_growing(0, 100, None).unwrap());
     }
 
     #[test]
-    fn the_guests_own_maximum_is_not_our_refusal() {
+    fn the_guests_own_maximum_is_not_a_refusal() {
         let mut account = account();
         assert!(!account.memory_growing(0, 60, Some(50)).unwrap());
         assert_eq!(account.refused(), None);

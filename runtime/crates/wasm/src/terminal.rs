@@ -1,27 +1,27 @@
-//! What a consumer that may write to standard output learns of the terminal behind it.
+//! The properties of the terminal of standard output, for a consumer that may write to it.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 
-/// Width where the terminal does not tell its own.
-const USUAL_COLUMNS: u32 = 80;
+/// The width of a terminal that does not report its width.
+const DEFAULT_COLUMNS: u32 = 80;
 
-/// A terminal's properties.
+/// The properties of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalInfo {
-    /// Width in characters.
+    /// The width in characters.
     pub columns: u32,
-    /// Colour is wanted and understood.
+    /// Whether the terminal supports colour and the user has not disabled it.
     pub colour: bool,
 }
 
-/// Where the properties come from; asked anew each time, because windows are resized.
+/// The source of the properties. It is queried every time, because windows are resized.
 pub trait Terminal: Send + Sync {
-    /// Returns nothing when output does not go to a terminal.
+    /// Returns the properties; `None` if the output does not go to a terminal.
     fn info(&self) -> Option<TerminalInfo>;
 }
 
-/// This process's standard output.
+/// The standard output of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardOutput;
 
@@ -35,7 +35,7 @@ impl Terminal for StandardOutput {
         let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
         let refused = env::var_os("NO_COLOR").is_some_and(|found| !found.is_empty());
         Some(TerminalInfo {
-            columns: if columns == 0 { USUAL_COLUMNS } else { columns },
+            columns: if columns == 0 { DEFAULT_COLUMNS } else { columns },
             colour: !refused && !is("TERM", "dumb"),
         })
     }

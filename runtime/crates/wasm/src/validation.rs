@@ -1,5 +1,5 @@
-//! A component's check of its settings, on a thread of its own: WASI blocks on its futures, which must not happen on an
-//! executor's thread, and whoever asks several components asks them at the same time.
+//! Lets a component validate its settings, on a separate thread: WASI blocks on its futures, which must not happen on a
+//! thread of an executor, and several components are validated at the same time.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::blueprint::WasmBlueprint;
 
-/// A check of settings that has begun. Dropped, it goes on and its answer is ignored.
+/// A validation of settings that has begun. If it is dropped, its thread continues and the answer is ignored.
 #[derive(Debug)]
 pub struct Validation {
     answer: Receiver<Result<Vec<Problem>, Failure>>,
@@ -24,27 +24,28 @@ impl Validation {
             if blueprint.is_untrusted() {
                 cpu::rank_low();
             }
-            // Nobody listens any more if it took too long.
+            // The receiver is gone if the validation took too long.
             let _ = sender.send(blueprint.examine());
         });
         if let Err(error) = thread {
-            warn!(consumer = name, %error, "there is no thread to check the settings");
+            warn!(consumer = name, %error, "cannot start a thread to check the settings");
         }
         Self { answer }
     }
 
-    /// Waits for the answer for as long as the component's limits allow. A component that cannot answer is a problem.
+    /// Waits for the answer for as long as the component's limits allow. If the component cannot answer, that is
+    /// returned as a problem.
     #[must_use]
     pub fn problems(self) -> Vec<Problem> {
-        // Without an answer, the thread panicked or never was.
+        // Without an answer, the thread panicked or was never started.
         let answer = self.answer.recv().unwrap_or_else(|_| Err(no_answer()));
         answer.unwrap_or_else(|failure| vec![problem(&failure)])
     }
 
-    /// Waits for the answer until a moment.
+    /// Waits for the answer until `until`.
     ///
     /// # Errors
-    /// [`Unanswered`].
+    /// [`Unanswered`] if the answer is late or the component failed.
     pub fn problems_by(self, until: Instant) -> Result<Vec<Problem>, Unanswered> {
         match self.answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Ok(problems)) => Ok(problems),
@@ -58,14 +59,14 @@ impl Validation {
 /// Why a component has not answered.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// The check goes on.
+    /// The validation is still running.
     Late(Validation),
-    /// It crashed, or took longer than its limit.
+    /// The component crashed, or took longer than its limit.
     Failed(Problem),
 }
 
 fn no_answer() -> Failure {
-    Failure::Crashed { kind: CrashKind::Trap, message: "the host gave no answer".to_owned() }
+    Failure::Crashed { kind: CrashKind::Trap, message: "the host did not answer".to_owned() }
 }
 
 fn problem(failure: &Failure) -> Problem {

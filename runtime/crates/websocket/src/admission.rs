@@ -1,4 +1,4 @@
-//! How many connections there are, in all and from one address. A place is given back when its guard is dropped.
+//! Limits the number of connections, in total and per client network. Dropping a guard releases its connection.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,65 +11,65 @@ use super::throttle::Network;
 #[derive(Clone, Debug)]
 pub struct Admission {
     counts: Arc<Mutex<Counts>>,
-    most: usize,
-    most_of_one: usize,
+    max: usize,
+    max_per_address: usize,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    all: usize,
+    total: usize,
     networks: HashMap<Network, usize>,
 }
 
-/// A connection's place.
+/// A counted connection; dropping it releases the count.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionGuard {
     counts: Arc<Mutex<Counts>>,
     network: Network,
 }
 
-/// Which limit is reached.
+/// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlace {
-    /// No more connections at all.
+pub enum LimitReached {
+    /// The limit of all connections is reached.
     #[error("too many connections")]
-    All,
-    /// No more from that address.
+    Total,
+    /// The limit of connections from one address is reached.
     #[error("too many connections from this address")]
-    One,
+    PerAddress,
 }
 
 impl Admission {
-    /// Starts without a connection.
+    /// Starts with no connections.
     #[must_use]
-    pub fn new(most: usize, most_of_one: usize) -> Self {
-        Self { counts: Arc::default(), most, most_of_one }
+    pub fn new(max: usize, max_per_address: usize) -> Self {
+        Self { counts: Arc::default(), max, max_per_address }
     }
 
-    /// Takes a place for a connection.
+    /// Counts a connection from `address`, unless a limit is reached.
     ///
     /// # Errors
-    /// [`NoPlace`].
-    pub fn enter(&self, address: IpAddr) -> Result<Place, NoPlace> {
+    /// [`LimitReached`] if there are too many connections, in total or from the network of `address`.
+    pub fn admit(&self, address: IpAddr) -> Result<ConnectionGuard, LimitReached> {
         let network = Network::of(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.all >= self.most {
-            return Err(NoPlace::All);
+        if counts.total >= self.max {
+            return Err(LimitReached::Total);
         }
         let count = counts.networks.entry(network).or_default();
-        if *count >= self.most_of_one {
-            return Err(NoPlace::One);
+        if *count >= self.max_per_address {
+            return Err(LimitReached::PerAddress);
         }
         *count += 1;
-        counts.all += 1;
-        Ok(Place { counts: self.counts.clone(), network })
+        counts.total += 1;
+        Ok(ConnectionGuard { counts: self.counts.clone(), network })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
+        counts.total -= 1;
         if let Some(count) = counts.networks.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
@@ -84,15 +84,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_and_given_back() {
+    fn connections_are_counted_and_released() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let admission = Admission::new(3, 2);
-        let first = admission.enter(address("192.0.2.1")).unwrap();
-        let _second = admission.enter(address("192.0.2.1")).unwrap();
-        assert_eq!(admission.enter(address("192.0.2.1")).unwrap_err(), NoPlace::One);
-        let _third = admission.enter(address("192.0.2.2")).unwrap();
-        assert_eq!(admission.enter(address("192.0.2.3")).unwrap_err(), NoPlace::All);
+        let first = admission.admit(address("192.0.2.1")).unwrap();
+        let _second = admission.admit(address("192.0.2.1")).unwrap();
+        assert_eq!(admission.admit(address("192.0.2.1")).unwrap_err(), LimitReached::PerAddress);
+        let _third = admission.admit(address("192.0.2.2")).unwrap();
+        assert_eq!(admission.admit(address("192.0.2.3")).unwrap_err(), LimitReached::Total);
         drop(first);
-        let _fourth = admission.enter(address("192.0.2.1")).unwrap();
+        let _fourth = admission.admit(address("192.0.2.1")).unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! Bybit's public dialect, as its own clients expect it: acknowledgements, pings and refusals word for word, an
-//! acknowledgement before a topic's first data, and no data after that of an unsubscription.
+//! Bybit's public dialect, as Bybit's own clients expect it. Acknowledgements, pings and refusals are worded as Bybit
+//! words them. An acknowledgement precedes a topic's first data, and no data follows that of an unsubscription.
 //!
 //! Source of the shapes: Bybit's v5 documentation ("Connect", "Kline") and recordings of its public streams.
 
@@ -14,15 +14,15 @@ use serde_json::value::RawValue;
 
 pub use self::rest::routes;
 use super::close::CloseCode;
-use super::outbox::Kind;
+use super::dialect::Dialect;
+use super::outbox::FrameKind;
 use super::push;
-use super::seat::Seat;
-use super::series::Dialect;
+use super::session::Session;
 
-/// Topics in one spot request, as on Bybit.
+/// The maximum number of topics in one spot request, as on Bybit.
 const SPOT_ARGS: usize = 10;
 
-/// A request; whatever else is in it is ignored.
+/// A request; unknown fields are ignored.
 #[derive(Debug, Deserialize)]
 struct WireRequest<'a> {
     #[serde(default)]
@@ -34,7 +34,7 @@ struct WireRequest<'a> {
     args: Option<&'a RawValue>,
 }
 
-/// An answer's variable parts.
+/// The variable parts of an answer.
 struct Answer<'a> {
     success: bool,
     message: &'a str,
@@ -42,92 +42,92 @@ struct Answer<'a> {
     op: &'a str,
 }
 
-/// Answers a message of a client on the path of `category`.
-pub fn hear(seat: &mut Seat, category: Category, text: &str) {
+/// Handles a message from a client that is connected to the path of `category`.
+pub fn handle(session: &mut Session, category: Category, text: &str) {
     let request: WireRequest<'_> = match serde_json::from_str(text) {
         Ok(request) => request,
-        Err(_) if !seat.is_admitted() => return seat.refuse(CloseCode::AuthenticationFailed),
+        Err(_) if !session.is_admitted() => return session.refuse(CloseCode::AuthenticationFailed),
         Err(error) => {
             let message = format!("Failed to decode incoming data:{error}");
-            return answer(seat, &Answer { success: false, message: &message, request: "", op: "" });
+            return answer(session, &Answer { success: false, message: &message, request: "", op: "" });
         }
     };
     let id = request_id(&request.req_id);
-    if !seat.is_admitted() && request.op != "auth" {
-        return seat.refuse(CloseCode::AuthenticationFailed);
+    if !session.is_admitted() && request.op != "auth" {
+        return session.refuse(CloseCode::AuthenticationFailed);
     }
     match request.op.as_str() {
-        "auth" => authenticate(seat, &id, request.args),
-        "ping" => pong(seat, category, &id),
-        "subscribe" => match topics(seat, category, request.args) {
-            Ok(topics) => subscribe(seat, category, &id, &topics),
+        "auth" => authenticate(session, &id, request.args),
+        "ping" => pong(session, category, &id),
+        "subscribe" => match topics(session, category, request.args) {
+            Ok(topics) => subscribe(session, category, &id, &topics),
             Err(message) => {
-                answer(seat, &Answer { success: false, message: &message, request: &id, op: "subscribe" });
+                answer(session, &Answer { success: false, message: &message, request: &id, op: "subscribe" });
             }
         },
-        "unsubscribe" => unsubscribe(seat, category, &id, request.args),
+        "unsubscribe" => unsubscribe(session, category, &id, request.args),
         op => {
-            let conn_id = seat.connection_id();
+            let conn_id = session.connection_id();
             let args = request.args.map_or("null", RawValue::get);
             let (op, id) = (quoted(op), quoted(&id));
             let text = format!(
                 r#"{{"success":false,"ret_msg":"error:invalid op","conn_id":"{conn_id}","req_id":{id},"request":{{"op":{op},"args":{args}}},"op":""}}"#
             );
-            seat.say(&text);
+            session.reply(&text);
         }
     }
 }
 
-/// Adds every topic or none. The answer goes first, then the newest update of each topic.
-fn subscribe(seat: &mut Seat, category: Category, id: &str, topics: &[SeriesId]) {
-    let server = seat.server.clone();
-    let mut board = server.board.lock();
-    let mut series: Vec<_> = topics.iter().map(|topic| board.topic(*topic)).collect();
+/// Subscribes to all topics or to none. Sends the answer first, then the newest update of each topic.
+fn subscribe(session: &mut Session, category: Category, id: &str, topics: &[SeriesId]) {
+    let server = session.server.clone();
+    let mut subscriptions = server.subscriptions.lock();
+    let mut series: Vec<_> = topics.iter().map(|topic| subscriptions.topic(*topic)).collect();
     series.sort_unstable();
     series.dedup();
-    let is_new = |id| !seat.follows(id);
-    if seat.followed() + series.iter().filter(|id| is_new(**id)).count() > server.settings.topics {
-        drop(board);
+    let is_new = |id| !session.follows(id);
+    if session.followed() + series.iter().filter(|id| is_new(**id)).count() > server.settings.topics {
+        drop(subscriptions);
         let message = format!("error:too many topics,at most {} a connection", server.settings.topics);
-        return answer(seat, &Answer { success: false, message: &message, request: id, op: "subscribe" });
+        return answer(session, &Answer { success: false, message: &message, request: id, op: "subscribe" });
     }
     let message = if category == Category::Spot { "subscribe" } else { "" };
-    seat.due(&text_of(seat, &Answer { success: true, message, request: id, op: "subscribe" }));
+    session.enqueue(&text_of(session, &Answer { success: true, message, request: id, op: "subscribe" }));
     let mut text = String::new();
     for id in series {
-        if seat.follow(id) {
-            board.follow(id, Dialect::Bybit, &seat.client);
+        if session.follow(id) {
+            subscriptions.follow(id, Dialect::Bybit, &session.client);
         }
-        if let Some(open) = board.recent(id).and_then(|recent| recent.open()) {
-            seat.due_frame(Kind::Update(id), push::bybit::push(open, &mut text));
+        if let Some(open) = subscriptions.recent(id).and_then(|recent| recent.open()) {
+            session.enqueue_frame(FrameKind::Update(id), push::bybit::push(open, &mut text));
         }
     }
-    drop(board);
-    seat.client.flush();
+    drop(subscriptions);
+    session.client.flush();
 }
 
-/// Ends topics; those that were never followed are as ended as the others.
-fn unsubscribe(seat: &mut Seat, category: Category, id: &str, args: Option<&RawValue>) {
-    let server = seat.server.clone();
-    let mut board = server.board.lock();
+/// Unsubscribes from topics; the answer is the same for topics that were not subscribed to.
+fn unsubscribe(session: &mut Session, category: Category, id: &str, args: Option<&RawValue>) {
+    let server = session.server.clone();
+    let mut subscriptions = server.subscriptions.lock();
     for topic in names(args).unwrap_or_default().iter().filter_map(|name| parse(category, name)) {
-        // Nothing is made for a name that nobody follows.
-        if let Some(series) = board.known(&topic).filter(|series| seat.leave(*series)) {
-            board.leave(series, Dialect::Bybit, seat.client.id);
+        // `known` does not create an entry for a topic without subscribers.
+        if let Some(series) = subscriptions.known(&topic).filter(|series| session.unfollow(*series)) {
+            subscriptions.unfollow(series, Dialect::Bybit, session.client.id);
         }
     }
-    seat.due(&text_of(seat, &Answer { success: true, message: "", request: id, op: "unsubscribe" }));
-    drop(board);
-    seat.client.flush();
+    session.enqueue(&text_of(session, &Answer { success: true, message: "", request: id, op: "unsubscribe" }));
+    drop(subscriptions);
+    session.client.flush();
 }
 
-/// Reads and checks the topics of a request.
-fn topics(seat: &Seat, category: Category, args: Option<&RawValue>) -> Result<Vec<SeriesId>, String> {
+/// Parses and validates the topics of a request.
+fn topics(session: &Session, category: Category, args: Option<&RawValue>) -> Result<Vec<SeriesId>, String> {
     let Some(names) = names(args) else { return Err("error:args is not a list of topics".to_owned()) };
     if category == Category::Spot && names.len() > SPOT_ARGS {
         return Err(format!("args size >{SPOT_ARGS}"));
     }
-    let known = |name: &str| parse(category, name).filter(|key| seat.server.makes(key)).map(SeriesId::of);
+    let known = |name: &str| parse(category, name).filter(|key| session.server.has_series(key)).map(SeriesId::of);
     names
         .iter()
         .map(|name| {
@@ -143,7 +143,7 @@ fn names(args: Option<&RawValue>) -> Option<Vec<String>> {
     serde_json::from_str(args?.get()).ok()
 }
 
-/// Reads `kline.{code}.{symbol}`. Only the code that pushes carry is a topic.
+/// Parses `kline.{code}.{symbol}`. Only the interval code that pushes carry is accepted.
 fn parse(category: Category, topic: &str) -> Option<SeriesKey> {
     let (code, symbol) = topic.strip_prefix("kline.")?.split_once('.')?;
     let interval = Interval::from_bybit_code(code).or_else(|| {
@@ -153,44 +153,45 @@ fn parse(category: Category, topic: &str) -> Option<SeriesKey> {
     Some(SeriesKey { category, symbol: Symbol::new(symbol).ok()?, interval })
 }
 
-/// `[user, expires, signature]`; `expires` is a number from some clients and a string from others.
-fn authenticate(seat: &mut Seat, id: &str, args: Option<&RawValue>) {
+/// Checks the signature in `args`, which are `[user, expires, signature]`; some clients send `expires` as a number and
+/// others as a string.
+fn authenticate(session: &mut Session, id: &str, args: Option<&RawValue>) {
     let args: Option<(String, Value, String)> = args.and_then(|args| serde_json::from_str(args.get()).ok());
     let read = args.and_then(|(user, expires, signature)| {
         let expires = expires.as_u64().or_else(|| expires.as_str()?.parse().ok())?;
         Some((user, expires, signature))
     });
-    let is_right = read.is_some_and(|(user, expires, signature)| seat.check_signature(&user, expires, &signature));
-    let (conn_id, id) = (seat.connection_id(), quoted(id));
+    let is_right = read.is_some_and(|(user, expires, signature)| session.check_signature(&user, expires, &signature));
+    let (conn_id, id) = (session.connection_id(), quoted(id));
     if is_right {
         let text = format!(r#"{{"success":true,"ret_msg":"","op":"auth","conn_id":"{conn_id}","req_id":{id}}}"#);
-        return seat.say(&text);
+        return session.reply(&text);
     }
     let text = format!(
         r#"{{"success":false,"ret_msg":"Authentication failed","op":"auth","conn_id":"{conn_id}","req_id":{id}}}"#
     );
-    seat.say(&text);
-    seat.refuse(CloseCode::AuthenticationFailed);
+    session.reply(&text);
+    session.refuse(CloseCode::AuthenticationFailed);
 }
 
-/// The operation of the answer is `ping`, and on spot an absent id stays absent.
-fn pong(seat: &Seat, category: Category, id: &str) {
-    let conn_id = seat.connection_id();
+/// Answers a ping as Bybit does: `op` is `ping`, and on spot `req_id` is left out if the request has none.
+fn pong(session: &Session, category: Category, id: &str) {
+    let conn_id = session.connection_id();
     let echo = if category == Category::Spot && id.is_empty() {
         String::new()
     } else {
         format!(r#""req_id":{},"#, quoted(id))
     };
-    seat.say(&format!(r#"{{"success":true,"ret_msg":"pong","conn_id":"{conn_id}",{echo}"op":"ping"}}"#));
+    session.reply(&format!(r#"{{"success":true,"ret_msg":"pong","conn_id":"{conn_id}",{echo}"op":"ping"}}"#));
 }
 
-fn answer(seat: &Seat, answer: &Answer<'_>) {
-    seat.say(&text_of(seat, answer));
+fn answer(session: &Session, answer: &Answer<'_>) {
+    session.reply(&text_of(session, answer));
 }
 
-fn text_of(seat: &Seat, answer: &Answer<'_>) -> String {
+fn text_of(session: &Session, answer: &Answer<'_>) -> String {
     let Answer { success, message, request, op } = answer;
-    let (message, request, conn_id) = (quoted(message), quoted(request), seat.connection_id());
+    let (message, request, conn_id) = (quoted(message), quoted(request), session.connection_id());
     format!(r#"{{"success":{success},"ret_msg":{message},"conn_id":"{conn_id}","req_id":{request},"op":"{op}"}}"#)
 }
 
@@ -202,7 +203,7 @@ fn request_id(id: &Value) -> String {
     }
 }
 
-/// A JSON string.
+/// Returns `text` as a JSON string with its quotes.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_what_its_pushes_are_called() {
+    fn a_topic_has_the_interval_code_of_its_pushes() {
         for (topic, interval) in [
             ("kline.1.BTCUSDT", Some("1m")),
             ("kline.D.BTCUSDT", Some("1D")),

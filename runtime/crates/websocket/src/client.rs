@@ -1,7 +1,7 @@
-//! One WebSocket client after the handshake: what is due to it, what it says, and when it has to go.
+//! One WebSocket client after the handshake: its outbox, its incoming messages, and when its connection is closed.
 //!
-//! Anybody may hand it frames; its own task reads, and writes what a full socket left over. What messages mean is the
-//! dialects' business.
+//! Any thread may push frames. The client's own task reads, and writes the frames that did not fit into the socket.
+//! Does not interpret messages; the dialects do.
 
 #[cfg(test)]
 mod tests;
@@ -22,36 +22,37 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::close::CloseCode;
-use super::outbox::{Full, Kind, LongAnswer, Outbox};
+use super::outbox::{FrameKind, Full, LongAnswer, Outbox};
 use super::transport::Cipher;
 
-/// The eager part of a connection's memory: commands are short, and longer ones make it grow.
+/// The initial size of the read buffer, bytes: commands are short, and the buffer grows for longer ones.
 const READ_BUFFER: usize = 512;
 /// The first byte of a pong.
-const PONG: u8 = 0x8a;
-/// How long a client may take to answer a close frame, ms.
-const CLOSE_PATIENCE: i64 = 2_000;
-/// Looks, one a second, that may find its socket as full as the one before, and no sign of life from it.
-const STUCK: u32 = 10;
-const SILENT: u32 = 30;
-/// Bytes taken from one client before others get their turn.
-const BYTES_A_TURN: usize = 16 << 10;
+const PONG_BYTE: u8 = 0x8a;
+/// How long a client may take to answer a close frame, or to take its last frames, ms.
+const CLOSE_TIMEOUT_MS: i64 = 2_000;
+/// Consecutive checks, one a second, in which the socket may have taken no bytes while some wait.
+const MAX_STUCK_CHECKS: u32 = 10;
+/// Consecutive checks, one a second, in which nothing may have been received.
+const MAX_SILENT_CHECKS: u32 = 30;
+/// Bytes read from one client before its task yields to others.
+const BYTES_PER_TURN: usize = 16 << 10;
 
-/// Number of a client, in the order of their coming.
+/// The number of a client; clients are numbered in the order in which they connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
 /// A connected client.
 pub struct Client {
-    /// Its number, as in the logs.
+    /// The client's number, as in the logs.
     pub id: ClientId,
-    /// Where it connects from.
+    /// The remote address.
     pub address: IpAddr,
-    /// What it is told before the server goes.
-    pub farewell: Option<&'static str>,
+    /// The dialect's message that the server is shutting down, if it has one.
+    pub shutdown_message: Option<&'static str>,
     socket: TcpStream,
     inner: Mutex<Inner>,
-    /// Wakes its task to write, or to end.
+    /// Wakes the client's task to write, or to end.
     wake: Notify,
     /// Frames were added since the last flush.
     dirty: AtomicBool,
@@ -62,38 +63,39 @@ struct Inner {
     cipher: Cipher,
     protocol: WebSocketContext,
     outbox: Outbox,
-    /// Closed klines that were due to it and will not come.
+    /// Closed klines that were dropped instead of sent.
     lost: u64,
-    /// Bytes that its socket has taken.
+    /// Bytes that the socket has taken.
     sent: u64,
-    /// Something came from it since the last look.
-    heard: bool,
-    watch: Watch,
-    /// Set once; nothing is added after it.
+    /// Whether bytes were received since the last check.
+    has_received: bool,
+    liveness: Liveness,
+    /// Set once; no frame is added afterwards.
     closing: Option<Closing>,
-    /// What it says is no longer understood: read to its end and thrown away, so that the close frame arrives.
-    deaf: bool,
-    /// Nothing more comes from it; what is due may be written until this local time, ms.
-    gone_until: Option<i64>,
-    /// The connection is of no more use.
-    over: bool,
+    /// Input cannot be parsed any more: it is read to its end and discarded, so that the close frame arrives.
+    ignores_input: bool,
+    /// The client has closed its side; queued frames may be written until this local time, ms.
+    write_until: Option<i64>,
+    /// The connection is finished or broken.
+    is_over: bool,
 }
 
-/// What the last look found. Looks are counted rather than time, so that a pause of this process is held against nobody.
+/// The result of the last liveness check. Counts checks rather than time, so that a pause of this process does not
+/// close connections.
 #[derive(Clone, Copy, Debug, Default)]
-struct Watch {
+struct Liveness {
     sent: u64,
-    /// Looks in a row at which something waited and the socket had taken nothing since the one before.
+    /// Consecutive checks in which bytes waited and the socket had taken none since the previous check.
     stuck: u32,
-    /// Looks in a row at which nothing had come from it.
+    /// Consecutive checks in which nothing had been received.
     silent: u32,
 }
 
-/// A close frame is on its way.
+/// A close frame that has been queued.
 #[derive(Clone, Copy, Debug)]
 struct Closing {
     code: CloseCode,
-    /// Local time from which the connection is cut, ms.
+    /// Local time after which the connection is closed without the client's answer, ms.
     until: i64,
 }
 
@@ -101,50 +103,50 @@ struct Closing {
 pub struct Connection {
     /// The socket.
     pub socket: TcpStream,
-    /// What lies over it.
+    /// The encryption, if any.
     pub cipher: Cipher,
-    /// Bytes that came with the handshake.
+    /// Bytes that were received together with the handshake.
     pub early: Vec<u8>,
-    /// Where it comes from.
+    /// The remote address.
     pub address: IpAddr,
-    /// What the client is told before the server goes.
-    pub farewell: Option<&'static str>,
+    /// The dialect's message that the server is shutting down, if it has one.
+    pub shutdown_message: Option<&'static str>,
 }
 
-/// What one client may use up.
+/// The limits of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// Bytes of a message from it, and of a frame.
+    /// The maximum size of a received message, and of a frame, bytes.
     pub message: usize,
-    /// Bytes that may wait for it.
+    /// The maximum size of the outbox, bytes.
     pub queue: usize,
 }
 
 /// A message from a client.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Incoming {
     /// A text.
     Text(Utf8Bytes),
-    /// A binary message, which no dialect has.
+    /// A binary message, which no dialect accepts.
     Binary,
-    /// A ping, a pong or a close: answered already, but it counts.
+    /// A ping, a pong or a close: already answered, but counted by the rate limit.
     Control,
 }
 
-/// What reading a message from the socket came to.
+/// The result of an attempt to read a message from the socket.
 enum ReadStep {
-    Heard(Heard),
-    /// Nothing more until the socket has something.
+    Message(Incoming),
+    /// The socket has no more bytes for now.
     Blocked,
-    /// Others have their turn first.
+    /// The budget of this turn is used up: other clients come first.
     Spent,
 }
 
 impl Client {
-    /// Takes over a connection; `early` is what came with the handshake.
+    /// Creates a client from a connection after the handshake.
     #[must_use]
     pub fn new(id: ClientId, connection: Connection, limits: ClientLimits) -> Self {
-        let Connection { socket, cipher, early, address, farewell } = connection;
+        let Connection { socket, cipher, early, address, shutdown_message } = connection;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -156,7 +158,7 @@ impl Client {
         Self {
             id,
             address,
-            farewell,
+            shutdown_message,
             socket,
             inner: Mutex::new(Inner {
                 cipher,
@@ -164,12 +166,12 @@ impl Client {
                 outbox,
                 lost: 0,
                 sent: 0,
-                heard: true,
-                watch: Watch::default(),
+                has_received: true,
+                liveness: Liveness::default(),
                 closing: None,
-                deaf: false,
-                gone_until: None,
-                over: false,
+                ignores_input: false,
+                write_until: None,
+                is_over: false,
             }),
             wake: Notify::new(),
             dirty: AtomicBool::new(false),
@@ -177,7 +179,8 @@ impl Client {
         }
     }
 
-    /// Whether nobody is busy with it and nothing waits for its socket: a frame more is a matter of microseconds.
+    /// Returns whether no other thread holds the client's lock and its outbox is empty, so that sending one more frame
+    /// takes microseconds.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         match self.inner.try_lock() {
@@ -186,22 +189,22 @@ impl Client {
         }
     }
 
-    /// Adds a frame to what is due; nothing is written yet. Returns whether the caller is the one to flush.
-    pub fn push(&self, kind: Kind, frame: Bytes, now: i64) -> bool {
+    /// Enqueues a frame without writing it. Returns whether the caller has to flush.
+    pub fn push(&self, kind: FrameKind, frame: Bytes, now: i64) -> bool {
         self.add(kind.closed(), |outbox| outbox.push(kind, frame), now)
     }
 
-    /// Adds an answer whose frames are made as its socket takes them; else as [`Client::push`].
+    /// Enqueues an answer whose frames are encoded as the socket takes them; otherwise the same as [`Client::push`].
     pub fn answer(&self, answer: Box<dyn LongAnswer>, now: i64) -> bool {
         self.add(0, |outbox| outbox.answer(answer), now)
     }
 
-    /// Notes how many topics it follows, which make room for what they bring at a boundary.
-    pub fn expect(&self, topics: usize) {
-        self.lock().outbox.expect(topics);
+    /// Sets the number of subscribed topics; the outbox always has room for the pushes of two boundaries.
+    pub fn set_topics(&self, topics: usize) {
+        self.lock().outbox.set_topics(topics);
     }
 
-    /// Closed klines that were due to it while it followed their topics and that its socket has not taken.
+    /// Returns the number of closed klines that were pushed to the client and that its socket has not taken.
     #[must_use]
     pub fn lost(&self) -> u64 {
         let inner = self.lock();
@@ -210,7 +213,7 @@ impl Client {
 
     fn add(&self, closed: u64, add: impl FnOnce(&mut Outbox) -> Result<(), Full>, now: i64) -> bool {
         let mut inner = self.lock();
-        if inner.closing.is_some() || inner.over {
+        if inner.closing.is_some() || inner.is_over {
             inner.lost += closed;
             return false;
         }
@@ -222,23 +225,23 @@ impl Client {
         !self.dirty.swap(true, Ordering::AcqRel)
     }
 
-    /// Writes what is due, as far as the socket takes it; its task does the rest.
+    /// Writes queued frames as far as the socket takes them; the client's task writes the rest.
     pub fn flush(&self) {
         self.dirty.store(false, Ordering::Release);
         let mut inner = self.lock();
-        if !inner.write(&self.socket) || inner.over {
+        if !inner.write(&self.socket) || inner.is_over {
             self.wake.notify_one();
         }
     }
 
-    /// Sends one frame at once.
+    /// Enqueues one frame and flushes.
     pub fn send(&self, frame: Bytes, now: i64) {
-        self.push(Kind::Firm, frame, now);
+        self.push(FrameKind::Required, frame, now);
         self.flush();
     }
 
-    /// Ends the connection: what waits is dropped if `code` says that the client is slow, else written first, then
-    /// the close frame.
+    /// Closes the connection with `code`. Queued frames are written before the close frame; if `code` is
+    /// [`CloseCode::Slow`], they are dropped.
     pub fn close(&self, code: CloseCode, now: i64) {
         let mut inner = self.lock();
         inner.close(code, now);
@@ -246,57 +249,57 @@ impl Client {
         self.wake.notify_one();
     }
 
-    /// Ends the connection if its socket took nothing for too long or nothing came from it, and cuts it if a close was
-    /// answered by silence. To be called once a second. Returns whether it has a future.
-    pub fn look_after(&self, now: i64) -> bool {
+    /// Closes the connection if its socket took no bytes or received none for too long, and ends it if the client does
+    /// not answer a close frame in time. Must be called once a second. Returns whether the connection stays open.
+    pub fn check_liveness(&self, now: i64) -> bool {
         let mut inner = self.lock();
         let is_late = |until: i64| now >= until;
-        if inner.closing.is_some_and(|closing| is_late(closing.until)) || inner.gone_until.is_some_and(is_late) {
-            inner.over = true;
+        if inner.closing.is_some_and(|closing| is_late(closing.until)) || inner.write_until.is_some_and(is_late) {
+            inner.is_over = true;
         } else if let Some(code) = inner.overdue() {
             inner.close(code, now);
         }
-        let has_future = inner.closing.is_none() && !inner.over;
-        if !has_future {
+        let stays_open = inner.closing.is_none() && !inner.is_over;
+        if !stays_open {
             self.wake.notify_one();
         }
-        has_future
+        stays_open
     }
 
-    /// Bytes that an answer to it may have.
+    /// Returns the maximum size of the next answer, bytes.
     #[must_use]
     pub fn room_for_answer(&self) -> usize {
         self.lock().outbox.room_for_answer()
     }
 
-    /// Notes that it has logged in, or need not.
+    /// Marks the client as logged in, or as not required to log in.
     pub fn admit(&self) {
         self.is_admitted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has logged in, or need not.
+    /// Returns whether the client has logged in, or does not have to.
     #[must_use]
     pub fn is_admitted(&self) -> bool {
         self.is_admitted.load(Ordering::Relaxed)
     }
 
-    /// The code that the server closes it with.
+    /// Returns the code with which the server closes the connection, if it does.
     #[must_use]
     pub fn closed_with(&self) -> Option<CloseCode> {
         self.lock().closing.map(|closing| closing.code)
     }
 
-    /// Runs until the connection is over or `take`, which is handed each message, has had enough. May be called again,
-    /// and be dropped at any time: nothing is lost.
-    pub async fn run(&self, now: impl Fn() -> i64, mut take: impl FnMut(Heard) -> ControlFlow<()>) {
-        // What came with the handshake waits in the buffer, not in the socket.
+    /// Runs until the connection ends or `take`, which gets each message, breaks. Cancel-safe, and may be called again:
+    /// no message is lost.
+    pub async fn run(&self, now: impl Fn() -> i64, mut take: impl FnMut(Incoming) -> ControlFlow<()>) {
+        // Bytes that were received with the handshake are in the buffer, not in the socket.
         let mut readable = true;
         loop {
-            let mut budget = BYTES_A_TURN;
+            let mut budget = BYTES_PER_TURN;
             while readable {
                 match self.read(now(), &mut budget) {
-                    ReadStep::Heard(heard) => {
-                        if take(heard).is_break() {
+                    ReadStep::Message(message) => {
+                        if take(message).is_break() {
                             return;
                         }
                     }
@@ -307,11 +310,11 @@ impl Client {
             let interest = {
                 let mut inner = self.lock();
                 let is_written = inner.write(&self.socket);
-                if inner.over {
+                if inner.is_over {
                     return;
                 }
-                match (is_written, inner.gone_until) {
-                    // Nothing is read from it any more: what it still sends must not wake anyone.
+                match (is_written, inner.write_until) {
+                    // Nothing is read any more, so that received bytes must not wake this task.
                     (_, Some(_)) => Interest::WRITABLE,
                     (true, None) => Interest::READABLE,
                     (false, None) => Interest::READABLE | Interest::WRITABLE,
@@ -331,107 +334,107 @@ impl Client {
         }
     }
 
-    /// Takes the next message, if one has come; answers pings and closes on the way.
+    /// Reads the next message, if one has been received; answers pings and close frames in passing.
     fn read(&self, now: i64, budget: &mut usize) -> ReadStep {
         let mut inner = self.lock();
         loop {
-            if inner.gone_until.is_some() {
+            if inner.write_until.is_some() {
                 return ReadStep::Blocked;
             }
-            if inner.deaf {
+            if inner.ignores_input {
                 return inner.discard(&self.socket, budget, now);
             }
-            let Inner { cipher, protocol, outbox, closing, heard, .. } = &mut *inner;
+            let Inner { cipher, protocol, outbox, closing, has_received, .. } = &mut *inner;
             let mut wire =
                 Wire { cipher, socket: &self.socket, outbox, budget, is_closing: closing.is_some(), is_full: false };
             let before = *wire.budget;
             let result = protocol.read(&mut wire);
             let (is_full, left) = (wire.is_full, *wire.budget);
-            *heard |= left < before;
+            *has_received |= left < before;
             match result {
                 Ok(_) if inner.closing.is_some() => {}
-                Ok(Message::Text(text)) => return ReadStep::Heard(Heard::Text(text)),
-                Ok(Message::Binary(_)) => return ReadStep::Heard(Heard::Binary),
-                // Answered by the protocol itself: the answer is due with the next look.
-                Ok(_) => return ReadStep::Heard(Heard::Control),
+                Ok(Message::Text(text)) => return ReadStep::Message(Incoming::Text(text)),
+                Ok(Message::Binary(_)) => return ReadStep::Message(Incoming::Binary),
+                // `tungstenite` answers these itself: it queues the answer with the next read.
+                Ok(_) => return ReadStep::Message(Incoming::Control),
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     return if left == 0 { ReadStep::Spent } else { ReadStep::Blocked };
                 }
                 Err(_) if is_full => {
                     inner.close(CloseCode::Slow, now);
-                    inner.deaf = true;
+                    inner.ignores_input = true;
                 }
                 Err(WsError::Utf8(_)) => inner.refuse(CloseCode::InvalidText, now),
                 Err(WsError::Capacity(CapacityError::MessageTooLong { .. })) => inner.refuse(CloseCode::TooBig, now),
                 Err(WsError::Protocol(error)) if error != ProtocolError::ResetWithoutClosingHandshake => {
                     inner.refuse(CloseCode::Protocol, now);
                 }
-                Err(_) => inner.gone_until = Some(now + CLOSE_PATIENCE),
+                Err(_) => inner.write_until = Some(now + CLOSE_TIMEOUT_MS),
             }
         }
     }
 
-    /// Nothing panics under the lock but an allocation failure.
+    /// Locks the state. A poisoned lock is used as it is: only a failed allocation can panic while it is held.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// Writes what is due. Returns whether nothing is left.
+    /// Writes queued frames. Returns whether the outbox is empty, or can no longer be written.
     fn write(&mut self, socket: &TcpStream) -> bool {
         let Self { cipher, outbox, sent, .. } = self;
         let drained = outbox.drain(|slices| cipher.write(socket, slices, sent));
         let is_written = drained.and_then(|drained| Ok(cipher.flush(socket, sent)? && drained));
         match is_written {
             Ok(is_written) => {
-                if is_written && self.gone_until.is_some() {
+                if is_written && self.write_until.is_some() {
                     self.cipher.close(socket);
-                    self.over = true;
+                    self.is_over = true;
                 }
                 is_written
             }
             Err(_) => {
-                self.over = true;
+                self.is_over = true;
                 true
             }
         }
     }
 
-    /// Compares with the last look. Returns why the connection has to end, if it has to.
+    /// Compares with the last check. Returns the code to close the connection with, `None` if it is alive.
     fn overdue(&mut self) -> Option<CloseCode> {
-        let is_stuck = self.sent == self.watch.sent && !(self.outbox.is_empty() && self.cipher.is_empty());
-        let is_silent = !std::mem::take(&mut self.heard);
+        let is_stuck = self.sent == self.liveness.sent && !(self.outbox.is_empty() && self.cipher.is_empty());
+        let is_silent = !std::mem::take(&mut self.has_received);
         let count = |counts: bool, before: u32| if counts { before.saturating_add(1) } else { 0 };
-        self.watch = Watch {
+        self.liveness = Liveness {
             sent: self.sent,
-            stuck: count(is_stuck, self.watch.stuck),
-            silent: count(is_silent, self.watch.silent),
+            stuck: count(is_stuck, self.liveness.stuck),
+            silent: count(is_silent, self.liveness.silent),
         };
-        if self.closing.is_some() || self.gone_until.is_some() {
+        if self.closing.is_some() || self.write_until.is_some() {
             None
-        } else if self.watch.stuck >= STUCK {
+        } else if self.liveness.stuck >= MAX_STUCK_CHECKS {
             Some(CloseCode::Slow)
         } else {
-            (self.watch.silent >= SILENT).then_some(CloseCode::NoPong)
+            (self.liveness.silent >= MAX_SILENT_CHECKS).then_some(CloseCode::NoPong)
         }
     }
 
-    /// Puts the close frame behind what is due; a slow client's queue goes.
+    /// Enqueues the close frame after the queued frames; drops those of a slow client.
     fn close(&mut self, code: CloseCode, now: i64) {
         if self.closing.is_some() {
             return;
         }
-        self.closing = Some(Closing { code, until: now + CLOSE_PATIENCE });
-        if code == CloseCode::Slow || self.outbox.push(Kind::Firm, code.frame()).is_err() {
+        self.closing = Some(Closing { code, until: now + CLOSE_TIMEOUT_MS });
+        if code == CloseCode::Slow || self.outbox.push(FrameKind::Required, code.frame()).is_err() {
             self.lost += self.outbox.end_with(code.frame());
         }
     }
 
-    /// Closes a connection whose bytes make no sense any more.
+    /// Closes a connection whose input cannot be parsed any more.
     fn refuse(&mut self, code: CloseCode, now: i64) {
         self.close(code, now);
-        self.deaf = true;
+        self.ignores_input = true;
     }
 
     fn discard(&mut self, socket: &TcpStream, budget: &mut usize, now: i64) -> ReadStep {
@@ -443,7 +446,7 @@ impl Inner {
                     return if *budget == 0 { ReadStep::Spent } else { ReadStep::Blocked };
                 }
                 _ => {
-                    self.gone_until = Some(now + CLOSE_PATIENCE);
+                    self.write_until = Some(now + CLOSE_TIMEOUT_MS);
                     return ReadStep::Blocked;
                 }
             }
@@ -451,14 +454,14 @@ impl Inner {
     }
 }
 
-/// The connection as the protocol sees it: reads from the socket, and what it writes waits its turn with the rest.
+/// The connection as `tungstenite` sees it: reads come from the socket, and writes go into the outbox.
 struct Wire<'a> {
     cipher: &'a mut Cipher,
     socket: &'a TcpStream,
     outbox: &'a mut Outbox,
     budget: &'a mut usize,
     is_closing: bool,
-    /// Something had no room.
+    /// Set when the outbox had no room.
     is_full: bool,
 }
 
@@ -470,8 +473,8 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // After the close frame nothing is sent.
-        let kind = if bytes.first() == Some(&PONG) { Kind::Pong } else { Kind::Firm };
+        // Nothing is sent after the close frame.
+        let kind = if bytes.first() == Some(&PONG_BYTE) { FrameKind::Pong } else { FrameKind::Required };
         if !self.is_closing && self.outbox.push(kind, Bytes::copy_from_slice(bytes)).is_err() {
             self.is_full = true;
             return Err(io::ErrorKind::OutOfMemory.into());

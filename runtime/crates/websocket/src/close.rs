@@ -1,23 +1,24 @@
-//! Why the server closes a connection: the one list of its close codes. `docs/websocket.md` shows the same table.
+//! The reasons for which the server closes a connection, with their close codes. `docs/websocket.md` has the same
+//! table.
 
 use bytes::Bytes;
 
-/// A reason to close, with the code that the client is told.
+/// A reason to close a connection, with the close code that the client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCode {
     /// The server stops or restarts.
     Shutdown,
-    /// The client did not read what was due to it.
+    /// The client did not read its frames.
     Slow,
-    /// No sign of life from the client.
+    /// Nothing was received from the client for too long.
     NoPong,
     /// No credentials in time.
     AuthenticationTimeout,
     /// Wrong or malformed credentials.
     AuthenticationFailed,
-    /// More commands a second than allowed.
+    /// The client sent more commands a second than allowed.
     TooManyCommands,
-    /// A message that the dialect has no answer to.
+    /// The client sent a message that the dialect does not define.
     Unreadable,
     /// RFC 6455: broken framing.
     Protocol,
@@ -28,7 +29,7 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
-    /// Every code that is this server's own, as documented.
+    /// The codes that this server defines, as documented.
     pub const OWN: [Self; 7] = [
         Self::Shutdown,
         Self::Slow,
@@ -39,7 +40,7 @@ impl CloseCode {
         Self::Unreadable,
     ];
 
-    /// Every code.
+    /// All codes, those of RFC 6455 included.
     pub const ALL: [Self; 10] = [
         Self::Shutdown,
         Self::Slow,
@@ -53,7 +54,7 @@ impl CloseCode {
         Self::TooBig,
     ];
 
-    /// The number on the wire: 3000 to 3499 invite to reconnect, 3500 to 3999 do not.
+    /// Returns the number on the wire. After 3000 to 3499 a client should reconnect, after 3500 to 3999 it should not.
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
@@ -70,7 +71,7 @@ impl CloseCode {
         }
     }
 
-    /// The reason on the wire, in the logs and in the metrics.
+    /// Returns the reason on the wire, in the logs and in the metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -87,12 +88,12 @@ impl CloseCode {
         }
     }
 
-    /// The close frame.
+    /// Encodes the close frame.
     #[must_use]
     pub fn frame(self) -> Bytes {
         let reason = self.reason().as_bytes();
         let mut frame = Vec::with_capacity(4 + reason.len());
-        // A control frame's payload is at most 125 bytes, so that its length is one byte.
+        // The payload of a control frame is at most 125 bytes, so that its length takes one byte.
         frame.extend([0x88, u8::try_from(2 + reason.len()).unwrap_or(2)]);
         frame.extend(self.code().to_be_bytes());
         frame.extend(reason);

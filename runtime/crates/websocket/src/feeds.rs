@@ -1,5 +1,5 @@
-//! Who is told how the feeds stand, and what was told last: a client that comes is told at once, all of them at every change,
-//! and nobody an older state after a newer one.
+//! Sends the state of the feeds to clients: to a new client at once, and to all of them at every change. No client
+//! receives an older state after a newer one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,57 +9,58 @@ use klines_delivery::catalog::FeedStatus;
 
 use super::client::{Client, ClientId};
 use super::frame;
-use super::outbox::Kind;
+use super::outbox::FrameKind;
 use super::push::stream;
 
-/// The followers of the feeds' state.
+/// The clients that receive the state of the feeds.
 #[derive(Debug)]
 pub struct Feeds {
-    /// Held while frames are handed out, which is what keeps them in order.
-    state: Mutex<State>,
+    /// Locked while frames are pushed, which keeps them in order.
+    state: Mutex<FeedsState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct FeedsState {
+    /// The last frame that was pushed.
     frame: Bytes,
     followers: HashMap<ClientId, Arc<Client>>,
 }
 
 impl Feeds {
-    /// Starts without followers.
+    /// Starts with no clients.
     #[must_use]
     pub fn new(feeds: &[FeedStatus]) -> Self {
-        Self { state: Mutex::new(State { frame: frame_of(feeds), followers: HashMap::default() }) }
+        Self { state: Mutex::new(FeedsState { frame: frame_of(feeds), followers: HashMap::default() }) }
     }
 
-    /// Lets a client follow: its next frame says how the feeds stand.
-    pub fn join(&self, client: &Arc<Client>, now: i64) {
+    /// Adds a client and pushes the current state to it.
+    pub fn follow(&self, client: &Arc<Client>, now: i64) {
         let mut state = self.lock();
-        client.push(Kind::Status, state.frame.clone(), now);
+        client.push(FrameKind::Status, state.frame.clone(), now);
         state.followers.insert(client.id, client.clone());
     }
 
-    /// Forgets a client.
-    pub fn leave(&self, client: ClientId) {
+    /// Removes a client.
+    pub fn unfollow(&self, client: ClientId) {
         self.lock().followers.remove(&client);
     }
 
-    /// Tells all followers, if it is new.
-    pub fn tell(&self, feeds: &[FeedStatus], now: i64) {
+    /// Pushes the state to all clients if it has changed.
+    pub fn publish(&self, feeds: &[FeedStatus], now: i64) {
         let (mut state, frame) = (self.lock(), frame_of(feeds));
         if state.frame == frame {
             return;
         }
         state.frame = frame;
         for client in state.followers.values() {
-            client.push(Kind::Status, state.frame.clone(), now);
+            client.push(FrameKind::Status, state.frame.clone(), now);
         }
-        let told: Vec<Arc<Client>> = state.followers.values().cloned().collect();
+        let followers: Vec<Arc<Client>> = state.followers.values().cloned().collect();
         drop(state);
-        told.iter().for_each(|client| client.flush());
+        followers.iter().for_each(|client| client.flush());
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FeedsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,9 @@
-//! Text frames as bytes that many clients share: header and payload made once (RFC 6455, unmasked, final).
+//! Encodes text frames as bytes that many clients share: header and payload are encoded once (RFC 6455, unmasked,
+//! final).
 
 use bytes::Bytes;
 
-/// Makes the frame of a text.
+/// Encodes a text frame.
 #[must_use]
 pub fn text(payload: &str) -> Bytes {
     let mut frame = Vec::with_capacity(payload.len() + 10);
@@ -10,7 +11,7 @@ pub fn text(payload: &str) -> Bytes {
     frame.into()
 }
 
-/// Appends the frame of a text.
+/// Appends a text frame to `frames`.
 pub fn append(payload: &str, frames: &mut Vec<u8>) {
     header(payload.len(), frames);
     frames.extend_from_slice(payload.as_bytes());

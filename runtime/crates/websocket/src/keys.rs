@@ -1,8 +1,8 @@
-//! Who may log in: users with their keys, and the forms in which a client proves that it has one.
+//! The valid logins: users with their keys, and the forms in which a client proves that it has a key.
 //!
-//! Compares digests of both sides in constant time and every login each time, so that the time of an answer tells
-//! neither how much of a key was right, nor how long it is, nor whose it is. Reads no message and no header but the
-//! value of `Authorization`; counts no failure (`throttle` does).
+//! Compares digests in constant time, and every check compares all logins. The response time therefore reveals neither
+//! how much of a key was right, nor its length, nor whose it is. Reads no message and no header except the value of
+//! `Authorization`; does not count failures (`throttle` does).
 
 use std::fmt::Write;
 
@@ -14,24 +14,24 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use thiserror::Error;
 
-/// How far a client's clock may be behind ours before a signature counts as expired, ms.
+/// How long after its expiry a signature is still accepted, because a client's clock may be behind, ms.
 const CLOCK_SKEW_MS: u64 = 5_000;
 
-/// What Bybit's clients sign, before the time of expiry.
+/// The text that Bybit's clients sign, followed by the time of expiry.
 const SIGNED: &str = "GET/realtime";
 
-/// Why a signature was not taken. For the log: a client is told the same in either case.
+/// Why a signature is refused. Clients get the same answer in both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SignatureError {
-    /// Its time has passed.
+    /// The signature has expired.
     #[error("the signature has expired")]
     Expired,
-    /// No such user, or signed with another key.
+    /// The user is unknown, or the text was signed with another key.
     #[error("the signature is not that of a known user")]
     Wrong,
 }
 
-/// All logins that are valid now. A user may have several keys, so that one can be changed without a gap.
+/// All valid logins. A user may have several keys, so that a key can be replaced without an interruption.
 #[derive(Clone, Debug)]
 pub struct Keys {
     logins: Vec<Login>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Login {
 }
 
 impl Keys {
-    /// Takes users and their keys. An empty key opens nothing: it is left out.
+    /// Creates the set of logins from users and their keys. Logins with an empty key are left out.
     #[must_use]
     pub fn new(logins: Vec<(String, Secret)>) -> Self {
         let given = logins.into_iter().filter(|(_, key)| !key.expose().is_empty());
@@ -61,27 +61,27 @@ impl Keys {
         Self { logins: logins.collect() }
     }
 
-    /// Returns the user, if that is one and the key is one of theirs.
+    /// Returns the user if there is such a user and `key` is one of their keys.
     #[must_use]
     pub fn check_pair(&self, user: &str, key: &str) -> Option<&str> {
         let (user, key) = (digest(user), digest(key));
         self.find(|login| login.user_digest.ct_eq(&user) & login.key_digest.ct_eq(&key))
     }
 
-    /// Returns the user whose key that is.
+    /// Returns the user that `key` belongs to.
     #[must_use]
     pub fn check_key(&self, key: &str) -> Option<&str> {
         let key = digest(key);
         self.find(|login| login.key_digest.ct_eq(&key))
     }
 
-    /// Returns the user that the value of an `Authorization` header proves, in either form.
+    /// Returns the user that the value of an `Authorization` header authenticates, as `Basic` or `Bearer`.
     #[must_use]
     pub fn check_authorization(&self, value: &str) -> Option<&str> {
         self.check_basic(value).or_else(|| self.check_bearer(value))
     }
 
-    /// Returns the user of `Basic base64(user:key)`. The key may hold colons, the user cannot.
+    /// Returns the user of `Basic base64(user:key)`. The key may contain colons, the user cannot.
     #[must_use]
     pub fn check_basic(&self, value: &str) -> Option<&str> {
         let coded = credentials(value, "Basic")?.trim_end_matches('=');
@@ -118,7 +118,7 @@ impl Keys {
         if expires_ms.saturating_add(CLOCK_SKEW_MS) < now_ms { Err(SignatureError::Expired) } else { Ok(found) }
     }
 
-    /// The user of the login that fits; looks at every login, whichever does.
+    /// Returns the user of the login that fits; checks every login in any case, so that the time does not depend on it.
     fn find(&self, fits: impl Fn(&Login) -> Choice) -> Option<&str> {
         let mut found = u32::MAX;
         for (index, login) in (0_u32..).zip(&self.logins) {
@@ -128,7 +128,7 @@ impl Keys {
     }
 }
 
-/// What follows the scheme, whose case does not matter.
+/// Returns the part of the header's value after `scheme`, which is compared without case.
 fn credentials<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (given, rest) = value.trim().split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
@@ -138,14 +138,14 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// The lower-case hexadecimal HMAC-SHA256 of a text.
+/// Returns the lower-case hexadecimal HMAC-SHA256 of `text`.
 fn sign(key: &str, text: &str) -> String {
-    // A key of any length is taken; should that change, an empty text is no signature.
+    // HMAC accepts keys of any length. If that failed, the empty text would match no signature of 64 digits.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else { return String::new() };
     mac.update(text.as_bytes());
     let code: [u8; 32] = mac.finalize().into_bytes().into();
     code.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex
     })
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_live_key_enters_and_no_other() {
+    fn every_valid_key_is_accepted_and_no_other() {
         let keys = two();
         for (user, key, expected) in [
             ("ann", "a-key-of-ann", Some("ann")),
@@ -184,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_opens_nothing() {
+    fn an_empty_key_is_never_accepted() {
         let keys = keys(&[("ann", "")]);
         assert_eq!((keys.check_pair("ann", ""), keys.check_key("")), (None, None));
         assert_eq!(Keys::new(Vec::new()).check_key(""), None);
     }
 
     #[test]
-    fn headers_are_understood_in_both_forms() {
+    fn authorization_headers_are_accepted_in_both_forms() {
         let keys = two();
         for (value, expected) in [
             ("Basic YW5uOmEta2V5LW9mLWFubg==", Some("ann")),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_like_bybits_enters_until_it_expires() {
+    fn a_signature_like_bybits_is_accepted_until_it_expires() {
         const EXPIRES: u64 = 1_662_350_400_000;
         const SIGNATURE: &str = "d7ca36fea9ef1287007fd4b15af961e91d419a3d3f3ccbdf23585170ac116cd4";
         let keys = keys(&[("ann", "other"), ("bob", "secret"), ("ann", "secret")]);

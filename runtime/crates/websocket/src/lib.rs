@@ -1,29 +1,29 @@
 //! The websocket consumer: an authenticated server of klines in three dialects on one port.
 //!
-//! Klines come in on the consumer's own thread, which makes their frames and writes them to every follower's socket;
-//! an executor of its own reads what clients say. Only what does not fit into a socket waits, bounded for each client.
-//! `docs/websocket.md` describes what clients see.
+//! The consumer's thread receives klines, encodes their frames and writes them to the socket of every subscriber. The
+//! server's Tokio runtime reads the messages of clients. Only frames that do not fit into a socket are queued, in an
+//! outbox that is bounded for each client. `docs/websocket.md` describes the protocol that clients see.
 
 pub mod admission;
-pub mod board;
 pub mod bybit;
 pub mod client;
 pub mod close;
+pub mod dialect;
 pub mod feeds;
-pub mod figures;
 pub mod frame;
 pub mod keys;
 pub mod memory;
+pub mod metrics;
 pub mod outbox;
 pub mod page;
-pub mod predecessor;
 pub mod push;
 pub mod recent;
-pub mod seat;
-pub mod series;
 pub mod server;
+pub mod session;
 pub mod settings;
 pub mod stream;
+pub mod streamer;
+pub mod subscriptions;
 pub mod throttle;
 pub mod tls;
 pub mod transport;
@@ -49,50 +49,50 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::figures::Figures;
 use self::keys::Keys;
-use self::listener::Front;
+use self::listener::ListenerContext;
+use self::metrics::Metrics;
 use self::server::Server;
 use self::settings::Settings;
 use self::tls::Certificates;
 
-/// How often certificate files are looked at.
-const LOOK_AT_FILES: Duration = Duration::from_secs(5);
-/// Open files that everything but clients needs.
-const SPARE_FILES: u64 = 100;
-/// Frames that ingest's thread may write itself: about what it costs it to wake another.
-const AT_ONCE: usize = 4;
-/// How long clients may take to hang up at the end.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often certificate files are checked for changes.
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Open files that the program needs in addition to its clients.
+const RESERVED_FILES: u64 = 100;
+/// Frames that an inline delivery may write on the publishing thread: about the cost of waking another thread.
+const INLINE_FRAMES: usize = 4;
+/// How long clients may take to close their connections when the server stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the server checks whether all clients have disconnected while it stops.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Makes servers.
+/// Creates WebSocket servers.
 pub struct WebSocketBlueprint {
     settings: Settings,
     logins: Vec<(String, Secret)>,
     catalog: Arc<Catalog>,
     bound: Bound,
-    figures: Arc<Figures>,
+    metrics: Arc<Metrics>,
 }
 
-/// Where the server listens; empty until it does.
+/// The addresses that the server listens on; empty until it listens.
 pub type Bound = Arc<Mutex<Vec<SocketAddr>>>;
 
 impl WebSocketBlueprint {
-    /// Builds a blueprint; every pair of user and key in `logins` is valid.
+    /// Creates a blueprint; every pair of user and key in `logins` is valid.
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
-        Self { settings, logins, catalog, bound: Bound::default(), figures: Arc::default() }
+        Self { settings, logins, catalog, bound: Bound::default(), metrics: Arc::default() }
     }
 
-    /// What it counts of its clients, over all lives of the server.
+    /// Returns the metrics of clients, which all restarts of the server share.
     #[must_use]
-    pub fn figures(&self) -> Arc<Figures> {
-        self.figures.clone()
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
     }
 
-    /// Where its servers will listen.
+    /// Returns the addresses that its servers listen on, filled in once they do.
     #[must_use]
     pub fn bound(&self) -> Bound {
         self.bound.clone()
@@ -113,8 +113,8 @@ impl Blueprint for WebSocketBlueprint {
 
     fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         let keys = Keys::new(self.logins.clone());
-        let life = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
-        let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), life, self.figures.clone());
+        let instance_id = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
+        let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), instance_id, self.metrics.clone());
         let server = Arc::new(server);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -124,36 +124,36 @@ impl Blueprint for WebSocketBlueprint {
             .map_err(|error| Failure::Retry(format!("no threads for the server: {error}")))?;
         let (cancel, cut) = (CancellationToken::new(), CancellationToken::new());
         let (bound, tasks) = (self.bound.clone(), TaskTracker::new());
-        Ok(Box::new(Running { server, runtime: Some(runtime), cancel, cut, tasks, bound }))
+        Ok(Box::new(WebSocketConsumer { server, runtime: Some(runtime), cancel, cut, tasks, bound }))
     }
 
     fn profile(&self) -> Profile {
-        Profile { takes_values: true, meter: Some(self.figures.clone()), ..Profile::default() }
+        Profile { takes_values: true, meter: Some(self.metrics.clone()), ..Profile::default() }
     }
 }
 
-/// A server and what it runs on.
-struct Running {
+/// The consumer: a server with its runtime and tasks.
+struct WebSocketConsumer {
     server: Arc<Server>,
-    /// Taken at the end.
+    /// `None` once the server has stopped.
     runtime: Option<Runtime>,
     cancel: CancellationToken,
-    /// Cancelled when connections are cut that are not clients.
+    /// Cancelled to close connections that have not become WebSocket clients.
     cut: CancellationToken,
-    /// All that runs on it.
+    /// All tasks on the runtime.
     tasks: TaskTracker,
     bound: Bound,
 }
 
-impl Running {
-    /// Runs a task until the server is stopped.
+impl WebSocketConsumer {
+    /// Spawns a task that runs until the server stops.
     fn track<T>(&self, runtime: &Runtime, task: impl Future<Output = T> + Send + 'static) {
         let cancel = self.cancel.clone();
         self.tasks.spawn_on(async move { drop(cancel.run_until_cancelled(task).await) }, runtime.handle());
     }
 }
 
-impl Consumer for Running {
+impl Consumer for WebSocketConsumer {
     fn setup(&mut self) -> Result<Subscription, Failure> {
         Ok(Subscription::default())
     }
@@ -167,7 +167,7 @@ impl Consumer for Running {
             Some((certificate, key)) => {
                 let certificates = Certificates::load(certificate, key).map_err(fatal)?;
                 let config = certificates.server_config().map_err(fatal)?;
-                self.track(runtime, certificates.watch(LOOK_AT_FILES));
+                self.track(runtime, certificates.watch(CERTIFICATE_CHECK_INTERVAL));
                 Some(TlsAcceptor::from(config))
             }
         };
@@ -177,14 +177,14 @@ impl Consumer for Running {
             ))
         })?;
         let (connections, files) = (self.server.settings.connections, getrlimit(Resource::Nofile).current);
-        if files.is_some_and(|files| files < connections as u64 + SPARE_FILES) {
+        if files.is_some_and(|files| files < connections as u64 + RESERVED_FILES) {
             warn!(
                 connections,
                 ?files,
-                "the limit of open files is reached before that of connections: raise `ulimit -n`"
+                "the limit of open files is too low for the limit of connections: raise `ulimit -n`"
             );
         }
-        let front = Front {
+        let context = ListenerContext {
             server: self.server.clone(),
             router: routes::router(self.server.clone()),
             tls: acceptor,
@@ -192,18 +192,18 @@ impl Consumer for Running {
             cut: self.cut.clone(),
         };
         if let Some(url) = &self.server.settings.advertised {
-            info!(url, "clients are told this address");
+            info!(url, "advertised address");
         }
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
-                info!(%address, encrypted = front.tls.is_some(), "serving klines");
+                info!(%address, encrypted = context.tls.is_some(), "serving klines");
                 self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(address);
             }
-            self.track(runtime, listener::accept(listener, front.clone()));
+            self.track(runtime, listener::accept(listener, context.clone()));
         }
-        self.track(runtime, look_after(self.server.clone()));
+        self.track(runtime, check_clients(self.server.clone()));
         let server = self.server.clone();
-        self.track(runtime, async move { server.tell_feeds().await });
+        self.track(runtime, async move { server.publish_feeds().await });
         Ok(())
     }
 
@@ -217,24 +217,28 @@ impl Consumer for Running {
     }
 
     fn stop(&mut self) {
-        // No new clients; those that are there are told, and may hang up in their own time.
+        // Accept no new clients; send the shutdown message to the connected ones and let them close.
         self.cancel.cancel();
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let clients = self.server.connected();
-        self.server.dismiss();
+        self.server.shut_down();
         self.tasks.close();
         if let Some(runtime) = self.runtime.take() {
             let all_gone = async {
                 while self.server.connected() > 0 {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             };
-            let are_gone = runtime.block_on(async { tokio::time::timeout(GOODBYE, all_gone).await }).is_ok();
-            // Requests that are not clients have had the same time.
+            let are_gone = runtime.block_on(async { tokio::time::timeout(CLOSE_TIMEOUT, all_gone).await }).is_ok();
+            // Connections that are not clients have had the same time to end.
             self.cut.cancel();
-            if !are_gone || runtime.block_on(async { tokio::time::timeout(GOODBYE, self.tasks.wait()).await }).is_err()
+            if !are_gone
+                || runtime.block_on(async { tokio::time::timeout(CLOSE_TIMEOUT, self.tasks.wait()).await }).is_err()
             {
-                warn!(clients = self.server.connected(), "clients did not hang up and are cut");
+                warn!(
+                    clients = self.server.connected(),
+                    "clients did not disconnect in time, closing their connections"
+                );
             }
             runtime.shutdown_background();
         }
@@ -242,20 +246,20 @@ impl Consumer for Running {
     }
 }
 
-/// Nothing waits for a socket, here as elsewhere: what does not fit is left to the client's own task.
+/// Never waits for a socket: the client's own task writes what does not fit.
 impl DeliverInline for Server {
     fn deliver(&self, delivery: &Delivery) -> bool {
-        self.publish_at_once(delivery, AT_ONCE)
+        self.publish_inline(delivery, INLINE_FRAMES)
     }
 }
 
-/// Keeps the clients alive, or ends them, once a second.
-async fn look_after(server: Arc<Server>) {
+/// Checks once a second that clients are alive, and closes those that are not.
+async fn check_clients(server: Arc<Server>) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    // After a pause of this process, one look: seconds in which nobody could be heard count for nothing.
+    // After a pause of this process, check once: clients could not be heard in the seconds that were missed.
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for second in 0.. {
         seconds.tick().await;
-        server.look_after(second);
+        server.check_clients(second);
     }
 }

@@ -1,7 +1,7 @@
-//! The sockets: listens, admits, speaks TLS and HTTP, and hands upgraded connections to their conversation.
+//! Listens on sockets, limits connections, negotiates TLS and HTTP, and starts the sessions of upgraded connections.
 //!
-//! Every connection has one deadline for all that comes before its first right credentials. Running out of
-//! descriptors pauses accepting and nothing else.
+//! A connection has one deadline for everything up to valid credentials. When the process runs out of file descriptors,
+//! only the acceptance of new connections pauses.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,39 +29,41 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use tracing::{debug, warn};
 
-use super::admission::Place;
+use super::admission::ConnectionGuard;
 use super::client::{Client, ClientLimits, Connection};
-use super::seat::{Seat, Talk};
 use super::server::Server;
+use super::session::{Endpoint, Session};
 use super::transport::Stream;
-use super::upgrade::{Agreed, Peer, Slot};
+use super::upgrade::{Peer, Slot, Upgrade};
 
-/// What may pass between accepting a connection and its credentials.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// The same on `/`, as the predecessor had it.
-const LONG_DEADLINE: Duration = Duration::from_secs(10);
-/// The longest that HTTP is spoken on one connection.
-const HTTP: Duration = Duration::from_secs(20);
-/// How long Bybit's clients get to take note of what they have asked for: pybit does so only after it has sent it, and
-/// an answer that is there before kills it.
-const BREATH: Duration = Duration::from_millis(10);
-/// The pause when the system has no descriptor left.
+/// The maximum time from accepting a connection to valid credentials.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same on `/`, as in Bybit Klines Streamer.
+const STREAMER_LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum time that one connection serves HTTP requests.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the answer to a subscription in Bybit's dialect is delayed: pybit records a subscription only after it has
+/// sent it, and fails if the answer arrives earlier.
+const SUBSCRIBE_DELAY: Duration = Duration::from_millis(10);
+/// The pause after a failed accept, such as without free file descriptors, and the time limit of a shutdown.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Request heads are at most this long, and have at most so many headers.
-const HEAD_BYTES: usize = 16 << 10;
-const HEADERS: usize = 64;
-/// The kernel's buffer for what waits for a client: the rest waits, counted, in its queue.
+/// The maximum size of a request's head, bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The maximum number of headers in a request.
+const MAX_HEADERS: usize = 64;
+/// The size of the kernel's send buffer, bytes: further frames wait in the outbox, where they are counted.
 const SEND_BUFFER: u32 = 64 << 10;
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Connections that have not shown credentials yet, in all.
-const UNADMITTED: usize = 512;
-/// Connections over the limit that are told so at one time; more are cut without a word.
-const REFUSALS: usize = 64;
+/// The maximum number of connections that have not authenticated yet.
+const MAX_UNAUTHENTICATED: usize = 512;
+/// The maximum number of connections over the limit that are answered at a time; more are closed without an answer.
+const MAX_REFUSALS: usize = 64;
 
-/// Opens a listener on every address that the host means.
+/// Opens a listener on every address that `host` resolves to.
 ///
 /// # Errors
-/// With the address that cannot be listened on.
+/// The error of the system if an address cannot be bound, with `host` and `port`.
 pub async fn bind(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{host}:{port}: {error}"));
     let mut listeners: Vec<TcpListener> = Vec::new();
@@ -75,7 +77,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
                 port = listener.local_addr()?.port();
                 listeners.push(listener);
             }
-            // A machine without IPv6 has names for it all the same.
+            // A machine without IPv6 may still resolve names to IPv6 addresses.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
             Err(error) => return Err(named(error)),
         }
@@ -89,59 +91,60 @@ pub async fn bind(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit the size.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// What every connection of a server needs.
+/// The parts of the server that every connection needs.
 #[derive(Clone)]
-pub struct Front {
+pub struct ListenerContext {
     /// The server.
     pub server: Arc<Server>,
-    /// What answers requests.
+    /// Answers HTTP requests.
     pub router: Router,
-    /// What decrypts, where connections are encrypted.
+    /// Accepts TLS; `None` if connections are not encrypted.
     pub tls: Option<TlsAcceptor>,
-    /// Every task of a connection.
+    /// Tracks the tasks of connections.
     pub tasks: TaskTracker,
-    /// Cuts connections that are not clients. Clients are dismissed by the server.
+    /// Closes connections that have not become clients; [`Server::shut_down`] closes clients.
     pub cut: CancellationToken,
 }
 
-/// Accepts connections until it is dropped.
-pub async fn accept(listener: TcpListener, front: Front) -> Infallible {
-    let Front { server, tls, tasks, cut, .. } = &front;
-    let (refusals, unadmitted) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(UNADMITTED)));
-    let mut is_short = false;
+/// Accepts connections until the future is dropped.
+pub async fn accept(listener: TcpListener, context: ListenerContext) -> Infallible {
+    let ListenerContext { server, tls, tasks, cut, .. } = &context;
+    let (refusals, unadmitted) =
+        (Arc::new(Semaphore::new(MAX_REFUSALS)), Arc::new(Semaphore::new(MAX_UNAUTHENTICATED)));
+    let mut is_accept_failing = false;
     loop {
         let (socket, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Most often: no descriptor left. Those that are connected go on.
-                if !is_short {
-                    warn!(%error, "connections cannot be accepted for the moment");
+                // Usually there is no free file descriptor. Open connections are not affected.
+                if !is_accept_failing {
+                    warn!(%error, "cannot accept connections, retrying");
                 }
-                is_short = true;
+                is_accept_failing = true;
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        is_short = false;
-        match (server.admission.enter(from.ip()), unadmitted.clone().try_acquire_owned()) {
-            (Ok(place), Ok(permit)) => {
+        is_accept_failing = false;
+        match (server.admission.admit(from.ip()), unadmitted.clone().try_acquire_owned()) {
+            (Ok(guard), Ok(permit)) => {
                 let _ = socket.set_nodelay(true);
-                tasks.spawn(serve(front.clone(), socket, from.ip(), (place, permit)));
+                tasks.spawn(serve(context.clone(), socket, from.ip(), (guard, permit)));
             }
             (refused, _) => {
                 let reason = refused.err();
-                server.figures.refuse();
+                server.metrics.count_refused();
                 debug!(address = %from.ip(), ?reason, "connection refused");
                 if let (None, Ok(permit)) = (tls, refusals.clone().try_acquire_owned()) {
                     let cut = cut.clone();
                     tasks.spawn(async move {
-                        cut.run_until_cancelled(turn_away(socket)).await;
+                        cut.run_until_cancelled(refuse_connection(socket)).await;
                         drop(permit);
                     });
                 }
@@ -150,59 +153,59 @@ pub async fn accept(listener: TcpListener, front: Front) -> Infallible {
     }
 }
 
-/// Tells a connection over the limit that it is.
-async fn turn_away(mut socket: TcpStream) {
+/// Answers a connection over the limit with 503 and closes it.
+async fn refuse_connection(mut socket: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 10\r\ncontent-length: 0\r\n\r\n";
-    let told = async {
+    let answered = async {
         socket.write_all(ANSWER).await?;
         socket.shutdown().await?;
-        // Closing with something unread would take the answer back.
+        // Closing a socket with unread bytes sends a reset, which discards the answer.
         let mut scrap = [0; 1_024];
         while tokio::io::AsyncReadExt::read(&mut socket, &mut scrap).await? > 0 {}
         io::Result::Ok(())
     };
-    let _ = timeout(Duration::from_secs(1), told).await;
+    let _ = timeout(Duration::from_secs(1), answered).await;
 }
 
-/// One connection from its first byte to its last.
+/// Serves one connection from its first byte to its last.
 fn serve(
-    front: Front,
+    context: ListenerContext,
     socket: TcpStream,
     address: IpAddr,
-    (place, permit): (Place, OwnedSemaphorePermit),
+    (guard, permit): (ConnectionGuard, OwnedSemaphorePermit),
 ) -> impl Future<Output = ()> + Send {
     let accepted = Instant::now();
     async move {
-        let Front { server, router, tls, cut, .. } = front;
-        let _place = place;
-        // Boxed, so that a connection that has become a WebSocket does not carry it along.
-        let handshake = Box::pin(shake_hands(router, tls, socket, address, accepted));
-        let agreed = cut.run_until_cancelled(handshake).await.flatten();
-        let Some((stream, early, Agreed { talk, is_admitted })) = agreed else { return };
+        let ListenerContext { server, router, tls, cut, .. } = context;
+        let _guard = guard;
+        // Boxed, so that the task of a WebSocket connection does not keep the size of the handshake's future.
+        let handshake = Box::pin(negotiate(router, tls, socket, address, accepted));
+        let upgrade = cut.run_until_cancelled(handshake).await.flatten();
+        let Some((stream, early, Upgrade { endpoint, is_admitted })) = upgrade else { return };
         let (socket, cipher) = stream.into_parts();
-        let connection = Connection { socket, cipher, early, address, farewell: talk.farewell() };
+        let connection = Connection { socket, cipher, early, address, shutdown_message: endpoint.shutdown_message() };
         let limits = ClientLimits { message: server.settings.message, queue: server.settings.queue };
-        let client = Arc::new(Client::new(server.number(), connection, limits));
-        server.join(&client);
-        debug!(client = client.id.0, %address, ?talk, "client connected");
-        converse(&server, &client, talk, is_admitted, accepted, permit).await;
-        server.part(&client);
+        let client = Arc::new(Client::new(server.next_client_id(), connection, limits));
+        server.add_client(&client);
+        debug!(client = client.id.0, %address, ?endpoint, "client connected");
+        run_session(&server, &client, endpoint, is_admitted, accepted, permit).await;
+        server.remove_client(&client);
     }
 }
 
-/// TLS and HTTP, until the request that asks for a WebSocket.
-async fn shake_hands(
+/// Negotiates TLS and serves HTTP until a request is upgraded; `None` if the connection ends before.
+async fn negotiate(
     router: Router,
     tls: Option<TlsAcceptor>,
     socket: TcpStream,
     address: IpAddr,
     accepted: Instant,
-) -> Option<(Stream, Vec<u8>, Agreed)> {
+) -> Option<(Stream, Vec<u8>, Upgrade)> {
     let is_encrypted = tls.is_some();
     let stream = match tls {
         None => Stream::Plain(socket),
-        Some(acceptor) => match timeout_at(accepted + DEADLINE, acceptor.accept(socket)).await {
+        Some(acceptor) => match timeout_at(accepted + HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
             Ok(Err(error)) => {
                 debug!(%address, %error, "TLS handshake failed");
@@ -221,16 +224,16 @@ async fn shake_hands(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(DEADLINE)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS)
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .without_shutdown();
-    let parts = timeout_at(accepted + HTTP, connection).await.ok()?.ok()?;
-    let agreed = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let parts = timeout_at(accepted + HTTP_TIMEOUT, connection).await.ok()?.ok()?;
+    let upgrade = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut stream = parts.io.into_inner();
-    match agreed {
-        Some(agreed) => Some((stream, parts.read_buf.to_vec(), agreed)),
+    match upgrade {
+        Some(upgrade) => Some((stream, parts.read_buf.to_vec(), upgrade)),
         None => {
             let _ = timeout(PAUSE, stream.shutdown()).await;
             None
@@ -238,51 +241,51 @@ async fn shake_hands(
     }
 }
 
-/// The conversation: first, against the clock, until the client is admitted; then as long as it likes.
-async fn converse(
+/// Runs the client's session: until it is admitted with a time limit, then until the connection ends.
+async fn run_session(
     server: &Arc<Server>,
     client: &Arc<Client>,
-    talk: Talk,
+    endpoint: Endpoint,
     is_admitted: bool,
     accepted: Instant,
     permit: OwnedSemaphorePermit,
 ) {
-    let mut seat = Seat::new(server.clone(), client.clone(), talk, is_admitted);
+    let mut session = Session::new(server.clone(), client.clone(), endpoint, is_admitted);
     if !is_admitted {
-        let deadline = accepted + if talk.always_asks() { LONG_DEADLINE } else { DEADLINE };
+        let deadline = accepted + if endpoint.requires_login() { STREAMER_LOGIN_TIMEOUT } else { HANDSHAKE_TIMEOUT };
         let mut is_gone = true;
         let admission = Box::pin(client.run(
             || server.now(),
-            |heard| {
-                seat.hear(&heard);
-                is_gone = !seat.is_admitted();
-                if seat.is_admitted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            |message| {
+                session.handle(&message);
+                is_gone = !session.is_admitted();
+                if session.is_admitted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             },
         ));
         match timeout_at(deadline, admission).await {
             Ok(()) if is_gone => return,
             Ok(()) => {}
-            Err(_) => seat.late(),
+            Err(_) => session.time_out(),
         }
     }
     drop(permit);
     loop {
-        let mut early = None;
-        let conversation = client.run(
+        let mut delayed = None;
+        let running = client.run(
             || server.now(),
-            |heard| {
-                if seat.is_early(&heard) {
-                    early = Some(heard);
+            |message| {
+                if session.is_delayed(&message) {
+                    delayed = Some(message);
                     return ControlFlow::Break(());
                 }
-                seat.hear(&heard);
+                session.handle(&message);
                 ControlFlow::Continue(())
             },
         );
-        conversation.await;
-        let Some(heard) = early else { break };
-        sleep(BREATH).await;
-        seat.hear(&heard);
+        running.await;
+        let Some(message) = delayed else { break };
+        sleep(SUBSCRIBE_DELAY).await;
+        session.handle(&message);
     }
-    seat.leave_all();
+    session.unfollow_all();
 }

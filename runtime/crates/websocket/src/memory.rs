@@ -1,7 +1,7 @@
-//! The newest klines of every series, bounded in bytes: what a snapshot, a resumed client and `/v5/market/kline` get.
+//! The newest klines of every series, bounded in bytes: the source of snapshots, resumption and `/v5/market/kline`.
 //!
-//! When the bound is reached the longest series lose their oldest klines first, so that the minutes of a thousand
-//! symbols do not push out the days of one. Knows nothing of clients.
+//! When the bound is reached, the longest series lose their oldest klines first, so that the minutes of a thousand
+//! symbols do not push out the days of one. Does not know clients.
 
 use std::sync::Arc;
 
@@ -10,30 +10,30 @@ use klines_domain::kline::Kline;
 use super::outbox::TopicId;
 use super::recent::Recent;
 
-/// Klines of one series at most: the longest page of `/v5/market/kline`, and revisions.
-const LONGEST: usize = 1_200;
-/// What one kline takes: itself, its counts and its place.
-const BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
+/// The maximum number of klines of one series: the longest page of `/v5/market/kline` and room for revisions.
+const MAX_KLINES: usize = 1_200;
+/// The memory of one kline, bytes: itself, the counts of its `Arc` and its entry in the queue.
+const KLINE_BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
 
 /// The newest klines of every series.
 #[derive(Debug)]
 pub struct Memory {
     series: Vec<Recent<Kline>>,
     klines: usize,
-    /// Klines of all series at most.
+    /// The maximum number of klines of all series.
     most: usize,
-    /// Klines of one series at most; falls when the bound is reached.
+    /// The maximum number of klines of one series; falls when the bound is reached.
     longest: usize,
 }
 
 impl Memory {
-    /// Builds an empty memory of about `bytes`.
+    /// Creates an empty memory of about `bytes`.
     #[must_use]
     pub const fn new(bytes: usize) -> Self {
-        Self { series: Vec::new(), klines: 0, most: bytes / BYTES, longest: LONGEST }
+        Self { series: Vec::new(), klines: 0, most: bytes / KLINE_BYTES, longest: MAX_KLINES }
     }
 
-    /// Makes room for the series up to `id`.
+    /// Adds the series up to `id`.
     pub fn add(&mut self, id: TopicId) {
         let length = id.0 as usize + 1;
         if self.series.len() < length {
@@ -41,19 +41,19 @@ impl Memory {
         }
     }
 
-    /// What is kept of a series.
+    /// Returns the newest klines of a series.
     #[must_use]
     pub fn recent(&self, id: TopicId) -> Option<&Recent<Kline>> {
         self.series.get(id.0 as usize)
     }
 
-    /// Whether it takes so many klines without giving up others.
+    /// Returns whether this number of klines fits without dropping others.
     #[must_use]
     pub const fn has_room(&self, klines: usize) -> bool {
         self.klines + klines <= self.most
     }
 
-    /// Keeps a kline. Returns whether its number follows the last one, as [`Recent::keep`] does.
+    /// Stores a kline. Returns whether its sequence follows the last one, as [`Recent::keep`] does.
     pub fn keep(&mut self, id: TopicId, kline: &mut Arc<Kline>) -> bool {
         let Some(recent) = self.series.get_mut(id.0 as usize) else { return true };
         let is_next = recent.keep(kline);
@@ -68,9 +68,9 @@ impl Memory {
         is_next
     }
 
-    /// Takes an eighth of the longest series.
+    /// Shortens the longest series by an eighth.
     fn shorten(&mut self) {
-        let longest = self.series.iter().map(Recent::held).max().unwrap_or_default();
+        let longest = self.series.iter().map(Recent::closed_len).max().unwrap_or_default();
         self.longest = (longest - longest.div_ceil(8)).max(1);
         for recent in &mut self.series {
             self.klines -= recent.shorten(self.longest);
@@ -105,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_comes_whole_or_not_at_all() {
+    fn missed_klines_are_returned_completely_or_not_at_all() {
         let memory = memory(&[kline(1, 4, 0), kline(2, 5, 0), kline(3, 6, 0)]);
         let recent = memory.recent(ID).unwrap();
         assert_eq!(recent.since(6).map(|missed| sequences(&missed)), Some(vec![]));
         assert_eq!(recent.since(3).map(|missed| sequences(&missed)), Some(vec![4, 5, 6]));
-        assert!(recent.since(2).is_none(), "the fourth is the first that is there");
-        assert!(recent.since(7).is_none(), "not of this life");
+        assert!(recent.since(2).is_none(), "sequence 4 is the first that is stored");
+        assert!(recent.since(7).is_none(), "sequence 7 does not exist yet");
     }
 
     #[test]
-    fn a_hole_in_the_numbers_is_never_bridged() {
+    fn resumption_never_spans_a_hole_in_the_sequence() {
         let mut memory = memory(&[kline(1, 1, 0), kline(2, 2, 0)]);
         assert!(!memory.keep(ID, &mut kline(5, 5, 0)));
         assert!(memory.keep(ID, &mut kline(6, 6, 0)));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_that_a_revision_overtook_has_the_next_number() {
+    fn an_update_that_a_revision_overtook_has_the_next_sequence() {
         let mut memory = memory(&[kline(1, 1, 0), kline(1, 2, 1)]);
         let mut update = Arc::new(Kline { confirm: false, ..Kline::clone(&kline(2, 2, 0)) });
         memory.keep(ID, &mut update);
@@ -146,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_series_give_way_first() {
-        let mut memory = Memory::new(BYTES * 100);
+    fn the_longest_series_are_shortened_first() {
+        let mut memory = Memory::new(KLINE_BYTES * 100);
         let short = TopicId(1);
         memory.add(short);
         for sequence in 1..=10 {

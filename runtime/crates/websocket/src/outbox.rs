@@ -1,8 +1,9 @@
-//! What is due to one client, in order, bounded in bytes. Knows nothing of sockets but "would block".
+//! The queue of frames for one client, in order and bounded in bytes. Knows of sockets only that they may block.
 //!
-//! Frames are shared bytes. Once the socket blocks, the updates of a series conflate to the newest; everything else is
-//! kept until the bound is reached, and then the client has to go. A long answer waits as what it will be made of, and
-//! its frames are made as the socket takes them: it counts against the bound, and costs next to nothing.
+//! Frames are shared bytes. Once the socket blocks, the updates of a series conflate to the newest one. All other
+//! frames are kept until the bound is reached; then the client is closed as slow. A long answer is queued as the
+//! records that it consists of, and its frames are encoded as the socket takes them: it counts against the bound with
+//! the memory that it uses, which is little.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,87 +11,88 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
-/// Frames handed to the socket in one call.
+/// The maximum number of frames in one call to the socket.
 const SLICES: usize = 32;
-/// What a waiting frame takes on top of its bytes.
+/// The memory of a queued frame in addition to its bytes.
 const OVERHEAD: usize = 64;
-/// How many times the bound all answers together may be once they are made.
-const ANSWERS: usize = 8;
-/// What the push of a kline may take, its name, its wrapping and [`OVERHEAD`] included.
-const PUSH: usize = 640 + OVERHEAD;
-/// Pieces of answers that are made before the socket is left to whoever waits for it.
-const PIECES: usize = 4;
+/// All answers together may have this many times the bound once they are encoded.
+const ANSWER_FACTOR: usize = 8;
+/// The maximum memory of a kline's push, including the topic, the envelope and [`OVERHEAD`].
+const MAX_PUSH: usize = 640 + OVERHEAD;
+/// The number of chunks of answers that are encoded before other clients get their turn.
+const CHUNKS_PER_TURN: usize = 4;
 
-/// What a frame may be dropped for.
+/// Decides when a frame may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Has to arrive.
-    Firm,
-    /// The same, with this number of closed klines, which are counted when they do not arrive.
+pub enum FrameKind {
+    /// Must not be dropped.
+    Required,
+    /// Must not be dropped, and contains this number of closed klines, which are counted if they are not sent.
     Closed(u32),
-    /// The answer to a ping: only the newest matters.
+    /// The answer to a ping: replaces an older one.
     Pong,
-    /// How the feeds stand: only the newest matters.
+    /// The state of the feeds: replaces an older one.
     Status,
-    /// Worth nothing once a newer one of the same series follows.
+    /// An update of a series: may be replaced by a newer update of the same series.
     Update(TopicId),
 }
 
-/// Frames that are made when their turn comes.
+/// An answer whose frames are encoded when the socket can take them.
 pub trait LongAnswer: Send + fmt::Debug {
-    /// Makes the next frames, one or more; `None` after the last.
+    /// Encodes the next frames, one or more; returns `None` after the last.
     fn next_frames(&mut self) -> Option<Bytes>;
 
-    /// Bytes that it takes while it waits.
+    /// Returns the memory that the answer uses while it is queued, bytes.
     fn held(&self) -> usize;
 
-    /// Bytes of all its frames, at most.
+    /// Returns the maximum size of all its frames, bytes.
     fn length(&self) -> usize;
 }
 
-/// Number of a topic on the server's board: a series of klines, or of a consumer's values.
+/// The number of a topic in the server's subscriptions: a series of klines or of a consumer's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u32);
 
-/// The queue was full.
+/// The outbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
 #[derive(Debug)]
 enum Entry {
-    Frame(Kind, Bytes),
+    Frame(FrameKind, Bytes),
     Answer {
         answer: Box<dyn LongAnswer>,
-        /// Both as they were when it came, so that what is added is what is taken off.
+        /// Both are stored when the answer is added, so that the same amounts are subtracted when it is removed.
         held: usize,
         length: usize,
     },
-    /// Frames of an answer that follows, on their way to the socket.
-    Piece(Bytes),
+    /// Encoded frames of the answer in the next entry.
+    Chunk(Bytes),
 }
 
-/// Frames that wait for the socket.
+/// The queue of frames that wait for the socket.
 #[derive(Debug)]
 pub struct Outbox {
     entries: VecDeque<Entry>,
-    /// What all entries take but pieces, of which there is at most one.
+    /// The memory of all entries except the chunk, of which there is at most one.
     bytes: usize,
-    /// What the answers among them will come to.
-    answers: usize,
+    /// The maximum size of the queued answers once they are encoded.
+    answer_bytes: usize,
+    /// The configured bound, bytes.
     most: usize,
-    /// What the followed topics may bring within two boundaries.
-    due: usize,
-    /// The first entry is partly written and can neither be dropped nor replaced.
-    begun: bool,
-    /// The socket did not take everything the last time.
+    /// The maximum size of the pushes of all subscribed topics within two boundaries.
+    topic_bytes: usize,
+    /// Whether the first entry is partly written and can be neither dropped nor replaced.
+    is_front_started: bool,
+    /// Whether the socket did not take everything the last time.
     blocked: bool,
 }
 
 impl Entry {
-    /// What is to be written of it, if it is made.
+    /// Returns the bytes that are still to be written; `None` for an answer, which is not encoded yet.
     const fn frame(&self) -> Option<&Bytes> {
         match self {
-            Self::Frame(_, frame) | Self::Piece(frame) => Some(frame),
+            Self::Frame(_, frame) | Self::Chunk(frame) => Some(frame),
             Self::Answer { .. } => None,
         }
     }
@@ -99,62 +101,71 @@ impl Entry {
         match self {
             Self::Frame(_, frame) => frame.len() + OVERHEAD,
             Self::Answer { held, .. } => held + OVERHEAD,
-            Self::Piece(_) => 0,
+            Self::Chunk(_) => 0,
         }
     }
 
     const fn closed(&self) -> u64 {
         match self {
             Self::Frame(kind, _) => kind.closed(),
-            Self::Answer { .. } | Self::Piece(_) => 0,
+            Self::Answer { .. } | Self::Chunk(_) => 0,
         }
     }
 }
 
-impl Kind {
-    /// Closed klines in such a frame.
+impl FrameKind {
+    /// Returns the number of closed klines in a frame of this kind.
     #[must_use]
     pub const fn closed(self) -> u64 {
         match self {
-            // A cast, since `From` is not const; it widens.
+            // `From` is not const; the cast only widens.
             Self::Closed(number) => number as u64,
-            Self::Firm | Self::Pong | Self::Status | Self::Update(_) => 0,
+            Self::Required | Self::Pong | Self::Status | Self::Update(_) => 0,
         }
     }
 }
 
 impl Outbox {
-    /// Builds an empty queue of at most `most` bytes, or of what two boundaries bring, whichever is more.
+    /// Creates an empty queue of at most `most` bytes, or of the pushes of two boundaries if these are larger.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, answers: 0, most, due: 0, begun: false, blocked: false }
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            answer_bytes: 0,
+            most,
+            topic_bytes: 0,
+            is_front_started: false,
+            blocked: false,
+        }
     }
 
-    /// Adds a frame.
+    /// Enqueues a frame.
     ///
     /// # Errors
     /// [`Full`]: the frame does not fit and was not added.
-    pub fn push(&mut self, kind: Kind, frame: Bytes) -> Result<(), Full> {
-        if matches!(kind, Kind::Pong | Kind::Status) || (self.blocked && matches!(kind, Kind::Update(_))) {
-            self.forget(kind);
+    pub fn push(&mut self, kind: FrameKind, frame: Bytes) -> Result<(), Full> {
+        if matches!(kind, FrameKind::Pong | FrameKind::Status) || (self.blocked && matches!(kind, FrameKind::Update(_)))
+        {
+            self.remove_older(kind);
         }
         self.add(Entry::Frame(kind, frame))
     }
 
-    /// Adds an answer whose frames are made when their turn comes.
+    /// Enqueues an answer whose frames are encoded when the socket can take them.
     ///
     /// # Errors
-    /// [`Full`]: what it is made of does not fit, and it was not added.
+    /// [`Full`]: the answer's memory does not fit, and it was not added.
     pub fn answer(&mut self, answer: Box<dyn LongAnswer>) -> Result<(), Full> {
         let (held, length) = (answer.held(), answer.length());
         self.add(Entry::Answer { answer, held, length })?;
-        self.answers += length;
+        self.answer_bytes += length;
         Ok(())
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), Full> {
-        // A batch of many klines may be longer than the bound: there is room for two.
-        let most = self.most.max(self.due).max(2 * entry.cost());
+        // A batch of many klines may be larger than the bound: there is always room for two.
+        let most = self.most.max(self.topic_bytes).max(2 * entry.cost());
         if self.bytes + entry.cost() > most && !self.entries.is_empty() {
             return Err(Full);
         }
@@ -163,60 +174,61 @@ impl Outbox {
         Ok(())
     }
 
-    /// Bytes that the frames of one more answer may come to.
+    /// Returns the maximum size of the frames of the next answer, bytes.
     #[must_use]
     pub const fn room_for_answer(&self) -> usize {
-        self.most.saturating_mul(ANSWERS).saturating_sub(self.answers)
+        self.most.saturating_mul(ANSWER_FACTOR).saturating_sub(self.answer_bytes)
     }
 
-    /// Notes how many topics bring pushes.
-    pub const fn expect(&mut self, topics: usize) {
-        self.due = topics.saturating_mul(2 * PUSH);
+    /// Sets the number of subscribed topics.
+    pub const fn set_topics(&mut self, topics: usize) {
+        self.topic_bytes = topics.saturating_mul(2 * MAX_PUSH);
     }
 
-    /// Closed klines that wait.
+    /// Returns the number of closed klines in the queue.
     #[must_use]
     pub fn closed(&self) -> u64 {
         self.entries.iter().map(Entry::closed).sum()
     }
 
-    /// Drops everything that need not arrive before the last frame, which is `frame`. Returns how many closed klines.
+    /// Drops all entries except a partly written one and enqueues `frame` as the last. Returns the number of dropped
+    /// closed klines.
     pub fn end_with(&mut self, frame: Bytes) -> u64 {
         let before = self.closed();
-        self.entries.truncate(usize::from(self.begun));
+        self.entries.truncate(usize::from(self.is_front_started));
         let dropped = before - self.closed();
-        self.entries.push_back(Entry::Frame(Kind::Firm, frame));
+        self.entries.push_back(Entry::Frame(FrameKind::Required, frame));
         self.bytes = self.entries.iter().map(Entry::cost).sum();
-        self.answers = 0;
+        self.answer_bytes = 0;
         dropped
     }
 
-    /// Whether nothing waits.
+    /// Returns whether the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes that wait, and what they take on top of that.
+    /// Returns the memory of the queued entries, bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Writes as much as `write` takes, several frames a call. Returns whether everything is written; if not, the
-    /// socket is full, or a long answer has had its turn.
+    /// socket is full, or a long answer has used up its turn.
     ///
     /// # Errors
-    /// What `write` fails with, other than that it would block.
+    /// An error of `write` other than `WouldBlock` and `Interrupted`.
     pub fn drain(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<bool> {
-        let mut pieces = 0;
+        let mut chunks = 0;
         loop {
             match self.entries.front() {
                 None => break,
-                Some(Entry::Answer { .. }) if pieces == PIECES => return Ok(false),
+                Some(Entry::Answer { .. }) if chunks == CHUNKS_PER_TURN => return Ok(false),
                 Some(Entry::Answer { .. }) => {
-                    pieces += 1;
-                    self.make_piece();
+                    chunks += 1;
+                    self.make_chunk();
                     continue;
                 }
                 Some(_) => {}
@@ -240,42 +252,42 @@ impl Outbox {
         }
         self.blocked = false;
         if self.entries.capacity() > SLICES {
-            // A burst is over: an idle client holds next to nothing.
+            // Free the memory after a burst: an idle client should use almost none.
             self.entries = VecDeque::new();
         }
         Ok(true)
     }
 
-    /// Puts the next frames of the answer at the front before it, or takes the answer out if there are none.
-    fn make_piece(&mut self) {
+    /// Inserts the next frames of the first entry's answer before it, or removes the answer if there are none.
+    fn make_chunk(&mut self) {
         let Some(Entry::Answer { answer, length, .. }) = self.entries.front_mut() else { return };
         match answer.next_frames() {
-            Some(frames) => self.entries.push_front(Entry::Piece(frames)),
+            Some(frames) => self.entries.push_front(Entry::Chunk(frames)),
             None => {
-                self.answers = self.answers.saturating_sub(*length);
+                self.answer_bytes = self.answer_bytes.saturating_sub(*length);
                 self.remove(0);
             }
         }
     }
 
     fn advance(&mut self, mut written: usize) {
-        while let Some(Entry::Frame(_, frame) | Entry::Piece(frame)) = self.entries.front_mut() {
+        while let Some(Entry::Frame(_, frame) | Entry::Chunk(frame)) = self.entries.front_mut() {
             if written < frame.len() {
                 frame.advance(written);
-                self.begun |= written > 0;
-                let is_piece = matches!(self.entries.front(), Some(Entry::Piece(_)));
-                self.bytes -= if is_piece { 0 } else { written };
+                self.is_front_started |= written > 0;
+                let is_chunk = matches!(self.entries.front(), Some(Entry::Chunk(_)));
+                self.bytes -= if is_chunk { 0 } else { written };
                 return;
             }
             written -= frame.len();
             self.remove(0);
-            self.begun = false;
+            self.is_front_started = false;
         }
     }
 
-    /// Takes out the older update of the same series.
-    fn forget(&mut self, kind: Kind) {
-        let from = usize::from(self.begun);
+    /// Removes the older frame of the same kind, which for updates means of the same series.
+    fn remove_older(&mut self, kind: FrameKind) {
+        let from = usize::from(self.is_front_started);
         let is_older = |entry: &Entry| matches!(entry, Entry::Frame(other, _) if *other == kind);
         if let Some(at) = self.entries.iter().skip(from).rposition(is_older) {
             self.remove(from + at);
@@ -291,7 +303,7 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    const UPDATE: Kind = Kind::Update(TopicId(7));
+    const UPDATE: FrameKind = FrameKind::Update(TopicId(7));
 
     /// Takes `room` bytes, then blocks.
     fn socket<'a>(out: &'a mut Vec<u8>, mut room: usize) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> + 'a {
@@ -307,7 +319,7 @@ mod tests {
         }
     }
 
-    fn outbox(frames: &[(Kind, &'static str)]) -> Outbox {
+    fn outbox(frames: &[(FrameKind, &'static str)]) -> Outbox {
         let mut outbox = Outbox::new(1_000);
         for (kind, frame) in frames {
             outbox.push(*kind, Bytes::from_static(frame.as_bytes())).unwrap();
@@ -316,9 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn frames_leave_in_order_however_the_socket_splits_them() {
+    fn frames_are_written_in_order_however_the_socket_splits_them() {
         for room in 1..9 {
-            let (mut outbox, mut out) = (outbox(&[(Kind::Firm, "abc"), (UPDATE, "de"), (Kind::Firm, "fgh")]), vec![]);
+            let (mut outbox, mut out) =
+                (outbox(&[(FrameKind::Required, "abc"), (UPDATE, "de"), (FrameKind::Required, "fgh")]), vec![]);
             while !outbox.drain(socket(&mut out, room)).unwrap() {}
             assert_eq!((out.as_slice(), outbox.bytes()), (b"abcdefgh".as_slice(), 0), "{room}");
         }
@@ -326,11 +339,11 @@ mod tests {
 
     #[test]
     fn updates_of_a_blocked_client_conflate_to_the_newest() {
-        let (mut outbox, mut out) = (outbox(&[(Kind::Firm, "abc"), (UPDATE, "U1")]), vec![]);
+        let (mut outbox, mut out) = (outbox(&[(FrameKind::Required, "abc"), (UPDATE, "U1")]), vec![]);
         assert!(!outbox.drain(socket(&mut out, 1)).unwrap());
-        outbox.push(Kind::Firm, Bytes::from_static(b"C")).unwrap();
+        outbox.push(FrameKind::Required, Bytes::from_static(b"C")).unwrap();
         outbox.push(UPDATE, Bytes::from_static(b"U2")).unwrap();
-        outbox.push(Kind::Update(TopicId(8)), Bytes::from_static(b"V")).unwrap();
+        outbox.push(FrameKind::Update(TopicId(8)), Bytes::from_static(b"V")).unwrap();
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
         assert_eq!(out, b"abcCU2V");
     }
@@ -344,7 +357,7 @@ mod tests {
         assert_eq!(out, b"U1U2");
     }
 
-    /// An answer of so many frames of 100 bytes, which takes 20 bytes while it waits.
+    /// An answer of this number of frames of 100 bytes, which uses 20 bytes while it is queued.
     #[derive(Debug)]
     struct Hundreds(usize);
 
@@ -364,18 +377,18 @@ mod tests {
     }
 
     #[test]
-    fn answers_count_in_the_bound_with_what_they_take_and_are_made_in_their_turn() {
+    fn answers_count_with_the_memory_they_use_and_are_encoded_in_order() {
         let mut outbox = Outbox::new(1_000);
-        outbox.push(Kind::Firm, Bytes::from_static(b"first")).unwrap();
-        // The first takes 69 bytes, each answer 84.
+        outbox.push(FrameKind::Required, Bytes::from_static(b"first")).unwrap();
+        // The first frame uses 69 bytes, each answer 84.
         (0..11).for_each(|_| outbox.answer(Box::new(Hundreds(6))).unwrap());
         assert_eq!(outbox.answer(Box::new(Hundreds(0))), Err(Full));
-        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"x")), Err(Full));
+        assert_eq!(outbox.push(FrameKind::Required, Bytes::from_static(b"x")), Err(Full));
         assert_eq!((outbox.bytes(), outbox.room_for_answer()), (69 + 11 * 84, 8_000 - 11 * 600));
         let mut out = vec![];
         assert!(!outbox.drain(socket(&mut out, 5 + 50)).unwrap());
         let made = outbox.entries.iter().filter_map(Entry::frame).map(Bytes::len).sum::<usize>();
-        assert_eq!((outbox.bytes(), made), (11 * 84, 50), "no more is made than the socket has begun with");
+        assert_eq!((outbox.bytes(), made), (11 * 84, 50), "only the chunk that the socket has started is encoded");
         outbox.push(UPDATE, Bytes::from_static(b"last")).unwrap();
         while !outbox.drain(socket(&mut out, 99_999)).unwrap() {}
         assert_eq!((out.len(), outbox.bytes(), outbox.room_for_answer()), (5 + 11 * 600 + 4, 0, 8_000));
@@ -383,15 +396,15 @@ mod tests {
     }
 
     #[test]
-    fn a_long_answer_lets_go_of_the_thread_now_and_then() {
+    fn a_long_answer_yields_the_thread_after_some_chunks() {
         let (mut outbox, mut out) = (Outbox::new(1_000), vec![]);
         outbox.answer(Box::new(Hundreds(100))).unwrap();
         assert!(!outbox.drain(socket(&mut out, 99_999)).unwrap());
-        assert_eq!(out.len(), PIECES * 100);
+        assert_eq!(out.len(), CHUNKS_PER_TURN * 100);
     }
 
     #[test]
-    fn the_last_word_cuts_a_long_answer_short_after_the_piece_that_has_begun() {
+    fn the_close_frame_ends_a_long_answer_after_the_started_chunk() {
         let (mut outbox, mut out) = (Outbox::new(1_000), vec![]);
         outbox.answer(Box::new(Hundreds(100))).unwrap();
         assert!(!outbox.drain(socket(&mut out, 130)).unwrap());
@@ -401,11 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn pongs_and_states_of_feeds_do_not_pile_up() {
-        let mut outbox = outbox(&[(Kind::Firm, "abc")]);
+    fn pongs_and_feed_states_replace_older_ones() {
+        let mut outbox = outbox(&[(FrameKind::Required, "abc")]);
         for state in (b'0'..=b'9').map(|digit| Bytes::copy_from_slice(&[digit])) {
-            outbox.push(Kind::Pong, Bytes::from_static(b"pong")).unwrap();
-            outbox.push(Kind::Status, state).unwrap();
+            outbox.push(FrameKind::Pong, Bytes::from_static(b"pong")).unwrap();
+            outbox.push(FrameKind::Status, state).unwrap();
         }
         let mut out = vec![];
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
@@ -413,26 +426,30 @@ mod tests {
     }
 
     #[test]
-    fn two_pushes_of_each_topic_have_room() {
+    fn two_pushes_of_each_topic_fit() {
         let mut outbox = Outbox::new(4);
-        outbox.expect(100);
-        let push = Bytes::from_static(&[b'a'; PUSH - OVERHEAD]);
-        (0..200).for_each(|_| outbox.push(Kind::Closed(1), push.clone()).unwrap());
-        assert_eq!(outbox.push(Kind::Closed(1), push), Err(Full));
-        assert_eq!((outbox.closed(), outbox.room_for_answer()), (200, 4 * ANSWERS));
+        outbox.set_topics(100);
+        let push = Bytes::from_static(&[b'a'; MAX_PUSH - OVERHEAD]);
+        (0..200).for_each(|_| outbox.push(FrameKind::Closed(1), push.clone()).unwrap());
+        assert_eq!(outbox.push(FrameKind::Closed(1), push), Err(Full));
+        assert_eq!((outbox.closed(), outbox.room_for_answer()), (200, 4 * ANSWER_FACTOR));
     }
 
     #[test]
-    fn the_bound_holds_and_the_last_word_still_fits() {
+    fn the_bound_holds_and_the_close_frame_still_fits() {
         let mut outbox = Outbox::new(4);
-        outbox.push(Kind::Closed(3), Bytes::from_static(b"longer than four")).unwrap();
-        outbox.push(Kind::Closed(4), Bytes::from_static(b"longer than four")).unwrap();
-        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"longer than four")), Err(Full), "room for two");
-        assert_eq!(outbox.push(Kind::Firm, Bytes::from_static(b"x")), Err(Full));
+        outbox.push(FrameKind::Closed(3), Bytes::from_static(b"longer than four")).unwrap();
+        outbox.push(FrameKind::Closed(4), Bytes::from_static(b"longer than four")).unwrap();
+        assert_eq!(
+            outbox.push(FrameKind::Required, Bytes::from_static(b"longer than four")),
+            Err(Full),
+            "room for two"
+        );
+        assert_eq!(outbox.push(FrameKind::Required, Bytes::from_static(b"x")), Err(Full));
         let mut out = vec![];
         assert!(!outbox.drain(socket(&mut out, 3)).unwrap());
         assert_eq!(outbox.closed(), 7);
-        assert_eq!(outbox.end_with(Bytes::from_static(b"END")), 4, "the first is on its way");
+        assert_eq!(outbox.end_with(Bytes::from_static(b"END")), 4, "the first is partly written");
         assert!(outbox.drain(socket(&mut out, 99)).unwrap());
         assert_eq!(out, b"longer than fourEND");
     }

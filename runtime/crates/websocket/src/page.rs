@@ -1,10 +1,10 @@
-//! The live chart page: its files, embedded, and the policy that browsers are to enforce on them.
+//! The live chart page: its embedded files and the content security policy for browsers.
 //!
-//! Says what is sent for a path. Does not serve, and does not know the stream that the page reads.
+//! Maps paths to files. Does not serve them, and does not know the stream that the page reads.
 
-/// Content security policy of every file of the page: nothing from elsewhere, nothing inline.
+/// The content security policy of all files of the page: no external and no inline content.
 ///
-/// The one hash is that of the style element with which the chart library places its attribution.
+/// The hash is that of the style element with which the chart library positions its attribution.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY='; connect-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -18,15 +18,15 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A file of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
-    /// Value of the `Content-Type` header.
+    /// The value of the `Content-Type` header.
     pub content_type: &'static str,
     /// The whole file.
     pub body: &'static [u8],
-    /// Value of the `ETag` header, quotes included: it changes with the body.
+    /// The value of the `ETag` header, including the quotes: it changes with the body.
     pub etag: String,
 }
 
-/// Returns the file that a path (without its query) names, or `None` if the page has no such file.
+/// Returns the file at `path` (without a query), or `None` if the page has no such file.
 pub fn asset(path: &str) -> Option<Asset> {
     let (content_type, body): (_, &'static [u8]) = match path {
         "/" => (HTML, include_bytes!("page/index.html")),
@@ -59,13 +59,13 @@ mod tests {
         std::str::from_utf8(asset(path).unwrap().body).unwrap()
     }
 
-    /// Every address in double quotes that starts with `prefix`, from `prefix` on.
+    /// Returns all strings in double quotes that start with `prefix`.
     fn quoted(text: &'static str, prefix: &str) -> Vec<&'static str> {
         text.split('"').filter(|part| part.starts_with(prefix)).collect()
     }
 
     #[test]
-    fn every_file_that_the_page_asks_for_is_there() {
+    fn every_file_that_the_page_loads_exists() {
         let named = quoted(text("/"), "/page/");
         assert!(named.contains(&"/page/page.js") && named.contains(&"/page/notice.txt"), "{named:?}");
         for path in named {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn page_has_nothing_inline_for_the_policy_to_refuse() {
+    fn the_page_has_no_inline_content_that_the_policy_refuses() {
         let page = text("/");
         assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=\"/page/").count());
         for inline in ["<style", " style=", " onclick=", " onload=", "javascript:"] {

@@ -1,5 +1,6 @@
-//! What followers are sent, in each dialect. Pure: knows no client and no server.
+//! Encodes the frames that subscribers receive, in each dialect. Pure functions that know neither clients nor the
+//! server.
 
 pub mod bybit;
-pub mod predecessor;
 pub mod stream;
+pub mod streamer;

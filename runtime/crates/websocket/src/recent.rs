@@ -1,4 +1,5 @@
-//! The newest records of one topic, klines or values, and the numbers by which clients resume. Does not bound itself.
+//! The newest records of one topic, klines or values, with the sequence from which clients resume. Does not limit its
+//! own size.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -9,126 +10,127 @@ use klines_delivery::encode;
 use klines_domain::kline::Kline;
 use klines_domain::time::Millis;
 
-/// What a topic of `/v1/stream` consists of.
+/// A record of a topic of `/v1/stream`: a kline or a value.
 pub trait Record {
     /// The `type` of its pushes.
     const KIND: &'static str;
-    /// First millisecond of its window.
+    /// Returns the first millisecond of the window.
     fn start(&self) -> Millis;
-    /// Whether its window is over.
+    /// Returns whether the window is confirmed.
     fn confirm(&self) -> bool;
-    /// Its number in the topic.
+    /// Returns the record's number in the topic.
     fn sequence(&self) -> u64;
-    /// The same with another number.
-    fn numbered(&self, sequence: u64) -> Self;
-    /// Appends it as a JSON object.
+    /// Returns a copy with another sequence.
+    fn with_sequence(&self, sequence: u64) -> Self;
+    /// Appends the record as a JSON object.
     fn write(&self, out: &mut String);
-    /// Bytes of a push of it, at most.
+    /// Returns the maximum size of a push of the record, bytes.
     fn longest_push(&self) -> usize;
 }
 
 /// The newest records of one topic.
 #[derive(Debug)]
 pub struct Recent<T> {
-    /// Confirmed ones and revisions, by sequence.
+    /// Confirmed records and revisions, by sequence.
     closed: VecDeque<Arc<T>>,
     open: Option<Arc<T>>,
-    /// Sequence of the last confirmed one; 0 before the first.
+    /// The sequence of the last confirmed record; 0 before the first.
     last: u64,
-    /// How often the numbering broke.
+    /// How often the sequence was interrupted.
     breaks: u32,
-    /// The first sequence since the last break.
-    whole_from: u64,
+    /// The first sequence since the last interruption.
+    contiguous_from: u64,
 }
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self { closed: VecDeque::new(), open: None, last: 0, breaks: 0, whole_from: 0 }
+        Self { closed: VecDeque::new(), open: None, last: 0, breaks: 0, contiguous_from: 0 }
     }
 }
 
 impl<T: Record> Recent<T> {
-    /// Keeps a record. Returns whether its number follows the last one; if not, records were lost before it and the
-    /// topic starts anew. An update gets the number that the next confirmed record will have, should a revision have
-    /// overtaken it.
+    /// Stores a record. Returns whether its sequence follows the last one; if not, records were lost before it and the
+    /// topic starts a new epoch. If a revision has overtaken an update, the update gets the sequence that the next
+    /// confirmed record will have.
     pub fn keep(&mut self, record: &mut Arc<T>) -> bool {
         let sequence = record.sequence();
         if !record.confirm() {
             if sequence <= self.last {
-                *record = Arc::new(record.numbered(self.last + 1));
+                *record = Arc::new(record.with_sequence(self.last + 1));
             }
             self.open = Some(record.clone());
             return true;
         }
         let is_next = sequence == self.last + 1;
         if !is_next || self.last == 0 {
-            self.whole_from = sequence;
+            self.contiguous_from = sequence;
         }
         self.breaks += u32::from(!is_next);
         self.last = sequence;
         self.closed.push_back(record.clone());
-        // A revision came between: what is open carries the number that it will now get.
+        // After a revision, the open record gets the sequence that it will have when it is confirmed.
         let open = self.open.take().filter(|open| open.start() > record.start());
-        self.open = open.map(|open| Arc::new(open.numbered(sequence + 1)));
+        self.open = open.map(|open| Arc::new(open.with_sequence(sequence + 1)));
         is_next
     }
 
-    /// Forgets the oldest confirmed ones but for so many; returns how many those were.
+    /// Drops the oldest confirmed records until at most `most` are left; returns the number of dropped ones.
     pub fn shorten(&mut self, most: usize) -> usize {
         let surplus = self.closed.len().saturating_sub(most);
         self.closed.drain(..surplus);
         surplus
     }
 
-    /// Forgets the oldest confirmed one.
+    /// Removes and returns the oldest confirmed record.
     pub fn pop(&mut self) -> Option<Arc<T>> {
         self.closed.pop_front()
     }
 
-    /// Forgets the newest update.
+    /// Drops the newest update.
     pub fn forget_open(&mut self) {
         self.open = None;
     }
 
-    /// Confirmed ones that are held.
+    /// Returns the number of stored confirmed records and revisions.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn closed_len(&self) -> usize {
         self.closed.len()
     }
 
-    /// Sequence of the last confirmed one; 0 before the first.
+    /// Returns the sequence of the last confirmed record; 0 before the first.
     #[must_use]
     pub const fn last(&self) -> u64 {
         self.last
     }
 
-    /// How often the numbering broke.
+    /// Returns how often the sequence was interrupted.
     #[must_use]
     pub const fn breaks(&self) -> u32 {
         self.breaks
     }
 
-    /// The newest update of the open window.
+    /// Returns the newest update of the open window.
     #[must_use]
     pub const fn open(&self) -> Option<&Arc<T>> {
         self.open.as_ref()
     }
 
-    /// Everything confirmed after `sequence`, in order, or nothing if some of it is no longer there.
+    /// Returns all records confirmed after `sequence`, in order; `None` if some of them are not stored any more, or
+    /// `sequence` does not exist.
     #[must_use]
     pub fn since(&self, sequence: u64) -> Option<Vec<Arc<T>>> {
         if sequence == self.last {
             return Some(Vec::new());
         }
-        let first = self.closed.front().map_or(u64::MAX, |record| record.sequence()).max(self.whole_from);
+        let first = self.closed.front().map_or(u64::MAX, |record| record.sequence()).max(self.contiguous_from);
         if sequence > self.last || sequence.saturating_add(1) < first {
             return None;
         }
         Some(self.closed.iter().filter(|record| record.sequence() > sequence).cloned().collect())
     }
 
-    /// The last revision of at most `count` closed ones whose start lies in `range`, oldest first: the newest of them,
-    /// or with `oldest` the oldest.
+    /// Returns the last revisions of at most `count` windows whose start is in `range`, oldest first: the newest
+    /// windows, or the oldest with `oldest`.
     #[must_use]
     pub fn range(&self, range: RangeInclusive<Millis>, count: usize, oldest: bool) -> Vec<Arc<T>> {
         let mut by_start = BTreeMap::new();
@@ -139,7 +141,7 @@ impl<T: Record> Recent<T> {
         by_start.into_values().skip(surplus).take(count).cloned().collect()
     }
 
-    /// The last revision of the newest `count` closed ones, oldest first.
+    /// Returns the last revisions of the newest `count` closed windows, oldest first.
     #[must_use]
     pub fn newest(&self, count: usize) -> Vec<Arc<T>> {
         self.range(Millis::MIN..=Millis::MAX, count, false)
@@ -161,7 +163,7 @@ impl Record for Kline {
         self.sequence
     }
 
-    fn numbered(&self, sequence: u64) -> Self {
+    fn with_sequence(&self, sequence: u64) -> Self {
         Self { sequence, ..self.clone() }
     }
 
@@ -189,7 +191,7 @@ impl Record for Point {
         self.sequence
     }
 
-    fn numbered(&self, sequence: u64) -> Self {
+    fn with_sequence(&self, sequence: u64) -> Self {
         Self { sequence, ..self.clone() }
     }
 
@@ -198,7 +200,7 @@ impl Record for Point {
     }
 
     fn longest_push(&self) -> usize {
-        // The longest names, and a number with all the digits that one can have.
+        // The longest names, and a number with the maximum number of digits.
         768 + self.weight()
     }
 }

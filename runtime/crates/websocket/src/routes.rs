@@ -1,4 +1,4 @@
-//! Which path is what: the three dialects, the REST calls of Bybit's clients, and the chart page.
+//! The routes of the server: the three dialects, the REST endpoints for Bybit's clients, and the chart page.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use serde::Deserialize;
 
 use super::bybit;
 use super::page::{self, Asset};
-use super::seat::Talk;
 use super::server::Server;
-use super::upgrade::{Peer, agree, is_known_host, is_upgrade, refusal, unknown_host};
+use super::session::Endpoint;
+use super::upgrade::{Peer, accept_upgrade, is_known_host, is_upgrade, refusal, unknown_host};
 
-/// What `/` may be asked.
+/// The query parameters of `/`.
 #[derive(Debug, Deserialize)]
 struct RootQuery {
     category: Option<String>,
 }
 
-/// Builds the paths of a server.
+/// Creates the routes of a server.
 pub fn router(server: Arc<Server>) -> Router {
     Router::new()
         .route("/", get(root))
@@ -43,16 +43,16 @@ async fn root(
     uri: Uri,
 ) -> Response<Body> {
     if !is_upgrade(&headers) {
-        // Said here, since the page could not read why its connection is refused.
+        // A page cannot read why its WebSocket is refused, so an unknown host is already refused the page.
         return if is_known_host(&server, &headers) { serve("/", &headers) } else { unknown_host() };
     }
     let asked = query.0.category;
     let category = match &asked {
-        None => Some(server.board.first()),
+        None => Some(server.subscriptions.first()),
         Some(name) => name.parse().ok().filter(|category| server.settings.categories.contains(category)),
     };
     match category {
-        Some(category) => agree(&server, &peer, &headers, &uri, Talk::Predecessor(category)),
+        Some(category) => accept_upgrade(&server, &peer, &headers, &uri, Endpoint::Streamer(category)),
         None => refusal(StatusCode::NOT_FOUND, "this category is not watched here"),
     }
 }
@@ -63,7 +63,7 @@ async fn stream(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response<Body> {
-    agree(&server, &peer, &headers, &uri, Talk::Stream)
+    accept_upgrade(&server, &peer, &headers, &uri, Endpoint::Stream)
 }
 
 async fn public(
@@ -74,7 +74,7 @@ async fn public(
     uri: Uri,
 ) -> Response<Body> {
     match category.parse::<Category>() {
-        Ok(category) => agree(&server, &peer, &headers, &uri, Talk::Bybit(category)),
+        Ok(category) => accept_upgrade(&server, &peer, &headers, &uri, Endpoint::Bybit(category)),
         Err(_) => refusal(StatusCode::NOT_FOUND, "klines are served under /v5/public/linear, /spot and /inverse"),
     }
 }
@@ -83,7 +83,7 @@ async fn asset(uri: Uri, headers: HeaderMap) -> Response<Body> {
     serve(uri.path(), &headers)
 }
 
-/// Serves a part of the chart page.
+/// Serves a file of the chart page.
 fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
     let Some(Asset { content_type, body, etag }) = page::asset(path) else {
         return refusal(StatusCode::NOT_FOUND, "there is nothing here");

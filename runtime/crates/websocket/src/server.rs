@@ -1,4 +1,4 @@
-//! What all connections share: settings, credentials, the board, and who is connected.
+//! The state that all connections share: settings, credentials, subscriptions, and the connected clients.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,103 +15,103 @@ use klines_system::clock::LocalClock;
 use tracing::{debug, warn};
 
 use super::admission::Admission;
-use super::board::Board;
 use super::client::{Client, ClientId};
 use super::close::CloseCode;
 use super::feeds::Feeds;
-use super::figures::Figures;
 use super::frame;
 use super::keys::Keys;
-use super::outbox::Kind;
+use super::metrics::Metrics;
+use super::outbox::FrameKind;
 use super::settings::Settings;
+use super::subscriptions::Subscriptions;
 use super::throttle::{Attempt, Attempts, Network};
 
-/// How often a client is asked for a sign of life, in seconds.
+/// The interval of pings to a client, s.
 const PING_EVERY: u64 = 20;
 
-/// The server, apart from its sockets.
+/// The server without its sockets.
 pub struct Server {
-    /// What the operator decided.
+    /// The configuration.
     pub settings: Settings,
-    /// All series and followers.
-    pub board: Board,
-    /// Names this life of the server; resumed clients show it.
-    pub life: u64,
-    /// How many are connected, and from where.
+    /// All topics with their subscribers.
+    pub subscriptions: Subscriptions,
+    /// The random number of this instance of the server, which is part of every epoch.
+    pub instance_id: u64,
+    /// Limits connections.
     pub admission: Admission,
-    /// What is counted of clients.
-    pub figures: Arc<Figures>,
-    /// Who is told how the feeds stand.
+    /// The counters of clients.
+    pub metrics: Arc<Metrics>,
+    /// Sends the state of the feeds to clients.
     pub feeds: Feeds,
     keys: Keys,
     attempts: Mutex<Attempts>,
     catalog: Arc<Catalog>,
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
     next_client: AtomicU64,
-    is_dismissed: AtomicBool,
+    is_shutting_down: AtomicBool,
     started: Instant,
     clock: LocalClock,
 }
 
 impl Server {
-    /// Builds a server without clients. `life` has to differ from that of every server before.
+    /// Creates a server without clients. `instance_id` must differ from that of every earlier server.
     #[must_use]
-    pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, life: u64, figures: Arc<Figures>) -> Self {
+    pub fn new(settings: Settings, keys: Keys, catalog: Arc<Catalog>, instance_id: u64, metrics: Arc<Metrics>) -> Self {
         let first = settings.categories.first().copied().unwrap_or(Category::Linear);
         Self {
-            board: Board::new((settings.memory, settings.values), life, first, settings.extras),
+            subscriptions: Subscriptions::new((settings.memory, settings.values), instance_id, first, settings.extras),
             admission: Admission::new(settings.connections, settings.connections_per_address),
-            figures,
+            metrics,
             feeds: Feeds::new(&catalog.feeds().borrow()),
             settings,
-            life,
+            instance_id,
             keys,
             attempts: Mutex::new(Attempts::new()),
             catalog,
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
-            is_dismissed: AtomicBool::new(false),
+            is_shutting_down: AtomicBool::new(false),
             started: Instant::now(),
             clock: LocalClock::start(),
         }
     }
 
-    /// Time since the server was made, ms.
+    /// Returns the time since the server was created, ms.
     #[must_use]
     pub fn now(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Wall-clock time, ms since 1970 UTC.
+    /// Returns the wall-clock time, ms since 1970 UTC.
     #[must_use]
     pub fn wall_clock(&self) -> Millis {
         self.clock.now().get()
     }
 
-    /// Hands klines to everyone who follows them.
+    /// Pushes the klines and values of a delivery to their subscribers.
     pub fn publish(&self, delivery: &Delivery) {
-        for client in self.board.publish(delivery, self.now()) {
+        for client in self.subscriptions.publish(delivery, self.now()) {
             client.flush();
         }
     }
 
-    /// The same at once, if nothing has to be waited for and at most so many frames are due. Returns whether it is done.
-    pub fn publish_at_once(&self, delivery: &Delivery, frames: usize) -> bool {
-        let Some(clients) = self.board.publish_at_once(delivery, self.now(), frames) else { return false };
+    /// Does the same if that neither waits nor pushes more than `frames` frames. Returns whether it has.
+    pub fn publish_inline(&self, delivery: &Delivery, frames: usize) -> bool {
+        let Some(clients) = self.subscriptions.publish_inline(delivery, self.now(), frames) else { return false };
         clients.iter().for_each(|client| client.flush());
         true
     }
 
-    /// Whether there is, or will be, such a series.
+    /// Returns whether the server has, or will have, the series of `key`.
     #[must_use]
-    pub fn makes(&self, key: &SeriesKey) -> bool {
+    pub fn has_series(&self, key: &SeriesKey) -> bool {
         let settings = &self.settings;
         settings.intervals.contains(&key.interval)
             && (settings.symbols.is_empty() || settings.symbols.contains(&key.symbol))
             && self.catalog.knows(key.category, &key.symbol)
     }
 
-    /// The symbols that can be followed, by category.
+    /// Returns the symbols that clients can subscribe to, by category.
     #[must_use]
     pub fn watched(&self) -> Vec<(Category, Vec<Symbol>)> {
         let mut watched = self.catalog.symbols();
@@ -121,7 +121,7 @@ impl Server {
         watched
     }
 
-    /// What the exchange says of a category's symbols, each a JSON object.
+    /// Returns the exchange's description of each symbol of a category, as a JSON object.
     #[must_use]
     pub fn descriptions(&self, category: Category) -> Vec<(Symbol, Arc<str>)> {
         let mut rows = self.catalog.rows(category);
@@ -131,14 +131,15 @@ impl Server {
         rows
     }
 
-    /// Whether credentials are right; failures are counted, and an address with too many is refused unheard.
+    /// Returns whether `check` accepts the credentials. Counts failures; a network with too many of them is refused
+    /// without a check.
     pub fn admits<T>(&self, address: IpAddr, check: impl FnOnce(&Keys) -> Option<T>) -> bool {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let network = Network::of(address);
         match attempts.attempt(network, Instant::now(), || check(&self.keys)) {
             Attempt::Passed(_) => true,
             Attempt::Failed => {
-                self.figures.fail_login();
+                self.metrics.count_failed_login();
                 warn!(%network, "log-in with wrong credentials");
                 false
             }
@@ -149,25 +150,25 @@ impl Server {
         }
     }
 
-    /// A number for a new client.
-    pub fn number(&self) -> ClientId {
+    /// Returns the number of the next client.
+    pub fn next_client_id(&self) -> ClientId {
         ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Notes a connected client; one that comes when the server goes is told so.
-    pub fn join(&self, client: &Arc<Client>) {
-        self.figures.join();
+    /// Adds a connected client; closes it at once if the server is shutting down.
+    pub fn add_client(&self, client: &Arc<Client>) {
+        self.metrics.count_connection();
         self.clients().insert(client.id, client.clone());
-        if self.is_dismissed.load(Ordering::Acquire) {
+        if self.is_shutting_down.load(Ordering::Acquire) {
             client.close(CloseCode::Shutdown, self.now());
         }
     }
 
-    /// Forgets a client.
-    pub fn part(&self, client: &Client) {
+    /// Removes a disconnected client, with its counts and a line in the log.
+    pub fn remove_client(&self, client: &Client) {
         self.clients().remove(&client.id);
         let (id, address, code, lost) = (client.id.0, client.address, client.closed_with(), client.lost());
-        self.figures.part(code, lost);
+        self.metrics.count_disconnect(code, lost);
         match code {
             Some(code @ (CloseCode::Slow | CloseCode::TooManyCommands)) => {
                 warn!(client = id, %address, reason = code.reason(), lost, "client cut");
@@ -176,48 +177,48 @@ impl Server {
         }
     }
 
-    /// Number of connected clients.
+    /// Returns the number of connected clients.
     #[must_use]
     pub fn connected(&self) -> usize {
         self.clients().len()
     }
 
-    /// Asks for signs of life, and ends those that give none or do not read. To be called once a second; `second` counts
+    /// Pings clients, and closes those that do not answer or do not read. Must be called once a second; `second` counts
     /// the calls.
-    pub fn look_after(&self, second: u64) {
+    pub fn check_clients(&self, second: u64) {
         let now = self.now();
-        for client in self.everyone() {
-            if client.look_after(now) && client.id.0 % PING_EVERY == second % PING_EVERY {
-                client.push(Kind::Firm, frame::PING, now);
+        for client in self.all_clients() {
+            if client.check_liveness(now) && client.id.0 % PING_EVERY == second % PING_EVERY {
+                client.push(FrameKind::Required, frame::PING, now);
                 client.flush();
             }
         }
     }
 
-    /// Tells clients how the feeds stand whenever that changes, for as long as anybody can say so.
-    pub async fn tell_feeds(&self) {
+    /// Sends the state of the feeds to clients at every change, until the sender of the state is dropped.
+    pub async fn publish_feeds(&self) {
         let mut feeds = self.catalog.feeds();
-        // What changed since the server was made counts too.
+        // Include a change that happened after the server was created.
         feeds.mark_changed();
         while feeds.changed().await.is_ok() {
-            let told = feeds.borrow_and_update().clone();
-            self.feeds.tell(&told, self.now());
+            let current = feeds.borrow_and_update().clone();
+            self.feeds.publish(&current, self.now());
         }
     }
 
-    /// Says goodbye to everyone.
-    pub fn dismiss(&self) {
-        self.is_dismissed.store(true, Ordering::Release);
+    /// Sends the shutdown message to all clients and closes their connections.
+    pub fn shut_down(&self) {
+        self.is_shutting_down.store(true, Ordering::Release);
         let now = self.now();
-        for client in self.everyone() {
-            if let Some(farewell) = client.farewell.filter(|_| client.is_admitted()) {
-                client.push(Kind::Firm, frame::text(farewell), now);
+        for client in self.all_clients() {
+            if let Some(message) = client.shutdown_message.filter(|_| client.is_admitted()) {
+                client.push(FrameKind::Required, frame::text(message), now);
             }
             client.close(CloseCode::Shutdown, now);
         }
     }
 
-    fn everyone(&self) -> Vec<Arc<Client>> {
+    fn all_clients(&self) -> Vec<Arc<Client>> {
         self.clients().values().cloned().collect()
     }
 

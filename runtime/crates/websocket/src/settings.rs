@@ -1,4 +1,4 @@
-//! What the operator decides about the server. Every limit is on by default.
+//! The settings of the server. All limits are on by default.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,54 +8,54 @@ use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
 use url::Url;
 
-/// What the operator decided.
+/// The settings of the server.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host name or address to listen on; every address that it means.
+    /// Host name or address to listen on; the server listens on every address that it resolves to.
     pub host: String,
-    /// Port to listen on; 0: any that is free.
+    /// Port to listen on; 0 means any free port.
     pub port: u16,
-    /// The address that clients are told, where another program stands before the server.
+    /// The address that is logged for clients, where they connect through another program such as a proxy.
     pub advertised: Option<String>,
-    /// Certificate chain and key, PEM files; without them connections are plain.
+    /// PEM files of the certificate chain and the key; without them, connections are not encrypted.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Whether credentials are asked for. On `/` they always are.
+    /// Whether clients have to log in. On `/` they always have to.
     pub auth: bool,
-    /// Whether `?token=` is one of their forms.
+    /// Whether a key is accepted as `?token=` in the URL.
     pub token_in_url: bool,
-    /// Origins that pages may connect from, beside the server's own; `*` means any.
+    /// Origins of pages that may connect, in addition to the server's own; `*` means any.
     pub origins: Vec<String>,
-    /// Connections in all.
+    /// The maximum number of connections.
     pub connections: usize,
-    /// Connections from one address.
+    /// The maximum number of connections from one address.
     pub connections_per_address: usize,
-    /// Topics that one client may follow.
+    /// The maximum number of topics that one client may subscribe to.
     pub topics: usize,
-    /// Messages a second from one client.
+    /// The maximum number of messages a second from one client.
     pub commands: u32,
-    /// Bytes of a message from a client.
+    /// The maximum size of a message from a client, bytes.
     pub message: usize,
-    /// Bytes that may wait for a client.
+    /// The maximum size of a client's outbox, bytes.
     pub queue: usize,
-    /// Bytes of klines that are remembered.
+    /// The maximum size of the klines in memory, bytes.
     pub memory: usize,
-    /// Bytes of values that are remembered of each consumer that publishes.
+    /// The maximum size of the values in memory for each publishing consumer, bytes.
     pub values: usize,
-    /// The consumers that may publish.
+    /// The consumers that may publish values.
     pub publishers: Vec<Arc<str>>,
-    /// What `/` tells beside what the predecessor did.
+    /// What `/` sends in addition to what Bybit Klines Streamer sent.
     pub extras: Extras,
-    /// Watched categories; topics of the first carry no prefix.
+    /// Watched categories; topics of the first have no category prefix.
     pub categories: Vec<Category>,
-    /// Intervals that reach the server.
+    /// Intervals of the klines that the server receives.
     pub intervals: Vec<Interval>,
-    /// Symbols that reach the server; empty: all that are watched.
+    /// Symbols of the klines that the server receives; empty means all watched symbols.
     pub symbols: Vec<Symbol>,
 }
 
 impl Settings {
-    /// Whether the operator has named this host as the server's own: as what it listens on, as the address that clients
-    /// are told, or in an origin. Every machine calls itself `localhost`.
+    /// Returns whether `name` is configured as the server's own host name: in `host`, in the advertised address or in
+    /// an origin. `localhost` always is.
     #[must_use]
     pub fn knows_name(&self, name: &str) -> bool {
         let is_it = |known: &str| known.eq_ignore_ascii_case(name);

@@ -1,22 +1,22 @@
-//! How often something may be done: log-ins that fail, by the network that they come from, and commands of a connection.
+//! Rate limits: of failed log-ins, by the network that they come from, and of the commands of a connection.
 //!
-//! Time is an argument. Nothing waits: whoever asks is told yes or no, and answers the client.
+//! Time is an argument. Nothing waits: the caller learns whether something is allowed, and answers the client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// So many at once, and as many again in each period, evenly.
+/// A rate with a burst: a token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// The time that one takes to be allowed again.
+pub struct RateLimit {
+    /// The time in which one event is allowed again.
     step: Duration,
-    /// The time in which all are.
+    /// The time in which the whole burst is allowed again.
     full: Duration,
 }
 
-impl Allowance {
-    /// Allows `most` (0 means 1) in `period`, all of them at once if there were none for so long.
+impl RateLimit {
+    /// Allows `most` (0 means 1) in `period`, all of them at once if there were none for one period.
     #[must_use]
     pub fn new(most: u32, period: Duration) -> Self {
         let step = period / most.max(1);
@@ -30,48 +30,48 @@ impl Allowance {
         Self { step, full: step * burst.max(1) }
     }
 
-    /// Whether there is room for one more, for whoever has used all up to `used`.
+    /// Returns whether one more is allowed, where the allowance is used up to the time `used`.
     fn has_room(self, used: Option<Instant>, now: Instant) -> bool {
         used.is_none_or(|used| used.saturating_duration_since(now) + self.step <= self.full)
     }
 
-    /// What is used up after one more.
+    /// Returns the time up to which the allowance is used after one more.
     fn spend(self, used: Option<Instant>, now: Instant) -> Instant {
         used.map_or(now, |used| used.max(now)) + self.step
     }
 }
 
-/// The commands of one connection.
+/// Limits the commands of one connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    allowance: Allowance,
+pub struct RateLimiter {
+    limit: RateLimit,
     used: Option<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Starts with the whole burst.
     #[must_use]
-    pub const fn new(allowance: Allowance) -> Self {
-        Self { allowance, used: None }
+    pub const fn new(limit: RateLimit) -> Self {
+        Self { limit, used: None }
     }
 
-    /// Whether one more is allowed now; if so, it is counted.
+    /// Returns whether one more is allowed now; if so, counts it.
     pub fn take(&mut self, now: Instant) -> bool {
-        let is_allowed = self.allowance.has_room(self.used, now);
+        let is_allowed = self.limit.has_room(self.used, now);
         if is_allowed {
-            self.used = Some(self.allowance.spend(self.used, now));
+            self.used = Some(self.limit.spend(self.used, now));
         }
         is_allowed
     }
 }
 
-/// Where a client is, as far as one person can be told from another: an IPv4 address, or the first 64 bits of an IPv6
-/// one, because whoever has one of these has all of them.
+/// The network of a client: an IPv4 address, or the first 64 bits of an IPv6 address, because a host can use every
+/// address in its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
 impl Network {
-    /// Returns the network of an address. An IPv4 address in IPv6 form is the IPv4 address.
+    /// Returns the network of an address. An IPv4-mapped IPv6 address counts as the IPv4 address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         const HOST: u128 = u64::MAX as u128;
@@ -91,40 +91,40 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// What became of an attempt to log in.
+/// The result of an attempt to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt<T> {
     /// The credentials are right.
     Passed(T),
-    /// They are wrong, and this has been counted.
+    /// The credentials are wrong; the failure has been counted.
     Failed,
-    /// Nobody looked at them: too many failed before.
+    /// The credentials were not checked, because too many attempts failed before.
     Refused,
 }
 
 /// The failed log-ins of the last minute.
 ///
-/// A network with five is refused, with the right key too; one is forgotten every twelve seconds. While all networks
-/// together have more than 600, one failure is enough: networks without any still enter, so that a crowd of guessers
-/// locks out nobody but itself. At most 8,192 networks are remembered; of more, the one that would be forgotten first
-/// goes.
+/// A network with five failures is refused, even with a valid key; one failure is forgotten every twelve seconds. While
+/// all networks together have 600, a network with one failure is refused. Networks without failures can still log in,
+/// so that many guessing networks lock out only themselves. At most 8,192 networks are stored; beyond that, the one
+/// whose failures expire first is dropped.
 #[derive(Debug)]
 pub struct Attempts {
     networks: HashMap<Network, Instant>,
     all: Option<Instant>,
 }
 
-/// Failures that one network may have.
-const ONE: u32 = 5;
+/// The number of failures after which a network is refused.
+const MAX_FAILURES_PER_NETWORK: u32 = 5;
 
-/// Failures that all networks together may have before each is held to one.
-const MOST: u32 = 600;
+/// The number of failures of all networks together after which a network with one failure is refused.
+const MAX_FAILURES: u32 = 600;
 
-/// The time in which they may have them.
+/// The period of both limits.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Networks that are remembered: about half a MiB.
-const NETWORKS: usize = 8_192;
+/// The maximum number of networks that are stored: about half a MiB.
+const MAX_NETWORKS: usize = 8_192;
 
 impl Default for Attempts {
     fn default() -> Self {
@@ -133,23 +133,23 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Starts without a failure.
+    /// Starts with no failures.
     #[must_use]
     pub fn new() -> Self {
         Self { networks: HashMap::new(), all: None }
     }
 
-    /// Whether a log-in from there would be refused unseen. Lets a server answer before it does any work.
+    /// Returns whether a log-in from a network is refused without a check of its credentials.
     #[must_use]
     pub fn is_refused(&self, from: Network, now: Instant) -> bool {
         let used = self.networks.get(&from).copied();
-        let is_crowded = !Allowance::new(MOST, PERIOD).has_room(self.all, now);
+        let is_crowded = !RateLimit::new(MAX_FAILURES, PERIOD).has_room(self.all, now);
         let has_failed = used.is_some_and(|used| used > now);
-        !Allowance::new(ONE, PERIOD).has_room(used, now) || (is_crowded && has_failed)
+        !RateLimit::new(MAX_FAILURES_PER_NETWORK, PERIOD).has_room(used, now) || (is_crowded && has_failed)
     }
 
-    /// Looks at credentials with `check`, unless the network is refused, and counts the failure. One call: attempts
-    /// that run side by side do not slip past the limit together.
+    /// Checks credentials with `check`, unless the network is refused, and counts a failure. This is one call so that
+    /// concurrent attempts cannot exceed the limit.
     pub fn attempt<T>(&mut self, from: Network, now: Instant, check: impl FnOnce() -> Option<T>) -> Attempt<T> {
         if self.is_refused(from, now) {
             return Attempt::Refused;
@@ -158,21 +158,21 @@ impl Attempts {
             return Attempt::Passed(passed);
         }
         let used = self.networks.get(&from).copied();
-        if used.is_none() && self.networks.len() >= NETWORKS {
+        if used.is_none() && self.networks.len() >= MAX_NETWORKS {
             self.make_room(now);
         }
-        self.networks.insert(from, Allowance::new(ONE, PERIOD).spend(used, now));
-        let all = Allowance::new(MOST, PERIOD);
+        self.networks.insert(from, RateLimit::new(MAX_FAILURES_PER_NETWORK, PERIOD).spend(used, now));
+        let all = RateLimit::new(MAX_FAILURES, PERIOD);
         if all.has_room(self.all, now) {
             self.all = Some(all.spend(self.all, now));
         }
         Attempt::Failed
     }
 
-    /// Forgets whatever no longer counts, and the nearest to it if all of it does.
+    /// Drops the networks whose failures have expired, or the one whose failures expire first if there are none.
     fn make_room(&mut self, now: Instant) {
         self.networks.retain(|_, used| *used > now);
-        if self.networks.len() >= NETWORKS {
+        if self.networks.len() >= MAX_NETWORKS {
             let first = self.networks.iter().min_by_key(|(_, used)| **used).map(|(network, _)| *network);
             first.map(|network| self.networks.remove(&network));
         }
@@ -196,18 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_its_burst_and_then_its_pace() {
+    fn a_connection_has_its_burst_and_then_its_rate() {
         let start = Instant::now();
-        let mut pace = Pace::new(Allowance::per_second(10, 3));
-        let taken = |pace: &mut Pace, now| (0..9).filter(|_| pace.take(now)).count();
-        assert_eq!(taken(&mut pace, start), 3);
-        assert_eq!(taken(&mut pace, start + Duration::from_millis(99)), 0);
-        assert_eq!(taken(&mut pace, start + Duration::from_millis(200)), 2);
-        assert_eq!(taken(&mut pace, start + seconds(60)), 3, "idleness earns no more than the burst");
+        let mut limiter = RateLimiter::new(RateLimit::per_second(10, 3));
+        let taken = |limiter: &mut RateLimiter, now| (0..9).filter(|_| limiter.take(now)).count();
+        assert_eq!(taken(&mut limiter, start), 3);
+        assert_eq!(taken(&mut limiter, start + Duration::from_millis(99)), 0);
+        assert_eq!(taken(&mut limiter, start + Duration::from_millis(200)), 2);
+        assert_eq!(taken(&mut limiter, start + seconds(60)), 3, "an idle connection gains no more than the burst");
     }
 
     #[test]
-    fn the_sixth_failure_is_not_even_looked_at() {
+    fn the_attempt_after_five_failures_is_not_checked() {
         let (start, here) = (Instant::now(), network("192.0.2.1"));
         let mut attempts = Attempts::new();
         for _ in 0..5 {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn logging_in_is_never_limited() {
+    fn successful_logins_are_not_limited() {
         let (start, mut attempts) = (Instant::now(), Attempts::new());
         for _ in 0..10_000 {
             assert_eq!(attempts.attempt(network("192.0.2.1"), start, || Some(())), Attempt::Passed(()));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_ipv6_are_one_and_ipv4_in_its_clothes_is_ipv4() {
+    fn an_ipv6_network_is_64_bits_and_a_mapped_ipv4_address_is_ipv4() {
         assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
@@ -241,26 +241,30 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_guessers_locks_out_itself_alone() {
+    fn many_guessing_networks_lock_out_only_themselves() {
         let (start, mut attempts) = (Instant::now(), Attempts::new());
         let guesser = |number: u32| Network::of(IpAddr::V4(number.into()));
-        for number in 0..MOST {
+        for number in 0..MAX_FAILURES {
             assert_eq!(fail(&mut attempts, guesser(number), start), Attempt::Failed);
         }
         assert_eq!(fail(&mut attempts, guesser(0), start), Attempt::Refused, "one failure is enough now");
-        assert_eq!(attempts.attempt(guesser(MOST), start, || Some(())), Attempt::Passed(()));
-        assert_eq!(fail(&mut attempts, guesser(0), start + PERIOD), Attempt::Failed, "a minute later all is forgotten");
+        assert_eq!(attempts.attempt(guesser(MAX_FAILURES), start, || Some(())), Attempt::Passed(()));
+        assert_eq!(
+            fail(&mut attempts, guesser(0), start + PERIOD),
+            Attempt::Failed,
+            "a minute later all failures have expired"
+        );
     }
 
     #[test]
-    fn no_number_of_networks_fills_the_memory() {
+    fn the_number_of_stored_networks_is_bounded() {
         let (start, mut attempts) = (Instant::now(), Attempts::new());
-        let most = u32::try_from(NETWORKS).unwrap();
+        let most = u32::try_from(MAX_NETWORKS).unwrap();
         for number in 0..most + 100 {
             fail(&mut attempts, Network::of(IpAddr::V4(number.into())), start);
         }
-        assert_eq!(attempts.networks.len(), NETWORKS);
+        assert_eq!(attempts.networks.len(), MAX_NETWORKS);
         fail(&mut attempts, network("192.0.2.1"), start + PERIOD);
-        assert_eq!(attempts.networks.len(), 1, "what no longer counts goes at once");
+        assert_eq!(attempts.networks.len(), 1, "expired failures are dropped");
     }
 }

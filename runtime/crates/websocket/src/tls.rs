@@ -1,7 +1,7 @@
-//! The server's side of TLS: the certificate and its key from two PEM files, read again when they change.
+//! The server side of TLS: loads the certificate and its key from two PEM files, and reloads them when they change.
 //!
-//! New connections get the new certificate, open ones stay as they are. Files that do not fit together, or are half
-//! written, leave the old certificate in place. Does not accept connections, and makes no certificates.
+//! New connections get the new certificate; open connections are not affected. If the files do not match or are
+//! incomplete, the old certificate stays in use. Does not accept connections and does not create certificates.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,37 +21,37 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use tracing::{info, warn};
 
-/// The one protocol that is spoken over TLS; WebSocket connections begin in it.
+/// The only ALPN protocol; WebSocket connections start with it.
 const HTTP1: &[u8] = b"http/1.1";
 
-/// A PEM file longer than this is no certificate, bytes.
+/// The maximum size of a PEM file, bytes.
 const LONGEST_FILE: u64 = 1024 * 1024;
 
-/// Why the certificate cannot be used. Each names the file and the mend.
+/// Why the certificate cannot be used. Each error names the file and the fix.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{}: {cause}; {mend}", .file.display())]
+    #[error("{}: {cause}; {fix}", .file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         cause: io::Error,
         /// What to do.
-        mend: &'static str,
+        fix: &'static str,
     },
-    /// A file does not hold what it should.
-    #[error("{}: {problem}; {mend}", .file.display())]
+    /// A file does not contain what it should.
+    #[error("{}: {problem}; {fix}", .file.display())]
     Content {
         /// The file.
         file: PathBuf,
         /// What is wrong.
         problem: String,
         /// What to do.
-        mend: &'static str,
+        fix: &'static str,
     },
-    /// The certificate and the key are not a pair, or of a kind that is not supported.
-    #[error("{} and {}: {problem}; {mend}", .certificate.display(), .key.display())]
+    /// The certificate and the key do not match, or their kind is not supported.
+    #[error("{} and {}: {problem}; {fix}", .certificate.display(), .key.display())]
     Pair {
         /// The file of the certificate.
         certificate: PathBuf,
@@ -60,14 +60,14 @@ pub enum TlsError {
         /// What is wrong.
         problem: String,
         /// What to do.
-        mend: &'static str,
+        fix: &'static str,
     },
     /// TLS itself cannot be set up.
     #[error("TLS: {0}")]
     Setup(#[from] rustls::Error),
 }
 
-/// A key file that people other than its owner and group can read or change.
+/// A key file that users other than its owner and group can read or change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
     file: PathBuf,
@@ -75,7 +75,8 @@ pub struct Exposed {
 }
 
 impl Exposed {
-    /// Looks at a key file; tells nothing of one that cannot be looked at, because loading it will.
+    /// Checks the permissions of a key file. Returns `None` if they are safe, or if the file cannot be read: loading it
+    /// reports that.
     #[must_use]
     pub fn check(file: &Path) -> Option<Self> {
         let mode = file.metadata().ok()?.permissions().mode() & 0o777;
@@ -86,28 +87,28 @@ impl Exposed {
 impl fmt::Display for Exposed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
-        write!(out, "{file} is open to everybody on this machine (mode {:04o}): type `chmod 600 {file}`", self.mode)
+        write!(out, "{file} is open to all users of this machine (mode {:04o}): run `chmod 600 {file}`", self.mode)
     }
 }
 
-/// What tells a file from the one that was there before.
+/// Identifies a version of a file: device, inode, length, and modification time in seconds and nanoseconds.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// A certificate with its key, as last read.
+/// A certificate with its key, as last loaded.
 pub struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
-    read: Mutex<Read>,
+    last_read: Mutex<LastRead>,
 }
 
-/// What was last tried.
-struct Read {
-    /// The files that are in use; the next look does nothing while they are the same.
+/// The result of the last attempt to load the files.
+struct LastRead {
+    /// The versions of the files in use; nothing is loaded while they are the same.
     stamps: Option<[Stamp; 2]>,
-    /// What was last said to be wrong.
-    complaint: Option<String>,
+    /// The last error that was logged.
+    last_error: Option<String>,
 }
 
 impl fmt::Debug for Certificates {
@@ -117,13 +118,13 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// Reads both files, and warns in the log if the key is open to others.
+    /// Loads both files, and logs a warning if other users can read the key.
     ///
     /// # Errors
-    /// [`TlsError`].
+    /// [`TlsError`] if a file cannot be read, or the two are not a usable pair.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        // Before they are read: what changes in between is read again.
+        // Taken before the files are read, so that a change in between leads to another load.
         let stamps = stamps(certificate, key).ok();
         let current = read(certificate, key, &provider)?;
         warn_if_exposed(key);
@@ -132,14 +133,14 @@ impl Certificates {
             key: key.to_owned(),
             provider,
             current: RwLock::new(Arc::new(current)),
-            read: Mutex::new(Read { stamps, complaint: None }),
+            last_read: Mutex::new(LastRead { stamps, last_error: None }),
         }))
     }
 
-    /// Makes the configuration of a server that always shows the newest certificate: TLS 1.2 and 1.3, HTTP/1.1.
+    /// Creates the configuration of a server that always presents the newest certificate: TLS 1.2 and 1.3, HTTP/1.1.
     ///
     /// # Errors
-    /// [`TlsError::Setup`].
+    /// [`TlsError::Setup`] if `rustls` refuses the configuration.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
@@ -148,21 +149,21 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    /// Looks at the files every `period` and reads them when they have changed, until it is dropped. What is wrong is
-    /// logged once, and tried again each time.
+    /// Checks the files every `period` and loads them when they have changed, until the future is dropped. A failed
+    /// load is repeated each time; the same error is logged once.
     pub async fn watch(self: Arc<Self>, period: Duration) -> Infallible {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Two small local files: to look at them takes less than to hand them to another thread.
+            // Blocking is fine: checking two small local files is cheaper than a switch to another thread.
             self.refresh();
         }
     }
 
-    /// Looks once.
+    /// Checks the files once, and loads them if they have changed.
     fn refresh(&self) {
-        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = stamps(&self.certificate, &self.key).and_then(|stamps| {
             if last.stamps == Some(stamps) {
                 return Ok(None);
@@ -170,18 +171,18 @@ impl Certificates {
             read(&self.certificate, &self.key, &self.provider).map(|certified| Some((stamps, certified)))
         });
         match outcome {
-            Ok(None) => last.complaint = None,
+            Ok(None) => last.last_error = None,
             Ok(Some((stamps, certified))) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-                *last = Read { stamps: Some(stamps), complaint: None };
+                *last = LastRead { stamps: Some(stamps), last_error: None };
                 info!(certificate = %self.certificate.display(), "new certificate in use");
                 warn_if_exposed(&self.key);
             }
             Err(error) => {
-                let complaint = error.to_string();
-                if last.complaint.as_ref() != Some(&complaint) {
-                    warn!(error = %complaint, "the new certificate is of no use, the old one stays");
-                    last.complaint = Some(complaint);
+                let last_error = error.to_string();
+                if last.last_error.as_ref() != Some(&last_error) {
+                    warn!(error = %last_error, "cannot use the new certificate, keeping the old one");
+                    last.last_error = Some(last_error);
                 }
             }
         }
@@ -196,7 +197,7 @@ impl ResolvesServerCert for Certificates {
 
 fn warn_if_exposed(key: &Path) {
     if let Some(exposed) = Exposed::check(key) {
-        warn!(%exposed, "others can read the certificate's key");
+        warn!(%exposed, "other users can read the certificate's key");
     }
 }
 
@@ -220,12 +221,12 @@ fn metadata(file: &Path) -> Result<Metadata, TlsError> {
     Err(content(file, problem, "a PEM file was expected"))
 }
 
-/// Reads a pair that can be used.
+/// Loads a certificate and its key.
 fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain = chain(certificate)?;
     let private = private(key)?;
     CertifiedKey::from_der(chain, private, provider).map_err(|error| {
-        let (problem, mend) = match error {
+        let (problem, fix) = match error {
             rustls::Error::InconsistentKeys(_) => {
                 ("the key is not that of the first certificate".to_owned(), "name the two files of one certificate")
             }
@@ -234,7 +235,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
             }
             other => (format!("not a usable pair ({other})"), "use an RSA (2048 bits or more), ECDSA or Ed25519 key"),
         };
-        TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), problem, mend }
+        TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), problem, fix }
     })
 }
 
@@ -245,10 +246,10 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if !chain.is_empty() {
         return Ok(chain);
     }
-    let mend = "it should begin with -----BEGIN CERTIFICATE-----, the server's own first, then the chain";
+    let fix = "it should begin with -----BEGIN CERTIFICATE-----, the server's own first, then the chain";
     Err(match PrivateKeyDer::from_pem_slice(&text) {
         Ok(_) => content(file, "holds a private key and no certificate", "are the two files swapped?"),
-        Err(_) => content(file, "holds no certificate", mend),
+        Err(_) => content(file, "holds no certificate", fix),
     })
 }
 
@@ -258,20 +259,20 @@ fn private(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         Ok(key) => Ok(key),
         Err(PemError::NoItemsFound) => {
             let is_encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
-            let (problem, mend) = if is_encrypted {
+            let (problem, fix) = if is_encrypted {
                 ("is encrypted", "decrypt it: openssl pkey -in ENCRYPTED -out PLAIN")
             } else if CertificateDer::from_pem_slice(&text).is_ok() {
                 ("holds a certificate and no private key", "are the two files swapped?")
             } else {
                 ("holds no private key", "it should begin with -----BEGIN PRIVATE KEY-----")
             };
-            Err(content(file, problem, mend))
+            Err(content(file, problem, fix))
         }
         Err(error) => Err(not_pem(file, &error)),
     }
 }
 
-/// How an encrypted key begins.
+/// The header of an encrypted key.
 const ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 
 fn text(file: &Path) -> Result<Vec<u8>, TlsError> {
@@ -280,19 +281,19 @@ fn text(file: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 fn unreadable(file: &Path, cause: io::Error) -> TlsError {
-    let mend = match cause.kind() {
+    let fix = match cause.kind() {
         io::ErrorKind::NotFound => "check the path, or make a certificate with `klines tls self-signed`",
         io::ErrorKind::PermissionDenied => "let the user that klines runs as read it",
         _ => "check the path",
     };
-    TlsError::Unreadable { file: file.to_owned(), cause, mend }
+    TlsError::Unreadable { file: file.to_owned(), cause, fix }
 }
 
-fn content(file: &Path, problem: &str, mend: &'static str) -> TlsError {
-    TlsError::Content { file: file.to_owned(), problem: problem.to_owned(), mend }
+fn content(file: &Path, problem: &str, fix: &'static str) -> TlsError {
+    TlsError::Content { file: file.to_owned(), problem: problem.to_owned(), fix }
 }
 
-/// Says where PEM ends to be PEM, without the line: it may be a piece of the key.
+/// Describes a PEM error without the damaged line, which may be a part of the key.
 fn not_pem(file: &Path, error: &PemError) -> TlsError {
     let problem = match error {
         PemError::MissingSectionEnd { .. } => "is cut short",
@@ -300,7 +301,7 @@ fn not_pem(file: &Path, error: &PemError) -> TlsError {
         PemError::Base64Decode(_) => "has damaged lines",
         _ => "is not PEM",
     };
-    content(file, problem, "write it anew from where it came from")
+    content(file, problem, "copy it again from its source")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! A served connection's bytes: TCP, or TLS over it, without an executor. Whoever asks is told "would block".
+//! Reads and writes the bytes of a connection: TCP, or TLS over it, without an executor; calls may return `WouldBlock`.
 //!
-//! Reading happens on the connection's own task, writing on whichever thread has something to say.
+//! The connection's own task reads; any thread that has frames for the client writes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
@@ -11,26 +11,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// The connection while HTTP is spoken on it, by an executor's task.
+/// A connection that serves HTTP, on an executor's task.
 #[derive(Debug)]
 pub enum Stream {
-    /// As it is.
+    /// Not encrypted.
     Plain(TcpStream),
     /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What lies between the frames and the socket.
+/// The encryption between frames and socket.
 #[derive(Debug)]
 pub enum Cipher {
-    /// Nothing.
+    /// Not encrypted.
     Plain,
     /// TLS.
     Tls(Box<ServerConnection>),
 }
 
 impl Stream {
-    /// Takes socket and cipher apart.
+    /// Splits the connection into socket and cipher.
     #[must_use]
     pub fn into_parts(self) -> (TcpStream, Cipher) {
         match self {
@@ -44,10 +44,11 @@ impl Stream {
 }
 
 impl Cipher {
-    /// Reads decrypted bytes; 0 at the end of the stream. `budget` falls by what the socket gave.
+    /// Reads decrypted bytes; returns 0 at the end of the stream. Subtracts the bytes read from the socket from
+    /// `budget`.
     ///
     /// # Errors
-    /// Would block, or the budget is used up, or the connection is broken.
+    /// `WouldBlock` if the socket has no bytes or the budget is used up; any other error if the connection is broken.
     pub fn read(&mut self, socket: &TcpStream, into: &mut [u8], budget: &mut usize) -> io::Result<usize> {
         let mut source = Metered { socket, budget };
         match self {
@@ -65,10 +66,10 @@ impl Cipher {
         }
     }
 
-    /// Writes bytes; returns how many were taken. `sent` grows by what the socket took.
+    /// Writes bytes; returns how many were taken. Adds the bytes that the socket took to `sent`.
     ///
     /// # Errors
-    /// Would block, or the connection is broken.
+    /// `WouldBlock` if the socket is full; any other error if the connection is broken.
     pub fn write(&mut self, socket: &TcpStream, slices: &[IoSlice<'_>], sent: &mut u64) -> io::Result<usize> {
         match self {
             Self::Plain => {
@@ -78,8 +79,8 @@ impl Cipher {
             }
             Self::Tls(connection) => {
                 let taken = connection.writer().write_vectored(slices)?;
-                // A full buffer takes nothing more until the socket has taken some of it.
-                if !Self::pass_on(connection, socket, sent)? && taken == 0 {
+                // A full TLS buffer takes no bytes until the socket has taken some of them.
+                if !Self::write_encrypted(connection, socket, sent)? && taken == 0 {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 if taken == 0 { connection.writer().write_vectored(slices) } else { Ok(taken) }
@@ -87,18 +88,18 @@ impl Cipher {
         }
     }
 
-    /// Hands what is encrypted already to the socket. Returns whether nothing is left.
+    /// Writes encrypted bytes to the socket. Returns whether all are written.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn flush(&mut self, socket: &TcpStream, sent: &mut u64) -> io::Result<bool> {
         match self {
             Self::Plain => Ok(true),
-            Self::Tls(connection) => Self::pass_on(connection, socket, sent),
+            Self::Tls(connection) => Self::write_encrypted(connection, socket, sent),
         }
     }
 
-    /// Whether nothing waits here for the socket.
+    /// Returns whether no encrypted bytes wait for the socket.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -107,7 +108,7 @@ impl Cipher {
         }
     }
 
-    fn pass_on(connection: &mut ServerConnection, socket: &TcpStream, sent: &mut u64) -> io::Result<bool> {
+    fn write_encrypted(connection: &mut ServerConnection, socket: &TcpStream, sent: &mut u64) -> io::Result<bool> {
         while connection.wants_write() {
             match connection.write_tls(&mut Socket(socket)) {
                 Ok(taken) => *sent += taken as u64,
@@ -118,17 +119,17 @@ impl Cipher {
         Ok(true)
     }
 
-    /// Says goodbye in the cipher's own way, where it has one.
+    /// Sends `close_notify` over TLS.
     pub fn close(&mut self, socket: &TcpStream) {
         if let Self::Tls(connection) = self {
             connection.send_close_notify();
-            // The peer is going away either way.
+            // The connection ends in any case.
             let _ = self.flush(socket, &mut 0);
         }
     }
 }
 
-/// The socket for reading, as far as the budget goes.
+/// The socket for reading, within the budget.
 struct Metered<'a> {
     socket: &'a TcpStream,
     budget: &'a mut usize,
@@ -146,7 +147,7 @@ impl Read for Metered<'_> {
     }
 }
 
-/// The socket for writing, as `rustls` wants it.
+/// The socket for writing, as `rustls` requires it.
 struct Socket<'a>(&'a TcpStream);
 
 impl Write for Socket<'_> {

@@ -1,5 +1,5 @@
-//! From an HTTP request to a WebSocket: what RFC 6455 asks of the handshake, where the page that opens it comes from,
-//! and credentials in header or address. Says what was agreed; the connection itself changes hands elsewhere.
+//! Upgrades an HTTP request to a WebSocket: the handshake of RFC 6455, the origin of the page that connects, and
+//! credentials in the header or the URL. Stores the result; the listener takes over the connection.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,52 +15,58 @@ use base64::prelude::BASE64_STANDARD;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::{Host, Url};
 
-use super::seat::Talk;
 use super::server::Server;
+use super::session::Endpoint;
 
-/// Where a request's outcome is left for the connection that it came on.
-pub type Slot = Arc<Mutex<Option<Agreed>>>;
+/// Passes the upgrade from the request's handler to the task of its connection.
+pub type Slot = Arc<Mutex<Option<Upgrade>>>;
 
-/// An agreed upgrade.
+/// An accepted upgrade.
 #[derive(Clone, Copy, Debug)]
-pub struct Agreed {
-    /// The dialect.
-    pub talk: Talk,
-    /// Credentials have been shown, or are not asked for.
+pub struct Upgrade {
+    /// The path that the client requested.
+    pub endpoint: Endpoint,
+    /// Whether the request had valid credentials, or needs none.
     pub is_admitted: bool,
 }
 
-/// The connection that a request came on.
+/// The connection of a request.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address.
+    /// The remote address.
     pub address: IpAddr,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub is_encrypted: bool,
-    /// Where the outcome goes.
+    /// Where an accepted upgrade is stored.
     pub slot: Slot,
 }
 
-/// What credentials a request shows.
+/// The credentials of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// None.
-    Nothing,
-    /// Right ones.
-    Right,
-    /// Wrong ones, or in a form that is not allowed.
-    Wrong,
+pub enum Credentials {
+    /// The request has no credentials.
+    Missing,
+    /// The credentials are valid.
+    Valid,
+    /// The credentials are wrong, or in a form that is not allowed.
+    Invalid,
 }
 
-/// Whether a request asks for a WebSocket.
+/// Returns whether a request asks for a WebSocket.
 #[must_use]
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Answers a request for a WebSocket.
+/// Answers a request for a WebSocket: accepts the upgrade, or refuses it.
 #[must_use]
-pub fn agree(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri, talk: Talk) -> Response<Body> {
+pub fn accept_upgrade(
+    server: &Server,
+    peer: &Peer,
+    headers: &HeaderMap,
+    uri: &Uri,
+    endpoint: Endpoint,
+) -> Response<Body> {
     if !is_upgrade(headers) || !has_token(headers, &CONNECTION, "upgrade") {
         return refusal(StatusCode::UPGRADE_REQUIRED, "this address is for WebSocket clients");
     }
@@ -75,15 +81,15 @@ pub fn agree(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri, talk:
     if opener == Opener::Foreign {
         return refusal(StatusCode::FORBIDDEN, "pages of this origin may not connect: see `websocket.origins`");
     }
-    let is_admitted = match shown(server, peer, headers, uri) {
-        Shown::Right => true,
-        Shown::Nothing if server.settings.auth || talk.always_asks() => false,
-        // Clients that are no browsers name no origin, and may come by any name.
-        Shown::Nothing if opener == Opener::Same && !is_known_host(server, headers) => return unknown_host(),
-        Shown::Nothing => true,
-        Shown::Wrong => return unauthorized(),
+    let is_admitted = match check_credentials(server, peer, headers, uri) {
+        Credentials::Valid => true,
+        Credentials::Missing if server.settings.auth || endpoint.requires_login() => false,
+        // Clients other than browsers send no origin, and may use any host name.
+        Credentials::Missing if opener == Opener::Same && !is_known_host(server, headers) => return unknown_host(),
+        Credentials::Missing => true,
+        Credentials::Invalid => return unauthorized(),
     };
-    *peer.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Agreed { talk, is_admitted });
+    *peer.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Upgrade { endpoint, is_admitted });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answers = response.headers_mut();
@@ -95,10 +101,10 @@ pub fn agree(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri, talk:
     response
 }
 
-/// Looks at the credentials in a request's header or address.
+/// Checks the credentials in a request's header or URL.
 #[must_use]
-pub fn shown(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Shown {
-    let judge = |is_right| if is_right { Shown::Right } else { Shown::Wrong };
+pub fn check_credentials(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Credentials {
+    let judge = |is_valid| if is_valid { Credentials::Valid } else { Credentials::Invalid };
     if let Some(value) = headers.get(AUTHORIZATION) {
         let value = value.to_str().unwrap_or_default();
         return judge(server.admits(peer.address, |keys| keys.check_authorization(value).map(drop)));
@@ -106,13 +112,13 @@ pub fn shown(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Sh
     let token =
         url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).find(|(name, _)| name == "token");
     match token {
-        None => Shown::Nothing,
-        Some(_) if !server.settings.token_in_url => Shown::Wrong,
+        None => Credentials::Missing,
+        Some(_) if !server.settings.token_in_url => Credentials::Invalid,
         Some((_, token)) => judge(server.admits(peer.address, |keys| keys.check_key(&token).map(drop))),
     }
 }
 
-/// The answer to wrong credentials, whatever is wrong with them.
+/// Returns the response to wrong or missing credentials.
 #[must_use]
 pub fn unauthorized() -> Response<Body> {
     let mut response = refusal(StatusCode::UNAUTHORIZED, "authentication failed");
@@ -120,7 +126,7 @@ pub fn unauthorized() -> Response<Body> {
     response
 }
 
-/// A short answer in plain text; the connection closes after it.
+/// Returns a response in plain text, after which the connection closes.
 #[must_use]
 pub fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
@@ -133,9 +139,9 @@ pub fn refusal(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-/// Whether a request comes by a name that is this server's, or an address. Where no credentials are asked for, nothing
-/// else tells its own page from one of a site that has given its name this machine's address (DNS rebinding): there,
-/// host and origin agree.
+/// Returns whether the `Host` header is an address or one of this server's names. Without credentials, this is the only
+/// way to distinguish the server's own page from a page whose site has pointed its own name at this machine (DNS
+/// rebinding): for both, host and origin are equal.
 #[must_use]
 pub fn is_known_host(server: &Server, headers: &HeaderMap) -> bool {
     if server.settings.auth {
@@ -150,25 +156,25 @@ pub fn is_known_host(server: &Server, headers: &HeaderMap) -> bool {
     }
 }
 
-/// The answer to a request by a name that is not this server's.
+/// Returns the response to a request whose `Host` is not a name of this server.
 #[must_use]
 pub fn unknown_host() -> Response<Body> {
     refusal(
         StatusCode::FORBIDDEN,
-        "this server does not know that name as its own, and asks for no credentials: name it in `websocket.origins`",
+        "the host name is unknown to this server, which requires no credentials: add it to `websocket.origins`",
     )
 }
 
-/// Who opens a connection. A browser says which page it is; other clients mostly say nothing.
+/// The origin of a request. A browser sends the page's origin; other clients usually send none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opener {
-    /// No page.
+    /// No origin: not a browser.
     Client,
-    /// A page that the operator has named.
-    Named,
-    /// A page from where the connection goes to: the server's own, unless the name is not.
+    /// A configured origin.
+    Allowed,
+    /// The origin equals the host of the request: the server's own page, if the host name is the server's.
     Same,
-    /// Any other page.
+    /// Any other origin.
     Foreign,
 }
 
@@ -178,7 +184,7 @@ impl Opener {
         let Ok(origin) = origin.to_str() else { return Self::Foreign };
         let allowed = &server.settings.origins;
         if allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
-            return Self::Named;
+            return Self::Allowed;
         }
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let scheme = if peer.is_encrypted { "https" } else { "http" };

@@ -1,7 +1,7 @@
-//! The series that consumers publish: their newest values and who follows them, on the server's board.
+//! The series that consumers publish: their newest values and their followers.
 //!
-//! What is remembered is bounded in bytes for each consumer, so that one cannot push out what another published. A
-//! series may be followed before it has a value; it is forgotten when the last of those who wait has gone.
+//! The stored values are bounded in bytes for each consumer, so that one cannot push out those of another. A series may
+//! be followed before it has a value; it is removed when its last follower leaves before that.
 
 use std::sync::Arc;
 
@@ -12,129 +12,130 @@ use super::client::{Client, ClientId};
 use super::outbox::TopicId;
 use super::recent::Recent;
 
-/// The numbers of these series begin here; klines' series are below.
-const FROM: u32 = 1 << 31;
-/// Values of one series at most.
-const LONGEST: usize = 1_000;
-/// Series that are waited for and have no value yet, at most: anybody can make up names.
-pub const MOST_AWAITED: usize = 10_000;
+/// The first number of a series of values; series of klines have smaller ones.
+const FIRST_VALUE_ID: u32 = 1 << 31;
+/// The maximum number of values of one series.
+const MAX_VALUES: usize = 1_000;
+/// The maximum number of series that are followed and have no value yet: clients can subscribe to any name.
+pub const MAX_AWAITED: usize = 10_000;
 
 /// All series of values.
 #[derive(Debug)]
 pub struct Values {
     ids: HashMap<Arc<ValueSeries>, u32, foldhash::fast::RandomState>,
     followed: Vec<Option<Followed>>,
-    /// Places that are empty again.
+    /// Indices in `followed` that are free.
     free: Vec<u32>,
+    /// The number of series without a value.
     awaited: usize,
-    /// By consumer, few.
+    /// One for each consumer; there are only a few.
     shares: Vec<Share>,
-    /// Bytes of one share.
+    /// The maximum size of one share, bytes.
     most: usize,
 }
 
-/// A series and those who follow it.
+/// A series of values and its followers.
 #[derive(Debug)]
 pub struct Followed {
-    /// What it is.
+    /// The series.
     pub series: Arc<ValueSeries>,
-    /// Its newest values.
+    /// The newest values.
     pub recent: Recent<Point>,
-    /// Who gets its pushes.
+    /// The clients that receive its pushes.
     pub followers: Vec<Arc<Client>>,
-    /// It has had a value.
+    /// Whether it has had a value.
     is_known: bool,
 }
 
-/// What is remembered of one consumer.
+/// The stored values of one consumer.
 #[derive(Debug)]
 struct Share {
     consumer: Arc<str>,
     ids: Vec<u32>,
     bytes: usize,
-    /// Values of one series at most; falls when the bound is reached.
+    /// The maximum number of values of one series; falls when the bound is reached.
     longest: usize,
 }
 
-/// Whether a number is that of a series of values.
+/// Returns whether a number is that of a series of values.
 #[must_use]
 pub const fn is_value(id: TopicId) -> bool {
-    id.0 >= FROM
+    id.0 >= FIRST_VALUE_ID
 }
 
 impl Values {
-    /// Builds an empty memory of about so many bytes for each consumer.
+    /// Creates an empty memory of about `most` bytes for each consumer.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let (ids, followed, free) = (HashMap::default(), Vec::new(), Vec::new());
         Self { ids, followed, free, awaited: 0, shares: Vec::new(), most }
     }
 
-    /// The number of a series, if it has values or is waited for.
+    /// Returns the number of a series, if it has values or followers.
     #[must_use]
     pub fn id(&self, series: &ValueSeries) -> Option<TopicId> {
-        self.ids.get(series).map(|at| TopicId(FROM + at))
+        self.ids.get(series).map(|at| TopicId(FIRST_VALUE_ID + at))
     }
 
-    /// The number of a series, which is waited for from now on if it is new.
-    pub fn take_up(&mut self, series: &ValueSeries) -> TopicId {
+    /// Returns the number of a series; adds it if it is new.
+    pub fn get_or_add(&mut self, series: &ValueSeries) -> TopicId {
         self.id(series).unwrap_or_else(|| self.add(series.clone()))
     }
 
-    /// How many are waited for.
+    /// Returns the number of series without a value.
     #[must_use]
     pub const fn awaited(&self) -> usize {
         self.awaited
     }
 
-    /// A series and its followers.
+    /// Returns a series with its values and followers.
     #[must_use]
     pub fn get(&self, id: TopicId) -> Option<&Followed> {
-        self.followed.get(id.0.checked_sub(FROM)? as usize)?.as_ref()
+        self.followed.get(id.0.checked_sub(FIRST_VALUE_ID)? as usize)?.as_ref()
     }
 
     fn get_mut(&mut self, id: TopicId) -> Option<&mut Followed> {
-        self.followed.get_mut(id.0.checked_sub(FROM)? as usize)?.as_mut()
+        self.followed.get_mut(id.0.checked_sub(FIRST_VALUE_ID)? as usize)?.as_mut()
     }
 
-    /// Lets a client follow a series; once is enough.
+    /// Adds a follower to a series; the caller makes sure that the client does not follow it yet.
     pub fn follow(&mut self, id: TopicId, client: &Arc<Client>) {
         if let Some(followed) = self.get_mut(id) {
             followed.followers.push(client.clone());
         }
     }
 
-    /// Lets a client follow a series no longer.
-    pub fn leave(&mut self, id: TopicId, client: ClientId) {
+    /// Removes a follower from a series.
+    pub fn unfollow(&mut self, id: TopicId, client: ClientId) {
         if let Some(followed) = self.get_mut(id) {
             followed.followers.retain(|follower| follower.id != client);
         }
-        self.tidy(id);
+        self.remove_if_unused(id);
     }
 
-    /// Forgets a series that nobody waits for any longer and that never had a value.
-    pub fn tidy(&mut self, id: TopicId) {
+    /// Removes a series that has no followers and never had a value.
+    pub fn remove_if_unused(&mut self, id: TopicId) {
         let is_idle = |followed: &&Followed| !followed.is_known && followed.followers.is_empty();
         let Some(series) = self.get(id).filter(is_idle).map(|followed| followed.series.clone()) else { return };
         self.ids.remove(&series);
-        if let Some(place) = self.followed.get_mut((id.0 - FROM) as usize) {
-            *place = None;
-            self.free.push(id.0 - FROM);
+        if let Some(slot) = self.followed.get_mut((id.0 - FIRST_VALUE_ID) as usize) {
+            *slot = None;
+            self.free.push(id.0 - FIRST_VALUE_ID);
             self.awaited -= 1;
         }
     }
 
-    /// The series that have had values, at most so many.
+    /// Returns at most `most` series that have had values.
     #[must_use]
     pub fn known(&self, most: usize) -> Vec<Arc<ValueSeries>> {
         let known = self.followed.iter().flatten().filter(|followed| followed.is_known);
         known.take(most).map(|followed| followed.series.clone()).collect()
     }
 
-    /// Keeps a value. Returns its series, and whether its number follows the last one, as [`Recent::keep`] does.
+    /// Stores a value. Returns its series, and whether its sequence follows the last one, as [`Recent::keep`] does.
     pub fn keep(&mut self, point: &mut Arc<Point>) -> Option<(TopicId, bool)> {
-        let id = self.take_up(&point.value_series());
-        let at = id.0 - FROM;
+        let id = self.get_or_add(&point.value_series());
+        let at = id.0 - FIRST_VALUE_ID;
         let followed = self.followed.get_mut(at as usize)?.as_mut()?;
         let is_new = !std::mem::replace(&mut followed.is_known, true);
         self.awaited -= usize::from(is_new);
@@ -144,7 +145,7 @@ impl Values {
         let confirmed = if point.confirm { point.weight() } else { 0 };
         if !self.shares.iter().any(|share| share.consumer == point.consumer) {
             let consumer = point.consumer.clone();
-            self.shares.push(Share { consumer, ids: Vec::new(), bytes: 0, longest: LONGEST });
+            self.shares.push(Share { consumer, ids: Vec::new(), bytes: 0, longest: MAX_VALUES });
         }
         let share = self.shares.iter_mut().find(|share| share.consumer == point.consumer)?;
         if is_new {
@@ -170,21 +171,21 @@ impl Values {
             Followed { series: series.clone(), recent: Recent::default(), followers: Vec::new(), is_known: false };
         let at = self.free.pop().unwrap_or_else(|| {
             self.followed.push(None);
-            u32::try_from(self.followed.len() - 1).unwrap_or(u32::MAX - FROM)
+            u32::try_from(self.followed.len() - 1).unwrap_or(u32::MAX - FIRST_VALUE_ID)
         });
-        if let Some(place) = self.followed.get_mut(at as usize) {
-            *place = Some(followed);
+        if let Some(slot) = self.followed.get_mut(at as usize) {
+            *slot = Some(followed);
         }
         self.ids.insert(series, at);
         self.awaited += 1;
-        TopicId(FROM + at)
+        TopicId(FIRST_VALUE_ID + at)
     }
 }
 
 impl Share {
-    /// Takes an eighth of the longest series.
+    /// Shortens the longest series by an eighth.
     fn shorten(&mut self, all: &mut [Option<Followed>]) {
-        let length = |at: &u32| all.get(*at as usize).and_then(Option::as_ref).map_or(0, |one| one.recent.held());
+        let length = |at: &u32| all.get(*at as usize).and_then(Option::as_ref).map_or(0, |one| one.recent.closed_len());
         let longest = self.ids.iter().map(length).max().unwrap_or_default().min(self.longest);
         self.longest = longest - longest.div_ceil(8);
         for at in &self.ids {
@@ -195,10 +196,10 @@ impl Share {
     }
 }
 
-/// Returns how many bytes were freed.
+/// Drops the oldest values until at most `most` are left; returns how many bytes were freed.
 fn shorten(recent: &mut Recent<Point>, most: usize) -> usize {
     let mut freed = 0;
-    while recent.held() > most
+    while recent.closed_len() > most
         && let Some(point) = recent.pop()
     {
         freed += point.weight();
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_floods_pushes_out_nothing_of_another() {
+    fn a_flooding_consumer_pushes_out_no_values_of_another() {
         let mut values = Values::new(100_000);
         let quiet = keep(&mut values, "quiet", "x", 1, true, "1");
         let large = format!("\"{}\"", "t".repeat(4_000));
@@ -232,7 +233,7 @@ mod tests {
         for name in 0..100 {
             keep(&mut values, "flood", &format!("n{name}"), 1, false, &large);
         }
-        assert_eq!(values.get(quiet).unwrap().recent.held(), 1);
+        assert_eq!(values.get(quiet).unwrap().recent.closed_len(), 1);
         let held: usize = values.shares.iter().map(|share| share.bytes).sum();
         assert!(held < 110_000, "{held}");
         let counted: usize = values
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_missing_is_noticed() {
+    fn a_missing_sequence_starts_a_new_epoch() {
         let mut values = Values::new(100_000);
         let id = keep(&mut values, "a", "x", 1, true, "1");
         keep(&mut values, "a", "x", 3, true, "1");
@@ -260,15 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_and_never_came_is_forgotten() {
+    fn a_series_without_values_and_followers_is_removed() {
         let mut values = Values::new(100_000);
         let series = |name: &str| point("a", name, 1, true, "1").value_series();
         let known = keep(&mut values, "a", "x", 1, true, "1");
-        let awaited = values.take_up(&series("y"));
+        let awaited = values.get_or_add(&series("y"));
         assert_eq!((values.awaited(), values.known(9).len()), (1, 1));
-        values.leave(awaited, ClientId(1));
-        values.leave(known, ClientId(1));
+        values.unfollow(awaited, ClientId(1));
+        values.unfollow(known, ClientId(1));
         assert_eq!((values.awaited(), values.id(&series("y")), values.id(&series("x"))), (0, None, Some(known)));
-        assert_eq!(values.take_up(&series("z")), awaited, "its place is used again");
+        assert_eq!(values.get_or_add(&series("z")), awaited, "its slot is used again");
     }
 }

@@ -1,4 +1,4 @@
-//! Reads recorded frames from a file, plain or gzip, bare or wrapped in a recorder's records.
+//! Reads recorded frames from a plain or gzip file, bare or wrapped in a recorder's records.
 
 use std::{
     collections::HashMap,
@@ -18,16 +18,16 @@ use crate::{
     trade::{Fill, Side, TickDirection, TradeId},
 };
 
-/// A recording is held in memory; this is its limit, unpacked.
+/// Maximum unpacked size of a recording, which is held in memory.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A recording cannot be used.
+/// Why a recording cannot be used.
 #[derive(Debug, Error)]
 pub enum RecordingError {
     /// The file cannot be read.
     #[error("cannot read recording {}", path.display())]
     Io {
-        /// File that was asked for.
+        /// The path of the recording.
         path: PathBuf,
         /// Why it cannot be read.
         source: io::Error,
@@ -35,13 +35,13 @@ pub enum RecordingError {
     /// More than 1 GiB unpacked.
     #[error("recording {} is larger than 1 GiB unpacked", path.display())]
     TooLarge {
-        /// File that was asked for.
+        /// The path of the recording.
         path: PathBuf,
     },
     /// No line holds a frame with a topic.
     #[error("recording {} holds no data frame ({lines} lines)", path.display())]
     Empty {
-        /// File that was asked for.
+        /// The path of the recording.
         path: PathBuf,
         /// Lines it has.
         lines: usize,
@@ -61,15 +61,15 @@ pub(super) fn read(path: &Path, category: Category) -> Result<Recording, Recordi
             return Err(RecordingError::TooLarge { path: path.to_owned() });
         }
         match read_line(&line, category, &mut connections) {
-            Line::Frame(frame) => frames.push(frame),
-            Line::Note => {}
-            Line::Unknown => skipped += 1,
+            LineKind::Frame(frame) => frames.push(frame),
+            LineKind::Note => {}
+            LineKind::Unknown => skipped += 1,
         }
     }
     if frames.is_empty() {
         return Err(RecordingError::Empty { path: path.to_owned(), lines });
     }
-    // Recorders write several connections into one file; the order of arrival is that of the times.
+    // Recorders write several connections into one file; sorting by time restores the order of arrival.
     frames.sort_by_key(|frame| frame.at);
     Ok(Recording { frames, times: Times::Now, skipped })
 }
@@ -77,7 +77,7 @@ pub(super) fn read(path: &Path, category: Category) -> Result<Recording, Recordi
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let mut file = BufReader::new(File::open(path)?);
     let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    // One byte over the limit, so that a longer file is seen to be longer.
+    // One byte more than the limit, so that a file above the limit is detected.
     Ok(if gzip {
         Box::new(BufReader::new(MultiGzDecoder::new(file).take(MAX_BYTES + 1)))
     } else {
@@ -85,19 +85,20 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
-enum Line {
+/// What a line of a recording is.
+enum LineKind {
     Frame(Frame),
     Note,
     Unknown,
 }
 
-fn read_line(line: &str, category: Category, connections: &mut HashMap<String, Category>) -> Line {
-    let Ok(value) = serde_json::from_str::<Value>(line) else { return Line::Unknown };
+fn read_line(line: &str, category: Category, connections: &mut HashMap<String, Category>) -> LineKind {
+    let Ok(value) = serde_json::from_str::<Value>(line) else { return LineKind::Unknown };
     let Some(kind) = value.get("t").and_then(Value::as_str) else {
         return match value.get("ts").and_then(Value::as_i64) {
-            Some(at) => frame(at, category, line, &value).map_or(Line::Unknown, Line::Frame),
-            None if value.get("success").is_some() => Line::Note,
-            None => Line::Unknown,
+            Some(at) => frame(at, category, line, &value).map_or(LineKind::Unknown, LineKind::Frame),
+            None if value.get("success").is_some() => LineKind::Note,
+            None => LineKind::Unknown,
         };
     };
     let conn = value.get("conn").and_then(Value::as_str).unwrap_or_default();
@@ -105,22 +106,22 @@ fn read_line(line: &str, category: Category, connections: &mut HashMap<String, C
         connections.insert(conn.to_owned(), known);
     }
     if kind != "recv" {
-        return Line::Note;
+        return LineKind::Note;
     }
     let (Some(text), Some(seconds)) =
         (value.get("data").and_then(Value::as_str), value.get("ts").and_then(Value::as_f64))
     else {
-        return Line::Unknown;
+        return LineKind::Unknown;
     };
-    let Ok(inner) = serde_json::from_str::<Value>(text) else { return Line::Unknown };
+    let Ok(inner) = serde_json::from_str::<Value>(text) else { return LineKind::Unknown };
     if inner.get("topic").is_none() {
-        return Line::Note;
+        return LineKind::Note;
     }
     let category = connections.get(conn).copied().unwrap_or(category);
-    frame((seconds * 1_000.0).round() as i64, category, text, &inner).map_or(Line::Unknown, Line::Frame)
+    frame((seconds * 1_000.0).round() as i64, category, text, &inner).map_or(LineKind::Unknown, LineKind::Frame)
 }
 
-/// `wss://host/v5/public/linear?x=y` is of linear.
+/// Returns the category of a stream address: `linear` for `wss://host/v5/public/linear?x=y`.
 fn category_of(address: &str) -> Option<Category> {
     let path = address.split(['?', '#']).next()?;
     Category::parse(path.trim_end_matches('/').rsplit('/').next()?)
@@ -146,7 +147,7 @@ fn fill(row: &Value) -> Option<(String, Fill)> {
         price: Amount::parse(text("p")?)?,
         size: Amount::parse(text("v")?)?,
         side: if text("S")? == "Buy" { Side::Buy } else { Side::Sell },
-        // Only the generator's own frames print it; a recorded frame is forwarded as text.
+        // Only written into generated frames; a recorded frame is forwarded as text.
         direction: TickDirection::ZeroPlus,
         block: flag("BT"),
         rpi: flag("RPI"),

@@ -1,5 +1,5 @@
-//! Promises of replay, on excerpts of the recording of 2026-08-09 (facts of the exchange: bmoscon/cryptofeed,
-//! branch v3, sample_data/BYBIT.jsonl.zst).
+//! Tests of the replay, on excerpts of the recording of 2026-08-09 (source: bmoscon/cryptofeed, branch v3,
+//! sample_data/BYBIT.jsonl.zst).
 
 use std::io::Write as _;
 
@@ -11,10 +11,10 @@ const TRADE: &str = r#"{"topic":"publicTrade.ETHUSDT","type":"snapshot","ts":178
 const KLINE: &str = r#"{"topic":"kline.1.ETHUSDT","data":[{"start":1786310760000,"end":1786310819999,"interval":"1","open":"1922.43","close":"1922.48","high":"1922.48","low":"1922.42","volume":"15.7","turnover":"30182.0724","confirm":false,"timestamp":1786310819124}],"ts":1786310819124,"type":"snapshot"}"#;
 const SPOT: &str = r#"{"topic":"publicTrade.ETHUSDT","ts":1786310821917,"type":"snapshot","data":[{"i":"2280000001739247417","T":1786310821917,"p":"1923.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"ETHUSDT","BT":false,"RPI":false}]}"#;
 
-/// A file that is removed with its guard.
-struct Scratch(PathBuf);
+/// A temporary file that is removed on drop.
+struct TempFile(PathBuf);
 
-impl Scratch {
+impl TempFile {
     fn new(name: &str, content: &[u8]) -> Self {
         let path = std::env::temp_dir().join(format!("bybit-sim-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
@@ -22,7 +22,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -44,7 +44,7 @@ fn replay(recorded: &mut Recorded, now: i64) -> Vec<String> {
 
 #[test]
 fn bare_frames_are_replayed_byte_for_byte_with_their_spacing() {
-    let file = Scratch::new("bare", [ACK, KLINE, TRADE, "garbage"].join("\n").as_bytes());
+    let file = TempFile::new("bare", [ACK, KLINE, TRADE, "garbage"].join("\n").as_bytes());
     let recording = Recording::read(&file.0, Category::Linear).unwrap().with_times(Times::Kept);
     assert_eq!((recording.len(), recording.skipped()), (2, 1));
     let mut recorded = Recorded::new(recording);
@@ -69,7 +69,7 @@ fn gzip_records_take_their_category_from_the_address() {
     ];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(lines.join("\n").as_bytes()).unwrap();
-    let file = Scratch::new("wrapped.gz", &gzip.finish().unwrap());
+    let file = TempFile::new("wrapped.gz", &gzip.finish().unwrap());
     let recording = Recording::read(&file.0, Category::Inverse).unwrap();
     assert_eq!(recording.skipped(), 0);
     let seen: Vec<_> = recording.frames.iter().map(|f| (f.category, f.at, f.fills.len())).collect();
@@ -77,8 +77,8 @@ fn gzip_records_take_their_category_from_the_address() {
 }
 
 #[test]
-fn times_moved_to_now_keep_minutes_aligned_and_all_else_as_it_was() {
-    let file = Scratch::new("now", [KLINE, TRADE].join("\n").as_bytes());
+fn times_shifted_to_now_keep_minutes_aligned_and_other_bytes_unchanged() {
+    let file = TempFile::new("now", [KLINE, TRADE].join("\n").as_bytes());
     let mut recorded = Recorded::new(Recording::read(&file.0, Category::Linear).unwrap());
     let wall = 1_800_000_012_345;
     let start = recorded.begin(wall);
@@ -86,23 +86,23 @@ fn times_moved_to_now_keep_minutes_aligned_and_all_else_as_it_was() {
     let shift = start - 1786310819124;
     assert_eq!(shift % 60_000, 0);
     let frames = replay(&mut recorded, wall + 60_000);
-    let moved = |at: i64| (at + shift).to_string();
+    let shifted = |at: i64| (at + shift).to_string();
     assert_eq!(
         frames[0],
         KLINE
-            .replace("1786310760000", &moved(1786310760000))
-            .replace("1786310819999", &moved(1786310819999))
-            .replace("1786310819124", &moved(1786310819124))
+            .replace("1786310760000", &shifted(1786310760000))
+            .replace("1786310819999", &shifted(1786310819999))
+            .replace("1786310819124", &shifted(1786310819124))
     );
     assert_eq!(
         frames[1],
-        TRADE.replace("1786310820511", &moved(1786310820511)).replace("1786310820510", &moved(1786310820510))
+        TRADE.replace("1786310820511", &shifted(1786310820511)).replace("1786310820510", &shifted(1786310820510))
     );
 }
 
 #[test]
-fn a_file_without_frames_is_refused_by_name() {
-    let file = Scratch::new("empty", b"hello\n");
+fn a_file_without_frames_is_an_error() {
+    let file = TempFile::new("empty", b"hello\n");
     let error = Recording::read(&file.0, Category::Linear).unwrap_err();
     assert!(matches!(error, RecordingError::Empty { lines: 1, .. }), "{error}");
     let missing = Recording::read("/nonexistent/recording", Category::Linear).unwrap_err();

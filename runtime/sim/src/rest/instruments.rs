@@ -13,68 +13,68 @@ use axum::{
 };
 
 use super::{Answer, Params, category, limit};
-use crate::{amount::Amount, book::Book, category::Category, fault::RestFault, floor::Floor};
+use crate::{amount::Amount, category::Category, exchange::Exchange, fault::RestFault, symbol_state::SymbolState};
 
-const NOTHING: &str = r#"{"category":"","list":[],"nextPageCursor":""}"#;
+const EMPTY_RESULT: &str = r#"{"category":"","list":[],"nextPageCursor":""}"#;
 
-pub(crate) async fn instruments_info(State(floor): State<Arc<Floor>>, Query(params): Query<Params>) -> Response {
-    let answer = page(&floor, &params).unwrap_or_else(|refused| refused.with_result(NOTHING));
-    answer.respond(&floor)
+pub(crate) async fn instruments_info(State(exchange): State<Arc<Exchange>>, Query(params): Query<Params>) -> Response {
+    let answer = page(&exchange, &params).unwrap_or_else(|refused| refused.with_result(EMPTY_RESULT));
+    answer.respond(&exchange)
 }
 
-fn page(floor: &Floor, params: &Params) -> Result<Answer, Answer> {
+fn page(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
     let category = category(params, None)?;
     let limit = if category == Category::Spot { usize::MAX } else { limit(params, 500, 1_000)? };
-    let given = |key: &str| params.get(key).map(String::as_str).filter(|text| !text.is_empty());
-    // Spot knows Trading only and answers with it whatever is asked.
-    let trading = match given("status") {
+    let param = |key: &str| params.get(key).map(String::as_str).filter(|text| !text.is_empty());
+    // Spot has only the status Trading and answers with it for every other status.
+    let trading = match param("status") {
         None | Some("Trading") => true,
         Some(_) if category == Category::Spot => true,
         Some("Closed") => false,
         Some("PreLaunch" | "Delivering") => return Ok(list(category, "", "")),
         Some(_) => return Err(Answer::refused("params error: status invalid")),
     };
-    let after = match given("cursor") {
+    let after = match param("cursor") {
         Some(cursor) if category != Category::Spot => Some(last_of(cursor)?),
         _ => None,
     };
-    let base = given("baseCoin").filter(|_| category != Category::Spot);
-    let symbol = given("symbol");
-    let faults = floor.rest_faults(Some(category));
+    let base = param("baseCoin").filter(|_| category != Category::Spot);
+    let symbol = param("symbol");
+    let faults = exchange.rest_faults(Some(category));
     if faults.contains(&RestFault::EmptyList) {
         return Ok(list(category, "", ""));
     }
-    floor.with_books(category, |books| {
+    exchange.with_symbols(category, |symbols| {
         if let Some(symbol) = symbol {
-            let book = books.get(symbol).filter(|book| book.listed == trading);
-            return match (book, category) {
-                (Some(book), _) => Ok(list(category, &row(book), "")),
+            let symbol_state = symbols.get(symbol).filter(|it| it.listed == trading);
+            return match (symbol_state, category) {
+                (Some(symbol_state), _) => Ok(list(category, &row(symbol_state), "")),
                 (None, Category::Spot) => Ok(list(category, "", "")),
                 (None, _) => Err(Answer::refused("params error: symbol invalid")),
             };
         }
-        let wanted = |book: &Book| book.listed == trading && base.is_none_or(|coin| book.instrument.coins().0 == coin);
+        let wanted = |it: &SymbolState| it.listed == trading && base.is_none_or(|coin| it.instrument.coins().0 == coin);
         if faults.contains(&RestFault::HalfList) {
-            let rows: Vec<String> = books.values().filter(|book| wanted(book)).map(row).collect();
+            let rows: Vec<String> = symbols.values().filter(|it| wanted(it)).map(row).collect();
             let half = rows.get(..rows.len() / 2).unwrap_or_default();
             return Ok(list(category, &half.join(","), ""));
         }
-        Ok(full_page(category, books, after.as_deref(), limit, wanted))
+        Ok(full_page(category, symbols, after.as_deref(), limit, wanted))
     })
 }
 
 fn full_page(
     category: Category,
-    books: &BTreeMap<String, Book>,
+    symbols: &BTreeMap<String, SymbolState>,
     after: Option<&str>,
     limit: usize,
-    wanted: impl Fn(&Book) -> bool,
+    wanted: impl Fn(&SymbolState) -> bool,
 ) -> Answer {
     let from = after.map_or(Unbounded, Excluded);
-    let rest = books.range::<str, _>((from, Unbounded)).filter(|(_, book)| wanted(book));
-    let page: Vec<&Book> = rest.take(limit).map(|(_, book)| book).collect();
-    let rows: Vec<String> = page.iter().map(|book| row(book)).collect();
-    // A full page has a cursor even if nothing follows, as on Bybit: the next page is then empty.
+    let rest = symbols.range::<str, _>((from, Unbounded)).filter(|(_, it)| wanted(it));
+    let page: Vec<&SymbolState> = rest.take(limit).map(|(_, it)| it).collect();
+    let rows: Vec<String> = page.iter().map(|it| row(it)).collect();
+    // A full page has a cursor even if it is the last, as on Bybit; the next page is then empty.
     let cursor = match (page.first(), page.last()) {
         (Some(first), Some(last)) if page.len() == limit => {
             format!("first%3D{}%26last%3D{}", first.instrument.symbol, last.instrument.symbol)
@@ -91,32 +91,32 @@ fn list(category: Category, rows: &str, cursor: &str) -> Answer {
     })
 }
 
-/// Last symbol of the page before. Cursors are handed out percent-encoded; clients send them back as they are or
-/// encode them once more, so that after the query's own decoding one layer may be left.
+/// Returns the last symbol of the previous page. Cursors are percent-encoded; clients send them back unchanged or
+/// encode them once more, so that one level of encoding may remain after the query was decoded.
 fn last_of(cursor: &str) -> Result<String, Answer> {
     let decoded = cursor.replace("%3D", "=").replace("%3d", "=").replace("%26", "&");
     let last = decoded.split('&').find_map(|part| part.strip_prefix("last="));
     last.map(str::to_owned).ok_or_else(|| Answer::refused("params error: cursor invalid"))
 }
 
-fn row(book: &Book) -> String {
-    match book.instrument.category {
-        Category::Spot => spot_row(book),
-        Category::Linear | Category::Inverse => contract_row(book),
+fn row(symbol_state: &SymbolState) -> String {
+    match symbol_state.instrument.category {
+        Category::Spot => spot_row(symbol_state),
+        Category::Linear | Category::Inverse => contract_row(symbol_state),
     }
 }
 
-/// A number for people who want one: the same for the same symbol.
+/// Returns an arbitrary `symbolId`, always the same for the same symbol.
 fn symbol_id(symbol: &str) -> u32 {
     symbol.bytes().fold(7, |id: u32, byte| (id * 31 + u32::from(byte)) % 100_000)
 }
 
-fn status(book: &Book) -> &'static str {
-    if book.listed { "Trading" } else { "Closed" }
+fn status(symbol_state: &SymbolState) -> &'static str {
+    if symbol_state.listed { "Trading" } else { "Closed" }
 }
 
-fn contract_row(book: &Book) -> String {
-    let instrument = &book.instrument;
+fn contract_row(symbol_state: &SymbolState) -> String {
+    let instrument = &symbol_state.instrument;
     let symbol = &instrument.symbol;
     let (base, quote) = instrument.coins();
     let linear = instrument.category == Category::Linear;
@@ -132,8 +132,8 @@ fn contract_row(book: &Book) -> String {
     let most = |amount: Amount, times: i128| Amount::new(amount.units() * times, amount.scale()).padded();
     let mut text = format!(
         r#"{{"symbol":"{symbol}","contractType":"{kind}","status":"{}","baseCoin":"{base}","quoteCoin":"{quote}","launchTime":"{}","deliveryTime":"0","deliveryFeeRate":"","priceScale":"{}""#,
-        status(book),
-        book.launched,
+        status(symbol_state),
+        symbol_state.launched,
         tick.scale(),
     );
     let _ = write!(
@@ -156,8 +156,8 @@ fn contract_row(book: &Book) -> String {
     text
 }
 
-fn spot_row(book: &Book) -> String {
-    let instrument = &book.instrument;
+fn spot_row(symbol_state: &SymbolState) -> String {
+    let instrument = &symbol_state.instrument;
     let symbol = &instrument.symbol;
     let (base, quote) = instrument.coins();
     let (tick, step) = (instrument.tick.padded(), instrument.step.padded());
@@ -166,6 +166,6 @@ fn spot_row(book: &Book) -> String {
     format!(
         r#"{{"symbolId":{},"symbol":"{symbol}","baseCoin":"{base}","quoteCoin":"{quote}","innovation":"0","symbolType":"","xstockMultiplier":"","status":"{}","marginTrading":"utaOnly","stTag":"0","lotSizeFilter":{{"basePrecision":"{step}","quotePrecision":"{precision}","minOrderQty":"{step}","maxOrderQty":"{most}","minOrderAmt":"5","maxOrderAmt":"4000000","maxLimitOrderQty":"{most}","maxMarketOrderQty":"{most}","postOnlyMaxLimitOrderSize":"{most}"}},"priceFilter":{{"tickSize":"{tick}"}},"riskParameters":{{"priceLimitRatioX":"0.01","priceLimitRatioY":"0.02"}}}}"#,
         symbol_id(symbol),
-        status(book),
+        status(symbol_state),
     )
 }

@@ -8,25 +8,25 @@ use axum::{
 };
 
 use super::{Answer, Params, category, limit, unknown_symbol};
-use crate::{amount::Amount, category::Category, floor::Floor, interval::Interval, klines::Window};
+use crate::{amount::Amount, category::Category, exchange::Exchange, interval::Interval, klines::Window};
 
-pub(crate) async fn kline(State(floor): State<Arc<Floor>>, Query(params): Query<Params>) -> Response {
-    rows(&floor, &params).unwrap_or_else(|refused| refused).respond(&floor)
+pub(crate) async fn kline(State(exchange): State<Arc<Exchange>>, Query(params): Query<Params>) -> Response {
+    rows(&exchange, &params).unwrap_or_else(|refused| refused).respond(&exchange)
 }
 
-fn rows(floor: &Floor, params: &Params) -> Result<Answer, Answer> {
+fn rows(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
     let category = category(params, Some(Category::Linear))?;
     let limit = limit(params, 200, 1_000)?;
     let code = params.get("interval").map(String::as_str).unwrap_or_default();
     let interval = Interval::from_code(code).ok_or_else(|| Answer::refused("Invalid period!"))?;
     let (start, end) = (time(params, "start")?, time(params, "end")?);
     let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
-    let windows = floor.with_book(category, symbol, |book| book.klines.windows(interval));
+    let windows = exchange.with_symbol(category, symbol, |it| it.klines.windows(interval));
     let mut windows = windows.ok_or_else(|| unknown_symbol(category))?;
-    // `start` selects the window that contains it, `end` goes by the window's start.
+    // `start` selects the window that contains it; `end` is compared with the window's start.
     windows.retain(|window| start.is_none_or(|at| window.end >= at) && end.is_none_or(|at| window.start <= at));
     match (start, end) {
-        // From `start` alone the walk is forward; otherwise the newest rows are the answer.
+        // With `start` alone the oldest rows from there are returned, otherwise the newest rows.
         (Some(_), None) => windows.truncate(limit),
         _ => drop(windows.drain(..windows.len().saturating_sub(limit))),
     }

@@ -1,4 +1,4 @@
-//! Promises of the script language.
+//! Tests of the script language.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn every_fault_can_be_written() {
+fn every_fault_can_be_parsed() {
     let script = Script::parse(
         "# a bad day\n\
          at 10s drop\n\

@@ -1,4 +1,4 @@
-//! Promises of the seeded market.
+//! Tests of the seeded market.
 
 use super::*;
 use crate::trade::SimTrade;
@@ -38,7 +38,7 @@ fn tape(seed: u64, steps: impl IntoIterator<Item = i64>) -> Vec<(Category, Strin
 }
 
 #[test]
-fn the_same_seed_gives_the_same_tape_however_it_is_driven() {
+fn the_same_seed_gives_the_same_tape_for_any_steps() {
     let whole = tape(7, [600_000]);
     assert_eq!(whole, tape(7, (1..=600_000).step_by(37).chain([600_000])));
     assert_ne!(whole, tape(8, [600_000]));
@@ -46,7 +46,7 @@ fn the_same_seed_gives_the_same_tape_however_it_is_driven() {
 }
 
 #[test]
-fn times_and_sequences_never_step_back_and_ids_are_unique() {
+fn times_and_sequences_never_decrease_and_ids_are_unique() {
     let tape = tape(1, [3_600_000]);
     assert!(tape.is_sorted_by_key(|(.., trades)| trades[0].time));
     for (category, symbol) in

@@ -9,12 +9,13 @@ use crate::{
     trade::{Fill, Side, TickDirection, TradeId},
 };
 
-/// Sequence numbers follow the time in µs since here (2017-07-14), so that they go on over a restart and stay exact
-/// in programs that read them as doubles.
+/// Sequence numbers follow the time in µs since this instant (2017-07-14), so that they continue after a restart and
+/// stay exact in programs that read them as doubles.
 const SEQ_EPOCH_MS: i64 = 1_500_000_000_000;
-/// A pause is at most this long, however rarely the symbol trades.
+/// Longest pause between two matches, however rarely the symbol trades.
 const LONGEST_PAUSE_MS: i64 = 90_000;
 
+/// The random walk of one instrument.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     rng: Rng,
@@ -22,14 +23,15 @@ pub(super) struct Walk {
     activity: Activity,
     tick: Amount,
     step: Amount,
-    /// In ticks.
+    /// Start price in ticks.
     start: i64,
+    /// Current price in ticks.
     price: i64,
     last: Amount,
     direction: TickDirection,
     burst: u32,
     seq: u64,
-    /// Last id handed out, spot only.
+    /// Last trade id, spot only.
     number: u64,
 }
 
@@ -64,7 +66,8 @@ impl Walk {
         self.activity
     }
 
-    /// Time to the next match, ms. Mostly short, sometimes long, as random arrivals are; bursts run at a few ms.
+    /// Returns the time to the next match in ms: mostly short, sometimes long, as with random arrivals; a few ms in a
+    /// burst.
     pub fn gap(&mut self) -> i64 {
         let Activity::Matches { every_ms } = self.activity else { return LONGEST_PAUSE_MS };
         if self.burst > 0 {
@@ -78,7 +81,7 @@ impl Walk {
                 self.rng.i64(0..8)
             }
             4 => (mean * self.rng.i64(8..20)).min(LONGEST_PAUSE_MS).max(mean),
-            // The product of two uniform draws has its weight near zero and a long tail, as random arrivals do.
+            // The product of two uniform draws is mostly near zero and has a long tail, as random arrivals have.
             _ => 1 + self.rng.i64(0..=2 * mean) * self.rng.i64(0..=2 * mean) / mean.max(1),
         }
     }
@@ -87,7 +90,7 @@ impl Walk {
         self.rng.i64(0..3)
     }
 
-    /// The fills of the match at `at`: one time, one seq, prices that walk away from the taker.
+    /// Returns the fills of the match at `at`: one time, one seq, and prices that get worse for the taker.
     pub fn next_match(&mut self, at: i64) -> Vec<Fill> {
         let side = if self.rng.bool() { Side::Buy } else { Side::Sell };
         self.drift();
@@ -106,7 +109,7 @@ impl Walk {
             let size = self.size(block);
             let price = Amount::new(self.tick.units().saturating_mul(i128::from(self.price)), self.tick.scale());
             fills.push(self.fill(at, seq, price, size, side, block, rpi));
-            // Deep matches eat through the book; most fills rest on one level.
+            // A deep match reaches further price levels of the order book; most fills stay on one level.
             if self.rng.u32(0..3) == 0 {
                 self.price = match side {
                     Side::Buy => self.price.saturating_add(1),
@@ -114,13 +117,13 @@ impl Walk {
                 };
             }
         }
-        // The book refills: a third of the way is kept.
+        // The order book refills: a third of the move remains.
         self.price = before + (self.price - before) / 3;
         fills
     }
 
-    /// A fill on request. The walk goes on from its own price.
-    pub fn print(&mut self, at: i64, side: Side, price: &str, size: &str) -> Option<Fill> {
+    /// Executes one trade at this price. The walk continues from its own price.
+    pub fn execute(&mut self, at: i64, side: Side, price: &str, size: &str) -> Option<Fill> {
         let pad = |text: &str, like: Amount| {
             Amount::parse(text).filter(|a| !a.is_zero()).map(|a| a.plus(Amount::new(0, like.scale())))
         };
@@ -132,10 +135,11 @@ impl Walk {
     fn drift(&mut self) {
         let reach = (self.start / 20_000).max(1);
         let step = self.rng.i64(-reach..=reach);
-        // Beyond a fifth away from its start the walk is led back, so that it neither dies nor explodes.
-        let away = self.price - self.start;
-        let led = if away.abs() > self.start / 5 { -away.signum() * step.abs() } else { step };
-        self.price = self.price.saturating_add(led).max(1);
+        // When the price is more than a fifth away from its start, it moves back, so that it neither reaches zero nor
+        // grows without bound.
+        let distance = self.price - self.start;
+        let step = if distance.abs() > self.start / 5 { -distance.signum() * step.abs() } else { step };
+        self.price = self.price.saturating_add(step).max(1);
     }
 
     fn size(&mut self, block: bool) -> Amount {
@@ -168,7 +172,7 @@ impl Walk {
                 self.number += 1;
                 TradeId::Number(self.number)
             }
-            // Version and variant bits as in a name-based UUID, which Bybit's are.
+            // With the version and variant bits of a name-based UUID, as Bybit's ids have.
             _ => TradeId::Uuid(self.rng.u128(..) & !(0xf000 << 64) & !(0xc000 << 48) | (0x5000 << 64) | (0x8000 << 48)),
         };
         Fill { time, seq, id, price, size, side, direction: self.direction, block, rpi }

@@ -1,4 +1,4 @@
-//! A plain client: a stream that expects frames, and a GET over a bare socket.
+//! A simple client: a WebSocket stream, and GET requests over a bare socket.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -16,8 +16,8 @@ use tokio_tungstenite::{
 
 use crate::{Category, Sim};
 
-/// Long enough for a loaded machine; only failures wait for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a loaded machine; only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,10 +41,10 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next text frame; the end of the connection as an error.
+    /// Returns the next text frame, or an error at the end of the connection.
     pub async fn next(&mut self) -> Result<String, tungstenite::Error> {
         loop {
-            let message = timeout(PATIENCE, self.socket.next()).await.expect("no frame came");
+            let message = timeout(TIMEOUT, self.socket.next()).await.expect("no frame came");
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(_)) => {}
@@ -62,7 +62,7 @@ impl Client {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
-    /// Sends a request and returns the answer with the connection id blanked, data frames skipped.
+    /// Sends a request and returns the answer with `?` as connection id; skips data frames.
     pub async fn ask(&mut self, request: &str) -> String {
         self.send(request).await;
         loop {
@@ -78,7 +78,7 @@ impl Client {
         self.ask(&serde_json::json!({ "op": "subscribe", "args": topics }).to_string()).await
     }
 
-    /// A round trip: when it returns, everything sent before has arrived.
+    /// Sends a ping and returns the frames that arrive before its pong, which are all that were sent before it.
     pub async fn frames_until_pong(&mut self) -> Vec<String> {
         self.send(r#"{"op":"ping"}"#).await;
         let mut frames = Vec::new();
@@ -91,10 +91,10 @@ impl Client {
         }
     }
 
-    /// Reads until the connection ends; how it ended.
+    /// Reads until the connection ends. Returns how it ended.
     pub async fn end(&mut self) -> Ending {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("the connection lives") {
+            match timeout(TIMEOUT, self.socket.next()).await.expect("the connection is still open") {
                 Some(Ok(Message::Close(_))) => return Ending::CloseFrame,
                 Some(Ok(_)) => {}
                 Some(Err(tungstenite::Error::Io(error))) if error.kind() == ErrorKind::ConnectionReset => {
@@ -106,18 +106,18 @@ impl Client {
     }
 }
 
-/// Status and body of a GET.
+/// Returns status and body of a GET request.
 pub async fn get(sim: &Sim, path: &str) -> (u16, Value) {
     try_get(sim, path).await.expect("no answer")
 }
 
-/// The same; nothing when the connection is reset.
+/// Returns status and body of a GET request, or `None` if the connection is reset.
 pub async fn try_get(sim: &Sim, path: &str) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect(sim.addr()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
-    match timeout(PATIENCE, stream.read_to_string(&mut response)).await.expect("no end") {
+    match timeout(TIMEOUT, stream.read_to_string(&mut response)).await.expect("the answer did not end") {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
         other => drop(other.unwrap()),
     }
@@ -133,5 +133,5 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    timeout(TIMEOUT, wait).await.unwrap_or_else(|_| panic!("did not happen: {what}"));
 }

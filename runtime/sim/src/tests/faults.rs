@@ -1,4 +1,4 @@
-//! Every fault does what it says, and ends.
+//! Every fault has its documented effect, and ends.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{Category, Fault, Garbage, Script, Side, Sim, SimConfig};
 
 const TOPIC: &str = "publicTrade.ETHUSDT";
 
-async fn listener(sim: &Sim, category: Category) -> Client {
+async fn subscriber(sim: &Sim, category: Category) -> Client {
     let mut client = Client::connect(sim, category).await;
     client.subscribe(&[TOPIC]).await;
     client
 }
 
-/// Trades once on linear and returns the id.
+/// Executes one linear trade and returns its id.
 fn trade(sim: &Sim) -> String {
     sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.5", "0.1").unwrap().id
 }
@@ -33,15 +33,15 @@ fn ids(frames: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn drop_resets_the_connections_of_its_category_and_the_market_goes_on() {
+async fn drop_resets_the_connections_of_its_category_and_the_market_continues() {
     let sim = quiet().await;
-    let mut linear = listener(&sim, Category::Linear).await;
-    let mut spot = listener(&sim, Category::Spot).await;
+    let mut linear = subscriber(&sim, Category::Linear).await;
+    let mut spot = subscriber(&sim, Category::Spot).await;
     sim.inject(Fault::Drop.on(Category::Linear));
     assert_eq!(linear.end().await, Ending::Reset);
     assert!(spot.ask(r#"{"op":"ping"}"#).await.contains("pong"));
     let missed = trade(&sim);
-    let mut again = listener(&sim, Category::Linear).await;
+    let mut again = subscriber(&sim, Category::Linear).await;
     let seen = trade(&sim);
     assert_eq!(ids(&again.frames_until_pong().await), std::slice::from_ref(&seen));
     let truth: Vec<String> = sim.trades(Category::Linear, "ETHUSDT").into_iter().map(|trade| trade.id).collect();
@@ -51,22 +51,22 @@ async fn drop_resets_the_connections_of_its_category_and_the_market_goes_on() {
 #[tokio::test]
 async fn a_stall_answers_nothing_and_delivers_afterwards() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Stall.on(Category::Linear));
-    let held = trade(&sim);
+    let delayed = trade(&sim);
     client.send(r#"{"op":"ping"}"#).await;
-    // Nothing can be waited for here; the frame would come within a millisecond if it came.
+    // The absence of a frame has no event to wait for; a frame would arrive within a millisecond.
     assert!(tokio::time::timeout(Duration::from_millis(100), client.next()).await.is_err());
     assert_eq!(sim.counters().pings, 0);
     sim.heal();
-    assert_eq!(ids(&client.frames_until_pong().await), [held]);
+    assert_eq!(ids(&client.frames_until_pong().await), [delayed]);
     eventually("the late ping is read", || sim.counters().pings == 2).await;
 }
 
 #[tokio::test]
 async fn mute_answers_pings_and_loses_the_data() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Mute);
     trade(&sim);
     assert!(client.frames_until_pong().await.is_empty());
@@ -78,7 +78,7 @@ async fn mute_answers_pings_and_loses_the_data() {
 #[tokio::test]
 async fn reorder_lets_frames_overtake_each_other_and_loses_none() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Reorder(Duration::from_millis(50)));
     let sent: Vec<String> = (0..100).map(|_| trade(&sim)).collect();
     let mut frames = Vec::new();
@@ -92,7 +92,7 @@ async fn reorder_lets_frames_overtake_each_other_and_loses_none() {
         ids
     };
     assert_eq!(sorted(got), sorted(sent));
-    // Even so, no data follows the ack of an unsubscribe.
+    // Even with this fault, no data follows the ack of an unsubscribe.
     (0..20).for_each(|_| drop(trade(&sim)));
     client.send(&format!(r#"{{"op":"unsubscribe","args":["{TOPIC}"]}}"#)).await;
     while !client.text().await.contains(r#""op":"unsubscribe""#) {}
@@ -102,7 +102,7 @@ async fn reorder_lets_frames_overtake_each_other_and_loses_none() {
 #[tokio::test]
 async fn duplicate_sends_every_frame_twice() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Duplicate);
     let id = trade(&sim);
     let frames = client.frames_until_pong().await;
@@ -111,9 +111,9 @@ async fn duplicate_sends_every_frame_twice() {
 }
 
 #[tokio::test]
-async fn garbage_is_not_json_or_half_a_frame_or_a_price_that_is_none() {
+async fn garbage_is_invalid_json_half_a_frame_or_an_invalid_price() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     for kind in [Garbage::NotJson, Garbage::Truncated, Garbage::BadPrice] {
         sim.inject(Fault::Garbage(kind));
     }
@@ -128,22 +128,22 @@ async fn garbage_is_not_json_or_half_a_frame_or_a_price_that_is_none() {
 }
 
 #[tokio::test]
-async fn refuse_turns_a_symbol_away_and_leaves_subscribers_alone() {
+async fn refuse_rejects_new_subscriptions_and_keeps_existing_ones() {
     let sim = quiet().await;
-    let mut before = listener(&sim, Category::Linear).await;
+    let mut before = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Refuse("ETHUSDT".to_owned()).on(Category::Linear));
     let mut after = Client::connect(&sim, Category::Linear).await;
     let refused = after.subscribe(&["publicTrade.BTCUSDT", TOPIC]).await;
     assert!(refused.contains("error:handler not found,topic:publicTrade.ETHUSDT"), "{refused}");
-    listener(&sim, Category::Spot).await;
+    subscriber(&sim, Category::Spot).await;
     trade(&sim);
     assert_eq!(before.frames_until_pong().await.len(), 1);
 }
 
 #[tokio::test]
-async fn slow_delivers_all_the_same_until_a_full_queue_cuts() {
+async fn slow_delivers_every_frame_until_a_full_queue_cuts_the_client() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Slow(Duration::from_millis(5)));
     let sent: Vec<String> = (0..5).map(|_| trade(&sim)).collect();
     assert_eq!(ids(&client.frames_until_pong().await), sent);
@@ -153,9 +153,9 @@ async fn slow_delivers_all_the_same_until_a_full_queue_cuts() {
 }
 
 #[tokio::test]
-async fn a_delisted_symbol_falls_silent_and_is_unknown_to_new_subscribers() {
+async fn a_delisted_symbol_sends_nothing_and_is_unknown_to_new_subscribers() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Delist("ETHUSDT".to_owned()).on(Category::Linear));
     assert!(client.frames_until_pong().await.is_empty());
     let mut late = Client::connect(&sim, Category::Linear).await;
@@ -166,9 +166,9 @@ async fn a_delisted_symbol_falls_silent_and_is_unknown_to_new_subscribers() {
 }
 
 #[tokio::test]
-async fn down_takes_streams_and_rest_away_and_comes_back_on_the_same_port() {
+async fn down_stops_streams_and_rest_and_both_return_on_the_same_port() {
     let sim = quiet().await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.inject(Fault::Down);
     assert_eq!(client.end().await, Ending::Reset);
     let refused = async {
@@ -185,7 +185,7 @@ async fn down_takes_streams_and_rest_away_and_comes_back_on_the_same_port() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
-    listener(&sim, Category::Linear).await;
+    subscriber(&sim, Category::Linear).await;
     let (_, body) = get(&sim, "/v5/market/recent-trade?category=linear&symbol=ETHUSDT").await;
     assert_eq!(body["result"]["list"][0]["execId"], Value::String(missed));
 }
@@ -199,7 +199,7 @@ async fn a_script_runs_by_itself_and_its_faults_end() {
     assert!(spot.subscribe(&[TOPIC]).await.contains("Invalid symbol"));
     eventually("the symbol is listed", || sim.trade(Category::Linear, "NEWUSDT", Side::Buy, "1922.5", "1").is_some())
         .await;
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     let id = trade(&sim);
     assert_eq!(ids(&client.frames_until_pong().await), [id], "the mute is over");
 }
@@ -208,12 +208,12 @@ async fn a_script_runs_by_itself_and_its_faults_end() {
 async fn an_exchange_can_be_stopped_and_started_on_its_port() {
     let sim = quiet().await;
     let address = sim.addr();
-    let mut client = listener(&sim, Category::Linear).await;
+    let mut client = subscriber(&sim, Category::Linear).await;
     sim.stop().await;
     assert_eq!(client.end().await, Ending::Reset);
     let again = Sim::start(SimConfig { listen: address, ..SimConfig::new(quiet_market()) }).await.unwrap();
     assert_eq!(again.addr(), address);
-    listener(&again, Category::Linear).await;
+    subscriber(&again, Category::Linear).await;
     drop(again);
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Kline pushes and REST klines against a recomputation from the tape.
+//! Compares kline pushes and REST klines with klines recomputed from the tape.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::{Client, get};
 use crate::{Activity, Category, Instrument, Market, Sim, SimConfig, SimTrade, amount::Amount};
 
-/// Open, high, low, close, volume, turnover of the trades in `[start, until]`, from the texts of the tape alone.
+/// Returns open, high, low, close, volume and turnover of the trades in `[start, until]`, computed from the tape only.
 fn recompute(trades: &[SimTrade], before: &str, start: i64, until: i64) -> [String; 6] {
     let number = |text: &str| Amount::parse(text).unwrap();
     let previous = trades.iter().rev().find(|trade| trade.time < start).map_or(before, |trade| &trade.price);
@@ -27,7 +27,7 @@ fn pushed(object: &Value) -> [String; 6] {
 }
 
 #[tokio::test]
-async fn every_push_equals_the_trades_up_to_its_stamp() {
+async fn every_push_equals_the_trades_up_to_its_timestamp() {
     let instrument = |category| {
         Instrument::new(category, "ETHUSDT", "1922.50", "0.01", "0.001").unwrap().with_activity(Activity::LIVELY)
     };

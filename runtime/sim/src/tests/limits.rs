@@ -1,4 +1,4 @@
-//! Limits of the exchange are enforced.
+//! The exchange enforces its limits.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn a_client_that_does_not_read_is_cut() {
     let sim = limited(Limits { queue: 16, ..Limits::default() }).await;
     let mut client = Client::connect(&sim, Category::Linear).await;
     client.subscribe(&["publicTrade.ETHUSDT"]).await;
-    // Socket buffers swallow some megabytes first.
+    // The socket buffers take some megabytes first.
     while sim.counters().cut_slow == 0 {
         for _ in 0..64 {
             sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.5", "0.1").unwrap();

@@ -1,4 +1,4 @@
-//! A recording through the whole exchange.
+//! Replays a recording through the whole exchange.
 
 use super::client::{Client, get};
 use crate::{Category, Market, Recording, Sim, SimConfig, Times};
@@ -26,7 +26,7 @@ fn trade(n: i64) -> String {
 }
 
 #[tokio::test]
-async fn recorded_frames_are_forwarded_as_they_are() {
+async fn recorded_frames_are_forwarded_unchanged() {
     let frames = (0..FRAMES).flat_map(|n| [ticker(n), trade(n)]);
     let lines: Vec<String> = std::iter::once(kline(START)).chain(frames).collect();
     let path = std::env::temp_dir().join(format!("bybit-sim-{}-replay", std::process::id()));
@@ -39,7 +39,7 @@ async fn recorded_frames_are_forwarded_as_they_are() {
     assert!(client.subscribe(&["kline.5.NOPEUSDT"]).await.contains("handler not found"));
     let ack = client.subscribe(&["kline.1.ETHUSDT", "tickers.ETHUSDT", "publicTrade.ETHUSDT"]).await;
     assert!(ack.contains(r#""success":true"#), "{ack}");
-    // The kline went by before the subscription: it comes as the last push.
+    // The kline frame was replayed before the subscription, so it arrives as the last push.
     assert_eq!(client.text().await, kline(START));
     let first = client.text().await;
     let at = lines.iter().position(|line| *line == first).expect("a line of the recording");

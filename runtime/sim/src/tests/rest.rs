@@ -1,4 +1,4 @@
-//! The REST calls, their envelope, pages and refusals.
+//! The REST calls: envelope, pages and refusals.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ async fn instruments_come_in_pages_until_an_empty_one() {
         .flat_map(|category| names.iter().map(|name| still(*category, name)))
         .collect();
     let sim = Sim::start(SimConfig::new(Market::seeded(1, all))).await.unwrap();
-    // The cursor is handed out encoded; both sending it as it is and encoding it again must work.
+    // The cursor is percent-encoded; it must work both unchanged and encoded once more.
     for encode in [false, true] {
         let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
         loop {
@@ -68,17 +68,17 @@ async fn instruments_come_in_pages_until_an_empty_one() {
         }
         assert_eq!((&seen, pages), (&names, 3));
     }
-    // A full last page carries a cursor; the page after it is empty.
+    // A full last page has a cursor; the next page is empty.
     let page = result(&sim, "/v5/market/instruments-info?category=linear&limit=5").await;
     let cursor = page["nextPageCursor"].as_str().unwrap();
     let after = result(&sim, &format!("/v5/market/instruments-info?category=linear&limit=5&cursor={cursor}")).await;
     assert_eq!(after, json!({"category": "linear", "list": [], "nextPageCursor": ""}));
-    // Spot ignores both.
+    // Spot ignores limit and cursor.
     assert_eq!(symbols(&result(&sim, "/v5/market/instruments-info?category=spot&limit=2&cursor=x").await), names);
 }
 
 #[tokio::test]
-async fn instruments_carry_what_clients_read() {
+async fn instruments_have_the_fields_that_clients_read() {
     let sim = quiet().await;
     let linear = result(&sim, "/v5/market/instruments-info?category=linear&symbol=ETHUSDT").await;
     let row = &linear["list"][0];
@@ -96,12 +96,12 @@ async fn instruments_carry_what_clients_read() {
 }
 
 #[tokio::test]
-async fn unknown_symbols_are_refused_as_each_call_words_it() {
+async fn each_call_refuses_unknown_symbols_with_its_own_text() {
     let sim = quiet().await;
-    let nothing = json!({"category": "", "list": [], "nextPageCursor": ""});
+    let empty = json!({"category": "", "list": [], "nextPageCursor": ""});
     assert_eq!(
         refusal(&sim, "/v5/market/instruments-info?category=linear&symbol=NOPE").await,
-        (10_001, "params error: symbol invalid".to_owned(), nothing)
+        (10_001, "params error: symbol invalid".to_owned(), empty)
     );
     assert_eq!(result(&sim, "/v5/market/instruments-info?category=spot&symbol=NOPE").await["list"], json!([]));
     let message = |answer: (i64, String, Value)| (answer.0, answer.1);

@@ -1,4 +1,4 @@
-//! Faults of REST and of one category's streams: what they do, where they stop, and that they end.
+//! Faults of REST and of one category: their effects, their scope, and that they end.
 
 use std::{future::Future, time::Duration};
 
@@ -17,7 +17,7 @@ fn list_of(category: Category) -> String {
     format!("/v5/market/instruments-info?category={category}")
 }
 
-/// Names in a category's list.
+/// Returns the symbols of a category's instrument list.
 async fn names(sim: &Sim, category: Category) -> Vec<String> {
     let (status, body) = get(sim, &list_of(category)).await;
     assert_eq!((status, &body["retCode"]), (200, &Value::from(0)));
@@ -26,7 +26,7 @@ async fn names(sim: &Sim, category: Category) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_refusal_of_one_category_touches_the_calls_that_name_it_and_ends() {
+async fn a_rest_fault_of_one_category_affects_the_calls_that_name_it_and_ends() {
     let sim = quiet().await;
     for (fault, status, answer) in [
         (RestFault::TooFrequent, 403, Value::from("access too frequent")),
@@ -37,8 +37,8 @@ async fn a_refusal_of_one_category_touches_the_calls_that_name_it_and_ends() {
     ] {
         sim.inject(Fault::Rest(fault).on(Category::Spot));
         let (found, body) = get(&sim, &list_of(Category::Spot)).await;
-        let said = if body.is_object() { &body["retCode"] } else { &body };
-        assert_eq!((found, said), (status, &answer), "{fault:?}");
+        let answered = if body.is_object() { &body["retCode"] } else { &body };
+        assert_eq!((found, answered), (status, &answer), "{fault:?}");
         assert_eq!(names(&sim, Category::Linear).await, ["BTCUSDT", "ETHUSDT"], "{fault:?}");
         assert_eq!(get(&sim, TIME).await.0, 200, "{fault:?}");
         sim.heal();
@@ -49,7 +49,7 @@ async fn a_refusal_of_one_category_touches_the_calls_that_name_it_and_ends() {
     assert_eq!(get(&sim, &list_of(Category::Linear)).await.0, 403);
 }
 
-/// Whether something is still on its way after a moment. Nothing can be waited for that does not come.
+/// Returns whether `answer` is still pending after 100 ms. The absence of an answer has no event to wait for.
 async fn waits<T>(answer: &mut (impl Future<Output = T> + Unpin)) -> bool {
     tokio::time::timeout(Duration::from_millis(100), answer).await.is_err()
 }
@@ -67,7 +67,7 @@ async fn a_silent_call_is_answered_when_the_fault_ends() {
 }
 
 #[tokio::test]
-async fn a_late_answer_tells_the_time_at_which_it_was_made() {
+async fn a_late_answer_has_the_time_at_which_it_was_sent() {
     let sim = quiet().await;
     let asked = sim.now_ms();
     sim.inject(Fault::Rest(RestFault::Late(Duration::from_millis(50))));
@@ -76,7 +76,7 @@ async fn a_late_answer_tells_the_time_at_which_it_was_made() {
 }
 
 #[tokio::test]
-async fn lists_can_be_empty_or_break_off_and_look_whole() {
+async fn lists_can_be_empty_or_incomplete_without_a_cursor() {
     let all = ["AUSDT", "BUSDT", "CUSDT", "DUSDT"].map(|name| still(Category::Linear, name));
     let sim = Sim::start(SimConfig::new(Market::seeded(1, all.to_vec()))).await.unwrap();
     sim.inject(Fault::Rest(RestFault::HalfList).on(Category::Linear));
@@ -90,7 +90,7 @@ async fn lists_can_be_empty_or_break_off_and_look_whole() {
 }
 
 #[tokio::test]
-async fn one_category_can_be_gone_while_the_others_go_on() {
+async fn one_category_can_be_down_while_the_others_are_up() {
     let sim = quiet().await;
     let mut linear = Client::connect(&sim, Category::Linear).await;
     let mut spot = Client::connect(&sim, Category::Spot).await;
@@ -100,7 +100,7 @@ async fn one_category_can_be_gone_while_the_others_go_on() {
     assert_eq!(try_get(&sim, &list_of(Category::Spot)).await, None);
     assert!(linear.ask(r#"{"op":"ping"}"#).await.contains("pong"));
     assert_eq!(names(&sim, Category::Linear).await, ["BTCUSDT", "ETHUSDT"]);
-    assert_eq!(sim.counters().connections, 2, "nobody was let in");
+    assert_eq!(sim.counters().connections, 2, "no further client was admitted");
     sim.heal();
     Client::connect(&sim, Category::Spot).await;
     assert_eq!(names(&sim, Category::Spot).await, ["ETHUSDT"]);

@@ -1,4 +1,4 @@
-//! Acks and refusals of the streams, byte for byte, and the order of acks and data.
+//! Acks and refusals of the streams, compared byte for byte, and the order of acks and data.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{Activity, Category, Entry, Event, Instrument, Market, Side, Sim, SimConfig};
 
 #[tokio::test]
-async fn linear_acks_in_its_own_shape() {
+async fn linear_acks_have_the_shape_of_their_category() {
     let sim = quiet().await;
     for category in [Category::Linear, Category::Inverse] {
         let mut client = Client::connect(&sim, category).await;
@@ -37,7 +37,7 @@ async fn linear_acks_in_its_own_shape() {
 }
 
 #[tokio::test]
-async fn spot_acks_in_its_own_shape() {
+async fn spot_acks_have_the_shape_of_their_category() {
     let sim = quiet().await;
     let mut client = Client::connect(&sim, Category::Spot).await;
     assert_eq!(
@@ -125,7 +125,7 @@ async fn options_and_unknown_paths_are_not_found() {
 }
 
 #[tokio::test]
-async fn the_same_symbol_trades_apart_in_each_category() {
+async fn the_same_symbol_trades_separately_in_each_category() {
     let sim = quiet().await;
     let mut linear = Client::connect(&sim, Category::Linear).await;
     let mut spot = Client::connect(&sim, Category::Spot).await;
@@ -165,7 +165,7 @@ async fn the_ack_precedes_the_data_and_nothing_follows_the_ack_of_an_unsubscribe
 }
 
 #[tokio::test]
-async fn the_journal_holds_what_a_connection_asked_and_was_sent_in_order() {
+async fn the_journal_has_requests_and_sent_frames_of_a_connection_in_order() {
     let sim = Sim::start(SimConfig { journal: true, ..SimConfig::new(quiet_market()) }).await.unwrap();
     let mut client = Client::connect(&sim, Category::Linear).await;
     let ack = client.subscribe(&["publicTrade.ETHUSDT"]).await;
@@ -185,11 +185,11 @@ async fn the_journal_holds_what_a_connection_asked_and_was_sent_in_order() {
     assert!(first.contains(r#""op":"subscribe""#) && ack.contains(r#""op":"subscribe""#), "{first}");
     assert_eq!(second, &frame);
     assert!(journal.is_sorted_by_key(|entry| entry.at));
-    assert!(quiet().await.journal().is_empty(), "nobody asked for it");
+    assert!(quiet().await.journal().is_empty(), "the journal is off by default");
 }
 
 #[tokio::test]
-async fn a_leap_takes_the_clock_ahead_and_nothing_trades_in_between() {
+async fn a_leap_moves_the_clock_ahead_without_trades_in_between() {
     let lively = Instrument::new(Category::Linear, "BTCUSDT", "100", "0.10", "0.001").unwrap();
     let market = Market::seeded(3, vec![lively.with_activity(Activity::LIVELY)]);
     let sim = Sim::start(SimConfig { ahead_ms: -7_200_000, ..SimConfig::new(market) }).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_leap_takes_the_clock_ahead_and_nothing_trades_in_between() {
 }
 
 #[tokio::test]
-async fn every_second_connection_hears_of_a_trade_later() {
+async fn every_second_connection_receives_a_trade_later() {
     let lag = Duration::from_millis(300);
     let sim = Sim::start(SimConfig { lag, journal: true, ..SimConfig::new(quiet_market()) }).await.unwrap();
     let mut clients = Vec::new();
@@ -218,7 +218,7 @@ async fn every_second_connection_hears_of_a_trade_later() {
         client.text().await;
     }
     let sent = |entry: &Entry| matches!(&entry.event, Event::Sent(text) if text.contains("topic"));
-    eventually("both are written down", || sim.journal().iter().filter(|entry| sent(entry)).count() == 2).await;
+    eventually("both are in the journal", || sim.journal().iter().filter(|entry| sent(entry)).count() == 2).await;
     let journal = sim.journal();
     let late: Vec<&Entry> = journal.iter().filter(|entry| sent(entry) && entry.at >= at + 300).collect();
     assert!(late.iter().any(|entry| entry.connection == 1), "{late:?}");

@@ -1,4 +1,4 @@
-//! Frames against lines of the real recording: same bytes for the same facts.
+//! Compares frames with lines of a real recording: the same values give the same bytes.
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-//! The operator's side: finds the run by its folder of data, asks, and reads the answers.
+//! The client side: finds the run by its data folder, sends a request and reads the answers.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -9,63 +9,63 @@ use thiserror::Error;
 
 use super::protocol::{Answer, Op, Request, Response};
 
-/// Longer than any order takes.
-const PATIENCE: Duration = Duration::from_secs(130);
+/// How long an answer may take; longer than any order takes.
+const READ_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// Why nobody can be asked, or the answer cannot be used.
+/// Why no run can be asked, or its answer cannot be used.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No process listens on the socket.
     #[error(
-        "no klines runs with the data_dir `{}`: start `klines run`, or name the folder of one that runs with \
+        "no klines runs with the data_dir `{}`: start `klines run`, or set the folder of a running one with \
          --data-dir or --config", .0.display()
     )]
-    NobodyThere(PathBuf),
-    /// The socket is another user's.
+    NotRunning(PathBuf),
+    /// The socket belongs to another user.
     #[error("{} belongs to another user: ask as the user who runs klines", .0.display())]
     Forbidden(PathBuf),
     /// The connection ended before the answer did.
     #[error("klines has ended")]
     Ended,
-    /// Another program or version answers.
+    /// The answer is not one of this protocol: it comes from another program or version.
     #[error("the answer cannot be understood: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// The run says no.
+    /// The run refused the request.
     #[error("{0}")]
     Refused(String),
-    /// Anything else.
+    /// Another error of the operating system.
     #[error("cannot talk to klines at {}: {error}", path.display())]
     Io {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         error: io::Error,
     },
 }
 
-/// A request that was sent; its answers.
+/// Reads the answers to a request that was sent.
 #[derive(Debug)]
 pub struct Answers {
     reader: BufReader<UnixStream>,
     path: PathBuf,
 }
 
-/// Asks the run with this folder of data.
+/// Sends a request to the run with the data folder `data_dir`.
 ///
 /// # Errors
-/// [`ClientError`] when there is none, or it is another user's.
+/// [`ClientError`] when no such run exists, or it belongs to another user.
 pub fn ask(data_dir: &Path, op: Op) -> Result<Answers, ClientError> {
     let path = super::path(data_dir);
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
-            ClientError::NobodyThere(data_dir.to_owned())
+            ClientError::NotRunning(data_dir.to_owned())
         }
         io::ErrorKind::PermissionDenied => ClientError::Forbidden(path.clone()),
         _ => ClientError::Io { path: path.clone(), error },
     };
     let follows = matches!(op, Op::Logs { follow: true, .. });
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
-    stream.set_read_timeout((!follows).then_some(PATIENCE)).map_err(failed)?;
+    stream.set_read_timeout((!follows).then_some(READ_TIMEOUT)).map_err(failed)?;
     let mut text = serde_json::to_vec(&Request::from(op))?;
     text.push(b'\n');
     stream.write_all(&text).map_err(failed)?;
@@ -76,7 +76,7 @@ impl Answers {
     /// Reads the next answer.
     ///
     /// # Errors
-    /// [`ClientError`]; `Refused` for an answer that says no.
+    /// [`ClientError`]; `Refused` for an answer that is an error.
     pub fn read(&mut self) -> Result<Answer, ClientError> {
         let mut text = String::new();
         let read = self.reader.read_line(&mut text);

@@ -1,53 +1,54 @@
-//! What is said on the admin socket: one request a connection, then its answers, each a line of JSON with `v`.
+//! The protocol of the admin socket: one request per connection, then its answers, each a line of JSON with `v`.
 //!
-//! Keys are only ever added. A change that would break an older program takes another `v`.
+//! New versions only add keys. A change that would break an older program uses another `v`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::logbook::Line;
+use crate::telemetry::logbook::LogLine;
 
 /// The `v` of every line.
 pub const VERSION: u32 = 1;
 
-/// A question or an order.
+/// A request: a query or an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// [`VERSION`].
     pub v: u32,
-    /// What is wanted.
+    /// The requested operation.
     #[serde(flatten)]
     pub op: Op,
 }
 
-/// What can be wanted.
+/// The operation of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Op {
-    /// Every consumer and how it is: [`Answer::Consumers`].
+    /// Lists every consumer with its state: [`Answer::Consumers`].
     List,
-    /// The last lines about a consumer, each an [`Answer::Line`]; then [`Answer::Done`], or further lines as they come.
+    /// Sends the last log lines about a consumer, each an [`Answer::Line`]; then [`Answer::Done`], or, with `follow`,
+    /// new lines as they are logged.
     Logs {
-        /// Whose.
+        /// Name of the consumer.
         name: String,
-        /// At most so many.
+        /// Largest number of lines.
         lines: usize,
-        /// Go on as long as the connection does.
+        /// Whether new lines follow until the connection closes.
         #[serde(default)]
         follow: bool,
     },
-    /// Hand nothing to a consumer; what comes waits.
+    /// Stops delivery to a consumer; new klines wait in its queue.
     Pause {
-        /// Which.
+        /// Name of the consumer.
         name: String,
     },
-    /// Go on; start one that failed or is quarantined anew.
+    /// Resumes delivery to a consumer; restarts one that failed or is quarantined.
     Resume {
-        /// Which.
+        /// Name of the consumer.
         name: String,
     },
-    /// Read a consumer's component again and let it take over.
+    /// Loads the component of a consumer again and replaces the running version.
     Reload {
-        /// Which.
+        /// Name of the consumer.
         name: String,
     },
 }
@@ -57,57 +58,57 @@ pub enum Op {
 pub struct Response {
     /// [`VERSION`].
     pub v: u32,
-    /// What is answered.
+    /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
 }
 
-/// What can be answered.
+/// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// The consumers, in the order of their configuration.
-    Consumers(Vec<Row>),
-    /// A line about a consumer.
-    Line(Line),
-    /// So many lines between the last one and the next are no longer kept.
+    Consumers(Vec<ConsumerStatus>),
+    /// A log line about a consumer.
+    Line(LogLine),
+    /// The number of lines between the last one and the next that are no longer kept.
     Missed(u64),
-    /// Done; what was done.
+    /// The request succeeded; the text describes what was done.
     Done(String),
-    /// Not done; why not.
+    /// The request failed; the text is the reason.
     Error(String),
 }
 
-/// How one consumer is.
+/// The state and the counters of one consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct ConsumerStatus {
     /// Its name in the configuration.
     pub name: String,
     /// `native` or `wasm`.
     pub kind: String,
-    /// Where it is in its life.
+    /// State of its life cycle.
     pub state: String,
     /// Klines delivered, updates included.
     pub klines: u64,
-    /// Closed klines that were dropped, for whatever reason.
+    /// Closed klines that were dropped, for any reason.
     pub lost: u64,
-    /// Closed klines that wait.
+    /// Closed klines in its queue.
     pub queue: usize,
-    /// Closed klines that may wait.
+    /// Largest number of closed klines in its queue.
     pub queue_capacity: usize,
-    /// Series of which an update waits.
+    /// Series with an update in its queue.
     pub updates: usize,
-    /// Calls that it asked to be repeated.
+    /// Calls that it asked to repeat.
     pub retries: u64,
-    /// Instances made after a crash.
+    /// Instances created after a crash.
     pub restarts: u64,
     /// Crashes of every kind.
     pub crashes: u64,
-    /// Klines in its dead-letter file.
+    /// Klines written to its dead-letter file.
     pub set_aside: u64,
-    /// Bytes of its instance's memory; components only.
+    /// Bytes of memory of its instance; components only.
     pub memory: Option<u64>,
-    /// Bytes that its compiled component takes, once for all consumers of the same version; components only.
+    /// Bytes of its compiled component, which all consumers of the same version share; components only.
     #[serde(default)]
     pub loaded: Option<u64>,
     /// SHA-256 of its component, in hex.

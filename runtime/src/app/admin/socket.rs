@@ -1,7 +1,7 @@
-//! The socket's file: who may have it, and what becomes of one that a dead process left.
+//! The file of the admin socket: its permissions, and the replacement of a file that a killed process left.
 //!
-//! The folder of data is locked for as long as the socket is open, which ends with the process however that ends: so a
-//! socket found in a folder that can be locked is nobody's.
+//! A run locks the data folder as long as the socket is open. The lock ends with the process, even if that is killed.
+//! So a socket in a folder that can be locked belongs to no running process and is replaced.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -12,42 +12,42 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tracing::warn;
 
-/// Bytes that the system has room for in a socket's address.
-const LONGEST: usize = 107;
+/// Largest number of bytes in the path of a Unix socket.
+const MAX_PATH_BYTES: usize = 107;
 const FOLDER_MODE: u32 = 0o700;
 const SOCKET_MODE: u32 = 0o600;
 
-/// A socket that waits for its server. Dropping it takes its file away.
+/// A bound socket that is not served yet. Dropping it removes its file.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
-    place: Place,
+    file: SocketFile,
 }
 
-/// What has to be tidied up, and the lock that makes it ours.
+/// Removes the socket's file when dropped, and holds the lock of the data folder.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SocketFile {
     path: PathBuf,
-    /// The folder, if it was made for the socket.
-    made: Option<PathBuf>,
-    /// Locked until it is closed.
+    /// The data folder, if it was created for the socket.
+    created: Option<PathBuf>,
+    /// The data folder, locked until this is closed.
     _folder: File,
 }
 
-/// Why there is no socket.
+/// Why the socket cannot be opened.
 #[derive(Debug, Error)]
 enum SocketError {
     #[error("another klines runs with this data_dir")]
     InUse,
-    #[error("the socket's path would be longer than {LONGEST} bytes: choose a shorter data_dir")]
+    #[error("the socket's path would be longer than {MAX_PATH_BYTES} bytes: choose a shorter data_dir")]
     TooLong,
-    #[error("something that is not a socket is in its place")]
+    #[error("a file that is not a socket has this name")]
     NotSocket,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Opens the admin socket. Without one a run goes on, and says that it cannot be given orders.
+/// Opens the admin socket. If that fails, logs a warning and returns `None`: the run continues without it.
 #[must_use]
 pub fn open(data_dir: &Path) -> Option<Socket> {
     let path = super::path(data_dir);
@@ -55,20 +55,20 @@ pub fn open(data_dir: &Path) -> Option<Socket> {
         Ok(socket) => Some(socket),
         Err(error) => {
             let path = path.display();
-            warn!(%path, %error, "no admin socket: `klines consumer` does not reach this run");
+            warn!(%path, %error, "no admin socket: `klines consumer` cannot reach this run");
             None
         }
     }
 }
 
 impl Socket {
-    pub(super) fn into_parts(self) -> (UnixListener, Place) {
-        (self.listener, self.place)
+    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
     }
 }
 
 fn bind(data_dir: &Path, path: &Path) -> Result<Socket, SocketError> {
-    if path.as_os_str().len() > LONGEST {
+    if path.as_os_str().len() > MAX_PATH_BYTES {
         return Err(SocketError::TooLong);
     }
     let is_new = !data_dir.exists();
@@ -85,21 +85,21 @@ fn bind(data_dir: &Path, path: &Path) -> Result<Socket, SocketError> {
         Err(error) => return Err(error.into()),
     }
     let listener = UnixListener::bind(path)?;
-    let made = is_new.then(|| data_dir.to_owned());
-    let socket = Socket { listener, place: Place { path: path.to_owned(), made, _folder: folder } };
-    // Until here the folder's rights or the check of who connects keep others out.
+    let created = is_new.then(|| data_dir.to_owned());
+    let socket = Socket { listener, file: SocketFile { path: path.to_owned(), created, _folder: folder } };
+    // Before this, the mode of the folder or the user check of each connection keeps other users out.
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
     socket.listener.set_nonblocking(true)?;
     Ok(socket)
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        // What cannot be tidied up is replaced by the next run.
+        // If the file cannot be removed, the next run replaces it.
         let _ = fs::remove_file(&self.path);
-        if let Some(made) = &self.made {
-            // Only if nothing else was put there.
-            let _ = fs::remove_dir(made);
+        if let Some(created) = &self.created {
+            // Removes the folder only if it is empty.
+            let _ = fs::remove_dir(created);
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_its_owners_alone_and_leaves_nothing() {
+    fn only_the_owner_can_use_the_socket_and_it_leaves_no_files() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("data");
         let socket = bound(&folder).unwrap();
@@ -143,7 +143,7 @@ mod tests {
         fs::write(home.path().join("admin.sock"), "precious").unwrap();
         assert!(matches!(bound(home.path()), Err(SocketError::NotSocket)));
         assert_eq!(fs::read(home.path().join("admin.sock")).unwrap(), b"precious");
-        let long = home.path().join("x".repeat(LONGEST));
+        let long = home.path().join("x".repeat(MAX_PATH_BYTES));
         assert!(matches!(bound(&long), Err(SocketError::TooLong)));
         assert!(!long.exists());
     }

@@ -1,5 +1,5 @@
-//! `klines consumer test --live`: the component beside a simulated exchange in real time, through the whole pipeline of
-//! a run, with its queue, its worker and its pauses.
+//! `klines consumer test --live`: runs the component against a simulated exchange in real time, through the whole
+//! pipeline of a run, with its queue, its worker and its pauses.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,14 +28,14 @@ use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
 use crate::telemetry;
 
-/// How long it runs without `--for`.
-const USUAL: Duration = Duration::from_secs(10);
-/// How long the exchange has been trading before.
+/// The duration without `--for`.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+/// How much trading history the exchange has at the start.
 const HISTORY: Duration = Duration::from_secs(120);
 /// How long the consumer may take to finish.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Runs a case in real time and judges what does not depend on the time.
+/// Runs a case in real time and checks the expectations that do not depend on time.
 pub(super) fn run(harness: &Harness, case: &Case, args: &TestArgs, repeat: &RepeatCommand) -> anyhow::Result<Summary> {
     let fixture = harness.live_fixture(case)?;
     let (seed, symbols) = match &case.input.source {
@@ -46,22 +46,22 @@ pub(super) fn run(harness: &Harness, case: &Case, args: &TestArgs, repeat: &Repe
     };
     let category = case.input.category.unwrap_or_default();
     let mut config = configuration(case, &symbols, fixture.scratch.path().to_owned())?;
-    // Another case may have started it.
+    // Fails if an earlier case has already started logging.
     let _ = telemetry::start(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let exchange = market::market(seed, category, &symbols)?.with_history(HISTORY);
     let exchange = runtime.block_on(Sim::start(SimConfig::new(exchange))).context("starting the exchange")?;
     config.exchange.ws_url = Some(Url::from_str(&exchange.ws_url())?);
     config.exchange.rest_url = Some(Url::from_str(&exchange.rest_url())?);
-    let outcome = watched(&config, case, &fixture, args, &runtime);
+    let outcome = run_case(&config, case, &fixture, args, &runtime);
     runtime.block_on(exchange.stop());
     let (outcome, mut failures) = outcome?;
     failures.extend(judge_effects(&case.expect, &fixture));
-    let notes = vec!["in real time: golden, calls and ends are not looked at".to_owned()];
+    let notes = vec!["in real time: golden, calls and ends are not checked".to_owned()];
     Ok(Summary::new(case, &fixture, outcome, failures, notes, repeat))
 }
 
-/// Everything of a run but what is configured for it.
+/// Returns the configuration of a run with the case's input, its consumer and default values for the rest.
 fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::Result<Config> {
     let joined = |items: &[String]| items.join(",");
     let symbols: Vec<String> = symbols.iter().map(ToString::to_string).collect();
@@ -91,7 +91,7 @@ fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::
     }
 }
 
-fn watched(
+fn run_case(
     config: &Config,
     case: &Case,
     fixture: &Fixture,
@@ -104,11 +104,11 @@ fn watched(
     let manager = wiring::start(vec![spec], None, config, &hub, &data_dir, wiring::Awaited::All)?;
     let catalog = wiring::catalog(config);
     let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
-    let length = args.duration.unwrap_or(HumanDuration(USUAL));
+    let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = live::serve(config, Some(length), &observed) => served,
-            () = live::none_left(&manager) => Ok(()),
+            () = live::all_consumers_ended(&manager) => Ok(()),
         }
     });
     let memory = fixture.memory();

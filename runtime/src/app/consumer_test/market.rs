@@ -1,4 +1,4 @@
-//! The klines of a case: of a market that is made up, of a recording, or written by hand.
+//! Produces the klines of a case: from a generated market, from a recording, or from a file of klines written by hand.
 
 use std::ops::ControlFlow;
 
@@ -16,34 +16,34 @@ use klines_domain::trade::{Side, Trade};
 use klines_pipeline::playback::Playback;
 use thiserror::Error;
 
-use crate::app::player::{Outflow, Replay, Sink};
+use crate::app::player::{Replay, Sink, SinkOutlet};
 use crate::app::simulate::sim_category;
 
-/// When a market that is made up begins: 2024-01-01T00:00:00Z, the beginning of every window there is up to a day.
+/// Start time of a generated market: 2024-01-01T00:00:00Z, at which a window of every interval up to a day starts.
 const BEGIN: Millis = 1_704_067_200_000;
 
-/// Symbols with a price that looks right, with tick and step.
-const KNOWN: [(&str, [&str; 3]); 3] = [
+/// Symbols with a realistic first price, tick size and quantity step.
+const KNOWN_SYMBOLS: [(&str, [&str; 3]); 3] = [
     ("BTCUSDT", ["64250.00", "0.10", "0.001"]),
     ("ETHUSDT", ["1922.50", "0.01", "0.01"]),
     ("SOLUSDT", ["77.300", "0.010", "0.1"]),
 ];
-/// What every other symbol begins with.
-const OTHERS: [&str; 3] = ["100.00", "0.01", "0.01"];
+/// First price, tick size and quantity step of every other symbol.
+const DEFAULT_NUMBERS: [&str; 3] = ["100.00", "0.01", "0.01"];
 
-/// Hands klines to the harness.
-struct IntoHarness<'a>(&'a mut dyn FnMut(Batch) -> ControlFlow<()>);
+/// A sink that passes klines to the harness.
+struct HarnessSink<'a>(&'a mut dyn FnMut(Batch) -> ControlFlow<()>);
 
-/// The harness wants no more klines.
+/// The error that ends a replay when the harness needs no more klines.
 #[derive(Debug, Error)]
-#[error("the consumer takes no more")]
-struct Enough;
+#[error("the harness needs no more klines")]
+struct NoMoreKlines;
 
-impl Sink for IntoHarness<'_> {
+impl Sink for HarnessSink<'_> {
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         match (self.0)(batch) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Enough.into()),
+            ControlFlow::Break(()) => Err(NoMoreKlines.into()),
         }
     }
 
@@ -52,18 +52,18 @@ impl Sink for IntoHarness<'_> {
     }
 }
 
-/// Plays the input into `take` until it breaks off, as fast as that takes it. With `closed_only` open klines are not made
-/// at all.
+/// Plays the input into `take` as fast as possible, until `take` returns `Break`. With `closed_only`, no updates of
+/// open klines are made.
 ///
 /// # Errors
-/// The input cannot be read.
+/// When the input cannot be read.
 pub(super) fn play(
     input: &Input,
     closed_only: bool,
     take: &mut dyn FnMut(Batch) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
-    match play_into(input, closed_only, &mut IntoHarness(take)) {
-        Err(error) if error.is::<Enough>() => Ok(()),
+    match play_into(input, closed_only, &mut HarnessSink(take)) {
+        Err(error) if error.is::<NoMoreKlines>() => Ok(()),
         other => other,
     }
 }
@@ -78,7 +78,7 @@ fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::R
     match &input.source {
         Source::Market { seed, length, symbols } => {
             let market = market(*seed, category, symbols)?;
-            let mut playback = Playback::new(settings(category), Outflow::new(&mut *sink));
+            let mut playback = Playback::new(settings(category), SinkOutlet::new(&mut *sink));
             let grace = Klines::default().grace;
             let length_ms = Millis::try_from(length.as_millis()).unwrap_or(Millis::MAX);
             for TapeTrade { symbol, trade, .. } in market.tape(BEGIN, *length) {
@@ -98,7 +98,7 @@ fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::R
                 });
                 playback.outlet().check()?;
             }
-            // The last windows are over as well.
+            // Moves time past the end of the last windows, so that they close.
             playback.overhear(ExchangeMillis::new(BEGIN + length_ms + grace));
             playback.finish();
             playback.outlet().check()?;
@@ -124,12 +124,12 @@ fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::R
     sink.finish()
 }
 
-/// A market of these symbols, each with several trades a second.
+/// Returns a generated market of `symbols`, each with several trades per second.
 pub(super) fn market(seed: u64, category: Category, symbols: &[Symbol]) -> anyhow::Result<Market> {
     let mut instruments = Vec::new();
     for symbol in symbols {
-        let known = KNOWN.iter().find(|(name, _)| *name == symbol.as_str());
-        let [price, tick, step] = known.map_or(OTHERS, |(_, numbers)| *numbers);
+        let known = KNOWN_SYMBOLS.iter().find(|(name, _)| *name == symbol.as_str());
+        let [price, tick, step] = known.map_or(DEFAULT_NUMBERS, |(_, numbers)| *numbers);
         let instrument = Instrument::new(sim_category(category), symbol.as_str(), price, tick, step)?;
         instruments.push(instrument.with_activity(Activity::LIVELY));
     }

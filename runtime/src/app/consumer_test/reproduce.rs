@@ -1,4 +1,4 @@
-//! `klines consumer test BUNDLE`: what a consumer was quarantined for, seen again.
+//! `klines consumer test CRASH_REPORT`: reproduces the crash for which a consumer was stopped or quarantined.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,32 +10,32 @@ use crate::app::output;
 use crate::app::wiring::compiling;
 use crate::cli::EXIT_FAILED;
 
-/// Runs what the bundle holds and compares how it ends.
+/// Runs a crash report's deliveries and compares how the run ends.
 ///
 /// # Errors
-/// The bundle cannot be read, or its component is missing.
-pub fn reproduce(bundle: &Path) -> anyhow::Result<ExitCode> {
-    let reproduction = Reproduction::read(bundle)?;
+/// The crash report cannot be read, or its component is missing.
+pub fn reproduce(crash_report: &Path) -> anyhow::Result<ExitCode> {
+    let reproduction = Reproduction::read(crash_report)?;
     let seen = reproduction.run(&*compiling::for_untrusted()?)?;
     let shown = match &seen.failure {
         Some(failure) => format!("{failure} (in {})", seen.call),
-        None => "it survived every call".to_owned(),
+        None => "every call succeeded".to_owned(),
     };
-    let bundle = &reproduction.bundle;
+    let report = &reproduction.report;
     output::print(&format!(
-        "written down: {}: {} (in {})\nhistory:      {}\nseen now:     {shown}\n",
-        sanitized(&bundle.kind),
-        sanitized(&bundle.error),
-        sanitized(&bundle.call),
-        sanitized(&bundle.history)
+        "crash report: {}: {} (in {})\nhistory:      {}\nthis run:     {shown}\n",
+        sanitized(&report.kind),
+        sanitized(&report.error),
+        sanitized(&report.call),
+        sanitized(&report.history)
     ))?;
     if reproduction.is_reproduced(&seen) {
-        output::say("the crash is reproduced");
+        output::eprint("the crash is reproduced");
         return Ok(ExitCode::SUCCESS);
     }
-    output::say("the crash is not reproduced");
+    output::eprint("the crash is not reproduced");
     for reason in reproduction.missing() {
-        output::say(&format!("it may depend on what the bundle does not hold: {reason}"));
+        output::eprint(&format!("it may depend on what the crash report does not contain: {reason}"));
     }
     Ok(ExitCode::from(EXIT_FAILED))
 }

@@ -1,5 +1,5 @@
-//! The summary of a case: whether it passed, why not, and what running it took. Figures of time are shown and never
-//! judged.
+//! The summary of a case: whether it passed, the reasons why not, and what it measured. Times are shown, but no
+//! expectation depends on them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use klines_authoring::case::{Case, Ending};
 use klines_authoring::harness::{End, Fixture, Outcome, RepeatCommand};
 use serde_json::{Value, json};
 
-/// What is said of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub(super) struct Summary {
     name: String,
@@ -21,17 +21,17 @@ pub(super) struct Summary {
     calls: u64,
     klines: u64,
     retries: u64,
-    /// p50, p99 and the longest.
+    /// Call durations: p50, p99 and maximum.
     times: Option<[Duration; 3]>,
     memory: u64,
-    most_memory: u64,
+    memory_limit: u64,
     lines: usize,
     suppressed: u64,
     dropped: usize,
-    /// Values by series.
+    /// Number of emitted values by series.
     series: BTreeMap<String, u64>,
     refused_values: u64,
-    /// Allowed requests by method, address and status.
+    /// Number of allowed requests by method, URL and status.
     requests: BTreeMap<String, u64>,
     denied: u64,
     denials: Vec<String>,
@@ -70,7 +70,7 @@ impl Summary {
             retries: outcome.retries,
             times: quantiles(outcome.times),
             memory: outcome.memory,
-            most_memory: case.consumer.limits.memory as u64,
+            memory_limit: case.consumer.limits.memory as u64,
             lines: record.lines.len(),
             suppressed: record.suppressed,
             dropped: record.dropped,
@@ -83,17 +83,17 @@ impl Summary {
         }
     }
 
-    /// Whether all was as expected.
+    /// Returns whether every expectation was met.
     pub(super) fn passed(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// For people.
+    /// Formats the summary as text for people.
     pub(super) fn text(&self) -> String {
         let mut lines = vec![format!("{}: {}", self.name, if self.passed() { "ok" } else { "FAILED" })];
         lines.extend(self.failures.iter().map(|failure| format!("× {failure}")));
         lines.extend(self.notes.iter().cloned());
-        lines.extend(self.figures());
+        lines.extend(self.measurements());
         if !self.passed() {
             lines.push(format!("again: {}", self.again));
         }
@@ -113,7 +113,7 @@ impl Summary {
         text
     }
 
-    fn figures(&self) -> Vec<String> {
+    fn measurements(&self) -> Vec<String> {
         let mut calls = format!("{} calls, {} klines", self.calls, self.klines);
         if self.retries > 0 {
             calls.push_str(&format!(", {} repeated", self.retries));
@@ -122,7 +122,7 @@ impl Summary {
             calls.push_str(&format!("; a call takes {median:.1?}, p99 {high:.1?}, at most {longest:.1?}"));
         }
         let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        calls.push_str(&format!("; memory {} of {}", mebibytes(self.memory), mebibytes(self.most_memory)));
+        calls.push_str(&format!("; memory {} of {}", mebibytes(self.memory), mebibytes(self.memory_limit)));
         let mut lines = vec![calls];
         if let Some(end) = self.end.as_ref().filter(|_| self.passed()) {
             lines.push(format!("ended as expected with `{}` {end}", self.ended.as_str()));
@@ -155,7 +155,7 @@ impl Summary {
         lines
     }
 
-    /// For programs.
+    /// Formats the summary as JSON for programs.
     pub(super) fn json(&self) -> Value {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let times =

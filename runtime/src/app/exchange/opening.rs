@@ -1,11 +1,10 @@
-//! One category on its way: its symbols, its feed, and the questions that are asked for it over REST. It waits for
-//! nothing of another category.
+//! Opens one category: its symbols, its feed and its REST requests, without waiting for any other category.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use klines_bybit::config::CategoryConfig;
-use klines_bybit::driver::Uplink;
+use klines_bybit::driver::FeedContext;
 use klines_bybit::feed::Feed;
 use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::rest::RestClient;
@@ -24,39 +23,39 @@ use tracing::warn;
 use url::Url;
 
 use crate::app::observed::Feeds;
-use crate::app::queues::Sizing;
+use crate::app::queues::QueueSizer;
 
-/// How soon the exchange is asked again for what it did not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The pause before a failed REST request is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// All that a category needs to be opened.
+/// Everything that opening a category needs.
 pub(super) struct Opening {
     pub(super) config: CategoryConfig,
     pub(super) settings: Settings,
     pub(super) url: Url,
     pub(super) rest: RestClient,
-    pub(super) uplink: Uplink,
+    pub(super) context: FeedContext,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) sizing: Arc<Sizing>,
+    pub(super) sizer: Arc<QueueSizer>,
     pub(super) feeds: Feeds,
     pub(super) joining: mpsc::Sender<Watched>,
     pub(super) tracker: TaskTracker,
 }
 
 impl Opening {
-    /// Finds the symbols, however long it takes, and sets the category going; ends early when cancelled.
+    /// Resolves the symbols, however long that takes, and starts the category; returns early when cancelled.
     pub(super) async fn run(self) {
-        let (category, cancel) = (self.config.category, self.uplink.cancel.clone());
+        let (category, cancel) = (self.config.category, self.context.cancel.clone());
         let Some(table) = symbols::resolve(&self.rest, &self.config, &cancel).await else { return };
         let table = Arc::new(table);
         if table.is_empty() {
             warn!(%category, "no symbol to watch");
         }
         self.catalog.watch(category, table.iter().map(|(_, symbol)| symbol.clone()));
-        // Before its first kline.
-        self.sizing.follow();
-        let feed = Feed::spawn(&self.uplink, &self.tracker, category, &self.url, &table, Timing::default());
-        // What the feed brings waits for its pipeline.
+        // Queues must have their size before the first kline of the category.
+        self.sizer.update();
+        let feed = Feed::spawn(&self.context, &self.tracker, category, &self.url, &table, Timing::default());
+        // The messages of the feed wait until the pipeline of the category has joined.
         if self.joining.send((CategoryPipeline::new(self.settings, &table), feed.boundaries())).await.is_err() {
             return;
         }
@@ -64,17 +63,17 @@ impl Opening {
         if self.catalog.wants_descriptions() {
             self.tracker.spawn(describe_all(self.rest.clone(), category, self.catalog.clone(), cancel.clone()));
         }
-        keep_asking(self.rest, self.config, table, self.uplink.out, cancel).await;
+        watch_instruments(self.rest, self.config, table, self.context.out, cancel).await;
     }
 }
 
-/// Asks the exchange once how it describes its instruments, as often as it takes.
+/// Requests the instrument descriptions of the exchange; repeats the request until it succeeds.
 async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog>, cancel: CancellationToken) {
     let asking = async {
         loop {
             match rest.descriptions(category).await {
                 Ok(rows) => return catalog.describe(category, rows),
-                Err(error) => sleep(ASK_AGAIN.max(error.wait().unwrap_or_default())).await,
+                Err(error) => sleep(RETRY_AFTER.max(error.wait().unwrap_or_default())).await,
             }
         }
     };
@@ -84,8 +83,8 @@ async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog
     }
 }
 
-/// Warns of symbols that do not exist, then watches for instruments that end.
-async fn keep_asking(
+/// Warns about symbols that do not exist, then watches for instruments that end.
+async fn watch_instruments(
     rest: RestClient,
     config: CategoryConfig,
     table: Arc<SymbolTable>,

@@ -1,9 +1,9 @@
-//! The page of `/metrics`, in the OpenMetrics text format. Every label value is a category, a name of the
-//! configuration or a word of this program's: nothing that a guest or a client chooses.
+//! The page of `/metrics` in the OpenMetrics text format. Every label value is a category, a name from the
+//! configuration or a constant of this program: no guest and no client can choose one.
 
 mod consumers;
+mod family;
 mod ingest;
-mod sheet;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,53 +12,75 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
-use self::sheet::{Sheet, Unit};
+use self::family::{Exposition, Unit};
 use super::process;
 use crate::app::observed::Observed;
 
-/// Writes all figures as they are now.
+/// Renders the current values of all metrics.
 pub(super) fn page(observed: &Arc<Observed>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Run(observed.clone())));
+    registry.register_collector(Box::new(RunCollector(observed.clone())));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
 }
 
 #[derive(Debug)]
-struct Run(Arc<Observed>);
+struct RunCollector(Arc<Observed>);
 
-impl Collector for Run {
+impl Collector for RunCollector {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
-        let mut sheet = Sheet::new(encoder);
-        ingest::write(&mut sheet, &self.0)?;
-        consumers::write(&mut sheet, &self.0.consumers, self.0.clock.now().get())?;
-        program(&mut sheet, &self.0)
+        let mut exposition = Exposition::new(encoder);
+        ingest::write(&mut exposition, &self.0)?;
+        consumers::write(&mut exposition, &self.0.consumers, self.0.clock.now().get())?;
+        process_metrics(&mut exposition, &self.0)
     }
 }
 
-fn program(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
-    sheet.info("klines_build", "The program that runs.", [[("version", env!("CARGO_PKG_VERSION"))]])?;
+fn process_metrics(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
+    exposition.info(
+        "klines_build",
+        "Version of the running klines program.",
+        [[("version", env!("CARGO_PKG_VERSION"))]],
+    )?;
     let bare: [(&str, &str); 0] = [];
     if let Some(bytes) = process::resident_memory() {
-        sheet.gauges("process_resident_memory", "Resident memory.", Unit::Bytes, [(bare, bytes)])?;
+        exposition.gauges("process_resident_memory", "Resident memory size in bytes.", Unit::Bytes, [(bare, bytes)])?;
     }
-    sheet.gauges("klines_data_dir", "What data_dir holds.", Unit::Bytes, [(bare, observed.data_dir.bytes())])?;
-    sheet.gauges(
+    exposition.gauges(
+        "klines_data_dir",
+        "Size of the files in data_dir in bytes.",
+        Unit::Bytes,
+        [(bare, observed.data_dir.bytes())],
+    )?;
+    exposition.gauges(
         "klines_data_dir_limit",
-        "What it may hold (data_dir_max).",
+        "Maximum size of the files in data_dir in bytes (data_dir_max).",
         Unit::Bytes,
         [(bare, observed.data_dir.most())],
     )?;
     let refused = [(bare, observed.data_dir.refused())];
-    sheet.counters("klines_data_dir_refusals", "Writes refused because data_dir was full.", refused)?;
-    sheet.seconds_total("process_cpu", "Time that all threads together have computed.", process::cpu_seconds())?;
+    exposition.counters(
+        "klines_data_dir_refusals",
+        "Total number of writes refused because data_dir was full.",
+        refused,
+    )?;
+    exposition.seconds_total(
+        "process_cpu",
+        "Total user and system CPU time of all threads in seconds.",
+        process::cpu_seconds(),
+    )?;
     let started = seconds(observed.since.get().unsigned_abs());
-    sheet.gauges("process_start_time", "When the run began, since 1970 UTC.", Unit::Seconds, [(bare, started)])
+    exposition.gauges(
+        "process_start_time",
+        "Start time of the run in seconds since the Unix epoch.",
+        Unit::Seconds,
+        [(bare, started)],
+    )
 }
 
-/// Milliseconds as seconds.
-#[expect(clippy::cast_precision_loss, reason = "seconds for a chart")]
+/// Converts milliseconds to seconds.
+#[expect(clippy::cast_precision_loss, reason = "a metric needs no more precision")]
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1_000.0
 }

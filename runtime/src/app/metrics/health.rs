@@ -1,5 +1,5 @@
-//! Whether a run is well. Alive: the exchange is heard on every connection. Ready: also every consumer takes klines.
-//! Judges what is handed to it; knows no HTTP.
+//! The health of a run. Alive: every connection to the exchange receives frames. Ready: in addition, every feed is live
+//! and every consumer accepts klines. Evaluates the observed state only; contains no HTTP.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::app::observed::{Freshness, Observed};
 
-/// How well a run is.
+/// The health status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
-    /// All is well.
+    /// Klines are made and delivered.
     Ok,
-    /// Klines are kept, and some of them cannot be delivered now.
+    /// Klines are kept, but some of them cannot be delivered now.
     Degraded,
-    /// The exchange is not heard, or a consumer takes no klines.
+    /// A feed is not live, a consumer accepts no klines, or the run is ending.
     Unavailable,
 }
 
@@ -31,47 +31,48 @@ impl Status {
     }
 }
 
-/// A judgement.
+/// The result of a health check.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Health {
-    /// Whether no kline and nothing of the exchange is missed.
+    /// Whether the status is not `unavailable`: no trade of the exchange and no kline is missed.
     pub(super) is_available: bool,
-    /// What is answered, with the reasons when it is not.
+    /// The response body; it contains the reasons for a status other than `ok`.
     pub(super) body: Value,
 }
 
-/// Whether the exchange is heard.
+/// Checks that every connection to the exchange receives frames.
 pub(super) fn alive(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let reasons = silent(&feeds, stale_after);
     health(observed, &feeds, stale_after, reasons)
 }
 
-/// Whether every feed is live, as clients of the stream are told, every consumer works, and the run is not ending.
+/// Checks that every feed is live, as published to clients of the stream, that every consumer accepts klines, and that
+/// the run is not ending.
 pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let mut reasons = silent(&feeds, stale_after);
     let states = observed.catalog.feeds();
     let now = observed.clock.now().get();
-    reasons.extend(states.borrow().iter().filter_map(|feed| judge_feed(feed, now)));
+    reasons.extend(states.borrow().iter().filter_map(|feed| feed_reason(feed, now)));
     drop(states);
-    reasons.extend(observed.consumers.iter().filter_map(|seen| judge(&seen.view.name, &seen.view.stats)));
+    reasons.extend(observed.consumers.iter().filter_map(|seen| consumer_reason(&seen.view.name, &seen.view.stats)));
     if observed.is_ending() {
         reasons.push((Status::Unavailable, "ending".to_owned()));
     }
     health(observed, &feeds, stale_after, reasons)
 }
 
-/// A status that is not `ok`, with its reason.
+/// A status other than `ok`, with its reason.
 type Reason = (Status, String);
 
-/// Of a feed that is not live trades may be missing.
-fn judge_feed(feed: &FeedStatus, now: Millis) -> Option<Reason> {
+/// Returns a reason if the feed is not live, because trades of it may be missing.
+fn feed_reason(feed: &FeedStatus, now: Millis) -> Option<Reason> {
     let reason = || format!("{}: {} for {} s", feed.category, feed.state.as_str(), (now - feed.since).max(0) / 1_000);
     (feed.state != FeedState::Live).then(|| (Status::Unavailable, reason()))
 }
 
-fn judge(name: &str, stats: &Stats) -> Option<Reason> {
+fn consumer_reason(name: &str, stats: &Stats) -> Option<Reason> {
     let (state, is_full) = (stats.snapshot().state, stats.is_full());
     let reason = format!("{name} is {state}");
     match status(state, is_full) {
@@ -81,8 +82,8 @@ fn judge(name: &str, stats: &Stats) -> Option<Reason> {
     }
 }
 
-/// A consumer that asks for repetitions holds what it gets, and one that is paused does so because it was asked to. One
-/// that is disconnected holds what it gets until it is full.
+/// Returns the status of a consumer. A consumer that retries keeps the klines that it receives, and a paused one waits
+/// on purpose: both are `ok`. A disconnected one keeps klines until its buffers are full.
 const fn status(state: State, is_full: bool) -> Status {
     match state {
         _ if is_full => Status::Unavailable,
@@ -105,7 +106,7 @@ fn silent(feeds: &[Freshness], stale_after: Duration) -> Vec<Reason> {
 }
 
 fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reasons: Vec<Reason>) -> Health {
-    #[expect(clippy::cast_precision_loss, reason = "seconds to look at")]
+    #[expect(clippy::cast_precision_loss, reason = "a health report needs no more precision")]
     let seconds = |millis: i64| millis as f64 / 1_000.0;
     let states = observed.catalog.feeds().borrow().clone();
     let feed = |feed: &Freshness| {
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_feed_is_named_and_one_without_symbols_is_not() {
+    fn a_silent_feed_is_a_reason_and_one_without_symbols_is_not() {
         assert_eq!(silent(&[feed(29_999, false), feed(90_000, true)], LIMIT), []);
         let reason = "linear: no frame for 31 s".to_owned();
         assert_eq!(silent(&[feed(31_500, false)], LIMIT), [(Status::Unavailable, reason)]);
     }
 
     #[test]
-    fn a_consumer_that_holds_its_klines_is_ready_and_one_that_drops_them_is_not() {
+    fn a_consumer_that_keeps_its_klines_is_ready_and_one_that_drops_them_is_not() {
         for state in State::ALL {
             let expected = match state.as_str() {
                 "running" | "retrying" | "paused" => Status::Ok,

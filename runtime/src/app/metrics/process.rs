@@ -1,8 +1,8 @@
-//! What the operating system says of this process. What it does not say is left out.
+//! Metrics of this process from the operating system. A value that the system does not provide is omitted.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Bytes of memory that are resident; Linux only.
+/// Returns the resident memory in bytes; Linux only.
 pub(super) fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -10,10 +10,10 @@ pub(super) fn resident_memory() -> Option<u64> {
     Some(kilobytes * 1_024)
 }
 
-/// Seconds that all threads together have computed.
+/// Returns the CPU time of all threads in seconds.
 pub(super) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    #[expect(clippy::cast_precision_loss, reason = "seconds for a chart")]
+    #[expect(clippy::cast_precision_loss, reason = "a metric needs no more precision")]
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     seconds
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_has_computed_and_holds_memory() {
+    fn cpu_time_and_resident_memory_are_positive() {
         assert!(cpu_seconds() > 0.0);
         if cfg!(target_os = "linux") {
             assert!(resident_memory().unwrap() > 1 << 20);

@@ -1,7 +1,8 @@
-//! The port: binds it before anything starts, answers a few short requests at a time, and never waits for a reader.
+//! The HTTP server: binds its port before the run starts, and serves a few short requests at a time, each within a
+//! deadline.
 //!
-//! One request a connection and one deadline for all of it. Pages are made on a thread that may block, because the
-//! executor's only thread is the one that klines are made on.
+//! A connection serves one request. `/metrics` is rendered on a thread that may block, because the executor's only
+//! thread is the one that makes klines.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,21 +34,21 @@ use super::exposition;
 use super::health::{self, Health};
 use crate::app::observed::Observed;
 
-/// Connections at one time; further ones wait in the kernel's queue.
+/// Largest number of open connections; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
-/// From the first byte of a request to the last byte of its answer.
+/// Time from accepting a connection to the last byte of the response.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// From accepting a connection to the end of the request's head.
-const HEAD: Duration = Duration::from_secs(5);
-const HEAD_BYTES: usize = 16 << 10;
-const HEADERS: usize = 64;
-/// The pause when the system has no descriptor left.
+/// Time from accepting a connection to the end of the request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+/// The pause after a failed `accept`, most often because no file descriptor is free.
 const PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const INDEX: &str = "/metrics  figures for Prometheus\n/healthz  whether the exchange is heard\n\
-                     /readyz   whether every consumer takes klines, too\n";
+const INDEX: &str = "/metrics  metrics for Prometheus\n/healthz  whether the exchange sends data\n\
+                     /readyz   whether every feed is live and every consumer accepts klines\n";
 
-/// The port cannot be served.
+/// The error of [`bind`]: the port cannot be bound.
 #[derive(Debug, Error)]
 #[error("cannot serve metrics on {address}: {error}; set [metrics] listen (METRICS_LISTEN) to a free address, or off")]
 pub struct BindError {
@@ -63,14 +64,14 @@ pub struct Server {
     stale_after: Duration,
 }
 
-/// What answers are made of.
+/// The state that requests read.
 #[derive(Clone)]
-struct Shown {
+struct ServerState {
     observed: Arc<Observed>,
     stale_after: Duration,
 }
 
-/// Takes the configured port; nothing when none is configured.
+/// Binds the configured port; returns `None` when none is configured.
 ///
 /// # Errors
 /// [`BindError`], most often because another program listens there.
@@ -83,69 +84,71 @@ pub fn bind(config: &Metrics) -> Result<Option<Server>, BindError> {
 }
 
 impl Server {
-    /// Answers until it is dropped.
+    /// Serves requests until the future is dropped.
     ///
     /// # Errors
-    /// When the executor does not take the port.
+    /// When the executor cannot register the port.
     pub async fn serve(self, observed: Arc<Observed>) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
         info!(address = %listener.local_addr()?, "serving metrics");
-        let router = router(Shown { observed, stale_after: self.stale_after });
-        let (places, mut answers) = (Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
+        let router = router(ServerState { observed, stale_after: self.stale_after });
+        let (permits, mut requests) = (Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
         loop {
-            while answers.try_join_next().is_some() {}
-            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+            while requests.try_join_next().is_some() {}
+            let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
             match listener.accept().await {
                 Ok((socket, from)) => {
-                    let answered = timeout(DEADLINE, answer(socket, router.clone()));
-                    answers.spawn(async move {
-                        if !matches!(answered.await, Ok(Ok(()))) {
+                    let served = timeout(DEADLINE, serve_connection(socket, router.clone()));
+                    requests.spawn(async move {
+                        if !matches!(served.await, Ok(Ok(()))) {
                             debug!(%from, "request for metrics was not finished");
                         }
-                        drop(place);
+                        drop(permit);
                     });
                 }
-                // Most often: no descriptor left.
                 Err(_) => sleep(PAUSE).await,
             }
         }
     }
 }
 
-async fn answer(socket: TcpStream, router: Router) -> hyper::Result<()> {
+async fn serve_connection(socket: TcpStream, router: Router) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         async move { router.call(request.map(Body::new)).await }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service)
         .await
 }
 
-fn router(shown: Shown) -> Router {
+fn router(state: ServerState) -> Router {
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(|shown| judged(shown, health::alive)))
-        .route("/readyz", get(|shown| judged(shown, health::ready)))
-        .with_state(shown)
+        .route("/healthz", get(|state| health_response(state, health::alive)))
+        .route("/readyz", get(|state| health_response(state, health::ready)))
+        .with_state(state)
 }
 
-async fn metrics(State(shown): State<Shown>) -> Result<Response, StatusCode> {
-    let page = tokio::task::spawn_blocking(move || exposition::page(&shown.observed)).await;
+async fn metrics(State(state): State<ServerState>) -> Result<Response, StatusCode> {
+    let page = tokio::task::spawn_blocking(move || exposition::page(&state.observed)).await;
     match page {
         Ok(Ok(text)) => Ok(([(CONTENT_TYPE, OPEN_METRICS), (CACHE_CONTROL, "no-store")], text).into_response()),
         _ => Err(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
-async fn judged(State(shown): State<Shown>, judge: fn(&Observed, Duration) -> Health) -> Result<Response, Infallible> {
-    let Health { is_available, body } = judge(&shown.observed, shown.stale_after);
+async fn health_response(
+    State(state): State<ServerState>,
+    check: fn(&Observed, Duration) -> Health,
+) -> Result<Response, Infallible> {
+    let Health { is_available, body } = check(&state.observed, state.stale_after);
     let status = if is_available { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
     Ok((status, headers, format!("{body}\n")).into_response())

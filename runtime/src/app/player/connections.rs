@@ -1,4 +1,4 @@
-//! What each connection of a recording carried, and when it was interrupted.
+//! Tracks the symbols and the interruptions of each connection of a recording.
 
 use hashbrown::{HashMap, HashSet};
 use klines_bybit::source::Connection;
@@ -10,18 +10,19 @@ type Hasher = foldhash::fast::RandomState;
 
 /// The connections of a recording.
 #[derive(Default)]
-pub(super) struct Connections(HashMap<Connection, Seen, Hasher>);
+pub(super) struct Connections(HashMap<Connection, ConnectionState, Hasher>);
 
 #[derive(Default)]
-struct Seen {
+struct ConnectionState {
     symbols: HashSet<SymbolId, Hasher>,
-    /// Interruptions in exchange time: what was seen last, and from when on all is seen again.
+    /// Interruptions in exchange time: the time up to which every trade was seen, and the time from which on every
+    /// trade is seen again.
     holes: Vec<(ExchangeMillis, Option<ExchangeMillis>)>,
 }
 
 impl Connections {
-    /// Returns the number of a symbol that a connection carries. What the connection missed before it first carried
-    /// the symbol may have been the symbol's trades.
+    /// Returns the id of a symbol whose trades arrive on a connection. Earlier interruptions of the connection may also
+    /// have lost trades of the symbol.
     pub(super) fn symbol(
         &mut self,
         connection: Option<Connection>,
@@ -40,9 +41,9 @@ impl Connections {
         symbol
     }
 
-    /// After `received`, in recorded local time, nothing more came over a connection.
+    /// Records that a connection was interrupted at `received`, in recorded local time.
     pub(super) fn lose(&mut self, connection: Connection, received: LocalMillis, playback: &mut Playback<impl Outlet>) {
-        // Before the first stamp nothing is covered that could be lost.
+        // Before the first stamp there is no coverage that could be lost.
         let source = Some((connection.0, connection.1));
         let Some((seen_until, _)) = playback.stamped(source, received) else { return };
         playback.set_up(source, false);
@@ -51,7 +52,7 @@ impl Connections {
         playback.lost(seen.symbols.iter().copied().collect(), seen_until, None);
     }
 
-    /// From `received` on, in recorded local time, all comes over a connection again.
+    /// Records that a connection receives every trade again from `received` on, in recorded local time.
     pub(super) fn regain(
         &mut self,
         connection: Connection,

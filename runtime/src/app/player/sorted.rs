@@ -1,6 +1,7 @@
-//! Klines as lines of text: the last revision of each, by (end, interval, symbol), the open ones last.
+//! Writes klines as lines of text: the last revision of each, sorted by (end, interval, symbol), open klines last.
 //!
-//! A closed kline waits until nothing can change it, so that memory holds one lateness of klines, and at least 50 s.
+//! A closed kline is kept until no trade can change it. So memory holds the klines of one `lateness`, and at least
+//! those of 50 s.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -16,7 +17,7 @@ use klines_domain::time::{ExchangeMillis, Millis};
 
 use super::Sink;
 
-/// How a kline is written.
+/// The text format of a kline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `interval,symbol,start,open,high,low,close,volume,turnover,trades`
@@ -27,10 +28,10 @@ pub enum Format {
     Bybit,
 }
 
-/// What lines are ordered by.
+/// The sort key of lines.
 type Key = (Millis, Interval, Symbol);
 
-/// Writes klines in order.
+/// A sink that writes klines in sorted order.
 pub struct Sorted {
     format: Format,
     closed_only: bool,
@@ -40,16 +41,16 @@ pub struct Sorted {
     target: Target,
 }
 
-/// What is written to.
+/// The output that klines are written to.
 pub enum Target {
-    /// A file that is made, or emptied, when the input has turned out to be readable.
+    /// A file that is created, or truncated, once the input could be opened.
     File(PathBuf),
-    /// Something that is open.
+    /// A writer that is already open.
     Open(BufWriter<Box<dyn Write + Send>>),
 }
 
 impl Target {
-    /// Something that is open already.
+    /// Wraps a writer that is already open.
     #[must_use]
     pub fn open(out: Box<dyn Write + Send>) -> Self {
         Self::Open(BufWriter::with_capacity(1 << 18, out))
@@ -57,7 +58,7 @@ impl Target {
 }
 
 impl Sorted {
-    /// Starts without klines.
+    /// Returns a sink without klines.
     #[must_use]
     pub const fn new(format: Format, closed_only: bool, target: Target) -> Self {
         Self { format, closed_only, closed: BTreeMap::new(), open: BTreeMap::new(), line: String::new(), target }

@@ -1,4 +1,4 @@
-//! Where a command compiles components, and what becomes of the compiled code.
+//! Selects where a command compiles components, and whether the compiled code is kept.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use tracing::warn;
 
-/// Makes the components of a run, which keeps compiled code in the data folder for the next one.
+/// Returns the component loader of a run. It keeps compiled code in the data folder for the next run.
 ///
 /// # Errors
-/// This machine cannot run components at all.
+/// When this machine cannot run components at all.
 pub fn kept(config: &Config) -> anyhow::Result<Arc<Components>> {
     let folder = config.data_dir.join("compiled");
     if !needs_compiler(config) {
@@ -26,24 +26,24 @@ pub fn kept(config: &Config) -> anyhow::Result<Arc<Components>> {
     match private::make_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
         Ok(()) => in_folder(&folder),
         Err(error) => {
-            warn!(folder = %folder.display(), %error, "compiled components are not kept");
+            warn!(folder = %folder.display(), %error, "compiled components are not cached");
             temporary(config)
         }
     }
 }
 
-/// Makes the components of a command that leaves no files behind.
+/// Returns the component loader of a command that leaves no files.
 ///
 /// # Errors
-/// This machine cannot run components at all.
+/// When this machine cannot run components at all.
 pub fn temporary(config: &Config) -> anyhow::Result<Arc<Components>> {
     if needs_compiler(config) { for_untrusted() } else { trusted_only() }
 }
 
-/// Makes the components of a command that looks at an untrusted component once.
+/// Returns the component loader of a command that loads an untrusted component once.
 ///
 /// # Errors
-/// This machine cannot run components at all.
+/// When this machine cannot run components at all.
 pub fn for_untrusted() -> anyhow::Result<Arc<Components>> {
     let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
     let engine = engine()?;
@@ -51,11 +51,11 @@ pub fn for_untrusted() -> anyhow::Result<Arc<Components>> {
     Ok(Arc::new(Components::with_compiler(engine, compiler)))
 }
 
-/// Makes the components of somebody who builds and tests the same component repeatedly: compiled code is kept in
-/// `cache`, this user's folder for what can be made again.
+/// Returns the component loader for an author who builds and tests the same component repeatedly. It keeps compiled
+/// code in `cache`, the user's cache folder.
 ///
 /// # Errors
-/// This machine cannot run components at all.
+/// When this machine cannot run components at all.
 pub fn for_an_author(cache: Option<&Path>) -> anyhow::Result<Arc<Components>> {
     let folder = cache.map(|cache| cache.join("compiled"));
     match folder.filter(|folder| private::own_folder(folder).is_ok()) {
@@ -64,7 +64,7 @@ pub fn for_an_author(cache: Option<&Path>) -> anyhow::Result<Arc<Components>> {
     }
 }
 
-/// Trusted components need no process of their own, and no cache: they compile in a tenth of a second.
+/// Returns a loader for trusted components. They need no separate process and no cache: they compile in 0.1 s.
 fn trusted_only() -> anyhow::Result<Arc<Components>> {
     Ok(Arc::new(Components::new(engine()?)))
 }

@@ -1,4 +1,4 @@
-//! From what the configuration allows to grants, and what is to be said about them before anything runs.
+//! Converts the permissions of the configuration to grants, and reports problems with them before anything runs.
 
 use klines_config::consumers::{Allow, Component as Source, Consumer, Shipped};
 use klines_config::{Config, Report, Severity};
@@ -7,7 +7,7 @@ use klines_wasm::grants::{DirGrant, Grants};
 use klines_wasm::http::{Egress, HttpGrant, SecretGrant};
 use klines_wasm::manifest::Missing;
 
-/// Turns what is allowed into grants.
+/// Converts the permissions in `allow` to grants.
 #[must_use]
 pub fn of(allow: &Allow) -> Grants {
     let dirs = allow.dirs.iter().map(|allowed| DirGrant {
@@ -42,15 +42,16 @@ pub fn of(allow: &Allow) -> Grants {
     }
 }
 
-/// Says what a component asks for and is not granted, what is allowed and not asked for, and which grants are dangerous.
+/// Reports permissions that a component requests but does not have, permissions that are allowed but not requested, and
+/// dangerous grants.
 pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -> Report {
     let (name, mut report) = (consumer.name.as_str(), Report::default());
-    for vain in blueprint.allowed_in_vain() {
-        let message = format!("{vain}, so that it is not granted");
+    for unused in blueprint.unused_grants() {
+        let message = format!("{unused}, so it is not granted");
         let expected = "no more than the component asks for; `klines consumer inspect` lists that";
         report.merge(config.allow_report(name, Severity::Warning, &message, expected));
     }
-    // What is part of klines sends requests only where its settings say.
+    // Shipped components send requests only to the hosts in their settings.
     for grant in blueprint.grants().http.grants().filter(|_| blueprint.is_untrusted()) {
         if let Some(warning) = grant.warning() {
             let message = format!("it may send requests to `{}`: {warning}", grant.host);
@@ -65,7 +66,7 @@ pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -
         return report;
     }
     if blueprint.wants().manifest.is_some() {
-        // What is left to the operator's choice is an offer, not a lack.
+        // Permissions that the operator may choose to grant are optional, so they are not reported as missing.
         let missing = blueprint.wants().missing(blueprint.grants());
         for Missing { key, what, entry, .. } in missing.into_iter().filter(|missing| !missing.is_choice) {
             let message = format!("it asks for {what}, which is not granted");
@@ -76,7 +77,7 @@ pub fn report(config: &Config, consumer: &Consumer, blueprint: &WasmBlueprint) -
     report
 }
 
-/// Where the shipped webhook is told to post to. What else is wrong with its settings it says itself.
+/// Returns the URL that the shipped webhook posts to. The webhook reports other errors of its settings itself.
 fn target_of_webhook(consumer: &Consumer) -> Option<&str> {
     let is_webhook = consumer.component == Source::Shipped(Shipped::Webhook);
     consumer.settings.get("url").filter(|_| is_webhook)?.as_str()

@@ -1,4 +1,4 @@
-//! From configuration to the consumers that are part of the program itself.
+//! Creates the native consumers, which are part of the program, from the configuration.
 
 use std::sync::Arc;
 
@@ -18,23 +18,23 @@ use klines_websocket::WebSocketBlueprint;
 use klines_websocket::settings::Settings;
 use klines_websocket::tls::Exposed;
 
-/// What consumers publish may take so many times less memory than klines, all of them together.
-const VALUES_PART: usize = 4;
+/// Published values, of all consumers together, may take 1 / `VALUES_DIVISOR` of the server's memory limit.
+const VALUES_DIVISOR: usize = 4;
 
 /// A native consumer, and how its klines are grouped into calls.
-type Made = (Box<dyn Blueprint>, Grouping);
+type NativeBlueprint = (Box<dyn Blueprint>, Grouping);
 
-/// Makes a native consumer; nothing for one that is not configured enough, which the configuration has refused.
+/// Returns the blueprint of a native consumer; `None` if its configuration is incomplete, which was reported before.
 ///
 /// # Errors
-/// What the configuration let pass and the consumer does not.
+/// When the consumer refuses a value that the configuration accepted.
 pub(super) fn blueprint(
     native: Native,
     consumer: &Consumer,
     config: &Config,
     catalog: &Arc<Catalog>,
     data_dir: &DataDir,
-) -> anyhow::Result<Option<Made>> {
+) -> anyhow::Result<Option<NativeBlueprint>> {
     match native {
         Native::Redis => {
             let settings = redis(config, data_dir).context("preparing the redis consumer")?;
@@ -52,7 +52,7 @@ pub(super) fn blueprint(
     }
 }
 
-/// Gives the problems that a native consumer found in its section their places.
+/// Reports the problems that a native consumer found in its section, with their places.
 pub(super) fn problems(native: Native, config: &Config, problems: &[Problem]) -> Report {
     let mut report = Report::default();
     for Problem { path, message, expected } in problems {
@@ -61,7 +61,7 @@ pub(super) fn problems(native: Native, config: &Config, problems: &[Problem]) ->
     report
 }
 
-/// What is not quite as it should be with a native consumer, and runs all the same.
+/// Reports problems of a native consumer that do not keep it from running.
 pub(super) fn warnings(native: Native, config: &Config) -> Report {
     let mut report = Report::default();
     if let (Native::WebSocket, Some((_, key))) = (native, &config.websocket.certificate)
@@ -76,8 +76,8 @@ pub(super) fn warnings(native: Native, config: &Config) -> Report {
 fn websocket(consumer: &Consumer, config: &Config) -> Settings {
     let publishers = super::publishers(config);
     let configured = &config.websocket;
-    let made = config.klines.intervals.iter().copied();
-    let narrowed = |interval: &Interval| consumer.intervals.is_empty() || consumer.intervals.contains(interval);
+    let intervals = config.klines.intervals.iter().copied();
+    let is_allowed = |interval: &Interval| consumer.intervals.is_empty() || consumer.intervals.contains(interval);
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
@@ -95,11 +95,11 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
         message: size(configured.message),
         queue: size(configured.queue),
         memory: size(configured.memory),
-        values: size(configured.memory) / VALUES_PART / publishers.len().max(1),
+        values: size(configured.memory) / VALUES_DIVISOR / publishers.len().max(1),
         publishers,
         extras: Extras { partial: configured.partial, revisions: configured.revisions },
         categories: config.exchange.categories.clone(),
-        intervals: made.filter(narrowed).collect(),
+        intervals: intervals.filter(is_allowed).collect(),
         symbols: consumer.symbols.clone(),
     }
 }

@@ -1,4 +1,4 @@
-//! From configuration to consumers that are components: what each is given.
+//! Creates the consumers that are components, with their settings, limits and grants.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +26,14 @@ pub struct FromFile {
     pub name: String,
     /// The component's file.
     pub path: PathBuf,
-    /// What it may use up.
+    /// The consumer's limits.
     pub limits: Limits,
-    /// What makes its instances; another version is put into a copy of it.
+    /// Creates its instances; a reload uses a copy with the new component.
     pub blueprint: WasmBlueprint,
 }
 
 impl FromFile {
-    /// Nothing for what is part of the program.
+    /// Returns `None` for a consumer that is part of the program.
     pub(super) fn new(consumer: &Consumer, blueprint: &WasmBlueprint) -> Option<Self> {
         let Source::File(path) = &consumer.component else { return None };
         Some(Self {
@@ -45,7 +45,7 @@ impl FromFile {
     }
 }
 
-/// Prepares a consumer that is part of the program.
+/// Prepares a shipped component.
 pub(super) fn shipped(
     name: Shipped,
     consumer: &Consumer,
@@ -58,15 +58,15 @@ pub(super) fn shipped(
     Ok(WasmBlueprint::new(component, setup(consumer, config, Origin::Shipped(name.as_str().to_owned()), shared)))
 }
 
-/// What the consumers of a run share.
+/// Resources that the consumers of a run share.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
-    /// The way of what they publish; none for those that cannot.
+    /// The relay for published values; `None` for consumers that cannot publish.
     pub(super) relay: Option<&'a Relay>,
     pub(super) data_dir: &'a DataDir,
 }
 
-/// Prepares an untrusted consumer.
+/// Prepares an untrusted component from a file.
 pub(super) fn from_file(
     path: &Path,
     consumer: &Consumer,

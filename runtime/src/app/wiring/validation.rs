@@ -1,5 +1,5 @@
-//! When the settings of components are checked: before anything starts, or, where untrusted code would make a live feed
-//! wait, as part of the consumer's start.
+//! Validates the settings of components: before anything starts, or, if untrusted code would make a live feed wait, as
+//! part of the consumer's start.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,22 +12,22 @@ use klines_wasm::{Unanswered, Validation, WasmBlueprint};
 
 use super::{Awaited, settings_report};
 
-/// A component that was asked about its settings.
-pub(super) struct Asked<'a> {
+/// A component that is validating its settings.
+pub(super) struct PendingValidation<'a> {
     pub(super) consumer: &'a Consumer,
     blueprint: WasmBlueprint,
     validation: Validation,
 }
 
-impl<'a> Asked<'a> {
-    /// Begins to ask it.
+impl<'a> PendingValidation<'a> {
+    /// Starts the validation.
     pub(super) fn new(consumer: &'a Consumer, blueprint: WasmBlueprint) -> Self {
         let validation = blueprint.begin_validation();
         Self { consumer, blueprint, validation }
     }
 
-    /// Waits for the answer: of a component that is not awaited, until a moment. Adds what is wrong to the report.
-    pub(super) fn answered(
+    /// Waits for the result; for a component that is not awaited, only until `until`. Adds the problems to `report`.
+    pub(super) fn finish(
         self,
         config: &Config,
         (awaited, until): (Awaited, Instant),
@@ -36,7 +36,7 @@ impl<'a> Asked<'a> {
         let Self { consumer, blueprint, validation } = self;
         let is_awaited = awaited == Awaited::All || !blueprint.is_untrusted();
         let answer = if is_awaited { Ok(validation.problems()) } else { validation.problems_by(until) };
-        let (begun, message) = match answer {
+        let (started, message) = match answer {
             Ok(problems) => {
                 report.merge(settings_report(config, consumer, &problems));
                 return Box::new(blueprint);
@@ -49,34 +49,34 @@ impl<'a> Asked<'a> {
         let expected = "a component that answers `validate` at once; it is started only if it accepts its settings";
         report.merge(config.settings_warning(&consumer.name, &message, expected));
         let (config, consumer) = (config.clone(), consumer.clone());
-        Box::new(Unchecked { config, consumer, blueprint, begun, is_checked: false })
+        Box::new(DeferredValidation { config, consumer, blueprint, started, is_validated: false })
     }
 }
 
-/// A consumer whose settings are checked before its first instance is made, on its own thread.
-struct Unchecked {
+/// A consumer whose settings are validated on its own thread, before its first instance is created.
+struct DeferredValidation {
     config: Config,
     consumer: Consumer,
     blueprint: WasmBlueprint,
-    /// The check that was begun before the start.
-    begun: Option<Validation>,
-    is_checked: bool,
+    /// The validation, if it was started before the consumer was.
+    started: Option<Validation>,
+    is_validated: bool,
 }
 
-impl Blueprint for Unchecked {
+impl Blueprint for DeferredValidation {
     fn validate(&mut self) -> Vec<Problem> {
-        self.begun.take().unwrap_or_else(|| self.blueprint.begin_validation()).problems()
+        self.started.take().unwrap_or_else(|| self.blueprint.begin_validation()).problems()
     }
 
     fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Instance>, Failure> {
-        if !self.is_checked {
+        if !self.is_validated {
             let problems = self.validate();
             if !problems.is_empty() {
                 let report = settings_report(&self.config, &self.consumer, &problems);
-                // The same settings would be refused again at every restart.
+                // Fatal, because a restart would refuse the same settings again.
                 return Err(Failure::Fatal(report.sentence()));
             }
-            self.is_checked = true;
+            self.is_validated = true;
         }
         self.blueprint.instantiate(work)
     }

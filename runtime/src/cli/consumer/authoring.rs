@@ -1,4 +1,4 @@
-//! `klines consumer new`, `build` and `check`: making consumers.
+//! `klines consumer new`, `build` and `check`: the commands for authors of consumers.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use klines_authoring::language::Language;
 use klines_authoring::project::Name;
 use klines_config::Sources;
 
-use super::super::args::{self, ConfigArgs, HistoryArgs, LogArgs, MarketArgs};
+use super::super::args::{self, ConfigArgs, KlineArgs, LogArgs, MarketArgs};
 
 /// `klines consumer new`.
 #[derive(Args, Clone, Debug)]
@@ -20,21 +20,21 @@ Languages:
   c           five functions                              needs zig or clang
   go          a struct                                    needs Go 1.25
 
-All make the same consumer, a moving average, with a test that passes. Nothing is installed or fetched; \
-`klines consumer build` says what it needs.
+Each template creates the same consumer, a moving average, with a test that passes. Nothing is installed or \
+downloaded; `klines consumer build` reports the tools that it needs.
 
-Exit codes: 0 ok, 1 the folder is in use or cannot be written, 2 usage.
+Exit codes: 0 ok, 1 the folder is not empty or cannot be written, 2 usage.
 
 Example:
   klines consumer new demo --lang rust && cd demo && klines consumer build")]
 pub struct NewArgs {
-    /// The consumer's name, of a-z, 0-9 and -
+    /// Name of the consumer, with the characters a-z, 0-9 and -
     #[arg(value_parser = Name::parse)]
     pub name: Name,
-    /// What to write it in
+    /// Programming language of the project
     #[arg(short, long, value_name = "rust|python|javascript|typescript|c|go", value_parser = Language::named)]
     pub lang: Language,
-    /// Where to make it, in a folder that is empty or not there [default: NAME]
+    /// Folder to create the project in; it must be empty or not exist [default: NAME]
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
 }
@@ -42,16 +42,16 @@ pub struct NewArgs {
 /// `klines consumer build`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-A folder with a consumer.toml is built with its language's tool into NAME.wasm; what is made on the way \
-is in its folder build. A line says which tool is used, or what to install. componentize-py \
-(for Python), componentize-qjs and typescript are installed into ~/.cache/klines/tools the first time \
-they are needed.
+A folder with a consumer.toml is built into NAME.wasm with the build tool of its language; intermediate \
+files are written to its subfolder build. A line shows which tool is used, or what to install. \
+componentize-py (for Python), componentize-qjs and typescript are installed into ~/.cache/klines/tools \
+the first time they are needed.
 
-A core module (.wasm), of any toolchain, or WebAssembly text (.wat) becomes a component: klines adds the \
-world's types and the adapter for wasi_snapshot_preview1. What the module must export, and what is \
-missing, is said with its signature.
+A core module (.wasm) of any toolchain, or WebAssembly text (.wat), becomes a component: klines adds the \
+types of the world and the adapter for wasi_snapshot_preview1. If the module does not export a required \
+function, the error shows its signature.
 
-What klines would refuse to load is refused here, and then nothing is written.
+If klines would refuse to load the component, it is refused here and no file is written.
 
 Exit codes: 0 ok, 1 not built.
 
@@ -60,11 +60,11 @@ Examples:
   klines consumer build core.wasm -o ema.wasm
   klines consumer build examples/text/consumer.wat")]
 pub struct BuildArgs {
-    /// A project's folder, a core module, or WebAssembly text
+    /// Folder of a project, core module, or WebAssembly text
     #[arg(value_name = "DIR|FILE", default_value = ".")]
     pub target: PathBuf,
-    /// Where the component goes [default: NAME.wasm in the folder; beside the file, with the ending .component.wasm
-    /// if it would be the file itself]
+    /// File to write the component to [default: NAME.wasm in the folder; for a file, the same name with the ending
+    /// .wasm, or .component.wasm if the file itself is .wasm]
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 }
@@ -72,31 +72,31 @@ pub struct BuildArgs {
 /// `klines consumer check`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Compiles the component under the limits of a stranger's, makes an instance without any grant, and lets it \
-check its settings: those of [consumers.NAME.settings] in klines.toml where that names the component, \
-else {}. Of a folder, its NAME.wasm is taken.
+Compiles the component with the limits of untrusted components, creates an instance without any grant, and \
+lets it validate its settings: those in [consumers.NAME.settings] if klines.toml uses the component, \
+otherwise {}. In a folder, the component is NAME.wasm.
 
-Exit codes: 0 it would run, 1 it would not: the reason is said.
+Exit codes: 0 it would run, 1 it would not run; the reason is printed.
 
 Examples:
   klines consumer check
   klines consumer check plugins/ema.wasm --json")]
 pub struct ComponentCheckArgs {
-    /// A component file, or a project's folder
+    /// Component file, or folder of a project
     #[arg(value_name = "COMPONENT|DIR", default_value = ".")]
     pub target: PathBuf,
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration is.
+    /// Where the configuration is read from.
     #[command(flatten)]
     pub config: ConfigArgs,
 }
 
 impl ComponentCheckArgs {
-    /// The configuration's sources.
+    /// Returns the sources of the configuration.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        args::sources(&self.config, &MarketArgs::default(), &HistoryArgs::default(), &LogArgs::default())
+        args::sources(&self.config, &MarketArgs::default(), &KlineArgs::default(), &LogArgs::default())
     }
 }

@@ -8,15 +8,16 @@ use klines_config::quantity::HumanDuration;
 /// `klines consumer test`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-A project is a folder with consumer.toml: every case in its tests/*.toml is run, in the order of their names. A \
-component is run on the made-up market, or as --case FILE says. Both run as in `klines run`: the same engine, limits, \
-deadlines and grants. But granted folders are fresh temporary ones, the state is empty, variables are those of the \
-case, and requests are answered by the case: nothing leaves this machine, and what is on it stays as it is.
+A project is a folder with consumer.toml: every case in its tests/*.toml runs, in the order of their names. A \
+component runs with the klines of a generated market, or with those of --case FILE. Both run as in `klines run`, with \
+the same engine, limits, deadlines and grants. But granted folders are new temporary ones, the state is empty, the \
+case sets the variables, and the case answers HTTP requests: no request leaves this machine, and no file on it \
+changes, except golden files with --update.
 
-A bundle is what klines wrote down of a quarantined consumer: its component is run with its settings and limits, \
-without any grant and with an empty state, up to the call that it did not survive.
+A crash report is a folder that klines writes when it stops or quarantines a consumer that crashed. Its component runs \
+with the recorded settings and limits, without any grant and with an empty state, up to the call that crashed.
 
-Exit codes: 0 all passed (a bundle: it crashes as written down), 1 not, 78 a case or klines.toml is refused.
+Exit codes: 0 all passed (crash report: it crashes again as reported), 1 failed, 78 a case or klines.toml is refused.
 
 Examples:
   klines consumer test
@@ -26,22 +27,22 @@ Examples:
   klines consumer test plugins/ema.wasm --case ema.toml
   klines consumer test klines-data/quarantine/mine-1")]
 pub struct TestArgs {
-    /// A project's folder, a component, or a bundle: a folder below DATA_DIR/quarantine
-    #[arg(value_name = "DIR|COMPONENT|BUNDLE", default_value = ".")]
+    /// Folder of a project, component file, or crash report (a folder in DATA_DIR/quarantine)
+    #[arg(value_name = "DIR|COMPONENT|CRASH_REPORT", default_value = ".")]
     pub target: PathBuf,
-    /// Only this case: its name in tests/, or a file
+    /// Run only this case: its name in tests/, or its file
     #[arg(long, value_name = "NAME|FILE")]
     pub case: Option<String>,
-    /// Write the golden files anew and say what has changed in them
+    /// Rewrite the golden files and print what changed in them
     #[arg(long, conflicts_with_all = ["until", "live"])]
     pub update: bool,
-    /// End after this call and show what it did
+    /// Stop after call number CALL and print what it did
     #[arg(long, value_name = "CALL", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "live")]
     pub until: Option<u64>,
-    /// Run beside a simulated exchange in real time, and show the log
+    /// Run against a simulated exchange in real time, and show the log
     #[arg(long)]
     pub live: bool,
-    /// With --live: for how long [default: 10s]
+    /// With --live: stop after this duration [default: 10s]
     #[arg(long = "for", value_name = "DURATION", requires = "live")]
     pub duration: Option<HumanDuration>,
     /// Print the result as JSON on standard output

@@ -1,6 +1,7 @@
-// Package klines is the contract of klines in Go's idiom: implement Consumer, and New in your package returns it.
+// Package klines is the contract of klines as Go types and functions. Implement Consumer, and return it from a function
+// New in your package.
 //
-// Everything that it hands over is a copy: keep what you like.
+// All values that it passes to your code are copies, which you can keep.
 package klines
 
 import (
@@ -17,22 +18,22 @@ import (
 	"wit_component/klines_consumer_types"
 )
 
-// Consumer takes klines. It may also be a Starter and a Stopper.
+// Consumer receives klines. It can also implement Starter and Stopper.
 type Consumer interface {
-	// Setup reads the settings and says what is wanted. It is also called on a Consumer of its own to check settings,
-	// so it does nothing but fill the struct.
+	// Setup reads the settings and returns the klines to subscribe to. klines also calls it on a separate Consumer to
+	// check settings, so it must do nothing but fill the struct.
 	Setup(settings Settings) (Subscription, error)
-	// Consume takes one batch. The same klines may come again after a failure or a restart.
+	// Consume is called for every batch. After a failure or a restart the same klines can be delivered again.
 	Consume(batch Batch) error
 }
 
-// Starter is called before the first batch.
+// Starter is implemented by consumers that klines calls once before the first batch.
 type Starter interface{ Start() error }
 
-// Stopper is called at the end, never after a crash.
+// Stopper is implemented by consumers that klines calls once at the end, but not after a crash.
 type Stopper interface{ Stop() }
 
-// Category is Bybit's product category.
+// Category is a product category of Bybit.
 type Category uint8
 
 // The categories.
@@ -57,13 +58,13 @@ const (
 	Month
 )
 
-// Interval is how long a kline's window is.
+// Interval is the length of a kline's window.
 type Interval struct {
 	Count uint32
 	Unit  Unit
 }
 
-// String returns the interval as configurations have it, such as 5m or 1D.
+// String returns the interval as in klines.toml, such as 5m or 1D.
 func (i Interval) String() string {
 	units := [...]string{"ms", "s", "m", "h", "D", "W", "M"}
 	if int(i.Unit) >= len(units) {
@@ -72,10 +73,10 @@ func (i Interval) String() string {
 	return strconv.FormatUint(uint64(i.Count), 10) + units[i.Unit]
 }
 
-// Quality is how much a kline is known to be worth.
+// Quality describes how complete a kline is.
 type Quality uint8
 
-// The qualities; wit/v1/types.wit says what they mean.
+// The qualities, which wit/v1/types.wit describes.
 const (
 	Complete Quality = iota
 	Partial
@@ -111,26 +112,26 @@ type Kline struct {
 	row uint32
 }
 
-// Batch is what one call hands over. Its klines' methods work until Consume returns.
+// Batch holds the klines of one call. The methods of the klines work until Consume returns.
 type Batch struct {
 	Klines []Kline
-	// Confirmed klines that should have come and never will.
+	// Lost is the number of confirmed klines that were dropped and will not be delivered.
 	Lost uint64
 }
 
-// Subscription is what a consumer wants; the zero value is everything, updates of open windows included.
+// Subscription selects the klines of a consumer. The zero value selects all, with updates of open windows.
 type Subscription struct {
 	Symbols    []string
 	Intervals  []Interval
 	ClosedOnly bool
 }
 
-// Emit publishes a value of a series of this consumer's own for the kline.
+// Emit emits a value of the named series of this consumer for the kline.
 func (k *Kline) Emit(series string, value float64) error {
 	return emit(k.row, series, klines_consumer_emit.MakeValueNumber(value))
 }
 
-// EmitJSON publishes a value that json.Marshal understands, at most 4 KiB of text.
+// EmitJSON emits a value as JSON, at most 4 KiB of text.
 func (k *Kline) EmitJSON(series string, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -148,12 +149,12 @@ func emit(row uint32, series string, value klines_consumer_emit.Value) error {
 	return nil
 }
 
-// Exact is the decimal digits of a kline.
+// Exact holds the exact decimal digits of a kline.
 type Exact struct {
 	Open, High, Low, Close, Volume, Turnover, BuyVolume, BuyTurnover string
 }
 
-// Exact returns the kline's digits as the exchange means them.
+// Exact returns the exact decimal digits of the kline.
 func (k *Kline) Exact() Exact {
 	found := klines_consumer_host.Exact(k.row)
 	runtime.Unpin()
@@ -165,23 +166,23 @@ func (k *Kline) Exact() Exact {
 	}
 }
 
-// Debugf, Infof, Warnf and Errorf write one line to the log of klines.
+// Debugf writes one line to the log of klines.
 func Debugf(format string, values ...any) { log(klines_consumer_host.Level_Debug, format, values) }
 
-// Infof writes one line.
+// Infof writes one line to the log of klines.
 func Infof(format string, values ...any) { log(klines_consumer_host.Level_Info, format, values) }
 
-// Warnf writes one line.
+// Warnf writes one line to the log of klines.
 func Warnf(format string, values ...any) { log(klines_consumer_host.Level_Warn, format, values) }
 
-// Errorf writes one line.
+// Errorf writes one line to the log of klines.
 func Errorf(format string, values ...any) { log(klines_consumer_host.Level_Error, format, values) }
 
 func log(level uint8, format string, values []any) {
 	klines_consumer_host.Log(level, fmt.Sprintf(format, values...))
 }
 
-// Get returns a value that this consumer has kept, also in an earlier life.
+// Get returns a value from the state of this consumer, which survives crashes, restarts and new versions.
 func Get(key string) ([]byte, bool) {
 	found := klines_consumer_state.Get(key)
 	runtime.Unpin()
@@ -192,7 +193,7 @@ func Get(key string) ([]byte, bool) {
 	return append([]byte(nil), found.Some()...), true
 }
 
-// Set keeps a value; it counts once the call in progress has succeeded.
+// Set stores a value in the state. The change is kept only if the current call of the consumer succeeds.
 func Set(key string, value []byte) error {
 	if len(value) > runtime.ArenaSize/2 {
 		return fmt.Errorf("a value of %d bytes could not be read again", len(value))
@@ -205,10 +206,10 @@ func Set(key string, value []byte) error {
 	return nil
 }
 
-// Delete forgets a value and tells whether there was one.
+// Delete removes a value from the state and returns whether it existed.
 func Delete(key string) bool { return klines_consumer_state.Delete(key) }
 
-// Keys returns the keys that begin with prefix.
+// Keys returns the keys of the state that begin with prefix.
 func Keys(prefix string) []string {
 	found := klines_consumer_state.ListKeys(prefix)
 	runtime.Unpin()
@@ -224,7 +225,7 @@ type retry struct{ error }
 
 func (r retry) Unwrap() error { return r.error }
 
-// Retry wraps an error: the same batch is to come again later. Any other error ends the consumer.
+// Retry wraps an error: klines delivers the same batch again later. Any other error stops the consumer.
 func Retry(err error) error { return retry{err} }
 
 func failure(err error) klines_consumer_types.Failure {

@@ -9,21 +9,21 @@ import (
 	"wit_component/klines_consumer_types"
 )
 
-// Served is a consumer as the host calls it. Only generated code uses it.
+// Served adapts a Consumer to the calls of the host. Only generated code uses it.
 type Served struct {
 	New      func() Consumer
 	consumer Consumer
-	// Symbols that were seen: a batch names few, again and again.
+	// One copy of each symbol, because the symbols of batches repeat.
 	symbols map[string]string
 }
 
-// What the host is answered.
+// The results that the host receives.
 type (
 	SetupResult = wit.Result[klines_consumer_types.Subscription, klines_consumer_types.Failure]
 	CallResult  = wit.Result[wit.Unit, klines_consumer_types.Failure]
 )
 
-// Validate lets a consumer of its own look at the settings.
+// Validate checks the settings with a separate consumer.
 func (s *Served) Validate(settings string) []klines_consumer_types.Problem {
 	_, err := s.New().Setup(copied(settings))
 	var several Problems
@@ -44,7 +44,7 @@ func (s *Served) Validate(settings string) []klines_consumer_types.Problem {
 	return found
 }
 
-// Setup makes the consumer.
+// Setup creates the consumer.
 func (s *Served) Setup(settings string) SetupResult {
 	s.consumer, s.symbols = s.New(), map[string]string{}
 	wanted, err := s.consumer.Setup(copied(settings))
@@ -68,7 +68,7 @@ func (s *Served) Start() CallResult {
 	return result(nil)
 }
 
-// Consume copies the batch and hands it over.
+// Consume copies the batch and passes it to the consumer.
 func (s *Served) Consume(batch klines_consumer_types.Batch) CallResult {
 	klines := make([]Kline, len(batch.Klines))
 	for row, k := range batch.Klines {
@@ -98,7 +98,7 @@ func (s *Served) Stop() {
 	}
 }
 
-// copied takes the settings out of the arena.
+// copied returns a copy of the settings and frees the arena.
 func copied(settings string) Settings {
 	defer runtime.Rewind()
 	return Settings(settings)

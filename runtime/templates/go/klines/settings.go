@@ -11,17 +11,17 @@ import (
 // Settings is the JSON object of [consumers.NAME.settings].
 type Settings json.RawMessage
 
-// Problem is one thing that is wrong with the settings, as `klines check` shows it.
+// Problem is one error in the settings, which `klines check` shows to the operator.
 type Problem struct {
-	// Path is the key.
+	// Path is the path of the key.
 	Path string
-	// Message says what is wrong.
+	// Message is what is wrong.
 	Message string
-	// Expected says what would be right.
+	// Expected is what would be right.
 	Expected string
 }
 
-// Problems is the error of settings that are wrong.
+// Problems is an error with all problems of the settings.
 type Problems []Problem
 
 // Error lists the problems.
@@ -33,10 +33,11 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Error says what is wrong.
+// Error describes the problem.
 func (p Problem) Error() string { return Problems{p}.Error() }
 
-// Read fills a struct, whose fields have json tags and hold the defaults. It finds every unknown key and wrong type at once.
+// Read fills a struct whose fields have json tags and hold the defaults. Its error lists all unknown keys and wrong
+// types.
 func (s Settings) Read(into any) error {
 	var written map[string]json.RawMessage
 	if err := json.Unmarshal(s, &written); err != nil {
@@ -58,7 +59,7 @@ func (s Settings) Read(into any) error {
 		if !ok {
 			problems = append(problems, Problem{key, "there is no such setting", strings.Join(known, ", ")})
 		} else if err := json.Unmarshal(raw, field.Addr().Interface()); err != nil {
-			problems = append(problems, Problem{key, "is " + string(raw), word(field.Kind())})
+			problems = append(problems, Problem{key, "is " + string(raw), expected(field.Kind())})
 		}
 	}
 	if len(problems) > 0 {
@@ -68,7 +69,8 @@ func (s Settings) Read(into any) error {
 	return nil
 }
 
-func word(kind reflect.Kind) string {
+// expected returns the name of a type for the operator.
+func expected(kind reflect.Kind) string {
 	switch kind {
 	case reflect.Bool:
 		return "true or false"

@@ -1,24 +1,25 @@
 // @ts-check
 /**
- * The contract in JavaScript's idiom: settings with their checks, `info` and its kin, `emit`, `exact` and `state`.
+ * The contract of klines as JavaScript functions: settings with checks, the log (`info` …), `emit`, `exact` and
+ * `state`.
  *
- * It belongs to your project: change it as you like. The contract itself is in `wit/v1`.
+ * This module belongs to your project: change it as you like. The contract itself is in `wit/v1`.
  *
  * @module
  */
 
-// @ts-ignore: componentize-qjs makes it of wit/v1
+// @ts-ignore: componentize-qjs generates this module from wit/v1
 import { exact as exactRow, log } from "klines:consumer/host@{{contract}}";
-// @ts-ignore: componentize-qjs makes it of wit/v1
+// @ts-ignore: componentize-qjs generates this module from wit/v1
 import { publish } from "klines:consumer/emit@{{contract}}";
-// @ts-ignore: componentize-qjs makes it of wit/v1
+// @ts-ignore: componentize-qjs generates this module from wit/v1
 import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{contract}}";
 
 /**
  * @typedef {"linear" | "spot" | "inverse" | "option"} Category
  * @typedef {"millisecond" | "second" | "minute" | "hour" | "day" | "week" | "month"} IntervalUnit
  * @typedef {"complete" | "partial" | "gapped" | "repaired"} Quality
- * @typedef {{ count: number, unit: IntervalUnit }} Interval In the largest unit that is a whole number: one hour, not 60 minutes.
+ * @typedef {{ count: number, unit: IntervalUnit }} Interval In the largest unit that gives a whole number: one hour, not 60 minutes.
  *
  * @typedef {object} Kline One candlestick. Times are milliseconds since 1970, UTC.
  * @property {Category} category
@@ -26,7 +27,7 @@ import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{co
  * @property {Interval} interval
  * @property {number} start First millisecond of the window.
  * @property {number} end Last millisecond of the window.
- * @property {number} open The nearest float of the exact decimal, as all prices and amounts are; `exact` has the digits.
+ * @property {number} open The float nearest to the exact decimal, like all prices and amounts; `exact` returns the digits.
  * @property {number} high
  * @property {number} low
  * @property {number} close
@@ -38,37 +39,37 @@ import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{co
  * @property {number} volumeDecimals
  * @property {number} trades
  * @property {number} lastTradeTime 0 when the window has no trade.
- * @property {boolean} confirm The window is over.
+ * @property {boolean} confirm Whether the window is over.
  * @property {number} revision 0 for the first confirmed kline of a window, +1 for each correction.
  * @property {Quality} quality
  * @property {number} sequence +1 for each confirmed kline of this category, symbol and interval.
- * @property {number} emitted Exchange time at which the runtime made this record.
+ * @property {number} emitted Exchange time at which klines made this kline.
  *
- * @typedef {{ klines: Kline[], lost: number }} Batch `lost`: closed klines that will never come; 0 unless something went wrong.
+ * @typedef {{ klines: Kline[], lost: number }} Batch `lost`: closed klines that were dropped and never arrive; usually 0.
  * @typedef {{ symbols: string[], intervals: Interval[], closedOnly: boolean }} Subscription Empty lists mean all.
  * @typedef {{ path: string, message: string, expected: string }} Problem
  * @typedef {Record<"open" | "high" | "low" | "close" | "volume" | "turnover" | "buyVolume" | "buyTurnover", string>} ExactKline
  *
- * @typedef {object} Consumer What an author writes: little more than `consume`.
- * @property {() => Subscription} [subscription] What it wants; every closed kline if it is left out.
- * @property {() => void} [start] Called once before the first batch.
- * @property {(batch: Batch) => void} consume Takes one batch. The same kline can come again.
- * @property {() => void} [stop] Called once at the end; what is buffered is written here.
+ * @typedef {object} Consumer The consumer that you write. Only `consume` is required.
+ * @property {() => Subscription} [subscription] Returns the klines to subscribe to. Default: all closed klines.
+ * @property {() => void} [start] Called once, before the first batch.
+ * @property {(batch: Batch) => void} consume Called for every batch. The same kline can be delivered again.
+ * @property {() => void} [stop] Called once at the end, but not after a crash: flush your buffers here.
  */
 
 /**
  * @template T
  * @typedef {object} Setting
- * @property {string} expected What would be right, in words.
- * @property {T | undefined} otherwise The value where the key is left out; without one the key must be there.
- * @property {(value: any, path: string, problems: Problem[]) => T} read Reads a value, or says what is wrong with it.
+ * @property {string} expected What is expected, as words for the operator.
+ * @property {T | undefined} otherwise The default. A key without a default is required.
+ * @property {(value: any, path: string, problems: Problem[]) => T} read Reads a value, or adds its error to `problems`.
  */
 
 /**
- * Makes the `consumer` that the runtime looks for.
+ * Creates the `consumer` that klines looks for.
  *
  * @template {Record<string, Setting<any>>} S
- * @param {S} schema What the operator may write under `[consumers.NAME.settings]`. Any other key is refused.
+ * @param {S} schema The keys of `[consumers.NAME.settings]`. Any other key is refused.
  * @param {(settings: { [K in keyof S]: S[K] extends Setting<infer T> ? T : never }) => Consumer} make
  */
 export function serve(schema, make) {
@@ -99,7 +100,7 @@ export function serve(schema, make) {
   };
 }
 
-/** Logs where a mistake was made before it ends the instance: what the runtime sees of it is only that it happened. */
+/** Logs an error with its stack before it ends the instance, because klines does not receive the stack. */
 function guarded(/** @type {() => any} */ call) {
   try {
     return call();
@@ -109,18 +110,18 @@ function guarded(/** @type {() => any} */ call) {
   }
 }
 
-/** Every symbol and interval, closed klines only. @returns {Subscription} */
+/** Subscribes to the closed klines of all symbols and intervals. @returns {Subscription} */
 export const closed = () => ({ symbols: [], intervals: [], closedOnly: true });
 
-// Failures, to be thrown.
+// Failures: `throw retry("…")` or `throw fatal("…")`.
 
-/** Not now: the same batch comes again after a pause, as often as it takes. */
+/** The call fails for now: klines delivers the same batch again after a pause, until the call succeeds. */
 export const retry = (/** @type {string} */ reason) => ({ tag: "retry", val: reason });
 
-/** Never: the consumer is stopped and the reason is shown to the operator. */
+/** The call fails for good: klines stops the consumer and shows the reason to the operator. */
 export const fatal = (/** @type {string} */ reason) => ({ tag: "fatal", val: reason });
 
-// The log: `info("crossed", { symbol: "BTCUSDT" })` is `crossed symbol=BTCUSDT`.
+// The log: `info("crossed", { symbol: "BTCUSDT" })` writes `crossed symbol=BTCUSDT`.
 
 /** @typedef {(message: string, fields?: Record<string, unknown>) => void} Log */
 
@@ -136,12 +137,12 @@ const at = (/** @type {"trace" | "debug" | "info" | "warn" | "error"} */ level) 
 export const trace = at("trace");
 export const debug = at("debug");
 export const info = at("info");
-/** Something went wrong and was dealt with. */
+/** For a fault from which the consumer recovered. */
 export const warn = at("warn");
-/** Someone must act. */
+/** For a fault that an operator must act on. */
 export const error = at("error");
 
-// QuickJS has no console, and habits are strong.
+// QuickJS has no console: this one writes to the log.
 globalThis.console ??= /** @type {any} */ ({
   debug: (/** @type {unknown[]} */ ...words) => debug(words.join(" ")),
   log: (/** @type {unknown[]} */ ...words) => info(words.join(" ")),
@@ -153,8 +154,8 @@ globalThis.console ??= /** @type {any} */ ({
 // Klines
 
 /**
- * Publishes a value of the series `name` for the kline in row `row`: a number, or what JSON can write. Throws an Error for
- * a name that is not 1 to 32 of `a-z 0-9 _ -`, NaN, or where a limit would be passed.
+ * Emits a value of the series `name` for the kline in row `row` of the current batch: a number, or any JSON value.
+ * Throws an Error if the name is not 1 to 32 characters of `a-z 0-9 _ -`, for NaN, and if a limit is exceeded.
  *
  * @param {number} row
  * @param {string} name
@@ -165,15 +166,15 @@ export function emit(row, name, value) {
   publish(row, name, published);
 }
 
-/** The exchange's digits of a row of the batch in hand: right for writing down. @returns {ExactKline} */
+/** Returns the exact digits of a row of the current batch; use them to store or show values. @returns {ExactKline} */
 export const exact = (/** @type {number} */ row) => exactRow(row);
 
 const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" };
 
-/** `1m`, `4h`, … */
+/** Returns an interval as in `klines.toml`, such as `1m` or `4h`. */
 export const intervalText = (/** @type {Interval} */ interval) => `${interval.count}${UNITS[interval.unit]}`;
 
-/** Reads `1m`, in the unit that klines carry: `1h`, not `60m`. @returns {Interval} */
+/** Reads an interval such as `1m`. Use the largest unit, as klines do: `1h`, not `60m`. @returns {Interval} */
 export function interval(/** @type {string} */ text) {
   const [, count, unit] = /^([1-9]\d*)(ms|[smhDWM])$/.exec(text) ?? [];
   const found = Object.entries(UNITS).find(([, short]) => short === unit);
@@ -184,11 +185,11 @@ export function interval(/** @type {string} */ text) {
 // State
 
 /**
- * What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are what JSON can
- * write; it is written in ASCII, for QuickJS has no TextEncoder.
+ * The state of the consumer, which survives crashes, restarts and new versions. A change is kept only if the current
+ * call succeeds. Values can be any JSON value; they are stored in ASCII, because QuickJS has no TextEncoder.
  */
 export const state = {
-  /** @returns {any} `undefined` if the key is not there. */
+  /** @returns {any} The value, or `undefined` if the key does not exist. */
   get(/** @type {string} */ key) {
     const bytes = get(key);
     return bytes === null ? undefined : JSON.parse(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
@@ -197,7 +198,7 @@ export const state = {
     const ascii = JSON.stringify(value).replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
     set(key, Uint8Array.from(ascii, (unit) => unit.charCodeAt(0)));
   },
-  /** @returns {boolean} Whether it was there. */
+  /** @returns {boolean} Whether the key existed. */
   delete: (/** @type {string} */ key) => forget(key),
   /** @returns {string[]} */
   keys: (prefix = "") => listKeys(prefix),
@@ -232,7 +233,7 @@ export const number = ({ from = -Infinity, to = Infinity, otherwise } = {}) =>
 /** A text. @param {{ otherwise?: string }} [or] @returns {Setting<string>} */
 export const text = ({ otherwise } = {}) => setting("a text", (v) => typeof v === "string", otherwise);
 
-/** Yes or no. @param {{ otherwise?: boolean }} [or] @returns {Setting<boolean>} */
+/** True or false. @param {{ otherwise?: boolean }} [or] @returns {Setting<boolean>} */
 export const flag = ({ otherwise } = {}) => setting("true or false", (v) => typeof v === "boolean", otherwise);
 
 /**
@@ -264,7 +265,7 @@ export const map = (item, { otherwise } = {}) => ({
   },
 });
 
-/** A table with these keys. @param {Record<string, Setting<any>>} schema @returns {Setting<Record<string, any>>} */
+/** A table with these keys and no others. @param {Record<string, Setting<any>>} schema @returns {Setting<Record<string, any>>} */
 export const table = (schema) => ({
   expected: "a table",
   otherwise: undefined,

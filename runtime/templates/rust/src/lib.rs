@@ -1,14 +1,14 @@
-//! A moving average of closes: emits it for every closed kline, and logs when the close crosses it.
+//! Emits the moving average of the closes for every closed kline, and logs when the close crosses the average.
 
 use std::collections::{HashMap, VecDeque};
 
 use klines_guest::{Batch, Consumer, Failure, Interval, Kline, Problem, emit, info};
 use serde::Deserialize;
 
-/// What the operator may write under `[consumers.{{name}}.settings]`. Unknown keys and wrong types are refused for you.
+/// The keys of `[consumers.{{name}}.settings]`. The helper crate reports unknown keys and wrong types to the operator.
 #[derive(Deserialize)]
 struct Settings {
-    /// The number of klines that the average looks back on.
+    /// The number of klines in the average.
     #[serde(default = "default_period")]
     period: usize,
 }
@@ -21,15 +21,16 @@ fn default_period() -> usize {
 #[derive(Default)]
 struct Average {
     closes: VecDeque<f64>,
-    /// Start of the newest kline counted.
+    /// Start of the newest kline in the average.
     newest: Option<u64>,
+    /// Whether the last close was above the average.
     above: Option<bool>,
 }
 
 impl Average {
-    /// Takes a closed kline; returns the average once there are enough of them.
+    /// Adds a closed kline; returns the average once there are `period` of them.
     fn add(&mut self, kline: &Kline, period: usize) -> Option<f64> {
-        // A correction of an older kline, or one that was delivered before: it is in the average already.
+        // A correction of an older kline, or a kline that was delivered before: it is in the average already.
         if self.newest.is_some_and(|newest| kline.start <= newest) {
             return None;
         }
@@ -50,7 +51,7 @@ struct MovingAverage {
 impl Consumer for MovingAverage {
     type Settings = Settings;
 
-    /// What types cannot say; `klines check` shows it.
+    /// Returns the errors that the types do not exclude; `klines check` shows them to the operator.
     fn validate(settings: &Settings) -> Vec<Problem> {
         if (2..=1000).contains(&settings.period) {
             return Vec::new();
@@ -63,13 +64,13 @@ impl Consumer for MovingAverage {
         Ok(Self { period: settings.period, averages: HashMap::new() })
     }
 
-    /// Takes one batch of closed klines (what it gets unless there is a `subscription`).
+    /// Is called for every batch of closed klines. (A method `subscription` can select other klines.)
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         for (row, kline) in batch.klines.iter().enumerate() {
             let key = (kline.category.name(), kline.interval, kline.symbol.clone());
             let average = self.averages.entry(key).or_default();
             let Some(sma) = average.add(kline, self.period) else { continue };
-            // Clients find it as `ext.{{name}}.sma.INTERVAL.SYMBOL` on `/v1/stream`.
+            // Clients of `/v1/stream` receive it on the topic `ext.{{name}}.sma.INTERVAL.SYMBOL`.
             emit::number(row, "sma", sma).map_err(Failure::fatal)?;
             let above = kline.close > sma;
             if average.above.is_some_and(|before| before != above) {
@@ -90,7 +91,7 @@ impl Consumer for MovingAverage {
 
 klines_guest::export!(MovingAverage);
 
-/// Plain `cargo test` works: outside a component the log and the emitted values go to `testing`.
+/// `cargo test` runs these without WebAssembly: the module `testing` collects the log and the emitted values.
 #[cfg(test)]
 mod tests {
     use klines_guest::emit::Value;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kline_that_comes_twice_counts_once() {
+    fn a_kline_that_is_delivered_twice_counts_once() {
         let mut consumer = MovingAverage::setup(Settings { period: 2 }).unwrap();
         for (start, close) in [(0, 10.0), (60_000, 12.0), (60_000, 12.0), (120_000, 9.0)] {
             consumer.consume(&closed(start, close)).unwrap();

@@ -1,17 +1,18 @@
-// A moving average of closes: emits it for every closed kline, and logs when the close crosses it.
+// Emits the moving average of the closes for every closed kline, and logs when the close crosses the average.
 
 import { emit, info, intervalText, serve, whole, type Batch, type Consumer, type Kline } from "./klines.js";
 
 /** The last closes of one symbol and interval. */
 class Average {
   readonly closes: number[] = [];
-  /** Start of the newest kline counted. */
+  /** Start of the newest kline in the average. */
   newest = -1;
+  /** Whether the last close was above the average. */
   above: boolean | undefined;
 
-  /** Takes a closed kline; returns the average once there are enough of them. */
+  /** Adds a closed kline; returns the average once there are `period` of them. */
   add(kline: Kline, period: number): number | undefined {
-    // A correction of an older kline, or one that was delivered before: it is in the average already.
+    // A correction of an older kline, or a kline that was delivered before: it is in the average already.
     if (kline.start <= this.newest) return undefined;
     this.newest = kline.start;
     this.closes.push(kline.close);
@@ -28,14 +29,14 @@ class MovingAverage implements Consumer {
     info("averaging closes", { period });
   }
 
-  /** Takes one batch of closed klines (what it gets unless there is a `subscription`). */
+  /** klines calls it for every batch of closed klines. (A method `subscription` can select other klines.) */
   consume(batch: Batch): void {
     for (const [row, kline] of batch.klines.entries()) {
       const interval = intervalText(kline.interval);
       const average = this.average(`${kline.category} ${kline.symbol} ${interval}`);
       const sma = average.add(kline, this.period);
       if (sma === undefined) continue;
-      // Clients find it as `ext.{{name}}.sma.INTERVAL.SYMBOL` on `/v1/stream`.
+      // Clients of `/v1/stream` receive it on the topic `ext.{{name}}.sma.INTERVAL.SYMBOL`.
       emit(row, "sma", sma);
       const above = kline.close > sma;
       if (average.above !== undefined && above !== average.above) {
@@ -54,8 +55,8 @@ class MovingAverage implements Consumer {
   }
 }
 
-// What the operator may write under `[consumers.{{name}}.settings]`. Unknown keys and wrong values are refused for you.
+// The keys of `[consumers.{{name}}.settings]`. The helper module reports unknown keys and wrong values to the operator.
 const settings = { period: whole({ from: 2, to: 1000, otherwise: 5 }) };
 
-/** The runtime looks for an export of this name. */
+/** klines looks for an export with this name. */
 export const consumer = serve(settings, ({ period }) => new MovingAverage(period));

@@ -1,7 +1,9 @@
 /**
- * The contract in TypeScript's idiom: settings with their checks, `info` and its kin, `emit`, `exact` and `state`.
+ * The contract of klines as TypeScript functions: settings with checks, the log (`info` …), `emit`, `exact` and
+ * `state`.
  *
- * It belongs to your project: change it as you like. The contract itself is in `wit/v1`, its types in `contract.d.ts`.
+ * This module belongs to your project: change it as you like. The contract itself is in `wit/v1`, its types are in
+ * `contract.d.ts`.
  *
  * @module
  */
@@ -24,25 +26,28 @@ export type {
   Subscription,
 } from "klines:consumer/types@{{contract}}";
 
-/** What an author writes: little more than `consume`. */
+/** The consumer that you write. Only `consume` is required. */
 export interface Consumer {
-  /** What it wants; every closed kline if it is left out. */
+  /** Returns the klines to subscribe to. Default: all closed klines. */
   subscription?(): contract.Subscription;
-  /** Called once before the first batch. */
+  /** Called once, before the first batch. */
   start?(): void;
-  /** Takes one batch. The same kline can come again, with the same category, symbol, interval, start and revision. */
+  /**
+   * Called for every batch. The same kline can be delivered again, with the same category, symbol, interval, start and
+   * revision.
+   */
   consume(batch: contract.Batch): void;
-  /** Called once at the end; what is buffered is written here. */
+  /** Called once at the end, but not after a crash: flush your buffers here. */
   stop?(): void;
 }
 
-/** How one value of the settings is read. */
+/** Describes how one value of the settings is read. */
 export interface Setting<T> {
-  /** What would be right, in words. */
+  /** What is expected, as words for the operator. */
   readonly expected: string;
-  /** The value where the key is left out; without one the key must be there. */
+  /** The default. A key without a default is required. */
   readonly otherwise?: T | undefined;
-  /** Reads a value, or says what is wrong with it; what it returns then is not used. */
+  /** Reads a value, or adds its error to `problems`; the result is not used in that case. */
   read(value: unknown, path: string, problems: contract.Problem[]): T;
 }
 
@@ -51,8 +56,8 @@ export type Schema = Record<string, Setting<any>>;
 export type Settings<S extends Schema> = { [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
 
 /**
- * Makes the `consumer` that the runtime looks for. `schema` is what the operator may write under
- * `[consumers.NAME.settings]`; any other key is refused.
+ * Creates the `consumer` that klines looks for. `schema` has the keys of `[consumers.NAME.settings]`; any other key is
+ * refused.
  */
 export function serve<S extends Schema>(schema: S, make: (settings: Settings<S>) => Consumer) {
   let own: Consumer | undefined;
@@ -79,7 +84,7 @@ export function serve<S extends Schema>(schema: S, make: (settings: Settings<S>)
   };
 }
 
-/** Logs where a mistake was made before it ends the instance: what the runtime sees of it is only that it happened. */
+/** Logs an error with its stack before it ends the instance, because klines does not receive the stack. */
 function guarded<T>(call: () => T): T {
   try {
     return call();
@@ -89,18 +94,18 @@ function guarded<T>(call: () => T): T {
   }
 }
 
-/** Every symbol and interval, closed klines only. */
+/** Subscribes to the closed klines of all symbols and intervals. */
 export const closed = (): contract.Subscription => ({ symbols: [], intervals: [], closedOnly: true });
 
-// Failures, to be thrown.
+// Failures: `throw retry("…")` or `throw fatal("…")`.
 
-/** Not now: the same batch comes again after a pause, as often as it takes. */
+/** The call fails for now: klines delivers the same batch again after a pause, until the call succeeds. */
 export const retry = (reason: string): contract.Failure => ({ tag: "retry", val: reason });
 
-/** Never: the consumer is stopped and the reason is shown to the operator. */
+/** The call fails for good: klines stops the consumer and shows the reason to the operator. */
 export const fatal = (reason: string): contract.Failure => ({ tag: "fatal", val: reason });
 
-// The log: `info("crossed", { symbol: "BTCUSDT" })` is `crossed symbol=BTCUSDT`.
+// The log: `info("crossed", { symbol: "BTCUSDT" })` writes `crossed symbol=BTCUSDT`.
 
 const at =
   (level: Level) =>
@@ -115,12 +120,12 @@ const at =
 export const trace = at("trace");
 export const debug = at("debug");
 export const info = at("info");
-/** Something went wrong and was dealt with. */
+/** For a fault from which the consumer recovered. */
 export const warn = at("warn");
-/** Someone must act. */
+/** For a fault that an operator must act on. */
 export const error = at("error");
 
-// QuickJS has no console, and habits are strong.
+// QuickJS has no console: this one writes to the log.
 globalThis.console ??= {
   debug: (...words) => debug(words.join(" ")),
   log: (...words) => info(words.join(" ")),
@@ -132,8 +137,8 @@ globalThis.console ??= {
 // Klines
 
 /**
- * Publishes a value of the series `name` for the kline in row `row`: a number, or what JSON can write. Throws an Error for
- * a name that is not 1 to 32 of `a-z 0-9 _ -`, NaN, or where a limit would be passed.
+ * Emits a value of the series `name` for the kline in row `row` of the current batch: a number, or any JSON value.
+ * Throws an Error if the name is not 1 to 32 characters of `a-z 0-9 _ -`, for NaN, and if a limit is exceeded.
  */
 export function emit(row: number, name: string, value: unknown): void {
   const published: Value =
@@ -141,15 +146,15 @@ export function emit(row: number, name: string, value: unknown): void {
   publish(row, name, published);
 }
 
-/** The exchange's digits of a row of the batch in hand: right for writing down, as floats are for computing. */
+/** Returns the exact digits of a row of the current batch: use them to store or show values, and floats to compute. */
 export const exact = (row: number): contract.ExactKline => exactRow(row);
 
 const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" } as const;
 
-/** `1m`, `4h`, … */
+/** Returns an interval as in `klines.toml`, such as `1m` or `4h`. */
 export const intervalText = (interval: contract.Interval): string => `${interval.count}${UNITS[interval.unit]}`;
 
-/** Reads `1m`, in the unit that klines carry: `1h`, not `60m`. */
+/** Reads an interval such as `1m`. Use the largest unit, as klines do: `1h`, not `60m`. */
 export function interval(text: string): contract.Interval {
   const [, count, unit] = /^([1-9]\d*)(ms|[smhDWM])$/.exec(text) ?? [];
   const found = Object.entries(UNITS).find(([, short]) => short === unit);
@@ -160,11 +165,11 @@ export function interval(text: string): contract.Interval {
 // State
 
 /**
- * What outlives crashes, restarts and new versions. Kept if the call succeeds, forgotten if it fails. Values are what JSON can
- * write; it is written in ASCII, for QuickJS has no TextEncoder.
+ * The state of the consumer, which survives crashes, restarts and new versions. A change is kept only if the current
+ * call succeeds. Values can be any JSON value; they are stored in ASCII, because QuickJS has no TextEncoder.
  */
 export const state = {
-  /** Returns `undefined` if the key is not there. */
+  /** Returns the value, or `undefined` if the key does not exist. */
   get<T = unknown>(key: string): T | undefined {
     const bytes = get(key);
     return bytes === null ? undefined : JSON.parse(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
@@ -174,7 +179,7 @@ export const state = {
     const ascii = JSON.stringify(value).replace(/[^\0-\x7f]/g, escape);
     set(key, Uint8Array.from(ascii, (unit) => unit.charCodeAt(0)));
   },
-  /** Returns whether it was there. */
+  /** Removes a key and returns whether it existed. */
   delete: (key: string): boolean => forget(key),
   keys: (prefix = ""): string[] => listKeys(prefix),
 };
@@ -210,7 +215,7 @@ export const number = ({ from = -Infinity, to = Infinity, otherwise }: Range = {
 export const text = ({ otherwise }: { otherwise?: string } = {}): Setting<string> =>
   setting("a text", (v) => typeof v === "string", otherwise);
 
-/** Yes or no. */
+/** True or false. */
 export const flag = ({ otherwise }: { otherwise?: boolean } = {}): Setting<boolean> =>
   setting("true or false", (v) => typeof v === "boolean", otherwise);
 
@@ -241,7 +246,7 @@ export const map = <T>(
   },
 });
 
-/** A table with these keys and no other. */
+/** A table with these keys and no others. */
 export const table = <S extends Schema>(schema: S): Setting<Settings<S>> => ({
   expected: "a table",
   read(value, path, problems) {

@@ -1,6 +1,6 @@
-//! What `docs/websocket.md` promises of `/v1/stream`, held against recordings of its clients. Knows nothing of trades.
+//! Checks recordings of clients against the promises of `docs/websocket.md` for `/v1/stream`. Does not know the trades.
 
-// Tells the lints that this is test code too.
+// Lets clippy treat this file as test code too.
 #![cfg(test)]
 
 mod tests;
@@ -13,30 +13,31 @@ use serde_json::value::RawValue;
 use super::client::{Entry, Positions};
 use super::plan::Fault;
 
-/// So little has to be made good: nine topics of it are less than a long answer.
+/// A client that misses fewer klines than this of each topic has to be recovered: nine topics of them fit into an
+/// answer.
 const NEAR: u64 = 60;
 
-/// What the recordings show.
+/// The findings from the recordings.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// Broken promises.
     pub problems: Vec<String>,
-    /// Epochs by the life of the server in which they were told.
+    /// Epochs by the life of the server in which they were announced.
     pub lives: BTreeMap<u32, BTreeSet<String>>,
     /// Every confirmed kline, as its JSON, by epoch and topic.
     pub klines: BTreeMap<(String, String), BTreeMap<u64, String>>,
     /// Faults that were carried out.
     pub faults: BTreeMap<Fault, usize>,
-    /// Topics that went on exactly, by the fault before.
+    /// Topics that were resumed without a hole, by the preceding fault.
     pub resumed: BTreeMap<Fault, usize>,
-    /// Topics with `recovered`, false and true.
+    /// Number of topics answered with `recovered`: false, true.
     pub recovered: [usize; 2],
     /// Connections by the code that the server closed them with.
     pub closed: BTreeMap<u16, usize>,
     pub snapshots: usize,
     pub confirmed: usize,
     pub updates: usize,
-    /// Clients whose last word was that the server goes.
+    /// Clients whose last message was the shutdown.
     pub dismissed: usize,
 }
 
@@ -73,17 +74,17 @@ struct Inside<'a> {
     sequence: u64,
 }
 
-/// What a client knows of a topic.
+/// What a client knows about a topic.
 #[derive(Default)]
 struct Topic {
     /// Epoch and number of the last confirmed push, or of the snapshot.
     last: Option<(String, u64)>,
-    /// The answer after which a snapshot has to come.
+    /// The answer that a snapshot has to follow, and the history that was asked for.
     announced: Option<(Answer, usize)>,
     is_followed: bool,
 }
 
-/// Reads all recordings.
+/// Checks all recordings.
 pub fn check(recordings: &[Vec<Entry>]) -> Findings {
     let mut findings = Findings::default();
     for (client, recording) in recordings.iter().enumerate() {
@@ -118,7 +119,7 @@ struct Reader<'a> {
     /// Client and line.
     at: (usize, usize),
     life: u32,
-    /// The last one.
+    /// The last fault.
     fault: Option<Fault>,
     asked: HashMap<u64, (&'a [String], &'a Positions, usize)>,
     topics: BTreeMap<String, Topic>,
@@ -169,7 +170,7 @@ impl<'a> Reader<'a> {
 
     fn answer(&mut self, id: Option<u64>, answers: BTreeMap<String, Answer>) {
         let Some((topics, since, history)) = id.and_then(|id| self.asked.remove(&id)) else {
-            return self.problem(&format!("an answer to nothing: {id:?}"));
+            return self.problem(&format!("an answer without a request: {id:?}"));
         };
         if !answers.keys().eq(topics.iter().collect::<BTreeSet<_>>()) {
             self.problem("an answer to other topics than were asked for");
@@ -179,10 +180,10 @@ impl<'a> Reader<'a> {
             let had = since.get(&name);
             let topic = self.topics.entry(name.clone()).or_default();
             topic.is_followed = true;
-            let told = topic.last.clone();
+            let received = topic.last.clone();
             match (had, answer.recovered) {
                 (Some(had), Some(true)) => {
-                    if Some(had) != told.as_ref() || had.0 != answer.epoch || had.1 > answer.seq {
+                    if Some(had) != received.as_ref() || had.0 != answer.epoch || had.1 > answer.seq {
                         self.problem(&format!("{name}: recovered {} {} from {had:?}", answer.epoch, answer.seq));
                     }
                     self.findings.recovered[1] += 1;
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         let (epoch, seq) = last;
         let is_announced = match &announced {
             Some((answer, _)) => answer.recovered == recovered && (&answer.epoch, answer.seq) == (&epoch, seq),
-            // The server lost klines, which takes another epoch.
+            // The server lost klines, which requires a new epoch.
             None => is_followed && recovered == Some(false) && before.as_ref().is_some_and(|(old, _)| *old != epoch),
         };
         if !is_announced {
@@ -261,7 +262,7 @@ impl<'a> Reader<'a> {
                 let what = match (inside.confirm, seq > last) {
                     _ if seq == last + 1 => None,
                     (true, true) => Some("a hole"),
-                    (true, false) => Some("told twice, or out of order"),
+                    (true, false) => Some("sent twice, or out of order"),
                     (false, _) => Some("an update with a wrong number"),
                 };
                 if let Some(what) = what {
@@ -290,7 +291,7 @@ impl<'a> Reader<'a> {
         inside
     }
 
-    /// Everybody who sees a number sees the same bytes.
+    /// Records a kline. Every client has to get the same bytes under the same number.
     fn keep(&mut self, epoch: &str, name: &str, seq: u64, data: &RawValue) {
         let klines = self.findings.klines.entry((epoch.to_owned(), name.to_owned())).or_default();
         let first = klines.entry(seq).or_insert_with(|| data.get().to_owned());

@@ -1,4 +1,4 @@
-//! A client of `/v1/stream` that misbehaves as planned, comes back, and writes down all that it asked and heard. Judges
+//! A client of `/v1/stream` that misbehaves as planned, reconnects, and records all requests and answers. Checks
 //! nothing.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,27 +17,27 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 use super::plan::{Dice, Fault, Step};
 
-/// How long a read waits before the plan is looked at again.
+/// How long a read waits before the plan is checked again.
 const TURN: Duration = Duration::from_millis(20);
 /// How long the other side may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Requests for everything that a client makes without reading the answers: fewer than may come at once.
-const GREED: usize = 100;
+/// How many requests for all topics a client makes without reading the answers: fewer than the limit of commands.
+const REQUESTS: usize = 100;
 
-/// Little, so that what a client does not read soon waits at the server.
+/// Small, so that frames which a client does not read soon wait in the server.
 const RECEIVE_BUFFER: usize = 16 << 10;
 
-/// By topic, epoch and number of the last push.
+/// Epoch and number of the last push, by topic.
 pub type Positions = BTreeMap<String, (String, u64)>;
 
 /// One thing that happened to a client.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// Connected, in this life of the server.
+    /// The client connected, in this life of the server.
     Opened { life: u32 },
-    /// Subscribed.
+    /// The client subscribed.
     Asked { id: u64, topics: Vec<String>, since: Positions, history: usize },
-    /// A text came.
+    /// A text message was received.
     Heard(String),
     /// A fault has been carried out.
     Did(Fault),
@@ -45,58 +45,58 @@ pub enum Entry {
     Closed(Option<u16>),
 }
 
-/// What all clients know.
-pub struct Stage {
+/// The state that all clients share.
+pub struct Shared {
     pub address: SocketAddr,
     /// The bearer's key.
     pub key: &'static str,
     pub began: Instant,
     /// How often the server has been started.
     pub life: AtomicU32,
-    /// Nobody comes back from here on.
-    pub last_call: AtomicBool,
-    /// Everybody leaves at once.
+    /// From here on no client reconnects.
+    pub closing: AtomicBool,
+    /// All clients end at once.
     pub over: AtomicBool,
 }
 
-/// What others may see of a client.
+/// The part of a client's state that the test reads.
 #[derive(Default)]
 pub struct View {
     pub positions: Mutex<Positions>,
-    /// The plan is carried out, and everything that has come is read.
-    pub calm: AtomicBool,
+    /// All steps are done, and everything that was received is read.
+    pub idle: AtomicBool,
 }
 
-/// A client on a thread of its own.
+/// A client, which runs on its own thread.
 pub struct Client {
-    stage: Arc<Stage>,
+    shared: Arc<Shared>,
     view: Arc<View>,
     topics: Vec<String>,
     steps: VecDeque<Step>,
     dice: Dice,
     socket: Option<WebSocket<TcpStream>>,
     recording: Vec<Entry>,
-    /// The last request's number, and that of the last one that was answered.
+    /// The number of the last request, and of the last one that was answered.
     asked: u64,
     answered: u64,
 }
 
 impl Client {
-    pub fn new(stage: Arc<Stage>, view: Arc<View>, topics: Vec<String>, steps: VecDeque<Step>, dice: Dice) -> Self {
-        Self { stage, view, topics, steps, dice, socket: None, recording: Vec::new(), asked: 0, answered: 0 }
+    pub fn new(shared: Arc<Shared>, view: Arc<View>, topics: Vec<String>, steps: VecDeque<Step>, dice: Dice) -> Self {
+        Self { shared, view, topics, steps, dice, socket: None, recording: Vec::new(), asked: 0, answered: 0 }
     }
 
-    /// Follows the topics through all faults until the last call, or until it is over.
+    /// Follows the topics through all faults until the end of the run. Returns the recording.
     pub fn run(mut self) -> Vec<Entry> {
-        while !self.stage.over.load(Ordering::SeqCst) {
-            if self.socket.is_none() && !self.enter() {
-                if self.stage.last_call.load(Ordering::SeqCst) {
+        while !self.shared.over.load(Ordering::SeqCst) {
+            if self.socket.is_none() && !self.connect() {
+                if self.shared.closing.load(Ordering::SeqCst) {
                     break;
                 }
                 thread::park_timeout(self.dice.millis(20..150));
-            } else if self.steps.front().is_some_and(|step| self.stage.began.elapsed() >= step.at) {
+            } else if self.steps.front().is_some_and(|step| self.shared.began.elapsed() >= step.at) {
                 let step = self.steps.pop_front().unwrap();
-                self.suffer(step);
+                self.carry_out(step);
             } else {
                 self.read();
             }
@@ -104,25 +104,25 @@ impl Client {
         self.recording
     }
 
-    /// Connects and subscribes with what it has. Returns whether it is in.
-    fn enter(&mut self) -> bool {
-        let life = self.stage.life.load(Ordering::SeqCst);
-        if self.stage.last_call.load(Ordering::SeqCst) {
+    /// Connects and subscribes from its positions. Returns whether it is connected.
+    fn connect(&mut self) -> bool {
+        let life = self.shared.life.load(Ordering::SeqCst);
+        if self.shared.closing.load(Ordering::SeqCst) {
             return false;
         }
-        let Ok(stream) = TcpStream::connect(self.stage.address) else { return false };
-        // A port without a listener can be given to the very socket that calls it.
+        let Ok(stream) = TcpStream::connect(self.shared.address) else { return false };
+        // The kernel can give a port without a listener to the very socket that connects to it.
         if stream.local_addr().ok() == stream.peer_addr().ok() {
             return false;
         }
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER).unwrap();
-        let mut request = format!("ws://{}/v1/stream", self.stage.address).into_client_request().unwrap();
-        request.headers_mut().insert("Authorization", format!("Bearer {}", self.stage.key).parse().unwrap());
+        let mut request = format!("ws://{}/v1/stream", self.shared.address).into_client_request().unwrap();
+        request.headers_mut().insert("Authorization", format!("Bearer {}", self.shared.key).parse().unwrap());
         let Ok((socket, _)) = client(request, stream) else { return false };
-        // Between two lives nobody can tell which one it was.
-        if self.stage.life.load(Ordering::SeqCst) != life {
+        // The server was restarted meanwhile: which life accepted the connection is unknown.
+        if self.shared.life.load(Ordering::SeqCst) != life {
             return false;
         }
         socket.get_ref().set_read_timeout(Some(TURN)).unwrap();
@@ -153,12 +153,12 @@ impl Client {
         let is_sent = socket.send(Message::text(text.to_string())).is_ok();
         self.recording.push(Entry::Asked { id: self.asked, topics, since, history });
         if !is_sent {
-            // What came before the end is still to be read.
+            // Messages from before the end still have to be read.
             self.read();
         }
     }
 
-    fn suffer(&mut self, Step { fault, pause, forgets, .. }: Step) {
+    fn carry_out(&mut self, Step { fault, pause, forgets, .. }: Step) {
         let Some(socket) = &mut self.socket else { return };
         match fault {
             Fault::Kill => self.socket = None,
@@ -167,7 +167,7 @@ impl Client {
                 self.socket = None;
             }
             Fault::Leave => {
-                // It may have ended by itself, which is fine.
+                // The connection may already be closed.
                 let _ = socket.close(None);
                 let deadline = Instant::now() + PATIENCE;
                 while self.socket.is_some() {
@@ -176,9 +176,9 @@ impl Client {
                     self.read();
                 }
             }
-            Fault::Stall | Fault::Gorge => {
-                if fault == Fault::Gorge {
-                    (0..GREED).for_each(|_| self.ask(self.topics.clone(), Positions::new(), 1_000));
+            Fault::Stall | Fault::Flood => {
+                if fault == Fault::Flood {
+                    (0..REQUESTS).for_each(|_| self.ask(self.topics.clone(), Positions::new(), 1_000));
                 }
                 thread::park_timeout(pause);
                 let waits =
@@ -186,7 +186,7 @@ impl Client {
                 if self.socket.as_ref().is_some_and(waits) {
                     self.recording.push(Entry::Did(fault));
                 }
-                // Reads on, until it has everything or sees that it is cut.
+                // Reads until all requests are answered or the connection is found to be cut.
                 let deadline = Instant::now() + PATIENCE;
                 while self.socket.is_some() && self.answered < self.asked {
                     assert!(Instant::now() < deadline, "request {} was not answered", self.answered + 1);
@@ -202,7 +202,7 @@ impl Client {
         thread::park_timeout(pause);
     }
 
-    /// Takes the next message, if one comes soon.
+    /// Reads the next message, if one comes soon.
     fn read(&mut self) {
         let Some(socket) = &mut self.socket else { return };
         match socket.read() {
@@ -213,16 +213,16 @@ impl Client {
             Ok(Message::Close(frame)) => self.recording.push(Entry::Closed(frame.map(|frame| frame.code.into()))),
             Ok(_) => {}
             Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                self.view.calm.store(self.steps.is_empty(), Ordering::SeqCst);
+                self.view.idle.store(self.steps.is_empty(), Ordering::SeqCst);
             }
             Err(_) => {
                 self.socket = None;
-                self.view.calm.store(false, Ordering::SeqCst);
+                self.view.idle.store(false, Ordering::SeqCst);
             }
         }
     }
 
-    /// Remembers where it is.
+    /// Records its position.
     fn note(&mut self, text: &str) {
         let message: Value = serde_json::from_str(text).unwrap();
         if message["op"] == "subscribe" {

@@ -1,41 +1,41 @@
-//! What goes wrong and when, drawn from a seed. Does nothing itself.
+//! Draws from a seed which faults happen and when. Does nothing itself.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-/// What a client does to its connection.
+/// A fault of a client on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Is gone without a word, as if it had been killed.
+    /// Closes the socket without a close frame, as if it had been killed.
     Kill,
     /// Sends a reset.
     Reset,
-    /// Closes in good order.
+    /// Closes the connection properly.
     Leave,
     /// Reads nothing for a while.
     Stall,
-    /// Asks for far more than it reads.
-    Gorge,
+    /// Requests far more than it reads.
+    Flood,
 }
 
 /// One fault of one client.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Since the beginning of the run.
+    /// When it happens, from the beginning of the run.
     pub at: Duration,
     pub fault: Fault,
-    /// How long it is away, or does not read.
+    /// How long the client is disconnected or does not read.
     pub pause: Duration,
-    /// It comes back without knowing what it had.
+    /// Whether the client reconnects without its positions.
     pub forgets: bool,
 }
 
-/// Numbers from a seed (SplitMix64).
+/// Pseudo-random numbers from a seed (SplitMix64).
 pub struct Dice(u64);
 
 impl Dice {
-    /// The `which`-th sequence of a seed.
+    /// Creates the `which`-th sequence of a seed.
     pub fn new(seed: u64, which: u64) -> Self {
         let mut dice = Self(seed ^ which.wrapping_mul(0xD134_2543_DE82_EF95));
         dice.draw();
@@ -63,20 +63,20 @@ impl Dice {
     }
 }
 
-/// The faults of one client in a run of this length: every kind of them before any comes again.
+/// Draws the faults of one client in a run of this length: every kind happens before any kind repeats.
 pub fn steps(dice: &mut Dice, length: Duration) -> VecDeque<Step> {
     let (mut steps, mut deck) = (VecDeque::new(), Vec::new());
     let longest_gap = 1_000 + length.as_millis() as u64 / 30;
     let mut at = dice.millis(1_000..2_000);
     while at + Duration::from_secs(1) < length {
         if deck.is_empty() {
-            deck = vec![Fault::Kill, Fault::Reset, Fault::Leave, Fault::Stall, Fault::Gorge];
+            deck = vec![Fault::Kill, Fault::Reset, Fault::Leave, Fault::Stall, Fault::Flood];
         }
         let fault = deck.swap_remove(dice.within(0..deck.len() as u64) as usize);
         let pause = match fault {
             Fault::Stall => dice.millis(400..2_000),
-            Fault::Gorge => dice.millis(200..600),
-            // At once, or late.
+            Fault::Flood => dice.millis(200..600),
+            // Reconnects at once, or late.
             _ if dice.one_in(2) => Duration::ZERO,
             _ => dice.millis(50..1_500),
         };
@@ -87,7 +87,7 @@ pub fn steps(dice: &mut Dice, length: Duration) -> VecDeque<Step> {
 }
 
 #[test]
-fn a_seed_is_a_plan_and_every_client_suffers_everything() {
+fn a_seed_gives_one_plan_and_every_client_gets_every_fault() {
     let plan = |seed| format!("{:?}", steps(&mut Dice::new(seed, 3), Duration::from_secs(12)));
     assert_eq!(plan(1), plan(1));
     assert_ne!(plan(1), plan(2));

@@ -1,18 +1,18 @@
-//! What a case can say, and what is said of one that is wrong.
+//! The keys of a case, and the report of a case that is wrong.
 
 use std::fs;
 use std::time::Duration;
 
-use super::{BY_HAND, CROSSING, failures, flat, judged, project, settled, test};
+use super::{BY_HAND, CROSS_CASE, failures, flat, project, reports, test, without_measurements};
 use crate::cli::RECORDING;
 use crate::support::program::{component, folder, klines};
 
 #[test]
 fn a_component_alone_is_run_on_the_made_up_market() {
     let home = folder(&[]);
-    let said = klines(home.path(), &format!("consumer test {}", component("example").display())).run().well();
+    let said = klines(home.path(), &format!("consumer test {}", component("example").display())).run().success();
     assert!(said.out.starts_with("default: ok\n  4 calls, 4 klines; a call takes "), "{}", said.out);
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "it leaves nothing behind");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "the test writes no file");
 }
 
 #[test]
@@ -25,13 +25,13 @@ fn every_case_of_a_project_is_run_in_the_order_of_names() {
     let files = [
         ("tests/b.toml", trades),
         ("tests/a.toml", market),
-        ("tests/c.toml", CROSSING),
+        ("tests/c.toml", CROSS_CASE),
         ("tests/by-hand.ndjson", BY_HAND),
         ("day.jsonl", recording.as_str()),
     ];
     let home = project("example", &files);
     assert_eq!(test(home.path(), "--update").code(), Some(0));
-    let said = test(home.path(), "").well();
+    let said = test(home.path(), "").success();
     let heads: Vec<&str> = said.out.lines().filter(|line| !line.starts_with(' ')).collect();
     assert_eq!(
         heads,
@@ -40,19 +40,19 @@ fn every_case_of_a_project_is_run_in_the_order_of_names() {
             other => other,
         })
     );
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     assert!(cases[1]["klines"].as_u64() > cases[1]["calls"].as_u64(), "{}", cases[1]);
-    // One of them, from another folder.
+    // One case, from another folder.
     let above = home.path().parent().unwrap();
     let name = home.path().file_name().unwrap().to_str().unwrap();
-    let said = klines(above, &format!("consumer test {name} --case c")).run().well();
+    let said = klines(above, &format!("consumer test {name} --case c")).run().success();
     assert!(said.out.starts_with("c: ok\n"), "{}", said.out);
     let ended = test(home.path(), "--case cc");
     assert!(ended.said.err.contains("has no case `cc`: there is a, b, c"), "{}", ended.said.err);
 }
 
 #[test]
-fn each_expectation_can_fail_and_says_what_was_found() {
+fn each_expectation_can_fail_and_shows_what_was_found() {
     let case = "settings = { period = 2, fast = 2, slow = 3, hot = 100.0 }\n[input]\nklines = \"by-hand.ndjson\"\n[expect]\n\
         log = [\"side=buy\", \"side=buy\"]\nno_log = [\"info BTCUSDT\"]\ncalls = 5\nends = \"trap\"\n\
         emitted = [{ name = \"sma\", symbol = \"BTCUSDT\" }, { count = 3 }, { name = \"signal\", contains = \"hold\" }]\nhttp = [{ method = \"POST\" }]\n\
@@ -62,7 +62,7 @@ fn each_expectation_can_fail_and_says_what_was_found() {
 }
 
 #[test]
-fn mistakes_in_a_case_show_their_place_and_what_was_meant() {
+fn mistakes_in_a_case_show_their_place_and_the_fix() {
     let case = "setings = { period = 3 }\n[input]\nmarkt = { seed = 7 }\nintervals = [\"1min\"]\nbatch = 100\n\
         [expect]\ngoldn = \"x\"\nends = \"crash\"\nemitted = [{ nam = \"sma\" }]\n\
         [[http]]\nurl = \"hooks.example.com\"\nstatus = 99\n[limits]\nmemry = \"1MiB\"\n";
@@ -74,7 +74,7 @@ fn mistakes_in_a_case_show_their_place_and_what_was_meant() {
 }
 
 #[test]
-fn klines_toml_is_held_to_the_same_rules_but_only_the_section_of_the_consumer() {
+fn of_klines_toml_only_the_section_of_the_consumer_is_validated() {
     let toml = "[consumers.demo]\ncomponent = \"elsewhere.wasm\"\n[consumers.demo.settings]\nperiod = 1\n\
         [consumers.other.allow]\nsecrets = [{ variable = \"NOT_SET\" }]\n";
     let case = "[input]\nmarket = { seconds = 5 }\n";
@@ -84,7 +84,7 @@ fn klines_toml_is_held_to_the_same_rules_but_only_the_section_of_the_consumer() 
     let said = flat(&ended.said.err);
     assert!(said.contains("klines.toml:4:10") && said.contains("a whole number from 2 to 1000"), "{said}");
     assert!(said.contains("1 error"), "{said}");
-    // Settings of the case are in the place of those.
+    // The settings of the case replace those.
     fs::write(home.path().join("tests/basic.toml"), format!("settings = {{ period = 2 }}\n{case}")).unwrap();
     assert_eq!(test(home.path(), "").code(), Some(0));
 }
@@ -102,7 +102,7 @@ fn klines_written_by_hand_are_checked_line_by_line() {
 }
 
 #[test]
-fn a_component_that_is_missing_or_old_is_to_be_built() {
+fn a_component_that_is_missing_or_older_than_its_sources_must_be_built() {
     let home = project("example", &[("tests/basic.toml", "")]);
     let source = home.path().join("lib.rs");
     fs::write(&source, "changed").unwrap();
@@ -120,7 +120,7 @@ fn a_component_that_is_missing_or_old_is_to_be_built() {
 }
 
 #[test]
-fn how_a_consumer_ends_is_told_and_can_be_expected() {
+fn the_end_of_a_consumer_is_reported_and_can_be_expected() {
     for (mode, more, limits, word) in [
         ("trap", "after = 2", "", "trap"),
         ("panic-setup", "", "", "trap"),
@@ -140,15 +140,15 @@ fn how_a_consumer_ends_is_told_and_can_be_expected() {
             )
         };
         let home = project("hostile", &[("tests/basic.toml", &case(&format!("ends = \"{word}\"")))]);
-        let cases = judged(home.path());
+        let cases = reports(home.path());
         assert_eq!((&cases[0]["ends"], &cases[0]["ok"]), (&word.into(), &true.into()), "{mode}: {}", cases[0]);
         if word == "ok" {
             assert_eq!(cases[0]["retries"], 3, "{}", cases[0]);
             continue;
         }
-        // Who does not expect it is shown where, and with what.
+        // A case that does not expect it reports the call and the klines.
         let home = project("hostile", &[("tests/basic.toml", &case(""))]);
-        let cases = judged(home.path());
+        let cases = reports(home.path());
         let failure = cases[0]["failures"][0].as_str().unwrap();
         assert!(failure.starts_with(&format!("ends: `ok` wanted, `{word}` found")), "{mode}: {failure}");
         if mode == "trap" {
@@ -171,7 +171,7 @@ fn limits_are_those_of_a_run() {
     ];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let home = project("hostile", &files);
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     let log = &cases[0]["log"];
     assert!(log["lines"].as_u64().unwrap() <= 300 && log["dropped"].as_u64().unwrap() > 10_000, "{log}");
     assert!(cases[1]["log"]["output_dropped"].as_u64().unwrap() > 1_000_000, "{}", cases[1]);
@@ -179,7 +179,7 @@ fn limits_are_those_of_a_run() {
     assert!(!said.contains(": read") && !said.contains(": wrote"), "{said}");
     let said = test(home.path(), "--case d --until 1").said.out;
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("log info ")).collect();
-    assert_eq!(lines, ["log info that was all"], "no variable of ours");
+    assert_eq!(lines, ["log info that was all"], "no variable of this process");
 }
 
 #[test]
@@ -195,16 +195,16 @@ fn folders_are_temporary_and_what_was_written_is_compared() {
     let mut files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     files.push(("tests/wanted.jsonl", "{}\n"));
     let home = project("jsonl", &files);
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     let failure = cases[0]["failures"][0].as_str().unwrap_or_else(|| panic!("{}", cases[0]));
     let (_, found) = failure.split_once("\n  + ").unwrap();
     assert!(failure.contains("line 1\n  - {}") && found.contains("\"close\":\"10\""), "{failure}");
     assert!(!home.path().join("kept").exists(), "the author's folder is not touched");
-    // What was found is what is wanted.
+    // The lines that were found become the expected ones.
     fs::write(home.path().join("tests/wanted.jsonl"), format!("{found}\n")).unwrap();
     assert_eq!(test(home.path(), "").code(), Some(0));
     fs::write(home.path().join("tests/basic.toml"), case("contains = \"ETHUSDT\"")).unwrap();
-    let said = settled(&test(home.path(), "").said.out);
+    let said = without_measurements(&test(home.path(), "").said.out);
     assert!(said.contains("does not have \"ETHUSDT\""), "{said}");
 }
 

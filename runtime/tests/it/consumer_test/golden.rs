@@ -1,17 +1,17 @@
-//! Golden files: written on request, the same every time, and a difference leads to the kline and the command.
+//! Golden files: written on request, deterministic, and a difference names the kline and the command that repeats it.
 
 use std::fs;
 
-use super::{BY_HAND, CROSSING, project, settled, test};
+use super::{BY_HAND, CROSS_CASE, project, test, without_measurements};
 
 #[test]
 fn a_difference_names_the_first_kline_and_the_command_that_repeats_it() {
-    let home = project("example", &[("tests/crossing.toml", CROSSING), ("tests/by-hand.ndjson", BY_HAND)]);
+    let home = project("example", &[("tests/crossing.toml", CROSS_CASE), ("tests/by-hand.ndjson", BY_HAND)]);
     let golden = home.path().join("tests/crossing.golden");
     let ended = test(home.path(), "");
     assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
     assert!(ended.said.out.contains("there is no tests/crossing.golden yet"), "{}", ended.said.out);
-    let said = test(home.path(), "--update").well();
+    let said = test(home.path(), "--update").success();
     assert!(said.out.contains("tests/crossing.golden: written, "), "{}", said.out);
     let text = fs::read_to_string(&golden).unwrap();
     insta::assert_snapshot!("golden", text);
@@ -20,27 +20,27 @@ fn a_difference_names_the_first_kline_and_the_command_that_repeats_it() {
     fs::write(&golden, text.replace("side=buy", "side=bye")).unwrap();
     let ended = test(home.path(), "");
     assert_eq!(ended.code(), Some(1));
-    insta::assert_snapshot!("another_value", settled(&ended.said.out));
+    insta::assert_snapshot!("another_value", without_measurements(&ended.said.out));
     let ended = test(home.path(), "--case crossing --until 4");
     assert_eq!(ended.code(), Some(1));
-    insta::assert_snapshot!("until_the_call", settled(&ended.said.out));
-    assert_eq!(test(home.path(), "--until 3").code(), Some(0), "up to there it is the same");
-    // A kline that it did nothing with this time.
+    insta::assert_snapshot!("until_the_call", without_measurements(&ended.said.out));
+    assert_eq!(test(home.path(), "--until 3").code(), Some(0), "the calls before it are the same");
+    // A kline for which the consumer did nothing this time.
     let second = "kline BTCUSDT 1m 1970-01-01T00:01:00Z confirmed r0 close=9\n  log info gone\n";
     let third = "kline BTCUSDT 1m 1970-01-01T00:02:00Z";
     let more = text.replace(third, &format!("{second}{third}"));
     fs::write(&golden, &more).unwrap();
-    insta::assert_snapshot!("something_is_missing", settled(&test(home.path(), "").said.out));
-    let said = test(home.path(), "--update").well();
-    insta::assert_snapshot!("what_an_update_changes", settled(&said.out));
+    insta::assert_snapshot!("something_is_missing", without_measurements(&test(home.path(), "").said.out));
+    let said = test(home.path(), "--update").success();
+    insta::assert_snapshot!("what_an_update_changes", without_measurements(&said.out));
     assert_eq!(fs::read_to_string(&golden).unwrap(), text);
 }
 
 #[test]
-fn two_runs_do_the_same_to_the_byte() {
+fn two_runs_write_the_same_bytes() {
     let case = "[input]\nmarket = { seed = 11, seconds = 200, symbols = [\"BTCUSDT\", \"ETHUSDT\", \"SOLUSDT\"] }\n\
         intervals = [\"100ms\", \"1s\", \"1m\"]\nbatch = 3\n[expect]\ngolden = \"basic.golden\"\n";
-    // More lines than may be logged a second, which are counted in the time of the market.
+    // More lines than may be logged in a second, which is measured in market time.
     let flood = format!("settings = {{ mode = \"log-flood\" }}\n{}", case.replace("200", "3"));
     for (component, case) in [("example", case.to_owned()), ("hostile", flood)] {
         let home = project(component, &[("tests/basic.toml", &case)]);

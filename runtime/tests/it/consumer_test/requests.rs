@@ -1,6 +1,6 @@
-//! Requests are judged like those of a run, and answered by the case: nothing leaves the machine.
+//! Requests are checked like those of a run and answered by the case: no request leaves the machine.
 
-use super::{failures, flat, judged, project, test};
+use super::{failures, flat, project, reports, test};
 
 const KLINES: &str = "{\"close\": 10}\n{\"close\": 11}\n";
 
@@ -22,23 +22,23 @@ fn case(allow: &str, rest: &str, stubs: &str) -> String {
 fn a_stub_answers_what_the_grants_allow() {
     let stub = "[[http]]\nurl = \"https://hooks.example.com/x\"\nmethod = \"post\"\n";
     let home = project("webhook", &[("tests/basic.toml", &case(GRANTED, "", stub)), ("tests/k.ndjson", KLINES)]);
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     assert_eq!(cases[0]["ok"], true, "{}", cases[0]);
     assert_eq!(cases[0]["http"]["POST https://hooks.example.com/x -> 200"], 2, "{}", cases[0]);
 }
 
 #[test]
-fn answers_can_change_and_a_batch_that_is_refused_comes_again() {
+fn answers_can_change_and_a_refused_batch_is_delivered_again() {
     let stubs = "[[http]]\nurl = \"https://hooks.example.com/*\"\nstatus = 503\ntimes = 2\n\
         [[http]]\nurl = \"https://hooks.example.com/*\"\n";
     let more = case(GRANTED, "", stubs).replace("count = 2", "count = 4");
     let home = project("webhook", &[("tests/basic.toml", &more), ("tests/k.ndjson", KLINES)]);
-    let cases = judged(home.path());
+    let cases = reports(home.path());
     assert_eq!((&cases[0]["ok"], &cases[0]["retries"]), (&true.into(), &2.into()), "{}", cases[0]);
 }
 
 #[test]
-fn without_a_stub_nobody_answers_and_the_summary_says_so() {
+fn without_a_stub_a_request_fails_and_the_summary_reports_it() {
     let found = failures("webhook", &[("tests/basic.toml", &case(GRANTED, "", "")), ("tests/k.ndjson", KLINES)]);
     assert!(found[0].contains("ends: `ok` wanted, `retry` found"), "{found:?}");
     let home = project("webhook", &[("tests/basic.toml", &case(GRANTED, "", "")), ("tests/k.ndjson", KLINES)]);
@@ -77,14 +77,14 @@ fn addresses_of_this_machine_need_the_grant_that_a_run_asks_for() {
 }
 
 #[test]
-fn secrets_come_from_the_case_and_go_into_requests_alone() {
+fn secrets_come_from_the_case_and_appear_only_in_requests() {
     let secrets = "http = [{ host = \"hooks.example.com\", methods = [\"POST\"] }], \
         secrets = [{ variable = \"HOOK_TOKEN\", header = \"authorization\", host = \"hooks.example.com\" }]";
     let stub = "[[http]]\nurl = \"https://hooks.example.com/x\"\n";
     let files = [("tests/basic.toml", case(secrets, "", stub)), ("tests/k.ndjson", KLINES.to_owned())];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let home = project("webhook", &files);
-    // The environment of the machine is nobody's.
+    // Variables of the machine are not used.
     let ended = crate::support::program::klines(home.path(), "consumer test").with("HOOK_TOKEN", "canary").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
     assert!(flat(&ended.said.err).contains("`HOOK_TOKEN` is not set"), "{}", ended.said.err);

@@ -1,4 +1,4 @@
-//! `wit/v1` is frozen: its text by checksum, its meaning by comparison with what was released.
+//! `wit/v1` is frozen: its text is compared by checksum, its meaning with each released version.
 
 use std::fs;
 use std::path::Path;
@@ -16,12 +16,12 @@ const FILES: [(&str, &str); 6] = [
     ("types.wit", "e7d4313de75a76932750117c863325e0a090c83c902b606c4eee3e269ce8ecba"),
     ("world.wit", "c8d464326c49dc6fb1d39c87eefe88e3f4857c2065560b78a68b1c361a8240c7"),
 ];
-/// What was released; its text never changes.
+/// The released versions, whose text never changes.
 const RELEASES: [&str; 2] = ["1.0.0", "1.1.0"];
-/// How each file begins; then comes the version.
+/// The beginning of each file, before the version.
 const PACKAGE: &str = "package klines:consumer@1.";
 
-/// The texts of a folder's files by name, in order.
+/// Returns the texts of the files in a folder, ordered by name.
 fn texts(folder: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -31,7 +31,7 @@ fn texts(folder: &str) -> Vec<(String, String)> {
     texts
 }
 
-/// A folder's files as one text, without the line that names the package.
+/// Returns the files of a folder as one text, without the lines that name the package.
 fn whole(folder: &str) -> String {
     let rest = |text: String| {
         assert!(text.starts_with(PACKAGE), "{text}");
@@ -44,7 +44,7 @@ fn released() -> String {
     whole("tests/fixtures/contract/1.0.0")
 }
 
-/// Whether consumers that were built against `old` run where there is `new`; if not, why.
+/// Checks that consumers built against `old` run with `new`; the error says why not.
 fn compare(old: &str, new: &str) -> Result<(), String> {
     let mut resolve = Resolve::default();
     let mut world = |text: &str, number: &str| {
@@ -66,22 +66,22 @@ fn no_file_of_the_contract_changes_unnoticed() {
     assert_eq!(
         found.collect::<Vec<_>>(),
         known,
-        "a file of wit/v1 was changed, added or removed, and consumers out there were built against it. Read \
-         wit/README.md: if the change only adds what may be added, or only mends a comment, put the new checksum into \
+        "a file of wit/v1 was changed, added or removed, and consumers of other people were built against it. Read \
+         wit/README.md: if the change only adds what may be added, or only fixes a comment, put the new checksum into \
          this test; otherwise undo it and begin a wit/v2"
     );
 }
 
 #[test]
-fn what_was_built_against_a_release_runs_with_the_contract_of_today() {
+fn a_consumer_built_against_a_release_runs_with_the_current_contract() {
     for release in RELEASES {
         compare(&whole(&format!("tests/fixtures/contract/{release}")), &whole("../wit/v1")).unwrap_or_else(|error| {
-            panic!("wit/v1 breaks every consumer that was built against {release}; this belongs into a wit/v2: {error}")
+            panic!("wit/v1 breaks every consumer that was built against {release}; this belongs in a wit/v2: {error}")
         });
     }
 }
 
-/// The release with one place replaced.
+/// Returns the text of 1.0.0 with one place replaced.
 fn changed(from: &str, to: &str) -> String {
     let text = released();
     assert_eq!(text.matches(from).count(), 1, "{from}");
@@ -89,7 +89,7 @@ fn changed(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn what_only_adds_passes() {
+fn changes_that_only_add_pass() {
     let emit = "interface emit {\n record point { name: string, value: f64 }\n emit: func(point: point);\n}\n";
     for (what, new) in [
         ("an interface", changed("    import state;\n", "    import state;\n    import emit;\n") + emit),
@@ -107,7 +107,7 @@ fn what_only_adds_passes() {
 }
 
 #[test]
-fn what_breaks_a_consumer_that_was_built_is_refused() {
+fn changes_that_break_a_built_consumer_are_refused() {
     let export = "interface more {\n more: func();\n}\n";
     for (what, new) in [
         ("a field of a record", changed("        emitted: u64,\n", "        emitted: u64,\n        extra: u64,\n")),

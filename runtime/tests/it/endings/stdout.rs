@@ -1,21 +1,21 @@
-//! Nobody reads standard output, or nobody does any more. The files of jsonl say which klines there were.
+//! Standard output is not read, or is closed. The files of jsonl show which klines there were.
 
 use std::io::Read as _;
 
-use super::{SOME, Scene, assert_exit, interrupt_twice};
-use crate::metrics::{judged, served};
+use super::{Fixture, SOME, assert_exit, interrupt_twice};
+use crate::metrics::{health, served};
 use crate::support::program::{Account, Said};
 
 const TOML: &str = "enabled_consumers = [\"console\", \"jsonl\"]\n\
                     [consumers.console]\nclosed_only = true\nsettings.format = \"json\"\n";
 
-/// Lines in the files.
-fn kept(scene: &Scene) -> usize {
-    let files = std::fs::read_dir(scene.folder().join("klines-out")).into_iter().flatten();
+/// Counts the lines in the files of jsonl.
+fn kept(fixture: &Fixture) -> usize {
+    let files = std::fs::read_dir(fixture.folder().join("klines-out")).into_iter().flatten();
     files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().lines().count()).sum()
 }
 
-/// Both consumers account for as many klines.
+/// Asserts that both consumers account for the same number of klines. Returns the account of the console.
 #[track_caller]
 fn assert_same(said: &Said) -> Account {
     let (console, jsonl) = (said.account("console"), said.account("jsonl"));
@@ -23,25 +23,24 @@ fn assert_same(said: &Said) -> Account {
     console
 }
 
-/// Whether the console has had klines to print for so long that the pipe, of 64 KiB, must be full: a line has more than
-/// 300 bytes.
-fn is_stuck(scene: &Scene) -> bool {
-    kept(scene) > SOME + 64 * 1024 / 300
+/// Returns whether there were enough klines that the pipe of 64 KiB must be full: a line has more than 300 bytes.
+fn is_stuck(fixture: &Fixture) -> bool {
+    kept(fixture) > SOME + 64 * 1024 / 300
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocked_it_costs_the_console_what_it_holds_and_readyz_says_that_the_run_ends() {
-    let scene = Scene::new(101, TOML).await;
-    let (run, out) = scene.run().with("METRICS_LISTEN", "127.0.0.1:0").start_unread();
+async fn with_a_blocked_output_the_console_loses_what_it_holds_and_readyz_reports_the_end() {
+    let fixture = Fixture::new(101, TOML).await;
+    let (run, out) = fixture.run().with("METRICS_LISTEN", "127.0.0.1:0").start_unread();
     let address = served(&run, "serving metrics");
-    run.until("the pipe is full", |_| is_stuck(&scene));
-    assert_eq!(judged(address, "/readyz").0, 200);
+    run.until("the pipe is full", |_| is_stuck(&fixture));
+    assert_eq!(health(address, "/readyz").0, 200);
     run.interrupt();
-    run.until("it is said that the run ends", |_| {
-        let (status, body) = judged(address, "/readyz");
+    run.until("/readyz to report the end", |_| {
+        let (status, body) = health(address, "/readyz");
         status == 503 && body["status"] == "unavailable" && body["reasons"].to_string().contains("ending")
     });
-    run.until("it is said what is waited for", |said| {
+    run.until("the log to name the consumer that is waited for", |said| {
         let waiting = said.logged("waiting for the consumer to finish");
         waiting.iter().any(|line| line["consumer"] == "console" && line["in_hand"].as_u64() > Some(0))
     });
@@ -49,16 +48,16 @@ async fn blocked_it_costs_the_console_what_it_holds_and_readyz_says_that_the_run
     drop(out);
     let account = assert_same(&ended.said);
     assert_eq!((account.state.as_str(), ended.said.account("jsonl").lost), ("abandoned", 0), "{}", ended.said.err);
-    assert_eq!(ended.said.account("jsonl").delivered, kept(&scene) as u64);
+    assert_eq!(ended.said.account("jsonl").delivered, kept(&fixture) as u64);
     assert_exit(ended.code(), &ended.said, account.lost_at_the_end);
     assert!(account.lost_at_the_end > 0, "{account:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocked_a_second_signal_ends_at_once_and_says_what_is_lost() {
-    let scene = Scene::new(102, TOML).await;
-    let (run, out) = scene.run().start_unread();
-    run.until("the pipe is full", |_| is_stuck(&scene));
+async fn with_a_blocked_output_a_second_signal_ends_at_once_and_reports_what_is_lost() {
+    let fixture = Fixture::new(102, TOML).await;
+    let (run, out) = fixture.run().start_unread();
+    run.until("the pipe is full", |_| is_stuck(&fixture));
     interrupt_twice(&run);
     let ended = run.end_unread();
     drop(out);
@@ -69,18 +68,19 @@ async fn blocked_a_second_signal_ends_at_once_and_says_what_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closed_it_ends_the_console_and_nothing_else() {
-    let scene = Scene::new(103, TOML).await;
-    let (run, mut out) = scene.run().start_unread();
+async fn a_closed_output_ends_the_console_and_nothing_else() {
+    let fixture = Fixture::new(103, TOML).await;
+    let (run, mut out) = fixture.run().start_unread();
     out.read_exact(&mut [0; 1_000]).unwrap();
     drop(out);
     run.until("the console has failed", |said| !said.logged("consumer failed and is stopped").is_empty());
-    let before = kept(&scene);
-    run.until("klines go on", |_| kept(&scene) >= before + SOME);
+    let before = kept(&fixture);
+    run.until("klines go on", |_| kept(&fixture) >= before + SOME);
     run.interrupt();
     let ended = run.end_unread();
     let account = assert_same(&ended.said);
     assert_eq!((account.state.as_str(), account.lost_at_the_end), ("failed", 0), "{}", ended.said.err);
-    assert!(account.lost >= SOME as u64, "{account:?}");
+    // Every kline that jsonl has kept was offered to the console too, which delivered or lost it.
+    assert!(account.lost > 0 && account.delivered + account.lost >= (before + SOME) as u64, "{account:?}");
     assert_exit(ended.code(), &ended.said, 0);
 }

@@ -1,13 +1,13 @@
-//! Files of a crate that use each other in a circle have to be understood together: there are few of them.
+//! Limits dependency cycles: files of a crate that use each other in a circle have to be understood together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{modules, picture, sources, working_code};
 
-/// The most files that may use each other, directly or through others.
+/// The maximum number of files that may use each other, directly or through others.
 const MOST: usize = 8;
 
-/// Who uses whom, by paths of modules; the root of the crate is the empty path.
+/// The modules that each module uses, by module path; the root of the crate is the empty path.
 type Uses = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
 #[test]
@@ -22,7 +22,7 @@ fn no_more_than_eight_files_use_each_other_in_a_circle() {
     }
 }
 
-/// The modules that a module uses, directly or through others, and that use it.
+/// Returns the modules that a module uses, directly or through others, and that also use it.
 fn circle(uses: &Uses, module: &Vec<String>) -> BTreeSet<Vec<String>> {
     let (forward, mut backward) = (reached(uses, module), BTreeSet::from([module.clone()]));
     backward.extend(forward.iter().filter(|other| reached(uses, other).contains(module)).cloned());
@@ -55,7 +55,7 @@ fn module(parts: &[String]) -> Vec<String> {
     if parts.len() == 1 && ["lib", "main"].contains(&parts[0].as_str()) { Vec::new() } else { parts.to_vec() }
 }
 
-/// The module of this crate that a path leads to or into.
+/// Returns the module of this crate that a path refers to or into.
 fn resolve(files: &BTreeMap<Vec<String>, String>, from: &[String], path: &[String]) -> Option<Vec<String>> {
     let (mut base, mut rest) = (from.to_vec(), path);
     match rest.first()?.as_str() {
@@ -67,7 +67,7 @@ fn resolve(files: &BTreeMap<Vec<String>, String>, from: &[String], path: &[Strin
                 rest = &rest[1..];
             }
         }
-        // A name without any of these is a child, another crate, or what a use has brought.
+        // A name without such a prefix is a child module, another crate, or an imported name.
         child => files.contains_key(&[from, &[child.to_owned()]].concat()).then_some(())?,
     }
     let whole: Vec<String> = base.iter().chain(rest).cloned().collect();
@@ -75,7 +75,7 @@ fn resolve(files: &BTreeMap<Vec<String>, String>, from: &[String], path: &[Strin
     longest.into_iter().find(|module| files.contains_key(module))
 }
 
-/// Every path in the code, groups in braces taken apart.
+/// Returns every path in the code, with groups in braces expanded.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = code;
@@ -89,13 +89,13 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path, whose groups make several. Returns how much of the text that was.
+/// Reads one path, which a group can turn into several. Returns the length of the text that was read.
 fn take(text: &str, parts: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
     let (mut at, before) = (0, parts.len());
     loop {
         let name: String = text[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         at += name.len();
-        // In a group it is what stands before the group.
+        // `self` in a group is the path before the group.
         if !name.is_empty() && (parts.is_empty() || name != "self") {
             parts.push(name);
         }

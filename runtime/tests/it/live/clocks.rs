@@ -1,4 +1,4 @@
-//! Clocks that differ, leap and run apart: the exchange's against the machine's, and one feed's against another's.
+//! Clocks that differ, leap or stand still: the exchange's clock against the machine's.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bybit_sim::{Market, Sim, SimConfig};
 use super::{DEMO, JSON, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
-use crate::support::told::{assert_sound, complete, told};
+use crate::support::received::{assert_sound, complete, received};
 
 const SYMBOLS: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
 const HOUR: i64 = 3_600_000;
@@ -17,7 +17,7 @@ async fn demo_ahead(seed: u64, ahead_ms: i64) -> Sim {
     Sim::start(config).await.unwrap()
 }
 
-/// Waits for so many more seconds of each symbol than there are.
+/// Waits until each symbol has this number of further complete klines of a second.
 #[track_caller]
 fn more(run: &Running, seconds: usize) {
     let before = DEMO.map(|symbol| complete(&run.said().out, symbol, "1s"));
@@ -33,9 +33,9 @@ async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
         run.until("the subscription", |said| times(said, "subscribed") == 1);
         let begun = sim.now_ms();
         run.until("klines", |said| each_complete(said, "1s", 6));
-        let said = run.stop().well();
+        let said = run.stop().success();
         let mut oracle = Oracle::new(&sim, "100ms,1s");
-        // The first stamps are not believed until five of them agree.
+        // The first stamps are not used until five of them agree.
         oracle.doubt(begun, begun);
         assert_demo_run(&said, &oracle);
         assert_eq!(times(&said, "connected"), 1);
@@ -51,11 +51,12 @@ async fn a_leap_of_the_exchanges_clock_by_an_hour_is_an_interruption() {
     sim.leap(Duration::from_secs(3_600));
     let to = sim.now_ms();
     run.until("klines afterwards", |said| {
-        let told = told(&said.out);
-        DEMO.iter().all(|symbol| told.iter().filter(|kline| kline.symbol == *symbol && kline.start > to).count() >= 5)
+        let received = received(&said.out);
+        DEMO.iter()
+            .all(|symbol| received.iter().filter(|kline| kline.symbol == *symbol && kline.start > to).count() >= 5)
     });
-    let said = run.stop().well();
-    let klines = told(&said.out);
+    let said = run.stop().success();
+    let klines = received(&said.out);
     assert_sound(&klines);
     let mut oracle = Oracle::new(&sim, "1s,1m");
     oracle.interrupt(from, to);
@@ -64,7 +65,7 @@ async fn a_leap_of_the_exchanges_clock_by_an_hour_is_an_interruption() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_stood_for_five_seconds_has_missed_nothing() {
+async fn a_process_that_was_stopped_for_five_seconds_misses_no_trade() {
     let (sim, home) = (demo_ahead(47, 0).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, SYMBOLS, "100ms,1s,5s").start();
     run.until("klines", |said| each_complete(said, "1s", 3));
@@ -72,14 +73,14 @@ async fn a_process_that_stood_for_five_seconds_has_missed_nothing() {
     pass(&sim, 5_000).await;
     run.thaw();
     more(&run, 9);
-    let said = run.stop().well();
+    let said = run.stop().success();
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
     assert_eq!(times(&said, "connected"), 1);
     assert_nobody_quarantined(&said);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_stood_for_forty_seconds_says_what_it_does_not_know() {
+async fn a_process_that_was_stopped_for_forty_seconds_marks_what_it_does_not_know() {
     let (sim, home) = (demo_ahead(48, 0).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, SYMBOLS, "1s,5s").start();
     run.until("klines", |said| each_complete(said, "1s", 3));
@@ -89,8 +90,8 @@ async fn a_process_that_stood_for_forty_seconds_says_what_it_does_not_know() {
     let to = sim.now_ms();
     run.thaw();
     more(&run, 5);
-    let said = run.stop().well();
-    let klines = told(&said.out);
+    let said = run.stop().success();
+    let klines = received(&said.out);
     assert_sound(&klines);
     assert_nobody_quarantined(&said);
     let mut oracle = Oracle::new(&sim, "1s,5s");
@@ -98,6 +99,6 @@ async fn a_process_that_stood_for_forty_seconds_says_what_it_does_not_know() {
     let findings = oracle.check(&klines);
     assert!(findings.complete > 0, "{findings:?}");
     let inside = klines.iter().filter(|kline| from + 2_000 < kline.start && kline.end < to - 2_000);
-    // Whether they are there or not: nothing of that time is told as if it were known, unless it was read after all.
+    // No kline of that time is reported as certain, unless its trades were read afterwards.
     inside.for_each(|kline| assert!(kline.quality == "gapped" || kline.trades > 0, "{kline:?}"));
 }

@@ -1,5 +1,5 @@
-//! Two feeds of one category, of which one comes late: a category goes by the slower one, so that it closes nothing whose
-//! trades are still on their way, whatever becomes of the other.
+//! Two feeds of one category, one of which is late: the category follows the slower one, so that it closes no window
+//! whose trades are still in flight, also when the other feed is lost.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,19 +17,19 @@ use super::{JSON, journaled, pass, run_at};
 use crate::stalls::market;
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
-use crate::support::told::{Told, assert_sound, told};
+use crate::support::received::{Received, assert_sound, received};
 
-/// How much later everything comes on the slow feed: several times the grace of 80 ms.
+/// The delay of every frame on the slow feed: several times the grace of 80 ms.
 const DELAY: Duration = Duration::from_millis(400);
 
-/// Stands between the program and an exchange: what the exchange says comes later on the first connection.
-struct Detour {
+/// A proxy between the program and an exchange that delays the exchange's bytes on the first connection.
+struct DelayProxy {
     url: String,
-    /// Turns true when all connections but the first are cut, and no other comes about any more.
+    /// Becomes true when all connections except the first are cut; later ones are cut at once.
     gone: watch::Sender<bool>,
 }
 
-impl Detour {
+impl DelayProxy {
     async fn to(sim: &Sim) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let exchange: SocketAddr = sim.ws_url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
@@ -80,47 +80,48 @@ async fn carry(client: TcpStream, exchange: SocketAddr, delay: Duration) {
 /// Waits until a window that began after `moment` has been closed.
 #[track_caller]
 fn reach(run: &Running, moment: i64) {
-    run.until("later klines", |said| told(&said.out).iter().any(|kline| kline.start > moment));
+    run.until("later klines", |said| received(&said.out).iter().any(|kline| kline.start > moment));
 }
 
-/// The symbols that have a kline of after `moment`.
-fn going_on(klines: &[Told], moment: i64) -> BTreeSet<&str> {
+/// Returns the symbols that have a kline after `moment`.
+fn active_after(klines: &[Received], moment: i64) -> BTreeSet<&str> {
     klines.iter().filter(|kline| kline.start > moment).map(|kline| kline.symbol.as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_feed_beside_a_fast_one_misses_no_trade_at_closing_not_even_when_the_fast_one_is_lost() {
+async fn no_window_of_a_slow_feed_closes_before_its_trades_even_when_the_fast_feed_is_lost() {
     let (market, symbols) = market(2);
     let (sim, home) = (journaled(market).await, folder(&[("klines.toml", JSON)]));
-    let detour = Detour::to(&sim).await;
-    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &detour.url).start();
+    let proxy = DelayProxy::to(&sim).await;
+    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &proxy.url).start();
     run.until("both connections", |said| said.logged("subscribed").len() == 2);
     let begun = sim.now_ms();
     reach(&run, begun + 7_000);
     let lost = sim.now_ms();
-    detour.gone.send(true).unwrap();
+    proxy.gone.send(true).unwrap();
     pass(&sim, 1_000).await;
     reach(&run, lost + 6_000);
-    let klines = told(&run.stop().well().out);
+    let klines = received(&run.stop().success().out);
     assert_sound(&klines);
-    let (both, slow) = (going_on(&klines, begun), going_on(&klines, lost + 2_000));
+    let (both, slow) = (active_after(&klines, begun), active_after(&klines, lost + 2_000));
     // 280 of the 310 symbols are on one connection, 28 of the 31 that trade; which of the two comes first is chance.
     assert!([28, 3].contains(&slow.len()) && both.len() == 31, "{} of {}", slow.len(), both.len());
-    // Closed by the wrong clock, each boundary lacks trades. A process that stands still, as this one may with the
-    // exchange in it, makes some late.
-    let is_late = |kline: &&Told| kline.revision > 0 && slow.contains(kline.symbol.as_str());
+    // With the wrong clock, klines of each boundary lack trades. A stall of this process, which also runs the exchange,
+    // may delay some.
+    let is_late = |kline: &&Received| kline.revision > 0 && slow.contains(kline.symbol.as_str());
     for (from, to) in [(begun + 1_000, lost), (lost, lost + 5_000)] {
-        let within = |kline: &&Told| from < kline.start && kline.end < to;
+        let within = |kline: &&Received| from < kline.start && kline.end < to;
         let all: BTreeSet<i64> = klines.iter().filter(within).map(|kline| kline.start).collect();
         let late: BTreeSet<i64> = klines.iter().filter(within).filter(is_late).map(|kline| kline.start).collect();
         assert!(
             all.len() >= 2 && late.len() * 2 < all.len(),
-            "{late:?} of {all:?} were closed before their trades came"
+            "{late:?} of {all:?} were closed before their trades arrived"
         );
     }
     let mut oracle = Oracle::new(&sim, "1s");
     oracle.doubt(begun, begun);
-    // Of a lost feed so much is in doubt as its slowest frame of the last minute was late, the start included.
+    // After the loss of a feed, trades are in doubt for as long as its slowest frame of the last minute was late,
+    // including the first frames.
     oracle.doubt(lost - 3_000, lost);
     let findings = oracle.check(&klines);
     assert!(findings.complete > slow.len() * 4, "{findings:?}");

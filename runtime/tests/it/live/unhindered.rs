@@ -1,4 +1,4 @@
-//! Consumers that take nothing: the feed is read all the same, and those beside them get every kline.
+//! Consumers that accept no klines: the feed is still read, and the other consumers get every kline.
 
 use std::io::Read as _;
 
@@ -8,16 +8,16 @@ use tempfile::TempDir;
 use super::{demo, each_complete, pass, run_at};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, component, folder, klines};
-use crate::support::told::{Told, assert_sound, told};
+use crate::support::received::{Received, assert_sound, received};
 
-/// What jsonl has written.
-fn kept(home: &TempDir) -> Vec<Told> {
+/// Returns the klines that jsonl has written.
+fn kept(home: &TempDir) -> Vec<Received> {
     let files = std::fs::read_dir(home.path().join("klines-out")).into_iter().flatten();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     // The last line may be half written.
-    told(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+    received(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
 }
 
 #[track_caller]
@@ -27,7 +27,7 @@ fn reach(run: &Running, home: &TempDir, sim: &Sim, ahead: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_pipe_and_a_guest_that_never_returns_hold_up_neither_the_feed_nor_the_others() {
+async fn a_full_pipe_and_a_guest_that_never_returns_block_neither_the_feed_nor_other_consumers() {
     let path = component("hostile");
     let toml = format!(
         "enabled_consumers = [\"console\", \"jsonl\", \"hostile\"]\n\
@@ -37,28 +37,28 @@ async fn a_full_pipe_and_a_guest_that_never_returns_hold_up_neither_the_feed_nor
          [klines]\nupdate_interval = \"0s\"\n"
     );
     let (sim, home) = (demo(104).await, folder(&[("klines.toml", &toml)]));
-    // Nobody reads its output: 64 KiB are full after some 200 klines.
+    // Nobody reads its output: the pipe of 64 KiB is full after about 200 klines.
     let (run, mut out) = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start_unread();
     reach(&run, &home, &sim, 6_000);
     pass(&sim, 1_000).await;
     reach(&run, &home, &sim, 6_000);
     let klines = kept(&home);
-    // As much as a pipe holds is there, which only a reader lets go on.
+    // The pipe is full: only a reader lets the console continue.
     out.read_exact(&mut [0; 64 << 10]).unwrap();
     run.interrupt();
-    // Nothing but the closed pipe lets the console end.
+    // Only the closed pipe lets the console end.
     drop(out);
     let said = run.end_unread().said;
     assert_eq!(said.account("hostile").state, "abandoned", "it is still in its call: {}", said.err);
     assert_sound(&klines);
     let findings = Oracle::new(&sim, "100ms,1s").check(&klines);
     println!("{findings:?}");
-    // Three symbols for 12 s, of which those at both ends are uncertain for 2 s.
+    // Three symbols for 12 s, of which 2 s at each end are uncertain.
     assert!(findings.complete + findings.flat >= 3 * 8, "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_does_not_wait_for_what_guests_do_at_their_start() {
+async fn the_feed_does_not_wait_for_guests_that_start() {
     let path = component("hostile");
     let guest = |name: &str, mode: &str| {
         format!(
@@ -75,15 +75,15 @@ async fn the_feed_does_not_wait_for_what_guests_do_at_their_start() {
     );
     let (sim, home) = (demo(109).await, folder(&[("klines.toml", &toml)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
-    // Their time is over in an hour: whatever comes until then came in spite of them.
+    // Their calls may take an hour: klines that come before that did not wait for them.
     run.until("klines", |said| each_complete(said, "1s", 3));
-    run.until("the guest beside it", |said| said.err.contains(" lost 0"));
+    run.until("the third guest", |said| said.err.contains(" lost 0"));
     let listed: serde_json::Value =
-        serde_json::from_str(&klines(home.path(), "consumer list --json").run().well().out).unwrap();
+        serde_json::from_str(&klines(home.path(), "consumer list --json").run().success().out).unwrap();
     for name in ["checking", "looping"] {
         let row = listed.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
         assert_eq!((&row["state"], &row["lost"]), (&"starting".into(), &0.into()), "{row}");
-        assert!(row["queue"].as_u64().unwrap() > 0, "what comes meanwhile waits in its queue: {row}");
+        assert!(row["queue"].as_u64().unwrap() > 0, "klines wait in its queue meanwhile: {row}");
     }
     let said = run.stop().said;
     assert!(said.err.contains("checking: the component has not checked its settings yet"), "{}", said.err);

@@ -1,5 +1,5 @@
-//! The documented alerts, judged by Prometheus's own tool on pages of the real program: those for losses fire when klines
-//! are lost, and none fires when all is well.
+//! The documented alerts, evaluated by Prometheus's own tool on metrics of the real program: the alerts for losses fire
+//! when klines are lost, and none fires on a healthy run.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,14 +8,14 @@ use std::process::Command;
 use bybit_sim::{Activity, Category, Instrument, Market, Side, Sim, SimConfig};
 
 use super::exposition::Page;
-use super::{ANYWHERE, demo, judged, page, served};
+use super::{ANYWHERE, demo, health, page, served};
 use crate::live::{JSON, each_complete, run_at};
 use crate::support::program::folder;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/alerts.rules.yml");
 const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/promtool");
 
-/// Runs the tool on a test of the rules.
+/// Runs `promtool` on a test of the rules. Returns whether it passed, and the output.
 fn promtool(test: &Path) -> (bool, String) {
     let tool = if Path::new(FETCHED).exists() { FETCHED } else { "promtool" };
     let output = Command::new(tool).args(["test", "rules"]).arg(test).output();
@@ -24,10 +24,10 @@ fn promtool(test: &Path) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// An alert that must fire, with its labels and its summary; without labels it must not.
+/// An alert that must fire, with its labels and its summary; without labels it must not fire.
 struct Expected<'a>(&'a str, &'a [(&'a str, &'a str)], &'a str);
 
-/// Lets Prometheus see the first page for a minute and the second one from then on, and asks in the fourth minute.
+/// Feeds Prometheus the first page for a minute and then the second one, and compares the alerts of the fourth minute.
 #[track_caller]
 fn assert_alerts(before: &Page, after: &Page, expected: &[Expected<'_>]) {
     let mut test =
@@ -57,7 +57,7 @@ fn assert_alerts(before: &Page, after: &Page, expected: &[Expected<'_>]) {
     assert!(is_right, "{said}\n{test}");
 }
 
-/// The labels of a sample, as the page before has them.
+/// Returns the labels of a sample as the page before has them.
 fn after_labels(labels: &[String], before: &Page, name: &str) -> super::exposition::Labels {
     let found = before.samples.keys().find(|(own, known)| {
         let known: Vec<String> = known.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
@@ -67,7 +67,7 @@ fn after_labels(labels: &[String], before: &Page, name: &str) -> super::expositi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_fires_on_a_run_that_is_well() {
+async fn no_alert_fires_on_a_healthy_run() {
     let (sim, home) = (demo(77).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
@@ -77,10 +77,10 @@ async fn none_fires_on_a_run_that_is_well() {
     let none = |alert| Expected(alert, &[], "");
     let all = ["KlinesFeedSilent", "KlinesLost", "KlinesConsumerGone", "KlinesConsumerBehind"];
     assert_alerts(&before, &page(address), &all.map(none));
-    run.stop().well();
+    run.stop().success();
 }
 
-/// Many symbols without a trade of their own have a flat kline each 100 ms: more than a megabyte holds for long.
+/// Many symbols have a flat kline every 100 ms: a spill of 1 MiB is soon full.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     let names: Vec<String> = (0..200).map(|number| format!("S{number:03}USDT")).collect();
@@ -93,8 +93,8 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     let run = run.with("REDIS_URL", "redis://127.0.0.1:1/0").start();
     let address = served(&run, "serving metrics");
     let redis = ("consumer", "redis");
-    run.until("it is disconnected and holds what comes", |_| judged(address, "/readyz").1["status"] == "degraded");
-    let (status, body) = judged(address, "/readyz");
+    run.until("Redis to be reported as disconnected", |_| health(address, "/readyz").1["status"] == "degraded");
+    let (status, body) = health(address, "/readyz");
     assert_eq!((status, &body["reasons"][0]), (200, &"redis is disconnected".into()), "{body}");
     run.until("the subscription", |said| !said.logged("subscribed").is_empty());
     let before = page(address);
@@ -115,8 +115,8 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     let bytes = after.value("klines_redis_spill_bytes", &[redis, output]);
     assert!((500_000.0..=1_048_576.0).contains(&bytes), "{bytes}");
     assert!(after.value("klines_redis_oldest_unsent_seconds", &[redis, output]) > 0.0);
-    run.until("it is not ready any more", |_| judged(address, "/readyz").0 == 503);
-    let (_, body) = judged(address, "/readyz");
+    run.until("/readyz to fail", |_| health(address, "/readyz").0 == 503);
+    let (_, body) = health(address, "/readyz");
     assert_eq!(body["reasons"][0], "redis is disconnected and can hold no more klines", "{body}");
     assert_alerts(
         &before,
@@ -130,7 +130,7 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
             Expected(
                 "KlinesRedisDisconnected",
                 &[("consumer", "redis"), ("output", "publish"), ("severity", "warn")],
-                "redis: Redis takes nothing from publish; klines wait",
+                "redis: Redis accepts no commands of output publish; klines wait",
             ),
             Expected("KlinesConsumerGone", &[], ""),
         ],
@@ -141,7 +141,7 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     assert_eq!(
         (account.lost_at_the_end, account.state.as_str()),
         (0, "stopped"),
-        "the newest are on disk: {account:?}"
+        "the newest klines are on disk: {account:?}"
     );
-    ended.well();
+    ended.success();
 }

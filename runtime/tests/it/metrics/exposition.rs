@@ -1,11 +1,11 @@
-//! A strict reader of the OpenMetrics text format, as far as the program uses it: what it does not know is a mistake.
+//! A strict parser of the part of the OpenMetrics text format that the program uses: everything else is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// A page, read.
+/// A parsed page.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Type of each family, by its name.
@@ -15,7 +15,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads a page. Fails on whatever the format does not allow.
+    /// Parses a page. Panics on whatever the format does not allow.
     #[track_caller]
     pub fn read(text: &str) -> Self {
         let body = text.strip_suffix("# EOF\n").expect("a page ends with `# EOF`");
@@ -32,19 +32,19 @@ impl Page {
         page
     }
 
-    /// The value of a sample whose labels are exactly these.
+    /// Returns the value of the sample with exactly these labels.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.samples.get(&(name.to_owned(), labels)).copied()
     }
 
-    /// The same; it has to be there.
+    /// Returns the value of the sample with exactly these labels, which must exist.
     #[track_caller]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.get(name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in {:#?}", self.samples.keys()))
     }
 
-    /// The sum of all samples of this name that have this label.
+    /// Returns the sum of all samples with this name and label.
     pub fn sum(&self, name: &str, label: (&str, &str)) -> f64 {
         let is_meant = |labels: &Labels| labels.get(label.0).is_some_and(|value| value == label.1);
         self.samples.iter().filter(|((own, labels), _)| own == name && is_meant(labels)).map(|(_, value)| value).sum()
@@ -91,7 +91,7 @@ impl Page {
         assert!(self.samples.insert((name.to_owned(), labels), value).is_none(), "twice: {line}");
     }
 
-    /// Buckets rise to the count, which is that of the infinite one.
+    /// Asserts that buckets are cumulative and that the infinite one equals the count.
     fn check_histograms(&self) {
         for family in self.families.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
             let bucket = format!("{family}_bucket");
@@ -113,7 +113,7 @@ impl Page {
         }
     }
 
-    /// Every label's name, with its values.
+    /// Returns the names of all labels with their values.
     pub fn labels(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut found = BTreeMap::<&str, BTreeSet<&str>>::new();
         for (name, value) in self.samples.keys().flat_map(|(_, labels)| labels) {
@@ -127,7 +127,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Values in here have neither quotes, commas nor backslashes.
+/// Parses labels, whose values must have neither quotes, commas nor backslashes.
 fn read_labels(text: &str) -> Labels {
     let mut labels = Labels::new();
     for label in text.split(',') {
@@ -140,7 +140,7 @@ fn read_labels(text: &str) -> Labels {
 }
 
 #[test]
-fn the_reader_refuses_what_is_not_the_format() {
+fn the_parser_refuses_invalid_pages() {
     let head = "# HELP a A help text.\n# TYPE a gauge\n";
     assert_eq!(Page::read(&format!("{head}a{{x=\"y\"}} 1\n# EOF\n")).value("a", &[("x", "y")]), 1.0);
     for wrong in

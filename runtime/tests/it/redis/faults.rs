@@ -1,5 +1,5 @@
-//! Redis killed, hung, read-only, out of memory, busy, its clients killed: every closed kline is acknowledged in the
-//! end, in order, and the consumer beside notices nothing.
+//! Redis is killed, hangs, is read-only, out of memory or busy, or kills its clients: every closed kline is finally
+//! acknowledged, in order, and the neighbour consumer is not affected.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ fn rig(server: &Server) -> (Rig, TempDir) {
     (Rig::start(settings(&server.url(), folder.path()), folder.path()), folder)
 }
 
-/// Waits until klines of both lanes, or of that of the stream alone, wait on disk.
+/// Waits until klines of both outputs, or of the stream alone, wait on disk.
 fn spilling(rig: &Rig, both: bool) {
     eventually("klines wait on disk", || rig.stream().spilled > 0 && (!both || rig.publish().spilled > 0));
 }
 
 #[test]
-fn killed_and_revived_it_has_every_closed_kline() {
+fn a_killed_and_restarted_redis_has_every_closed_kline() {
     let mut server = Server::start();
     let (mut rig, _folder) = rig(&server);
     rig.feed(100);
@@ -42,7 +42,7 @@ fn killed_and_revived_it_has_every_closed_kline() {
 }
 
 #[test]
-fn hung_and_awake_again_it_has_every_closed_kline() {
+fn a_redis_that_hung_has_every_closed_kline() {
     let server = Server::start();
     let heard = server.subscribe(&["klines"]);
     let (mut rig, _folder) = rig(&server);
@@ -62,17 +62,17 @@ fn hung_and_awake_again_it_has_every_closed_kline() {
 }
 
 #[test]
-fn read_only_it_goes_on_publishing_and_gets_its_stream_later() {
+fn a_read_only_redis_is_published_to_and_gets_its_stream_later() {
     let server = Server::start();
     let (mut rig, _folder) = rig(&server);
     rig.feed(20);
     rig.caught_up();
-    server.tell("REPLICAOF 127.0.0.1 1");
+    server.execute("REPLICAOF 127.0.0.1 1");
     rig.feed(100);
     spilling(&rig, false);
     eventually("publishing goes on", || rig.publish().acknowledged == 240);
     assert_eq!((rig.publish().spilled, rig.stream().acknowledged), (0, 40));
-    server.tell("REPLICAOF NO ONE");
+    server.execute("REPLICAOF NO ONE");
     rig.feed(20);
     rig.caught_up();
     assert_stream(&server, rig.fed(), 0);
@@ -80,17 +80,17 @@ fn read_only_it_goes_on_publishing_and_gets_its_stream_later() {
 }
 
 #[test]
-fn out_of_memory_it_goes_on_publishing_and_gets_its_stream_later() {
+fn a_redis_without_memory_is_published_to_and_gets_its_stream_later() {
     let server = Server::start();
     let heard = server.subscribe(&["klines"]);
     let (mut rig, _folder) = rig(&server);
     rig.feed(20);
     rig.caught_up();
-    server.tell("CONFIG SET maxmemory 1");
+    server.execute("CONFIG SET maxmemory 1");
     rig.feed(100);
     spilling(&rig, false);
     eventually("publishing goes on", || rig.publish().acknowledged == 240);
-    server.tell("CONFIG SET maxmemory 0");
+    server.execute("CONFIG SET maxmemory 0");
     rig.feed(20);
     rig.caught_up();
     assert_stream(&server, rig.fed(), 0);
@@ -100,7 +100,7 @@ fn out_of_memory_it_goes_on_publishing_and_gets_its_stream_later() {
 }
 
 #[test]
-fn busy_in_a_script_it_gets_everything_afterwards() {
+fn a_redis_that_is_busy_in_a_script_gets_all_klines_afterwards() {
     let server = Server::with(&["--busy-reply-threshold", "20"]);
     let heard = server.subscribe(&["klines"]);
     let (mut rig, _folder) = rig(&server);
@@ -115,7 +115,7 @@ fn busy_in_a_script_it_gets_everything_afterwards() {
     rig.feed(100);
     spilling(&rig, true);
     rig.neighbour_has_all();
-    server.tell("SCRIPT KILL");
+    server.execute("SCRIPT KILL");
     assert!(script.join().unwrap().is_err());
     rig.feed(20);
     rig.caught_up();
@@ -125,14 +125,14 @@ fn busy_in_a_script_it_gets_everything_afterwards() {
 }
 
 #[test]
-fn its_clients_killed_again_and_again_it_misses_nothing() {
+fn a_redis_that_kills_its_clients_again_and_again_misses_no_kline() {
     let server = Server::start();
     let heard = server.subscribe(&["klines"]);
     let (mut rig, _folder) = rig(&server);
     for round in 1..=15 {
         rig.feed(20);
-        server.tell("CLIENT KILL TYPE normal");
-        // Each time there is something of this round to be lost on the way.
+        server.execute("CLIENT KILL TYPE normal");
+        // In every round klines are in flight that could be lost.
         rig.feed(20);
         let half = round * 40;
         eventually("it goes on", || rig.stream().acknowledged >= half && rig.publish().acknowledged >= half);
@@ -144,7 +144,7 @@ fn its_clients_killed_again_and_again_it_misses_nothing() {
 }
 
 #[test]
-fn what_waits_when_the_program_ends_is_delivered_first_by_the_next_run() {
+fn klines_that_wait_at_the_end_are_delivered_first_by_the_next_run() {
     let mut server = Server::start();
     let (mut first, folder) = rig(&server);
     first.feed(50);
@@ -188,12 +188,12 @@ fn a_full_spill_drops_the_oldest_and_counts_every_one() {
     assert!(acknowledged > 500 && dropped > 500, "{acknowledged} {dropped}");
     assert!(arrived.len() as u64 >= acknowledged);
     let oldest = arrived[0]["start"].as_u64().unwrap() / 60_000;
-    assert_eq!(oldest * 2, dropped, "the oldest went, whole boundaries, and nothing else");
+    assert_eq!(oldest * 2, dropped, "only the oldest klines were dropped, by whole boundaries");
     rig.stop();
 }
 
 #[test]
-fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_lost() {
+fn without_room_for_klines_the_same_delivery_is_asked_for_again_and_none_is_lost() {
     let (mut server, folder) = (Server::start(), TempDir::new().unwrap());
     server.kill();
     let mut blueprint = RedisBlueprint::new(Settings { spill: None, ..settings(&server.url(), folder.path()) });
@@ -211,7 +211,7 @@ fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_los
     };
     assert_eq!(refusal, Failure::Retry("redis takes no klines, and no more can wait".to_owned()));
     server.revive();
-    eventually("it takes what it had refused", || consumer.consume(&delivery(given)).is_ok());
+    eventually("the refused delivery is taken", || consumer.consume(&delivery(given)).is_ok());
     let all = u64::try_from(given).unwrap() + 1;
     for tally in [&tallies.publish, &tallies.stream] {
         eventually("all is acknowledged", || tally.totals().acknowledged == all);
@@ -222,13 +222,13 @@ fn without_room_anywhere_the_same_delivery_is_asked_for_again_and_nothing_is_los
 }
 
 #[test]
-fn at_the_end_nothing_waits_for_room_that_does_not_come_and_every_kline_has_an_account() {
+fn at_the_end_the_consumer_does_not_wait_for_room_and_every_kline_is_accounted_for() {
     let (mut server, folder) = (Server::start(), TempDir::new().unwrap());
     server.kill();
     let small = Settings { publish: false, spill: None, ..settings(&server.url(), folder.path()) };
     let rig = Rig::start(small, folder.path());
-    // As a market brings it that waits for nobody, until inbox, memory and queue are full. A consumer that gets no core may
-    // find little of it: the queue drops what is too much.
+    // Without waiting, as a market does, until inbox, memory and queue are full. A consumer that gets no CPU time may
+    // get few of the klines: the queue drops those that do not fit.
     let mut windows = 0;
     eventually("it asks for a repetition", || {
         for window in windows..windows + 20_000 {
@@ -246,7 +246,7 @@ fn at_the_end_nothing_waits_for_room_that_does_not_come_and_every_kline_has_an_a
 }
 
 #[test]
-fn lost_and_back_again_the_state_and_the_backlog_say_so() {
+fn the_state_and_the_backlog_show_a_lost_and_restored_connection() {
     let mut server = Server::start();
     let (mut rig, _folder) = rig(&server);
     rig.feed(20);
@@ -257,8 +257,8 @@ fn lost_and_back_again_the_state_and_the_backlog_say_so() {
     rig.feed(100);
     spilling(&rig, true);
     eventually("it is disconnected", || state(&rig) == State::Disconnected);
-    eventually("all waits on disk", || rig.summaries()[0].stats.on_disk == 400);
-    assert_eq!(rig.summaries()[0].stats.delivered, 80, "what waits is not delivered");
+    eventually("all klines wait on disk", || rig.summaries()[0].stats.on_disk == 400);
+    assert_eq!(rig.summaries()[0].stats.delivered, 80, "klines that wait are not delivered");
     server.revive();
     rig.caught_up();
     eventually("it is connected", || state(&rig) == State::Running);

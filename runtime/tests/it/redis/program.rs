@@ -1,5 +1,5 @@
-//! The whole program with Redis: a live market in, a server that is killed in between, and a log that says each thing
-//! once and no secret.
+//! The whole program with Redis: a live market, a server that is killed meanwhile, and a log that has each event once
+//! and no secret.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::server::{Server, eventually};
 use crate::live::{DEMO, each_complete, run_at, times};
 use crate::support::program::{Running, folder, klines};
-use crate::support::told::complete;
+use crate::support::received::complete;
 
 const PASSWORD: &str = "canary-of-redis-0123";
 
-/// Console and Redis with a stream, so that one can be held against the other.
+/// Console and Redis with a stream, so that both can be compared.
 const TOML: &str = r#"
 enabled_consumers = ["console", "redis"]
 
@@ -27,7 +27,7 @@ show = "closed"
 format = "json"
 "#;
 
-/// What stands for a kline and its revision.
+/// Returns texts that identify the klines and their revisions.
 fn identities<'a>(klines: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
     let identity =
         |kline: &Value| ["symbol", "interval", "start", "revision"].map(|key| kline[key].to_string()).join(" ");
@@ -38,7 +38,7 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Waits for so many more seconds of each symbol than there are.
+/// Waits until each symbol has this number of further complete klines of a second.
 #[track_caller]
 fn more(run: &Running, seconds: usize) {
     let before = DEMO.map(|symbol| complete(&run.said().out, symbol, "1s"));
@@ -55,18 +55,18 @@ async fn klines_go_on_while_redis_is_dead_and_reach_it_afterwards() {
     let url = format!("redis://:{PASSWORD}@127.0.0.1:{}/0", server.port());
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("REDIS_URL", &url).start();
     run.until("klines", |said| each_complete(said, "1s", 2));
-    eventually("something is published", || !heard.messages().is_empty());
+    eventually("a published kline", || !heard.messages().is_empty());
     server.kill();
-    run.until("redis is missed", |said| times(said, "klines wait on disk") >= 2);
+    run.until("klines wait on disk", |said| times(said, "klines wait on disk") >= 2);
     more(&run, 4);
     server.revive();
     run.until("redis is back", |said| times(said, "caught up: no klines wait on disk") == 2);
     more(&run, 3);
-    let said = run.stop().well();
-    let told = lines(&said.out);
-    let closed = told.iter().filter(|kline| kline["confirm"] == true);
+    let said = run.stop().success();
+    let received = lines(&said.out);
+    let closed = received.iter().filter(|kline| kline["confirm"] == true);
     let stream = server.stream("market:all");
-    assert_eq!(identities(closed), identities(&stream), "what one consumer got, Redis has");
+    assert_eq!(identities(closed), identities(&stream), "Redis has what the console got");
     let last: String = redis::cmd("GET").arg("market:last:linear:1s:BTCUSDT").query(&mut server.connection()).unwrap();
     assert!(identities(&[serde_json::from_str(&last).unwrap()]).len() == 1);
     for (message, count) in
@@ -74,7 +74,7 @@ async fn klines_go_on_while_redis_is_dead_and_reach_it_afterwards() {
     {
         assert_eq!(times(&said, message), count, "{message}: {}", said.err);
     }
-    // Each lane says why, and once more if it finds the server loading what it had.
+    // Each output logs the reason, and once more if it finds the server loading its data.
     assert!((3..=6).contains(&times(&said, "redis takes no klines, trying again")), "{}", said.err);
     for line in said.logged("klines accounted for by redis") {
         let count = |what: &str| line[what].as_u64().unwrap();
@@ -84,7 +84,7 @@ async fn klines_go_on_while_redis_is_dead_and_reach_it_afterwards() {
 }
 
 #[test]
-fn check_refuses_what_publishes_nothing_or_nowhere_and_shows_no_password() {
+fn check_refuses_useless_settings_and_shows_no_password() {
     let toml = r#"
 enabled_consumers = ["redis"]
 
@@ -104,7 +104,7 @@ spill = "1KiB"
 }
 
 #[test]
-fn check_wants_certificates_where_they_are_of_use() {
+fn check_accepts_certificates_only_where_they_are_used() {
     let plain = "enabled_consumers = [\"redis\"]\n[redis]\nurl = \"redis://localhost\"\nca_file = \"none.pem\"\n";
     let empty = "enabled_consumers = [\"redis\"]\n[redis]\nurl = \"rediss://localhost\"\nca_file = \"klines.toml\"\n";
     for (toml, expected) in

@@ -1,4 +1,4 @@
-//! The Redis consumer beside another one, behind the real hub, fed with made-up klines that count.
+//! The Redis consumer and a neighbour behind the real hub, fed with generated klines in sequence.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,10 +24,10 @@ use klines_redis::{Address, RedisBlueprint, Settings, SpillSettings, Stream, Tal
 use super::server::{Heard, Server, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What each boundary brings a kline of.
+/// The symbols that have a kline at each boundary.
 pub const SYMBOLS: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 
-/// A closed linear kline of the `window`-th minute.
+/// Returns a closed linear kline of the `window`-th minute.
 pub fn kline(symbol: &str, window: i64) -> Kline {
     let decimal = |text| Decimal::parse(text).unwrap();
     Kline {
@@ -54,17 +54,17 @@ pub fn kline(symbol: &str, window: i64) -> Kline {
     }
 }
 
-/// As a boundary.
+/// Returns klines as the batch of one boundary.
 pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
     Batch { klines: klines.into_iter().map(Into::into).collect() }
 }
 
-/// Lets klines wait below a folder.
+/// Returns settings of a spill below a folder.
 pub fn spill(folder: &Path, most_bytes: u64) -> SpillSettings {
     SpillSettings { folder: folder.join("spill"), most_bytes, data_dir: DataDir::scratch(folder) }
 }
 
-/// Publishes on `klines`, appends to `klines:stream`, spills into the folder.
+/// Returns settings that publish on `klines`, append to `klines:stream` and spill into the folder.
 pub fn settings(url: &str, folder: &Path) -> Settings {
     Settings {
         name: "redis".to_owned(),
@@ -80,39 +80,39 @@ pub fn settings(url: &str, folder: &Path) -> Settings {
     }
 }
 
-/// The consumers and what was fed to them.
+/// The consumers, and the number of windows that were fed to them.
 pub struct Rig {
     pub hub: Hub,
     manager: Manager,
     tallies: Tallies,
     /// Whether it publishes, and whether it has a stream.
-    lanes: [bool; 2],
+    outputs: [bool; 2],
     begun: i64,
     fed: i64,
 }
 
 impl Rig {
     pub fn start(settings: Settings, folder: &Path) -> Self {
-        let lanes = [settings.publish, settings.stream.is_some()];
+        let outputs = [settings.publish, settings.stream.is_some()];
         let blueprint = RedisBlueprint::new(settings);
         let (tallies, hub) = (blueprint.tallies(), Hub::new());
         let specs = vec![spec("redis", blueprint), spec("neighbour", Neighbour)];
         let manager = Manager::start(specs, &hub, &DataDir::scratch(folder)).unwrap();
         assert!(manager.started(PATIENCE).iter().all(|started| started.result.is_ok()));
-        Self { hub, manager, tallies, lanes, begun: 0, fed: 0 }
+        Self { hub, manager, tallies, outputs, begun: 0, fed: 0 }
     }
 
-    /// Begins later than window 0: the run after another one.
+    /// Begins at a later window than 0, as the run after another one.
     pub fn begin_at(mut self, window: i64) -> Self {
         (self.begun, self.fed) = (window, window);
         self
     }
 
-    /// Closes so many more windows.
+    /// Publishes the klines of `windows` further windows.
     pub fn feed(&mut self, windows: i64) {
         for window in self.fed..self.fed + windows {
             self.hub.publish(&batch(SYMBOLS.map(|symbol| kline(symbol, window))));
-            // A market closes no thousand windows at once.
+            // A market does not close a thousand windows at once.
             self.hub.wait_for_room();
         }
         self.fed += windows;
@@ -130,11 +130,11 @@ impl Rig {
         self.tallies.stream.totals()
     }
 
-    /// Waits until all that was fed and found is acknowledged, by whichever lanes there are.
+    /// Waits until all klines that were fed or found on disk are acknowledged on every configured output.
     #[track_caller]
     pub fn caught_up(&self) {
         let given = self.given();
-        for (is_on, totals) in self.lanes.into_iter().zip([Self::publish, Self::stream]) {
+        for (is_on, totals) in self.outputs.into_iter().zip([Self::publish, Self::stream]) {
             eventually("all is acknowledged", || {
                 let Totals { taken, found, acknowledged, .. } = totals(self);
                 !is_on || (taken == given && acknowledged == taken + found)
@@ -142,17 +142,17 @@ impl Rig {
         }
     }
 
-    /// Klines fed in this run.
+    /// Returns the number of klines that were fed in this run.
     fn given(&self) -> u64 {
         u64::try_from(self.fed - self.begun).unwrap() * SYMBOLS.len() as u64
     }
 
-    /// What the consumer and its neighbour have done so far.
+    /// Returns the summaries of the consumer and its neighbour so far.
     pub fn summaries(&self) -> [Summary; 2] {
         self.manager.summaries().try_into().unwrap()
     }
 
-    /// Ends the run: the neighbour has missed nothing, and Redis's klines are accounted for.
+    /// Ends the run, and asserts that the neighbour missed no kline and that all klines for Redis are accounted for.
     #[track_caller]
     pub fn stop(self) -> Tallies {
         let tallies = self.tallies.clone();
@@ -161,7 +161,7 @@ impl Rig {
         tallies
     }
 
-    /// The same for Redis alone; what both have done.
+    /// Ends the run, and asserts that all klines for Redis are accounted for. Returns both summaries.
     #[track_caller]
     pub fn end(self) -> [Summary; 2] {
         let [redis, neighbour]: [Summary; 2] = self.manager.shutdown(PATIENCE).try_into().unwrap();
@@ -181,10 +181,10 @@ impl Rig {
         [redis, neighbour]
     }
 
-    /// Waits until the consumer beside has everything, whatever Redis does.
+    /// Waits until the neighbour has every kline, whatever Redis does.
     #[track_caller]
     pub fn neighbour_has_all(&self) {
-        eventually("the consumer beside goes on", || self.manager.summaries()[1].stats.delivered == self.given());
+        eventually("the neighbour goes on", || self.manager.summaries()[1].stats.delivered == self.given());
     }
 }
 
@@ -199,7 +199,7 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
     }
 }
 
-/// Takes everything at once.
+/// A consumer that takes every kline at once.
 struct Neighbour;
 
 impl Blueprint for Neighbour {
@@ -228,9 +228,9 @@ impl Consumer for Neighbour {
     fn stop(&mut self) {}
 }
 
-/// Every window of `0..windows` arrived for each symbol, one after the other, and repeats only where a connection was
-/// lost with windows on their way: what came after the loss came again from there on. Each loss can repeat a window
-/// once; only the one that a new connection tries first may come more often.
+/// Asserts that every window of `0..windows` arrived for each symbol, in order, with repeats only after a lost
+/// connection that had windows in flight. Each loss can repeat a window once; only the window that a new connection
+/// tries first may come more often.
 #[track_caller]
 fn assert_in_order(klines: &[serde_json::Value], start: &str, windows: i64, losses: usize) {
     for symbol in SYMBOLS {
@@ -250,17 +250,17 @@ fn assert_in_order(klines: &[serde_json::Value], start: &str, windows: i64, loss
     }
 }
 
-/// [`assert_in_order`] of the server's stream.
+/// Calls [`assert_in_order`] for the server's stream.
 #[track_caller]
 pub fn assert_stream(server: &Server, windows: i64, losses: usize) {
     assert_in_order(&server.stream("klines:stream"), "start", windows, losses);
 }
 
-/// [`assert_in_order`] of what was heard on `klines`, once the last of it is there.
+/// Waits for the last message on `klines` and calls [`assert_in_order`] for all of them.
 #[track_caller]
 pub fn assert_heard(heard: &Heard, windows: i64, losses: usize) {
     let last = (windows - 1) * 60_000;
     let is_last = |kline: &serde_json::Value| kline["timestamp"] == last && kline["symbol"] == SYMBOLS[1];
-    eventually("the last is heard", || heard.klines("klines").iter().any(is_last));
+    eventually("the last message", || heard.klines("klines").iter().any(is_last));
     assert_in_order(&heard.klines("klines"), "timestamp", windows, losses);
 }

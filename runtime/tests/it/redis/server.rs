@@ -1,4 +1,5 @@
-//! A real `redis-server` of a test's own: started on a free port, killed, revived, frozen, and gone with its guard.
+//! Runs a real `redis-server` for one test: starts it on a free port, kills, restarts and freezes it, and ends it when
+//! it is dropped.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Waits for a condition.
@@ -35,17 +36,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one that keeps what it has acknowledged, even when it is killed.
+    /// Starts a server that keeps what it has acknowledged, even when it is killed.
     pub fn start() -> Self {
-        // Written before it is acknowledged, so that it survives the end of the server, and not forced to the disk: a busy
-        // disk takes seconds for that, and an ending run gives Redis two.
+        // Data is written before it is acknowledged, so that it survives the end of the server, but not synced to the
+        // disk: a busy disk takes seconds for that, and a run that ends gives Redis two.
         Self::with(&["--appendonly", "yes", "--appendfsync", "no"])
     }
 
-    /// Starts one with more arguments.
+    /// Starts a server with more arguments.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // Somebody else may take the port in between.
+        // Another process may take the port meanwhile.
         let started = (0..20).find_map(|_| {
             let folder = TempDir::new().unwrap();
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -56,12 +57,12 @@ impl Server {
         started.expect("redis-server starts")
     }
 
-    /// Waits until it answers; not if it ended.
+    /// Waits until it answers. Returns `false` if it has ended.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             let answer = self.client().get_connection().and_then(|mut made| redis::cmd("PING").exec(&mut made));
-            // Who is asked for a password is up.
+            // A server that asks for a password is up.
             if !answer.is_err_and(|error| error.code().is_none() || error.code() == Some("LOADING")) {
                 return true;
             }
@@ -89,9 +90,9 @@ impl Server {
         self.client().get_connection().unwrap()
     }
 
-    /// Sends one command on a connection of its own.
+    /// Executes one command on a new connection.
     #[track_caller]
-    pub fn tell(&self, command: &str) -> Value {
+    pub fn execute(&self, command: &str) -> Value {
         let mut words = command.split_whitespace();
         let mut sent = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
@@ -100,24 +101,24 @@ impl Server {
         sent.query(&mut self.connection()).unwrap()
     }
 
-    /// Ends it with no chance to say anything.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again where it was.
+    /// Starts it again on the same port and folder.
     pub fn revive(&mut self) {
         self.child = spawn(self.folder.path(), self.port, &self.arguments);
         assert!(self.is_up(), "its port is taken");
     }
 
-    /// Stops it in the middle of whatever it does.
+    /// Sends SIGSTOP.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -127,7 +128,7 @@ impl Server {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Listens to channels for as long as the connection lasts.
+    /// Subscribes to channels for as long as the connection lasts.
     pub fn subscribe(&self, channels: &[&str]) -> Heard {
         let heard = Heard::default();
         let (mut connection, kept) = (self.connection(), heard.0.clone());
@@ -140,14 +141,14 @@ impl Server {
                 kept.lock().unwrap().push((message.get_channel_name().to_owned(), text));
             }
         });
-        eventually("subscribed", || match self.tell("PUBSUB CHANNELS") {
+        eventually("subscribed", || match self.execute("PUBSUB CHANNELS") {
             Value::Array(found) => found.len() >= wanted,
             other => panic!("{other:?}"),
         });
         heard
     }
 
-    /// The records in a stream, oldest first.
+    /// Returns the records of a stream, oldest first.
     pub fn stream(&self, name: &str) -> Vec<serde_json::Value> {
         type Entry = (String, Vec<(String, String)>);
         let mut connection = self.connection();
@@ -158,7 +159,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be dead already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -171,7 +172,7 @@ fn spawn(folder: &Path, port: u16, arguments: &[String]) -> Child {
     command.spawn().expect("redis-server is missing; on Debian: apt-get install -y redis-server")
 }
 
-/// What was published: channel and text.
+/// The published messages: channel and text.
 #[derive(Clone, Debug, Default)]
 pub struct Heard(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -180,7 +181,7 @@ impl Heard {
         self.0.lock().unwrap().clone()
     }
 
-    /// The klines of a channel's messages.
+    /// Returns the klines in the messages of a channel.
     pub fn klines(&self, channel: &str) -> Vec<serde_json::Value> {
         let messages = self.messages();
         let of_channel = messages.iter().filter(|(name, _)| name == channel);

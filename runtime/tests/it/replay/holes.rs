@@ -1,4 +1,4 @@
-//! What a recording does not hold is marked, and never made up.
+//! Holes in a recording are marked, and no missing kline is made up.
 
 use std::path::PathBuf;
 
@@ -27,13 +27,13 @@ impl Folder {
 }
 
 /// A kline by its start in seconds after `DAY`, with its quality and number of trades.
-type Told = (i64, String, u64);
+type Row = (i64, String, u64);
 
-fn told(files: Vec<PathBuf>, interval: &str, symbol: &str) -> Vec<Told> {
-    told_with(settings(interval), files, symbol)
+fn replayed(files: Vec<PathBuf>, interval: &str, symbol: &str) -> Vec<Row> {
+    replayed_with(settings(interval), files, symbol)
 }
 
-fn told_with(settings: Settings, files: Vec<PathBuf>, symbol: &str) -> Vec<Told> {
+fn replayed_with(settings: Settings, files: Vec<PathBuf>, symbol: &str) -> Vec<Row> {
     let buffer = Buffer::default();
     let mut sink = Sorted::new(Format::Ndjson, true, Target::open(Box::new(buffer.clone())));
     let replay = Replay { files, category: None, symbols: Vec::new(), settings };
@@ -68,7 +68,7 @@ fn trade(name: &str, at: f64, symbol: &str) -> String {
     exchanged("recv", name, at, &frame)
 }
 
-fn expected(rows: &[(i64, &str, u64)]) -> Vec<Told> {
+fn expected(rows: &[(i64, &str, u64)]) -> Vec<Row> {
     rows.iter().map(|(start, quality, trades)| (*start, (*quality).to_owned(), *trades)).collect()
 }
 
@@ -82,7 +82,7 @@ fn a_reconnect_inside_a_recording_is_a_gap() {
         trade("one", 2.6, "AUSDT"),
         connect("one", 5.0),
         exchanged("send", "one", 5.1, ask),
-        // Of another topic, which had its answer sooner: not all is there yet.
+        // A frame of another topic, which was answered sooner: not all topics are acknowledged yet.
         trade("one", 6.2, "BUSDT"),
         exchanged("recv", "one", 7.3, answer),
         trade("one", 8.4, "AUSDT"),
@@ -98,14 +98,15 @@ fn a_reconnect_inside_a_recording_is_a_gap() {
     let complete = |range: std::ops::Range<i64>, traded: &[i64]| {
         range.map(|at| (at, "complete", u64::from(traded.contains(&at)))).collect::<Vec<_>>()
     };
-    // Of seconds 3 to 7 nothing is known; the connection was last heard in second 2 and told all again in second 8.
+    // No trade of seconds 3 to 7 is known: the last frame before the reconnect came in second 2, and the first one of
+    // this topic after it in second 8.
     let mut rows = vec![(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (8, "gapped", 1)];
     rows.extend(complete(9..12, &[10]));
-    assert_eq!(told(vec![path.clone()], "1s", "AUSDT"), expected(&rows));
+    assert_eq!(replayed(vec![path.clone()], "1s", "AUSDT"), expected(&rows));
     let mut rows = vec![(0, "partial", 1)];
     rows.extend(complete(1..12, &[4]));
-    assert_eq!(told(vec![path.clone()], "1s", "CUSDT"), expected(&rows));
-    assert_eq!(told(vec![path], "5s", "AUSDT"), expected(&[(0, "gapped", 2), (5, "gapped", 1)]));
+    assert_eq!(replayed(vec![path.clone()], "1s", "CUSDT"), expected(&rows));
+    assert_eq!(replayed(vec![path], "5s", "AUSDT"), expected(&[(0, "gapped", 2), (5, "gapped", 1)]));
 }
 
 fn archive(times: &[i64]) -> Vec<String> {
@@ -125,17 +126,17 @@ fn a_day_without_an_archive_is_a_gap() {
     let at =
         |rows: &[(i64, &str, u64)]| expected(&rows.iter().map(|row| (row.0 * HOUR, row.1, row.2)).collect::<Vec<_>>());
 
-    // A kline that opens with the first trade, because what was before it is not known, is not complete.
-    let whole = told(vec![first.clone(), second, third.clone()], "4h", "AUSDT");
+    // A kline that opens with the first trade, because the price before it is not known, is not complete.
+    let whole = replayed(vec![first.clone(), second, third.clone()], "4h", "AUSDT");
     assert_eq!(whole[0].1, "gapped");
     assert!(whole[1..].iter().all(|(_, quality, _)| quality == "complete"), "{whole:?}");
     assert_eq!(whole.len(), 9, "{whole:?}");
 
-    let with_a_hole = told(vec![first.clone(), third.clone(), other.clone()], "4h", "AUSDT");
+    let with_a_hole = replayed(vec![first.clone(), third.clone(), other.clone()], "4h", "AUSDT");
     assert_eq!(with_a_hole, at(&[(20, "gapped", 1), (48, "gapped", 1), (52, "complete", 0)]));
-    let days = told(vec![first.clone(), third.clone(), other.clone()], "1D", "AUSDT");
+    let days = replayed(vec![first.clone(), third.clone(), other.clone()], "1D", "AUSDT");
     assert_eq!(days, at(&[(0, "partial", 1)]), "the third day is still open");
-    let other = told(vec![first, third, other], "4h", "BUSDT");
+    let other = replayed(vec![first, third, other], "4h", "BUSDT");
     assert_eq!(
         other,
         at(&[(28, "gapped", 1), (32, "complete", 0), (36, "complete", 1), (40, "complete", 0), (44, "complete", 0)])
@@ -148,13 +149,13 @@ fn an_archive_of_a_month_holds_its_quiet_days() {
     let day = 86_400;
     let january = folder.write("AUSDT-2024-01.csv", &archive(&[29 * day]));
     let february = folder.write("AUSDT-2024-02.csv", &archive(&[33 * day, 34 * day + 60]));
-    let days = told(vec![january, february], "1D", "AUSDT");
+    let days = replayed(vec![january, february], "1D", "AUSDT");
     assert_eq!((days.len(), days[0].1.as_str()), (5, "gapped"));
     assert!(days[1..].iter().all(|(_, quality, _)| quality == "complete"), "{days:?}");
 }
 
 #[test]
-fn what_cannot_be_read_marks_when_it_may_have_happened() {
+fn an_unreadable_trade_marks_the_time_at_which_it_may_have_happened() {
     let folder = Folder::new();
     let lines = |damage: fn(String) -> String| {
         let trades = (0..12).map(|at| trade("one", f64::from(at) + 0.6, "AUSDT")).enumerate();
@@ -162,7 +163,7 @@ fn what_cannot_be_read_marks_when_it_may_have_happened() {
         std::iter::once(connect("one", 0.0)).chain(trades).collect::<Vec<_>>()
     };
     let rows = |at_4: (&'static str, u64)| {
-        // The first after a second without a trade opens with its own.
+        // The first kline after a missing second opens with its own first trade.
         let next = if at_4.0 == "none" { "gapped" } else { "complete" };
         let row = |at| match at {
             4 => (at, at_4.0, at_4.1),
@@ -171,20 +172,20 @@ fn what_cannot_be_read_marks_when_it_may_have_happened() {
         };
         let mut rows: Vec<_> = (0..11).map(row).collect();
         rows[0].1 = "partial";
-        // A second without a trade that was understood is no flat kline but none at all.
+        // A second without a readable trade has no kline at all, not even a flat one.
         rows.retain(|row| row.1 != "none");
         expected(&rows)
     };
     let whole = folder.write("whole.jsonl", &lines(|line| line));
-    assert_eq!(told(vec![whole], "1s", "AUSDT"), rows(("complete", 1)));
+    assert_eq!(replayed(vec![whole], "1s", "AUSDT"), rows(("complete", 1)));
     let side = folder.write("side.jsonl", &lines(|line| line.replace("Buy", "None")));
-    assert_eq!(told(vec![side], "1s", "AUSDT"), rows(("none", 0)), "a frame");
+    assert_eq!(replayed(vec![side], "1s", "AUSDT"), rows(("none", 0)), "a frame");
     let price = folder.write("price.jsonl", &lines(|line| line.replace(r#"\"p\":\"2"#, r#"\"p\":\"x"#)));
-    assert_eq!(told(vec![price], "1s", "AUSDT"), rows(("none", 0)), "a row of a frame");
+    assert_eq!(replayed(vec![price], "1s", "AUSDT"), rows(("none", 0)), "a row of a frame");
 }
 
 #[test]
-fn a_frame_without_its_time_of_receipt_lies_before_its_successor() {
+fn a_frame_without_a_receipt_time_is_received_before_the_next_one() {
     let folder = Folder::new();
     let frame = |at: i64, price: &str| {
         let stamp = DAY * 1_000 + at;
@@ -199,28 +200,28 @@ fn a_frame_without_its_time_of_receipt_lies_before_its_successor() {
     frames[5] = frames[5].replace("Buy", "None");
     let whole = folder.write("whole.jsonl", &frames);
     let rows = |last| expected(&[(0, "partial", 2), (1, "complete", 2), (2, "gapped", 1), (3, last, 2)]);
-    let told = |file| {
+    let replayed = |file| {
         let settings = settings("1s");
-        told_with(Settings { open: Open::FirstTrade, ..settings }, vec![file], "AUSDT")
+        replayed_with(Settings { open: Open::FirstTrade, ..settings }, vec![file], "AUSDT")
     };
-    assert_eq!(told(row), rows("complete"), "a row has a time of its own");
-    assert_eq!(told(whole), rows("gapped"), "it may have been as late as the next frame");
+    assert_eq!(replayed(row), rows("complete"), "a row has its own time");
+    assert_eq!(replayed(whole), rows("gapped"), "it may have been as late as the next frame");
     frames[5] = frame(4_102_444_799_999 - DAY * 1_000, "x");
     let far = folder.write("far.jsonl", &frames);
-    assert_eq!(told(far), rows("gapped"), "whatever it says of its time");
+    assert_eq!(replayed(far), rows("gapped"), "whatever time the row has");
 }
 
 #[test]
-fn a_row_of_an_archive_that_is_no_trade_marks_its_moment() {
+fn an_archive_row_that_is_no_trade_marks_its_time() {
     let folder = Folder::new();
     let bad = |at: i64| archive(&[at])[1].replace(",5,1,", ",0,1,");
     let mut rows = archive(&[0, 1, 2, 3, 5]);
     rows.insert(4, bad(2));
-    // Times that cannot be: nothing is played until then, or from then on.
+    // Impossible times: the replay neither starts at the first one nor runs on to the last one.
     rows.insert(1, bad(1 - DAY));
     rows.push(bad(2_000_000_000));
     let path = folder.write("AUSDT_2024-01-01.csv", &rows);
-    let told = told(vec![path], "1s", "AUSDT");
+    let replayed = replayed(vec![path], "1s", "AUSDT");
     let rows = [(0, "gapped", 1), (1, "complete", 1), (2, "gapped", 1), (3, "gapped", 1)];
-    assert_eq!(told, expected(&rows), "the first and the last open with their own trade");
+    assert_eq!(replayed, expected(&rows), "the first and the last kline open with their own trade");
 }

@@ -1,4 +1,4 @@
-//! Every attack of the hostile component ends as its kind of failure, within its limit.
+//! Every attack of the hostile component ends with the expected kind of failure, within its limit.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use klines_delivery::{Blueprint as _, CrashKind, Failure};
 use klines_system::limits::Limits;
 use klines_wasm::grants::{DirGrant, Grants};
 
+use super::fixtures::{blueprint, hostile, live, tight};
 use super::guest_log::lines;
-use super::stage::{blueprint, hostile, live, tight};
 
-/// How the third delivery ends in this mode.
+/// Returns the crash at the third delivery in this mode.
 fn crash(mode: &str) -> (CrashKind, String) {
     let settings = format!(r#"{{"mode":"{mode}","after":3}}"#);
     match live(&mut hostile(mode, &settings, tight()), 3).err() {
@@ -19,7 +19,7 @@ fn crash(mode: &str) -> (CrashKind, String) {
 }
 
 #[test]
-fn what_never_returns_is_a_timeout() {
+fn a_call_that_never_returns_is_a_timeout() {
     for mode in ["loop", "loop-setup", "loop-start", "sleep"] {
         let (kind, message) = crash(mode);
         assert_eq!(kind, CrashKind::Timeout, "{mode}: {message}");
@@ -28,15 +28,15 @@ fn what_never_returns_is_a_timeout() {
 }
 
 #[test]
-fn what_traps_is_a_trap() {
+fn a_call_that_traps_is_a_trap() {
     for (mode, words) in [
         ("trap", "unreachable"),
         ("panic-consume", "unreachable"),
         ("panic-setup", "unreachable"),
         ("panic-start", "unreachable"),
         ("recursion", "wasm trap: "),
-        ("exact-out-of-range", "asked for the digits of row 1, but the batch in hand has 1 rows"),
-        ("exact-in-start", "asked for the digits of row 0, but the batch in hand has 0 rows"),
+        ("exact-out-of-range", "asked for the digits of row 1, but the current batch has 1 rows"),
+        ("exact-in-start", "asked for the digits of row 0, but the current batch has 0 rows"),
     ] {
         let (kind, message) = crash(mode);
         assert_eq!(kind, CrashKind::Trap, "{mode}: {message}");
@@ -46,21 +46,21 @@ fn what_traps_is_a_trap() {
 }
 
 #[test]
-fn memory_ends_at_its_limit() {
+fn memory_grows_only_to_its_limit() {
     let mut blueprint = hostile("memory", r#"{"mode":"memory"}"#, Limits::default());
     match live(&mut blueprint, 1).err() {
         Some(Failure::Fatal(text)) => {
             let taken: u32 = text.split(' ').find_map(|word| word.parse().ok()).unwrap();
             assert!((50..64).contains(&taken), "{text}");
         }
-        // Growing the list of blocks may be what is refused, and that the guest does not survive.
+        // The growth of the list of blocks may be refused instead, which crashes the guest.
         Some(Failure::Crashed { kind: CrashKind::Memory, message }) => assert!(message.contains("the limit is 64 MiB")),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_component_that_begins_too_large_never_starts() {
+fn a_component_whose_initial_memory_is_too_large_never_starts() {
     let limits = Limits { memory: 64 << 10, ..Limits::default() };
     match hostile("newborn", r#"{"mode":"count"}"#, limits).instantiate(&Arc::default()).err() {
         Some(Failure::Fatal(text)) => assert!(text.starts_with("memory limit: asked for 2 MiB in all"), "{text}"),
@@ -92,10 +92,10 @@ fn handles_are_counted() {
 }
 
 #[test]
-fn a_log_flood_is_cleaned_and_cut_short() {
+fn a_log_flood_is_sanitized_and_limited() {
     live(&mut hostile("flood", r#"{"mode":"log-flood"}"#, Limits::default()), 1).unwrap();
     let found = lines("flood");
-    // More than a hundred only if the flood took longer than a second.
+    // More than a hundred lines only if the flood took longer than a second.
     assert!((100..1_000).contains(&found.len()), "{} lines", found.len());
     assert_eq!(found[0], "[2J[31mflood 0 2026-01-01 ERROR klines: forged line0m");
 }
@@ -107,13 +107,13 @@ fn standard_streams_go_to_the_log() {
 }
 
 #[test]
-fn nothing_of_the_process_is_seen() {
+fn a_guest_sees_no_variable_and_no_argument_of_the_process() {
     live(&mut hostile("spy", r#"{"mode":"env"}"#, Limits::default()), 1).unwrap();
     assert_eq!(lines("spy"), ["vars 0 args 0"]);
 }
 
 #[test]
-fn no_file_is_reached_without_a_grant() {
+fn no_file_is_reachable_without_a_grant() {
     live(&mut hostile("thief", r#"{"mode":"files"}"#, Limits::default()), 1).unwrap();
     let found = lines("thief");
     assert_eq!(found.len(), 13, "{found:#?}");
@@ -121,7 +121,7 @@ fn no_file_is_reached_without_a_grant() {
 }
 
 #[test]
-fn a_granted_folder_is_all_that_is_reached() {
+fn only_the_granted_folder_is_reachable() {
     let folder = tempfile::tempdir().unwrap();
     let host = folder.path().join("made");
     let dirs = vec![DirGrant { host: host.clone(), guest: "/out".into(), write: true, sensitive: false, max: 1 << 30 }];
@@ -135,7 +135,7 @@ fn a_granted_folder_is_all_that_is_reached() {
 }
 
 #[test]
-fn a_validate_that_loops_or_panics_is_a_problem_and_nothing_more() {
+fn a_validate_that_loops_or_panics_is_reported_as_one_problem() {
     for (mode, words) in [("loop-validate", "time-out"), ("panic-validate", "trap")] {
         let problems = hostile(mode, &format!(r#"{{"mode":"{mode}"}}"#), tight()).validate();
         assert_eq!(problems.len(), 1, "{problems:?}");

@@ -1,4 +1,4 @@
-//! Granted folders are all that is reached, and read-only means that.
+//! Only granted folders are reachable, and read-only ones cannot be changed.
 
 mod allowed;
 mod files;
@@ -13,11 +13,11 @@ use klines_delivery::{Blueprint as _, Failure};
 use klines_system::limits::Limits;
 use klines_wasm::grants::{DirGrant, Grants};
 
+use super::fixtures::{blueprint, delivery, live};
 use super::guest_log::lines;
-use super::stage::{blueprint, delivery, live};
 
-/// A folder with a file, and with links to a secret outside of it.
-fn furnish(root: &Path, name: &str) -> std::path::PathBuf {
+/// Creates a folder with a file, and with links to a secret outside of it.
+fn folder_with_links(root: &Path, name: &str) -> std::path::PathBuf {
     let folder = root.join(name);
     fs::create_dir_all(folder.join("inner")).unwrap();
     fs::write(folder.join("own"), "own").unwrap();
@@ -32,9 +32,9 @@ fn grant(host: &Path, guest: &str, write: bool) -> DirGrant {
 }
 
 #[test]
-fn no_way_leads_out_of_a_granted_folder() {
+fn no_path_leads_out_of_a_granted_folder() {
     let root = tempfile::tempdir().unwrap();
-    let folder = furnish(root.path(), "granted");
+    let folder = folder_with_links(root.path(), "granted");
     let grants = Grants { dirs: vec![grant(&folder, "/out", true)], ..Grants::default() };
     let settings = r#"{"mode":"climb"}"#;
     live(&mut blueprint("hostile", "climber", settings, Limits::default(), grants), 1).unwrap();
@@ -54,10 +54,10 @@ fn no_way_leads_out_of_a_granted_folder() {
 }
 
 #[test]
-fn what_may_be_read_cannot_be_changed() {
+fn a_read_only_folder_cannot_be_changed() {
     let root = tempfile::tempdir().unwrap();
-    let read = furnish(root.path(), "read");
-    let write = furnish(root.path(), "write");
+    let read = folder_with_links(root.path(), "read");
+    let write = folder_with_links(root.path(), "write");
     let dirs = vec![grant(&read, "/ro", false), grant(&write, "/out", true)];
     let grants = Grants { dirs, ..Grants::default() };
     live(&mut blueprint("hostile", "eraser", r#"{"mode":"climb"}"#, Limits::default(), grants), 1).unwrap();
@@ -71,11 +71,11 @@ fn what_may_be_read_cannot_be_changed() {
     assert_eq!(fs::read_dir(&read).unwrap().count(), 4);
 }
 
-/// What is in one counts there: carried into the other it would count nowhere.
+/// A file counts towards the quota of its folder: moved into another folder it would count towards none.
 #[test]
-fn nothing_is_carried_from_one_folder_with_a_quota_into_another() {
+fn no_file_is_moved_from_one_folder_with_a_quota_into_another() {
     let root = tempfile::tempdir().unwrap();
-    let [one, other] = ["one", "other"].map(|name| furnish(root.path(), name));
+    let [one, other] = ["one", "other"].map(|name| folder_with_links(root.path(), name));
     let grants = Grants { dirs: vec![grant(&one, "/one", true), grant(&other, "/other", true)], ..Grants::default() };
     live(&mut blueprint("hostile", "carrier", r#"{"mode":"climb"}"#, Limits::default(), grants), 1).unwrap();
     let found = lines("carrier");
@@ -85,7 +85,7 @@ fn nothing_is_carried_from_one_folder_with_a_quota_into_another() {
 }
 
 #[test]
-fn a_folder_that_becomes_a_link_is_left_alone() {
+fn a_folder_that_becomes_a_link_is_not_followed() {
     let root = tempfile::tempdir().unwrap();
     let (folder, other) = (root.path().join("granted"), root.path().join("other"));
     fs::create_dir(&other).unwrap();
@@ -96,11 +96,11 @@ fn a_folder_that_becomes_a_link_is_left_alone() {
     fs::rename(&folder, root.path().join("moved")).unwrap();
     symlink(&other, &folder).unwrap();
     fs::remove_file(root.path().join("moved/mark")).unwrap();
-    // What runs has the folder itself, not its name.
+    // The running instance has an open handle of the folder, not its path.
     consumer.consume(&delivery(2)).unwrap();
     assert!(root.path().join("moved/mark").exists());
     assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
-    // What starts anew is told of the link.
+    // A new instance is refused because of the link.
     match blueprint.instantiate(&Arc::default()).err() {
         Some(Failure::Fatal(text)) => assert!(text.contains("is a symbolic link"), "{text}"),
         other => panic!("{other:?}"),

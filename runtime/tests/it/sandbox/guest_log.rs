@@ -1,4 +1,5 @@
-//! What guests wrote to the log, and what the runtime wrote about them, by consumer. Tests run side by side, so that each uses a name of its own.
+//! Records by consumer what guests write to the log, and what the runtime logs about them. Tests run in parallel, so
+//! that each uses its own consumer name.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -9,27 +10,27 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-/// Begins to record; more calls change nothing.
+/// Starts to record; further calls have no effect.
 pub fn record() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        // Another module of this binary may have been first with a subscriber of its own; then the lines are missed
-        // and the test that looks for them says so.
+        // Another module of this binary may have set its own subscriber first; then the lines are missing and the test
+        // that looks for them fails.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder));
     });
 }
 
-/// Lines of the consumer of that name.
+/// Returns the lines that the guest of this consumer logged.
 pub fn lines(name: &str) -> Vec<String> {
     all().get(name).cloned().unwrap_or_default()
 }
 
-/// What the runtime itself said about that consumer.
+/// Returns the lines that the runtime logged about this consumer.
 pub fn warnings(name: &str) -> Vec<String> {
     lines(&about(name))
 }
 
-/// No consumer has such a name.
+/// Returns the key of the runtime's lines about a consumer; no consumer has such a name.
 fn about(name: &str) -> String {
     format!("about {name}")
 }
@@ -43,7 +44,7 @@ struct Recorder;
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
+        let mut line = LogLine::default();
         event.record(&mut line);
         if event.metadata().target() == "consumer" {
             all().entry(line.name).or_default().push(line.message);
@@ -54,13 +55,13 @@ impl<S: Subscriber> Layer<S> for Recorder {
 }
 
 #[derive(Default)]
-struct Line {
+struct LogLine {
     name: String,
     consumer: Option<String>,
     message: String,
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "name" {
             value.clone_into(&mut self.name);

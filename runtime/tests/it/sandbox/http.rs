@@ -1,4 +1,4 @@
-//! HTTP: only what was granted, to addresses that were judged, within its limits, with secrets that nobody sees.
+//! HTTP requests of guests: only with a grant, to checked addresses, within limits, and with secrets that stay hidden.
 
 mod hints;
 mod limits;
@@ -14,16 +14,16 @@ use klines_wasm::grants::Grants;
 use klines_wasm::http::{Egress, HttpCounts, HttpGrant};
 use serde_json::json;
 
+use super::fixtures::{blueprint, live};
 use super::guest_log::{lines, warnings};
-use super::peer::{Lying, Peer, response};
-use super::stage::{blueprint, live};
+use super::peer::{FakeResolver, Peer, response};
 
-/// Enough for any machine; what has to be ended sooner has limits of its own.
+/// Returns limits that suffice on any machine; tests that need shorter ones set their own.
 pub fn patient() -> Limits {
     Limits { call: Duration::from_secs(60), http_time: Duration::from_secs(30), ..Limits::default() }
 }
 
-/// Makes one request, and returns what the guest logged.
+/// Makes one request and returns the log of the guest.
 pub fn request(name: &str, egress: &Egress, http: &serde_json::Value) -> Vec<String> {
     let settings = json!({ "mode": "http", "http": http }).to_string();
     let grants = Grants { http: egress.clone(), ..Grants::default() };
@@ -48,7 +48,7 @@ fn a_granted_request_arrives_and_its_answer_comes_back() {
 }
 
 #[test]
-fn nothing_is_reached_that_is_not_granted_to_the_letter() {
+fn a_request_that_does_not_match_its_grant_exactly_is_denied() {
     let peer = Peer::answering(200, "never");
     let port = peer.address.port();
     for (name, grant, url) in [
@@ -99,7 +99,7 @@ fn an_address_with_a_login_is_refused() {
 }
 
 #[test]
-fn a_name_must_not_lead_to_where_no_name_may() {
+fn a_name_must_not_resolve_to_a_forbidden_address() {
     let peer = Peer::answering(200, "never");
     for (name, addresses, private, granted) in [
         ("loopback", &["127.0.0.1"][..], false, false),
@@ -114,7 +114,7 @@ fn a_name_must_not_lead_to_where_no_name_may() {
         ("meant", &["127.0.0.1"], true, true),
     ] {
         let grant = HttpGrant { private, ..peer.grant_to("inside.example", "POST") };
-        let egress = Egress::new(vec![grant], Vec::new()).with_resolver(Lying::new(&[addresses]));
+        let egress = Egress::new(vec![grant], Vec::new()).with_resolver(FakeResolver::new(&[addresses]));
         let name = format!("leads-{name}");
         let found = post(&name, &egress, &format!("http://inside.example:{}/", peer.address.port()));
         let (denied, last) = (egress.counters().read().denied, found.last().unwrap());
@@ -130,16 +130,16 @@ fn a_name_must_not_lead_to_where_no_name_may() {
 }
 
 #[test]
-fn a_name_is_resolved_once_and_what_was_judged_is_dialled() {
+fn a_name_is_resolved_once_and_the_checked_address_is_dialled() {
     let peer = Peer::answering(200, "here");
-    // A second look would find another address, where nobody listens.
-    let resolver = Lying::new(&[&["127.0.0.1"], &["127.0.0.9"]]);
+    // A second lookup would return another address, where nobody listens.
+    let resolver = FakeResolver::new(&[&["127.0.0.1"], &["127.0.0.9"]]);
     let egress = Egress::new(vec![peer.grant_to("flip.example", "POST")], Vec::new()).with_resolver(resolver);
     let url = format!("http://flip.example:{}/", peer.address.port());
     assert_eq!(post("flip", &egress, &url).last().unwrap(), "status 200, 4 bytes: here");
     assert_eq!(peer.seen()[0].headers["host"], format!("flip.example:{}", peer.address.port()));
-    // The other way round: good when it is judged, private when it is asked again.
-    let resolver = Lying::new(&[&["127.0.0.1"], &["127.0.0.1"]]);
+    // A private address without `private` in the grant.
+    let resolver = FakeResolver::new(&[&["127.0.0.1"], &["127.0.0.1"]]);
     let grant = HttpGrant { private: false, ..peer.grant_to("flip.example", "POST") };
     let egress = Egress::new(vec![grant], Vec::new()).with_resolver(resolver);
     assert!(post("flop", &egress, &url).last().unwrap().ends_with("DestinationIpProhibited"));
@@ -147,7 +147,7 @@ fn a_name_is_resolved_once_and_what_was_judged_is_dialled() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_and_a_second_request_is_judged_again() {
+fn a_redirect_is_not_followed_and_a_second_request_is_checked_again() {
     let secret = Arc::new(Peer::answering(200, "inside"));
     let to = secret.url("/latest/meta-data");
     let peer = Peer::start(move |_, stream| stream.write_all(&response(302, &format!("location: {to}\r\n"), b"")));
@@ -171,8 +171,8 @@ fn headers_of_the_connection_cannot_be_set() {
 }
 
 #[test]
-fn a_server_that_nobody_vouches_for_is_not_trusted() {
-    // It says nothing in TLS at all, and then a certificate of its own.
+fn a_server_without_tls_is_not_trusted() {
+    // The server does not speak TLS at all.
     let peer = Peer::answering(200, "never");
     let egress = Egress::new(vec![HttpGrant { plain: false, ..peer.grant("GET") }], Vec::new());
     let found = request("no-tls", &egress, &json!({ "url": format!("https://{}/", peer.address) }));

@@ -1,4 +1,5 @@
-//! Lines of guests that look like the runtime's, in the real binary: both forms of the log, and `klines consumer logs`.
+//! Forged log lines of guests that look like the runtime's, in the real binary: both formats of the log, and `klines
+//! consumer logs`.
 
 use crate::support::program::{Running, component, folder, klines};
 
@@ -16,17 +17,17 @@ fn start(format: &str) -> (tempfile::TempDir, Running) {
     (home, run)
 }
 
-/// What a terminal obeys or does not show.
+/// Returns the first character that a terminal interprets or does not show.
 fn hidden(text: &str) -> Option<char> {
     text.chars()
         .find(|found| *found != '\n' && (found.is_control() || "\u{202e}\u{200b}\u{e0041}\u{3164}".contains(*found)))
 }
 
 #[test]
-fn in_text_a_guest_is_quoted_and_named() {
+fn in_a_text_log_a_guests_line_is_quoted_and_named() {
     let (home, run) = start("text");
-    let logs = klines(home.path(), "consumer logs forger -n 1000").run().well().out;
-    let said = run.stop().well();
+    let logs = klines(home.path(), "consumer logs forger -n 1000").run().success().out;
+    let said = run.stop().success();
     let lines: Vec<&str> = said.err.lines().filter(|line| line.contains("2026-01-01T00:00:00")).collect();
     assert!(lines.len() >= 3);
     for line in &lines {
@@ -43,9 +44,9 @@ fn in_text_a_guest_is_quoted_and_named() {
 }
 
 #[test]
-fn in_json_a_guest_has_its_own_target() {
+fn in_a_json_log_a_guests_line_has_its_own_target() {
     let (_home, run) = start("json");
-    let said = run.stop().well();
+    let said = run.stop().success();
     let forged: Vec<_> =
         said.log().into_iter().filter(|line| line["message"].as_str().unwrap().starts_with(FORGED)).collect();
     assert!(forged.len() >= 3);

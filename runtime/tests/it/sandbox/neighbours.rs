@@ -1,4 +1,4 @@
-//! Whatever a component does, the one beside it misses nothing.
+//! Whatever a component does, its neighbour misses no kline.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use klines_delivery::{Blueprint, Subscription};
 use klines_domain::kline::Batch;
 use klines_system::limits::Limits;
 
+use super::fixtures::{delivery, hostile, tight};
 use super::guest_log::lines;
-use super::stage::{delivery, hostile, tight};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const KLINES: i64 = 500;
@@ -29,12 +29,12 @@ fn spec(name: &str, blueprint: impl Blueprint) -> Spec {
     }
 }
 
-/// Runs a hostile component beside one that counts, and returns what both did.
-fn beside(name: &str, mode: &str) -> (Summary, Summary) {
+/// Runs a hostile component and a neighbour that counts klines. Returns both summaries.
+fn run_with_neighbour(name: &str, mode: &str) -> (Summary, Summary) {
     let folder = tempfile::tempdir().unwrap();
-    let good = format!("beside-{name}");
+    let good = format!("neighbour-{name}");
     let hub = Hub::new();
-    // It logs a line a call, which may be one for each kline: none is to be suppressed.
+    // It logs one line per call, and a call may have only one kline: no line may be suppressed.
     let counting = Limits { log_lines: u32::MAX, ..tight() };
     let specs =
         vec![spec(name, hostile(name, mode, tight())), spec(&good, hostile(&good, r#"{"mode":"count"}"#, counting))];
@@ -45,7 +45,7 @@ fn beside(name: &str, mode: &str) -> (Summary, Summary) {
     }
     let mut found = manager.shutdown(PATIENCE);
     let (bad, good_summary) = (found.remove(0), found.remove(0));
-    // What the host counted, before what the guest logged: one can be wrong without the other.
+    // The counts of the host, and then the count that the guest logged: either could be wrong alone.
     let stats = &good_summary.stats;
     assert_eq!((stats.state, stats.delivered, stats.crashes(), stats.lost()), (State::Stopped, 500, 0, 0), "{name}");
     let last = lines(&good).into_iter().rev().find(|line| line.starts_with("klines"));
@@ -57,18 +57,18 @@ fn beside(name: &str, mode: &str) -> (Summary, Summary) {
 fn a_hostile_component_harms_nobody_else() {
     for (name, mode) in [
         ("looping", r#"{"mode":"loop"}"#),
-        ("hogging", r#"{"mode":"memory"}"#),
+        ("taking-memory", r#"{"mode":"memory"}"#),
         ("trapping-third", r#"{"mode":"trap","after":3}"#),
         ("looping-setup", r#"{"mode":"loop-setup"}"#),
     ] {
-        let (bad, _) = beside(name, mode);
+        let (bad, _) = run_with_neighbour(name, mode);
         assert!(bad.stats.crashes() > 0 || bad.stats.state == State::Failed, "{name}: {bad:?}");
     }
 }
 
 #[test]
 fn a_component_that_asks_again_gets_the_same_batch_in_the_same_instance() {
-    let (bad, _) = beside("asking", r#"{"mode":"retry","after":2}"#);
+    let (bad, _) = run_with_neighbour("asking", r#"{"mode":"retry","after":2}"#);
     assert_eq!((bad.stats.state, bad.stats.delivered), (State::Stopped, 500));
     assert_eq!((bad.stats.retries, bad.stats.crashes(), bad.stats.restarts), (2, 0, 0));
 }

@@ -1,4 +1,4 @@
-//! HTTP servers on loopback that answer as a test wants, and resolvers that lie.
+//! HTTP servers on loopback with scripted answers, and fake resolvers.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use klines_wasm::http::{Egress, HttpGrant, Resolve};
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub line: String,
@@ -22,7 +22,7 @@ pub struct Seen {
     pub body: Vec<u8>,
 }
 
-/// A server that reads one request from each connection and lets the test answer it.
+/// A server that reads one request from each connection and answers as the test defines.
 pub struct Peer {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -30,7 +30,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Serves with this answer, written after each request was read as a whole.
+    /// Starts a server that calls `answer` after each complete request.
     pub fn start(answer: impl Fn(&Seen, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let peer = Self { address: listener.local_addr().unwrap(), seen: Arc::default(), ended: Arc::default() };
@@ -43,7 +43,7 @@ impl Peer {
                 let (seen, answer) = (seen.clone(), answer.clone());
                 thread::spawn(move || {
                     let mut stream = stream;
-                    // A client that goes away is what some tests are about.
+                    // Some tests let the client close the connection.
                     let Ok(request) = read(&mut stream) else { return };
                     seen.lock().unwrap().push(request.clone());
                     let _ = answer(&request, &mut stream);
@@ -53,7 +53,7 @@ impl Peer {
         peer
     }
 
-    /// Answers everything with this status and body.
+    /// Starts a server that answers every request with this status and body.
     pub fn answering(status: u16, body: &'static str) -> Self {
         Self::start(move |_, stream| stream.write_all(response(status, "", body.as_bytes()).as_slice()))
     }
@@ -66,12 +66,12 @@ impl Peer {
         format!("http://{}{path}", self.address)
     }
 
-    /// Lets a plain request of this method to this server pass, by its address.
+    /// Grants plain requests with this method to the address of this server.
     pub fn grant(&self, method: &str) -> HttpGrant {
         HttpGrant { host: self.address.ip().to_string(), ..self.grant_to("", method) }
     }
 
-    /// The same by a name that a resolver makes up.
+    /// Grants plain requests with this method to a name, which a fake resolver has to resolve to this server.
     pub fn grant_to(&self, host: &str, method: &str) -> HttpGrant {
         HttpGrant {
             host: host.to_owned(),
@@ -83,7 +83,7 @@ impl Peer {
         }
     }
 
-    /// All that is needed to reach it.
+    /// Returns an egress that can reach this server.
     pub fn egress(&self, method: &str) -> Egress {
         Egress::new(vec![self.grant(method)], Vec::new())
     }
@@ -130,24 +130,24 @@ fn read(stream: &mut TcpStream) -> io::Result<Seen> {
     Ok(Seen { line: line.trim_end().to_owned(), headers, body })
 }
 
-/// A response with its length.
+/// Returns a response with its `content-length`.
 pub fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} Whatever\r\n{headers}content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Answers every name, first with the first, then with the second, and then with the last for ever.
+/// Resolves every name to the given answers in turn, and then to the last one for ever.
 #[derive(Debug)]
-pub struct Lying(Mutex<Vec<Vec<IpAddr>>>);
+pub struct FakeResolver(Mutex<Vec<Vec<IpAddr>>>);
 
-impl Lying {
+impl FakeResolver {
     pub fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
         Arc::new(Self(Mutex::new(answers.iter().rev().map(parse).collect())))
     }
 }
 
-impl Resolve for Lying {
+impl Resolve for FakeResolver {
     fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
         let mut answers = self.0.lock().unwrap();
         let next = if answers.len() > 1 { answers.pop() } else { answers.first().cloned() };
@@ -155,7 +155,7 @@ impl Resolve for Lying {
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition is true.
 #[track_caller]
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;

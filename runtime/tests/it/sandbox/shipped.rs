@@ -1,10 +1,10 @@
-//! The components that come with the binary, under the limits that everybody has.
+//! The components that are shipped with the binary, under the default limits.
 
 use klines_delivery::Blueprint as _;
 use klines_system::limits::Limits;
 use klines_wasm::grants::{DirGrant, Grants};
 
-use super::stage::{blueprint, live};
+use super::fixtures::{blueprint, live};
 
 #[test]
 fn jsonl_writes_the_exact_digits_into_its_folder() {
@@ -29,7 +29,7 @@ fn jsonl_writes_the_exact_digits_into_its_folder() {
 }
 
 #[test]
-fn a_setting_that_is_not_known_is_a_problem_with_its_name() {
+fn an_unknown_setting_is_a_problem_with_its_name() {
     for name in ["console", "jsonl", "average", "example"] {
         let problems = blueprint(name, name, r#"{"colour":1}"#, Limits::default(), Grants::default()).validate();
         assert_eq!(problems.len(), 1, "{name}: {problems:?}");

@@ -1,4 +1,4 @@
-//! The webhook loses nothing while the other side is away, and says what it may not do before it starts.
+//! The webhook loses no kline while its server is down, and reports missing grants before it starts.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use klines_wasm::WasmBlueprint;
 use klines_wasm::grants::Grants;
 use serde_json::{Value, json};
 
+use super::fixtures::{blueprint, delivery, live};
 use super::peer::{Peer, Seen, eventually, response};
-use super::stage::{blueprint, delivery, live};
 use crate::support::program::{folder, klines};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     const KLINES: i64 = 200;
     let refusals = Arc::new(AtomicUsize::new(0));
     let count = refusals.clone();
-    // Three refusals of three kinds, then good again.
+    // Three failures of three kinds, and then success.
     let peer = Peer::start(move |_, stream| match count.fetch_add(1, Ordering::Relaxed) {
         0 => Ok(()),
         1 => stream.write_all(&response(503, "", b"")),
@@ -91,14 +91,14 @@ fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     assert_eq!((stats.state, stats.delivered, stats.lost(), stats.crashes()), (State::Stopped, 200, 0, 0));
     assert_eq!(stats.retries, 3);
     let seen = peer.seen();
-    // The first three are the same batch with the same key; after that each kline once and in order.
+    // The first three requests are the same batch with the same key; after that each kline comes once and in order.
     let keys: Vec<&String> = seen.iter().take(4).map(|seen| &seen.headers["idempotency-key"]).collect();
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert_eq!(starts(&seen[3..]), (0..KLINES).collect::<Vec<_>>());
 }
 
 #[test]
-fn without_a_grant_it_ends_and_says_why() {
+fn without_a_grant_the_webhook_fails_with_the_reason() {
     let peer = Peer::answering(200, "");
     let settings = json!({ "url": peer.url("/") }).to_string();
     let mut ungranted = blueprint("webhook", "ungranted", &settings, Limits::default(), Grants::default());
@@ -117,7 +117,7 @@ fn a_check_names_the_line_that_is_missing() {
     let ended = klines(place.path(), "check").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
     let line = r#"http = [{ host = "hooks.example.com", port = 8443, methods = ["POST"] }]"#;
-    // The report is as wide as it likes.
+    // The report is wrapped at the width of the terminal.
     let said = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
     assert!(said.contains(line) && said.contains("[consumers.webhook.allow]"), "{}", ended.said.err);
     let granted = format!("{toml}[consumers.webhook.allow]\n{line}\n");
@@ -128,7 +128,7 @@ fn a_check_names_the_line_that_is_missing() {
 #[test]
 fn inspecting_shows_what_is_wanted_granted_and_missing() {
     let place = folder(&[]);
-    let said = klines(place.path(), "consumer inspect webhook --json").run().well();
+    let said = klines(place.path(), "consumer inspect webhook --json").run().success();
     let shown: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(shown["manifest"]["name"], "webhook");
     assert_eq!(shown["contract"], "klines:consumer/consumer@1.1.0");
@@ -138,12 +138,16 @@ fn inspecting_shows_what_is_wanted_granted_and_missing() {
         toml.starts_with("[consumers.webhook.allow]\nhttp = [{ host = \"HOST\", methods = [\"POST\"] }]\n"),
         "{toml}"
     );
-    // A file, and with its grants in the configuration.
+    // A file, and then a consumer with grants in its configuration.
     let file = crate::support::program::component("jsonl");
     let command = format!("consumer inspect {}", file.display());
-    let said = klines(place.path(), &command).run().well();
-    assert!(said.out.contains("wasi:filesystem/") && said.out.contains("none: its imports decide"), "{}", said.out);
-    let said = klines(place.path(), "consumer inspect jsonl").run().well();
+    let said = klines(place.path(), &command).run().success();
+    assert!(
+        said.out.contains("wasi:filesystem/") && said.out.contains("none; its imports show what it requests"),
+        "{}",
+        said.out
+    );
+    let said = klines(place.path(), "consumer inspect jsonl").run().success();
     assert!(said.out.contains("granted  dirs     ./klines-out as /out (write)"), "{}", said.out);
     assert_eq!(klines(place.path(), "consumer inspect nothing").run().code(), Some(78));
     assert_eq!(klines(place.path(), "consumer inspect ./nothing.wasm").run().code(), Some(1));

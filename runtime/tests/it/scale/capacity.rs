@@ -1,4 +1,4 @@
-//! What `check` says of the queues, before and after the exchange has named the symbols.
+//! The sizes of queues that `check` shows, before and after the exchange has named the symbols.
 
 use bybit_sim::{Market, Sim, SimConfig};
 use klines_delivery::queue::KLINE_BYTES;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::program::{folder, klines};
 
 const INTERVALS: &str = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D";
-/// One consumer gets all, one gets little.
+/// One consumer gets all klines, the other one only a few.
 const TOML: &str = r#"
 enabled_consumers = ["console", "jsonl"]
 [consumers.console.limits]
@@ -17,18 +17,18 @@ symbols = ["BTCUSDT"]
 intervals = ["1m", "5m"]
 "#;
 
-/// So many klines in MiB, as they are printed.
+/// Formats the size of `klines` klines in MiB as `check` prints it.
 fn size(klines: usize) -> String {
     let tenths = klines * KLINE_BYTES / 1_024 * 10 / 1_024;
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_what_each_queue_comes_to() {
+async fn check_shows_the_size_of_each_queue() {
     let sim = Sim::start(SimConfig::new(Market::demo(82))).await.unwrap();
     let home = folder(&[("klines.toml", TOML)]);
     let check =
-        |more: &str| klines(home.path(), &format!("check --intervals {INTERVALS} {more}")).at(&sim).run().well();
+        |more: &str| klines(home.path(), &format!("check --intervals {INTERVALS} {more}")).at(&sim).run().success();
     let lines = |more: &str| check(more).out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     let jsonl = format!("  jsonl: queue of 4096 klines ({}), at most 2 close at one moment", size(4_096));
     for (more, console) in [
@@ -55,10 +55,10 @@ async fn check_says_what_each_queue_comes_to() {
 
 #[test]
 fn a_boundary_that_no_queue_can_hold_twice_is_a_warning() {
-    // A kline takes a few hundred bytes, and a queue 256 MiB.
+    // A kline takes a few hundred bytes, and a queue may have 256 MiB.
     let home = folder(&[("klines.toml", "")]);
-    let said = klines(home.path(), "check --load-all --symbols-limit 2000000 --intervals 1s").run().well();
+    let said = klines(home.path(), "check --load-all --symbols-limit 2000000 --intervals 1s").run().success();
     assert!(said.err.contains("two boundaries are 4000000 klines"), "{}", said.err);
-    let said = klines(home.path(), "check --load-all --symbols-limit 2000 --intervals 1s").run().well();
+    let said = klines(home.path(), "check --load-all --symbols-limit 2000 --intervals 1s").run().success();
     assert_eq!(said.err, "");
 }

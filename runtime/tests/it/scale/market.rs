@@ -1,5 +1,5 @@
-//! An exchange in which everything closes at midnight: the batches that the aggregator makes of it, and what they have to
-//! hold, worked out from the calendar alone.
+//! An exchange on which all windows close at midnight: the batches that the aggregator creates, and the klines that
+//! they have to contain, computed from the calendar alone.
 
 use klines_domain::aggregator::{Aggregator, Settings};
 use klines_domain::feed::FeedEvent;
@@ -11,17 +11,17 @@ use klines_domain::trade::{Quantity, Side, Trade, TradeId};
 
 /// Symbols of both categories.
 pub const SYMBOLS: usize = 1_440;
-/// Of these, how many are spot.
+/// How many of them are spot symbols.
 const SPOT: usize = 440;
 const INTERVALS: [&str; 14] = ["1s", "5s", "15s", "30s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "12h", "1D"];
 /// 2024-01-01T00:00:00Z.
 const MIDNIGHT: Millis = 1_704_067_200_000;
 const DAY: Millis = 86_400_000;
-/// It is watched from so long before a midnight until so long after.
+/// How long before a midnight the market is watched, and how long after it.
 const AROUND: Millis = 3_000;
 const GRACE: Millis = 80;
 
-/// What a kline is told by.
+/// Identifies a kline and its revision.
 pub type Identity = (Category, Symbol, Interval, Millis, u32);
 
 pub fn identity(kline: &Kline) -> Identity {
@@ -32,7 +32,7 @@ pub fn intervals() -> Vec<Interval> {
     INTERVALS.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// The symbols, spot ones last.
+/// Returns the symbols, spot ones last.
 pub fn symbols() -> Vec<Symbol> {
     (0..SYMBOLS).map(|at| Symbol::new(&format!("S{at}USDT")).unwrap()).collect()
 }
@@ -44,7 +44,7 @@ pub struct Market {
 }
 
 impl Market {
-    /// Begins to watch all symbols shortly before the midnight after so many days.
+    /// Starts to watch all symbols shortly before the midnight that is `day` days after the first.
     pub fn new(day: i64) -> Self {
         let midnight = MIDNIGHT + day * DAY;
         let mut linear = symbols();
@@ -61,8 +61,8 @@ impl Market {
         Self { midnight, categories: categories.into_iter().map(watched).collect() }
     }
 
-    /// Lets the seconds pass; hands out what closes at each moment. Every symbol trades once, at the beginning: later
-    /// windows are flat.
+    /// Advances second by second and passes the batches of each moment to `take`. Every symbol trades once, at the
+    /// beginning: later windows are flat.
     pub fn play(&mut self, mut take: impl FnMut(&[Batch])) {
         for (_, symbols, aggregator) in &mut self.categories {
             (0u32..).zip(symbols).for_each(|(at, _)| aggregator.apply(&trade(at, self.midnight - AROUND + 10)));
@@ -78,7 +78,7 @@ impl Market {
         }
     }
 
-    /// Every kline that has to come: one of each window that ends in these seconds, in no particular order.
+    /// Returns every kline that has to come, in no particular order: one for each window that ends in these seconds.
     pub fn expected(&self) -> Vec<Identity> {
         let (from, until) = (self.midnight - AROUND, self.midnight + AROUND);
         let mut expected = Vec::new();

@@ -1,5 +1,5 @@
-//! The whole program beside a simulated exchange of 1,440 symbols: console, files, Redis and two components all get every
-//! kline. `KLINES_SCALE_SECONDS=n` makes it last so long, at the intervals of a real run (`make soak-scale`).
+//! The whole program with a simulated exchange of 1,440 symbols: console, files, Redis and two components all get every
+//! kline. `KLINES_SCALE_SECONDS=n` sets the length, with the intervals of a real run (`make soak-scale`).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,20 +20,20 @@ use super::market::SYMBOLS;
 use crate::redis::server::{Server, eventually};
 use crate::support::program::{component, folder};
 
-/// Seconds, where nothing else is asked for: twice what all intervals divide.
+/// The default length in seconds: twice the least common multiple of all intervals, and some more.
 const SECONDS: u64 = 28;
-/// Up to 8,640 klines close every 12 s, those of the symbols that have traded by then: two queues full as they are by default.
+/// Up to 8,640 klines close every 12 s, of the symbols that have traded by then: more than two default queues hold.
 const INTERVALS: &str = "1s,2s,3s,4s,6s,12s";
-/// Of a long run.
+/// The intervals of a long run.
 const LONG_INTERVALS: &str = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D";
-/// Mean pause between two matches of a symbol, ms.
+/// The mean pause between two matches of a symbol, in ms.
 const EVERY_MS: u32 = 2_000;
-/// How often the process is looked at.
+/// How often the memory of the process is read.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A kline as console and files write it. Redis says neither revision nor sequence.
+/// A kline as console and files write it. On Redis it has neither revision nor sequence.
 #[derive(Deserialize)]
-struct Line {
+struct ConsoleLine {
     category: String,
     symbol: String,
     interval: String,
@@ -42,7 +42,7 @@ struct Line {
     sequence: u64,
 }
 
-/// A kline as Redis gets it.
+/// A kline as it is published on Redis.
 #[derive(Deserialize)]
 struct Published {
     category: String,
@@ -51,7 +51,7 @@ struct Published {
     timestamp: i64,
 }
 
-/// Category, symbol, interval in ms and start, and how many revisions came.
+/// The number of received revisions, by category, symbol, interval in ms and start.
 type Klines = BTreeMap<(String, String, i64, i64), u32>;
 
 fn toml() -> String {
@@ -82,7 +82,7 @@ fn start(home: &TempDir, sim: &Sim, redis: &str, seconds: u64, intervals: &str) 
     command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap()
 }
 
-/// Waits for the end; returns the most resident memory that was seen, in KiB.
+/// Waits for the end. Returns the peak resident memory in KiB.
 fn peak(child: &mut Child) -> u64 {
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
@@ -95,11 +95,11 @@ fn peak(child: &mut Child) -> u64 {
     peak
 }
 
-/// Reads lines of console or files. Of each series every number is there, once and in order.
+/// Reads lines of console or files, and asserts that each series has every number once and in order.
 fn read(lines: impl Iterator<Item = String>) -> Klines {
     let (mut klines, mut last) = (Klines::new(), BTreeMap::<(String, String, String), u64>::new());
     for text in lines {
-        let line: Line = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let line: ConsoleLine = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let last = last.entry((line.category.clone(), line.symbol.clone(), line.interval.clone())).or_default();
         assert_eq!(line.sequence, *last + 1, "a hole before {text}");
         *last = line.sequence;
@@ -115,7 +115,7 @@ fn lines(path: &Path) -> impl Iterator<Item = String> {
     BufReader::new(File::open(path).unwrap()).lines().map(Result::unwrap)
 }
 
-/// Counts what is published on a channel.
+/// Counts the klines that are published on a channel.
 fn listen(server: &Server) -> Arc<Mutex<Klines>> {
     let heard = Arc::<Mutex<Klines>>::default();
     let (mut connection, kept) = (server.connection(), heard.clone());
@@ -130,11 +130,11 @@ fn listen(server: &Server) -> Arc<Mutex<Klines>> {
             }
         }
     });
-    eventually("subscribed", || format!("{:?}", server.tell("PUBSUB NUMSUB klines")).contains("int(1)"));
+    eventually("subscribed", || format!("{:?}", server.execute("PUBSUB NUMSUB klines")).contains("int(1)"));
     heard
 }
 
-/// The most klines that ended at one moment.
+/// Returns the largest number of klines that ended at one moment.
 fn largest_boundary(klines: &Klines) -> usize {
     let mut ends = BTreeMap::<i64, usize>::new();
     klines.keys().for_each(|(_, _, length, start)| *ends.entry(start + length).or_default() += 1);
@@ -145,7 +145,7 @@ fn largest_boundary(klines: &Klines) -> usize {
 async fn nothing_is_lost_between_a_whole_exchange_and_five_consumers() {
     let long = std::env::var("KLINES_SCALE_SECONDS").ok().map(|text| text.parse::<u64>().unwrap());
     let (seconds, intervals) = long.map_or((SECONDS, INTERVALS), |seconds| (seconds, LONG_INTERVALS));
-    // A subscriber that reads is not cut for what waits for it at a boundary.
+    // A subscriber that reads is not disconnected because of the many messages of a boundary.
     let server = Server::with(&["--client-output-buffer-limit", "pubsub", "0", "0", "0"]);
     let heard = listen(&server);
     let (sim, home) = (exchange().await, folder(&[("klines.toml", &toml())]));
@@ -163,16 +163,16 @@ async fn nothing_is_lost_between_a_whole_exchange_and_five_consumers() {
         println!("peak resident memory: {} MiB", peak / 1_024);
         summaries.iter().for_each(|line| println!("{line}"));
     }
-    assert!(largest > DEFAULT_CAPACITY, "it was no large exchange: {largest}");
+    assert!(largest > DEFAULT_CAPACITY, "the exchange was not large: {largest}");
     let sized = err.iter().filter(|line| line.contains("\"queue sized\"")).count();
-    assert_eq!(sized, 5, "the start says what each queue comes to");
-    // Nothing is said but how many: nothing lost, left or set aside.
+    assert_eq!(sized, 5, "the size of each queue is logged at the start");
+    // The summaries show only how many: no kline is lost, kept or set aside.
     for name in ["console", "jsonl", "redis", "average", "example"] {
         let wanted = format!("{name}: {revisions} klines delivered (stopped)");
         assert!(summaries.iter().any(|line| **line == wanted), "{wanted}: {summaries:?}");
     }
     let files = fs::read_dir(home.path().join("klines-out")).unwrap().map(|file| file.unwrap().path());
-    // A full file is set aside with a number, the oldest first; the one without a number is the newest of its day.
+    // A full file is renamed with a number, the oldest first; the file without a number is the newest of its day.
     let in_order = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
         let (day, number) = name.split_once(".jsonl").unwrap();
@@ -180,7 +180,7 @@ async fn nothing_is_lost_between_a_whole_exchange_and_five_consumers() {
     };
     let mut files: Vec<PathBuf> = files.collect();
     files.sort_by_key(in_order);
-    assert!(read(files.iter().flat_map(|path| lines(path))) == console, "files hold what the console shows");
-    eventually("all is published", || heard.lock().unwrap().values().sum::<u32>() >= revisions);
-    assert!(*heard.lock().unwrap() == console, "redis got what the console shows");
+    assert!(read(files.iter().flat_map(|path| lines(path))) == console, "files have the same klines as the console");
+    eventually("all klines to be published", || heard.lock().unwrap().values().sum::<u32>() >= revisions);
+    assert!(*heard.lock().unwrap() == console, "Redis got the same klines as the console");
 }

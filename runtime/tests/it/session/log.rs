@@ -1,4 +1,4 @@
-//! What the operator reads: every change of state once, with its cause.
+//! The log for the operator: every change of state once, with its cause.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -28,12 +28,12 @@ async fn each_event_is_in_the_log_once() {
     let log = Buffer::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // The test's runtime has one thread, and so have its tasks.
+    // The test's runtime has one thread, on which all of its tasks run.
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let sim = Sim::start(SimConfig::new(Market::demo(10))).await.unwrap();
     let names = ["BTCUSDT", "NOPEUSDT", "ETHUSDT"];
-    let mut world = World::start(sim, &[(Category::Linear, &names)], HOPEFUL()).await;
+    let mut world = World::start(sim, &[(Category::Linear, &names)], QUICK_RETRY()).await;
     world.until("two covered", |seen| seen.covered(Category::Linear) == 2).await;
     for _ in 0..3 {
         world.sim().inject(Fault::Garbage(Garbage::NotJson));
@@ -52,7 +52,7 @@ async fn each_event_is_in_the_log_once() {
         ("subscribed category=linear connection=0 covered=2 refused=1", 2),
         ("symbol refused by the exchange category=linear connection=0 symbol=NOPEUSDT", 1),
         ("frame not understood", 1),
-        ("connection lost, coming back", 1),
+        ("connection lost, reconnecting", 1),
         ("cannot reach the exchange, trying again", 1),
     ] {
         assert_eq!(log.count(text), times, "{text}\n{}", String::from_utf8_lossy(&log.0.lock().unwrap()));

@@ -110,7 +110,7 @@ async fn waiting_for_symbols_ends_when_cancelled() {
     sim.stop().await;
 }
 
-/// Waits until so many more requests have come.
+/// Waits until `more` further requests have come.
 async fn requests(sim: &Sim, more: u64) {
     let goal = sim.counters().rest_requests + more;
     eventually("requests", || sim.counters().rest_requests >= goal).await;
@@ -124,12 +124,12 @@ async fn lists_that_break_off_end_no_instrument_and_a_delisting_does() {
     let (mut table, rest) = (SymbolTable::default(), client(&sim));
     let id = table.intern(&Symbol::new("EUSDT").unwrap());
     let (out, mut messages) = mpsc::channel(8);
-    // As in life, but thousands of times as fast.
+    // The same ratio as in production, but thousands of times as fast.
     let pace = Pace { usual: Duration::from_millis(20), apart: Duration::from_millis(10) };
     let watch = Watch::new(Category::Linear, &table, pace);
     let watching = tokio::spawn(async move { watch.run(&rest, None, &out).await });
     requests(&sim, 2).await;
-    // Half of five are two, and the last is not among them.
+    // Half of five is two, and the last one is not among them.
     for fault in [RestFault::HalfList, RestFault::EmptyList, RestFault::Failing, RestFault::Unavailable] {
         sim.inject(Fault::Rest(fault).on(SimCategory::Linear));
         requests(&sim, 4).await;
@@ -141,7 +141,7 @@ async fn lists_that_break_off_end_no_instrument_and_a_delisting_does() {
     let FeedMessage { events, .. } = messages.recv().await.unwrap();
     assert!(matches!(events[..], [FeedEvent::Ended { symbol, .. }] if symbol == id), "{events:?}");
     sim.inject(Fault::List("EUSDT".to_owned()));
-    // An end is said again until it is taken back.
+    // An end is reported again until it is revoked.
     loop {
         let FeedMessage { events, .. } = messages.recv().await.unwrap();
         match events[..] {
@@ -165,6 +165,6 @@ async fn the_ip_limit_asks_for_ten_minutes() {
     assert_eq!(error.wait().unwrap().as_secs(), 600);
     let again = rest.time().await.unwrap_err();
     assert!(matches!(again, RestError::Stopped { .. }), "{again}");
-    assert_eq!(sim.counters().rest_requests, 2, "nothing was sent");
+    assert_eq!(sim.counters().rest_requests, 2, "no request was sent");
     sim.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A simulated exchange, feeds on it, and everything that arrived; what tests wait for and compare.
+//! A simulated exchange, feeds connected to it, and everything that arrived; conditions and comparisons for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bybit_sim::{Activity, Instrument, Market, Sim};
 use klines_bybit::config::BybitConfig;
 use klines_bybit::connect::Dialer;
 use klines_bybit::decode::trade_id;
-use klines_bybit::driver::Uplink;
+use klines_bybit::driver::FeedContext;
 use klines_bybit::feed::Feed;
 use klines_bybit::session::{Counters, Timing};
 use klines_domain::feed::{FeedEvent, FeedMessage};
@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 
 /// The demo market's symbols.
 pub const LINEAR: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
-/// Far more than anything takes: it only ends tests that would hang.
+/// Far longer than anything takes: it only ends tests that would hang.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until a condition holds.
+/// Waits until a condition is true.
 pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
@@ -34,13 +34,13 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Instruments with several trades a second.
+/// Returns instruments with several trades a second.
 pub fn lively(category: bybit_sim::Category, names: &[&str]) -> Vec<Instrument> {
     let build = |name: &&str| Instrument::new(category, name, "100", "0.1", "0.001").unwrap();
     names.iter().map(build).map(|instrument| instrument.with_activity(Activity::LIVELY)).collect()
 }
 
-/// A seeded market of such instruments.
+/// Returns a seeded market of such instruments.
 pub fn market(category: bybit_sim::Category, names: &[&str]) -> Market {
     Market::seeded(11, lively(category, names))
 }
@@ -53,7 +53,7 @@ struct Known {
     tapes: BTreeMap<SymbolId, Vec<Trade>>,
 }
 
-/// What arrived, by category.
+/// Everything that arrived, by category.
 #[derive(Debug, Default)]
 pub struct Seen(BTreeMap<Category, Known>);
 
@@ -73,7 +73,7 @@ impl Seen {
                 FeedEvent::Hole { symbols, last_seen, until } => {
                     assert!(last_seen <= message.received);
                     known.gaps += symbols.len();
-                    symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a hole without cover"));
+                    symbols.iter().for_each(|symbol| assert!(known.covered.remove(symbol), "a hole without coverage"));
                     if let Some(until) = until {
                         // After a frame that could not be read it is the next millisecond.
                         assert!(until <= message.received + 1);
@@ -87,34 +87,34 @@ impl Seen {
         }
     }
 
-    /// Symbols covered now.
+    /// Returns the number of symbols that are covered now.
     pub fn covered(&self, category: Category) -> usize {
         self.0[&category].covered.len()
     }
 
-    /// Whether a symbol is covered now.
+    /// Returns whether a symbol is covered now.
     pub fn is_covered(&self, category: Category, name: &str) -> bool {
         let known = &self.0[&category];
         known.covered.contains(&known.table.get(name).unwrap())
     }
 
-    /// Symbols that lost their cover, each time counted.
+    /// Returns how often symbols lost their coverage.
     pub fn gaps(&self, category: Category) -> usize {
         self.0[&category].gaps
     }
 
-    /// A symbol's trades as they arrived.
+    /// Returns a symbol's trades in the order in which they arrived.
     pub fn tape(&self, category: Category, name: &str) -> &[Trade] {
         let known = &self.0[&category];
         known.tapes.get(&known.table.get(name).unwrap()).map_or(&[], Vec::as_slice)
     }
 
-    /// How many of them.
+    /// Returns the number of a symbol's trades.
     pub fn trades(&self, category: Category, name: &str) -> usize {
         self.tape(category, name).len()
     }
 
-    /// Trades of all symbols.
+    /// Returns the number of trades of all symbols.
     pub fn all_trades(&self) -> u64 {
         self.0.values().flat_map(|known| known.tapes.values()).map(|tape| tape.len() as u64).sum()
     }
@@ -132,10 +132,10 @@ pub struct World {
 
 impl World {
     pub async fn start(sim: Sim, wanted: &[(Category, &[&str])], timing: Timing) -> Self {
-        // As small as can be, so that waiting for room is the rule.
+        // As small as possible, so that waiting for room is the normal case.
         let (tx, rx) = mpsc::channel(1);
         let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let uplink = Uplink {
+        let context = FeedContext {
             dialer: Dialer::new(|_| None).unwrap(),
             clock: LocalClock::start(),
             pacer: Arc::default(),
@@ -151,7 +151,7 @@ impl World {
             });
             let table = Arc::new(table);
             seen.0.insert(*category, Known { table: table.clone(), ..Known::default() });
-            Feed::spawn(&uplink, &tracker, *category, &config.stream_url(*category).unwrap(), &table, timing)
+            Feed::spawn(&context, &tracker, *category, &config.stream_url(*category).unwrap(), &table, timing)
         });
         let feeds = feeds.collect();
         Self { sim, feeds, rx, cancel, tracker, seen }
@@ -165,12 +165,12 @@ impl World {
         &self.seen
     }
 
-    /// Attempts to connect that failed.
+    /// Returns the number of failed attempts to connect.
     pub fn failed(&self) -> u64 {
         self.feeds.iter().flat_map(Feed::connections).map(|status| status.failed).sum()
     }
 
-    /// Receives until a condition holds.
+    /// Receives until a condition is true.
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Seen) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !condition(&self.seen) {
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Receives until a condition on the counters holds.
+    /// Receives until a condition on the counters is true.
     pub async fn until_counted(&mut self, what: &str, condition: impl Fn(Counters) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !condition(self.counters()) {
@@ -194,7 +194,8 @@ impl World {
         }
     }
 
-    /// What arrived of a symbol is a stretch of the exchange's tape: nothing lost, doubled or out of order.
+    /// Asserts that the received trades of a symbol are a contiguous part of the exchange's tape: none lost, repeated
+    /// or out of order.
     pub fn assert_contiguous(&self, category: Category, name: &str) {
         let truth = self.sim.trades(bybit_sim::Category::parse(category.as_str()).unwrap(), name);
         let truth: Vec<TradeId> = truth.iter().map(|trade| trade_id(&trade.id)).collect();
@@ -203,7 +204,7 @@ impl World {
         assert_eq!(truth[first..first + got.len()], got, "{category} {name}");
     }
 
-    /// No trade arrived twice.
+    /// Asserts that no trade arrived twice.
     pub fn assert_no_duplicates(&self) {
         for tape in self.seen.0.values().flat_map(|known| known.tapes.values()) {
             let ids: std::collections::HashSet<&TradeId> = tape.iter().map(|trade| &trade.id).collect();
@@ -211,12 +212,12 @@ impl World {
         }
     }
 
-    /// Ends everything; returns what the feeds counted.
+    /// Ends everything. Returns the counters of the feeds.
     pub async fn stop(self) -> Counters {
         self.stop_and_drain().await.0
     }
 
-    /// Ends everything; returns what the feeds counted, and the trades that were still on their way.
+    /// Ends everything. Returns the counters of the feeds and the number of trades that were still in flight.
     pub async fn stop_and_drain(mut self) -> (Counters, u64) {
         let before = self.seen.all_trades();
         self.cancel.cancel();

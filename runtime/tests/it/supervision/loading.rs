@@ -1,6 +1,5 @@
-//! What an untrusted component costs before it is accepted, in the real binary: it is compiled and loaded in another
-//! process first, and what is refused there, or what lies in the folder of compiled code and is not its own, is never
-//! loaded.
+//! The cost of an untrusted component before it is accepted, in the real binary: it is first compiled and loaded in
+//! another process. A component that is refused there, and code in the cache that is not its own, is never loaded.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,12 +8,12 @@ use std::path::{Path, PathBuf};
 use super::{RUN, home, next_refusal, replace};
 use crate::support::program::{Said, component, klines};
 
-/// Memory in KiB that refused components may cost a run: a tenth of what the one that takes least took when this
-/// process compiled and loaded it (140 MiB), which leaves room for what the run itself keeps meanwhile.
+/// Memory in KiB that refused components may cost a run: a tenth of what the smallest of them used when this process
+/// itself compiled and loaded it (140 MiB). That leaves room for what the run itself keeps meanwhile.
 #[cfg(target_os = "linux")]
 const ROOM: u64 = 14 << 10;
 
-/// A component that instantiates one twice that instantiates another twice, and so on.
+/// Builds a component that instantiates a component twice, which instantiates another one twice, and so on.
 fn nested(levels: u32) -> Vec<u8> {
     let mut text = "(component (component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..=levels {
@@ -24,8 +23,8 @@ fn nested(levels: u32) -> Vec<u8> {
     wat::parse_str(text + &format!("(instance (instantiate $c{levels})))")).unwrap()
 }
 
-/// A component of 4 KB with two to the power of `levels` instances of a module that imports 200 functions. Each level
-/// comes out of an instance, so that counting without the types does not find them.
+/// Builds a component of 4 KB with two to the power of `levels` instances of a module that imports 200 functions. Each
+/// level is exported by an instance, so that counting without the types does not find it.
 fn wide(levels: u32) -> Vec<u8> {
     let names: Vec<String> = (0..200).map(|number| format!("{number:x}")).collect();
     let all = |form: &dyn Fn(&str) -> String| names.iter().map(|name| form(name)).collect::<String>();
@@ -49,14 +48,14 @@ fn wide(levels: u32) -> Vec<u8> {
     wat::parse_str(text + &format!("(instance (instantiate $c{levels})))")).unwrap()
 }
 
-/// A consumer that also instantiates another component.
+/// Builds a consumer that also instantiates another component.
 fn consumer_with(inner: &[u8]) -> Vec<u8> {
     let mut bytes = fs::read(component("ledger")).unwrap();
     let before = sections(&bytes).iter().filter(|id| **id == COMPONENT).count();
     bytes.push(COMPONENT);
     bytes.extend(leb(inner.len()));
     bytes.extend(inner);
-    // One: instantiate this component, with no arguments.
+    // One entry: instantiate this component, with no arguments.
     let instance: Vec<u8> = [&[1, 0][..], &leb(before), &[0]].concat();
     bytes.push(COMPONENT_INSTANCE);
     bytes.extend(leb(instance.len()));
@@ -77,7 +76,7 @@ fn leb(mut number: usize) -> Vec<u8> {
     bytes
 }
 
-/// The numbers of a component's sections.
+/// Returns the ids of a component's sections.
 fn sections(bytes: &[u8]) -> Vec<u8> {
     let (mut ids, mut place) = (Vec::new(), 8);
     while place < bytes.len() {
@@ -102,7 +101,7 @@ fn a_component_that_is_refused_costs_the_run_no_memory() {
     let home = home("ledger", "");
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
     run.until("the start", |said| said.logged("consumer started").iter().any(|line| line["consumer"] == "it"));
-    // A first refusal brings in what every refusal needs.
+    // The first refusal allocates the memory that every refusal needs.
     replace(home.path(), &nested(7));
     assert_eq!(
         next_refusal(&run),
@@ -120,11 +119,11 @@ fn a_component_that_is_refused_costs_the_run_no_memory() {
     assert!(measured.contains("of memory once it is compiled, more than 98304 KiB (limits.loaded)"), "{measured}");
     let growth = run.usage().memory.saturating_sub(before);
     assert!(growth < ROOM, "{growth} KiB");
-    run.stop().well();
+    run.stop().success();
 }
 
 #[test]
-fn what_takes_more_than_its_limit_once_it_is_compiled_is_refused_by_name() {
+fn a_component_that_exceeds_its_limit_once_compiled_is_refused_with_the_limit() {
     let home = home("ledger", "limits.loaded = \"256KiB\"\n");
     let ended = klines(home.path(), "check").run();
     assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
@@ -133,7 +132,7 @@ fn what_takes_more_than_its_limit_once_it_is_compiled_is_refused_by_name() {
 }
 
 #[test]
-fn instances_that_take_much_outside_of_their_memories_are_refused_before_they_are_compiled() {
+fn instances_that_need_much_memory_outside_their_linear_memory_are_refused_before_compilation() {
     let (globals, instances) =
         ("(global i32 (i32.const 0))".repeat(2_000), "(core instance (instantiate $m))".repeat(90));
     let text = format!("(component (core module $m {globals}) {instances})");
@@ -169,23 +168,23 @@ fn consumers_of_one_component_show_what_it_takes() {
     fs::write(home.path().join("klines.toml"), config.replace("[\"it\"]", "[\"it\", \"again\", \"console\"]")).unwrap();
     let run = klines(home.path(), RUN).with("LOG_FORMAT", "json").start();
     run.until("the start", |said| said.logged("consumer started").len() == 3);
-    let listed = klines(home.path(), "consumer list --json").run().well().out;
+    let listed = klines(home.path(), "consumer list --json").run().success().out;
     let rows: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
     let loaded: Vec<u64> = rows.iter().map(|row| row["loaded"].as_u64().unwrap()).collect();
     assert!(loaded.iter().all(|bytes| (100 << 10..16 << 20).contains(bytes)), "{listed}");
     assert_eq!(loaded[0], loaded[1]);
     assert_eq!(artifacts(home.path()).len(), 1, "compiled once");
-    run.stop().well();
+    run.stop().success();
 }
 
-/// The files of compiled code.
+/// Returns the files of compiled code.
 fn artifacts(home: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(home.join("klines-data/compiled")).unwrap();
     found.map(|entry| entry.unwrap().path()).collect()
 }
 
 fn run_a_moment(home: &Path) -> Said {
-    klines(home, &format!("{RUN} --for 1s")).run().well()
+    klines(home, &format!("{RUN} --for 1s")).run().success()
 }
 
 #[test]
@@ -201,7 +200,7 @@ fn changed_code_is_compiled_again_and_unused_code_is_removed() {
     fs::write(path, &changed).unwrap();
     let said = run_a_moment(home.path());
     assert!(said.err.contains("compiled code is not used"), "{}", said.err);
-    assert_ne!(fs::read(path).unwrap(), changed, "it was written again");
+    assert_ne!(fs::read(path).unwrap(), changed, "the file was written again");
     // Another component's code under this one's name.
     fs::copy(component("hostile"), home.path().join("it.wasm")).unwrap();
     let config = fs::read_to_string(home.path().join("klines.toml")).unwrap();
@@ -212,14 +211,14 @@ fn changed_code_is_compiled_again_and_unused_code_is_removed() {
     assert_ne!(other, path);
     fs::write(other, &whole).unwrap();
     let said = run_a_moment(home.path());
-    assert!(said.err.contains("it is of another component or engine"), "{}", said.err);
-    // Rights of others.
+    assert!(said.err.contains("it belongs to another component or engine"), "{}", said.err);
+    // A file that others may read.
     fs::set_permissions(other, fs::Permissions::from_mode(0o644)).unwrap();
     let said = run_a_moment(home.path());
-    assert!(said.err.contains("it is not a file of this user alone"), "{}", said.err);
+    assert!(said.err.contains("other users have access to it, or it is not a regular file"), "{}", said.err);
     let said = run_a_moment(home.path());
     assert!(!said.err.contains("compiled code is not used"), "{}", said.err);
     fs::write(home.path().join("klines.toml"), "enabled_consumers = [\"console\"]\n").unwrap();
     run_a_moment(home.path());
-    assert_eq!(artifacts(home.path()).len(), 0, "no component in a file is left");
+    assert_eq!(artifacts(home.path()).len(), 0, "no consumer has a component file any more");
 }

@@ -1,5 +1,5 @@
-//! Component files that change under a running consumer: the new version takes over between two batches, and
-//! whatever is wrong with it, the old one goes on.
+//! Component files that change while a consumer runs: the new version takes over between two batches, and if anything
+//! is wrong with it, the old one goes on.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use bybit_sim::{Activity, Category, Instrument, Market, Sim, SimConfig};
 use super::{RUN, home, kept, next_refusal, refused, replace};
 use crate::support::program::{Said, component, klines};
 
-/// The component with a section that means nothing: another file, the same behaviour.
+/// Returns the component with a section without meaning: a different file with the same behaviour.
 fn variant(number: u32) -> Vec<u8> {
     with_section(&format!("variant-{number}"), "")
 }
 
-/// The component with a custom section more, short enough for lengths of one byte.
+/// Returns the component with one more custom section, short enough for lengths of one byte.
 fn with_section(name: &str, content: &str) -> Vec<u8> {
     let mut bytes = fs::read(component("ledger")).unwrap();
     let length = u8::try_from(1 + name.len() + content.len()).unwrap();
@@ -53,17 +53,17 @@ fn a_new_file_takes_over_with_the_state_and_a_bad_one_does_not() {
     replace(home.path(), &with_section("klines:manifest", r#"{"name":"it","env":["TZ"]}"#));
     let more = next_refusal(&run);
     assert!(more.contains("wants more than it is granted") && more.contains("TZ"), "{more}");
-    // The end of the half file: whole again, it is taken.
+    // A complete file is accepted again.
     replace(home.path(), &variant(5));
     run.until("the fourth version", |said| swapped(said) == 4);
-    let said = run.stop().well();
+    let said = run.stop().success();
     assert_eq!(refused(&said).len(), 5, "{}", said.err);
     let kept = kept(home.path());
     assert!(kept.count > 0);
     assert_eq!((kept.keys, kept.taken, kept.doubles, kept.holes, kept.lost), (kept.count, kept.count, 0, 0, 0));
 }
 
-/// Twenty symbols that trade all the time.
+/// Returns a market of twenty symbols that trade all the time.
 fn busy() -> Market {
     let instrument = |number: usize| {
         let symbol = format!("S{number:02}USDT");
@@ -74,17 +74,17 @@ fn busy() -> Market {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
+async fn a_hundred_reloads_under_load_lose_and_repeat_no_kline() {
     let sim = Sim::start(SimConfig::new(busy())).await.unwrap();
     let home = home("ledger", "");
     let run = klines(home.path(), "run --load-all --intervals 100ms,1s").at(&sim).with("LOG_FORMAT", "json").start();
     run.until("the start", |said| said.logged("consumer started").iter().any(|line| line["consumer"] == "it"));
     for version in 1..=100 {
-        // A few files by turns: they are compiled once, and then come from the cache as after a restart.
+        // A few files in turn: each is compiled once and then read from the cache, as after a restart.
         replace(home.path(), &variant(version % 4));
-        klines(home.path(), "consumer reload it").run().well();
+        klines(home.path(), "consumer reload it").run().success();
     }
-    let said = run.stop().well();
+    let said = run.stop().success();
     assert!(swapped(&said) >= 100, "{}", said.err);
     assert_eq!(refused(&said), Vec::<String>::new());
     let kept = kept(home.path());
@@ -93,7 +93,7 @@ async fn a_hundred_reloads_under_load_lose_and_double_nothing() {
 }
 
 #[test]
-fn a_new_version_gets_no_folder_that_leads_to_more_by_now() {
+fn a_new_version_is_refused_a_folder_below_a_link_to_data_dir() {
     let home = home(
         "hostile",
         "[consumers.it.allow]\ndirs = [{ host = \"a/out\", guest = \"/out\", write = true }]\n\
@@ -111,5 +111,5 @@ fn a_new_version_gets_no_folder_that_leads_to_more_by_now() {
     let refusal = next_refusal(&run);
     assert!(refusal.contains("`a/out` lies inside `data_dir`") && refusal.contains("expected a folder"), "{refusal}");
     assert_eq!(fs::read_dir(home.path().join("klines-data/out")).unwrap().count(), 0);
-    run.stop().well_but_for(|line| line.contains("a/out"));
+    run.stop().success_except(|line| line.contains("a/out"));
 }

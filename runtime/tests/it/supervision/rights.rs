@@ -1,4 +1,5 @@
-//! Who can read what a run leaves in `data_dir`: this user alone, under the loosest umask, and where it was wide before.
+//! The files that a run leaves in `data_dir` are readable only by this user, even with an empty umask and where they
+//! were readable by others before.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,32 +11,33 @@ use rustix::process::umask;
 use super::RUN;
 use crate::support::program::{Running, component, folder, klines};
 
-/// A consumer with a state, one that leaves dead letters, and one that leaves a bundle.
+/// Configures a consumer with state, one that leaves dead letters, and one that leaves a crash report.
 fn config() -> String {
     let (ledger, hostile) = (component("ledger"), component("hostile"));
     format!(
-        "enabled_consumers = [\"state\", \"letters\", \"bundle\"]\n\
+        "enabled_consumers = [\"state\", \"letters\", \"crashing\"]\n\
          [consumers.state]\ncomponent = {ledger:?}\n\
          [consumers.letters]\ncomponent = {hostile:?}\non_error = \"skip\"\nsettings.mode = \"trap\"\n\
-         [consumers.bundle]\ncomponent = {hostile:?}\non_error = \"stop\"\nsettings.mode = \"trap\"\n"
+         [consumers.crashing]\ncomponent = {hostile:?}\non_error = \"stop\"\nsettings.mode = \"trap\"\n"
     )
 }
 
-/// Starts the program with a umask that takes nothing away.
+/// Starts the program with an empty umask.
 fn start(home: &Path) -> Running {
     let before = umask(Mode::empty());
     let run = klines(home, RUN).start();
     umask(before);
     let data = home.join("klines-data");
-    run.until("what is kept", |said| {
+    run.until("files of all kinds", |said| {
         said.err.contains("is set aside")
-            && said.err.contains("the crash can be seen again")
+            && said.err.contains("crash report written")
             && data.join("state/state.sqlite-wal").exists()
     });
     run
 }
 
-/// Everything below a folder, and the folder. Compiled code has a folder of its own that nobody else can look into.
+/// Returns a folder and everything below it, except the contents of the folder of compiled code, which is private
+/// itself.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_owned()];
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -49,7 +51,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What others can do anything with. A file that is gone by now is nobody's.
+/// Returns the files and folders to which others have any access. A file that has been removed meanwhile is skipped.
 fn wide(folder: &Path) -> Vec<String> {
     let found = below(folder).into_iter().filter_map(|path| Some((fs::symlink_metadata(&path).ok()?, path)));
     let wide = found.filter(|(found, _)| found.mode() & 0o077 != 0);
@@ -57,7 +59,7 @@ fn wide(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn nobody_else_reads_what_a_run_keeps() {
+fn the_files_of_a_run_are_private() {
     let home = folder(&[("klines.toml", &config())]);
     let data = home.path().join("klines-data");
     let kept = ["state", "dead-letter", "quarantine"].map(|name| data.join(name));
@@ -66,16 +68,16 @@ fn nobody_else_reads_what_a_run_keeps() {
     for folder in &kept {
         assert!(below(folder).len() > 1, "{} is empty", folder.display());
     }
-    assert!(data.join("quarantine/bundle-1/component.wasm").exists());
+    assert!(data.join("quarantine/crashing-1/component.wasm").exists());
     run.stop();
-    // As an earlier version, or another program, may have left them.
+    // An earlier version, or another program, may have left such permissions.
     for path in kept.iter().flat_map(|folder| below(folder)) {
         let rights = if path.is_dir() { 0o777 } else { 0o666 };
         fs::set_permissions(&path, Permissions::from_mode(rights)).unwrap();
     }
     let run = start(home.path());
     let wide = wide(&data);
-    // The folder of bundles is closed again; what lies in an old bundle is behind it.
-    assert!(wide.iter().all(|path| path.contains("quarantine/bundle-1")), "{wide:#?}");
+    // The folder of crash reports is private again, which also protects an old report in it.
+    assert!(wide.iter().all(|path| path.contains("quarantine/crashing-1")), "{wide:#?}");
     run.stop();
 }

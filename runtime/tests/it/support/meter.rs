@@ -1,4 +1,4 @@
-//! What a running process takes of the machine: peak memory, descriptors, threads and time on the cores, from `/proc`.
+//! Measures what a running process uses: peak memory, descriptors, threads and CPU time, read from `/proc`.
 
 use std::fs;
 use std::sync::{Arc, Mutex, mpsc};
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How often descriptors and threads are counted, whose peaks the kernel does not keep.
 const SAMPLE: Duration = Duration::from_millis(20);
 
-/// What a process takes.
+/// The resources that a process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Resident memory at its peak, in KiB.
@@ -17,12 +17,12 @@ pub struct Usage {
     pub descriptors: u64,
     /// Threads.
     pub threads: u64,
-    /// Time on the cores, of all threads.
+    /// CPU time of all threads.
     pub cpu: Duration,
 }
 
 impl Usage {
-    /// Reads it, or nothing once the process is gone.
+    /// Reads the usage of a process; `None` once the process is gone.
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| -> Option<u64> {
@@ -37,12 +37,12 @@ impl Usage {
             memory: field("VmHWM")?,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
             threads: field("Threads")?,
-            // Linux has 100 of them in a second on every machine that we run on.
+            // Linux counts 100 ticks a second on every machine that is supported.
             cpu: Duration::from_millis(ticks * 10),
         })
     }
 
-    /// The greater of each.
+    /// Returns the greater value of each resource.
     fn max(self, other: Self) -> Self {
         Self {
             memory: self.memory.max(other.memory),
@@ -53,7 +53,7 @@ impl Usage {
     }
 }
 
-/// Watches a process until it ends.
+/// Samples the usage of a process until it ends.
 pub struct Meter {
     pid: u32,
     peak: Arc<Mutex<Usage>>,
@@ -62,7 +62,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins to watch.
+    /// Starts to sample.
     pub fn start(pid: u32) -> Self {
         let (over, rest) = mpsc::channel::<()>();
         let peak = Arc::new(Mutex::new(Usage::default()));
@@ -82,13 +82,13 @@ impl Meter {
         Self { pid, peak, over: Some(over), thread: Some(thread) }
     }
 
-    /// What the process takes now; its memory is always the peak.
+    /// Returns the usage at this moment; the memory is always the peak.
     #[track_caller]
     pub fn now(&self) -> Usage {
         Usage::of(self.pid).expect("the process runs")
     }
 
-    /// The most that it has taken, as far as that was seen.
+    /// Returns the highest usage that was sampled.
     pub fn peak(&self) -> Usage {
         let seen = *self.peak.lock().unwrap();
         seen.max(Usage::of(self.pid).unwrap_or_default())
@@ -99,14 +99,14 @@ impl Drop for Meter {
     fn drop(&mut self) {
         drop(self.over.take());
         if let Some(thread) = self.thread.take() {
-            // A watcher that failed has said so.
+            // A sampling thread that panicked has already printed its message.
             let _ = thread.join();
         }
     }
 }
 
 #[test]
-fn this_process_takes_something() {
+fn the_usage_of_this_process_is_measured() {
     let meter = Meter::start(std::process::id());
     let before = meter.now();
     let files: Vec<_> = (0..20).map(|_| fs::File::open("/proc/self/status").unwrap()).collect();
@@ -115,6 +115,6 @@ fn this_process_takes_something() {
     assert!(after.descriptors >= before.descriptors + 15, "{before:?} {after:?}");
     assert!(after.memory >= 32 << 10 && after.threads >= 2, "{after:?}");
     drop((files, block));
-    // The kernel counts pages a core at a time, and is right to within some of them.
+    // The kernel counts pages per core, so that the total is inexact by some pages.
     assert!(meter.peak().memory + 1_024 >= after.memory, "{after:?} {:?}", meter.peak());
 }

@@ -1,8 +1,8 @@
-//! What a run has to report, window by window: computed from the exchange's tape and from what really left its sockets.
-//! Shares no code with the program under test.
+//! Computes window by window what a run has to report, from the exchange's tape and from the frames that it really
+//! sent. Shares no code with the program under test.
 //!
-//! The edges of what was watched are uncertain by [`SLACK`]: a window there may have either quality. Everywhere else there
-//! is one answer.
+//! The edges of the watched time are uncertain by [`SLACK`]: a window there may have either quality. Everywhere else
+//! exactly one answer is right.
 
 mod demand;
 mod watch;
@@ -13,16 +13,16 @@ use bybit_sim::{Category, Sim, SimTrade};
 
 use self::demand::{Demand, Presence, Question};
 use self::watch::Watch;
-use super::told::{Series, Told, last_revisions};
+use super::received::{Received, SeriesKey, last_revisions};
 use super::truth::{self, Values};
 
-/// How long a busy machine may hold up a frame or a process, in ms. What is nearer than this to the beginning or the end
-/// of a connection may be known or not.
+/// How long a busy machine may delay a frame or a process, in ms. A trade that is closer than this to the beginning or
+/// the end of a connection may be known or not.
 pub const SLACK: i64 = 2_000;
 /// Shorter windows without trades are not reported.
 const SHORTEST_FILLED: i64 = 1_000;
 
-/// What was traded, and what of it was sent to the program.
+/// The trades of the exchange, and which of them were sent to the program.
 #[derive(Default)]
 pub struct Oracle {
     symbols: BTreeMap<(String, String), Symbol>,
@@ -31,36 +31,36 @@ pub struct Oracle {
 
 #[derive(Default)]
 struct Symbol {
-    /// In order.
+    /// The trades, ordered by time and sequence.
     tape: Vec<SimTrade>,
     watch: Watch,
 }
 
-/// What was found about a run, by the number of windows that had to be reported so.
+/// The number of checked windows of a run, by how they had to be reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Windows with trades that had to be there as `complete`.
+    /// Windows with trades that had to be reported as `complete`.
     pub complete: usize,
-    /// Windows without trades that had to be there as `complete`.
+    /// Windows without trades that had to be reported as `complete`.
     pub flat: usize,
-    /// Windows that had to be there as something else.
+    /// Windows that had to be reported with another quality.
     pub doubtful: usize,
     /// Windows that had to be absent.
     pub absent: usize,
 }
 
 impl Oracle {
-    /// What this exchange knows of its symbols and connections. It has to keep a journal.
+    /// Reads the symbols and connections of this exchange, which has to keep a journal.
     pub fn new(sim: &Sim, intervals: &str) -> Self {
         let mut oracle = Self { intervals: intervals.split(',').map(str::to_owned).collect(), ..Self::default() };
         oracle.add(sim);
         oracle
     }
 
-    /// Adds what an exchange has seen that came after another one on the same tape of time.
+    /// Adds an exchange that was started after the first one and continues its timeline.
     pub fn add(&mut self, sim: &Sim) {
         let journal = sim.journal();
-        assert!(!journal.is_empty(), "the exchange keeps no journal, or nobody came");
+        assert!(!journal.is_empty(), "the exchange keeps no journal, or nobody connected");
         for ((category, name), watch) in watch::read(&journal) {
             let symbol = self.symbols.entry((category.to_string(), name.clone())).or_default();
             symbol.tape.extend(sim.trades(category, &name));
@@ -69,27 +69,27 @@ impl Oracle {
         }
     }
 
-    /// Nobody can know what was traded between these moments, and everybody can know that.
+    /// Marks a certain interruption: trades between these moments cannot be known, and the program must notice that.
     pub fn interrupt(&mut self, from: i64, to: i64) {
         self.symbols.values_mut().for_each(|symbol| symbol.watch.interrupt(from, to));
     }
 
-    /// What was traded between these moments need not be known.
+    /// Marks a possible interruption: trades between these moments need not be known.
     pub fn doubt(&mut self, from: i64, to: i64) {
         self.symbols.values_mut().for_each(|symbol| symbol.watch.doubt(from, to));
     }
 
-    /// Fails unless exactly the right windows were reported, with the right qualities and sums. Returns how many.
+    /// Panics unless exactly the right windows are reported, with the right qualities and sums. Returns their numbers.
     #[track_caller]
-    pub fn check(&self, klines: &[Told]) -> Findings {
+    pub fn check(&self, klines: &[Received]) -> Findings {
         let (findings, wrong) = self.compare(klines);
         let shown: Vec<&String> = wrong.iter().take(20).collect();
         assert!(wrong.is_empty(), "{} windows are wrong: {shown:#?}\n{findings:?}", wrong.len());
         findings
     }
 
-    /// Compares the last revisions with what was demanded, and describes each that is wrong.
-    pub fn compare(&self, klines: &[Told]) -> (Findings, Vec<String>) {
+    /// Compares the last revisions with what is demanded, and describes each window that is wrong.
+    pub fn compare(&self, klines: &[Received]) -> (Findings, Vec<String>) {
         let (mut findings, mut wrong) = (Findings::default(), Vec::new());
         let last = last_revisions(klines);
         for series in last.keys() {
@@ -102,7 +102,7 @@ impl Oracle {
         for ((category, name), symbol) in &self.symbols {
             let of_category = klines.iter().filter(|kline| kline.category == *category);
             let Some(horizon) = of_category.map(|kline| kline.end).max() else {
-                wrong.push(format!("nothing of {category}"));
+                wrong.push(format!("no kline of {category}"));
                 continue;
             };
             for interval in &self.intervals {
@@ -114,8 +114,8 @@ impl Oracle {
         (findings, wrong)
     }
 
-    /// The windows that have to be `complete`, up to the horizon of these klines.
-    pub fn certain(&self, klines: &[Told]) -> BTreeSet<(Series, i64)> {
+    /// Returns the windows that have to be `complete`, up to the horizon of these klines.
+    pub fn certain(&self, klines: &[Received]) -> BTreeSet<(SeriesKey, i64)> {
         let mut certain = BTreeSet::new();
         for ((category, name), symbol) in &self.symbols {
             let of_category = klines.iter().filter(|kline| kline.category == *category);
@@ -131,7 +131,8 @@ impl Oracle {
     }
 }
 
-/// One series, up to the end of the last window of its category that was reported: one tick closes all that is due.
+/// Checks one series up to the end of the last reported window of its category: one tick closes all windows that are
+/// due.
 #[derive(Clone, Copy)]
 struct Judge<'a> {
     category: &'a str,
@@ -145,7 +146,7 @@ impl Judge<'_> {
         milliseconds(self.interval)
     }
 
-    /// The starts of all windows that were over, from the first that the first connection can have touched.
+    /// Returns the starts of all windows that have ended, from the first one that the first connection can overlap.
     fn windows(&self) -> impl Iterator<Item = i64> + use<> {
         let (length, horizon) = (self.length(), self.horizon);
         let from = self.symbol.watch.begins().map_or(horizon, |from| from - from.rem_euclid(length));
@@ -161,7 +162,7 @@ impl Judge<'_> {
         demand::of(&self.symbol.tape, &self.symbol.watch, question)
     }
 
-    fn series(&self, reported: &BTreeMap<i64, Told>, findings: &mut Findings, wrong: &mut Vec<String>) {
+    fn series(&self, reported: &BTreeMap<i64, Received>, findings: &mut Findings, wrong: &mut Vec<String>) {
         let expected: BTreeSet<i64> = self.windows().collect();
         for kline in reported.values().filter(|kline| !expected.contains(&kline.start)) {
             wrong.push(format!("not a window that was watched: {kline:?}"));
@@ -182,7 +183,7 @@ impl Judge<'_> {
         }
     }
 
-    fn wrong(&self, kline: &Told, demand: &Demand) -> Option<String> {
+    fn wrong(&self, kline: &Received, demand: &Demand) -> Option<String> {
         if demand.presence == Presence::Never {
             return Some("must not be there".to_owned());
         }
@@ -203,7 +204,7 @@ impl Judge<'_> {
             let right: Vec<Values> = opens.collect();
             return (!right.contains(&Values::of(kline))).then(|| format!("is not {right:?}"));
         }
-        // What is not complete still holds all that was certainly received, and nothing else.
+        // An incomplete kline still holds exactly the trades that were certainly received.
         let watch = &self.symbol.watch;
         let sent: Vec<&SimTrade> = inside.into_iter().filter(|trade| watch.sent(&trade.id).is_some()).collect();
         let is_sure = sent.iter().all(|trade| watch.is_received(&trade.id));
@@ -225,7 +226,7 @@ impl Findings {
     }
 }
 
-/// `100ms`, `1s`, `5m` or `1h`.
+/// Parses an interval such as `100ms`, `1s`, `5m` or `1h` into ms.
 fn milliseconds(interval: &str) -> i64 {
     let at = interval.find(|letter: char| !letter.is_ascii_digit()).unwrap();
     let unit = match &interval[at..] {

@@ -1,5 +1,5 @@
-//! The real binary in a folder of its own, with nothing of this process's environment: started, listened to,
-//! interrupted, and killed when a test forgets it. Does not know what the binary says.
+//! Runs the real binary in its own folder and without this process's environment: starts it, reads its output,
+//! interrupts it, and kills it when a test drops it. Does not interpret the log.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -14,16 +14,17 @@ use tempfile::TempDir;
 #[cfg(target_os = "linux")]
 use super::meter::{Meter, Usage};
 
-/// How long anything may take on a machine that is busy with something else. The slowest thing that is waited for, the
-/// quarantines of `hostile_suite`, took 84 s beside two busy loops and two builds on two cores, and once over 300 s with five other tests besides:
-/// guests of the lowest rank then get next to nothing, and each of their crashes takes until the bound by the clock.
+/// How long anything may take on a machine that is busy with something else. The slowest wait, for the
+/// quarantines of `hostile_suite`, took 84 s while two busy loops and two builds ran on two cores, and once over 300 s
+/// while five other tests ran as well: guests of the lowest priority then get hardly any CPU time, and each of their
+/// crashes takes until the wall-clock limit.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// How often a condition is looked at while there is new output: many conditions parse all of it.
+/// How often a condition is checked while there is new output: many conditions parse all of it.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often it is looked at while there is none.
+/// How often a condition is checked while there is no new output.
 const IDLE_LOOK: Duration = Duration::from_millis(100);
 
-/// Makes a folder with these files.
+/// Creates a temporary folder with these files.
 pub fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, text) in files {
@@ -32,7 +33,7 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// What the binary has said so far, in whole lines.
+/// The output of the binary so far, in whole lines.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     pub out: String,
@@ -41,18 +42,18 @@ pub struct Said {
 }
 
 impl Said {
-    /// The lines of standard error that are JSON objects: the log, when it is asked for in that form.
+    /// Returns the lines of standard error that are JSON objects: the log, if `LOG_FORMAT` is `json`.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let lines = self.err.lines().filter_map(|line| serde_json::from_str(line).ok());
         lines.filter(serde_json::Value::is_object).collect()
     }
 
-    /// The lines of the log with this message.
+    /// Returns the lines of the log with this message.
     pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
         self.log().into_iter().filter(|line| line["message"] == message).collect()
     }
 
-    /// Grows with whatever is said.
+    /// Returns a number that grows with every new output.
     fn extent(&self) -> usize {
         self.out.len() + self.err.len() + self.ended.iter().filter(|ended| **ended).count()
     }
@@ -70,24 +71,24 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The exit code.
+    /// Returns the exit code.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// The binary has ended as it was asked to; what it said.
+    /// Asserts that the exit code is 0. Returns the output.
     #[track_caller]
-    pub fn well(self) -> Said {
+    pub fn success(self) -> Said {
         assert_eq!(self.code(), Some(0), "{}", self.said.err);
         self.said
     }
 }
 
 impl Ended {
-    /// The binary has ended as it was asked to, and only consumers that are `excused` have lost klines; where that was at
-    /// the end, the exit code is 1. What it said.
+    /// Asserts that only consumers that are `excused` have lost klines, and that the exit code is 1 if klines were lost
+    /// at the end, else 0. Returns the output.
     #[track_caller]
-    pub fn well_but_for(self, excused: impl Fn(&str) -> bool) -> Said {
+    pub fn success_except(self, excused: impl Fn(&str) -> bool) -> Said {
         let losers: Vec<&str> = self.said.err.lines().filter(|line| line.contains(" lost (")).collect();
         let name = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
         assert!(losers.iter().all(|line| excused(&name(line))), "{}", self.said.err);
@@ -97,7 +98,7 @@ impl Ended {
     }
 }
 
-/// What a run says of one consumer at its end.
+/// The summary of one consumer at the end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     pub delivered: u64,
@@ -110,11 +111,11 @@ pub struct Account {
 }
 
 impl Said {
-    /// The account of a consumer.
+    /// Parses the summary of a consumer.
     #[track_caller]
     pub fn account(&self, consumer: &str) -> Account {
         let line = self.err.lines().find_map(|line| line.strip_prefix(&format!("{consumer}: ")));
-        let line = line.unwrap_or_else(|| panic!("nothing is said of {consumer}: {}", self.err));
+        let line = line.unwrap_or_else(|| panic!("no summary of {consumer}: {}", self.err));
         let before = |what: &str| {
             let number = line.split(what).next().filter(|_| line.contains(what))?.rsplit(' ').next()?;
             number.parse().ok()
@@ -132,7 +133,7 @@ impl Said {
     }
 }
 
-/// A command line to be.
+/// A command line that can be started.
 pub struct Invocation(Command);
 
 /// Prepares the binary with arguments separated by blanks.
@@ -150,12 +151,12 @@ impl Invocation {
         self
     }
 
-    /// Points it at this exchange.
+    /// Sets the addresses of this exchange.
     pub fn at(self, sim: &bybit_sim::Sim) -> Self {
         self.with("BYBIT_WS_URL", &sim.ws_url()).with("BYBIT_REST_URL", &sim.rest_url())
     }
 
-    /// Lets a write beyond [`Running::limit_files`] fail, as on a full disk, instead of the process.
+    /// Makes a write beyond [`Running::limit_files`] fail, as on a full disk, instead of ending the process.
     pub fn surviving_limits(self) -> Self {
         let mut command = Command::new("sh");
         // A signal that is ignored stays ignored.
@@ -195,7 +196,7 @@ fn listen(stream: impl Read + Send + 'static, heard: Heard, which: usize) {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            // A test that failed has no use for the rest.
+            // The lock is poisoned when the test has failed: the rest is not needed.
             let Ok(mut said) = heard.0.lock() else { return };
             let text = if which == 0 { &mut said.out } else { &mut said.err };
             text.push_str(&String::from_utf8_lossy(&line));
@@ -216,13 +217,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until `enough` holds of what was said, looking again when more was said and every few moments.
+    /// Waits until `enough` is true of the output; it is checked after new output and every few moments.
     #[track_caller]
     pub fn until(&self, what: &str, mut enough: impl FnMut(&Said) -> bool) {
         self.wait(what, |said| if enough(said) { Some(true) } else { said.has_ended().then_some(false) });
     }
 
-    /// What was said so far.
+    /// Returns the output so far.
     pub fn said(&self) -> Said {
         self.heard.0.lock().unwrap().clone()
     }
@@ -231,7 +232,7 @@ impl Running {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 
-    /// Lets no file that it writes grow beyond so many bytes; the last write is cut short.
+    /// Limits each file that it writes to `bytes`; the last write is cut short.
     #[cfg(target_os = "linux")]
     pub fn limit_files(&self, bytes: u64) {
         use rustix::process::{Resource, Rlimit, prlimit};
@@ -244,12 +245,12 @@ impl Running {
         self.signal(Signal::INT);
     }
 
-    /// Stops all of its threads where they are, as a machine does that has no time for it.
+    /// Sends SIGSTOP: all threads stop where they are, as on a machine that gives the process no CPU time.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Sends SIGCONT: it goes on after [`Self::freeze`].
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -258,19 +259,19 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// What it takes of the machine: at this moment, or at its peak up to now.
+    /// Returns the resources that it uses: memory at its peak up to now, the others at this moment.
     #[cfg(target_os = "linux")]
     pub fn usage(&self) -> Usage {
         Usage::of(self.child.id()).unwrap()
     }
 
-    /// Watches from now on what it takes of the machine.
+    /// Starts to sample the resources that it uses.
     #[cfg(target_os = "linux")]
     pub fn meter(&self) -> Meter {
         Meter::start(self.child.id())
     }
 
-    /// Waits for the end, where nobody listens to its standard output.
+    /// Waits for the end of a binary whose standard output is not read here.
     #[track_caller]
     pub fn end_unread(mut self) -> Ended {
         self.wait("the end", |said| said.ended[1].then_some(true));
@@ -300,7 +301,7 @@ impl Running {
         self.end()
     }
 
-    /// Waits for a decision: `true` is good.
+    /// Waits until `decided` returns `Some`; panics on `Some(false)`.
     #[track_caller]
     fn wait(&self, what: &str, mut decided: impl FnMut(&Said) -> Option<bool>) {
         let deadline = Instant::now() + PATIENCE;
@@ -336,7 +337,7 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// The path of a component that `make components` has built.
+/// Returns the path of a component that `make components` has built.
 pub fn component(name: &str) -> PathBuf {
     let folder = std::env::var_os("KLINES_COMPONENTS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from);

@@ -1,4 +1,4 @@
-//! An exchange's journal as a recorder would have written it: what `klines replay` reads.
+//! Converts the journal of a simulated exchange into a recording that `klines replay` reads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use bybit_sim::{Category, Event, Sim};
 use serde_json::json;
 
-/// Writes down everything that this exchange and its clients said. A connection that replaces another one has its name.
+/// Records every frame that this exchange and its clients sent. A connection that replaces a closed one takes over its
+/// name.
 pub fn record(sim: &Sim) -> String {
     let mut text = String::new();
     let mut names = BTreeMap::<(Category, usize), Option<u64>>::new();

@@ -1,4 +1,4 @@
-//! A deterministic stream of Bybit trade frames: the one on which other aggregators were measured, byte for byte.
+//! A deterministic stream of Bybit trade frames: byte for byte the one that other aggregators were measured with.
 //!
 //! Integers only. 2,000,000 trades of 200 symbols have the sha256
 //! `ca97594d2439dfd5aba84bbfba84bb6d00cd01bf7334f23c6b58acd77ba13345`.
@@ -8,15 +8,15 @@ use std::fmt::Write;
 /// 2024-01-01T00:00:00Z, a Monday and the first of a month.
 pub const T0: u64 = 1_704_067_200_000;
 
-/// Writes frames one after the other.
+/// Generates frames one after the other.
 pub struct Stream {
     state: u64,
-    symbols: Vec<Row>,
+    symbols: Vec<SymbolState>,
     time: u64,
     left: u64,
 }
 
-struct Row {
+struct SymbolState {
     name: String,
     price_decimals: usize,
     size_decimals: usize,
@@ -26,14 +26,14 @@ struct Row {
 
 impl Stream {
     pub fn new(symbols: u64, trades: u64) -> Self {
-        let row = |k: u64| Row {
+        let symbol = |k: u64| SymbolState {
             name: format!("S{k:03}USDT"),
             price_decimals: 1 + (k % 4) as usize,
             size_decimals: (k % 4) as usize,
             price: 100_000 + 997 * k,
             sequence: 0,
         };
-        Self { state: 0x5EED_2024_0101_0001, symbols: (0..symbols).map(row).collect(), time: T0, left: trades }
+        Self { state: 0x5EED_2024_0101_0001, symbols: (0..symbols).map(symbol).collect(), time: T0, left: trades }
     }
 
     /// SplitMix64.

@@ -1,24 +1,24 @@
-//! What the exchange traded, and its klines by an arithmetic of its own: plain sums over the tape, no state, no code
-//! of the program under test.
+//! The trades of the exchange, and the klines that follow from them: plain sums over the tape, without state and
+//! without code of the program under test.
 
 use std::collections::BTreeMap;
 
 use bybit_sim::{Category, Side, Sim, SimTrade};
 
-use super::told::{Told, last_revisions};
+use super::received::{Received, last_revisions};
 
-/// Decimals of prices and sizes in here; their products have twice as many.
+/// Decimal places of prices and sizes in this module; products have twice as many.
 const SCALE: usize = 12;
-/// What may still be on its way when a later trade of the same symbol has been told of, in ms: frames that were
-/// reordered by less.
-const ON_ITS_WAY: i64 = 1_000;
+/// How long before a later trade of the same symbol a trade may lie and still be in flight when that one is received,
+/// in ms: frames are reordered by less.
+const IN_FLIGHT: i64 = 1_000;
 
 /// All trades of some symbols, whether or not a client saw them.
 #[derive(Default)]
 pub struct Truth(BTreeMap<(String, String), Vec<SimTrade>>);
 
 impl Truth {
-    /// Takes over what this exchange has traded.
+    /// Adds the trades of this exchange.
     pub fn note(&mut self, sim: &Sim, category: Category, symbols: &[&str]) {
         for symbol in symbols {
             let tape = self.0.entry((category.to_string(), (*symbol).to_owned())).or_default();
@@ -27,21 +27,21 @@ impl Truth {
         }
     }
 
-    /// Compares every complete kline, as last revised, digit for digit. Returns how many there were.
+    /// Compares the last revision of every complete kline digit for digit. Returns how many klines were compared.
     ///
-    /// Frames of a symbol come in order: when a trade was told, the earlier ones have arrived, and not before.
+    /// Frames of a symbol come in order: only when a trade is received, the earlier ones are known to have arrived.
     #[track_caller]
-    pub fn assert_same(&self, told: &[Told]) -> usize {
+    pub fn assert_same(&self, received: &[Received]) -> usize {
         let mut compared = 0;
-        for ((category, symbol, _), klines) in last_revisions(told) {
+        for ((category, symbol, _), klines) in last_revisions(received) {
             let tape = &self.0[&(category.clone(), symbol.clone())];
-            let arrived = told.iter().filter(|kline| kline.category == category && kline.symbol == symbol);
+            let arrived = received.iter().filter(|kline| kline.category == category && kline.symbol == symbol);
             let arrived = arrived.map(|kline| kline.last_trade_time).max().unwrap_or(0);
-            for kline in klines.values().filter(|kline| kline.end + ON_ITS_WAY < arrived) {
-                // A kline right after a complete one knows the price before it; one after a gap may not.
+            for kline in klines.values().filter(|kline| kline.end + IN_FLIGHT < arrived) {
+                // A kline right after a complete one knows the price before it; a kline after a gap may not.
                 let before = klines.get(&(2 * kline.start - kline.end - 1));
                 if kline.is_complete() {
-                    assert_kline(tape, kline, before.is_some_and(Told::is_complete));
+                    assert_kline(tape, kline, before.is_some_and(Received::is_complete));
                     compared += 1;
                 }
             }
@@ -51,7 +51,7 @@ impl Truth {
 }
 
 #[track_caller]
-fn assert_kline(tape: &[SimTrade], kline: &Told, opens_with_previous: bool) {
+fn assert_kline(tape: &[SimTrade], kline: &Received, opens_with_previous: bool) {
     let category = Category::parse(&kline.category).unwrap();
     let inside: Vec<&SimTrade> = inside(tape, kline.start, kline.end).collect();
     let before = tape.partition_point(|trade| trade.time < kline.start);
@@ -63,24 +63,24 @@ fn assert_kline(tape: &[SimTrade], kline: &Told, opens_with_previous: bool) {
     assert_eq!(Values::of(kline), Values::new(category, &inside, open), "{kline:?}");
 }
 
-/// The trades of a tape in order from `start` to `end`, both included.
+/// Returns the trades of an ordered tape from `start` to `end`, both included.
 pub fn inside(tape: &[SimTrade], start: i64, end: i64) -> impl Iterator<Item = &SimTrade> {
     let from = tape.partition_point(|trade| trade.time < start);
     tape[from..].iter().take_while(move |trade| trade.time <= end)
 }
 
-/// What trades come to.
+/// The values of a kline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Values {
     prices: [String; 4],
     sums: Sums,
 }
 
-/// Volume, turnover and the same of takers who bought; the number of trades and the time of the last.
+/// Volume, turnover and both for takers who bought; the number of trades and the time of the last one.
 pub type Sums = ([String; 4], u64, i64);
 
 impl Values {
-    /// What these trades come to in a window that opens at `open`.
+    /// Computes the values of these trades in a window that opens at `open`.
     pub fn new(category: Category, trades: &[&SimTrade], open: i128) -> Self {
         let prices = || trades.iter().map(|trade| units(&trade.price)).chain([open]);
         let sum = |only: Option<Side>, of: &dyn Fn(&SimTrade) -> i128| -> i128 {
@@ -109,21 +109,21 @@ impl Values {
         }
     }
 
-    /// What a kline says.
-    pub fn of(kline: &Told) -> Self {
-        let Told { open, high, low, close, volume, turnover, buy_volume, buy_turnover, .. } = kline.clone();
+    /// Returns the values of a received kline.
+    pub fn of(kline: &Received) -> Self {
+        let Received { open, high, low, close, volume, turnover, buy_volume, buy_turnover, .. } = kline.clone();
         let sums = ([volume, turnover, buy_volume, buy_turnover], kline.trades, kline.last_trade_time);
         Self { prices: [open, high, low, close], sums }
     }
 
-    /// All but the prices.
+    /// Returns everything except the prices.
     pub fn sums(&self) -> &Sums {
         &self.sums
     }
 }
 
-/// A trade's turnover in units of 10^-2·SCALE: size times price, or for inverse size by price, rounded half-even to 8
-/// decimals.
+/// Returns a trade's turnover in units of 10^-2·SCALE: size times price, or for inverse size divided by price, rounded
+/// half-even to 8 decimals.
 fn turnover(category: Category, trade: &SimTrade) -> i128 {
     let (size, price) = (units(&trade.size), units(&trade.price));
     if category != Category::Inverse {
@@ -134,14 +134,14 @@ fn turnover(category: Category, trade: &SimTrade) -> i128 {
     (quotient + i128::from(up)) * 10_i128.pow(u32::try_from(2 * SCALE).unwrap() - 8)
 }
 
-/// A plain decimal in units of 10^-SCALE.
+/// Parses a plain decimal into units of 10^-SCALE.
 pub fn units(text: &str) -> i128 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     assert!(fraction.len() <= SCALE, "{text}");
     format!("{whole}{fraction:0<SCALE$}").parse().unwrap()
 }
 
-/// A decimal without trailing zeros.
+/// Formats units as a decimal without trailing zeros.
 fn plain(units: i128, scale: usize) -> String {
     let digits = format!("{units:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
@@ -161,7 +161,7 @@ fn an_inverse_turnover_is_rounded_to_the_even_neighbour() {
 }
 
 #[test]
-fn the_texts_of_decimals_read_back() {
+fn formatted_decimals_parse_to_the_same_units() {
     assert_eq!(plain(units("64250.10") * units("0.002"), 2 * SCALE), "128.5002");
     assert_eq!((plain(units("100"), SCALE), plain(0, SCALE)), ("100".to_owned(), "0".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! Clients that mean ill, or cannot help it: each ends as documented, and the others do not notice.
+//! Clients that misbehave, on purpose or not: each is handled as documented, and the others are not affected.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use super::{KEY, Served, closed, open};
 const SUBSCRIBE: &str = r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#;
 
 #[test]
-fn nothing_is_sent_before_the_log_in_and_the_wait_is_short() {
+fn nothing_is_sent_before_the_log_in_which_has_a_short_timeout() {
     let served = Served::start();
     for path in ["/v1/stream", "/v5/public/linear"] {
         let mut silent = served.connect(path);
@@ -34,7 +34,7 @@ fn a_client_that_does_not_read_is_cut_and_the_others_miss_nothing() {
         peer.ask(SUBSCRIBE);
         peer.json();
     }
-    // More than the queue and what the kernel keeps on both sides.
+    // More than the queue and the kernel's buffers on both sides hold.
     const KLINES: u32 = 40_000;
     for window in 1..=KLINES {
         served.publish([closed("BTCUSDT", "1m", window)]);
@@ -45,12 +45,12 @@ fn a_client_that_does_not_read_is_cut_and_the_others_miss_nothing() {
     assert!(code.is_none() || code == Some(3001), "{code:?}");
     assert!(texts.len() < KLINES as usize, "{}", texts.len());
     for (text, seq) in texts.iter().zip(1..) {
-        assert!(text.contains(&format!(r#""seq":{seq},"#)), "what it got is without a hole: {text}");
+        assert!(text.contains(&format!(r#""seq":{seq},"#)), "the received klines have no hole: {text}");
     }
 }
 
 #[test]
-fn updates_that_a_client_is_too_slow_for_conflate() {
+fn updates_for_a_slow_client_are_conflated() {
     const QUEUE: usize = 64 << 10;
     let served = Served::with(|settings| settings.queue = QUEUE);
     let (mut slow, mut quick) = (served.enter("/v1/stream"), served.enter("/v1/stream"));
@@ -58,11 +58,11 @@ fn updates_that_a_client_is_too_slow_for_conflate() {
         peer.ask(SUBSCRIBE);
         peer.json();
     }
-    // Some 600 bytes each: many times what the queue and both kernels' buffers hold.
+    // About 600 bytes each: many times what the queue and the kernel's buffers on both sides hold.
     const UPDATES: u64 = 4_000;
     for trades in 1..=UPDATES {
         served.publish([Kline { trades, ..open("BTCUSDT", "1m", 1) }]);
-        assert_eq!(quick.json()["data"]["trades"], trades, "nothing is left out before it comes to the clients");
+        assert_eq!(quick.json()["data"]["trades"], trades, "a client that reads gets every update");
     }
     served.publish([closed("BTCUSDT", "1m", 1)]);
     let (mut updates, mut newest) = (0, 0);
@@ -72,10 +72,10 @@ fn updates_that_a_client_is_too_slow_for_conflate() {
         last = slow.json();
     }
     assert_eq!((last["seq"].as_u64(), newest, served.parted("slow")), (Some(1), UPDATES, 0));
-    assert!(updates < UPDATES, "all {updates} updates waited for it");
+    assert!(updates < UPDATES, "all {updates} updates were queued");
 }
 
-/// Sends without end and without reading, until the server hangs up.
+/// Sends without end and without reading, until the server closes the connection.
 fn flood(mut stream: TcpStream, bytes: &[u8]) {
     stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     let burst = bytes.repeat(500);
@@ -83,7 +83,7 @@ fn flood(mut stream: TcpStream, bytes: &[u8]) {
 }
 
 #[test]
-fn a_flood_of_control_frames_holds_up_nobody() {
+fn a_flood_of_control_frames_blocks_no_other_client() {
     let served = Served::start();
     let mut follower = served.enter("/v1/stream");
     follower.ask(SUBSCRIBE);
@@ -109,21 +109,21 @@ fn a_flood_of_control_frames_holds_up_nobody() {
 }
 
 #[test]
-fn a_client_that_hangs_up_with_much_unread_is_forgotten() {
+fn a_client_that_disconnects_with_much_unread_is_removed() {
     let served = Served::with(|settings| settings.connections_per_address = 2);
     let mut half = served.enter("/v1/stream");
     half.ask(SUBSCRIBE);
     half.json();
     (1..=4_000).for_each(|window| served.publish([closed("BTCUSDT", "1m", window)]));
     half.socket.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
-    super::eventually("both places", || {
+    super::eventually("room for two connections", || {
         let second = Peer::connect(served.address, "/v1/stream", &[]);
         second.is_ok() && Peer::connect(served.address, "/v1/stream", &[]).is_ok()
     });
 }
 
 #[test]
-fn an_answer_longer_than_the_queue_is_bounded_and_not_held_against_the_client() {
+fn an_answer_longer_than_the_queue_is_bounded_and_does_not_cut_the_client() {
     let served = Served::with(|settings| settings.queue = 64 << 10);
     let mut peer = served.enter("/v1/stream");
     peer.ask(SUBSCRIBE);
@@ -144,12 +144,16 @@ fn an_answer_longer_than_the_queue_is_bounded_and_not_held_against_the_client() 
         assert_eq!(back.json()["seq"], seq);
     }
     let mut late = served.enter("/v1/stream");
-    assert_eq!(late.ask(&resume(100))["topics"]["kline.1m.BTCUSDT"]["recovered"], false, "1,000 are too many here");
+    assert_eq!(
+        late.ask(&resume(100))["topics"]["kline.1m.BTCUSDT"]["recovered"],
+        false,
+        "1,000 klines are too many here"
+    );
     assert_eq!(late.json()["type"], "snapshot");
 }
 
 #[test]
-fn limits_are_on_and_say_which() {
+fn limits_apply_and_the_answers_name_them() {
     let served = Served::with(|settings| settings.topics = 1);
     let mut peer = served.enter("/v1/stream");
     let answer = peer.ask(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT","kline.1s.BTCUSDT"]}"#);
@@ -194,7 +198,7 @@ fn broken_frames_end_with_the_protocol_s_own_codes() {
 }
 
 #[test]
-fn handshakes_are_held_to_the_protocol() {
+fn handshakes_must_follow_the_protocol() {
     let served = Served::start();
     let ask = |headers: &str| get(served.address, "/v1/stream", &format!("{headers}Authorization: Bearer {KEY}\r\n")).0;
     assert_eq!(ask(""), 426);
@@ -215,7 +219,7 @@ fn handshakes_are_held_to_the_protocol() {
 }
 
 #[test]
-fn pages_of_other_origins_stay_out() {
+fn pages_of_other_origins_are_refused() {
     let served = Served::with(|settings| settings.origins = vec!["https://good.example".to_owned()]);
     let own = format!("http://{}", served.address);
     let bearer = format!("Bearer {KEY}");
@@ -232,7 +236,7 @@ fn pages_of_other_origins_stay_out() {
 }
 
 #[test]
-fn a_page_that_gives_its_own_name_this_address_stays_out_where_nobody_asks_for_a_key() {
+fn without_authentication_a_page_whose_name_resolves_to_this_address_is_refused() {
     let served = Served::with(|settings| {
         settings.auth = false;
         settings.origins = vec!["https://dash.example".to_owned()];
@@ -257,10 +261,14 @@ fn a_page_that_gives_its_own_name_this_address_stays_out_where_nobody_asks_for_a
         assert_eq!(page(foreign, &[]), [Some(403); 2], "{foreign}");
         let info = "/v5/market/instruments-info?category=linear";
         assert_eq!([market, info, "/"].map(|target| get_as(foreign, target, "")), [403; 3], "{foreign}");
-        assert_eq!(page(foreign, &[("Authorization", &bearer)]), [None; 2], "who shows a key is no such page");
+        assert_eq!(page(foreign, &[("Authorization", &bearer)]), [None; 2], "a client with a key is accepted");
         assert_eq!(get_as(foreign, market, &format!("Authorization: {bearer}\r\n")), 200);
         let host = format!("{foreign}:{port}");
-        assert_eq!(Peer::connect(served.address, "/v1/stream", &[("Host", &host)]).err(), None, "no browser");
+        assert_eq!(
+            Peer::connect(served.address, "/v1/stream", &[("Host", &host)]).err(),
+            None,
+            "a client without an origin is no browser"
+        );
     }
     let guarded = Served::start();
     let asked =
@@ -275,7 +283,7 @@ fn connections_over_the_limit_are_turned_away() {
     assert!(raw(served.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 503"));
     assert_eq!(peers[0].ask(r#"{"op":"ping"}"#)["op"], "pong");
     drop(peers);
-    super::eventually("a free place", || Peer::connect(served.address, "/v1/stream", &[]).is_ok());
+    super::eventually("room for a connection", || Peer::connect(served.address, "/v1/stream", &[]).is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Bybit's dialect: what pybit and ccxt rely on, word for word.
+//! Bybit's dialect: the exact messages that pybit and ccxt rely on.
 
 use klines_domain::symbol::Category;
 use klines_system::clock::LocalClock;
@@ -11,7 +11,7 @@ use crate::support::in_category;
 
 const LINEAR: &str = "/v5/public/linear";
 
-/// Leaves out what differs from connection to connection.
+/// Removes the field that differs from connection to connection.
 fn plain(mut answer: Value) -> Value {
     assert!(answer["conn_id"].as_str().is_some_and(|id| !id.is_empty()), "{answer}");
     answer.as_object_mut().unwrap().remove("conn_id");
@@ -31,7 +31,7 @@ fn follow(served: &Served, path: &str, topic: &str) -> Peer {
     peer
 }
 
-/// Reads up to the closed kline of a window: what was pushed until then has been pushed to everybody who follows.
+/// Reads up to the closed kline of a window: all earlier pushes have then been sent to every subscriber.
 #[track_caller]
 fn until_window(peer: &mut Peer, window: i64) {
     while peer.json()["data"][0]["start"] != window * 60_000 {}
@@ -70,7 +70,7 @@ fn no_data_follows_the_acknowledgement_of_an_unsubscription() {
 }
 
 #[test]
-fn ids_come_back_as_strings_whatever_they_were() {
+fn request_ids_are_returned_as_strings() {
     let served = Served::start();
     for (path, message) in [(LINEAR, ""), ("/v5/public/spot", "subscribe")] {
         let mut peer = served.enter(path);
@@ -98,7 +98,7 @@ fn ids_come_back_as_strings_whatever_they_were() {
 }
 
 #[test]
-fn refusals_are_the_exchange_s_and_take_nothing() {
+fn refusals_are_those_of_the_exchange_and_subscribe_nothing() {
     let served = Served::start();
     let mut linear = served.enter(LINEAR);
     let refused = |message: &str, op: &str| json!({"success":false,"ret_msg":message,"req_id":"r","op":op});
@@ -107,7 +107,7 @@ fn refusals_are_the_exchange_s_and_take_nothing() {
     let mut other = follow(&served, LINEAR, "kline.1.BTCUSDT");
     served.publish([closed("BTCUSDT", "1m", 1)]);
     until_window(&mut other, 1);
-    assert_eq!(linear.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong", "the good topic was not taken either");
+    assert_eq!(linear.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong", "the good topic was not subscribed either");
     let answer = linear.ask(r#"{"op":"dance","req_id":"r","args":["x"]}"#);
     assert_eq!(
         (&answer["ret_msg"], &answer["request"]),
@@ -125,7 +125,7 @@ fn refusals_are_the_exchange_s_and_take_nothing() {
 }
 
 #[test]
-fn categories_are_apart() {
+fn categories_are_separate() {
     let served = Served::start();
     let (mut linear, mut spot) =
         (follow(&served, LINEAR, "kline.1.BTCUSDT"), follow(&served, "/v5/public/spot", "kline.1.BTCUSDT"));
@@ -136,7 +136,7 @@ fn categories_are_apart() {
 }
 
 #[test]
-fn a_signature_of_the_exchange_s_kind_lets_in() {
+fn a_signature_as_bybit_defines_it_logs_in() {
     let served = Served::start();
     let expires = u64::try_from(LocalClock::start().now().get()).unwrap() + 10_000;
     for quote in ["", "\""] {

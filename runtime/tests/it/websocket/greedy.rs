@@ -1,5 +1,5 @@
-//! Clients that ask and never read: what waits for them is bounded, whatever they ask for and in whichever dialect, and
-//! they are cut. Those that read, however slowly, are not.
+//! Clients that send requests and never read: their queues are bounded in every dialect, and they are cut. Clients that
+//! read, however slowly, are not.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -14,15 +14,15 @@ use super::peer::{Peer, get};
 use super::{KEY, Served, USER, closed, eventually, symbol};
 
 const EVERYTHING: &str = r#"{"op":"subscribe","history":1000,"topics":["kline.1s.BTCUSDT","kline.1m.BTCUSDT","kline.1h.BTCUSDT","kline.1s.ETHUSDT","kline.1m.ETHUSDT","kline.1h.ETHUSDT"]}"#;
-/// What [`EVERYTHING`] brings at least: so many klines of some 500 bytes.
+/// The least number of klines, of about 500 bytes each, in the answer to [`EVERYTHING`].
 const KLINES: u32 = 6_000;
 
-/// The socket of a client that is not read from any more.
+/// Returns the socket of a client that does not read any more.
 fn unread(peer: &Peer) -> TcpStream {
     peer.socket.get_ref().try_clone().unwrap()
 }
 
-/// The frame of a text, or with `first` of something else, masked with zeros.
+/// Builds a frame with `first` as its first byte, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
@@ -46,7 +46,7 @@ fn fill(served: &Served) {
 }
 
 #[test]
-fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
+fn a_client_that_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
     let served = Served::with(|settings| {
         settings.commands = u32::MAX;
         settings.queue = 64 << 10;
@@ -63,7 +63,7 @@ fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
         ("/v1/stream", EVERYTHING, 0x81),
         (
             "/v1/stream",
-            "a ping of the protocol's own, to be sent back: as long as one may be, so that they soon fill what the kernel holds",
+            "a ping of the WebSocket protocol, to be sent back: almost as long as one may be, to fill the buffers of the kernel soon",
             0x89,
         ),
     ];
@@ -72,12 +72,12 @@ fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
         let asker = stream.try_clone().unwrap();
         (stream, thread::spawn(move || while (&asker).write_all(&frame).is_ok() {}))
     });
-    // The server says who is gone: a client that reads nothing may hear of its end minutes later. One whose socket has taken
-    // all answers so far, and that cannot send any more, is cut for its silence.
+    // The server counts the cuts: a client that reads nothing may notice its end minutes later. A client whose socket
+    // has taken all answers so far and that cannot send any more is cut because it answers no ping.
     eventually("the cuts", || served.parted("slow") + served.parted("no pong") == asked.len() as u64);
     assert!(served.parted("slow") > 0);
     for (stream, asker) in askers {
-        // It may be closed already.
+        // The socket may be closed already.
         let _ = stream.shutdown(Shutdown::Both);
         asker.join().unwrap();
     }
@@ -85,7 +85,7 @@ fn whoever_asks_without_end_and_never_reads_is_cut_in_every_dialect() {
 }
 
 #[test]
-fn a_socket_that_takes_nothing_is_cut_though_its_client_goes_on_asking() {
+fn a_client_whose_socket_is_full_is_cut_though_it_goes_on_asking() {
     let served = Served::start();
     fill(&served);
     let mut stream = unread(&served.enter("/v1/stream"));
@@ -99,7 +99,7 @@ fn a_socket_that_takes_nothing_is_cut_though_its_client_goes_on_asking() {
 }
 
 #[test]
-fn what_a_client_that_does_not_read_lacks_is_counted_with_the_reason() {
+fn klines_that_a_client_loses_because_it_does_not_read_are_counted_with_the_reason() {
     for (path, request) in [
         ("/", None),
         ("/v5/public/linear", Some(r#"{"op":"subscribe","args":["kline.1.BTCUSDT"]}"#)),
@@ -111,7 +111,7 @@ fn what_a_client_that_does_not_read_lacks_is_counted_with_the_reason() {
             Some(request) => drop(peer.ask(request)),
             None => assert_eq!(peer.text(), r#"{"status":"authenticated"}"#),
         }
-        // The socket takes some, a queue of 8 KiB holds some more, and 20,000 are too many for both.
+        // The socket and a queue of 8 KiB cannot hold 20,000 klines.
         for window in 1..=20_000 {
             served.publish([closed("BTCUSDT", "1m", window)]);
         }
@@ -122,7 +122,7 @@ fn what_a_client_that_does_not_read_lacks_is_counted_with_the_reason() {
 }
 
 #[test]
-fn a_boundary_of_many_topics_cuts_nobody_who_reads() {
+fn a_boundary_of_many_topics_cuts_no_client_that_reads() {
     const SYMBOLS: usize = 2_000;
     let name = |number: usize| format!("S{number:04}USDT");
     let served = Served::watching(&(0..SYMBOLS).map(|number| symbol(&name(number))).collect::<Vec<_>>(), |settings| {
@@ -134,7 +134,7 @@ fn a_boundary_of_many_topics_cuts_nobody_who_reads() {
     for symbols in (0..SYMBOLS).collect::<Vec<_>>().chunks(500) {
         let topics = symbols.iter().map(|number| format!("\"kline.1m.{}\"", name(*number))).collect::<Vec<_>>();
         peer.say(&format!(r#"{{"op":"subscribe","topics":[{}]}}"#, topics.join(",")));
-        // Behind snapshots of those before.
+        // The answer comes after snapshots of earlier topics.
         while peer.json()["op"] != "subscribe" {}
     }
     let mut pushed = 0;
@@ -151,7 +151,7 @@ fn a_boundary_of_many_topics_cuts_nobody_who_reads() {
 }
 
 #[test]
-fn who_reads_slowly_is_left_in_peace_and_misses_nothing() {
+fn a_client_that_reads_slowly_is_not_cut_and_misses_no_kline() {
     let served = Served::start();
     fill(&served);
     let mut peer = served.enter("/v1/stream");
@@ -167,7 +167,7 @@ fn who_reads_slowly_is_left_in_peace_and_misses_nothing() {
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for number in 0..KLINES {
         if number < KLINES / 2 {
-            // 15 s in all, half as long again as a socket may take nothing.
+            // 15 s in all, one and a half times as long as a socket may accept no bytes.
             thread::park_timeout(Duration::from_millis(5));
         }
         let push = peer.json();
@@ -177,14 +177,14 @@ fn who_reads_slowly_is_left_in_peace_and_misses_nothing() {
     assert_eq!((seen.len(), served.parted("slow")), (6, 0));
 }
 
-/// Resident memory of this process, bytes.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
 }
 
-/// Runs a test in a process of its own, whose memory is its own.
+/// Runs a test in its own process, so that only its memory is measured.
 fn alone(name: &str, test: fn()) {
     const ALONE: &str = "KLINES_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
@@ -197,18 +197,18 @@ fn alone(name: &str, test: fn()) {
 }
 
 #[test]
-fn a_hundred_that_ask_and_never_read_cost_their_queues_and_no_more() {
-    alone("websocket::greedy::a_hundred_that_ask_and_never_read_cost_their_queues_and_no_more", || {
+fn a_hundred_clients_that_never_read_cost_only_their_queues() {
+    alone("websocket::greedy::a_hundred_clients_that_never_read_cost_only_their_queues", || {
         const CLIENTS: usize = 100;
         let served = Served::start();
         fill(&served);
         let before = resident();
         let mut streams: Vec<TcpStream> = (0..CLIENTS).map(|_| unread(&served.enter("/v1/stream"))).collect();
         let mut most = 0;
-        // Ten requests each, which is as many as may come at once, for 3 MB every time.
+        // Ten requests each, as many as are allowed at once; each answer has 3 MB.
         for _ in 0..10 {
             for stream in &mut streams {
-                // One that is cut already cannot be written to.
+                // A connection that has been cut cannot be written to.
                 let _ = stream.write_all(&frame(0x81, EVERYTHING.as_bytes()));
             }
             thread::park_timeout(Duration::from_millis(200));
@@ -220,14 +220,14 @@ fn a_hundred_that_ask_and_never_read_cost_their_queues_and_no_more() {
         });
         let each = (most - before) / CLIENTS as u64;
         println!("{each} bytes a client");
-        // The queue, and the one snapshot of 1,000 klines of less than 640 bytes that is on its way to the socket.
+        // The queue, and one snapshot in flight to the socket: 1,000 klines of less than 640 bytes each.
         assert!(each < (1 << 20) + 640_000, "{each} bytes a client");
     });
 }
 
 #[test]
-fn names_that_nobody_follows_cost_nothing() {
-    alone("websocket::greedy::names_that_nobody_follows_cost_nothing", || {
+fn topics_without_subscribers_cost_no_memory() {
+    alone("websocket::greedy::topics_without_subscribers_cost_no_memory", || {
         let served = Served::start();
         let mut peer = served.enter("/v5/public/linear");
         let mut unsubscribe = |round: usize| {
@@ -238,7 +238,7 @@ fn names_that_nobody_follows_cost_nothing() {
         (0..10).for_each(&mut unsubscribe);
         let before = resident();
         (10..110).for_each(&mut unsubscribe);
-        // A series takes more than 100 bytes: the 200,000 that were named would take 20 MB.
+        // A series takes more than 100 bytes: the 200,000 named ones would take 20 MB.
         let grown = resident().saturating_sub(before);
         assert!(grown < 5_000_000, "{grown} bytes");
     });
@@ -256,14 +256,14 @@ fn an_http_connection_that_asks_and_never_reads_ends() {
         served.publish([closed("BTCUSDT", "1m", window)]);
     }
     served.until_it_has("BTCUSDT", KLINES as usize / 6);
-    eventually("the place of who looked", || get(served.address, "/v5/market/time", "").0 == 200);
+    eventually("room for a connection", || get(served.address, "/v5/market/time", "").0 == 200);
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    // Until the server reads no more, because its answers are not taken.
+    // Until the server stops reading, because its answers are not read.
     let refused = (0..100_000).find_map(|_| stream.write_all(request.as_bytes()).err()).unwrap();
     assert!(matches!(
         refused.kind(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
     ));
-    eventually("its place", || get(served.address, "/v5/market/time", "").0 == 200);
+    eventually("room for a connection again", || get(served.address, "/v5/market/time", "").0 == 200);
 }

@@ -1,4 +1,4 @@
-//! A client of another make (tungstenite), and raw HTTP.
+//! A client that uses an independent library (tungstenite), and raw HTTP.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,23 +14,23 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// How long an answer may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the kernel is asked to hold for a client that does not read. Left to itself it makes room for up to
-/// `net.ipv4.tcp_rmem`, tens of MB on some machines, and small answers take minutes to fill that.
+/// The receive buffer of a client that does not read. By default the kernel buffers up to `net.ipv4.tcp_rmem`, tens of
+/// MB on some machines, and small answers take minutes to fill that.
 const NARROW: usize = 16 << 10;
 
 pub struct Peer {
     pub socket: WebSocket<TcpStream>,
-    /// What it has been told of the feeds, unasked.
+    /// The received status messages of the feeds.
     pub statuses: Vec<Value>,
 }
 
 impl Peer {
-    /// Connects; the status of a refusal is the error.
+    /// Connects. The error is the HTTP status of a refusal.
     pub fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         Self::over(TcpStream::connect(address).unwrap(), path, headers)
     }
 
-    /// Takes over a connected socket; the status of a refusal is the error.
+    /// Performs the handshake on a connected socket. The error is the HTTP status of a refusal.
     pub fn over(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let address = stream.peer_addr().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -50,12 +50,12 @@ impl Peer {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    /// The next text that is not about the feeds.
+    /// Reads the next text that is not a status of the feeds.
     #[track_caller]
     pub fn text(&mut self) -> String {
         loop {
             let text = self.any_text();
-            if let Some(text) = self.sort_out(text) {
+            if let Some(text) = self.take_status(text) {
                 return text;
             }
         }
@@ -72,8 +72,8 @@ impl Peer {
         }
     }
 
-    /// Keeps what is said of the feeds apart.
-    fn sort_out(&mut self, text: String) -> Option<String> {
+    /// Stores a status of the feeds; returns any other text.
+    fn take_status(&mut self, text: String) -> Option<String> {
         if !text.starts_with(r#"{"v":1,"type":"status","#) {
             return Some(text);
         }
@@ -81,36 +81,37 @@ impl Peer {
         None
     }
 
-    /// What is said of the feeds next.
+    /// Reads the next status of the feeds.
     #[track_caller]
     pub fn status(&mut self) -> Value {
         let known = self.statuses.len();
         while self.statuses.len() == known {
             let text = self.any_text();
-            self.sort_out(text);
+            self.take_status(text);
         }
         self.statuses[known].clone()
     }
 
-    /// The next text, read.
+    /// Reads the next text and parses it as JSON.
     #[track_caller]
     pub fn json(&mut self) -> Value {
         serde_json::from_str(&self.text()).unwrap()
     }
 
-    /// Says something and returns the answer.
+    /// Sends a text and returns the next one as the answer.
     #[track_caller]
     pub fn ask(&mut self, text: &str) -> Value {
         self.say(text);
         self.json()
     }
 
-    /// Reads to the end: the texts until then but for those about the feeds, and the close code, if there was a close frame.
+    /// Reads to the end. Returns the texts, except the status of the feeds, and the code of the close frame if there
+    /// was one.
     pub fn end(&mut self) -> (Vec<String>, Option<u16>) {
         let (mut texts, mut code) = (Vec::new(), None);
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => texts.extend(self.sort_out(text.as_str().to_owned())),
+                Ok(Message::Text(text)) => texts.extend(self.take_status(text.as_str().to_owned())),
                 Ok(Message::Close(frame)) => code = frame.map(|frame| frame.code.into()),
                 Ok(_) => {}
                 Err(_) => return (texts, code),
@@ -119,7 +120,7 @@ impl Peer {
     }
 }
 
-/// Connects for a client that does not read: what it leaves lying soon waits at the server.
+/// Connects with a small receive buffer: frames that the client does not read soon wait in the server.
 pub fn narrow(address: SocketAddr) -> TcpStream {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, NARROW).unwrap();
@@ -133,12 +134,12 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
-    // A connection that is cut while more was to be sent ends with an error; what came before counts.
+    // A connection that is cut while the other side still sends ends with an error; the bytes before it count.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A GET request's status and body.
+/// Sends a GET request. Returns the status and body of the answer.
 pub fn get(address: SocketAddr, target: &str, headers: &str) -> (u16, String) {
     let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
     let answer = raw(address, request.as_bytes());

@@ -13,7 +13,7 @@ fn ask(served: &Served, target: &str) -> Value {
 }
 
 #[test]
-fn klines_are_pages_of_the_newest_first() {
+fn klines_are_paged_with_the_newest_first() {
     let served = Served::start();
     for window in 1..=5 {
         served.publish([closed("BTCUSDT", "1m", window)]);
@@ -29,7 +29,7 @@ fn klines_are_pages_of_the_newest_first() {
     eventually("the open kline", || starts("").len() == 6);
     assert_eq!(starts(""), [6, 5, 4, 3, 2, 1]);
     assert_eq!(starts("&limit=2"), [6, 5]);
-    assert_eq!(starts("&start=120001&limit=2"), [3, 2], "walked forward from the kline that holds the start");
+    assert_eq!(starts("&start=120001&limit=2"), [3, 2], "forward from the kline that contains the start");
     assert_eq!(starts("&start=120000&end=240000"), [4, 3, 2]);
     assert_eq!(starts("&start=120000&end=360000&limit=2"), [6, 5]);
     assert_eq!(starts("&end=59999"), Vec::<i64>::new());
@@ -62,7 +62,7 @@ fn refusals_have_the_exchange_s_codes() {
 }
 
 #[test]
-fn instruments_are_the_exchange_s_words_about_what_is_watched() {
+fn instruments_are_the_exchange_s_rows_of_watched_symbols() {
     let served = Served::start();
     let list = |query: &str| ask(&served, &format!("/v5/market/instruments-info?{query}"))["result"]["list"].clone();
     assert_eq!(list("category=linear&limit=1000")[0]["symbol"], "BTCUSDT");

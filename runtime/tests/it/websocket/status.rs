@@ -1,4 +1,5 @@
-//! How the feeds stand: every client of `/v1/stream` is told when it comes and at every change, though no kline comes.
+//! The status of the feeds: every client of `/v1/stream` gets it when it connects and at every change, without waiting
+//! for a kline.
 
 use klines_delivery::catalog::FeedState;
 use klines_domain::symbol::Category;
@@ -6,50 +7,50 @@ use serde_json::{Value, json};
 
 use super::{KEY, Served, USER, eventually};
 
-fn told(feeds: &[(&str, &str, i64)]) -> Value {
+fn status(feeds: &[(&str, &str, i64)]) -> Value {
     let feed = |(category, state, since): &(&str, &str, i64)| json!({"category":category,"state":state,"since":since});
     json!({"v":1,"type":"status","feeds":feeds.iter().map(feed).collect::<Vec<_>>()})
 }
 
 #[test]
-fn a_client_is_told_when_it_comes_and_at_every_change() {
+fn a_client_gets_the_status_when_it_connects_and_at_every_change() {
     let served = Served::start();
     let report = |category, state, now| served.catalog.report(category, state, now);
     report(Category::Linear, FeedState::Live, 5);
-    let live = told(&[("linear", "live", 5)]);
+    let live = status(&[("linear", "live", 5)]);
     let mut first = served.enter("/v1/stream");
-    eventually("the server has heard", || {
+    eventually("the server to have the status", || {
         let mut peer = served.enter("/v1/stream");
         peer.status() == live
     });
     while first.status() != live {}
     let mut second = served.connect("/v1/stream");
     assert_eq!(second.ask(&format!(r#"{{"op":"auth","user":"{USER}","key":"{KEY}"}}"#))["ok"], true);
-    assert!(second.statuses.is_empty(), "not a word before the log-in");
+    assert!(second.statuses.is_empty(), "no status before the log-in");
     assert_eq!(second.status(), live);
     report(Category::Linear, FeedState::Down, 7);
     report(Category::Linear, FeedState::Down, 8);
-    let down = told(&[("linear", "down", 7)]);
+    let down = status(&[("linear", "down", 7)]);
     assert_eq!([first.status(), second.status()], [down.clone(), down]);
     report(Category::Spot, FeedState::Stale, 9);
-    let both = told(&[("linear", "down", 7), ("spot", "stale", 9)]);
+    let both = status(&[("linear", "down", 7), ("spot", "stale", 9)]);
     assert_eq!([first.status(), second.status()], [both.clone(), both]);
 }
 
 #[test]
-fn other_dialects_are_told_nothing() {
+fn other_dialects_get_no_status() {
     let served = Served::start();
     let mut stream = served.enter("/v1/stream");
-    let (mut bybit, mut predecessor) = (served.enter("/v5/public/linear"), served.enter("/"));
-    assert_eq!(predecessor.json(), json!({"status":"authenticated"}));
+    let (mut bybit, mut streamer) = (served.enter("/v5/public/linear"), served.enter("/"));
+    assert_eq!(streamer.json(), json!({"status":"authenticated"}));
     served.catalog.report(Category::Linear, FeedState::Down, 5);
-    while stream.status() != told(&[("linear", "down", 5)]) {}
+    while stream.status() != status(&[("linear", "down", 5)]) {}
     assert_eq!(bybit.ask(r#"{"op":"ping"}"#)["ret_msg"], "pong");
-    assert_eq!(predecessor.ask(r#"{"type":"ping"}"#), json!({"type":"pong"}));
+    assert_eq!(streamer.ask(r#"{"type":"ping"}"#), json!({"type":"pong"}));
 }
 
 #[test]
-fn nobody_is_told_an_older_state_after_a_newer_one() {
+fn no_client_gets_an_older_status_after_a_newer_one() {
     let served = Served::with(|settings| settings.commands = 1_000);
     let mut peers = Vec::new();
     const CHANGES: i64 = 200;

@@ -1,5 +1,5 @@
-//! `/v1/stream`: every number once and in order, or an explicit word that it is not so; and the shapes that
-//! `docs/schemas` promises.
+//! `/v1/stream`: every number comes once and in order, or an explicit message reports the gap; and all messages match
+//! `docs/schemas`.
 
 use klines_delivery::catalog::FeedState;
 use klines_domain::kline::{Kline, Quality};
@@ -16,7 +16,7 @@ fn subscribe(peer: &mut Peer, more: &str) -> Value {
     peer.ask(&format!(r#"{{"op":"subscribe","id":1,"topics":["{TOPIC}"]{more}}}"#))
 }
 
-/// A client that follows the topic; what it has been pushed has been pushed to everybody who follows.
+/// Returns a client that has subscribed to the topic: what it receives has also been sent to every other subscriber.
 fn follower(served: &Served) -> Peer {
     let mut peer = served.enter("/v1/stream");
     assert_eq!(subscribe(&mut peer, "")["ok"], true);
@@ -91,7 +91,7 @@ fn a_client_that_comes_back_gets_what_it_missed_once_and_in_order() {
 }
 
 #[test]
-fn what_cannot_be_recovered_is_said() {
+fn a_failed_recovery_is_reported() {
     let served = Served::start();
     served.publish([closed("BTCUSDT", "1m", 1)]);
     let mut peer = served.enter("/v1/stream");
@@ -125,7 +125,7 @@ fn klines_lost_inside_the_server_begin_a_new_epoch() {
 }
 
 #[test]
-fn a_refused_subscription_changes_nothing_and_names_the_mend() {
+fn a_refused_subscription_changes_nothing_and_names_the_fix() {
     let served = Served::start();
     let mut peer = served.enter("/v1/stream");
     for (topic, error) in [
@@ -141,7 +141,7 @@ fn a_refused_subscription_changes_nothing_and_names_the_mend() {
     let mut other = follower(&served);
     served.publish([closed("BTCUSDT", "1m", 1)]);
     assert_push(&other.json(), 1, true);
-    assert_eq!(peer.ask(r#"{"op":"ping"}"#)["op"], "pong", "the good topic was not taken either");
+    assert_eq!(peer.ask(r#"{"op":"ping"}"#)["op"], "pong", "the good topic was not subscribed either");
     assert_eq!(peer.ask("[]")["ok"], false);
     assert_eq!(peer.ask("not JSON")["ok"], false);
 }
@@ -162,7 +162,7 @@ fn another_category_is_written_with_the_symbol() {
 }
 
 #[test]
-fn the_last_word_is_that_the_server_goes() {
+fn the_last_message_is_the_shutdown() {
     let served = Served::start();
     let mut peer = served.enter("/v1/stream");
     subscribe(&mut peer, "");
@@ -175,7 +175,7 @@ fn the_last_word_is_that_the_server_goes() {
 }
 
 #[test]
-fn every_answer_and_push_is_as_the_schema_says() {
+fn every_answer_and_push_matches_the_schema() {
     let schema: Value = serde_json::from_str(include_str!("../../../../docs/schemas/server.json")).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let served = Served::start();

@@ -1,4 +1,4 @@
-//! Encrypted connections: what is served on them, and certificates that change while it is.
+//! Encrypted connections: everything is served on them, and certificates can change meanwhile.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ use crate::support::program::{folder, klines};
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-/// Writes a new certificate for localhost over the old one; returns what trusts it.
+/// Replaces the certificate for localhost by a new one. Returns a client configuration that trusts it.
 fn certify(folder: &TempDir) -> Arc<ClientConfig> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
@@ -51,7 +51,7 @@ fn enter(served: &Served, config: &Arc<ClientConfig>) -> Option<WebSocket<Encryp
     Some(client(request, encrypted(served, config)?).unwrap().0)
 }
 
-/// The next text; the server may ask for a sign of life at any time.
+/// Reads the next text; the server may send a ping at any time.
 fn next_text(socket: &mut WebSocket<Encrypted>) -> String {
     loop {
         if let Message::Text(text) = socket.read().unwrap() {
@@ -61,7 +61,7 @@ fn next_text(socket: &mut WebSocket<Encrypted>) -> String {
 }
 
 #[test]
-fn certificates_change_under_clients_that_stay() {
+fn certificates_change_while_clients_stay_connected() {
     let folder = TempDir::new().unwrap();
     let first = certify(&folder);
     let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
@@ -73,7 +73,7 @@ fn certificates_change_under_clients_that_stay() {
     assert!(next_text(&mut old).contains("snapshot"));
     let second = certify(&folder);
     eventually("the new certificate", || enter(&served, &second).is_some());
-    assert!(enter(&served, &first).is_none(), "the old one is gone");
+    assert!(enter(&served, &first).is_none(), "the old certificate is not used any more");
     for window in 1..=2_000 {
         served.publish([closed("BTCUSDT", "1m", window)]);
     }
@@ -92,7 +92,7 @@ fn an_encrypted_client_that_does_not_read_is_cut_too() {
     let mut idle = enter(&served, &config).unwrap();
     idle.send(Message::text(r#"{"op":"subscribe","topics":["kline.1m.BTCUSDT"]}"#)).unwrap();
     let mut trades = 0;
-    // Updates leave each other out, so that the queue never fills: only the socket shows that nobody reads.
+    // Updates are conflated, so that the queue never fills: only the socket shows that nobody reads.
     eventually("the cut", || {
         (0..100).for_each(|_| {
             trades += 1;
@@ -103,7 +103,7 @@ fn an_encrypted_client_that_does_not_read_is_cut_too() {
 }
 
 #[test]
-fn the_page_comes_encrypted_too() {
+fn the_page_is_served_encrypted_too() {
     let folder = TempDir::new().unwrap();
     let config = certify(&folder);
     let files = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
@@ -116,7 +116,7 @@ fn the_page_comes_encrypted_too() {
 }
 
 #[test]
-fn a_key_that_everybody_can_read_is_a_finding_of_check() {
+fn check_warns_of_a_key_that_others_can_read() {
     let folder = folder(&[(
         "klines.toml",
         "enabled_consumers = [\"websocket\"]\n[websocket]\ncertificate = \"cert.pem\"\ncertificate_key = \"key.pem\"\n",
@@ -126,7 +126,7 @@ fn a_key_that_everybody_can_read_is_a_finding_of_check() {
         let rights = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(folder.path().join("key.pem"), rights).unwrap();
         let run = klines(folder.path(), "check --json").with("WSS_AUTH_USER", "me").with("WSS_AUTH_KEY", KEY);
-        let report: serde_json::Value = serde_json::from_str(&run.run().well().out).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&run.run().success().out).unwrap();
         let about_it = |problem: &&serde_json::Value| problem["message"].to_string().contains("key.pem");
         report["problems"]["problems"].as_array().unwrap().iter().filter(about_it).cloned().collect::<Vec<_>>()
     };

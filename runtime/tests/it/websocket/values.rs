@@ -1,5 +1,5 @@
-//! What consumers publish, on `/v1/stream`: as klines are, each value once and in order or an explicit word that it is
-//! not so.
+//! Values of consumers on `/v1/stream`: like a kline, each value comes once and in order, or an explicit message
+//! reports the gap.
 
 use klines_delivery::emit::Value::{Json, Number};
 use klines_domain::symbol::Category;
@@ -15,7 +15,7 @@ fn subscribe(peer: &mut Peer, topic: &str, more: &str) -> Value {
     peer.ask(&format!(r#"{{"op":"subscribe","id":1,"topics":["{topic}"]{more}}}"#))
 }
 
-/// Waits until the server has had a value of a topic.
+/// Waits until the server has received a value of a topic.
 fn until_known(served: &Served, topic: &str) {
     let mut peer = served.enter("/v1/stream");
     let known = || peer.ask(r#"{"op":"topics"}"#)["values"].as_array().unwrap().contains(&json!(topic));
@@ -53,7 +53,7 @@ fn a_subscription_is_a_snapshot_and_then_every_value() {
 }
 
 #[test]
-fn a_client_that_comes_back_gets_the_values_it_missed_or_is_told() {
+fn a_client_that_reconnects_gets_the_missed_values_or_recovered_is_false() {
     let served = Served::start();
     for window in 1..=3 {
         served.emit("mine", "rsi", &closed("BTCUSDT", "1m", window), Number(f64::from(window)));
@@ -79,7 +79,7 @@ fn a_client_that_comes_back_gets_the_values_it_missed_or_is_told() {
 }
 
 #[test]
-fn what_one_consumer_floods_with_pushes_out_nothing_of_another() {
+fn a_flood_of_one_consumer_evicts_no_value_of_another() {
     let served = Served::start();
     served.emit("other", "rsi", &closed("BTCUSDT", "1m", 1), Number(7.0));
     let text = format!("\"{}\"", "t".repeat(4_000));
@@ -99,11 +99,11 @@ fn what_one_consumer_floods_with_pushes_out_nothing_of_another() {
         found["seq"] == 2 && found["data"].as_array().unwrap().len() == 2
     });
     let held = snapshot(TOPIC).to_string();
-    assert!(held.len() > 100_000 && held.len() < 1_200_000, "{} bytes of the other are held", held.len());
+    assert!(held.len() > 100_000 && held.len() < 1_200_000, "{} bytes of the flood are held", held.len());
 }
 
 #[test]
-fn a_refused_topic_of_values_names_the_mend() {
+fn a_refused_topic_of_values_names_the_fix() {
     let served = Served::start();
     let mut peer = served.enter("/v1/stream");
     for (topic, error) in [
@@ -127,7 +127,7 @@ fn a_refused_topic_of_values_names_the_mend() {
 }
 
 #[test]
-fn the_limit_of_topics_counts_values_and_a_refusal_leaves_nothing() {
+fn the_limit_of_topics_counts_values_and_a_refusal_subscribes_nothing() {
     let served = Served::with(|settings| settings.topics = 2);
     let mut peer = served.enter("/v1/stream");
     let many: Vec<String> = (0..3).map(|at| format!("\"ext.mine.n{at}.1m.BTCUSDT\"")).collect();
@@ -137,7 +137,7 @@ fn the_limit_of_topics_counts_values_and_a_refusal_leaves_nothing() {
 }
 
 #[test]
-fn values_of_another_category_have_topics_of_their_own() {
+fn values_of_another_category_have_separate_topics() {
     let served = Served::start();
     let spot = in_category(Category::Spot, &closed("BTCUSDT", "1m", 1));
     served.emit("mine", "rsi", &spot, Number(1.0));
@@ -147,7 +147,7 @@ fn values_of_another_category_have_topics_of_their_own() {
 }
 
 #[test]
-fn every_push_of_values_is_as_the_schema_says() {
+fn every_push_of_values_matches_the_schema() {
     let schema: Value = serde_json::from_str(include_str!("../../../../docs/schemas/server.json")).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let served = Served::start();

@@ -1,8 +1,9 @@
-// Package runtime gives memory to what passes between the host and Go.
+// Package runtime provides the memory for data that passes between the host and Go.
 //
-// The host asks for room (cabi_realloc) at moments when Go must neither allocate, which may start its garbage collector,
-// nor call the host. So the room is static: a boot area for what comes before Go runs and stays for good, and an arena for
-// arguments and results, which begins anew once they have been copied (Rewind). Memory does not grow with calls.
+// The host allocates memory (cabi_realloc) at moments when Go must neither allocate, which can start its garbage
+// collector, nor call the host. Therefore the memory is static: a boot area for data that arrives before Go runs, which
+// is never freed, and an arena for arguments and results, which is reused after they have been copied (Rewind). Memory
+// does not grow with the number of calls.
 package runtime
 
 import (
@@ -12,7 +13,7 @@ import (
 
 const (
 	bootSize = 256 << 10
-	// ArenaSize is the most that one call may bring, in bytes: 25,000 klines. The host hands over 64 at once.
+	// ArenaSize is the largest size of the arguments of one call, in bytes: 25,000 klines. The host delivers at most 64.
 	ArenaSize = 4 << 20
 )
 
@@ -20,11 +21,11 @@ var (
 	boot  [bootSize / 8]uint64
 	arena [ArenaSize / 8]uint64
 
-	// Bytes that are in use.
+	// Bytes in use.
 	bootUsed, arenaUsed uintptr
-	// Bytes that were asked for since the last rewind, when that was more than there is.
+	// Bytes that the host requested since the last Rewind, if they exceed the arena; else 0.
 	missing uintptr
-	// Go runs: what comes from now on are arguments and results.
+	// Whether Go runs. From then on all allocations are arguments and results.
 	running bool
 )
 
@@ -40,7 +41,7 @@ func realloc(old, oldSize, align, size uint32) uint32 {
 	return uint32(at)
 }
 
-// take returns the address of free room.
+// take returns the address of free memory.
 func take(align, size uintptr) uintptr {
 	if size == 0 {
 		return align
@@ -55,8 +56,8 @@ func take(align, size uintptr) uintptr {
 	}
 	at := (arenaUsed + align - 1) &^ (align - 1)
 	if at+size > ArenaSize {
-		// A panic could not tell its reason here: printing calls the host. It may overwrite what is in the arena, since
-		// nobody reads that: the call begins with Unpin, which tells.
+		// A panic cannot print its reason here, because printing calls the host. Overwriting the arena is harmless: the
+		// call begins with Unpin, which panics with the reason before anything is read.
 		missing = max(missing, at+size)
 		if size > ArenaSize {
 			return nowhere(align)
@@ -67,30 +68,30 @@ func take(align, size uintptr) uintptr {
 	return uintptr(unsafe.Pointer(&arena)) + at
 }
 
-// nowhere returns an address outside of memory, which the host refuses ("realloc return: beyond end of memory").
+// nowhere returns an address outside the memory, which the host refuses ("realloc return: beyond end of memory").
 func nowhere(align uintptr) uintptr { return uintptr(^uint32(0)) &^ (align - 1) }
 
-// Unpin is called by generated code once it has read the arguments.
+// Unpin is called by generated code after it has read the arguments. It panics if they did not fit into the arena.
 func Unpin() {
 	if missing > 0 {
 		println("the arguments of one call need", missing, "bytes, and the arena of the Go shim has", ArenaSize)
-		panic("klines: the arena is full: hand over fewer klines at once, or raise ArenaSize in shim/wit/runtime")
+		panic("klines: the arena is full: deliver fewer klines in one call, or raise ArenaSize in shim/wit/runtime")
 	}
 }
 
-// Rewind frees the arena: nothing that the host has handed over may be read any longer.
+// Rewind frees the arena. Data of the host must not be read after it.
 func Rewind() {
 	Unpin()
 	arenaUsed = 0
 }
 
-// Allocate returns room in Go's heap that stays where it is until the pinner lets go of it.
+// Allocate returns memory in Go's heap that does not move until the pinner releases it.
 func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
 	if size == 0 {
 		return nil
 	}
-	// Eight bytes are the most that anything is aligned to.
-	room := unsafe.Pointer(unsafe.SliceData(make([]uint64, (size+7)/8)))
-	pinner.Pin(room)
-	return room
+	// The largest alignment is eight bytes.
+	memory := unsafe.Pointer(unsafe.SliceData(make([]uint64, (size+7)/8)))
+	pinner.Pin(memory)
+	return memory
 }

@@ -1,4 +1,4 @@
-//! `[expect]`: what a consumer is to have done. Every key may be left out.
+//! `[expect]`: what the consumer is expected to do. All keys are optional.
 
 use std::path::{Path, PathBuf};
 
@@ -25,24 +25,24 @@ const EQUALS: Key = Key::new("equals");
 const METHOD: Key = Key::new("method");
 const URL: Key = Key::new("url");
 
-/// What is expected.
+/// What a consumer is expected to do.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Expect {
-    /// Texts of log lines, in this order.
+    /// Texts that log lines contain, in this order.
     pub log: Vec<String>,
-    /// Texts that no log line has.
+    /// Texts that no log line contains.
     pub no_log: Vec<String>,
-    /// Calls of `consume`.
+    /// The number of calls of `consume`.
     pub calls: Option<u64>,
-    /// Values of its series.
+    /// The values that it emits.
     pub emitted: Vec<Emitted>,
-    /// Files that it wrote.
+    /// The files that it writes.
     pub files: Vec<Written>,
-    /// Requests that it made.
+    /// The requests that it sends.
     pub http: Vec<Request>,
-    /// How it ends. Default: well.
+    /// How it ends. Default: `Ok`.
     pub ends: Ending,
-    /// The file of everything that it did.
+    /// The golden file, which records everything that it does.
     pub golden: Option<PathBuf>,
 }
 
@@ -54,17 +54,17 @@ pub enum Ending {
     Ok,
     /// It answers `fatal`.
     Fatal,
-    /// It asks for the same batch again and again.
+    /// It keeps answering `retry` to the same batch.
     Retry,
     /// It traps or panics.
     Trap,
     /// A call takes too long.
     TimeOut,
-    /// It asks for more memory than it may have.
+    /// It needs more memory than its limit.
     Memory,
 }
 
-/// Values of a series. What is left out may be anything.
+/// Expected values. A field that is `None` matches every value.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Emitted {
     /// Name of the series.
@@ -73,38 +73,38 @@ pub struct Emitted {
     pub symbol: Option<Symbol>,
     /// Interval.
     pub interval: Option<Interval>,
-    /// How many; at least one if this is left out.
+    /// The number of values. `None` means at least one.
     pub count: Option<u64>,
-    /// A text that one of the values has.
+    /// A text that one of the values contains.
     pub contains: Option<String>,
 }
 
-/// A file that it wrote.
+/// An expected file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Its path as the guest sees it.
     pub path: String,
-    /// The file that it is the same as.
+    /// The file that it must be equal to.
     pub equals: Option<PathBuf>,
-    /// A text that it has.
+    /// A text that it contains.
     pub contains: Option<String>,
 }
 
-/// Requests that it made. What is left out may be anything.
+/// Expected requests. A field that is `None` matches every request.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Request {
     /// Method.
     pub method: Option<String>,
-    /// Address; one that ends in `*` means every address with that beginning.
+    /// Address. A final `*` matches any rest.
     pub url: Option<String>,
-    /// How many; at least one if this is left out.
+    /// The number of requests. `None` means at least one.
     pub count: Option<u64>,
-    /// A text that one of the bodies has.
+    /// A text that one of the bodies contains.
     pub contains: Option<String>,
 }
 
 impl Request {
-    /// Whether such a request is meant.
+    /// Returns whether a request with this method and address matches.
     #[must_use]
     pub fn fits(&self, method: &str, url: &str) -> bool {
         self.method.as_deref().is_none_or(|own| own == method) && self.url.as_deref().is_none_or(|own| fits(own, url))
@@ -121,7 +121,7 @@ impl Ending {
         ("memory limit", Self::Memory),
     ];
 
-    /// The word for it.
+    /// Returns its name in cases and messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, ending)| *ending == self).map_or("ok", |(word, _)| word)
@@ -141,7 +141,7 @@ impl Scalar for Ending {
 }
 
 impl Expect {
-    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, beside: &Path) -> Self {
+    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, case_folder: &Path) -> Self {
         Self {
             log: texts(loader, section, "log"),
             no_log: texts(loader, section, "no_log"),
@@ -163,7 +163,7 @@ impl Expect {
                 |loader, item, section| {
                     let path = text(loader, section, PATH);
                     absent(loader, item, PATH, path.is_none(), r#"path = "out/x.csv", as the consumer sees it"#);
-                    let equals = file(loader, section, EQUALS, beside);
+                    let equals = file(loader, section, EQUALS, case_folder);
                     Some(Written { path: path?, equals, contains: text(loader, section, CONTAINS) })
                 },
             ),
@@ -182,10 +182,11 @@ impl Expect {
             ends: loader.read(section, ENDS, Ending::Ok).value,
             golden: loader.read_optional::<PathBuf>(section, GOLDEN).map(|found| {
                 if found.value.file_name().is_none() || found.value.extension().is_some_and(|ending| ending == "toml") {
-                    let diagnostic: Diagnostic = found.error(format!("`{}` is no golden file", found.value.display()));
-                    loader.report.push(diagnostic.expected("the path of a file of its own, such as \"basic.golden\""));
+                    let diagnostic: Diagnostic =
+                        found.error(format!("`{}` cannot be a golden file", found.value.display()));
+                    loader.report.push(diagnostic.expected("the path of a separate file, such as \"basic.golden\""));
                 }
-                beside.join(found.value)
+                case_folder.join(found.value)
             }),
         }
     }

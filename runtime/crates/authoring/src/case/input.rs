@@ -21,44 +21,44 @@ const SEED: Key = Key::new("seed");
 const SECONDS: Key = Key::new("seconds");
 const MARKET_SYMBOLS: Key = Key::new("symbols");
 
-/// The longest that a made-up market trades, in seconds.
-const MOST_SECONDS: u32 = 7 * 86_400;
-/// The most klines of one call in a run.
-const MOST_BATCH: u32 = 64;
+/// Longest duration of a generated market, in seconds.
+const MAX_SECONDS: u32 = 7 * 86_400;
+/// Largest number of klines in one call of a run.
+const MAX_BATCH: u32 = 64;
 
-/// Where klines come from, and how they are handed over.
+/// Where the klines come from, and how they are delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Where they come from.
     pub source: Source,
-    /// Which are made of trades. Default: 1m.
+    /// The intervals of the klines that are made from trades. Default: 1m.
     pub intervals: Vec<Interval>,
-    /// The category of the trades. Default: linear; for a recording, the one that it holds.
+    /// The category of the trades. Default: linear; for a recording, the category that it contains.
     pub category: Option<Category>,
-    /// Klines of one call at most, 1 to 64. Default: 1.
+    /// Largest number of klines in one call, 1 to 64. Default: 1.
     pub batch: usize,
 }
 
 /// A source of klines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Trades that are made up, the same for the same seed.
+    /// A market with generated trades, which are the same for the same seed.
     Market {
-        /// What they follow from. Default: 1.
+        /// The seed of the generator. Default: 1.
         seed: u64,
-        /// How long it trades. Default: 120 s.
+        /// How long the market trades. Default: 120 s.
         length: Duration,
-        /// What is traded. Default: BTCUSDT, ETHUSDT.
+        /// The symbols that are traded. Default: BTCUSDT, ETHUSDT.
         symbols: Vec<Symbol>,
     },
     /// A recording of trades.
     Trades(PathBuf),
-    /// Klines written by hand, one JSON object a line.
+    /// Hand-written klines, one JSON object per line.
     Klines(PathBuf),
 }
 
 impl Input {
-    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, beside: &Path) -> Self {
+    pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, case_folder: &Path) -> Self {
         let written: Vec<_> = section.entries().filter(|entry| SOURCES.contains(&entry.0)).collect();
         if let [_, (name, span, _), ..] = written.as_slice() {
             let place = loader.layers.toml_place((*span).clone());
@@ -67,22 +67,22 @@ impl Input {
         }
         let by_hand = written.iter().any(|entry| entry.0 == KLINES.name);
         let market = market(loader, section);
-        let trades = file(loader, section, TRADES, beside).map(Source::Trades);
-        let klines = file(loader, section, KLINES, beside).map(Source::Klines);
+        let trades = file(loader, section, TRADES, case_folder).map(Source::Trades);
+        let klines = file(loader, section, KLINES, case_folder).map(Source::Klines);
         let intervals = loader.read(section, INTERVALS, vec![Interval::MINUTE]);
         let intervals = loader.unique(intervals, ToString::to_string);
         loader.not_empty(&intervals, "interval");
         let category = loader.read_optional::<Category>(section, CATEGORY);
         for place in [intervals.is_set().then_some(&intervals.place), category.as_ref().map(|found| &found.place)] {
             if let Some(place) = place.filter(|_| by_hand) {
-                let message = "has no effect: klines that are written by hand say it themselves";
+                let message = "has no effect: hand-written klines have their own";
                 loader.report.push(Diagnostic::warning(place.clone(), message));
             }
         }
         let batch = loader.read(section, BATCH, NonZeroU32::MIN);
-        if batch.value.get() > MOST_BATCH {
-            let diagnostic = batch.error(format!("`{}` is more than a run hands over in one call", batch.value));
-            loader.report.push(diagnostic.expected(format!("1 to {MOST_BATCH}")));
+        if batch.value.get() > MAX_BATCH {
+            let diagnostic = batch.error(format!("`{}` is more than a run delivers in one call", batch.value));
+            loader.report.push(diagnostic.expected(format!("1 to {MAX_BATCH}")));
         }
         Self {
             source: trades.or(klines).unwrap_or(market),
@@ -93,14 +93,14 @@ impl Input {
     }
 }
 
-/// The made-up market, with defaults for all that is not written.
+/// Reads the generated market, with defaults for keys that are not written.
 fn market(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Source {
     let mut section = loader.section(section, "market");
     let seed = loader.read(&mut section, SEED, NonZeroU32::MIN).value;
     let seconds = loader.read(&mut section, SECONDS, NonZeroU32::MIN.saturating_add(119));
-    if seconds.value.get() > MOST_SECONDS {
-        let diagnostic = seconds.error(format!("`{}` is a long time", seconds.value));
-        loader.report.push(diagnostic.expected(format!("at most {MOST_SECONDS}, a week")));
+    if seconds.value.get() > MAX_SECONDS {
+        let diagnostic = seconds.error(format!("`{}` is too long", seconds.value));
+        loader.report.push(diagnostic.expected(format!("at most {MAX_SECONDS}, a week")));
     }
     let usual = ["BTCUSDT", "ETHUSDT"].into_iter().filter_map(|name| Symbol::new(name).ok()).collect();
     let symbols = loader.read(&mut section, MARKET_SYMBOLS, usual);

@@ -1,4 +1,4 @@
-//! Klines that an author writes by hand, one JSON object a line with the fields of `/v1/stream`. Most may be left out.
+//! Hand-written klines: one JSON object per line, with the fields of `/v1/stream`. All fields are optional.
 
 use std::fs;
 use std::path::Path;
@@ -16,9 +16,9 @@ use klines_config::report::{Diagnostic, Report};
 use klines_config::{nearest, nearest_interval};
 
 /// Largest file that is read, in bytes.
-const MOST_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
-/// Every field there is.
+/// All fields.
 const FIELDS: [&str; 22] = [
     "category",
     "symbol",
@@ -44,14 +44,14 @@ const FIELDS: [&str; 22] = [
     "emitted",
 ];
 
-/// Reads a file of klines. Each begins where the last one of its symbol and interval ended, if it says no `start`.
+/// Reads a file of klines. A kline without `start` begins where the previous one of its symbol and interval ended.
 ///
 /// # Errors
-/// [`Report`] with every line that is wrong.
+/// [`Report`] with every error of every line.
 pub fn read(path: &Path) -> Result<Vec<Arc<Kline>>, Report> {
     let mut report = Report::default();
     let shown = path.strip_prefix(".").unwrap_or(path).display().to_string();
-    let text = fs::metadata(path).and_then(|found| match found.len() > MOST_BYTES {
+    let text = fs::metadata(path).and_then(|found| match found.len() > MAX_BYTES {
         true => Err(std::io::Error::other("larger than 256 MiB")),
         false => fs::read_to_string(path),
     });
@@ -65,7 +65,7 @@ pub fn read(path: &Path) -> Result<Vec<Arc<Kline>>, Report> {
     let file = Arc::new(SourceFile { name: shown, text });
     let (mut klines, mut begin): (Vec<Arc<Kline>>, usize) = (Vec::new(), 0);
     for line in file.text.split_inclusive('\n') {
-        let mut reader = Line { file: &file, begin, text: line.trim_end(), report: &mut report };
+        let mut reader = LineReader { file: &file, begin, text: line.trim_end(), report: &mut report };
         begin += line.len();
         if !reader.text.trim().is_empty()
             && let Some(kline) = reader.kline(&klines)
@@ -76,28 +76,29 @@ pub fn read(path: &Path) -> Result<Vec<Arc<Kline>>, Report> {
     if report.is_refusal() { Err(report) } else { Ok(klines) }
 }
 
-/// One line at hand.
-struct Line<'a> {
+/// Reads one line.
+struct LineReader<'a> {
     file: &'a Arc<SourceFile>,
+    /// The offset of the line in the file.
     begin: usize,
     text: &'a str,
     report: &'a mut Report,
 }
 
-impl Line<'_> {
+impl LineReader<'_> {
     fn kline(&mut self, before: &[Arc<Kline>]) -> Option<Kline> {
         let map: Map<String, Value> = match serde_json::from_str(self.text) {
             Ok(map) => map,
             Err(error) => {
                 let at = error.column().saturating_sub(1).min(self.text.len());
-                // Without the place, which is shown.
+                // The report shows the place, so the message is used without it.
                 let message = error.to_string();
                 let message = message.split(" at line ").next().unwrap_or_default();
                 let end = self.text.ceil_char_boundary(at + 1);
                 self.push(
                     self.text.floor_char_boundary(at)..end,
                     format!("not a JSON object: {message}"),
-                    "one object a line",
+                    "one object per line",
                     None,
                 );
                 return None;
@@ -157,7 +158,7 @@ impl Line<'_> {
         })
     }
 
-    /// The four prices: what is left out follows from the others. Without any, all are 1.
+    /// Returns the four prices. Missing ones are derived from the others; without any, all are 1.
     fn prices(&mut self, map: &Map<String, Value>) -> Option<[Decimal; 4]> {
         let [open, high, low, close] = ["open", "high", "low", "close"].map(|name| self.decimal(map, name));
         let any = close.or(open).or(high).or(low).unwrap_or(Decimal::new(1, 0));
@@ -208,7 +209,7 @@ impl Line<'_> {
         parsed
     }
 
-    /// A decimal, as a number or as a text.
+    /// Returns a decimal that is written as a number or as a text.
     fn decimal(&mut self, map: &Map<String, Value>, name: &str) -> Option<Decimal> {
         let value = map.get(name)?;
         let text = match value {
@@ -250,14 +251,14 @@ impl Line<'_> {
         self.report.push(Diagnostic::error(place, message).expected(expected).nearest(near));
     }
 
-    /// Where a key is written in the line.
+    /// Returns the position of a key in the line.
     fn key(&self, name: &str) -> std::ops::Range<usize> {
         let quoted = Value::from(name).to_string();
         self.text.find(&quoted).map_or(0..self.text.len(), |at| at..at + quoted.len())
     }
 }
 
-/// The product as far as it can be held; for what an author did not care to write.
+/// Returns the product, or `a` if it overflows. Used as the default of fields that the author did not write.
 fn product(a: Decimal, b: Decimal) -> Decimal {
     let mantissa = a.mantissa().checked_mul(b.mantissa());
     mantissa.map_or(a, |mantissa| Decimal::new(mantissa, a.scale().saturating_add(b.scale())).trimmed())
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_follows_from_what_is_written() {
+    fn missing_fields_are_derived_from_the_others() {
         let file =
             file("{\"close\": 10.5}\n\n{\"close\": \"12\", \"open\": 9, \"volume\": 2}\n{\"interval\": \"1s\"}\n");
         let klines = read(file.path()).unwrap();

@@ -1,10 +1,10 @@
-//! `[[http]]`: who answers the requests of a consumer under test.
+//! `[[http]]`: the answers to the requests of a consumer under test.
 
 use std::num::NonZeroU32;
 
 use url::Url;
 
-use super::words::{Status, Wording};
+use super::words::{AnyText, Status};
 use klines_config::document::Content;
 use klines_config::items::{absent, entries};
 use klines_config::loader::{Key, Loader, Section};
@@ -18,12 +18,12 @@ const STATUS: Key = Key::new("status");
 const BODY: Key = Key::new("body");
 const TIMES: Key = Key::new("times");
 
-/// An answer. Of several that fit a request the first is given that has not been given `times` times.
+/// An answer to requests. A request gets the first matching answer that has not been used `times` times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stub {
-    /// Only to this method. Default: any.
+    /// The method that it answers. Default: any.
     pub method: Option<String>,
-    /// Only to this address; one that ends in `*` means every address with that beginning.
+    /// The address that it answers. A final `*` matches any rest.
     pub url: String,
     /// Status. Default: 200.
     pub status: u16,
@@ -31,19 +31,19 @@ pub struct Stub {
     pub headers: Vec<(String, String)>,
     /// Body. Default: empty.
     pub body: String,
-    /// How often it is given at most. Default: without end.
+    /// How often it can be used. Default: no limit.
     pub times: Option<u32>,
 }
 
 impl Stub {
-    /// Whether it answers such a request.
+    /// Returns whether it answers a request with this method and address.
     #[must_use]
     pub fn fits(&self, method: &str, url: &str) -> bool {
         self.method.as_deref().is_none_or(|own| own == method) && fits(&self.url, url)
     }
 }
 
-/// Whether an address is meant: the same, or of the beginning before a final `*`.
+/// Returns whether `url` matches `pattern`: it is the same address, or begins with the text before a final `*`.
 #[must_use]
 pub(super) fn fits(pattern: &str, url: &str) -> bool {
     match pattern.strip_suffix('*') {
@@ -52,7 +52,7 @@ pub(super) fn fits(pattern: &str, url: &str) -> bool {
     }
 }
 
-/// An address in one way of writing it.
+/// Returns the normalised form of an address.
 fn normal(url: &str) -> String {
     Url::parse(url).map_or_else(|_| url.to_owned(), String::from)
 }
@@ -69,7 +69,7 @@ pub(super) fn read(loader: &mut Loader<'_>, top: &mut Section<'_>) -> Vec<Stub> 
                 check_url(loader, &url.value.0, |message| url.error(message));
             }
             let status = loader.read(section, STATUS, Status(200)).value.0;
-            let body = loader.read(section, BODY, Wording(String::new())).value.0;
+            let body = loader.read(section, BODY, AnyText(String::new())).value.0;
             let times = loader.read_optional::<NonZeroU32>(section, TIMES).map(|times| times.value.get());
             let method = loader.read_optional::<Text>(section, METHOD).map(|method| method.value.0.to_uppercase());
             let headers = headers(loader, section);
@@ -82,13 +82,13 @@ pub(super) fn read(loader: &mut Loader<'_>, top: &mut Section<'_>) -> Vec<Stub> 
     stubs
 }
 
-/// Refuses what can never be the address of a request.
+/// Reports a text that cannot be the address of a request.
 pub(super) fn check_url(loader: &mut Loader<'_>, url: &str, error: impl FnOnce(String) -> Diagnostic) {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         let diagnostic = error(format!("`{url}` is not the address of a request"));
         loader
             .report
-            .push(diagnostic.expected("https:// or http://, the host and the path; a final * stands for the rest"));
+            .push(diagnostic.expected("https:// or http://, the host and the path; a final * matches any rest"));
     }
 }
 

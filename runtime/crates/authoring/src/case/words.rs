@@ -1,4 +1,4 @@
-//! The small values that only cases have: numbers from 0 up, texts that may be empty, statuses, files beside the case.
+//! Scalars that only test cases have: counts, texts that may be empty, HTTP statuses, paths relative to the case.
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +7,15 @@ use klines_config::loader::{Key, Loader, Section};
 use klines_config::report::Diagnostic;
 use klines_config::value::{Fault, Scalar};
 
-/// A whole number from 0 up.
+/// A whole number, 0 or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count(pub u64);
 
-/// Any text, the empty one included.
+/// A text, which may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wording(pub String);
+pub(super) struct AnyText(pub String);
 
-/// A status of an HTTP response.
+/// The status of an HTTP response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(pub u16);
 
@@ -25,7 +25,7 @@ impl Scalar for Count {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         let digits: String = text.chars().filter(|found| *found != '_').collect();
-        digits.parse().map(Self).map_err(|_| Fault::new(format!("`{text}` is not such a number"), Self::EXPECTED))
+        digits.parse().map(Self).map_err(|_| Fault::new(format!("`{text}` is not a whole number"), Self::EXPECTED))
     }
 
     fn show(&self) -> String {
@@ -33,7 +33,7 @@ impl Scalar for Count {
     }
 }
 
-impl Scalar for Wording {
+impl Scalar for AnyText {
     const EXPECTED: &'static str = "a text";
 
     fn parse(text: &str) -> Result<Self, Fault> {
@@ -59,7 +59,7 @@ impl Scalar for Status {
     }
 }
 
-/// Reads a list of texts, or a single one, which may hold commas.
+/// Reads a list of texts, or a single text. Commas do not separate texts.
 pub(super) fn texts(loader: &mut Loader<'_>, section: &mut Section<'_>, name: &'static str) -> Vec<String> {
     let Some((_, node)) = section.entry(name) else { return Vec::new() };
     let nodes = match &node.content {
@@ -81,10 +81,15 @@ pub(super) fn texts(loader: &mut Loader<'_>, section: &mut Section<'_>, name: &'
     texts
 }
 
-/// Reads the path of a file beside the case, which has to be there.
-pub(super) fn file(loader: &mut Loader<'_>, section: &mut Section<'_>, key: Key, beside: &Path) -> Option<PathBuf> {
+/// Reads the path of a file, relative to `case_folder`, and reports a file that does not exist.
+pub(super) fn file(
+    loader: &mut Loader<'_>,
+    section: &mut Section<'_>,
+    key: Key,
+    case_folder: &Path,
+) -> Option<PathBuf> {
     let found = loader.read_optional::<PathBuf>(section, key)?;
-    let path = beside.join(&found.value);
+    let path = case_folder.join(&found.value);
     if !path.is_file() {
         let diagnostic = found.error(format!("there is no file {}", path.display()));
         loader.report.push(diagnostic.expected("the path of a file, from the folder of the case"));

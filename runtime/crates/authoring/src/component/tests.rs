@@ -1,4 +1,4 @@
-//! What becomes a component, and what is said of what does not.
+//! Which modules become components, and the messages about the others.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn text_and_modules_become_components() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_its_signature() {
+fn missing_exports_are_named_with_their_signatures() {
     let lacking = EXAMPLE
         .replace("(export \"klines:consumer/consumer@1.1.0#consume\")", "")
         .replace("(func (export \"klines:consumer/consumer@1.1.0#stop\"))", "")
@@ -40,7 +40,7 @@ fn what_is_missing_is_named_with_its_signature() {
 }
 
 #[test]
-fn what_has_another_type_is_shown_with_both() {
+fn an_export_of_the_wrong_type_is_shown_with_both_types() {
     let other = EXAMPLE.replace(
         "#consume\") (param $klines i32) (param $count i32) (param $lost i64)",
         "#consume\") (param $klines i32) (param $count i32)",
@@ -52,7 +52,7 @@ fn what_has_another_type_is_shown_with_both() {
 }
 
 #[test]
-fn imports_that_nobody_offers_are_named_with_those_that_there_are() {
+fn unknown_imports_are_named_with_those_that_exist() {
     let other = EXAMPLE.replace(
         "(memory (export",
         r#"(import "env" "print" (func (param i32)))
@@ -64,11 +64,11 @@ fn imports_that_nobody_offers_are_named_with_those_that_there_are() {
     );
     insta::assert_snapshot!(of(&other).unwrap_err(), @r"
     is not a consumer:
-      - it imports `env` `print`, which nothing offers: there is klines:consumer/host@1.1.0, klines:consumer/state@1.1.0, klines:consumer/emit@1.1.0 and wasi_snapshot_preview1
-      - it imports `klines:consumer/host@1.1.0` `print`, which nothing offers: there is `log`, `exact`, `terminal`
+      - it imports `env` `print`, which does not exist: there is klines:consumer/host@1.1.0, klines:consumer/state@1.1.0, klines:consumer/emit@1.1.0 and wasi_snapshot_preview1
+      - it imports `klines:consumer/host@1.1.0` `print`, which does not exist: there is `log`, `exact`, `terminal`
       - it imports `klines:consumer/state@1.1.0` `get` as (func (param i32)): expected (func (param i32 i32 i32))
-      - it imports `wasi_snapshot_preview1` `sock_open`, which nothing offers: the adapter for it has no such function
-      - it imports `wasi:cli/stdout@0.2.6` `get-stdout`, which nothing offers: a module that calls WASI 0.2 by itself says in a component-type section which of it; your language's bindings generator writes one
+      - it imports `wasi_snapshot_preview1` `sock_open`, which does not exist: the adapter for it has no such function
+      - it imports `wasi:cli/stdout@0.2.6` `get-stdout`, which does not exist: a module that calls WASI 0.2 directly needs a component-type section, which the bindings generator of its language writes
     ");
 }
 
@@ -85,7 +85,7 @@ fn a_module_of_wasip1_gets_the_adapter() {
 }
 
 #[test]
-fn a_program_that_runs_once_is_refused_with_the_mend() {
+fn a_program_that_runs_once_is_refused_with_the_fix() {
     let program = EXAMPLE.replace("#stop\"))", "#stop\"))\n  (func (export \"_start\"))");
     let refused = of(&program).unwrap_err();
     assert!(refused.starts_with("exports `_start`, so it is a program that runs once and ends"), "{refused}");
@@ -94,7 +94,7 @@ fn a_program_that_runs_once_is_refused_with_the_mend() {
 }
 
 #[test]
-fn what_is_no_module_is_told_apart() {
+fn files_that_are_not_modules_are_distinguished() {
     let component = of(EXAMPLE).unwrap();
     assert!(matches!(of_file("x", &component), Err(ModuleError::Component)));
     for bytes in [&b""[..], b"\x7fELF", b"\0asm\x09\0\0\0", b"hello", b"\xff\xfe(module)"] {

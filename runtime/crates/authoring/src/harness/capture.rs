@@ -1,4 +1,5 @@
-//! What a consumer under test does, written down as it does it: lines, values, requests. Answers its requests.
+//! Records what a consumer under test does: lines, values and requests. Answers its requests with the stubs of the
+//! case.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,105 +12,107 @@ use tracing::Level;
 
 use crate::case::Stub;
 
-/// One step of it.
+/// One recorded action of the consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Wrote a line.
+    /// It wrote a line.
     Line {
-        /// Where it came from.
+        /// The stream that it wrote to.
         stream: Stream,
-        /// Its level.
+        /// The level of the line.
         level: Level,
-        /// Its text.
+        /// The text of the line.
         text: String,
     },
-    /// Published a value.
+    /// It emitted a value.
     Emit(Point),
-    /// Made a request.
+    /// It sent a request.
     Http {
-        /// Its method.
+        /// The method of the request.
         method: String,
-        /// Its address.
+        /// The address of the request.
         url: String,
         /// The status of the answer, or why there was none.
         outcome: String,
     },
-    /// Answered, or ended, in this way.
+    /// It answered a call with an error, or crashed in it; the text describes the failure.
     Answer(String),
 }
 
-/// A request that was allowed.
+/// A request that the grants allowed.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its method.
     pub method: String,
     /// Its address.
     pub url: String,
-    /// The status that it got; none if nobody answered.
+    /// The status of the answer. `None` if no stub matched.
     pub status: Option<u16>,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-/// All of it, over all calls.
+/// Everything that the consumer did, in all calls.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Since the last call.
+    /// The steps since they were last taken.
     steps: Vec<Step>,
-    /// Lines with their level in front.
+    /// All lines, each after its level.
     pub lines: Vec<String>,
-    /// Lines over the limit of a second.
+    /// The number of lines over the limit per second.
     pub suppressed: u64,
-    /// Bytes of output beyond what a call may write.
+    /// The bytes of output over the limit per call.
     pub dropped: usize,
-    /// Values that it published.
+    /// The values that it emitted.
     pub points: Vec<Point>,
-    /// Requests that were allowed.
+    /// The requests that the grants allowed.
     pub requests: Vec<Request>,
-    /// What was not allowed, with the line that would grant it.
+    /// The denied requests, with the line that would grant each.
     pub denials: Vec<String>,
-    /// Allowed requests without an answer in the case.
+    /// The allowed requests for which the case has no answer.
     pub unanswered: BTreeSet<String>,
-    /// Why it did not stop well.
+    /// Why its call of `stop` failed.
     pub bad_stop: Option<Failure>,
+    /// The time of the klines that has passed.
     passed: Duration,
+    /// The stubs, each with the number of its uses.
     stubs: Vec<(Stub, u32)>,
-    is_listening: bool,
+    is_recording: bool,
 }
 
-/// Writes down, and answers.
+/// Records what the consumer does, and answers its requests.
 #[derive(Debug)]
 pub struct Capture {
-    /// Counts real time; otherwise the time of the klines.
+    /// When recording began, for limits in real time. `None` means that limits count the time of the klines.
     since: Option<Instant>,
     record: Mutex<Record>,
 }
 
 impl Capture {
-    /// Begins to write down what the consumer does.
+    /// Starts to record.
     pub fn new(stubs: &[Stub], in_real_time: bool) -> Self {
         let stubs = stubs.iter().map(|stub| (stub.clone(), 0)).collect();
-        let record = Mutex::new(Record { stubs, is_listening: true, ..Record::default() });
+        let record = Mutex::new(Record { stubs, is_recording: true, ..Record::default() });
         Self { since: in_real_time.then(Instant::now), record }
     }
 
-    /// Lets the time of the klines pass.
+    /// Advances the time of the klines to `passed` since the first kline.
     pub fn pass(&self, passed: Duration) {
         let mut record = self.read();
         record.passed = record.passed.max(passed);
     }
 
-    /// Takes what was done since the last call.
+    /// Returns the steps since the last call of `take`.
     pub fn take(&self) -> Vec<Step> {
         std::mem::take(&mut self.read().steps)
     }
 
-    /// Writes nothing down any more.
+    /// Stops recording.
     pub fn close(&self) {
-        self.read().is_listening = false;
+        self.read().is_recording = false;
     }
 
-    /// What was done so far.
+    /// Returns the record so far.
     pub fn read(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,8 +125,8 @@ impl HostObserver for Capture {
 
     fn logged(&self, stream: Stream, level: Level, text: &str) {
         let mut record = self.read();
-        if record.is_listening {
-            record.lines.push(format!("{} {text}", word(level)));
+        if record.is_recording {
+            record.lines.push(format!("{} {text}", level_name(level)));
             record.steps.push(Step::Line { stream, level, text: text.to_owned() });
         }
     }
@@ -172,7 +175,7 @@ impl HostObserver for Capture {
         }
     }
 
-    fn stopped_badly(&self, failure: &Failure) {
+    fn stop_failed(&self, failure: &Failure) {
         self.read().bad_stop = Some(failure.clone());
     }
 }
@@ -186,8 +189,8 @@ impl Outlet for Capture {
     }
 }
 
-/// A level as it is written.
-pub fn word(level: Level) -> &'static str {
+/// Returns the name of a level in lower case.
+pub fn level_name(level: Level) -> &'static str {
     match level {
         Level::TRACE => "trace",
         Level::DEBUG => "debug",

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use klines_wasm::component::ComponentError;
 use thiserror::Error;
 
-/// Why a case cannot be run, or its golden file not be compared or written.
+/// Why a case cannot be run, or its golden file cannot be compared or written.
 #[derive(Debug, Error)]
 pub enum HarnessError {
-    /// There is no room for the folders of a case.
+    /// The temporary folders of a case cannot be created.
     #[error("making a temporary folder")]
     Scratch(#[source] io::Error),
     /// The component cannot be used.
@@ -36,7 +36,7 @@ pub enum HarnessError {
         /// Why.
         source: io::Error,
     },
-    /// The file that a case names as its golden file is something else.
+    /// The file that a case names as its golden file was not written by this command.
     #[error("{} is not a golden file of this command, and is not replaced: remove it, or name another file", .0.display())]
     NotGolden(PathBuf),
 }

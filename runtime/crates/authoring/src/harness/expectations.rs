@@ -1,4 +1,5 @@
-//! What a consumer did against what was expected, but for the golden file. Each failure says what is wanted and found.
+//! Compares what a consumer did with all expectations except the golden file. Each failure shows what was wanted and
+//! what was found.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -10,10 +11,10 @@ use super::fixture::Fixture;
 use super::runner::{End, Outcome};
 use crate::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
 
-/// Lines that are shown of a longer list.
+/// Largest number of lines that are shown of a list.
 const SHOWN: usize = 5;
 
-/// Returns what was not as expected.
+/// Returns the expectations that were not met.
 #[must_use]
 pub fn judge(case: &Case, fixture: &Fixture, outcome: &Outcome) -> Vec<String> {
     let expect = &case.expect;
@@ -26,7 +27,8 @@ pub fn judge(case: &Case, fixture: &Fixture, outcome: &Outcome) -> Vec<String> {
     failures
 }
 
-/// Returns what was not as expected of its log, values, requests and files, however long it ran.
+/// Returns the expectations on the log, values, requests and files that were not met. These apply to a run of any
+/// length.
 #[must_use]
 pub fn judge_effects(expect: &Expect, fixture: &Fixture) -> Vec<String> {
     let mut failures = Vec::new();
@@ -115,7 +117,7 @@ fn http(wanted: &Wanted, requests: &[Request]) -> Option<String> {
     Some(format!("http: no body of {what} has {text:?}{}", listed(&bodies, "")))
 }
 
-/// A number that is wanted, or at least one.
+/// Returns a failure unless the number found is the number wanted, or at least one if `wanted` is `None`.
 fn counted(key: &str, what: &str, wanted: Option<u64>, found: usize) -> Option<String> {
     match wanted {
         Some(wanted) if wanted != found as u64 => Some(format!("{key}: {what}: {wanted} wanted, {found} found")),
@@ -128,7 +130,7 @@ fn file(wanted: &Written, fixture: &Fixture) -> Option<String> {
     let shown = &wanted.path;
     let path = Path::new("/").join(shown);
     if path.components().any(|part| part == Component::ParentDir) {
-        return Some(format!("files: {shown} has `..` in it: write the path as the guest has it"));
+        return Some(format!("files: {shown} has `..` in it: write the path as the guest sees it"));
     }
     let of_dir =
         |(guest, host): &(String, std::path::PathBuf)| Some((guest.len(), host.join(path.strip_prefix(guest).ok()?)));
@@ -136,7 +138,7 @@ fn file(wanted: &Written, fixture: &Fixture) -> Option<String> {
         let dirs: Vec<String> = fixture.dirs.iter().map(|(guest, _)| guest.clone()).collect();
         return Some(format!("files: {shown} is in no folder of allow.dirs{}", listed(&dirs, "there is none")));
     };
-    // A link leads to where the guest could not go itself.
+    // A symbolic link could lead to files that the guest itself cannot reach.
     let is_inside = fs::canonicalize(&host).is_ok_and(|real| {
         fixture.dirs.iter().any(|(_, dir)| fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir)))
     });
@@ -170,7 +172,7 @@ fn first_difference(wanted: &[u8], found: &[u8]) -> Option<String> {
     Some(format!("line {}\n  - {}\n  + {}", same + 1, side(&wanted), side(&found)))
 }
 
-/// Names the files below a folder as the guest sees them.
+/// Lists the files below a folder by the paths that the guest sees.
 fn list(folder: &Path, guest: &str, files: &mut Vec<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = format!("{guest}/{}", entry.file_name().to_string_lossy());
@@ -182,14 +184,14 @@ fn list(folder: &Path, guest: &str, files: &mut Vec<String>) {
     }
 }
 
-/// The last lines of a list, each on a line of its own.
-fn listed(lines: &[String], nothing: &str) -> String {
+/// Returns the last items of a list, each on a separate line, or `if_empty` if there are none.
+fn listed(lines: &[String], if_empty: &str) -> String {
     if lines.is_empty() {
-        return if nothing.is_empty() { String::new() } else { format!("; {nothing}") };
+        return if if_empty.is_empty() { String::new() } else { format!("; {if_empty}") };
     }
-    let left_out = lines.len().saturating_sub(SHOWN);
-    let mut text = if left_out > 0 { format!("; the last of {}:", lines.len()) } else { "; there is:".to_owned() };
-    for line in lines.iter().skip(left_out) {
+    let hidden = lines.len().saturating_sub(SHOWN);
+    let mut text = if hidden > 0 { format!("; the last of {}:", lines.len()) } else { "; there is:".to_owned() };
+    for line in lines.iter().skip(hidden) {
         text.push_str(&format!("\n  {line}"));
     }
     text

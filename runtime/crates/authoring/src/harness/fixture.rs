@@ -1,4 +1,4 @@
-//! What one case runs in: temporary folders, an empty state, and what the consumer does written down.
+//! The environment of one case: temporary folders, an empty state, and a recorder of what the consumer does.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use super::capture::Capture;
 use super::error::HarnessError;
 use crate::case::Case;
 
-/// What one case runs in.
+/// The environment of one case.
 pub struct Fixture {
-    /// Makes the instances.
+    /// Creates the instances.
     pub blueprint: WasmBlueprint,
-    /// What they do.
+    /// Records what the instances do.
     pub capture: Arc<Capture>,
-    /// Granted folders: their path in the sandbox, and where they are for the time of the case.
+    /// The granted folders: the path in the sandbox, and the temporary folder of the case.
     pub dirs: Vec<(String, PathBuf)>,
-    /// Everything that is gone afterwards.
+    /// The temporary folder of the case, which is removed with the fixture.
     pub scratch: TempDir,
 }
 
 impl Fixture {
-    /// Sets a case up. With `in_real_time` seconds of the log are those of the clock, otherwise those of the klines.
+    /// Sets up a case. Log limits count real time if `in_real_time`, otherwise the time of the klines.
     pub(super) fn new(harness: &Harness, case: &Case, in_real_time: bool) -> Result<Self, HarnessError> {
         let consumer = &case.consumer;
         let limits = consumer.limits.clone();
@@ -63,7 +63,7 @@ impl Fixture {
         Ok(Self { blueprint: WasmBlueprint::new(component, setup), capture, dirs, scratch })
     }
 
-    /// Returns the bytes that its instances hold.
+    /// Returns the memory of its instances, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.blueprint.own_meter().memory.read()

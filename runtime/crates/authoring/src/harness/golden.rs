@@ -1,4 +1,5 @@
-//! A golden file against what a consumer did: the first difference, with a little around it, and how to see it repeat.
+//! Compares a golden file with what a consumer did: shows the first difference with its context, and the command that
+//! reproduces it.
 
 use std::fs;
 use std::io;
@@ -9,12 +10,13 @@ use super::repeat::RepeatCommand;
 use super::runner::Outcome;
 use super::transcript::Transcript;
 
-/// Lines before a difference that are shown.
-const BEFORE: usize = 3;
-/// Lines of each side that are shown.
+/// Number of context lines around a difference.
+const CONTEXT: usize = 3;
+/// Largest number of lines that are shown of each side.
 const SHOWN: usize = 6;
 
-/// Compares; returns what differs. With `is_cut` what was done has an end before that of the file.
+/// Returns the first difference between the golden file and the outcome. If `is_cut`, the run ended early, and only the
+/// beginning of the file is compared.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -38,25 +40,25 @@ pub fn compare(
     Ok(Some(difference(golden, wanted, &found, same, &outcome.transcript, repeat)))
 }
 
-/// Writes the file, unless it is the same already; says what has changed.
+/// Writes the file unless it is the same already. Returns a text with what has changed.
 ///
 /// # Errors
 /// The file cannot be read or written.
 pub fn update(golden: &Path, transcript: &Transcript) -> Result<Option<String>, HarnessError> {
     let (old, new, shown) = (read(golden)?, transcript.text(), golden.display());
-    // A case may be untrusted: what it names is replaced only if this command has written it.
+    // A case may be untrusted, so a file that it names is replaced only if this command wrote it.
     let is_link = fs::symlink_metadata(golden).is_ok_and(|found| found.is_symlink());
     if is_link || old.as_ref().is_some_and(|old| !old.is_empty() && old.lines().next() != new.lines().next()) {
         return Err(HarnessError::NotGolden(golden.to_owned()));
     }
     if old.as_ref() == Some(&new) {
-        return Ok(Some(format!("{shown}: as before")));
+        return Ok(Some(format!("{shown}: unchanged")));
     }
     fs::write(golden, &new).map_err(|source| HarnessError::Write { path: golden.to_owned(), source })?;
     let Some(old) = old else { return Ok(Some(format!("{shown}: written, {} lines", new.lines().count()))) };
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let mut text = format!("{shown}: {} lines in place of {}; the first that differ:", new.len(), old.len());
+    let mut text = format!("{shown}: {} lines instead of {}; the first that differ:", new.len(), old.len());
     sides(&mut text, &old, &new, same);
     Ok(Some(text))
 }
@@ -79,7 +81,7 @@ fn difference(
 ) -> String {
     let wanted_call = head_of(wanted, at).and_then(|head| transcript.call_with(head));
     let found_call = transcript.call_of(at).filter(|_| at < found.len());
-    // Whichever comes first is where the two part.
+    // The difference is in the call that comes first.
     let call = match (wanted_call, found_call) {
         (Some(wanted), Some(found)) => Some(wanted.min(found)),
         (wanted, found) => wanted.or(found),
@@ -101,18 +103,18 @@ fn difference(
     text
 }
 
-/// The line of the kline, or call, that a line belongs to.
+/// Returns the head line, of a kline or a call, that the line at `at` belongs to.
 fn head_of<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
     lines.get(..=at).unwrap_or_default().iter().rfind(|line| !line.starts_with(' ')).copied()
 }
 
-/// Shows what comes before, then both sides: `-` what was wanted, `+` what was found.
+/// Appends the context before the difference, then both sides (`-` wanted, `+` found), then the context after it.
 fn sides(text: &mut String, wanted: &[&str], found: &[&str], at: usize) {
-    for line in found.get(at.saturating_sub(BEFORE)..at).unwrap_or_default() {
+    for line in found.get(at.saturating_sub(CONTEXT)..at).unwrap_or_default() {
         text.push_str(&format!("\n    {line}"));
     }
     let (wanted, found) = (block(wanted, at), block(found, at));
-    // What both end with is no difference; the first line is one.
+    // The lines at the end that are equal on both sides are context; the first line always differs.
     let after = wanted.iter().skip(1).rev().zip(found.iter().skip(1).rev()).take_while(|(a, b)| a == b).count();
     for (mark, lines, end) in [('-', wanted, "nothing more is wanted"), ('+', found, "nothing more was done")] {
         for line in lines.iter().take((lines.len() - after).min(SHOWN)) {
@@ -122,12 +124,12 @@ fn sides(text: &mut String, wanted: &[&str], found: &[&str], at: usize) {
             text.push_str(&format!("\n  {mark} ({end})"));
         }
     }
-    for line in found.get(found.len() - after..).unwrap_or_default().iter().take(BEFORE) {
+    for line in found.get(found.len() - after..).unwrap_or_default().iter().take(CONTEXT) {
         text.push_str(&format!("\n    {line}"));
     }
 }
 
-/// The lines from there on, as far as the next kline.
+/// Returns the lines from `at` up to the next head line.
 fn block<'a, 'b>(lines: &'b [&'a str], at: usize) -> &'b [&'a str] {
     let rest = lines.get(at..).unwrap_or_default();
     let length = rest.iter().enumerate().take_while(|(n, line)| *n == 0 || line.starts_with(' ')).count();

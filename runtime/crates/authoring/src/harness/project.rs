@@ -1,4 +1,4 @@
-//! A project as far as its tests are concerned: whether its component is up to date, and which cases it has.
+//! A project under test: checks whether its component is up to date, and finds its test cases.
 
 use std::fs;
 use std::io;
@@ -11,11 +11,11 @@ use thiserror::Error;
 use crate::case::Subject;
 use crate::project::{Project, ProjectError};
 
-/// What the component is not made of, in the project's folder.
+/// Folders in the project's top folder that contain no sources of the component.
 const NOT_SOURCES: [&str; 5] = ["build", "tests", "target", "klines-data", "klines-out"];
-/// The same in every folder.
+/// Folders that contain no sources, at any depth.
 const NEVER_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
-/// Files that say how to build.
+/// Files that configure the build.
 const MANIFESTS: [&str; 8] = [
     "consumer.toml",
     "Cargo.toml",
@@ -26,14 +26,14 @@ const MANIFESTS: [&str; 8] = [
     "tsconfig.json",
     "pyproject.toml",
 ];
-/// How files end that a component is made of.
+/// Extensions of source files.
 const SOURCES: [&str; 15] =
     ["rs", "py", "pyi", "js", "mjs", "ts", "mts", "c", "h", "cc", "cpp", "hpp", "go", "wit", "wat"];
 
-/// A project's folder.
+/// A project under test.
 #[derive(Debug)]
 pub struct TestProject {
-    /// What is tested.
+    /// The consumer under test.
     pub subject: Subject,
     folder: PathBuf,
 }
@@ -41,15 +41,15 @@ pub struct TestProject {
 /// Why the cases of a project cannot be run.
 #[derive(Debug, Error)]
 pub enum TestProjectError {
-    /// The folder is no project.
+    /// The folder is not a project.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// It has not been built.
+    /// The project has not been built.
     #[error("there is no {} yet: type `klines consumer build {}` first", component.display(), typed.display())]
     NotBuilt {
-        /// The component that there is to be.
+        /// The missing component.
         component: PathBuf,
-        /// The folder as it was typed.
+        /// The folder as the user typed it.
         typed: PathBuf,
     },
     /// A source is newer than the component.
@@ -64,10 +64,10 @@ pub enum TestProjectError {
         source_file: PathBuf,
         /// The component.
         component: PathBuf,
-        /// The folder as it was typed.
+        /// The folder as the user typed it.
         typed: PathBuf,
     },
-    /// A file or folder cannot be looked at.
+    /// The metadata of a file or folder cannot be read.
     #[error("looking at {}", path.display())]
     Unreadable {
         /// The file or folder.
@@ -83,13 +83,13 @@ pub enum TestProjectError {
         /// Why.
         source: io::Error,
     },
-    /// The folder of cases cannot be listed to its end.
+    /// The listing of the folder of cases failed part-way.
     #[error(transparent)]
     Listing(io::Error),
     /// There is no case.
     #[error("{} has no case: expected files such as tests/basic.toml", .0.display())]
     NoCase(PathBuf),
-    /// There is no case of this name.
+    /// There is no case with this name.
     #[error(
         "{} has no case `{name}`: there is {}{}",
         folder.display(),
@@ -101,31 +101,31 @@ pub enum TestProjectError {
         folder: PathBuf,
         /// The name.
         name: String,
-        /// The names of the cases that there are.
+        /// The names of all cases.
         names: Vec<String>,
-        /// The one of them that was perhaps meant.
+        /// The name that was perhaps intended.
         nearest: Option<String>,
     },
 }
 
 impl TestProject {
-    /// Reads the project in `folder`, which is shown as it was typed.
+    /// Reads the project in `folder`, which messages show as it is given.
     ///
     /// # Errors
-    /// The folder is no project.
+    /// The folder is not a project.
     pub fn open(folder: &Path) -> Result<Self, TestProjectError> {
         let name = Project::open(folder)?.name.to_string();
-        // A dot in front says nothing.
+        // A leading `./` is left out of messages.
         let folder = folder.strip_prefix(".").unwrap_or(folder).to_owned();
         let configuration = Some(folder.join("klines.toml")).filter(|file| file.is_file());
         let component = folder.join(format!("{name}.wasm"));
         Ok(Self { subject: Subject { name, component, folder: folder.clone(), configuration }, folder })
     }
 
-    /// Refuses a component that is missing or was made of other sources. `typed` is the folder as it was named.
+    /// Refuses a component that is missing or older than its sources. `typed` is the folder as the user typed it.
     ///
     /// # Errors
-    /// The project has to be built first, or cannot be looked at.
+    /// The project has to be built first, or its files cannot be read.
     pub fn check_built(&self, typed: &Path) -> Result<(), TestProjectError> {
         let component = &self.subject.component;
         let unreadable = |path: &Path| {
@@ -140,7 +140,7 @@ impl TestProject {
             Err(error) => return Err(unreadable(component)(error)),
         };
         let mut newest = None;
-        look(&self.folder, true, &mut newest).map_err(unreadable(&self.folder))?;
+        find_newest(&self.folder, true, &mut newest).map_err(unreadable(&self.folder))?;
         match newest {
             Some((changed, source_file)) if changed > built => {
                 Err(TestProjectError::Changed { source_file, component: component.clone(), typed: typed.to_owned() })
@@ -149,10 +149,10 @@ impl TestProject {
         }
     }
 
-    /// Returns the cases in the order of their names, or the one of this name.
+    /// Returns all cases in the order of their names, or only the case with the name or path `only`.
     ///
     /// # Errors
-    /// There is no case, or none of this name.
+    /// There is no case, or none with this name.
     pub fn cases(&self, only: Option<&str>) -> Result<Vec<PathBuf>, TestProjectError> {
         let folder = self.folder.join("tests");
         let mut files = Vec::new();
@@ -179,8 +179,8 @@ impl TestProject {
     }
 }
 
-/// Finds the source that was changed last.
-fn look(folder: &Path, is_top: bool, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result<()> {
+/// Finds the source that was changed last, and stores it in `newest` with its time.
+fn find_newest(folder: &Path, is_top: bool, newest: &mut Option<(SystemTime, PathBuf)>) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -192,7 +192,7 @@ fn look(folder: &Path, is_top: bool, newest: &mut Option<(SystemTime, PathBuf)>)
         }
         let found = entry.metadata()?;
         if found.is_dir() {
-            look(&path, false, newest)?;
+            find_newest(&path, false, newest)?;
         } else if is_source(name) {
             let changed = found.modified()?;
             if newest.as_ref().is_none_or(|(known, _)| changed > *known) {
@@ -203,7 +203,7 @@ fn look(folder: &Path, is_top: bool, newest: &mut Option<(SystemTime, PathBuf)>)
     Ok(())
 }
 
-/// Whether the component depends on such a file.
+/// Returns whether a component depends on a file with this name.
 fn is_source(name: &str) -> bool {
     let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     MANIFESTS.contains(&name) || SOURCES.contains(&ending)

@@ -1,30 +1,30 @@
-//! The command that repeats a case, as it is typed.
+//! The command line that repeats a case.
 
-/// A command that runs one case.
+/// A command line that runs one case.
 #[derive(Clone, Debug)]
 pub struct RepeatCommand {
     line: String,
 }
 
 impl RepeatCommand {
-    /// Takes the command that runs the whole case.
+    /// Wraps the command line that runs the whole case.
     #[must_use]
     pub fn new(line: String) -> Self {
         Self { line }
     }
 
-    /// Runs all of the case.
+    /// Returns the command line that runs the whole case.
     #[must_use]
     pub fn whole(&self) -> String {
         self.line.clone()
     }
 
-    /// Runs the case up to a call.
+    /// Returns the command line that runs the case up to a call.
     pub(super) fn until(&self, call: u64) -> String {
         format!("{} --until {call}", self.line)
     }
 
-    /// Writes the golden file.
+    /// Returns the command line that writes the golden file.
     pub(super) fn update(&self) -> String {
         format!("{} --update", self.line)
     }

@@ -1,10 +1,10 @@
-//! What a consumer was quarantined for, run again from the bundle that was written then.
+//! Reproduces a consumer's crash from its crash report.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use klines_delivery::bundle::{Bundle, COMPONENT, WHOLE};
+use klines_delivery::crash_report::{COMPONENT, CrashReport, WHOLE};
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::record::RecordError;
 use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
@@ -16,35 +16,35 @@ use klines_wasm::state::StateStore;
 use klines_wasm::{Setup, WasmBlueprint};
 use thiserror::Error;
 
-/// How often a batch is repeated that the consumer is not ready for.
+/// How often a batch is repeated while the consumer answers `Retry`.
 const MOST_RETRIES: u32 = 100;
 
-/// Why a bundle cannot be run.
+/// Why a crash report cannot be run.
 #[derive(Debug, Error)]
 pub enum ReproduceError {
     /// It cannot be read.
-    #[error("reading the bundle {}", path.display())]
+    #[error("reading the crash report {}", path.display())]
     Unreadable {
-        /// The bundle.
+        /// The crash report.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// Its limits are none.
-    #[error("reading the limits of the bundle")]
+    /// Its limits are not valid.
+    #[error("reading the limits of the crash report")]
     Limits(#[source] serde_json::Error),
-    /// Its batches are none.
+    /// Its batches are not valid.
     #[error("reading its batches")]
     Batches(#[source] RecordError),
-    /// There is no room for its state.
+    /// A temporary folder for its state cannot be created.
     #[error("making a temporary folder")]
     Scratch(#[source] io::Error),
-    /// It is of a component that another version of klines brings along.
+    /// Its component is part of another version of klines.
     #[error("this klines has no component `{0}`")]
     NotShipped(String),
-    /// It was written without its component, whose SHA-256 is this.
+    /// It was written without its component, which has this SHA-256.
     #[error(
-        "the component had changed when the bundle was written: put the one with SHA-256 {0} beside it as {COMPONENT}, and set has_component"
+        "the component had changed when the crash report was written: put the one with SHA-256 {0} next to it as {COMPONENT}, and set has_component"
     )]
     NoComponent(String),
     /// Its component cannot be read.
@@ -55,7 +55,7 @@ pub enum ReproduceError {
         /// Why.
         source: ComponentError,
     },
-    /// Another component is in the place of its own.
+    /// Its component was replaced by another one.
     #[error("{} is not the component that crashed: its SHA-256 is {found}, not {wanted}", path.display())]
     OtherComponent {
         /// The component's file.
@@ -70,11 +70,11 @@ pub enum ReproduceError {
     Refused(#[from] ComponentError),
 }
 
-/// A bundle that was read.
+/// A crash report that was read.
 #[derive(Debug)]
 pub struct Reproduction {
-    /// What it says.
-    pub bundle: Bundle,
+    /// The crash report.
+    pub report: CrashReport,
     folder: PathBuf,
     limits: Limits,
 }
@@ -82,94 +82,94 @@ pub struct Reproduction {
 /// How the consumer ended this time.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The call that it was in.
+    /// The last call.
     pub call: &'static str,
-    /// Why it ended; `None` if it survived every call.
+    /// Why the call failed; `None` if every call succeeded.
     pub failure: Option<Failure>,
 }
 
 impl Reproduction {
-    /// Reads a bundle from its folder or its description.
+    /// Reads a crash report from its folder or its description.
     ///
     /// # Errors
-    /// It is no bundle.
+    /// It is not a crash report.
     pub fn read(path: &Path) -> Result<Self, ReproduceError> {
-        let (bundle, folder) =
-            Bundle::read(path).map_err(|source| ReproduceError::Unreadable { path: path.to_owned(), source })?;
-        let limits = serde_json::from_value(bundle.limits.clone()).map_err(ReproduceError::Limits)?;
-        Ok(Self { bundle, folder, limits })
+        let (report, folder) =
+            CrashReport::read(path).map_err(|source| ReproduceError::Unreadable { path: path.to_owned(), source })?;
+        let limits = serde_json::from_value(report.limits.clone()).map_err(ReproduceError::Limits)?;
+        Ok(Self { report, folder, limits })
     }
 
-    /// Runs what the bundle holds, up to the first failure.
+    /// Runs the component with the crash report's deliveries, up to the first failure.
     ///
     /// # Errors
     /// Its component or its batches cannot be used.
     pub fn run(&self, components: &Components) -> Result<Seen, ReproduceError> {
-        let bundle = &self.bundle;
+        let report = &self.report;
         let component = self.component(components)?;
-        let deliveries = bundle.batches.iter().chain(&bundle.delivery).map(Delivery::try_from);
+        let deliveries = report.batches.iter().chain(&report.delivery).map(Delivery::try_from);
         let deliveries = deliveries.collect::<Result<Vec<_>, _>>().map_err(ReproduceError::Batches)?;
-        // Its own state stays as it is.
+        // The consumer's real state is not touched.
         let scratch = tempfile::tempdir().map_err(ReproduceError::Scratch)?;
-        // The name of the consumer is untrusted, and no path.
+        // The name of the consumer is untrusted and must not become a path.
         let state = StateStore::new(&DataDir::scratch(scratch.path()), "state", self.limits.state);
         let setup = Setup {
             limits: self.limits.clone(),
             state: Some(Arc::new(state)),
-            ..Setup::plain(&bundle.consumer, &bundle.settings.to_string())
+            ..Setup::plain(&report.consumer, &report.settings.to_string())
         };
         Ok(run(WasmBlueprint::new(component, setup), &deliveries))
     }
 
-    /// Whether this is the crash that the bundle is of.
+    /// Returns whether this is the crash of the report.
     #[must_use]
     pub fn is_reproduced(&self, seen: &Seen) -> bool {
         let kind = seen.failure.as_ref().and_then(kind_of);
-        kind.is_some_and(|kind| kind.to_string() == self.bundle.kind) && seen.call == self.bundle.call
+        kind.is_some_and(|kind| kind.to_string() == self.report.kind) && seen.call == self.report.call
     }
 
-    /// Names what the crash may have depended on and is not in the bundle.
+    /// Names what the crash may have depended on, but the crash report does not contain.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let bundle = &self.bundle;
-        let in_consume = bundle.delivery.is_some();
-        let history = sanitize(&bundle.history, usize::MAX);
-        let before = (in_consume && bundle.history != WHOLE)
-            .then(|| format!("what came before the {} (history: {history})", held(bundle)));
-        let state = bundle.uses_state.then(|| "the state that the consumer had kept".to_owned());
+        let report = &self.report;
+        let in_consume = report.delivery.is_some();
+        let history = sanitize(&report.history, usize::MAX);
+        let before = (in_consume && report.history != WHOLE)
+            .then(|| format!("what came before the {} (history: {history})", describe_batches(report)));
+        let state = report.uses_state.then(|| "the state that the consumer had kept".to_owned());
         before.into_iter().chain(state).collect()
     }
 
     fn component(&self, components: &Components) -> Result<Arc<Component>, ReproduceError> {
-        let bundle = &self.bundle;
-        if let Some(name) = &bundle.shipped {
+        let report = &self.report;
+        if let Some(name) = &report.shipped {
             let bytes =
                 klines_wasm::shipped::shipped(name).ok_or_else(|| ReproduceError::NotShipped(name.to_owned()))?;
             return Ok(components.from_trusted(bytes, u64::MAX)?);
         }
-        if !bundle.has_component {
-            return Err(ReproduceError::NoComponent(bundle.sha256.clone()));
+        if !report.has_component {
+            return Err(ReproduceError::NoComponent(report.sha256.clone()));
         }
         let path = self.folder.join(COMPONENT);
         let file = read(&path, self.limits.component_size, Links::Refuse)
             .map_err(|source| ReproduceError::Component { path: path.clone(), source })?;
-        if file.sha256 != bundle.sha256 {
-            let (found, wanted) = (file.sha256, bundle.sha256.clone());
+        if file.sha256 != report.sha256 {
+            let (found, wanted) = (file.sha256, report.sha256.clone());
             return Err(ReproduceError::OtherComponent { path, found, wanted });
         }
         Ok(components.from_untrusted(&file, &self.limits)?)
     }
 }
 
-/// Describes the calls of `consume` that the bundle holds.
-fn held(bundle: &Bundle) -> String {
-    match bundle.batches.len() {
+/// Describes the calls of `consume` in the crash report.
+fn describe_batches(report: &CrashReport) -> String {
+    match report.batches.len() {
         0 => "batch that it crashed in".to_owned(),
         before => format!("{before} batches before the one that it crashed in"),
     }
 }
 
-/// Runs up to the first failure.
+/// Runs the deliveries up to the first failure.
 fn run(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> Seen {
     let failed = |call, failure| Seen { call, failure: Some(failure) };
     let mut consumer = match blueprint.instantiate(&Arc::default()) {
@@ -183,7 +183,7 @@ fn run(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> Seen {
         return failed("start", failure);
     }
     for delivery in deliveries {
-        // A batch that it was not ready for came again in the run, too.
+        // In the real run, too, a batch was repeated after `Retry`.
         let mut taken = consumer.consume(delivery);
         for _ in 0..MOST_RETRIES {
             let Err(Failure::Retry(_)) = &taken else { break };

@@ -1,4 +1,4 @@
-//! Runs a consumer under test: set up, started, given every kline, stopped; up to the first failure.
+//! Runs a consumer under test up to the first failure: sets it up, starts it, delivers every kline, stops it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,45 +15,46 @@ use super::fixture::Fixture;
 use super::transcript::{Transcript, head};
 use crate::case::{Case, Ending, Input};
 
-/// How often a batch is repeated that the consumer is not ready for. A run repeats it without end, and with pauses.
-const MOST_RETRIES: u64 = 100;
-/// Klines of the last call that are shown.
+/// Largest number of repetitions of a batch for which the consumer asks for a retry. A run repeats it without a limit,
+/// and with pauses.
+const MAX_RETRIES: u64 = 100;
+/// Largest number of klines that are shown of the last call.
 const SHOWN: usize = 5;
 
-/// What came of running a case.
+/// The outcome of running a case.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How it ended, if it did so before its time.
+    /// How it ended early. `None` if it ended after the last kline.
     pub end: Option<End>,
-    /// Batches that were handed over.
+    /// The number of delivered batches.
     pub calls: u64,
-    /// Klines that were handed over.
+    /// The number of delivered klines.
     pub klines: u64,
-    /// How often a batch was handed over again.
+    /// The number of repeated deliveries.
     pub retries: u64,
     /// How long each call of `consume` took.
     pub times: Vec<Duration>,
-    /// The most memory that was seen after a call, in bytes.
+    /// The largest memory that was measured after a call, in bytes.
     pub memory: u64,
     /// What the consumer did.
     pub transcript: Transcript,
 }
 
-/// How it ended before its time.
+/// How a case ended early.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// The call that it was in.
+    /// The name of the call that failed.
     pub call: &'static str,
-    /// Which one, of `consume`.
+    /// The number of the call, for calls of `consume`.
     pub number: Option<u64>,
-    /// What it was given.
+    /// The klines of the call.
     pub klines: Vec<String>,
-    /// Why.
+    /// The failure.
     pub failure: Failure,
 }
 
 impl End {
-    /// The word for it.
+    /// Returns the kind of end that it is.
     #[must_use]
     pub fn ending(&self) -> Ending {
         match &self.failure {
@@ -65,7 +66,7 @@ impl End {
         }
     }
 
-    /// Returns how it ended, with the guest's backtrace and what it was given.
+    /// Returns a description with the guest's backtrace and the klines of the call.
     #[must_use]
     pub fn describe(&self) -> String {
         let number = self.number.map(|number| format!(", call {number}")).unwrap_or_default();
@@ -80,11 +81,13 @@ impl End {
     }
 }
 
-/// Runs a case up to its end, or to the end of the call `until`. `play` hands the klines of the input over, closed ones
-/// alone where it is given `true`, until there are no more or it is answered [`ControlFlow::Break`].
+/// Runs a case to its end, or to the end of the call `until`.
+///
+/// `play` passes the klines of the input to its callback, only closed ones if its second argument is `true`, until there
+/// are no more or the callback returns [`ControlFlow::Break`].
 ///
 /// # Errors
-/// Those of `play`.
+/// The errors of `play`.
 pub fn run<E>(
     fixture: &Fixture,
     case: &Case,
@@ -110,7 +113,7 @@ pub fn run<E>(
         runner.filter = Filter::new(&allowed).and(&wish);
         let closed_only = allowed.closed_only || wish.closed_only;
         play(&case.input, closed_only, &mut |batch| runner.take(batch))?;
-        // After a break nothing waits.
+        // After a break there are no waiting klines.
         let _ = runner.deliver();
     }
     Ok(runner.finish())
@@ -119,19 +122,20 @@ pub fn run<E>(
 /// Runs one case.
 struct Runner<'a> {
     fixture: &'a Fixture,
-    /// None before the start and after a failure.
+    /// `None` before the start and after a failure.
     consumer: Option<Box<dyn Consumer>>,
     filter: Filter,
     batch: usize,
     until: Option<u64>,
+    /// Klines of the next batch.
     waiting: Vec<Arc<Kline>>,
-    /// When the first kline was emitted.
+    /// When the last kline of the first batch was emitted.
     first: Option<Millis>,
     outcome: Outcome,
 }
 
 impl Runner<'_> {
-    /// Makes an instance and starts it; returns what it wants. `None` if it did not start.
+    /// Creates an instance and starts it. Returns what it subscribes to, or `None` if it did not start.
     fn begin(&mut self) -> Option<Subscription> {
         let mut consumer =
             self.step("instantiate", |runner| runner.fixture.blueprint.clone().instantiate(&Arc::default()))?;
@@ -143,7 +147,7 @@ impl Runner<'_> {
 
     fn step<T>(&mut self, call: &'static str, step: impl FnOnce(&Self) -> Result<T, Failure>) -> Option<T> {
         let result = step(self);
-        self.look();
+        self.measure_memory();
         let mut steps = self.fixture.capture.take();
         steps.extend(result.as_ref().err().map(|failure| Step::Answer(one_line(failure))));
         self.outcome.transcript.push_other(call, self.outcome.calls, &steps);
@@ -155,7 +159,7 @@ impl Runner<'_> {
         self.outcome.end = Some(End { call, number, klines, failure });
     }
 
-    fn look(&mut self) {
+    fn measure_memory(&mut self) {
         self.outcome.memory = self.outcome.memory.max(self.fixture.memory());
     }
 
@@ -187,12 +191,12 @@ impl Runner<'_> {
             let began = Instant::now();
             let result = consumer.consume(&delivery);
             self.outcome.times.push(began.elapsed());
-            self.look();
+            self.measure_memory();
             steps.extend(self.fixture.capture.take());
             let Err(failure) = result else { break result };
             steps.push(Step::Answer(one_line(&failure)));
             refusals += 1;
-            if !matches!(failure, Failure::Retry(_)) || refusals > MOST_RETRIES {
+            if !matches!(failure, Failure::Retry(_)) || refusals > MAX_RETRIES {
                 break Err(failure);
             }
             self.outcome.retries += 1;
@@ -200,7 +204,7 @@ impl Runner<'_> {
         self.outcome.transcript.push_consume(number, heads.clone(), &steps);
         let next = match taken {
             Ok(next) => next,
-            // A run would ask again, or make a new instance; a test shows the first failure.
+            // A run would repeat the call or create a new instance; a test stops at the first failure.
             Err(failure) => {
                 if matches!(failure, Failure::Retry(_)) {
                     consumer.stop();
@@ -225,7 +229,7 @@ impl Runner<'_> {
     fn stop(&mut self) {
         let Some(mut consumer) = self.consumer.take() else { return };
         consumer.stop();
-        self.look();
+        self.measure_memory();
         let mut steps = self.fixture.capture.take();
         let failure = self.fixture.capture.read().bad_stop.clone();
         let failed = failure.map(|failure| End { call: "stop", number: None, klines: Vec::new(), failure });
@@ -250,7 +254,7 @@ impl Runner<'_> {
     }
 }
 
-/// A failure in one line, without the guest's backtrace.
+/// Returns a failure as one line, without the guest's backtrace.
 fn one_line(failure: &Failure) -> String {
     let text = match failure {
         Failure::Retry(reason) => format!("retry {reason}"),

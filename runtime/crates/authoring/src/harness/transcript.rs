@@ -1,5 +1,5 @@
-//! Everything that a consumer did, kline by kline, as plain lines: the golden file. No clock, no path, no figure that
-//! differs from run to run.
+//! The transcript: everything that a consumer did, kline by kline, as lines of text. This is the content of a golden
+//! file, so it contains no clock time, path or number that differs between runs.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
 use klines_wasm::host_observer::Stream;
 
-use super::capture::{Step, word};
+use super::capture::{Step, level_name};
 
 /// The first line of a golden file.
 const HEAD: &str = "# what the consumer did, kline by kline; `klines consumer test --update` writes it";
 
-/// What was done, call by call.
+/// What the consumer did, call by call.
 #[derive(Debug, Default)]
 pub struct Transcript {
     lines: Vec<String>,
     /// The call that each line belongs to.
     calls: Vec<u64>,
-    /// The call in which each kline was handed over.
+    /// The call in which each kline was delivered, by its head line.
     klines: HashMap<String, u64>,
-    /// Where the last call begins.
+    /// The index of the first line of the last call.
     last: usize,
-    /// What the last call was given.
+    /// The head lines of the klines of the last call.
     heads: Vec<String>,
 }
 
 impl Transcript {
-    /// Adds what was done in a call that is given no klines.
+    /// Adds the steps of a call other than `consume`.
     pub(super) fn push_other(&mut self, call: &str, number: u64, steps: &[Step]) {
         if !steps.is_empty() {
             self.push(number, call.to_owned());
@@ -38,7 +38,7 @@ impl Transcript {
         }
     }
 
-    /// Adds what was done with these klines.
+    /// Adds the steps of a call of `consume` with these klines.
     pub(super) fn push_consume(&mut self, number: u64, heads: Vec<String>, steps: &[Step]) {
         self.last = self.lines.len();
         if !steps.is_empty() {
@@ -53,17 +53,17 @@ impl Transcript {
         self.heads = heads;
     }
 
-    /// Adds how it ended.
+    /// Adds how the case ended.
     pub(super) fn push_end(&mut self, number: u64, how: &str) {
         self.push(number, format!("end {how}"));
     }
 
-    /// The lines.
+    /// Returns the lines.
     pub(super) fn lines(&self) -> &[String] {
         &self.lines
     }
 
-    /// The file's text.
+    /// Returns the text of the golden file.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{HEAD}\n");
         for line in &self.lines {
@@ -73,17 +73,17 @@ impl Transcript {
         text
     }
 
-    /// The call that a line belongs to; that of the last line beyond the end.
+    /// Returns the call that a line belongs to; beyond the end, the call of the last line.
     pub(super) fn call_of(&self, line: usize) -> Option<u64> {
         self.calls.get(line).or(self.calls.last()).copied()
     }
 
-    /// The call in which a kline was handed over, by its head line.
+    /// Returns the call in which a kline was delivered, by its head line.
     pub(super) fn call_with(&self, head: &str) -> Option<u64> {
         self.klines.get(head).copied()
     }
 
-    /// The last call with what it was given, whether or not it did anything.
+    /// Returns the last call with its klines, even if the consumer did nothing in it.
     pub fn last_call(&self) -> String {
         let done = self.lines.get(self.last..).unwrap_or_default();
         let begins_with_head = done.first().is_some_and(|line| self.heads.first() == Some(line));
@@ -95,7 +95,7 @@ impl Transcript {
     fn push_steps(&mut self, number: u64, steps: &[Step], is_single: bool) {
         for step in steps {
             let line = match step {
-                Step::Line { stream: Stream::Log, level, text } => format!("log {} {text}", word(*level)),
+                Step::Line { stream: Stream::Log, level, text } => format!("log {} {text}", level_name(*level)),
                 Step::Line { stream: Stream::Stdout, text, .. } => format!("stdout {text}"),
                 Step::Line { stream: Stream::Stderr, text, .. } => format!("stderr {text}"),
                 Step::Emit(point) if is_single => format!("emit {} {}", point.name, point.value),
@@ -116,7 +116,7 @@ impl Transcript {
     }
 }
 
-/// A kline in one line.
+/// Returns the head line of a kline.
 pub(super) fn head(kline: &Kline) -> String {
     let category = match kline.series.category {
         Category::Linear => String::new(),

@@ -1,4 +1,4 @@
-//! What a new project promises: whole, with its name in it, and never over somebody's files.
+//! A new project is complete, contains its name, and never overwrites existing files.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn every_template_has_what_the_commands_need() {
 }
 
 #[test]
-fn the_guest_sdk_stands_on_its_own() {
+fn the_manifest_of_the_guest_sdk_needs_no_workspace() {
     let manifest: toml::Table = toml::from_str(&guest_sdk_manifest()).unwrap();
     let package = manifest.get("package").and_then(toml::Value::as_table).unwrap();
     assert_eq!(package.get("version").and_then(toml::Value::as_str), Some(env!("CARGO_PKG_VERSION")));
@@ -50,7 +50,7 @@ fn the_guest_sdk_stands_on_its_own() {
 }
 
 #[test]
-fn somebodys_files_are_never_touched() {
+fn existing_files_are_never_changed() {
     let Some(language) = Language::ALL.into_iter().find(|language| !files(&name(), *language).is_empty()) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Which proxy a target is reached through, and the tunnel through it. Credentials come from the proxy's address.
+//! Chooses the proxy for a target and opens a tunnel through it. Credentials are part of the proxy's address.
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use klines_domain::sanitize::{EXCERPT, sanitize};
@@ -7,17 +7,17 @@ use url::Url;
 
 use super::{BoxedStream, DialError, Dialer, Target, connect};
 
-/// A longer answer to `CONNECT` is no answer.
+/// Longest answer to `CONNECT`; a longer one is invalid.
 const MAX_ANSWER: usize = 8 * 1024;
 
-/// Reads the usual variables, by upper- or lower-case name.
+/// Reads the usual environment variables, by upper- or lower-case name.
 pub fn matcher(variable: &impl Fn(&str) -> Option<String>) -> Matcher {
     let either = |name: &str| variable(name).or_else(|| variable(&name.to_ascii_lowercase())).unwrap_or_default();
     let builder = Matcher::builder().all(either("ALL_PROXY")).http(either("HTTP_PROXY"));
     builder.https(either("HTTPS_PROXY")).no(either("NO_PROXY")).build()
 }
 
-/// Returns the proxy for a target. This machine itself is never reached through one: no proxy would find it.
+/// Returns the proxy for a target. Loopback addresses never use one, because a proxy would not reach this machine.
 pub fn for_target(matcher: &Matcher, target: &Target) -> Option<Intercept> {
     if target.is_loopback {
         return None;
@@ -27,9 +27,9 @@ pub fn for_target(matcher: &Matcher, target: &Target) -> Option<Intercept> {
     matcher.intercept(&uri)
 }
 
-/// Connects to the proxy and has it connect to the target.
+/// Connects to the proxy and opens a tunnel to the target through it.
 pub async fn tunnel(dialer: &Dialer, proxy: &Intercept, target: &Target) -> Result<BoxedStream, DialError> {
-    let shown = proxy.uri().authority().map_or_else(String::new, ToString::to_string);
+    let address = proxy.uri().authority().map_or_else(String::new, ToString::to_string);
     let url = Url::parse(&proxy.uri().to_string()).ok().and_then(|url| Target::of(&url));
     let through = url.ok_or_else(|| DialError::ProxyKind(proxy.uri().to_string()))?;
     let mut stream: BoxedStream = Box::new(connect(&through).await?);
@@ -49,10 +49,10 @@ pub async fn tunnel(dialer: &Dialer, proxy: &Intercept, target: &Target) -> Resu
     let status = answer.lines().next().unwrap_or_default();
     let is_accepted =
         status.starts_with("HTTP/1.") && status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
-    if is_accepted { Ok(stream) } else { Err(DialError::Proxy { proxy: shown, answer: sanitize(status, EXCERPT) }) }
+    if is_accepted { Ok(stream) } else { Err(DialError::Proxy { proxy: address, answer: sanitize(status, EXCERPT) }) }
 }
 
-/// Reads up to the empty line, byte by byte: what follows belongs to the target.
+/// Reads the head up to the empty line, byte by byte, because the bytes after it come from the target.
 async fn read_head(stream: &mut BoxedStream) -> std::io::Result<String> {
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") && answer.len() < MAX_ANSWER {

@@ -1,5 +1,5 @@
-//! The dialer against sockets on loopback that play a proxy. Loopback targets are never proxied, so targets here are
-//! names that only the proxy would know.
+//! Tests the dialer with sockets on loopback that act as a proxy. Loopback targets are never proxied, so the targets
+//! here are names that only the proxy could resolve.
 
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,8 @@ fn dialer(variables: &[(&str, &str)]) -> Dialer {
     Dialer::new(move |name| owned.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())).unwrap()
 }
 
-/// A proxy that answers the first `CONNECT` with `answer` and then says `hello`; returns what it was asked.
+/// Starts a proxy that answers the first `CONNECT` with `answer` and then sends `hello`. Returns its port and the
+/// request that it received.
 async fn proxy(answer: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -31,13 +32,13 @@ async fn proxy(answer: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_with_its_credentials_and_keeps_no_byte_of_the_target() {
+async fn a_proxy_request_has_credentials_and_bytes_of_the_target_are_not_lost() {
     let (port, served) = proxy("HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n").await;
     let dialer = dialer(&[("ALL_PROXY", &format!("http://Aladdin:opensesame@127.0.0.1:{port}"))]);
     let mut stream = dialer.dial(&Url::parse("ws://stream.example/v5").unwrap()).await.unwrap();
-    let mut said = [0; 5];
-    stream.read_exact(&mut said).await.unwrap();
-    assert_eq!(&said, b"hello");
+    let mut received = [0; 5];
+    stream.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received, b"hello");
     assert_eq!(
         served.await.unwrap(),
         "CONNECT stream.example:80 HTTP/1.1\r\nHost: stream.example:80\r\n\
@@ -46,7 +47,7 @@ async fn a_proxy_is_asked_with_its_credentials_and_keeps_no_byte_of_the_target()
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_named_with_its_answer() {
+async fn the_error_of_a_refusing_proxy_names_it_and_its_answer() {
     let (port, _served) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
     let dialer = dialer(&[("https_proxy", &format!("http://127.0.0.1:{port}"))]);
     let error = dialer.dial(&Url::parse("wss://stream.example").unwrap()).await.err().unwrap();
@@ -57,7 +58,7 @@ async fn a_proxy_that_refuses_is_named_with_its_answer() {
 }
 
 #[tokio::test]
-async fn loopback_and_excepted_hosts_are_reached_without_the_proxy() {
+async fn loopback_and_excluded_hosts_are_reached_without_the_proxy() {
     let dialer = dialer(&[("ALL_PROXY", "http://proxy.example:1"), ("NO_PROXY", "inside.example")]);
     for url in ["ws://127.0.0.1:1", "ws://localhost:1", "wss://[::1]:1", "ws://a.inside.example:1"] {
         let target = Target::of(&Url::parse(url).unwrap()).unwrap();
@@ -68,14 +69,14 @@ async fn loopback_and_excepted_hosts_are_reached_without_the_proxy() {
 }
 
 #[tokio::test]
-async fn proxies_of_other_kinds_are_refused_by_name() {
+async fn proxies_of_other_kinds_are_an_error() {
     let dialer = dialer(&[("ALL_PROXY", "socks5://127.0.0.1:1080")]);
     let error = dialer.dial(&Url::parse("ws://stream.example").unwrap()).await.err().unwrap();
     assert!(matches!(error, DialError::ProxyKind(_)), "{error}");
 }
 
 #[tokio::test]
-async fn a_closed_port_is_told_with_host_and_port() {
+async fn the_error_of_a_closed_port_names_host_and_port() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let error = dialer(&[]).dial(&Url::parse(&format!("ws://127.0.0.1:{port}")).unwrap()).await.err().unwrap();
     assert!(matches!(error, DialError::Connect { .. }), "{error}");
@@ -83,7 +84,7 @@ async fn a_closed_port_is_told_with_host_and_port() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_speak_tls_breaks_the_connection_at_once() {
+async fn a_peer_without_tls_is_an_error_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("wss://{}", listener.local_addr().unwrap())).unwrap();
     let served = tokio::spawn(async move {
@@ -96,7 +97,7 @@ async fn a_peer_that_does_not_speak_tls_breaks_the_connection_at_once() {
 }
 
 #[test]
-fn a_certificate_file_without_certificates_is_refused() {
+fn a_certificate_file_without_certificates_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap().to_owned();
     let error = Dialer::new(|name| (name == "SSL_CERT_FILE").then(|| path.clone())).unwrap_err();
@@ -104,25 +105,25 @@ fn a_certificate_file_without_certificates_is_refused() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_message_is_seen_behind_a_real_handshake() {
+async fn a_partial_message_is_detected_after_a_real_handshake() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
-    let stream = Whole::messages(dialer(&[]).dial(&url).await.unwrap());
+    let stream = FrameBoundary::messages(dialer(&[]).dial(&url).await.unwrap());
     let (peer, _) = listener.accept().await.unwrap();
     let (client, server) =
         tokio::join!(tokio_tungstenite::client_async(url.as_str(), stream), tokio_tungstenite::accept_async(peer));
     let ((mut client, _), mut server) = (client.unwrap(), server.unwrap());
     for (bytes, unread) in [
         (&[0x81, 2, b'h', b'i'][..], Unread::Nothing),
-        (&[0x81, 2, b'h'], Unread::Part),
+        (&[0x81, 2, b'h'], Unread::PartialFrame),
         (b"i", Unread::Nothing),
         // A ping, and the first of two frames.
-        (&[0x89, 0, 0x01, 1, b'h'], Unread::Part),
+        (&[0x89, 0, 0x01, 1, b'h'], Unread::PartialFrame),
         (&[0x80, 1, b'i'], Unread::Nothing),
     ] {
         server.get_mut().write_all(bytes).await.unwrap();
         while client.get_ref().unread() == Unread::Bytes {
-            // It gives a message or waits for the rest of one.
+            // It returns a message or waits for the rest of one.
             let _ = tokio::time::timeout(Duration::from_millis(20), client.next()).await;
         }
         assert_eq!(client.get_ref().unread(), unread, "{bytes:?}");
@@ -130,24 +131,24 @@ async fn a_part_of_a_message_is_seen_behind_a_real_handshake() {
 }
 
 #[tokio::test]
-async fn a_socket_knows_what_it_holds_without_being_read() {
+async fn unread_bytes_of_a_socket_are_detected_without_reading() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut stream = dialer(&[]).dial(&Url::parse(&format!("ws://127.0.0.1:{port}/")).unwrap()).await.unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     assert_eq!(stream.unread(), Unread::Nothing);
     peer.write_all(b"x").await.unwrap();
-    // Loopback hands a byte over before the write returns; the executor has not looked yet.
+    // Loopback delivers a byte before the write returns; the executor has not polled yet.
     assert_eq!((stream.unread(), stream.unread()), (Unread::Bytes, Unread::Bytes));
     assert_eq!(stream.read_u8().await.unwrap(), b'x');
     assert_eq!(stream.unread(), Unread::Nothing);
-    let mut stream = Whole::records(stream);
-    for (bytes, unread) in [(&[23, 3, 3, 0, 2, b'a'][..], Unread::Part), (b"b", Unread::Nothing)] {
+    let mut stream = FrameBoundary::records(stream);
+    for (bytes, unread) in [(&[23, 3, 3, 0, 2, b'a'][..], Unread::PartialFrame), (b"b", Unread::Nothing)] {
         peer.write_all(bytes).await.unwrap();
         assert_eq!(stream.unread(), Unread::Bytes);
         stream.read_exact(&mut vec![0; bytes.len()]).await.unwrap();
         assert_eq!(stream.unread(), unread);
     }
     drop(peer);
-    assert_eq!(stream.unread(), Unread::Bytes, "an end waits to be read");
+    assert_eq!(stream.unread(), Unread::Bytes, "the end of the stream waits to be read");
 }

@@ -1,26 +1,26 @@
-//! Whom to trust: the bundled root certificates, and those of one file if the operator names it.
+//! The certificates to trust: the bundled root certificates and, if configured, those of a file.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
-/// Why the file of additional certificates is of no use.
+/// Why TLS cannot be set up.
 #[derive(Debug, Error)]
 pub enum TrustError {
-    /// It cannot be read, or is not PEM.
+    /// The file of additional certificates cannot be read, or is not PEM.
     #[error("SSL_CERT_FILE {file}: {cause}")]
     File {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// What is wrong with it.
         cause: String,
     },
-    /// TLS itself cannot be set up.
+    /// An error of the TLS library.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
 
-/// Builds the client side of TLS.
+/// Returns the TLS configuration of a client; `file` has additional certificates.
 pub fn config(file: Option<&str>) -> Result<rustls::ClientConfig, TrustError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = file {

@@ -1,19 +1,18 @@
-//! Numbers and ids as Bybit writes them, read from their bytes.
+//! Parses numbers and ids in Bybit's format from bytes.
 
 use klines_domain::trade::{Quantity, TradeId};
 
-/// Most significant digits of a price or size: what an `i64` holds whatever the digits are.
-const MOST_DIGITS: u32 = 18;
+/// Maximum significant digits of a price or size; an `i64` can hold every number of 18 digits.
+const MAX_DIGITS: u32 = 18;
 
-/// Most decimals that are taken as they are; padding beyond is trimmed. Bybit's finest steps have 10.
+/// Maximum decimals that are kept unchanged; longer numbers are trimmed of padding. Bybit's smallest steps have 10.
 const USUAL_DECIMALS: u8 = 10;
-/// Most decimals of a price or size that can be right.
-const MOST_DECIMALS: u8 = 14;
+/// Maximum decimals of a plausible price or size.
+const MAX_DECIMALS: u8 = 14;
 
-/// Reads a price or size that is greater than zero.
+/// Parses a price or size that is greater than zero.
 ///
-/// Returns nothing for zero, a sign, an exponent, or for more than 18 digits or 14 decimals after trailing zeros are
-/// gone.
+/// Returns `None` for zero, a sign, an exponent, or for more than 18 digits or 14 decimals without trailing zeros.
 #[must_use]
 #[inline]
 pub fn quantity(text: &[u8]) -> Option<Quantity> {
@@ -23,7 +22,7 @@ pub fn quantity(text: &[u8]) -> Option<Quantity> {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
             digits += 1;
-            if digits > MOST_DIGITS || scale >= USUAL_DECIMALS {
+            if digits > MAX_DIGITS || scale >= USUAL_DECIMALS {
                 return long_quantity(text);
             }
             mantissa = mantissa * 10 + i64::from(digit);
@@ -37,17 +36,17 @@ pub fn quantity(text: &[u8]) -> Option<Quantity> {
     (mantissa > 0).then_some(Quantity { mantissa, scale })
 }
 
-/// Reads a number that is longer than usual, without its padding.
+/// Parses a number that is longer than usual, without its padding.
 #[cold]
 fn long_quantity(text: &[u8]) -> Option<Quantity> {
     let text = std::str::from_utf8(text).ok()?;
     let value = klines_domain::decimal::Decimal::parse(text).ok()?.trimmed();
     let mantissa = i64::try_from(value.mantissa()).ok().filter(|mantissa| *mantissa > 0)?;
-    (mantissa < 10i64.pow(MOST_DIGITS) && value.scale() <= MOST_DECIMALS)
+    (mantissa < 10i64.pow(MAX_DIGITS) && value.scale() <= MAX_DECIMALS)
         .then_some(Quantity { mantissa, scale: value.scale() })
 }
 
-/// Reads a trade id. Only the canonical forms are packed, so that two texts never share an id.
+/// Parses a trade id. Only canonical forms are packed into numbers, so that two different texts never have the same id.
 #[must_use]
 #[inline]
 pub fn trade_id(text: &str) -> TradeId {
@@ -62,7 +61,7 @@ pub fn trade_id(text: &str) -> TradeId {
     }
 }
 
-/// Reads up to 19 digits, which always fit.
+/// Parses up to 19 digits, which always fit into a `u64`.
 #[inline]
 pub(super) fn natural(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 19 {
@@ -74,7 +73,7 @@ pub(super) fn natural(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads a lower-case hyphenated UUID.
+/// Parses a lower-case hyphenated UUID.
 #[inline]
 pub(super) fn uuid(bytes: &[u8]) -> Option<TradeId> {
     let bytes: &[u8; 36] = bytes.try_into().ok()?;
@@ -94,7 +93,7 @@ pub(super) fn uuid(bytes: &[u8]) -> Option<TradeId> {
     valid.then_some(TradeId::Uuid { high: first.0 << 32 | second.0, low: third.0 << 32 | fourth.0 })
 }
 
-/// Reads eight lower-case hexadecimal digits at once; the flag says whether they all are.
+/// Parses eight lower-case hexadecimal digits at once; the flag is `true` if all of them are valid.
 #[inline]
 fn hex(digits: [u8; 8]) -> (u64, bool) {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -109,7 +108,7 @@ fn hex(digits: [u8; 8]) -> (u64, bool) {
     let limit = 9 * ONES - letters * 4;
     let in_range = (limit | HIGH).wrapping_sub(offset & !HIGH) & HIGH == HIGH && offset & HIGH == HIGH;
     let ascii = text & HIGH == 0;
-    // Nibbles of two bytes join, then of four, then of eight.
+    // Joins the nibbles of two bytes, then of four, then of eight.
     let pairs = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
     let quads = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
     let all = (quads | (quads >> 16)) & 0xffff_ffff;

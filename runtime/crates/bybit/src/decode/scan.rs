@@ -1,6 +1,6 @@
-//! The fast reader: a trade frame in exactly the layout that Bybit sends (recorded 2026-08-09), key after key.
+//! The fast reader: reads a trade frame in exactly the layout that Bybit sends (recorded 2026-08-09), key by key.
 //!
-//! Any deviation gives nothing, and the frame goes to the reader that takes any order. It never guesses.
+//! It returns `None` on any deviation; the tolerant reader then reads the frame. It never guesses.
 
 use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, SymbolId, SymbolTable};
@@ -10,7 +10,7 @@ use klines_domain::trade::{Side, Trade, TradeId};
 use super::number::{natural, quantity, uuid};
 use super::{Frame, is_plausible, is_stamp, missed};
 
-/// Reads a trade frame, or nothing if its layout is another one.
+/// Decodes a trade frame. Returns `None` if it has another layout.
 pub(super) fn trades<'a, T>(
     category: Category,
     text: &'a str,
@@ -47,8 +47,8 @@ pub(super) fn trades<'a, T>(
     cursor.rest.trim_ascii_end().is_empty().then_some(Frame::Trades { stamped, received, rejected, undated })
 }
 
-/// A row's fields before they are judged.
-struct Row<'a> {
+/// The fields of a row before they are checked.
+struct TradeRow<'a> {
     time: ExchangeMillis,
     sequence: u64,
     price: &'a [u8],
@@ -58,8 +58,8 @@ struct Row<'a> {
     id: TradeId,
 }
 
-impl Row<'_> {
-    /// Returns the trade, or nothing if price, size or time cannot be right.
+impl TradeRow<'_> {
+    /// Returns the trade, or `None` if price, size or time is not plausible.
     #[inline]
     fn into_trade(self, symbol: SymbolId, stamped: ExchangeMillis) -> Option<Trade> {
         let (price, size) = (quantity(self.price)?, quantity(self.size)?);
@@ -76,7 +76,7 @@ impl Row<'_> {
     }
 }
 
-/// The linear and inverse envelope, after the topic's name.
+/// Reads the linear and inverse envelope after the topic's name. Returns the timestamp.
 fn head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
     cursor.eat(br#"","type":"snapshot","ts":"#)?;
     let stamped = cursor.millis()?;
@@ -84,7 +84,7 @@ fn head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
     Some(stamped)
 }
 
-/// The spot envelope, after the topic's name.
+/// Reads the spot envelope after the topic's name. Returns the timestamp.
 fn spot_head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
     cursor.eat(br#"","ts":"#)?;
     let stamped = cursor.millis()?;
@@ -94,7 +94,7 @@ fn spot_head(cursor: &mut Cursor<'_>) -> Option<ExchangeMillis> {
 
 /// `{"T":…,"s":"…","S":"…","v":"…","p":"…","L":"…","i":"<uuid>","BT":…,"RPI":…,"seq":…}`
 #[inline]
-fn row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<Row<'a>> {
+fn row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<TradeRow<'a>> {
     cursor.eat(br#"{"T":"#)?;
     let time = cursor.millis()?;
     cursor.eat(br#","s":""#)?;
@@ -118,12 +118,12 @@ fn row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<Row<'a>> {
     cursor.eat(br#","seq":"#)?;
     let sequence = cursor.number()?;
     cursor.eat(b"}")?;
-    Some(Row { time, sequence, price, size, side, block, id })
+    Some(TradeRow { time, sequence, price, size, side, block, id })
 }
 
 /// `{"i":"<number>","T":…,"p":"…","v":"…","S":"…","seq":…,"s":"…","BT":…,"RPI":…}`
 #[inline]
-fn spot_row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<Row<'a>> {
+fn spot_row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<TradeRow<'a>> {
     cursor.eat(br#"{"i":""#)?;
     let digits = cursor.until_quote()?;
     let id = natural(digits).filter(|_| digits.first() != Some(&b'0')).map(TradeId::Number)?;
@@ -144,10 +144,10 @@ fn spot_row<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<Row<'a>> {
     cursor.eat(br#","RPI":"#)?;
     cursor.boolean()?;
     cursor.eat(b"}")?;
-    Some(Row { time, sequence, price, size, side, block, id })
+    Some(TradeRow { time, sequence, price, size, side, block, id })
 }
 
-/// What is left of the frame.
+/// The unread part of the frame.
 struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
         Some(*first)
     }
 
-    /// Takes everything up to the next quotation mark. A backslash means an escape, which no field here has.
+    /// Reads up to the next quotation mark. Returns `None` at a backslash, because no field here has escapes.
     #[inline]
     fn until_quote(&mut self) -> Option<&'a [u8]> {
         let length = self.rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
@@ -175,7 +175,7 @@ impl<'a> Cursor<'a> {
         (rest.first() == Some(&b'"')).then_some(text)
     }
 
-    /// Takes an unsigned number of up to 18 digits, written as JSON writes it.
+    /// Reads an unsigned JSON number of up to 18 digits.
     #[inline]
     fn number(&mut self) -> Option<u64> {
         let mut value = 0u64;
@@ -201,7 +201,7 @@ impl<'a> Cursor<'a> {
         i64::try_from(self.number()?).ok().map(ExchangeMillis::new)
     }
 
-    /// Takes `Buy"` or `Sell"`.
+    /// Reads `Buy"` or `Sell"`.
     #[inline]
     fn side(&mut self) -> Option<Side> {
         if self.eat(b"Buy\"").is_some() {

@@ -1,4 +1,4 @@
-//! The readers against recorded frames, against each other, and against frames that lie.
+//! Compares the readers with recorded frames and with each other, and tests invalid frames.
 
 use klines_domain::symbol::Symbol;
 use klines_domain::trade::{Quantity, Side, Trade, TradeId};
@@ -11,12 +11,12 @@ type Events = Vec<FeedEvent<ExchangeMillis>>;
 const LINEAR: &str = r#"{"topic":"publicTrade.ETHUSDT","type":"snapshot","ts":1786310820347,"data":[{"T":1786310820346,"s":"ETHUSDT","S":"Buy","v":"0.01","p":"1922.50","L":"PlusTick","i":"19d7df56-4f10-5290-a969-d9d9f2c74cc3","BT":false,"RPI":false,"seq":430879434439},{"T":1786310820346,"s":"ETHUSDT","S":"Sell","v":"1.30","p":"1922.50","L":"ZeroPlusTick","i":"4d4ad26c-901f-5146-adc0-1db29b6b9ab6","BT":true,"RPI":true,"seq":430879434439}]}"#;
 const SPOT: &str = r#"{"topic":"publicTrade.ETHUSDT","ts":1786310821917,"type":"snapshot","data":[{"i":"2280000001739247417","T":1786310821917,"p":"1923.28","v":"0.04537","S":"Sell","seq":178477362706,"s":"ETHUSDT","BT":false,"RPI":false}]}"#;
 
-/// [`times_of`] in plain numbers.
+/// Returns the result of [`times_of`] as plain numbers.
 fn plain_times_of(text: &str) -> Vec<(i64, i64)> {
     times_of(text).into_iter().map(|(from, to)| (from.get(), to.get())).collect()
 }
 
-/// When [`LINEAR`] was made, a millisecond after its trades.
+/// The timestamp of [`LINEAR`], a millisecond after its trades.
 const STAMPED: ExchangeMillis = ExchangeMillis::new(1_786_310_820_347);
 
 fn table() -> SymbolTable {
@@ -61,7 +61,7 @@ fn both_readers_agree_on_recorded_frames() {
         let (mut fast, mut tolerant) = (Events::new(), Events::new());
         let by_scan = scan::trades(category, text, &table(), &mut fast);
         let by_serde = wire::frame(text, &table(), &mut tolerant).unwrap();
-        assert_eq!(by_scan, Some(by_serde), "the fast reader knows the recorded layout");
+        assert_eq!(by_scan, Some(by_serde), "the fast reader accepts the recorded layout");
         assert_eq!(fast, tolerant);
     }
 }
@@ -84,7 +84,7 @@ fn any_key_order_and_missing_optional_fields_are_read() {
 }
 
 #[test]
-fn impossible_numbers_reject_the_row_alone_and_date_it_if_they_can() {
+fn implausible_numbers_reject_only_their_row_and_keep_a_plausible_time() {
     for (field, bad, undated) in [
         (r#""p":"1922.50""#, r#""p":"-1""#, 0),
         (r#""p":"1922.50""#, r#""p":"0.00""#, 0),
@@ -95,7 +95,7 @@ fn impossible_numbers_reject_the_row_alone_and_date_it_if_they_can() {
         (r#""T":1786310820346"#, r#""T":1786310830348"#, 1),
         (r#""T":1786310820346"#, r#""T":0"#, 1),
     ] {
-        // As Bybit writes it, and in a layout that only the tolerant reader knows.
+        // Once in Bybit's layout, and once in a layout that only the tolerant reader accepts.
         for text in [LINEAR.replacen(field, bad, 1), format!(" {}", LINEAR.replacen(field, bad, 1))] {
             let mut events = Events::new();
             let frame = decode(Category::Linear, &text, &table(), &mut events).unwrap();
@@ -109,7 +109,7 @@ fn impossible_numbers_reject_the_row_alone_and_date_it_if_they_can() {
 }
 
 #[test]
-fn rows_of_a_frame_that_cannot_be_read_are_dated_by_what_looks_like_their_time() {
+fn the_times_of_an_unreadable_frame_are_found_in_its_text() {
     let frame = |times: &[i64]| {
         let rows: Vec<_> = times.iter().map(|time| format!(r#"{{"T":{time},"s":"#)).collect();
         format!(r#"{{"topic":"publicTrade.ETHUSDT","ts":1786310820347,"data":[{}"#, rows.join(","))
@@ -121,18 +121,18 @@ fn rows_of_a_frame_that_cannot_be_read_are_dated_by_what_looks_like_their_time()
         plain_times_of(&frame(&[0, at + STAMP_SLACK, at + STAMP_SLACK + 1])),
         [(at + STAMP_SLACK, at + STAMP_SLACK)]
     );
-    assert_eq!(plain_times_of(r#"{"T":12,"T":"13","T":}"#), [(12, 12)], "also without a stamp");
+    assert_eq!(plain_times_of(r#"{"T":12,"T":"13","T":}"#), [(12, 12)], "also without a timestamp");
     assert_eq!(plain_times_of("no row"), []);
 }
 
 #[test]
-fn padding_past_eighteen_digits_is_trimmed_not_refused() {
+fn padding_beyond_eighteen_digits_is_trimmed() {
     assert_eq!(quantity(b"12345678901.50000000000"), Some(Quantity { mantissa: 123_456_789_015, scale: 1 }));
     assert_eq!(quantity(b"1234567890123456789"), None);
 }
 
 #[test]
-fn other_frames_are_told_apart() {
+fn other_frames_are_distinguished() {
     let command = r#"{"success":true,"ret_msg":"","conn_id":"d8bu","req_id":"","op":"subscribe"}"#;
     assert_eq!(read(Category::Linear, command).unwrap().0, Frame::Command(command));
     let option = r#"{"success":true,"conn_id":"x","data":{"failTopics":[],"successTopics":[]},"type":"COMMAND_RESP"}"#;
@@ -142,7 +142,7 @@ fn other_frames_are_told_apart() {
 }
 
 #[test]
-fn frames_that_cannot_be_understood_name_the_reason() {
+fn errors_of_unreadable_frames_have_a_kind() {
     let cut = &LINEAR[..LINEAR.len() - 20];
     for (text, kind) in [
         ("", "not-json"),
@@ -188,7 +188,7 @@ proptest! {
 }
 
 #[test]
-fn garbage_that_looks_like_many_times_is_one_span() {
+fn many_times_in_garbage_are_one_span() {
     let times =
         |count: i64| -> String { (0..count).map(|n| format!(r#""T":{},"#, 1_700_000_000_000 + n * 1_000)).collect() };
     assert_eq!(plain_times_of(&times(64)).len(), 64);

@@ -1,6 +1,6 @@
-//! The tolerant reader: frames in any key order, with fields that older captures lack.
+//! The tolerant reader: accepts any key order, and frames of older recordings that lack some fields.
 //!
-//! Fields as documented for `publicTrade.{symbol}`, v5: `RPI`, `seq`, `L` and `BT` may be absent.
+//! The fields are those of `publicTrade.{symbol}`, v5; `RPI`, `seq`, `L` and `BT` may be absent.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{DecodeError, Frame, find, is_plausible, is_stamp, missed, quantity, trade_id};
 
-/// Enough of any frame to tell what it is.
+/// The fields that show the kind of a frame.
 #[derive(Deserialize)]
 struct WireHead<'a> {
     topic: Option<&'a str>,
@@ -56,7 +56,7 @@ struct WireTrade<'a> {
     sequence: u64,
 }
 
-/// Reads any frame.
+/// Decodes any frame.
 pub(super) fn frame<'a, T>(
     text: &'a str,
     symbols: &SymbolTable,
@@ -102,14 +102,14 @@ fn trades<'a, T>(
     Ok(Frame::Trades { stamped, received, rejected, undated })
 }
 
-/// Returns the trade, nothing if its numbers cannot be right, or an error if the frame is not one of ours.
+/// Returns the trade, `None` if its numbers are not plausible, or an error if the frame is invalid.
 fn convert(row: &WireTrade<'_>, stamped: ExchangeMillis, symbol: SymbolId) -> Result<Option<Trade>, DecodeError> {
     let side = match &*row.side {
         "Buy" => Side::Buy,
         "Sell" => Side::Sell,
         other => {
-            let shown: String = other.chars().take(16).collect();
-            return Err(DecodeError::Malformed(format!("side {shown:?}")));
+            let excerpt: String = other.chars().take(16).collect();
+            return Err(DecodeError::Malformed(format!("side {excerpt:?}")));
         }
     };
     let (Some(price), Some(size)) = (quantity(row.price.as_bytes()), quantity(row.size.as_bytes())) else {

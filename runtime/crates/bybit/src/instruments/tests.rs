@@ -1,4 +1,4 @@
-//! What lists end and what they do not, on times made up.
+//! Tests which lists end an instrument, with simulated times.
 
 use klines_domain::decimal::Decimal;
 use klines_domain::time::SECOND;
@@ -6,9 +6,9 @@ use klines_domain::time::SECOND;
 use super::*;
 
 const T0: LocalMillis = LocalMillis::new(1_767_621_900_000);
-/// Watched; the exchange lists six.
+/// The watched symbols; the exchange lists six.
 const WATCHED: [&str; 2] = ["AUSDT", "BUSDT"];
-const NOTHING: [&str; 0] = [];
+const NONE: [&str; 0] = [];
 
 fn watch() -> Watch {
     let mut table = SymbolTable::default();
@@ -18,7 +18,7 @@ fn watch() -> Watch {
     Watch::new(Category::Linear, &table, Pace::default())
 }
 
-/// A letter an instrument; a small one is listed, but settled.
+/// Returns a list with one instrument for each letter; a lower-case letter is listed, but being settled.
 fn list(names: &str) -> Vec<Instrument> {
     let instrument = |name: char| Instrument {
         symbol: Symbol::new(&format!("{}USDT", name.to_ascii_uppercase())).unwrap(),
@@ -31,55 +31,60 @@ fn list(names: &str) -> Vec<Instrument> {
     names.chars().map(instrument).collect()
 }
 
-/// What lists at such seconds say, in short: `-A@0` is an end of the first at `T0`, `+A` takes it back.
-fn said(lists: &[(i64, &str)]) -> Vec<String> {
-    let (mut watch, mut said) = (watch(), Vec::new());
+/// Returns the events of lists at the given seconds in short form: `-A@0` is an end of the first symbol at `T0`, `+A`
+/// means that it is listed again.
+fn events_of(lists: &[(i64, &str)]) -> Vec<String> {
+    let (mut watch, mut events_of) = (watch(), Vec::new());
     for (at, names) in lists {
         for event in watch.take(T0 + at * SECOND, &list(names)) {
-            said.push(match event {
+            events_of.push(match event {
                 FeedEvent::Ended { symbol, at } => format!("-{}@{}", &WATCHED[symbol.index()][..1], (at - T0) / SECOND),
                 FeedEvent::Listed { symbol } => format!("+{}", &WATCHED[symbol.index()][..1]),
                 other => panic!("{other:?}"),
             });
         }
     }
-    said
+    events_of
 }
 
 #[test]
-fn an_end_takes_two_lists_a_minute_apart() {
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF")]), NOTHING, "one list");
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF"), (359, "BCDEF")]), NOTHING, "too close to each other");
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF"), (330, "BCDEF"), (360, "BCDEF")]), ["-A@300"]);
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF"), (360, "ABCDEF"), (420, "BCDEF")]), NOTHING, "not in a row");
-    assert_eq!(said(&[(0, "aBCDEF"), (60, "aBCDEF")]), ["-A@0"], "settled is not trading");
+fn an_end_needs_two_lists_a_minute_apart() {
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCDEF")]), NONE, "one list");
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCDEF"), (359, "BCDEF")]), NONE, "too close to each other");
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCDEF"), (330, "BCDEF"), (360, "BCDEF")]), ["-A@300"]);
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCDEF"), (360, "ABCDEF"), (420, "BCDEF")]), NONE, "not in a row");
+    assert_eq!(events_of(&[(0, "aBCDEF"), (60, "aBCDEF")]), ["-A@0"], "settled is not trading");
 }
 
 #[test]
 fn lists_that_are_empty_or_less_than_half_end_nothing() {
-    assert_eq!(said(&[(0, "ABCDEF"), (300, ""), (360, ""), (420, "")]), NOTHING);
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BC"), (360, "BC"), (420, "BC")]), NOTHING, "a third");
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCD"), (360, "BCD")]), ["-A@300"], "half is enough");
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF"), (360, "BC"), (420, "ABCDEF")]), NOTHING);
-    assert_eq!(said(&[(0, "ABCDEF"), (300, "BCDEF"), (360, ""), (420, "BCDEF")]), ["-A@300"], "no list in between");
-    assert_eq!(said(&[(0, ""), (60, ""), (120, "")]), NOTHING);
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, ""), (360, ""), (420, "")]), NONE);
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BC"), (360, "BC"), (420, "BC")]), NONE, "a third");
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCD"), (360, "BCD")]), ["-A@300"], "half is enough");
+    assert_eq!(events_of(&[(0, "ABCDEF"), (300, "BCDEF"), (360, "BC"), (420, "ABCDEF")]), NONE);
+    assert_eq!(
+        events_of(&[(0, "ABCDEF"), (300, "BCDEF"), (360, ""), (420, "BCDEF")]),
+        ["-A@300"],
+        "the empty list in between does not count"
+    );
+    assert_eq!(events_of(&[(0, ""), (60, ""), (120, "")]), NONE);
 }
 
 #[test]
-fn any_list_that_has_the_instrument_takes_its_end_back() {
+fn any_list_with_the_instrument_revokes_its_end() {
     let ended = [(0, "ABCDEF"), (300, "BCDEF"), (360, "BCDEF")];
-    assert_eq!(said(&[&ended[..], &[(660, "ABCDEF"), (960, "ABCDEF")]].concat()), ["-A@300", "+A"]);
-    assert_eq!(said(&[&ended[..], &[(660, "A")]].concat()), ["-A@300", "+A"], "even a list that is no whole one");
+    assert_eq!(events_of(&[&ended[..], &[(660, "ABCDEF"), (960, "ABCDEF")]].concat()), ["-A@300", "+A"]);
+    assert_eq!(events_of(&[&ended[..], &[(660, "A")]].concat()), ["-A@300", "+A"], "even an incomplete list");
 }
 
 #[test]
-fn an_end_is_said_again_with_every_list_for_a_trade_may_have_taken_it_back() {
+fn an_end_is_repeated_with_every_list_because_a_trade_may_have_revoked_it() {
     let ended = [(0, "ABCDEF"), (300, "BCDEF"), (360, "BCDEF"), (660, "BCDEF"), (960, "BCDEF")];
-    assert_eq!(said(&ended), ["-A@300", "-A@360", "-A@660"]);
+    assert_eq!(events_of(&ended), ["-A@300", "-A@360", "-A@660"]);
 }
 
 #[test]
-fn the_exchange_is_asked_sooner_while_an_end_is_doubtful() {
+fn lists_are_requested_more_often_while_an_end_is_unconfirmed() {
     let mut watch = watch();
     let mut certain = |at: i64, names: &str| {
         watch.take(T0 + at * SECOND, &list(names));

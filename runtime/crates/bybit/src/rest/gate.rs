@@ -1,5 +1,5 @@
-//! The way to REST that all callers of a process share: each request waits here for its place, and a refusal of the
-//! address ends all of them. Knows the clock; what may be asked and when is `budget`'s.
+//! The rate limiter that all REST callers of a process share: each request waits here until it may be sent, and a
+//! refusal of this IP address stops all requests. Reads the clock; `budget` decides when a request may be sent.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::RestError;
 use super::budget::{Budget, STOP};
 
-/// A handle; clones share one budget. A process has one, so that no caller asks while another was told to stop.
+/// A handle to the rate limiter; clones share one budget. A process has one, so that a stop applies to all callers.
 #[derive(Clone, Debug)]
 pub struct Gate {
     clock: LocalClock,
@@ -26,35 +26,35 @@ struct Shared {
     requests: AtomicU64,
     limited: AtomicU64,
     stops: AtomicU64,
-    /// A refusal was announced, and its end not yet.
+    /// Whether a refusal was logged and its end was not.
     is_stopped: AtomicBool,
 }
 
-/// What went through.
+/// Metrics of the gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct GateMetrics {
     /// Requests sent.
     pub requests: u64,
-    /// Answers that complained of too many.
+    /// Answers that reported too many requests.
     pub limited: u64,
-    /// Times that the exchange refused the address.
+    /// Number of times that the exchange refused the address.
     pub stops: u64,
-    /// Milliseconds until it may be asked again; 0 when it may.
+    /// Milliseconds until requests are sent again; 0 if they are allowed now.
     pub resumes_in: Millis,
 }
 
 impl Gate {
-    /// Opens a gate.
+    /// Creates a gate.
     #[must_use]
     pub fn new(clock: LocalClock) -> Self {
         Self { clock, shared: Arc::default() }
     }
 
-    /// What went through so far.
+    /// Returns the metrics so far.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn metrics(&self) -> GateMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Figures {
+        GateMetrics {
             requests: read(&self.shared.requests),
             limited: read(&self.shared.limited),
             stops: read(&self.shared.stops),
@@ -62,16 +62,16 @@ impl Gate {
         }
     }
 
-    /// Local time, which stamps answers too.
+    /// Returns the local time, which is also the time of receipt of answers.
     pub(super) fn now(&self) -> LocalMillis {
         self.clock.now()
     }
 
-    /// Waits for a place.
+    /// Waits until a request may be sent, and counts it.
     ///
     /// # Errors
-    /// [`RestError::Stopped`], at once, while the exchange must not be asked: that takes too long to be waited for here.
-    pub(super) async fn pass(&self) -> Result<(), RestError> {
+    /// [`RestError::Stopped`], without waiting, while requests are stopped, because a stop is too long to wait for here.
+    pub(super) async fn acquire(&self) -> Result<(), RestError> {
         self.check()?;
         let wait = self.budget().reserve(self.now());
         if wait > 0 {
@@ -79,14 +79,14 @@ impl Gate {
             self.check()?;
         }
         if self.shared.is_stopped.swap(false, Ordering::Relaxed) {
-            info!("the exchange is asked again over REST");
+            info!("REST requests resume");
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes note of a failure that concerns all callers.
-    pub(super) fn note(&self, error: &RestError) {
+    /// Applies a failure that concerns all callers.
+    pub(super) fn record_failure(&self, error: &RestError) {
         let now = self.now();
         match error {
             RestError::Limited { wait } => {
@@ -98,7 +98,7 @@ impl Gate {
                 self.shared.stops.fetch_add(1, Ordering::Relaxed);
                 self.shared.is_stopped.store(true, Ordering::Relaxed);
                 let (resumes, cause) = (stamp(resumes), error.to_string());
-                warn!(cause, resumes, "the exchange refuses this address: nobody asks it over REST until then");
+                warn!(cause, resumes, "the exchange refuses this address, no REST requests until then");
             }
             _ => {}
         }
@@ -120,7 +120,7 @@ fn millis(millis: Millis) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// A time as logs write it.
+/// Formats a time for the log.
 fn stamp(at: LocalMillis) -> String {
     jiff::Timestamp::from_millisecond(at.get()).map_or_else(|_| at.to_string(), |time| format!("{time:.0}"))
 }

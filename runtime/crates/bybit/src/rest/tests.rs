@@ -1,4 +1,4 @@
-//! The client against answers written by hand: what Bybit is known to send, and what it should not.
+//! Tests the client with hand-written answers: those that Bybit sends, and invalid ones.
 
 use klines_system::clock::LocalClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,7 @@ use crate::symbols::Trading;
 const LINEAR: &str = r#"{"symbol":"BTCUSDT","contractType":"LinearPerpetual","status":"Trading","baseCoin":"BTC",
     "quoteCoin":"USDT","deliveryTime":"0","priceFilter":{"minPrice":"0.10","maxPrice":"1999999.80","tickSize":"0.10"}}"#;
 
-/// Serves each answer to one connection; returns the client and the request targets.
+/// Serves each answer on one connection. Returns the client and the request targets.
 async fn client(answers: Vec<String>) -> (RestClient, tokio::task::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -49,7 +49,7 @@ async fn failure(answer: String) -> RestError {
 }
 
 #[tokio::test]
-async fn the_envelope_stamp_comes_with_the_answer() {
+async fn the_reply_has_the_timestamp_of_the_envelope() {
     let (client, served) = client(vec![ok(r#"{"timeSecond":"1700000000","timeNano":"1700000000120000000"}"#)]).await;
     let reply = client.time().await.unwrap();
     assert_eq!((reply.result.get(), reply.stamped.get()), (1_700_000_000_120, 1_700_000_000_123));
@@ -57,7 +57,7 @@ async fn the_envelope_stamp_comes_with_the_answer() {
 }
 
 #[tokio::test]
-async fn pages_are_followed_until_the_cursor_ends_and_cursors_go_back_as_they_came() {
+async fn pages_are_requested_until_the_last_and_cursors_are_sent_back_unchanged() {
     let page = |list: &str, cursor: &str| {
         ok(&format!(r#"{{"category":"linear","list":[{list}],"nextPageCursor":"{cursor}"}}"#))
     };
@@ -71,14 +71,14 @@ async fn pages_are_followed_until_the_cursor_ends_and_cursors_go_back_as_they_ca
 }
 
 #[tokio::test]
-async fn a_spot_list_without_cursor_is_whole() {
+async fn a_spot_list_without_a_cursor_is_complete() {
     let spot = r#"{"symbol":"ETHUSDT","status":"Trading","quoteCoin":"USDT","priceFilter":{"tickSize":"0.01"}}"#;
     let (client, _served) = client(vec![ok(&format!(r#"{{"category":"spot","list":[{spot},{spot}]}}"#))]).await;
     assert_eq!(client.instruments(Category::Spot).await.unwrap().result.len(), 2);
 }
 
 #[tokio::test]
-async fn refusals_and_limits_are_told_apart() {
+async fn refusals_and_limits_are_distinguished() {
     let refused = http("200 OK", r#"{"retCode":10001,"retMsg":"params error: symbol invalid","result":{},"time":1}"#);
     assert!(matches!(failure(refused).await, RestError::Refused { code: 10_001, .. }));
     let visits = http("200 OK", r#"{"retCode":10006,"retMsg":"Too many visits!"}"#);
@@ -86,14 +86,14 @@ async fn refusals_and_limits_are_told_apart() {
     assert_eq!(failure(http("429 Too Many Requests", "")).await.wait(), Some(Duration::from_secs(7)));
     let limit = failure(http("403 Forbidden", "403, access too frequent")).await;
     assert_eq!(limit.to_string(), "refused with 403: 403, access too frequent");
-    let elsewhere = failure(http("403 Forbidden", "<html>CloudFront</html>")).await;
-    assert!(elsewhere.to_string().contains("a country or a network is not served"), "{elsewhere}");
-    assert_eq!([limit.wait(), elsewhere.wait()], [Some(FORBIDDEN_WAIT); 2]);
+    let geo = failure(http("403 Forbidden", "<html>CloudFront</html>")).await;
+    assert!(geo.to_string().contains("a country or a network is not served"), "{geo}");
+    assert_eq!([limit.wait(), geo.wait()], [Some(FORBIDDEN_WAIT); 2]);
     assert!(matches!(failure(http("404 Not Found", "")).await, RestError::Status { .. }));
 }
 
 #[tokio::test]
-async fn what_is_not_an_answer_is_an_error() {
+async fn an_invalid_answer_is_an_error() {
     assert!(matches!(failure(http("200 OK", "<html>")).await, RestError::Malformed(_)));
     assert!(matches!(failure(ok("null")).await, RestError::Malformed(_)));
     assert!(matches!(failure("nonsense\r\n\r\n".to_owned()).await, RestError::Http(_)));
@@ -103,28 +103,28 @@ async fn what_is_not_an_answer_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_too_many_requests_ends_them_for_all_callers_and_another_does_not() {
+async fn a_refusal_for_too_many_requests_stops_all_callers_and_other_refusals_do_not() {
     let geo = http("403 Forbidden", "not available in your country");
     let time = ok(r#"{"timeSecond":"1700000000","timeNano":"1700000000120000000"}"#);
     let (client, served) = client(vec![geo, time, http("403 Forbidden", "access too frequent")]).await;
     let other = client.clone();
     assert!(matches!(client.time().await, Err(RestError::Forbidden { .. })));
-    assert!(other.time().await.is_ok(), "a country that is not served is no reason to stop");
+    assert!(other.time().await.is_ok(), "a country that is not served does not stop requests");
     assert!(matches!(client.time().await, Err(RestError::TooFrequent { .. })));
-    assert_eq!(served.await.unwrap().len(), 3, "nobody listens any more: a request would find no connection");
+    assert_eq!(served.await.unwrap().len(), 3, "the server is gone: another request could not connect");
     for asking in [&client, &other] {
         let error = asking.instruments(Category::Spot).await.unwrap_err();
         assert!(matches!(error, RestError::Stopped { .. }), "{error}");
         let wait = error.wait().unwrap();
         assert!(wait <= FORBIDDEN_WAIT && wait > FORBIDDEN_WAIT / 2, "{wait:?}");
     }
-    let figures = client.gate.figures();
-    assert_eq!((figures.requests, figures.stops, figures.limited), (3, 1, 0));
-    assert!(figures.resumes_in > 0);
+    let metrics = client.gate.metrics();
+    assert_eq!((metrics.requests, metrics.stops, metrics.limited), (3, 1, 0));
+    assert!(metrics.resumes_in > 0);
 }
 
 #[tokio::test]
-async fn a_page_that_points_to_itself_makes_no_list() {
+async fn a_page_that_points_to_itself_is_an_error() {
     let page = ok(&format!(r#"{{"category":"linear","list":[{LINEAR}],"nextPageCursor":"first%3DA"}}"#));
     let (client, _served) = client(vec![page.clone(), page]).await;
     assert!(matches!(client.instruments(Category::Linear).await, Err(RestError::Malformed(_))));

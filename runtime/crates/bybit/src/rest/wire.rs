@@ -1,4 +1,4 @@
-//! The market endpoints' JSON, and its conversion.
+//! The JSON of the market endpoints, and its conversion.
 
 use klines_domain::decimal::Decimal;
 use klines_domain::sanitize::{EXCERPT, sanitize};
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::RestError;
 use crate::symbols::{Instrument, Trading};
 
-/// What every answer is wrapped in.
+/// The envelope of every answer.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireEnvelope<'a> {
@@ -24,7 +24,7 @@ struct WireEnvelope<'a> {
     time: Millis,
 }
 
-/// Opens an envelope; returns the result and the envelope's stamp.
+/// Parses an envelope. Returns the result and the envelope's timestamp.
 pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, ExchangeMillis), RestError> {
     let malformed = |error: serde_json::Error| RestError::Malformed(error.to_string());
     let envelope: WireEnvelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
@@ -71,7 +71,7 @@ struct WirePriceFilter {
     tick_size: String,
 }
 
-/// Returns the name in an instrument's JSON object, if it could be a topic's.
+/// Returns the symbol in an instrument's JSON object, if it is valid in a topic.
 pub fn name_of(row: &RawValue) -> Option<Symbol> {
     #[derive(Deserialize)]
     struct WireName {
@@ -82,7 +82,7 @@ pub fn name_of(row: &RawValue) -> Option<Symbol> {
 }
 
 impl WireInstrument {
-    /// Returns the instrument, or nothing when its name could be no topic or its tick is no number.
+    /// Returns the instrument, or `None` if its name is not valid in a topic or its tick is not a number.
     pub fn into_instrument(self, category: Category) -> Option<Instrument> {
         let trading = match self.status.as_str() {
             "Trading" => Trading::Open,

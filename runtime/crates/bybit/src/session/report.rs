@@ -1,34 +1,34 @@
-//! What a session reports besides events: counters, and changes of state that deserve a line in the log.
+//! What a session reports in addition to events: counters, and changes of state for the log.
 
 use std::fmt;
 
 use klines_domain::symbol::Symbol;
 use klines_domain::time::Millis;
 
-/// Everything that one connection, or a sum of them, has seen since the start. Nothing received is left out.
+/// Counters of one connection, or of several together, since the start. Every received frame is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Text frames: the sum of the six kinds below.
+    /// Text frames. Invariant: the sum of the six kinds below.
     pub frames: u64,
     /// Frames of trades.
     pub trade_frames: u64,
-    /// Frames of the topic that only shows that data flows; their rows are not read.
+    /// Frames of the canary topic, which only shows that data arrives; their rows are not read.
     pub canary_frames: u64,
     /// Answers to commands, pongs included.
     pub answers: u64,
-    /// Frames of topics that were not asked for.
+    /// Frames of topics that were not subscribed to.
     pub unknown_topics: u64,
-    /// Frames that could not be understood.
+    /// Frames that could not be decoded.
     pub unreadable: u64,
-    /// Frames that came after the connection was given up.
+    /// Frames that arrived after the connection was given up.
     pub ignored: u64,
     /// Trades in frames, rejected ones included.
     pub received: u64,
-    /// Trades left out because price, size or time cannot be right.
+    /// Trades rejected because of an implausible price, size or time.
     pub rejected: u64,
     /// Connections opened.
     pub opened: u64,
-    /// Times that covered topics lost their cover.
+    /// Number of times that covered topics lost their coverage.
     pub gaps: u64,
 }
 
@@ -48,7 +48,7 @@ impl std::ops::AddAssign for Counters {
     }
 }
 
-/// Why a session gives its connection up.
+/// Why a session gives up its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// A subscription was not answered in time.
@@ -56,12 +56,12 @@ pub enum CloseReason {
         /// Milliseconds since it was sent.
         waited: Millis,
     },
-    /// Nothing came, not even a pong.
+    /// Nothing arrived, not even a pong.
     Dead {
         /// Milliseconds since the last frame.
         silent: Millis,
     },
-    /// Pongs came, but no trades of the busiest symbol.
+    /// Pongs arrived, but no trades of the busiest symbol.
     Silent {
         /// Milliseconds since its last frame.
         silent: Millis,
@@ -83,33 +83,33 @@ impl fmt::Display for CloseReason {
 /// A change of state, reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Every subscription of a new connection has been answered.
+    /// Every subscription of a new connection was answered.
     Subscribed {
         /// Topics acknowledged.
         covered: usize,
         /// Topics refused.
         refused: usize,
     },
-    /// Bybit refuses a symbol; it is asked for again from time to time.
+    /// Bybit refuses a symbol; it is requested again from time to time.
     Refused {
         /// The symbol.
         symbol: Symbol,
-        /// Bybit's words, sanitised.
+        /// Bybit's text, sanitised.
         message: String,
     },
-    /// A refused symbol was accepted after all.
+    /// Bybit accepted a symbol that it had refused.
     Recovered {
         /// The symbol.
         symbol: Symbol,
     },
-    /// The topic by whose silence a dead feed would show is not to be had: there is no such check.
+    /// The canary topic is refused or not answered, so there is no check for a silent feed.
     Unwatched {
         /// The topic.
         topic: String,
-        /// Bybit's words, sanitised, or that there were none.
+        /// Bybit's text, sanitised, or that there was no answer.
         message: String,
     },
-    /// First frame of its kind that could not be understood. Later ones are counted only.
+    /// The first frame of a kind that could not be decoded. Later ones are only counted.
     Unreadable {
         /// The kind.
         kind: &'static str,

@@ -1,7 +1,7 @@
-//! Which topics of one connection are wanted, asked for, covered or refused, and which frames to send next.
+//! Which topics of one connection are wanted, requested, covered or refused, and which frames to send next.
 //!
-//! A frame is accepted or refused whole, and a refusal names at most its first offender: that topic is dropped and
-//! the rest sent again; where none is named, each topic is sent alone. Knows no socket; time is an argument.
+//! A frame is accepted or refused as a whole, and a refusal names at most its first bad topic: that topic is dropped
+//! and the rest sent again; if no topic is named, each one is sent alone. Knows no socket; time is an argument.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use super::Timing;
 use crate::answer::{self, Refusal, RefusalKind};
 use crate::topic;
 
-/// How a topic stands on the connection.
+/// The state of a topic on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// To be asked for.
+enum TopicState {
+    /// Not requested yet.
     Idle,
-    /// In a frame that is not answered yet.
-    Asked,
+    /// Requested in a frame that is not answered yet.
+    Requested,
     /// Acknowledged.
     Covered { since: LocalMillis },
-    /// Refused; asked for again, alone, at this time.
+    /// Refused; requested again, alone, at this time.
     Refused { retry_at: LocalMillis },
 }
 
@@ -30,14 +30,14 @@ struct Topic {
     symbol: SymbolId,
     name: Symbol,
     topic: String,
-    standing: Standing,
-    /// Its refusal has been reported, and no acceptance since.
+    state: TopicState,
+    /// Whether its refusal was reported since the last acceptance.
     is_reported: bool,
 }
 
 impl Topic {
     const fn is_covered(&self) -> bool {
-        matches!(self.standing, Standing::Covered { .. })
+        matches!(self.state, TopicState::Covered { .. })
     }
 }
 
@@ -69,42 +69,42 @@ pub struct Subscriptions {
     timing: Timing,
     topics: Vec<Topic>,
     pending: BTreeMap<String, Request>,
-    /// Ids are not used twice, whatever connection they were sent on.
+    /// Number of frames sent; the source of ids, which are not reused over connections.
     sent: u64,
 }
 
 impl Subscriptions {
-    /// Builds the wanted set; nothing is asked for yet.
+    /// Creates the set of wanted topics; nothing is requested yet.
     pub fn new(category: Category, symbols: Vec<(SymbolId, Symbol)>, timing: Timing) -> Self {
         let topics = symbols.into_iter().map(|(symbol, name)| Topic {
             symbol,
             topic: topic::trades(&name),
             name,
-            standing: Standing::Idle,
+            state: TopicState::Idle,
             is_reported: false,
         });
         Self { category, timing, topics: topics.collect(), pending: BTreeMap::new(), sent: 0 }
     }
 
-    /// Asks for everything that is not refused, in as few frames as allowed.
+    /// Requests every topic that is not refused, in as few frames as allowed.
     pub fn open(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
-        let idle = (0..self.topics.len()).filter(|at| self.standing(*at) == Some(Standing::Idle));
+        let idle = (0..self.topics.len()).filter(|at| self.state(*at) == Some(TopicState::Idle));
         let idle: Vec<usize> = idle.collect();
         for chunk in idle.chunks(topic::args_per_frame(self.category)) {
-            self.ask(chunk.to_vec(), now, frames);
+            self.request(chunk.to_vec(), now, frames);
         }
     }
 
-    /// Asks again, one by one, for the refused topics whose time has come.
+    /// Requests the refused topics again whose time has come, each in a separate frame.
     pub fn retry(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
         let due = (0..self.topics.len())
-            .filter(|at| matches!(self.standing(*at), Some(Standing::Refused { retry_at }) if retry_at <= now));
+            .filter(|at| matches!(self.state(*at), Some(TopicState::Refused { retry_at }) if retry_at <= now));
         for at in due.collect::<Vec<_>>() {
-            self.ask(vec![at], now, frames);
+            self.request(vec![at], now, frames);
         }
     }
 
-    /// Takes the acceptance of a frame. Nothing when no frame of that id waits for an answer.
+    /// Handles the acceptance of a frame. Returns `None` if no frame with that id waits for an answer.
     pub fn accept(&mut self, id: &str, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
@@ -114,13 +114,13 @@ impl Subscriptions {
         Some(change)
     }
 
-    /// Takes the refusal of a frame. Nothing when no frame of that id waits for an answer.
+    /// Handles the refusal of a frame. Returns `None` if no frame with that id waits for an answer.
     pub fn refuse(&mut self, id: &str, refusal: &Refusal, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
         let (named, rest): (Vec<usize>, Vec<usize>) =
             request.topics.iter().partition(|at| self.topics.get(**at).is_some_and(|t| refusal.names(&t.topic)));
-        // A frame of one topic needs no name to blame it.
+        // In a frame of one topic, that topic is the bad one even if it is not named.
         let is_named = !named.is_empty();
         let (blamed, rest) = if is_named || rest.len() > 1 { (named, rest) } else { (rest, named) };
         for at in blamed {
@@ -132,10 +132,10 @@ impl Subscriptions {
             }
         }
         if is_named && !rest.is_empty() {
-            self.ask(rest, now, &mut change.frames);
+            self.request(rest, now, &mut change.frames);
         } else {
             for at in rest {
-                self.ask(vec![at], now, &mut change.frames);
+                self.request(vec![at], now, &mut change.frames);
             }
         }
         Some(change)
@@ -146,43 +146,43 @@ impl Subscriptions {
         self.pending.values().map(|request| request.sent).min()
     }
 
-    /// The connection is gone, and nothing is known after `last_seen`: nothing is covered or pending any more. Returns
-    /// what was covered, by the last moment that it can be trusted for: none before its own coverage began.
+    /// Handles a lost connection, of which nothing is known after `last_seen`: no topic is covered or pending any more.
+    /// Returns the symbols that were covered, by the end of their coverage, which is never before its start.
     pub fn close(&mut self, last_seen: LocalMillis) -> BTreeMap<LocalMillis, Vec<SymbolId>> {
         self.pending.clear();
         let mut covered: BTreeMap<LocalMillis, Vec<SymbolId>> = BTreeMap::new();
         for topic in &mut self.topics {
-            if let Standing::Covered { since } = topic.standing {
+            if let TopicState::Covered { since } = topic.state {
                 covered.entry(last_seen.max(since)).or_default().push(topic.symbol);
             }
-            if matches!(topic.standing, Standing::Covered { .. } | Standing::Asked) {
-                topic.standing = Standing::Idle;
+            if matches!(topic.state, TopicState::Covered { .. } | TopicState::Requested) {
+                topic.state = TopicState::Idle;
             }
         }
         covered
     }
 
-    /// Whether a symbol's topic is acknowledged.
+    /// Returns whether a symbol's topic is acknowledged.
     pub fn covers(&self, symbol: SymbolId) -> bool {
         self.topics.iter().any(|topic| topic.symbol == symbol && topic.is_covered())
     }
 
-    /// Returns how many topics are (covered, refused, wanted in all).
+    /// Returns the numbers of covered, refused and wanted topics.
     pub fn totals(&self) -> (usize, usize, usize) {
         let covered = self.topics.iter().filter(|topic| topic.is_covered()).count();
-        let refused = self.topics.iter().filter(|topic| matches!(topic.standing, Standing::Refused { .. })).count();
+        let refused = self.topics.iter().filter(|topic| matches!(topic.state, TopicState::Refused { .. })).count();
         (covered, refused, self.topics.len())
     }
 
-    fn standing(&self, at: usize) -> Option<Standing> {
-        self.topics.get(at).map(|topic| topic.standing)
+    fn state(&self, at: usize) -> Option<TopicState> {
+        self.topics.get(at).map(|topic| topic.state)
     }
 
-    fn ask(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
+    fn request(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
         let mut names = Vec::with_capacity(topics.len());
         for at in &topics {
             if let Some(topic) = self.topics.get_mut(*at) {
-                topic.standing = Standing::Asked;
+                topic.state = TopicState::Requested;
                 names.push(topic.topic.clone());
             }
         }
@@ -194,7 +194,7 @@ impl Subscriptions {
 
     fn cover(&mut self, at: usize, now: LocalMillis, change: &mut Change) {
         if let Some(topic) = self.topics.get_mut(at) {
-            topic.standing = Standing::Covered { since: now };
+            topic.state = TopicState::Covered { since: now };
             change.covered.push(topic.symbol);
             if std::mem::take(&mut topic.is_reported) {
                 change.recovered.push(topic.name.clone());
@@ -204,7 +204,7 @@ impl Subscriptions {
 
     fn drop_refused(&mut self, at: usize, message: &str, retry_at: LocalMillis, change: &mut Change) {
         if let Some(topic) = self.topics.get_mut(at) {
-            topic.standing = Standing::Refused { retry_at };
+            topic.state = TopicState::Refused { retry_at };
             if !std::mem::replace(&mut topic.is_reported, true) {
                 change.refused.push((topic.name.clone(), message.to_owned()));
             }

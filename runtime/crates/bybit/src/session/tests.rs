@@ -1,8 +1,8 @@
-//! The session against scripted frames, and against a model of the exchange that refuses, falls silent and dies.
+//! Tests the session with scripted frames, and with a model of the exchange that refuses, is silent and disconnects.
 
-mod life;
 mod model;
 mod random;
+mod reconnect;
 
 use klines_domain::time::{ExchangeMillis, HOUR};
 
@@ -11,7 +11,7 @@ use super::*;
 const NAMES: [&str; 12] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
 const NOW: LocalMillis = LocalMillis::new(1_700_000_000_000);
 
-/// The first `count` of the test symbols, in a table.
+/// Returns the first `count` test symbols, in a table.
 pub fn table(count: usize) -> (Arc<SymbolTable>, Vec<SymbolId>) {
     let mut table = SymbolTable::default();
     let ids = NAMES.iter().take(count).map(|name| table.intern(&Symbol::new(&format!("{name}USDT")).unwrap()));
@@ -39,7 +39,7 @@ fn notices(out: &[Action]) -> Vec<&Notice> {
     out.iter().filter_map(|action| if let Action::Notice(notice) = action { Some(notice) } else { None }).collect()
 }
 
-/// A frame of one trade, as linear sends it.
+/// Returns a linear frame of one trade.
 pub fn trade(symbol: &str) -> String {
     format!(
         r#"{{"topic":"publicTrade.{symbol}","type":"snapshot","ts":{NOW},"data":[{{"T":{NOW},"s":"{symbol}","S":"Buy","v":"0.001","p":"16578.50","L":"PlusTick","i":"20f43950-d8dd-5b31-9112-a178eb6023af","BT":false}}]}}"#
@@ -55,7 +55,7 @@ fn refused(id: impl std::fmt::Display, message: &str) -> String {
 }
 
 #[test]
-fn a_leap_of_the_clock_is_a_gap_even_if_frames_wait_behind_it() {
+fn a_jump_of_the_clock_is_a_gap_even_if_frames_wait() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW + 10, &accepted(1), &mut out);
@@ -67,10 +67,10 @@ fn a_leap_of_the_clock_is_a_gap_even_if_frames_wait_behind_it() {
 }
 
 #[test]
-fn an_acknowledged_frame_covers_its_topics_and_no_other() {
+fn an_acknowledged_frame_covers_only_its_topics() {
     let (mut session, mut out) = (session(Category::Spot, 12), Vec::new());
     session.on_open(NOW, &mut out);
-    assert_eq!(sent(&out).len(), 3, "spot takes ten topics a frame, and the canary has its own");
+    assert_eq!(sent(&out).len(), 3, "spot accepts ten topics a frame, and the canary has a separate frame");
     assert!(sent(&out)[1].contains(r#""req_id":"2""#) && sent(&out)[1].contains("publicTrade.KUSDT"));
     out.clear();
 
@@ -82,18 +82,18 @@ fn an_acknowledged_frame_covers_its_topics_and_no_other() {
 }
 
 #[test]
-fn an_answer_to_nothing_covers_nothing() {
+fn an_unmatched_answer_covers_nothing() {
     let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
     session.on_open(NOW, &mut out);
     out.clear();
     session.on_frame(NOW, &accepted(9), &mut out);
     session.on_frame(NOW, r#"{"success":true,"ret_msg":"subscribe","op":"subscribe"}"#, &mut out);
     assert!(events(&out).is_empty());
-    assert_eq!(notices(&out).len(), 1, "told once");
+    assert_eq!(notices(&out).len(), 1, "reported once");
 }
 
 #[test]
-fn a_named_refusal_costs_only_the_named_topic() {
+fn a_refusal_that_names_a_topic_drops_only_that_topic() {
     let (mut session, mut out) = (session(Category::Linear, 3), Vec::new());
     session.on_open(NOW, &mut out);
     out.clear();
@@ -106,7 +106,7 @@ fn a_named_refusal_costs_only_the_named_topic() {
 }
 
 #[test]
-fn a_refusal_without_a_name_is_found_one_by_one() {
+fn a_refusal_without_a_name_is_resolved_topic_by_topic() {
     let (mut session, mut out) = (session(Category::Linear, 3), Vec::new());
     session.on_open(NOW, &mut out);
     out.clear();
@@ -131,10 +131,10 @@ fn already_subscribed_is_subscribed() {
 }
 
 #[test]
-fn a_refused_symbol_is_told_once_and_tried_again_rarely() {
+fn a_refused_symbol_is_reported_once_and_retried_rarely() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
-    let (mut asked, mut told, mut id, mut now) = (0, 0, 1, NOW);
+    let (mut asked, mut notices_seen, mut id, mut now) = (0, 0, 1, NOW);
     while now < NOW + 35 * MINUTE {
         for action in std::mem::take(&mut out) {
             match action {
@@ -144,29 +144,29 @@ fn a_refused_symbol_is_told_once_and_tried_again_rarely() {
                     id += 1;
                 }
                 Action::Send(_) => session.on_frame(now, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out),
-                Action::Notice(Notice::Refused { .. }) => told += 1,
+                Action::Notice(Notice::Refused { .. }) => notices_seen += 1,
                 _ => {}
             }
         }
         now += SECOND;
         session.on_tick(now, &mut out);
     }
-    assert_eq!((asked, told), (4, 1));
+    assert_eq!((asked, notices_seen), (4, 1));
 }
 
 #[test]
-fn a_subscription_that_is_not_answered_ends_the_connection() {
+fn an_unanswered_subscription_closes_the_connection() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_tick(NOW + 10 * SECOND, &mut out);
     assert!(!out.iter().any(|action| matches!(action, Action::Close(_))));
     session.on_tick(NOW + 10 * SECOND + 1, &mut out);
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Unanswered { waited: 10 * SECOND + 1 })));
-    assert!(events(&out).is_empty(), "what was never covered has no gap");
+    assert!(events(&out).is_empty(), "a topic that was never covered has no gap");
 }
 
 #[test]
-fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the_last_frame() {
+fn pings_are_sent_every_twenty_seconds_and_total_silence_is_a_gap_since_the_last_frame() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW + 10, &accepted(1), &mut out);
@@ -183,7 +183,7 @@ fn pings_go_out_every_twenty_seconds_and_silence_of_all_kinds_is_a_gap_since_the
     assert_eq!(out.last(), Some(&Action::Close(CloseReason::Dead { silent: 30_001 })));
     out.clear();
     session.on_close(NOW + 50_060, &mut out);
-    assert!(out.is_empty(), "told once");
+    assert!(out.is_empty(), "reported once");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
     assert_eq!(sent(&out)[1], r#"{"req_id":"canary-1","op":"subscribe","args":["publicTrade.BTCUSDT"]}"#);
     session.on_frame(NOW, &accepted(1), &mut out);
     session.on_frame(NOW, &accepted("canary-1"), &mut out);
-    assert_eq!(session.totals(), (1, 0, 1), "it is none of the topics");
+    assert_eq!(session.totals(), (1, 0, 1), "the canary is not one of the wanted topics");
     (1..=20).for_each(|n| session.on_frame(NOW + n * 100, &trade("BTCUSDT"), &mut out));
     out.clear();
     let mut now = NOW + 2_000;
@@ -207,7 +207,7 @@ fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
 }
 
 #[test]
-fn a_later_acknowledgement_neither_hides_the_silence_of_the_canary_nor_is_covered_by_it() {
+fn a_later_acknowledgement_does_not_hide_the_silence_of_the_canary() {
     let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW, &accepted("canary-1"), &mut out);
@@ -215,7 +215,7 @@ fn a_later_acknowledgement_neither_hides_the_silence_of_the_canary_nor_is_covere
     session.on_frame(NOW, &accepted(2), &mut out);
     let mut now = NOW;
     out.clear();
-    // The refused topic is accepted at the second attempt, ten minutes later, and the canary falls silent before that.
+    // The refused topic is accepted at the second attempt, ten minutes later; the canary stops before that.
     while !matches!(out.last(), Some(Action::Close(_))) {
         now += SECOND;
         if now <= NOW + 570 * SECOND && (now - NOW) % (10 * SECOND) == 0 {
@@ -235,13 +235,13 @@ fn a_later_acknowledgement_neither_hides_the_silence_of_the_canary_nor_is_covere
 }
 
 #[test]
-fn what_is_read_after_a_stall_shows_nothing_of_the_time_of_the_stall() {
+fn frames_read_after_a_stall_do_not_cover_the_time_of_the_stall() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     let pong = r#"{"success":true,"ret_msg":"pong","op":"ping"}"#;
     session.on_open(NOW, &mut out);
     session.on_frame(NOW + 10, &accepted(1), &mut out);
     out.clear();
-    // Stopped from its first second to its 25th; a pong had come before.
+    // The process is stopped from second 1 to second 25; the pong arrived before that.
     session.on_stall(NOW + SECOND);
     session.on_frame(NOW + 25 * SECOND, pong, &mut out);
     assert!(session.is_stalled());
@@ -253,7 +253,7 @@ fn what_is_read_after_a_stall_shows_nothing_of_the_time_of_the_stall() {
 }
 
 #[test]
-fn that_the_canary_is_not_to_be_had_is_said_once() {
+fn an_unavailable_canary_is_reported_once() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     let unwatched = |message: &str| Notice::Unwatched { topic: "publicTrade.BTCUSDT".into(), message: message.into() };
     session.on_open(NOW, &mut out);
@@ -275,7 +275,7 @@ fn that_the_canary_is_not_to_be_had_is_said_once() {
 }
 
 #[test]
-fn a_quiet_market_is_left_in_peace_while_pongs_come() {
+fn a_quiet_market_is_not_reconnected_while_pongs_arrive() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW, &accepted(1), &mut out);
@@ -295,13 +295,13 @@ fn a_quiet_market_is_left_in_peace_while_pongs_come() {
 }
 
 #[test]
-fn of_the_canary_only_the_stamp_is_of_use() {
+fn only_the_timestamp_of_canary_frames_is_used() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     session.on_frame(NOW, &accepted("canary-1"), &mut out);
     out.clear();
     session.on_frame(NOW + 9, &trade("BTCUSDT"), &mut out);
-    // Rows that nobody could read are no matter, and neither is a stamp.
+    // Neither unreadable rows nor an unreadable timestamp are an error.
     let unstamped = r#"{"topic":"publicTrade.BTCUSDT","ts":"x","data":[{"p":1}]}"#;
     session.on_frame(NOW + 10, unstamped, &mut out);
     let message = |received, stamped| {
@@ -310,11 +310,15 @@ fn of_the_canary_only_the_stamp_is_of_use() {
     };
     assert_eq!(out, [message(NOW + 9, Some(ExchangeMillis::new(NOW.get()))), message(NOW + 10, None)]);
     let counters = session.counters();
-    assert_eq!((counters.frames, counters.canary_frames, counters.received), (3, 2, 0), "outside the law");
+    assert_eq!(
+        (counters.frames, counters.canary_frames, counters.received),
+        (3, 2, 0),
+        "canary frames do not count as received trades"
+    );
 }
 
 #[test]
-fn a_watched_busiest_symbol_is_its_own_canary() {
+fn a_wanted_busiest_symbol_is_the_canary() {
     let mut table = SymbolTable::default();
     let ids = [table.intern(&Symbol::new("BTCUSDT").unwrap())];
     let mut session = Session::new(Category::Spot, 0, Arc::new(table), &ids, Timing::default());
@@ -324,7 +328,7 @@ fn a_watched_busiest_symbol_is_its_own_canary() {
     session.on_frame(NOW, &accepted(1), &mut out);
     session.on_frame(NOW + 20 * SECOND, r#"{"success":true,"ret_msg":"pong","op":"ping"}"#, &mut out);
     session.on_frame(NOW + 30 * SECOND, &trade("BTCUSDT"), &mut out);
-    // A row that cannot be read shows as well that data flows.
+    // An unreadable row also shows that data arrives.
     session.on_frame(NOW + 35 * SECOND, &trade("BTCUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
     session.on_frame(NOW + 40 * SECOND, &trade("BTCUSDT").replace(r#"{"T":17"#, r#"{"T":18"#), &mut out);
     assert_eq!((session.counters().trade_frames, session.counters().rejected), (3, 2));
@@ -339,7 +343,7 @@ fn a_watched_busiest_symbol_is_its_own_canary() {
 }
 
 #[test]
-fn frames_that_cannot_be_understood_are_counted_and_told_once_a_kind() {
+fn unreadable_frames_are_counted_and_each_kind_is_reported_once() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
     session.on_open(NOW, &mut out);
     out.clear();
@@ -359,12 +363,12 @@ fn frames_that_cannot_be_understood_are_counted_and_told_once_a_kind() {
 }
 
 #[test]
-fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
+fn a_damaged_trade_frame_makes_a_hole_only_for_its_symbol() {
     let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
     session.on_open(NOW, &mut out);
     let damaged = trade("AUSDT").replace("\"Buy\"", "\"None\"");
     session.on_frame(NOW + 5, &damaged, &mut out);
-    assert!(events(&out).is_empty(), "not covered yet: nothing to take back");
+    assert!(events(&out).is_empty(), "not covered yet, so there is no hole");
     session.on_frame(NOW + 10, &accepted(1), &mut out);
     out.clear();
     session.on_frame(NOW + 20, &damaged, &mut out);
@@ -372,13 +376,13 @@ fn a_damaged_trade_frame_marks_its_symbol_and_no_other() {
     let hole = FeedEvent::Hole { symbols, last_seen: NOW + 19, until: Some(NOW + 21) };
     let matched = ExchangeMillis::new(NOW.get());
     let row = FeedEvent::Missed { symbol: SymbolId(0), from: matched, to: matched };
-    assert_eq!(events(&out), [&hole, &row], "its own moment, and what its row says");
+    assert_eq!(events(&out), [&hole, &row], "the time of the frame, and the time in its row");
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#""p":""#, r#""p":"x"#), &mut out);
-    assert_eq!(events(&out), [&row], "a row that is no trade has a time");
+    assert_eq!(events(&out), [&row], "an invalid row with a plausible time");
     out.clear();
     session.on_frame(NOW + 20, &trade("AUSDT").replace(r#"{"T":17"#, r#"{"T":18"#), &mut out);
-    assert_eq!(events(&out), [&hole], "one without a time that can be is as bad as a frame");
-    assert_eq!(out.len(), 1, "in the message that brings the others, before them");
+    assert_eq!(events(&out), [&hole], "a row without a plausible time counts like an unreadable frame");
+    assert_eq!(out.len(), 1, "in the same message as the other events, before them");
     assert_eq!(session.counters().rejected, 2);
 }

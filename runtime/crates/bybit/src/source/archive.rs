@@ -1,7 +1,7 @@
 //! Bybit's archive CSVs (public.bybit.com): `trading/` for derivatives, `spot/` for spot.
 //!
-//! A file is read whole, because old ones are newest-first: those are reversed, then every file is sorted stably by
-//! its own time stamps. Ids name a row only within the file; the spot archive's are row numbers and no key at all.
+//! A file is read as a whole, because old files are newest-first: those are reversed, then every file is sorted stably
+//! by its timestamps. Ids are unique only within a file; those of spot archives are row numbers and are not used.
 
 use std::path::Path;
 
@@ -15,29 +15,29 @@ use super::frames::is_inverse;
 use super::{Body, Options, Record, SourceError};
 use crate::decode::{LATEST_TIME, quantity, trade_id};
 
-/// Which archive a header belongs to.
+/// The kind of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ArchiveKind {
     /// `timestamp,symbol,side,size,price,…,trdMatchID,…`: times in seconds with up to 4 decimals.
     Derivatives,
     /// `id,timestamp,price,volume,side[,rpi]`: times in milliseconds.
     Spot,
 }
 
-/// Tells an archive by its header.
-pub(super) fn kind_of(header: &str) -> Option<Kind> {
+/// Returns the kind of archive that has this header.
+pub(super) fn kind_of(header: &str) -> Option<ArchiveKind> {
     if header.starts_with("timestamp,symbol,side,size,price") {
-        Some(Kind::Derivatives)
+        Some(ArchiveKind::Derivatives)
     } else if header.starts_with("id,timestamp,price,volume,side") {
-        Some(Kind::Spot)
+        Some(ArchiveKind::Spot)
     } else {
         None
     }
 }
 
-/// Reads all rows after the header; `number` tells this file's ids from another's.
+/// Reads all rows after the header; `number` distinguishes this file's ids from those of other files.
 pub(super) fn read(
-    kind: Kind,
+    kind: ArchiveKind,
     header: &str,
     lines: &mut Lines,
     options: &Options,
@@ -45,8 +45,8 @@ pub(super) fn read(
 ) -> Result<Vec<(Millis, Record)>, SourceError> {
     let columns: Vec<String> = header.split(',').map(str::to_owned).collect();
     let symbol = match kind {
-        Kind::Derivatives => None,
-        Kind::Spot => {
+        ArchiveKind::Derivatives => None,
+        ArchiveKind::Spot => {
             let named = symbol_in_name(lines.path()).or_else(|| options.symbol.clone());
             Some(named.ok_or_else(|| SourceError::NoSymbol { path: lines.path().to_owned() })?)
         }
@@ -65,7 +65,7 @@ pub(super) fn read(
         rows.reverse();
     }
     rows.sort_by_key(|row| row.fine_time);
-    Ok(rows.into_iter().map(Row::into_record).collect())
+    Ok(rows.into_iter().map(ArchiveRow::into_record).collect())
 }
 
 struct Layout {
@@ -74,15 +74,15 @@ struct Layout {
     number: u32,
 }
 
-/// A row with its time in units of 100 µs, which orders trades of one millisecond.
-struct Row {
+/// A row with its time in units of 100 µs, which orders trades within a millisecond.
+struct ArchiveRow {
     fine_time: i64,
     category: Category,
     symbol: Symbol,
     trade: Option<Trade>,
 }
 
-impl Row {
+impl ArchiveRow {
     fn into_record(self) -> (Millis, Record) {
         let time = self.fine_time.div_euclid(10);
         let body = match self.trade {
@@ -94,8 +94,9 @@ impl Row {
 }
 
 impl Layout {
-    /// Reads one row: an error when it has not the file's shape; no trade when its numbers cannot be right.
-    fn row(&self, kind: Kind, line: &str) -> Result<Row, String> {
+    /// Parses one row. Returns an error if it does not have the file's format; the row has no trade if its price or
+    /// size is not plausible.
+    fn row(&self, kind: ArchiveKind, line: &str) -> Result<ArchiveRow, String> {
         let fields: Vec<&str> = line.split(',').collect();
         let field = |name: &str| {
             let at = self.columns.iter().position(|column| column == name);
@@ -108,7 +109,7 @@ impl Layout {
         };
         let fine_time = fine_time(kind, field("timestamp")?)?;
         let (symbol, category, size, id) = match (kind, &self.symbol) {
-            (Kind::Spot, Some(symbol)) => (symbol.clone(), Category::Spot, field("volume")?, TradeId::None),
+            (ArchiveKind::Spot, Some(symbol)) => (symbol.clone(), Category::Spot, field("volume")?, TradeId::None),
             _ => {
                 let name = field("symbol")?;
                 let symbol = Symbol::new(name).map_err(|error| format!("symbol {name:?}: {error}"))?;
@@ -127,11 +128,11 @@ impl Layout {
             block: false,
             id,
         });
-        Ok(Row { fine_time, category, symbol, trade })
+        Ok(ArchiveRow { fine_time, category, symbol, trade })
     }
 }
 
-/// Makes an id name its trade only within one file.
+/// Returns an id that is unique over files.
 fn scoped(id: TradeId, file: u32) -> TradeId {
     match id {
         TradeId::Uuid { high, low } => TradeId::Archived { file, high, low },
@@ -141,20 +142,20 @@ fn scoped(id: TradeId, file: u32) -> TradeId {
     }
 }
 
-/// Reads a time stamp into units of 100 µs.
-fn fine_time(kind: Kind, text: &str) -> Result<i64, String> {
+/// Parses a timestamp into units of 100 µs.
+fn fine_time(kind: ArchiveKind, text: &str) -> Result<i64, String> {
     let wrong = || format!("timestamp {text:?} is not a time");
     let value = Decimal::parse(text).map_err(|_| wrong())?;
     let units = match kind {
-        Kind::Derivatives => 10_000,
-        Kind::Spot => 10,
+        ArchiveKind::Derivatives => 10_000,
+        ArchiveKind::Spot => 10,
     };
     let divisor = klines_domain::decimal::power_of_ten(value.scale()).ok_or_else(wrong)?;
     let scaled = value.mantissa().checked_mul(units).ok_or_else(wrong)? / divisor;
     i64::try_from(scaled).ok().filter(|time| (1..=LATEST_TIME.get() * 10).contains(time)).ok_or_else(wrong)
 }
 
-/// Whether a file is named after a month, without a day.
+/// Returns whether a file name contains a month without a day.
 pub(super) fn is_monthly(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let date = name.char_indices().filter_map(|(at, _)| name.get(at..)).find(|rest| starts_with_month(rest));
@@ -170,7 +171,7 @@ fn symbol_in_name(path: &Path) -> Option<Symbol> {
     Symbol::new(before.rsplit('_').next()?).ok()
 }
 
-/// Whether a text starts with `YYYY-MM`.
+/// Returns whether a text starts with `YYYY-MM`.
 fn starts_with_month(text: &str) -> bool {
     let mut bytes = text.bytes();
     let digits = |bytes: &mut std::str::Bytes<'_>, count| bytes.take(count).filter(u8::is_ascii_digit).count() == count;

@@ -1,4 +1,4 @@
-//! One file: opened, unpacked if it is gzip, read line by line with the line's number and the place in the file.
+//! Reads one file line by line, decompresses gzip, and counts lines and bytes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,17 +10,17 @@ use flate2::read::MultiGzDecoder;
 
 use super::SourceError;
 
-/// Longest line accepted. The largest frame of 1,024 trades has under 256 KiB; a recorder's record doubles quotes.
+/// Longest accepted line. The largest frame of 1,024 trades has under 256 KiB; a recorder's record escapes its quotes.
 const LONGEST_LINE: u64 = 4 << 20;
 
-/// How much of all files has been read, in bytes as stored. Shared with whoever shows it.
+/// The bytes read from all files, as stored on disk. Shared with the code that displays it.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     read: Arc<AtomicU64>,
 }
 
 impl Progress {
-    /// Bytes read so far.
+    /// Returns the bytes read so far.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
@@ -36,7 +36,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens a file, plain or gzip by its first two bytes.
+    /// Opens a plain or gzip file; gzip is detected by its first two bytes.
     pub(super) fn open(path: &Path, progress: &Progress) -> Result<Self, SourceError> {
         let io = |source| SourceError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -48,14 +48,14 @@ impl Lines {
         Ok(Self { path: path.to_owned(), reader, buffer: Vec::new(), number: 0 })
     }
 
-    /// Returns the next line that is not blank, without its end, or nothing at the end of the file.
+    /// Returns the next non-blank line, trimmed, or `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<&str>, SourceError> {
         loop {
             self.buffer.clear();
             let mut limited = (&mut self.reader).take(LONGEST_LINE);
             let length = limited.read_until(b'\n', &mut self.buffer);
             let length = match length {
-                // A packed file that was cut: what there is of it counts.
+                // A truncated gzip file ends here; the lines before are used.
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && self.number > 0 => 0,
                 other => other.map_err(|source| SourceError::Io { path: self.path.clone(), source })?,
             };
@@ -70,19 +70,19 @@ impl Lines {
                 break;
             }
         }
-        // What is no text is no frame either: the reader of frames counts it.
+        // A line that is not UTF-8 is no valid frame; the reader of frames counts it.
         if std::str::from_utf8(&self.buffer).is_err() {
             self.buffer = String::from_utf8_lossy(&self.buffer).into_owned().into_bytes();
         }
         Ok(std::str::from_utf8(&self.buffer).ok().map(|line| line.trim_start_matches('\u{feff}').trim()))
     }
 
-    /// Whether nothing follows: a recorder that was killed leaves half a last line.
+    /// Returns whether nothing follows. A recorder that was killed leaves an incomplete last line.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.reader.fill_buf().is_ok_and(<[u8]>::is_empty)
     }
 
-    /// The error that a line is wrong: the last one read.
+    /// Returns an error for the last line that was read.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> SourceError {
         SourceError::Line { path: self.path.clone(), line: self.number, reason: reason.into() }
     }
@@ -92,7 +92,7 @@ impl Lines {
     }
 }
 
-/// Counts what is read from the disk.
+/// Counts the bytes that are read from the disk.
 struct Counted<R> {
     inner: R,
     progress: Progress,

@@ -1,4 +1,4 @@
-//! Bybit's frames, one per line, in the order of their arrival.
+//! Bybit's frames, one per line, in order of arrival.
 
 use klines_domain::symbol::Category;
 use klines_domain::time::Millis;
@@ -11,17 +11,17 @@ use super::{Body, Record, SourceError};
 /// The frames of one file.
 pub(super) struct Frames {
     lines: Lines,
-    /// Read while finding out the category.
+    /// Lines that were read to detect the category.
     ahead: std::vec::IntoIter<String>,
     category: Category,
     time: Millis,
 }
 
-/// How many lines are looked at for the category.
+/// Maximum number of lines that are read to detect the category.
 const LOOK_AHEAD: usize = 1_000;
 
 impl Frames {
-    /// Begins with a line that was read already.
+    /// Creates the reader; `first` is the line that was already read.
     pub(super) fn new(first: String, mut lines: Lines, category: Option<Category>) -> Result<Self, SourceError> {
         let mut ahead = vec![first];
         let mut found = category.or_else(|| category_of(ahead.first().map_or("", String::as_str)));
@@ -37,7 +37,7 @@ impl Frames {
         self.category
     }
 
-    /// Returns the next frame and the time that orders it among other files: the greatest stamp so far.
+    /// Returns the next frame and the time that orders it among other files: the greatest timestamp so far.
     pub(super) fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
         let frame = match self.ahead.next() {
             Some(line) => line,
@@ -71,7 +71,7 @@ struct WireRow<'a> {
     symbol: &'a str,
 }
 
-/// Tells the category by a trade frame: spot rows have no tick direction and numbers for ids; inverse contracts are
+/// Detects the category from a trade frame: spot rows have no tick direction and numeric ids; inverse contracts are
 /// quoted in USD.
 fn category_of(line: &str) -> Option<Category> {
     let frame: WireTopic<'_> = serde_json::from_str(line).ok()?;
@@ -88,14 +88,14 @@ fn category_of(line: &str) -> Option<Category> {
     })
 }
 
-/// Whether a derivative's name is that of an inverse contract: `BTCUSD`, `BTCUSDZ26`.
+/// Returns whether a derivative's name is that of an inverse contract: `BTCUSD`, `BTCUSDZ26`.
 pub(super) fn is_inverse(symbol: &str) -> bool {
     let Some((base, rest)) = symbol.split_once("USD") else { return false };
     let dated = rest.len() == 3 && rest.starts_with(|letter: char| letter.is_ascii_uppercase());
     !base.is_empty() && (rest.is_empty() || (dated && rest.bytes().skip(1).all(|byte| byte.is_ascii_digit())))
 }
 
-/// Reads a frame's `ts` without reading the rest; 0 where there is none.
+/// Returns a frame's `ts` without parsing the rest; 0 if there is none.
 fn stamp(frame: &str) -> Millis {
     let Some((_, rest)) = frame.split_once("\"ts\":") else { return 0 };
     let digits = rest.trim_start().bytes().take_while(u8::is_ascii_digit);

@@ -1,6 +1,6 @@
-//! Days without an archive: what a set of archive files does not hold of its symbols.
+//! Finds the days that are missing in a set of archive files.
 //!
-//! A file is taken to hold all of the days, or the month, that its name and its trades are of. Knows no file's text.
+//! A file is assumed to be complete for the days, or for the month, of its trades. Does not read files.
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
@@ -8,22 +8,22 @@ use klines_domain::time::{ExchangeMillis, Millis};
 
 use super::{Body, Record};
 
-/// What one archive file holds of one symbol, both ends included.
+/// The time that one archive file covers of one symbol, both ends included.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
+pub(super) struct ArchiveSpan {
     category: Category,
     symbol: Symbol,
     from: Millis,
     to: Millis,
 }
 
-/// Tells what an archive holds, by its records in their order; `unit` is a day or a month.
-pub(super) fn spans(records: &[(Millis, Record)], unit: Interval) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
+/// Returns the spans that an archive covers, from its records in order; `unit` is a day or a month.
+pub(super) fn spans(records: &[(Millis, Record)], unit: Interval) -> Vec<ArchiveSpan> {
+    let mut spans: Vec<ArchiveSpan> = Vec::new();
     for (_, record) in records {
         let Body::Trade(symbol, trade) = &record.body else { continue };
         let time = trade.time.get();
-        // Nearly always the same one again.
+        // Nearly always the same span as for the previous record.
         let known = spans.iter_mut().find(|span| span.symbol == *symbol && span.category == record.category);
         match known {
             Some(span) if time <= span.to => {}
@@ -31,15 +31,15 @@ pub(super) fn spans(records: &[(Millis, Record)], unit: Interval) -> Vec<Span> {
             None => {
                 let from = unit.start_of(time);
                 let to = unit.next(from) - 1;
-                spans.push(Span { category: record.category, symbol: symbol.clone(), from, to });
+                spans.push(ArchiveSpan { category: record.category, symbol: symbol.clone(), from, to });
             }
         }
     }
     spans
 }
 
-/// Returns, in the order of time, where the archives of a symbol end and begin while those of others go on.
-pub(super) fn holes(mut spans: Vec<Span>) -> Vec<(Millis, Record)> {
+/// Returns, in order of time, where the archives of a symbol end and begin while those of other symbols continue.
+pub(super) fn holes(mut spans: Vec<ArchiveSpan>) -> Vec<(Millis, Record)> {
     let mut found = Vec::new();
     for category in Category::ALL {
         let (mut of_category, others): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| span.category == category);
@@ -70,10 +70,10 @@ pub(super) fn holes(mut spans: Vec<Span>) -> Vec<(Millis, Record)> {
     found
 }
 
-fn missing(span: &Span, after: Millis) -> (Millis, Record) {
+fn missing(span: &ArchiveSpan, after: Millis) -> (Millis, Record) {
     (after + 1, record(span, Body::Missing(span.symbol.clone(), ExchangeMillis::new(after))))
 }
 
-const fn record(span: &Span, body: Body) -> Record {
+const fn record(span: &ArchiveSpan, body: Body) -> Record {
     Record { received: None, category: span.category, connection: None, body }
 }

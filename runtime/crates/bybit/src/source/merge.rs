@@ -1,4 +1,5 @@
-//! Several files as one recording: of one category, in the order of time, files that share a moment in the order given.
+//! Merges several files into one recording of one category, in order of time; entries with equal times are in the order
+//! of their files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,34 +9,34 @@ use klines_domain::time::Millis;
 
 use super::file::{Lines, Progress};
 use super::frames::Frames;
-use super::holes::{Span, holes, spans};
+use super::holes::{ArchiveSpan, holes, spans};
 use super::{Options, Record, SourceError, archive, wrapped};
 
 /// A recording made of one or more files.
 pub struct Recording {
-    streams: Vec<Stream>,
+    files: Vec<OpenFile>,
     category: Category,
 }
 
-/// One file, with its next entry at hand.
-struct Stream {
+/// One file with its next entry.
+struct OpenFile {
     next: Option<(Millis, Record)>,
-    rest: Rest,
+    remaining: Remaining,
 }
 
-/// What follows the next entry.
-enum Rest {
+/// The entries after the next one.
+enum Remaining {
     Frames(Box<Frames>),
     Read(std::vec::IntoIter<(Millis, Record)>),
 }
 
 impl Recording {
-    /// Opens files, and settles the one category that is read from them.
+    /// Opens files and determines the category that is read from them.
     ///
     /// # Errors
-    /// [`SourceError`] when a file cannot be read or understood, or when the category has to be chosen.
+    /// [`SourceError`] if a file cannot be read or parsed, or if the category has to be chosen.
     pub fn open(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Self, SourceError> {
-        let (streams, found) = open_all(paths, options, progress)?;
+        let (files, found) = open_all(paths, options, progress)?;
         let category = match (options.category, found.as_slice()) {
             (None, []) => Category::default(),
             (None, [only]) => *only,
@@ -43,19 +44,19 @@ impl Recording {
             (Some(chosen), found) if found.is_empty() || found.contains(&chosen) => chosen,
             (Some(chosen), _) => return Err(SourceError::Absent { chosen, found }),
         };
-        Ok(Self { streams, category })
+        Ok(Self { files, category })
     }
 
-    /// Opens files and keeps every category.
+    /// Opens files to read every category.
     ///
     /// # Errors
-    /// [`SourceError`] when a file cannot be read or understood.
+    /// [`SourceError`] if a file cannot be read or parsed.
     pub fn open_mixed(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Mixed, SourceError> {
-        let (streams, _) = open_all(paths, options, progress)?;
-        Ok(Mixed(Self { streams, category: Category::default() }))
+        let (files, _) = open_all(paths, options, progress)?;
+        Ok(Mixed(Self { files, category: Category::default() }))
     }
 
-    /// The category that is read.
+    /// Returns the category that is read.
     #[must_use]
     pub const fn category(&self) -> Category {
         self.category
@@ -64,7 +65,7 @@ impl Recording {
     /// Returns the next entry of the recording's category.
     ///
     /// # Errors
-    /// [`SourceError`] when a line breaks the kind of its file.
+    /// [`SourceError`] if a line does not have the format of its file.
     pub fn read(&mut self) -> Result<Option<Record>, SourceError> {
         while let Some(record) = self.read_any()? {
             if record.category == self.category {
@@ -75,28 +76,28 @@ impl Recording {
     }
 
     fn read_any(&mut self) -> Result<Option<Record>, SourceError> {
-        let times = self.streams.iter().enumerate();
-        let earliest = times.filter_map(|(index, stream)| Some((stream.next.as_ref()?.0, index))).min();
-        let Some(stream) = earliest.and_then(|(_, index)| self.streams.get_mut(index)) else { return Ok(None) };
-        let following = stream.rest.next()?;
-        Ok(std::mem::replace(&mut stream.next, following).map(|(_, record)| record))
+        let times = self.files.iter().enumerate();
+        let earliest = times.filter_map(|(index, file)| Some((file.next.as_ref()?.0, index))).min();
+        let Some(file) = earliest.and_then(|(_, index)| self.files.get_mut(index)) else { return Ok(None) };
+        let following = file.remaining.next()?;
+        Ok(std::mem::replace(&mut file.next, following).map(|(_, record)| record))
     }
 }
 
-/// A recording of which every category is read.
+/// A recording from which every category is read.
 pub struct Mixed(Recording);
 
 impl Mixed {
     /// Returns the next entry.
     ///
     /// # Errors
-    /// [`SourceError`] when a line breaks the kind of its file.
+    /// [`SourceError`] if a line does not have the format of its file.
     pub fn read(&mut self) -> Result<Option<Record>, SourceError> {
         self.0.read_any()
     }
 }
 
-impl Rest {
+impl Remaining {
     fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
         match self {
             Self::Frames(frames) => frames.next(),
@@ -105,24 +106,24 @@ impl Rest {
     }
 }
 
-/// Opens every file and tells which categories they hold.
+/// Opens every file. Returns the files and their categories.
 fn open_all(
     paths: &[PathBuf],
     options: &Options,
     progress: &Progress,
-) -> Result<(Vec<Stream>, Vec<Category>), SourceError> {
-    let (mut streams, mut found, mut archived) = (Vec::new(), Vec::new(), Vec::new());
+) -> Result<(Vec<OpenFile>, Vec<Category>), SourceError> {
+    let (mut files, mut found, mut archived) = (Vec::new(), Vec::new(), Vec::new());
     for (number, path) in (0u32..).zip(paths) {
-        let mut rest = open(path, options, progress, number, &mut archived)?;
-        found.extend(rest.categories());
-        streams.push(Stream { next: rest.next()?, rest });
+        let mut remaining = open(path, options, progress, number, &mut archived)?;
+        found.extend(remaining.categories());
+        files.push(OpenFile { next: remaining.next()?, remaining });
     }
-    // First: what begins or ends at a moment does so before that moment's trades.
-    let mut rest = Rest::Read(holes(archived).into_iter());
-    streams.insert(0, Stream { next: rest.next()?, rest });
+    // The holes are the first file, so that a hole begins or ends before the trades of the same time.
+    let mut remaining = Remaining::Read(holes(archived).into_iter());
+    files.insert(0, OpenFile { next: remaining.next()?, remaining });
     found.sort_unstable();
     found.dedup();
-    Ok((streams, found))
+    Ok((files, found))
 }
 
 fn open(
@@ -130,8 +131,8 @@ fn open(
     options: &Options,
     progress: &Progress,
     number: u32,
-    archived: &mut Vec<Span>,
-) -> Result<Rest, SourceError> {
+    archived: &mut Vec<ArchiveSpan>,
+) -> Result<Remaining, SourceError> {
     let mut lines = Lines::open(path, progress)?;
     let Some(first) = lines.next()?.map(str::to_owned) else {
         return Err(SourceError::Empty { path: path.to_owned() });
@@ -139,18 +140,18 @@ fn open(
     if let Some(kind) = archive::kind_of(&first) {
         let records = archive::read(kind, &first, &mut lines, options, number)?;
         archived.extend(spans(&records, if archive::is_monthly(path) { Interval::Month } else { Interval::DAY }));
-        return Ok(Rest::Read(records.into_iter()));
+        return Ok(Remaining::Read(records.into_iter()));
     }
     if wrapped::is_record(&first) {
-        return Ok(Rest::Read(wrapped::read(&first, &mut lines, number)?.into_iter()));
+        return Ok(Remaining::Read(wrapped::read(&first, &mut lines, number)?.into_iter()));
     }
     if first.starts_with('{') {
-        return Ok(Rest::Frames(Box::new(Frames::new(first, lines, options.category)?)));
+        return Ok(Remaining::Frames(Box::new(Frames::new(first, lines, options.category)?)));
     }
     Err(SourceError::Unknown { path: path.to_owned(), head: first.chars().take(60).collect() })
 }
 
-impl Rest {
+impl Remaining {
     fn categories(&self) -> Vec<Category> {
         match self {
             Self::Frames(frames) => vec![frames.category()],

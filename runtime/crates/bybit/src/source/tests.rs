@@ -1,4 +1,4 @@
-//! Files as users have them: plain and packed, frames, records, archives in both orders, and files that are none.
+//! Reads files of all kinds: plain and gzip, frames, records, archives in both orders, and invalid files.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ fn times(records: &[Record]) -> Vec<i64> {
 }
 
 #[test]
-fn frames_are_read_plain_and_packed_with_their_category() {
+fn frames_are_read_from_plain_and_gzip_files_with_their_category() {
     let folder = Folder::new();
     let text = format!("{FRAME}\n\n{FRAME}\n");
     let plain = read(&[folder.write("a.ndjson", &text)], &Options::default()).unwrap();
@@ -140,7 +140,7 @@ fn spot_archives_take_the_symbol_from_the_file_name_or_the_options() {
             "{name}"
         );
         let rejected = Body::Rejected(symbol.clone(), trade.time);
-        assert_eq!(records[1].body, rejected, "a price of zero is no trade");
+        assert_eq!(records[1].body, rejected, "a price of zero is not valid");
     }
     let unnamed = folder.write("trades.csv", text);
     assert!(matches!(read(std::slice::from_ref(&unnamed), &Options::default()), Err(SourceError::NoSymbol { .. })));
@@ -161,7 +161,7 @@ fn several_files_are_merged_by_time() {
 }
 
 #[test]
-fn what_is_not_a_recording_is_refused_with_file_and_line() {
+fn an_invalid_recording_is_an_error_with_file_and_line() {
     let folder = Folder::new();
     let message = |path: PathBuf| {
         let folder = format!("{}/", folder.0.path().display());

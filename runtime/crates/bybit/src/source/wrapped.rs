@@ -1,13 +1,13 @@
-//! Frames inside a recorder's records, ordered by when they were received.
+//! Frames inside a recorder's records, in order of receipt.
 //!
 //! ```json
 //! {"t":"connect","conn":"A","ts":1786310818.2235148,"addr":"wss://stream.bybit.com/v5/public/linear"}
 //! {"t":"recv","conn":"A","ts":1786310819.52652,"data":"{\"topic\":…}"}
 //! ```
-//! A second `connect` of a connection means that what was sent since its last `recv` is missing.
+//! A second `connect` of a connection means that the frames since its last `recv` are missing.
 //!
-//! A recorder writes its connections' buffers one after the other, so that the whole file is read before it is
-//! ordered: memory is about the size of the file.
+//! A recorder writes the buffers of its connections one after the other, so the whole file is read before it is sorted;
+//! this needs about as much memory as the file's size.
 
 use std::borrow::Cow;
 
@@ -32,13 +32,13 @@ struct WireRecord<'a> {
     data: Option<String>,
 }
 
-/// Whether a line is a recorder's record.
+/// Returns whether a line is a recorder's record.
 pub(super) fn is_record(line: &str) -> bool {
     serde_json::from_str::<WireRecord<'_>>(line).is_ok()
 }
 
-/// Reads a whole file, beginning with a line that was read already; `number` tells its connections from another
-/// file's. Records of connections to other paths than Bybit's public streams are left out.
+/// Reads a whole file; `first` is the line that was already read, and `number` distinguishes its connections from those
+/// of other files. Records of connections to paths other than Bybit's public streams are skipped.
 pub(super) fn read(first: &str, lines: &mut Lines, number: u32) -> Result<Vec<(Millis, Record)>, SourceError> {
     let mut reader = Reader { file: number, ..Reader::default() };
     reader.line(first).map_err(|reason| lines.wrong(reason))?;
@@ -57,21 +57,21 @@ pub(super) fn read(first: &str, lines: &mut Lines, number: u32) -> Result<Vec<(M
 #[derive(Default)]
 struct Reader {
     file: u32,
-    lines: HashMap<String, Line, foldhash::fast::RandomState>,
-    /// With the time of receipt in microseconds, which is finer than the clock of the pipeline.
+    connections: HashMap<String, RecordedConnection, foldhash::fast::RandomState>,
+    /// Records with the time of receipt in microseconds, which is finer than the clock of the pipeline.
     records: Vec<(i64, Record)>,
 }
 
-/// A connection, through its reconnections.
-struct Line {
+/// A connection and its reconnects.
+struct RecordedConnection {
     id: Connection,
-    /// None where the address is none of Bybit's public streams.
+    /// `None` if the address is not a public stream of Bybit.
     category: Option<Category>,
-    /// When something was last received, or the connection opened, in microseconds.
+    /// When a frame was last received or the connection was opened, in microseconds.
     last: i64,
-    /// It was lost, and tells nothing of the market yet.
+    /// Whether the connection was lost and has not sent market data since.
     is_lost: bool,
-    /// Subscriptions asked for since it opened, and not yet answered.
+    /// Subscriptions that were requested since it was opened and are not answered yet.
     unanswered: u32,
 }
 
@@ -82,22 +82,22 @@ impl Reader {
         match (&*record.kind, record.addr, record.data) {
             ("connect", Some(address), _) => self.connect(&record.conn, &address, micros(record.ts)?),
             ("send", _, Some(data)) => {
-                if let Some(line) = self.lines.get_mut(&*record.conn) {
-                    line.unanswered += u32::from(is_subscription(&data));
+                if let Some(connection) = self.connections.get_mut(&*record.conn) {
+                    connection.unanswered += u32::from(is_subscription(&data));
                 }
             }
             ("recv", _, Some(data)) => {
-                let line = self.lines.get_mut(&*record.conn);
-                let line = line.ok_or_else(|| format!("connection {:?} was never opened", record.conn))?;
-                if line.category.is_some() {
-                    line.last = micros(record.ts)?;
-                    // It tells all that it is asked for once every subscription has its answer.
-                    line.unanswered = line.unanswered.saturating_sub(u32::from(is_subscription(&data)));
-                    if line.is_lost && line.unanswered == 0 && is_push(&data) {
-                        line.is_lost = false;
-                        self.records.extend(line.record(Body::Regained));
+                let connection = self.connections.get_mut(&*record.conn);
+                let connection = connection.ok_or_else(|| format!("connection {:?} was never opened", record.conn))?;
+                if connection.category.is_some() {
+                    connection.last = micros(record.ts)?;
+                    // The connection carries all its topics again when every subscription is answered.
+                    connection.unanswered = connection.unanswered.saturating_sub(u32::from(is_subscription(&data)));
+                    if connection.is_lost && connection.unanswered == 0 && is_push(&data) {
+                        connection.is_lost = false;
+                        self.records.extend(connection.record(Body::Regained));
                     }
-                    self.records.extend(line.record(Body::Frame(data)));
+                    self.records.extend(connection.record(Body::Frame(data)));
                 }
             }
             _ => {}
@@ -107,27 +107,28 @@ impl Reader {
 
     fn connect(&mut self, name: &str, address: &str, at: i64) {
         let category = category_of(address);
-        if let Some(line) = self.lines.get_mut(name) {
-            if !line.is_lost {
-                self.records.extend(line.record(Body::Lost));
+        if let Some(connection) = self.connections.get_mut(name) {
+            if !connection.is_lost {
+                self.records.extend(connection.record(Body::Lost));
             }
-            (line.category, line.last, line.is_lost, line.unanswered) = (category, at, true, 0);
+            (connection.category, connection.last, connection.is_lost, connection.unanswered) = (category, at, true, 0);
             return;
         }
-        let id = Connection(self.file, u32::try_from(self.lines.len()).unwrap_or(u32::MAX));
-        self.lines.insert(name.to_owned(), Line { id, category, last: at, is_lost: false, unanswered: 0 });
+        let id = Connection(self.file, u32::try_from(self.connections.len()).unwrap_or(u32::MAX));
+        self.connections
+            .insert(name.to_owned(), RecordedConnection { id, category, last: at, is_lost: false, unanswered: 0 });
     }
 }
 
-impl Line {
-    /// A record of the last receipt.
+impl RecordedConnection {
+    /// Returns a record with the time of the last receipt, or `None` without a category.
     fn record(&self, body: Body) -> Option<(i64, Record)> {
         let received = Some(LocalMillis::new(self.last.div_euclid(1_000)));
         Some((self.last, Record { received, category: self.category?, connection: Some(self.id), body }))
     }
 }
 
-/// Whether a frame asks for topics, or answers that.
+/// Returns whether a frame is a subscribe request or the answer to one.
 fn is_subscription(frame: &str) -> bool {
     frame.contains(r#""op":"subscribe""#)
 }
@@ -136,13 +137,13 @@ fn is_push(frame: &str) -> bool {
     frame.contains(r#""topic":"#)
 }
 
-/// The category in the path of a public stream's address.
+/// Returns the category in the address of a public stream.
 fn category_of(address: &str) -> Option<Category> {
     let path = address.split_once("/v5/public/")?.1;
     path.split(['?', '/']).next()?.parse().ok()
 }
 
-/// Seconds of an epoch to whole microseconds; a float holds them exactly enough until the year 2255.
+/// Converts seconds since the epoch to whole microseconds; a double is exact enough until the year 2255.
 fn micros(seconds: f64) -> Result<i64, String> {
     if !(0.0..4_102_444_800.0).contains(&seconds) {
         return Err(format!("receive time {seconds} is not in seconds since 1970"));

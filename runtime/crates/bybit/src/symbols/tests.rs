@@ -1,4 +1,4 @@
-//! Choosing and checking, without a network.
+//! Tests the selection and the check of symbols, without a network.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn all_symbols_are_trading_perpetuals_in_usdt_by_name_up_to_the_limit() {
 }
 
 #[test]
-fn quote_and_dated_widen() {
+fn quote_coins_and_dated_futures_extend_the_selection() {
     let wide = AllSymbols { quote: vec!["USDT".into(), "USDC".into()], dated: true, limit: None };
     assert_eq!(chosen(Category::Linear, &wide), ["BTCPERP", "BTCUSDT", "BTCUSDT-26DEC25", "ETHUSDT", "SOLUSDT"]);
 }
@@ -48,11 +48,11 @@ fn inverse_is_quoted_in_usd() {
 }
 
 #[test]
-fn a_wrong_name_gets_the_likeliest_right_one() {
+fn the_most_similar_symbol_is_suggested_for_a_wrong_name() {
     let listed = ["BTCUSDT", "BTCUDST", "ETHUSD", "QQQ", "NEWUSDT"].map(|name| Symbol::new(name).unwrap());
-    let said: Vec<String> = check(Category::Linear, &listed, &market()).iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = check(Category::Linear, &listed, &market()).iter().map(ToString::to_string).collect();
     assert_eq!(
-        said,
+        messages,
         [
             "BTCUDST does not trade on linear: did you mean BTCUSDT?",
             "ETHUSD does not trade on linear: did you mean ETHUSDT?",

@@ -1,19 +1,19 @@
-//! One push of the exchange, and our values in the same six texts.
+//! A kline push of the exchange, and our values as the same six texts.
 
 use klines_domain::decimal::Decimal;
 use klines_domain::time::{ExchangeMillis, Millis};
 use serde::Deserialize;
 
-use super::Ours;
+use super::OurKline;
 
-/// What is compared, in this order.
+/// The compared fields, in this order.
 pub(super) const FIELDS: [&str; 6] = ["open", "high", "low", "close", "volume", "turnover"];
 
-/// The six values as text, byte for byte.
+/// The six values as text; they are compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Values(pub(super) [String; 6]);
 
-/// One element of a frame's `data`.
+/// One element of a kline frame's `data`.
 #[derive(Clone, Debug)]
 pub(super) struct Push {
     pub(super) start: Millis,
@@ -45,7 +45,7 @@ struct WireKline {
     turnover: String,
 }
 
-/// Reads the pushes of a `kline` frame.
+/// Parses the pushes of a `kline` frame.
 pub(super) fn read(text: &str) -> Option<Vec<Push>> {
     let WireFrame { data, ts } = serde_json::from_str(text).ok()?;
     let push = |kline: WireKline| {
@@ -61,15 +61,15 @@ pub(super) fn read(text: &str) -> Option<Vec<Push>> {
 }
 
 impl Values {
-    /// The close as a number; zero where it is none, which then differs from everything.
+    /// Returns the close as a number, or zero if it is not a number; zero differs from every real price.
     pub(super) fn close(&self) -> Decimal {
         let [_, _, _, close, _, _] = &self.0;
         Decimal::parse(close).unwrap_or(Decimal::ZERO)
     }
 
-    /// Our values: the open is the previous close, high and low include it.
-    pub(super) fn of(ours: &Ours) -> Self {
-        let Ours { bucket, scales, category, previous } = ours;
+    /// Returns our values: the open is the previous close; high and low include it.
+    pub(super) fn of(ours: &OurKline) -> Self {
+        let OurKline { bucket, scales, category, previous } = ours;
         let price = |mantissa: i64| Decimal::new(i128::from(mantissa), scales.price);
         let prices = match (previous, bucket.is_empty()) {
             (Some(open), true) => [*open; 4],

@@ -1,4 +1,4 @@
-//! The counting rule, and the real recording.
+//! Tests the counting rule, and compares the real recording.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn report(frames: &[String]) -> Report {
 }
 
 #[test]
-fn the_recorded_pushes_are_equal_but_for_one_that_had_not_counted_a_trade() {
+fn the_recorded_pushes_are_equal_except_one_that_lacks_a_trade() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fixture.jsonl");
     std::fs::write(&path, FIXTURE).unwrap();
@@ -61,7 +61,7 @@ fn trades_recorded_after_the_push_count_by_their_time() {
 }
 
 #[test]
-fn behind_is_told_from_wrong_by_the_last_200_ms() {
+fn behind_and_wrong_are_distinguished_by_the_last_200_ms() {
     let seen = push(0, 59_000, ["4", "4", "4", "4", "1", "4"]);
     let empty = |stamped| push(60_000, stamped, ["4", "4", "4", "4", "0", "0"]);
     let behind = report(&[seen.clone(), trade(60_900, "5", "2"), empty(61_000)]);
@@ -73,7 +73,7 @@ fn behind_is_told_from_wrong_by_the_last_200_ms() {
 }
 
 #[test]
-fn nothing_compared_is_no_pass() {
+fn a_report_without_comparisons_does_not_pass() {
     assert!(!report(&[]).passed());
     assert!(!report(&[push(0, 1_000, ["4"; 6])]).passed());
 }

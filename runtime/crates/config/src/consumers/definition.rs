@@ -1,4 +1,4 @@
-//! One `[consumers.NAME]`: read, checked against what its component may have, and turned into a consumer.
+//! One `[consumers.NAME]`: reads it, checks it against what its component may have, and turns it into a consumer.
 
 use std::path::PathBuf;
 
@@ -23,28 +23,28 @@ const CLOSED_ONLY: Key = Key::new("closed_only");
 const ON_ERROR: Key = Key::new("on_error");
 const SETTINGS: &str = "settings";
 
-/// Longest name of a consumer, in characters.
+/// Largest length of a consumer's name, in characters.
 const MAX_NAME: usize = 64;
 
-/// A consumer as it is written, enabled or not.
+/// A consumer as it is written in the file, whether it is enabled or not.
 #[derive(Debug)]
 pub(super) struct Definition {
     pub name: String,
-    /// `None` for names that mean nothing (which is reported).
+    /// `None` if the name is unknown, which has been reported.
     pub component: Option<Component>,
     symbols: Sourced<Vec<Symbol>>,
     intervals: Sourced<Vec<Interval>>,
     closed_only: bool,
     on_error: OnError,
     allow: Allow,
-    /// The folders among it, with their places.
+    /// The folders of `allow`, with their places.
     pub granted: Vec<Granted>,
     limits: Limits,
     settings: Value,
 }
 
 impl Definition {
-    /// Reads a definition; `place` is where its name is written.
+    /// Reads a definition; `place` is the place of its name.
     pub fn read(
         loader: &mut Loader<'_>,
         name: &str,
@@ -85,7 +85,7 @@ impl Definition {
         }
     }
 
-    /// Warns of intervals that nobody makes.
+    /// Warns about intervals that are not in `made`, the intervals of `[klines]`.
     pub fn check_narrowing(&self, loader: &mut Loader<'_>, made: &[Interval]) {
         for interval in self.intervals.value.iter().filter(|interval| !made.contains(interval)) {
             let place = self.intervals.place.of_item(&interval.to_string());
@@ -95,7 +95,7 @@ impl Definition {
         }
     }
 
-    /// The consumer, if its name means a component.
+    /// Returns the consumer, or `None` if its name is unknown.
     pub fn into_consumer(self) -> Option<Consumer> {
         Some(Consumer {
             name: self.name,
@@ -111,7 +111,7 @@ impl Definition {
     }
 }
 
-/// Decides which code a name stands for.
+/// Returns the code that the consumer `name` runs, or `None` (and an error) if the name is unknown.
 fn read_component(
     loader: &mut Loader<'_>,
     name: &str,
@@ -130,7 +130,7 @@ fn read_component(
         if let Some(written) = written {
             let message = format!("`{name}` is part of klines and has no component file");
             let diagnostic = written.error(message);
-            loader.report.push(diagnostic.expected("another name for a component of your own, or no such key"));
+            loader.report.push(diagnostic.expected("another name for your component, or no `component` key"));
         }
         return Some(built_in);
     }
@@ -152,7 +152,7 @@ fn read_component(
     Some(Component::File(written.value))
 }
 
-/// Refuses what only a component in the sandbox has; `limits` stays for its `queue`.
+/// Refuses the keys that only a component in the sandbox has. `limits` is allowed because of its key `queue`.
 fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Section<'_>) {
     for (name, span, _) in section.entries().filter(|entry| ["allow", SETTINGS].contains(&entry.0)) {
         let place = loader.layers.toml_place(span.clone());
@@ -162,7 +162,7 @@ fn refuse_sandbox_keys(loader: &mut Loader<'_>, native: Native, section: &Sectio
     }
 }
 
-/// Takes the consumer's own settings as they are.
+/// Returns the settings that the consumer interprets itself, as JSON.
 pub fn read_settings(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Value {
     let path = section.path_of(SETTINGS);
     let Some((key, node)) = section.entry(SETTINGS) else {

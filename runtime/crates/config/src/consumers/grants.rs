@@ -1,4 +1,4 @@
-//! `[consumers.NAME.allow]`: what a consumer may do outside its sandbox. Nothing, unless it is written here.
+//! `[consumers.NAME.allow]`: what a consumer may do outside its sandbox. By default it may do nothing.
 
 mod dirs;
 mod env;
@@ -23,20 +23,20 @@ const STDOUT: Key = Key::new("stdout");
 /// What a consumer may do outside its sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// Write to standard output, unmetered. Only for `console`, and its default.
+    /// Whether it may write to standard output without a limit. Only `console` can have this, and has it by default.
     pub stdout: bool,
-    /// Folders it may use. Default: none; for `jsonl`, `./klines-out` as `/out`, writable.
+    /// Folders that it may use. Default: none; for `jsonl`, `./klines-out` as `/out`, writable.
     pub dirs: Vec<Directory>,
-    /// Hosts it may send HTTP requests to. Default: none.
+    /// Hosts that it may send HTTP requests to. Default: none.
     pub http: Vec<Http>,
-    /// Variables it may read. Default: none.
+    /// Variables that it may read. Default: none.
     pub env: Vec<Variable>,
-    /// Secrets that are put into its requests and that it cannot read. Default: none.
+    /// Secrets that the host puts into its requests and that it cannot read. Default: none.
     pub secrets: Vec<HostSecret>,
 }
 
 impl Allow {
-    /// The grants of a component that has none written.
+    /// Returns the grants of a component for which none are written.
     #[must_use]
     pub fn default_of(component: Option<&Component>) -> Self {
         let out = Directory {
@@ -53,7 +53,7 @@ impl Allow {
         }
     }
 
-    /// Reads the grants of the consumer `name`. `secrets` are the variables that hold a secret of some consumer.
+    /// Reads the grants of the consumer `name`. `secrets` are the variables that hold a secret of any consumer.
     pub(crate) fn read(
         loader: &mut Loader<'_>,
         section: &mut Section<'_>,
@@ -65,7 +65,7 @@ impl Allow {
         let stdout = loader.read(section, STDOUT, default.stdout);
         if stdout.value && !default.stdout {
             let diagnostic = stdout.error("only `console` may write to standard output");
-            loader.report.push(diagnostic.expected("no such key, or false"));
+            loader.report.push(diagnostic.expected("no `stdout` key, or false"));
         }
         let (dirs, granted) = dirs::read(loader, section, name, default.dirs);
         let http = http::read(loader, section);
@@ -75,7 +75,7 @@ impl Allow {
     }
 }
 
-/// Every variable that some `allow.secrets` names, whatever else may be wrong with it.
+/// Returns every variable that any `allow.secrets` names, even in an entry that has other errors.
 pub(crate) fn secret_variables(consumers: &Section<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for (_, _, consumer) in consumers.entries() {

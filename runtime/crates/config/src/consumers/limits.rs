@@ -1,4 +1,4 @@
-//! `[consumers.NAME.limits]`, read into [`Limits`], which has the defaults and the bounds.
+//! Reads `[consumers.NAME.limits]` into [`Limits`], which has the defaults and the bounds.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,11 +40,11 @@ struct Reader<'r, 'l, 's> {
     section: &'r mut Section<'s>,
 }
 
-/// Reads the limits of one consumer; what is not written has its default.
+/// Reads the limits of one consumer; keys that are not written have their defaults.
 pub fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Limits {
     let default = Limits::default();
     let mut reader = Reader { loader, section };
-    // The order of the keys is that of `config show`.
+    // `config show` lists the keys in this order.
     Limits {
         memory: reader.size(MEMORY, default.memory),
         component_size: reader.bytes(COMPONENT_SIZE, default.component_size),
@@ -104,12 +104,12 @@ impl Reader<'_, '_, '_> {
     }
 }
 
-/// Converts a size or count that was read; the largest `usize` where it does not fit.
+/// Converts a size or count to `usize`; returns the largest `usize` if it does not fit.
 fn fitting(read: impl TryInto<usize>) -> usize {
     read.try_into().unwrap_or(usize::MAX)
 }
 
-/// Reads a limit that has a least and a most.
+/// Reads a limit and reports a value outside `least` to `most`.
 fn between<T: Value + Copy + PartialOrd>(
     loader: &mut Loader<'_>,
     section: &mut Section<'_>,

@@ -1,5 +1,5 @@
-//! The section of one consumer, for whoever brings the component and perhaps parts of the section himself: a case of
-//! `klines consumer test`. A run reads all sections, see `definition`.
+//! Reads the section of one consumer for `klines consumer test`: the component, and perhaps parts of the section, come
+//! from the test case. A run reads all sections, see `definition`.
 
 use std::path::{Path, PathBuf};
 
@@ -18,18 +18,19 @@ const INTERVALS: Key = Key::new("intervals");
 const CLOSED_ONLY: Key = Key::new("closed_only");
 const ON_ERROR: Key = Key::new("on_error");
 
-/// Parts of a consumer's section that are not read, because they come from elsewhere.
+/// The parts of a consumer's section that are not read, because the test case has them.
 #[derive(Clone, Copy, Debug)]
 pub struct Omitted {
-    /// `settings`.
+    /// Whether `settings` is not read.
     pub settings: bool,
-    /// `[allow]`.
+    /// Whether `[allow]` is not read.
     pub allow: bool,
-    /// `[limits]`.
+    /// Whether `[limits]` is not read.
     pub limits: bool,
 }
 
-/// Reads the section of the consumer `name`, if there is one. The component is `component`, whatever is written.
+/// Reads the section of the consumer `name`, if it is written. `component` replaces the component that the section
+/// names.
 pub fn read(loader: &mut Loader<'_>, name: &str, component: PathBuf, omitted: Omitted) -> Consumer {
     let mut consumer = without_section(name, component);
     let mut top = loader.top();
@@ -70,7 +71,7 @@ pub fn read(loader: &mut Loader<'_>, name: &str, component: PathBuf, omitted: Om
     consumer
 }
 
-/// Reads an `[allow]` that stands outside of any `klines.toml`, and judges it as a run with the usual folders would.
+/// Reads an `[allow]` of a test case, and checks it as a run with the default folders would.
 pub fn read_allow(loader: &mut Loader<'_>, section: &mut Section<'_>, name: &str) -> Allow {
     guard::protect_own(loader, Path::new("klines-data"), Path::new("plugins"));
     let secrets = secret_variables(&Section::absent("consumers"));
@@ -79,7 +80,7 @@ pub fn read_allow(loader: &mut Loader<'_>, section: &mut Section<'_>, name: &str
     allow
 }
 
-/// The consumer that a name and a component are, without any section.
+/// Returns a consumer with default values.
 fn without_section(name: &str, component: PathBuf) -> Consumer {
     Consumer {
         name: name.to_owned(),

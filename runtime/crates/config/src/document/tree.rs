@@ -1,4 +1,4 @@
-//! TOML values with their places, free of the parser's borrowed text.
+//! TOML values with their positions, as owned copies that do not borrow from the parser.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use toml::de::{DeTable, DeValue};
 /// A value and its byte range in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Where it stands.
+    /// The byte range of the value in the file.
     pub span: Range<usize>,
-    /// What stands there.
+    /// The value.
     pub content: Content,
 }
 
-/// What a value is. Numbers keep their text, so that none loses digits.
+/// The type of a value and the value itself. Numbers keep their text, so that no digits are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A quoted text.
@@ -45,8 +45,9 @@ struct Entry {
 }
 
 impl Node {
-    /// What is written, without quotes: of an item of this list that stands at `span`, or of the whole. Nothing of what
-    /// is no text or number.
+    /// Returns the written text without quotes: of the list item at `span`, or of the whole value.
+    ///
+    /// Returns an empty string unless the value is a text, a number or a date.
     #[must_use]
     pub fn text_at(&self, span: Option<&Range<usize>>) -> String {
         match (&self.content, span) {
@@ -75,18 +76,18 @@ impl Table {
         Self(entries)
     }
 
-    /// Returns where a key stands, and its value.
+    /// Returns the position of a key, and its value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&Range<usize>, &Node)> {
         self.0.iter().find(|entry| entry.name == name).map(|entry| (&entry.name_span, &entry.node))
     }
 
-    /// Every key, where it stands, and its value.
+    /// Returns every key with its position and its value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Range<usize>, &Node)> {
         self.0.iter().map(|entry| (entry.name.as_str(), &entry.name_span, &entry.node))
     }
 
-    /// The same as a JSON object; dates become text.
+    /// Converts the table to a JSON object; dates become text.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let entries = self.0.iter().map(|entry| (entry.name.clone(), entry.node.content.to_json()));
@@ -113,7 +114,7 @@ impl Content {
         }
     }
 
-    /// What it is, with an article.
+    /// Returns the name of the type with an article, for messages.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

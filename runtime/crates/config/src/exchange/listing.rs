@@ -1,4 +1,4 @@
-//! Symbols as they are listed: a plain name stands in every configured category, `spot:ETHUSDT` in its own.
+//! Symbols as they are listed: a plain name applies to every configured category, `spot:ETHUSDT` to `spot` only.
 
 use klines_domain::symbol::{Category, Symbol};
 
@@ -8,18 +8,18 @@ use crate::value::{Fault, Scalar};
 /// One symbol to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Where it is traded.
+    /// The category in which it is traded.
     pub category: Category,
     /// Its name.
     pub symbol: Symbol,
-    /// The category was written with it. If not, and several are configured, it need not exist in each.
+    /// Whether the category was written with it. A symbol without one need not exist in each of several categories.
     pub explicit: bool,
 }
 
 /// A symbol as written, with or without its category.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolChoice {
-    /// The category written with it.
+    /// The category that was written with it, if any.
     pub category: Option<Category>,
     /// Its name.
     pub symbol: Symbol,
@@ -45,7 +45,7 @@ impl Scalar for SymbolChoice {
     }
 }
 
-/// The two symbols that are watched when none are named: inverse contracts have names of their own.
+/// Returns the two symbols that are watched by default. Inverse contracts have different names from the others.
 pub(super) fn defaults(categories: &[Category]) -> Vec<SymbolChoice> {
     let choices = |names: [&'static str; 2], category: Option<Category>| {
         names.into_iter().filter_map(move |name| Some(SymbolChoice { category, symbol: Symbol::new(name).ok()? }))
@@ -60,7 +60,7 @@ pub(super) fn defaults(categories: &[Category]) -> Vec<SymbolChoice> {
     others.flat_map(|category| choices(usual, Some(*category))).chain(inverse).collect()
 }
 
-/// Gives every symbol its categories, and drops repetitions with a warning.
+/// Returns one listing for each symbol and category. Drops repeated symbols with a warning.
 pub(super) fn expand(
     loader: &mut Loader<'_>,
     symbols: Sourced<Vec<SymbolChoice>>,
@@ -85,7 +85,8 @@ pub(super) fn expand(
     listings
 }
 
-/// The categories that have a symbol: first the configured ones in their order, then those that symbols brought.
+/// Returns the categories that have a symbol: first the configured ones in their order, then those that were only
+/// written with a symbol.
 pub(super) fn categories(listings: &[Listing], configured: &[Category]) -> Vec<Category> {
     let mut categories: Vec<Category> = Vec::new();
     let listed = listings.iter().map(|listing| listing.category);

@@ -1,4 +1,4 @@
-//! What nobody asked for: unknown keys of the TOML file and unknown variables that look like ours.
+//! Reports unknown keys of the TOML file and unknown variables that look like variables of klines.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::place::{Place, Quote};
 use crate::report::Diagnostic;
 use crate::suggest::nearest;
 
-/// Beginnings of our variables' names.
+/// Prefixes of the variables of klines.
 const PREFIXES: [&str; 6] = ["BYBIT_", "KLINE_", "KLINES_", "WSS_", "WEBSOCKET_", "REDIS_"];
 
 /// A key of the TOML file that no section asked for.
@@ -20,12 +20,12 @@ pub(super) struct UnknownKey {
     name: String,
     span: Range<usize>,
     section: String,
-    /// Its known neighbours.
+    /// The known keys of the section.
     known: Vec<&'static str>,
 }
 
 impl Loader<'_> {
-    /// Ends the reading of a section: what was not asked for is unknown.
+    /// Ends the reading of a section: its keys that were not asked for are unknown.
     pub fn finish(&mut self, section: Section<'_>) {
         let Section { path, table, asked } = section;
         let unknown = table.into_iter().flat_map(Table::iter).filter(|(name, _, _)| !asked.contains(name));
@@ -37,13 +37,13 @@ impl Loader<'_> {
         }));
     }
 
-    /// Reports all that is unknown, once every section has been read.
-    pub fn conclude(&mut self) {
+    /// Reports all unknown keys and variables. Call it once every section has been read.
+    pub fn report_unknown(&mut self) {
         for key in std::mem::take(&mut self.unknown) {
             self.report_key(&key);
         }
         if self.layers.document.as_ref().is_some_and(|document| !document.whole) {
-            // In the ruins of a broken file, what looks wrong may only be cut off.
+            // Parts of the file are missing after a syntax error, so errors in the rest may be wrong.
             self.report.retain_first_or(self.first, |diagnostic| !matches!(diagnostic.place, Place::Toml(_)));
         }
         self.report_env_file();
@@ -65,31 +65,33 @@ impl Loader<'_> {
         self.report.push(diagnostic.hidden(is_secret_name(&key.name)));
     }
 
-    /// In our own file, a name that looks like one of ours and is none is a mistake.
+    /// Reports unknown variables of `.env` as errors if their names look like variables of klines.
     fn report_env_file(&mut self) {
         let known = self.known_variables();
         for entry in &self.layers.env_file {
             let name = entry.name.as_str();
-            let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-            let near = if ours { nearest(name, known.iter().copied()) } else { slip_of(name, &known) };
-            if known.contains(&name) || self.named.iter().any(|named| named == name) || !(ours || near.is_some()) {
+            let has_prefix = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            let near = if has_prefix { nearest(name, known.iter().copied()) } else { misspelt(name, &known) };
+            if known.contains(&name) || self.named.iter().any(|named| named == name) || !(has_prefix || near.is_some())
+            {
                 continue;
             }
             let place = Place::EnvFile(name.to_owned(), entry.name_at.clone());
             let diagnostic = Diagnostic::error(place, format!("unknown variable `{name}`")).nearest(near);
-            // The value behind the name may be a secret under a misspelt name.
+            // The value may be a secret if the name is misspelt.
             self.report.push(diagnostic.expected("a variable that klines knows").hidden(true));
         }
     }
 
-    /// In the process's environment others have a say: only a slip of the finger is worth a word.
+    /// Warns about variables of the environment whose names are probably misspelt. Other programs have variables too,
+    /// so unknown names are not errors here.
     fn report_environment(&mut self) {
         let known = self.known_variables();
         for name in self.layers.environment.keys().map(String::as_str).filter(|name| !known.contains(name)) {
             if self.named.iter().any(|named| named == name) {
                 continue;
             }
-            if let Some(near) = slip_of(name, &known) {
+            if let Some(near) = misspelt(name, &known) {
                 let place = Place::Variable(name.to_owned(), Quote::default());
                 let diagnostic = Diagnostic::warning(place, format!("`{name}` is not read"));
                 self.report.push(diagnostic.nearest(Some(near)));
@@ -102,9 +104,10 @@ impl Loader<'_> {
     }
 }
 
-/// Returns the long name of ours that differs from `name` by at most two letters. Proxies are everybody's.
-fn slip_of<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let ours = known.iter().filter(|known| known.len() >= 8 && !known.to_ascii_uppercase().ends_with("_PROXY"));
-    let distances = ours.map(|known| (strsim::damerau_levenshtein(name, known), *known));
+/// Returns the known name, of 8 letters or more, that differs from `name` by at most two letters. Proxy variables are
+/// left out, because other programs use them too.
+fn misspelt<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let long = known.iter().filter(|known| known.len() >= 8 && !known.to_ascii_uppercase().ends_with("_PROXY"));
+    let distances = long.map(|known| (strsim::damerau_levenshtein(name, known), *known));
     distances.filter(|(distance, _)| *distance <= 2).min().map(|(_, known)| known)
 }

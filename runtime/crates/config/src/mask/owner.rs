@@ -1,42 +1,43 @@
-//! To which key a line of a TOML file belongs: its own, or one above whose value goes on. Reads line by line and by
-//! looks alone, so that a broken file has owners too.
+//! Finds the key that a line of a TOML file belongs to: one on the line itself, or one above whose value continues.
+//!
+//! Classifies each line by its form alone, without a parser, so that this works in a file with syntax errors too.
 
 use klines_domain::secret::is_secret_name;
 
-/// What a line looks like.
+/// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing, or a comment.
+    /// An empty line or a comment.
     Blank,
     /// `[section]`
     Header,
     /// `key = …`, or `key: …` as in other languages.
     Entry,
-    /// Part of a value, or of nothing.
+    /// Any other line: perhaps a part of a value.
     Stray,
 }
 
-/// What the lines above say about a line.
+/// The key and the section that a line belongs to, as far as the lines above show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owner {
-    /// The value of a key above goes on.
+    /// Whether the value of a key above continues.
     pub(super) is_open: bool,
-    /// But only if the line looks like part of a value: the one above broke off.
+    /// Whether it continues only if the line looks like a part of a value, because the value above is incomplete.
     pub(super) is_loose: bool,
-    /// That key is secret.
+    /// Whether that key names a secret.
     pub(super) is_secret: bool,
-    /// The section is secret: a part of a consumer's settings whose name says so.
+    /// Whether the section is a part of a consumer's settings whose name names a secret.
     pub(super) is_secret_section: bool,
 }
 
-/// What ends a value that goes on.
+/// What ends a value that continues on the next line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// These three quotes.
+    /// Three quotes of this kind.
     Quotes(&'static str),
-    /// So many closing brackets.
+    /// This number of closing brackets.
     Brackets(usize),
-    /// The next line that looks like anything else.
+    /// The next line that is not [`Kind::Stray`].
     NextEntry,
 }
 
@@ -51,7 +52,7 @@ impl Kind {
         }
         let ends = line.find('=').or_else(|| line.find(": "));
         match ends.map(|at| (key_before(line, at), at)) {
-            // Nothing but the key may stand before it.
+            // The key must be the only text before the sign.
             Some((key, at)) if !key.is_empty() && line.get(..at).is_some_and(|left| unquoted(left) == key) => {
                 Self::Entry
             }
@@ -61,7 +62,7 @@ impl Kind {
 }
 
 impl Owner {
-    /// Looks at everything above a line.
+    /// Returns the owner of the line that follows the text `above`.
     pub(super) fn of_line_after(above: &str) -> Self {
         let (mut owner, mut end) = (Self::default(), None);
         for line in above.lines() {
@@ -72,7 +73,7 @@ impl Owner {
                     0 => None,
                     depth => Some(End::Brackets(depth)),
                 },
-                _ => owner.pass(line, end),
+                _ => owner.update(line, end),
             };
         }
         owner.is_open = end.is_some();
@@ -80,8 +81,9 @@ impl Owner {
         owner
     }
 
-    /// Takes in a line that is in no value. Returns the end of the value that begins on it, if it goes on.
-    fn pass(&mut self, line: &str, end: Option<End>) -> Option<End> {
+    /// Updates the owner with a line that is not part of a multi-line value. Returns the end of the value that begins
+    /// on the line, if it continues.
+    fn update(&mut self, line: &str, end: Option<End>) -> Option<End> {
         match Kind::of(line) {
             Kind::Blank => end,
             Kind::Stray => None,
@@ -100,7 +102,7 @@ impl Owner {
     }
 }
 
-/// What ends a value, if it does not end on its first line.
+/// Returns what ends a value, or `None` if it ends on its first line.
 fn end_of(value: &str) -> Option<End> {
     for quotes in ["\"\"\"", "'''"] {
         if let Some(rest) = value.strip_prefix(quotes) {
@@ -116,7 +118,7 @@ fn end_of(value: &str) -> Option<End> {
     (!is_whole).then_some(End::NextEntry)
 }
 
-/// Brackets that are open after a line, `depth` of them before it; those in texts are none.
+/// Returns the number of open brackets after a line; `depth` are open before it. Brackets inside quotes do not count.
 fn open_brackets(line: &str, mut depth: usize) -> usize {
     let mut at = 0;
     while let Some(letter) = line.get(at..).and_then(|rest| rest.chars().next()) {
@@ -133,7 +135,7 @@ fn open_brackets(line: &str, mut depth: usize) -> usize {
     depth
 }
 
-/// The name between the brackets of a section's line.
+/// Returns the name between the brackets of a section line.
 fn header(line: &str) -> Option<&str> {
     let line = line.split('#').next().unwrap_or_default().trim_end();
     let inner = line.strip_prefix('[')?.strip_suffix(']')?;
@@ -141,7 +143,7 @@ fn header(line: &str) -> Option<&str> {
     (!inner.is_empty() && inner.chars().all(is_key)).then_some(inner)
 }
 
-/// The key that ends before `at`, without quotes.
+/// Returns the key that ends before `at`, without quotes.
 pub(super) fn key_before(line: &str, at: usize) -> &str {
     let left = line.get(..at).unwrap_or_default().trim_end();
     for quote in ['"', '\''] {

@@ -1,8 +1,8 @@
-//! Lines as people get them wrong. Every secret in them is `canary`.
+//! Lines with typical mistakes. Every secret in them is `canary`.
 
 use super::*;
 
-/// The last line of a text, as it is shown.
+/// Returns the last line of a text, masked.
 fn shown(file: &str) -> String {
     let start = file.rfind('\n').map_or(0, |at| at + 1);
     toml_line(file, start..file.len(), 0..0).text
@@ -34,7 +34,7 @@ fn values_of_secret_keys_are_masked_whatever_they_look_like() {
 }
 
 #[test]
-fn what_is_no_secret_is_shown() {
+fn values_of_other_keys_are_shown() {
     for line in [
         "grace = 80",
         "grace = \"80ms",
@@ -53,7 +53,7 @@ fn what_is_no_secret_is_shown() {
 }
 
 #[test]
-fn passwords_leave_addresses_that_are_broken() {
+fn passwords_are_masked_in_malformed_addresses_too() {
     for (line, masked) in [
         ("url = \"redis://:canary@host\"", "url = \"redis://:***@host\""),
         ("url = redis://:canary@host", "url = redis://***"),
@@ -89,14 +89,14 @@ fn a_line_of_a_longer_value_belongs_to_the_key_above() {
     assert_eq!(shown("hooks = [\n  \"https://me:canary@h\","), "  \"https://me:***@h\",");
     assert_eq!(shown("hooks = [\n  { token = \"canary\" },"), "  { token = *** },");
     assert_eq!(shown("keys = [\n  \"a:canary\",\n]\ngrace = 80"), "grace = 80");
-    assert_eq!(shown("key = \"ca\ngrace = 80"), "grace = 80", "a key ends what broke off");
-    assert_eq!(shown("keys = [\n  \"a:canary\",\n[klines]\ngrace = 80"), "grace = 80", "a section ends what is open");
+    assert_eq!(shown("key = \"ca\ngrace = 80"), "grace = 80", "a key ends an incomplete value");
+    assert_eq!(shown("keys = [\n  \"a:canary\",\n[klines]\ngrace = 80"), "grace = 80", "a section ends an open value");
 }
 
 #[test]
 fn a_section_of_settings_may_be_secret_as_a_whole() {
     assert_eq!(shown("[consumers.x.settings.auth]\nvalue = \"canary\""), "value = ***");
-    assert_eq!(shown("[consumers.signals]\nsymbols = 5"), "symbols = 5", "the name of a consumer says nothing");
+    assert_eq!(shown("[consumers.signals]\nsymbols = 5"), "symbols = 5", "the name of a consumer does not count");
 }
 
 #[test]
@@ -114,25 +114,25 @@ fn variables_are_masked_by_their_names() {
 }
 
 #[test]
-fn a_span_goes_with_what_it_means() {
+fn a_span_moves_with_its_text() {
     let line = "a = { token = \"canary\", b = \"c\" }";
-    let meant = |part: &str| {
+    let underlined = |part: &str| {
         let at = line.find(part).unwrap();
         let Shown { text, span } = toml_line(line, 0..line.len(), at..at + part.len());
         text[span].to_owned()
     };
     assert_eq!(
-        ["a", "token", "\"canary\"", "anar", "\"c\"", "}"].map(meant),
+        ["a", "token", "\"canary\"", "anar", "\"c\"", "}"].map(underlined),
         ["a", "token", "***", "***", "\"c\"", "}"]
     );
 }
 
 #[test]
 fn sentences_do_not_quote_secrets() {
-    let said = |key: &str, text: &str| conceal(&format!("`{text}` is no level"), text, &value(key, text));
-    assert_eq!(said("level", "loud"), "`loud` is no level");
-    assert_eq!(said("key", "canary"), "`***` is no level");
-    assert_eq!(said("address", "http://me:canary@h"), "`http://me:***@h` is no level");
-    assert_eq!(said("key", "no"), "`***` is no level", "a short text is not taken out of words");
+    let masked = |key: &str, text: &str| conceal(&format!("`{text}` is no level"), text, &value(key, text));
+    assert_eq!(masked("level", "loud"), "`loud` is no level");
+    assert_eq!(masked("key", "canary"), "`***` is no level");
+    assert_eq!(masked("address", "http://me:canary@h"), "`http://me:***@h` is no level");
+    assert_eq!(masked("key", "no"), "`***` is no level", "a short text is not replaced inside words");
     assert_eq!(conceal("\"123456\"", "123456", MASK), "\"***\"");
 }

@@ -24,12 +24,12 @@ const STREAM_MAX_LEN: Key = Key::new("stream_max_len");
 const LAST_VALUE: Key = Key::new("last_value");
 const SPILL: Key = Key::new("spill");
 
-/// What the redis consumer is told.
+/// The settings of the redis consumer.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    /// Address of the server, password and all; there whenever the consumer is enabled.
+    /// Address of the server, with the password. Always `Some` if the consumer is enabled.
     pub url: Option<RedisAddress>,
-    /// Certificates in PEM that the server's is signed by, in place of the system's.
+    /// Certificates in PEM that verify the server, instead of those of the system.
     pub authorities: Option<Vec<u8>>,
     /// The channel that klines of the first category are published on. Default: `klines`.
     pub channel: String,
@@ -41,11 +41,11 @@ pub struct Redis {
     pub revisions: bool,
     /// The stream that closed klines are appended to. Default: none.
     pub stream: Option<String>,
-    /// About how many entries a stream keeps. Default: 100,000.
+    /// Approximate number of entries that a stream keeps. Default: 100,000.
     pub stream_max_len: u32,
-    /// Which klines are kept as last values. Default: none.
+    /// Which klines are kept as last values. Default: `Off`.
     pub last_value: LastValue,
-    /// Bytes on disk for closed klines that wait for Redis; 0 for none. Default: 256 MiB.
+    /// Disk space for closed klines that wait for Redis, in bytes; 0 turns the spill off. Default: 256 MiB.
     pub spill: u64,
 }
 
@@ -59,9 +59,9 @@ pub enum LastValue {
     /// None.
     #[default]
     Off,
-    /// The last closed one.
+    /// The last closed kline.
     Closed,
-    /// The last one, open ones included.
+    /// The last kline, open or closed.
     All,
 }
 
@@ -69,10 +69,10 @@ impl LastValue {
     const CHOICES: [(&'static str, Self); 3] = [("off", Self::Off), ("closed", Self::Closed), ("all", Self::All)];
 }
 
-/// About a gigabyte of entries.
+/// About 1 GB of entries.
 const DEFAULT_STREAM: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
 const DEFAULT_SPILL: ByteSize = ByteSize(256 << 20);
-/// Less would not hold the klines of a few boundaries.
+/// A smaller spill could not hold the klines of a few boundaries.
 const LEAST_SPILL: ByteSize = ByteSize(1 << 20);
 
 impl Redis {
@@ -100,7 +100,7 @@ impl Redis {
         }
         for (switch, name) in [(&partial, PARTIAL.name), (&revisions, REVISIONS.name)] {
             if switch.value && !publish.value {
-                let warning = switch.warning(format!("`{name}` is without effect: nothing is published"));
+                let warning = switch.warning(format!("`{name}` has no effect: nothing is published"));
                 loader.report.push(warning.expected("publish = true"));
             }
         }
@@ -134,7 +134,7 @@ fn authorities(
     authorities::read(loader, &file)
 }
 
-/// Whoever could put another socket in its place would get every kline, and the password.
+/// Protects the Unix socket of Redis. A process that could replace it would get every kline, and the password.
 fn protect_socket(loader: &mut Loader<'_>, url: Option<&Sourced<RedisAddress>>) {
     let info = url.and_then(|url| url.value.0.expose().into_connection_info().ok());
     if let Some(ConnectionAddr::Unix(path)) = info.as_ref().map(|info| info.addr()) {
@@ -151,14 +151,14 @@ impl Scalar for RedisAddress {
         if !LOCAL.iter().any(|scheme| text.starts_with(scheme)) {
             let url = address(text, &["redis", "rediss"], Self::EXPECTED)?;
             if url.fragment().is_some() {
-                let expected = "no `#...`; a certificate that the system does not know is named by `ca_file`";
+                let expected = "no `#...`; `ca_file` names a certificate that the system does not know";
                 return Err(Fault::new("the address has a fragment", expected));
             }
         }
         if let Err(error) = text.into_connection_info() {
-            // In the library's own words, which quote nothing; its name for the kind stands behind them.
-            let said = error.to_string();
-            let reason = said.split(" - ").next().unwrap_or_default();
+            // The message of the library quotes no part of the address. The kind of error follows ` - `.
+            let message = error.to_string();
+            let reason = message.split(" - ").next().unwrap_or_default();
             return Err(Fault::new(format!("not an address of Redis: {reason}"), Self::EXPECTED));
         }
         Ok(Self(Secret::new(text.to_owned())))

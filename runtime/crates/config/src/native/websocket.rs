@@ -36,46 +36,46 @@ const MEMORY: Key = Key::new("memory");
 const PARTIAL: Key = Key::new("partial");
 const REVISIONS: Key = Key::new("revisions");
 
-/// What the websocket consumer is told.
+/// The settings of the websocket consumer.
 #[derive(Clone, Debug)]
 pub struct WebSocket {
     /// Host name or address to listen on. Default: `localhost`.
     pub host: String,
-    /// Port to listen on; 0: any that is free. Default: 9500.
+    /// Port to listen on; 0 means any free port. Default: 9500.
     pub port: u16,
-    /// The address that clients are told; nothing listens on it.
+    /// The public address of the server, for clients. The server does not listen on it.
     pub url: Option<Url>,
-    /// Every pair of user and key that lets a client in; at least one when the consumer is enabled.
+    /// The pairs of user and key with which clients can log in; at least one if the consumer is enabled.
     pub logins: Vec<Login>,
-    /// Whether clients have to log in, but for `/`, where they always have to. Default: yes.
+    /// Whether clients have to log in. On `/` they always have to. Default: yes.
     pub auth: bool,
-    /// Whether the key may stand in the address, as `?token=`. Default: no.
+    /// Whether the key may be part of the address, as `?token=`. Default: no.
     pub token_in_url: bool,
-    /// Certificate chain and private key, PEM files. Default: none, so that connections are plain.
+    /// PEM files of the certificate chain and the private key. Default: `None`, which means unencrypted connections.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Origins of pages that may connect, beside the server's own; `*`: any. Default: none.
+    /// Origins of pages that may connect, in addition to the server's own; `*` means any. Default: none.
     pub origins: Vec<String>,
-    /// Connections in all. Default: 10,000.
+    /// Largest number of connections. Default: 10,000.
     pub connections: u32,
-    /// Connections from one address. Default: 100.
+    /// Largest number of connections from one address. Default: 100.
     pub connections_per_address: u32,
-    /// Topics that one client may follow. Default: 2,000.
+    /// Largest number of topics that one client may subscribe to. Default: 2,000.
     pub topics: u32,
-    /// Messages a second from one client; ten seconds' worth may come at once. Default: 20.
+    /// Messages per second from one client, with bursts of up to ten seconds' worth. Default: 20.
     pub commands: u32,
-    /// Bytes of a message from a client. Default: 64 KiB.
+    /// Largest message from a client, in bytes. Default: 64 KiB.
     pub message: u64,
-    /// Bytes that may wait for a client. Default: 1 MiB.
+    /// Largest amount of data that waits for a client, in bytes. Default: 1 MiB.
     pub queue: u64,
-    /// Bytes of klines kept for snapshots, resuming and `/v5/market/kline`. Default: 64 MiB.
+    /// Memory for klines of snapshots, resuming and `/v5/market/kline`, in bytes. Default: 64 MiB.
     pub memory: u64,
-    /// Whether `/` tells klines of windows in which watching began. Default: no.
+    /// Whether `/` sends klines of windows in which watching began. Default: no.
     pub partial: bool,
-    /// Whether `/` tells corrections. Default: no.
+    /// Whether `/` sends corrections. Default: no.
     pub revisions: bool,
 }
 
-/// A user and their key.
+/// A user and the user's key.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The user's name.
@@ -84,7 +84,7 @@ pub struct Login {
     pub key: Secret,
 }
 
-/// The predecessor's port.
+/// The default port of Bybit Klines Streamer.
 const DEFAULT_PORT: u16 = 9_500;
 
 impl WebSocket {
@@ -135,7 +135,7 @@ impl WebSocket {
     }
 }
 
-/// Reads the predecessor's pair and the list of further ones.
+/// Reads `user` and `key`, the single login of Bybit Klines Streamer, and the list of further logins in `keys`.
 fn read_logins(loader: &mut Loader<'_>, section: &mut Section<'_>, enabled: &[String]) -> Vec<Sourced<Login>> {
     let user: Option<Sourced<Text>> = loader.read_optional(section, USER);
     let key: Option<Sourced<Secret>> = loader.read_optional(section, KEY);
@@ -177,9 +177,10 @@ fn read_certificate(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Optio
     }
 }
 
-/// What is told to whoever can reach this machine.
-fn check_open(loader: &mut Loader<'_>, host: &Sourced<Text>, auth: &Sourced<bool>, is_fine: bool) {
-    if !is_fine {
+/// Reports missing encryption and authentication of a server that other machines can reach. `is_protected` is set if it
+/// has a certificate or `insecure = true`.
+fn check_open(loader: &mut Loader<'_>, host: &Sourced<Text>, auth: &Sourced<bool>, is_protected: bool) {
+    if !is_protected {
         let message =
             format!("`{}` can be reached from other machines, and connections are not encrypted", host.value.0);
         let expected =
@@ -192,7 +193,7 @@ fn check_open(loader: &mut Loader<'_>, host: &Sourced<Text>, auth: &Sourced<bool
     }
 }
 
-/// A key that can be guessed is a warning where only this machine can try, and refused elsewhere.
+/// Reports a key that can be guessed: as a warning if only this machine can connect, as an error otherwise.
 fn check_key(loader: &mut Loader<'_>, login: &Sourced<Login>, is_exposed: bool) {
     let Some(weakness) = Weakness::of(login.value.key.expose()) else { return };
     let message = format!("the key of `{}` can be guessed: {weakness}", login.value.user);
@@ -200,14 +201,14 @@ fn check_key(loader: &mut Loader<'_>, login: &Sourced<Login>, is_exposed: bool) 
     loader.report.push(diagnostic.expected("a key that `klines keygen` makes").hidden(true));
 }
 
-/// Whether only this machine can connect.
+/// Returns whether only this machine can connect to `host`.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Scalar for Login {
-    const EXPECTED: &'static str = "a user and a key with a colon between: user:key";
+    const EXPECTED: &'static str = "a user and a key, separated by a colon: user:key";
     const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, Fault> {

@@ -1,6 +1,6 @@
-//! A report as text: each problem with its line and a caret, drawn by `miette`.
+//! Renders a report as text with `miette`: each problem with its line and a caret.
 //!
-//! Shows one line per problem, what may be secret in it masked, and no lines around it.
+//! Shows one line per problem, with possible secrets masked, and no lines around it.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use super::{Diagnostic, Report, Severity};
 use crate::mask::{self, Shown};
 use crate::place::{Place, Position, Quote};
 
-/// Renders all problems and a line that counts them.
+/// Renders all problems, and a line with their number.
 pub(super) fn report(report: &Report, color: bool, width: usize) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
@@ -42,7 +42,7 @@ fn counted(count: usize, noun: &str) -> String {
 /// One problem in the form that `miette` draws.
 struct Drawn<'a> {
     diagnostic: &'a Diagnostic,
-    /// The line to show, if it may be shown.
+    /// The line to show; `None` if there is none or it may be secret.
     line: Option<Line>,
 }
 
@@ -53,22 +53,22 @@ impl<'a> Drawn<'a> {
     }
 }
 
-/// One line of a file, or a variable or flag as it would be typed.
+/// One line of a file, or a variable or flag as the user would type it.
 #[derive(Debug)]
 struct Line {
-    /// The file; a variable or flag has none.
+    /// The name of the file; `None` for a variable or a flag.
     name: Option<String>,
     text: String,
-    /// Counted from 0.
+    /// The line number, from 0.
     number: usize,
-    /// What to underline, inside the text.
+    /// The byte range of `text` to underline.
     span: Range<usize>,
 }
 
 impl Line {
     fn of(place: &Place) -> Option<Self> {
         match place {
-            // Klines written by hand: lines of JSON, which have no place for a secret.
+            // Hand-written klines of a test case: lines of JSON, which contain no secrets.
             Place::Toml(position) if position.file.name.ends_with(".ndjson") => {
                 Some(Self::of_file(position, |file, line, span| Shown {
                     text: file.get(line).unwrap_or_default().to_owned(),
@@ -85,7 +85,7 @@ impl Line {
         }
     }
 
-    /// Takes the first line of the position.
+    /// Returns the first line of the position.
     fn of_file(position: &Position, mask: impl Fn(&str, Range<usize>, Range<usize>) -> Shown) -> Self {
         let Position { file, span } = position;
         let (before, after) = file.text.split_at_checked(span.start).unwrap_or((&file.text, ""));
@@ -106,7 +106,8 @@ impl Line {
 }
 
 impl SourceCode for Line {
-    /// Gives the span alone when no lines around it are wanted (which asks for its column), else the whole line.
+    /// Returns the span alone if no lines around it are wanted (`miette` then asks for its column), else the whole
+    /// line.
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
@@ -130,7 +131,7 @@ impl miette::Diagnostic for Drawn<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         match &self.diagnostic.place {
             Place::Default => None,
-            // The snippet's own header says it.
+            // The header of the snippet shows the place.
             Place::Toml(_) | Place::EnvFile(..) if self.line.is_some() => None,
             place => Some(Box::new(place)),
         }

@@ -1,4 +1,4 @@
-//! The single values that several sections use: switches, numbers, quantities, names, paths and addresses.
+//! The scalar types that several sections use: switches, numbers, quantities, names, paths and addresses.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -16,11 +16,11 @@ use crate::suggest::{nearest, nearest_interval};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text(pub String);
 
-/// The address of a WebSocket or HTTP server, by its schemes.
+/// The address of a WebSocket server (if `SOCKET`) or an HTTP server, which determines the allowed schemes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebAddress<const SOCKET: bool>(pub Url);
 
-/// Reads one of a few words, whatever their case.
+/// Reads one of a few words, in upper or lower case.
 ///
 /// # Errors
 /// [`Fault`] with the nearest word.
@@ -117,7 +117,7 @@ impl Scalar for Symbol {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         Self::new(text).map_err(|error| {
-            // Only the names of dated contracts have dashes, before a digit.
+            // Only the names of dated contracts contain dashes, and these also contain digits.
             let is_dated = text.contains('-') && text.contains(|found: char| found.is_ascii_digit());
             let kept = |found: &char| found.is_ascii_alphanumeric() || (is_dated && *found == '-');
             let near = text.chars().filter(kept).collect::<String>().to_uppercase();
@@ -217,10 +217,10 @@ impl<const SOCKET: bool> Scalar for WebAddress<SOCKET> {
     }
 }
 
-/// Reads an address that must have one of some schemes, and a host. The message holds no password.
+/// Reads an address that must have one of `schemes`, and a host. The message contains no password.
 ///
 /// # Errors
-/// [`Fault`]; a known scheme of the other family is offered as its counterpart.
+/// A [`Fault`]. For a scheme of the other family, such as `http` instead of `ws`, it suggests the counterpart.
 pub fn address(text: &str, schemes: &[&str], expected: &str) -> Result<Url, Fault> {
     let shown = redact_url(text);
     let url =

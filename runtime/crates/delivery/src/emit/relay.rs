@@ -1,8 +1,9 @@
-//! The way of values from the threads of consumers that publish to the queues of consumers that take them.
+//! Carries values from the threads of the consumers that publish to the queues of the consumers that take them.
 //!
-//! A stranger's thread comes after all others when cores are short. So it neither waits nor holds what others need: it
-//! puts a call's values into a bounded channel, in which each consumer has places of its own, and one thread of
-//! ordinary priority carries them on. What finds no place is lost and counted.
+//! An untrusted thread has a lower priority than all others when cores are short. Therefore it neither waits nor holds
+//! a lock that others need: it puts a call's values into a bounded channel, in which each consumer has its own slots,
+//! and one thread of normal priority carries them to the queues. Values for which there is no slot are lost and
+//! counted.
 
 use std::fmt;
 use std::io;
@@ -16,12 +17,13 @@ use tracing::error;
 use super::{EmitCounters, Emitter, Outlet, Point};
 use crate::queue::Queue;
 
-/// Calls of one consumer that may be on their way: with 64 klines a call, more than two boundaries of a whole exchange.
+/// Maximum number of one consumer's calls in the channel: at 64 klines a call, more than two boundaries of a whole
+/// exchange.
 const CALLS: usize = 1_024;
-/// Bytes of one consumer that may be on their way, unless they are of a single call.
+/// Maximum bytes of one consumer's values in the channel; a single call may exceed it.
 const BYTES: usize = 16 << 20;
 
-/// Carries values from those that publish to those that take.
+/// Carries values from consumers that publish to consumers that take them.
 pub struct Relay {
     sender: SyncSender<Message>,
     /// Taken by the thread.
@@ -31,11 +33,11 @@ pub struct Relay {
 
 enum Message {
     Values(Vec<Point>, Arc<Share>),
-    /// Nothing more is carried after this.
+    /// The thread ends; later values are lost.
     End,
 }
 
-/// What one consumer has on its way.
+/// What the channel contains of one consumer.
 #[derive(Debug, Default)]
 struct Share {
     calls: AtomicUsize,
@@ -43,37 +45,38 @@ struct Share {
     counters: Arc<EmitCounters>,
 }
 
-/// One consumer's end.
-struct Way {
+/// The outlet of one consumer, which sends into the channel.
+struct RelayOutlet {
     sender: SyncSender<Message>,
     share: Arc<Share>,
 }
 
-// The counts alone are shared: what is sent is ordered by the channel.
+// Only counts are shared through these; the channel orders the values.
 const ORDER: Ordering = Ordering::Relaxed;
 
 impl Relay {
-    /// Prepares the way for so many consumers that publish. Until [`Relay::start`] their values wait, within the bounds.
+    /// Builds a relay for `publishers` consumers. Until [`Relay::start`] their values wait in the channel, within the
+    /// bounds.
     #[must_use]
     pub fn new(publishers: usize) -> Self {
-        // One place more, for the end.
+        // One slot more, for `End`.
         let (sender, receiver) = mpsc::sync_channel(publishers.max(1).saturating_mul(CALLS) + 1);
         Self { sender, receiver: Some(receiver), thread: None }
     }
 
-    /// The end of one consumer that publishes, to be asked for once each.
+    /// Creates the emitter of a consumer. Must be called only once for each.
     #[must_use]
     pub fn emitter(&self, consumer: &str, most_names: usize) -> Emitter {
         let share = Arc::new(Share::default());
         let counters = share.counters.clone();
-        let way = Way { sender: self.sender.clone(), share };
-        Emitter::counting(consumer, most_names, Some(Arc::new(way)), counters)
+        let outlet = RelayOutlet { sender: self.sender.clone(), share };
+        Emitter::with_counters(consumer, most_names, Some(Arc::new(outlet)), counters)
     }
 
-    /// Begins to carry values to these queues, in a thread of its own.
+    /// Starts the thread that carries values to `queues`.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system cannot create the thread.
     pub fn start(&mut self, queues: Vec<Arc<Queue>>) -> io::Result<()> {
         let Some(receiver) = self.receiver.take() else { return Ok(()) };
         let thread = thread::Builder::new().name("values".to_owned()).spawn(move || carry(&receiver, &queues))?;
@@ -81,23 +84,23 @@ impl Relay {
         Ok(())
     }
 
-    /// Carries on what was published until now, and ends. What is published later is lost.
+    /// Carries the values that were published until now, and ends the thread. Values that are published later are lost.
     pub fn end(mut self) {
-        self.tell_end();
+        self.send_end();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             error!("the thread that carries values panicked");
         }
     }
 
-    fn tell_end(&self) {
-        // There is a place for it; the thread may have ended already.
+    fn send_end(&self) {
+        // The channel has a slot for it; it fails only if the thread has already ended.
         let _ = self.sender.try_send(Message::End);
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.tell_end();
+        self.send_end();
     }
 }
 
@@ -122,10 +125,10 @@ fn weight(points: &[Point]) -> usize {
 }
 
 impl Share {
-    /// Whether there is a place for a call of so many bytes, which it then has. One thread alone asks.
+    /// Reserves a slot for a call of `bytes` bytes. Returns whether there was one. Only one thread calls this.
     fn reserve(&self, bytes: usize) -> bool {
-        let (calls, held) = (self.calls.load(ORDER), self.bytes.load(ORDER));
-        if calls >= CALLS || (calls > 0 && held + bytes > BYTES) {
+        let (calls, used) = (self.calls.load(ORDER), self.bytes.load(ORDER));
+        if calls >= CALLS || (calls > 0 && used + bytes > BYTES) {
             return false;
         }
         self.calls.fetch_add(1, ORDER);
@@ -139,7 +142,7 @@ impl Share {
     }
 }
 
-impl Outlet for Way {
+impl Outlet for RelayOutlet {
     fn publish(&self, points: Vec<Point>) -> usize {
         let (count, bytes) = (points.len(), weight(&points));
         if !self.share.reserve(bytes) {
@@ -153,9 +156,9 @@ impl Outlet for Way {
     }
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for RelayOutlet {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Way").field("share", &self.share).finish_non_exhaustive()
+        out.debug_struct("RelayOutlet").field("share", &self.share).finish_non_exhaustive()
     }
 }
 
@@ -202,11 +205,11 @@ mod tests {
         }
         assert_eq!(lost(&emitter), 0);
         publish(&emitter, 3, 7);
-        assert_eq!(lost(&emitter), 7, "nobody carries it any more");
+        assert_eq!(lost(&emitter), 7, "the relay has ended");
     }
 
     #[test]
-    fn one_that_floods_uses_up_its_own_places_alone() {
+    fn a_flooding_consumer_uses_only_its_own_slots() {
         let relay = Relay::new(2);
         let (flood, quiet) = (relay.emitter("flood", 1), relay.emitter("quiet", 1));
         for window in 0..4_000 {
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_on_their_way_are_bounded_but_for_a_single_call() {
+    fn bytes_in_the_channel_are_bounded_except_for_a_single_call() {
         let relay = Relay::new(1);
         let emitter = relay.emitter("mine", 1);
         let many = u32::try_from(BYTES / size_of::<Point>()).unwrap();
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_queue_drops_counts_for_the_consumer_that_published_it() {
+    fn values_that_a_queue_drops_are_counted_for_their_publisher() {
         let mut relay = Relay::new(2);
         let (flood, quiet) = (relay.emitter("flood", 1), relay.emitter("quiet", 1));
         let queue = Arc::new(Queue::new(10, &everything()));
@@ -242,6 +245,6 @@ mod tests {
         relay.end();
         assert_eq!((lost(&flood), lost(&quiet)), (9_000 - 8_192, 0));
         let of_quiet = |delivery: &Delivery| delivery.values.iter().filter(|point| &*point.consumer == "quiet").count();
-        assert_eq!(of_quiet(&delivered(&queue)), 2, "and they come with the first delivery");
+        assert_eq!(of_quiet(&delivered(&queue)), 2, "they are in the first delivery");
     }
 }

@@ -1,4 +1,4 @@
-//! What consumers publish, as text: names of topics and channels, and values as JSON.
+//! Published values as text: names of topics and channels, and values as JSON.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -7,13 +7,13 @@ use klines_domain::symbol::Category;
 
 use crate::emit::{Point, ValueSeries};
 
-/// The name of a series for clients: `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before the symbol of
-/// any category but the first.
+/// Displays the name of a series for clients: `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
+/// the symbol for every category but the first.
 #[derive(Clone, Copy, Debug)]
 pub struct ValueTopic<'a> {
     /// The series.
     pub series: &'a ValueSeries,
-    /// The category that is not written.
+    /// The first category, which is not written.
     pub first: Category,
 }
 
@@ -29,7 +29,7 @@ impl Display for ValueTopic<'_> {
     }
 }
 
-/// Appends a JSON object with the window and the value, for a reader who knows the series.
+/// Appends a JSON object with the window and the value, for readers that know the series.
 pub fn value(point: &Point, out: &mut String) {
     out.push('{');
     window_and_value(point, out);

@@ -1,4 +1,4 @@
-//! Inline deliveries in front of a queue at the hub: when there are any, and that they change no order.
+//! Tests of inline deliveries: when they happen, and that they keep the order.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -13,7 +13,7 @@ use crate::hub::Hub;
 use crate::order::{Command, Order};
 use crate::queue::{Grouping, Popped};
 
-/// Notes the windows that it takes, and takes nothing while it is to refuse.
+/// Records the windows that it takes; takes nothing while `refuses` is set.
 #[derive(Default)]
 struct Recorder {
     windows: Mutex<Vec<i64>>,
@@ -38,16 +38,16 @@ fn closed(windows: impl IntoIterator<Item = i64>) -> Batch {
     batch(windows.into_iter().map(|window| kline("BTCUSDT", "1m", window, true)))
 }
 
-/// A consumer's thread that takes what waits in its queue, behind a hub that may deliver inline.
-struct Stage {
+/// A consumer's thread that takes deliveries of its queue, and a hub that may deliver inline.
+struct Fixture {
     hub: Hub,
     queue: Arc<Queue>,
     stats: Arc<Stats>,
     thread: thread::JoinHandle<()>,
 }
 
-impl Stage {
-    /// Hands each delivery of the queue to `own`.
+impl Fixture {
+    /// Calls `own` with each delivery of the queue.
     fn new(target: Arc<dyn DeliverInline>, own: impl Fn(&Delivery) + Send + 'static) -> Self {
         let (hub, queue, stats) = (Hub::new(), Arc::new(Queue::new(100_000, &everything())), Arc::default());
         let inline = Arc::new(InlineDelivery::default());
@@ -62,7 +62,7 @@ impl Stage {
         Self { hub, queue, stats, thread }
     }
 
-    /// Waits until the consumer's thread sleeps in its empty queue.
+    /// Waits until the consumer's thread waits in its empty queue.
     fn wait_until_it_waits(&self) {
         while self.queue.idle().is_none() {
             thread::yield_now();
@@ -79,37 +79,37 @@ impl Stage {
 fn a_few_klines_are_delivered_inline_to_a_consumer_that_waits() {
     let (out, own) = mpsc::channel();
     let recorder = Arc::new(Recorder::default());
-    let stage = Stage::new(recorder.clone(), move |delivery| out.send(windows(delivery)).unwrap());
-    stage.wait_until_it_waits();
-    stage.hub.publish(&closed([0, 1]));
-    stage.hub.publish(&closed([2]));
+    let fixture = Fixture::new(recorder.clone(), move |delivery| out.send(windows(delivery)).unwrap());
+    fixture.wait_until_it_waits();
+    fixture.hub.publish(&closed([0, 1]));
+    fixture.hub.publish(&closed([2]));
     assert_eq!(*recorder.windows.lock().unwrap(), [0, 1, 2]);
-    let counted = stage.stats.snapshot();
+    let counted = fixture.stats.snapshot();
     assert_eq!((counted.calls, counted.delivered), (2, 3));
-    // Too many, then refused: the consumer's own.
-    let most = i64::try_from(MOST).unwrap();
-    stage.hub.publish(&closed(3..=3 + most));
-    assert_eq!(own.recv().unwrap(), (3..=3 + most).collect::<Vec<_>>());
-    stage.wait_until_it_waits();
+    // Too many klines, then refused ones, go to the consumer's own thread.
+    let max = i64::try_from(MAX_KLINES).unwrap();
+    fixture.hub.publish(&closed(3..=3 + max));
+    assert_eq!(own.recv().unwrap(), (3..=3 + max).collect::<Vec<_>>());
+    fixture.wait_until_it_waits();
     recorder.refuses.store(true, Ordering::Relaxed);
-    stage.hub.publish(&closed([8]));
+    fixture.hub.publish(&closed([8]));
     assert_eq!(own.recv().unwrap(), [8]);
-    stage.end();
+    fixture.end();
     assert_eq!(recorder.windows.lock().unwrap().len(), 3);
 }
 
 #[test]
-fn nothing_is_delivered_inline_that_does_not_pass_or_while_there_is_an_order() {
+fn klines_that_do_not_pass_and_all_during_an_order_are_not_delivered_inline() {
     let (out, own) = mpsc::channel();
     let recorder = Arc::new(Recorder::default());
-    let stage = Stage::new(recorder.clone(), move |delivery| out.send(windows(delivery)).unwrap());
-    stage.wait_until_it_waits();
+    let fixture = Fixture::new(recorder.clone(), move |delivery| out.send(windows(delivery)).unwrap());
+    fixture.wait_until_it_waits();
     let wish = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() };
-    assert!(stage.queue.narrow(&wish));
-    stage.hub.publish(&closed([0]));
-    let Stage { hub, queue, thread, .. } = stage;
+    assert!(fixture.queue.narrow(&wish));
+    fixture.hub.publish(&closed([0]));
+    let Fixture { hub, queue, thread, .. } = fixture;
     assert!(queue.order(Command { order: Order::Pause, answer: mpsc::channel().0 }));
-    // Its thread ends with the order, which is still there.
+    // Its thread ends because of the order, which stays in the queue.
     thread.join().unwrap();
     hub.publish(&batch([kline("ETHUSDT", "1m", 1, true)]));
     assert_eq!(queue.depth().closed, 1);
@@ -117,10 +117,10 @@ fn nothing_is_delivered_inline_that_does_not_pass_or_while_there_is_an_order() {
     assert!(own.try_recv().is_err());
 }
 
-/// Sends on the windows that it takes: two of three deliveries.
-struct Fickle(mpsc::Sender<i64>, AtomicU64);
+/// Takes two of three deliveries, and sends their windows.
+struct TwoOfThree(mpsc::Sender<i64>, AtomicU64);
 
-impl DeliverInline for Fickle {
+impl DeliverInline for TwoOfThree {
     fn deliver(&self, delivery: &Delivery) -> bool {
         if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
             return false;
@@ -133,26 +133,26 @@ impl DeliverInline for Fickle {
 #[test]
 fn inline_or_not_nothing_is_overtaken_lost_or_doubled() {
     let (out, all) = mpsc::channel();
-    let fickle = Arc::new(Fickle(out.clone(), AtomicU64::new(0)));
-    let stage = Stage::new(fickle, move |delivery| {
+    let target = Arc::new(TwoOfThree(out.clone(), AtomicU64::new(0)));
+    let fixture = Fixture::new(target, move |delivery| {
         windows(delivery).into_iter().for_each(|window| out.send(window).unwrap());
     });
     let mut next = 0;
     for number in 0..5_000 {
         let count = number % 7;
-        stage.hub.publish(&closed(next..next + count));
+        fixture.hub.publish(&closed(next..next + count));
         next += count;
         if number % 5 == 0 {
             thread::yield_now();
         }
         if number % 50 == 0 {
-            stage.wait_until_it_waits();
+            fixture.wait_until_it_waits();
         }
     }
-    let Stage { hub, queue, thread, .. } = stage;
+    let Fixture { hub, queue, thread, .. } = fixture;
     queue.close();
     thread.join().unwrap();
-    // With the hub goes what delivers inline, and with that the last sender.
+    // Dropping the hub drops the inline delivery, and with it the last sender.
     drop(hub);
     assert_eq!(all.iter().collect::<Vec<_>>(), (0..next).collect::<Vec<_>>());
 }

@@ -1,5 +1,5 @@
-//! What waits for one consumer: klines that pass its filter, values that other consumers publish, and the count of what
-//! was dropped. Knows neither threads nor locks.
+//! What waits for one consumer: klines that pass its filter, values that other consumers publish, and the count of
+//! dropped klines. Without threads and locks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,26 +13,26 @@ use crate::emit::Point;
 use crate::emit::per_consumer::PerConsumerBuffer;
 use crate::filter::{Filter, Watched};
 
-/// Values of one consumer that wait, and their bytes.
+/// Bounds of one publisher's waiting values: their number and their bytes.
 pub(super) const VALUES: (usize, usize) = (8_192, 4 << 20);
-/// Values of all consumers in one delivery.
+/// Maximum number of values in one delivery.
 pub(super) const VALUES_A_DELIVERY: usize = 1_024;
 
-/// See the module.
+/// Everything that waits for one consumer.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    /// What the operator allows; the consumer's wish narrows it after each start.
+    /// What the operator allows; after each start the consumer's subscription narrows it to `filter`.
     allowed: Filter,
     filter: Filter,
-    /// What can come, as far as is known.
+    /// The watched symbols and intervals, as far as they are known.
     watched: Arc<Watched>,
     klines: KlineBuffer,
     values: PerConsumerBuffer,
     /// Closed klines dropped since the last delivery.
     pub(super) lost: u64,
-    /// When the oldest closed kline of the last delivery came.
+    /// When the oldest closed kline of the last delivery arrived.
     oldest_taken: Option<Instant>,
-    /// Whether nobody takes anything until further notice: closed klines that come are counted as lost.
+    /// Whether the consumer takes nothing for now: new closed klines are counted as lost.
     pub(super) suspended: bool,
 }
 
@@ -62,7 +62,8 @@ impl Buffer {
         lost
     }
 
-    /// Adds the values that the operator allows, if `takes` and it is not suspended. Returns how many were dropped.
+    /// Adds the values that the operator allows, if `takes` is set and the queue is not suspended. Returns how many
+    /// were dropped.
     pub(super) fn push_values(&mut self, points: &[Arc<Point>], takes: bool) -> u64 {
         let Self { allowed, values, suspended, .. } = self;
         let takes = takes && !*suspended;
@@ -71,32 +72,32 @@ impl Buffer {
     }
 
     /// Returns the klines of a batch that pass the filter.
-    pub(super) fn passing(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
+    pub(super) fn filtered(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
         batch.klines.iter().filter(|kline| self.filter.passes(kline)).cloned().collect()
     }
 
-    /// Notes what is watched: there is room for two of the largest boundaries of it that pass the filter.
+    /// Sets the watched symbols and intervals, and makes room for two of the largest boundaries that pass the filter.
     pub(super) fn watch(&mut self, watched: Arc<Watched>) {
-        self.values.expect(2 * self.allowed.series(&watched));
+        self.values.set_burst(2 * self.allowed.series(&watched));
         self.watched = watched;
-        self.follow();
+        self.update_boundary();
     }
 
-    /// Narrows the filter to what the operator allows of the consumer's wish, and forgets what no longer passes. Returns
-    /// whether anything can still pass.
+    /// Narrows the filter to what the consumer subscribes to and the operator allows. Removes klines that no longer
+    /// pass. Returns whether any kline can pass.
     pub(super) fn narrow(&mut self, wish: &Subscription) -> bool {
         self.filter = self.allowed.clone().and(wish);
         self.klines.retain(&self.filter);
-        self.follow();
-        !self.filter.is_nothing()
+        self.update_boundary();
+        !self.filter.passes_nothing()
     }
 
-    /// Lets the bounds follow what is watched and what passes.
-    fn follow(&mut self) {
-        self.klines.expect(self.filter.series(&self.watched));
+    /// Updates the size of a boundary after the filter or the watched symbols have changed.
+    fn update_boundary(&mut self) {
+        self.klines.set_boundary(self.filter.series(&self.watched));
     }
 
-    /// Takes out what one delivery holds.
+    /// Takes out one delivery.
     pub(super) fn take(&mut self, grouping: Grouping) -> Delivery {
         let Taken { klines, oldest } = self.klines.take(grouping);
         self.oldest_taken = oldest;
@@ -108,7 +109,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything. Returns the closed klines.
+    /// Removes everything. Returns the closed klines.
     pub(super) fn forget(&mut self) -> Vec<Arc<Kline>> {
         self.values.clear();
         self.klines.forget()
@@ -118,17 +119,18 @@ impl Buffer {
         self.klines.is_empty() && self.values.is_empty()
     }
 
-    /// Whether there is nothing that a delivery would have to say first: neither klines or values nor losses.
-    pub(super) fn has_nothing_to_say(&self) -> bool {
+    /// Returns whether the next delivery of the queue would have no klines, values or losses, and the queue takes
+    /// klines.
+    pub(super) fn has_nothing_to_deliver(&self) -> bool {
         self.is_empty() && self.lost == 0 && !self.suspended
     }
 
-    /// Whether at least half of it is free.
+    /// Returns whether at least half of it is free.
     pub(super) fn has_room(&self) -> bool {
         self.klines.closed() <= self.klines.capacity() / 2 && self.values.len() <= VALUES.0 / 2
     }
 
-    /// Returns how long ago the oldest closed kline of the last delivery came; `None` if it held none.
+    /// Returns how long ago the oldest closed kline of the last delivery arrived; `None` if there was none.
     pub(super) fn waited(&self) -> Option<Duration> {
         self.oldest_taken.map(|at| at.elapsed())
     }

@@ -1,6 +1,6 @@
-//! The klines that wait in one queue: closed ones in order, in-progress ones conflated to the newest of each series, and
-//! one of the window before it while that is over and not confirmed; and the bounds of both, in klines and in bytes. Knows
-//! neither threads nor locks.
+//! The klines that wait in one queue, and their bounds in number and in bytes. Closed klines wait in order. Updates
+//! conflate to the newest of a window; for each series, that of the newest window waits, and that of the window before
+//! it until it is confirmed. Without threads and locks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use super::Grouping;
 use crate::conflated::Conflated;
 use crate::filter::Filter;
 
-/// What a closed kline that waits is charged with, in bytes: itself, the counts of its `Arc` and its entry. Queues share
-/// klines, and each charges the whole of it: any of them may be the last that holds it.
+/// Bytes that a waiting closed kline is charged: its own size, the counts of its `Arc` and its entry. Queues share
+/// klines, but each charges the full size, because it may be the last owner.
 pub const KLINE_BYTES: usize = size_of::<Kline>() + ARC_COUNTS + size_of::<Entry>();
-/// The same for an in-progress kline, with its node in the list and its entries in both tables.
+/// Bytes that a waiting update is charged: as a closed kline, with its node in the list and its entries in both tables.
 pub const UPDATE_BYTES: usize = size_of::<Kline>()
     + ARC_COUNTS
     + size_of::<(Window, Arc<Kline>)>()
     + LINKS
     + 2 * (size_of::<usize>() + size_of::<(SeriesId, OpenWindows)>());
-/// Bytes of all klines that wait in one queue, whatever its configuration.
+/// Maximum bytes of all klines that wait in one queue, whatever its configuration.
 pub const MOST_BYTES: usize = 256 << 20;
 
 const ARC_COUNTS: usize = 2 * size_of::<usize>();
 const LINKS: usize = 2 * size_of::<usize>();
 
-/// Boundaries that fit, at least.
+/// Minimum number of boundaries that fit.
 const BOUNDARIES: usize = 2;
 
-/// See the module.
+/// The waiting klines of one queue.
 #[derive(Debug)]
 pub(super) struct KlineBuffer {
-    /// Closed klines that it holds at least.
+    /// Minimum number of closed klines that it holds.
     configured: usize,
     most_bytes: usize,
-    /// Closed klines that can come at one moment.
+    /// Closed klines that can arrive at one moment.
     boundary: usize,
     closed: VecDeque<Entry>,
-    /// Pending updates in the order in which their windows began to wait.
+    /// Waiting updates, in the order in which their windows began to wait.
     updates: Conflated<Window, Arc<Kline>>,
-    /// Of which windows of a series updates wait.
+    /// The windows of each series whose updates wait.
     windows: HashMap<SeriesId, OpenWindows, foldhash::fast::RandomState>,
 }
 
@@ -54,9 +54,9 @@ type Window = (SeriesId, Millis);
 /// A closed kline.
 #[derive(Debug)]
 struct Entry {
-    /// Number of the hub's batch that it came in.
+    /// Number of its batch at the hub.
     batch: u64,
-    /// When that was.
+    /// When it arrived.
     at: Instant,
     kline: Arc<Kline>,
 }
@@ -65,18 +65,18 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct OpenWindows {
     newest: Millis,
-    /// The window before, which is over, but in its grace.
+    /// The window before, which has ended and is in its grace.
     ended: Option<Millis>,
 }
 
 impl OpenWindows {
-    /// Keeps those that are to be kept. Returns whether any is left.
+    /// Keeps the windows for which `is_kept` returns true. Returns whether any remains.
     fn keep(&mut self, is_kept: impl Fn(Millis) -> bool) -> bool {
         self.ended = self.ended.filter(|start| is_kept(*start));
         if is_kept(self.newest) {
             return true;
         }
-        // What was the window before is the newest that is left.
+        // The window before becomes the newest.
         self.ended.take().is_some_and(|ended| {
             self.newest = ended;
             true
@@ -84,16 +84,16 @@ impl OpenWindows {
     }
 }
 
-/// What is taken out at once.
+/// The klines of one delivery.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) klines: Vec<Arc<Kline>>,
-    /// When the oldest closed one came.
+    /// When the oldest closed kline arrived.
     pub(super) oldest: Option<Instant>,
 }
 
 impl KlineBuffer {
-    /// Builds an empty buffer for `configured` closed klines (at least 1), or two boundaries where that is more, within
+    /// Builds an empty buffer for `configured` closed klines (at least 1) or two boundaries, whichever is more, within
     /// `most_bytes`.
     pub(super) fn new(configured: usize, most_bytes: usize) -> Self {
         Self {
@@ -106,8 +106,8 @@ impl KlineBuffer {
         }
     }
 
-    /// Says how many closed klines can come at one moment. A bound that falls drops nothing that waits already.
-    pub(super) fn expect(&mut self, boundary: usize) {
+    /// Sets how many closed klines can arrive at one moment. A lower bound does not drop klines that already wait.
+    pub(super) fn set_boundary(&mut self, boundary: usize) {
         self.boundary = boundary;
     }
 
@@ -127,7 +127,7 @@ impl KlineBuffer {
         self.boundary
     }
 
-    /// Closed klines that it holds at most.
+    /// Returns the maximum number of closed klines that it holds.
     pub(super) fn capacity(&self) -> usize {
         capacity(self.configured, self.boundary, self.most_bytes)
     }
@@ -136,25 +136,26 @@ impl KlineBuffer {
         self.closed.len() * KLINE_BYTES + self.updates.len() * UPDATE_BYTES
     }
 
-    /// Adds what passes of a batch; returns how many closed klines were dropped for want of room, the oldest first.
+    /// Adds the klines of a batch that pass. Returns how many closed klines were dropped, oldest first, because there
+    /// was no room.
     pub(super) fn push(&mut self, number: u64, batch: &Batch, filter: &Filter) -> u64 {
-        self.learn(batch, filter);
+        self.learn_boundary(batch, filter);
         let (before, mut at) = (self.closed.len(), None);
         for kline in batch.klines.iter().filter(|kline| filter.passes(kline)) {
             if kline.confirm {
-                // One look at the clock a batch, and none for updates.
+                // The clock is read once for each batch with closed klines.
                 let at = *at.get_or_insert_with(Instant::now);
                 self.push_closed(Entry { batch: number, at, kline: kline.clone() });
             } else {
                 self.push_update(kline);
             }
         }
-        self.shrink(self.closed.len() - before)
+        self.drop_excess(self.closed.len() - before)
     }
 
-    /// Takes note of a batch that is larger than any boundary: the corrections that one event causes are a moment's
-    /// klines too.
-    fn learn(&mut self, batch: &Batch, filter: &Filter) {
+    /// Raises the boundary if a batch has more closed klines: corrections that one event causes arrive at one moment
+    /// too.
+    fn learn_boundary(&mut self, batch: &Batch, filter: &Filter) {
         if batch.klines.len() > self.boundary {
             let closed = batch.klines.iter().filter(|kline| kline.confirm && filter.passes(kline)).count();
             self.boundary = self.boundary.max(closed);
@@ -168,8 +169,7 @@ impl KlineBuffer {
         self.closed.push_back(entry);
     }
 
-    /// Drops the updates that a confirmed kline is newer than, and gives the others the number that the next one will
-    /// have.
+    /// Drops the updates that a confirmed kline replaces, and gives the others the sequence number after it.
     fn overtake(&mut self, closed: &Kline) {
         let Self { updates, windows, .. } = self;
         let Some(open) = windows.get_mut(&closed.series) else { return };
@@ -188,8 +188,8 @@ impl KlineBuffer {
         }
     }
 
-    /// Puts an update in the place of the one of the same window; of a further window, in the last place, if it is one of
-    /// the two newest of its series.
+    /// Replaces the update of the same window, which keeps its position. An update of another window is added at the
+    /// end if the window is one of the two newest of its series.
     fn push_update(&mut self, kline: &Arc<Kline>) {
         let Self { updates, windows, .. } = self;
         let (series, start) = (kline.series, kline.start);
@@ -214,16 +214,16 @@ impl KlineBuffer {
         updates.replace((series, start), kline.clone());
     }
 
-    /// Drops what has no room: the oldest closed klines, at most as many as came; and in-progress ones where bytes run
-    /// out.
-    fn shrink(&mut self, came: usize) -> u64 {
-        let surplus = self.closed.len().saturating_sub(self.capacity()).min(came);
+    /// Drops what exceeds the bounds: the oldest closed klines, at most as many as were added, and updates if there are
+    /// too many bytes.
+    fn drop_excess(&mut self, added: usize) -> u64 {
+        let surplus = self.closed.len().saturating_sub(self.capacity()).min(added);
         self.closed.drain(..surplus);
         while self.bytes() > self.most_bytes && self.pop_update().is_some() {}
         surplus as u64
     }
 
-    /// Forgets what does not pass.
+    /// Removes the klines that do not pass.
     pub(super) fn retain(&mut self, filter: &Filter) {
         self.closed.retain(|entry| filter.passes(&entry.kline));
         self.updates.retain(|_, kline| filter.passes(kline));
@@ -240,14 +240,14 @@ impl KlineBuffer {
         Some(kline)
     }
 
-    /// Forgets everything; returns the closed klines.
+    /// Removes everything. Returns the closed klines.
     pub(super) fn forget(&mut self) -> Vec<Arc<Kline>> {
         self.updates.clear();
         self.windows.clear();
         std::mem::take(&mut self.closed).into_iter().map(|entry| entry.kline).collect()
     }
 
-    /// Takes out what one delivery holds: closed klines come before updates, oldest first.
+    /// Takes out the klines of one delivery: closed klines before updates, oldest first.
     pub(super) fn take(&mut self, grouping: Grouping) -> Taken {
         let (closed, updates) = match grouping {
             Grouping::UpTo(most) => {
@@ -269,8 +269,8 @@ impl KlineBuffer {
     }
 }
 
-/// Closed klines that a queue holds: `configured`, or two boundaries where that is more, and never more than
-/// `most_bytes` allow.
+/// Returns how many closed klines a queue holds: `configured` or two boundaries, whichever is more, but never more than
+/// fit into `most_bytes`.
 pub(super) const fn capacity(configured: usize, boundary: usize, most_bytes: usize) -> usize {
     let (floor, most) = (BOUNDARIES.saturating_mul(boundary), most_bytes / KLINE_BYTES);
     let wanted = if configured > floor { configured } else { floor };

@@ -1,4 +1,4 @@
-//! The side of a queue that its consumer's thread sees: it sleeps here until there is a delivery, an order, or the end.
+//! The methods of a queue for its consumer's thread: it sleeps here until there is a delivery, an order, or the end.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,20 +8,20 @@ use crate::call::Delivery;
 use crate::order::Command;
 use crate::trusted_work::{AtWork, TrustedWork};
 
-/// What the consumer's thread finds.
+/// What [`Queue::pop`] returns to the consumer's thread.
 #[derive(Debug)]
 pub enum Popped {
-    /// Something to deliver.
+    /// A delivery.
     Delivery(Delivery),
-    /// There is an order.
+    /// An order has to be executed.
     Ordered,
-    /// Closed and drained.
+    /// The queue is closed and drained.
     Finished,
-    /// To end now, whatever is left.
+    /// The thread has to end now, whatever still waits.
     Cancelled,
 }
 
-/// How far a queue has come to its end.
+/// Whether a queue is open, closed or cancelled; it only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ending {
     Open,
@@ -29,7 +29,7 @@ pub(super) enum Ending {
     Cancelled,
 }
 
-/// For a trusted consumer: the work that untrusted code yields to, from its being woken up until it waits.
+/// Marks a trusted consumer as working from the moment it is woken until it waits again. Does nothing for others.
 #[derive(Debug, Default)]
 pub(super) struct WorkShift {
     trusted: Option<Arc<TrustedWork>>,
@@ -44,7 +44,7 @@ impl WorkShift {
     pub(super) fn begin(&mut self) {
         let Some(work) = &self.trusted else { return };
         if self.at_work.is_some() {
-            work.go_on();
+            work.note_progress();
         } else {
             self.at_work = Some(work.begin());
         }
@@ -69,7 +69,7 @@ impl Queue {
                 _ if !state.buffer.is_empty() => {
                     let delivery = state.buffer.take(grouping);
                     state.shift.begin();
-                    self.admit_feeder(&mut state);
+                    self.wake_replay(&mut state);
                     return Popped::Delivery(delivery);
                 }
                 Ending::Closed => return Popped::Finished,
@@ -81,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// Whether there is an order.
+    /// Returns whether there is an order.
     #[must_use]
     pub fn has_order(&self) -> bool {
         !self.lock().orders.is_empty()
@@ -92,7 +92,7 @@ impl Queue {
         self.lock().orders.pop_front()
     }
 
-    /// Waits for an order and nothing else. Returns whether there is one; otherwise the queue was closed or cancelled.
+    /// Waits only for an order. Returns whether there is one; if not, the queue was closed or cancelled.
     pub fn wait_for_order(&self) -> bool {
         let mut state = self.lock();
         state.shift.end();
@@ -102,8 +102,8 @@ impl Queue {
         !state.orders.is_empty()
     }
 
-    /// Waits for `pause`, or until there is an order or the queue is closed or cancelled; on a closed queue at most a
-    /// second, so that draining goes on. Returns whether it was cancelled.
+    /// Waits for `pause`, or until there is an order or the queue is closed or cancelled. Waits at most a second if the
+    /// queue is already closed, so that draining continues. Returns whether it was cancelled.
     pub fn pause(&self, pause: Duration) -> bool {
         let mut state = self.lock();
         state.shift.end();

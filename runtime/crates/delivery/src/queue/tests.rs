@@ -1,4 +1,4 @@
-//! The queue against a simple model, and the promises that a model cannot show: waiting and ending.
+//! Tests of the queue: against a simple model, and what a model cannot show: waiting and ending.
 
 mod bounds;
 mod states;
@@ -51,7 +51,7 @@ fn a_revision_leaves_the_update_of_a_later_window() {
 }
 
 #[test]
-fn what_is_flushed_of_a_window_in_its_grace_is_not_lost_to_the_next_one() {
+fn an_update_of_a_window_in_its_grace_is_not_replaced_by_the_next_window() {
     let queue = Queue::new(10, &everything());
     queue.push(1, &batch([kline("BTCUSDT", "1m", 3, false)]));
     queue.push(2, &batch([kline("BTCUSDT", "1m", 4, false)]));
@@ -81,14 +81,14 @@ fn an_update_is_numbered_after_the_confirmed_kline_that_took_its_number() {
 }
 
 #[test]
-fn a_delivery_of_up_to_nothing_holds_one() {
+fn a_delivery_of_up_to_zero_klines_has_one() {
     let queue = Queue::new(10, &everything());
     queue.push(1, &closed([1, 2]));
     assert_eq!(windows(&delivered(&queue, Grouping::UpTo(0))), [(1, true)]);
 }
 
 #[test]
-fn an_update_that_was_forgotten_leaves_no_place_behind() {
+fn a_removed_update_does_not_block_its_window() {
     let update = |window| batch([kline("BTCUSDT", "1m", window, false)]);
     let queue = Queue::new(10, &everything());
     let forget: [&dyn Fn(); 2] = [
@@ -113,7 +113,7 @@ fn an_update_that_was_forgotten_leaves_no_place_behind() {
 }
 
 #[test]
-fn a_full_queue_drops_the_oldest_and_says_so_once() {
+fn a_full_queue_drops_the_oldest_and_reports_it_once() {
     let queue = Queue::new(2, &everything());
     let dropped: u64 = (0..5).map(|window| queue.push(1, &closed([window]))).sum();
     assert_eq!(dropped, 3);
@@ -133,7 +133,7 @@ fn a_boundary_delivery_is_one_batch_of_the_hub() {
 }
 
 #[test]
-fn a_wish_applies_to_what_already_waits() {
+fn a_subscription_applies_to_waiting_klines() {
     let queue = Queue::new(10, &everything());
     queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true), kline("ETHUSDT", "1m", 4, true)]));
     queue.push(1, &batch([kline("BTCUSDT", "1m", 5, false), kline("ETHUSDT", "1m", 5, false)]));
@@ -164,24 +164,24 @@ fn closing_drains_and_cancelling_does_not() {
 #[test]
 fn a_waiting_consumer_is_woken_by_a_push_and_a_pausing_one_by_the_end() {
     let queue = Arc::new(Queue::new(10, &everything()));
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let consumer = thread::spawn({
         let queue = queue.clone();
         move || {
-            tell.send(delivered(&queue, Grouping::UpTo(64)).klines.len()).unwrap();
+            sender.send(delivered(&queue, Grouping::UpTo(64)).klines.len()).unwrap();
             queue.pause(Duration::from_secs(3_600))
         }
     });
     queue.push(1, &batch([kline("BTCUSDT", "1m", 4, true)]));
-    assert_eq!(told.recv().unwrap(), 1);
+    assert_eq!(receiver.recv().unwrap(), 1);
     queue.cancel();
     assert!(consumer.join().unwrap(), "the pause ends because of the cancellation");
 }
 
 #[test]
-fn a_trusted_consumer_is_at_work_from_its_waking_up_until_it_waits() {
+fn a_trusted_consumer_is_at_work_from_its_wake_up_until_it_waits() {
     let (queue, work) = (Arc::new(Queue::new(10, &everything())), Arc::new(TrustedWork::default()));
-    queue.put_first(&work);
+    queue.mark_trusted(&work);
     let (popped, pops) = mpsc::channel();
     let worker = thread::spawn({
         let (queue, work) = (queue.clone(), work.clone());
@@ -194,7 +194,7 @@ fn a_trusted_consumer_is_at_work_from_its_waking_up_until_it_waits() {
     wait_until_it_waits(&queue);
     assert!(!work.is_any());
     queue.push(1, &closed([1, 2]));
-    assert!(pops.recv().unwrap() && pops.recv().unwrap(), "until all is done");
+    assert!(pops.recv().unwrap() && pops.recv().unwrap(), "it is at work until all is done");
     wait_until_it_waits(&queue);
     assert!(!work.is_any());
     queue.push(2, &closed([3]));
@@ -206,7 +206,7 @@ fn a_trusted_consumer_is_at_work_from_its_waking_up_until_it_waits() {
 
 #[test]
 fn a_replay_that_waits_for_room_loses_nothing() {
-    // A batch may be larger than the queue as it is configured.
+    // A batch may be larger than the configured queue.
     const BATCH: i64 = 7;
     let queue = Arc::new(Queue::new(4, &everything()));
     let consumer = thread::spawn({
@@ -245,7 +245,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// What the queue promises, written the slow way: one list of everything that waits.
+/// A simple, slow model of the queue: one list of everything that waits.
 #[derive(Default)]
 struct Model {
     waiting: Vec<(u64, Kline)>,
@@ -278,7 +278,7 @@ impl Model {
         {
             *other = kline;
         } else {
-            // Two windows of a series: of more the oldest goes.
+            // At most two windows of a series wait: the oldest is dropped.
             let series = kline.series;
             self.waiting.push((number, kline));
             let same = |other: &Kline| other.series == series && !other.confirm;

@@ -1,9 +1,10 @@
-//! How long things took, counted in buckets without a lock. Any thread may add; a reader sees each count by itself.
+//! A histogram of durations without locks. Any thread may add; a reader does not see all counts at the same moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in nanoseconds: three a decade, from 10 µs to 5 min. A last one has no bound.
+/// Upper bounds of the buckets, in nanoseconds: two for each power of ten, from 10 µs to 5 min. The last bucket has no
+/// bound.
 const BOUNDS: [u64; 16] = [
     10_000,
     30_000,
@@ -25,23 +26,23 @@ const BOUNDS: [u64; 16] = [
 const BUCKETS: usize = BOUNDS.len() + 1;
 const NANOS: f64 = 1e9;
 
-/// Durations by size.
+/// Counts of durations, by buckets.
 #[derive(Debug, Default)]
 pub struct Histogram {
     counts: [AtomicU64; BUCKETS],
-    /// Nanoseconds; wraps after five centuries.
+    /// Sum of all durations in nanoseconds; wraps after five centuries.
     sum: AtomicU64,
 }
 
 /// A [`Histogram`] at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Durations {
-    /// Upper bound in seconds, and how many took longer than the bound before and not longer than this; the last
-    /// bound is infinite.
+    /// Upper bound of each bucket in seconds, and the number of durations above the bound before and up to this one.
+    /// The last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
-    /// How many there were: the sum of the buckets.
+    /// Number of durations: the sum of the buckets.
     pub count: u64,
-    /// All together, in seconds.
+    /// Sum of all durations, in seconds.
     pub sum: f64,
 }
 
@@ -56,7 +57,7 @@ impl Histogram {
         self.sum.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Returns what was counted.
+    /// Returns the current counts.
     #[must_use]
     pub fn read(&self) -> Durations {
         #[expect(clippy::cast_precision_loss, reason = "seconds for a chart, not a sum of money")]
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_lies_in_the_first_bucket_that_holds_it() {
+    fn a_duration_is_counted_in_the_first_bucket_whose_bound_it_does_not_exceed() {
         let histogram = Histogram::default();
         for nanos in [0, 10_000, 10_001, 1_000_000_000, u64::MAX / 4] {
             histogram.add(Duration::from_nanos(nanos));

@@ -1,4 +1,4 @@
-//! Closed klines that were dropped, each by the reason.
+//! Counts of dropped closed klines, by the reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ pub enum LossReason {
     QueueFull,
     /// The spill on disk was full.
     SpillFull,
-    /// The spill gave back something else than was written.
+    /// What was read from the spill is not what was written.
     SpillDamaged,
     /// The consumer had failed or was quarantined.
     Failed,
@@ -24,7 +24,7 @@ impl LossReason {
     pub const ALL: [Self; 6] =
         [Self::QueueFull, Self::SpillFull, Self::SpillDamaged, Self::Failed, Self::DeadLetter, Self::Shutdown];
 
-    /// Returns the name in metrics.
+    /// Returns the name that metrics use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl LossReason {
         }
     }
 
-    /// Returns the words for people.
+    /// Returns the text for people.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl LossReason {
     }
 }
 
-/// Closed klines dropped until one moment.
+/// Numbers of dropped closed klines at one moment, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses([u64; LossReason::ALL.len()]);
 
@@ -73,32 +73,32 @@ impl Losses {
         LossReason::ALL.into_iter().zip(self.0)
     }
 
-    /// Adds klines that were dropped for a reason.
+    /// Adds klines that were dropped for `reason`.
     pub fn add(&mut self, reason: LossReason, klines: u64) {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += klines;
         }
     }
 
-    /// Adds the counts of another account.
+    /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         other.by_reason().for_each(|(reason, klines)| self.add(reason, klines));
     }
 }
 
-/// [`Losses`] that are still being counted.
+/// Counters of [`Losses`] that any thread can increment.
 #[derive(Debug, Default)]
 pub struct LossCounters([AtomicU64; LossReason::ALL.len()]);
 
 impl LossCounters {
-    /// Counts klines that were dropped for a reason.
+    /// Counts klines that were dropped for `reason`.
     pub fn add(&self, reason: LossReason, klines: u64) {
         if let Some(count) = self.0.get(reason as usize) {
             count.fetch_add(klines, Ordering::Relaxed);
         }
     }
 
-    /// Returns the counts as they are now.
+    /// Returns the current counts.
     #[must_use]
     pub fn read(&self) -> Losses {
         Losses(std::array::from_fn(|at| self.0.get(at).map_or(0, |count| count.load(Ordering::Relaxed))))
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_count_and_a_name_of_its_own() {
+    fn every_reason_has_its_own_count_and_name() {
         let counters = LossCounters::default();
         for (klines, reason) in (1..).zip(LossReason::ALL) {
             counters.add(reason, klines);

@@ -1,7 +1,7 @@
-//! What a kind of consumer measures of itself, beside what its worker counts.
+//! What a kind of consumer measures itself, in addition to the counters of its worker.
 //!
-//! A new kind of figure is a [`Figure`] that a consumer's [`Meter`] returns: what shows it asks no kind of consumer what
-//! it is.
+//! A new metric is a [`Metric`] that a consumer's [`Meter`] returns: the exposition of metrics does not depend on the
+//! kinds of consumers.
 
 use std::fmt;
 
@@ -9,64 +9,65 @@ use klines_domain::time::Millis;
 
 use super::Losses;
 
-/// What a consumer measures of itself, over all of its instances.
+/// Measures a consumer, over all of its instances.
 pub trait Meter: fmt::Debug + Send + Sync {
-    /// What its instances take, where that is known.
+    /// Returns the memory that its instances use; `None` if it is not measured.
     fn footprint(&self) -> Option<Footprint> {
         None
     }
 
-    /// What became of the klines that it hands on to others. Without this, what it accepts is delivered.
-    fn handed_on(&self) -> Option<HandedOn> {
+    /// Returns what happened to the klines that it forwards; `None` if it forwards none, so that an accepted kline is
+    /// delivered.
+    fn forwarded(&self) -> Option<Forwarded> {
         None
     }
 
-    /// Figures of its own, for monitoring. `now` is the exchange's time.
-    fn figures(&self, _now: Millis) -> Vec<Figure> {
+    /// Returns the metrics of its kind. `now` is the exchange's time.
+    fn metrics(&self, _now: Millis) -> Vec<Metric> {
         Vec::new()
     }
 }
 
-/// What a consumer takes, in bytes.
+/// The memory that a consumer uses, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Memory of its instances.
+    /// Linear memory of its instances.
     pub memory: u64,
-    /// Its code; consumers of the same code share it.
+    /// Its code; consumers with the same code share it.
     pub loaded: u64,
 }
 
-/// What became of klines that a consumer handed on, once for each place that it hands them to.
+/// What happened to the klines that a consumer forwards, counted once for each destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HandedOn {
-    /// Acknowledged.
+pub struct Forwarded {
+    /// Klines that were acknowledged.
     pub delivered: u64,
-    /// Closed klines that were dropped.
+    /// Dropped closed klines, by the reason.
     pub losses: Losses,
-    /// Not acknowledged yet, and in memory.
+    /// Klines in memory that are not acknowledged yet.
     pub in_memory: u64,
-    /// Not acknowledged yet, and on disk.
+    /// Klines on disk that are not acknowledged yet.
     pub on_disk: u64,
-    /// Some place takes nothing.
+    /// Whether at least one destination takes nothing.
     pub is_disconnected: bool,
-    /// Some place takes nothing, and no more can wait for it.
+    /// Whether at least one destination takes nothing and there is no more room for klines that wait for it.
     pub is_full: bool,
 }
 
-/// A family of figures: one thing that is counted or measured, in rows that differ by their labels.
+/// A metric family: one counted or measured quantity, with samples that differ by their labels.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
-    /// As [`Kind`] and the Prometheus conventions complete it: without a unit or `_total` at its end.
+pub struct Metric {
+    /// The name without the unit or `_total`, which are appended by [`Kind`] and the Prometheus conventions.
     pub name: &'static str,
-    /// A sentence.
+    /// The help text, a sentence.
     pub help: &'static str,
     /// How it changes.
     pub kind: Kind,
-    /// Its rows.
-    pub rows: Vec<Row>,
+    /// Its samples.
+    pub samples: Vec<Sample>,
 }
 
-/// How a figure changes, and in which unit it is.
+/// How a metric changes, and its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It only grows.
@@ -75,33 +76,33 @@ pub enum Kind {
     Gauge,
     /// It rises and falls, in bytes.
     Bytes,
-    /// It rises and falls, in milliseconds; shown in seconds.
+    /// It rises and falls, in milliseconds; exposed in seconds.
     Age,
 }
 
-/// One value, and what distinguishes it. Labels are words of the program, never what a guest or a client chose.
+/// One value with its labels. Labels are constants of the program, never chosen by a guest or a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Names and values.
+pub struct Sample {
+    /// Names and values of the labels.
     pub labels: Vec<(&'static str, &'static str)>,
     /// The value.
     pub value: u64,
 }
 
-impl Figure {
-    /// A family of one row without labels.
+impl Metric {
+    /// Builds a metric with one sample without labels.
     #[must_use]
     pub fn single(name: &'static str, help: &'static str, kind: Kind, value: u64) -> Self {
-        Self { name, help, kind, rows: vec![Row { labels: Vec::new(), value }] }
+        Self { name, help, kind, samples: vec![Sample { labels: Vec::new(), value }] }
     }
 
-    /// A counter for each reason.
+    /// Builds a counter with one sample for each reason.
     pub fn by_reason(
         name: &'static str,
         help: &'static str,
         counts: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Self {
-        let row = |(reason, value)| Row { labels: vec![("reason", reason)], value };
-        Self { name, help, kind: Kind::Counter, rows: counts.into_iter().map(row).collect() }
+        let sample = |(reason, value)| Sample { labels: vec![("reason", reason)], value };
+        Self { name, help, kind: Kind::Counter, samples: counts.into_iter().map(sample).collect() }
     }
 }

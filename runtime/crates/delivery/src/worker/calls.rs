@@ -1,4 +1,4 @@
-//! Calls into a consumer: repeated for as long as it asks for that, with panics caught.
+//! Calls into a consumer: repeats them while it answers `Retry`, and catches panics.
 
 use klines_system::backoff::Backoff;
 use tracing::{debug, info, warn};
@@ -7,33 +7,33 @@ use super::{Crash, End, Failure, Shared, StartUp, State};
 use crate::call::guarded;
 
 impl Shared {
-    /// Repeats a call for as long as it answers `Retry`. Ends without a call when the queue is cancelled, and between
+    /// Calls `call`, and repeats it while it answers `Retry`. Returns early when the queue is cancelled, and between
     /// two calls when there is an order.
-    pub(super) fn insist<T>(
+    pub(super) fn call_with_retries<T>(
         &mut self,
-        what: &'static str,
+        name: &'static str,
         mut call: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, End> {
         let mut backoff = Backoff::default();
         let mut repeated = 0u64;
         loop {
             if self.queue.is_cancelled() {
-                return Err(End::OfRun);
+                return Err(End::RunEnded);
             }
             let failure = match guarded(&mut call) {
                 Ok(value) => {
                     if repeated > 0 {
-                        info!(consumer = self.name, repeated, "consumer goes on");
+                        info!(consumer = self.name, repeated, "consumer accepts calls again");
                         self.stats.set_state(State::Running);
                     }
                     return Ok(value);
                 }
                 Err(failure) => failure,
             };
-            self.tell(Err(failure.clone()));
+            self.report_start(Err(failure.clone()));
             match failure {
                 Failure::Fatal(message) => return Err(End::Fatal(message)),
-                Failure::Crashed { kind, message } => return Err(End::Crashed(Crash { call: what, kind, message })),
+                Failure::Crashed { kind, message } => return Err(End::Crashed(Crash { call: name, kind, message })),
                 Failure::Retry(error) => {
                     self.stats.retried();
                     self.stats.set_state(State::Retrying);
@@ -53,10 +53,10 @@ impl Shared {
         }
     }
 
-    /// Reports how the first start went, once.
-    pub(super) fn tell(&mut self, result: Result<(), Failure>) {
+    /// Reports the result of the first start; later calls do nothing.
+    pub(super) fn report_start(&mut self, result: Result<(), Failure>) {
         if let Some(report) = self.report.take() {
-            // Nobody listens any more when the runtime ends during start-up.
+            // The receiver is gone if the run ends during start-up.
             let _ = report.send(StartUp { name: self.name.clone(), result });
         }
     }

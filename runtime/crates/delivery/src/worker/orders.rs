@@ -1,4 +1,4 @@
-//! How a consumer's thread obeys orders between two calls: pause, resume, another version.
+//! Executes orders between two calls: pause, resume, and reload of a new version.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use crate::order::{Command, Order};
 use crate::trusted_work::TrustedWork;
 
 impl Worker {
-    /// Obeys every order that there is, with an instance at hand.
-    pub(super) fn obey(&mut self, consumer: &mut Box<dyn Consumer>) {
+    /// Executes all waiting orders while there is an instance.
+    pub(super) fn execute_orders(&mut self, consumer: &mut Box<dyn Consumer>) {
         while let Some(Command { order, answer }) = self.shared.queue.next_order() {
             let result = match order {
                 Order::Pause => {
@@ -25,13 +25,13 @@ impl Worker {
                 }
                 Order::Reload(blueprint) => self.swap(blueprint, consumer),
             };
-            // Whoever gave the order may have stopped waiting.
+            // The receiver is gone if the operator stopped waiting.
             let _ = answer.send(result);
         }
     }
 
-    /// Obeys every order that there is, without an instance. Returns whether one of them wants a new instance.
-    pub(super) fn obey_without_instance(&mut self) -> bool {
+    /// Executes all waiting orders while there is no instance. Returns whether one of them requests a new instance.
+    pub(super) fn execute_orders_without_instance(&mut self) -> bool {
         let mut wanted = false;
         while let Some(Command { order, answer }) = self.shared.queue.next_order() {
             match order {
@@ -41,40 +41,41 @@ impl Worker {
                     wanted = true;
                 }
                 Order::Reload(blueprint) => {
-                    info!(consumer = self.shared.name, "consumer gets another version");
-                    let former = std::mem::replace(&mut self.blueprint, blueprint);
-                    // Of several that have not started, the one that did is what to go back to.
-                    self.former.get_or_insert(former);
-                    self.note_maker();
+                    info!(consumer = self.shared.name, "consumer gets a new version");
+                    let previous = std::mem::replace(&mut self.blueprint, blueprint);
+                    // If several new versions have not started, `previous` stays the last one that did.
+                    self.previous.get_or_insert(previous);
+                    self.update_source();
                     self.shared.stats.reloaded();
                     wanted = true;
                 }
             }
             if wanted {
-                // Before the answer: what comes after it is not lost.
+                // Reopens before it answers, so that klines published after the answer are not lost.
                 self.shared.queue.reopen();
             }
-            // Whoever gave the order may have stopped waiting.
+            // The receiver is gone if the operator stopped waiting.
             let _ = answer.send(Ok(()));
         }
         wanted
     }
 
-    /// Notes what instances come from by now.
-    pub(super) fn note_maker(&self) {
+    /// Updates the meter and the version in the statistics.
+    pub(super) fn update_source(&self) {
         let profile = self.blueprint.profile();
-        self.shared.stats.made_by(profile.meter.clone(), profile.version());
+        self.shared.stats.set_source(profile.meter.clone(), profile.version());
     }
 
     fn pause(&mut self, paused: bool) {
-        if self.paused != paused {
+        if self.is_paused != paused {
             info!(consumer = self.shared.name, "consumer is {}", if paused { "paused" } else { "resumed" });
         }
-        self.paused = paused;
+        self.is_paused = paused;
     }
 
-    /// Starts an instance of another version beside the present one, and lets it take over if that works.
-    fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, present: &mut Box<dyn Consumer>) -> Result<(), String> {
+    /// Starts an instance of a new version while the current one exists, and replaces the current one if the start
+    /// succeeds.
+    fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, current: &mut Box<dyn Consumer>) -> Result<(), String> {
         let name = self.shared.name.clone();
         let (fresh, wish) = guarded(|| start(blueprint.as_mut(), &self.shared.trusted_work)).map_err(|failure| {
             warn!(
@@ -86,7 +87,7 @@ impl Worker {
         })?;
         self.shared.inline.allow(None);
         self.shared.inline.take_deferred_failure();
-        let old = std::mem::replace(present, fresh);
+        let old = std::mem::replace(current, fresh);
         let stopped = guarded(|| {
             let mut old = old;
             old.stop();
@@ -96,10 +97,10 @@ impl Worker {
             warn!(consumer = name, error = failure.to_string(), "the old version failed while it was stopped");
         }
         if !self.shared.queue.narrow(&wish) {
-            warn!(consumer = name, "consumer gets nothing: its new version asks for what is not configured");
+            warn!(consumer = name, "consumer receives nothing: what its new version subscribes to is not configured");
         }
         self.blueprint = blueprint;
-        self.note_maker();
+        self.update_source();
         self.history.iter_mut().for_each(History::begin);
         self.restarts = Restarts::default();
         self.restarts.started(Instant::now());
@@ -109,7 +110,7 @@ impl Worker {
     }
 }
 
-/// Makes an instance and starts it; a new version gets one try.
+/// Creates and starts an instance, in a single attempt.
 fn start(blueprint: &mut dyn Blueprint, work: &Arc<TrustedWork>) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
     let mut fresh = blueprint.instantiate(work)?;
     let started = fresh.setup().and_then(|wish| fresh.start().map(|()| wish));

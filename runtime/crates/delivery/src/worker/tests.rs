@@ -1,4 +1,4 @@
-//! What a consumer's thread promises, shown with a scripted native consumer.
+//! Tests of a consumer's thread, with a scripted native consumer.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -23,9 +23,9 @@ mod orders;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the next calls of `consume` do; afterwards they succeed.
+/// What one of the next calls of `consume` does; calls after all steps succeed.
 #[derive(Clone, Copy)]
-enum Act {
+enum Step {
     Retry,
     Fatal,
     Crash,
@@ -34,13 +34,13 @@ enum Act {
 
 #[derive(Default)]
 struct Script {
-    acts: VecDeque<Act>,
+    steps: VecDeque<Step>,
     /// Windows and losses of every call, in order.
     calls: Vec<(Vec<i64>, u64)>,
     instances: usize,
     stops: usize,
     setup: Option<Failure>,
-    /// What `inline` does, where it does anything.
+    /// What `inline` returns; `None` for no inline delivery.
     inline: Option<Inline>,
 }
 
@@ -50,8 +50,8 @@ type Inline = Arc<dyn Fn() -> Arc<dyn DeliverInline> + Send + Sync>;
 struct Scripted(Arc<Mutex<Script>>);
 
 impl Scripted {
-    fn new(acts: &[Act]) -> Self {
-        Self(Arc::new(Mutex::new(Script { acts: acts.iter().copied().collect(), ..Script::default() })))
+    fn new(steps: &[Step]) -> Self {
+        Self(Arc::new(Mutex::new(Script { steps: steps.iter().copied().collect(), ..Script::default() })))
     }
 }
 
@@ -76,18 +76,18 @@ impl Consumer for Scripted {
     }
 
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
-        let act = {
+        let step = {
             let mut script = self.0.lock().unwrap();
             let windows = delivery.klines.iter().map(|kline| kline.start / 60_000).collect();
             script.calls.push((windows, delivery.lost));
-            script.acts.pop_front()
+            script.steps.pop_front()
         };
-        match act {
+        match step {
             None => Ok(Next::Deliver),
-            Some(Act::Retry) => Err(Failure::Retry("busy".into())),
-            Some(Act::Fatal) => Err(Failure::Fatal("no such table".into())),
-            Some(Act::Crash) => Err(Failure::Crashed { kind: CrashKind::Timeout, message: "slow".into() }),
-            Some(Act::Panic) => panic!("a bug"),
+            Some(Step::Retry) => Err(Failure::Retry("busy".into())),
+            Some(Step::Fatal) => Err(Failure::Fatal("no such table".into())),
+            Some(Step::Crash) => Err(Failure::Crashed { kind: CrashKind::Timeout, message: "slow".into() }),
+            Some(Step::Panic) => panic!("a bug"),
         }
     }
 
@@ -101,7 +101,7 @@ impl Consumer for Scripted {
     }
 }
 
-/// The same as code of somebody else.
+/// The same consumer, marked as untrusted.
 struct Untrusted(Scripted);
 
 impl Blueprint for Untrusted {
@@ -142,7 +142,7 @@ fn run(consumers: &[&Scripted], data_dir: &Path) -> Vec<Summary> {
 }
 
 #[test]
-fn what_waits_is_delivered_before_the_end() {
+fn waiting_klines_are_delivered_before_the_end() {
     let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::default());
     let summary = run(&[&consumer], folder.path()).remove(0);
     assert_eq!((summary.stats.state, summary.stats.delivered, summary.stats.lost_at_the_end()), (State::Stopped, 3, 0));
@@ -152,11 +152,11 @@ fn what_waits_is_delivered_before_the_end() {
 }
 
 #[test]
-fn untrusted_consumers_get_every_batch_last_and_are_listed_in_their_place() {
+fn untrusted_consumers_get_every_batch_last_and_are_listed_in_configured_order() {
     let (folder, hub, consumer) = (tempfile::tempdir().unwrap(), Hub::new(), Scripted::default());
-    let own = |name: &str| spec(name, &consumer, Grouping::UpTo(1));
-    let untrusted = |name: &str| Spec { blueprint: Box::new(Untrusted(consumer.clone())), ..own(name) };
-    let specs = vec![untrusted("a"), own("b"), untrusted("c"), own("d")];
+    let trusted = |name: &str| spec(name, &consumer, Grouping::UpTo(1));
+    let untrusted = |name: &str| Spec { blueprint: Box::new(Untrusted(consumer.clone())), ..trusted(name) };
+    let specs = vec![untrusted("a"), trusted("b"), untrusted("c"), trusted("d")];
     let manager = Manager::start(specs, &hub, &DataDir::scratch(folder.path())).unwrap();
     let views = manager.views();
     let name = |queue: &Arc<Queue>| views.iter().find(|view| Arc::ptr_eq(&view.queue, queue)).unwrap().name.as_str();
@@ -168,8 +168,8 @@ fn untrusted_consumers_get_every_batch_last_and_are_listed_in_their_place() {
 }
 
 #[test]
-fn retry_brings_the_same_delivery_to_the_same_instance() {
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry]));
+fn retry_repeats_the_same_delivery_with_the_same_instance() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Retry]));
     let summary = run(&[&consumer], folder.path()).remove(0);
     assert_eq!((summary.stats.delivered, summary.stats.retries, summary.stats.crashes()), (3, 1, 0));
     let script = consumer.0.lock().unwrap();
@@ -179,7 +179,7 @@ fn retry_brings_the_same_delivery_to_the_same_instance() {
 
 #[test]
 fn fatal_stops_that_consumer_alone() {
-    let (folder, bad, good) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Fatal]), Scripted::default());
+    let (folder, bad, good) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Fatal]), Scripted::default());
     let found = run(&[&bad, &good], folder.path());
     assert_eq!((found[0].stats.state, found[0].stats.delivered), (State::Failed, 0));
     assert_eq!((found[1].stats.state, found[1].stats.delivered), (State::Stopped, 3));
@@ -188,8 +188,8 @@ fn fatal_stops_that_consumer_alone() {
 
 #[test]
 fn a_crash_costs_one_instance_and_nothing_else() {
-    for act in [Act::Crash, Act::Panic] {
-        let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[act]));
+    for step in [Step::Crash, Step::Panic] {
+        let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[step]));
         let summary = run(&[&consumer], folder.path()).remove(0);
         assert_eq!((summary.stats.delivered, summary.stats.crashes(), summary.stats.restarts), (3, 1, 1));
         let script = consumer.0.lock().unwrap();
@@ -199,8 +199,8 @@ fn a_crash_costs_one_instance_and_nothing_else() {
 }
 
 #[test]
-fn a_delivery_that_crashes_twice_is_set_aside_and_told_as_lost() {
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash, Act::Panic]));
+fn a_delivery_that_crashes_twice_is_set_aside_and_reported_as_lost() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Crash, Step::Panic]));
     let summary = run(&[&consumer], folder.path()).remove(0);
     assert_eq!((summary.stats.delivered, summary.stats.set_aside, summary.stats.lost_at_the_end()), (2, 1, 0));
     assert_eq!(consumer.0.lock().unwrap().calls, [(vec![0], 0), (vec![0], 0), (vec![1], 1), (vec![2], 0)]);
@@ -210,7 +210,7 @@ fn a_delivery_that_crashes_twice_is_set_aside_and_told_as_lost() {
 
 #[test]
 fn the_fifth_crash_is_a_quarantine() {
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash; 9]));
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Crash; 9]));
     let hub = Hub::new();
     let manager =
         Manager::start(vec![spec("bad", &consumer, Grouping::UpTo(1))], &hub, &DataDir::scratch(folder.path()))
@@ -227,7 +227,7 @@ fn the_fifth_crash_is_a_quarantine() {
 #[test]
 fn skip_is_never_quarantined() {
     let crashes = QUARANTINE_AFTER + 2;
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&vec![Act::Crash; crashes]));
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&vec![Step::Crash; crashes]));
     let hub = Hub::new();
     let spec = Spec { on_error: OnError::Skip, ..spec("bad", &consumer, Grouping::UpTo(1)) };
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
@@ -242,8 +242,8 @@ fn skip_is_never_quarantined() {
 }
 
 #[test]
-fn what_cannot_be_set_aside_either_is_lost() {
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Crash, Act::Crash]));
+fn a_delivery_that_cannot_be_set_aside_is_lost() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Crash, Step::Crash]));
     // A file is where the folder of dead letters would be.
     std::fs::write(folder.path().join("dead-letter"), "").unwrap();
     let summary = run(&[&consumer], folder.path()).remove(0);
@@ -252,7 +252,7 @@ fn what_cannot_be_set_aside_either_is_lost() {
 }
 
 #[test]
-fn a_failed_start_is_named_and_the_others_go_on() {
+fn a_failed_start_is_reported_and_the_others_run() {
     let (folder, bad, good) = (tempfile::tempdir().unwrap(), Scripted::default(), Scripted::default());
     bad.0.lock().unwrap().setup = Some(Failure::Fatal("no folder".into()));
     let hub = Hub::new();
@@ -268,8 +268,8 @@ fn a_failed_start_is_named_and_the_others_go_on() {
 }
 
 #[test]
-fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
-    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Act::Retry; 100]));
+fn a_consumer_that_always_retries_is_cancelled_at_the_deadline() {
+    let (folder, consumer) = (tempfile::tempdir().unwrap(), Scripted::new(&[Step::Retry; 100]));
     let hub = Hub::new();
     let manager =
         Manager::start(vec![spec("stuck", &consumer, Grouping::Boundary)], &hub, &DataDir::scratch(folder.path()))
@@ -281,11 +281,11 @@ fn a_consumer_that_never_takes_is_cancelled_at_the_deadline() {
     assert_eq!(consumer.0.lock().unwrap().stops, 1);
 }
 
-/// Panics the first time that it is handed something inline; takes nothing after that.
+/// Panics in the first inline delivery; takes nothing after that.
 #[derive(Default)]
-struct Clumsy(AtomicBool);
+struct PanicOnce(AtomicBool);
 
-impl DeliverInline for Clumsy {
+impl DeliverInline for PanicOnce {
     fn deliver(&self, _: &Delivery) -> bool {
         assert!(self.0.swap(true, Ordering::Relaxed), "a bug inline");
         false
@@ -295,8 +295,8 @@ impl DeliverInline for Clumsy {
 #[test]
 fn a_panic_in_an_inline_delivery_is_a_crash_and_costs_no_kline() {
     let (scripted, folder, hub) = (Scripted::default(), tempfile::tempdir().unwrap(), Hub::new());
-    let clumsy = Arc::<Clumsy>::default();
-    scripted.0.lock().unwrap().inline = Some(Arc::new(move || clumsy.clone()));
+    let target = Arc::<PanicOnce>::default();
+    scripted.0.lock().unwrap().inline = Some(Arc::new(move || target.clone()));
     let spec = Spec { queue: 1_000_000, ..spec("hasty", &scripted, Grouping::UpTo(1)) };
     let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
     assert_eq!(manager.started(PATIENCE).len(), 1);
@@ -310,6 +310,6 @@ fn a_panic_in_an_inline_delivery_is_a_crash_and_costs_no_kline() {
     assert_eq!(summary.stats.delivered, u64::try_from(window).unwrap());
     let script = scripted.0.lock().unwrap();
     assert_eq!(script.instances, 2);
-    let told: Vec<i64> = script.calls.iter().flat_map(|(windows, _)| windows.clone()).collect();
-    assert_eq!(told, (0..window).collect::<Vec<_>>());
+    let delivered: Vec<i64> = script.calls.iter().flat_map(|(windows, _)| windows.clone()).collect();
+    assert_eq!(delivered, (0..window).collect::<Vec<_>>());
 }

@@ -1,5 +1,5 @@
-//! The backlog that keeps the newest kline of each series. It is as long as there are series, so that it needs no
-//! other bound, and no disk.
+//! The backlog that keeps the newest kline of each series. The number of series bounds it; it needs no other bound and
+//! no disk.
 
 use std::sync::Arc;
 
@@ -9,16 +9,17 @@ use klines_delivery::stats::LossReason;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
 
-use super::{Backlog, ORDER, Parcel, Tally, count};
+use super::{Backlog, Batch, ORDER, Tally, count};
 use crate::journal::Journal;
 
-/// Klines in one parcel.
-const PARCEL: usize = 64;
+/// Maximum number of klines in one batch.
+const BATCH: usize = 64;
 
-/// See the module.
+/// A backlog that keeps the newest kline of each series.
 pub(crate) struct Newest {
+    /// The newest kline of each series, sent or not.
     known: HashMap<SeriesId, Arc<Kline>, foldhash::fast::RandomState>,
-    /// Of those, the ones that were not sent, in the order in which their series began to wait.
+    /// Those that were not sent, in the order in which their series began to wait.
     waiting: Conflated<SeriesId, Arc<Kline>>,
     journal: Journal,
     tally: Arc<Tally>,
@@ -34,7 +35,7 @@ impl Newest {
         if let Some(known) = self.known.get_mut(&series)
             && !is_newer(&kline, known)
         {
-            // A confirmed kline took the number that a waiting update was to get.
+            // The sequence number of a waiting update was taken by this confirmed kline.
             if let Some(waiting) = self.waiting.get_mut(&series).filter(|_| kline.confirm)
                 && !waiting.confirm
                 && waiting.sequence <= kline.sequence
@@ -52,7 +53,8 @@ impl Newest {
     }
 }
 
-/// Whether a kline stands for more than the one that is known: of a later window, or told later of the same.
+/// Returns whether a kline replaces the known one of its series: it is of a later window, or a later state of the same
+/// window.
 fn is_newer(kline: &Kline, known: &Kline) -> bool {
     kline.start > known.start || (kline.start == known.start && (kline.confirm || !known.confirm))
 }
@@ -73,17 +75,17 @@ impl Backlog for Newest {
         self.waiting.is_empty()
     }
 
-    fn next(&mut self) -> Option<Parcel> {
-        let klines: Vec<_> = (0..PARCEL).map_while(|_| self.waiting.pop_front()).map(|(_, kline)| kline).collect();
-        (!klines.is_empty()).then_some(Parcel { items: klines, mark: None })
+    fn next(&mut self) -> Option<Batch> {
+        let klines: Vec<_> = (0..BATCH).map_while(|_| self.waiting.pop_front()).map(|(_, kline)| kline).collect();
+        (!klines.is_empty()).then_some(Batch { items: klines, mark: None })
     }
 
-    fn acknowledged(&mut self, parcel: &Parcel) {
-        count(&self.tally.acknowledged, parcel.items.len());
+    fn acknowledged(&mut self, batch: &Batch) {
+        count(&self.tally.acknowledged, batch.items.len());
     }
 
-    fn recall(&mut self, sent: Vec<Parcel>) {
-        for kline in sent.into_iter().flat_map(|parcel| parcel.items) {
+    fn requeue(&mut self, sent: Vec<Batch>) {
+        for kline in sent.into_iter().flat_map(|batch| batch.items) {
             let is_newest = self.known.get(&kline.series).is_some_and(|known| Arc::ptr_eq(known, &kline));
             if is_newest && !self.waiting.contains_key(&kline.series) {
                 self.waiting.insert(kline.series, kline);
@@ -93,13 +95,13 @@ impl Backlog for Newest {
         }
     }
 
-    fn away(&mut self) {}
+    fn on_outage(&mut self) {}
 
-    fn back(&mut self) {}
+    fn on_connected(&mut self) {}
 
-    fn conclude(&mut self) {
+    fn finish(&mut self) {
         let closed = self.waiting.values().filter(|kline| kline.confirm).count();
-        self.tally.lose(LossReason::Shutdown, closed as u64);
+        self.tally.count_lost(LossReason::Shutdown, closed as u64);
         self.tally.dropped.fetch_add((self.waiting.len() - closed) as u64, ORDER);
         self.waiting.clear();
         self.journal.ended(&self.tally.totals());

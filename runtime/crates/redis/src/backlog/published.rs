@@ -1,34 +1,36 @@
-//! The backlog of what consumers publish: bounded in memory for each of them, and never on disk.
+//! The backlog of the values that consumers publish: in memory, with a bound for each consumer, and never on disk.
 //!
-//! Confirmed values wait in order and the oldest are dropped when there is no room; provisional ones conflate, and those
-//! on their way when Redis is lost are not sent again.
+//! Confirmed values wait in order and the oldest are dropped when there is no room. Provisional values conflate; those
+//! in flight when the connection is lost are not sent again.
 
 use std::sync::Arc;
 
 use klines_delivery::emit::Point;
 use klines_delivery::emit::per_consumer::PerConsumerBuffer;
 
-use super::{Backlog, ORDER, Parcel, Tally, count};
+use super::{Backlog, Batch, ORDER, Tally, count};
 use crate::journal::Journal;
 
-/// Values of one consumer that wait, and their bytes: two boundaries of a whole exchange, and for numbers as many bytes.
-const MOST: (usize, usize) = (65_536, 16 << 20);
-/// Values in one parcel.
-const PARCEL: usize = 64;
+/// Bounds of one consumer's values: their number, enough for two boundaries of a whole exchange, and their bytes,
+/// enough for as many numbers.
+const MAX: (usize, usize) = (65_536, 16 << 20);
+/// Maximum number of values in one batch.
+const BATCH: usize = 64;
 
-/// See the module.
+/// A backlog of the values that consumers publish.
 pub(crate) struct Published {
-    held: PerConsumerBuffer,
+    buffer: PerConsumerBuffer,
     journal: Journal,
     tally: Arc<Tally>,
 }
 
 impl Published {
     pub(crate) const fn new(journal: Journal, tally: Arc<Tally>) -> Self {
-        Self { held: PerConsumerBuffer::new(MOST.0, MOST.1), journal, tally }
+        Self { buffer: PerConsumerBuffer::new(MAX.0, MAX.1), journal, tally }
     }
 
-    fn drop_some(&mut self, dropped: u64) {
+    /// Counts and logs dropped values.
+    fn count_dropped(&mut self, dropped: u64) {
         if dropped > 0 {
             self.tally.dropped.fetch_add(dropped, ORDER);
             self.journal.dropping_values(dropped);
@@ -42,9 +44,9 @@ impl Backlog for Published {
     fn admit(&mut self, points: Vec<Arc<Point>>) {
         count(&self.tally.taken, points.len());
         for point in points {
-            let effect = self.held.push(point);
+            let effect = self.buffer.push(point);
             self.tally.overtaken.fetch_add(effect.replaced, ORDER);
-            self.drop_some(effect.dropped);
+            self.count_dropped(effect.dropped);
         }
     }
 
@@ -53,34 +55,34 @@ impl Backlog for Published {
     }
 
     fn is_idle(&self) -> bool {
-        self.held.is_empty()
+        self.buffer.is_empty()
     }
 
-    fn next(&mut self) -> Option<Parcel<Point>> {
-        let items = self.held.take(PARCEL);
-        (!items.is_empty()).then_some(Parcel { items, mark: None })
+    fn next(&mut self) -> Option<Batch<Point>> {
+        let items = self.buffer.take(BATCH);
+        (!items.is_empty()).then_some(Batch { items, mark: None })
     }
 
-    fn acknowledged(&mut self, parcel: &Parcel<Point>) {
-        count(&self.tally.acknowledged, parcel.items.len());
+    fn acknowledged(&mut self, batch: &Batch<Point>) {
+        count(&self.tally.acknowledged, batch.items.len());
     }
 
-    fn recall(&mut self, sent: Vec<Parcel<Point>>) {
-        let sent = sent.into_iter().flat_map(|parcel| parcel.items);
+    fn requeue(&mut self, sent: Vec<Batch<Point>>) {
+        let sent = sent.into_iter().flat_map(|batch| batch.items);
         let (confirmed, provisional): (Vec<_>, Vec<_>) = sent.partition(|point| point.confirm);
         count(&self.tally.overtaken, provisional.len());
-        let dropped = self.held.put_back(confirmed);
-        self.drop_some(dropped);
+        let dropped = self.buffer.put_back(confirmed);
+        self.count_dropped(dropped);
     }
 
-    fn away(&mut self) {}
+    fn on_outage(&mut self) {}
 
-    fn back(&mut self) {
+    fn on_connected(&mut self) {
         self.journal.has_room();
     }
 
-    fn conclude(&mut self) {
-        let left = self.held.clear();
+    fn finish(&mut self) {
+        let left = self.buffer.clear();
         count(&self.tally.dropped, left);
         self.journal.ended_values(&self.tally.totals());
     }
@@ -98,8 +100,8 @@ mod tests {
         backlog.admit(points.collect());
     }
 
-    fn starts(parcel: &Parcel<Point>) -> Vec<i64> {
-        parcel.items.iter().map(|point| point.start / 60_000).collect()
+    fn starts(batch: &Batch<Point>) -> Vec<i64> {
+        batch.items.iter().map(|point| point.start / 60_000).collect()
     }
 
     #[test]
@@ -111,13 +113,13 @@ mod tests {
         let first = backlog.next().unwrap();
         assert_eq!(starts(&first), [0, 1, 2, 4]);
         give(&mut backlog, "mine", 4..6, true);
-        backlog.recall(vec![first]);
+        backlog.requeue(vec![first]);
         let second = backlog.next().unwrap();
         assert_eq!(starts(&second), [0, 1, 2, 4, 5]);
         backlog.acknowledged(&second);
         give(&mut backlog, "flood", 0..80_000, true);
         give(&mut backlog, "mine", 6..9, true);
-        backlog.conclude();
+        backlog.finish();
         let Totals { taken, acknowledged, overtaken, dropped, .. } = tally.totals();
         assert_eq!((taken, acknowledged, overtaken, dropped), (80_010, 5, 2, 80_003));
     }

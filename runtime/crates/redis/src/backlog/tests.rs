@@ -1,11 +1,11 @@
-//! Promises of the backlogs.
+//! Tests of the backlogs.
 
 use std::path::Path;
 
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::fixture;
 
-use super::ordered::MOST_HELD;
+use super::ordered::MAX_IN_MEMORY;
 use super::*;
 use crate::journal::Journal;
 use crate::spill::Spill;
@@ -29,13 +29,13 @@ fn admit(backlog: &mut impl Backlog<Item = Kline>, windows: std::ops::Range<i64>
     windows.for_each(|number| backlog.admit(window(number)));
 }
 
-/// Hands out up to so many parcels.
-fn take(backlog: &mut impl Backlog<Item = Kline>, most: usize) -> Vec<Parcel> {
-    std::iter::from_fn(|| backlog.next()).take(most).collect()
+/// Takes up to `max` batches.
+fn take(backlog: &mut impl Backlog<Item = Kline>, max: usize) -> Vec<Batch> {
+    std::iter::from_fn(|| backlog.next()).take(max).collect()
 }
 
-fn numbers(parcels: &[Parcel]) -> Vec<i64> {
-    parcels.iter().flat_map(|parcel| &parcel.items).map(|kline| kline.start / 60_000).collect()
+fn numbers(batches: &[Batch]) -> Vec<i64> {
+    batches.iter().flat_map(|batch| &batch.items).map(|kline| kline.start / 60_000).collect()
 }
 
 #[track_caller]
@@ -48,17 +48,17 @@ fn assert_accounted(tally: &Tally) {
 fn a_short_interruption_keeps_order_without_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (mut backlog, tally) = ordered(Some(folder.path()));
-    backlog.back();
+    backlog.on_connected();
     admit(&mut backlog, 0..5);
     let mut sent = take(&mut backlog, 3);
     backlog.acknowledged(&sent.remove(0));
-    backlog.recall(sent);
+    backlog.requeue(sent);
     admit(&mut backlog, 5..7);
-    backlog.back();
+    backlog.on_connected();
     let sent = take(&mut backlog, 100);
     assert_eq!(numbers(&sent), [1, 2, 3, 4, 5, 6]);
-    sent.iter().for_each(|parcel| backlog.acknowledged(parcel));
-    backlog.conclude();
+    sent.iter().for_each(|batch| backlog.acknowledged(batch));
+    backlog.finish();
     assert_eq!((tally.totals().acknowledged, tally.totals().spilled), (7, 0));
     assert_accounted(&tally);
 }
@@ -67,40 +67,41 @@ fn a_short_interruption_keeps_order_without_the_disk() {
 fn a_long_absence_goes_to_disk_and_comes_back_in_order_however_often_redis_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let (mut backlog, tally) = ordered(Some(folder.path()));
-    backlog.back();
+    backlog.on_connected();
     admit(&mut backlog, 0..4);
     let sent = take(&mut backlog, 2);
-    backlog.recall(sent);
-    backlog.away();
+    backlog.requeue(sent);
+    backlog.on_outage();
     admit(&mut backlog, 4..8);
     assert_eq!(tally.totals().spilled, 8);
-    backlog.back();
-    // Part of it is acknowledged, new ones come meanwhile, and it is lost again with both kinds on their way.
+    backlog.on_connected();
+    // A part is acknowledged, new klines arrive meanwhile, and the connection is lost again with klines of both kinds
+    // in flight.
     let mut sent = take(&mut backlog, 8);
     admit(&mut backlog, 8..10);
     sent.extend(take(&mut backlog, 1));
     assert_eq!(numbers(&sent), (0..9).collect::<Vec<_>>());
-    sent.drain(..3).for_each(|parcel| backlog.acknowledged(&parcel));
-    backlog.recall(sent);
-    backlog.back();
+    sent.drain(..3).for_each(|batch| backlog.acknowledged(&batch));
+    backlog.requeue(sent);
+    backlog.on_connected();
     let sent = take(&mut backlog, 100);
     assert_eq!(numbers(&sent), (3..10).collect::<Vec<_>>());
-    sent.iter().for_each(|parcel| backlog.acknowledged(parcel));
+    sent.iter().for_each(|batch| backlog.acknowledged(batch));
     assert!(backlog.is_idle());
-    backlog.conclude();
+    backlog.finish();
     assert_eq!(tally.totals().acknowledged, 10);
     assert_accounted(&tally);
 }
 
 #[test]
-fn what_is_not_acknowledged_at_the_end_is_there_for_the_next_run() {
+fn klines_not_acknowledged_at_the_end_are_found_by_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
     let (mut backlog, tally) = ordered(Some(folder.path()));
-    backlog.back();
+    backlog.on_connected();
     admit(&mut backlog, 0..3);
     let sent = take(&mut backlog, 2);
-    backlog.recall(sent);
-    backlog.conclude();
+    backlog.requeue(sent);
+    backlog.finish();
     assert_eq!(tally.totals().kept, 3);
     assert_accounted(&tally);
     drop(backlog);
@@ -118,9 +119,9 @@ fn without_a_disk_it_takes_only_what_it_can_hold() {
         backlog.admit(window(given));
         given += 1;
     }
-    assert_eq!(given, i64::try_from(MOST_HELD).unwrap());
-    backlog.conclude();
-    assert_eq!(tally.totals().dropped, MOST_HELD as u64);
+    assert_eq!(given, i64::try_from(MAX_IN_MEMORY).unwrap());
+    backlog.finish();
+    assert_eq!(tally.totals().dropped, MAX_IN_MEMORY as u64);
     assert_accounted(&tally);
 }
 
@@ -132,11 +133,11 @@ fn only_the_newest_of_a_series_is_sent_and_none_comes_after_a_newer_one() {
     backlog.admit(vec![Arc::new(fixture::kline("ETHUSDT", "1m", 7, false))]);
     let first = take(&mut backlog, 9);
     assert_eq!(numbers(&first), [2, 7]);
-    // While those are on their way a newer one comes and is sent too; then both are lost.
+    // While those are in flight a newer one arrives and is sent too; then the connection is lost.
     backlog.admit(vec![kline(3, false)]);
     let second = take(&mut backlog, 9);
     assert_eq!(numbers(&second), [3]);
-    backlog.recall(first.into_iter().chain(second).collect());
+    backlog.requeue(first.into_iter().chain(second).collect());
     backlog.admit(vec![kline(2, true)]);
     let mut left = numbers(&take(&mut backlog, 9));
     left.sort_unstable();

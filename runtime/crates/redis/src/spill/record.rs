@@ -1,7 +1,7 @@
-//! Klines as bytes: every field, exactly, in about eighty bytes each, with a length and a checksum before the whole.
+//! The binary format of a record: klines with every field, exactly, in about eighty bytes each.
 //!
-//! Form of a record: length and CRC-32 of what follows (`u32`, little-endian), then the number of klines and the
-//! klines. Numbers are LEB128, signed ones zigzag; texts have their length before them.
+//! A record is the length and CRC-32 of its body (`u32`, little-endian), then the body: the number of klines, and the
+//! klines. Numbers are LEB128, signed ones zigzag; texts are prefixed with their length.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
-/// Bytes of length and checksum.
+/// Size of length and checksum, in bytes.
 pub(super) const PREFIX: u64 = 8;
 
 const QUALITIES: [Quality; 4] = [Quality::Complete, Quality::Partial, Quality::Gapped, Quality::Repaired];
 
-/// Appends a record.
+/// Appends a record to `out`.
 pub(super) fn encode(klines: &[Arc<Kline>], out: &mut Vec<u8>) {
     let begin = out.len();
     out.extend_from_slice(&[0; PREFIX as usize]);
@@ -27,7 +27,7 @@ pub(super) fn encode(klines: &[Arc<Kline>], out: &mut Vec<u8>) {
     let Some((prefix, body)) = out.get_mut(begin..).and_then(|record| record.split_first_chunk_mut::<8>()) else {
         return;
     };
-    // No batch comes near 4 GiB: a hundred thousand klines are eight megabytes.
+    // A batch never reaches 4 GiB: a hundred thousand klines are eight megabytes.
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
     let checksum = crc32fast::hash(body).to_le_bytes();
     for (place, byte) in prefix.iter_mut().zip(length.into_iter().chain(checksum)) {
@@ -35,8 +35,8 @@ pub(super) fn encode(klines: &[Arc<Kline>], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a record's body into the buffer and returns the record's length; nothing when fewer than `left` bytes hold
-/// it or its checksum is wrong.
+/// Reads a record's body into `buffer` and returns the length of the record; `None` if it is longer than `left` bytes
+/// or its checksum is wrong.
 pub(super) fn read(source: &mut impl Read, left: u64, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
     let mut prefix = [0u8; PREFIX as usize];
     if left < PREFIX {
@@ -54,11 +54,11 @@ pub(super) fn read(source: &mut impl Read, left: u64, buffer: &mut Vec<u8>) -> i
     Ok(is_whole.then_some(PREFIX + length))
 }
 
-/// Reads the klines of a record's body.
+/// Decodes the klines of a record's body; `None` if it is not valid.
 pub(super) fn decode(body: &[u8]) -> Option<Vec<Kline>> {
     let mut rest = Rest(body);
     let count = rest.number::<usize>()?;
-    // Not trusted as a capacity: it may be anything.
+    // `count` is not used as a capacity: in a damaged record it may be any number.
     let klines: Option<Vec<Kline>> = (0..count).map(|_| rest.kline()).collect();
     klines.filter(|_| rest.0.is_empty())
 }
@@ -103,7 +103,7 @@ fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// What is left to read.
+/// The bytes that are not decoded yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

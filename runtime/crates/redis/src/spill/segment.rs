@@ -1,6 +1,6 @@
-//! One file of a spill: a header and records, each with its length and checksum before it.
+//! One file of a spill: a header, then records, each prefixed with its length and checksum.
 //!
-//! Counts what waits in it; which segment is written or read is the spill's affair.
+//! Counts what waits in it; the spill decides which segment is written or read.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -13,11 +13,11 @@ use klines_system::private;
 
 use super::record::{self, PREFIX};
 
-/// What every segment begins with; the digit is the version of the form.
+/// The header of every segment; the digit is the version of the format.
 const MAGIC: &[u8; 8] = b"klspill1";
 /// Length of [`MAGIC`].
 pub(super) const HEADER: u64 = MAGIC.len() as u64;
-/// How the files are called after their number.
+/// Extension of the files, after their number.
 const EXTENSION: &str = "spill";
 
 /// One file.
@@ -26,21 +26,22 @@ pub(super) struct Segment {
     /// Grows by one from segment to segment.
     pub(super) number: u64,
     path: PathBuf,
-    /// Its length, header and whole records.
+    /// Its length: header and complete records.
     pub(super) bytes: u64,
-    /// Klines not released.
+    /// Number of klines that are not released.
     pub(super) waiting: u64,
-    /// Klines read and not released.
+    /// Number of klines that are read and not released.
     pub(super) ahead: u64,
-    /// Where the first record begins that was not released.
+    /// Offset of the first record that is not released.
     pub(super) released: u64,
-    /// When its first kline was made, or the last record that was released.
+    /// When its first kline was emitted, or the first kline of the last released record.
     pub(super) oldest: Millis,
-    /// A record that could not be written may have left a part of itself.
-    is_untidy: bool,
+    /// Whether a failed write may have left a part of a record.
+    has_partial_record: bool,
 }
 
-/// Finds the segments of a folder, cuts off what is torn, and returns how many bytes that was.
+/// Finds the segments of a folder and cuts off incomplete records. Returns the segments and the bytes that were cut
+/// off.
 pub(super) fn scan(folder: &Path) -> io::Result<(VecDeque<Segment>, u64)> {
     let (mut segments, mut torn) = (Vec::new(), 0);
     for entry in fs::read_dir(folder)? {
@@ -60,10 +61,11 @@ pub(super) fn scan(folder: &Path) -> io::Result<(VecDeque<Segment>, u64)> {
 
 impl Segment {
     fn new(path: PathBuf, number: u64) -> Self {
-        Self { number, path, bytes: HEADER, waiting: 0, ahead: 0, released: HEADER, oldest: 0, is_untidy: false }
+        let (bytes, released) = (HEADER, HEADER);
+        Self { number, path, bytes, waiting: 0, ahead: 0, released, oldest: 0, has_partial_record: false }
     }
 
-    /// Makes an empty file.
+    /// Creates a segment without records.
     pub(super) fn create(folder: &Path, number: u64) -> io::Result<(Self, File)> {
         let path = folder.join(format!("{number:012}.{EXTENSION}"));
         let mut file = private::open(&path, OpenOptions::new().create_new(true).append(true))?;
@@ -74,7 +76,8 @@ impl Segment {
         Ok((Self::new(path, number), file))
     }
 
-    /// Counts what a file of an earlier run holds, and cuts it after its last whole record.
+    /// Counts the klines in a file of an earlier run, and cuts it after its last complete record. Returns the segment,
+    /// `None` if it contains no kline, and the bytes that were cut off.
     fn examine(path: PathBuf, number: u64) -> io::Result<(Option<Self>, u64)> {
         private::narrow_file(&path)?;
         let length = fs::metadata(&path)?.len();
@@ -104,16 +107,21 @@ impl Segment {
         Ok((Some(segment), torn))
     }
 
-    /// Appends a record of so many klines, made at that time, whole or not at all.
-    pub(super) fn append(&mut self, file: &mut File, record: &[u8], (klines, made): (u64, Millis)) -> io::Result<()> {
-        if self.is_untidy {
+    /// Appends a record, completely or not at all. It contains `klines` klines, the first emitted at `emitted`.
+    pub(super) fn append(
+        &mut self,
+        file: &mut File,
+        record: &[u8],
+        (klines, emitted): (u64, Millis),
+    ) -> io::Result<()> {
+        if self.has_partial_record {
             file.set_len(self.bytes)?;
         }
-        self.is_untidy = true;
+        self.has_partial_record = true;
         file.write_all(record)?;
-        self.is_untidy = false;
+        self.has_partial_record = false;
         if self.waiting == 0 {
-            self.oldest = made;
+            self.oldest = emitted;
         }
         self.bytes += record.len() as u64;
         self.waiting += klines;
@@ -125,7 +133,8 @@ impl Segment {
         File::open(&self.path)
     }
 
-    /// Reads the record at an offset, and where it ends; nothing when it is not what was written.
+    /// Reads the record at `offset`. Returns its klines and the offset of its end; `None` if it is not what was
+    /// written.
     pub(super) fn read(
         &self,
         file: &mut File,

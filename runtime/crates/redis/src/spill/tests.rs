@@ -1,4 +1,4 @@
-//! Promises of the spill.
+//! Tests of the spill.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Windows `from..from + count` as one record.
+/// Returns klines of the windows `from..from + count`, for one record.
 fn windows(from: i64, count: i64) -> Vec<Arc<Kline>> {
     (from..from + count).map(|window| Arc::new(fixture::kline("BTCUSDT", "1m", window, true))).collect()
 }
@@ -19,13 +19,13 @@ fn open(folder: &Path, most_bytes: u64) -> Spill {
     Spill::open(folder, most_bytes, &DataDir::scratch(folder)).unwrap().0
 }
 
-/// The next record's windows, with its mark.
+/// Returns the windows of the next record, with its mark.
 fn next(spill: &mut Spill) -> Option<(Vec<i64>, Mark)> {
     let (klines, mark) = spill.read().unwrap()?;
     Some((klines.iter().map(|kline| kline.start / 60_000).collect(), mark))
 }
 
-/// Reads and releases all that is left.
+/// Reads and releases all remaining records.
 fn drain(spill: &mut Spill) -> Vec<i64> {
     let mut found = Vec::new();
     while let Some((windows, mark)) = next(spill) {
@@ -46,7 +46,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn a_full_data_folder_costs_the_oldest_klines() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = DataDir::new(folder.path(), 256 << 10);
-    // On its own it could keep four times as much.
+    // The spill's own bound is four times as large.
     let (mut spill, _) = Spill::open(&folder.path().join("spill"), 1 << 20, &data_dir).unwrap();
     for window in 0..10_000 {
         spill.append(&windows(window, 1)).unwrap();
@@ -59,7 +59,7 @@ fn a_full_data_folder_costs_the_oldest_klines() {
 }
 
 #[test]
-fn what_fills_the_data_folder_otherwise_leaves_no_room_for_klines() {
+fn other_files_in_the_data_folder_leave_no_room_for_klines() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("other"), vec![1; 256 << 10]).unwrap();
     let data_dir = DataDir::new(folder.path(), 256 << 10);
@@ -86,7 +86,7 @@ fn every_field_survives() {
 }
 
 #[test]
-fn what_is_not_released_comes_again_in_order() {
+fn records_that_are_not_released_are_read_again_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut spill = open(folder.path(), 1 << 20);
     for record in 0..4 {
@@ -103,7 +103,7 @@ fn what_is_not_released_comes_again_in_order() {
 }
 
 #[test]
-fn the_next_run_finds_what_was_left() {
+fn the_next_run_finds_the_remaining_klines() {
     let folder = tempfile::tempdir().unwrap();
     let mut spill = open(folder.path(), 1 << 20);
     spill.append(&windows(0, 3)).unwrap();
@@ -153,7 +153,7 @@ fn a_full_spill_drops_the_oldest_and_counts_them() {
 }
 
 #[test]
-fn what_is_on_its_way_when_its_segment_goes_is_counted_once() {
+fn klines_in_flight_whose_segment_is_dropped_are_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     for delivered in [true, false] {
         let mut spill = open(folder.path(), 4 << 10);
@@ -172,7 +172,7 @@ fn what_is_on_its_way_when_its_segment_goes_is_counted_once() {
 }
 
 #[test]
-fn a_record_that_fits_in_no_case_is_dropped_alone() {
+fn a_record_larger_than_the_bound_is_dropped_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut spill = open(folder.path(), 4 << 10);
     spill.append(&windows(0, 2)).unwrap();
@@ -183,9 +183,9 @@ fn a_record_that_fits_in_no_case_is_dropped_alone() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Wherever a file is cut, or whichever byte flips: a prefix of what was written comes back, never anything else.
+    /// Wherever a file is cut, or whichever byte is changed, a prefix of what was written is read, never anything else.
     #[test]
-    fn a_torn_or_rotten_file_gives_back_a_prefix(cut in any::<prop::sample::Index>(), flip in any::<bool>()) {
+    fn a_cut_or_damaged_file_yields_a_prefix(cut in any::<prop::sample::Index>(), flip in any::<bool>()) {
         let folder = tempfile::tempdir().unwrap();
         let mut spill = open(folder.path(), 1 << 20);
         for record in 0..5 {
@@ -210,7 +210,7 @@ proptest! {
         prop_assert!(found.torn > 0 || bytes.len() == header || !flip);
     }
 
-    /// Whatever is appended, read, released and rewound: nothing is lost without being counted.
+    /// Whatever is appended, read, released and rewound, no kline is lost without being counted.
     #[test]
     fn appended_is_released_waiting_or_dropped(steps in prop::collection::vec(0u8..5, 1..200)) {
         let folder = tempfile::tempdir().unwrap();
@@ -242,7 +242,7 @@ proptest! {
 }
 
 #[test]
-fn nobody_else_reads_what_waits() {
+fn only_this_user_can_read_the_spill() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("spill/one");
@@ -257,6 +257,6 @@ fn nobody_else_reads_what_waits() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     }
     let mut spill = open(&folder, 1 << 20);
-    assert!(!wide(&paths), "what an earlier run left is narrowed");
+    assert!(!wide(&paths), "the permissions of an earlier run's files are narrowed");
     assert_eq!(drain(&mut spill), [0, 1, 2]);
 }

@@ -1,7 +1,8 @@
-//! Keeps artifacts in a private folder, a file each, named by the hash of the component and of the engine.
+//! Keeps artifacts in a private folder, one file each, named by the hashes of the component and of the engine.
 //!
-//! A file is a line with the SHA-256 of all that follows, a line with its record as JSON, and the compiled code. It is
-//! used only if the folder and the file belong to this user alone, and checksum and record are those that its name says.
+//! A file consists of a line with the SHA-256 of the rest, a line with its record as JSON, and the compiled code. It is
+//! used only if no other user has access to the folder and the file, the checksum is right, and the record matches the
+//! file name.
 
 use std::collections::HashSet;
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
@@ -23,22 +24,22 @@ use super::{Artifact, Cost};
 #[cfg(test)]
 mod tests;
 
-/// How the names of artifacts end.
+/// Suffix of the names of artifact files.
 const ENDING: &str = ".artifact";
-/// How the names of files that are being written begin.
+/// Prefix of the names of files that are being written.
 const UNFINISHED: &str = ".writing-";
-/// How old an unfinished file is that nobody is writing any longer.
+/// Age after which an unfinished file counts as abandoned.
 const ABANDONED: Duration = Duration::from_secs(3_600);
-/// Artifacts that are kept at most, of all those that some run or author has used.
+/// Maximum number of artifacts that are kept, over all runs and authors.
 const MOST_FILES: usize = 64;
-/// Bytes of all artifacts that are kept at most.
+/// Maximum total size of the artifacts that are kept, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
-/// Longest line of a record.
+/// Maximum length of a record's line, in bytes.
 const MOST_RECORD: usize = 1 << 10;
-/// Folders that earlier versions kept compiled code in.
+/// Subfolders in which earlier versions kept compiled code.
 const FORMER: [&str; 2] = ["proven", "modules"];
 
-/// The private folder. Cheap to clone.
+/// The private folder of compiled code. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
@@ -46,7 +47,7 @@ pub(crate) struct Cache {
     engine: String,
 }
 
-/// What an artifact is of, and what loading it costs.
+/// Which component and engine an artifact belongs to, and what loading it costs.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     /// SHA-256 of the component.
@@ -56,12 +57,12 @@ struct Record {
 }
 
 impl Cache {
-    /// Names the folder. Touches nothing.
+    /// Creates a handle to the folder, without touching the file system.
     pub(crate) fn new(folder: PathBuf, engine: String) -> Self {
         Self { folder, engine }
     }
 
-    /// Reads the artifact of a component, if there is one that can be trusted.
+    /// Returns the artifact of the component with this SHA-256, if a trustworthy one is stored.
     pub(crate) fn find(&self, sha256: &str) -> Option<Artifact> {
         let path = self.path(sha256);
         let found = own_folder(&self.folder).and_then(|()| self.read(&path, sha256));
@@ -75,15 +76,15 @@ impl Cache {
         }
     }
 
-    /// Makes a file without a name for new code: it is gone with the last process that has it open.
+    /// Creates an unnamed file for new code; the system removes it when the last process closes it.
     ///
     /// # Errors
-    /// Neither the folder nor the system's folder for temporary files can be written to.
+    /// Neither this folder nor the system's temporary folder is writable.
     pub(crate) fn unnamed_file(&self) -> io::Result<File> {
         own_folder(&self.folder).and_then(|()| tempfile::tempfile_in(&self.folder)).or_else(|_| tempfile::tempfile())
     }
 
-    /// Keeps an artifact for the next time, and removes the oldest where there are too many.
+    /// Stores an artifact for later runs, and removes the oldest ones beyond the bounds.
     pub(crate) fn keep(&self, sha256: &str, artifact: &Artifact) {
         let kept = own_folder(&self.folder).and_then(|()| self.write(sha256, artifact));
         if let Err(error) = kept {
@@ -92,8 +93,8 @@ impl Cache {
         self.sweep(None);
     }
 
-    /// Removes what another engine has compiled, what was never finished, and all artifacts but those `used`; if it is
-    /// not known which are, the oldest beyond a bound.
+    /// Removes artifacts of other engines, abandoned files, the oldest artifacts beyond the bounds, and, if `used` is
+    /// given, all artifacts that are not in it.
     pub(crate) fn sweep(&self, used: Option<&HashSet<String>>) {
         if own_folder(&self.folder).is_err() {
             return;
@@ -111,7 +112,7 @@ impl Cache {
                 kept.push((found.modified().unwrap_or(SystemTime::UNIX_EPOCH), found.len(), entry.path()));
             }
         }
-        // The newest first.
+        // Newest first.
         kept.sort_by(|one, other| other.cmp(one));
         let mut bytes = 0_u64;
         for (position, (_, length, path)) in kept.iter().enumerate() {
@@ -144,14 +145,14 @@ impl Cache {
         let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         let found = file.metadata()?;
         if !found.is_file() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-            return Err(io::Error::other("it is not a file of this user alone"));
+            return Err(io::Error::other("other users have access to it, or it is not a regular file"));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let record = unpack(&mut bytes)?;
         let cost = Cost { artifact: bytes.len() as u64, ..record.cost };
         if record != (Record { sha256: sha256.to_owned(), engine: self.engine.clone(), cost }) {
-            return Err(io::Error::other("it is of another component or engine"));
+            return Err(io::Error::other("it belongs to another component or engine"));
         }
         drop(touch(&file));
         Ok(Artifact { bytes, cost })
@@ -159,7 +160,7 @@ impl Cache {
 
     fn write(&self, sha256: &str, artifact: &Artifact) -> io::Result<()> {
         let record = Record { sha256: sha256.to_owned(), engine: self.engine.clone(), cost: artifact.cost };
-        // For this user alone, as temporary files are.
+        // Temporary files are readable by this user only.
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder)?;
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
@@ -173,14 +174,14 @@ impl Cache {
     }
 }
 
-/// Marks a file as used now, by the file system's clock.
+/// Sets the modification time of a file to now, by the file system's clock: marks it as used.
 fn touch(file: &File) -> io::Result<()> {
     let at = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps { last_access: at(UTIME_OMIT), last_modification: at(UTIME_NOW) };
     Ok(futimens(file, &times)?)
 }
 
-/// Takes checksum and record off the beginning of a file, and leaves the code.
+/// Removes checksum and record from the beginning of `packed`, leaving the code, and returns the record.
 fn unpack(packed: &mut Vec<u8>) -> io::Result<Record> {
     let checksum = take_line(packed)?;
     if digest(packed).as_bytes() != checksum {
@@ -191,7 +192,7 @@ fn unpack(packed: &mut Vec<u8>) -> io::Result<Record> {
 
 fn take_line(packed: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     let end = packed.iter().take(MOST_RECORD).position(|byte| *byte == b'\n');
-    let end = end.ok_or_else(|| io::Error::other("it is no artifact"))?;
+    let end = end.ok_or_else(|| io::Error::other("it is not an artifact"))?;
     let mut line: Vec<u8> = packed.drain(..=end).collect();
     line.pop();
     Ok(line)

@@ -1,5 +1,5 @@
-//! Generated from `wit/v1`, but for how the klines of a batch are written into a guest's memory (`row`). With the feature
-//! `derived-rows` that is generated, too.
+//! Bindings generated from `wit/v1`, except for the code that writes the klines of a batch into a guest's memory
+//! (`row`). With the feature `derived-rows` that code is generated, too.
 
 #![allow(unsafe_code, reason = "generated code describes memory layouts to wasmtime, and so does the row of a kline")]
 #![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
@@ -14,7 +14,7 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-/// The records of the contract, the klines of a batch as rows.
+/// The records of the contract, with the klines of a batch as rows.
 pub mod types {
     use wasmtime::component::{ComponentType, Lower};
 
@@ -43,7 +43,7 @@ pub mod types {
     }
 }
 
-/// The calls of a consumer that takes rows.
+/// The exported functions of a consumer, called with klines as rows.
 pub mod calls {
     wasmtime::component::bindgen!({
         path: "../../../wit/v1",

@@ -1,4 +1,4 @@
-//! Generated from a version that exists only in tests: it proves that a second one can stand beside the first.
+//! Bindings of a version that exists only in tests: it proves that two versions of the contract can coexist.
 
 #![allow(unsafe_code, reason = "the generated code describes memory layouts to wasmtime")]
 #![allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]

@@ -1,8 +1,8 @@
-//! What runs in the process that compiles one component: first the compiler, then, in a fresh image of the program, what
-//! the parent will do with the code, measured.
+//! Runs in the process that compiles one component: first the compiler; then, after `exec` of the same program, a
+//! measurement of what loading the code costs.
 //!
-//! The component is standard input, the code goes to the file that is standard output, and what the parent is to know
-//! goes to standard error. The process opens nothing by name but itself.
+//! The component arrives on standard input, the code goes to the file that is standard output, and the answer to the
+//! parent goes to standard error. The only file that the process opens by name is the program itself.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -23,48 +23,48 @@ use super::super::engine::WasmEngine;
 use super::super::instance_count;
 use super::COMMAND;
 
-/// How much nicer than the parent it is: ingest comes first.
+/// Added to the niceness of the parent, so that ingest has priority.
 const NICER: i32 = 10;
 
-/// What the process may use, and how far it has come.
+/// The limits of the process, and the results of the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Bytes of memory.
+    /// Limit of memory, in bytes.
     pub memory: u64,
-    /// Seconds of each core.
+    /// Limit of CPU time, in seconds for each core.
     pub seconds: u64,
-    /// Instances that the component may make, of core modules and of components.
+    /// Limit of the instances that the component creates, of core modules and of components.
     pub instances: u64,
-    /// Bytes that the compiled component may take when it is loaded.
+    /// Limit of the bytes that the loaded component takes.
     pub loaded: u64,
-    /// Instances that the component makes, once it is compiled.
+    /// Number of instances that the component creates; known once it is compiled.
     pub counted: u64,
-    /// Bytes that its core instances take outside of memories and tables, once it is compiled.
+    /// Bytes that its core instances take outside of memories and tables; known once it is compiled.
     pub contexts: u64,
-    /// Bytes that count for each instance that the limit allows, once it is compiled.
+    /// Bytes that count for each instance that the limit allows; known once it is compiled.
     pub each: u64,
-    /// Whether the code is compiled already, and is to be loaded and measured.
+    /// Whether the code is already compiled, so that it is to be loaded and measured.
     pub is_compiled: bool,
 }
 
 /// Why there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The component is refused; the reason is for a person.
+    /// The component is refused; the text is the reason for the operator.
     Refused(String),
-    /// The limit of memory stood in the way.
+    /// The memory limit was reached.
     Memory,
-    /// The system did: a disk that is full, a program that cannot be executed.
+    /// The system failed: for example a full disk, or a program that cannot be executed.
     System(String),
 }
 
-/// Does one half of the work. Returns what loading costs, as JSON, after the second one; after the first, this
-/// process is another image of the program.
+/// Runs one of the two steps: compiling or measuring. The measuring step returns the `Cost` as JSON. The compiling
+/// step does not return on success: it replaces this process by the program in its measuring step.
 ///
 /// # Errors
 /// [`Stop`].
 pub fn compile_input(task: Task) -> Result<String, Stop> {
-    // What a compiler says when it panics is for its authors.
+    // The panic message of the compiler means nothing to the operator.
     panic::set_hook(Box::new(|_| {}));
     let result = if task.is_compiled { measure_output(task) } else { compile(task).map(|never| match never {}) };
     let cost = result.map_err(|error| match error {
@@ -75,32 +75,33 @@ pub fn compile_input(task: Task) -> Result<String, Stop> {
     serde_json::to_string(&cost).map_err(|error| Stop::System(error.to_string()))
 }
 
-/// What fails before anything is compiled fails for want of memory.
-fn starved<E>(_: E) -> ComponentError {
+/// Maps an error that only a lack of memory can cause.
+fn out_of_memory<E>(_: E) -> ComponentError {
     ComponentError::TooCostly("there is not enough memory for it".to_owned())
 }
 
-/// Compiles standard input to standard output, and goes on in a process whose memory the compiler has never used.
+/// Compiles standard input to standard output, then executes the program again, so that memory of the compiler is not
+/// measured.
 fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
     bound(task.memory, task.seconds)?;
     let mut bytes = Vec::new();
-    owned(io::stdin())?.read_to_end(&mut bytes).map_err(starved)?;
+    unbuffered(io::stdin())?.read_to_end(&mut bytes).map_err(out_of_memory)?;
     let found = instance_count::count(&bytes);
     found.within(task.instances, task.loaded)?;
-    let engine = WasmEngine::new().map_err(starved)?;
+    let engine = WasmEngine::new().map_err(out_of_memory)?;
     let code = panic::catch_unwind(AssertUnwindSafe(|| engine.engine().precompile_component(&bytes)))
-        .map_err(|_| ComponentError::Invalid("the compiler gave up on it".to_owned()))?
+        .map_err(|_| ComponentError::Invalid("the compiler panicked".to_owned()))?
         .map_err(|error| match error.is::<OutOfMemory>() {
-            true => starved(error),
-            false => ComponentError::Invalid(component_error::words(&error)),
+            true => out_of_memory(error),
+            false => ComponentError::Invalid(component_error::error_text(&error)),
         })?;
     let length = code.len() as u64;
     let loaded = length.saturating_add(found.contexts);
     let least = Cost { artifact: length, loaded, instances: found.most(), each: found.each() };
     least.within(task.loaded, task.instances)?;
-    owned(io::stdout())?.write_all(&code)?;
+    unbuffered(io::stdout())?.write_all(&code)?;
     let mut image = Command::new(own_program()?);
-    // What was freed goes back to the system at once, and is not counted as the cost of loading.
+    // The allocator returns freed memory to the system at once, so that it is not counted as a cost of loading.
     image.arg(COMMAND).arg("--compiled").env("MIMALLOC_PURGE_DELAY", "0");
     for (name, number) in [
         ("--memory", task.memory),
@@ -116,20 +117,20 @@ fn compile(task: Task) -> Result<std::convert::Infallible, ComponentError> {
     Err(image.exec().into())
 }
 
-/// Loads what is in standard output as the parent will, and measures what that takes.
+/// Loads the code in standard output as the parent will, and measures the memory that this takes.
 fn measure_output(task: Task) -> Result<Cost, ComponentError> {
-    let mut output = owned(io::stdout())?;
+    let mut output = unbuffered(io::stdout())?;
     output.rewind()?;
     let mut bytes = Vec::new();
-    output.read_to_end(&mut bytes).map_err(starved)?;
+    output.read_to_end(&mut bytes).map_err(out_of_memory)?;
     let length = bytes.len() as u64;
     let artifact = Artifact::compiled(bytes, Cost::default());
-    let engine = WasmEngine::new().map_err(starved)?;
+    let engine = WasmEngine::new().map_err(out_of_memory)?;
     let before = private_memory();
     let compiled = artifact.load(&engine)?;
     let accepted = component::accept(&engine, &compiled)?;
-    // The first instance would do that.
-    compiled.initialize_copy_on_write_image().map_err(starved)?;
+    // Otherwise the first instance would do this, after the measurement.
+    compiled.initialize_copy_on_write_image().map_err(out_of_memory)?;
     let growth = private_memory().saturating_sub(before);
     drop(accepted);
     let loaded = growth.max(length).saturating_add(task.contexts);
@@ -138,27 +139,28 @@ fn measure_output(task: Task) -> Result<Cost, ComponentError> {
     Ok(cost)
 }
 
-/// A standard stream without a buffer that would count.
-fn owned(stream: impl AsFd) -> io::Result<File> {
+/// Returns a standard stream as an unbuffered file; a buffer would be measured as well.
+fn unbuffered(stream: impl AsFd) -> io::Result<File> {
     Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }
 
-/// Returns this program, even if its file was replaced since it was started.
+/// Returns a path to this program, valid even if its file was replaced after the start.
 ///
 /// # Errors
-/// The system does not say where it is.
+/// The system does not report the path.
 pub fn own_program() -> io::Result<std::path::PathBuf> {
     let image = Path::new("/proc/self/exe");
     if image.exists() { Ok(image.to_path_buf()) } else { std::env::current_exe() }
 }
 
-/// Takes away what a compiler does not need. A system that knows no such limit still has the parent's clock.
+/// Limits the memory and CPU time of this process and lowers its priority. On a system without these limits, the
+/// timeout in the parent remains.
 fn bound(memory: u64, seconds: u64) -> io::Result<()> {
     let least = |resource, most: u64| {
         let allowed = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         setrlimit(resource, Rlimit { current: Some(allowed), maximum: Some(allowed) })
     };
-    // Private memory that can be written; address space that is only set aside does not count.
+    // Private writable memory; address space that is only reserved does not count.
     #[cfg(target_os = "linux")]
     least(Resource::Data, memory)?;
     #[cfg(not(target_os = "linux"))]

@@ -1,4 +1,4 @@
-//! Each kind of file that is not a consumer, with the words that an operator reads.
+//! Checks the message for each kind of file that is not a consumer, and what is remembered of refusals.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -41,7 +41,7 @@ fn a_component_that_nobody_uses_is_not_kept() {
 }
 
 #[test]
-fn what_is_no_component_is_named() {
+fn files_that_are_no_components_are_named() {
     assert!(refusal_of_text("(module)").starts_with("is a core WebAssembly module, not a component"));
     assert!(refusal(b"(component)").starts_with("is WebAssembly text"));
     assert!(refusal(b"\x7fELF\x02\x01").starts_with("is precompiled native code, which is never loaded"));
@@ -52,7 +52,7 @@ fn what_is_no_component_is_named() {
 #[test]
 fn every_truncation_is_refused() {
     let whole = shipped("console").unwrap();
-    // All short ones, where headers are cut, and some of each size.
+    // All short lengths, where headers are cut, and some longer ones.
     for length in (0..64).chain((64..whole.len()).step_by(9_973)).chain([whole.len() - 1]) {
         let message = refusal(&whole[..length]);
         let known = message.starts_with("is not a valid component")
@@ -63,7 +63,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn random_bytes_are_refused_and_harm_nothing() {
+fn random_bytes_are_refused() {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     for _ in 0..200 {
         let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
@@ -78,12 +78,12 @@ fn random_bytes_are_refused_and_harm_nothing() {
 }
 
 #[test]
-fn flipped_bits_cannot_do_more_than_be_refused() {
+fn flipped_bits_cause_no_panic() {
     let whole = shipped("console").unwrap();
     for place in (8..whole.len()).step_by(whole.len() / 40) {
         let mut bytes = whole.to_vec();
         bytes[place] ^= 0x10;
-        // Accepted or refused: both are fine, only a panic is not.
+        // Both acceptance and refusal are fine; a panic is not.
         let _ = load(&bytes);
     }
 }
@@ -132,7 +132,7 @@ fn a_file_over_the_limit_is_not_even_read() {
     assert!(matches!(components.from_file(folder.path(), &Limits::default()).err().unwrap(), ComponentError::NotFile));
 }
 
-/// A compiler that notes each call, then runs these commands.
+/// Returns components with a fake compiler: a script that records each call, then runs `answer`.
 fn fake_compiler(answer: &str) -> (tempfile::TempDir, Components) {
     let folder = tempfile::tempdir().unwrap();
     let (program, calls) = (folder.path().join("compiler"), folder.path().join("calls"));
@@ -150,7 +150,7 @@ fn file() -> ComponentFile {
 }
 
 #[test]
-fn what_was_refused_is_not_compiled_again_under_the_same_limits() {
+fn a_refused_component_is_not_compiled_again_under_the_same_limits() {
     let (folder, components) = fake_compiler("echo is not liked >&2; exit 1");
     let calls = || fs::read_to_string(folder.path().join("calls")).unwrap().lines().count();
     let limits = Limits::default();
@@ -168,7 +168,7 @@ fn what_was_refused_is_not_compiled_again_under_the_same_limits() {
 }
 
 #[test]
-fn what_the_system_did_not_allow_is_tried_again() {
+fn a_failure_of_the_system_is_retried() {
     let (folder, components) = fake_compiler("echo no space >&2; exit 3");
     for calls in 1..=2 {
         let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap();
@@ -178,11 +178,11 @@ fn what_the_system_did_not_allow_is_tried_again() {
 }
 
 #[test]
-fn a_compiler_that_did_not_survive_is_not_started_again() {
+fn a_component_that_kills_the_compiler_is_not_compiled_again() {
     let (folder, components) = fake_compiler("kill -9 $$");
     for _ in 0..2 {
         let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap().to_string();
-        assert!(refused.ends_with("did not survive it with 1024 MiB (limits.compile_memory)"), "{refused}");
+        assert!(refused.ends_with("did not finish with 1024 MiB (limits.compile_memory)"), "{refused}");
     }
     assert_eq!(fs::read_to_string(folder.path().join("calls")).unwrap().lines().count(), 1);
 }
@@ -190,18 +190,18 @@ fn a_compiler_that_did_not_survive_is_not_started_again() {
 #[test]
 fn code_of_another_length_or_cost_than_allowed_is_not_loaded() {
     let cases = [
-        (r#"echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "another length"),
-        (r#"echo code; echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "another length"),
+        (r#"echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "length of the compiled code"),
+        (r#"echo code; echo '{"artifact":3,"loaded":9,"instances":1,"each":0}' >&2"#, "length of the compiled code"),
         (r#"echo '{"artifact":3,"loaded":99999999999,"instances":1,"each":0}' >&2"#, "limits.loaded"),
         (r#"echo '{"artifact":99999999999,"loaded":3,"instances":1,"each":0}' >&2"#, "limits.loaded"),
         (r#"echo '{"artifact":3,"loaded":9,"instances":101,"each":0}' >&2"#, "limits.instances"),
         (r#"echo '{"artifact":3,"loaded":9,"instances":1,"each":9999999}' >&2"#, "limits.loaded"),
-        ("echo nothing of the kind >&2", "cannot be read"),
+        ("echo not JSON >&2", "cannot be read"),
     ];
-    for (answer, words) in cases {
+    for (answer, fragment) in cases {
         let (folder, components) = fake_compiler(answer);
         let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap().to_string();
-        assert!(refused.contains(words), "{refused}");
+        assert!(refused.contains(fragment), "{refused}");
         assert!(
             !folder.path().join("compiled").exists()
                 || fs::read_dir(folder.path().join("compiled")).unwrap().count() == 0
@@ -210,7 +210,7 @@ fn code_of_another_length_or_cost_than_allowed_is_not_loaded() {
 }
 
 #[test]
-fn kept_code_is_held_against_the_limits_of_the_consumer_that_wants_it() {
+fn cached_code_is_checked_against_the_limits_of_each_consumer() {
     let (folder, components) = fake_compiler("echo unexpected >&2; exit 1");
     let cost = Cost { artifact: 4, loaded: 1 << 20, instances: 50, each: 16 << 10 };
     let cache = components.compiler.as_ref().unwrap().cache();
@@ -221,20 +221,20 @@ fn kept_code_is_held_against_the_limits_of_the_consumer_that_wants_it() {
     };
     assert!(refusal(96 << 20, 49).ends_with("more than 49 (limits.instances)"));
     assert!(refusal((1 << 20) + (50 << 14) - 1, 50).contains("(limits.loaded)"));
-    // Within its limits it is loaded, and this is no code.
+    // Within the limits it is loaded, which fails because these bytes are not code.
     assert!(refusal((1 << 20) + (50 << 14), 50).starts_with("is not a valid component"));
     assert!(!folder.path().join("calls").exists(), "nothing is compiled");
 }
 
 #[test]
-fn without_a_process_to_compile_it_nothing_untrusted_is_loaded() {
+fn without_a_compiler_process_no_untrusted_component_is_loaded() {
     let components = Components::new(WasmEngine::new().unwrap());
     let refused = components.from_untrusted(&file(), &Limits::default()).err().unwrap();
     assert!(matches!(refused, ComponentError::NoCompiler), "{refused}");
 }
 
 #[test]
-fn a_component_that_has_changed_is_not_taken_for_the_one_that_was_loaded() {
+fn a_changed_component_file_is_not_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.wasm");
     fs::write(&path, "component").unwrap();

@@ -1,4 +1,4 @@
-//! Two versions beside each other in one engine, and what becomes of a component of a third.
+//! Runs two versions of the contract in one engine, and checks that components of other versions are refused.
 
 use std::fmt::{Debug, Write as _};
 use std::fs;
@@ -31,7 +31,7 @@ pub(crate) const V1: (&str, &str, &str) = (
 const V2: (&str, &str, &str) =
     ("../../tests/fixtures/contract/v2", include_str!("../../../../tests/fixtures/contract/text-2.0.0.wat"), "2.0.0");
 
-/// Makes a component of a version's WIT and a module's text, under another number.
+/// Builds a component from a version's WIT and a module's text; `other` replaces the version number.
 pub(crate) fn component((wit, module, number): (&str, &str, &str), other: &str) -> Vec<u8> {
     let mut files: Vec<_> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(wit)).unwrap().collect();
     files.sort_by_key(|file| file.as_ref().unwrap().path());
@@ -49,7 +49,7 @@ fn load(components: &Components, bytes: &[u8]) -> Result<Arc<super::super::compo
     components.from_trusted(bytes, Limits::default().component_size)
 }
 
-/// What consumers logged in this thread: name and line.
+/// Collects what consumers log in this thread: name and line.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -83,8 +83,8 @@ impl Visit for Line {
     }
 }
 
-/// Takes whole lives of these components, side by side, with the same deliveries; returns what each logged.
-fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
+/// Runs these components side by side from `setup` to `stop` with the same deliveries; returns what each logged.
+fn run_side_by_side(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     let engine = Components::new(WasmEngine::new().unwrap());
     let logged = Logged::default();
@@ -117,8 +117,8 @@ fn live_beside(components: &[(&str, Vec<u8>)]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn two_versions_run_beside_each_other_and_get_the_same_klines() {
-    let found = live_beside(&[("first", component(V1, "1.0.0")), ("second", component(V2, "2.0.0"))]);
+fn two_versions_run_side_by_side_and_get_the_same_klines() {
+    let found = run_side_by_side(&[("first", component(V1, "1.0.0")), ("second", component(V2, "2.0.0"))]);
     let first = ["BTCUSDT", "16580", "ETHUSDT", "16580", "SOLUSDT", "16580", "XRPUSDT", "16580", "stopped"];
     assert_eq!(found[0], [&["begins without state"], &first[..]].concat());
     // 20011.4375 / 1.207 is below the close of 16580.
@@ -127,7 +127,7 @@ fn two_versions_run_beside_each_other_and_get_the_same_klines() {
 
 #[test]
 fn a_later_minor_version_is_the_same_version_as_long_as_nothing_new_is_used() {
-    let found = live_beside(&[("older", component(V1, "1.0.0")), ("newer", component(V1, "1.4.2"))]);
+    let found = run_side_by_side(&[("older", component(V1, "1.0.0")), ("newer", component(V1, "1.4.2"))]);
     assert_eq!(found[0], found[1]);
     assert_eq!(found[0].len(), 10);
 }
@@ -145,7 +145,7 @@ fn a_version_that_is_not_offered_is_named_with_those_that_are() {
 }
 
 #[test]
-fn what_a_later_minor_version_adds_is_named_when_it_is_not_here() {
+fn a_missing_import_of_a_later_minor_version_is_named() {
     let components = Components::new(WasmEngine::new().unwrap());
     let text = r#"(component
         (import "klines:consumer/more@1.9.0" (instance (export "more" (func))))
@@ -165,7 +165,7 @@ fn names_of_versions_are_read_strictly() {
     let named = |number: &str| Version::named(&format!("{EXPORT}{number}")) == Named::Other(number);
     assert_eq!(Version::named("klines:consumer/consumer@1.0.0"), Named::Offered(Version::V1));
     assert_eq!(Version::named("klines:consumer/consumer@2.7.1"), Named::Offered(Version::V2));
-    assert_eq!(Version::named("klines:consumer/consumers@1.0.0"), Named::Nothing);
+    assert_eq!(Version::named("klines:consumer/consumers@1.0.0"), Named::OtherInterface);
     for number in ["", "1", "1.0", "1.0.0.0", "0.9.0", "10.0.0", "1.0.0-rc.1", "1.x.0", "-1.0.0"] {
         assert!(named(number), "{number}");
     }

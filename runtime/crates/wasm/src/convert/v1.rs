@@ -1,4 +1,4 @@
-//! Version 1: its records, its exports as a [`Guest`], and its functions of the host.
+//! Version 1 of the contract: its records, its exports as a [`Guest`], and its host functions.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ impl Guest for Calls {
     }
 
     fn setup(&self, store: &mut Store<Host>, settings: &str) -> Result<Result<Subscription, Failure>> {
-        let wish = self.klines_consumer_consumer().call_setup(store, settings)?;
-        Ok(wish.map_err(|found| failure(&found)).and_then(|wish| subscription(&wish)))
+        let found = self.klines_consumer_consumer().call_setup(store, settings)?;
+        Ok(found.map_err(|found| failure(&found)).and_then(|found| subscription(&found)))
     }
 
     fn start(&self, store: &mut Store<Host>) -> Result<Result<(), Failure>> {
@@ -102,9 +102,9 @@ impl emit::Host for Host {
     }
 }
 
-/// Returns the records of a batch; the symbols are borrowed.
+/// Returns the records of a batch; they borrow the symbols.
 fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
-    // Klines of one interval come in a row: its parts take divisions, which are worth saving.
+    // Klines of one interval are adjacent, so the divisions that split it into its parts are done once.
     let mut known: Option<(Interval, wit::Interval)> = None;
     let mut records = Vec::with_capacity(klines.len());
     for kline in klines {
@@ -168,7 +168,7 @@ fn interval(interval: Interval) -> wit::Interval {
     wit::Interval { count, unit }
 }
 
-/// Returns a kline's digits.
+/// Returns the exact values of a kline as decimal texts.
 fn exact(kline: &Kline) -> wit::ExactKline {
     wit::ExactKline {
         open: kline.open.to_string(),
@@ -190,7 +190,7 @@ fn failure(found: &wit::Failure) -> Failure {
 }
 
 fn subscription(found: &wit::Subscription) -> Result<Subscription, Failure> {
-    let intervals: Vec<_> = found.intervals.iter().map(|wish| (wish.count, unit(wish.unit))).collect();
+    let intervals: Vec<_> = found.intervals.iter().map(|interval| (interval.count, unit(interval.unit))).collect();
     super::subscription(&found.symbols, &intervals, found.closed_only)
 }
 
@@ -227,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_comes_back_as_it_was_sent() {
+    fn an_interval_survives_the_conversion_to_the_contract_and_back() {
         for text in ["100ms", "90s", "5m", "12h", "1D", "1W", "1M"] {
             let asked: Interval = text.parse().unwrap();
-            let wish = wit::Subscription { symbols: Vec::new(), intervals: vec![interval(asked)], closed_only: true };
-            assert_eq!(subscription(&wish).unwrap().intervals, [asked], "{text}");
+            let found = wit::Subscription { symbols: Vec::new(), intervals: vec![interval(asked)], closed_only: true };
+            assert_eq!(subscription(&found).unwrap().intervals, [asked], "{text}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A version that exists only in tests: what it has in common with the first is written out again, as a real one would.
+//! Version 2 of the contract, which exists only in tests. It repeats the code that it has in common with version 1, as
+//! a real second version would.
 
 use std::sync::Arc;
 
@@ -23,10 +24,11 @@ impl Guest for KlineConsumer {
     }
 
     fn setup(&self, store: &mut Store<Host>, settings: &str) -> Result<Result<Subscription, Failure>> {
-        let wish = self.klines_consumer_consumer().call_setup(store, settings)?;
-        Ok(wish.map_err(|found| failure(&found)).and_then(|wish| {
-            let intervals: Vec<_> = wish.intervals.iter().map(|wish| (wish.count, unit(wish.unit))).collect();
-            super::subscription(&wish.symbols, &intervals, wish.closed_only)
+        let found = self.klines_consumer_consumer().call_setup(store, settings)?;
+        Ok(found.map_err(|found| failure(&found)).and_then(|found| {
+            let intervals: Vec<_> =
+                found.intervals.iter().map(|interval| (interval.count, unit(interval.unit))).collect();
+            super::subscription(&found.symbols, &intervals, found.closed_only)
         }))
     }
 

@@ -1,10 +1,10 @@
-//! Who gets a permit, when it is passed on, and that none is lost.
+//! Checks which thread gets a permit, when a permit is passed on, and that no permit is lost.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 
-/// A thread that does as it is asked.
+/// A thread that runs the given actions on its permit.
 struct Guest {
     asks: Sender<fn(&mut Permit)>,
     done: Receiver<u8>,
@@ -43,7 +43,7 @@ impl Guest {
         assert_eq!(self.done.recv().unwrap(), NONE);
     }
 
-    /// Waits until it holds a permit.
+    /// Waits until the last action is done, and checks that the permit is held.
     fn has(&self) {
         assert_eq!(self.done.recv().unwrap(), HOLDS);
     }
@@ -60,7 +60,7 @@ fn until_waiting(governor: &CpuGovernor, count: usize) {
 }
 
 #[test]
-fn one_waits_until_another_gives_its_permit_back() {
+fn a_thread_waits_until_another_releases_its_permit() {
     let governor = Arc::new(CpuGovernor::with_permits(1));
     let guests = [0; 3].map(|_| Guest::new(&governor, false));
     guests[0].acquire();
@@ -79,7 +79,7 @@ fn one_waits_until_another_gives_its_permit_back() {
 }
 
 #[test]
-fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
+fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_is_acquired_again() {
     let governor = Arc::new(CpuGovernor::with_permits(1));
     let [first, second] = [0; 2].map(|_| Guest::new(&governor, false));
     first.acquire();
@@ -97,7 +97,7 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
     until_waiting(&governor, 1);
     governor.tick();
     second.has();
-    // It notices at its own next look, and waits.
+    // The first thread notices this when it renews, and waits.
     first
         .asks
         .send(|permit| {
@@ -106,10 +106,10 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
         .unwrap();
     until_waiting(&governor, 1);
     governor.tick();
-    assert_eq!(waiting(&governor), 1, "a permit is kept for some time");
+    assert_eq!(waiting(&governor), 1, "a permit is held for a minimum time");
     governor.tick();
     first.has();
-    // Its permit was passed on: there is nothing to give back.
+    // Its permit was passed on, so there is none to release.
     second.release();
     assert_eq!(governor.lock().free, 0);
     first.release();
@@ -117,7 +117,7 @@ fn a_permit_is_passed_on_at_a_tick_if_others_wait_and_comes_back() {
 }
 
 #[test]
-fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
+fn threads_of_the_lowest_rank_are_served_last_and_lose_their_permit_at_once() {
     let governor = Arc::new(CpuGovernor::with_permits(1));
     let [low, lower] = [0; 2].map(|_| Guest::new(&governor, true));
     let [good, better] = [0; 2].map(|_| Guest::new(&governor, false));
@@ -139,7 +139,7 @@ fn threads_of_the_lowest_rank_come_last_and_make_room_at_once() {
 }
 
 #[test]
-fn an_instance_that_is_dropped_gives_its_permit_back() {
+fn a_dropped_permit_is_released() {
     let governor = Arc::new(CpuGovernor::with_permits(1));
     let mut permit = Permit::new(governor.clone(), Arc::default());
     assert_eq!(permit.acquire(), Duration::ZERO);
@@ -149,7 +149,7 @@ fn an_instance_that_is_dropped_gives_its_permit_back() {
 }
 
 #[test]
-fn threads_that_come_and_go_lose_no_permit() {
+fn concurrent_threads_lose_no_permit() {
     let governor = Arc::new(CpuGovernor::with_permits(2));
     let running = Arc::new(());
     let ticker = thread::spawn({

@@ -1,4 +1,4 @@
-//! Instructions for which this build of wasmtime has no code are refused when a component is compiled. Executed, they
+//! Checks that instructions which this build of wasmtime does not implement are refused at compile time. Executing them
 //! would abort the process: the functions behind them are `extern "C"` and panic.
 
 use wasmtime::{Instance, Module, Store};
@@ -19,7 +19,7 @@ fn refusal(text: &str) -> String {
     panic!("compiled and executed: {text}")
 }
 
-/// RUSTSEC-2026-0570: a check of function subtypes is a call into the garbage collector's part, which is not built.
+/// RUSTSEC-2026-0570: a check of function subtypes calls into the garbage collector, which is not compiled in.
 #[test]
 fn subtypes_of_functions_are_refused() {
     const TYPES: &str = "(type $a (sub (func))) (type $b (sub $a (func))) (table 1 funcref) (elem (i32.const 0) $f)
@@ -34,7 +34,7 @@ fn subtypes_of_functions_are_refused() {
     }
 }
 
-/// GHSA-2674-w29h-wqvj: what waits for or wakes other threads is not built either.
+/// GHSA-2674-w29h-wqvj: instructions that wait for or wake other threads are not compiled in either.
 #[test]
 fn atomics_and_shared_memories_are_refused() {
     for body in [

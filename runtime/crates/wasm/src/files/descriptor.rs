@@ -1,4 +1,4 @@
-//! The operations on files and folders.
+//! Implements the operations on files and folders.
 
 use wasmtime::component::Resource;
 use wasmtime::{Error, Result};
@@ -12,7 +12,8 @@ use super::stream::QuotaStream;
 use super::{Files, MOST_LISTINGS, wait};
 
 impl Files<'_> {
-    /// Refuses what is neither a file nor a folder, a symbolic link too. Returns whether it exists.
+    /// Refuses a path that is neither a regular file nor a folder; symbolic links are refused too. Returns whether it
+    /// exists.
     fn check_kind(&mut self, folder: &Resource<Descriptor>, path: &str) -> FsResult<bool> {
         let folder = Resource::new_borrow(folder.rep());
         let found = Inner::stat_at(&mut self.inner, folder, wasi::PathFlags::empty(), path.to_owned());
@@ -28,7 +29,7 @@ impl Files<'_> {
         }
     }
 
-    /// Refuses to carry something from one folder with a quota into another: it was charged to the first.
+    /// Refuses to move or link a file from one folder with a quota to another: it was charged to the first.
     fn check_same(&self, from: &Resource<Descriptor>, to: &Resource<Descriptor>) -> FsResult<()> {
         match (self.open.of.get(&from.rep()), self.open.of.get(&to.rep())) {
             (Some(from), Some(to)) if !from.is(to) => Err(wasi::ErrorCode::CrossDevice.into()),
@@ -45,10 +46,10 @@ impl Files<'_> {
         Err(wasi::ErrorCode::InsufficientSpace.into())
     }
 
-    /// Holds what is written to a stream against the quota of its file.
+    /// Wraps a stream, so that its writes are charged to the quota of its file.
     fn bound(&mut self, file: u32, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
         let Some(quota) = self.open.of.get(&file).cloned() else { return Ok(stream) };
-        // Its first block: otherwise a byte in each of many blocks would count for nothing.
+        // Charges the first block: otherwise single bytes in many blocks would count almost nothing.
         let is_admitted = quota.admits(blocks(0, 1), 0);
         let inner = self.inner.table.delete(stream)?;
         if !is_admitted {
@@ -156,7 +157,7 @@ impl sync::HostDescriptor for Files<'_> {
         accessed: sync::NewTimestamp,
         modified: sync::NewTimestamp,
     ) -> FsResult<()> {
-        // This opens it, and a link is not followed, as in `open_at`.
+        // This operation opens the file; as in `open_at`, links are not followed.
         self.check_kind(&folder, &path)?;
         let (no_links, accessed, modified) = (wasi::PathFlags::empty(), accessed.into(), modified.into());
         wait(self.time, Inner::set_times_at(&mut self.inner, folder, no_links, path, accessed, modified))
@@ -188,7 +189,7 @@ impl sync::HostDescriptor for Files<'_> {
             self.charge(&folder, 0, 1)?;
         }
         let from = folder.rep();
-        // Not what a link leads to: it could be turned after it was looked at.
+        // Links are not followed: a link could change its target after the check.
         let no_links = wasi::PathFlags::empty();
         let opened = Inner::open_at(&mut self.inner, folder, no_links, path, how.into(), flags.into());
         let opened = wait(self.time, opened)?;

@@ -1,7 +1,7 @@
-//! What a folder that a guest may write can hold, in bytes on the disk and in entries.
+//! Bounds a folder that a guest may write, in bytes on the disk and in entries.
 //!
-//! Every byte that is written counts, also where it replaces another; when the count reaches the quota, the folder is
-//! measured again. What others put into the folder counts too.
+//! Every written byte counts, even one that replaces another; when the count reaches the quota, the folder is measured
+//! again. Files that others put into the folder count too.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use klines_system::disk_use::{MOST_ENTRIES, Used, measure};
 
-/// How often it is logged at most that something was refused.
+/// Minimum time between two log messages about refused writes.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// What a file takes room in. Smaller blocks only make the count too high, until it is measured.
+/// Assumed block size of the file system, in bytes. If blocks are smaller, the count is too high until the folder is
+/// measured.
 const BLOCK: u64 = 4_096;
 
 /// The quota of one folder of one instance.
@@ -30,12 +31,12 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Unknown until something is written.
+    /// `None` until the first write, and after a refused write.
     used: Option<Used>,
     reported: Option<Instant>,
 }
 
-/// Bytes of the blocks that `length` bytes at `offset` lie in.
+/// Returns the total size of the blocks that contain `length` bytes at `offset`.
 pub(super) fn blocks(offset: u64, length: u64) -> u64 {
     let first = offset / BLOCK;
     let end = offset.saturating_add(length).div_ceil(BLOCK);
@@ -49,12 +50,12 @@ impl Quota {
         Self { inner: Arc::new(Inner { consumer: consumer.to_owned(), folder, most, state: Mutex::default() }) }
     }
 
-    /// Whether both bound the same folder.
+    /// Returns whether both are the same quota.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Returns whether `bytes` and `entries` still fit, and counts them if they do. Nothing always fits.
+    /// Returns whether `bytes` and `entries` still fit, and counts them if they do. Zero bytes and entries always fit.
     pub(super) fn admits(&self, bytes: u64, entries: u64) -> bool {
         if (bytes, entries) == (0, 0) {
             return true;
@@ -97,19 +98,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_counts_and_what_is_written_too() {
+    fn existing_files_and_new_writes_count() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("inner")).unwrap();
         fs::write(folder.path().join("inner/file"), vec![1; 100_000]).unwrap();
         let quota = quota(&folder, 1 << 20);
         assert!(quota.admits(800_000, 0));
         assert!(!quota.admits(1 << 20, 0), "more than all of it");
-        // Nothing of it was written, so that it is free again once it was measured.
+        // No byte was really written, so the measurement finds the space free again.
         assert!(quota.admits(800_000, 0));
     }
 
     #[test]
-    fn a_full_folder_takes_more_once_there_is_room_and_nothing_always() {
+    fn a_full_folder_admits_writes_once_there_is_space_and_empty_ones_always() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, vec![1; 1 << 20]).unwrap();
@@ -120,11 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_byte_count_too() {
+    fn empty_files_count_too() {
         let folder = tempfile::tempdir().unwrap();
         let quota = quota(&folder, 1 << 30);
         assert!(quota.admits(0, MOST_ENTRIES));
-        assert!(quota.admits(0, 1), "none of them was made");
+        assert!(quota.admits(0, 1), "none of them was created");
         assert!(!quota.admits(0, MOST_ENTRIES + 1));
     }
 

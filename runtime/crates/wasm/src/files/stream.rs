@@ -1,4 +1,4 @@
-//! A stream into a file, held against the quota of its folder.
+//! An output stream to a file that charges its writes to the quota of the folder.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl QuotaStream {
     }
 
     fn charge(&self, bytes: &Bytes) -> StreamResult<()> {
-        // Its first block was charged when it was opened; how blocks are cut up matters little to what follows.
+        // The first block was charged when the stream was opened; from then on, rounding to blocks matters little.
         if self.quota.admits(u64::try_from(bytes.len()).unwrap_or(u64::MAX), 0) {
             return Ok(());
         }

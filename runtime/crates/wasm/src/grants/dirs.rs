@@ -1,5 +1,5 @@
-//! Folders that a component may use, opened without following a link. What they must not reach is named by the
-//! configuration and judged here once more, for each instance: links and folders change while klines runs.
+//! Opens the folders that a component may use, without following symbolic links. Checks again, for each instance, that
+//! a folder does not reach a protected path of the configuration: links and folders change while klines runs.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,39 +12,39 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-/// One folder.
+/// The grant of one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirGrant {
-    /// Where it is on this machine.
+    /// Its path on this machine.
     pub host: PathBuf,
-    /// What the component calls it, for example `/out`.
+    /// The path that the component sees, for example `/out`.
     pub guest: String,
-    /// Whether files may be made, changed and removed in it; otherwise they can only be read.
+    /// Whether files in it may be created, changed and removed; otherwise they can only be read.
     pub write: bool,
-    /// Whether it may belong to the system or hold what is the user's own.
+    /// Whether it may be a system folder or one with private data of the user.
     pub sensitive: bool,
-    /// Bytes that it may hold, if it may be written.
+    /// Maximum total size of its content in bytes, if it may be written.
     pub max: u64,
 }
 
-/// A folder that is open, so that nothing can take its place any more.
+/// An open folder, which cannot be replaced by another one any more.
 struct Opened {
-    /// Where it really is.
+    /// Its real path.
     path: PathBuf,
-    /// Keeps it open until the instance has it.
+    /// Keeps the folder open until the instance has opened it.
     file: File,
 }
 
 /// Why a folder cannot be granted.
 #[derive(Debug, Error)]
 pub enum GrantError {
-    /// A link could be turned to another place later.
+    /// A symbolic link, whose target could change later.
     #[error("{} is a symbolic link: grant the folder that it leads to", .0.display())]
     Link(PathBuf),
-    /// A file, or something stranger.
+    /// A file or another kind of object.
     #[error("{} is not a folder", .0.display())]
     NotFolder(PathBuf),
-    /// What can be written through one name must not pass for read-only through another.
+    /// A writable and a read-only folder overlap, so a read-only file could be written through the other path.
     #[error("{} lies inside {}, and only one of them may be written", .inner.display(), .outer.display())]
     Overlap {
         /// The inner folder.
@@ -52,25 +52,25 @@ pub enum GrantError {
         /// The outer folder.
         outer: PathBuf,
     },
-    /// It reaches what no component may reach.
+    /// It reaches a protected path.
     #[error("`{}` {}; expected {}", .path.display(), .refusal.reason, .refusal.remedy)]
     Refused {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason and the remedy.
         refusal: Refusal,
     },
-    /// The file system refuses.
+    /// The file system reports an error.
     #[error("{}: {error}", .path.display())]
     Io {
-        /// Which folder.
+        /// The folder.
         path: PathBuf,
-        /// What it says.
+        /// The error.
         error: io::Error,
     },
 }
 
-/// Opens folders for one instance. A folder that may be written is made if it is missing.
+/// Opens the granted folders for one instance. Creates a missing folder if it may be written.
 pub(super) fn open(dirs: &[DirGrant], protected: &Protected, wasi: &mut WasiCtxBuilder) -> Result<(), GrantError> {
     let opened = dirs.iter().map(|grant| grant.open(protected)).collect::<Result<Vec<_>, _>>()?;
     for (outer, wide) in opened.iter().zip(dirs) {
@@ -94,18 +94,18 @@ pub(super) fn open(dirs: &[DirGrant], protected: &Protected, wasi: &mut WasiCtxB
 impl DirGrant {
     fn open(&self, protected: &Protected) -> Result<Opened, GrantError> {
         let failed = |error| GrantError::Io { path: self.host.clone(), error };
-        let judge = |path: &Path| match protected.refusal(path, self.write, self.sensitive) {
+        let check = |path: &Path| match protected.refusal(path, self.write, self.sensitive) {
             Some(refusal) => Err(GrantError::Refused { path: self.host.clone(), refusal }),
             None => Ok(()),
         };
-        // With a slash at its end a link's name would mean what the link leads to.
+        // Removes a slash at the end, with which the system would follow a link.
         let named: PathBuf = self.host.components().collect();
         match named.symlink_metadata() {
             Ok(found) if found.is_symlink() => return Err(GrantError::Link(named)),
             Ok(found) if !found.is_dir() => return Err(GrantError::NotFolder(named)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.write => {
-                judge(&named)?;
+                check(&named)?;
                 std::fs::create_dir_all(&named).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
@@ -113,14 +113,14 @@ impl DirGrant {
         let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits();
         let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(&named).map_err(failed)?;
         let opened = Opened::new(file, &named).map_err(failed)?;
-        judge(&opened.path)?;
+        check(&opened.path)?;
         Ok(opened)
     }
 }
 
 impl Opened {
     fn new(file: File, named: &Path) -> io::Result<Self> {
-        // What the system says of the open folder; where it cannot be asked, what the name means now.
+        // The path that the system reports for the open folder; where it reports none, the path resolved now.
         let path = std::fs::read_link(Self::descriptor(&file)).or_else(|_| named.canonicalize())?;
         Ok(Self { path, file })
     }
@@ -129,7 +129,7 @@ impl Opened {
         PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
     }
 
-    /// A name that means this very folder, if the system has such names.
+    /// Returns a path that refers to exactly this open folder, if the system supports such paths.
     fn name(&self) -> PathBuf {
         let descriptor = Self::descriptor(&self.file);
         if descriptor.exists() { descriptor } else { self.path.clone() }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_folder_that_may_be_written_is_made() {
+    fn only_a_writable_folder_is_created() {
         let folder = tempfile::tempdir().unwrap();
         let (read, write) = (folder.path().join("read"), folder.path().join("a/write"));
         assert!(matches!(open(&[(&read, false)]), Err(GrantError::Io { .. })));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_protected_is_judged_at_each_opening() {
+    fn protected_paths_are_checked_at_each_opening() {
         let folder = tempfile::tempdir().unwrap();
         let (parent, secret) = (folder.path().join("parent"), folder.path().join("secret"));
         std::fs::create_dir_all(parent.join("out")).unwrap();
@@ -204,6 +204,6 @@ mod tests {
         assert!(refused.contains("lies inside the secret folder; expected a folder of its own"), "{refused}");
         std::fs::remove_dir(secret.join("out")).unwrap();
         assert!(matches!(open(), Err(GrantError::Refused { .. })));
-        assert!(!secret.join("out").exists(), "nothing is made where nothing is granted");
+        assert!(!secret.join("out").exists(), "a refused folder is not created");
     }
 }

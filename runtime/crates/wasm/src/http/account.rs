@@ -1,14 +1,14 @@
-//! What a consumer's requests add up to: counters, requests under way, and which denials were reported.
+//! The account of a consumer's requests: counters, requests in progress, and denials that were already reported.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashSet;
 
-/// Denials that are remembered, so that each is reported once; further ones are only counted.
+/// The most denials that are remembered, so that each is reported once; further denials are only counted.
 const MOST_REPORTED: usize = 64;
 
-/// Counters of one consumer's HTTP, over all its instances.
+/// The counters of one consumer's HTTP requests, over all its instances.
 #[derive(Debug, Default)]
 pub struct HttpCounters {
     requests: AtomicU64,
@@ -16,19 +16,19 @@ pub struct HttpCounters {
     failed: AtomicU64,
 }
 
-/// What the counters say.
+/// The values of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HttpCounts {
-    /// Requests that the component made, denied ones included.
+    /// The requests that the component made, including denied ones.
     pub requests: u64,
-    /// Requests that no grant covers, or whose host has an address that it may not have.
+    /// The requests that no grant covers, or whose host has a prohibited address.
     pub denied: u64,
-    /// Requests without a response: no connection, no answer in time, over a limit.
+    /// The requests without a response: no connection, no response in time, or over a limit.
     pub failed: u64,
 }
 
 impl HttpCounters {
-    /// Reads all.
+    /// Returns the values of all counters.
     #[must_use]
     pub fn read(&self) -> HttpCounts {
         let [requests, denied, failed] =
@@ -49,27 +49,27 @@ impl HttpCounters {
     }
 }
 
-/// Shared by all instances of one consumer: a restart renews nothing.
+/// The account of one consumer, shared by all its instances: a restart does not reset it.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) counters: Arc<HttpCounters>,
-    under_way: Arc<AtomicUsize>,
+    in_progress: Arc<AtomicUsize>,
     reported: Mutex<HashSet<(String, u16, String)>>,
 }
 
-/// One request under way, until it is dropped.
+/// The slot of one request in progress; it is released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Account {
-    /// Takes a slot, if fewer than `most` are taken.
+    /// Takes a slot; returns `None` if `most` are taken.
     pub(super) fn slot(&self, most: usize) -> Option<Slot> {
-        let slot = Slot(self.under_way.clone());
-        // Counted first: dropping the slot takes it back.
+        let slot = Slot(self.in_progress.clone());
+        // The slot is counted first; dropping it decrements the count.
         (slot.0.fetch_add(1, Ordering::Relaxed) < most).then_some(slot)
     }
 
-    /// Whether this denial is new and is to be reported.
+    /// Returns whether this denial is new and has to be reported.
     pub(super) fn is_new(&self, host: &str, port: u16, what: &str) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.len() < MOST_REPORTED && reported.insert((host.to_owned(), port, what.to_owned()))
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_given_back() {
+    fn dropped_slots_are_released() {
         let account = Account::default();
         let held: Vec<_> = (0..2).map(|_| account.slot(2).unwrap()).collect();
         assert!(account.slot(2).is_none() && account.slot(2).is_none());

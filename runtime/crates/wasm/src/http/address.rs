@@ -1,19 +1,19 @@
-//! Which network an address belongs to. Judges an address alone; whether it may be used is for whoever asks.
+//! Classifies an address by its network. The caller decides whether the address may be used.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an address reaches, from harmless to dangerous.
+/// The network of an address, from harmless to dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// The public internet.
     Public,
     /// This machine, or a private network.
     Private,
-    /// Nothing that a name should lead to: link-local and a cloud's metadata, multicast, reserved.
+    /// Addresses to which no name should resolve: link-local, metadata of a cloud, multicast, reserved.
     Special,
 }
 
-/// Metadata servers of clouds that hide in ordinary ranges.
+/// Metadata servers of clouds whose addresses are in ordinary ranges.
 const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -22,7 +22,7 @@ const METADATA: [IpAddr; 4] = [
 ];
 
 impl Reach {
-    /// Judges an address, and the address of IPv4 that may be inside one of IPv6.
+    /// Classifies an address. An IPv6 address that embeds IPv4 addresses gets the most dangerous class of all.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         let own = if METADATA.contains(&address) {
@@ -51,7 +51,7 @@ fn of_v4(address: Ipv4Addr) -> Reach {
     }
 }
 
-/// Judges the range alone. Ranges that carry IPv4 are as good as what they carry.
+/// Classifies an IPv6 range alone. Ranges that embed IPv4 are public here; the embedded address decides.
 fn of_v6(address: Ipv6Addr) -> Reach {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Private,
@@ -66,15 +66,15 @@ fn of_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// Addresses of IPv4 that packets to this one may end up at.
+/// Returns the IPv4 addresses that packets to this IPv6 address may reach.
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let join = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
-        // ::1 and :: are themselves.
+        // `::1` and `::` embed no IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, _, _, _, _, high, low] => [join(high, low), None],
         [0x2002, high, low, ..] => [join(high, low), None],
-        // Teredo: its server, and the client with all bits turned.
+        // Teredo: the server, and the client with all bits inverted.
         [0x2001, 0, high, low, _, _, client_high, client_low] => [join(high, low), join(!client_high, !client_low)],
         // ISATAP.
         [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => [join(high, low), None],
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_judged_by_where_they_lead() {
+    fn addresses_are_classified_by_the_network_that_they_reach() {
         for (reach, addresses) in [
             (Reach::Public, &["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111"][..]),
             (Reach::Public, &["::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::1", "192.0.1.1"]),

@@ -1,4 +1,4 @@
-//! Bodies on their way, counted and timed. Both directions end with an error at their limit.
+//! Bodies of requests and responses, counted and timed. Both end with an error at their limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::account::Slot;
-use super::exchange::words_of;
+use super::exchange::guest_error;
 
-/// Told by a request's body to the rest of the exchange: the transport's error does not say why it ended.
+/// Set by the body of a request that is too large, because the error of the transport does not give the reason.
 pub(super) type TooLarge = Arc<AtomicBool>;
 
-/// What a guest sends.
+/// The body that a guest sends.
 pub(super) struct Outgoing {
     body: WasiBody,
     left: u64,
@@ -57,13 +57,13 @@ impl Body for Outgoing {
     }
 }
 
-/// What a guest receives. The request is under way until this ends.
+/// The body that a guest receives. The request is in progress until this body ends.
 pub(super) struct Received {
     body: Incoming,
     left: u64,
     most: u64,
     deadline: Pin<Box<Sleep>>,
-    /// The longest silence that the guest asked for.
+    /// The longest pause between bytes that the guest set.
     silence: Option<(Duration, Pin<Box<Sleep>>)>,
     slot: Option<Arc<Slot>>,
 }
@@ -86,7 +86,7 @@ impl Received {
         }
         let frame = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(words_of(&error)))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(guest_error(&error)))),
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {
                 let silent = self.silence.as_mut().is_some_and(|(_, over)| over.as_mut().poll(context).is_ready());

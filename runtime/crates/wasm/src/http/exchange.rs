@@ -1,6 +1,7 @@
-//! One request and its response: resolve, judge the addresses, connect to one of those, TLS, HTTP/1.1.
+//! One request and its response: resolves the host, checks the addresses, connects to one of them, speaks TLS and
+//! HTTP/1.1.
 //!
-//! Follows no redirect, keeps no connection, knows no proxy. Dropping it ends the connection.
+//! Follows no redirect, keeps no connection open and uses no proxy. Dropping the future ends the connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,13 +29,13 @@ use super::resolve;
 use super::rule::{Destination, SecretGrant};
 use super::{Egress, Granted, trust};
 
-/// Header section of a response, and what is read ahead of its body, in bytes.
+/// The maximum size in bytes of the header section of a response, and of the buffer for its body.
 const MOST_HEADERS: usize = 16 << 10;
 
-/// How long a connection outlives the time of its request at most.
-const AFTERMATH: Duration = Duration::from_secs(1);
+/// The longest time that a connection outlives the deadline of its request.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// What the engine expects of a sent request: the response, and what keeps its connection going.
+/// The result that the engine expects of a sent request: the response, and a future that drives the connection.
 pub(super) type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// A request that a grant covers.
@@ -70,28 +71,29 @@ impl Exchange {
             |time: Option<Duration>| time.map_or(self.deadline, |time| self.deadline.min(Instant::now() + time));
         let connected = timeout_at(within(options.connect_timeout), self.connect()).await;
         let stream = connected.map_err(|_| Error::ConnectionTimeout)??;
-        self.address(&mut request)?;
+        self.set_head(&mut request)?;
         let too_large = TooLarge::default();
         let request = request.map(|body| Outgoing::new(body, self.most_body, too_large.clone()).boxed_unsync());
         let mut http = hyper::client::conn::http1::Builder::new();
         http.max_buf_size(MOST_HEADERS);
-        let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|e| words_of(&e))?;
+        let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|e| guest_error(&e))?;
         let deadline = self.deadline;
-        // Ends when it is dropped; its errors come out of the response as well. Its own end comes after that of those
-        // who wait for it, so that they say what happened: the time was over.
-        let connection = spawn(async move { drop(timeout_at(deadline + AFTERMATH, connection).await) });
+        // Ends when it is dropped; the response reports its errors as well. It ends after the deadline of the request,
+        // so that the request reports a time-out and not a closed connection.
+        let connection = spawn(async move { drop(timeout_at(deadline + LINGER, connection).await) });
         let first_byte = within(options.first_byte_timeout);
         let response = timeout_at(first_byte, sender.send_request(request)).await;
         let response = match response {
             Err(_) if first_byte < deadline => return Err(Error::ConnectionReadTimeout),
             Err(_) => return Err(Error::HttpResponseTimeout),
             Ok(_) if too_large.load(Ordering::Relaxed) => return Err(Error::HttpRequestBodySize(Some(self.most_body))),
-            Ok(Err(error)) => return Err(words_of(&error)),
+            Ok(Err(error)) => return Err(guest_error(&error)),
             Ok(Ok(response)) => response,
         };
-        let said = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if said.is_some_and(|length| length > self.most_body) {
-            return Err(Error::HttpResponseBodySize(said));
+        let declared =
+            response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > self.most_body) {
+            return Err(Error::HttpResponseBodySize(declared));
         }
         let silence = options.between_bytes_timeout;
         let response =
@@ -108,7 +110,8 @@ impl Exchange {
         self.check_secrets(&addresses)?;
         let mut last = Error::DestinationUnavailable;
         for (tried, address) in addresses.iter().enumerate() {
-            // Each address gets its share of what is left, so that one that is silent does not use it up.
+            // Each address gets a share of the remaining time, so that an address that does not respond does not use it
+            // up.
             let left = self.deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             let dialled = TcpStream::connect(SocketAddr::new(*address, self.to.port));
@@ -123,17 +126,17 @@ impl Exchange {
                     continue;
                 }
             };
-            // Without it small requests wait for each other; a system that refuses is only slower.
+            // Without it, Nagle's algorithm delays small requests. An error only makes the request slower.
             let _ = stream.set_nodelay(true);
             return self.encrypted(stream).await;
         }
         Err(last)
     }
 
-    /// The addresses to connect to: all good, or none.
+    /// Returns the addresses of the host, or an error if one of them is prohibited.
     async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         if let Some(literal) = self.to.literal() {
-            return self.judge(literal).map(|()| vec![literal]);
+            return self.check_literal(literal).map(|()| vec![literal]);
         }
         let found = resolve::addresses(self.egress.resolver(), &self.to.host, self.slot.clone()).await;
         let found = found.map_err(|_| Error::DnsError { rcode: None, info_code: None })?;
@@ -147,9 +150,9 @@ impl Exchange {
         if found.is_empty() { Err(Error::DnsError { rcode: None, info_code: None }) } else { Ok(found) }
     }
 
-    /// Judges an address that is written in place of a name.
-    pub(super) fn judge(&self, literal: IpAddr) -> Result<(), Error> {
-        // Whoever writes such an address into the configuration means it.
+    /// Checks a literal address in the URL.
+    pub(super) fn check_literal(&self, literal: IpAddr) -> Result<(), Error> {
+        // A special address in the configuration is intended by the operator.
         match Reach::of(literal) {
             Reach::Private if !self.granted.grant.private => Err(self.prohibited(literal, Reach::Private)),
             _ => Ok(()),
@@ -175,7 +178,7 @@ impl Exchange {
         Ok(Box::new(stream.map_err(|error| trust::failure(&error))?))
     }
 
-    /// Without encryption, secrets stay on this machine.
+    /// Checks that secrets are not sent without encryption to another machine.
     fn check_secrets(&self, addresses: &[IpAddr]) -> Result<(), Error> {
         let is_safe = !self.to.plain || addresses.iter().all(|address| address.to_canonical().is_loopback());
         match self.secrets().next().filter(|_| !is_safe) {
@@ -191,8 +194,8 @@ impl Exchange {
         self.egress.secrets().filter(|secret| secret.host == self.to.host)
     }
 
-    /// Makes the head of the request ours: the path alone, the host, and the secrets.
-    pub(super) fn address(&self, request: &mut Request<WasiBody>) -> Result<(), Error> {
+    /// Sets the head of the request: only the path as its target, the header `host`, and the secrets.
+    pub(super) fn set_head(&self, request: &mut Request<WasiBody>) -> Result<(), Error> {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
         let host = HeaderValue::try_from(self.to.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -222,8 +225,8 @@ fn unreachable(error: &io::Error) -> Error {
     }
 }
 
-/// What an error of the transport means to a guest. Says nothing of what was sent.
-pub(super) fn words_of(error: &hyper::Error) -> Error {
+/// Returns the error that a guest receives for an error of the transport. It contains nothing of the request.
+pub(super) fn guest_error(error: &hyper::Error) -> Error {
     if error.is_parse_too_large() {
         Error::HttpResponseHeaderSectionSize(None)
     } else if error.is_parse() || error.is_parse_status() {

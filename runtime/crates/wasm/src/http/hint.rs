@@ -1,5 +1,5 @@
-//! What an operator would write to grant a request that was denied: a line that works when it is pasted, and what it
-//! opens besides.
+//! A hint for the operator after a denied request: the line that would grant it, ready to paste, and a warning about
+//! what else it opens.
 
 use std::net::IpAddr;
 
@@ -8,31 +8,31 @@ use url::Host;
 use super::address::Reach;
 use super::rule::HttpGrant;
 
-/// Methods that a grant can name.
+/// The methods that a grant can name.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// Longest line that is printed; a longer one is cut down to its new entry.
+/// The maximum length of a line in bytes; instead of a longer line, only its new entry is shown.
 const MOST_LINE: usize = 1_024;
 
-/// What a grant of a private address opens.
+/// The warning about a grant of a private address.
 const PRIVATE: &str = "it lets the consumer reach this machine or its private network, where services often trust \
                        whoever can connect";
-/// What a grant of a special address opens.
+/// The warning about a grant of a special address.
 const SPECIAL: &str = "it lets the consumer reach what only this machine is meant to ask: a cloud's metadata address \
                        hands out the credentials of the machine";
 
-/// How a denied request would be granted.
+/// A hint that says how a denied request would be granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hint {
-    /// The line for `[consumers.NAME.allow]`, or the entry of its list `http`.
+    /// The line for `[consumers.NAME.allow]`, or an entry for its list `http`.
     pub(super) line: String,
-    /// Whether the line stands for all of `http`; otherwise it is an entry more.
+    /// Whether the line replaces the whole key `http`; otherwise it is an additional entry.
     pub(super) is_whole: bool,
-    /// What it opens besides.
+    /// A warning about what else it opens.
     pub(super) warning: Option<&'static str>,
 }
 
 impl Hint {
-    /// Returns what would grant `wanted` besides what is `granted`, or why nothing would.
+    /// Returns the hint that grants `wanted` in addition to `granted`, or the reason why it cannot be granted.
     pub(super) fn new<'a>(
         wanted: &HttpGrant,
         granted: impl Iterator<Item = &'a HttpGrant>,
@@ -44,13 +44,13 @@ impl Hint {
             None => all.push(wanted.clone()),
         }
         let line = format!("http = [{}]", all.iter().map(HttpGrant::line).collect::<Vec<_>>().join(", "));
-        // Where a file of certificates came from is not known here.
+        // The path of a file of certificates is not known here, so the whole line cannot be written.
         let is_whole = all.iter().all(|grant| grant.authorities.is_none()) && line.len() <= MOST_LINE;
         let line = if is_whole { line } else { wanted.line() };
         Ok(Self { line, is_whole, warning: wanted.warning() })
     }
 
-    /// The sentence for the log of the consumer `name`.
+    /// Returns the sentence for the log, for the consumer `name`.
     pub(super) fn sentence(&self, name: &str) -> String {
         let Self { line, is_whole, warning } = self;
         let place = format!("[consumers.{name}.allow]");
@@ -66,7 +66,7 @@ impl Hint {
 }
 
 impl HttpGrant {
-    /// Returns what it opens besides the internet, where that is dangerous.
+    /// Returns a warning if the grant opens more than the public internet.
     #[must_use]
     pub fn warning(&self) -> Option<&'static str> {
         match self.host.parse().map(Reach::of) {
@@ -76,7 +76,7 @@ impl HttpGrant {
         }
     }
 
-    /// Whether both are for the same host, port and scheme, for which the configuration takes one entry.
+    /// Returns whether both are for the same host, port and scheme, which share one entry in the configuration.
     fn is_at(&self, other: &Self) -> bool {
         (&self.host, self.port, self.plain) == (&other.host, other.port, other.plain)
     }
@@ -88,7 +88,7 @@ impl HttpGrant {
     }
 }
 
-/// Refuses what the configuration would refuse.
+/// Refuses a grant that the configuration would refuse.
 fn check(wanted: &HttpGrant) -> Result<(), &'static str> {
     if !wanted.methods.iter().all(|method| METHODS.contains(&method.as_str())) {
         return Err("no grant can name this method");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_holds_what_is_granted_already() {
+    fn a_line_includes_the_existing_grants() {
         let (first, more) = (wanted("https://a.example/", "GET", false), wanted("http://b.example:81/", "GET", false));
         let hint = Hint::new(&wanted("https://a.example/", "POST", false), [&first, &more].into_iter()).unwrap();
         assert_eq!(
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_grant_can_name_gets_no_line() {
+    fn a_request_that_no_grant_can_name_has_no_hint() {
         for (url, method) in [
             ("http://2130706433/", "GET"),
             ("http://0x7f.1/", "GET"),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn dangerous_addresses_are_named_as_such() {
+    fn dangerous_addresses_have_a_warning() {
         for (url, private, expected) in [
             ("http://169.254.169.254/", false, Some(SPECIAL)),
             ("http://169.254.0.1/", false, Some(SPECIAL)),

@@ -1,4 +1,4 @@
-//! From a name to addresses, once per request, on a thread that may wait. Judges nothing.
+//! Resolves a name to addresses, once per request, on a thread that may block. Does not check the addresses.
 
 use std::fmt::Debug;
 use std::io;
@@ -10,19 +10,19 @@ use tokio::sync::oneshot;
 
 use super::account::Slot;
 
-/// Addresses of a name that are looked at.
+/// The most addresses of a name that are used.
 const MOST_ADDRESSES: usize = 16;
 
-/// Knows the addresses of names. May block.
+/// Resolves names to addresses. May block.
 pub trait Resolve: Send + Sync + Debug {
     /// Returns every address of a name.
     ///
     /// # Errors
-    /// When there is none, or nobody answers.
+    /// When the name has no address, or the lookup fails.
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// Asks the operating system.
+/// The resolver of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
@@ -32,15 +32,15 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Looks a name up.
+/// Returns the addresses of a name.
 ///
-/// The system's resolver cannot be interrupted: its thread keeps the request's slot until it is done, so that a guest
-/// that gives up and asks again does not pile threads up.
+/// The resolver of the system cannot be interrupted. Its thread keeps the slot of the request until it is done, so that
+/// a guest that cancels and repeats requests cannot start more threads than its limit.
 pub(super) async fn addresses(resolver: Arc<dyn Resolve>, host: &str, slot: Arc<Slot>) -> io::Result<Vec<IpAddr>> {
     let (answer, answered) = oneshot::channel();
     let host = host.to_owned();
     thread::Builder::new().name("resolve".into()).spawn(move || {
-        // The request may be given up meanwhile.
+        // The request may have been cancelled in the meantime.
         let _ = answer.send(resolver.resolve(&host));
         drop(slot);
     })?;

@@ -1,4 +1,5 @@
-//! What an operator granted of HTTP, and which request it covers. Looks at names and ports; addresses are `address`'s.
+//! HTTP grants of an operator, and the requests that they cover. Compares names and ports; `address` classifies
+//! addresses.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,39 +7,39 @@ use hyper::http::uri::{Scheme, Uri};
 use klines_domain::secret::Secret;
 use wasmtime_wasi_http::Error;
 
-/// Requests that a consumer may send to one host.
+/// The requests that a consumer may send to one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpGrant {
-    /// Exact name or address, in lower case; addresses of IPv6 without brackets.
+    /// The exact name or address, in lower case; IPv6 addresses without brackets.
     pub host: String,
-    /// Port.
+    /// The port.
     pub port: u16,
-    /// Methods, in upper case.
+    /// The methods, in upper case.
     pub methods: Vec<String>,
-    /// `http://` in place of `https://`.
+    /// Whether the grant is for `http://` instead of `https://`.
     pub plain: bool,
     /// Whether the host may be on this machine or in a private network.
     pub private: bool,
-    /// Certificates in PEM that are trusted beside the bundled ones.
+    /// Certificates in PEM that are trusted in addition to the built-in ones.
     pub authorities: Option<Vec<u8>>,
 }
 
 /// A secret that the host puts into requests; the component never sees it.
 #[derive(Clone, Debug)]
 pub struct SecretGrant {
-    /// The variable that it came from.
+    /// The environment variable from which it was read.
     pub variable: String,
-    /// The header that it goes into, in lower case.
+    /// The header that holds it, in lower case.
     pub header: String,
-    /// What stands before it in the header.
+    /// The text before it in the header.
     pub prefix: String,
-    /// The host that gets it, written as in [`HttpGrant`].
+    /// The host that receives it, written as in [`HttpGrant`].
     pub host: String,
     /// The secret.
     pub value: Secret,
 }
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
     pub(super) plain: bool,
@@ -47,8 +48,8 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Reads the address of a request. Only one way of writing each host is understood: what looks different never
-    /// equals a grant.
+    /// Parses the URL of a request. Each host has only one accepted form: a host in another form never equals a
+    /// grant.
     pub(super) fn of(uri: &Uri) -> Result<Self, Error> {
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
         let plain = uri.scheme() == Some(&Scheme::HTTP);
@@ -68,12 +69,12 @@ impl Destination {
         Ok(Self { plain, host, port })
     }
 
-    /// The address, if the host is one.
+    /// Returns the address if the host is a literal address.
     pub(super) fn literal(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 
-    /// What goes into the header `host`.
+    /// Returns the value of the header `host`.
     pub(super) fn authority(&self) -> String {
         let host = bracketed(&self.host);
         if self.port == usual_port(self.plain) { host } else { format!("{host}:{}", self.port) }
@@ -81,7 +82,7 @@ impl Destination {
 }
 
 impl HttpGrant {
-    /// Whether requests of this method to this destination are covered.
+    /// Returns whether the grant covers requests of this method to this destination.
     pub(super) fn covers(&self, to: &Destination, method: &str) -> bool {
         self.reaches(to) && self.methods.iter().any(|allowed| allowed == method)
     }
@@ -90,7 +91,7 @@ impl HttpGrant {
         (self.plain, self.host.as_str(), self.port) == (to.plain, to.host.as_str(), to.port)
     }
 
-    /// The entry of `allow.http` that means this grant.
+    /// Returns the entry of `allow.http` for this grant.
     #[must_use]
     pub fn line(&self) -> String {
         let mut parts = vec![format!("host = {}", quoted(&self.host))];
@@ -107,7 +108,7 @@ impl HttpGrant {
         format!("{{ {} }}", parts.join(", "))
     }
 
-    /// The least grant that covers a request.
+    /// Returns the smallest grant that covers a request.
     pub(super) fn for_request(to: &Destination, method: &str, private: bool) -> Self {
         Self {
             host: to.host.clone(),
@@ -120,16 +121,16 @@ impl HttpGrant {
     }
 }
 
-/// The port that an address without one means.
+/// Returns the default port of the scheme: 80 for `http`, 443 for `https`.
 #[must_use]
 pub const fn usual_port(plain: bool) -> u16 {
     if plain { 80 } else { 443 }
 }
 
-/// A text as TOML writes it.
+/// Returns a text as a TOML string.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    // What JSON escapes, TOML escapes alike.
+    // TOML accepts the escapes of JSON.
     serde_json::Value::from(text).to_string()
 }
 
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_read_in_one_way() {
+    fn a_host_has_one_accepted_form() {
         for (uri, expected) in [
             ("https://Hooks.Example.com/a", Some((false, "hooks.example.com".to_owned(), 443))),
             ("http://hooks.example.com:81/", Some((true, "hooks.example.com".to_owned(), 81))),
@@ -159,13 +160,13 @@ mod tests {
         ] {
             assert_eq!(destination(uri), expected, "{uri}");
         }
-        // Other ways of writing an address are other hosts, and no grant names those.
+        // Other forms of an address are other hosts, and no grant can name them.
         assert_eq!(destination("http://2130706433/").unwrap().1, "2130706433");
         assert_eq!(destination("http://example.com./").unwrap().1, "example.com.");
     }
 
     #[test]
-    fn a_line_says_no_more_than_needed() {
+    fn a_line_has_only_the_keys_that_are_needed() {
         let to = Destination::of(&"https://x.example/".parse().unwrap()).unwrap();
         let grant = HttpGrant::for_request(&to, "POST", false);
         assert_eq!(grant.line(), r#"{ host = "x.example", methods = ["POST"] }"#);

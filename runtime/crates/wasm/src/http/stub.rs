@@ -1,5 +1,5 @@
-//! Requests of a consumer that is tested: judged like every other, then answered by the observer. No name is resolved,
-//! no socket is opened.
+//! Requests of a consumer in a test: checked like every other request, then answered by the observer. No name is
+//! resolved and no socket is opened.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -24,19 +24,19 @@ use crate::host_observer::{Asked, HostObserver, Reply};
 
 type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
 
-/// Answers a request that a grant covers. What comes back is settled at once, so that it does not depend on who is
-/// faster.
+/// Answers a request that a grant covers. The reply is chosen at once, so that it does not depend on the order in which
+/// requests complete.
 pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, observer: Arc<dyn HostObserver>) -> Answering {
     let counters = exchange.egress.counters();
     let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MOST_URL));
-    if let Err(error) = judge(&exchange) {
+    if let Err(error) = check_address(&exchange) {
         counters.denied();
         let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });
         let line = hint.ok().map(|hint| hint.sentence(&exchange.name));
         observer.refused(&method, &url, "denied", line.as_deref());
         return Box::new(std::future::ready(Err(error)));
     }
-    if let Err(error) = exchange.address(&mut request) {
+    if let Err(error) = exchange.set_head(&mut request) {
         counters.failed();
         observer.refused(&method, &url, "refused", None);
         return Box::new(std::future::ready(Err(error)));
@@ -55,16 +55,16 @@ pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, observe
     })
 }
 
-/// Judges what can be judged of an address without asking for it.
-fn judge(exchange: &Exchange) -> Result<(), Error> {
+/// Checks the address of the host, as far as that is possible without resolving its name.
+fn check_address(exchange: &Exchange) -> Result<(), Error> {
     match exchange.to.literal() {
-        Some(literal) => exchange.judge(literal),
-        None if is_private_by_name(&exchange.to) => exchange.judge(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Some(literal) => exchange.check_literal(literal),
+        None if is_private_by_name(&exchange.to) => exchange.check_literal(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         None => Ok(()),
     }
 }
 
-/// Takes the request's body in and gives the reply back, both within their limits.
+/// Reads the body of the request and returns the reply, both within their limits.
 async fn exchange_with(
     exchange: Exchange,
     request: Request<WasiBody>,
@@ -93,7 +93,7 @@ async fn exchange_with(
     Ok((response, Box::new(std::future::ready(Ok(())))))
 }
 
-/// A body that was there before it was asked for. The request is under way until the guest is done with it.
+/// The body of a reply. The request is in progress until the guest drops the body.
 struct Canned {
     body: Full<Bytes>,
     _slot: Arc<Slot>,

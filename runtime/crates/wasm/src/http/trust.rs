@@ -1,4 +1,4 @@
-//! Whom connections trust: the bundled root certificates, and those of a grant beside them.
+//! The TLS settings of connections: they trust the built-in root certificates, and those of a grant in addition.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use wasmtime_wasi_http::Error;
 
-/// Builds the client side of TLS, for HTTP/1.1 alone.
+/// Builds the TLS client configuration, for HTTP/1.1 only.
 pub(super) fn config(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for certificate in authorities.into_iter().flat_map(CertificateDer::pem_slice_iter) {
@@ -22,7 +22,7 @@ pub(super) fn config(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, Er
     Ok(Arc::new(config))
 }
 
-/// What a failed handshake means to a guest.
+/// Returns the error that a guest receives for a failed handshake.
 pub(super) fn failure(error: &std::io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => Error::TlsCertificateError,

@@ -1,4 +1,4 @@
-//! Limits of an instance that only a guest written by hand runs into.
+//! Tests of limits of an instance that only a hand-written guest reaches.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,7 @@ use crate::state::StateStore;
 use crate::{Origin, Setup, WasmBlueprint};
 use klines_system::limits::Limits;
 
-/// A stranger's guest, started, with what holds the clock that ends its calls, and the folder of its state.
+/// A started untrusted guest, with its blueprint (which keeps the clock running) and the folder of its state.
 struct Guest {
     consumer: Box<dyn Consumer>,
     _blueprint: WasmBlueprint,
@@ -32,17 +32,17 @@ impl Guest {
     }
 }
 
-/// One with a table, that does this first in `consume`.
-fn guest(deed: &str, limits: Limits) -> Guest {
-    guest_beside(deed, limits, &Arc::default())
+/// Starts a guest that has a table and executes `body` first in `consume`.
+fn guest(body: &str, limits: Limits) -> Guest {
+    guest_with_work(body, limits, &Arc::default())
 }
 
-/// The same, beside trusted consumers.
-fn guest_beside(deed: &str, limits: Limits, work: &Arc<TrustedWork>) -> Guest {
+/// Starts the same guest with the work of trusted consumers.
+fn guest_with_work(body: &str, limits: Limits, work: &Arc<TrustedWork>) -> Guest {
     const LOCALS: &str = "(local $row i32) (local $kline i32)";
     let (wit, text, number) = V1;
     let text = text.replacen("(memory", "(table $table 1 funcref)\n  (memory", 1);
-    let text = text.replacen(LOCALS, &format!("{LOCALS}\n    {deed}"), 1);
+    let text = text.replacen(LOCALS, &format!("{LOCALS}\n    {body}"), 1);
     let bytes = component((wit, &text, number), number);
     let component = Components::new(WasmEngine::new().unwrap()).from_trusted(&bytes, u64::MAX).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn guest_beside(deed: &str, limits: Limits, work: &Arc<TrustedWork>) -> Guest {
     Guest { consumer, _blueprint: blueprint, _folder: folder }
 }
 
-/// Lets the table grow by so many elements, and traps when that is refused.
+/// Grows the table by this many elements; the guest traps if that is refused.
 fn grower(elements: u32, limits: Limits) -> Result<Next, Failure> {
     let grow = format!("(table.grow $table (ref.null func) (i32.const {elements}))");
     guest(&format!("(if (i32.eq {grow} (i32.const -1)) (then unreachable))"), limits).consume()
@@ -64,7 +64,7 @@ fn grower(elements: u32, limits: Limits) -> Result<Next, Failure> {
 #[test]
 fn a_table_grows_up_to_its_limit_and_no_further() {
     let limits = Limits { table_elements: 1_000, ..Limits::default() };
-    // The tables that a component is tied together with count too.
+    // The tables in the adapter modules of the component count too.
     assert_eq!(grower(900, limits.clone()), Ok(Next::Deliver));
     let refused = grower(1_000, limits).unwrap_err();
     assert!(matches!(refused, Failure::Crashed { kind: CrashKind::Trap, .. }), "{refused:?}");
@@ -74,7 +74,7 @@ fn a_table_grows_up_to_its_limit_and_no_further() {
 /// A loop that only its deadline ends.
 const FOR_EVER: &str = "(loop $for_ever (br $for_ever))";
 
-/// Whether a loop was ended as it has to be: by its own time, or by the clock on a machine that leaves it no core.
+/// Returns whether a loop was ended as expected: by its own time on a core, or by the clock if the machine was busy.
 fn is_ended(failure: &Failure, limit: &str) -> bool {
     let text = failure.to_string();
     text.starts_with(&format!("time-out: took longer than {limit}; in "))
@@ -89,18 +89,18 @@ fn a_loop_is_ended_by_its_own_time_on_a_core() {
     let took = thread_time() - before;
     assert!(is_ended(&ended, "50ms"), "{ended}");
     let is_by_clock = ended.to_string().contains(" by the clock, ");
-    assert!(is_by_clock || took >= Duration::from_millis(50), "less is not its own fault: {took:?}");
+    assert!(is_by_clock || took >= Duration::from_millis(50), "ended after less than its own time: {took:?}");
 }
 
 #[test]
-fn a_loop_leaves_its_core_while_trusted_consumers_are_at_work() {
+fn a_loop_yields_its_core_while_trusted_consumers_have_work() {
     let limits = Limits { call: Duration::from_millis(200), ..Limits::default() };
     let (work, over) = (Arc::new(TrustedWork::default()), Arc::new(()));
-    let mut guest = guest_beside(FOR_EVER, limits, &work);
+    let mut guest = guest_with_work(FOR_EVER, limits, &work);
     let worker = thread::spawn({
         let (work, over) = (work.clone(), Arc::downgrade(&over));
         move || {
-            // Some consumer is always at work, and is given more every few milliseconds.
+            // Some consumer always has work, and new work arrives every few milliseconds.
             let mut at_work = work.begin();
             while over.upgrade().is_some() {
                 thread::park_timeout(Duration::from_millis(5));
@@ -117,8 +117,8 @@ fn a_loop_leaves_its_core_while_trusted_consumers_are_at_work() {
     let away = began.elapsed().saturating_sub(thread_time() - before);
     drop(over);
     worker.join().unwrap();
-    // Its own time alone counts: it is not ended sooner for it.
+    // Only its own time counts: yielding does not end it earlier.
     assert!(is_ended(&ended, "200ms"), "{ended}");
-    // When the call begins and once in it at least, three milliseconds each time.
+    // It yields at the beginning of the call and at least once during it, three milliseconds each time.
     assert!(away >= Duration::from_millis(6), "{away:?}");
 }

@@ -1,22 +1,22 @@
-//! What an instance of a core module takes outside of its memories and tables: the record that the engine makes of it,
-//! which no limit of the store sees. An upper bound, from the sections of the module.
+//! Estimates the bytes that an instance of a core module takes outside of its memories and tables: the engine's record
+//! of the instance, which no limit of the store covers. The result is an upper bound, from the sections of the module.
 
 use wasmparser::{ElementItems, Payload};
 
-/// Bytes of a global that a module defines.
+/// The bytes of a global that a module defines.
 const GLOBAL: u64 = 16;
-/// Bytes of a reference to a function that a module defines.
+/// The bytes of a reference to a function that a module defines.
 const FUNCTION: u64 = 32;
-/// Bytes of an import, and of a reference to it if it is a function.
+/// The bytes of an import, and of a reference to it if it is a function.
 const IMPORT: u64 = 64;
-/// Bytes of a table, a memory or a tag.
+/// The bytes of the record of a table, a memory or a tag.
 const DEFINITION: u64 = 32;
-/// Bytes of what is known of a data segment or an element segment.
+/// The bytes of the record of a data segment or an element segment.
 const SEGMENT: u64 = 64;
-/// Bytes of an element of a segment, which each instance holds until it drops the segment.
+/// The bytes of an element of a segment, which each instance holds until it drops the segment.
 const ELEMENT: u64 = 16;
 
-/// Bytes that one section of a module adds to each of its instances.
+/// Returns the bytes that one section of a module adds to each of its instances.
 pub(super) fn of_section(payload: Payload<'_>) -> u64 {
     match payload {
         Payload::ImportSection(imports) => {

@@ -1,4 +1,4 @@
-//! What is counted before anything is compiled.
+//! Tests of what is counted before a component is compiled.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn counted(text: &str) -> InstanceCount {
 }
 
 #[test]
-fn each_level_doubles_what_the_one_below_it_makes() {
+fn each_level_doubles_the_instances_of_the_level_below() {
     let mut text = "(component (component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..=40 {
         let below = level - 1;
@@ -22,7 +22,7 @@ fn each_level_doubles_what_the_one_below_it_makes() {
 }
 
 #[test]
-fn what_is_only_defined_makes_nothing() {
+fn a_definition_without_an_instance_counts_nothing() {
     let text = "(component (component $c (core module $m) (core instance (instantiate $m))))";
     let found = counted(text);
     assert_eq!((found.core, found.components, found.contexts), (0, 0, 0));
@@ -43,7 +43,7 @@ fn exports_and_imports_of_components_have_an_index() {
 }
 
 #[test]
-fn the_shipped_components_make_few_and_small_ones() {
+fn the_shipped_components_make_few_and_small_instances() {
     for name in crate::shipped::NAMES {
         let found = count(crate::shipped::shipped(name).unwrap());
         assert!(found.core > 0 && found.within(20, 4 << 20).is_ok(), "{name}: {found:?}");
@@ -51,19 +51,19 @@ fn the_shipped_components_make_few_and_small_ones() {
 }
 
 #[test]
-fn the_end_of_bytes_is_the_end_of_the_count() {
+fn truncated_bytes_are_counted_up_to_their_end() {
     let whole = wat::parse_str("(component (component $c) (instance (instantiate $c)))").unwrap();
     for length in 0..whole.len() {
         assert!(count(&whole[..length]).within(1, 0).is_ok());
     }
 }
 
-/// A module with globals, as text.
+/// Returns the text of a module with this many globals.
 fn globals(count: usize) -> String {
     format!("(core module $m {})", "(global i32 (i32.const 0))".repeat(count))
 }
 
-/// Refused with room for one byte less than `bytes`, accepted with room for them.
+/// Asserts that the component is accepted with a limit of `bytes` and refused with one byte less.
 fn takes(text: &str, bytes: u64) {
     let found = counted(text);
     assert!(matches!(found.within(100, bytes - 1), Err(ComponentError::Contexts { .. })), "{found:?}");
@@ -94,7 +94,7 @@ fn each_instance_takes_what_its_module_defines_and_imports() {
 }
 
 #[test]
-fn what_is_not_followed_takes_as_much_as_the_largest_module_can() {
+fn an_instance_of_an_unknown_module_counts_as_one_of_the_largest_module() {
     let module = globals(1_000);
     let exported = format!(
         r#"(component (component $c {module} (export "m" (core module $m))) (instance $i (instantiate $c))

@@ -1,37 +1,38 @@
-//! What is wanted against what is allowed: the grants that are both, what is allowed in vain, and what is missing.
+//! Compares requested with allowed permissions: returns the grants that are both, the unused ones and the missing ones.
 
 use super::{ANY_HOST, Manifest, Wants};
 use crate::grants::{DirGrant, Grants};
 use crate::http::{HttpGrant, SecretGrant, quoted};
 
-/// Something that a component wants and does not have.
+/// A permission that a component requests and does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The key of `[consumers.NAME.allow]` that would grant it: `http`, `dirs`, `env` or `secrets`.
     pub key: &'static str,
-    /// What it is, for a person.
+    /// A description for the operator.
     pub what: String,
-    /// The entry for the key's list. Words in capitals are the operator's to fill in.
+    /// The entry for the list of the key. The operator replaces words in capitals.
     pub entry: String,
-    /// It may well do without: where a secret goes is the operator's choice, and so is whether there is one.
+    /// Whether the component may work without it: a secret for any host is the choice of the operator.
     pub is_choice: bool,
 }
 
 impl Wants {
-    /// Returns what of `allowed` is also wanted, and a sentence about each thing that is not.
+    /// Returns the part of `allowed` that the component requests, and a sentence about each permission that it does not
+    /// request.
     #[must_use]
     pub fn narrow(&self, allowed: &Grants) -> (Grants, Vec<String>) {
-        let mut vain = Vec::new();
+        let mut unused = Vec::new();
         let mut http = Vec::new();
         for grant in allowed.http.grants() {
             match self.http(grant) {
                 Some(narrowed) => {
                     for method in grant.methods.iter().filter(|method| !narrowed.methods.contains(method)) {
-                        vain.push(format!("it does not ask for {method} to {}", grant.host));
+                        unused.push(format!("it does not ask for {method} to {}", grant.host));
                     }
                     http.push(narrowed);
                 }
-                None => vain.push(format!("it does not ask for requests to {}", grant.host)),
+                None => unused.push(format!("it does not ask for requests to {}", grant.host)),
             }
         }
         let mut secrets = Vec::new();
@@ -39,7 +40,7 @@ impl Wants {
             if self.has_secret(secret) && http.iter().any(|grant| grant.host == secret.host) {
                 secrets.push(secret.clone());
             } else {
-                vain.push(format!("it does not ask for a secret in `{}` for {}", secret.header, secret.host));
+                unused.push(format!("it does not ask for a secret in `{}` for {}", secret.header, secret.host));
             }
         }
         let mut dirs = Vec::new();
@@ -47,11 +48,11 @@ impl Wants {
             match self.dir(grant) {
                 Some(narrowed) => {
                     if narrowed.write != grant.write {
-                        vain.push(format!("it does not ask for writing to {}", grant.guest));
+                        unused.push(format!("it does not ask for writing to {}", grant.guest));
                     }
                     dirs.push(narrowed);
                 }
-                None => vain.push(format!("it does not ask for a folder {}", grant.guest)),
+                None => unused.push(format!("it does not ask for a folder {}", grant.guest)),
             }
         }
         let mut env = Vec::new();
@@ -59,14 +60,15 @@ impl Wants {
             if self.has_env(name) {
                 env.push((name.clone(), value.clone()));
             } else {
-                vain.push(format!("it does not ask for the variable {name}"));
+                unused.push(format!("it does not ask for the variable {name}"));
             }
         }
         let http = allowed.http.replaced(http, secrets, self);
-        (Grants { stdout: allowed.stdout, dirs, env, http, protected: allowed.protected.clone() }, vain)
+        (Grants { stdout: allowed.stdout, dirs, env, http, protected: allowed.protected.clone() }, unused)
     }
 
-    /// What is wanted and not granted. Without a manifest there is only the question whether it can use a host at all.
+    /// Returns the permissions that are requested and not granted. Without a manifest, only HTTP can be missing: if the
+    /// component imports it and no host is granted.
     #[must_use]
     pub fn missing(&self, granted: &Grants) -> Vec<Missing> {
         let Some(manifest) = &self.manifest else {
@@ -81,10 +83,10 @@ impl Wants {
                 secret.header.eq_ignore_ascii_case(&want.header) && is_host(&want.host, &secret.host)
             };
             if !granted.http.secrets().any(has) {
-                let (header, host) = (quoted(&want.header), named(&want.host));
+                let (header, host) = (quoted(&want.header), host_value(&want.host));
                 missing.push(Missing {
                     key: "secrets",
-                    what: format!("a secret in the header {header} for {}", spoken(&want.host)),
+                    what: format!("a secret in the header {header} for {}", host_text(&want.host)),
                     entry: format!("{{ variable = \"VARIABLE\", header = {header}, host = {host} }}"),
                     is_choice: want.host == ANY_HOST,
                 });
@@ -114,7 +116,7 @@ impl Wants {
         missing
     }
 
-    /// Whether all that a grant names is asked for.
+    /// Returns whether the component requests everything that a grant names.
     pub(crate) fn admits(&self, grant: &HttpGrant) -> bool {
         self.http(grant).is_some_and(|narrowed| narrowed.methods.len() == grant.methods.len())
     }
@@ -171,8 +173,8 @@ impl Manifest {
                 methods.iter().map(|method| quoted(&method.to_ascii_uppercase())).collect::<Vec<_>>().join(", ");
             missing.push(Missing {
                 key: "http",
-                what: format!("{} to {}", listed.replace('"', ""), spoken(&want.host)),
-                entry: format!("{{ host = {}, methods = [{listed}] }}", named(&want.host)),
+                what: format!("{} to {}", listed.replace('"', ""), host_text(&want.host)),
+                entry: format!("{{ host = {}, methods = [{listed}] }}", host_value(&want.host)),
                 is_choice: false,
             });
         }
@@ -184,10 +186,10 @@ fn is_host(wanted: &str, granted: &str) -> bool {
     wanted == ANY_HOST || wanted.eq_ignore_ascii_case(granted)
 }
 
-fn named(host: &str) -> String {
+fn host_value(host: &str) -> String {
     if host == ANY_HOST { "\"HOST\"".to_owned() } else { quoted(host) }
 }
 
-fn spoken(host: &str) -> String {
+fn host_text(host: &str) -> String {
     if host == ANY_HOST { "a host of your choice".to_owned() } else { quoted(host) }
 }

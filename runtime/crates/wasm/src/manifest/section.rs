@@ -4,7 +4,7 @@ use wasmparser::{Parser, Payload};
 
 use super::{MOST_BYTES, ManifestError, SECTION};
 
-/// Imports that are noted; more is no component of ours.
+/// The most imports that are recorded; no consumer needs more.
 const MOST_IMPORTS: usize = 1_000;
 
 #[derive(Default)]
@@ -13,11 +13,11 @@ pub(super) struct Found<'a> {
     pub(super) manifest: Option<&'a [u8]>,
 }
 
-/// Goes through all sections, those of nested modules and components included.
+/// Searches all sections, including those of nested modules and components.
 pub(super) fn find(bytes: &[u8]) -> Result<Found<'_>, ManifestError> {
     let mut found = Found::default();
     let mut depth = 0_usize;
-    // The compiler says better what is wrong with the rest.
+    // The search ends at the first error; the compiler reports errors in more detail.
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,

@@ -1,4 +1,4 @@
-//! What components say that they want, and what becomes of it.
+//! Tests of requested permissions, and of the grants that follow from them.
 
 use klines_domain::secret::Secret;
 
@@ -49,7 +49,7 @@ fn grants() -> Grants {
     }
 }
 
-fn spoken(grants: &Grants) -> Vec<String> {
+fn listed(grants: &Grants) -> Vec<String> {
     let http = grants.http.grants().map(|grant| format!("{} {}", grant.host, grant.methods.join(" ")));
     let secrets = grants.http.secrets().map(|secret| secret.header.clone());
     let dirs = grants.dirs.iter().map(|dir| format!("{} {}", dir.guest, dir.write));
@@ -58,24 +58,24 @@ fn spoken(grants: &Grants) -> Vec<String> {
 
 #[test]
 fn without_a_manifest_the_imports_decide() {
-    let (granted, vain) = wants("").unwrap().narrow(&grants());
-    assert_eq!((spoken(&granted), vain.len()), (Vec::new(), 5));
-    let (granted, vain) = wants(HTTP).unwrap().narrow(&grants());
-    assert_eq!((spoken(&granted).join(","), vain.len()), ("hooks.example.com GET POST,authorization".into(), 3));
+    let (granted, unused) = wants("").unwrap().narrow(&grants());
+    assert_eq!((listed(&granted), unused.len()), (Vec::new(), 5));
+    let (granted, unused) = wants(HTTP).unwrap().narrow(&grants());
+    assert_eq!((listed(&granted).join(","), unused.len()), ("hooks.example.com GET POST,authorization".into(), 3));
     let all = wants(&format!("{HTTP}{FILES}{ENV}")).unwrap();
     assert_eq!(all.narrow(&grants()).1, [""; 0]);
     assert_eq!(all.missing(&Grants::default())[0].entry, r#"{ host = "HOST", methods = ["GET"] }"#);
 }
 
 #[test]
-fn what_is_allowed_but_not_asked_for_is_not_granted() {
+fn allowed_but_not_requested_permissions_are_not_granted() {
     let json =
         r#"{"name":"x","http":[{"host":"*","methods":["post"]}],"dirs":[{"guest":"/out"}],"env":["TZ"],"later":1}"#;
     let wants = wants(&format!("{HTTP}{FILES}{ENV}{}", section(json))).unwrap();
-    let (granted, vain) = wants.narrow(&grants());
-    assert_eq!(spoken(&granted), ["hooks.example.com POST", "/out false", "TZ"]);
+    let (granted, unused) = wants.narrow(&grants());
+    assert_eq!(listed(&granted), ["hooks.example.com POST", "/out false", "TZ"]);
     assert_eq!(
-        vain,
+        unused,
         [
             "it does not ask for GET to hooks.example.com",
             "it does not ask for a secret in `authorization` for hooks.example.com",
@@ -87,7 +87,7 @@ fn what_is_allowed_but_not_asked_for_is_not_granted() {
 }
 
 #[test]
-fn what_is_asked_for_and_not_allowed_is_named_with_its_entry() {
+fn requested_but_not_allowed_permissions_are_named_with_their_entries() {
     let json = r#"{"http":[{"host":"a.example","methods":["GET","POST"]},{"host":"*"}],"dirs":[{"guest":"/out","write":true}],"env":["TZ"],"secrets":[{"header":"x-key"}]}"#;
     let entries: Vec<String> =
         wants(&section(json)).unwrap().missing(&Grants::default()).into_iter().map(|missing| missing.entry).collect();
@@ -107,13 +107,13 @@ fn what_is_asked_for_and_not_allowed_is_named_with_its_entry() {
 fn a_manifest_is_found_in_a_module_inside() {
     let inside = format!("(core module {})", section(r#"{"name":"inner"}"#));
     assert_eq!(wants(&inside).unwrap().manifest.unwrap().name, "inner");
-    // Imports of what is inside are its own affair.
+    // Imports of nested components do not count.
     let nested = format!("(component {HTTP}) {FILES}");
     assert_eq!(wants(&nested).unwrap().imports, ["wasi:filesystem/preopens@0.2.0"]);
 }
 
 #[test]
-fn what_is_not_seen_stands_in_no_line_that_an_operator_would_paste() {
+fn invisible_characters_are_refused_in_entries_that_an_operator_would_paste() {
     let words =
         wants(&section(r#"{"name":"a\u202eb","description":"one\ntwo\udb40\udc41"}"#)).unwrap().manifest.unwrap();
     assert_eq!((words.name.as_str(), words.description.as_str()), ("ab", "one two"));
@@ -125,12 +125,12 @@ fn what_is_not_seen_stands_in_no_line_that_an_operator_would_paste() {
         r#""secrets":[{"header":"x\ufeff"}]"#,
     ] {
         let refused = wants(&section(&format!("{{{wanted}}}"))).unwrap_err().to_string();
-        assert!(refused.contains("has characters that are not seen"), "{wanted}: {refused}");
+        assert!(refused.contains("has invisible characters"), "{wanted}: {refused}");
     }
 }
 
 #[test]
-fn a_manifest_that_is_no_good_is_an_error_and_not_no_manifest() {
+fn an_invalid_manifest_is_an_error_and_not_ignored() {
     for json in ["", "[]", "{", r#"{"http":["x"]}"#, r#"{"env":[1]}"#] {
         assert!(matches!(wants(&section(json)), Err(ManifestError::Malformed(_))), "{json}");
     }

@@ -1,4 +1,4 @@
-//! WASI's streams within the deadline of the call: a peer that is slow must not hold the call beyond its time.
+//! WASI's streams within the deadline of the call: a slow peer must not block the call beyond its time.
 
 use wasmtime::Result;
 use wasmtime::component::Resource;

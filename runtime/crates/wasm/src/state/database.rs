@@ -1,4 +1,4 @@
-//! The SQLite database of one consumer's state. One process at a time; one transaction a call.
+//! The SQLite database of one consumer's state. Only one process can open it; each call takes one transaction.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -9,9 +9,10 @@ use klines_domain::kline::Kline;
 use klines_system::private;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::{Changes, KEY_COSTS, size};
+use super::{Changes, KEY_OVERHEAD, size};
 
-/// `taken` counts confirmed klines and revisions of a series; the rest says which was the last.
+/// `taken` counts the confirmed klines and revisions of a series; the other columns of `progress` identify the last
+/// one.
 const SCHEMA: &str = "\
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS progress (
@@ -25,15 +26,15 @@ const UPSERT_PROGRESS: &str = "\
 INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1) ON CONFLICT (category, symbol, interval) DO UPDATE SET
     start = excluded.start, revision = excluded.revision, sequence = excluded.sequence, taken = taken + 1";
 
-/// Rows after which the call's time is looked at.
-const ROWS_A_LOOK: usize = 64;
-/// Size in bytes to which the write-ahead log is cut after it was written back.
+/// The number of rows after which the time of the call is checked.
+const ROWS_PER_CHECK: usize = 64;
+/// The size in bytes to which the write-ahead log is truncated after a checkpoint.
 const LOG_BYTES: u32 = 1 << 20;
 
-/// Why work on a database ends before it is done.
+/// Why an operation on the database ends early.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The call's time is over.
+    /// The time of the call is over.
     Overdue,
     Unusable(rusqlite::Error),
 }
@@ -44,10 +45,10 @@ impl From<rusqlite::Error> for Halt {
     }
 }
 
-/// Files that SQLite keeps next to a database; it makes them with the rights of the database.
+/// Suffixes of the files that SQLite keeps next to a database; it creates them with the permissions of the database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Makes the file with narrow rights, before SQLite would make it with those of the umask.
+/// Creates the file with private permissions, because SQLite would use those of the umask.
 fn prepare(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         private::folder(folder)?;
@@ -65,7 +66,7 @@ fn prepare(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
-    /// What keys and values count for.
+    /// The size of all keys and values, as [`size`] counts it.
     bytes: usize,
 }
 
@@ -73,7 +74,7 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
         prepare(path).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let connection = Connection::open(path)?;
-        // Another process that has it open is a mistake to be told of, not something to wait for.
+        // If another process has the database open, that is an error to report; waiting would not help.
         connection.busy_timeout(std::time::Duration::ZERO)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -81,7 +82,7 @@ impl Database {
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
         connection.execute_batch(SCHEMA)?;
         let sum = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value) + ?1), 0) FROM state";
-        let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_COSTS).unwrap_or(0)], |row| row.get(0))?;
+        let bytes: i64 = connection.query_row(sum, [i64::try_from(KEY_OVERHEAD).unwrap_or(0)], |row| row.get(0))?;
         Ok(Self { connection, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
     }
 
@@ -94,14 +95,14 @@ impl Database {
         statement.query_row([key], |row| row.get(0)).optional()
     }
 
-    /// Length of a value in bytes.
+    /// Returns the length of a value in bytes.
     pub(super) fn length(&self, key: &str) -> Result<Option<usize>> {
         let mut statement = self.connection.prepare_cached("SELECT LENGTH(value) FROM state WHERE key = ?1")?;
         let length: Option<i64> = statement.query_row([key], |row| row.get(0)).optional()?;
         Ok(length.map(|length| usize::try_from(length).unwrap_or(0)))
     }
 
-    /// The keys that begin with `prefix`, in byte order.
+    /// Returns the keys that begin with `prefix`, in byte order.
     pub(super) fn keys(&self, prefix: &str, is_over: &impl Fn() -> bool) -> Result<Vec<String>, Halt> {
         let mut statement = self.connection.prepare_cached("SELECT key FROM state WHERE key >= ?1 ORDER BY key")?;
         let mut keys = Vec::new();
@@ -111,14 +112,14 @@ impl Database {
                 break;
             }
             keys.push(key);
-            if keys.len().is_multiple_of(ROWS_A_LOOK) && is_over() {
+            if keys.len().is_multiple_of(ROWS_PER_CHECK) && is_over() {
                 return Err(Halt::Overdue);
             }
         }
         Ok(keys)
     }
 
-    /// Writes changes and progress, both or neither.
+    /// Writes the changes and the progress in one transaction.
     pub(super) fn write(
         &mut self,
         changes: &Changes,
@@ -132,7 +133,7 @@ impl Database {
             let mut set = transaction.prepare_cached(UPSERT_STATE)?;
             let mut delete = transaction.prepare_cached("DELETE FROM state WHERE key = ?1")?;
             for (row, (key, value)) in changes.iter().enumerate() {
-                if (row + 1).is_multiple_of(ROWS_A_LOOK) && is_over() {
+                if (row + 1).is_multiple_of(ROWS_PER_CHECK) && is_over() {
                     // Dropping the transaction rolls it back.
                     return Err(Halt::Overdue);
                 }

@@ -1,4 +1,4 @@
-//! What a state keeps, what it forgets, and what it refuses.
+//! Tests of what a state commits, discards and refuses.
 
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::fixture::kline;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A call whose time is never over.
+/// The `is_over` of a call whose time is never over.
 fn in_time() -> bool {
     false
 }
@@ -26,7 +26,7 @@ fn set(state: &mut State, key: &str, value: &str) {
 }
 
 #[test]
-fn what_a_call_changed_is_kept_with_it_and_forgotten_with_it() {
+fn changes_are_committed_or_discarded_with_their_call() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), 1_000);
     let mut state = started(&store);
@@ -42,7 +42,7 @@ fn what_a_call_changed_is_kept_with_it_and_forgotten_with_it() {
 }
 
 #[test]
-fn what_is_set_and_never_written_leaves_room_for_others() {
+fn drafts_that_are_never_written_release_their_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = DataDir::new(folder.path(), 1 << 20);
     let mut state = started(&Arc::new(StateStore::new(&data_dir, "it", 1 << 30)));
@@ -62,11 +62,11 @@ fn what_is_set_and_never_written_leaves_room_for_others() {
         state.set("discarded".into(), value()).unwrap().unwrap();
         state.discard();
     }
-    assert_eq!(data_dir.bytes(), held + size("same", 200 << 10) as u64, "what waits to be written counts once");
+    assert_eq!(data_dir.bytes(), held + size("same", 200 << 10) as u64, "a drafted value counts once");
 }
 
 #[test]
-fn a_full_data_folder_refuses_what_is_set_and_nothing_else() {
+fn a_full_data_folder_refuses_set_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = DataDir::new(folder.path(), 1 << 20);
     let store = Arc::new(StateStore::new(&data_dir, "it", 1 << 30));
@@ -82,7 +82,7 @@ fn a_full_data_folder_refuses_what_is_set_and_nothing_else() {
 }
 
 #[test]
-fn another_process_later_finds_it() {
+fn committed_changes_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     {
         let store = store(folder.path(), 1_000);
@@ -96,7 +96,7 @@ fn another_process_later_finds_it() {
 }
 
 #[test]
-fn two_processes_do_not_share_it() {
+fn two_processes_cannot_open_the_same_state() {
     let folder = tempfile::tempdir().unwrap();
     let first = store(folder.path(), 1_000);
     let mut state = started(&first);
@@ -108,7 +108,7 @@ fn two_processes_do_not_share_it() {
 }
 
 #[test]
-fn changes_of_an_instance_that_was_replaced_come_too_late() {
+fn changes_of_a_replaced_instance_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), 1_000);
     let mut old = started(&store);
@@ -121,9 +121,9 @@ fn changes_of_an_instance_that_was_replaced_come_too_late() {
 }
 
 #[test]
-fn the_quota_and_the_length_of_keys_hold() {
+fn the_quota_and_the_length_of_keys_are_enforced() {
     let folder = tempfile::tempdir().unwrap();
-    let mut state = started(&store(folder.path(), 10 + KEY_COSTS));
+    let mut state = started(&store(folder.path(), 10 + KEY_OVERHEAD));
     set(&mut state, "k", "12345678");
     let refused = state.set("l".into(), b"1".to_vec()).unwrap().unwrap_err();
     assert_eq!(refused, "the state would have 139 bytes, its quota is 74 (limits.state)");
@@ -134,7 +134,7 @@ fn the_quota_and_the_length_of_keys_hold() {
 }
 
 #[test]
-fn what_setup_changed_waits_for_a_start_that_is_tried_again() {
+fn changes_of_setup_survive_a_failed_start() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), 1_000);
     let mut state = State::new(Some(store));
@@ -149,7 +149,7 @@ fn what_setup_changed_waits_for_a_start_that_is_tried_again() {
 }
 
 #[test]
-fn a_key_that_was_never_stored_leaves_nothing_when_it_is_deleted() {
+fn deleting_a_key_that_was_never_committed_leaves_no_trace_in_the_draft() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = started(&store(folder.path(), 1_000));
     for number in 0..10_000 {
@@ -172,10 +172,10 @@ fn deleted_keys_count_until_the_call_is_over() {
     for number in 0..10 {
         assert!(state.delete(format!("k{number}")).unwrap());
     }
-    // The values are gone, the keys are not.
+    // The deleted values no longer count, but their keys do.
     let refused = state.set("new".into(), vec![0; 100]).unwrap().unwrap_err();
     assert!(refused.ends_with("keys deleted in this call count until it is over"), "{refused}");
-    // One that comes back is not deleted any more.
+    // A key that is set again is no longer deleted.
     set(&mut state, "k0", "12345678901234567890");
     assert_eq!(state.draft.deleted, 9 * size("k0", 0));
     state.commit(&[], in_time).unwrap();
@@ -184,7 +184,7 @@ fn deleted_keys_count_until_the_call_is_over() {
 }
 
 #[test]
-fn work_on_the_state_ends_with_the_calls_time_and_changes_nothing() {
+fn work_on_the_state_ends_with_the_time_of_the_call_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path(), 1 << 20);
     let mut state = started(&store);
@@ -202,7 +202,7 @@ fn work_on_the_state_ends_with_the_calls_time_and_changes_nothing() {
 }
 
 #[test]
-fn in_validate_there_is_none() {
+fn validate_has_no_state() {
     let mut state = State::new(None);
     assert_eq!(state.get("a").unwrap(), None);
     assert!(state.set("a".into(), b"1".to_vec()).unwrap().is_err());
@@ -213,7 +213,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn it_behaves_as_a_map(steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60)) {
+    fn a_state_behaves_like_a_map(steps in prop::collection::vec((0u8..5, 0usize..4, 0usize..20), 1..60)) {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), 300);
         let mut state = started(&store);
@@ -225,7 +225,7 @@ proptest! {
                     let mut next = model.clone();
                     next.insert(key.clone(), vec![7u8; length]);
                     let bytes: usize = next.iter().map(|(key, value)| size(key, value.len())).sum();
-                    // Keys that were committed and are not in the map any more count until the commit.
+                    // Keys that were committed and then deleted count until the next commit.
                     let deleted = kept.keys().filter(|key| !next.contains_key(*key));
                     let bytes = bytes + deleted.map(|key: &String| size(key, 0)).sum::<usize>();
                     let taken = state.set(key, vec![7; length]).unwrap().is_ok();

@@ -1,7 +1,7 @@
-//! The REST calls that Bybit's clients need: time, instruments and klines, in Bybit's envelope.
+//! The REST endpoints that Bybit's clients need: time, instruments and klines, in Bybit's envelope.
 //!
-//! Instruments are the exchange's own words about what is watched; klines come from memory, the newest first and the
-//! open one among them.
+//! Instruments are the exchange's own JSON for the watched symbols. Klines come from memory, newest first, including
+//! the open one.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -21,17 +21,18 @@ use klines_domain::time::Millis;
 use serde_json::{Value, json};
 
 use crate::server::Server;
-use crate::upgrade::{Peer, Shown, is_known_host, shown, unauthorized, unknown_host};
+use crate::upgrade::{Credentials, Peer, check_credentials, is_known_host, unauthorized, unknown_host};
 
-/// Rows of a page of klines: unless asked for, and at most.
-const ROWS: usize = 200;
-const MOST_ROWS: usize = 1_000;
-/// The end of the year 9999: no window is looked for beyond it.
+/// Rows in a page of klines without `limit`.
+const DEFAULT_ROWS: usize = 200;
+/// The maximum number of rows in a page of klines.
+const MAX_ROWS: usize = 1_000;
+/// The end of the year 9999; later times are treated as this one.
 const LATEST: Millis = 253_402_300_799_999;
-/// Bybit's code for a parameter that it does not take.
+/// Bybit's `retCode` for an invalid parameter.
 const BAD_PARAMETER: u32 = 10_001;
 
-/// Builds the paths under `/v5/market`.
+/// Creates the routes under `/v5/market`.
 pub fn routes() -> Router<Arc<Server>> {
     Router::new()
         .route("/v5/market/time", get(time))
@@ -39,7 +40,7 @@ pub fn routes() -> Router<Arc<Server>> {
         .route("/v5/market/kline", get(klines))
 }
 
-/// The parameters of a request; of one that is written twice, the last.
+/// The query parameters of a request; the last value wins where a name is repeated.
 struct Parameters(HashMap<String, String>);
 
 impl Parameters {
@@ -51,7 +52,7 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A number, if it is written; the error is Bybit's words.
+    /// Parses a number; returns `None` if the parameter is absent or empty, and Bybit's message if it is not a number.
     fn number(&self, name: &str) -> Result<Option<i64>, String> {
         let number = |text: &str| text.parse().map_err(|_| format!("params error: {name} invalid"));
         self.text(name).filter(|text| !text.is_empty()).map(number).transpose()
@@ -76,7 +77,7 @@ async fn instruments(
     let asked = Parameters::of(&uri);
     let name = asked.text("category").unwrap_or_default();
     let category = match name {
-        // Nothing is watched there, and clients that list everything ask all the same.
+        // Options are never watched, but clients that load all markets request them.
         "option" => None,
         name => match name.parse::<Category>() {
             Ok(category) => Some(category),
@@ -91,8 +92,8 @@ async fn instruments(
     let rows = category.map(|category| server.descriptions(category)).unwrap_or_default();
     let found: Vec<&str> = rows.iter().map(|(_, row)| row.as_ref()).filter(|row| is_asked(row)).collect();
     if found.is_empty() && asked.text("symbol").is_some() && category.is_some_and(|found| found != Category::Spot) {
-        let nothing = r#"{"category":"","list":[],"nextPageCursor":""}"#;
-        return envelope(&server, BAD_PARAMETER, "params error: symbol invalid", nothing);
+        let empty = r#"{"category":"","list":[],"nextPageCursor":""}"#;
+        return envelope(&server, BAD_PARAMETER, "params error: symbol invalid", empty);
     }
     let result = format!(r#"{{"category":"{name}","list":[{}],"nextPageCursor":""}}"#, found.join(","));
     envelope(&server, 0, "OK", &result)
@@ -113,26 +114,27 @@ async fn klines(
     }
 }
 
-/// Writes a page of klines, the newest first, or says in Bybit's words what is wrong with the request.
+/// Encodes a page of klines, newest first; the error is Bybit's message for an invalid request.
 fn page(server: &Server, asked: &Parameters) -> Result<String, String> {
     let category: Category =
         asked.text("category").unwrap_or("linear").parse().map_err(|_| "params error: Category is invalid")?;
     let interval = asked.text("interval").and_then(|code| code.parse::<Interval>().ok());
     let interval = interval.filter(|interval| server.settings.intervals.contains(interval)).ok_or("Invalid period!")?;
     let symbol = asked.text("symbol").and_then(|name| Symbol::new(name).ok());
-    let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.makes(key));
+    let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.has_series(key));
     let key = key.ok_or(match category {
         Category::Spot => "Not supported symbols",
         _ => "params error: symbol invalid",
     })?;
     let (start, end) = (asked.number("start")?, asked.number("end")?);
-    let count = asked.number("limit")?.map_or(ROWS, |limit| usize::try_from(limit).unwrap_or(1)).clamp(1, MOST_ROWS);
-    // `start` selects the kline that contains it; alone, it is walked forward from.
+    let count =
+        asked.number("limit")?.map_or(DEFAULT_ROWS, |limit| usize::try_from(limit).unwrap_or(1)).clamp(1, MAX_ROWS);
+    // `start` selects the kline that contains it; without `end`, the page goes forward from it.
     let from = start.map_or(0, |start| interval.start_of(start.clamp(0, LATEST)));
     let to = end.unwrap_or(LATEST);
     let forward = start.is_some() && end.is_none();
     let mut rows = Vec::new();
-    if let Some(recent) = server.board.lock().find(&key).filter(|_| from <= to) {
+    if let Some(recent) = server.subscriptions.lock().find(&key).filter(|_| from <= to) {
         rows = recent.range(from..=to, count, forward);
         let is_last = |open: &Kline| rows.last().is_none_or(|row| row.start < open.start);
         rows.extend(recent.open().filter(|open| (from..=to).contains(&open.start) && is_last(open)).cloned());
@@ -149,14 +151,15 @@ fn page(server: &Server, asked: &Parameters) -> Result<String, String> {
     Ok(result)
 }
 
-/// The answer to a request that may not see klines: credentials are needed where they are asked for, and never may be wrong.
-/// Where none are asked for a page's request cannot be told from another's, so that the name has to be this server's.
+/// Returns the response to a request that may not see klines, `None` if it may. Wrong credentials are always refused,
+/// missing ones where the server requires them. Where it does not, requests of the server's own page cannot be
+/// distinguished from those of other pages, so that the `Host` header has to name this server.
 fn refused(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Option<Response<Body>> {
-    match shown(server, peer, headers, uri) {
-        Shown::Right => None,
-        Shown::Nothing if server.settings.auth => Some(unauthorized()),
-        Shown::Nothing => (!is_known_host(server, headers)).then(unknown_host),
-        Shown::Wrong => Some(unauthorized()),
+    match check_credentials(server, peer, headers, uri) {
+        Credentials::Valid => None,
+        Credentials::Missing if server.settings.auth => Some(unauthorized()),
+        Credentials::Missing => (!is_known_host(server, headers)).then(unknown_host),
+        Credentials::Invalid => Some(unauthorized()),
     }
 }
 

@@ -1,4 +1,4 @@
-// Draws klines: candlesticks, volume, marks of quality. Decimals become floats here and nowhere else.
+// Draws klines: candlesticks, volume, marks of quality. This is the only place where decimals become floats.
 
 import {
   CandlestickSeries,
@@ -11,15 +11,15 @@ import {
 import { clock, length, moment } from "./format.js";
 import { Overlays } from "./overlays.js";
 
-/** Empty places drawn at most for one run of windows that are not known. */
-const LONGEST_HOLE = 60;
-/** Revisions drawn one by one before drawing everything is cheaper. */
-const MANY = 64;
+/** The maximum number of empty places for consecutive missing windows. */
+const MAX_HOLE = 60;
+/** The maximum number of klines that are updated one by one; for more, redrawing everything is cheaper. */
+const MAX_UPDATES = 64;
 const SHAPES = { partial: "circle", gapped: "square", repaired: "arrowUp" };
 const BAR_SPACING = 9;
 
-// The library counts in seconds. It compares times as numbers and splits them into days by Date, so that thousandths
-// are as good as whole seconds; only its own formatters leave them out.
+// The library uses times in seconds. It compares them as numbers and converts them with Date, so that fractions of a
+// second work; only its own formatters drop them.
 const toTime = (start) => start / 1000;
 const toStart = (time) => Math.round(time * 1000);
 
@@ -34,7 +34,7 @@ export class Chart {
   #dirty = new Map();
   #drawn = new Set();
   #newest = null;
-  #heard = false;
+  #isLive = false;
   #held = null;
   #frame = 0;
   #all = () => [];
@@ -80,13 +80,13 @@ export class Chart {
       if (this.#held === null) onPoint(time === undefined ? null : toStart(time));
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#hold());
-    // The library makes its link anew with every scheme, whenever it comes to draw.
-    new MutationObserver(() => this.#unmark()).observe(box, { childList: true, subtree: true });
-    this.#unmark();
+    // The library creates its link again when the colour scheme changes, at its next drawing.
+    new MutationObserver(() => this.#cleanLink()).observe(box, { childList: true, subtree: true });
+    this.#cleanLink();
     this.paint();
   }
 
-  /** Takes the colours of the style sheet, which follow the reader's scheme. */
+  /** Applies the colours of the style sheet, which follow the user's colour scheme. */
   paint() {
     const style = getComputedStyle(this.#box);
     const color = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -112,13 +112,13 @@ export class Chart {
     this.#later(true);
   }
 
-  /** Says whether the exchange is heard; if not, the newest price is an old one, and its label grey. */
-  hear(heard) {
-    this.#heard = heard;
+  /** Sets whether the feed is live; if not, the label of the newest price is grey. */
+  setLive(isLive) {
+    this.#isLive = isLive;
     this.#setNewest(this.#newest);
   }
 
-  /** Draws another series; `all()` gives its klines, oldest first, whenever they are to be drawn anew. */
+  /** Draws another series; `all()` returns its klines, oldest first, and is called for each full redraw. */
   show(interval, all) {
     this.#interval = interval;
     this.#all = all;
@@ -136,18 +136,18 @@ export class Chart {
     this.#later(true);
   }
 
-  /** Draws what consumers publish, `{ topic, color, values }` each, over klines at about this price (0 without any). */
+  /** Draws the series of consumers, `{ topic, color, values }` each, over klines at about this price (0 if none). */
   overlay(topics, price) {
     this.#overlays.draw(topics, price);
   }
 
-  /** Draws one kline, new or changed, with the next frame. */
+  /** Draws one new or changed kline with the next animation frame. */
   update(kline) {
     this.#dirty.set(kline.start, kline);
     this.#later(false);
   }
 
-  /** Holds the crosshair on a kline and the kline in sight, until the pointer moves; `null` lets go. */
+  /** Keeps the crosshair on a kline, and the kline visible, until the pointer moves; `null` releases it. */
   point(kline) {
     this.#held = kline;
     if (kline === null) return this.#chart.clearCrosshairPosition();
@@ -160,7 +160,7 @@ export class Chart {
     if (shift !== 0) scale.setVisibleLogicalRange({ from: seen.from + shift, to: seen.to + shift });
   }
 
-  /** The library keeps the crosshair's place on the screen, not in time. */
+  /** Sets the crosshair to the held kline again: the library keeps its position on the screen, not in time. */
   #hold() {
     if (this.#held === null || !this.#drawn.has(this.#held.start)) return;
     this.#chart.setCrosshairPosition(Number(this.#held.close), toTime(this.#held.start), this.#candles);
@@ -180,20 +180,20 @@ export class Chart {
     this.#frame = 0;
     const changed = [...this.#dirty.values()].sort((a, b) => a.start - b.start);
     this.#dirty.clear();
-    if (this.#whole || changed.length > MANY || changed.some((kline) => !this.#fits(kline))) this.#drawAll();
+    if (this.#whole || changed.length > MAX_UPDATES || changed.some((kline) => !this.#fits(kline))) this.#drawAll();
     else changed.forEach((kline) => this.#drawOne(kline));
     this.#hold();
   }
 
-  /** The library's link tells its makers this server's name. */
-  #unmark() {
+  /** Removes this server's name from the address of the library's link. */
+  #cleanLink() {
     const link = this.#box.querySelector("#tv-attr-logo");
     if (link === null) return;
     link.href = "https://www.tradingview.com/";
     link.rel = "noopener noreferrer";
   }
 
-  /** Whether a kline can be drawn without moving others: it replaces one, or follows the newest at once. */
+  /** Returns whether a kline can be drawn without moving others: it replaces one, or directly follows the newest. */
   #fits(kline) {
     if (this.#newest === null) return false;
     return this.#drawn.has(kline.start) || (kline.start > this.#newest.start && this.#hole(this.#newest, kline) === 0);
@@ -238,11 +238,11 @@ export class Chart {
     this.#setMarks();
   }
 
-  /** Empty places between two klines: windows of a second or more are always sent while the feed is alive. */
+  /** Returns the number of empty places between two klines. Only windows of a second or more are always sent. */
   #hole(before, kline) {
     const step = before.end + 1 - before.start;
     if (step < 1000 || step > length("1W")) return 0;
-    return Math.min(Math.round((kline.start - before.end - 1) / step), LONGEST_HOLE);
+    return Math.min(Math.round((kline.start - before.end - 1) / step), MAX_HOLE);
   }
 
   #candle(kline) {
@@ -283,10 +283,10 @@ export class Chart {
     this.#marks.setMarkers([...this.#marked.values()].sort((a, b) => a.time - b.time));
   }
 
-  /** An open candle is hollow, and its label would be too. */
+  /** Stores the newest kline and colours its price label: that of a hollow open candle would be transparent. */
   #setNewest(kline) {
     this.#newest = kline;
-    const name = kline === null || !this.#heard ? "soft" : this.#side(kline);
+    const name = kline === null || !this.#isLive ? "soft" : this.#side(kline);
     this.#candles.applyOptions({ priceLineColor: this.#colors[name] });
   }
 
@@ -296,7 +296,7 @@ export class Chart {
     this.#candles.applyOptions({ priceFormat: { minMove: 10 ** -decimals } });
   }
 
-  /** Seconds and less are printed here; the library prints minutes, hours, days, months and years. */
+  /** Formats labels of seconds and milliseconds; the library formats minutes, hours, days, months and years. */
   #tick(ms, type) {
     if (type !== TickMarkType.TimeWithSeconds) return null;
     return ms % 1000 === 0 ? clock(ms, 1000) : clock(ms, 1).slice(6);

@@ -1,11 +1,13 @@
-// Draws what consumers publish over the klines: lines of numbers, marks of signals. Texts go onto a canvas, as they are.
+// Draws the series of consumers over the klines: numbers as lines, signals as marks. Untrusted texts are safe here: they
+// are drawn on a canvas.
 
 import { LineSeries, createSeriesMarkers } from "./lightweight-charts.js";
 
-/** Readable on light and dark; a topic keeps its colour while it is shown. */
+/** Colours of series, readable in both colour schemes; a topic keeps its colour while it is shown. */
 export const COLORS = ["#c27803", "#7a6ad8", "#1f8fc4", "#c2571a", "#4c9a2a", "#b83280", "#0e8f8f", "#8a6d3b"];
+/** A line within this factor of the price shares the klines' scale. */
 const NEAR = 2;
-const FAR_PANE = 2;
+const SEPARATE_PANE = 2;
 const SHAPES = {
   up: { shape: "arrowUp", position: "belowBar" },
   down: { shape: "arrowDown", position: "aboveBar" },
@@ -43,17 +45,17 @@ export class Overlays {
     this.#marks.setMarkers(marks.sort((a, b) => a.time - b.time));
   }
 
-  /** A line near the klines shares their scale; another gets a pane below, with a scale of its own. */
+  /** Draws a line. A line near the klines' price shares their scale; another gets its own scale in a pane below. */
   #line({ topic, color }, price, points) {
     if (!this.#lines.has(topic)) {
-      // Before there are klines nobody knows where it belongs.
+      // Without klines there is no price to compare with.
       if (price <= 0) return;
       const last = points.at(-1).number;
       const isNear = last > price / NEAR && last < price * NEAR;
       const options = { color, lineWidth: 2, priceLineVisible: false, lastValueVisible: isNear, crosshairMarkerRadius: 3 };
       const line = isNear
         ? this.#chart.addSeries(LineSeries, { ...options, priceFormat: this.#candles.options().priceFormat })
-        : this.#chart.addSeries(LineSeries, { ...options, priceScaleId: `value-${topic}` }, FAR_PANE);
+        : this.#chart.addSeries(LineSeries, { ...options, priceScaleId: `value-${topic}` }, SEPARATE_PANE);
       this.#lines.set(topic, line);
     }
     this.#lines.get(topic).setData(points.map(({ start, number }) => ({ time: toTime(start), value: number })));

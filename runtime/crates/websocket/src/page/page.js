@@ -1,4 +1,4 @@
-// The live chart page: joins the connection, the klines, the chart and the controls.
+// The live chart page: connects the stream, the klines, the chart and the controls.
 
 import { Chart } from "./chart.js";
 import { clock, length, moment, padded, rest } from "./format.js";
@@ -7,13 +7,15 @@ import { COLORS } from "./overlays.js";
 import { Stream } from "./stream.js";
 import { Values, relevant } from "./values.js";
 
-const HELD = "klines.login";
-/** How often the server is asked which series consumers publish. */
-const LOOK_EVERY = 10_000;
-/** Series of consumers that are drawn at a time, those drawn without being asked for, and lines of words. */
-const MOST_DRAWN = 32;
+const LOGIN_KEY = "klines.login";
+/** How often the page requests the list of series that consumers publish, ms. */
+const LIST_EVERY = 10_000;
+/** The maximum number of consumers' series that are drawn at a time. */
+const MAX_DRAWN = 32;
+/** The number of series that are drawn until the user selects others. */
 const DRAWN_AT_FIRST = COLORS.length;
-const MOST_NOTES = 20;
+/** The maximum number of texts in the list below the chart. */
+const MAX_NOTES = 20;
 const $ = (id) => document.getElementById(id);
 
 const series = new Series();
@@ -21,33 +23,35 @@ const chart = new Chart($("chart"), (start) => point(start));
 const dark = matchMedia("(prefers-color-scheme: dark)");
 dark.addEventListener("change", () => chart.paint());
 
-/** What can be drawn: `{ intervals, symbols }`, once the server has said so. */
+/** The available klines: `{ intervals, symbols, category }`, once the server has sent them. */
 let offered = null;
-/** How the feeds stand, as the server said last: `{ category, state, since }`. */
+/** The last state of the feeds that the server sent: `{ category, state, since }` each. */
 let feeds = [];
-/** What is drawn: `{ symbol, interval }`. */
+/** The selected series: `{ symbol, interval }`. */
 let chosen = null;
+/** The start of the kline under the pointer, or null. */
 let pointed = null;
-/** What consumers publish for what is drawn: `{ topic, label, color, values }`. */
+/** The series that consumers publish for the selected one: `{ topic, label, color, values }` each. */
 let published = [];
-/** Topics that the server knows, and labels that the reader has switched off. */
+/** All topics of values on the server. */
 let known = [];
+/** Labels of the series that the user has switched off. */
 const hidden = new Set();
 let valuesFrame = 0;
 let state = { name: "connecting" };
 
 const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/stream`;
-const stream = new Stream(socketAddress, held(), {
+const stream = new Stream(socketAddress, storedLogin(), {
   state: showState,
   topics: offer,
   message: () => ($("clock").textContent = clock(Date.now())),
   loggedIn: (login) => {
-    sessionStorage.setItem(HELD, JSON.stringify(login));
+    sessionStorage.setItem(LOGIN_KEY, JSON.stringify(login));
     $("log-out").hidden = false;
   },
-  refused: (error) => complain(error),
-  feeds: (told) => {
-    feeds = told;
+  refused: (error) => showProblem(error),
+  feeds: (received) => {
+    feeds = received;
     showFeed();
   },
   snapshot: (klines) => {
@@ -75,9 +79,9 @@ const stream = new Stream(socketAddress, held(), {
   },
 });
 
-function held() {
+function storedLogin() {
   try {
-    return JSON.parse(sessionStorage.getItem(HELD));
+    return JSON.parse(sessionStorage.getItem(LOGIN_KEY));
   } catch {
     return null;
   }
@@ -87,7 +91,7 @@ function held() {
 
 function showState(next) {
   state = next;
-  // What was said of the feeds is not known any more.
+  // The last state of the feeds is outdated.
   if (next.name === "connecting") feeds = [];
   const text = {
     connecting: "Connecting",
@@ -109,7 +113,7 @@ function showState(next) {
 }
 
 function askLogIn(error = "") {
-  sessionStorage.removeItem(HELD);
+  sessionStorage.removeItem(LOGIN_KEY);
   $("log-out").hidden = true;
   series.reset([]);
   chart.redraw();
@@ -133,29 +137,29 @@ $("log-out").addEventListener("click", () => {
 });
 addEventListener("online", () => state.name === "waiting" && stream.connect());
 
-/** How the feed of what is drawn stands; `undefined` where the server has not said. */
+/** Returns the state of the selected category's feed; `undefined` if the server has not sent it. */
 function feed() {
   const [category] = chosen?.symbol.includes(":") ? chosen.symbol.split(":") : [offered?.category];
   return state.name === "live" ? feeds.find((one) => one.category === category) : undefined;
 }
 
-/** A server that answers says nothing of the exchange behind it: when that is not heard, prices look alive and are old. */
+/** Shows the state of the feed: the connection to the server can be live while the prices from the exchange are old. */
 function showFeed() {
-  const { category, state: heard = "live", since } = feed() ?? {};
+  const { category, state: feedState = "live", since } = feed() ?? {};
   const when = since === undefined ? "" : `${moment(since, 1000)} UTC`;
   const text = {
     live: "",
-    stale: `The exchange is heard only in part since ${when} (${category}): prices may be old, and klines incomplete.`,
+    stale: `Data of the exchange arrives only in part since ${when} (${category}): prices may be old and klines incomplete.`,
     down: `No connection to the exchange since ${when} (${category}): these prices are old.`,
-  }[heard];
+  }[feedState];
   $("feed").textContent = text;
-  $("feed").dataset.feed = heard;
+  $("feed").dataset.feed = feedState;
   $("feed").hidden = text === "";
-  $("state").dataset.feed = heard;
-  if (state.name === "live") $("state-text").textContent = { live: "Live", stale: "Exchange stale", down: "Exchange down" }[heard];
-  const live = state.name === "live" && heard === "live";
-  $("price").dataset.live = String(live);
-  chart.hear(live);
+  $("state").dataset.feed = feedState;
+  if (state.name === "live") $("state-text").textContent = { live: "Live", stale: "Exchange stale", down: "Exchange down" }[feedState];
+  const isLive = state.name === "live" && feedState === "live";
+  $("price").dataset.live = String(isLive);
+  chart.setLive(isLive);
   showTitle();
 }
 
@@ -169,14 +173,14 @@ function showCountdown() {
   $("countdown").textContent = state.name === "waiting" ? `in ${rest(state.until - Date.now())}` : "";
 }
 
-function complain(problem) {
+function showProblem(problem) {
   $("problem").textContent = problem;
   $("problem").hidden = problem === "";
 }
 
 // --- symbol and interval -----------------------------------------------------------------------------------------
 
-/** Symbols of the first category go by their bare name, others carry their category. */
+/** Offers the symbols and intervals. Symbols of the first category have no prefix, others have their category. */
 function offer({ intervals, symbols, category }) {
   const names = Object.entries(symbols)
     .sort(([a], [b]) => (b === category) - (a === category))
@@ -195,13 +199,13 @@ function offer({ intervals, symbols, category }) {
   choose(fromHash());
 }
 
-/** `#spot:ETHUSDT/1m`, so that what is drawn can be sent to somebody as a link. */
+/** Parses a hash such as `#spot:ETHUSDT/1m`, which makes the selected series shareable as a link. */
 function fromHash() {
   const [, symbol, interval] = /^#([\w:.-]+)(?:\/(\w+))?$/.exec(location.hash) ?? [];
   return { symbol, interval };
 }
 
-/** Draws what is wanted as far as it is offered, and says so where it is not. */
+/** Selects the wanted symbol and interval; shows a message for those that are not available. */
 function choose(wanted) {
   if (offered === null || offered.symbols.length === 0) return;
   const { symbols, intervals } = offered;
@@ -211,7 +215,7 @@ function choose(wanted) {
     wanted.symbol !== undefined && symbol === undefined && `No klines of “${wanted.symbol}” here.`,
     wanted.interval !== undefined && interval === undefined && `No klines of “${wanted.interval}” here.`,
   ];
-  complain(missing.filter(Boolean).join(" "));
+  showProblem(missing.filter(Boolean).join(" "));
   draw({
     symbol: symbol ?? chosen?.symbol ?? symbols[0],
     interval: interval ?? chosen?.interval ?? intervals.find((one) => length(one) >= 1000) ?? intervals[0],
@@ -233,7 +237,7 @@ function draw({ symbol, interval }) {
   stream.select(`kline.${interval}.${symbol}`);
 }
 
-/** Case does not matter; the category may be left out where only one has the symbol. */
+/** Returns the symbol with this name. Ignores case; the category may be left out if only one has the symbol. */
 function named(text) {
   const wanted = text.trim().toLowerCase();
   const exact = offered.symbols.find((name) => name.toLowerCase() === wanted);
@@ -254,7 +258,7 @@ $("picker").addEventListener("submit", (event) => {
   $("symbol").blur();
 });
 $("intervals").addEventListener("change", (event) => choose({ interval: event.target.value }));
-// The list offers what matches the text, so the text goes while the field is in use: the placeholder still names it.
+// Browsers filter the list by the field's text, so the text is cleared on focus; the placeholder shows the symbol.
 $("symbol").addEventListener("focus", () => ($("symbol").value = ""));
 $("symbol").addEventListener("blur", () => {
   if ($("symbol").value.trim() === "") $("symbol").value = chosen?.symbol ?? "";
@@ -276,7 +280,7 @@ function of(topic) {
   return published.find((one) => one.topic === topic);
 }
 
-/** Offers the series of the symbol and interval shown; the reader may switch each off. */
+/** Offers the series for the selected symbol and interval; the user may switch each off. */
 function offerValues() {
   if (chosen === null) return;
   const found = relevant(known, chosen.interval, chosen.symbol);
@@ -293,20 +297,20 @@ function offerValues() {
   followValues();
 }
 
-/** Names are strangers' words: they become text and nothing else. */
+/** Returns the checkbox of a series. Names are untrusted: they are inserted as text, never as markup. */
 function choice({ label, color }) {
-  const [box, dot, words] = ["input", "i", "span"].map((tag) => document.createElement(tag));
+  const [box, dot, text] = ["input", "i", "span"].map((tag) => document.createElement(tag));
   Object.assign(box, { type: "checkbox", name: "values", value: label, checked: !hidden.has(label) });
   dot.className = "dot";
   dot.style.background = color;
-  words.textContent = label;
+  text.textContent = label;
   const whole = document.createElement("label");
-  whole.append(box, dot, words);
+  whole.append(box, dot, text);
   return whole;
 }
 
 function shown() {
-  return published.filter(({ label }) => !hidden.has(label)).slice(0, MOST_DRAWN);
+  return published.filter(({ label }) => !hidden.has(label)).slice(0, MAX_DRAWN);
 }
 
 function followValues() {
@@ -314,7 +318,7 @@ function followValues() {
   drawValues();
 }
 
-/** With the next frame: values may come in any number. */
+/** Draws with the next animation frame, because many values may arrive at once. */
 function drawValues() {
   if (valuesFrame === 0) valuesFrame = requestAnimationFrame(drawValuesNow);
 }
@@ -324,7 +328,7 @@ function drawValuesNow() {
   chart.overlay(shown(), Number(series.last?.close ?? 0));
   const all = shown().flatMap(({ label, values }) => values.all().map((value) => ({ label, ...value })));
   const lines = all.filter(({ line }) => line !== undefined).sort((a, b) => b.start - a.start);
-  const notes = lines.slice(0, MOST_NOTES).map(({ label, start, line }) => {
+  const notes = lines.slice(0, MAX_NOTES).map(({ label, start, line }) => {
     const text = `${moment(start, length(chosen.interval))} ${label}: ${line}`;
     return Object.assign(document.createElement("li"), { textContent: text });
   });
@@ -337,11 +341,11 @@ $("values").addEventListener("change", ({ target }) => {
   else hidden.add(target.value);
   followValues();
 });
-setInterval(() => stream.look(), LOOK_EVERY);
+setInterval(() => stream.listTopics(), LIST_EVERY);
 
-// --- the kline in words ------------------------------------------------------------------------------------------
+// --- the fields of a kline ---------------------------------------------------------------------------------------
 
-const FIGURES = [
+const FIELDS = [
   ["time", "Start"],
   ["open", "Open"],
   ["high", "High"],
@@ -355,17 +359,17 @@ const FIGURES = [
   ["revision", "Revision"],
 ];
 const cells = Object.fromEntries(
-  FIGURES.map(([field, title]) => {
+  FIELDS.map(([field, title]) => {
     const [pair, name, value] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
     name.textContent = title;
     value.dataset.field = field;
     pair.append(name, value);
-    $("figures").append(pair);
+    $("fields").append(pair);
     return [field, value];
   }),
 );
 
-function words(kline) {
+function texts(kline) {
   const price = (field) => padded(kline[field], kline.price_decimals);
   return {
     time: moment(kline.start, length(kline.interval)),
@@ -386,10 +390,10 @@ function showKline() {
   const last = series.last;
   const kline = (pointed !== null && series.get(pointed)) || last;
   $("name").textContent = chosen === null ? "\u00a0" : `${chosen.symbol} · ${chosen.interval}`;
-  const texts = kline === undefined ? {} : words(kline);
-  for (const [field, cell] of Object.entries(cells)) cell.textContent = texts[field] ?? "–";
+  const shownTexts = kline === undefined ? {} : texts(kline);
+  for (const [field, cell] of Object.entries(cells)) cell.textContent = shownTexts[field] ?? "–";
   cells.quality.dataset.quality = kline?.quality ?? "";
-  $("figures").dataset.pointed = kline !== last;
+  $("fields").dataset.pointed = kline !== last;
   const price = last === undefined ? "" : padded(last.close, last.price_decimals);
   $("price").textContent = price || "\u00a0";
   $("price").dataset.side = last !== undefined && Number(last.close) < Number(last.open) ? "down" : "up";
@@ -398,10 +402,10 @@ function showKline() {
   showTitle();
 }
 
-/** Whether the kline shown is closed, and when the open one will be, on the server's clock. */
+/** Shows whether the kline is closed, and when an open one closes by the server's clock. */
 function showPhase() {
   const kline = (pointed !== null && series.get(pointed)) || series.last;
-  const left = kline === undefined ? 0 : kline.end + 1 - Date.now() - stream.ahead;
+  const left = kline === undefined ? 0 : kline.end + 1 - Date.now() - stream.clockOffset;
   $("phase").dataset.phase = kline === undefined ? "" : kline.confirm ? "closed" : "open";
   const until = left > 0 && length(kline?.interval ?? "1s") > 1000 ? `, closes in ${rest(left)}` : "";
   $("phase").textContent = kline === undefined ? "" : kline.confirm ? "closed" : `open${until}`;
@@ -434,7 +438,7 @@ $("chart").addEventListener("keydown", (event) => {
     const kline = series.neighbour(from.start, pointed === null && STEPS[event.key] === -1 ? 0 : STEPS[event.key]);
     chart.point(kline);
     point(kline.start);
-    $("spoken").textContent = FIGURES.map(([field, title]) => `${title} ${words(kline)[field]}`).join(", ");
+    $("spoken").textContent = FIELDS.map(([field, title]) => `${title} ${texts(kline)[field]}`).join(", ");
   } else if (event.key === "+" || event.key === "=") chart.zoom(1.25);
   else if (event.key === "-") chart.zoom(0.8);
   else if (event.key === "Escape") {

@@ -1,24 +1,24 @@
-// The klines of one topic, by start. Knows neither the connection nor the chart.
+// The klines of one topic, by start. Does not know the connection or the chart.
 
-/** How many klines are kept; the oldest go first. */
+/** The number of klines that are kept; the oldest are dropped first. */
 const CAPACITY = 5000;
-/** Room above it, so that dropping the oldest is rare: the chart is then drawn anew. */
+/** Klines above the capacity before the oldest are dropped: that is rare, because it redraws the chart. */
 const SLACK = 500;
 
-/** What a change asks of whoever draws. */
+/** What has to be drawn after a change. */
 export const Change = { none: "none", update: "update", redraw: "redraw" };
 
 export class Series {
   #klines = new Map();
   #starts = [];
 
-  /** Takes a snapshot in place of everything held. */
+  /** Replaces all klines with a snapshot. */
   reset(klines) {
     this.#klines = new Map(klines.map((kline) => [kline.start, kline]));
     this.#starts = [...this.#klines.keys()].sort((a, b) => a - b);
   }
 
-  /** Takes one push: a new kline, an update of the open one, or a revision of any. */
+  /** Stores one push: a new kline, an update of the open one, or a revision. Returns what has to be drawn. */
   put(kline) {
     const held = this.#klines.get(kline.start);
     if (held) {
@@ -49,14 +49,14 @@ export class Series {
     return this.#klines.get(this.#starts.at(-1));
   }
 
-  /** The kline `steps` after (before, if negative) the one that starts at `start`, stopping at either end. */
+  /** Returns the kline `steps` after (before, if negative) the one that starts at `start`; stops at either end. */
   neighbour(start, steps) {
     const at = this.#starts.indexOf(start);
     const wanted = Math.min(Math.max(at + steps, 0), this.#starts.length - 1);
     return this.#klines.get(this.#starts[wanted]);
   }
 
-  /** All klines, oldest first. */
+  /** Returns all klines, oldest first. */
   all() {
     return this.#starts.map((start) => this.#klines.get(start));
   }

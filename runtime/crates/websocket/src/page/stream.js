@@ -1,17 +1,18 @@
-// The connection to /v1/stream: log-in, one topic of klines and those of values beside it, resuming, reconnecting. Does
-// not draw.
+// The connection to /v1/stream: log-in, one topic of klines with topics of values, resumption, reconnecting. Does not
+// draw.
 
 const HISTORY = 500;
 const OPEN_WITHIN = 10_000;
 const ANSWER_WITHIN = 1000;
-/** After this long without a message the server is asked for a sign of life, and then has this long to give one. */
+/** The time without a message after which a ping is sent, ms. */
 const QUIET_AFTER = 15_000;
-const LIFE_WITHIN = 10_000;
+/** The time within which a message has to follow a ping, ms. */
+const PONG_WITHIN = 10_000;
 const FIRST_DELAY = 500;
-const LONGEST_DELAY = 30_000;
-/** A connection that lives as long as this starts the backoff anew. */
+const MAX_DELAY = 30_000;
+/** A connection that stays open for this long resets the backoff, ms. */
 const STEADY_AFTER = 10_000;
-/** Between two changes of the subscription, so that fast fingers do not send too many commands. */
+/** The minimum time between two changes of the subscription, to stay below the limit of commands, ms. */
 const CHANGE_EVERY = 400;
 
 const TIMED_OUT = 3500;
@@ -20,8 +21,8 @@ const FINAL = { 3502: "too many commands", 3503: "a message that the server coul
 
 /**
  * Calls back `on.state(state)`, `on.topics(answer)`, `on.snapshot(klines)`, `on.kline(kline)`, `on.refused(error)`,
- * `on.loggedIn(login)` and `on.message()`, the last for anything that arrives; of what consumers publish `on.known(topics)`,
- * `on.values(topic, values)` and `on.value(topic, value)`; of the feeds from the exchange `on.feeds(feeds)`.
+ * `on.loggedIn(login)` and, for every received message, `on.message()`. Series of consumers: `on.known(topics)`,
+ * `on.values(topic, values)` and `on.value(topic, value)`. Feeds from the exchange: `on.feeds(feeds)`.
  * A state has a `name`: connecting, logging-in, live, waiting (`until`, ms), logged-out (`error`) or stopped (`reason`).
  */
 export class Stream {
@@ -33,38 +34,39 @@ export class Stream {
   #timers = new Map();
   #attempt = 0;
   #id = 0;
-  #subscription = 0;
+  #subscribeId = 0;
   #topic = null;
-  #taken = null;
+  #subscribed = null;
   #resume = null;
-  #asked = false;
+  #expectsSnapshot = false;
   #changed = 0;
-  #look = 0;
-  /** Topics of values that are wanted, and those that are subscribed to. */
-  #beside = new Set();
-  #besideTaken = new Set();
-  /** How far the server's clock is ahead of this one, ms. */
-  ahead = 0;
+  #listId = 0;
+  /** Wanted topics of values. */
+  #valueTopics = new Set();
+  /** Topics of values that are subscribed to. */
+  #subscribedValues = new Set();
+  /** How far the server's clock is ahead of the local one, ms. */
+  clockOffset = 0;
 
-  /** `login` is `{ user, key }`, or null to ask the server whether one is needed. */
+  /** `login` is `{ user, key }`, or null to find out from the server whether one is needed. */
   constructor(address, login, on) {
     this.#address = address;
     this.#login = login;
     this.#on = on;
   }
 
-  /** Connects now, whatever the backoff says. */
+  /** Connects at once, regardless of the backoff. */
   connect() {
-    this.#hangUp();
+    this.#disconnect();
     const socket = new WebSocket(this.#address);
-    const mine = (handle) => (event) => {
+    const current = (handle) => (event) => {
       if (this.#socket === socket) handle(event);
     };
     this.#socket = socket;
-    this.#say({ name: "connecting" });
-    socket.onopen = mine(() => this.#greet());
-    socket.onmessage = mine((event) => this.#receive(event.data));
-    socket.onclose = mine((event) => this.#closed(event.code));
+    this.#setState({ name: "connecting" });
+    socket.onopen = current(() => this.#opened());
+    socket.onmessage = current((event) => this.#receive(event.data));
+    socket.onclose = current((event) => this.#closed(event.code));
     this.#after("open", OPEN_WITHIN, () => this.#retry());
   }
 
@@ -75,13 +77,13 @@ export class Stream {
   }
 
   logOut() {
-    this.#hangUp();
+    this.#disconnect();
     this.#login = null;
     this.#resume = null;
-    this.#say({ name: "logged-out" });
+    this.#setState({ name: "logged-out" });
   }
 
-  /** Subscribes to this topic and to no other. */
+  /** Subscribes to this topic of klines and to no other. */
   select(topic) {
     if (topic === this.#topic) return;
     this.#topic = topic;
@@ -91,22 +93,22 @@ export class Stream {
 
   /** Subscribes to these topics of values and to no others. */
   follow(topics) {
-    this.#beside = new Set(topics);
-    if (this.#state.name === "live") this.#changeBeside();
+    this.#valueTopics = new Set(topics);
+    if (this.#state.name === "live") this.#changeValues();
   }
 
-  /** Asks which topics of values there are. */
-  look() {
-    if (this.#state.name === "live") this.#look = this.#send({ op: "topics" });
+  /** Requests the list of topics of values. */
+  listTopics() {
+    if (this.#state.name === "live") this.#listId = this.#send({ op: "topics" });
   }
 
-  #changeBeside() {
-    this.#after("beside", CHANGE_EVERY, () => {
-      const gone = [...this.#besideTaken].filter((topic) => !this.#beside.has(topic));
-      const more = [...this.#beside].filter((topic) => !this.#besideTaken.has(topic));
-      if (gone.length > 0) this.#send({ op: "unsubscribe", topics: gone });
-      if (more.length > 0) this.#send({ op: "subscribe", topics: more, history: HISTORY });
-      this.#besideTaken = new Set(this.#beside);
+  #changeValues() {
+    this.#after("values", CHANGE_EVERY, () => {
+      const removed = [...this.#subscribedValues].filter((topic) => !this.#valueTopics.has(topic));
+      const added = [...this.#valueTopics].filter((topic) => !this.#subscribedValues.has(topic));
+      if (removed.length > 0) this.#send({ op: "unsubscribe", topics: removed });
+      if (added.length > 0) this.#send({ op: "subscribe", topics: added, history: HISTORY });
+      this.#subscribedValues = new Set(this.#valueTopics);
     });
   }
 
@@ -114,9 +116,9 @@ export class Stream {
     const wait = Math.max(0, this.#changed + CHANGE_EVERY - Date.now());
     this.#after("change", wait, () => {
       this.#changed = Date.now();
-      if (this.#taken !== null && this.#taken !== this.#topic) {
-        this.#send({ op: "unsubscribe", topics: [this.#taken] });
-        this.#taken = null;
+      if (this.#subscribed !== null && this.#subscribed !== this.#topic) {
+        this.#send({ op: "unsubscribe", topics: [this.#subscribed] });
+        this.#subscribed = null;
       }
       if (this.#topic !== null) this.#subscribe();
     });
@@ -125,18 +127,18 @@ export class Stream {
   #subscribe() {
     const request = { op: "subscribe", topics: [this.#topic], history: HISTORY };
     if (this.#resume !== null) request.since = { [this.#topic]: this.#resume };
-    this.#subscription = this.#send(request);
-    this.#taken = this.#topic;
-    this.#asked = true;
+    this.#subscribeId = this.#send(request);
+    this.#subscribed = this.#topic;
+    this.#expectsSnapshot = true;
   }
 
-  #greet() {
+  #opened() {
     this.#cancel("open");
     if (this.#login === null) {
       this.#send({ op: "topics" });
-      this.#after("answer", ANSWER_WITHIN, () => this.#say({ name: "logged-out" }));
+      this.#after("answer", ANSWER_WITHIN, () => this.#setState({ name: "logged-out" }));
     } else {
-      this.#say({ name: "logging-in" });
+      this.#setState({ name: "logging-in" });
       this.#send({ op: "auth", ...this.#login });
       this.#after("answer", OPEN_WITHIN, () => this.#retry());
     }
@@ -144,7 +146,7 @@ export class Stream {
 
   #receive(text) {
     this.#on.message();
-    this.#after("life", QUIET_AFTER, () => this.#ask());
+    this.#after("liveness", QUIET_AFTER, () => this.#ping());
     let message;
     try {
       message = JSON.parse(text);
@@ -152,14 +154,14 @@ export class Stream {
       return this.#stop("a message that is not JSON");
     }
     if (message.op === "auth") this.#answeredAuth(message);
-    else if (message.op === "topics" && message.id === this.#look) this.#on.known(message.values ?? []);
+    else if (message.op === "topics" && message.id === this.#listId) this.#on.known(message.values ?? []);
     else if (message.op === "topics") this.#answeredTopics(message);
     else if (message.op === "subscribe") this.#answeredSubscribe(message);
     else if (message.type === "status") this.#on.feeds(message.feeds);
-    else if (message.op === "pong") this.ahead = message.time - Date.now();
+    else if (message.op === "pong") this.clockOffset = message.time - Date.now();
     else if (message.topic === this.#topic && message.type === "snapshot") this.#pushedSnapshot(message);
     else if (message.topic === this.#topic && message.type === "kline") this.#pushedKline(message);
-    else if (!this.#beside.has(message.topic)) return;
+    else if (!this.#valueTopics.has(message.topic)) return;
     else if (message.type === "snapshot") this.#on.values(message.topic, message.data);
     else if (message.type === "value") this.#on.value(message.topic, message.data);
   }
@@ -174,31 +176,31 @@ export class Stream {
     if (!message.ok) return this.#closed(REFUSED);
     this.#cancel("answer");
     this.#after("steady", STEADY_AFTER, () => (this.#attempt = 0));
-    this.#ask();
-    this.#say({ name: "live" });
+    this.#ping();
+    this.#setState({ name: "live" });
     this.#on.topics(message);
     this.#on.known(message.values ?? []);
-    if (this.#topic !== null && this.#taken === null) this.#change();
+    if (this.#topic !== null && this.#subscribed === null) this.#change();
   }
 
   #answeredSubscribe(message) {
-    if (message.id !== this.#subscription) return;
+    if (message.id !== this.#subscribeId) return;
     if (!message.ok) {
-      this.#taken = null;
+      this.#subscribed = null;
       this.#on.refused(message.error);
     } else if (message.topics[this.#topic]?.recovered) {
-      this.#asked = false;
+      this.#expectsSnapshot = false;
     } else {
       this.#resume = null;
     }
   }
 
-  /** One that was not asked for tells of a loss inside the server and is short: a full one is fetched. */
+  /** An unrequested snapshot means a loss inside the server and is short: requests a full one. */
   #pushedSnapshot({ epoch, seq, data }) {
-    this.#resume = this.#asked ? { epoch, seq } : null;
+    this.#resume = this.#expectsSnapshot ? { epoch, seq } : null;
     this.#on.snapshot(data);
-    if (!this.#asked) this.#change();
-    this.#asked = false;
+    if (!this.#expectsSnapshot) this.#change();
+    this.#expectsSnapshot = false;
   }
 
   #pushedKline({ epoch, seq, data }) {
@@ -215,11 +217,11 @@ export class Stream {
 
   #closed(code) {
     if (code === TIMED_OUT || code === REFUSED) {
-      const late = "The server got no log-in in time. Try again.";
-      const error = this.#login === null ? undefined : code === REFUSED ? "Wrong user or key. After several wrong ones, wait a minute." : late;
-      this.#hangUp();
+      const late = "The log-in did not reach the server in time. Try again.";
+      const error = this.#login === null ? undefined : code === REFUSED ? "Wrong user or key. After several failures, wait a minute." : late;
+      this.#disconnect();
       this.#login = null;
-      this.#say({ name: "logged-out", error });
+      this.#setState({ name: "logged-out", error });
     } else if (code >= 3500 && code < 4000) {
       this.#stop(FINAL[code] ?? `close code ${code}`);
     } else {
@@ -228,33 +230,33 @@ export class Stream {
   }
 
   #stop(reason) {
-    this.#hangUp();
-    this.#say({ name: "stopped", reason });
+    this.#disconnect();
+    this.#setState({ name: "stopped", reason });
   }
 
   #retry() {
-    this.#hangUp();
-    const longest = Math.min(FIRST_DELAY * 2 ** this.#attempt, LONGEST_DELAY);
+    this.#disconnect();
+    const longest = Math.min(FIRST_DELAY * 2 ** this.#attempt, MAX_DELAY);
     const delay = longest * (0.5 + Math.random() / 2);
     this.#attempt += 1;
-    this.#say({ name: "waiting", until: Date.now() + delay });
+    this.#setState({ name: "waiting", until: Date.now() + delay });
     this.#after("retry", delay, () => this.connect());
   }
 
-  #hangUp() {
+  #disconnect() {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-    this.#taken = null;
-    this.#besideTaken.clear();
+    this.#subscribed = null;
+    this.#subscribedValues.clear();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
   }
 
-  /** Not on a steady beat: a hidden page's timers run late, and a busy topic is itself a sign of life. */
-  #ask() {
+  /** Sends a ping; not periodically, because timers of a hidden page run late and pushes already show liveness. */
+  #ping() {
     this.#send({ op: "ping" });
-    this.#after("life", LIFE_WITHIN, () => this.#retry());
+    this.#after("liveness", PONG_WITHIN, () => this.#retry());
   }
 
   #send(request) {
@@ -263,7 +265,7 @@ export class Stream {
     return this.#id;
   }
 
-  #say(state) {
+  #setState(state) {
     this.#state = state;
     this.#on.state(state);
   }

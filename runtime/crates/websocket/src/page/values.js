@@ -1,14 +1,14 @@
-// What consumers publish for the series that is shown: which topics there are, the values of each, and what can be
-// drawn of one. All of it is strangers' words: text and numbers, never markup. Knows neither connection nor chart.
+// The values that consumers publish for the selected series: their topics, the values of each, and how a value is drawn.
+// All of it is untrusted: text and numbers, never markup. Does not know the connection or the chart.
 
-/** Values kept of one topic; the oldest go first. */
+/** The number of values that are kept of one topic; the oldest are dropped first. */
 const CAPACITY = 2000;
 const LONGEST_TEXT = 80;
 const LONGEST_LINE = 240;
-/** Which way a signal points; a Map, because strangers choose the words that are looked up. */
+/** The direction of a signal by its side. A Map and not an object, because the keys that are looked up are untrusted. */
 const WAYS = new Map([["buy", "up"], ["long", "up"], ["sell", "down"], ["short", "down"]]);
 
-/** `ext.mine.rsi.1m.BTCUSDT` is `{ topic, label: "mine · rsi" }` where `1m` and `BTCUSDT` are shown; other topics are not. */
+/** Returns the topics of this interval and symbol with labels: `ext.mine.rsi.1m.BTCUSDT` has the label `mine · rsi`. */
 export function relevant(topics, interval, symbol) {
   const end = `.${interval}.${symbol}`;
   const fitting = topics.filter((topic) => topic.startsWith("ext.") && topic.endsWith(end));
@@ -16,7 +16,7 @@ export function relevant(topics, interval, symbol) {
   return parts.filter(({ parts }) => parts.length === 2).map(({ topic, parts }) => ({ topic, label: parts.join(" · ") }));
 }
 
-/** What a value is to the page: a number for a line, a signal for a mark, or a text for a line of words. */
+/** Converts a value to what is drawn: a number for a line, a signal for a mark, or a text for the list. */
 export function read(value) {
   if (typeof value === "number") return Number.isFinite(value) ? { number: value } : { line: String(value) };
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
@@ -39,13 +39,13 @@ function cut(text, longest) {
 export class Values {
   #values = new Map();
 
-  /** Takes a snapshot in place of everything held. */
+  /** Replaces all values with a snapshot. */
   reset(values) {
     this.#values = new Map();
     for (const value of values) this.#values.set(value.start, value);
   }
 
-  /** Takes one push; nothing provisional replaces what is confirmed. Returns whether anything changed. */
+  /** Stores one push; an update does not replace a confirmed value. Returns whether anything changed. */
   put(value) {
     const held = this.#values.get(value.start);
     if (held?.confirm && !value.confirm) return false;
@@ -54,7 +54,7 @@ export class Values {
     return true;
   }
 
-  /** All values, oldest first, each with what it is to the page. */
+  /** Returns all values, oldest first, each converted to what is drawn. */
   all() {
     const sorted = [...this.#values.values()].sort((a, b) => a.start - b.start);
     return sorted.map(({ start, value }) => ({ start, ...read(value) }));

@@ -1,4 +1,4 @@
-//! A kline as Bybit pushes it.
+//! Encodes a kline as Bybit pushes it.
 //!
 //! Source of the shape: Bybit's v5 documentation ("Kline") and recordings of its public streams.
 
@@ -11,7 +11,7 @@ use klines_domain::symbol::Category;
 
 use crate::frame;
 
-/// Makes the frame of a kline.
+/// Encodes the frame of a kline. `text` is a buffer that the caller reuses.
 pub fn push(kline: &Kline, text: &mut String) -> Bytes {
     let Kline { start, end, open, high, low, close, volume, turnover, .. } = kline;
     let SeriesKey { category, symbol, interval } = &*kline.series;
@@ -25,7 +25,7 @@ pub fn push(kline: &Kline, text: &mut String) -> Bytes {
         }
     };
     text.clear();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = match category {
         Category::Spot => write!(text, r#"{{"type":"snapshot","topic":"kline.{code}.{symbol}","data":[{{"#),
         _ => write!(text, r#"{{"topic":"kline.{code}.{symbol}","data":[{{"#),

@@ -1,4 +1,4 @@
-//! A record, a snapshot and the state of the feeds in our own dialect. `docs/websocket.md` describes them.
+//! Encodes records, snapshots and the state of the feeds for `/v1/stream`. `docs/websocket.md` describes them.
 
 use std::fmt::{self, Display, Write as _};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use klines_domain::symbol::Category;
 use crate::frame;
 use crate::recent::{Recent, Record};
 
-/// Records in the snapshot that follows a loss inside the server.
+/// The number of records in the snapshot that follows a loss inside the server.
 const AFTER_LOSS: usize = 100;
 
-/// The life of a series' numbering.
+/// Identifies an uninterrupted sequence of a topic; a new epoch starts with a restart of the server or a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// Of the server.
+    /// The random number of the server's instance.
     pub server: u64,
-    /// How often the series' numbering broke since.
+    /// How often the topic's sequence was interrupted since the server started.
     pub breaks: u32,
 }
 
@@ -32,22 +32,22 @@ impl Display for Epoch {
     }
 }
 
-/// The name of a topic of klines.
-pub struct Name<'a> {
+/// The name of a topic of klines, to be displayed.
+pub struct KlineTopic<'a> {
     key: &'a SeriesKey,
-    /// The category that is not written.
+    /// The category that is left out of names.
     first: Category,
 }
 
-impl<'a> Name<'a> {
-    /// The name of a series, where `first` is the category that is not written.
+impl<'a> KlineTopic<'a> {
+    /// Creates the name of the topic of `key`; the category is left out if it is `first`.
     #[must_use]
     pub const fn new(key: &'a SeriesKey, first: Category) -> Self {
         Self { key, first }
     }
 }
 
-impl Display for Name<'_> {
+impl Display for KlineTopic<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let SeriesKey { category, symbol, interval } = self.key;
         if *category == self.first {
@@ -58,8 +58,8 @@ impl Display for Name<'_> {
     }
 }
 
-/// Makes the frame that tells followers of a record: itself, or if records were lost before it, a snapshot.
-pub fn news<T: Record>(
+/// Encodes the frame for a new record: its push, or a snapshot if records were lost before it (`is_next` is false).
+pub fn push_or_snapshot<T: Record>(
     name: &impl Display,
     epoch: Epoch,
     recent: &Recent<T>,
@@ -76,17 +76,17 @@ pub fn news<T: Record>(
     frame::text(text)
 }
 
-/// Writes the push of a record.
+/// Encodes the push of a record into `text`.
 pub fn record<T: Record>(record: &T, name: &impl Display, epoch: Epoch, text: &mut String) {
     let (kind, sequence) = (T::KIND, record.sequence());
     text.clear();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, r#"{{"v":1,"type":"{kind}","topic":"{name}","epoch":"{epoch}","seq":{sequence},"data":"#);
     record.write(text);
     text.push('}');
 }
 
-/// Writes a snapshot: the newest closed records, then the open one. `seq` is the topic's last number so far.
+/// Encodes a snapshot into `text`: the newest closed records, then the open one. `seq` is the topic's last sequence.
 pub fn snapshot<'a, T: Record + 'a>(
     name: &impl Display,
     (epoch, seq): (Epoch, u64),
@@ -109,7 +109,7 @@ pub fn snapshot<'a, T: Record + 'a>(
     text.push_str("]}");
 }
 
-/// Writes how the feeds stand.
+/// Encodes the state of the feeds.
 pub fn status(feeds: &[FeedStatus]) -> String {
     let mut text = r#"{"v":1,"type":"status","feeds":["#.to_owned();
     for (at, FeedStatus { category, state, since }) in feeds.iter().enumerate() {

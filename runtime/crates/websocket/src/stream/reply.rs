@@ -1,5 +1,5 @@
-//! The answer to a subscription with all that follows it: what was missed of each topic, or a snapshot. Decides how much of
-//! it fits, holds records that are remembered anyway, and writes them as the client reads.
+//! The answer to a subscription and the frames that follow it: the missed records or a snapshot of each topic. Decides
+//! how many records fit, shares them with the server's memory, and encodes them as the client reads.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
@@ -13,60 +13,60 @@ use crate::outbox::LongAnswer;
 use crate::push::stream::{self, Epoch, snapshot};
 use crate::recent::{Recent, Record};
 
-/// Bytes that are written at a time, to within one record or snapshot.
-const PIECE: usize = 32 << 10;
+/// The size of a chunk, bytes; one record or snapshot may exceed it.
+const CHUNK_BYTES: usize = 32 << 10;
 
-/// What is said to a client that asks for topics.
+/// The answer to a subscription, with the frames that follow it.
 #[derive(Debug)]
 pub struct Reply {
-    /// Bytes that what follows may still have: beyond that nothing is recovered, and snapshots have less history.
+    /// Bytes that are left for further topics. What does not fit is not recovered, and snapshots have less history.
     room: usize,
-    /// Closed records in a snapshot at most.
+    /// The maximum number of closed records in a snapshot.
     history: usize,
     /// The frame of the answer itself.
     answer: Option<Bytes>,
-    /// What follows it, by topic.
+    /// The frames that follow it, by topic.
     parts: VecDeque<Box<dyn Part>>,
     held: usize,
     length: usize,
     text: String,
 }
 
-/// What follows for one topic.
+/// The frames of one topic.
 trait Part: Send + Debug {
-    /// Appends the next frame. Returns whether there was one.
+    /// Appends the next frame to `frames`. Returns whether there was one.
     fn write_next(&mut self, text: &mut String, frames: &mut Vec<u8>) -> bool;
 }
 
 #[derive(Debug)]
-struct Follow<T> {
+struct TopicPart<T> {
     name: String,
     epoch: Epoch,
-    /// The topic's last number so far.
+    /// The topic's last sequence.
     seq: u64,
-    /// Closed ones, oldest first, then the open one.
+    /// Closed records, oldest first, then the open one.
     records: VecDeque<Arc<T>>,
     form: Form,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Each record is a push of its own.
+    /// Each record is a separate push.
     Missed,
-    /// All records are one message; with whether it takes the place of what was asked to be recovered.
+    /// All records are one message, with the value of its `recovered`.
     Snapshot(Option<bool>),
-    /// All is written.
+    /// Everything is encoded.
     Done,
 }
 
 impl Reply {
-    /// Builds an answer without a topic.
+    /// Creates an answer without topics.
     #[must_use]
     pub const fn new(room: usize, history: usize) -> Self {
         Self { room, history, answer: None, parts: VecDeque::new(), held: 0, length: 0, text: String::new() }
     }
 
-    /// Adds what was missed of a topic, or a snapshot; returns how the topic stands.
+    /// Adds the missed records of a topic, or a snapshot; returns the topic's state for the answer.
     pub fn add<'a, T: Record + Debug + Send + Sync + 'static>(
         &mut self,
         topic: &'a str,
@@ -85,22 +85,22 @@ impl Reply {
         self.room = self.room.saturating_sub(closed);
         records.extend(recent.open().cloned());
         let (name, seq) = (name.to_string(), recent.last());
-        self.held += size_of::<Follow<T>>() + name.capacity() + records.capacity() * size_of::<Arc<T>>();
+        self.held += size_of::<TopicPart<T>>() + name.capacity() + records.capacity() * size_of::<Arc<T>>();
         self.length += bytes(records.make_contiguous());
-        self.parts.push_back(Box::new(Follow { name, epoch, seq, records, form }));
+        self.parts.push_back(Box::new(TopicPart { name, epoch, seq, records, form }));
         TopicState { name: topic, epoch, seq, recovered }
     }
 
-    /// Says how all topics stand; what follows is added already.
+    /// Sets the frame of the answer, once all topics are added.
     #[must_use]
-    pub fn answered(mut self, answer: Bytes) -> Self {
+    pub fn with_answer(mut self, answer: Bytes) -> Self {
         self.held += answer.len();
         self.length += answer.len();
         self.answer = Some(answer);
         self
     }
 
-    /// The newest closed records, as many as may be and fit.
+    /// Returns the newest closed records: at most `history`, and only those that fit.
     fn newest<T: Record>(&self, recent: &Recent<T>) -> Vec<Arc<T>> {
         let mut closed = recent.newest(self.history);
         let mut room = self.room;
@@ -121,7 +121,7 @@ impl LongAnswer for Reply {
             return Some(answer);
         }
         let mut frames = Vec::new();
-        while let Some(part) = self.parts.front_mut().filter(|_| frames.len() < PIECE) {
+        while let Some(part) = self.parts.front_mut().filter(|_| frames.len() < CHUNK_BYTES) {
             if !part.write_next(&mut self.text, &mut frames) {
                 self.parts.pop_front();
             }
@@ -138,7 +138,7 @@ impl LongAnswer for Reply {
     }
 }
 
-impl<T: Record + Debug + Send + Sync> Part for Follow<T> {
+impl<T: Record + Debug + Send + Sync> Part for TopicPart<T> {
     fn write_next(&mut self, text: &mut String, frames: &mut Vec<u8>) -> bool {
         match self.form {
             Form::Missed => {

@@ -1,5 +1,5 @@
-//! Names of topics: `kline.{interval}.{symbol}` and `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
-//! the symbol of any category but the first.
+//! Parses the names of topics: `kline.{interval}.{symbol}` and `ext.{consumer}.{name}.{interval}.{symbol}`, with
+//! `{category}:` before the symbol of any category except the first.
 
 use klines_delivery::emit::{ValueSeries, is_name};
 use klines_domain::interval::Interval;
@@ -8,13 +8,13 @@ use klines_domain::symbol::{Category, Symbol};
 
 use crate::server::Server;
 
-/// What a topic brings.
+/// A parsed topic.
 pub enum Topic {
     Klines(SeriesId),
     Values(ValueSeries),
 }
 
-/// Reads a name, and checks that the server has, or may have, such a topic; else says what to write.
+/// Parses a name, and checks that the server has, or may have, such a topic; the error says what to write instead.
 pub fn resolve(name: &str, server: &Server) -> Result<Topic, String> {
     if let Some(rest) = name.strip_prefix("ext.") {
         return values(rest, server).map(Topic::Values);
@@ -26,7 +26,7 @@ pub fn resolve(name: &str, server: &Server) -> Result<Topic, String> {
     series_of(interval, symbol, "kline", server).map(Topic::Klines)
 }
 
-/// Reads what follows `ext.`.
+/// Parses the part of a name after `ext.`.
 fn values(rest: &str, server: &Server) -> Result<ValueSeries, String> {
     let mut parts = rest.splitn(4, '.');
     let (Some(consumer), Some(name), Some(interval), Some(symbol)) =
@@ -51,14 +51,14 @@ fn values(rest: &str, server: &Server) -> Result<ValueSeries, String> {
     Ok(ValueSeries { consumer: publisher.clone(), name: name.into(), series })
 }
 
-/// Reads the end that all topics have; `begin` is how this one begins.
-fn series_of(interval: &str, symbol: &str, begin: &str, server: &Server) -> Result<SeriesId, String> {
-    let first = server.board.first();
+/// Parses the interval and symbol at the end of a name; `prefix` is the part before them.
+fn series_of(interval: &str, symbol: &str, prefix: &str, server: &Server) -> Result<SeriesId, String> {
+    let first = server.subscriptions.first();
     let (category, symbol) = match symbol.split_once(':') {
         Some((category, symbol)) => {
             let category: Category = category.parse().map_err(|_| format!("unknown category `{category}`"))?;
             if category == first {
-                let right = format!("{begin}.{interval}.{symbol}");
+                let right = format!("{prefix}.{interval}.{symbol}");
                 return Err(format!("{category} is the first category and is not written: {right}"));
             }
             (category, symbol)
@@ -75,14 +75,14 @@ fn series_of(interval: &str, symbol: &str, begin: &str, server: &Server) -> Resu
     }
     let symbol = Symbol::new(symbol).map_err(|error| format!("`{symbol}` is not a symbol: {error}"))?;
     let key = SeriesKey { category, symbol, interval: known };
-    if server.makes(&key) {
+    if server.has_series(&key) {
         Ok(SeriesId::of(key))
     } else {
         Err(format!("symbol `{}` of {category} is not watched here", key.symbol))
     }
 }
 
-/// The name that was probably meant: at most a third of its letters are wrong.
+/// Returns the name that was probably meant; `None` if more than a third of its letters differ.
 fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let distance = |name: &&str| strsim::damerau_levenshtein(word, name);
     names.iter().copied().min_by_key(distance).filter(|name| distance(name) <= (word.len() / 3).max(1))

@@ -1,4 +1,4 @@
-//! The JSON of `/v1/stream`, both ways. `docs/schemas` describes the same.
+//! The JSON messages of `/v1/stream`, in both directions. `docs/schemas` has their JSON Schemas.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::push::stream::Epoch;
 use crate::server::Server;
 
-/// Series of values that an answer lists at most.
+/// The maximum number of series of values that the answer to `topics` lists.
 const MOST_LISTED: usize = 10_000;
 
-/// What a client asks for. Unknown keys are ignored, so that clients may be newer than the server.
+/// A request of a client. Unknown keys are ignored, so that clients may be newer than the server.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Request {
@@ -49,17 +49,17 @@ pub enum Request {
     },
 }
 
-/// By topic, the last push that a client has.
+/// The last push that a client has received, by topic.
 pub type Since = HashMap<String, Position>;
 
-/// The last push that a client has.
+/// The last push of a topic that a client has received.
 #[derive(Debug, Deserialize)]
 pub struct Position {
     pub epoch: String,
     pub seq: u64,
 }
 
-/// What a subscription begins with.
+/// The state of a topic in the answer to a subscription.
 pub struct TopicState<'a> {
     pub name: &'a str,
     pub epoch: Epoch,
@@ -67,7 +67,7 @@ pub struct TopicState<'a> {
     pub recovered: Option<bool>,
 }
 
-/// Writes the answer to a subscription.
+/// Encodes the answer to a subscription.
 pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
     let mut text = head("subscribe", id, true);
     text.push_str(r#","topics":{"#);
@@ -83,7 +83,7 @@ pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
     text
 }
 
-/// Writes what can be subscribed to.
+/// Encodes the answer to `topics`: what clients can subscribe to.
 pub fn topics(id: &Value, server: &Server) -> String {
     let intervals: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
     let names = |symbols: Vec<klines_domain::symbol::Symbol>| {
@@ -92,9 +92,9 @@ pub fn topics(id: &Value, server: &Server) -> String {
     let symbols: serde_json::Map<String, Value> =
         server.watched().into_iter().map(|(category, symbols)| (category.to_string(), names(symbols))).collect();
     let mut text = head("topics", id, true);
-    let first = server.board.first();
+    let first = server.subscriptions.first();
     let _ = write!(text, r#","intervals":{},"symbols":{},"category":"{first}","#, json!(intervals), json!(symbols));
-    let mut known = server.board.lock().values.known(MOST_LISTED);
+    let mut known = server.subscriptions.lock().values.known(MOST_LISTED);
     known.sort_unstable();
     text.push_str(r#""values":["#);
     for (at, series) in known.iter().enumerate() {
@@ -105,21 +105,21 @@ pub fn topics(id: &Value, server: &Server) -> String {
     text
 }
 
-/// Writes the answer to a ping.
+/// Encodes the answer to a ping.
 pub fn pong(id: &Value, time: Millis) -> String {
     let mut text = head("pong", id, true);
     let _ = write!(text, r#","time":{time}}}"#);
     text
 }
 
-/// Writes an answer that says nothing more than that it is done.
+/// Encodes an answer without further fields.
 pub fn done(op: &str, id: &Value) -> String {
     let mut text = head(op, id, true);
     text.push('}');
     text
 }
 
-/// Writes a refusal.
+/// Encodes a refusal.
 pub fn refusal(op: &str, id: &Value, error: &str, topic: Option<&str>) -> String {
     let mut text = head(op, id, false);
     let _ = write!(text, r#","error":{}"#, Value::from(error));
@@ -130,7 +130,8 @@ pub fn refusal(op: &str, id: &Value, error: &str, topic: Option<&str>) -> String
     text
 }
 
-/// The part that all answers share, left open. Ids other than strings and numbers are dropped.
+/// Encodes the fields that all answers share, without the closing brace. Leaves out ids that are neither strings nor
+/// numbers.
 fn head(op: &str, id: &Value, ok: bool) -> String {
     let mut text = format!(r#"{{"v":1,"op":"{op}""#);
     if id.is_string() || id.is_number() {

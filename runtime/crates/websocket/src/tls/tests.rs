@@ -1,4 +1,4 @@
-//! Promises of the certificate files: what is refused and how, what is spoken, and what a change of them does.
+//! Tests of the certificate files: which are refused and with which error, the negotiated protocols, and reloading.
 
 use std::fs::{self, Permissions};
 
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder with two files in it, and their paths.
+/// A folder with a certificate and a key file.
 struct Files {
     folder: TempDir,
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// The texts of a certificate and of its key.
+/// Returns a new certificate and its key as PEM.
 fn pair() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
@@ -30,7 +30,8 @@ fn files((certificate, key): &(String, String)) -> Files {
 }
 
 impl Files {
-    /// Puts a text in the place of a file, as a whole: it is another file then, however fast the test is.
+    /// Replaces a file by renaming: the new file has another inode, so that the change is noticed within one tick of
+    /// the modification time.
     fn write(&self, file: &Path, text: &str) {
         let new = self.folder.path().join("new");
         fs::write(&new, text).unwrap();
@@ -42,7 +43,7 @@ impl Files {
         Certificates::load(&self.certificate, &self.key)
     }
 
-    /// The error, without the folder.
+    /// Returns the error of loading, without the folder's path.
     fn refused(&self) -> String {
         let folder = format!("{}/", self.folder.path().display());
         self.load().unwrap_err().to_string().replace(&folder, "")
@@ -57,7 +58,7 @@ fn shown(certificates: &Certificates) -> CertificateDer<'static> {
     certificates.current.read().unwrap().cert[0].clone()
 }
 
-/// Shakes hands in memory with a client that trusts only `pair`; returns the version and protocol agreed on.
+/// Runs a TLS handshake in memory with a client that trusts only `pair`; returns the negotiated version and protocol.
 fn shake(server: &Arc<Certificates>, pair: &(String, String)) -> Result<(ProtocolVersion, Vec<u8>), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(der(pair)).unwrap();
@@ -104,34 +105,34 @@ fn a_new_pair_is_used_without_a_restart_and_half_of_one_is_not() {
         certificates.refresh();
         assert_eq!(shown(&certificates), der(&old), "the key is still the old one");
     }
-    let complaint = certificates.read.lock().unwrap().complaint.clone().unwrap();
-    assert!(complaint.contains("the key is not that of the first certificate"), "{complaint}");
+    let last_error = certificates.last_read.lock().unwrap().last_error.clone().unwrap();
+    assert!(last_error.contains("the key is not that of the first certificate"), "{last_error}");
     shake(&certificates, &old).unwrap();
 
     files.write(&files.key, &new.1);
     certificates.refresh();
     assert_eq!(shown(&certificates), der(&new));
-    assert_eq!(certificates.read.lock().unwrap().complaint, None);
+    assert_eq!(certificates.last_read.lock().unwrap().last_error, None);
     shake(&certificates, &new).unwrap();
     shake(&certificates, &old).unwrap_err();
 }
 
 #[test]
-fn files_that_go_away_leave_the_certificate_in_use() {
+fn removed_files_leave_the_certificate_in_use() {
     let pair = pair();
     let files = files(&pair);
     let certificates = files.load().unwrap();
     fs::remove_file(&files.key).unwrap();
     certificates.refresh();
-    assert!(certificates.read.lock().unwrap().complaint.is_some());
+    assert!(certificates.last_read.lock().unwrap().last_error.is_some());
     files.write(&files.key, &pair.1);
     certificates.refresh();
-    assert_eq!(certificates.read.lock().unwrap().complaint, None);
+    assert_eq!(certificates.last_read.lock().unwrap().last_error, None);
     assert_eq!(shown(&certificates), der(&pair));
 }
 
 #[tokio::test]
-async fn the_watch_sees_a_change() {
+async fn the_watch_notices_a_change() {
     let (old, new) = (pair(), pair());
     let files = files(&old);
     let certificates = files.load().unwrap();
@@ -150,13 +151,13 @@ async fn the_watch_sees_a_change() {
 }
 
 #[test]
-fn refusals_name_the_file_and_the_mend() {
+fn refusals_name_the_file_and_the_fix() {
     let (one, other) = (pair(), pair());
     let (certificate, key) = &one;
     let refused = |certificate: &str, key: &str| files(&(certificate.to_owned(), key.to_owned())).refused();
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let mut said = vec![
+    let mut errors = vec![
         refused(key, certificate),
         refused("", key),
         refused(certificate, certificate),
@@ -169,19 +170,19 @@ fn refusals_name_the_file_and_the_mend() {
     ];
     let files = files(&one);
     fs::remove_file(&files.certificate).unwrap();
-    said.push(files.refused());
+    errors.push(files.refused());
     fs::create_dir(&files.certificate).unwrap();
-    said.push(files.refused());
-    insta::assert_snapshot!(said.join("\n"));
+    errors.push(files.refused());
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
-fn a_key_that_others_can_read_is_noticed() {
+fn a_key_that_other_users_can_read_is_reported() {
     let files = files(&pair());
     assert_eq!(Exposed::check(&files.key), None);
     fs::set_permissions(&files.key, Permissions::from_mode(0o640)).unwrap();
     assert_eq!(Exposed::check(&files.key), None, "a group is chosen by the operator");
     fs::set_permissions(&files.key, Permissions::from_mode(0o644)).unwrap();
-    let said = Exposed::check(&files.key).unwrap().to_string();
-    assert!(said.contains("key.pem") && said.contains("0644") && said.contains("chmod 600"), "{said}");
+    let warning = Exposed::check(&files.key).unwrap().to_string();
+    assert!(warning.contains("key.pem") && warning.contains("0644") && warning.contains("chmod 600"), "{warning}");
 }

@@ -1,125 +1,134 @@
-//! Figures of the consumers, labelled with their names from the configuration.
+//! Metrics of the consumers, labelled with their names from the configuration.
 
 use std::fmt;
 
-use klines_delivery::stats::{Figure, Footprint, Row, Snapshot, State};
+use klines_delivery::stats::{Footprint, Metric, Sample, Snapshot, State};
 use klines_domain::time::Millis;
 
-use super::sheet::{Labels, Sheet, Unit};
-use crate::app::observed::Seen;
+use super::family::{Exposition, Labels, Unit};
+use crate::app::observed::ObservedConsumer;
 
-pub(super) fn write(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
+pub(super) fn write(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer], now: Millis) -> fmt::Result {
     let kinds = consumers.iter().map(|seen| [("consumer", seen.view.name.as_str()), ("kind", seen.kind)]);
-    sheet.info("klines_consumer", "The consumers and what they are.", kinds)?;
+    exposition.info("klines_consumer", "Kind of each consumer.", kinds)?;
     let snapshots: Vec<(&str, Snapshot)> =
         consumers.iter().map(|seen| (seen.view.name.as_str(), seen.view.stats.snapshot())).collect();
-    states(sheet, &snapshots)?;
-    counts(sheet, &snapshots)?;
-    durations(sheet, consumers)?;
-    queues(sheet, consumers)?;
-    let takes: Vec<_> = consumers.iter().filter_map(|seen| Some((of(seen), seen.view.stats.footprint()?))).collect();
-    let each = |of: fn(&Footprint) -> u64| takes.iter().map(move |(labels, takes)| (*labels, of(takes)));
-    let memory = each(|takes| takes.memory);
-    sheet.gauges("klines_consumer_memory", "Linear memory of a component's instance.", Unit::Bytes, memory)?;
-    let loaded = each(|takes| takes.loaded);
-    let help = "Compiled code and metadata of a component; consumers of the same one share them.";
-    sheet.gauges("klines_consumer_loaded", help, Unit::Bytes, loaded)?;
-    own(sheet, consumers, now)
+    states(exposition, &snapshots)?;
+    counts(exposition, &snapshots)?;
+    durations(exposition, consumers)?;
+    queues(exposition, consumers)?;
+    let footprints: Vec<_> =
+        consumers.iter().filter_map(|seen| Some((labels(seen), seen.view.stats.footprint()?))).collect();
+    let each = |of: fn(&Footprint) -> u64| footprints.iter().map(move |(labels, footprint)| (*labels, of(footprint)));
+    let memory = each(|footprint| footprint.memory);
+    let help = "Linear memory of a component's instance in bytes.";
+    exposition.gauges("klines_consumer_memory", help, Unit::Bytes, memory)?;
+    let loaded = each(|footprint| footprint.loaded);
+    let help = "Size of a loaded component in bytes, shared by all consumers of the same component.";
+    exposition.gauges("klines_consumer_loaded", help, Unit::Bytes, loaded)?;
+    measured(exposition, consumers, now)
 }
 
-fn of(seen: &Seen) -> Labels<'_, 1> {
+fn labels(seen: &ObservedConsumer) -> Labels<'_, 1> {
     [("consumer", seen.view.name.as_str())]
 }
 
-fn states(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
-    let rows = snapshots.iter().flat_map(|(name, found)| {
+fn states(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
+    let samples = snapshots.iter().flat_map(|(name, found)| {
         State::ALL.map(|state| ([("consumer", *name), ("state", state.as_str())], u64::from(found.state == state)))
     });
-    sheet.gauges(
+    exposition.gauges(
         "klines_consumer_state",
-        "1 for the state that a consumer is in, 0 for the others.",
-        Unit::Things,
-        rows,
+        "State of a consumer: 1 for the current state, 0 for the others.",
+        Unit::None,
+        samples,
     )
 }
 
-fn counts(sheet: &mut Sheet<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
+fn counts(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
     type Count = (&'static str, &'static str, fn(&Snapshot) -> u64);
     const COUNTS: [Count; 7] = [
-        ("klines_consumer_klines", "Klines that the last hop has acknowledged, updates included.", |found| {
-            found.delivered
+        ("klines_consumer_klines", "Total number of delivered klines, updates included.", |found| found.delivered),
+        ("klines_consumer_calls", "Total number of deliveries that a consumer accepted.", |found| found.calls),
+        ("klines_consumer_set_aside", "Total number of klines written to the dead-letter file.", |found| {
+            found.set_aside
         }),
-        ("klines_consumer_calls", "Deliveries that a consumer has accepted.", |found| found.calls),
-        ("klines_consumer_set_aside", "Klines written to a dead-letter file.", |found| found.set_aside),
-        ("klines_consumer_retries", "Calls that a consumer asked to be repeated.", |found| found.retries),
-        ("klines_consumer_restarts", "Instances made after a crash.", |found| found.restarts),
-        ("klines_consumer_recycles", "Instances that gave way to a fresh one in time.", |found| found.recycled),
-        ("klines_consumer_reloads", "Versions that took over.", |found| found.reloads),
+        ("klines_consumer_retries", "Total number of calls that a consumer asked to repeat.", |found| found.retries),
+        ("klines_consumer_restarts", "Total number of instances created after a crash.", |found| found.restarts),
+        ("klines_consumer_recycles", "Total number of instances replaced at a recycle limit.", |found| found.recycled),
+        ("klines_consumer_reloads", "Total number of component versions that replaced a running one.", |found| {
+            found.reloads
+        }),
     ];
     for (name, help, count) in COUNTS {
-        sheet.counters(name, help, snapshots.iter().map(|(name, found)| ([("consumer", *name)], count(found))))?;
+        exposition.counters(name, help, snapshots.iter().map(|(name, found)| ([("consumer", *name)], count(found))))?;
     }
     let lost = snapshots.iter().flat_map(|(name, found)| {
         let reasons = found.losses.by_reason();
         reasons.map(|(reason, klines)| ([("consumer", *name), ("reason", reason.as_str())], klines))
     });
-    sheet.counters("klines_consumer_lost", "Closed klines that were dropped, by the reason.", lost)?;
+    exposition.counters("klines_consumer_lost", "Total number of closed klines dropped, by reason.", lost)?;
     let crashes = snapshots.iter().flat_map(|(name, found)| {
         let kinds = [("trap", found.traps), ("timeout", found.timeouts), ("memory", found.memory_refusals)];
         kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))
     });
-    sheet.counters("klines_consumer_crashes", "Instances that crashed, by what ended them.", crashes)
+    exposition.counters("klines_consumer_crashes", "Total number of instances that crashed, by kind of crash.", crashes)
 }
 
-fn durations(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
-    sheet.histograms(
+fn durations(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer]) -> fmt::Result {
+    exposition.histograms(
         "klines_consumer_call",
-        "Time of each call with klines, accepted or not.",
-        consumers.iter().map(|seen| (of(seen), seen.view.stats.calls_took())),
+        "Duration in seconds of calls with klines, accepted or not.",
+        consumers.iter().map(|seen| (labels(seen), seen.view.stats.calls_took())),
     )?;
-    sheet.histograms(
+    exposition.histograms(
         "klines_consumer_lag",
-        "From the hub to the end of the accepted call: the oldest closed kline of each delivery.",
-        consumers.iter().map(|seen| (of(seen), seen.view.stats.waited())),
+        "Time in seconds from the hub to the end of the accepting call, for the oldest closed kline of a delivery.",
+        consumers.iter().map(|seen| (labels(seen), seen.view.stats.waited())),
     )
 }
 
-fn queues(sheet: &mut Sheet<'_>, consumers: &[Seen]) -> fmt::Result {
+fn queues(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer]) -> fmt::Result {
     let depths: Vec<_> = consumers.iter().map(|seen| (seen.view.name.as_str(), seen.view.queue.depth())).collect();
     let waiting = depths.iter().flat_map(|(name, depth)| {
         let kinds = [("closed", depth.closed), ("updates", depth.updates)];
         kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))
     });
-    sheet.gauges("klines_consumer_queue", "Klines that wait for a consumer.", Unit::Things, waiting)?;
+    let help = "Number of klines in a consumer's queue, by kind: closed klines, or series with updates.";
+    exposition.gauges("klines_consumer_queue", help, Unit::None, waiting)?;
     let capacity = depths.iter().map(|(name, depth)| ([("consumer", *name)], depth.capacity));
-    sheet.gauges("klines_consumer_queue_capacity", "Closed klines that a queue holds at most.", Unit::Things, capacity)
+    let help = "Maximum number of closed klines in a consumer's queue.";
+    exposition.gauges("klines_consumer_queue_capacity", help, Unit::None, capacity)
 }
 
-/// A family of what consumers measure of themselves: each row with the consumer's name.
-struct Family<'a> {
-    figure: Figure,
-    rows: Vec<(&'a str, Row)>,
+/// A metric that consumers measure themselves; each sample has the consumer's name.
+struct MeasuredFamily<'a> {
+    metric: Metric,
+    samples: Vec<(&'a str, Sample)>,
 }
 
-/// Writes what consumers measure of themselves, families in the order in which they are met.
-fn own(sheet: &mut Sheet<'_>, consumers: &[Seen], now: Millis) -> fmt::Result {
-    let mut families: Vec<Family<'_>> = Vec::new();
+/// Writes the metrics that consumers measure themselves, in the order of their first occurrence.
+fn measured(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer], now: Millis) -> fmt::Result {
+    let mut families: Vec<MeasuredFamily<'_>> = Vec::new();
     for seen in consumers {
-        for mut figure in seen.view.stats.figures(now) {
-            let rows = std::mem::take(&mut figure.rows).into_iter().map(|row| (seen.view.name.as_str(), row));
-            match families.iter_mut().find(|known| known.figure.name == figure.name) {
-                Some(known) => known.rows.extend(rows),
+        for mut metric in seen.view.stats.metrics(now) {
+            let name = seen.view.name.as_str();
+            let samples = std::mem::take(&mut metric.samples).into_iter().map(|sample| (name, sample));
+            match families.iter_mut().find(|known| known.metric.name == metric.name) {
+                Some(known) => known.samples.extend(samples),
                 None => {
-                    let rows = rows.collect();
-                    families.push(Family { figure, rows });
+                    let samples = samples.collect();
+                    families.push(MeasuredFamily { metric, samples });
                 }
             }
         }
     }
-    for Family { figure, rows } in &families {
-        let labels =
-            |consumer, row: &Row| [("consumer", consumer)].into_iter().chain(row.labels.iter().copied()).collect();
-        sheet.figure(figure, rows.iter().map(|(consumer, row)| (labels(*consumer, row), row.value)))?;
+    for MeasuredFamily { metric, samples } in &families {
+        let labels = |consumer, sample: &Sample| {
+            [("consumer", consumer)].into_iter().chain(sample.labels.iter().copied()).collect()
+        };
+        let samples = samples.iter().map(|(consumer, sample)| (labels(*consumer, sample), sample.value));
+        exposition.consumer_metric(metric, samples)?;
     }
     Ok(())
 }

@@ -1,42 +1,42 @@
-//! Figures of the way in: connections, frames, trades, and when windows are closed.
+//! Metrics of ingest: connections, frames, trades, REST requests, and the delay of closed klines.
 
 use std::fmt;
 
 use klines_bybit::driver::Status;
-use klines_bybit::rest::Figures;
+use klines_bybit::rest::GateMetrics;
 use klines_bybit::session::Counters;
 use klines_delivery::catalog::FeedState;
 use klines_domain::aggregator::Tally;
 use klines_domain::symbol::Category;
 
+use super::family::{Exposition, Unit};
 use super::seconds;
-use super::sheet::{Sheet, Unit};
-use crate::app::observed::Observed;
+use crate::app::observed::{Freshness, Observed};
 
-/// What one category's connections have seen together.
-type Sum = (Category, Vec<Status>, Counters);
+/// A category, the status of its connections, and the sum of their counters.
+type FeedTotals = (Category, Vec<Status>, Counters);
 
-pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
-    trades(sheet, &observed.tallies.read())?;
-    let sums = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.connections(), feed.counters()));
-    let sums: Vec<Sum> = sums.collect();
-    connections(sheet, &sums)?;
-    frames(sheet, &sums)?;
-    rest(sheet, observed.gate.figures())?;
+pub(super) fn write(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
+    trades(exposition, &observed.tallies.read())?;
+    let totals = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.connections(), feed.counters()));
+    let totals: Vec<FeedTotals> = totals.collect();
+    connections(exposition, &totals)?;
+    frames(exposition, &totals)?;
+    rest(exposition, observed.gate.metrics())?;
     let fresh = observed.freshness();
-    let age = |what: fn(&crate::app::observed::Freshness) -> i64| {
-        let heard = fresh.iter().filter(|feed| !feed.is_idle);
-        heard.map(move |feed| (of(feed.category), seconds(what(feed).unsigned_abs()))).collect::<Vec<_>>()
+    let age = |what: fn(&Freshness) -> i64| {
+        let active = fresh.iter().filter(|feed| !feed.is_idle);
+        active.map(move |feed| (of(feed.category), seconds(what(feed).unsigned_abs()))).collect::<Vec<_>>()
     };
-    sheet.gauges(
+    exposition.gauges(
         "klines_feed_frame_age",
-        "Time since the last frame, pongs included, of the connection that has waited longest.",
+        "Time in seconds since the last frame, pongs included, on the connection that has been silent longest.",
         Unit::Seconds,
         age(|feed| feed.frame_age),
     )?;
-    sheet.gauges(
+    exposition.gauges(
         "klines_feed_trade_age",
-        "Time since the last frame of trades.",
+        "Time in seconds since the last frame of trades on any connection.",
         Unit::Seconds,
         age(|feed| feed.trade_age),
     )?;
@@ -44,42 +44,47 @@ pub(super) fn write(sheet: &mut Sheet<'_>, observed: &Observed) -> fmt::Result {
     let states = feeds.iter().flat_map(|feed| {
         FeedState::ALL.map(|state| (with(feed.category, "state", state.as_str()), u64::from(feed.state == state)))
     });
-    sheet.gauges("klines_feed_state", "How the feed stands: 1 for the state that it is in.", Unit::Things, states)?;
+    exposition.gauges(
+        "klines_feed_state",
+        "State of the feed: 1 for the current state, 0 for the others.",
+        Unit::None,
+        states,
+    )?;
     let bare: [(&str, &str); 0] = [];
-    sheet.counters(
+    exposition.counters(
         "klines_batches",
-        "Batches of klines handed to the consumers.",
+        "Total number of batches of klines published to the consumers.",
         [(bare, observed.hub.published())],
     )?;
-    sheet.histograms(
+    exposition.histograms(
         "klines_closing_delay",
-        "From the end of a window to its closed kline, by the exchange's clock; once a boundary.",
+        "Time in seconds from the end of a window to its closed kline by the exchange's clock, once per boundary.",
         [(bare, observed.hub.closing())],
     )
 }
 
-fn rest(sheet: &mut Sheet<'_>, figures: Figures) -> fmt::Result {
+fn rest(exposition: &mut Exposition<'_>, gate: GateMetrics) -> fmt::Result {
     let bare: [(&str, &str); 0] = [];
-    sheet.counters(
+    exposition.counters(
         "klines_rest_requests",
-        "Requests sent to the exchange's REST interface.",
-        [(bare, figures.requests)],
+        "Total number of requests sent to the exchange's REST API.",
+        [(bare, gate.requests)],
     )?;
-    sheet.counters(
+    exposition.counters(
         "klines_rest_limited",
-        "Answers that complained of too many requests, each of which slows all of them down.",
-        [(bare, figures.limited)],
+        "Total number of responses that reported too many requests; each one lowers the request rate.",
+        [(bare, gate.limited)],
     )?;
-    sheet.counters(
+    exposition.counters(
         "klines_rest_stops",
-        "Times that the exchange refused this address, which ends all requests for ten minutes.",
-        [(bare, figures.stops)],
+        "Total number of times the exchange banned this address; each one stops all requests for ten minutes.",
+        [(bare, gate.stops)],
     )?;
-    sheet.gauges(
+    exposition.gauges(
         "klines_rest_resumes_in",
-        "Time until the exchange is asked again over REST; 0 while it may be asked.",
+        "Time in seconds until REST requests are sent again; 0 while they are allowed.",
         Unit::Seconds,
-        [(bare, seconds(figures.resumes_in.unsigned_abs()))],
+        [(bare, seconds(gate.resumes_in.unsigned_abs()))],
     )
 }
 
@@ -91,11 +96,11 @@ fn with(category: Category, name: &'static str, value: &'static str) -> [(&'stat
     [("category", category.as_str()), (name, value)]
 }
 
-/// `received` is the sum of the outcomes: both are of one moment.
-fn trades(sheet: &mut Sheet<'_>, tallies: &[(Category, Tally)]) -> fmt::Result {
-    sheet.counters(
+/// Writes the counts of trades. Invariant: `received` = the sum of all outcomes, because both are from one snapshot.
+fn trades(exposition: &mut Exposition<'_>, tallies: &[(Category, Tally)]) -> fmt::Result {
+    exposition.counters(
         "klines_trades_received",
-        "Trades that came to the aggregator.",
+        "Total number of trades that the aggregator received.",
         tallies.iter().map(|(category, tally)| (of(*category), tally.received)),
     )?;
     let outcomes = tallies.iter().flat_map(|(category, tally)| {
@@ -108,17 +113,22 @@ fn trades(sheet: &mut Sheet<'_>, tallies: &[(Category, Tally)]) -> fmt::Result {
         ];
         outcomes.map(|(outcome, count)| (with(*category, "outcome", outcome), count))
     });
-    sheet.counters("klines_trades", "What became of the trades that were received; the sum is all of them.", outcomes)
+    exposition.counters("klines_trades", "Total number of received trades, by outcome.", outcomes)
 }
 
-fn connections(sheet: &mut Sheet<'_>, sums: &[Sum]) -> fmt::Result {
-    let connections = sums.iter().flat_map(|(category, connections, _)| {
+fn connections(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {
+    let connections = totals.iter().flat_map(|(category, connections, _)| {
         let open = connections.iter().filter(|status| status.is_open).count();
         let states = [("open", open), ("closed", connections.len() - open)];
         states.map(|(state, count)| (with(*category, "state", state), count))
     });
-    sheet.gauges("klines_feed_connections", "Connections to the exchange.", Unit::Things, connections)?;
-    let topics = sums.iter().flat_map(|(category, connections, _)| {
+    exposition.gauges(
+        "klines_feed_connections",
+        "Number of connections to the exchange, by state.",
+        Unit::None,
+        connections,
+    )?;
+    let topics = totals.iter().flat_map(|(category, connections, _)| {
         let sum = |what: fn(&Status) -> usize| connections.iter().map(what).sum::<usize>();
         let states = [
             ("wanted", sum(|status| status.wanted)),
@@ -127,19 +137,28 @@ fn connections(sheet: &mut Sheet<'_>, sums: &[Sum]) -> fmt::Result {
         ];
         states.map(|(state, count)| (with(*category, "state", state), count))
     });
-    sheet.gauges("klines_feed_topics", "Topics that are wanted, acknowledged and refused.", Unit::Things, topics)?;
-    let opened = sums.iter().map(|(category, _, counters)| (of(*category), counters.opened));
-    sheet.counters("klines_feed_connections_opened", "Connections that were opened.", opened)?;
-    let failed = sums
+    exposition.gauges(
+        "klines_feed_topics",
+        "Number of topics, by state: wanted, covered (acknowledged) or refused.",
+        Unit::None,
+        topics,
+    )?;
+    let opened = totals.iter().map(|(category, _, counters)| (of(*category), counters.opened));
+    exposition.counters("klines_feed_connections_opened", "Total number of connections that were opened.", opened)?;
+    let failed = totals
         .iter()
         .map(|(category, connections, _)| (of(*category), connections.iter().map(|status| status.failed).sum::<u64>()));
-    sheet.counters("klines_feed_dials_failed", "Attempts that brought no connection.", failed)?;
-    let gaps = sums.iter().map(|(category, _, counters)| (of(*category), counters.gaps));
-    sheet.counters("klines_feed_gaps", "Times that topics lost their cover: trades may be missing.", gaps)
+    exposition.counters("klines_feed_dials_failed", "Total number of failed connection attempts.", failed)?;
+    let gaps = totals.iter().map(|(category, _, counters)| (of(*category), counters.gaps));
+    exposition.counters(
+        "klines_feed_gaps",
+        "Total number of gaps in the coverage of topics, in which trades may be missing.",
+        gaps,
+    )
 }
 
-fn frames(sheet: &mut Sheet<'_>, sums: &[Sum]) -> fmt::Result {
-    let kinds = sums.iter().flat_map(|(category, _, counters)| {
+fn frames(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {
+    let kinds = totals.iter().flat_map(|(category, _, counters)| {
         let kinds = [
             ("trades", counters.trade_frames),
             ("canary", counters.canary_frames),
@@ -150,7 +169,7 @@ fn frames(sheet: &mut Sheet<'_>, sums: &[Sum]) -> fmt::Result {
         ];
         kinds.map(|(kind, count)| (with(*category, "kind", kind), count))
     });
-    sheet.counters("klines_feed_frames", "Frames by what they were; the sum is all of them.", kinds)?;
-    let trades = sums.iter().map(|(category, _, counters)| (of(*category), counters.received));
-    sheet.counters("klines_feed_trades", "Trades in frames, as they came off the sockets.", trades)
+    exposition.counters("klines_feed_frames", "Total number of received frames, by kind.", kinds)?;
+    let trades = totals.iter().map(|(category, _, counters)| (of(*category), counters.received));
+    exposition.counters("klines_feed_trades", "Total number of trades in received frames.", trades)
 }

@@ -1,4 +1,4 @@
-//! The guest that costs are measured with and tests look on: counts closed klines and logs when a close crosses its EMA.
+//! A moving average, for benchmarks and tests: counts closed klines and logs when a close crosses its EMA.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Its settings.
 #[derive(Deserialize)]
 struct Settings {
-    /// The number of klines that the average looks back on.
+    /// The number of klines in the average.
     #[serde(default = "default_period")]
     period: u32,
 }
@@ -20,7 +20,7 @@ fn default_period() -> u32 {
 struct EmaCross {
     /// The weight of the newest close.
     weight: f64,
-    /// By interval, of which there are few, then symbol.
+    /// By interval, of which there are few, and then by symbol.
     averages: Vec<(Interval, HashMap<String, Average>)>,
 }
 
@@ -35,7 +35,7 @@ struct Average {
 impl Consumer for EmaCross {
     type Settings = Settings;
 
-    /// Says what is wrong with the settings; `klines check` shows it.
+    /// Returns the problems of the settings; `klines check` shows them.
     fn validate(settings: &Settings) -> Vec<Problem> {
         if (2..=1000).contains(&settings.period) {
             return Vec::new();
@@ -47,7 +47,7 @@ impl Consumer for EmaCross {
         Ok(Self { weight: 2.0 / (f64::from(settings.period) + 1.0), averages: Vec::new() })
     }
 
-    /// Takes one batch of closed klines (what it gets by default).
+    /// Consumes one batch of closed klines, which a consumer gets by default.
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         for kline in &batch.klines {
             if !self.averages.iter().any(|(interval, _)| *interval == kline.interval) {
@@ -61,7 +61,7 @@ impl Consumer for EmaCross {
                 symbols.insert(kline.symbol.clone(), first);
                 continue;
             };
-            // A correction of an older kline, or one that was delivered before: it is in the average already.
+            // A correction of an older kline, or one that was delivered before: the average already contains it.
             if kline.start <= average.newest {
                 continue;
             }
@@ -85,7 +85,7 @@ impl Consumer for EmaCross {
 
 klines_guest::export!(EmaCross);
 
-/// Plain `cargo test` works: outside a component the log goes to `testing`.
+/// These tests run with plain `cargo test`: outside a component the log goes to `testing`.
 #[cfg(test)]
 mod tests {
     use klines_guest::testing;

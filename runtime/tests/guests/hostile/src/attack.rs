@@ -1,4 +1,4 @@
-//! The attacks, one function each. When each is due is the crate root's business.
+//! The attacks, one function each. The crate root decides when each one runs.
 
 pub(crate) mod folder;
 pub(crate) mod http;
@@ -28,7 +28,7 @@ pub(crate) fn trap() -> ! {
     std::process::abort();
 }
 
-/// Takes memory in blocks of 1 MiB and writes to every page, so that it is really there.
+/// Allocates memory in blocks of 1 MiB and writes to every page, so that it is really used.
 pub(crate) fn take_all_memory() -> Result<(), Failure> {
     let mut blocks = Vec::new();
     loop {
@@ -56,14 +56,14 @@ pub(crate) fn log_bytes(size: u32) {
     info!("the big line came through");
 }
 
-/// Writes past the print macros: those are for code that prints by design.
+/// Writes without the print macros, which the lints allow only in code that prints by design.
 pub(crate) fn print() {
     let out = writeln!(std::io::stdout(), "hostile standard output");
     let err = writeln!(std::io::stderr(), "hostile standard error");
     info!("stdout {out:?} stderr {err:?}");
 }
 
-/// Writes lines that look like the runtime's, with characters that are not seen.
+/// Writes lines that look like the runtime's, with invisible characters.
 pub(crate) fn forge_log() {
     let forged = "2026-01-01T00:00:00.000Z  INFO consumer started consumer=\"redis\"";
     info!("{forged}\u{202e}\u{200b}\u{e0041}\u{1b}[2J");
@@ -100,7 +100,7 @@ pub(crate) fn fill_state() {
     info!("kept {kept} MiB: {refused}");
 }
 
-/// Sets keys of 256 bytes and deletes each at once: none is ever kept.
+/// Sets keys of 256 bytes and deletes each at once, so that none is kept.
 pub(crate) fn churn_state(count: u32) {
     for number in 0..count {
         let key = format!("{number:0>256}");
@@ -113,7 +113,7 @@ pub(crate) fn churn_state(count: u32) {
     info!("churned {count} keys, {} are left", klines_guest::state::list_keys("").len());
 }
 
-/// Numbers under as many names as there may be, then large texts, then whatever: each until it is refused.
+/// Publishes numbers under new names until one is refused, then large texts until one is refused, and then 1,000 more.
 pub(crate) fn flood_series() {
     let (mut names, mut texts) = (0, 0);
     let name_refused = loop {

@@ -1,28 +1,28 @@
-//! A consumer that misbehaves in the way its settings ask for. Proves the sandbox's limits; does nothing useful.
-//! The modes are documented at [`Mode`]; what each does is in `attack`.
+//! A consumer that misbehaves as its settings ask for. Tests the limits of the sandbox; does nothing useful.
+//! [`Mode`] documents the modes; `attack` implements them.
 
 mod attack;
 
 use klines_guest::{Batch, Consumer, Failure, Problem, Subscription, info};
 use serde::Deserialize;
 
-/// What to do wrong, and when.
+/// How to misbehave, and when.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
     mode: Mode,
     /// The batch, counted from 1, at which `trap`, `panic-consume` and the other attacks of `consume` begin; for
-    /// `retry` the number of refusals before it gives in.
+    /// `retry` the number of refusals before it takes the batch.
     #[serde(default = "first")]
     after: u64,
-    /// Size in bytes for `big-alloc-string`; number of handles for `handles`.
+    /// A size in bytes or a number, as the mode documents.
     #[serde(default = "large")]
     size: u32,
-    /// For the modes that begin with `http`.
+    /// The request of the modes that begin with `http`.
     #[serde(default)]
     http: HttpSettings,
 }
 
-/// Which request to make.
+/// The request to make.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "requests are only made inside a component"))]
 pub(crate) struct HttpSettings {
@@ -31,16 +31,16 @@ pub(crate) struct HttpSettings {
     method: String,
     #[serde(default)]
     headers: std::collections::BTreeMap<String, String>,
-    /// Bytes to send.
+    /// The number of bytes to send.
     #[serde(default)]
     body: usize,
     /// Follow redirects.
     #[serde(default)]
     follow: bool,
-    /// Log the headers of the request after it was handed over.
+    /// Log the headers of the request after it was sent.
     #[serde(default)]
     dump: bool,
-    /// Requests at one time.
+    /// The number of requests at the same time.
     #[serde(default)]
     count: u32,
 }
@@ -57,7 +57,7 @@ fn large() -> u32 {
     64 << 20
 }
 
-/// The ways to misbehave. Where no call is named it happens in `consume`.
+/// The ways to misbehave: in `consume`, unless another call is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -73,7 +73,7 @@ pub enum Mode {
     LoopStart,
     /// Never returns from `stop`.
     LoopStop,
-    /// Allocates and touches pages until it is refused, logs how much it got, and returns `fatal`.
+    /// Allocates and writes to pages until memory is refused, logs how much it got, and returns `fatal`.
     Memory,
     /// Executes `unreachable`.
     Trap,
@@ -105,11 +105,11 @@ pub enum Mode {
     OutputFlood,
     /// Asks for `size` random bytes at once.
     RandomFlood,
-    /// Keeps what it can in its state until it is refused, and logs how much that was.
+    /// Sets keys of its state until one is refused, and logs how much it could keep.
     StateFlood,
-    /// Sets and deletes `size` keys of its state in one call, and logs how many it had in the end.
+    /// Sets and deletes `size` keys of its state in one call, and logs how many are left.
     StateChurn,
-    /// Publishes what it can until it is refused, names and bytes, and logs how much that was and why.
+    /// Publishes names and texts until they are refused, and logs how many there were and why they were refused.
     EmitFlood,
     /// Logs how many environment variables and arguments it sees.
     Env,
@@ -119,23 +119,23 @@ pub enum Mode {
     Http,
     /// Makes `http.count` requests at the same time.
     HttpFlood,
-    /// Begins a request and forgets it.
+    /// Begins a request and never reads the answer.
     HttpAbandon,
     /// Sets headers that belong to the connection.
     HttpForge,
-    /// Tries to get out of granted folders, and to change what may only be read.
+    /// Tries to reach files outside granted folders, and to change what may only be read.
     Climb,
     /// Writes a file into `/out`.
     Mark,
     /// Opens `/out/pipe` and logs the outcome.
     Pipe,
-    /// Writes into a file in `/out` until it is refused, and logs how much that was.
+    /// Writes into a file in `/out` until a write is refused, and logs how much it could write.
     Fill,
-    /// Lists `/out` again and again without ending a listing.
+    /// Lists `/out` repeatedly without ending a listing.
     Listings,
     /// Tries to read and write files outside any grant and logs every outcome.
     Files,
-    /// Opens `size` timer handles at once and logs that it could.
+    /// Opens `size` timer handles at once and logs the number.
     Handles,
     /// Asks for the digits of a row that the batch does not have.
     ExactOutOfRange,
@@ -143,9 +143,9 @@ pub enum Mode {
     ExactInStart,
     /// Recurses without end.
     Recursion,
-    /// Sleeps for a day inside a host call, where no instruction of its own can be interrupted.
+    /// Sleeps for a day inside a host call, where no guest instruction can be interrupted.
     Sleep,
-    /// Behaves: logs `klines N lost M` for every batch, totals so far.
+    /// Does not misbehave: logs `klines N lost M` for every batch, the totals so far.
     Count,
 }
 

@@ -1,5 +1,5 @@
-//! A consumer that keeps account of every confirmed kline in its state: which ones, how many, and whether one came
-//! twice or is missing. Proves that state and deliveries agree; can be told to fail on the way, and to publish series.
+//! A consumer that records every confirmed kline in its state: which ones, how many, and whether one came twice or is
+//! missing. Tests that state and deliveries agree; its settings can make it fail and publish series.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Every so many batches: traps after everything is written.
+    /// Traps every `trap_every` batches, after everything is written.
     trap_every: u64,
-    /// Every so many batches: asks for the batch again after everything is written.
+    /// Asks for the batch again every `retry_every` batches, after everything is written.
     retry_every: u64,
-    /// Bytes that are never given back, each batch.
+    /// The number of bytes that are leaked at each batch.
     leak: usize,
-    /// Refuses to be set up.
+    /// Fails in `setup`.
     refuse: bool,
-    /// Publishes for every kline, open ones too, the middle of its prices, and for closed ones a signal.
+    /// Publishes the middle of the prices of every kline, including open ones, and a signal for closed ones.
     emit: bool,
-    /// Not used: a secret that must not be seen anywhere.
+    /// Not used: a secret that must not be shown anywhere.
     api_key: String,
 }
 
@@ -51,7 +51,7 @@ impl Consumer for Ledger {
         add("lost", batch.lost)?;
         for (row, kline) in batch.klines.iter().enumerate() {
             if kline.confirm {
-                enter(kline)?;
+                record(kline)?;
             }
             if self.settings.emit {
                 publish(row, kline).map_err(Failure::fatal)?;
@@ -82,8 +82,8 @@ fn publish(row: usize, kline: &Kline) -> Result<(), String> {
     Ok(())
 }
 
-/// Enters a kline under the key that makes repeats harmless.
-fn enter(kline: &Kline) -> Result<(), Failure> {
+/// Records a kline under a unique key, so that a repeat is detected.
+fn record(kline: &Kline) -> Result<(), Failure> {
     let series = format!("{:?}/{}/{}", kline.category, kline.symbol, kline.interval);
     let key = format!("kline/{series}/{}/{}", kline.start, kline.revision);
     if state::get(&key).is_some() {
@@ -92,7 +92,7 @@ fn enter(kline: &Kline) -> Result<(), Failure> {
     set(&key, "")?;
     let before = format!("sequence/{series}");
     let last = number(&before);
-    // A run of the runtime counts from the start again.
+    // Each run of the program counts from the start again.
     if last > 0 && kline.sequence > last + 1 {
         add("holes", kline.sequence - last - 1)?;
     }

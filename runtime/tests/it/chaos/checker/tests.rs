@@ -1,4 +1,4 @@
-//! A checker that cannot fail is worth nothing: each broken promise, planted by hand, is found.
+//! Proves that the checker can fail: it finds each broken promise that is planted by hand.
 
 use super::super::client::{Entry, Positions};
 use super::check;
@@ -33,7 +33,7 @@ fn snapshot(epoch: &str, seq: u64, recovered: &str) -> Entry {
     Entry::Heard(format!(r#"{{"v":1,{head},"data":[{closed},{open}]}}"#))
 }
 
-/// A snapshot at 4, two klines, away, back with what was missed, and then the server's next life.
+/// A snapshot at 4, two klines, a reconnect with the missed klines, and then the next life of the server.
 fn sound() -> Vec<Entry> {
     let (yes, no) = (r#","recovered":true"#, r#","recovered":false"#);
     vec![
@@ -57,7 +57,7 @@ fn sound() -> Vec<Entry> {
     ]
 }
 
-/// What is wrong with two clients, the second of which has this recording.
+/// Checks two clients, the second with this recording, and returns the problems.
 fn problems(recording: Vec<Entry>) -> String {
     check(&[sound(), recording]).problems.join("\n")
 }
@@ -78,7 +78,7 @@ fn every_planted_fault_is_found() {
     };
     let replace = |at: usize, from: &'static str, to: &'static str| {
         plant(&move |recording| {
-            let Entry::Heard(text) = &mut recording[at] else { panic!("nothing was heard at {at}") };
+            let Entry::Heard(text) = &mut recording[at] else { panic!("no message at {at}") };
             assert!(text.contains(from), "{text}");
             *text = text.replace(from, to);
         })
@@ -86,9 +86,9 @@ fn every_planted_fault_is_found() {
     let cases = [
         ("a hole: 6 after 4", plant(&|recording| drop(recording.remove(5)))),
         ("a hole: 8 after 6", plant(&|recording| drop(recording.remove(10)))),
-        ("told twice, or out of order: 6 after 6", plant(&|recording| recording.insert(7, push(6, true)))),
-        ("told twice, or out of order: 6 after 6", plant(&|recording| recording.insert(10, push(6, true)))),
-        ("told twice, or out of order: 7 after 8", plant(&|recording| recording.swap(10, 11))),
+        ("sent twice, or out of order: 6 after 6", plant(&|recording| recording.insert(7, push(6, true)))),
+        ("sent twice, or out of order: 6 after 6", plant(&|recording| recording.insert(10, push(6, true)))),
+        ("sent twice, or out of order: 7 after 8", plant(&|recording| recording.swap(10, 11))),
         ("an update with a wrong number: 5 after 5", plant(&|recording| recording.swap(4, 5))),
         ("an update with a wrong number: 9 after 6", plant(&|recording| recording.swap(10, 12))),
         ("6 differs", replace(6, "6.5", "6.50")),
@@ -104,7 +104,7 @@ fn every_planted_fault_is_found() {
         ("epoch e1 outlived the server", replace(15, "e2", "e1")),
         ("7 holds 9", replace(10, "\"sequence\":7", "\"sequence\":9")),
         ("not its kline", replace(5, "\"interval\":\"1s\"", "\"interval\":\"5s\"")),
-        ("an answer to nothing", replace(2, "\"id\":1", "\"id\":7")),
+        ("an answer without a request", replace(2, "\"id\":1", "\"id\":7")),
         ("unexpected", replace(2, "\"ok\":true", "\"ok\":false")),
     ];
     for (expected, found) in cases {

@@ -1,4 +1,4 @@
-//! What the configuration lets an operator grant, and what it says about the rest.
+//! The grants that the configuration accepts, and its messages about those that it refuses.
 
 use klines_config::{Config, Report, load};
 
@@ -10,7 +10,7 @@ fn read(allow: &str, env: &str) -> Result<(Config, Report), Report> {
     load(sources)
 }
 
-/// The messages of a refusal, each with what was expected.
+/// Returns the messages of a refusal, each with the expected value.
 #[track_caller]
 fn refused(allow: &str, env: &str) -> Vec<String> {
     let report = read(allow, env).expect_err(allow);
@@ -50,13 +50,13 @@ secrets = [{ variable = "KLINES_HOOK", header = "X-Api-Key", host = "hooks.examp
 }
 
 #[test]
-fn what_cannot_be_granted_is_refused_with_the_mend() {
+fn an_impossible_grant_is_refused_with_the_fix() {
     for (allow, message) in [
-        (r#"http = [{ host = "*.example.com" }]"#, "stands for several hosts"),
+        (r#"http = [{ host = "*.example.com" }]"#, "a pattern for several hosts"),
         (r#"http = [{ host = "https://a.example/x" }]"#, "with a scheme"),
         (r#"http = [{ host = "a.example:8080" }]"#, "a port has its own key"),
-        (r#"http = [{ host = "127.0.0.1" }]"#, "`private = true` beside it"),
-        (r#"http = [{ host = "localhost" }]"#, "`private = true` beside it"),
+        (r#"http = [{ host = "127.0.0.1" }]"#, "`private = true` in this entry"),
+        (r#"http = [{ host = "localhost" }]"#, "`private = true` in this entry"),
         (r#"http = [{ host = "a.example", methods = ["CONNECT"] }]"#, "GET, HEAD, POST"),
         (r#"http = [{ host = "a.example", methods = [] }]"#, "names no method"),
         (r#"http = [{ host = "a.example", port = 0 }]"#, "port 0"),
@@ -98,7 +98,7 @@ fn what_cannot_be_granted_is_refused_with_the_mend() {
 }
 
 #[test]
-fn no_folder_opens_a_way_to_what_is_ours() {
+fn no_folder_may_contain_files_of_klines() {
     for (host, message) in [
         (".", "contains `data_dir`"),
         ("klines-data", "is `data_dir`"),
@@ -137,5 +137,5 @@ dirs = [{ host = "out/deep/er", guest = "/out" }]
     let report = load(sources).expect_err("nested");
     assert!(report.sorted()[0].message.contains("which a consumer may change"), "{}", report.render(false, 100));
     let (_folder, sources) = folder(&[("klines.toml", &toml.replace("out/deep/er", "out"))]);
-    load(sources).expect("two consumers in one folder keep out of each other's way by names");
+    load(sources).expect("two consumers in one folder avoid conflicts by file names");
 }

@@ -1,4 +1,5 @@
-//! Folders that reach another consumer's component, keys, the program or the system, and what the operator reads of it.
+//! Folders that contain another consumer's component, keys, the program or parts of the system, and the messages that
+//! the operator gets.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,10 +13,10 @@ use klines_wasm::grants::Grants;
 
 use super::grant;
 use crate::config::folder;
-use crate::sandbox::stage::{blueprint, live};
+use crate::sandbox::fixtures::{blueprint, live};
 use crate::support::program::{self, klines};
 
-/// What stands on disk besides the configuration.
+/// The files on disk in addition to the configuration.
 const FILES: [(&str, &str); 4] =
     [("code/other.wasm", ""), ("tls/cert.pem", ""), ("tls/key.pem", ""), ("conf/keep", "")];
 
@@ -43,10 +44,10 @@ fn refused(dirs: &str, more: &str, prepare: impl FnOnce(&Path)) -> String {
     found.concat()
 }
 
-fn nothing(_: &Path) {}
+fn no_change(_: &Path) {}
 
 #[test]
-fn what_one_consumer_may_write_holds_nothing_that_another_runs_on() {
+fn a_writable_folder_must_not_contain_files_that_another_consumer_needs() {
     let tls = "[websocket]\ncertificate = \"tls/cert.pem\"\ncertificate_key = \"tls/key.pem\"\n";
     let authority = "[redis]\nca_file = \"tls/cert.pem\"\n";
     for (host, more, reason) in [
@@ -54,24 +55,24 @@ fn what_one_consumer_may_write_holds_nothing_that_another_runs_on() {
         ("conf/../code", "", "code/other.wasm, the component of `other`"),
         ("tls", tls, "tls/cert.pem, the server's certificate (`websocket.certificate`)"),
     ] {
-        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x", write = true }}"#), more, nothing);
+        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x", write = true }}"#), more, no_change);
         assert!(found.starts_with(&format!("`writer` is granted `{host}`, which contains /")), "{found}");
         assert!(found.contains(reason) && found.contains("or no `write = true`"), "{found}");
     }
-    let found = read(r#"{ host = "tls", guest = "/x", write = true }"#, authority, nothing).expect_err("ca_file");
+    let found = read(r#"{ host = "tls", guest = "/x", write = true }"#, authority, no_change).expect_err("ca_file");
     let found = found.render(false, 400);
     assert!(found.contains("tls/cert.pem, which decides whom to trust (`ca_file`)"), "{found}");
     let socket = "[redis]\nurl = \"unix:///nowhere/redis/redis.sock\"\n";
-    let found = refused(r#"{ host = "/nowhere/redis", guest = "/x", write = true }"#, socket, nothing);
+    let found = refused(r#"{ host = "/nowhere/redis", guest = "/x", write = true }"#, socket, no_change);
     assert!(found.contains("contains /nowhere/redis/redis.sock, the socket of Redis (`redis.url`)"), "{found}");
-    // Reading a component or a certificate gives nothing away; a private key does.
-    read(r#"{ host = "code", guest = "/x" }"#, "", nothing).expect("a component may be read");
-    let found = refused(r#"{ host = "tls", guest = "/x", sensitive = true }"#, tls, nothing);
+    // A component or a certificate may be read; a private key may not.
+    read(r#"{ host = "code", guest = "/x" }"#, "", no_change).expect("a component may be read");
+    let found = refused(r#"{ host = "tls", guest = "/x", sensitive = true }"#, tls, no_change);
     assert!(found.contains("tls/key.pem, the server's private key"), "{found}");
 }
 
 #[test]
-fn links_are_resolved_before_a_folder_is_judged() {
+fn links_are_resolved_before_a_folder_is_checked() {
     let into = |link: &'static str, target: &'static str| {
         move |folder: &Path| symlink(folder.join(target), folder.join(link)).unwrap()
     };
@@ -89,8 +90,8 @@ fn links_are_resolved_before_a_folder_is_judged() {
 }
 
 #[test]
-fn the_place_of_the_configuration_cannot_be_granted_even_before_it_is_there() {
-    let found = refused(r#"{ host = ".", guest = "/x", write = true }"#, "", nothing);
+fn the_folder_of_the_configuration_cannot_be_granted_even_before_it_exists() {
+    let found = refused(r#"{ host = ".", guest = "/x", write = true }"#, "", no_change);
     assert!(found.contains("contains `data_dir`"), "{found}");
     let dirs = "data_dir = \"/nowhere/data\"\nplugins_dir = \"/nowhere/plugins\"\nenabled_consumers = [\"jsonl\"]\n\
                 [consumers.jsonl.allow]\ndirs = [{ host = \".\", guest = \"/x\", write = true }]\n";
@@ -108,12 +109,12 @@ fn the_place_of_the_configuration_cannot_be_granted_even_before_it_is_there() {
 }
 
 #[test]
-fn the_program_the_temporary_folder_and_the_system_are_refused_with_what_would_be_right() {
+fn the_program_the_temporary_folder_and_the_system_are_refused_with_the_fix() {
     let program = std::env::current_exe().unwrap();
     let program = program.parent().unwrap().display();
-    let found = refused(&format!(r#"{{ host = "{program}", guest = "/x", write = true }}"#), "", nothing);
+    let found = refused(&format!(r#"{{ host = "{program}", guest = "/x", write = true }}"#), "", no_change);
     assert!(found.contains("the program that runs") && found.contains("a folder of its own"), "{found}");
-    // A temporary folder that holds nothing else of what is protected.
+    // A temporary folder that contains nothing else that is protected.
     let temporary = tempfile::tempdir().unwrap();
     let toml = format!(
         "enabled_consumers = [\"jsonl\"]\n[consumers.jsonl.allow]\ndirs = [{{ host = {:?}, guest = \"/x\", write = true }}]\n",
@@ -125,19 +126,19 @@ fn the_program_the_temporary_folder_and_the_system_are_refused_with_what_would_b
     // The width of a terminal breaks the line somewhere.
     assert!(ended.said.err.contains("where klines may keep compiled"), "{}", ended.said.err);
     for host in ["/etc", "/etc/ssl", "/proc/self", "/sys/kernel", "/dev/shm"] {
-        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x" }}"#), "", nothing);
+        let found = refused(&format!(r#"{{ host = "{host}", guest = "/x" }}"#), "", no_change);
         assert!(found.contains("which belongs to the system") && found.contains("`sensitive = true`"), "{found}");
         let dirs = format!(r#"{{ host = "{host}", guest = "/x", sensitive = true }}"#);
-        let (config, _) = read(&dirs, "", nothing).expect(host);
+        let (config, _) = read(&dirs, "", no_change).expect(host);
         assert!(config.show().contains(&format!("{host} as /x (read, sensitive)")), "{}", config.show());
     }
-    let found = refused(r#"{ host = "/", guest = "/x", sensitive = true }"#, "", nothing);
+    let found = refused(r#"{ host = "/", guest = "/x", sensitive = true }"#, "", no_change);
     assert!(found.contains("contains `data_dir`"), "{found}");
 }
 
 #[test]
-fn an_instance_is_refused_a_folder_that_has_become_a_way_to_more() {
-    let (config, _) = read(r#"{ host = "a/out", guest = "/out", write = true }"#, "", nothing).expect("fine");
+fn a_new_instance_is_refused_a_folder_below_a_link_to_a_protected_one() {
+    let (config, _) = read(r#"{ host = "a/out", guest = "/out", write = true }"#, "", no_change).expect("fine");
     let root = tempfile::tempdir().unwrap();
     let mut protected = (*config.protected).clone();
     let code = root.path().join("code");
@@ -150,7 +151,7 @@ fn an_instance_is_refused_a_folder_that_has_become_a_way_to_more() {
     let mut blueprint = blueprint("hostile", "turned", r#"{"mode":"mark"}"#, Limits::default(), grants);
     drop(live(&mut blueprint, 1).unwrap());
     assert!(root.path().join("a/out/mark").exists());
-    // Not the folder itself, which may be no link, but one above it is turned.
+    // The folder itself may not be a link, so its parent is replaced by one.
     fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
     symlink("code", root.path().join("a")).unwrap();
     match blueprint.instantiate(&Arc::default()).err() {

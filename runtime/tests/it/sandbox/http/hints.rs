@@ -1,4 +1,4 @@
-//! The line that a denial names works when it is pasted, and says what it opens.
+//! The configuration line in a denial works when it is pasted, and the denial warns of what it opens.
 
 use klines_config::load;
 use klines_wasm::http::{Egress, HttpGrant};
@@ -7,17 +7,17 @@ use serde_json::json;
 use super::request;
 use crate::config::folder;
 use crate::sandbox::guest_log::warnings;
-use crate::sandbox::peer::Lying;
+use crate::sandbox::peer::FakeResolver;
 use crate::support::program::{self, component, klines};
 
-/// The line between "denied; " or "address; " and the section that it belongs into.
+/// Returns the line between "denied; " or "address; " and the section that it belongs in.
 #[track_caller]
 fn line<'a>(name: &str, warning: &'a str) -> &'a str {
     let (before, _) = warning.split_once(&format!(" in [consumers.{name}.allow] would grant it")).expect(warning);
     before.split_once("; ").expect(before).1
 }
 
-/// What the configuration makes of a line.
+/// Returns the egress of a configuration with this line.
 #[track_caller]
 fn pasted(name: &str, line: &str) -> Egress {
     let toml = format!(
@@ -64,7 +64,7 @@ fn the_line_of_a_denial_grants_the_request_when_it_is_pasted() {
         let found = warnings(name).concat();
         let egress = pasted(name, line(name, &found));
         assert_eq!(egress.missing(method, url), None, "{found}");
-        assert_eq!(egress.missing("GET", "https://known.example/"), None, "what was granted stays: {found}");
+        assert_eq!(egress.missing("GET", "https://known.example/"), None, "the earlier grant stays: {found}");
         match warned {
             Some(words) => assert!(found.contains("; beware: ") && found.contains(words), "{found}"),
             None => assert!(!found.contains("beware"), "{found}"),
@@ -77,7 +77,7 @@ fn the_line_of_a_private_name_grants_it_when_it_is_pasted() {
     let name = "paste-name";
     let before = pasted(name, r#"http = [{ host = "inside.example", port = 9, plain = true }]"#);
     let ask = json!({ "url": "http://inside.example:9/" });
-    request(name, &before.with_resolver(Lying::new(&[&["10.0.0.1"]])), &ask);
+    request(name, &before.with_resolver(FakeResolver::new(&[&["10.0.0.1"]])), &ask);
     let found = warnings(name).concat();
     assert!(found.contains("the host has a private address") && found.contains("; beware: "), "{found}");
     let grant = pasted(name, line(name, &found)).grants().next().cloned().unwrap();
@@ -85,7 +85,7 @@ fn the_line_of_a_private_name_grants_it_when_it_is_pasted() {
 }
 
 #[test]
-fn what_no_line_would_grant_gets_none() {
+fn a_denial_that_no_line_would_change_suggests_none() {
     for (name, method, url, reason) in [
         ("hopeless-number", "GET", "http://2130706433/", "no grant can name this host"),
         ("hopeless-dot", "GET", "https://a.example./", "no grant can name this host"),
@@ -107,7 +107,7 @@ fn a_check_warns_of_a_grant_as_a_denial_would() {
         component("hostile")
     );
     let home = program::folder(&[("klines.toml", &toml)]);
-    let said = klines(home.path(), "check").run().well();
+    let said = klines(home.path(), "check").run().success();
     let flat = said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
     for (host, words) in
         [("169.254.169.254", "reach what only this machine is meant to ask"), ("inside.example", "its private network")]

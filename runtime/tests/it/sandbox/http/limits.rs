@@ -1,4 +1,4 @@
-//! Size, time and number of requests.
+//! Limits on the size, time and number of requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,11 +13,11 @@ use klines_wasm::grants::Grants;
 use serde_json::json;
 
 use super::patient;
+use crate::sandbox::fixtures::{blueprint, live};
 use crate::sandbox::guest_log::lines;
 use crate::sandbox::peer::{Peer, eventually, response};
-use crate::sandbox::stage::{blueprint, live};
 
-/// Runs the hostile component in a mode of HTTP; how it ended, and what it logged.
+/// Runs the hostile component in an HTTP mode. Returns its failure, if any, and its log.
 fn run(
     name: &str,
     mode: &str,
@@ -69,7 +69,7 @@ fn a_response_that_is_too_large_is_cut() {
     }
 }
 
-/// Answers with a byte now and then, for ever.
+/// Answers one byte at a time, for ever.
 fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")?;
     loop {
@@ -79,7 +79,7 @@ fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_slow_answer_ends_with_the_calls_time() {
+fn a_slow_answer_ends_at_the_limit_of_the_call() {
     let dripping = Peer::start(|_, stream| drip(stream));
     let silent = Peer::start(|_, stream| stream.read(&mut [0]).map(drop));
     let limits = Limits { call: Duration::from_millis(500), ..patient() };
@@ -92,14 +92,14 @@ fn a_slow_answer_ends_with_the_calls_time() {
 }
 
 #[test]
-fn a_slow_answer_ends_with_the_requests_time() {
+fn a_slow_answer_ends_at_the_limit_of_the_request() {
     let dripping = Peer::start(|_, stream| drip(stream));
     let silent = Peer::start(|_, stream| stream.read(&mut [0]).map(drop));
     let limits = Limits { http_time: Duration::from_millis(500), ..patient() };
     for (name, peer) in [("dripped-request", &dripping), ("stonewalled-request", &silent)] {
         let (ended, found) = run(name, "http", peer, &json!({ "url": peer.url("/") }), limits.clone());
         assert!(ended.is_none(), "{ended:?}");
-        // Before the head of the answer it is a code, after it the end of a stream.
+        // Before the head of the answer the timeout is an error code, after it the end of the body stream.
         let last = found.last().unwrap();
         assert!(
             last.contains("error HttpResponseTimeout") || last.contains("then HTTP response timeout"),
@@ -109,7 +109,7 @@ fn a_slow_answer_ends_with_the_requests_time() {
 }
 
 #[test]
-fn requests_at_one_time_are_counted() {
+fn requests_at_the_same_time_are_limited() {
     let (arrived, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(5)));
     let (count, waiting) = (arrived.clone(), gate.clone());
     let peer = Peer::start(move |_, stream| {
@@ -119,7 +119,7 @@ fn requests_at_one_time_are_counted() {
     });
     let limits = Limits { http_requests: 4, ..patient() };
     let http = json!({ "url": peer.url("/"), "count": 10 });
-    // The fifth at the gate is this test: the answers wait until all have been asked for.
+    // This test is the fifth at the barrier: no answer is sent before all requests have been made.
     let opener = thread::spawn(move || {
         eventually("four requests", || arrived.load(Ordering::Relaxed) == 4);
         gate.wait();
@@ -136,7 +136,7 @@ fn a_request_ends_with_its_instance() {
     let gone = Arc::new(AtomicUsize::new(0));
     let count = gone.clone();
     let peer = Peer::start(move |_, stream| {
-        // Nothing more comes: the read ends when the other side hangs up.
+        // No more bytes come: the read ends when the other side closes the connection.
         let end = stream.read(&mut [0]);
         count.fetch_add(1, Ordering::Relaxed);
         end.map(drop)

@@ -1,4 +1,4 @@
-//! Secrets reach their host, and nobody else.
+//! Secrets reach only their host.
 
 use std::io::Write as _;
 
@@ -8,9 +8,9 @@ use klines_wasm::http::{Egress, HttpCounts, HttpGrant, SecretGrant};
 use serde_json::json;
 
 use super::{patient, request};
+use crate::sandbox::fixtures::{blueprint, live};
 use crate::sandbox::guest_log::{lines, warnings};
-use crate::sandbox::peer::{Lying, Peer};
-use crate::sandbox::stage::{blueprint, live};
+use crate::sandbox::peer::{FakeResolver, Peer};
 
 const CANARY: &str = "canary-5f2b";
 
@@ -34,11 +34,11 @@ fn a_secret_arrives_and_the_guest_never_sees_it() {
     assert_eq!(headers["authorization"], format!("Bearer {CANARY}"));
     assert_eq!(headers["x-other"], "stays");
     assert!(found.contains(&"request header authorization: the guest's own".to_owned()), "{found:?}");
-    // A request that fails says no more.
+    // A failed request does not show the secret either.
     let broken = Peer::start(|_, stream| stream.write_all(b"nonsense\r\n\r\n"));
     let egress = Egress::new(vec![broken.grant("GET")], vec![secret("127.0.0.1")]);
     request("confidant", &egress, &json!({ "url": broken.url("/"), "dump": true }));
-    // Nor does the environment.
+    // Nor does the environment show it.
     let grants = Grants { http: egress, env: vec![("TZ".into(), "UTC".into())], ..Grants::default() };
     let settings = json!({ "mode": "env-list" }).to_string();
     live(&mut blueprint("hostile", "confidant", &settings, patient(), grants.clone()), 1).unwrap();
@@ -56,16 +56,16 @@ fn another_host_gets_no_secret() {
 }
 
 #[test]
-fn a_secret_goes_unencrypted_to_this_machine_alone() {
+fn a_secret_goes_unencrypted_only_to_this_machine() {
     let peer = Peer::answering(200, "ok");
-    // Private, but not loopback, if it were reached; nobody need be there.
+    // A private address that is not loopback; nobody has to listen there.
     let grant = HttpGrant { private: true, ..peer.grant_to("inside.example", "GET") };
-    let here =
-        Egress::new(vec![grant.clone()], vec![secret("inside.example")]).with_resolver(Lying::new(&[&["127.0.0.1"]]));
+    let here = Egress::new(vec![grant.clone()], vec![secret("inside.example")])
+        .with_resolver(FakeResolver::new(&[&["127.0.0.1"]]));
     let url = format!("http://inside.example:{}/", peer.address.port());
     request("unencrypted-here", &here, &json!({ "url": url }));
     assert_eq!(peer.seen()[0].headers["authorization"], format!("Bearer {CANARY}"));
-    let mixed = Lying::new(&[&["127.0.0.1", "10.0.0.1"]]);
+    let mixed = FakeResolver::new(&[&["127.0.0.1", "10.0.0.1"]]);
     let away = Egress::new(vec![grant], vec![secret("inside.example")]).with_resolver(mixed);
     let found = request("unencrypted-away", &away, &json!({ "url": url }));
     assert!(found[0].ends_with("error HttpRequestDenied"), "{found:?}");
@@ -75,7 +75,7 @@ fn a_secret_goes_unencrypted_to_this_machine_alone() {
 }
 
 #[test]
-fn only_named_variables_are_seen() {
+fn only_granted_variables_are_visible() {
     let env = vec![("TZ".to_owned(), "UTC".to_owned())];
     let settings = json!({ "mode": "env-list" }).to_string();
     let grants = Grants { env, ..Grants::default() };

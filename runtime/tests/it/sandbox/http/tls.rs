@@ -1,4 +1,5 @@
-//! Encrypted requests: whoever answers has to be whom the grant names, by the bundled authorities or those beside them.
+//! Encrypted requests: the server has to prove that it is the granted host, to the bundled authorities or to those in
+//! the grant.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,9 +13,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 
 use super::request;
-use crate::sandbox::peer::{Lying, response};
+use crate::sandbox::peer::{FakeResolver, response};
 
-/// A server with a certificate of its own, which ends with its listener's process.
+/// A server with a self-signed certificate, which runs until the process ends.
 struct Encrypted {
     port: u16,
     /// Its certificate in PEM.
@@ -22,12 +23,12 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    /// Serves as `name`; the certificate is over, or not.
-    fn new(name: &str, is_over: bool) -> Self {
+    /// Serves as `name`, with an expired certificate or a valid one.
+    fn new(name: &str, is_expired: bool) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(if is_over { 2021 } else { 4000 }, 1, 1);
+        params.not_after = date_time_ymd(if is_expired { 2021 } else { 4000 }, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -41,15 +42,16 @@ impl Encrypted {
         let (port, config) = (listener.local_addr().unwrap().port(), Arc::new(config));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // A client that does not believe the certificate goes away.
+                // A client that does not trust the certificate closes the connection.
                 let _ = answer(stream, config.clone());
             }
         });
         Self { port, pem: certificate.pem().into_bytes() }
     }
 
-    /// What a guest hears that asks for `host`, which a lying resolver leads here.
-    fn asked_as(&self, name: &str, host: &str, authorities: Option<Vec<u8>>) -> (String, HttpCounts) {
+    /// Lets a guest request `host`, which a fake resolver resolves to this server. Returns the last log line and the
+    /// counters.
+    fn request_as(&self, name: &str, host: &str, authorities: Option<Vec<u8>>) -> (String, HttpCounts) {
         let grant = HttpGrant {
             host: host.to_owned(),
             port: self.port,
@@ -58,7 +60,7 @@ impl Encrypted {
             private: true,
             authorities,
         };
-        let egress = Egress::new(vec![grant], Vec::new()).with_resolver(Lying::new(&[&["127.0.0.1"]]));
+        let egress = Egress::new(vec![grant], Vec::new()).with_resolver(FakeResolver::new(&[&["127.0.0.1"]]));
         let found = request(name, &egress, &json!({ "url": format!("https://{host}:{}/", self.port) }));
         (found.last().unwrap().clone(), egress.counters().read())
     }
@@ -78,25 +80,25 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_certificate_of_the_grants_own_is_trusted_beside_the_bundled_ones() {
+fn a_certificate_in_the_grant_is_trusted_in_addition_to_the_bundled_ones() {
     let server = Encrypted::new("inside.example", false);
-    let (heard, counts) = server.asked_as("sealed", "inside.example", Some(server.pem.clone()));
+    let (heard, counts) = server.request_as("sealed", "inside.example", Some(server.pem.clone()));
     assert_eq!(heard, "status 200, 6 bytes: sealed");
     assert_eq!(counts, HttpCounts { requests: 1, denied: 0, failed: 0 });
 }
 
 #[test]
-fn a_certificate_that_proves_nothing_ends_the_request() {
+fn an_untrusted_certificate_ends_the_request() {
     let server = Encrypted::new("inside.example", false);
     let other = Encrypted::new("inside.example", false);
-    let over = Encrypted::new("inside.example", true);
+    let expired = Encrypted::new("inside.example", true);
     for (name, server, host, authorities) in [
-        ("nobody-vouches", &server, "inside.example", None),
-        ("another-vouches", &server, "inside.example", Some(other.pem)),
+        ("no-authority", &server, "inside.example", None),
+        ("other-authority", &server, "inside.example", Some(other.pem)),
         ("another-name", &server, "outside.example", Some(server.pem.clone())),
-        ("is-over", &over, "inside.example", Some(over.pem.clone())),
+        ("expired", &expired, "inside.example", Some(expired.pem.clone())),
     ] {
-        let (heard, counts) = server.asked_as(name, host, authorities);
+        let (heard, counts) = server.request_as(name, host, authorities);
         assert!(heard.ends_with("error TlsCertificateError"), "{name}: {heard}");
         assert_eq!(counts, HttpCounts { requests: 1, denied: 0, failed: 1 }, "{name}");
     }

@@ -1,4 +1,4 @@
-//! What the contract demands of one window, given what was traded and what was sent.
+//! Decides what the contract demands of one window, given the trades and the frames that were sent.
 
 use bybit_sim::SimTrade;
 
@@ -13,12 +13,12 @@ pub(super) enum Presence {
     Never,
 }
 
-/// Which window is asked about.
+/// The window that is asked about.
 #[derive(Clone, Copy)]
 pub(super) struct Question {
     /// Start and end, both included.
     pub(super) window: (i64, i64),
-    /// Windows of its length are there without trades.
+    /// Whether windows of this length are reported without trades.
     pub(super) is_filled: bool,
     /// The end of the last window that was closed.
     pub(super) horizon: i64,
@@ -36,12 +36,12 @@ pub(super) struct Demand {
     pub(super) trades: usize,
     /// When the last of its trades was sent.
     pub(super) latest: Option<i64>,
-    /// A trade was kept back on a connection that goes on: nobody can know.
+    /// A trade was held back on a connection that goes on: the program cannot know of it.
     pub(super) is_unknowable: bool,
 }
 
 impl Demand {
-    /// Whether there is one answer, and it is `complete`.
+    /// Returns whether `complete` is the only right answer.
     pub(super) fn is_certain(&self) -> bool {
         self.presence == Presence::Must && self.qualities == ["complete"] && !self.is_unknowable
     }
@@ -52,13 +52,13 @@ impl Demand {
 enum Open {
     Proven,
     Unclear,
-    /// It can not be known after an interruption.
+    /// It cannot be known because of an interruption.
     Unproven,
-    /// Nothing was ever sent before.
+    /// No trade was sent before.
     First,
 }
 
-/// What is demanded of a window.
+/// Returns what is demanded of a window.
 pub(super) fn of(tape: &[SimTrade], watch: &Watch, question: Question) -> Demand {
     let Question { window: (start, end), is_filled, horizon } = question;
     let trades: Vec<&SimTrade> = inside(tape, start, end).collect();
@@ -91,7 +91,7 @@ pub(super) fn of(tape: &[SimTrade], watch: &Watch, question: Question) -> Demand
     }
 }
 
-/// The qualities of a window that is not certain to have been watched from beginning to end.
+/// Returns the allowed qualities of a window that was not certainly watched from beginning to end.
 fn uncertain(watch: &Watch, start: i64, end: i64, has_missed: bool) -> Vec<&'static str> {
     let mut qualities = Vec::new();
     if !has_missed && watch.is_possible(start, end) {
@@ -120,7 +120,7 @@ fn open(tape: &[SimTrade], watch: &Watch, start: i64) -> Open {
     }
 }
 
-/// The price before; where that need not be known, the first price too.
+/// Returns the allowed opens: the price before the window, and where that need not be known also the first price in it.
 fn opens(tape: &[SimTrade], trades: &[&SimTrade], start: i64, open: Open) -> Vec<i128> {
     let before = tape.partition_point(|trade| trade.time < start).checked_sub(1);
     let previous = before.map(|at| units(&tape[at].price));

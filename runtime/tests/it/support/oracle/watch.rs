@@ -1,5 +1,5 @@
-//! What was sent to the program of one symbol, and when it could have known that nothing else was: read from an
-//! exchange's journal.
+//! Reads from an exchange's journal which trades of a symbol were sent to the program, and when the program could know
+//! that there were no others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::SLACK;
 
-/// The exchange's tape is this far behind its clock at most when nothing holds it up, in ms: it runs 3 ms behind, every
-/// 5 ms, and stamps up to 2 ms later.
+/// The most that the exchange's tape lags behind its clock when nothing delays it, in ms: it runs every 5 ms, 3 ms
+/// behind, and stamps up to 2 ms later.
 const EDGE: i64 = 20;
 
 /// A symbol's subscription on one connection, in market time.
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    /// Its acknowledgement was written.
+    /// When its acknowledgement was written.
     acknowledged: i64,
     /// The stamp of the connection's first data frame afterwards: the acknowledgement is older than that.
     first: Option<i64>,
@@ -31,11 +31,11 @@ pub(super) struct Watch {
     spans: Vec<Span>,
     /// When a trade was written first, by id, and whether it is certain to have been read.
     sent: HashMap<String, (i64, bool)>,
-    /// From the stamp to the writing of frames that name this symbol and hold what cannot be read.
+    /// Stamp and time of writing of the frames that name this symbol and cannot be read.
     marks: Vec<(i64, i64)>,
-    /// What nobody can know.
+    /// Spans in which no trade can be known.
     holes: Vec<(i64, i64)>,
-    /// What need not be known.
+    /// Spans in which trades need not be known.
     doubts: Vec<(i64, i64)>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Interruption {
 }
 
 impl Watch {
-    /// Adds what another exchange sent afterwards.
+    /// Adds the frames that another exchange sent afterwards.
     pub(super) fn extend(&mut self, other: Self) {
         self.spans.extend(other.spans);
         self.sent.extend(other.sent);
@@ -57,13 +57,13 @@ impl Watch {
         self.doubts.extend(other.doubts);
     }
 
-    /// Nothing is known between these moments. What comes first afterwards may be rejected.
+    /// Marks that no trade between these moments is known. The first trades afterwards may be rejected.
     pub(super) fn interrupt(&mut self, from: i64, to: i64) {
         self.holes.push((from, to));
         self.doubt(from, to);
     }
 
-    /// What is sent between these moments need not be known.
+    /// Marks that trades sent between these moments need not be known.
     pub(super) fn doubt(&mut self, from: i64, to: i64) {
         let around = (from - SLACK, to + SLACK);
         self.doubts.push(around);
@@ -71,43 +71,43 @@ impl Watch {
         doubtful.for_each(|(_, is_sure)| *is_sure = false);
     }
 
-    /// The first moment that can be watched at all.
+    /// Returns the first moment that can be watched at all.
     pub(super) fn begins(&self) -> Option<i64> {
         self.spans.iter().map(Span::earliest).min()
     }
 
-    /// The moment from which watching is certain to have begun.
+    /// Returns the first moment that is certainly watched.
     pub(super) fn begun(&self) -> Option<i64> {
         self.sure().map(|(from, _)| from).min()
     }
 
-    /// When a trade was written.
+    /// Returns when a trade was written.
     pub(super) fn sent(&self, id: &str) -> Option<i64> {
         self.sent.get(id).map(|(at, _)| *at)
     }
 
-    /// Whether a trade was written early enough before its connection was lost.
+    /// Returns whether a trade was written early enough before its connection was lost.
     pub(super) fn is_received(&self, id: &str) -> bool {
         self.sent.get(id).is_some_and(|(_, is_sure)| *is_sure)
     }
 
-    /// Whether the program must know every trade from `from` to `to`.
+    /// Returns whether the program must know every trade from `from` to `to`.
     pub(super) fn is_sure(&self, from: i64, to: i64) -> bool {
         covers(self.sure().collect(), from, to) && !self.is_near_a_mark(from, to) && !touches(&self.doubts, from, to)
     }
 
-    /// Whether the program can know every trade from `from` to `to`.
+    /// Returns whether the program can know every trade from `from` to `to`.
     pub(super) fn is_possible(&self, from: i64, to: i64) -> bool {
         covers(self.possible().collect(), from, to) && !self.is_marked(from, to) && !touches(&self.holes, from, to)
     }
 
-    /// Whether a connection was there at some moment from `from` to `to`.
+    /// Returns whether a connection existed at some moment from `from` to `to`.
     pub(super) fn is_touched(&self, from: i64, to: i64) -> bool {
         let is_in_a_hole = self.holes.iter().any(|(begin, end)| *begin <= from && to <= *end);
         !is_in_a_hole && self.possible().any(|(begin, end)| begin <= to && from <= end)
     }
 
-    /// Whether something after the first subscription may not be known, from `from` to `to`.
+    /// Returns whether trades after the first subscription may be unknown, from `from` to `to`.
     pub(super) fn interruption(&self, from: i64, to: i64) -> Interruption {
         let (Some(begins), Some(begun)) = (self.begins(), self.begun()) else { return Interruption::Possible };
         if begins <= to && !self.is_possible(from.max(begins), to) {
@@ -120,7 +120,7 @@ impl Watch {
         if is_quiet { Interruption::None } else { Interruption::Possible }
     }
 
-    /// The spans in which the program certainly watched, in order.
+    /// Returns the spans in which the program certainly watched, in order.
     fn sure(&self) -> impl Iterator<Item = (i64, i64)> {
         self.spans.iter().filter_map(|span| {
             let end = self.end(span).map_or(i64::MAX, |_| span.last - SLACK);
@@ -129,18 +129,20 @@ impl Watch {
         })
     }
 
-    /// The spans in which the program can have watched.
+    /// Returns the spans in which the program can have watched.
     fn possible(&self) -> impl Iterator<Item = (i64, i64)> {
         self.spans.iter().map(|span| (span.earliest(), self.end(span).unwrap_or(i64::MAX)))
     }
 
-    /// When a subscription was lost. What the program leaves last, it leaves because it ends.
+    /// Returns when a subscription was lost. The last one counts only if the exchange cut it: otherwise the program
+    /// closed it because it ended.
     fn end(&self, span: &Span) -> Option<i64> {
         let is_last = self.spans.iter().all(|other| other.acknowledged <= span.acknowledged);
         span.ended.filter(|(_, cut)| *cut || !is_last).map(|(at, _)| at)
     }
 
-    /// A frame that cannot be read came within the window, and not so near its beginning that it may belong before.
+    /// Returns whether an unreadable frame came within the window, and not so close to its beginning that it may belong
+    /// before it.
     fn is_marked(&self, from: i64, to: i64) -> bool {
         self.marks.iter().any(|(stamp, written)| from + EDGE <= *stamp && *written <= to)
     }
@@ -156,7 +158,7 @@ impl Span {
     }
 }
 
-/// Whether these spans cover all from `from` to `to` together.
+/// Returns whether these spans together cover `from` to `to`.
 fn covers(mut spans: Vec<(i64, i64)>, mut from: i64, to: i64) -> bool {
     spans.sort_unstable();
     for (begin, end) in spans {
@@ -177,10 +179,10 @@ fn touches(spans: &[(i64, i64)], from: i64, to: i64) -> bool {
 
 /// A connection while its journal is read.
 #[derive(Default)]
-struct Line {
+struct Connection {
     /// Topics that were asked for, by `req_id`.
     asked: HashMap<String, Vec<String>>,
-    /// Where the symbols' spans are.
+    /// The index of the span of each symbol.
     spans: BTreeMap<String, usize>,
 }
 
@@ -188,20 +190,20 @@ type Symbols = BTreeMap<(Category, String), Watch>;
 
 /// Reads the journal of one exchange.
 pub(super) fn read(journal: &[Entry]) -> Symbols {
-    let (mut lines, mut symbols) = (BTreeMap::<u64, Line>::new(), Symbols::new());
+    let (mut connections, mut symbols) = (BTreeMap::<u64, Connection>::new(), Symbols::new());
     for entry in journal {
-        let line = lines.entry(entry.connection).or_default();
+        let connection = connections.entry(entry.connection).or_default();
         match &entry.event {
             Event::Opened => {}
-            Event::Asked(text) => line.ask(text),
-            Event::Sent(text) => line.sent(entry, text, &mut symbols),
-            Event::Closed { cut } => line.close(entry, *cut, &mut symbols),
+            Event::Asked(text) => connection.ask(text),
+            Event::Sent(text) => connection.sent(entry, text, &mut symbols),
+            Event::Closed { cut } => connection.close(entry, *cut, &mut symbols),
         }
     }
     symbols
 }
 
-impl Line {
+impl Connection {
     fn ask(&mut self, text: &str) {
         let request: Value = serde_json::from_str(text).unwrap();
         if request["op"] == "subscribe" {
@@ -246,7 +248,7 @@ impl Line {
             let watch = symbols.get_mut(&(entry.category, symbol)).unwrap();
             watch.spans[at].ended = Some((entry.at, cut));
             if cut {
-                // Bytes that the machine had may be thrown away with the connection.
+                // A reset may discard bytes that the machine has received and the program has not read.
                 let late = watch.sent.values_mut().filter(|(sent, _)| *sent > entry.at - SLACK);
                 late.for_each(|(_, is_sure)| *is_sure = false);
             }
@@ -254,7 +256,7 @@ impl Line {
     }
 }
 
-/// A frame that is no JSON marks the symbol that it names, if it does.
+/// Marks the symbol that a frame which is not JSON names, if it names one.
 fn unreadable(entry: &Entry, text: &str, symbols: &mut Symbols) {
     let Some((_, rest)) = text.split_once(r#""topic":"publicTrade."#) else { return };
     let Some((symbol, _)) = rest.split_once('"') else { return };
@@ -263,7 +265,7 @@ fn unreadable(entry: &Entry, text: &str, symbols: &mut Symbols) {
     }
 }
 
-/// The symbol of a trade frame.
+/// Returns the symbol of a trade frame.
 fn traded(frame: &Value) -> Option<String> {
     frame["topic"].as_str()?.strip_prefix("publicTrade.").map(str::to_owned)
 }

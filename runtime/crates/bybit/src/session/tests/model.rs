@@ -1,34 +1,34 @@
-//! A model of the exchange's end of one connection, and of what the events say about cover. Deterministic.
+//! A deterministic model of the exchange's side of one connection and of the coverage that the events report.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
-/// How refusals are worded.
+/// The text of refusals.
 #[derive(Clone, Copy, Debug)]
 pub enum Wording {
     /// `error:handler not found,topic:T`.
     Derivatives,
     /// `Invalid symbol :[T]`.
     Spot,
-    /// Names nothing.
+    /// A text without a topic.
     Vague,
 }
 
-/// The session under test, its peer, and what its events promised.
+/// The session under test, its peer, and the coverage that its events reported.
 pub struct World {
     pub session: Session,
     pub now: LocalMillis,
     pub wording: Wording,
     /// Topics that the peer refuses.
-    pub bad: BTreeSet<String>,
-    /// The peer answers nothing.
+    pub refused_topics: BTreeSet<String>,
+    /// Whether the peer answers nothing.
     pub is_mute: bool,
-    /// Frames on the way to the peer.
+    /// Frames that the peer has not answered yet.
     requests: VecDeque<String>,
     subscribed: BTreeSet<String>,
     pub is_up: bool,
-    /// Covered, according to the events; with the moment.
+    /// Covered symbols according to the events, with the start of coverage.
     pub covered: std::collections::BTreeMap<SymbolId, LocalMillis>,
     pub trades: u64,
     pub offered: u64,
@@ -42,7 +42,7 @@ impl World {
             session: Session::new(category, 0, names.clone(), &ids, Timing::default()),
             now: NOW,
             wording,
-            bad: BTreeSet::new(),
+            refused_topics: BTreeSet::new(),
             is_mute: false,
             requests: VecDeque::new(),
             subscribed: BTreeSet::new(),
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// The peer answers the oldest request.
+    /// Answers the oldest request.
     pub fn answer(&mut self) {
         let Some(request) = self.requests.pop_front().filter(|_| !self.is_mute) else { return };
         let request: serde_json::Value = serde_json::from_str(&request).unwrap();
@@ -100,7 +100,7 @@ impl World {
         let args: Vec<String> = serde_json::from_value(request["args"].clone()).unwrap();
         let refusal = args.iter().find_map(|topic| match self.wording {
             _ if self.subscribed.contains(topic) => Some(format!("error:already subscribed,topic:{topic}")),
-            _ if !self.bad.contains(topic) => None,
+            _ if !self.refused_topics.contains(topic) => None,
             Wording::Derivatives => Some(format!("error:handler not found,topic:{topic}")),
             Wording::Spot => Some(format!("Invalid symbol :[{topic}]")),
             Wording::Vague => Some("something is wrong".to_owned()),
@@ -135,21 +135,21 @@ impl World {
                     assert!(self.covered.is_empty(), "the gap comes before the close");
                 }
                 Action::Notice(_) => {}
-                Action::Emit(message) => message.events.iter().for_each(|event| self.believe(event)),
+                Action::Emit(message) => message.events.iter().for_each(|event| self.check_event(event)),
             }
         }
     }
 
-    /// Notes what an event promises, and checks that it may.
-    fn believe(&mut self, event: &FeedEvent<LocalMillis>) {
+    /// Checks an event and applies it to the model.
+    fn check_event(&mut self, event: &FeedEvent<LocalMillis>) {
         match event {
             FeedEvent::Trade(_) => self.trades += 1,
             FeedEvent::Covered { symbols, from } => self.cover(symbols, *from),
             FeedEvent::Hole { symbols, last_seen, until } => {
                 assert!(*last_seen <= self.now);
                 for symbol in symbols {
-                    let since = self.covered.remove(symbol).expect("a hole in what was not covered");
-                    assert!(since <= *last_seen, "a hole before its cover began");
+                    let since = self.covered.remove(symbol).expect("a hole of a symbol that was not covered");
+                    assert!(since <= *last_seen, "a hole before the start of coverage");
                 }
                 if let Some(until) = until {
                     self.cover(symbols, *until);

@@ -1,4 +1,4 @@
-//! Random lives of connections: no topic is lost, none is believed covered after a gap, and the counters add up.
+//! Random sequences of connections: no topic is lost, none counts as covered after a gap, and the counters add up.
 
 use proptest::prelude::*;
 
@@ -14,8 +14,8 @@ enum Step {
     Mute,
     Trade(usize),
     Garbage(String),
-    Spoil(usize),
-    Mend(usize),
+    Refuse(usize),
+    Accept(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -28,8 +28,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Mute),
         6 => (0..NAMES.len()).prop_map(Step::Trade),
         1 => "\\PC{0,40}".prop_map(Step::Garbage),
-        2 => (0..NAMES.len()).prop_map(Step::Spoil),
-        1 => (0..NAMES.len()).prop_map(Step::Mend),
+        2 => (0..NAMES.len()).prop_map(Step::Refuse),
+        1 => (0..NAMES.len()).prop_map(Step::Accept),
     ]
 }
 
@@ -49,7 +49,7 @@ fn check(world: &World) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
-    fn no_topic_is_lost_and_no_cover_outlives_its_connection(
+    fn no_topic_is_lost_and_no_coverage_outlives_its_connection(
         spot in any::<bool>(),
         wording in prop_oneof![Just(Wording::Derivatives), Just(Wording::Spot), Just(Wording::Vague)],
         steps in proptest::collection::vec(step(), 0..300),
@@ -65,20 +65,20 @@ proptest! {
                 Step::Mute => world.is_mute = true,
                 Step::Trade(at) => world.trade(at),
                 Step::Garbage(text) => world.receive(&text),
-                Step::Spoil(at) => { world.bad.insert(topic(at)); }
-                Step::Mend(at) => { world.bad.remove(&topic(at)); }
+                Step::Refuse(at) => { world.refused_topics.insert(topic(at)); }
+                Step::Accept(at) => { world.refused_topics.remove(&topic(at)); }
             }
             check(&world);
         }
-        // The exchange is well again: within one retry of refused symbols everything is covered.
-        world.bad.clear();
-        let is_well = (0..800).any(|_| {
+        // The exchange accepts every topic again: after one retry of the refused symbols everything is covered.
+        world.refused_topics.clear();
+        let is_covered = (0..800).any(|_| {
             world.open();
             world.wait(SECOND);
             (0..40).for_each(|_| world.answer());
             check(&world);
             world.covered.len() == NAMES.len()
         });
-        prop_assert!(is_well, "{:?}", world.session);
+        prop_assert!(is_covered, "{:?}", world.session);
     }
 }

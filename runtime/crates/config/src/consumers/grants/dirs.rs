@@ -1,9 +1,9 @@
-//! `allow.dirs`: the folders that a consumer may use. Which of them cannot be granted is decided by `guard`.
+//! `allow.dirs`: the folders that a consumer may use. `guard` refuses those that cannot be granted.
 
 use std::path::PathBuf;
 
 use crate::items::{Item, absent, entries};
-use crate::loader::{Key, Loader, NOTHING, Section};
+use crate::loader::{Key, Loader, Section, UNSET};
 use crate::place::Place;
 use crate::quantity::ByteSize;
 use crate::report::Diagnostic;
@@ -15,25 +15,25 @@ const GUEST: Key = Key::new("guest");
 const WRITE: Key = Key::new("write");
 const SENSITIVE: Key = Key::new("sensitive");
 const MAX: Key = Key::new("max");
-/// What a folder that may be changed can hold, unless configured.
-const MOST: ByteSize = ByteSize(1 << 30);
+/// Default quota of a folder that may be changed.
+const DEFAULT_MAX: ByteSize = ByteSize(1 << 30);
 
 /// A folder that a consumer may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// Its path here; relative ones start from the working directory.
+    /// Its path on this machine. Relative paths start from the working directory.
     pub host: PathBuf,
-    /// Its path inside the sandbox, absolute.
+    /// Its absolute path inside the sandbox.
     pub guest: String,
-    /// Whether it may be changed. Default: no.
+    /// Whether the consumer may change it. Default: no.
     pub write: bool,
-    /// Whether it may belong to the system or hold what is the user's own. Default: no.
+    /// Whether it may belong to the system, or contain private files of the user. Default: no.
     pub sensitive: bool,
-    /// Bytes that it may hold, whoever wrote them, if it may be changed. Default: 1 GiB.
+    /// Quota in bytes if the consumer may change it; files of other writers count too. Default: 1 GiB.
     pub max: u64,
 }
 
-/// A granted folder, and where it is written.
+/// A granted folder, and the place of the grant.
 #[derive(Clone, Debug)]
 pub(crate) struct Granted {
     /// The consumer's name.
@@ -50,7 +50,7 @@ impl Granted {
     }
 }
 
-/// Reads the list; without one the default stands.
+/// Reads the list; returns `default` if it is not written.
 pub(super) fn read(
     loader: &mut Loader<'_>,
     section: &mut Section<'_>,
@@ -70,7 +70,7 @@ pub(super) fn read(
         if dirs.iter().any(|known| known.guest == dir.guest) {
             let message = format!("`{}` is already another folder's path in the sandbox", dir.guest);
             let diagnostic = Diagnostic::error(place.clone(), message);
-            loader.report.push(diagnostic.expected("a path of its own for each folder"));
+            loader.report.push(diagnostic.expected("a different path for each folder"));
         }
         granted.push(Granted::new(consumer, &dir, place));
         dirs.push(dir);
@@ -98,16 +98,16 @@ fn read_dir(loader: &mut Loader<'_>, item: &Item<'_>) -> Option<Directory> {
         loader.report.push(guest.error(message).expected("a path such as /out").nearest(Some(near)));
     }
     if let Some(max) = max.as_ref().filter(|_| !write) {
-        let diagnostic = max.error("only what may be changed has a quota");
+        let diagnostic = max.error("`max` is the quota of a folder that may be changed, and this one is read-only");
         loader.report.push(diagnostic.expected("`write = true`, or no `max`"));
     }
-    let max = max.map_or(MOST, |max| max.value).0;
+    let max = max.map_or(DEFAULT_MAX, |max| max.value).0;
     Some(Directory { host, guest: guest.value.0, write, sensitive, max })
 }
 
 fn show(dirs: &[Directory]) -> String {
     if dirs.is_empty() {
-        return NOTHING.to_owned();
+        return UNSET.to_owned();
     }
     let show = |dir: &Directory| {
         let right = if dir.write { "write" } else { "read" };

@@ -1,4 +1,4 @@
-//! `allow.env`: variables that a consumer may read. Never one that holds a secret.
+//! `allow.env`: variables that a consumer may read. A variable that holds a secret is refused.
 
 use klines_domain::secret::{is_secret_name, redact_url};
 
@@ -7,15 +7,15 @@ use crate::value::{Fault, Scalar};
 
 const ENV: Key = Key::new("env");
 
-/// Variables of ours that hold a secret under a name that does not say so.
-const OURS: [&str; 1] = ["REDIS_URL"];
+/// Variables of klines that hold a secret although `is_secret_name` does not recognise their names.
+const OTHER_SECRETS: [&str; 1] = ["REDIS_URL"];
 
 /// A variable that a consumer may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; nothing if it is not set.
+    /// Its value, or `None` if it is not set.
     pub value: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Scalar for VariableName {
     }
 }
 
-/// Reads the list and the variables. `secrets` are variables that hold a secret of some consumer.
+/// Reads the list and the variables. `secrets` are the variables that hold a secret of any consumer.
 pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, secrets: &[String]) -> Vec<Variable> {
     let names = loader.read::<Vec<VariableName>>(section, ENV, Vec::new());
     let names = loader.unique(names, |name| name.0.clone());
@@ -48,7 +48,7 @@ pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, secrets: 
         let value = loader.layers.texts(Some(name), None).into_iter().next().map(|written| written.text);
         let refusal = if secrets.contains(name) {
             Some("is named in `allow.secrets`")
-        } else if is_secret_name(name) || OURS.contains(&name.as_str()) {
+        } else if is_secret_name(name) || OTHER_SECRETS.contains(&name.as_str()) {
             Some("looks like a secret, by its name")
         } else if value.as_ref().is_some_and(|value| redact_url(value) != *value) {
             Some("holds an address with a password")

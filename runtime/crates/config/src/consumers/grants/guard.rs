@@ -1,6 +1,7 @@
-//! Which folders cannot be granted, because they reach what is klines' own, another consumer's, or the system's.
+//! Refuses grants of folders that reach files of klines, of another consumer, or of the system.
 //!
-//! Names the places; how a folder reaches one is `protected`'s business, and asked again for each instance.
+//! This module lists the protected places. `klines_system::protected` decides whether a folder reaches one, and checks
+//! it again for each instance.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,10 @@ use super::Granted;
 use crate::loader::Loader;
 use crate::report::Diagnostic;
 
-/// Folders of the operating system. What lies inside them is configuration, secrets, devices and sockets.
+/// Folders of the operating system. They contain configuration, secrets, devices and sockets.
 const SYSTEM: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/root"];
 
-/// Names what is klines' own: its folders, the files that it reads, and whatever it runs.
+/// Protects the folders of klines, the files that it reads, and the program itself.
 pub(crate) fn protect_own(loader: &mut Loader<'_>, data_dir: &Path, plugins_dir: &Path) {
     let layers = loader.layers;
     let at = |path: &Path| layers.folder.join(path);
@@ -35,7 +36,7 @@ pub(crate) fn protect_own(loader: &mut Loader<'_>, data_dir: &Path, plugins_dir:
         protected.add(&program, what, Access::Write, Reach::All);
     }
     let temporary = std::env::temp_dir();
-    let what = format!("{}, where klines may keep compiled code for the time of a run", temporary.display());
+    let what = format!("{}, where klines may keep compiled code during a run", temporary.display());
     protected.add(&temporary, what, Access::Write, Reach::Around);
     let home = folder_of("HOME");
     if let Some(cache) = folder_of("XDG_CACHE_HOME").or_else(|| home.as_ref().map(|home| home.join(".cache"))) {
@@ -46,9 +47,9 @@ pub(crate) fn protect_own(loader: &mut Loader<'_>, data_dir: &Path, plugins_dir:
     protect_machine(protected, home.as_deref());
 }
 
-/// Names what is the system's and the user's.
+/// Protects the folders of the system and the home folder of the user.
 fn protect_machine(protected: &mut Protected, home: Option<&Path>) {
-    // The home folder of root is judged like any other while root is the user.
+    // If root is the user, `/root` is treated as the home folder below.
     for folder in SYSTEM.map(Path::new).into_iter().filter(|folder| Some(*folder) != home) {
         let what = format!("{}, which belongs to the system", folder.display());
         protected.add(folder, what, Access::Unmarked, Reach::All);
@@ -60,8 +61,8 @@ fn protect_machine(protected: &mut Protected, home: Option<&Path>) {
     }
 }
 
-/// Refuses every folder that reaches a protected place, or lies inside one that an enabled consumer may change: that
-/// consumer could put a link in its way.
+/// Refuses every folder that reaches a protected place, or that is inside a folder that an enabled consumer may change:
+/// that consumer could replace a part of its path with a link.
 pub(crate) fn check(loader: &mut Loader<'_>, granted: &[Granted], enabled: &[String]) {
     let folder = &loader.layers.folder;
     let own = loader.protected.clone();
@@ -85,7 +86,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// An absolute path from a variable of this process.
+/// Returns the path in a variable of this process if it is absolute.
 fn folder_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }

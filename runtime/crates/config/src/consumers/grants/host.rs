@@ -1,4 +1,4 @@
-//! Hosts and HTTP methods as they are granted: in one way of writing each, without wildcards.
+//! Hosts and HTTP methods of grants. Each has exactly one accepted spelling, and wildcards are refused.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use url::Host;
 
 use crate::value::{Fault, Scalar, choice};
 
-/// A host's exact name in lower case, or its address (of IPv6 without brackets).
+/// The exact name of a host in lower case, or its address (IPv6 without brackets).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HostName(pub String);
 
@@ -25,12 +25,12 @@ const METHODS: [(&str, Method); 7] = [
 ];
 
 impl HostName {
-    /// Whether it certainly means this machine.
+    /// Returns whether it certainly names this machine.
     pub fn is_loopback(&self) -> bool {
         self.0 == "localhost" || self.0.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Whether it certainly means this machine or a private network.
+    /// Returns whether it certainly names this machine or a host in a private network.
     pub fn is_private(&self) -> bool {
         self.is_loopback()
             || self.0.parse().is_ok_and(|address| match address {
@@ -50,7 +50,7 @@ impl Scalar for HostName {
             return Ok(Self(address.to_string()));
         }
         if text.contains('*') {
-            return Err(fault("stands for several hosts, and each has to be named", None));
+            return Err(fault("is a pattern for several hosts, and each has to be named", None));
         }
         if let Some((_, rest)) = text.split_once("://") {
             let host = rest.split(['/', '?', '#', ':']).next().filter(|host| !host.is_empty());
@@ -58,7 +58,7 @@ impl Scalar for HostName {
         }
         if let Some((host, _)) = text.split_once(['/', ':']) {
             return Err(fault(
-                "is more than a host: a port has its own key, and paths cannot be told apart",
+                "is more than a host: a port has its own key, and a grant cannot name paths",
                 Some(host.to_owned()),
             ));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::host::{HostName, Method};
 use crate::authorities;
 use crate::items::{Item, absent, entries};
-use crate::loader::{Key, Loader, NOTHING, Section, Sourced};
+use crate::loader::{Key, Loader, Section, Sourced, UNSET};
 use crate::place::Place;
 use crate::report::Diagnostic;
 
@@ -23,15 +23,15 @@ const CA_FILE: Key = Key::new("ca_file");
 pub struct Http {
     /// Exact name or address, in lower case.
     pub host: String,
-    /// Port. Default: 443, with `plain` 80.
+    /// Port. Default: 443, or 80 with `plain`.
     pub port: u16,
-    /// Methods. Default: GET.
+    /// Allowed methods. Default: GET.
     pub methods: Vec<&'static str>,
-    /// `http://` in place of `https://`. Default: no.
+    /// Whether the scheme is `http://` instead of `https://`. Default: no.
     pub plain: bool,
     /// Whether the host may be on this machine or in a private network. Default: no.
     pub private: bool,
-    /// Certificates in PEM that are trusted beside the bundled ones.
+    /// Certificates in PEM that are trusted in addition to the bundled ones.
     pub authorities: Option<Vec<u8>>,
 }
 
@@ -67,13 +67,13 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>) -> Option<Http> {
     let methods = loader.unique(methods, |method| method.0.to_owned());
     loader.not_empty(&methods, "method");
     if let Some(zero) = port.as_ref().filter(|port| port.value == 0) {
-        loader.report.push(zero.error("port 0 is no host's").expected("1 to 65535"));
+        loader.report.push(zero.error("no host can be reached at port 0").expected("1 to 65535"));
     }
     let authorities = ca_file.and_then(|file| authorities(loader, &file, plain));
     let host = host?;
     if host.value.is_private() && !private {
         let message = format!("`{}` is this machine, or in a private network", host.value.0);
-        loader.report.push(host.error(message).expected("`private = true` beside it, if that is meant"));
+        loader.report.push(host.error(message).expected("`private = true` in this entry, if that is intended"));
     }
     let usual = if plain { 80 } else { 443 };
     Some(Http {
@@ -97,7 +97,7 @@ fn authorities(loader: &mut Loader<'_>, file: &Sourced<PathBuf>, plain: bool) ->
 
 fn show(grants: &[Http]) -> String {
     if grants.is_empty() {
-        return NOTHING.to_owned();
+        return UNSET.to_owned();
     }
     let show = |grant: &Http| {
         let scheme = if grant.plain { "http" } else { "https" };

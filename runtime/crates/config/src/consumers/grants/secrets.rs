@@ -6,7 +6,7 @@ use super::env::VariableName;
 use super::host::HostName;
 use super::http::Http;
 use crate::items::{Item, absent, entries};
-use crate::loader::{Key, Loader, NOTHING, Section};
+use crate::loader::{Key, Loader, Section, UNSET};
 use crate::place::Place;
 use crate::report::Diagnostic;
 use crate::value::{Fault, Scalar, Text};
@@ -19,10 +19,10 @@ const HEADER: Key = Key::new("header");
 const PREFIX: Key = Key::new("prefix");
 const HOST: Key = Key::new("host");
 
-/// Beginnings of the names of our own variables with a secret: no component's business.
-const OURS: [&str; 2] = ["WSS_", "REDIS_"];
+/// Prefixes of the variables that hold secrets of klines itself; no component gets them.
+const OWN_PREFIXES: [&str; 2] = ["WSS_", "REDIS_"];
 /// Headers that belong to the connection or the message.
-const NOT_FREE: [&str; 11] = [
+const RESERVED: [&str; 11] = [
     "host",
     "connection",
     "keep-alive",
@@ -43,7 +43,7 @@ pub struct HostSecret {
     pub variable: String,
     /// The header that it goes into, in lower case.
     pub header: String,
-    /// What stands before it there. Default: nothing.
+    /// The text before the secret in the header. Default: empty.
     pub prefix: String,
     /// The host that gets it, one of `allow.http`.
     pub host: String,
@@ -52,7 +52,7 @@ pub struct HostSecret {
 }
 
 impl PartialEq for HostSecret {
-    /// The variable stands for its value, which is compared by nobody.
+    /// Compares everything but the value: the same variable has the same value.
     fn eq(&self, other: &Self) -> bool {
         let parts = |secret: &Self| [&secret.variable, &secret.header, &secret.prefix, &secret.host].map(Clone::clone);
         parts(self) == parts(other)
@@ -61,7 +61,7 @@ impl PartialEq for HostSecret {
 
 impl Eq for HostSecret {}
 
-/// The name of a header that a secret may stand in.
+/// The name of a header that may hold a secret.
 struct HeaderName(String);
 
 impl Scalar for HeaderName {
@@ -73,7 +73,7 @@ impl Scalar for HeaderName {
         if name.is_empty() || !name.chars().all(is_letter) {
             return Err(Fault::new(format!("`{text}` is not the name of a header"), Self::EXPECTED));
         }
-        if NOT_FREE.contains(&name.as_str()) || name.starts_with("proxy-") {
+        if RESERVED.contains(&name.as_str()) || name.starts_with("proxy-") {
             return Err(Fault::new(format!("the header `{text}` is not for secrets"), Self::EXPECTED));
         }
         Ok(Self(name))
@@ -117,9 +117,9 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>, http: &[Http]) -> Option<H
     let (variable, host) = (variable?, host?);
     let name = variable.value.0.as_str();
     loader.named.push(name.to_owned());
-    if OURS.iter().any(|prefix| name.starts_with(prefix)) {
+    if OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         let diagnostic = variable.error(format!("`{name}` is a secret of klines itself"));
-        loader.report.push(diagnostic.expected("a variable of the consumer's own"));
+        loader.report.push(diagnostic.expected("a variable that only this consumer uses"));
         return None;
     }
     let mut of_host = http.iter().filter(|grant| grant.host == host.value.0).peekable();
@@ -128,9 +128,7 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>, http: &[Http]) -> Option<H
         loader.report.push(diagnostic.expected("a host of `allow.http`"));
     } else if of_host.any(|grant| grant.plain) && !host.value.is_loopback() {
         let diagnostic = host.error(format!("the secret would go to `{}` without encryption", host.value.0));
-        loader
-            .report
-            .push(diagnostic.expected("no `plain = true` for this host: only to this machine is that allowed"));
+        loader.report.push(diagnostic.expected("no `plain = true` for this host: it is allowed for this machine only"));
     }
     let Some(written) = loader.layers.texts(Some(name), None).into_iter().next() else {
         let diagnostic = variable.error(format!("`{name}` is not set"));
@@ -141,8 +139,8 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>, http: &[Http]) -> Option<H
     let value = written.text.trim();
     let prefix = prefix.map(|prefix| prefix.value.0).unwrap_or_default();
     if !value.chars().chain(prefix.chars()).all(|found| (' '..='~').contains(&found)) {
-        let diagnostic = variable.error(format!("`{name}` has characters that cannot stand in a header"));
-        loader.report.push(diagnostic.expected("letters, digits and signs of ASCII").hidden(true));
+        let diagnostic = variable.error(format!("`{name}` has characters that a header cannot hold"));
+        loader.report.push(diagnostic.expected("printable ASCII").hidden(true));
         return None;
     }
     let value = Secret::new(value.to_owned());
@@ -151,7 +149,7 @@ fn read_one(loader: &mut Loader<'_>, item: &Item<'_>, http: &[Http]) -> Option<H
 
 fn show(secrets: &[HostSecret]) -> String {
     if secrets.is_empty() {
-        return NOTHING.to_owned();
+        return UNSET.to_owned();
     }
     let show = |secret: &HostSecret| format!("{} to {} in {}", secret.variable, secret.host, secret.header);
     secrets.iter().map(show).collect::<Vec<_>>().join(", ")

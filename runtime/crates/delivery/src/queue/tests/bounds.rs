@@ -1,4 +1,4 @@
-//! How much a queue holds: two of the largest boundaries that can pass, and no more than its bytes.
+//! Tests of a queue's bounds: two of the largest boundaries that can pass, and never more than its bytes.
 
 use klines_domain::symbol::Category;
 
@@ -18,7 +18,8 @@ pub fn watched(symbols: Vec<Symbol>, intervals: &[&str]) -> Arc<Watched> {
     Arc::new(Watched { symbols, intervals: intervals.iter().map(|text| text.parse().unwrap()).collect() })
 }
 
-/// What closes at one moment: the `window`-th window of each series. When that is matters to nobody here.
+/// Returns the klines of one boundary: the `window`-th window of each series. These tests do not depend on the actual
+/// times.
 fn boundary(category: Category, symbols: &[Symbol], intervals: &[&str], window: i64) -> Batch {
     let one = |symbol: &Symbol, interval: &str| in_category(category, &kline(symbol.as_str(), interval, window, true));
     batch(intervals.iter().flat_map(|interval| symbols.iter().map(move |symbol| one(symbol, interval))))
@@ -27,16 +28,16 @@ fn boundary(category: Category, symbols: &[Symbol], intervals: &[&str], window: 
 #[test]
 fn a_boundary_larger_than_the_queue_loses_no_kline() {
     let symbols = symbols(900);
-    for is_told in [true, false] {
+    for is_watched in [true, false] {
         let queue = Queue::new(DEFAULT_CAPACITY, &everything());
-        if is_told {
+        if is_watched {
             queue.watch(watched(symbols.clone(), &INTERVALS));
             assert_eq!(queue.depth().capacity, 2 * 900 * 6);
         }
         let push = |window| queue.push(0, &boundary(Category::Linear, &symbols, &INTERVALS, window));
-        assert_eq!([push(0), push(1)], [0, 0], "what is watched is known: {is_told}");
+        assert_eq!([push(0), push(1)], [0, 0], "the watched symbols are known: {is_watched}");
         assert_eq!(queue.depth().closed, 2 * 5_400);
-        assert_eq!(push(2), 5_400, "the third is one too many, and the oldest goes");
+        assert_eq!(push(2), 5_400, "the third is one too many, and the oldest is dropped");
         let delivery = delivered(&queue, Grouping::UpTo(1));
         assert_eq!((delivery.lost, delivery.klines[0].start), (5_400, 1_000));
     }
@@ -70,7 +71,7 @@ fn the_floor_follows_the_filter_and_what_is_watched() {
     queue.watch(watched(symbols(20), &INTERVALS));
     assert_eq!(capacity(), 2 * 20 * 2);
     assert!(queue.narrow(&wish(1)));
-    assert_eq!(capacity(), 10, "the limit of the configuration is the least");
+    assert_eq!(capacity(), 10, "the configured size is the minimum");
     assert!(queue.narrow(&everything()));
     queue.watch(watched(symbols(1_440), &INTERVALS));
     assert_eq!(capacity(), 2 * 1_440 * 2, "a new version wants more, and more is watched");
@@ -85,7 +86,7 @@ fn a_floor_that_falls_drops_nothing_that_waits() {
     }
     queue.watch(watched(symbols(1), &["1m"]));
     assert_eq!((queue.depth().closed, queue.depth().capacity), (10, 3));
-    assert_eq!(queue.push(1, &closed([2])), 1, "one comes, one goes");
+    assert_eq!(queue.push(1, &closed([2])), 1, "one is added, one is dropped");
     assert_eq!(queue.depth().closed, 10);
 }
 
@@ -103,11 +104,11 @@ fn bytes_are_bounded_and_updates_go_before_closed_klines() {
     assert_eq!((buffer.closed(), buffer.updates()), (10, 0));
     assert_eq!(buffer.push(3, &closed(10..12), &filter), 2, "then the oldest");
     assert_eq!(buffer.push(4, &batch([update("A")]), &filter), 0);
-    assert_eq!((buffer.closed(), buffer.updates()), (10, 0), "an update pushes nothing out");
+    assert_eq!((buffer.closed(), buffer.updates()), (10, 0), "an update displaces nothing");
     let taken = buffer.take(Grouping::UpTo(64)).klines;
     assert_eq!(taken.iter().map(|kline| kline.start / 60_000).collect::<Vec<_>>(), (2..12).collect::<Vec<_>>());
     assert_eq!(buffer.push(5, &batch([update("A")]), &filter), 0);
-    assert_eq!(buffer.updates(), 1, "its place was given up with it");
+    assert_eq!(buffer.updates(), 1, "its window was removed with it");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is queued, counted or woken in each state of the queue.
+//! Tests of the queue's states: what is queued, counted or woken in each.
 
 use super::*;
 use crate::fixture::point;
@@ -10,7 +10,7 @@ fn values(consumer: &str, count: i64) -> Vec<Arc<Point>> {
     (0..count).map(|window| Arc::new(point(consumer, "x", window, true, "1"))).collect()
 }
 
-/// A queue as it is while its consumer's thread sleeps in it.
+/// Returns a queue in the state in which its consumer's thread sleeps in it.
 fn asleep() -> Queue {
     let queue = Queue::new(10, &everything());
     queue.lock().waiting = true;
@@ -18,7 +18,7 @@ fn asleep() -> Queue {
 }
 
 #[test]
-fn it_is_idle_while_its_thread_sleeps_and_nothing_has_to_be_said_or_done_first() {
+fn it_is_idle_while_its_thread_sleeps_and_nothing_has_to_be_delivered_or_done_first() {
     let is_idle = |prepare: &dyn Fn(&Queue)| {
         let queue = asleep();
         prepare(&queue);
@@ -29,7 +29,7 @@ fn it_is_idle_while_its_thread_sleeps_and_nothing_has_to_be_said_or_done_first()
     assert!(!is_idle(&|queue| queue.lock().buffer.lost = 1), "klines were lost");
     let order = || Command { order: Order::Pause, answer: mpsc::channel().0 };
     assert!(!is_idle(&|queue| assert!(queue.order(order()))), "there is an order");
-    assert!(!is_idle(&|queue| queue.lock().buffer.suspended = true), "nobody takes anything");
+    assert!(!is_idle(&|queue| queue.lock().buffer.suspended = true), "it is suspended");
     assert!(!is_idle(&Queue::close), "it ends");
 }
 
@@ -44,7 +44,7 @@ fn while_it_is_suspended_only_closed_klines_count_as_lost() {
 }
 
 #[test]
-fn what_does_not_pass_wakes_nobody() {
+fn klines_that_do_not_pass_do_not_wake_the_thread() {
     let queue = asleep();
     queue.narrow(&Subscription { closed_only: true, ..everything() });
     queue.push(1, &batch([kline("BTCUSDT", "1m", 4, false)]));
@@ -54,25 +54,25 @@ fn what_does_not_pass_wakes_nobody() {
 }
 
 #[test]
-fn a_queue_of_nothing_holds_one() {
+fn a_queue_configured_for_zero_klines_holds_one() {
     assert_eq!(Queue::new(0, &everything()).depth().capacity, 1);
 }
 
-/// Runs `wait` on another thread and returns what says that it is over.
-fn beside(queue: &Arc<Queue>, wait: impl FnOnce(&Queue) + Send + 'static) -> mpsc::Receiver<()> {
+/// Runs `wait` on another thread. Returns a receiver that gets a message when it is over.
+fn in_thread(queue: &Arc<Queue>, wait: impl FnOnce(&Queue) + Send + 'static) -> mpsc::Receiver<()> {
     let (out, over) = mpsc::channel();
     let queue = queue.clone();
     thread::spawn(move || {
         wait(&queue);
-        // The test may have failed by now.
+        // The receiver is gone if the test has failed.
         let _ = out.send(());
     });
     over
 }
 
 #[test]
-fn a_replay_does_not_wait_for_what_is_no_longer_wished_for_nor_for_nobody() {
-    let nothing_of_it = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() };
+fn a_replay_waits_neither_for_unsubscribed_klines_nor_for_a_suspended_queue() {
+    let other_symbol = Subscription { symbols: vec![Symbol::new("ETHUSDT").unwrap()], ..everything() };
     let full = || {
         let queue = Arc::new(Queue::new(4, &everything()));
         // One by one, so that no boundary is larger than one.
@@ -82,22 +82,22 @@ fn a_replay_does_not_wait_for_what_is_no_longer_wished_for_nor_for_nobody() {
         queue
     };
     let queue = full();
-    let over = beside(&queue, Queue::wait_for_room);
-    while !queue.lock().feeder_waiting {
+    let over = in_thread(&queue, Queue::wait_for_room);
+    while !queue.lock().replay_waiting {
         thread::yield_now();
     }
-    queue.narrow(&nothing_of_it);
+    queue.narrow(&other_symbol);
     over.recv_timeout(PATIENCE).unwrap();
     let queue = full();
     queue.lock().buffer.suspended = true;
-    beside(&queue, Queue::wait_for_room).recv_timeout(PATIENCE).unwrap();
+    in_thread(&queue, Queue::wait_for_room).recv_timeout(PATIENCE).unwrap();
 }
 
 #[test]
 fn a_pause_on_a_closed_queue_is_short() {
     let queue = Arc::new(Queue::new(4, &everything()));
     queue.close();
-    let over = beside(&queue, |queue| assert!(!queue.pause(Duration::from_secs(3_600))));
+    let over = in_thread(&queue, |queue| assert!(!queue.pause(Duration::from_secs(3_600))));
     over.recv_timeout(PATIENCE).unwrap();
 }
 
@@ -120,14 +120,14 @@ fn values_that_cannot_be_taken_are_counted_and_others_come_in_bounded_deliveries
     assert_eq!(delivered(&queue, Grouping::Boundary).values.len(), VALUES_A_DELIVERY);
     assert_eq!(delivered(&queue, Grouping::Boundary).values.len(), 1);
     let most = i64::try_from(VALUES.0).unwrap();
-    assert_eq!(queue.push_values(&values("a", most + 5)), 5, "its share is full");
+    assert_eq!(queue.push_values(&values("a", most + 5)), 5, "the publisher's share is full");
     let queue = Queue::new(4, &everything());
     queue.close();
     assert_eq!(queue.push_values(&values("a", 3)), 3);
 }
 
 #[test]
-fn values_have_room_for_two_boundaries_of_what_is_watched() {
+fn there_is_room_for_the_values_of_two_boundaries() {
     let queue = Queue::new(4, &everything());
     let symbols = (0..5_000).map(|number| Symbol::new(&format!("S{number}")).unwrap()).collect();
     queue.watch(bounds::watched(symbols, &["1m"]));

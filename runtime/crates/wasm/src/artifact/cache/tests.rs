@@ -1,4 +1,4 @@
-//! An artifact comes back as it was kept, or not at all. None of these is ever loaded.
+//! The cache returns an artifact unchanged or not at all. The artifacts of these tests are never loaded.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -40,7 +40,7 @@ fn an_artifact_comes_back_with_its_cost() {
 }
 
 #[test]
-fn no_changed_byte_and_no_missing_byte_passes() {
+fn changed_or_truncated_artifacts_are_rejected() {
     let (_home, cache) = cache();
     cache.keep(&sha256(1), &artifact());
     let path = cache.path(&sha256(1));
@@ -58,7 +58,7 @@ fn no_changed_byte_and_no_missing_byte_passes() {
 }
 
 #[test]
-fn an_artifact_of_another_component_or_engine_is_not_taken_for_this_one() {
+fn an_artifact_of_another_component_or_engine_is_rejected() {
     let (_home, cache) = cache();
     cache.keep(&sha256(1), &artifact());
     fs::copy(cache.path(&sha256(1)), cache.path(&sha256(2))).unwrap();
@@ -69,7 +69,7 @@ fn an_artifact_of_another_component_or_engine_is_not_taken_for_this_one() {
 }
 
 #[test]
-fn what_others_have_rights_in_is_not_used() {
+fn files_and_folders_with_access_for_others_are_not_used() {
     let (home, cache) = cache();
     cache.keep(&sha256(1), &artifact());
     let path = cache.path(&sha256(1));
@@ -88,7 +88,7 @@ fn what_others_have_rights_in_is_not_used() {
 }
 
 #[test]
-fn what_no_run_uses_is_removed() {
+fn unused_artifacts_and_former_folders_are_removed() {
     let (_home, cache) = cache();
     let other = Cache::new(cache.folder.clone(), "00000000000000bb".to_owned());
     other.keep(&sha256(1), &artifact());

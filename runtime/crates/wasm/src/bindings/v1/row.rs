@@ -1,7 +1,7 @@
-//! A kline's record as one piece of memory. wasmtime calls `linear_lower_to_memory` for each kline of a batch that
-//! `convert/v1` hands to a guest. The derived code asks wasmtime for the guest's memory once a field, which was
-//! two fifths of what a kline cost; this asks once a record, and leaves the symbol to wasmtime. Sizes, flat form and the check
-//! of types are the derived ones.
+//! Writes a kline's record into a guest's memory in one piece. wasmtime calls `linear_lower_to_memory` for each kline
+//! of a batch that `convert/v1` passes to a guest. The derived code asks wasmtime for the guest's memory once per
+//! field, which was two fifths of the cost of a kline; this code asks once per record, and leaves the symbol to
+//! wasmtime. Sizes, flat form and type check are the derived ones.
 
 #![warn(clippy::all, unused_qualifications)]
 
@@ -18,7 +18,7 @@ pub struct Row<'a>(pub Kline<'a>);
 /// Bytes of a record.
 const SIZE: usize = <Kline<'_> as ComponentType>::SIZE32;
 
-// SAFETY: nothing of it is decided here.
+// SAFETY: every item delegates to the derived implementation.
 unsafe impl<'a> ComponentType for Row<'a> {
     type Lower = <Kline<'a> as ComponentType>::Lower;
 
@@ -29,8 +29,8 @@ unsafe impl<'a> ComponentType for Row<'a> {
     }
 }
 
-// SAFETY: the flat form is the derived one. Into memory, every field is written at its place by checked code; a test
-// compares the bytes with those of the derived one.
+// SAFETY: the flat form is the derived one. Bounds-checked code writes each field to its offset in memory; a test
+// compares the bytes with those of the derived implementation.
 unsafe impl Lower for Row<'_> {
     fn linear_lower_to_flat<T>(
         &self,
@@ -72,7 +72,7 @@ unsafe impl Lower for Row<'_> {
             sequence,
             emitted,
         } = &self.0;
-        let [count_at, unit_at] = const { places(&[u32::ABI, IntervalUnit::ABI]) };
+        let [count_at, unit_at] = const { offsets(&[u32::ABI, IntervalUnit::ABI]) };
         let [
             category_at,
             symbol_at,
@@ -97,7 +97,7 @@ unsafe impl Lower for Row<'_> {
             sequence_at,
             emitted_at,
         ] = const {
-            places(&[
+            offsets(&[
                 Category::ABI,
                 <str as ComponentType>::ABI,
                 Interval::ABI,
@@ -122,7 +122,7 @@ unsafe impl Lower for Row<'_> {
                 u64::ABI,
             ])
         };
-        // Makes room in the guest, which may move its memory's end.
+        // This first: it allocates in the guest, which may grow its memory.
         symbol.linear_lower_to_memory(cx, InterfaceType::String, offset + symbol_at)?;
         let row: &mut [u8; SIZE] = cx.get(offset);
         put(row, category_at, [*category as u8]);
@@ -151,20 +151,21 @@ unsafe impl Lower for Row<'_> {
     }
 }
 
-/// Where the fields of a record begin, in order, by the canonical ABI.
-const fn places<const N: usize>(fields: &[CanonicalAbiInfo; N]) -> [usize; N] {
-    let mut places = [0; N];
-    let (mut fields, mut left): (&[CanonicalAbiInfo], &mut [usize]) = (fields, &mut places);
+/// Returns the offsets of a record's fields, in order, by the canonical ABI.
+const fn offsets<const N: usize>(fields: &[CanonicalAbiInfo; N]) -> [usize; N] {
+    let mut offsets = [0; N];
+    let (mut fields, mut rest): (&[CanonicalAbiInfo], &mut [usize]) = (fields, &mut offsets);
     let mut end = 0_usize;
-    while let (Some((field, later)), Some((place, after))) = (fields.split_first(), left.split_first_mut()) {
-        *place = end.next_multiple_of(field.align32 as usize);
-        end = *place + field.size32 as usize;
-        (fields, left) = (later, after);
+    while let (Some((field, later)), Some((offset, after))) = (fields.split_first(), rest.split_first_mut()) {
+        *offset = end.next_multiple_of(field.align32 as usize);
+        end = *offset + field.size32 as usize;
+        (fields, rest) = (later, after);
     }
-    places
+    offsets
 }
 
-/// Writes a field at its place, which is inside the record: the test would miss its bytes.
+/// Writes a field at offset `at`. A field outside of the record would be skipped, and the test would find its bytes
+/// missing.
 #[inline]
 fn put<const N: usize>(row: &mut [u8; SIZE], at: usize, bytes: [u8; N]) {
     if let Some(place) = row.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {

@@ -1,7 +1,7 @@
-// Package types holds the WIT types that Go does not have, as generated code uses them.
+// Package types has the WIT types that Go lacks. Generated code uses them.
 package types
 
-// Unit is the value of what has none.
+// Unit is the type of a result without a value.
 type Unit struct{}
 
 // Tags of Option and Result.
@@ -14,7 +14,7 @@ const (
 	ResultErr
 )
 
-// Option is a value or nothing.
+// Option is an optional value.
 type Option[T any] struct {
 	some  bool
 	value T
@@ -23,10 +23,10 @@ type Option[T any] struct {
 // Some returns an option with a value.
 func Some[T any](value T) Option[T] { return Option[T]{true, value} }
 
-// None returns an option without one.
+// None returns an option without a value.
 func None[T any]() Option[T] { return Option[T]{} }
 
-// Tag tells which case it is.
+// Tag returns the case: OptionNone or OptionSome.
 func (o Option[T]) Tag() uint8 {
 	if o.some {
 		return OptionSome
@@ -34,10 +34,10 @@ func (o Option[T]) Tag() uint8 {
 	return OptionNone
 }
 
-// IsSome tells whether there is a value.
+// IsSome returns whether there is a value.
 func (o Option[T]) IsSome() bool { return o.some }
 
-// Some returns the value; there has to be one.
+// Some returns the value; it panics if there is none.
 func (o Option[T]) Some() T {
 	if !o.some {
 		panic("option without a value")
@@ -45,7 +45,7 @@ func (o Option[T]) Some() T {
 	return o.value
 }
 
-// Result is what came of a call, or why nothing did.
+// Result is the value of a call that succeeded, or the error of one that failed.
 type Result[T, E any] struct {
 	failed bool
 	ok     T
@@ -58,7 +58,7 @@ func Ok[T, E any](value T) Result[T, E] { return Result[T, E]{ok: value} }
 // Err returns the result of a call that failed.
 func Err[T, E any](value E) Result[T, E] { return Result[T, E]{failed: true, err: value} }
 
-// Tag tells which case it is.
+// Tag returns the case: ResultOk or ResultErr.
 func (r Result[T, E]) Tag() uint8 {
 	if r.failed {
 		return ResultErr
@@ -66,10 +66,10 @@ func (r Result[T, E]) Tag() uint8 {
 	return ResultOk
 }
 
-// IsErr tells whether the call failed.
+// IsErr returns whether the call failed.
 func (r Result[T, E]) IsErr() bool { return r.failed }
 
-// Ok returns what came of it; it has to have succeeded.
+// Ok returns the value; it panics if the call failed.
 func (r Result[T, E]) Ok() T {
 	if r.failed {
 		panic("result of a call that failed")
@@ -77,7 +77,7 @@ func (r Result[T, E]) Ok() T {
 	return r.ok
 }
 
-// Err returns why it failed; it has to have.
+// Err returns the error; it panics if the call succeeded.
 func (r Result[T, E]) Err() E {
 	if !r.failed {
 		panic("result of a call that succeeded")

@@ -1,4 +1,4 @@
-//! Attacks from inside granted folders: links out of them, names above them, changes where only reading is granted.
+//! Attacks from inside granted folders: links out of them, paths above them, and changes where only reading is granted.
 
 use klines_guest::info;
 
@@ -10,7 +10,7 @@ pub(crate) fn climb() {
     info!("no way up");
 }
 
-/// Writes one file into the folder that is granted first.
+/// Writes one file into `/out`.
 pub(crate) fn leave_mark() {
     let written = std::fs::write("/out/mark", "mark");
     info!("mark: {}", if written.is_ok() { "written" } else { "refused" });
@@ -23,7 +23,7 @@ pub(crate) fn open_pipe() {
     info!("pipe: {} and {}", outcome(read), outcome(write));
 }
 
-/// Writes until there is no room.
+/// Writes until a write is refused.
 pub(crate) fn fill() {
     let piece = vec![7; 64 << 10];
     let refused = std::fs::File::create("/out/filling").and_then(|mut file| {
@@ -57,45 +57,45 @@ mod wasi {
         }
     }
 
-    /// Reads what lies outside, by names and through links that are there or that it makes.
+    /// Tries to read files outside, by path and through existing or new links.
     fn look(folder: &Descriptor, name: &str) {
         let follow = PathFlags::SYMLINK_FOLLOW;
-        tell(name, "make a link up", folder.symlink_at("../secret", "up"));
-        tell(name, "make an absolute link", folder.symlink_at("/etc/passwd", "absolute"));
+        report(name, "make a link up", folder.symlink_at("../secret", "up"));
+        report(name, "make an absolute link", folder.symlink_at("/etc/passwd", "absolute"));
         for path in
             ["../secret", "..", "/etc/passwd", "inner/../../secret", "there", "there-folder/secret", "up", "absolute"]
         {
             let opened = folder.open_at(follow, path, OpenFlags::empty(), DescriptorFlags::READ);
-            tell(name, &format!("read {path}"), opened.and_then(|file| file.read(1, 0)).map(drop));
+            report(name, &format!("read {path}"), opened.and_then(|file| file.read(1, 0)).map(drop));
         }
-        tell(name, "hard link from outside", folder.link_at(PathFlags::empty(), "../secret", folder, "hard"));
-        tell(name, "hard link through a link", folder.link_at(follow, "there", folder, "harder"));
-        tell(name, "rename from outside", folder.rename_at("../secret", folder, "moved"));
-        tell(name, "rename to outside", folder.rename_at("own", folder, "../gone"));
-        tell(name, "write through a link", write(folder, "there", OpenFlags::empty()));
-        tell(name, "make a file outside", write(folder, "../made", OpenFlags::CREATE));
+        report(name, "hard link from outside", folder.link_at(PathFlags::empty(), "../secret", folder, "hard"));
+        report(name, "hard link through a link", folder.link_at(follow, "there", folder, "harder"));
+        report(name, "rename from outside", folder.rename_at("../secret", folder, "moved"));
+        report(name, "rename to outside", folder.rename_at("own", folder, "../gone"));
+        report(name, "write through a link", write(folder, "there", OpenFlags::empty()));
+        report(name, "make a file outside", write(folder, "../made", OpenFlags::CREATE));
     }
 
-    /// Changes what may only be read.
+    /// Tries to change what may only be read.
     fn change(folder: &Descriptor, name: &str) {
-        tell(name, "truncate", write(folder, "own", OpenFlags::TRUNCATE));
+        report(name, "truncate", write(folder, "own", OpenFlags::TRUNCATE));
         let opened = folder.open_at(PathFlags::empty(), "own", OpenFlags::TRUNCATE, DescriptorFlags::READ);
-        tell(name, "truncate while reading", opened.map(drop));
+        report(name, "truncate while reading", opened.map(drop));
         let opened = folder.open_at(PathFlags::empty(), "own", OpenFlags::empty(), DescriptorFlags::READ);
-        tell(name, "resize", opened.and_then(|file| file.set_size(0)));
-        tell(name, "hard link", folder.link_at(PathFlags::empty(), "own", folder, "own-too"));
-        tell(name, "rename", folder.rename_at("own", folder, "own-moved"));
-        tell(name, "remove", folder.unlink_file_at("own"));
-        tell(name, "make a folder", folder.create_directory_at("new"));
-        // From the folder that may be written into the one that may not, and back.
+        report(name, "resize", opened.and_then(|file| file.set_size(0)));
+        report(name, "hard link", folder.link_at(PathFlags::empty(), "own", folder, "own-too"));
+        report(name, "rename", folder.rename_at("own", folder, "own-moved"));
+        report(name, "remove", folder.unlink_file_at("own"));
+        report(name, "make a folder", folder.create_directory_at("new"));
+        // From the writable folder into the read-only one, and back.
         for (other, other_name) in get_directories() {
             if other_name != name {
-                tell(
+                report(
                     name,
                     &format!("link into {other_name}"),
                     folder.link_at(PathFlags::empty(), "own", &other, "carried"),
                 );
-                tell(name, &format!("move into {other_name}"), folder.rename_at("own", &other, "carried"));
+                report(name, &format!("move into {other_name}"), folder.rename_at("own", &other, "carried"));
             }
         }
     }
@@ -105,7 +105,7 @@ mod wasi {
         file.write(b"hostile", 0).map(drop)
     }
 
-    fn tell(folder: &str, what: &str, outcome: Result<(), ErrorCode>) {
+    fn report(folder: &str, what: &str, outcome: Result<(), ErrorCode>) {
         match outcome {
             Ok(()) => info!("{folder} {what}: did it"),
             Err(code) => info!("{folder} {what}: {}", code.name()),

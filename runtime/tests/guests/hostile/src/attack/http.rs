@@ -1,11 +1,12 @@
-//! Attacks by HTTP: to where it should not go, with what it should not know, more than it should. Logs every outcome.
+//! Attacks over HTTP: forbidden destinations, forbidden headers, and too many or too large requests. Logs every
+//! outcome.
 
 #[cfg(not(target_arch = "wasm32"))]
 use klines_guest::info;
 
 use crate::HttpSettings;
 
-/// One request after another, following redirects if it is told to, and every outcome in the log.
+/// Sends a request, follows redirects if the settings ask for it, and logs every outcome.
 pub(crate) fn send(settings: &HttpSettings) {
     #[cfg(target_arch = "wasm32")]
     wasi::send(settings);
@@ -13,7 +14,7 @@ pub(crate) fn send(settings: &HttpSettings) {
     info!("no way to {}", settings.url);
 }
 
-/// Many requests at the same time.
+/// Sends many requests at the same time.
 pub(crate) fn flood(settings: &HttpSettings) {
     #[cfg(target_arch = "wasm32")]
     wasi::flood(settings);
@@ -21,7 +22,7 @@ pub(crate) fn flood(settings: &HttpSettings) {
     info!("no way to {}", settings.url);
 }
 
-/// Begins a request and never looks at it again.
+/// Begins a request and never reads its answer.
 pub(crate) fn abandon(settings: &HttpSettings) {
     #[cfg(target_arch = "wasm32")]
     wasi::abandon(settings);
@@ -124,7 +125,7 @@ mod wasi {
         request.set_authority(Some(authority)).map_err(refused)?;
         request.set_path_with_query(Some(if path.is_empty() { "/" } else { path })).map_err(refused)?;
         let body = request.body().map_err(refused)?;
-        // A handle to the headers stays readable: whatever the runtime adds must not show here.
+        // The handle to the headers stays readable: headers that the runtime adds must not appear here.
         let headers = request.headers();
         let response = handle(request, None).map_err(|code| code.to_string())?;
         if settings.body > 0 {
@@ -159,7 +160,7 @@ mod wasi {
         }
     }
 
-    /// Reads to the end and says what there was; returns where it points to.
+    /// Reads a response to its end and logs it. Returns its `location`.
     fn read(response: IncomingResponse) -> Option<String> {
         let status = response.status();
         let location = response.headers().get("location").into_iter().next();

@@ -1,4 +1,4 @@
-//! A row is written into a guest's memory as the derived code writes a record.
+//! Compares the bytes of a row in a guest's memory with those that the derived code writes.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ world probe {
     use klines:consumer/types@1.1.0.{kline};
     export take: func(klines: list<kline>) -> list<u8>;
 }";
-/// Answers with the memory from the list on, symbols and all. Room is given out from the beginning of each call; the
-/// first bytes hold the answer.
+/// Returns its memory from the start of the list to the last allocation, symbols included. Allocations start at byte
+/// 64; the first eight bytes hold the result.
 const MODULE: &str = r#"(module
     (memory (export "memory") 2)
     (global $free (mut i32) (i32.const 64))
@@ -43,7 +43,7 @@ fn probe(engine: &Engine, encoding: StringEncoding) -> Component {
     Component::new(engine, bytes).unwrap()
 }
 
-/// What a guest finds in its memory; in an instance of its own, so that nothing else has been there.
+/// Returns what a guest finds in its memory. Each call uses a new instance, so that the memory is clean.
 fn found<T: Lower + 'static>(component: &Component, klines: Vec<T>) -> Vec<u8> {
     let mut store = Store::new(component.engine(), ());
     let instance = Linker::new(component.engine()).instantiate(&mut store, component).unwrap();
@@ -92,7 +92,7 @@ fn a_row_is_byte_for_byte_what_the_derived_code_writes() {
     let probes = encodings.map(|encoding| probe(&engine, encoding));
     let batches = proptest::collection::vec(klines(), 0..20);
     let mut runner = proptest::test_runner::TestRunner::default();
-    let law = |batch: Vec<Kline<'static>>| {
+    let property = |batch: Vec<Kline<'static>>| {
         for probe in &probes {
             let derived = found(probe, batch.clone());
             let rows = batch.iter().cloned().map(Row).collect();
@@ -101,5 +101,5 @@ fn a_row_is_byte_for_byte_what_the_derived_code_writes() {
         }
         Ok(())
     };
-    runner.run(&batches, law).unwrap();
+    runner.run(&batches, property).unwrap();
 }

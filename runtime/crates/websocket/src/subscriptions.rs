@@ -1,0 +1,262 @@
+//! The subscriptions of all clients: every topic with its newest records and its followers, and the followers of
+//! batches.
+//!
+//! One lock orders answers and pushes: a client misses no push after the answer to its subscription, and gets none
+//! after the answer to its unsubscription. A frame is encoded once for each dialect, and only if the topic has
+//! followers. Sockets are written after the lock is released.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use klines_delivery::Delivery;
+use klines_delivery::emit::Point;
+use klines_delivery::encode::{Extras, ValueTopic};
+use klines_domain::kline::Kline;
+use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::symbol::Category;
+
+use super::client::{Client, ClientId};
+use super::dialect::Dialect;
+use super::memory::Memory;
+use super::outbox::{FrameKind, TopicId};
+use super::push::{bybit, stream, streamer};
+use super::recent::{Recent, Record};
+use super::values::{Values, is_value};
+
+/// All topics and their followers.
+pub struct Subscriptions {
+    state: Mutex<TopicTable>,
+    /// The server's part of every epoch.
+    epoch: u64,
+    /// The category whose topics have no category prefix.
+    first: Category,
+    batches: Extras,
+}
+
+/// The topics and followers, behind the lock of [`Subscriptions`].
+pub struct TopicTable {
+    ids: HashMap<SeriesId, TopicId, foldhash::fast::RandomState>,
+    /// By [`TopicId`].
+    series: Vec<Followed>,
+    memory: Memory,
+    /// The series that consumers publish, and their followers.
+    pub values: Values,
+    /// The followers of batches.
+    followers: Vec<(Category, Arc<Client>)>,
+}
+
+/// A series of klines and its followers, by dialect.
+struct Followed {
+    series: SeriesId,
+    bybit: Vec<Arc<Client>>,
+    stream: Vec<Arc<Client>>,
+}
+
+impl Followed {
+    fn followers(&mut self, dialect: Dialect) -> &mut Vec<Arc<Client>> {
+        match dialect {
+            Dialect::Bybit => &mut self.bybit,
+            Dialect::Stream => &mut self.stream,
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Creates an empty table that stores `klines` bytes of klines, and `values` bytes of values for each consumer.
+    #[must_use]
+    pub fn new((klines, values): (usize, usize), epoch: u64, first: Category, batches: Extras) -> Self {
+        let state = TopicTable {
+            ids: HashMap::default(),
+            series: Vec::new(),
+            memory: Memory::new(klines),
+            values: Values::new(values),
+            followers: Vec::new(),
+        };
+        Self { state: Mutex::new(state), epoch, first, batches }
+    }
+
+    /// Returns the category whose topics have no category prefix.
+    #[must_use]
+    pub const fn first(&self) -> Category {
+        self.first
+    }
+
+    /// Returns the epoch of a topic, as clients see it.
+    #[must_use]
+    pub const fn epoch<T: Record>(&self, recent: &Recent<T>) -> stream::Epoch {
+        stream::Epoch { server: self.epoch, breaks: recent.breaks() }
+    }
+
+    /// Locks the table. The holder must not block.
+    pub fn lock(&self) -> MutexGuard<'_, TopicTable> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores klines and values, encodes their frames and pushes them to all followers. Returns the clients to flush.
+    pub fn publish(&self, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
+        self.publish_locked(&mut self.lock(), delivery, now)
+    }
+
+    /// Does the same if it pushes at most `most` frames, the table and the receiving clients are not locked by other
+    /// threads, and memory has room; otherwise does nothing and returns `None`.
+    pub fn publish_inline(&self, delivery: &Delivery, now: i64, most: usize) -> Option<Vec<Arc<Client>>> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let series = delivery.klines.iter().filter_map(|kline| state.ids.get(&kline.series));
+        let followers = series.filter_map(|id| state.series.get(id.0 as usize));
+        let followers = followers.flat_map(|series| series.bybit.iter().chain(&series.stream));
+        let due: Vec<_> = followers.chain(state.followers.iter().map(|(_, client)| client)).take(most + 1).collect();
+        let is_small = due.len() <= most && due.iter().all(|client| client.is_idle());
+        drop(due);
+        let is_inline = is_small && state.memory.has_room(delivery.klines.len());
+        is_inline.then(|| self.publish_locked(&mut state, delivery, now))
+    }
+
+    fn publish_locked(&self, state: &mut TopicTable, delivery: &Delivery, now: i64) -> Vec<Arc<Client>> {
+        let mut dirty = Vec::new();
+        let mut text = String::with_capacity(512);
+        for kline in delivery.klines.iter() {
+            self.publish_kline(state, kline, now, &mut text, &mut dirty);
+        }
+        for point in &delivery.values {
+            self.publish_value(&mut state.values, point, now, &mut text, &mut dirty);
+        }
+        if !state.followers.is_empty() {
+            for category in Category::ALL {
+                let batch = streamer::batch(&delivery.klines, category, self.batches);
+                let Some((number, frame)) = batch else { continue };
+                for (_, client) in state.followers.iter().filter(|(follows, _)| *follows == category) {
+                    push_to(client, FrameKind::Closed(number), frame.clone(), now, &mut dirty);
+                }
+            }
+        }
+        dirty
+    }
+
+    fn publish_kline(
+        &self,
+        state: &mut TopicTable,
+        kline: &Arc<Kline>,
+        now: i64,
+        text: &mut String,
+        dirty: &mut Vec<Arc<Client>>,
+    ) {
+        let id = state.topic(kline.series);
+        let mut kline = kline.clone();
+        let is_next = state.memory.keep(id, &mut kline);
+        let TopicTable { series, memory, .. } = state;
+        let (Some(series), Some(recent)) = (series.get(id.0 as usize), memory.recent(id)) else { return };
+        let kind = if kline.confirm { FrameKind::Closed(1) } else { FrameKind::Update(id) };
+        if !series.bybit.is_empty() {
+            let frame = bybit::push(&kline, text);
+            series.bybit.iter().for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
+        }
+        if !series.stream.is_empty() {
+            let name = stream::KlineTopic::new(&kline.series, self.first);
+            let frame = stream::push_or_snapshot(&name, self.epoch(recent), recent, &kline, is_next, text);
+            let kind = if is_next || kline.confirm { kind } else { FrameKind::Required };
+            series.stream.iter().for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
+        }
+    }
+
+    fn publish_value(
+        &self,
+        values: &mut Values,
+        point: &Arc<Point>,
+        now: i64,
+        text: &mut String,
+        dirty: &mut Vec<Arc<Client>>,
+    ) {
+        let mut point = point.clone();
+        let Some((id, is_next)) = values.keep(&mut point) else { return };
+        let Some(followed) = values.get(id).filter(|followed| !followed.followers.is_empty()) else { return };
+        let name = ValueTopic { series: &followed.series, first: self.first };
+        let frame =
+            stream::push_or_snapshot(&name, self.epoch(&followed.recent), &followed.recent, &point, is_next, text);
+        let kind = if point.confirm || !is_next { FrameKind::Required } else { FrameKind::Update(id) };
+        followed.followers.iter().for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
+    }
+}
+
+/// Pushes a frame to a client, and adds the client to those to flush, once.
+fn push_to(client: &Arc<Client>, kind: FrameKind, frame: Bytes, now: i64, dirty: &mut Vec<Arc<Client>>) {
+    if client.push(kind, frame, now) {
+        dirty.push(client.clone());
+    }
+}
+
+impl TopicTable {
+    /// Returns the number of a series; adds the series if it is new.
+    pub fn topic(&mut self, series: SeriesId) -> TopicId {
+        if let Some(id) = self.ids.get(&series) {
+            return *id;
+        }
+        let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
+        self.ids.insert(series, id);
+        self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new() });
+        self.memory.add(id);
+        id
+    }
+
+    /// Returns the number of a series; `None` if it has neither klines nor had followers.
+    #[must_use]
+    pub fn known(&self, key: &SeriesKey) -> Option<TopicId> {
+        self.ids.get(&SeriesId::find(key)?).copied()
+    }
+
+    /// Returns the newest klines of the series of `key`, if it is known.
+    #[must_use]
+    pub fn find(&self, key: &SeriesKey) -> Option<&Recent<Kline>> {
+        self.memory.recent(self.known(key)?)
+    }
+
+    /// Returns the newest klines of a series.
+    #[must_use]
+    pub fn recent(&self, id: TopicId) -> Option<&Recent<Kline>> {
+        self.memory.recent(id)
+    }
+
+    /// Returns the series of a number.
+    #[must_use]
+    pub fn key(&self, id: TopicId) -> Option<SeriesId> {
+        self.series.get(id.0 as usize).map(|followed| followed.series)
+    }
+
+    /// Adds a follower to a topic; the caller makes sure that the client does not follow it yet.
+    pub fn follow(&mut self, id: TopicId, dialect: Dialect, client: &Arc<Client>) {
+        if is_value(id) {
+            return self.values.follow(id, client);
+        }
+        let Some(series) = self.series.get_mut(id.0 as usize) else { return };
+        series.followers(dialect).push(client.clone());
+    }
+
+    /// Removes a follower from a topic.
+    pub fn unfollow(&mut self, id: TopicId, dialect: Dialect, client: ClientId) {
+        if is_value(id) {
+            return self.values.unfollow(id, client);
+        }
+        let Some(series) = self.series.get_mut(id.0 as usize) else { return };
+        let followers = series.followers(dialect);
+        if let Some(at) = followers.iter().position(|follower| follower.id == client) {
+            followers.swap_remove(at);
+        }
+        if followers.is_empty() {
+            *followers = Vec::new();
+        }
+    }
+
+    /// Adds a follower to the batches of a category.
+    pub fn follow_batches(&mut self, category: Category, client: &Arc<Client>) {
+        self.followers.push((category, client.clone()));
+    }
+
+    /// Removes a follower from all batches.
+    pub fn unfollow_batches(&mut self, client: ClientId) {
+        self.followers.retain(|(_, follower)| follower.id != client);
+    }
+}

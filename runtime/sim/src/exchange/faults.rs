@@ -1,0 +1,116 @@
+//! Starts faults, from the script or from the handle, and ends them when their time is over.
+
+use tokio::time::Instant;
+
+use super::{Exchange, ExchangeState};
+use crate::{
+    category::Category,
+    fault::{Fault, Garbage, Injection, RestFault},
+    script::Action,
+    wire,
+};
+
+impl Exchange {
+    /// Starts a fault now.
+    pub fn inject(&self, injection: Injection) {
+        let state = &mut *self.state();
+        self.begin(state, injection);
+        self.publish_fault_state(state);
+    }
+
+    /// Ends all lasting faults.
+    pub fn heal(&self) {
+        let state = &mut *self.state();
+        state.faults.clear();
+        self.publish_fault_state(state);
+    }
+
+    /// Returns the active REST faults of `category`.
+    pub fn rest_faults(&self, category: Option<Category>) -> Vec<RestFault> {
+        self.state().faults.rest(category)
+    }
+
+    /// Returns whether a category is down; the whole exchange may be up.
+    pub fn is_down(&self, category: Category) -> bool {
+        self.state().faults.down_on(category)
+    }
+
+    pub(super) fn run_script(&self, state: &mut ExchangeState) {
+        let elapsed = self.clock.elapsed();
+        let mut changed = state.faults.expire(Instant::now());
+        while state.script.front().is_some_and(|step| step.at <= elapsed) {
+            let Some(step) = state.script.pop_front() else { break };
+            changed = true;
+            match step.action {
+                Action::Inject(injection) => self.begin(state, injection),
+                Action::Heal => state.faults.clear(),
+            }
+        }
+        if changed {
+            self.publish_fault_state(state);
+        }
+    }
+
+    fn begin(&self, state: &mut ExchangeState, injection: Injection) {
+        tracing::info!(fault = ?injection.fault, category = ?injection.category, lasting = ?injection.lasting, "fault");
+        let covers = |category| injection.covers(category);
+        match &injection.fault {
+            Fault::Drop => state.clients.cut(covers),
+            Fault::Garbage(kind) => self.send_garbage(state, *kind, covers),
+            Fault::Delist(symbol) => state.set_listed(symbol, false, covers),
+            Fault::List(symbol) => state.set_listed(symbol, true, covers),
+            Fault::Stall
+            | Fault::Mute
+            | Fault::Reorder(_)
+            | Fault::Duplicate
+            | Fault::Slow(_)
+            | Fault::Refuse(_)
+            | Fault::Rest(_) => state.faults.add(injection, Instant::now()),
+            Fault::Down => {
+                // The listener resets all connections if the whole exchange is down.
+                if injection.category.is_some() {
+                    state.clients.cut(covers);
+                }
+                state.faults.add(injection, Instant::now());
+            }
+        }
+    }
+
+    /// Publishes to connections and listener which categories are stalled and whether the exchange is down.
+    fn publish_fault_state(&self, state: &ExchangeState) {
+        for category in Category::ALL {
+            let stalled = state.faults.stalled(category);
+            self.stalls.get(category).send_if_modified(|was| std::mem::replace(was, stalled) != stalled);
+        }
+        let down = state.faults.down();
+        self.down.send_if_modified(|was| std::mem::replace(was, down) != down);
+    }
+
+    fn send_garbage(&self, state: &mut ExchangeState, kind: Garbage, covers: impl Fn(Category) -> bool) {
+        let ts = state.cursor;
+        for (id, category, symbol) in state.clients.trade_subscribers(covers) {
+            let text = match kind {
+                Garbage::NotJson => "<html>502 Bad Gateway</html>".to_owned(),
+                Garbage::Truncated => {
+                    let whole = wire::forged_trade(category, &symbol, ts, "1");
+                    whole.chars().take(whole.len() / 2).collect()
+                }
+                Garbage::BadPrice => wire::forged_trade(category, &symbol, ts, "12,5x"),
+            };
+            state.clients.send_data(id, &text.into(), &state.faults);
+        }
+    }
+}
+
+impl ExchangeState {
+    fn set_listed(&mut self, symbol: &str, listed: bool, covers: impl Fn(Category) -> bool) {
+        let now = self.cursor;
+        for category in Category::ALL.into_iter().filter(|category| covers(*category)) {
+            match self.symbols.get_mut(category).get_mut(symbol) {
+                Some(symbol_state) if listed => symbol_state.list(now),
+                Some(symbol_state) => symbol_state.listed = false,
+                None => {}
+            }
+        }
+    }
+}

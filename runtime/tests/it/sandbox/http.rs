@@ -126,7 +126,7 @@ fn a_name_must_not_resolve_to_a_forbidden_address() {
     }
     assert_eq!(peer.seen().len(), 1);
     assert!(warnings("leads-loopback")[0].contains("private = true }] in [consumers.leads-loopback.allow]"));
-    assert!(warnings("leads-metadata")[0].contains("no name may lead to"));
+    assert!(warnings("leads-metadata")[0].contains("the host name resolves to a special address"));
 }
 
 #[test]

@@ -58,12 +58,12 @@ def descriptors():
         crowd = [connect(klines.port) for _ in range(200)]
         for stream in crowd:
             stream.sendall(request(klines.port, headers=BEARER))
-        eventually("the shortage", lambda: klines.said("cannot be accepted"))
+        eventually("the shortage", lambda: klines.said("cannot accept connections"))
         spent, since = klines.processor_time(), time.monotonic()
         for _ in range(3):
             follower.hear(lambda message: message.get("type") == "kline" and message["data"]["confirm"])
         share = (klines.processor_time() - spent) / (time.monotonic() - since)
-        said = klines.said("cannot be accepted")
+        said = klines.said("cannot accept connections")
         print(f"  klines go on to the connected client; {share:.0%} of a processor; the shortage is logged {said} times")
         assert share < 0.7 and said < 20
         for stream in crowd:

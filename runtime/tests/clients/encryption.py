@@ -59,7 +59,7 @@ def renewed():
         assert old, "the first certificate"
         kept = certificate.read_bytes()
         key.write_text(Path(key).read_text()[:100])
-        eventually("the warning", lambda: klines.said("of no use"))
+        eventually("the warning", lambda: klines.said("cannot use the new certificate"))
         assert shown(klines.port, certificate) == old
         make(folder)
         assert certificate.read_bytes() != kept

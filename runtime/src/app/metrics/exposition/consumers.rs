@@ -48,7 +48,9 @@ fn states(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fm
 fn counts(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fmt::Result {
     type Count = (&'static str, &'static str, fn(&Snapshot) -> u64);
     const COUNTS: [Count; 7] = [
-        ("klines_consumer_klines", "Total number of delivered klines, updates included.", |found| found.delivered),
+        ("klines_consumer_klines", "Total number of klines acknowledged by the last hop, updates included.", |found| {
+            found.delivered
+        }),
         ("klines_consumer_calls", "Total number of deliveries that a consumer accepted.", |found| found.calls),
         ("klines_consumer_set_aside", "Total number of klines written to the dead-letter file.", |found| {
             found.set_aside

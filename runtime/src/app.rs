@@ -20,6 +20,7 @@ pub mod simulate;
 pub mod verify;
 
 mod demo;
+mod ending;
 mod exchange;
 mod feeds;
 mod metrics;

@@ -10,6 +10,8 @@ use klines_bybit::source::Progress;
 use klines_config::exchange::{Listing, Symbols};
 use klines_config::{Config, Place};
 use klines_delivery::hub::Hub;
+use klines_delivery::stats::State;
+use klines_delivery::view::View;
 use klines_domain::aggregator::Settings;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
@@ -88,13 +90,20 @@ fn category(flag: Option<Category>, listed: &[Listing]) -> anyhow::Result<Option
     Ok(chosen.map(|(category, _)| category))
 }
 
-/// A sink that publishes klines to the consumers. Unlike a live feed, it waits while their queues are full.
-struct HubSink(Arc<Hub>);
+/// A sink that publishes klines to the consumers. Unlike a live feed, it waits while their queues are full. It fails
+/// with [`io::ErrorKind::BrokenPipe`] once every consumer has finished.
+struct HubSink {
+    hub: Arc<Hub>,
+    consumers: Vec<View>,
+}
 
 impl Sink for HubSink {
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
-        self.0.wait_for_room();
-        self.0.publish(&batch);
+        if self.consumers.iter().all(|consumer| consumer.stats.state() == State::Finished) {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        self.hub.wait_for_room();
+        self.hub.publish(&batch);
         Ok(())
     }
 
@@ -118,10 +127,14 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         };
     let hub = Arc::new(Hub::new());
     let manager = wiring::start(specs, relay, config, &hub, &data_dir, wiring::Awaited::All)?;
-    let played = replay.run(&bar.progress, &mut HubSink(hub));
+    let played = replay.run(&bar.progress, &mut HubSink { hub, consumers: manager.views() });
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
-    let understood = print_summary(&played?);
+    let played = match played {
+        Err(error) if is_broken_pipe(&error) => return Ok(wiring::print_summaries(&summaries)),
+        played => played?,
+    };
+    let understood = print_summary(&played);
     let delivered = wiring::print_summaries(&summaries);
     Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
 }

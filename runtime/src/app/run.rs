@@ -17,16 +17,16 @@ use klines_delivery::stats::State;
 use klines_delivery::view::View;
 use klines_pipeline::Pipeline;
 use klines_system::clock::LocalClock;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::ending::wait_for_end;
 use super::exchange::{self, ExchangeHandle};
 use super::observed::Observed;
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, wiring};
-use crate::cli::{EXIT_CONFIG, EXIT_FAILED, RunArgs};
+use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = serve(&config, args.duration, &observed) => served,
-            () = all_consumers_ended(&manager) => Err(anyhow::anyhow!("no consumer is left to receive klines")),
+            end = all_consumers_ended(&manager) => end,
         }
     });
     drop(watch);
@@ -163,83 +163,21 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
     if was_reached { reason.map(drop) } else { reason?.without_exchange() }
 }
 
-/// Why a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// A signal was received.
-    Signal,
-    /// The duration of `--for` has passed.
-    Time,
-}
-
-impl EndReason {
-    /// Returns the result of a run that never connected to the exchange: an error, unless a signal ended it, because
-    /// then the user has seen the warnings.
-    fn without_exchange(self) -> anyhow::Result<()> {
-        match self {
-            Self::Signal => Ok(()),
-            Self::Time => Err(anyhow::anyhow!("the exchange was not reached before the run ended")),
-        }
-    }
-}
-
-/// Waits until every consumer has failed or is quarantined.
-pub(super) async fn all_consumers_ended(manager: &Manager) {
-    loop {
-        tokio::time::sleep(CHECK_INTERVAL).await;
-        let summaries = manager.summaries();
-        if summaries.iter().all(|summary| matches!(summary.stats.state, State::Failed | State::Quarantined)) {
-            return;
-        }
-    }
-}
-
-/// Waits for a signal or the end of `duration`. The next signal after that calls `before_exit` and ends the process at
-/// once.
+/// Waits until every consumer has failed, is quarantined or has finished.
 ///
 /// # Errors
-/// When signal handlers cannot be installed.
-pub async fn wait_for_end(
-    duration: Option<HumanDuration>,
-    before_exit: impl FnOnce() + Send + 'static,
-) -> anyhow::Result<EndReason> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("installing a signal handler")?;
-    let mut terminate = signal(SignalKind::terminate()).context("installing a signal handler")?;
-    let elapsed = async {
-        match duration {
-            Some(HumanDuration(duration)) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
+/// When one of them has not just finished.
+pub(super) async fn all_consumers_ended(manager: &Manager) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        let states: Vec<State> = manager.summaries().iter().map(|summary| summary.stats.state).collect();
+        if states.iter().all(|state| *state == State::Finished) {
+            return Ok(());
         }
-    };
-    let reason = tokio::select! {
-        _ = interrupt.recv() => {
-            info!(signal = "SIGINT", "ending; a second signal ends at once");
-            EndReason::Signal
+        if states.iter().all(|state| matches!(state, State::Failed | State::Quarantined | State::Finished)) {
+            anyhow::bail!("no consumer is left to receive klines");
         }
-        _ = terminate.recv() => {
-            info!(signal = "SIGTERM", "ending; a second signal ends at once");
-            EndReason::Signal
-        }
-        () = elapsed => {
-            info!("the duration of --for has passed, ending");
-            EndReason::Time
-        }
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        warn!("second signal: ending at once");
-        before_exit();
-        end_at_once();
-    });
-    Ok(reason)
-}
-
-#[expect(clippy::exit, clippy::disallowed_methods, reason = "a second signal must end the process at once")]
-fn end_at_once() -> ! {
-    std::process::exit(i32::from(EXIT_FAILED))
+    }
 }
 
 /// Waits for the consumers to finish and prints a summary of each.

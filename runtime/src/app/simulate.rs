@@ -8,8 +8,8 @@ use klines_config::Config;
 use klines_domain::symbol::Category;
 use tracing::info;
 
+use super::ending::wait_for_end;
 use super::output;
-use super::run::wait_for_end;
 use crate::cli::{SimulateArgs, Times};
 
 /// Serves until a signal, or for the duration of `--for`.

@@ -1,8 +1,8 @@
 //! `klines run`, and the sources of every command that reads the whole configuration.
 
 use clap::Args;
-use klines_config::Sources;
 use klines_config::quantity::HumanDuration;
+use klines_config::{Reads, Sources};
 
 use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 use super::{CheckArgs, ShowArgs};
@@ -10,9 +10,9 @@ use super::{CheckArgs, ShowArgs};
 /// `klines run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Stops on Ctrl-C or SIGTERM, or after --for. It then delivers open klines as not closed, including those whose \
-window has ended but still waits for late trades, and prints what each consumer received. \
-A second signal stops klines at once.
+Stops on Ctrl-C, SIGTERM or SIGHUP, after --for, or when the reader of its output has gone (as in | head). It then \
+delivers open klines as not closed, including those whose window has ended but still waits for late trades, and \
+prints what each consumer received. A second Ctrl-C or SIGTERM stops klines at once.
 
 Exit codes: 0 stopped as requested, 1 failed, 78 configuration refused.
 
@@ -22,9 +22,9 @@ Examples:
   klines run --category linear,spot --symbols BTCUSDT --intervals 100ms,1s,1m
   klines run --load-all --symbols-limit 50 --consumers jsonl")]
 pub struct RunArgs {
-    /// Run against an embedded exchange without a network, with the same trades every time; the only file that is
-    /// read is that of --config
-    #[arg(long, conflicts_with_all = ["env_file", "testnet", "load_all", "ws_url", "rest_url"])]
+    /// Run against an embedded exchange without a network, with the same generated trades every time. It replaces the
+    /// exchange and its symbols (BYBIT_… and [exchange] are ignored); everything else is read as usual
+    #[arg(long, conflicts_with_all = ["testnet", "load_all", "ws_url", "rest_url"])]
     pub demo: bool,
     /// Stop after this duration, such as 20s or 1m30s
     #[arg(long = "for", value_name = "DURATION")]
@@ -47,7 +47,8 @@ impl RunArgs {
     /// Returns the sources that the configuration is read from.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        Sources { demo: self.demo, ..sources(&self.config, &self.market, &self.klines, &self.log) }
+        let reads = if self.demo { Reads::AllButExchange } else { Reads::Everything };
+        Sources { reads, ..sources(&self.config, &self.market, &self.klines, &self.log) }
     }
 }
 

@@ -1,11 +1,12 @@
 //! `klines simulate`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use klines_config::Sources;
 use klines_config::quantity::HumanDuration;
+use klines_config::{Reads, Sources};
 use klines_domain::symbol::{Category, Symbol};
 
 use super::args::LogArgs;
@@ -61,7 +62,10 @@ impl SimulateArgs {
     #[must_use]
     pub fn sources(&self) -> Sources {
         let none = (super::ConfigArgs::default(), super::MarketArgs::default(), super::KlineArgs::default());
-        Sources { demo: true, ..super::args::sources(&none.0, &none.1, &none.2, &self.log) }
+        let all = super::args::sources(&none.0, &none.1, &none.2, &self.log);
+        let is_log = |(name, _): &(OsString, OsString)| name == "LOG_LEVEL" || name == "LOG_FORMAT";
+        let environment = all.environment.into_iter().filter(is_log).collect();
+        Sources { environment, reads: Reads::Environment, ..all }
     }
 }
 

@@ -59,9 +59,17 @@ fn the_demo_shows_closed_and_updating_klines_and_ends_by_itself() {
 }
 
 #[test]
-fn the_demo_runs_the_same_in_a_folder_whose_configuration_is_wrong() {
-    let home = folder(&[(".env", "LOG_LEVEL=LOUD\n"), ("klines.toml", "nonsense")]);
-    klines(home.path(), "run --demo --for 1s").run().success();
+fn the_demo_reads_a_configuration_and_replaces_the_exchange() {
+    let env = "BYBIT_SYMBOLS=[\"DOGEUSDT\", \"XRPUSDT\"]\nKLINE_INTERVALS=[\"1s\", \"2s\"]\n";
+    let home = folder(&[(".env", env), ("klines.toml", "[consumers.console]\nclosed_only = true\n")]);
+    let said = klines(home.path(), "run --demo --for 4s").run().success();
+    assert!(said.out.contains("BTCUSDT") && !said.out.contains('…'), "{}", said.out);
+    assert!(said.out.lines().any(|line| line.contains("  2s  ")) && !said.out.contains("  1m  "), "{}", said.out);
+    assert!(!said.out.contains("DOGEUSDT"), "{}", said.out);
+    let home = folder(&[(".env", "LOG_LEVEL=LOUD\n")]);
+    let ended = klines(home.path(), "run --demo --for 1s").run();
+    assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
+    assert!(ended.said.err.contains(".env:1"), "{}", ended.said.err);
 }
 
 #[test]

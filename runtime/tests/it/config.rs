@@ -5,7 +5,7 @@ use std::path::Path;
 use klines_config::consumers::{Component, Directory, Shipped};
 use klines_config::exchange::Symbols;
 use klines_config::log::{Format, Level};
-use klines_config::{Config, Finding, Report, Sources, load};
+use klines_config::{Config, Finding, Reads, Report, Sources, load};
 use klines_domain::aggregator::{Fill, Open};
 use klines_system::limits::Limits;
 use tempfile::TempDir;
@@ -390,15 +390,53 @@ fn the_program_shows_no_secret_from_a_file_that_it_refuses() {
 }
 
 #[test]
-fn the_demo_is_the_same_in_every_folder() {
-    let (_folder, mut sources) = folder(&[("klines.toml", "nonsense"), (".env", "ENABLED_CONSUMERS=redis\n")]);
-    sources.environment = vec![("KLINE_INTERVALS".into(), "1h".into()), ("LOG_LEVEL".into(), "WARNING".into())];
-    sources.demo = true;
-    let config = accepted(load(sources));
+fn the_demo_replaces_nothing_but_the_exchange() {
+    let (_folder, mut sources) = folder(&[]);
+    sources.reads = Reads::AllButExchange;
+    let config = accepted(load(sources.clone()));
     assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT", "linear:SOLUSDT"]);
     assert_eq!(intervals(&config), ["1s", "5s", "1m"]);
     assert_eq!(config.consumers[0].settings, serde_json::json!({ "show": "all" }));
-    assert_eq!(config.log.level, Level::Warn);
+
+    let env = "ENABLED_CONSUMERS=redis\nREDIS_URL=redis://cache\nBYBIT_SYMBOLS=DOGEUSDT\nBYBIT_CATEGORY=spot\n";
+    let (_folder, mut sources) = folder(&[(".env", env)]);
+    sources.environment = vec![("KLINE_INTERVALS".into(), "1h".into()), ("BYBIT_TESTNET".into(), "true".into())];
+    sources.reads = Reads::AllButExchange;
+    let config = accepted(load(sources));
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT", "linear:SOLUSDT"]);
+    assert_eq!((intervals(&config), config.exchange.testnet), (vec!["1h".to_owned()], false));
+    assert_eq!(config.consumers[0].name, "redis");
+
+    let toml = "[exchange]\ncategories = [\"spot\"]\nload_all = true\n[klines]\nintervals = [\"5m\"]\n";
+    let (_folder, mut sources) = folder(&[("klines.toml", toml)]);
+    sources.reads = Reads::AllButExchange;
+    let config = accepted(load(sources));
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
+    assert_eq!(intervals(&config), ["5m"]);
+
+    let (_folder, mut sources) = folder(&[("klines.toml", "nonsense"), (".env", "LOG_LEVEL=LOUD\n")]);
+    sources.reads = Reads::AllButExchange;
+    let report = load(sources).unwrap_err();
+    assert!(report.len() >= 2, "{report:?}");
+}
+
+#[test]
+fn relative_paths_start_from_the_folder_of_the_file_that_they_are_written_in() {
+    let toml = "plugins_dir = \"mine\"\ndata_dir = \"/var/lib/klines\"\nenabled_consumers = [\"ema\", \"files\"]\n\
+                [consumers.ema]\ncomponent = \"built/ema.wasm\"\n\
+                [consumers.files]\ncomponent = \"jsonl\"\n\
+                [consumers.files.allow]\ndirs = [{ host = \"../out\", guest = \"/out\", write = true }]\n";
+    let (_folder, mut sources) = folder(&[("conf/klines.toml", toml), ("conf/built/ema.wasm", ""), ("out/.keep", "")]);
+    sources.config_file = Some("conf/klines.toml".into());
+    let config = accepted(load(sources.clone()));
+    assert_eq!(config.plugins_dir, Path::new("conf/mine"));
+    assert_eq!(config.data_dir, Path::new("/var/lib/klines"));
+    assert_eq!(config.consumers[0].component, Component::File("conf/built/ema.wasm".into()));
+    assert_eq!(config.consumers[1].component, Component::Shipped(Shipped::Jsonl));
+    assert_eq!(config.consumers[1].allow.dirs[0].host, Path::new("conf/../out"));
+    // A flag's path starts from the working directory.
+    sources.flags = vec![("--plugins-dir", "mine".to_owned())];
+    assert_eq!(accepted(load(sources)).plugins_dir, Path::new("mine"));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod components;
 #[cfg(target_os = "linux")]
 mod disk;
+mod hangup;
 mod redis;
 mod stdout;
 

@@ -47,7 +47,7 @@ pub enum Component {
     Shipped(Shipped),
     /// Not a component, but a native consumer, which is configured in its own section.
     Native(Native),
-    /// A component file; relative paths start from the working directory.
+    /// A component file; a relative path starts from the working directory.
     File(PathBuf),
 }
 

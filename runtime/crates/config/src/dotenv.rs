@@ -52,7 +52,8 @@ pub fn entries(file: &Arc<SourceFile>, report: &mut Report) -> Vec<Entry> {
     entries
 }
 
-/// Adds quotes around unquoted values that contain spaces, because dotenvy refuses them.
+/// Adds quotes around unquoted values that contain spaces, because dotenvy refuses them, and around JSON lists, because
+/// dotenvy removes the quotes of their items.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut open: Option<char> = None;
@@ -66,7 +67,9 @@ fn quoted(text: &str) -> String {
             open = Some(quote).filter(|_| value.matches(quote).count() == 1);
         } else if !name.trim_start().starts_with('#') {
             let bare = value.get(..uncommented(value)).unwrap_or(value);
-            if bare.contains(char::is_whitespace) && !bare.contains(['\'', '"', '\\', '$']) {
+            let is_list = bare.starts_with('[');
+            let has_spaces = bare.contains(char::is_whitespace) && !bare.contains('"');
+            if (is_list || has_spaces) && !bare.contains(['\'', '\\', '$']) {
                 out.push_str(&format!("{name}='{bare}'\n"));
                 continue;
             }
@@ -213,6 +216,16 @@ mod tests {
     fn values_with_spaces_need_no_quotes() {
         let (entries, report) = read("A=x, y  # two\nB=\"p\nq = r s\n\"\nC= not a url \n# D=1 2\n");
         assert_eq!(entries, [owned("A", "x, y", 1), owned("B", "p\nq = r s\n", 2), owned("C", "not a url", 5)]);
+        assert!(report.is_empty(), "{report:?}");
+    }
+
+    #[test]
+    fn a_json_list_needs_no_quotes_around_it() {
+        let (entries, report) = read("A=[\"x\", \"y\"]  # two\nB=[\"x\",\"y\"]\nC='[\"x\"]'\n");
+        assert_eq!(
+            entries,
+            [owned("A", "[\"x\", \"y\"]", 1), owned("B", "[\"x\",\"y\"]", 2), owned("C", "[\"x\"]", 3)]
+        );
         assert!(report.is_empty(), "{report:?}");
     }
 

@@ -20,11 +20,11 @@ pub const CONFIG_VARIABLE: &str = "KLINES_CONFIG";
 const CONFIG_FILE: &str = "klines.toml";
 /// The `.env` file that is read if it exists and no other is named.
 const ENV_FILE: &str = ".env";
-/// Variables that the demo reads. It ignores all others, so that it runs the same in any folder.
-const DEMO_VARIABLES: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "METRICS_LISTEN"];
-/// Prefixes of variables that the demo also reads if `--consumers` enables the consumer that they configure.
-const DEMO_CONSUMERS: [(&str, &[&str]); 2] = [("redis", &["REDIS_"]), ("websocket", &["WEBSOCKET_", "WSS_"])];
-/// The settings in which the demo differs from the defaults.
+/// Prefix of the variables that choose the exchange and its symbols.
+const EXCHANGE_PREFIX: &str = "BYBIT_";
+/// The section that chooses the exchange and its symbols.
+const EXCHANGE_SECTION: &str = "exchange";
+/// The settings in which the demo differs from the defaults, if there is no TOML file.
 const DEMO: &str = include_str!("demo.toml");
 
 /// Command-line flags that set configuration keys: each flag with its value.
@@ -43,9 +43,21 @@ pub struct Sources {
     pub config_file: Option<PathBuf>,
     /// Folder that relative paths start from; empty means the working directory.
     pub folder: PathBuf,
-    /// Whether to use the demo settings (or the file of `--config`) instead of `.env`, `klines.toml` and most
-    /// variables.
-    pub demo: bool,
+    /// What is read besides the flags.
+    pub reads: Reads,
+}
+
+/// What is read besides the flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// The environment and the files.
+    #[default]
+    Everything,
+    /// The same without what chooses the exchange and its symbols (`BYBIT_…` and `[exchange]`). If there is no TOML
+    /// file, the demo settings take its place.
+    AllButExchange,
+    /// The environment alone.
+    Environment,
 }
 
 impl Sources {
@@ -77,6 +89,9 @@ pub struct Layers {
     pub document: Option<Arc<Document>>,
     /// Folder that relative paths start from.
     pub folder: PathBuf,
+    /// Folder of the TOML file as it was named; relative paths in that file start from it. Empty for a file in
+    /// `folder`.
+    pub toml_folder: PathBuf,
     /// The files that were read, by the paths under which they were named.
     pub files: Vec<PathBuf>,
     /// Where variables are looked up, as words for messages.
@@ -95,35 +110,39 @@ impl Layers {
             env_file: Vec::new(),
             document: None,
             folder: sources.folder,
+            toml_folder: PathBuf::new(),
             files: Vec::new(),
             variables_in: "the environment or in .env",
         };
-        if sources.demo {
-            let flags = layers.texts(None, Some("--consumers"));
-            let enabled = |name: &str| flags.iter().any(|flag| flag.text.split(',').any(|item| item.trim() == name));
-            let prefixes = DEMO_CONSUMERS.iter().filter(|(name, _)| enabled(name)).flat_map(|(_, prefixes)| *prefixes);
-            let prefixes: Vec<&str> = prefixes.copied().collect();
-            layers.environment.retain(|name, _| {
-                DEMO_VARIABLES.contains(&name.as_str()) || prefixes.iter().any(|prefix| name.starts_with(prefix))
-            });
-            let named = sources.config_file.map(|path| (path, Place::Flag("--config", Quote::default())));
-            let file = match named {
-                Some(named) => layers.file(Some(named), CONFIG_FILE, report),
-                None => Some(SourceFile { name: "demo settings".to_owned(), text: DEMO.to_owned() }),
-            };
-            layers.document = file.map(|file| Arc::new(Document::parse(file, report)));
+        let replaces_exchange = sources.reads == Reads::AllButExchange;
+        if replaces_exchange {
+            layers.environment.retain(|name, _| !name.starts_with(EXCHANGE_PREFIX));
+        }
+        if sources.reads == Reads::Environment {
             return layers;
         }
         let named = sources.env_file.map(|path| (path, Place::Flag("--env-file", Quote::default())));
         if let Some(file) = layers.file(named, ENV_FILE, report) {
             layers.env_file = dotenv::entries(&Arc::new(file), report);
+            layers.env_file.retain(|entry| !replaces_exchange || !entry.name.starts_with(EXCHANGE_PREFIX));
         }
         let named = match sources.config_file {
             Some(path) => Some((path, Place::Flag("--config", Quote::default()))),
             None => layers.variable(CONFIG_VARIABLE).into_iter().next().map(|found| (found.text.into(), found.place)),
         };
-        let file = layers.file(named, CONFIG_FILE, report);
-        layers.document = file.map(|file| Arc::new(Document::parse(file, report)));
+        let toml_folder = named.as_ref().and_then(|(path, _)| path.parent()).map(Path::to_path_buf);
+        layers.toml_folder = toml_folder.unwrap_or_default();
+        let mut document = layers.file(named, CONFIG_FILE, report).map(|file| Document::parse(file, report));
+        if replaces_exchange {
+            match &mut document {
+                Some(document) => document.root.remove(EXCHANGE_SECTION),
+                None => {
+                    let file = SourceFile { name: "demo settings".to_owned(), text: DEMO.to_owned() };
+                    document = Some(Document::parse(file, report));
+                }
+            }
+        }
+        layers.document = document.map(Arc::new);
         layers
     }
 
@@ -143,6 +162,7 @@ impl Layers {
             env_file: Vec::new(),
             document,
             folder,
+            toml_folder: PathBuf::new(),
             files,
             variables_in: "`env` of the case",
         }

@@ -39,7 +39,7 @@ use self::document::Document;
 use self::exchange::Exchange;
 use self::klines::Klines;
 use self::layers::Layers;
-pub use self::layers::{Flags, Sources};
+pub use self::layers::{Flags, Reads, Sources};
 pub use self::loader::Setting;
 use self::loader::{Key, Loader, Section};
 use self::log::Log;

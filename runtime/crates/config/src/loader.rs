@@ -249,7 +249,10 @@ impl<'a> Loader<'a> {
             let place = self.layers.toml_place(node.span.clone());
             let hidden = T::SECRET || matches!(&node.content, Content::Text(text) if text.contains('@'));
             match T::from_toml(node) {
-                Ok(value) => found = found.or(Some(Sourced { value, place, hidden })),
+                Ok(value) => {
+                    let value = value.relative_to(&self.layers.toml_folder);
+                    found = found.or(Some(Sourced { value, place, hidden }));
+                }
                 Err(faults) => {
                     let path = section.path_of(key.name);
                     self.faults(masked::<T>(faults, &path, |span| node.text_at(span)), &place, hidden);

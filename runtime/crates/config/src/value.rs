@@ -6,6 +6,7 @@ mod scalars;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -72,6 +73,12 @@ pub trait Scalar: Sized {
 
     /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
+
+    /// Makes a relative path start from the folder of the file that it is written in. Other values stay as they are.
+    #[must_use]
+    fn relative_to(self, _folder: &Path) -> Self {
+        self
+    }
 }
 
 /// A value of any key: a scalar or a list of scalars.
@@ -93,6 +100,10 @@ pub trait Value: Sized {
 
     /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
+
+    /// Makes relative paths start from the folder of the file that they are written in. Other values stay as they are.
+    #[must_use]
+    fn relative_to(self, folder: &Path) -> Self;
 }
 
 impl<T: Scalar> Value for T {
@@ -108,6 +119,10 @@ impl<T: Scalar> Value for T {
 
     fn show(&self) -> String {
         Scalar::show(self)
+    }
+
+    fn relative_to(self, folder: &Path) -> Self {
+        Scalar::relative_to(self, folder)
     }
 }
 
@@ -147,6 +162,10 @@ impl<T: Scalar> Value for Vec<T> {
 
     fn show(&self) -> String {
         self.iter().map(Scalar::show).collect::<Vec<_>>().join(",")
+    }
+
+    fn relative_to(self, folder: &Path) -> Self {
+        self.into_iter().map(|item| Scalar::relative_to(item, folder)).collect()
     }
 }
 

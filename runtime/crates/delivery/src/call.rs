@@ -56,6 +56,9 @@ pub enum Failure {
     /// The call can never succeed: the consumer is stopped.
     #[error("{0}")]
     Fatal(String),
+    /// The reader of its standard output has gone, as in `| head`: the consumer has nothing left to do.
+    #[error("the reader of its standard output has gone")]
+    OutputClosed,
     /// The instance crashed (trap, time-out, memory refusal): a new one is created after a pause.
     #[error("{kind}: {message}")]
     Crashed {

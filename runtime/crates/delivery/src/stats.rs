@@ -35,6 +35,8 @@ pub enum State {
     Backoff,
     /// It ended because the run ended.
     Stopped,
+    /// It ended because the reader of its standard output has gone.
+    Finished,
     /// It failed and can never work: it answered `Fatal`, its component is unusable, or it crashed under `on_error =
     /// "stop"`.
     Failed,
@@ -46,7 +48,7 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Starting,
         Self::Running,
         Self::Retrying,
@@ -54,6 +56,7 @@ impl State {
         Self::Paused,
         Self::Backoff,
         Self::Stopped,
+        Self::Finished,
         Self::Failed,
         Self::Quarantined,
         Self::Abandoned,
@@ -70,6 +73,7 @@ impl State {
             Self::Paused => "paused",
             Self::Backoff => "backoff",
             Self::Stopped => "stopped",
+            Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Quarantined => "quarantined",
             Self::Abandoned => "abandoned",
@@ -183,12 +187,18 @@ impl Snapshot {
 const ORDER: Ordering = Ordering::Relaxed;
 
 impl Stats {
+    /// Returns the current state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default()
+    }
+
     /// Returns all counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let forwarded = self.forwarded();
         let own = Snapshot {
-            state: State::ALL.get(usize::from(self.state.load(ORDER))).copied().unwrap_or_default(),
+            state: self.state(),
             delivered: self.delivered.load(ORDER),
             calls: self.calls.load(ORDER),
             losses: self.losses.read(),
@@ -296,10 +306,25 @@ impl Stats {
         self.losses.add(reason, klines);
     }
 
-    /// Counts closed klines that the consumer's queue dropped: it was full, or its consumer has failed.
+    /// Counts closed klines that the consumer's queue dropped: it was full, or its consumer takes nothing any more.
     pub(super) fn count_lost_in_queue(&self, klines: u64) {
-        let has_failed = [State::Failed, State::Quarantined].iter().any(|state| *state as u8 == self.state.load(ORDER));
-        self.count_lost(if has_failed { LossReason::Failed } else { LossReason::QueueFull }, klines);
+        self.count_lost(self.resting_loss().unwrap_or(LossReason::QueueFull), klines);
+    }
+
+    /// Counts closed klines that waited for a consumer which takes nothing any more.
+    pub(super) fn count_lost_while_resting(&self, klines: u64) {
+        self.count_lost(self.resting_loss().unwrap_or(LossReason::Failed), klines);
+    }
+
+    /// Returns why the consumer takes nothing any more; `None` if it does.
+    fn resting_loss(&self) -> Option<LossReason> {
+        let state = self.state.load(ORDER);
+        let is = |candidate: State| candidate as u8 == state;
+        if is(State::Finished) {
+            Some(LossReason::OutputClosed)
+        } else {
+            (is(State::Failed) || is(State::Quarantined)).then_some(LossReason::Failed)
+        }
     }
 
     /// Sets how many closed klines the delivery in progress has: they are no longer in the queue and not yet counted.

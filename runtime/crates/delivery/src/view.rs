@@ -24,7 +24,7 @@ impl View {
         let waiting = self.queue.abandon().len() as u64;
         let mut found = self.stats.snapshot();
         found.losses.add(LossReason::Shutdown, waiting + found.in_hand + found.unsent);
-        if !matches!(found.state, State::Stopped | State::Failed | State::Quarantined) {
+        if !matches!(found.state, State::Stopped | State::Finished | State::Failed | State::Quarantined) {
             found.state = State::Abandoned;
         }
         found

@@ -93,7 +93,7 @@ enum Phase {
     UnderOrders,
     /// The thread waits before it creates the next instance.
     BackingOff(Duration),
-    /// The consumer failed or is quarantined; the thread waits for an order.
+    /// The consumer failed, is quarantined or has finished; the thread waits for an order.
     Resting(State),
     /// The run is over.
     Over(State),
@@ -107,6 +107,8 @@ enum End {
     Ordered,
     /// A fresh instance replaces it, as it requested.
     Recycled,
+    /// The reader of its standard output has gone.
+    OutputClosed,
     Fatal(String),
     Crashed(Crash),
 }
@@ -172,6 +174,10 @@ impl Worker {
                 self.shared.stats.recycled();
                 Phase::Serving
             }
+            End::OutputClosed => {
+                info!(consumer, "consumer has finished: the reader of its standard output has gone");
+                Phase::Resting(State::Finished)
+            }
             End::Fatal(message) if self.restore_previous(&message) => Phase::Serving,
             End::Crashed(crash) if self.restore_previous(&crash.to_string()) => Phase::Serving,
             End::Fatal(error) => {
@@ -195,9 +201,10 @@ impl Worker {
             Err(end) => end,
         };
         self.shared.inline.allow(None);
-        // A crashed instance cannot be stopped; after a native consumer's panic even its drop may panic.
+        // A crashed instance cannot be stopped, and one without an output may have crashed; after a native consumer's
+        // panic even its drop may panic.
         let stopped = guarded(|| {
-            if !matches!(end, End::Crashed(..)) {
+            if !matches!(end, End::Crashed(..) | End::OutputClosed) {
                 instance.stop();
             }
             drop(instance);

@@ -2,6 +2,7 @@
 //! `convert` implements these functions for each version of the contract.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use klines_domain::kline::Kline;
 use wasmtime::component::ResourceTable;
@@ -39,6 +40,7 @@ pub(super) struct Host {
     pub(super) emission: Emission,
     /// The bytes that the current call may still write to standard output and standard error.
     pub(super) output: OutputBudget,
+    output_closed: Arc<AtomicBool>,
     wasi: WasiCtx,
     open: OpenFiles,
     http: HttpHost,
@@ -61,8 +63,10 @@ impl Host {
         wasi.allow_blocking_current_thread(!is_untrusted)
             .max_random_size(setup.limits.random)
             .stderr(LoggedStream::new(log.clone(), Stream::Stderr, output.clone()));
+        let raw = RawStdout::new(terminal_wait.clone());
+        let output_closed = raw.closed_flag();
         if setup.grants.stdout {
-            wasi.stdout(RawStdout::new(terminal_wait.clone()));
+            wasi.stdout(raw);
         } else {
             wasi.stdout(LoggedStream::new(log.clone(), Stream::Stdout, output.clone()));
         }
@@ -77,6 +81,7 @@ impl Host {
             state: State::new(setup.state.clone()),
             emission: Emission::new(setup.emitter.clone(), setup.limits.emit),
             output,
+            output_closed,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
             wasi: wasi.build(),
             open: OpenFiles::new(setup.grants.quotas(&setup.name)),
@@ -97,6 +102,11 @@ impl Host {
             let rows = self.klines.len();
             Error::msg(format!("asked for the digits of row {row}, but the current batch has {rows} rows"))
         })
+    }
+
+    /// Returns whether the reader of the granted standard output has gone.
+    pub(super) fn is_output_closed(&self) -> bool {
+        self.output_closed.load(Ordering::Relaxed)
     }
 
     /// Returns the terminal of standard output; `None` if there is none or if this consumer may not write to it.

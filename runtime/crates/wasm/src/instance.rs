@@ -123,8 +123,10 @@ impl Instance {
         let result = call(self);
         drop(entered);
         end(&mut self.store);
-        self.store.data().log.settle();
-        result
+        let host = self.store.data();
+        host.log.settle();
+        // However the guest fails then, it is because nobody reads what it writes.
+        result.map_err(|failure| if host.is_output_closed() { Failure::OutputClosed } else { failure })
     }
 
     /// Calls the guest.

@@ -2,7 +2,7 @@
 //! if that is granted.
 
 use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -117,11 +117,17 @@ impl OutputStream for LoggedStream {
 #[derive(Clone)]
 pub(super) struct RawStdout {
     waited: TimeTotal,
+    is_closed: Arc<AtomicBool>,
 }
 
 impl RawStdout {
     pub(super) fn new(waited: TimeTotal) -> Self {
-        Self { waited }
+        Self { waited, is_closed: Arc::default() }
+    }
+
+    /// Returns a flag that is set once a write has found that the reader has gone.
+    pub(super) fn closed_flag(&self) -> Arc<AtomicBool> {
+        self.is_closed.clone()
     }
 
     fn call(&self, call: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> StreamResult<()> {
@@ -129,7 +135,10 @@ impl RawStdout {
         let done = call(&mut io::stdout().lock());
         self.waited.add(since.elapsed());
         done.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => StreamError::Closed,
+            io::ErrorKind::BrokenPipe => {
+                self.is_closed.store(true, Ordering::Relaxed);
+                StreamError::Closed
+            }
             _ => StreamError::LastOperationFailed(error.into()),
         })
     }

@@ -12,7 +12,7 @@ use bybit_sim::{Sim, SimConfig};
 use klines_authoring::case::{Case, Ending, Source};
 use klines_authoring::harness::{Fixture, Harness, Outcome, RepeatCommand, judge_effects};
 use klines_config::quantity::HumanDuration;
-use klines_config::{Config, Sources};
+use klines_config::{Config, Reads, Sources};
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::Grouping;
@@ -75,7 +75,7 @@ fn configuration(case: &Case, symbols: &[Symbol], data_dir: PathBuf) -> anyhow::
             ("--category", case.input.category.unwrap_or_default().to_string()),
         ],
         environment: level.into_iter().collect(),
-        demo: true,
+        reads: Reads::Environment,
         ..Sources::default()
     };
     match klines_config::load(sources) {
@@ -108,7 +108,7 @@ fn run_case(
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = live::serve(config, Some(length), &observed) => served,
-            () = live::all_consumers_ended(&manager) => Ok(()),
+            _ = live::all_consumers_ended(&manager) => Ok(()),
         }
     });
     let memory = fixture.memory();
@@ -121,7 +121,7 @@ fn run_case(
         outcome.calls = stats.calls;
         outcome.klines = stats.delivered;
         outcome.retries = stats.retries;
-        let is_over = matches!(stats.state, State::Failed | State::Quarantined);
+        let is_over = matches!(stats.state, State::Failed | State::Quarantined | State::Finished);
         if case.expect.ends == Ending::Ok && (is_over || stats.crashes() > 0) {
             failures.push(format!("it is {} after {} crashes: the log says why", stats.state, stats.crashes()));
         }

@@ -89,9 +89,13 @@ const fn status(state: State, is_full: bool) -> Status {
         _ if is_full => Status::Unavailable,
         State::Running | State::Retrying | State::Paused => Status::Ok,
         State::Disconnected => Status::Degraded,
-        State::Starting | State::Backoff | State::Stopped | State::Failed | State::Quarantined | State::Abandoned => {
-            Status::Unavailable
-        }
+        State::Starting
+        | State::Backoff
+        | State::Stopped
+        | State::Finished
+        | State::Failed
+        | State::Quarantined
+        | State::Abandoned => Status::Unavailable,
     }
 }
 

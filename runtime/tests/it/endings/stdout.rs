@@ -1,4 +1,4 @@
-//! Standard output is not read, or is closed. The files of jsonl show which klines there were.
+//! Standard output is not read, or its reader goes away, as in `| head`. The files of jsonl show which klines there were.
 
 use std::io::Read as _;
 
@@ -7,10 +7,14 @@ use serde_json::Value;
 
 use super::{Fixture, SOME, assert_exit, interrupt_twice};
 use crate::metrics::{health, served};
-use crate::support::program::{Account, Said};
+use crate::support::program::{Account, Said, folder, klines};
+use crate::support::stream::Stream;
 
 const TOML: &str = "enabled_consumers = [\"console\", \"jsonl\"]\n\
                     [consumers.console]\nclosed_only = true\nsettings.format = \"json\"\n";
+
+/// What the log says when the reader of the console's output has gone.
+const FINISHED: &str = "consumer has finished: the reader of its standard output has gone";
 
 /// Counts the lines in the files of jsonl.
 fn kept(fixture: &Fixture) -> usize {
@@ -88,15 +92,43 @@ async fn a_closed_output_ends_the_console_and_nothing_else() {
     let (run, mut out) = fixture.run().start_unread();
     out.read_exact(&mut [0; 1_000]).unwrap();
     drop(out);
-    run.until("the console has failed", |said| !said.logged("consumer failed and is stopped").is_empty());
-    // The console had failed before the window of any of these klines began, so it lost every one. The number of lines
-    // in the files proves less: klines of before the failure may reach them after it.
-    let failed = LocalClock::start().now().get();
-    run.until("klines go on", |_| kept_from(&fixture, failed) >= SOME);
+    run.until("the console has finished", |said| !said.logged(FINISHED).is_empty());
+    // The console had finished before the window of any of these klines began, so it lost every one. The number of lines
+    // in the files proves less: klines of before its end may reach them after it.
+    let finished = LocalClock::start().now().get();
+    run.until("klines go on", |_| kept_from(&fixture, finished) >= SOME);
     run.interrupt();
     let ended = run.end_unread();
     let account = assert_same(&ended.said);
-    assert_eq!((account.state.as_str(), account.lost_at_the_end), ("failed", 0), "{}", ended.said.err);
+    assert_eq!((account.state.as_str(), account.lost_at_the_end), ("finished", 0), "{}", ended.said.err);
     assert!(account.lost >= SOME as u64, "{account:?}");
     assert_exit(ended.code(), &ended.said, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_only_output_is_closed_ends_with_success() {
+    let fixture = Fixture::new(104, "[consumers.console]\nsettings.format = \"json\"\n").await;
+    let (run, mut out) = fixture.run().start_unread();
+    out.read_exact(&mut [0; 1_000]).unwrap();
+    drop(out);
+    let ended = run.end_unread();
+    assert_eq!(ended.code(), Some(0), "{}", ended.said.err);
+    let account = ended.said.account("console");
+    assert_eq!((account.state.as_str(), account.lost_at_the_end), ("finished", 0), "{}", ended.said.err);
+    assert!(!ended.said.err.contains("error"), "{}", ended.said.err);
+}
+
+#[test]
+fn a_replay_into_a_closed_output_ends_with_success_before_the_end_of_the_recording() {
+    let (mut stream, mut recording) = (Stream::new(20, 100_000), String::new());
+    while stream.frame(&mut recording) > 0 {}
+    let home = folder(&[("long.ndjson", &recording)]);
+    let (run, mut out) = klines(home.path(), "replay long.ndjson --consumers console").start_unread();
+    out.read_exact(&mut [0; 1_000]).unwrap();
+    drop(out);
+    let ended = run.end_unread();
+    assert_eq!(ended.code(), Some(0), "{}", ended.said.err);
+    assert_eq!(ended.said.account("console").state, "finished", "{}", ended.said.err);
+    // The line that a whole replay prints.
+    assert!(!ended.said.err.contains("trades, "), "{}", ended.said.err);
 }

@@ -158,9 +158,16 @@ impl Invocation {
 
     /// Makes a write beyond [`Running::limit_files`] fail, as on a full disk, instead of ending the process.
     pub fn surviving_limits(self) -> Self {
+        self.ignoring("XFSZ")
+    }
+
+    /// Starts it with this signal ignored, as `nohup` does with HUP: a signal that is ignored stays ignored.
+    pub fn ignoring(self, signal: &str) -> Self {
         let mut command = Command::new("sh");
-        // A signal that is ignored stays ignored.
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(self.0.get_program()).args(self.0.get_args());
+        command
+            .args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
+            .arg(self.0.get_program())
+            .args(self.0.get_args());
         command.env_clear().envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.0.get_current_dir().unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -243,6 +250,11 @@ impl Running {
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
+    }
+
+    /// Sends SIGHUP, as a terminal does that is closed.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Sends SIGSTOP: all threads stop where they are, as on a machine that gives the process no CPU time.

@@ -199,6 +199,6 @@ fn run(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> Seen {
 fn kind_of(failure: &Failure) -> Option<CrashKind> {
     match failure {
         Failure::Crashed { kind, .. } => Some(*kind),
-        Failure::Retry(_) | Failure::Fatal(_) => None,
+        Failure::Retry(_) | Failure::Fatal(_) | Failure::OutputClosed => None,
     }
 }

@@ -59,7 +59,7 @@ impl End {
     pub fn ending(&self) -> Ending {
         match &self.failure {
             Failure::Retry(_) => Ending::Retry,
-            Failure::Fatal(_) => Ending::Fatal,
+            Failure::Fatal(_) | Failure::OutputClosed => Ending::Fatal,
             Failure::Crashed { kind: CrashKind::Trap, .. } => Ending::Trap,
             Failure::Crashed { kind: CrashKind::Timeout, .. } => Ending::TimeOut,
             Failure::Crashed { kind: CrashKind::Memory, .. } => Ending::Memory,
@@ -259,6 +259,7 @@ fn one_line(failure: &Failure) -> String {
     let text = match failure {
         Failure::Retry(reason) => format!("retry {reason}"),
         Failure::Fatal(reason) => format!("fatal {reason}"),
+        Failure::OutputClosed => format!("fatal {failure}"),
         Failure::Crashed { kind, message } => format!("{kind} {}", without_backtrace(message)),
     };
     text.trim_end().to_owned()

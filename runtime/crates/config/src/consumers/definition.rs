@@ -141,13 +141,15 @@ fn read_component(
         }
         return file.map(Component::File);
     };
-    if let Some(shipped) = written.value.to_str().and_then(Shipped::from_name) {
+    // In a file of another folder, the name of a shipped component has become a path in that folder.
+    let name = written.value.strip_prefix(&loader.layers.toml_folder).unwrap_or(&written.value);
+    if let Some(shipped) = name.to_str().and_then(Shipped::from_name) {
         return Some(Component::Shipped(shipped));
     }
     if !loader.layers.folder.join(&written.value).is_file() {
         let message = format!("there is no component file `{}`", written.value.display());
         let diagnostic = written.error(message);
-        loader.report.push(diagnostic.expected("the path of a .wasm component, from the working directory"));
+        loader.report.push(diagnostic.expected("the path of a .wasm component, relative to the folder of this file"));
     }
     Some(Component::File(written.value))
 }

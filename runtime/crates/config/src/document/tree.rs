@@ -76,6 +76,11 @@ impl Table {
         Self(entries)
     }
 
+    /// Removes an entry.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|entry| entry.name != name);
+    }
+
     /// Returns the position of a key, and its value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&Range<usize>, &Node)> {

@@ -1,7 +1,7 @@
 //! The scalar types that several sections use: switches, numbers, quantities, names, paths and addresses.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use klines_domain::interval::Interval;
 use klines_domain::secret::{MASK, Secret, redact_url};
@@ -187,6 +187,10 @@ impl Scalar for PathBuf {
 
     fn show(&self) -> String {
         self.display().to_string()
+    }
+
+    fn relative_to(self, folder: &Path) -> Self {
+        folder.join(self)
     }
 }
 

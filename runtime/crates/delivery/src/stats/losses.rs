@@ -13,6 +13,8 @@ pub enum LossReason {
     SpillDamaged,
     /// The consumer had failed or was quarantined.
     Failed,
+    /// The consumer had finished, because the reader of its standard output had gone.
+    OutputClosed,
     /// The consumer crashed on it, and the dead-letter file could not be written.
     DeadLetter,
     /// The run ended before it was delivered.
@@ -21,8 +23,15 @@ pub enum LossReason {
 
 impl LossReason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::QueueFull, Self::SpillFull, Self::SpillDamaged, Self::Failed, Self::DeadLetter, Self::Shutdown];
+    pub const ALL: [Self; 7] = [
+        Self::QueueFull,
+        Self::SpillFull,
+        Self::SpillDamaged,
+        Self::Failed,
+        Self::OutputClosed,
+        Self::DeadLetter,
+        Self::Shutdown,
+    ];
 
     /// Returns the name that metrics use.
     #[must_use]
@@ -32,6 +41,7 @@ impl LossReason {
             Self::SpillFull => "spill_full",
             Self::SpillDamaged => "spill_damaged",
             Self::Failed => "failed",
+            Self::OutputClosed => "output_closed",
             Self::DeadLetter => "dead_letter",
             Self::Shutdown => "shutdown",
         }
@@ -45,6 +55,7 @@ impl LossReason {
             Self::SpillFull => "spill full",
             Self::SpillDamaged => "spill damaged",
             Self::Failed => "consumer failed",
+            Self::OutputClosed => "output closed",
             Self::DeadLetter => "dead-letter file not writable",
             Self::Shutdown => "at the end",
         }
@@ -118,7 +129,7 @@ mod tests {
         let mut found = counters.read();
         found.merge(&counters.read());
         let counts: Vec<u64> = found.by_reason().map(|(_, klines)| klines).collect();
-        assert_eq!((counts, found.of(LossReason::Shutdown), found.total()), (vec![2, 4, 6, 8, 10, 12], 12, 42));
+        assert_eq!((counts, found.of(LossReason::Shutdown), found.total()), (vec![2, 4, 6, 8, 10, 12, 14], 14, 56));
         let mut names = LossReason::ALL.map(LossReason::as_str);
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));

@@ -32,6 +32,7 @@ impl Shared {
             };
             self.report_start(Err(failure.clone()));
             match failure {
+                Failure::OutputClosed => return Err(End::OutputClosed),
                 Failure::Fatal(message) => return Err(End::Fatal(message)),
                 Failure::Crashed { kind, message } => return Err(End::Crashed(Crash { call: name, kind, message })),
                 Failure::Retry(error) => {

@@ -117,7 +117,7 @@ fn start(blueprint: &mut dyn Blueprint, work: &Arc<TrustedWork>) -> Result<(Box<
     match started {
         Ok(wish) => Ok((fresh, wish)),
         Err(failure) => {
-            if !matches!(failure, Failure::Crashed { .. }) {
+            if !matches!(failure, Failure::Crashed { .. } | Failure::OutputClosed) {
                 fresh.stop();
             }
             Err(failure)

@@ -110,11 +110,12 @@ impl Worker {
     pub(super) fn wait_until_resumed(&mut self, state: State) -> Phase {
         self.unreported_losses += self.pending.as_ref().map_or(0, |pending| pending.delivery.lost);
         self.shared.stats.set_state(state);
-        if self.shared.queue.is_ending() {
+        // At the end of a run, undelivered klines are lost because of the end, unless nobody reads them anyway.
+        if self.shared.queue.is_ending() && state != State::Finished {
             return Phase::Over(state);
         }
         let dropped = self.take_pending().len() as u64 + self.shared.queue.suspend();
-        self.shared.stats.count_lost(LossReason::Failed, dropped);
+        self.shared.stats.count_lost_while_resting(dropped);
         self.shared.stats.set_in_hand(0);
         self.unreported_losses += dropped;
         while self.shared.queue.wait_for_order() {

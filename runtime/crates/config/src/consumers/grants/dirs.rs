@@ -21,7 +21,7 @@ const DEFAULT_MAX: ByteSize = ByteSize(1 << 30);
 /// A folder that a consumer may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// Its path on this machine. Relative paths start from the working directory.
+    /// Its path on this machine. A relative path starts from the working directory.
     pub host: PathBuf,
     /// Its absolute path inside the sandbox.
     pub guest: String,

@@ -87,10 +87,10 @@ async fn values_reach_every_client_once_and_in_order_while_another_component_flo
     assert_eq!(answer["ok"], true, "{answer}");
     let reader = thread::spawn(move || peer.end().0);
     // Both counters include the intervals 100 ms and 1 s of three symbols.
-    eventually("values", || count(metrics, "klines_consumer_emitted_total", "mine") > 2_000);
-    eventually("a flood", || count(metrics, "klines_consumer_emit_refused_total", "flood") > 10_000);
-    assert_eq!(count(metrics, "klines_consumer_emit_lost_total", "mine"), 0);
-    assert_eq!(count(metrics, "klines_consumer_emit_refused_total", "mine"), 0);
+    eventually("values", || count(metrics, "klines_consumer_emitted_values_total", "mine") > 2_000);
+    eventually("a flood", || count(metrics, "klines_consumer_refused_values_total", "flood") > 10_000);
+    assert_eq!(count(metrics, "klines_consumer_lost_values_total", "mine"), 0);
+    assert_eq!(count(metrics, "klines_consumer_refused_values_total", "mine"), 0);
     let said = run.stop().success();
     // 256 KiB hold 32 numbers of 64 bytes and 63 texts of 4,002 and 64 each.
     let bounded = said.log().iter().any(|line| {

@@ -77,21 +77,21 @@ async fn metrics_account_for_every_trade_and_every_kline() {
     assert!(page.value("klines_trades_total", &[linear, ("outcome", "duplicate")]) > 0.0);
     assert!(page.value("klines_feed_trades_total", &[linear]) > 0.0);
     assert_eq!(page.value("klines_feed_connections", &[linear, ("state", "open")]), 1.0);
-    assert_eq!(page.value("klines_feed_topics", &[linear, ("state", "covered")]), 3.0);
+    assert_eq!(page.value("klines_feed_topics_covered", &[linear]), 3.0);
     assert!(page.value("klines_feed_frames_total", &[linear, ("kind", "trades")]) > 0.0);
     assert!(page.value("klines_feed_frame_age_seconds", &[linear]) < 30.0);
     let console = ("consumer", "console");
     assert_eq!(page.value("klines_consumer_info", &[console, ("kind", "wasm")]), 1.0);
     assert_eq!(page.value("klines_consumer_state", &[console, ("state", "running")]), 1.0);
     assert_eq!(page.sum("klines_consumer_state", console), 1.0, "one state at a time");
-    let calls = page.value("klines_consumer_calls_total", &[console]);
+    let calls = page.value("klines_consumer_deliveries_total", &[console]);
     assert!(calls > 0.0 && page.value("klines_consumer_klines_total", &[console]) >= calls);
-    assert!(page.value("klines_consumer_call_seconds_count", &[console]) >= calls);
+    assert!(page.value("klines_consumer_call_duration_seconds_count", &[console]) >= calls);
     assert!(page.value("klines_consumer_lag_seconds_count", &[console]) > 0.0);
     assert!(page.value("klines_consumer_lag_seconds_sum", &[console]) > 0.0);
     assert!(page.value("klines_consumer_memory_bytes", &[console]) > 65_536.0);
-    assert!(page.value("klines_consumer_loaded_bytes", &[console]) > 65_536.0);
-    assert_eq!(page.value("klines_consumer_queue_capacity", &[console]), 4_096.0);
+    assert!(page.value("klines_consumer_loaded_component_bytes", &[console]) > 65_536.0);
+    assert_eq!(page.value("klines_consumer_queue_capacity_klines", &[console]), 4_096.0);
     assert!(page.value("klines_closing_delay_seconds_count", &[]) > 0.0);
     assert!(page.value("klines_closing_delay_seconds_sum", &[]) > 0.0);
     assert_eq!(page.value("klines_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
@@ -230,7 +230,11 @@ async fn clients_of_the_websocket_server_are_counted_by_the_reason_of_their_end(
     let reason = ("reason", "authentication failed");
     assert_eq!(page.value("klines_websocket_disconnects_total", &[server, reason]), 1.0);
     assert_eq!(page.get("klines_consumer_memory_bytes", &[server]), None, "a native consumer has no guest memory");
-    assert_eq!(page.get("klines_consumer_loaded_bytes", &[server]), None, "a native consumer has no component");
+    assert_eq!(
+        page.get("klines_consumer_loaded_component_bytes", &[server]),
+        None,
+        "a native consumer has no component"
+    );
     run.stop().success();
 }
 

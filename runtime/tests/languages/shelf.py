@@ -34,7 +34,7 @@ def text():
         'enabled_consumers = ["demo"]\n[klines]\nintervals = ["1s"]\n[consumers.demo]\ncomponent = "demo.wasm"\n'
     )
     run = Run(home)
-    eventually("a value of it", lambda: run.metric("klines_consumer_emitted_total", "demo") > 0)
+    eventually("a value of it", lambda: run.metric("klines_consumer_emitted_values_total", "demo") > 0)
     log = run.stop()
     assert run.said("begins", "demo"), log
 

@@ -36,7 +36,7 @@ def as_typed(language):
         run = Run(demo, "--for", "10s")
         eventually("a kline in the guest", lambda: run.metric("klines_consumer_klines_total", "demo") > 0)
         first = time.monotonic() - run.begun
-        eventually("an emitted value", lambda: run.metric("klines_consumer_emitted_total", "demo") > 0)
+        eventually("an emitted value", lambda: run.metric("klines_consumer_emitted_values_total", "demo") > 0)
         log = run.end()
         assert run.said("averaging closes", "demo"), log
         klines = int(re.search(r"^demo: (\d+) klines delivered \(stopped\)$", log, re.MULTILINE)[1])

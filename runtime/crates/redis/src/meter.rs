@@ -34,7 +34,7 @@ impl Meter for Tallies {
                 &|tally| u64::from(tally.link() == Link::Up),
             ),
             Metric {
-                name: "klines_redis_backlog",
+                name: "klines_redis_backlog_klines",
                 help: "Number of klines that Redis has not acknowledged, by place.",
                 kind: Kind::Gauge,
                 samples: self.samples(|tally| {
@@ -48,13 +48,13 @@ impl Meter for Tallies {
                 &Tally::disk_bytes,
             ),
             of_each(
-                "klines_redis_oldest_unsent",
+                "klines_redis_oldest_unacknowledged_age",
                 "Age in seconds of the oldest closed kline that Redis has not acknowledged; 0 if there is none.",
                 Kind::Age,
                 &age,
             ),
             Metric {
-                name: "klines_redis_klines",
+                name: "klines_redis_items",
                 help: "Total number of klines and values of an output, by outcome.",
                 kind: Kind::Counter,
                 samples: self.samples(|tally| {

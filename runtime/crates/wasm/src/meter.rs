@@ -40,12 +40,12 @@ impl Meter for WasmMeter {
                     counts.requests,
                 ),
                 counter(
-                    "klines_consumer_http_denied",
+                    "klines_consumer_http_requests_denied",
                     "Total number of HTTP requests denied because no grant covers them.",
                     counts.denied,
                 ),
                 counter(
-                    "klines_consumer_http_failed",
+                    "klines_consumer_http_requests_failed",
                     "Total number of HTTP requests that failed without a response.",
                     counts.failed,
                 ),
@@ -55,17 +55,17 @@ impl Meter for WasmMeter {
             let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
             found.extend([
                 counter(
-                    "klines_consumer_emitted",
+                    "klines_consumer_emitted_values",
                     "Total number of values that a component published.",
                     read(&emitted.published),
                 ),
                 counter(
-                    "klines_consumer_emit_refused",
+                    "klines_consumer_refused_values",
                     "Total number of values refused at publication.",
                     read(&emitted.refused),
                 ),
                 counter(
-                    "klines_consumer_emit_lost",
+                    "klines_consumer_lost_values",
                     "Total number of published values dropped because a queue was full.",
                     read(&emitted.lost),
                 ),

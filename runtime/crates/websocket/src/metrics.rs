@@ -112,7 +112,7 @@ impl Meter for Metrics {
                 self.connections(),
             ),
             single(
-                "klines_websocket_refused",
+                "klines_websocket_connections_refused",
                 "Total number of connections refused because of a connection limit.",
                 Kind::Counter,
                 self.refused(),
@@ -128,7 +128,7 @@ impl Meter for Metrics {
                 "Total number of WebSocket clients that disconnected, by reason.",
                 self.disconnects(),
             ),
-            Metric::by_reason("klines_websocket_lost", help, self.lost()),
+            Metric::by_reason("klines_websocket_lost_klines", help, self.lost()),
         ]
     }
 }

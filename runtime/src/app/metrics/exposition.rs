@@ -61,7 +61,7 @@ fn process_metrics(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt:
     )?;
     let refused = [(bare, observed.data_dir.refused())];
     exposition.counters(
-        "klines_data_dir_refusals",
+        "klines_data_dir_refused_writes",
         "Total number of writes refused because data_dir was full.",
         refused,
     )?;

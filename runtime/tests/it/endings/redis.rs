@@ -99,7 +99,7 @@ async fn after_a_kill_the_next_run_delivers_what_was_on_disk() {
     let address = crate::metrics::served(&run, "serving metrics");
     let waiting = |place| {
         let labels = [("consumer", "redis"), ("output", "stream"), ("place", place)];
-        crate::metrics::page(address).value("klines_redis_backlog", &labels)
+        crate::metrics::page(address).value("klines_redis_backlog_klines", &labels)
     };
     run.until("all is on disk", |said| {
         let (memory, disk) = (waiting("memory"), waiting("disk"));

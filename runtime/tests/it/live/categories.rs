@@ -110,9 +110,9 @@ async fn a_refusal_for_too_many_requests_stops_all_requests_and_no_kline() {
     assert_eq!(sim.counters().rest_requests, before, "no request was sent");
     let metrics = page(address);
     assert_eq!(metrics.value("klines_rest_requests_total", &[]).to_string(), before.to_string());
-    assert_eq!(metrics.value("klines_rest_stops_total", &[]).to_string(), "1");
+    assert_eq!(metrics.value("klines_rest_bans_total", &[]).to_string(), "1");
     // Ten minutes less the time since the refusal, which is not longer than the timeout of the test.
-    let left = metrics.value("klines_rest_resumes_in_seconds", &[]);
+    let left = metrics.value("klines_rest_ban_remaining_seconds", &[]);
     assert!((300.0..600.0).contains(&left), "{left}");
     let said = run.stop().success();
     assert_exact(&said, &sim, &[(Category::Linear, "linear"), (Category::Spot, "spot")]);

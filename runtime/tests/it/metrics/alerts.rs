@@ -98,23 +98,23 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     assert_eq!((status, &body["reasons"][0]), (200, &"redis is disconnected".into()), "{body}");
     run.until("the subscription", |said| !said.logged("subscribed").is_empty());
     let before = page(address);
-    assert_eq!(before.sum("klines_consumer_lost_total", redis), 0.0);
+    assert_eq!(before.sum("klines_consumer_lost_klines_total", redis), 0.0);
     assert_eq!(before.value("klines_consumer_state", &[redis, ("state", "disconnected")]), 1.0);
     for name in &names {
         sim.trade(Category::Linear, name, Side::Buy, "100.10", "0.010").unwrap();
     }
     let reason = ("reason", "spill_full");
-    run.until("klines are lost", |_| page(address).value("klines_consumer_lost_total", &[redis, reason]) > 0.0);
+    run.until("klines are lost", |_| page(address).value("klines_consumer_lost_klines_total", &[redis, reason]) > 0.0);
     let after = page(address);
     let output = ("output", "publish");
     assert_eq!(after.value("klines_redis_connected", &[redis, output]), 0.0);
     assert_eq!(after.value("klines_consumer_klines_total", &[redis]), 0.0, "Redis has acknowledged nothing");
     let (memory, disk) = (("place", "memory"), ("place", "disk"));
-    assert!(after.value("klines_redis_backlog", &[redis, output, disk]) > 5_000.0);
-    assert!(after.value("klines_redis_backlog", &[redis, output, memory]) < 5_000.0);
+    assert!(after.value("klines_redis_backlog_klines", &[redis, output, disk]) > 5_000.0);
+    assert!(after.value("klines_redis_backlog_klines", &[redis, output, memory]) < 5_000.0);
     let bytes = after.value("klines_redis_spill_bytes", &[redis, output]);
     assert!((500_000.0..=1_048_576.0).contains(&bytes), "{bytes}");
-    assert!(after.value("klines_redis_oldest_unsent_seconds", &[redis, output]) > 0.0);
+    assert!(after.value("klines_redis_oldest_unacknowledged_age_seconds", &[redis, output]) > 0.0);
     run.until("/readyz to fail", |_| health(address, "/readyz").0 == 503);
     let (_, body) = health(address, "/readyz");
     assert_eq!(body["reasons"][0], "redis is disconnected and can hold no more klines", "{body}");

@@ -25,7 +25,7 @@ pub(super) fn write(exposition: &mut Exposition<'_>, consumers: &[ObservedConsum
     exposition.gauges("klines_consumer_memory", help, Unit::Bytes, memory)?;
     let loaded = each(|footprint| footprint.loaded);
     let help = "Size of a loaded component in bytes, shared by all consumers of the same component.";
-    exposition.gauges("klines_consumer_loaded", help, Unit::Bytes, loaded)?;
+    exposition.gauges("klines_consumer_loaded_component", help, Unit::Bytes, loaded)?;
     measured(exposition, consumers, now)
 }
 
@@ -51,8 +51,8 @@ fn counts(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fm
         ("klines_consumer_klines", "Total number of klines acknowledged by the last hop, updates included.", |found| {
             found.delivered
         }),
-        ("klines_consumer_calls", "Total number of deliveries that a consumer accepted.", |found| found.calls),
-        ("klines_consumer_set_aside", "Total number of klines written to the dead-letter file.", |found| {
+        ("klines_consumer_deliveries", "Total number of deliveries that a consumer accepted.", |found| found.calls),
+        ("klines_consumer_dead_letter_klines", "Total number of klines written to the dead-letter file.", |found| {
             found.set_aside
         }),
         ("klines_consumer_retries", "Total number of calls that a consumer asked to repeat.", |found| found.retries),
@@ -69,7 +69,7 @@ fn counts(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fm
         let reasons = found.losses.by_reason();
         reasons.map(|(reason, klines)| ([("consumer", *name), ("reason", reason.as_str())], klines))
     });
-    exposition.counters("klines_consumer_lost", "Total number of closed klines dropped, by reason.", lost)?;
+    exposition.counters("klines_consumer_lost_klines", "Total number of closed klines dropped, by reason.", lost)?;
     let crashes = snapshots.iter().flat_map(|(name, found)| {
         let kinds = [("trap", found.traps), ("timeout", found.timeouts), ("memory", found.memory_refusals)];
         kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))
@@ -79,7 +79,7 @@ fn counts(exposition: &mut Exposition<'_>, snapshots: &[(&str, Snapshot)]) -> fm
 
 fn durations(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer]) -> fmt::Result {
     exposition.histograms(
-        "klines_consumer_call",
+        "klines_consumer_call_duration",
         "Duration in seconds of calls with klines, accepted or not.",
         consumers.iter().map(|seen| (labels(seen), seen.view.stats.calls_took())),
     )?;
@@ -92,15 +92,15 @@ fn durations(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer]) ->
 
 fn queues(exposition: &mut Exposition<'_>, consumers: &[ObservedConsumer]) -> fmt::Result {
     let depths: Vec<_> = consumers.iter().map(|seen| (seen.view.name.as_str(), seen.view.queue.depth())).collect();
-    let waiting = depths.iter().flat_map(|(name, depth)| {
-        let kinds = [("closed", depth.closed), ("updates", depth.updates)];
-        kinds.map(|(kind, count)| ([("consumer", *name), ("kind", kind)], count))
-    });
-    let help = "Number of klines in a consumer's queue, by kind: closed klines, or series with updates.";
-    exposition.gauges("klines_consumer_queue", help, Unit::None, waiting)?;
+    let closed = depths.iter().map(|(name, depth)| ([("consumer", *name)], depth.closed));
+    let help = "Number of closed klines in a consumer's queue.";
+    exposition.gauges("klines_consumer_queue_klines", help, Unit::None, closed)?;
+    let updates = depths.iter().map(|(name, depth)| ([("consumer", *name)], depth.updates));
+    let help = "Number of series with an update in a consumer's queue.";
+    exposition.gauges("klines_consumer_queue_updates", help, Unit::None, updates)?;
     let capacity = depths.iter().map(|(name, depth)| ([("consumer", *name)], depth.capacity));
     let help = "Maximum number of closed klines in a consumer's queue.";
-    exposition.gauges("klines_consumer_queue_capacity", help, Unit::None, capacity)
+    exposition.gauges("klines_consumer_queue_capacity_klines", help, Unit::None, capacity)
 }
 
 /// A metric that consumers measure themselves; each sample has the consumer's name.

@@ -71,17 +71,17 @@ fn rest(exposition: &mut Exposition<'_>, gate: GateMetrics) -> fmt::Result {
         [(bare, gate.requests)],
     )?;
     exposition.counters(
-        "klines_rest_limited",
+        "klines_rest_rate_limited_responses",
         "Total number of responses that reported too many requests; each one lowers the request rate.",
         [(bare, gate.limited)],
     )?;
     exposition.counters(
-        "klines_rest_stops",
+        "klines_rest_bans",
         "Total number of times the exchange banned this address; each one stops all requests for ten minutes.",
         [(bare, gate.stops)],
     )?;
     exposition.gauges(
-        "klines_rest_resumes_in",
+        "klines_rest_ban_remaining",
         "Time in seconds until REST requests are sent again; 0 while they are allowed.",
         Unit::Seconds,
         [(bare, seconds(gate.resumes_in.unsigned_abs()))],
@@ -128,21 +128,7 @@ fn connections(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::R
         Unit::None,
         connections,
     )?;
-    let topics = totals.iter().flat_map(|(category, connections, _)| {
-        let sum = |what: fn(&Status) -> usize| connections.iter().map(what).sum::<usize>();
-        let states = [
-            ("wanted", sum(|status| status.wanted)),
-            ("covered", sum(|status| status.covered)),
-            ("refused", sum(|status| status.refused)),
-        ];
-        states.map(|(state, count)| (with(*category, "state", state), count))
-    });
-    exposition.gauges(
-        "klines_feed_topics",
-        "Number of topics, by state: wanted, covered (acknowledged) or refused.",
-        Unit::None,
-        topics,
-    )?;
+    topics(exposition, totals)?;
     let opened = totals.iter().map(|(category, _, counters)| (of(*category), counters.opened));
     exposition.counters("klines_feed_connections_opened", "Total number of connections that were opened.", opened)?;
     let failed = totals
@@ -155,6 +141,22 @@ fn connections(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::R
         "Total number of gaps in the coverage of topics, in which trades may be missing.",
         gaps,
     )
+}
+
+fn topics(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {
+    type Count = (&'static str, &'static str, fn(&Status) -> usize);
+    const COUNTS: [Count; 3] = [
+        ("klines_feed_topics_wanted", "Number of topics that are to be subscribed.", |status| status.wanted),
+        ("klines_feed_topics_covered", "Number of topics whose subscription is acknowledged.", |status| status.covered),
+        ("klines_feed_topics_refused", "Number of topics that the exchange refused.", |status| status.refused),
+    ];
+    for (name, help, count) in COUNTS {
+        let sums = totals
+            .iter()
+            .map(|(category, connections, _)| (of(*category), connections.iter().map(count).sum::<usize>()));
+        exposition.gauges(name, help, Unit::None, sums)?;
+    }
+    Ok(())
 }
 
 fn frames(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {

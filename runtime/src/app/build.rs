@@ -12,7 +12,6 @@ use anyhow::Context;
 use klines_authoring::project::Project;
 use klines_authoring::tools::Tools;
 use klines_authoring::{build, component};
-use klines_delivery::digest;
 use klines_system::limits::Limits;
 use klines_wasm::component_loader::ComponentFile;
 
@@ -44,7 +43,7 @@ pub fn build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
         from_file(target)?
     };
     let out = args.output.clone().unwrap_or(default_output);
-    let contract = validate(&bytes, cache.as_deref()).with_context(|| {
+    let contract = validate(&out, &bytes, cache.as_deref()).with_context(|| {
         format!("{} is not written, because klines would not load it: what was built", out.display())
     })?;
     write(&out, &bytes).with_context(|| out.display().to_string())?;
@@ -68,9 +67,9 @@ fn display_path(folder: &Path, component: &Path) -> PathBuf {
 }
 
 /// Validates the component as an untrusted component before it runs. Returns the contract that it was built for.
-fn validate(bytes: &[u8], cache: Option<&Path>) -> anyhow::Result<String> {
+fn validate(path: &Path, bytes: &[u8], cache: Option<&Path>) -> anyhow::Result<String> {
     let components = compiling::for_an_author(cache)?;
-    let file = ComponentFile { sha256: digest(bytes), bytes: bytes.to_vec() };
+    let file = ComponentFile::new(path, bytes.to_vec());
     // A component with an interpreter takes long to compile next to other work. The limit of a run is in its
     // configuration and does not apply here.
     let limits = Limits { compile_time: COMPILE_TIME, ..Limits::default() };

@@ -1,4 +1,5 @@
-//! `klines check`: validates the configuration, reports every error and the sizes of the queues, and starts nothing.
+//! `klines check`: validates the configuration, reports every error and the sizes of the queues, and starts nothing. It
+//! keeps compiled components for the run.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// When the check itself fails: the WebAssembly engine cannot start, or the exchange does not answer.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
-    let components = wiring::compiling::temporary(&config)?;
+    let components = wiring::compiling::kept(&config, wiring::compiling::print_notice)?;
     report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use klines_authoring::project::Project;
+use klines_authoring::tools::cache_of_process;
 use klines_config::consumers::{Component as Source, Consumer};
 use klines_config::show::{conceal, redact};
 use klines_delivery::{Blueprint as _, Problem};
@@ -23,8 +24,8 @@ use crate::cli::ComponentCheckArgs;
 struct CheckResult {
     /// `None` if the file cannot be loaded as a component.
     inspected: Option<Inspected>,
-    /// Time that compiling took.
-    compiled: Duration,
+    /// Time that compiling took; `None` if the cache had the code.
+    compiled: Option<Duration>,
     /// The settings that it validated, without secrets.
     settings: String,
     /// Every reason why it would not run.
@@ -78,11 +79,11 @@ fn check(path: &Path, consumer: Option<&Consumer>) -> anyhow::Result<CheckResult
     let name = consumer.map_or(stem, |consumer| consumer.name.as_str()).to_owned();
     let file = component_loader::read(path, limits.component_size, Links::Follow);
     let file = file.with_context(|| path.display().to_string())?;
-    // Uses an empty cache, so that the time is that of a machine that has not compiled the component before.
-    let components = compiling::for_untrusted()?;
+    let components = compiling::for_an_author(cache_of_process().as_deref())?;
+    let is_compiled = components.is_compiled(&file);
     let begun = Instant::now();
     let component = components.from_untrusted(&file, &limits);
-    let compiled = begun.elapsed();
+    let compiled = (!is_compiled).then(|| begun.elapsed());
     let component = match component {
         Ok(component) => component,
         Err(error) => {
@@ -111,7 +112,10 @@ impl CheckResult {
     fn text(&self, path: &Path) -> String {
         let Some(inspected) = &self.inspected else { return String::new() };
         let mut text = inspected.text();
-        text.push_str(&format!("\ncompiled    in {:.2} s\n", self.compiled.as_secs_f64()));
+        match self.compiled {
+            Some(compiled) => text.push_str(&format!("\ncompiled    in {:.2} s\n", compiled.as_secs_f64())),
+            None => text.push_str("\ncompiled    earlier: the code is in the cache\n"),
+        }
         if self.problems.is_empty() {
             text.push_str(&format!(
                 "runs        {} takes the settings {}\n",
@@ -125,7 +129,7 @@ impl CheckResult {
     fn json(&self) -> Value {
         let mut json = self.inspected.as_ref().map_or_else(|| json!({}), Inspected::json);
         if let Value::Object(members) = &mut json {
-            members.insert("compile_seconds".to_owned(), json!(self.compiled.as_secs_f64()));
+            members.insert("compile_seconds".to_owned(), json!(self.compiled.map(|compiled| compiled.as_secs_f64())));
             members.insert("runs".to_owned(), json!(self.problems.is_empty()));
             members.insert("problems".to_owned(), json!(self.problems));
         }

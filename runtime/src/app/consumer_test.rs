@@ -25,14 +25,24 @@ use super::output;
 use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, TestArgs};
 
-/// Runs the cases, or the crash report, that the arguments select.
+/// Runs the cases, or the crash report, that the arguments select. With `--json`, an error is JSON too.
 ///
 /// # Errors
 /// When the target does not exist, or the component cannot be used.
 pub fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    match run_all(args) {
+        Err(error) if args.json => {
+            output::print(&format!("{:#}\n", json!({ "ok": false, "cases": [], "error": format!("{error:#}") })))?;
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+        outcome => outcome,
+    }
+}
+
+fn run_all(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let target = args.target.as_path();
     if target.file_name().is_some_and(|name| name == DESCRIPTION) || target.join(DESCRIPTION).is_file() {
-        return reproduce::reproduce(target);
+        return reproduce::reproduce(target, args.json);
     }
     let (subject, files) = if target.is_dir() {
         let project = TestProject::open(target)?;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use klines_authoring::tools::cache_of_process;
 use klines_config::consumers::{Component as Source, Consumer};
-use klines_delivery::digest;
 use klines_domain::sanitize::sanitize;
 use klines_system::limits::Limits;
 use klines_wasm::component::Component;
@@ -63,8 +63,8 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         }
     };
     // The component may come from anywhere, so it is compiled like any untrusted one.
-    let components = compiling::for_untrusted()?;
-    let file = ComponentFile { sha256: digest(&bytes), bytes };
+    let components = compiling::for_an_author(cache_of_process().as_deref())?;
+    let file = ComponentFile::new(Path::new(&args.target), bytes);
     let component = components.from_untrusted(&file, &Limits::default());
     let component = component.with_context(|| args.target.clone())?;
     let inspected = Inspected::new(name, file, &component, &allowed);

@@ -113,7 +113,7 @@ impl Sink for HubSink {
 }
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
-    let components = wiring::compiling::kept(config)?;
+    let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
     let (specs, relay, data_dir) =
         match wiring::prepare(config, &wiring::catalog(config), &components, wiring::Awaited::All)? {
             Ok(prepared) => {

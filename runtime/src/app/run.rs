@@ -41,7 +41,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = wiring::catalog(&config);
-    let components = wiring::compiling::kept(&config)?;
+    let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted)? {
         Ok(prepared) => prepared,
         Err(report) => {

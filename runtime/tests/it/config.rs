@@ -393,7 +393,7 @@ fn the_program_shows_no_secret_from_a_file_that_it_refuses() {
 fn the_demo_replaces_nothing_but_the_exchange() {
     let (_folder, mut sources) = folder(&[]);
     sources.reads = Reads::AllButExchange;
-    let config = accepted(load(sources.clone()));
+    let config = accepted(load(sources));
     assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT", "linear:SOLUSDT"]);
     assert_eq!(intervals(&config), ["1s", "5s", "1m"]);
     assert_eq!(config.consumers[0].settings, serde_json::json!({ "show": "all" }));

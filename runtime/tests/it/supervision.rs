@@ -173,7 +173,8 @@ fn a_component_that_is_too_large_to_compile_is_refused_with_the_exceeded_limit()
         assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
         let flat = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
         assert!(flat.contains(said), "{}", ended.said.err);
-        assert!(!home.path().join("klines-data").exists(), "check writes nothing");
+        assert_eq!(fs::read_dir(home.path().join("klines-data")).unwrap().count(), 1, "the cache of compiled code");
+        assert_eq!(fs::read_dir(home.path().join("klines-data/compiled")).unwrap().count(), 0, "which is empty");
     }
 }
 

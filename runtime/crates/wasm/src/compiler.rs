@@ -29,6 +29,8 @@ use super::failure::MOST_TEXT;
 
 /// Interval at which the parent checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Time after which the operator learns what takes so long.
+const NOTICE_AFTER: Duration = Duration::from_secs(2);
 /// The hidden command that the process runs.
 pub const COMMAND: &str = "compile-component";
 /// Its exit code when the component is refused; the reason is on standard error.
@@ -43,7 +45,11 @@ pub struct Compiler {
     cache: Cache,
     /// The folder of the code, if the code is not to be kept.
     temporary: Mutex<Option<TempDir>>,
+    notice: Notice,
 }
+
+/// Reports to the operator that a component takes long to compile; the argument is the name of its file.
+pub type Notice = fn(&str);
 
 /// Removes all compiled code from a folder, because no component needs it.
 pub fn remove_code(folder: &Path) {
@@ -56,17 +62,18 @@ impl Compiler {
     /// Creates a compiler for `engine` that runs the hidden command of `program` and keeps the code in the private
     /// `folder`.
     #[must_use]
-    pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine) -> Self {
+    pub fn new(program: PathBuf, folder: PathBuf, engine: &WasmEngine, notice: Notice) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.engine().precompile_compatibility_hash().hash(&mut hasher);
-        Self { program, cache: Cache::new(folder, format!("{:016x}", hasher.finish())), temporary: Mutex::default() }
+        let cache = Cache::new(folder, format!("{:016x}", hasher.finish()));
+        Self { program, cache, temporary: Mutex::default(), notice }
     }
 
     /// Creates a compiler as [`Compiler::new`] does; its code is removed when it is dropped.
     #[must_use]
-    pub fn temporary(program: PathBuf, folder: TempDir, engine: &WasmEngine) -> Self {
+    pub fn temporary(program: PathBuf, folder: TempDir, engine: &WasmEngine, notice: Notice) -> Self {
         let path = folder.path().to_path_buf();
-        Self { temporary: Mutex::new(Some(folder)), ..Self::new(program, path, engine) }
+        Self { temporary: Mutex::new(Some(folder)), ..Self::new(program, path, engine, notice) }
     }
 
     /// Removes the folder of the code, if the code is not to be kept. Needed because a leaked thread may keep the
@@ -91,7 +98,7 @@ impl Compiler {
         }
         let mut output = self.cache.unnamed_file()?;
         let mut child = self.spawn(&output, limits)?;
-        let (status, answer) = run(&mut child, &file.bytes, limits.compile_time)?;
+        let (status, answer) = run(&mut child, &file.bytes, limits.compile_time, || (self.notice)(&file.name))?;
         let Some(status) = status else {
             let message = format!("it takes longer than {:?} (limits.compile_time)", limits.compile_time);
             return Err(ComponentError::TooCostly(message));
@@ -152,10 +159,17 @@ fn read_artifact(output: &mut File, answer: &str, limits: &Limits) -> Result<Art
     Ok(Artifact::compiled(bytes, cost))
 }
 
-/// Writes `bytes` to a process and waits for it. Returns no status if `time` was over, and its answer.
-fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<ExitStatus>, String)> {
+/// Writes `bytes` to a process and waits for it; calls `notice` once if that takes long. Returns no status if `time` was
+/// over, and its answer.
+fn run(
+    child: &mut Child,
+    bytes: &[u8],
+    time: Duration,
+    notice: impl FnOnce(),
+) -> io::Result<(Option<ExitStatus>, String)> {
     let (mut input, answer) = (child.stdin.take(), child.stderr.take());
-    let until = Instant::now() + time;
+    let since = Instant::now();
+    let mut notice = Some(notice);
     thread::scope(|scope| {
         scope.spawn(move || {
             // A process that ends early does not read to the end; its answer gives the reason.
@@ -166,12 +180,17 @@ fn run(child: &mut Child, bytes: &[u8], time: Duration) -> io::Result<(Option<Ex
         let status = loop {
             match child.try_wait()? {
                 Some(status) => break Some(status),
-                None if Instant::now() >= until => {
+                None if since.elapsed() >= time => {
                     child.kill()?;
                     child.wait()?;
                     break None;
                 }
-                None => pause(),
+                None => {
+                    if let Some(notice) = notice.take_if(|_| since.elapsed() >= NOTICE_AFTER) {
+                        notice();
+                    }
+                    pause();
+                }
             }
         };
         Ok((status, answer.join().unwrap_or_default()))

@@ -6,16 +6,29 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use klines_delivery::digest;
+use klines_domain::sanitize::sanitize;
 use rustix::fs::OFlags;
 
 use super::component_error::ComponentError;
+use super::failure::MOST_TEXT;
 
 /// The bytes of a component file, read once.
 pub struct ComponentFile {
+    /// The name of the file without its folder, for messages.
+    pub name: String,
     /// The content.
     pub bytes: Vec<u8>,
     /// SHA-256 of `bytes`, in hex.
     pub sha256: String,
+}
+
+impl ComponentFile {
+    /// Returns a file with this content.
+    #[must_use]
+    pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        Self { name: sanitize(&name, MOST_TEXT), sha256: digest(&bytes), bytes }
+    }
 }
 
 /// Whether a path may be a symbolic link.
@@ -54,8 +67,7 @@ pub fn read(path: &Path, most_bytes: u64, links: Links) -> Result<ComponentFile,
     if bytes.len() as u64 > most_bytes {
         return Err(ComponentError::TooLarge(most_bytes));
     }
-    let sha256 = digest(&bytes);
-    Ok(ComponentFile { bytes, sha256 })
+    Ok(ComponentFile::new(path, bytes))
 }
 
 /// Reads a component again; returns `None` if the file has changed since it was loaded with this `sha256`.

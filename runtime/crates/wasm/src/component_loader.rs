@@ -110,6 +110,12 @@ impl Components {
         result
     }
 
+    /// Returns whether the cache has the compiled code of a file.
+    #[must_use]
+    pub fn is_compiled(&self, file: &ComponentFile) -> bool {
+        self.compiler.as_ref().is_some_and(|compiler| compiler.cache().find(&file.sha256).is_some())
+    }
+
     /// Forgets all refusals of the component with this SHA-256, because an operator wants to try it again.
     pub fn forget_refusal(&self, sha256: &str) {
         lock(&self.refused).retain(|attempt, _| attempt.sha256 != sha256);

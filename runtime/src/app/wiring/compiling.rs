@@ -8,59 +8,60 @@ use klines_config::Config;
 use klines_config::consumers::Component as Source;
 use klines_system::private;
 use klines_wasm::compiler::child::own_program;
-use klines_wasm::compiler::{Compiler, remove_code};
+use klines_wasm::compiler::{Compiler, Notice, remove_code};
 use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::app::output;
 
 /// Returns the component loader of a run. It keeps compiled code in the data folder for the next run.
 ///
 /// # Errors
 /// When this machine cannot run components at all.
-pub fn kept(config: &Config) -> anyhow::Result<Arc<Components>> {
+pub fn kept(config: &Config, notice: Notice) -> anyhow::Result<Arc<Components>> {
     let folder = config.data_dir.join("compiled");
     if !needs_compiler(config) {
         remove_code(&folder);
         return trusted_only();
     }
     match private::make_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
-        Ok(()) => in_folder(&folder),
+        Ok(()) => in_folder(&folder, notice),
         Err(error) => {
             warn!(folder = %folder.display(), %error, "compiled components are not cached");
-            temporary(config)
+            for_untrusted(notice)
         }
     }
 }
 
-/// Returns the component loader of a command that leaves no files.
-///
-/// # Errors
-/// When this machine cannot run components at all.
-pub fn temporary(config: &Config) -> anyhow::Result<Arc<Components>> {
-    if needs_compiler(config) { for_untrusted() } else { trusted_only() }
+/// Logs that a component takes long to compile.
+pub fn log_notice(file: &str) {
+    info!(file, "compiling a component (10 to 30 s for one with an interpreter, once)");
 }
 
-/// Returns the component loader of a command that loads an untrusted component once.
-///
-/// # Errors
-/// When this machine cannot run components at all.
-pub fn for_untrusted() -> anyhow::Result<Arc<Components>> {
+/// Prints that a component takes long to compile.
+pub fn print_notice(file: &str) {
+    output::eprint(&format!("compiling {file} (10 to 30 s for one with an interpreter, once)"));
+}
+
+/// Returns a component loader that keeps no compiled code.
+fn for_untrusted(notice: Notice) -> anyhow::Result<Arc<Components>> {
     let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
     let engine = engine()?;
-    let compiler = Compiler::temporary(own_program().context("finding this program")?, folder, &engine);
+    let compiler = Compiler::temporary(own_program().context("finding this program")?, folder, &engine, notice);
     Ok(Arc::new(Components::with_compiler(engine, compiler)))
 }
 
-/// Returns the component loader for an author who builds and tests the same component repeatedly. It keeps compiled
-/// code in `cache`, the user's cache folder.
+/// Returns the component loader of commands about one component, which an author builds, checks and tests repeatedly. It
+/// keeps compiled code in `cache`, the user's cache folder.
 ///
 /// # Errors
 /// When this machine cannot run components at all.
 pub fn for_an_author(cache: Option<&Path>) -> anyhow::Result<Arc<Components>> {
     let folder = cache.map(|cache| cache.join("compiled"));
     match folder.filter(|folder| private::own_folder(folder).is_ok()) {
-        Some(folder) => in_folder(&folder),
-        None => for_untrusted(),
+        Some(folder) => in_folder(&folder, print_notice),
+        None => for_untrusted(print_notice),
     }
 }
 
@@ -69,9 +70,9 @@ fn trusted_only() -> anyhow::Result<Arc<Components>> {
     Ok(Arc::new(Components::new(engine()?)))
 }
 
-fn in_folder(folder: &Path) -> anyhow::Result<Arc<Components>> {
+fn in_folder(folder: &Path, notice: Notice) -> anyhow::Result<Arc<Components>> {
     let engine = engine()?;
-    let compiler = Compiler::new(own_program().context("finding this program")?, folder.to_path_buf(), &engine);
+    let compiler = Compiler::new(own_program().context("finding this program")?, folder.to_path_buf(), &engine, notice);
     Ok(Arc::new(Components::with_compiler(engine, compiler)))
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{BY_HAND, CROSS_CASE, failures, flat, project, reports, test, without_measurements};
 use crate::cli::RECORDING;
 use crate::support::program::{component, folder, klines};
@@ -155,6 +157,23 @@ fn the_end_of_a_consumer_is_reported_and_can_be_expected() {
             assert!(failure.contains("in `consume`, call 2: trap: "), "{failure}");
             assert!(failure.contains("; in ") && failure.contains("\n  kline "), "{failure}");
         }
+        if mode == "panic-setup" {
+            let (_, log) = failure.split_once("\nits log:").unwrap();
+            assert!(log.contains("hostile panic in setup"), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn with_json_every_outcome_is_json() {
+    let home = project("example", &[("tests/basic.toml", "[input]\ntrades = \"absent.jsonl\"\n")]);
+    for arguments in ["consumer test . --json", "consumer test absent.wasm --json", "consumer test . --case no --json"]
+    {
+        let ended = klines(home.path(), arguments).run();
+        assert!([Some(1), Some(78)].contains(&ended.code()), "{arguments}: {}", ended.said.err);
+        let said: Value = serde_json::from_str(&ended.said.out).unwrap_or_else(|_| panic!("{}", ended.said.out));
+        assert_eq!(said["ok"], false, "{said}");
+        assert!(said["error"].is_string() || said["problems"].is_object(), "{said}");
     }
 }
 

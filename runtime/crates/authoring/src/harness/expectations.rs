@@ -13,13 +13,15 @@ use crate::case::{Case, Emitted, Ending, Expect, Request as Wanted, Written};
 
 /// Largest number of lines that are shown of a list.
 const SHOWN: usize = 5;
+/// Number of log lines that are shown of a consumer that ended early: enough for the traceback of an interpreter.
+const LAST_LINES: usize = 20;
 
 /// Returns the expectations that were not met.
 #[must_use]
 pub fn judge(case: &Case, fixture: &Fixture, outcome: &Outcome) -> Vec<String> {
     let expect = &case.expect;
     let mut failures = Vec::new();
-    failures.extend(ends(expect.ends, outcome.end.as_ref()));
+    failures.extend(ends(expect.ends, outcome.end.as_ref(), &fixture.capture.read().lines));
     if let Some(calls) = expect.calls.filter(|calls| *calls != outcome.calls) {
         failures.push(format!("calls: {calls} wanted, {} made", outcome.calls));
     }
@@ -42,7 +44,7 @@ pub fn judge_effects(expect: &Expect, fixture: &Fixture) -> Vec<String> {
     failures
 }
 
-fn ends(wanted: Ending, end: Option<&End>) -> Option<String> {
+fn ends(wanted: Ending, end: Option<&End>, lines: &[String]) -> Option<String> {
     let found = end.map_or(Ending::Ok, End::ending);
     if found == wanted {
         return None;
@@ -50,8 +52,19 @@ fn ends(wanted: Ending, end: Option<&End>) -> Option<String> {
     let mut text = format!("ends: `{}` wanted, `{}` found", wanted.as_str(), found.as_str());
     if let Some(end) = end {
         text.push_str(&format!("\n{}", end.describe()));
+        text.push_str(&last_lines(lines));
     }
     Some(text)
+}
+
+/// Returns the end of the log, where a traceback stands.
+fn last_lines(lines: &[String]) -> String {
+    let first = lines.len().saturating_sub(LAST_LINES);
+    let Some(last) = lines.get(first..).filter(|last| !last.is_empty()) else { return String::new() };
+    let mut text =
+        if first == 0 { "\nits log:".to_owned() } else { format!("\nthe last {LAST_LINES} lines of its log:") };
+    last.iter().for_each(|line| text.push_str(&format!("\n  {line}")));
+    text
 }
 
 fn log(expect: &Expect, record: &Record, failures: &mut Vec<String>) {

@@ -140,13 +140,13 @@ fn fake_compiler(answer: &str) -> (tempfile::TempDir, Components) {
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let engine = WasmEngine::new().unwrap();
-    let compiler = Compiler::new(program, folder.path().join("compiled"), &engine);
+    let compiler = Compiler::new(program, folder.path().join("compiled"), &engine, |_| {});
     (folder, Components::with_compiler(engine, compiler))
 }
 
 fn file() -> ComponentFile {
     let bytes = shipped("console").unwrap().to_vec();
-    ComponentFile { sha256: digest(&bytes), bytes }
+    ComponentFile::new(Path::new("guest.wasm"), bytes)
 }
 
 #[test]

@@ -31,7 +31,6 @@ mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use klines_config::{Config, Sources};
 
 use self::admin::protocol::Op;
@@ -41,7 +40,7 @@ use crate::telemetry;
 /// Runs the command of the command line and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = Cli::of_process().command;
     // A refusal only makes secrets less safe; klines stay correct, so the run continues.
     let core_dumps = telemetry::forbid_core_dumps();
     telemetry::allow_descriptors();

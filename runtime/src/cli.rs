@@ -12,8 +12,10 @@ mod simulate;
 mod tests;
 mod tls;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -22,7 +24,7 @@ pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
 };
-pub use self::replay::{OutputFormat, ReplayArgs};
+pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs};
 pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
 pub use self::tls::{SelfSignedArgs, TlsCommand};
@@ -59,6 +61,32 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Parses the command line of this process. A usage error is printed and ends the process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse_line(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Parses a command line.
+    ///
+    /// # Errors
+    /// The usage error, or the help that was asked for.
+    pub fn parse_line(line: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(line)?;
+        if let Command::Replay(replay) = &cli.command {
+            let mut command = Self::command();
+            command.build();
+            let refused =
+                |reason| command.find_subcommand_mut("replay").map(|it| it.error(ErrorKind::ArgumentConflict, reason));
+            if let Some(error) = replay.check().err().and_then(refused) {
+                return Err(error);
+            }
+        }
+        Ok(cli)
+    }
 }
 
 /// The commands.

@@ -16,9 +16,11 @@ use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
 mod sorted;
+mod target;
 
 use self::connections::Connections;
-pub use self::sorted::{Format, Sorted, Target};
+pub use self::sorted::{CsvLayout, Format, Sorted};
+pub use self::target::{Target, refuse_existing};
 
 /// Receives replayed klines.
 pub trait Sink {

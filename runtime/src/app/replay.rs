@@ -1,6 +1,7 @@
 //! `klines replay`: writes the klines of a recording to a file, or delivers them to the enabled consumers.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use klines_domain::aggregator::Settings;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
-use super::player::{Format, Replay, Sink, Sorted, Summary, Target};
+use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, refuse_existing};
 use super::{output, wiring};
-use crate::cli::{EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
+use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let replay = configured_replay(config, args)?;
     let Some(format) = args.format else { return into_consumers(config, replay, &bar) };
     let format = match format {
-        OutputFormat::Csv => Format::Csv,
+        OutputFormat::Csv => Format::Csv(layout(args)),
         OutputFormat::Ndjson => Format::Ndjson,
         OutputFormat::Bybit => Format::Bybit,
     };
@@ -47,9 +48,21 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(print_summary(&summary))
 }
 
-/// Returns the output: a file, or standard output for `-` or without `--output`.
+/// Returns the columns of csv.
+fn layout(args: &ReplayArgs) -> CsvLayout {
+    let default = CsvLayout::default();
+    CsvLayout {
+        columns: args.columns.clone().map_or(default.columns, |columns| columns.0),
+        header: args.header,
+        padded: args.decimals == Some(Decimals::Scale),
+    }
+}
+
+/// Returns the output: a file, or standard output for `-`, for `/dev/stdout` (which can be a file that the shell
+/// appends to) or without `--output`.
 fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
-    let Some(path) = args.output.as_ref().filter(|path| path.as_os_str() != "-") else {
+    let is_stdout = |path: &PathBuf| ["-", "/dev/stdout"].iter().any(|name| path.as_os_str() == *name);
+    let Some(path) = args.output.as_ref().filter(|path| !is_stdout(path)) else {
         return Ok(Target::open(Box::new(io::stdout())));
     };
     if let Ok(path) = path.canonicalize()
@@ -57,7 +70,11 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     {
         anyhow::bail!("{} is an input and would be overwritten: choose another --output", path.display());
     }
-    Ok(Target::File(path.clone()))
+    if !args.force {
+        // The file is checked again when it is created, but reading the input can take long.
+        refuse_existing(path)?;
+    }
+    Ok(Target::File { path: path.clone(), force: args.force })
 }
 
 fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
@@ -173,7 +190,7 @@ struct Bar {
 }
 
 impl Bar {
-    fn start(files: &[std::path::PathBuf]) -> Self {
+    fn start(files: &[PathBuf]) -> Self {
         let progress = Progress::default();
         if !io::stderr().is_terminal() {
             return Self { progress, shown: ProgressBar::hidden() };

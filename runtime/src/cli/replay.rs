@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use klines_config::Sources;
 use klines_config::consumers::Shipped;
+use klines_config::{Sources, nearest};
+use klines_delivery::encode::CsvColumn;
 
 use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 
@@ -14,12 +15,14 @@ use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 Reads raw frames, one per line; frames inside a recorder's records; and the CSV files of Bybit's archive \
 (for spot archives, the symbol comes from the file name or --symbols). Every file can be plain or gzip. \
 Klines are delivered to the enabled consumers, or, with --format, written to a file. A csv row is \
-interval,symbol,start,open,high,low,close,volume,turnover,trades.
+interval,symbol,start,open,high,low,close,volume,turnover,trades, or what --columns names.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration refused.
+Exit codes: 0 ok, 1 failed, for example because the output exists and --force is not set, 2 usage, 78 configuration \
+refused.
 
 Examples:
   klines replay BTCUSDT2024-01-01.csv.gz --intervals 1m,1h --format csv --output klines.csv
+  klines replay BTCUSDT2024-01-01.csv.gz --format csv --header --columns start,close,volume,quality
   klines replay session.jsonl.gz --symbols BTCUSDT --consumers console")]
 pub struct ReplayArgs {
     /// Recordings to read
@@ -31,6 +34,19 @@ pub struct ReplayArgs {
     /// With --format: file to write klines to; - is standard output [default: -]
     #[arg(long, value_name = "FILE", requires = "format")]
     pub output: Option<PathBuf>,
+    /// With --output: overwrite a file that exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// With --format csv: begin with a line of the columns' names
+    #[arg(long, requires = "format")]
+    pub header: bool,
+    /// With --format csv: columns to write, comma-separated; every field of the JSON is one, such as quality, confirm,
+    /// revision, category or buy_volume
+    #[arg(long, value_name = "COLUMNS", requires = "format", value_parser = columns)]
+    pub columns: Option<Columns>,
+    /// With --format csv: digits of prices, volumes and turnovers [default: trimmed]
+    #[arg(long, value_enum, value_name = "DIGITS", requires = "format")]
+    pub decimals: Option<Decimals>,
     /// Omit the klines that are still open at the end
     #[arg(long)]
     pub closed_only: bool,
@@ -54,7 +70,7 @@ pub struct ReplayArgs {
 /// The format in which klines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// Rows without a header, sorted by end, interval and symbol
+    /// Rows sorted by end, interval and symbol, without a header unless --header is set
     Csv,
     /// One JSON object per line with all fields, decimals as strings
     Ndjson,
@@ -62,7 +78,52 @@ pub enum OutputFormat {
     Bybit,
 }
 
+/// The columns of csv, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns(pub Vec<CsvColumn>);
+
+/// How many decimals a value has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Decimals {
+    /// No trailing zeros
+    Trimmed,
+    /// As many as the scale of the symbol, the largest of the file's symbols: the same number in a whole column. Rows
+    /// are kept in memory until everything is read
+    Scale,
+}
+
+/// Reads the names of columns.
+fn columns(text: &str) -> Result<Columns, String> {
+    let names = CsvColumn::ALL.map(CsvColumn::as_str);
+    let refused = |what: String| Err(format!("{what}; the columns are {}", names.join(", ")));
+    let mut columns = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let Some(column) = CsvColumn::ALL.into_iter().find(|column| column.as_str() == name) else {
+            let near = nearest(name, names).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            return refused(format!("`{name}` is not a column{near}"));
+        };
+        if columns.contains(&column) {
+            return refused(format!("`{name}` is named twice"));
+        }
+        columns.push(column);
+    }
+    Ok(Columns(columns))
+}
+
 impl ReplayArgs {
+    /// Refuses flags that have no effect with the chosen format.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let flags =
+            [("--header", self.header), ("--columns", self.columns.is_some()), ("--decimals", self.decimals.is_some())];
+        let given = flags.iter().find(|(_, is_given)| *is_given);
+        match (given, self.format) {
+            (Some((flag, _)), Some(OutputFormat::Ndjson | OutputFormat::Bybit)) => {
+                Err(format!("{flag} is for --format csv: the other formats have fixed fields"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the sources that the configuration is read from.
     #[must_use]
     pub fn sources(&self) -> Sources {

@@ -5,7 +5,7 @@ use klines_config::load;
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split_whitespace())
+    Cli::parse_line(line.split_whitespace())
 }
 
 #[test]
@@ -23,6 +23,13 @@ fn run_help() {
     let mut command = Cli::command().term_width(100);
     command.build();
     insta::assert_snapshot!(command.find_subcommand_mut("run").unwrap().render_help());
+}
+
+#[test]
+fn replay_help() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    insta::assert_snapshot!(command.find_subcommand_mut("replay").unwrap().render_long_help());
 }
 
 #[test]
@@ -81,6 +88,7 @@ fn every_documented_command_line_is_parsed() {
         "klines run --demo --for 20s",
         "klines check --online --json",
         "klines replay a.csv b.gz --format csv --output - --category linear --symbols A --closed-only --open first-trade",
+        "klines replay a.csv --format csv --header --columns start,close,quality --decimals scale --output b.csv --force",
         "klines verify a.jsonl.gz --json",
         "klines simulate --listen 127.0.0.1:0 --seed 3 --speed 2.5 --refuse A --refuse B --script s --for 5s",
         "klines simulate --recording a.gz --times kept --category spot",
@@ -98,6 +106,12 @@ fn usage_errors_exit_with_2() {
     for line in [
         "klines run --for soon",
         "klines replay",
+        "klines replay a --header",
+        "klines replay a --columns start",
+        "klines replay a --format csv --force",
+        "klines replay a --format ndjson --columns start",
+        "klines replay a --format bybit --header",
+        "klines replay a --format ndjson --decimals scale",
         "klines verify",
         "klines ruN",
         "klines simulate --speed=0",
@@ -108,6 +122,32 @@ fn usage_errors_exit_with_2() {
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(EXIT_USAGE), "{line}");
     }
+}
+
+#[test]
+fn a_wrong_column_is_refused_with_the_names_of_all_columns() {
+    let refusal = |columns: &str| {
+        let error = parse(&format!("klines replay a --format csv --columns {columns}")).unwrap_err();
+        error.to_string().lines().next().unwrap().to_owned()
+    };
+    let all = "category, symbol, interval, start, end, open, high, low, close, volume, turnover, buy_volume, \
+               buy_turnover, price_decimals, volume_decimals, trades, last_trade_time, confirm, revision, quality, \
+               sequence, emitted";
+    let invalid = |columns: &str| format!("error: invalid value '{columns}' for '--columns <COLUMNS>': ");
+    assert_eq!(
+        refusal("start,volum"),
+        format!("{}`volum` is not a column (did you mean `volume`?); the columns are {all}", invalid("start,volum"))
+    );
+    assert_eq!(
+        refusal("start,,close"),
+        format!("{}`` is not a column; the columns are {all}", invalid("start,,close"))
+    );
+    assert_eq!(
+        refusal("start,close,start"),
+        format!("{}`start` is named twice; the columns are {all}", invalid("start,close,start"))
+    );
+    let error = parse("klines replay a --format ndjson --columns start").unwrap_err().to_string();
+    assert!(error.starts_with("error: --columns is for --format csv: the other formats have fixed fields"), "{error}");
 }
 
 #[test]

@@ -14,11 +14,12 @@ import chart
 import crowds
 import encryption
 import examples
+import frames
 import stock_ccxt
 import stock_pybit
 import streamer
 
-MODULES = [stock_pybit, stock_ccxt, streamer, abuse, crowds, encryption, examples, chart]
+MODULES = [stock_pybit, stock_ccxt, streamer, abuse, crowds, encryption, examples, frames, chart]
 
 
 def check_canary(watch):

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use klines::app::player::{Format, Replay, Sorted, Summary, Target};
+use klines::app::player::{CsvLayout, Format, Replay, Sorted, Summary, Target};
 use klines_bybit::source::Progress;
 use klines_domain::aggregator::{Fill, Open, Settings};
 use klines_domain::symbol::Category;
@@ -36,7 +36,7 @@ fn settings(intervals: &str) -> Settings {
 
 fn replay(file: &Path, settings: Settings, closed_only: bool) -> (Vec<String>, Summary) {
     let buffer = Buffer::default();
-    let mut sink = Sorted::new(Format::Csv, closed_only, Target::open(Box::new(buffer.clone())));
+    let mut sink = Sorted::new(Format::Csv(CsvLayout::default()), closed_only, Target::open(Box::new(buffer.clone())));
     let replay = Replay { files: vec![file.to_owned()], category: None, symbols: Vec::new(), settings };
     let summary = replay.run(&Progress::default(), &mut sink).unwrap();
     let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();

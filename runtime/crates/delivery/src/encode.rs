@@ -3,6 +3,7 @@
 //! The functions append to a buffer that the caller reuses: decimals are exact and without exponents, and nothing is
 //! allocated.
 
+mod csv;
 mod streamer;
 mod values;
 
@@ -11,16 +12,9 @@ use std::fmt::Write;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
 
+pub use self::csv::{CsvColumn, CsvScales, csv, csv_header, csv_padded};
 pub use self::streamer::{Extras, streamer};
 pub use self::values::{ValueTopic, value, whole_value};
-
-/// Appends `interval,symbol,start,open,high,low,close,volume,turnover,trades` and a line feed.
-pub fn csv(kline: &Kline, out: &mut String) {
-    let Kline { start, open, high, low, close, volume, turnover, trades, .. } = kline;
-    let SeriesKey { symbol, interval, .. } = &*kline.series;
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{interval},{symbol},{start},{open},{high},{low},{close},{volume},{turnover},{trades}");
-}
 
 /// Appends one JSON object with every field and a line feed; decimals are strings.
 pub fn ndjson(kline: &Kline, out: &mut String) {
@@ -105,7 +99,8 @@ mod tests {
     #[test]
     fn shapes_are_stable() {
         let mut out = String::new();
-        for encode in [csv, ndjson, bybit] {
+        csv(&kline(), &CsvColumn::DEFAULT, &mut out);
+        for encode in [ndjson, bybit] {
             encode(&kline(), &mut out);
         }
         let expected = [

@@ -1,31 +1,47 @@
 //! Writes klines as lines of text: the last revision of each, sorted by (end, interval, symbol), open klines last.
 //!
 //! A closed kline is kept until no trade can change it. So memory holds the klines of one `lateness`, and at least
-//! those of 50 s.
+//! those of 50 s. Csv rows with the digits of their symbols' scales are kept until the end, because a later trade can
+//! have more digits.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use klines_delivery::encode;
+use klines_delivery::encode::{self, CsvColumn, CsvScales};
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::symbol::Symbol;
 use klines_domain::time::{ExchangeMillis, Millis};
 
-use super::Sink;
+use super::{Sink, Target};
 
 /// The text format of a kline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `interval,symbol,start,open,high,low,close,volume,turnover,trades`
-    Csv,
+    /// Rows of columns.
+    Csv(CsvLayout),
     /// One JSON object with every field.
     Ndjson,
     /// One frame of Bybit's `kline` topic.
     Bybit,
+}
+
+/// Which columns a csv file has, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvLayout {
+    /// The columns, in their order.
+    pub columns: Vec<CsvColumn>,
+    /// Whether the first line contains the names of the columns.
+    pub header: bool,
+    /// Whether every value of a column has the same number of decimals: the most that a symbol of the file has.
+    pub padded: bool,
+}
+
+impl Default for CsvLayout {
+    fn default() -> Self {
+        Self { columns: CsvColumn::DEFAULT.to_vec(), header: false, padded: false }
+    }
 }
 
 /// The sort key of lines.
@@ -38,51 +54,62 @@ pub struct Sorted {
     closed: BTreeMap<Key, Arc<Kline>>,
     open: BTreeMap<Key, Arc<Kline>>,
     line: String,
+    /// Csv rows that are padded at the end, when their scales are known.
+    rows: String,
+    scales: CsvScales,
     target: Target,
-}
-
-/// The output that klines are written to.
-pub enum Target {
-    /// A file that is created, or truncated, once the input could be opened.
-    File(PathBuf),
-    /// A writer that is already open.
-    Open(BufWriter<Box<dyn Write + Send>>),
-}
-
-impl Target {
-    /// Wraps a writer that is already open.
-    #[must_use]
-    pub fn open(out: Box<dyn Write + Send>) -> Self {
-        Self::Open(BufWriter::with_capacity(1 << 18, out))
-    }
 }
 
 impl Sorted {
     /// Returns a sink without klines.
     #[must_use]
-    pub const fn new(format: Format, closed_only: bool, target: Target) -> Self {
-        Self { format, closed_only, closed: BTreeMap::new(), open: BTreeMap::new(), line: String::new(), target }
+    pub fn new(format: Format, closed_only: bool, target: Target) -> Self {
+        Self {
+            format,
+            closed_only,
+            closed: BTreeMap::new(),
+            open: BTreeMap::new(),
+            line: String::new(),
+            rows: String::new(),
+            scales: CsvScales::default(),
+            target,
+        }
     }
 
     fn write(&mut self, kline: &Kline) -> std::io::Result<()> {
         self.line.clear();
-        match self.format {
-            Format::Csv => encode::csv(kline, &mut self.line),
+        match &self.format {
+            Format::Csv(CsvLayout { columns, padded: true, .. }) => {
+                self.scales.include(kline);
+                encode::csv(kline, columns, &mut self.rows);
+                return Ok(());
+            }
+            Format::Csv(CsvLayout { columns, .. }) => encode::csv(kline, columns, &mut self.line),
             Format::Ndjson => encode::ndjson(kline, &mut self.line),
             Format::Bybit => encode::bybit(kline, &mut self.line),
         }
-        match &mut self.target {
-            Target::Open(out) => out.write_all(self.line.as_bytes()),
-            Target::File(_) => Err(std::io::Error::other("the output was not opened")),
+        self.target.write(&self.line)
+    }
+
+    /// Writes the rows that were kept until their scales are known.
+    fn write_padded(&mut self) -> std::io::Result<()> {
+        let Format::Csv(CsvLayout { columns, .. }) = &self.format else { return Ok(()) };
+        for row in std::mem::take(&mut self.rows).lines() {
+            self.line.clear();
+            encode::csv_padded(row, columns, self.scales, &mut self.line);
+            self.target.write(&self.line)?;
         }
+        Ok(())
     }
 }
 
 impl Sink for Sorted {
     fn open(&mut self) -> anyhow::Result<()> {
-        if let Target::File(path) = &self.target {
-            let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
-            self.target = Target::open(Box::new(file));
+        self.target.create()?;
+        if let Format::Csv(CsvLayout { columns, header: true, .. }) = &self.format {
+            self.line.clear();
+            encode::csv_header(columns, &mut self.line);
+            self.target.write(&self.line).context("writing the header")?;
         }
         Ok(())
     }
@@ -116,9 +143,8 @@ impl Sink for Sorted {
         for kline in closed.values().chain(open.values()) {
             self.write(kline)?;
         }
-        if let Target::Open(out) = &mut self.target {
-            out.flush()?;
-        }
+        self.write_padded()?;
+        self.target.flush()?;
         Ok(())
     }
 }

@@ -54,6 +54,87 @@ fn a_file_gets_what_standard_output_would() {
 }
 
 #[test]
+fn chosen_columns_have_the_values_of_the_json() {
+    let chosen = "quality,start,buy_volume,confirm,category,revision";
+    let csv = replay(&format!("--category linear --format csv --header --columns {chosen}")).success().out;
+    let ndjson = replay("--category linear --format ndjson").success().out;
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some(chosen));
+    let rows: Vec<String> = lines.map(str::to_owned).collect();
+    let expected: Vec<String> = ndjson
+        .lines()
+        .map(|line| {
+            let json: Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| json[name].as_str().map_or_else(|| json[name].to_string(), str::to_owned);
+            chosen.split(',').map(text).collect::<Vec<_>>().join(",")
+        })
+        .collect();
+    assert_eq!(rows, expected);
+    assert!(rows.iter().any(|row| row.contains(",false,")) && rows.iter().any(|row| row.contains(",true,")), "{csv}");
+    let header = "interval,symbol,start,open,high,low,close,volume,turnover,trades\n";
+    let whole = replay("--category linear --format csv --header").success().out;
+    assert_eq!(whole.strip_prefix(header), Some(&*replay("--category linear --format csv").success().out));
+}
+
+#[test]
+fn decimals_of_the_scale_are_the_same_number_in_a_whole_column() {
+    // The first trades need fewer decimals than the last one.
+    let archive = "id,timestamp,price,volume,side\n1,1735689600000,6,1,buy\n2,1735689661000,6.5,0.25,sell\n\
+                   3,1735689722000,7.125,3,buy\n";
+    let home = folder(&[("AUSDT_2025-01-01.csv", archive)]);
+    let run = |flags: &str| {
+        let line =
+            "replay AUSDT_2025-01-01.csv --intervals 1m --format csv --columns open,close,volume,turnover,trades";
+        klines(home.path(), &format!("{line} {flags}")).run().success().out
+    };
+    let trimmed = "6,6,1,6,1\n6,6.5,0.25,1.625,1\n6.5,7.125,3,21.375,1\n";
+    assert_eq!(run(""), trimmed);
+    assert_eq!(run("--decimals trimmed"), trimmed);
+    assert_eq!(
+        run("--decimals scale --header"),
+        "open,close,volume,turnover,trades\n6.000,6.000,1.00,6.00000,1\n6.000,6.500,0.25,1.62500,1\n\
+         6.500,7.125,3.00,21.37500,1\n"
+    );
+}
+
+#[test]
+fn a_file_that_exists_is_overwritten_only_with_force() {
+    let home = folder(&[("kept.csv", "kept\n")]);
+    let arguments = format!("replay {RECORDING} --intervals 1s --category spot --format csv");
+    let kept = || std::fs::read_to_string(home.path().join("kept.csv")).unwrap();
+    std::os::unix::fs::symlink("kept.csv", home.path().join("link.csv")).unwrap();
+    for name in ["kept.csv", "link.csv"] {
+        let ended = klines(home.path(), &format!("{arguments} --output {name}")).run();
+        assert_eq!((ended.code(), ended.said.out.as_str()), (Some(1), ""), "{name}");
+        let expected = format!("error: {name} already exists: choose another --output, or overwrite it with --force\n");
+        assert_eq!(ended.said.err, expected);
+        assert_eq!(kept(), "kept\n");
+    }
+    klines(home.path(), &format!("{arguments} --output link.csv --force")).run().success();
+    assert_eq!(kept(), klines(home.path(), &arguments).run().success().out);
+    std::os::unix::fs::symlink("absent.csv", home.path().join("dangling.csv")).unwrap();
+    klines(home.path(), &format!("{arguments} --output dangling.csv")).run().success();
+    assert_eq!(std::fs::read_to_string(home.path().join("absent.csv")).unwrap(), kept());
+    let own = klines(home.path(), "replay kept.csv --format csv --output ./kept.csv --force").run();
+    assert!(own.said.err.contains("is an input and would be overwritten"), "{}", own.said.err);
+}
+
+#[test]
+fn special_files_are_written_without_force() {
+    let home = folder(&[]);
+    let arguments = format!("replay {RECORDING} --intervals 1s --category spot --format csv");
+    let printed = klines(home.path(), &arguments).run().success().out;
+    let standard = klines(home.path(), &format!("{arguments} --output /dev/stdout")).run().success();
+    assert_eq!(standard.out, printed);
+    klines(home.path(), &format!("{arguments} --output /dev/null")).run().success();
+    let pipe = home.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let run = klines(home.path(), &format!("{arguments} --output pipe")).start();
+    assert_eq!(std::fs::read_to_string(&pipe).unwrap(), printed);
+    run.end().success();
+}
+
+#[test]
 fn a_recording_of_two_categories_needs_the_category() {
     let ended = replay("--format csv");
     assert_eq!(ended.code(), Some(1), "{}", ended.said.err);

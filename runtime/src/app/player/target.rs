@@ -1,0 +1,75 @@
+//! The output that replayed klines are written to: standard output, or a file that is not overwritten by mistake.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// The output that klines are written to.
+pub enum Target {
+    /// A file that is created once the input could be opened.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether a file that exists is overwritten.
+        force: bool,
+    },
+    /// A writer that is already open.
+    Open(BufWriter<Box<dyn Write + Send>>),
+}
+
+impl Target {
+    /// Wraps a writer that is already open.
+    #[must_use]
+    pub fn open(out: Box<dyn Write + Send>) -> Self {
+        Self::Open(BufWriter::with_capacity(1 << 18, out))
+    }
+
+    /// Creates the file, unless the writer is already open.
+    pub(super) fn create(&mut self) -> anyhow::Result<()> {
+        if let Self::File { path, force } = self {
+            *self = Self::open(Box::new(create(path, *force)?));
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, text: &str) -> std::io::Result<()> {
+        match self {
+            Self::Open(out) => out.write_all(text.as_bytes()),
+            Self::File { .. } => Err(std::io::Error::other("the output was not opened")),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Open(out) => out.flush(),
+            Self::File { .. } => Ok(()),
+        }
+    }
+}
+
+/// Creates a file, or opens one that exists: an ordinary file only with `force`, which truncates it; a pipe or a device
+/// always.
+fn create(path: &Path, force: bool) -> anyhow::Result<File> {
+    let created = if force { File::create(path) } else { File::create_new(path) };
+    match created {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            refuse_existing(path)?;
+            OpenOptions::new().write(true).create(true).truncate(false).open(path)
+        }
+        other => other,
+    }
+    .with_context(|| format!("creating {}", path.display()))
+}
+
+/// Returns an error if `path` is an ordinary file, or a link to one: writing to it would delete its content.
+///
+/// # Errors
+/// The file, and the flag that overwrites it.
+pub fn refuse_existing(path: &Path) -> anyhow::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        anyhow::bail!("{} already exists: choose another --output, or overwrite it with --force", path.display());
+    }
+    Ok(())
+}

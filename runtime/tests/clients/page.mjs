@@ -1,140 +1,19 @@
 // The live chart page in headless Chromium, against a running server.
 //
-// Takes BASE_URL (the server's http or https address), USER and KEY (its credentials) from the environment, and
-// CHROMIUM (default /usr/bin/chromium). Finds playwright-core in target/clients or along NODE_PATH. Everything goes
-// through a proxy of this test, so that connections can be cut. Exits with 1 at the first broken promise.
+// What it takes from the environment is in `browser.mjs`. Everything goes through a proxy of this test, so that
+// connections can be cut. Exits with 1 at the first broken promise.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import net from "node:net";
-import { fileURLToPath } from "node:url";
+import { BASE_URL, KEY, Proxy, USER, WAIT, eventually, launch, made, promise, record, source } from "./browser.mjs";
 
-const require = createRequire(new URL("../../../target/clients/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
-const source = (name) => new URL(`../../crates/websocket/src/page/${name}`, import.meta.url);
-
-const WAIT = 30_000;
-const { BASE_URL, USER, KEY } = process.env;
-assert.ok(BASE_URL && USER && KEY, `set BASE_URL, USER and KEY to run ${fileURLToPath(import.meta.url)}`);
-
-/** Forwards bytes to the server until it is cut: then it resets open connections and refuses new ones. */
-class Proxy {
-  #pairs = new Set();
-  #port = 0;
-
-  constructor({ hostname, port, protocol }) {
-    const upstream = { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || (protocol === "https:" ? 443 : 80)) };
-    this.server = net.createServer((near) => {
-      const far = net.connect(upstream);
-      const pair = [near, far];
-      this.#pairs.add(pair);
-      for (const [from, to] of [pair, [far, near]]) {
-        from.on("error", () => to.destroy());
-        from.on("close", () => this.#pairs.delete(pair) && to.destroy());
-        from.pipe(to);
-      }
-    });
-  }
-
-  /** Listens; the second time on the same port as the first. */
-  async open() {
-    await new Promise((listening) => this.server.listen(this.#port, "localhost", listening));
-    this.#port = this.server.address().port;
-    return this.#port;
-  }
-
-  async cut() {
-    const closed = new Promise((done) => this.server.close(done));
-    for (const [near, far] of this.#pairs) {
-      near.resetAndDestroy();
-      far.destroy();
-    }
-    await closed;
-  }
-}
-
-/** Records the frames of one WebSocket of the page, parsed. */
-function record(socket) {
-  const frames = { sent: [], received: [] };
-  socket.on("framesent", ({ payload }) => frames.sent.push(JSON.parse(payload)));
-  socket.on("framereceived", ({ payload }) => frames.received.push(JSON.parse(payload)));
-  return frames;
-}
-
-async function eventually(what, probe) {
-  const deadline = Date.now() + WAIT;
-  for (;;) {
-    const seen = await probe();
-    if (seen) return seen;
-    assert.ok(Date.now() < deadline, `never seen: ${what}`);
-    await new Promise((next) => setTimeout(next, 50));
-  }
-}
-
-async function promise(text, keep) {
-  await keep();
-  console.log(`ok - ${text}`);
-}
-
-// --- parts of the page that need no browser ------------------------------------------------------------------------
-
-const { Change, Series } = await import(source("series.js"));
-const { Values, read, relevant } = await import(source("values.js"));
-const { clock, length, moment, padded, rest } = await import(source("format.js"));
-
-await promise("decimals are padded, never parsed", () => {
-  assert.equal(padded("42010", 1), "42010.0");
-  assert.equal(padded("0.00000001234567890123", 8), "0.00000001234567890123");
-  assert.equal(padded("7", 0), "7");
-});
-
-await promise("times are printed in UTC as finely as the interval asks", () => {
-  assert.equal(clock(1704067200100, length("100ms")), "00:00:00.100");
-  assert.equal(moment(1704067261000, length("1s")), "2024-01-01 00:01:01");
-  assert.equal(moment(1704067260000, length("1m")), "2024-01-01 00:01");
-  assert.equal(moment(1704067200000, length("1M")), "2024-01-01");
-  assert.deepEqual([rest(8000), rest(245_000), rest(12_000_000)], ["8 s", "4:05", "3:20:00"]);
-});
-
-await promise("a revision replaces its kline, and nothing older replaces a newer one", () => {
-  const kline = (start, confirm, revision, close) => ({ start, confirm, revision, close });
-  const series = new Series();
-  series.reset([kline(0, true, 0, "1"), kline(1000, false, 0, "2")]);
-  assert.equal(series.put(kline(1000, false, 0, "3")), Change.update);
-  assert.equal(series.put(kline(1000, true, 0, "4")), Change.update);
-  assert.equal(series.put(kline(1000, false, 0, "3")), Change.none);
-  assert.equal(series.put(kline(0, true, 2, "9")), Change.update);
-  assert.equal(series.put(kline(0, true, 1, "8")), Change.none);
-  assert.equal(series.put(kline(500, true, 0, "5")), Change.redraw);
-  assert.deepEqual(series.all().map(({ close }) => close), ["9", "5", "4"]);
-});
-
-await promise("values of consumers are sorted into lines, signals and texts, and kept by window", () => {
-  const topics = ["ext.mine.rsi.1m.BTCUSDT", "ext.mine.rsi.1m.spot:BTCUSDT", "ext.mine.rsi.5m.BTCUSDT", "kline.1m.BTCUSDT"];
-  assert.deepEqual(relevant(topics, "1m", "BTCUSDT"), [{ topic: topics[0], label: "mine · rsi" }]);
-  assert.deepEqual(read(61.5), { number: 61.5 });
-  assert.deepEqual(read({ side: "SELL", text: "x".repeat(99) }), { signal: { way: "down", text: `${"x".repeat(80)}…` } });
-  assert.deepEqual(read({ text: "<b>" }), { signal: { way: "none", text: "<b>" } });
-  assert.deepEqual([read(null), read([1]), read({ side: 7 })], [{ line: "null" }, { line: "[1]" }, { line: '{"side":7}' }]);
-  const values = new Values();
-  values.reset([{ start: 2, confirm: true, value: 2 }]);
-  assert.ok(values.put({ start: 1, confirm: false, value: 1 }));
-  assert.ok(!values.put({ start: 2, confirm: false, value: 9 }));
-  assert.deepEqual(values.all(), [{ start: 1, number: 1 }, { start: 2, number: 2 }]);
-});
+const { length } = await import(source("format.js"));
 
 // --- the page ------------------------------------------------------------------------------------------------------
 
 const base = new URL(BASE_URL);
 const proxy = new Proxy(base);
 const address = `${base.protocol}//localhost:${await proxy.open()}/`;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-    ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  ],
-});
+const browser = await launch();
 
 try {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
@@ -416,12 +295,6 @@ try {
   });
   const subscriptions = () => asked.filter(({ op }) => op === "subscribe");
   const name = "kline.1m.spot:AUSDT";
-  const made = (minute, more) => ({
-    ...{ category: "spot", symbol: "AUSDT", interval: "1m", start: minute * 60_000, end: minute * 60_000 + 59_999 },
-    ...{ open: "0.00000012", high: "0.0000002", low: "0.00000012", close: "0.0000002", volume: "9007199254740993.1" },
-    ...{ turnover: "1", buy_volume: "0", buy_turnover: "0", price_decimals: 8, volume_decimals: 1, trades: 1 },
-    ...{ last_trade_time: 0, confirm: true, revision: 0, quality: "complete", sequence: 1, emitted: 0, ...more },
-  });
   const push = (type, epoch, seq, data) => server.send(JSON.stringify({ v: 1, type, topic: name, epoch, seq, data }));
   const shows = (texts) =>
     eventually(JSON.stringify(texts), async () => {

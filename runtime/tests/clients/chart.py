@@ -28,4 +28,9 @@ def page():
     run("page.mjs")
 
 
-TESTS = [modules, page]
+def controls():
+    """the chart page's symbol box, crosshair and time zone work in Chromium, on small screens too"""
+    run("controls.mjs")
+
+
+TESTS = [modules, page, controls]

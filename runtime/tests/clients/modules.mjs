@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { promise, source } from "./browser.mjs";
 
-const { clock, length, moment, padded, rest } = await import(source("format.js"));
+const { toTick } = await import(source("crosshair.js"));
+const { clock, length, moment, padded, rest, zoneName } = await import(source("format.js"));
 const { Change, Series } = await import(source("series.js"));
+const { named, search } = await import(source("symbols.js"));
 const { Values, read, relevant } = await import(source("values.js"));
 
 await promise("decimals are padded, never parsed", () => {
@@ -46,4 +48,29 @@ await promise("values of consumers are sorted into lines, signals and texts, and
   assert.ok(values.put({ start: 1, confirm: false, value: 1 }));
   assert.ok(!values.put({ start: 2, confirm: false, value: 9 }));
   assert.deepEqual(values.all(), [{ start: 1, number: 1 }, { start: 2, number: 2 }]);
+});
+
+await promise("symbols are found by any part of their names, the likeliest first", () => {
+  const names = ["1000SOLUSDT", "BSOLUSDT", "BTCUSDT", "SOLUSDC", "SOLUSDT", "spot:SOLUSDT", "spot:BTCUSDT"];
+  assert.deepEqual(search(names, "sol"), ["SOLUSDC", "SOLUSDT", "spot:SOLUSDT", "1000SOLUSDT", "BSOLUSDT"]);
+  assert.deepEqual(search(names, " SolUsdt "), ["SOLUSDT", "spot:SOLUSDT", "1000SOLUSDT", "BSOLUSDT"]);
+  assert.deepEqual(search(names, "spot:"), ["spot:SOLUSDT", "spot:BTCUSDT"]);
+  assert.deepEqual(search(names, "usdt spot"), ["spot:SOLUSDT", "spot:BTCUSDT"]);
+  assert.deepEqual([search(names, "xyz"), search(names, "")], [[], names]);
+  assert.deepEqual([named(names, "solusdt"), named(names, "sol"), named(["BTCUSD", "spot:ETHUSDT"], "ethusdt")], ["SOLUSDT", undefined, "spot:ETHUSDT"]);
+});
+
+await promise("prices snap to the nearest tick", () => {
+  assert.deepEqual([toTick(10.26, 0.5), toTick(10.24, 0.5), toTick(0.00000014, 1e-7).toFixed(7)], [10.5, 10, "0.0000001"]);
+});
+
+await promise("times are printed in UTC unless local ones are asked for", () => {
+  process.env.TZ = "America/New_York";
+  assert.equal(moment(1704067200000, 60_000), "2024-01-01 00:00");
+  assert.equal(moment(1704067200000, 60_000, "local"), "2023-12-31 19:00");
+  assert.equal(moment(1704067200000, 86_400_000, "local"), "2023-12-31 19:00", "a UTC day begins in the local evening");
+  assert.deepEqual([1704067200000, 1719792000000].map((ms) => zoneName(ms, "local")), ["UTC-05:00", "UTC-04:00"]);
+  process.env.TZ = "Asia/Kolkata";
+  assert.deepEqual([zoneName(0, "local"), zoneName(0, "utc")], ["UTC+05:30", "UTC"]);
+  delete process.env.TZ;
 });

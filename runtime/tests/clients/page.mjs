@@ -105,6 +105,16 @@ try {
     assert.equal(await page.evaluate(() => localStorage.length), 0);
   });
 
+  await promise("the server sends the symbol's tick to a user who is logged in, and to no other", async () => {
+    const ask = (login, symbol) =>
+      page.evaluate(async ([login, symbol]) => (await import("/page/instrument.js")).fetchTick("linear", symbol, login), [login, symbol]);
+    assert.equal(await ask({ user: USER, key: KEY }, "BTCUSDT"), "0.1");
+    assert.equal(await ask({ user: USER, key: KEY }, "NOSUCHUSDT"), null);
+    assert.equal(await ask(null, "BTCUSDT"), null);
+    await eventually("the browser's word on the refusal", () => complaints.length === 1);
+    assert.match(complaints.pop(), /401/);
+  });
+
   await promise("the newest kline moves", async () => {
     const seen = async () => JSON.stringify([await field("time"), await field("close"), await field("trades")]);
     const first = await seen();
@@ -118,10 +128,12 @@ try {
     assert.match(await field("phase"), /^(open|closed)/);
   });
 
+  await page.click("#symbol");
   const offered = await page.evaluate(() => ({
-    symbols: [...document.querySelectorAll("#symbols option")].map((option) => option.value),
+    symbols: [...document.querySelectorAll("#symbols [role=option]")].map((option) => option.textContent),
     intervals: [...document.querySelectorAll("#intervals input")].map((radio) => radio.value),
   }));
+  await page.keyboard.press("Escape");
 
   await promise("a symbol can be typed, an interval picked, and both are in the address", async () => {
     const symbol = offered.symbols.at(-1);

@@ -32,10 +32,14 @@ pub fn asset(path: &str) -> Option<Asset> {
         "/" => (HTML, include_bytes!("page/index.html")),
         "/page/page.js" => (SCRIPT, include_bytes!("page/page.js")),
         "/page/stream.js" => (SCRIPT, include_bytes!("page/stream.js")),
+        "/page/symbols.js" => (SCRIPT, include_bytes!("page/symbols.js")),
+        "/page/instrument.js" => (SCRIPT, include_bytes!("page/instrument.js")),
         "/page/series.js" => (SCRIPT, include_bytes!("page/series.js")),
         "/page/values.js" => (SCRIPT, include_bytes!("page/values.js")),
         "/page/overlays.js" => (SCRIPT, include_bytes!("page/overlays.js")),
         "/page/chart.js" => (SCRIPT, include_bytes!("page/chart.js")),
+        "/page/crosshair.js" => (SCRIPT, include_bytes!("page/crosshair.js")),
+        "/page/zone.js" => (SCRIPT, include_bytes!("page/zone.js")),
         "/page/format.js" => (SCRIPT, include_bytes!("page/format.js")),
         "/page/lightweight-charts.js" => (SCRIPT, include_bytes!("page/lightweight-charts.js")),
         "/page/page.css" => (STYLE, include_bytes!("page/page.css")),
@@ -71,7 +75,8 @@ mod tests {
         for path in named {
             assert!(asset(path).is_some(), "{path}");
         }
-        for module in ["page", "stream", "series", "values", "overlays", "chart", "format"] {
+        let modules = ["page", "stream", "symbols", "instrument", "series", "values", "overlays", "chart", "crosshair"];
+        for module in modules.into_iter().chain(["zone", "format"]) {
             for import in quoted(text(&format!("/page/{module}.js")), "./") {
                 let path = import.replacen("./", "/page/", 1);
                 assert_eq!(asset(&path).unwrap().content_type, SCRIPT, "{path}");

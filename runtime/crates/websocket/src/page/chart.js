@@ -5,11 +5,13 @@ import {
   CrosshairMode,
   HistogramSeries,
   TickMarkType,
-  createChart,
+  createChartEx,
   createSeriesMarkers,
 } from "./lightweight-charts.js";
-import { clock, length, moment } from "./format.js";
+import { TickLine } from "./crosshair.js";
+import { clock, length, moment, zoneName } from "./format.js";
 import { Overlays } from "./overlays.js";
+import { ZonedTime } from "./zone.js";
 
 /** The maximum number of empty places for consecutive missing windows. */
 const MAX_HOLE = 60;
@@ -42,11 +44,14 @@ export class Chart {
   #colors = {};
   #interval = "1m";
   #decimals = 0;
+  #tick = null;
+  #time = new ZonedTime();
+  #line = new TickLine();
 
   /** `onPoint(start)` is called with the kline under the pointer, or null. */
   constructor(box, onPoint) {
     this.#box = box;
-    this.#chart = createChart(box, {
+    this.#chart = createChartEx(box, this.#time, {
       autoSize: true,
       layout: { attributionLogo: true, fontSize: 12, panes: { enableResize: false } },
       crosshair: { mode: CrosshairMode.Normal },
@@ -57,14 +62,15 @@ export class Chart {
         minBarSpacing: 1,
         timeVisible: true,
         tickMarkMaxCharacterLength: 8,
-        tickMarkFormatter: (time, type) => this.#tick(toStart(time), type),
+        tickMarkFormatter: (time, type) => this.#label(toStart(time), type),
       },
-      localization: { timeFormatter: (time) => moment(toStart(time), length(this.#interval)) },
+      localization: { dateFormat: "yyyy-MM-dd", timeFormatter: (time) => this.#moment(toStart(time)) },
     });
     this.#candles = this.#chart.addSeries(CandlestickSeries, {
       borderVisible: true,
       priceFormat: { type: "custom", minMove: 1, formatter: (price) => price.toFixed(this.#decimals) },
     });
+    this.#candles.attachPrimitive(this.#line);
     this.#volume = this.#chart.addSeries(
       HistogramSeries,
       { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false },
@@ -75,9 +81,11 @@ export class Chart {
     volumes.setStretchFactor(1);
     this.#marks = createSeriesMarkers(this.#candles, []);
     this.#overlays = new Overlays(this.#chart, this.#candles);
-    this.#chart.subscribeCrosshairMove(({ time, sourceEvent }) => {
+    this.#chart.subscribeCrosshairMove(({ time, point, paneIndex, sourceEvent }) => {
       if (sourceEvent !== undefined) this.#held = null;
-      if (this.#held === null) onPoint(time === undefined ? null : toStart(time));
+      if (this.#held !== null) return;
+      this.#setLine(point !== undefined && paneIndex === 0 ? { y: point.y } : null);
+      onPoint(time === undefined ? null : toStart(time));
     });
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#hold());
     // The library creates its link again when the colour scheme changes, at its next drawing.
@@ -109,6 +117,7 @@ export class Chart {
         horzLine: { color: color("soft"), labelBackgroundColor: color("label") },
       },
     });
+    this.#line.paint(color("soft"), color("label"));
     this.#later(true);
   }
 
@@ -122,6 +131,7 @@ export class Chart {
   show(interval, all) {
     this.#interval = interval;
     this.#all = all;
+    this.#tick = null;
     this.point(null);
     const ms = length(interval);
     this.#chart.applyOptions({
@@ -134,6 +144,25 @@ export class Chart {
 
   redraw() {
     this.#later(true);
+  }
+
+  /** Sets the symbol's tick, `0.5`; without it, the last of the prices' decimals counts. */
+  setTick(tick) {
+    this.#tick = tick;
+    this.#later(true);
+  }
+
+  /** Sets the time zone of the labels, `utc` or `local`. The series of consumers have to be drawn again. */
+  setZone(zone) {
+    if (zone === this.#time.zone) return;
+    this.#time.zone = zone;
+    const scale = this.#chart.timeScale();
+    const seen = scale.getVisibleLogicalRange();
+    // The library ranks only times that it does not have yet.
+    this.#overlays.draw([], 0);
+    for (const series of [this.#candles, this.#volume]) series.setData([]);
+    this.#drawAll();
+    if (seen !== null && this.#newest !== null) scale.setVisibleLogicalRange(seen);
   }
 
   /** Draws the series of consumers, `{ topic, color, values }` each, over klines at about this price (0 if none). */
@@ -150,7 +179,10 @@ export class Chart {
   /** Keeps the crosshair on a kline, and the kline visible, until the pointer moves; `null` releases it. */
   point(kline) {
     this.#held = kline;
-    if (kline === null) return this.#chart.clearCrosshairPosition();
+    if (kline === null) {
+      this.#setLine(null);
+      return this.#chart.clearCrosshairPosition();
+    }
     this.#hold();
     const scale = this.#chart.timeScale();
     const at = scale.timeToIndex(toTime(kline.start), true);
@@ -164,6 +196,15 @@ export class Chart {
   #hold() {
     if (this.#held === null || !this.#drawn.has(this.#held.start)) return;
     this.#chart.setCrosshairPosition(Number(this.#held.close), toTime(this.#held.start), this.#candles);
+    this.#setLine({ price: Number(this.#held.close) });
+  }
+
+  /** Draws the crosshair's horizontal line over the klines; at null, the library draws its own in the other panes. */
+  #setLine(at) {
+    this.#line.move(at);
+    const visible = at === null;
+    if (this.#chart.options().crosshair.horzLine.visible === visible) return;
+    this.#chart.applyOptions({ crosshair: { horzLine: { visible, labelVisible: visible } } });
   }
 
   zoom(factor) {
@@ -290,15 +331,24 @@ export class Chart {
     this.#candles.applyOptions({ priceLineColor: this.#colors[name] });
   }
 
-  #setDecimals(decimals) {
-    if (decimals === this.#decimals) return;
-    this.#decimals = decimals;
-    this.#candles.applyOptions({ priceFormat: { minMove: 10 ** -decimals } });
+  /** Sets the digits of prices: those received, or those of the tick if it has more. */
+  #setDecimals(received) {
+    const [, fraction = ""] = (this.#tick ?? "").split(".");
+    this.#decimals = Math.max(received, fraction.length);
+    const minMove = this.#tick === null ? 10 ** -this.#decimals : Number(this.#tick);
+    if (this.#candles.options().priceFormat.minMove === minMove) return;
+    this.#candles.applyOptions({ priceFormat: { minMove } });
+    this.#line.setTick(minMove);
+  }
+
+  /** Returns the label of the crosshair on the time scale. */
+  #moment(start) {
+    return `${moment(start, length(this.#interval), this.#time.zone)} ${zoneName(start, this.#time.zone)}`;
   }
 
   /** Formats labels of seconds and milliseconds; the library formats minutes, hours, days, months and years. */
-  #tick(ms, type) {
+  #label(ms, type) {
     if (type !== TickMarkType.TimeWithSeconds) return null;
-    return ms % 1000 === 0 ? clock(ms, 1000) : clock(ms, 1).slice(6);
+    return ms % 1000 === 0 ? clock(ms, 1000, this.#time.zone) : clock(ms, 1).slice(6);
   }
 }

@@ -14,16 +14,29 @@ export function padded(decimal, decimals) {
   return decimals === 0 && fraction === "" ? whole : `${whole}.${fraction.padEnd(decimals, "0")}`;
 }
 
-/** Returns the time of day in UTC, to minutes, seconds or ms as the interval `finest` (ms) needs. */
-export function clock(ms, finest = 1000) {
-  const text = new Date(ms).toISOString();
+/** Returns how far the time in `zone` (`utc` or `local`) is ahead of UTC at `ms`, in ms. */
+export function offset(ms, zone) {
+  return zone === "local" ? new Date(ms).getTimezoneOffset() * -60_000 : 0;
+}
+
+/** Returns the name of `zone` at `ms`: `UTC`, or with the offset from it, `UTC+05:30`. */
+export function zoneName(ms, zone) {
+  if (zone !== "local") return "UTC";
+  const minutes = offset(ms, zone) / 60_000;
+  const two = (n) => String(n).padStart(2, "0");
+  return `UTC${minutes < 0 ? "-" : "+"}${two(Math.floor(Math.abs(minutes) / 60))}:${two(Math.abs(minutes) % 60)}`;
+}
+
+/** Returns the time of day in `zone`, to minutes, seconds or ms as the interval `finest` (ms) needs. */
+export function clock(ms, finest = 1000, zone = "utc") {
+  const text = new Date(ms + offset(ms, zone)).toISOString();
   return text.slice(11, finest < 1000 ? 23 : finest < 60_000 ? 19 : 16);
 }
 
-/** Returns the date and, for intervals shorter than a day, the time of day in UTC. */
-export function moment(ms, finest) {
-  const day = new Date(ms).toISOString().slice(0, 10);
-  return finest >= UNITS.D ? day : `${day} ${clock(ms, finest)}`;
+/** Returns the date in `zone`, and the time of day unless it is midnight in UTC, where days, weeks and months start. */
+export function moment(ms, finest, zone = "utc") {
+  const day = new Date(ms + offset(ms, zone)).toISOString().slice(0, 10);
+  return finest >= UNITS.D && zone === "utc" ? day : `${day} ${clock(ms, finest, zone)}`;
 }
 
 /** Formats a remaining duration: `8 s`, `4:05`, `3:20:00`, `2 d`. */

@@ -1,10 +1,12 @@
 // The live chart page: connects the stream, the klines, the chart and the controls.
 
 import { Chart } from "./chart.js";
-import { clock, length, moment, padded, rest } from "./format.js";
+import { clock, length, moment, padded, rest, zoneName } from "./format.js";
+import { fetchTick } from "./instrument.js";
 import { Change, Series } from "./series.js";
 import { COLORS } from "./overlays.js";
 import { Stream } from "./stream.js";
+import { SymbolBox, named } from "./symbols.js";
 import { Values, relevant } from "./values.js";
 
 const LOGIN_KEY = "klines.login";
@@ -20,6 +22,10 @@ const $ = (id) => document.getElementById(id);
 
 const series = new Series();
 const chart = new Chart($("chart"), (start) => point(start));
+const symbolBox = new SymbolBox(
+  { input: $("symbol"), popup: $("symbol-popup"), list: $("symbols"), count: $("symbol-count") },
+  (symbol) => choose({ symbol }),
+);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 dark.addEventListener("change", () => chart.paint());
 
@@ -29,6 +35,12 @@ let offered = null;
 let feeds = [];
 /** The selected series: `{ symbol, interval }`. */
 let chosen = null;
+/** The time zone of all times on the page: `utc` or `local`. */
+let zone = "utc";
+/** When the last message came, or null. */
+let lastMessage = null;
+/** The ticks of symbols, as decimals; a symbol without a known tick is absent. */
+const ticks = new Map();
 /** The start of the kline under the pointer, or null. */
 let pointed = null;
 /** The series that consumers publish for the selected one: `{ topic, label, color, values }` each. */
@@ -44,7 +56,10 @@ const socketAddress = `${location.protocol === "https:" ? "wss:" : "ws:"}//${loc
 const stream = new Stream(socketAddress, storedLogin(), {
   state: showState,
   topics: offer,
-  message: () => ($("clock").textContent = clock(Date.now())),
+  message: () => {
+    lastMessage = Date.now();
+    showClock();
+  },
   loggedIn: (login) => {
     sessionStorage.setItem(LOGIN_KEY, JSON.stringify(login));
     $("log-out").hidden = false;
@@ -146,7 +161,7 @@ function feed() {
 /** Shows the state of the feed: the connection to the server can be live while the prices from the exchange are old. */
 function showFeed() {
   const { category, state: feedState = "live", since } = feed() ?? {};
-  const when = since === undefined ? "" : `${moment(since, 1000)} UTC`;
+  const when = since === undefined ? "" : `${moment(since, 1000, zone)} ${zoneName(since, zone)}`;
   const text = {
     live: "",
     stale: `Data of the exchange arrives only in part since ${when} (${category}): prices may be old and klines incomplete.`,
@@ -187,8 +202,7 @@ function offer({ intervals, symbols, category }) {
     .flatMap(([of, list]) => list.map((name) => (of === category ? name : `${of}:${name}`)));
   intervals = intervals.toSorted((a, b) => length(a) - length(b));
   offered = { intervals, symbols: names, category };
-  $("symbols").replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
-  $("symbol").disabled = false;
+  symbolBox.offer(names);
   const radios = intervals.map((interval) => {
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "interval", value: interval });
     const label = document.createElement("label");
@@ -199,23 +213,28 @@ function offer({ intervals, symbols, category }) {
   choose(fromHash());
 }
 
-/** Parses a hash such as `#spot:ETHUSDT/1m`, which makes the selected series shareable as a link. */
+/**
+ * Parses a hash such as `#spot:ETHUSDT/1m`, which makes what is shown shareable as a link; `#spot:ETHUSDT/1m/local`
+ * shows it in local time.
+ */
 function fromHash() {
-  const [, symbol, interval] = /^#([\w:.-]+)(?:\/(\w+))?$/.exec(location.hash) ?? [];
-  return { symbol, interval };
+  const [, symbol, interval, zone] = /^#([\w:.-]+)(?:\/(\w+)(?:\/(\w+))?)?$/.exec(location.hash) ?? [];
+  return { symbol, interval, zone };
 }
 
-/** Selects the wanted symbol and interval; shows a message for those that are not available. */
+/** Selects the wanted symbol, interval and time zone; shows a message for those that are not available. */
 function choose(wanted) {
   if (offered === null || offered.symbols.length === 0) return;
   const { symbols, intervals } = offered;
-  const symbol = wanted.symbol === undefined ? undefined : named(wanted.symbol);
+  const symbol = wanted.symbol === undefined ? undefined : named(symbols, wanted.symbol);
   const interval = intervals.find((one) => one === wanted.interval);
   const missing = [
     wanted.symbol !== undefined && symbol === undefined && `No klines of “${wanted.symbol}” here.`,
     wanted.interval !== undefined && interval === undefined && `No klines of “${wanted.interval}” here.`,
+    !["utc", "local", undefined].includes(wanted.zone) && `No time zone “${wanted.zone}” here: write “local”, or nothing for UTC.`,
   ];
   showProblem(missing.filter(Boolean).join(" "));
+  if (wanted.zone === "utc" || wanted.zone === "local") setZone(wanted.zone);
   draw({
     symbol: symbol ?? chosen?.symbol ?? symbols[0],
     interval: interval ?? chosen?.interval ?? intervals.find((one) => length(one) >= 1000) ?? intervals[0],
@@ -234,44 +253,56 @@ function draw({ symbol, interval }) {
     showKline();
     offerValues();
   }
+  showTick();
   stream.select(`kline.${interval}.${symbol}`);
 }
 
-/** Returns the symbol with this name. Ignores case; the category may be left out if only one has the symbol. */
-function named(text) {
-  const wanted = text.trim().toLowerCase();
-  const exact = offered.symbols.find((name) => name.toLowerCase() === wanted);
-  const bare = offered.symbols.filter((name) => name.toLowerCase().endsWith(`:${wanted}`));
-  return exact ?? (bare.length === 1 ? bare[0] : undefined);
+/** Snaps the crosshair to the tick of the selected symbol, as soon as it is known. */
+async function showTick() {
+  const { symbol } = chosen;
+  if (!ticks.has(symbol) && state.name === "live") {
+    const [category, name] = symbol.includes(":") ? symbol.split(":") : [offered.category, symbol];
+    const tick = await fetchTick(category, name, storedLogin());
+    if (tick !== null) ticks.set(symbol, tick);
+  }
+  if (symbol === chosen.symbol) chart.setTick(ticks.get(symbol) ?? null);
 }
 
 function showChoice() {
-  $("symbol").value = chosen.symbol;
-  $("symbol").placeholder = chosen.symbol;
+  symbolBox.show(chosen.symbol);
   for (const radio of $("intervals").querySelectorAll("input")) radio.checked = radio.value === chosen.interval;
-  history.replaceState(null, "", `#${chosen.symbol}/${chosen.interval}`);
+  const shared = `#${chosen.symbol}/${chosen.interval}${zone === "local" ? "/local" : ""}`;
+  history.replaceState(null, "", shared);
 }
 
 addEventListener("hashchange", () => choose(fromHash()));
 $("picker").addEventListener("submit", (event) => {
   event.preventDefault();
-  $("symbol").blur();
+  symbolBox.submit();
 });
 $("intervals").addEventListener("change", (event) => choose({ interval: event.target.value }));
-// Browsers filter the list by the field's text, so the text is cleared on focus; the placeholder shows the symbol.
-$("symbol").addEventListener("focus", () => ($("symbol").value = ""));
-$("symbol").addEventListener("blur", () => {
-  if ($("symbol").value.trim() === "") $("symbol").value = chosen?.symbol ?? "";
-  else choose({ symbol: $("symbol").value });
-});
-$("symbol").addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  $("symbol").value = "";
-  $("symbol").blur();
-});
-$("symbol").addEventListener("input", (event) => {
-  const picked = event.inputType === undefined || event.inputType === "insertReplacementText";
-  if (picked && named($("symbol").value)) $("symbol").blur();
+
+// --- time zone ---------------------------------------------------------------------------------------------------
+
+function setZone(wanted) {
+  zone = wanted;
+  $("zone").value = zone;
+  chart.setZone(zone);
+  showClock();
+  showFeed();
+  showKline();
+  drawValues();
+}
+
+function showClock() {
+  if (lastMessage !== null) $("clock").textContent = clock(lastMessage, 1000, zone);
+  $("clock-zone").textContent = zoneName(lastMessage ?? Date.now(), zone);
+}
+
+$("zone").options[1].textContent = `local time (${zoneName(Date.now(), "local")})`;
+$("zone").addEventListener("change", ({ target }) => {
+  setZone(target.value);
+  if (chosen !== null) showChoice();
 });
 
 // --- what consumers publish ---------------------------------------------------------------------------------------
@@ -329,7 +360,7 @@ function drawValuesNow() {
   const all = shown().flatMap(({ label, values }) => values.all().map((value) => ({ label, ...value })));
   const lines = all.filter(({ line }) => line !== undefined).sort((a, b) => b.start - a.start);
   const notes = lines.slice(0, MAX_NOTES).map(({ label, start, line }) => {
-    const text = `${moment(start, length(chosen.interval))} ${label}: ${line}`;
+    const text = `${moment(start, length(chosen.interval), zone)} ${label}: ${line}`;
     return Object.assign(document.createElement("li"), { textContent: text });
   });
   $("notes").hidden = notes.length === 0;
@@ -372,7 +403,7 @@ const cells = Object.fromEntries(
 function texts(kline) {
   const price = (field) => padded(kline[field], kline.price_decimals);
   return {
-    time: moment(kline.start, length(kline.interval)),
+    time: moment(kline.start, length(kline.interval), zone),
     open: price("open"),
     high: price("high"),
     low: price("low"),
@@ -392,6 +423,7 @@ function showKline() {
   $("name").textContent = chosen === null ? "\u00a0" : `${chosen.symbol} · ${chosen.interval}`;
   const shownTexts = kline === undefined ? {} : texts(kline);
   for (const [field, cell] of Object.entries(cells)) cell.textContent = shownTexts[field] ?? "–";
+  cells.time.previousSibling.textContent = `Start (${zoneName(kline?.start ?? Date.now(), zone)})`;
   cells.quality.dataset.quality = kline?.quality ?? "";
   $("fields").dataset.pointed = kline !== last;
   const price = last === undefined ? "" : padded(last.close, last.price_decimals);
@@ -438,7 +470,7 @@ $("chart").addEventListener("keydown", (event) => {
     const kline = series.neighbour(from.start, pointed === null && STEPS[event.key] === -1 ? 0 : STEPS[event.key]);
     chart.point(kline);
     point(kline.start);
-    $("spoken").textContent = FIELDS.map(([field, title]) => `${title} ${texts(kline)[field]}`).join(", ");
+    $("spoken").textContent = [...$("fields").children].map((pair) => [...pair.children].map((part) => part.textContent).join(" ")).join(", ");
   } else if (event.key === "+" || event.key === "=") chart.zoom(1.25);
   else if (event.key === "-") chart.zoom(0.8);
   else if (event.key === "Escape") {

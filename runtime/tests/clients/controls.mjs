@@ -1,0 +1,266 @@
+// The controls of the chart page in headless Chromium: the symbol box, the crosshair, the time zone and small screens.
+//
+// The page comes from a running server, klines from a server that is scripted here. What it takes from the environment
+// is in `browser.mjs`. Exits with 1 at the first broken promise.
+
+import assert from "node:assert/strict";
+import { BASE_URL, WAIT, eventually, launch, made, promise, source } from "./browser.mjs";
+
+const { moment } = await import(source("format.js"));
+
+const LISTED = ["AUSDT", "BUSDT", "1000SOLUSDT", "SOLUSDC", "SOLUSDT"];
+const FILLERS = Array.from({ length: 800 }, (_, n) => `COIN${String(n).padStart(3, "0")}USDT`);
+const since = Date.UTC(2024, 0, 1) / 60_000;
+
+const browser = await launch();
+const complaints = [];
+
+/** Opens the page at `hash` in a browser of its own; its klines are those that `klines(topic)` returns. */
+async function open(hash, { klines = () => [made(since)], intervals = ["1m", "5m"], ...options } = {}) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, timezoneId: "Asia/Kolkata", ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(WAIT);
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  await page.route(/\/v5\/market\/instruments-info/, (route) => {
+    const symbol = new URL(route.request().url()).searchParams.get("symbol");
+    const list = symbol === "AUSDT" ? [{ symbol, priceFilter: { tickSize: "0.50" } }] : [];
+    return route.fulfill({ json: { retCode: 0, result: { list } } });
+  });
+  await page.routeWebSocket(/\/v1\/stream$/, (socket) => {
+    page.push = (message) => socket.send(JSON.stringify({ v: 1, ...message }));
+    socket.onMessage((text) => {
+      const { op, id, topics: [topic] = [] } = JSON.parse(text);
+      const answer = (more) => page.push({ op, id, ok: true, ...more });
+      const symbols = { linear: [...FILLERS, ...LISTED], spot: ["SOLUSDT"] };
+      if (op === "topics") answer({ intervals, symbols, category: "linear" });
+      if (op !== "subscribe") return;
+      answer({ topics: { [topic]: { epoch: "a", seq: 3 } } });
+      page.push({ type: "snapshot", topic, epoch: "a", seq: 3, data: klines(topic) });
+    });
+  });
+  // What is written on the canvases can be read nowhere else.
+  await page.addInitScript(() => {
+    window.written = new Map();
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function write(text, ...rest) {
+      window.written.set(text, rest[0]);
+      return fillText.call(this, text, ...rest);
+    };
+  });
+  await page.goto(new URL(`/#${hash}`, BASE_URL).href);
+  await eventually("klines", async () => /^\d/.test(await page.locator('[data-field="close"]').textContent()));
+  page.field = (name) => page.locator(`[data-field="${name}"]`).textContent();
+  page.name = () => page.locator("#name").textContent();
+  page.hash = () => decodeURIComponent(new URL(page.url()).hash);
+  return page;
+}
+
+/** Waits until the page has drawn, and returns the texts that it has written on its canvases since the last call. */
+const written = (page) =>
+  page.evaluate(async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame().then(frame);
+    const texts = [...window.written.keys()];
+    window.written.clear();
+    return texts;
+  });
+
+try {
+  const page = await open("AUSDT/1m", { viewport: { width: 1280, height: 800 } });
+  const box = page.getByRole("combobox", { name: "Symbol" });
+  const options = page.getByRole("listbox", { name: "Symbols" }).getByRole("option");
+  const active = async () => {
+    const id = await box.getAttribute("aria-activedescendant");
+    const selected = await page.locator('[role="option"][aria-selected="true"]').evaluateAll((all) => all.map((one) => [one.id, one.textContent]));
+    assert.deepEqual(selected.map(([id]) => id), id === null ? [] : [id]);
+    return selected[0]?.[1];
+  };
+
+  await promise("the symbol box lists what contains the typed part, among many hundred symbols", async () => {
+    assert.equal(await box.getAttribute("aria-expanded"), "false");
+    await box.click();
+    assert.deepEqual([await options.count(), await active()], [806, "AUSDT"]);
+    assert.ok(await options.nth(800).isVisible(), "the shown symbol is scrolled into view");
+    await page.keyboard.type("sol");
+    assert.equal(await box.getAttribute("aria-expanded"), "true");
+    assert.deepEqual(await options.allTextContents(), ["SOLUSDC", "SOLUSDT", "spot:SOLUSDT", "1000SOLUSDT"]);
+    assert.equal(await page.locator("#symbol-count").textContent(), "4 of 806 symbols");
+    assert.equal(await active(), "SOLUSDC");
+    assert.deepEqual(await page.locator("#symbols mark").allTextContents(), ["SOL", "SOL", "SOL", "SOL"]);
+  });
+
+  await promise("arrow keys move through the list, Escape leaves the symbol, Enter takes the other", async () => {
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowDown");
+    assert.equal(await active(), "spot:SOLUSDT");
+    await page.keyboard.press("Escape");
+    assert.deepEqual([await box.getAttribute("aria-expanded"), await box.inputValue()], ["false", "AUSDT"]);
+    assert.deepEqual([await options.count(), await page.name()], [0, "AUSDT · 1m"]);
+    await box.click();
+    await page.keyboard.type("sol");
+    await page.keyboard.press("Escape");
+    await page.keyboard.type("sol");
+    await page.keyboard.press("ArrowUp");
+    assert.equal(await active(), "1000SOLUSDT");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("PageDown");
+    assert.equal(await active(), "1000SOLUSDT");
+    await page.keyboard.press("PageUp");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await eventually("the symbol", async () => (await page.name()) === "SOLUSDT · 1m");
+    assert.deepEqual([await box.inputValue(), page.hash()], ["SOLUSDT", "#SOLUSDT/1m"]);
+  });
+
+  await promise("a symbol can be picked with the pointer, and a part of a name changes nothing when it is left", async () => {
+    await box.click();
+    await page.keyboard.type("1000");
+    await options.first().click();
+    await eventually("the symbol", async () => (await page.name()) === "1000SOLUSDT · 1m");
+    await box.click();
+    await page.keyboard.type("coin7");
+    await page.focus("#chart");
+    assert.deepEqual([await box.inputValue(), await page.name()], ["1000SOLUSDT", "1000SOLUSDT · 1m"]);
+    assert.ok(await page.locator("#problem").isHidden());
+    await box.click();
+    await page.keyboard.type("nosuch");
+    assert.equal(await page.locator("#symbol-count").textContent(), "No symbol contains “nosuch”");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.locator("#problem").textContent(), "No klines of “nosuch” here.");
+    await page.context().close();
+  });
+
+  const prices = { category: "linear", open: "10", high: "12", low: "9", close: "11", price_decimals: 1 };
+  const rising = () => Array.from({ length: 60 }, (_, at) => made(since + at, prices));
+
+  /** Returns the rows of the chart that the crosshair's horizontal line covers. */
+  const rows = (page) =>
+    page.evaluate(() => {
+      const hex = getComputedStyle(document.querySelector("#chart")).getPropertyValue("--soft").trim();
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+      const found = [];
+      for (const canvas of document.querySelectorAll("#chart canvas")) {
+        if (canvas.width < 400 || canvas.height < 40) continue;
+        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        pen.drawImage(canvas, 0, 0);
+        const { data } = pen.getImageData(0, 0, copy.width, copy.height);
+        for (let row = 0; row < canvas.height; row += 1) {
+          let count = 0;
+          for (let at = row * canvas.width * 4; at < (row + 1) * canvas.width * 4; at += 4) {
+            if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] > 200) count += 1;
+          }
+          if (count > canvas.width / 4) found.push(canvas.getBoundingClientRect().top + row);
+        }
+      }
+      return found;
+    });
+
+  /** Moves the pointer down a part of the chart; returns the prices that were written, and where lines were drawn. */
+  const sweep = async (page, from, to) => {
+    const area = await page.locator("#chart").boundingBox();
+    const [labels, lines] = [new Set(), new Set()];
+    await written(page);
+    for (let part = from; part < to; part += 0.01) {
+      await page.mouse.move(area.x + area.width - 300, area.y + area.height * part);
+      for (const text of await written(page)) if (/^\d+\.\d+$/.test(text)) labels.add(text);
+      for (const row of await rows(page)) lines.add(row);
+    }
+    return { labels: [...labels], lines: [...lines] };
+  };
+
+  await promise("the crosshair stands on ticks alone, and its label says no price between them", async () => {
+    const page = await open("AUSDT/1m", { klines: rising, viewport: { width: 1280, height: 800 } });
+    await eventually("the symbol's tick", async () => !(await written(page)).some((text) => /\.[1-46-9]$/.test(text)));
+    const { labels, lines } = await sweep(page, 0.1, 0.6);
+    assert.ok(labels.length >= 4 && labels.every((label) => Number(label) % 0.5 === 0), labels.join());
+    assert.ok(lines.length >= 3 && lines.length <= labels.length, `${lines} for ${labels}`);
+    const below = await sweep(page, 0.85, 0.9);
+    assert.ok(below.lines.length >= 4, "over the volume, the line follows the pointer");
+    await page.context().close();
+  });
+
+  await promise("without a known tick, the crosshair stands on the last decimal of the prices", async () => {
+    const near = { ...prices, open: "1.01", high: "1.04", low: "1.01", close: "1.03", price_decimals: 2 };
+    const page = await open("BUSDT/1m", { klines: () => rising().map((kline) => ({ ...kline, ...near })) });
+    const { labels, lines } = await sweep(page, 0.1, 0.6);
+    assert.ok(labels.every((label) => /^\d\.\d\d$/.test(label)), labels.join());
+    assert.ok(lines.length >= 3 && lines.length <= labels.length, `${lines} for ${labels}`);
+    await page.context().close();
+  });
+
+  await promise("the fields show the kline under the crosshair, in the digits that were received", async () => {
+    const exact = { open: "9007199254740993.1", high: "9007199254740993.3", low: "9007199254740993", close: "9007199254740993.2" };
+    const klines = () => rising().map((kline, at) => (at === 59 ? kline : { ...kline, ...exact, volume: `${at}` }));
+    const page = await open("AUSDT/1m", { klines, viewport: { width: 1280, height: 800 } });
+    await eventually("the last kline", async () => (await page.field("close")) === "11.0");
+    const area = await page.locator("#chart").boundingBox();
+    await page.mouse.move(area.x + area.width - 300, area.y + 100);
+    await eventually("another kline", async () => (await page.field("close")) === "9007199254740993.2");
+    const shown = await Promise.all(["open", "high", "low"].map((name) => page.field(name)));
+    assert.deepEqual(shown, ["9007199254740993.1", "9007199254740993.3", "9007199254740993.0"]);
+    const at = Number(await page.field("volume"));
+    assert.equal(await page.field("time"), moment((since + at) * 60_000, 60_000));
+    await page.context().close();
+  });
+
+  await promise("times are in UTC until local time is chosen, which the address remembers and labels name", async () => {
+    const quarters = () => Array.from({ length: 96 * 4 }, (_, at) => made(since + 15 * at, { ...prices, interval: "15m", end: (since + 15 * at + 15) * 60_000 - 1 }));
+    const page = await open("AUSDT/15m", { klines: quarters, intervals: ["15m"], viewport: { width: 1280, height: 800 } });
+    const choice = page.getByRole("combobox", { name: "Times in" });
+    const start = () => page.locator("#fields dt").first().textContent();
+    const clocks = async () => [await start(), await page.locator("#clock-zone").textContent()];
+    assert.deepEqual([await page.field("time"), ...(await clocks())], ["2024-01-04 23:45", "Start (UTC)", "UTC"]);
+    assert.deepEqual(await choice.locator("option").allTextContents(), ["UTC", "local time (UTC+05:30)"]);
+
+    await choice.selectOption("local");
+    assert.deepEqual([await page.field("time"), ...(await clocks())], ["2024-01-05 05:15", "Start (UTC+05:30)", "UTC+05:30"]);
+    assert.equal(page.hash(), "#AUSDT/15m/local");
+    page.push({ type: "status", feeds: [{ category: "linear", state: "down", since: since * 60_000 }] });
+    await eventually("the banner", async () => (await page.locator("#feed").textContent()).includes("2024-01-01 05:30:00 UTC+05:30"));
+
+    await page.reload();
+    await eventually("local time again", async () => (await page.field("time")) === "2024-01-05 05:15");
+    assert.deepEqual([await clocks(), await choice.inputValue()], [["Start (UTC+05:30)", "UTC+05:30"], "local"]);
+
+    await choice.selectOption("utc");
+    assert.deepEqual([await page.field("time"), ...(await clocks()), page.hash()], ["2024-01-04 23:45", "Start (UTC)", "UTC", "#AUSDT/15m"]);
+    await page.evaluate(() => (location.hash = "#AUSDT/15m/mars"));
+    await eventually("a complaint", async () => (await page.locator("#problem").textContent()).includes("No time zone “mars”"));
+    await page.context().close();
+  });
+
+  await promise("in local time the days of the time scale begin at local midnight, also where clocks change", async () => {
+    // Clocks in New York went back on 3 November 2024 at 06:00 UTC, so that 01:00 to 02:00 came twice.
+    const from = Date.UTC(2024, 10, 2) / 60_000;
+    const hours = () => Array.from({ length: 72 }, (_, at) => made(from + 60 * at, { ...prices, interval: "1h", end: (from + 60 * at + 60) * 60_000 - 1 }));
+    const options = { klines: hours, intervals: ["1h"], timezoneId: "America/New_York", viewport: { width: 1280, height: 800 } };
+    const page = await open("AUSDT/1h/local", options);
+    const under = async (hour) => {
+      await page.focus("#chart");
+      await page.keyboard.press("Home");
+      for (let n = 0; n < hour; n += 1) await page.keyboard.press("ArrowRight");
+      return written(page);
+    };
+    assert.ok((await under(28)).includes("2024-11-03 00:00 UTC-04:00"));
+    for (const [hour, label] of [[29, "2024-11-03 01:00 UTC-04:00"], [30, "2024-11-03 01:00 UTC-05:00"]]) {
+      assert.ok((await under(hour)).includes(label), label);
+    }
+    await page.keyboard.press("Escape");
+    const midnight = async (zone) => {
+      await written(page);
+      await page.locator("#zone").selectOption(zone);
+      return eventually(`the third in ${zone}`, () => page.evaluate(() => window.written.get("3")));
+    };
+    const utc = await midnight("utc");
+    const [ahead, spacing] = [4, 9];
+    assert.equal(await midnight("local"), utc + ahead * spacing);
+    assert.equal(await midnight("utc"), utc);
+    await page.context().close();
+  });
+
+  assert.deepEqual(complaints, [], "the browser reported no error");
+} finally {
+  await browser.close();
+}

@@ -260,6 +260,35 @@ try {
     await page.context().close();
   });
 
+  for (const [width, height, least] of [[568, 320, 200], [667, 375, 250], [844, 390, 265], [375, 667, 240], [1280, 720, 480]]) {
+    await promise(`at ${width} × ${height} the whole chart is seen without scrolling`, async () => {
+      const hasTouch = width < 1000;
+      const dear = { open: "64249.20", high: "64255.30", low: "64249.20", close: "64255.30", price_decimals: 2 };
+      const klines = () => rising().map((kline) => ({ ...kline, ...dear }));
+      const page = await open("AUSDT/1m", { klines, viewport: { width, height }, hasTouch, isMobile: hasTouch });
+      const { chart, ...scroll } = await page.evaluate(() => ({
+        chart: document.querySelector("#chart").getBoundingClientRect().toJSON(),
+        width: document.documentElement.scrollWidth,
+        height: document.documentElement.scrollHeight,
+      }));
+      assert.deepEqual(scroll, { width, height });
+      assert.ok(chart.top >= 0 && chart.bottom <= height && chart.height >= least && chart.width === width, JSON.stringify(chart));
+      for (const id of ["symbol", "intervals", "state", "price", "fields", "zone"]) {
+        const part = await page.locator(`#${id}`).boundingBox();
+        assert.ok(part.y >= 0 && part.y + part.height <= height && part.x < width, `${id}: ${JSON.stringify(part)}`);
+      }
+      for (const name of ["open", "high", "low", "close"]) {
+        const cell = await page.locator(`[data-field="${name}"]`).boundingBox();
+        assert.ok(cell.x + cell.width <= width, `${name}: ${JSON.stringify(cell)}`);
+      }
+      await (hasTouch ? page.locator("#symbol").tap() : page.locator("#symbol").click());
+      await page.keyboard.type("coin1");
+      const option = await page.getByRole("option").nth(1).boundingBox();
+      assert.ok(option.y + option.height <= height && option.x + option.width <= width, JSON.stringify(option));
+      await page.context().close();
+    });
+  }
+
   assert.deepEqual(complaints, [], "the browser reported no error");
 } finally {
   await browser.close();

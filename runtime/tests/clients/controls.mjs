@@ -289,6 +289,14 @@ try {
     });
   }
 
+  await promise("the page says that the quality repaired is reserved", async () => {
+    const page = await open("AUSDT/1m");
+    const repaired = page.locator(".qualities li", { hasText: "repaired" });
+    assert.equal(await repaired.getAttribute("title"), "Reserved: no kline is repaired yet");
+    assert.equal(await repaired.textContent(), "repaired (reserved)");
+    await page.context().close();
+  });
+
   assert.deepEqual(complaints, [], "the browser reported no error");
 } finally {
   await browser.close();

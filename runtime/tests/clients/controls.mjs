@@ -6,6 +6,8 @@
 import assert from "node:assert/strict";
 import { BASE_URL, WAIT, eventually, launch, made, promise, source } from "./browser.mjs";
 
+assert.ok(BASE_URL, "set BASE_URL to run this test");
+
 const { moment } = await import(source("format.js"));
 
 const LISTED = ["AUSDT", "BUSDT", "1000SOLUSDT", "SOLUSDC", "SOLUSDT"];

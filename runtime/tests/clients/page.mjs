@@ -6,6 +6,8 @@
 import assert from "node:assert/strict";
 import { BASE_URL, KEY, Proxy, USER, WAIT, eventually, launch, made, promise, record, source } from "./browser.mjs";
 
+assert.ok(BASE_URL && USER && KEY, "set BASE_URL, USER and KEY to run this test");
+
 const { length } = await import(source("format.js"));
 
 // --- the page ------------------------------------------------------------------------------------------------------

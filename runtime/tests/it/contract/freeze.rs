@@ -9,12 +9,12 @@ use wit_parser::Resolve;
 
 /// Every file of `wit/v1`.
 const FILES: [(&str, &str); 6] = [
-    ("consumer.wit", "e4a0a8c964d150b9eab83b7ba0b1015432788b028771f137ee41a654d9ccbc27"),
-    ("emit.wit", "f62060155a53dae4a26ebbc681e28ed57d9988acc264b96df0b05bce1b02ffec"),
-    ("host.wit", "a6024771c71d0a68afa3a23ecc1b109b25bdbbe4b8a2a104dedd673c4245d073"),
-    ("state.wit", "f5edb8632480b6fb9dd154926378dab706da54e8078861f8af219ce762ad0c83"),
-    ("types.wit", "e7d4313de75a76932750117c863325e0a090c83c902b606c4eee3e269ce8ecba"),
-    ("world.wit", "c8d464326c49dc6fb1d39c87eefe88e3f4857c2065560b78a68b1c361a8240c7"),
+    ("consumer.wit", "2e915652c281fae2b503a671d323e9abdbac0ec2068a28d1db913a8bdfbeacc8"),
+    ("emit.wit", "27a8928fe8fc90aa03f875b742d5e341236f5771bc14f1fd9bce28651d9896d4"),
+    ("host.wit", "bde49f7f1867c167d3ee876c0d39d272e417c985932aaad0e7fb2e196d8c9882"),
+    ("state.wit", "8776b0990038c045eab9d9bd2a68716e0aacf529e63bccbd4817d1432b49bc30"),
+    ("types.wit", "58a677bd979da393546864834e020470abd42046b05967edff9993c7693b9c7a"),
+    ("world.wit", "7bbb216e0b1fab7226aa3ad970e687b8c4f0ca8cabaa4a55fb5232de238fb7e7"),
 ];
 /// The released versions, whose text never changes.
 const RELEASES: [&str; 2] = ["1.0.0", "1.1.0"];

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -108,6 +108,10 @@ format: ## Format the code
 
 bench: build redis ## Measure the figures of the README, each beside its baseline (about 8 minutes)
 	cargo bench --locked -p klines --bench figures
+
+pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)
+	@runtime/tests/clients/run.sh target/release/klines chart.modules
+	node runtime/tests/clients/pictures.mjs target/release/klines
 
 clean: ## Remove everything that was built
 	cargo clean

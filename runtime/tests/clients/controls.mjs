@@ -18,7 +18,7 @@ const browser = await launch();
 const complaints = [];
 
 /** Opens the page at `hash` in a browser of its own; its klines are those that `klines(topic)` returns. */
-async function open(hash, { klines = () => [made(since)], intervals = ["1m", "5m"], ...options } = {}) {
+async function open(hash, { klines = () => [made(since)], values = [], intervals = ["1m", "5m"], ...options } = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, timezoneId: "Asia/Kolkata", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT);
@@ -35,7 +35,7 @@ async function open(hash, { klines = () => [made(since)], intervals = ["1m", "5m
       const { op, id, topics: [topic] = [] } = JSON.parse(text);
       const answer = (more) => page.push({ op, id, ok: true, ...more });
       const symbols = { linear: [...FILLERS, ...LISTED], spot: ["SOLUSDT"] };
-      if (op === "topics") answer({ intervals, symbols, category: "linear" });
+      if (op === "topics") answer({ intervals, symbols, category: "linear", values });
       if (op !== "subscribe") return;
       answer({ topics: { [topic]: { epoch: "a", seq: 3 } } });
       page.push({ type: "snapshot", topic, epoch: "a", seq: 3, data: klines(topic) });
@@ -180,6 +180,37 @@ try {
     assert.ok(lines.length >= 3 && lines.length <= labels.length, `${lines} for ${labels}`);
     const below = await sweep(page, 0.85, 0.9);
     assert.ok(below.lines.length >= 4, "over the volume, the line follows the pointer");
+    await page.context().close();
+  });
+
+  await promise("the crosshair's label covers those of consumers' series", async () => {
+    const topic = "ext.mine.near.1m.AUSDT";
+    const points = () => rising().map(({ start, end }) => ({ start, end, confirm: true, revision: 0, value: 10 }));
+    const klines = (asked) => (asked === topic ? points() : rising());
+    const page = await open("AUSDT/1m", { klines, values: [topic], viewport: { width: 1280, height: 800 } });
+    const scale = page.locator("#chart td:last-child canvas").first();
+    /** Counts the pixels of a colour on the price scale. */
+    const pixels = (hex) =>
+      scale.evaluate((canvas, hex) => {
+        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        for (const layer of canvas.parentElement.querySelectorAll("canvas")) pen.drawImage(layer, 0, 0);
+        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+        const { data } = pen.getImageData(0, 0, copy.width, copy.height);
+        const isIt = (at) => data[at] === red && data[at + 1] === green && data[at + 2] === blue;
+        return Array.from({ length: data.length / 4 }, (_, n) => n * 4).filter(isIt).length;
+      }, hex);
+    const [line, label] = ["#c27803", "#3c4756"];
+    const whole = await eventually("the label of the line", () => pixels(line));
+    const area = await page.locator("#chart").boundingBox();
+    let covered = whole;
+    for (let y = 60; y < 400 && covered > whole / 4; y += 4) {
+      await page.mouse.move(area.x + 900, area.y + y);
+      await written(page);
+      covered = await pixels(line);
+      assert.ok((await pixels(label)) > whole / 2, `at ${y}`);
+    }
+    assert.ok(covered <= whole / 4, `${covered} of ${whole} pixels are seen`);
     await page.context().close();
   });
 

@@ -2,6 +2,7 @@
 // Takes the path of the program; `make pictures` runs it.
 
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,13 +11,14 @@ import { launch } from "./browser.mjs";
 
 const [program, images] = [resolve(process.argv[2]), resolve("docs/images")];
 const home = mkdtempSync(join(tmpdir(), "klines-pictures-"));
-const env = { PATH: process.env.PATH, TERM: "xterm-256color", WSS_AUTH_USER: "demo", WSS_AUTH_KEY: "k".repeat(32), WEBSOCKET_PORT: "0", LOG_FORMAT: "json" };
+const key = randomBytes(24).toString("base64url");
+const env = { PATH: process.env.PATH, TERM: "xterm", WSS_AUTH_USER: "demo", WSS_AUTH_KEY: key, WEBSOCKET_PORT: "0", LOG_FORMAT: "json" };
 mkdirSync(images, { recursive: true });
 
 // The terminal: what the program writes to one, with its colours.
-const [ROWS, CHAR, LINE] = [30, 8.4, 19];
+const [ROWS, CHAR, LINE] = [36, 8.4, 19];
 const STYLES = { 2: 'opacity=".55"', 31: 'fill="#e8626d"', 32: 'fill="#2fb08a"', 33: 'fill="#f2a93b"' };
-const shown = "klines run --demo --for 9s --log-level warn";
+const shown = "klines run --demo --intervals 1s --for 5s --log-level warn";
 const pty = ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", program, ...shown.split(" ").slice(1)];
 const lines = [`\x1b[2m$\x1b[0m ${shown}`];
 for await (const line of createInterface(spawn("python3", pty, { cwd: home, env, stdio: ["ignore", "pipe", "inherit"] }).stdout)) lines.push(line);
@@ -32,7 +34,7 @@ const rows = lines.slice(0, ROWS).map((line, row) => {
   });
   return parts.join("");
 });
-const [width, height] = [Math.ceil(32 + 80 * CHAR), 24 + ROWS * LINE];
+const [width, height] = [Math.ceil(32 + 80 * CHAR), 24 + rows.length * LINE];
 const font = 'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14" fill="#e6eaf1"';
 const frame = `<rect width="${width}" height="${height}" rx="8" fill="#10141c"/>`;
 writeFileSync(join(images, "terminal.svg"), `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ${font}>${frame}\n${rows.join("\n")}\n</svg>\n`);
@@ -40,13 +42,13 @@ writeFileSync(join(images, "terminal.svg"), `<svg xmlns="http://www.w3.org/2000/
 // The chart page, with the values of the example consumer.
 const component = resolve("target/components/example.wasm");
 writeFileSync(join(home, "klines.toml"), `[websocket]\nauth = false\n[consumers.crossover]\ncomponent = "${component}"\n`);
-const server = spawn(program, ["run", "--demo", "--config", "klines.toml", "--consumers", "websocket,crossover"], { cwd: home, env, stdio: ["ignore", "ignore", "pipe"] });
+const flags = "run --demo --config klines.toml --consumers websocket,crossover --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 1s,5s,1m";
+const server = spawn(program, flags.split(" "), { cwd: home, env, stdio: ["ignore", "ignore", "pipe"] });
 for await (const line of createInterface(server.stderr)) {
-  const { message, address } = JSON.parse(line);
-  if (message !== "serving klines") continue;
+  if (!line.includes('"serving klines"')) continue;
   const browser = await launch();
   const page = await browser.newPage({ viewport: { width: 1280, height: 720 }, colorScheme: "dark" });
-  await page.goto(`http://localhost:${address.split(":").at(-1)}/#BTCUSDT/1s`);
+  await page.goto(`http://localhost:${JSON.parse(line).address.split(":").at(-1)}/#BTCUSDT/1s`);
   await page.waitForTimeout(150_000);
   await page.mouse.move(900, 330);
   await page.screenshot({ path: join(images, "chart.png") });

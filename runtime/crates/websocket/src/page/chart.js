@@ -4,6 +4,7 @@ import {
   CandlestickSeries,
   CrosshairMode,
   HistogramSeries,
+  LineSeries,
   TickMarkType,
   createChartEx,
   createSeriesMarkers,
@@ -46,7 +47,9 @@ export class Chart {
   #decimals = 0;
   #tick = null;
   #time = new ZonedTime();
-  #line = new TickLine();
+  #line;
+  /** An empty series, the last in the order of drawing, so that the crosshair's label covers all others. */
+  #top;
 
   /** `onPoint(start)` is called with the kline under the pointer, or null. */
   constructor(box, onPoint) {
@@ -70,7 +73,6 @@ export class Chart {
       borderVisible: true,
       priceFormat: { type: "custom", minMove: 1, formatter: (price) => price.toFixed(this.#decimals) },
     });
-    this.#candles.attachPrimitive(this.#line);
     this.#volume = this.#chart.addSeries(
       HistogramSeries,
       { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false },
@@ -79,6 +81,9 @@ export class Chart {
     const [prices, volumes] = this.#chart.panes();
     prices.setStretchFactor(4);
     volumes.setStretchFactor(1);
+    this.#line = new TickLine(this.#candles);
+    this.#top = this.#chart.addSeries(LineSeries, { priceLineVisible: false, lastValueVisible: false });
+    this.#top.attachPrimitive(this.#line);
     this.#marks = createSeriesMarkers(this.#candles, []);
     this.#overlays = new Overlays(this.#chart, this.#candles);
     this.#chart.subscribeCrosshairMove(({ time, point, paneIndex, sourceEvent }) => {
@@ -168,6 +173,7 @@ export class Chart {
   /** Draws the series of consumers, `{ topic, color, values }` each, over klines at about this price (0 if none). */
   overlay(topics, price) {
     this.#overlays.draw(topics, price);
+    this.#top.setSeriesOrder(this.#top.getPane().getSeries().length - 1);
   }
 
   /** Draws one new or changed kline with the next animation frame. */

@@ -6,9 +6,9 @@ export function toTick(price, tick) {
   return Math.round(price / tick) * tick;
 }
 
-/** A primitive of the candles' series, which draws the line and its label on the price scale. */
+/** A primitive of any series on the candles' price scale, which draws the line and its label. */
 export class TickLine {
-  #series = null;
+  #candles;
   #update = () => {};
   /** `{ y }` of the pointer, or `{ price }` of a kline; null hides the line. */
   #at = null;
@@ -19,7 +19,7 @@ export class TickLine {
     {
       coordinate: () => this.#y() ?? 0,
       fixedCoordinate: () => this.#y() ?? 0,
-      text: () => this.#series.priceFormatter().format(this.#price() ?? 0),
+      text: () => this.#candles.priceFormatter().format(this.#price() ?? 0),
       textColor: () => "#ffffff",
       backColor: () => this.#look.label,
       visible: () => this.#y() !== null,
@@ -27,8 +27,12 @@ export class TickLine {
     },
   ];
 
-  attached({ series, requestUpdate }) {
-    [this.#series, this.#update] = [series, requestUpdate];
+  constructor(candles) {
+    this.#candles = candles;
+  }
+
+  attached({ requestUpdate }) {
+    this.#update = requestUpdate;
   }
 
   /** Sets the colours of the line and of its label. */
@@ -52,13 +56,13 @@ export class TickLine {
   /** Returns the price of the line, or null. It is not stored, because the scale may move under a resting pointer. */
   #price() {
     if (this.#at === null || this.#at.price !== undefined) return this.#at?.price ?? null;
-    const price = this.#series.coordinateToPrice(this.#at.y);
+    const price = this.#candles.coordinateToPrice(this.#at.y);
     return price === null ? null : toTick(price, this.#tick);
   }
 
   #y() {
     const price = this.#price();
-    return price === null ? null : this.#series.priceToCoordinate(price);
+    return price === null ? null : this.#candles.priceToCoordinate(price);
   }
 
   #draw(target) {

@@ -3,6 +3,7 @@
 //! Refuses a module that lacks exports or has unknown imports, and lists them by name with their signatures.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider as adapter;
@@ -25,6 +26,9 @@ const NAMES: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
+/// The endings of source files.
+const SOURCES: [&str; 7] = ["c", "go", "js", "mjs", "py", "rs", "ts"];
+
 /// Why a file cannot be turned into a component.
 #[derive(Debug, Error)]
 pub enum ModuleError {
@@ -34,6 +38,9 @@ pub enum ModuleError {
     /// It is neither a binary module nor WebAssembly text.
     #[error("is neither a WebAssembly module nor WebAssembly text")]
     Unknown,
+    /// It is the source of a program.
+    #[error("is a source file: name the folder of its project instead; `klines consumer new` creates one")]
+    Source,
     /// It is WebAssembly text with a syntax error.
     #[error("{0}")]
     Text(String),
@@ -75,6 +82,9 @@ pub fn of_file(name: &str, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     }
     if bytes.starts_with(MODULE) {
         return of_module(bytes, None);
+    }
+    if Path::new(name).extension().is_some_and(|ending| SOURCES.iter().any(|source| ending == *source)) {
+        return Err(ModuleError::Source);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ModuleError::Unknown)?;
     if bytes.starts_with(b"\0asm") || !looks_like_text(text) {

@@ -14,7 +14,8 @@ use super::tools::{ToolError, Tools};
 /// The prefix of the names of staging folders. The identifier of the installing process follows it.
 const STAGING_PREFIX: &str = ".installing-";
 
-/// Returns the folder of a tool. If it does not exist, `install` installs the tool into a staging folder first.
+/// Returns the folder of a tool. If it does not exist or `is_usable` is false of it, `install` installs the tool into a
+/// staging folder first.
 ///
 /// # Errors
 /// [`ToolError`], also of the installation. The staging folder is removed in that case.
@@ -23,19 +24,24 @@ pub fn folder(
     what: &'static str,
     version: &str,
     fix: &str,
+    is_usable: impl Fn(&Path) -> bool,
     install: impl FnOnce(&mut Tools<'_>, &Path) -> Result<(), ToolError>,
 ) -> Result<PathBuf, ToolError> {
     let tools_folder = tools.cache.as_ref().map(|cache| cache.join("tools"));
     let tools_folder = tools_folder.ok_or_else(|| ToolError::NoCache { what, fix: fix.to_owned() })?;
     let folder = tools_folder.join(format!("{what}-{version}"));
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let staging = tools_folder.join(format!("{STAGING_PREFIX}{}-{what}", std::process::id()));
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| ToolError::Io { path, source }
     };
+    if folder.is_dir() {
+        if is_usable(&folder) {
+            return Ok(folder);
+        }
+        tools.say(&format!("{} does not work any more and is replaced", folder.display()));
+        remove(&folder).map_err(failed(&folder))?;
+    }
+    let staging = tools_folder.join(format!("{STAGING_PREFIX}{}-{what}", std::process::id()));
     fs::create_dir_all(&tools_folder).map_err(failed(&tools_folder))?;
     remove_abandoned(&tools_folder);
     remove(&staging).map_err(failed(&staging))?;
@@ -80,7 +86,8 @@ mod tests {
         let mut say = |_: &str| {};
         let mut tools = Tools::in_folder(Path::new("/nowhere"), &mut say);
         tools.cache = Some(cache.to_path_buf());
-        folder(&mut tools, "tool", "1.0", "type it", |_, staging| fill(staging))
+        let is_usable = |folder: &Path| folder.join("tool").is_file();
+        folder(&mut tools, "tool", "1.0", "type it", is_usable, |_, staging| fill(staging))
     }
 
     fn left(cache: &Path) -> Vec<String> {
@@ -104,6 +111,20 @@ mod tests {
         .unwrap();
         assert!(folder.join("tool").is_file());
         assert_eq!(install(cache.path(), |_| panic!("it is there")).unwrap(), folder);
+        assert_eq!(left(cache.path()), ["tool-1.0"]);
+    }
+
+    #[test]
+    fn a_tool_that_does_not_work_any_more_is_installed_again() {
+        let cache = tempfile::TempDir::new().unwrap();
+        let fill = |staging: &Path| {
+            fs::write(staging.join("tool"), "").unwrap();
+            Ok(())
+        };
+        let folder = install(cache.path(), fill).unwrap();
+        fs::remove_file(folder.join("tool")).unwrap();
+        assert_eq!(install(cache.path(), fill).unwrap(), folder);
+        assert!(folder.join("tool").is_file());
         assert_eq!(left(cache.path()), ["tool-1.0"]);
     }
 
@@ -150,7 +171,8 @@ mod tests {
     fn without_a_folder_the_error_says_what_to_type() {
         let mut say = |_: &str| {};
         let mut tools = Tools::in_folder(Path::new("/nowhere"), &mut say);
-        let refused = folder(&mut tools, "tool", "1.0", "type `pip install tool`", |_, _| Ok(())).unwrap_err();
+        let refused =
+            folder(&mut tools, "tool", "1.0", "type `pip install tool`", |_| true, |_, _| Ok(())).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "tool is not installed, and there is no folder to install it in: set HOME, or type `pip install tool`"

@@ -2,6 +2,7 @@
 //! tool that is missing or has another version is installed privately.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,7 +94,7 @@ fn wasi_note(project: &Project) -> &'static str {
 /// Runs a tool that creates the file `built`. Removes an older file first, so that the result is that of the tool.
 fn finish(command: &mut Command, what: &str, built: PathBuf) -> Result<PathBuf, BuildError> {
     match fs::remove_file(&built) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&built)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&built)(error)),
         _ => {}
     }
     run(command, what)?;
@@ -113,7 +114,9 @@ fn componentize_py(tools: &mut Tools<'_>) -> Result<Command, ToolError> {
         }
         tools.say(&format!("{} is `{version}`, not {COMPONENTIZE_PY}: another one is used", found.display()));
     }
-    let folder = private::folder(tools, "componentize-py", COMPONENTIZE_PY, &fix, |tools, staging| {
+    // The Python that the environment was made from may have been replaced or removed.
+    let runs = |folder: &Path| ask(&folder.join("bin/python"), &["-c", "import componentize_py"]).is_some();
+    let folder = private::folder(tools, "componentize-py", COMPONENTIZE_PY, &fix, runs, |tools, staging| {
         let get = "get Python 3.10 or later from https://python.org or your system's packages";
         let python = tools.need("python3", get)?;
         let what = "python3 -m venv (Debian has it in the package python3-venv)";
@@ -121,12 +124,26 @@ fn componentize_py(tools: &mut Tools<'_>) -> Result<Command, ToolError> {
         let package = format!("componentize-py=={COMPONENTIZE_PY}");
         let mut pip = Command::new(staging.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package]);
-        run(&mut pip, &format!("pip install {package}"))
+        run(&mut pip, &format!("pip install {package}"))?;
+        let failed = |source| ToolError::Io { path: staging.to_path_buf(), source };
+        remove_scripts(staging).map_err(failed)
     })?;
     let mut command = Command::new(folder.join("bin/python"));
-    // The environment was renamed after it was created, and the scripts in its `bin` contain the old path.
+    // It has no scripts (`remove_scripts`).
     command.args(["-c", "import sys, componentize_py; sys.argv[0] = 'componentize-py'; componentize_py.script()"]);
     Ok(command)
+}
+
+/// Removes the scripts of a Python environment that is going to be renamed: their first lines name its old path. Keeps
+/// Python itself.
+fn remove_scripts(environment: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(environment.join("bin"))? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b"python") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the path of a program of an npm package, which is installed in a private folder.
@@ -134,7 +151,8 @@ fn npm(tools: &mut Tools<'_>, package: &'static str, version: &str, program: &st
     let get = "get Node.js 20 or later from https://nodejs.org or your system's packages";
     tools.need("node", get)?;
     let fix = format!("npm install --global {package}@{version}");
-    let folder = private::folder(tools, package, version, &fix, |tools, staging| {
+    let is_there = |folder: &Path| folder.join("node_modules/.bin").join(program).exists();
+    let folder = private::folder(tools, package, version, &fix, is_there, |tools, staging| {
         let npm = tools.need("npm", get)?;
         let package = format!("{package}@{version}");
         let mut command = Command::new(npm);

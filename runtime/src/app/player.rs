@@ -6,7 +6,7 @@ use anyhow::Context;
 use klines_bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
 use klines_bybit::source::{Body, Options, Progress, Record, Recording};
 use klines_domain::aggregator::{Settings, Tally};
-use klines_domain::clock::PUBLISHING;
+use klines_domain::clock::MAX_PUBLISH_DELAY;
 use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
@@ -222,7 +222,7 @@ impl Player<'_> {
     fn missed(&mut self, record: &Record, text: &str, stamped: Option<ExchangeMillis>) {
         let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) else { return };
         let Some(received) = record.received else {
-            let range = stamped.map(|stamped| (stamped - PUBLISHING, stamped));
+            let range = stamped.map(|stamped| (stamped - MAX_PUBLISH_DELAY, stamped));
             return self.unreadable.push(Unreadable { symbol, range });
         };
         let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
@@ -249,9 +249,9 @@ impl Player<'_> {
         let Some(now) = self.playback.now() else { return self.unreadable.clear() };
         for Unreadable { symbol, range } in std::mem::take(&mut self.unreadable) {
             let symbol = self.playback.symbol(&symbol);
-            let latest = now.max(time + PUBLISHING);
+            let latest = now.max(time + MAX_PUBLISH_DELAY);
             // Uses the recorded times only if they are possible.
-            let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - PUBLISHING, latest));
+            let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - MAX_PUBLISH_DELAY, latest));
             self.playback.missed(symbol, first, last);
         }
     }

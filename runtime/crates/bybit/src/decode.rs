@@ -12,7 +12,7 @@ mod wire;
 mod tests;
 
 use klines_domain::feed::FeedEvent;
-use klines_domain::interval::SHORTEST;
+use klines_domain::interval::MIN_INTERVAL;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{ExchangeMillis, Millis};
 use thiserror::Error;
@@ -120,7 +120,7 @@ pub fn times_of(text: &str) -> Vec<(ExchangeMillis, ExchangeMillis)> {
     let times = text.split("\"T\":").skip(1).filter_map(number);
     let mut times: Vec<ExchangeMillis> = times.filter(|time| is_plausible(*time, stamped)).collect();
     times.sort_unstable();
-    let spans = times.chunk_by(|time, next| *next - *time <= SHORTEST);
+    let spans = times.chunk_by(|time, next| *next - *time <= MIN_INTERVAL);
     let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();
     match (spans.first(), spans.last()) {
         // No real frame has times in this many spans; garbage must not create one span for each number.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use klines_domain::feed::FeedMessage;
-use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
 use klines_system::backoff::Backoff;
@@ -408,6 +408,8 @@ async fn next_boundary(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMill
 fn close_reason(frame: Option<tungstenite::protocol::CloseFrame>) -> String {
     frame.map_or_else(
         || "closed by the exchange".to_owned(),
-        |frame| format!("closed by the exchange: {} {}", u16::from(frame.code), sanitize(&frame.reason, EXCERPT)),
+        |frame| {
+            format!("closed by the exchange: {} {}", u16::from(frame.code), sanitize(&frame.reason, MAX_SHOWN_BYTES))
+        },
     )
 }

@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HOST, HeaderMap, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
 use serde::de::DeserializeOwned;
@@ -273,7 +273,7 @@ fn accept(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes,
         }
         StatusCode::FORBIDDEN => {
             let body = String::from_utf8_lossy(&body);
-            let message = sanitize(&body, EXCERPT);
+            let message = sanitize(&body, MAX_SHOWN_BYTES);
             let is_limit = body.to_ascii_lowercase().contains(TOO_FREQUENT);
             Err(if is_limit { RestError::TooFrequent { message } } else { RestError::Forbidden { message } })
         }

@@ -14,7 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
-use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{LocalMillis, MINUTE, Millis, SECOND};
 
@@ -330,7 +330,7 @@ impl Session {
                 Some(Change::default())
             }
             Ok(Answer::Refused { id, refusal }) if self.canary.is_requested_in(id) => {
-                let message = sanitize(&refusal.message, EXCERPT);
+                let message = sanitize(&refusal.message, MAX_SHOWN_BYTES);
                 let refused = self.canary.refused().map(str::to_owned);
                 let notice = refused.map(|topic| Notice::Unwatched { topic, message });
                 out.extend(notice.map(Action::Notice));
@@ -355,7 +355,7 @@ impl Session {
     fn apply(&mut self, now: LocalMillis, change: Change, out: &mut Vec<Action>) {
         out.extend(change.frames.into_iter().map(Action::Send));
         for (symbol, message) in change.refused {
-            out.push(Action::Notice(Notice::Refused { symbol, message: sanitize(&message, EXCERPT) }));
+            out.push(Action::Notice(Notice::Refused { symbol, message: sanitize(&message, MAX_SHOWN_BYTES) }));
         }
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
@@ -403,7 +403,7 @@ impl Session {
     fn report(&mut self, kind: &'static str, text: &str, out: &mut Vec<Action>) {
         if !self.reported.contains(&kind) {
             self.reported.push(kind);
-            out.push(Action::Notice(Notice::Unreadable { kind, head: sanitize(text, EXCERPT) }));
+            out.push(Action::Notice(Notice::Unreadable { kind, head: sanitize(text, MAX_SHOWN_BYTES) }));
         }
     }
 }

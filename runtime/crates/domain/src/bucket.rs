@@ -1,20 +1,20 @@
-//! What some trades add up to, those of a run or of a window, in the integers of one symbol. Knows neither intervals nor opens.
+//! Adds up trades of a run or a window in the integers of one symbol. Knows neither intervals nor opens.
 
 use super::decimal::widen;
 use super::symbol::Category;
 use super::time::Millis;
 use super::trade::{Side, Trade};
 
-/// Decimals that an inverse trade's turnover is rounded to.
+/// The number of decimals to which the turnover of an inverse trade is rounded.
 pub const INVERSE_TURNOVER_SCALE: u8 = 8;
 
-/// Greatest turnover of one trade, in units of its last decimal: 10^17 times what the largest real trades have, and
+/// The maximum turnover of one trade, in units of its last decimal: 10^17 times that of the largest real trades, and
 /// small enough that the sum of 10^5 of them fits.
-const MOST_TURNOVER: i128 = 1_000_000_000_000_000_000_000_000_000_000_000;
-/// Greatest sum that may be brought to wider integers: as many trades again can be added to it.
-const MOST_SUM: i128 = i128::MAX / 2;
+const MAX_TURNOVER: i128 = 1_000_000_000_000_000_000_000_000_000_000_000;
+/// The maximum sum that may be rescaled: as much again can be added to it.
+const MAX_SUM: i128 = i128::MAX / 2;
 
-/// Decimals of a symbol's integers: the most seen in its prices and in its sizes.
+/// The numbers of decimals of a symbol's integers: the maximum seen in its prices and in its sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scales {
     /// Decimals of prices.
@@ -24,7 +24,7 @@ pub struct Scales {
 }
 
 impl Scales {
-    /// Decimals of turnover.
+    /// Returns the number of decimals of turnover.
     #[must_use]
     pub const fn turnover(self, category: Category) -> u8 {
         match category {
@@ -33,23 +33,23 @@ impl Scales {
         }
     }
 
-    /// Returns whether a trade's numbers need no more decimals than these.
+    /// Returns whether the numbers of a trade need no more decimals than these.
     #[must_use]
     #[inline]
     pub const fn hold(self, trade: &Trade) -> bool {
         trade.price.scale <= self.price && trade.size.scale <= self.size
     }
 
-    /// Returns the scales that hold a trade as well.
+    /// Returns the scales with as many more decimals as a trade needs.
     #[must_use]
     pub fn widened(self, trade: &Trade) -> Self {
         Self { price: self.price.max(trade.price.scale), size: self.size.max(trade.size.scale) }
     }
 }
 
-/// Where a trade stands among the others: by time, then cross sequence, then arrival.
+/// The order of a trade among others: by time, then cross sequence, then arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct TradeOrder {
     /// Trade time.
     pub time: Millis,
     /// Cross sequence.
@@ -59,7 +59,7 @@ pub struct Place {
 /// A trade in the integers of its symbol.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
-    place: Place,
+    order: TradeOrder,
     price: i64,
     size: i64,
     turnover: i128,
@@ -67,8 +67,8 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// Converts a trade, or returns nothing when it does not fit: price and size up to 9.2 × 10^18 units of the
-    /// symbol's last decimal, turnover up to 10^33.
+    /// Converts a trade. Returns `None` if it does not fit: price and size up to 9.2 × 10^18 units of the symbol's last
+    /// decimal, turnover up to 10^33.
     #[must_use]
     #[inline]
     pub fn new(trade: &Trade, scales: Scales, category: Category) -> Option<Self> {
@@ -78,18 +78,18 @@ impl Fill {
             Category::Linear | Category::Spot => i128::from(price) * i128::from(size),
             Category::Inverse => inverse_turnover(price, size, scales)?,
         };
-        if turnover > MOST_TURNOVER {
+        if turnover > MAX_TURNOVER {
             return None;
         }
-        let place = Place { time: trade.time.get(), sequence: trade.sequence };
-        Some(Self { place, price, size, turnover, bought: trade.side == Side::Buy })
+        let order = TradeOrder { time: trade.time.get(), sequence: trade.sequence };
+        Some(Self { order, price, size, turnover, bought: trade.side == Side::Buy })
     }
 
-    /// Where it stands.
+    /// Returns the order of the trade.
     #[must_use]
     #[inline]
-    pub const fn place(&self) -> Place {
-        self.place
+    pub const fn order(&self) -> TradeOrder {
+        self.order
     }
 }
 
@@ -108,14 +108,14 @@ fn inverse_turnover(price: i64, size: i64, scales: Scales) -> Option<i128> {
     Some(quotient + i128::from(round_up))
 }
 
-/// The sums and extremes of some trades of one symbol. Exact; the same whatever the order of arrival, but for
-/// trades that share time and cross sequence, of which the later arrival counts as later.
+/// The sums and extremes of some trades of one symbol. They are exact and independent of the order of arrival, except
+/// for trades with the same time and cross sequence, of which the one that arrived later counts as later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// Place of the earliest trade.
-    pub first: Place,
-    /// Place of the latest trade.
-    pub last: Place,
+    /// The order of the earliest trade.
+    pub first: TradeOrder,
+    /// The order of the latest trade.
+    pub last: TradeOrder,
     /// Price of the earliest trade.
     pub open: i64,
     /// Greatest price.
@@ -137,10 +137,10 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of no trade.
+    /// The bucket without trades.
     pub const EMPTY: Self = Self {
-        first: Place { time: 0, sequence: 0 },
-        last: Place { time: 0, sequence: 0 },
+        first: TradeOrder { time: 0, sequence: 0 },
+        last: TradeOrder { time: 0, sequence: 0 },
         open: 0,
         high: 0,
         low: 0,
@@ -152,14 +152,14 @@ impl Bucket {
         buy_turnover: 0,
     };
 
-    /// The bucket of one trade.
+    /// Returns the bucket of one trade.
     #[must_use]
     #[inline]
     pub fn of(fill: &Fill) -> Self {
         let bought = i128::from(fill.bought);
         Self {
-            first: fill.place,
-            last: fill.place,
+            first: fill.order,
+            last: fill.order,
             open: fill.price,
             high: fill.price,
             low: fill.price,
@@ -172,24 +172,24 @@ impl Bucket {
         }
     }
 
-    /// Whether there is no trade in it.
+    /// Returns whether the bucket has no trades.
     #[must_use]
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.trades == 0
     }
 
-    /// Forgets its trades; what else it holds means nothing from then on.
+    /// Removes its trades; its other fields are meaningless afterwards.
     #[inline]
     pub const fn clear(&mut self) {
         self.trades = 0;
     }
 
-    /// Adds a trade that stands after all in the bucket, which is not empty.
+    /// Adds a trade that is later than all others. The bucket must not be empty.
     #[inline]
     pub fn append(&mut self, fill: &Fill) {
         let bought = i128::from(fill.bought);
-        self.last = fill.place;
+        self.last = fill.order;
         self.high = self.high.max(fill.price);
         self.low = self.low.min(fill.price);
         self.close = fill.price;
@@ -200,7 +200,7 @@ impl Bucket {
         self.buy_turnover += fill.turnover * bought;
     }
 
-    /// Adds the trades of a bucket that arrived after this one's.
+    /// Adds the trades of a bucket that arrived after those of this one.
     pub fn merge(&mut self, later: &Self) {
         if later.is_empty() {
             return;
@@ -224,13 +224,13 @@ impl Bucket {
         self.buy_turnover += later.buy_turnover;
     }
 
-    /// Returns the same bucket in integers with more decimals, or nothing when a price no longer fits.
+    /// Returns the same bucket in integers with more decimals; `None` if a number no longer fits.
     #[must_use]
     pub fn rescaled(&self, by: Widening) -> Option<Self> {
         if self.is_empty() {
             return Some(*self);
         }
-        let sum = |sum, by| widen(sum, by).filter(|sum| *sum <= MOST_SUM);
+        let sum = |sum, by| widen(sum, by).filter(|sum| *sum <= MAX_SUM);
         Some(Self {
             open: by.price(self.open)?,
             high: by.price(self.high)?,
@@ -254,7 +254,7 @@ pub struct Widening {
 }
 
 impl Widening {
-    /// The step from narrower to wider scales.
+    /// Returns the difference between narrower and wider scales.
     #[must_use]
     pub const fn between(narrow: Scales, wide: Scales, category: Category) -> Self {
         Self {
@@ -264,7 +264,7 @@ impl Widening {
         }
     }
 
-    /// Returns a price in the wider integers.
+    /// Returns a price in the wider integers; `None` if it does not fit.
     #[must_use]
     pub fn price(self, price: i64) -> Option<i64> {
         fit(price, self.price)
@@ -296,7 +296,8 @@ mod tests {
         for (price, size, printed) in [
             ((3, 0), (1, 0), "0.33333333"),
             ((3, 0), (2, 0), "0.66666667"),
-            // 1 / 200,000,000 is half a unit: down to the even 0; 3 / 200,000,000 is 1.5 units: up to the even 2.
+            // 1 / 200,000,000 is half a unit and rounds down to the even 0; 3 / 200,000,000 is 1.5 units and rounds up
+            // to the even 2.
             ((200_000_000, 0), (1, 0), "0"),
             ((200_000_000, 0), (3, 0), "0.00000002"),
             ((165_785, 1), (100, 0), "0.00603191"),

@@ -1,117 +1,119 @@
-//! The exchange's clock, as far as its stamps show it: local monotonic time plus the least transit seen lately.
+//! Estimates the exchange's clock from its stamps: local monotonic time plus the offset of the fastest recent frame.
 
 use std::collections::VecDeque;
 
 use super::time::{ExchangeMillis, LocalMillis, Millis, SECOND};
 
-/// How long an observation counts.
-const MEMORY: Millis = 60 * SECOND;
-/// A stamp that moves the clock by more than this is believed only when others agree.
-const LEAP: Millis = 30 * SECOND;
-/// How many stamps in a row have to agree on a leap.
-const AGREEING: u32 = 5;
-/// A trade is stamped at most so long after its match: 0 to 3 ms in recordings of Bybit, and room for a busy engine.
-pub const PUBLISHING: Millis = 10;
+/// How long an observation is used.
+const OBSERVATION_WINDOW: Millis = 60 * SECOND;
+/// A stamp that differs from the clock by more than this is accepted only if others confirm it.
+const MAX_DEVIATION: Millis = 30 * SECOND;
+/// How many consecutive stamps must agree before the clock jumps.
+const MIN_AGREEING: u32 = 5;
+/// The maximum time between a match and the stamp of its trade: 0 to 3 ms in recordings of Bybit, with room for a busy
+/// engine.
+pub const MAX_PUBLISH_DELAY: Millis = 10;
 
-/// How far the exchange's clock is ahead of the local one: the only way from an instant of one to an instant of the other.
+/// The offset of the exchange's clock from the local clock. The only way to convert between [`LocalMillis`] and
+/// [`ExchangeMillis`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lead(Millis);
+pub struct ClockOffset(Millis);
 
-impl Lead {
-    /// Returns the lead by which both name the same moment.
+impl ClockOffset {
+    /// Returns the offset at which both instants are the same moment.
     #[must_use]
     pub const fn between(local: LocalMillis, exchange: ExchangeMillis) -> Self {
         Self(exchange.get().saturating_sub(local.get()))
     }
 
-    /// Returns the exchange's time at a local time.
+    /// Returns the exchange time of a local time.
     #[must_use]
     pub const fn to_exchange(self, local: LocalMillis) -> ExchangeMillis {
         ExchangeMillis::new(local.get().saturating_add(self.0))
     }
 
-    /// Returns the local time at a time of the exchange.
+    /// Returns the local time of an exchange time.
     #[must_use]
     pub const fn to_local(self, exchange: ExchangeMillis) -> LocalMillis {
         LocalMillis::new(exchange.get().saturating_sub(self.0))
     }
 
     const fn is_far(self, other: Self) -> bool {
-        self.0.saturating_sub(other.0).saturating_abs() > LEAP
+        self.0.saturating_sub(other.0).saturating_abs() > MAX_DEVIATION
     }
 }
 
-/// What a clock made of a stamp.
+/// The result of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// It agrees with what is known.
-    Believed,
-    /// It is further from the others than any transit: what carries it is not to be used.
-    Doubted,
-    /// The last few agree on another time: the clock stands there now.
-    Leapt,
+    /// The stamp agrees with the clock.
+    Accepted,
+    /// The stamp differs from the clock by more than any transit time: its frame must not be used.
+    Rejected,
+    /// The last few stamps agree on another time, to which the clock has jumped.
+    Jumped,
 }
 
-/// Exchange time = local time + the greatest (stamp − receipt) of the last 60 s, never backwards.
+/// Computes exchange time as local time + the maximum (stamp − receipt) of the last 60 s, never going back.
 ///
-/// Transit is part of it: at the moment a frame without queueing delay is received, the clock shows its stamp.
+/// The transit time is included: when a frame without queueing delay is received, the clock shows its stamp.
 #[derive(Clone, Debug, Default)]
 pub struct ExchangeClock {
-    /// Receipt and lead of the observations that can still be the greatest, leads falling.
-    greatest: VecDeque<(LocalMillis, Lead)>,
-    /// The same for the least, leads rising.
-    least: VecDeque<(LocalMillis, Lead)>,
+    /// Receipt and offset of the observations that can still be the maximum, offsets falling.
+    greatest: VecDeque<(LocalMillis, ClockOffset)>,
+    /// Receipt and offset of the observations that can still be the minimum, offsets rising.
+    least: VecDeque<(LocalMillis, ClockOffset)>,
     shown: Option<ExchangeMillis>,
-    /// The lead to compare the first stamp with.
-    expected: Lead,
-    /// A lead that contradicts the others, and how many stamps in a row have agreed on it.
-    doubt: Option<(Lead, u32)>,
+    /// The offset with which the first stamp is compared.
+    expected: ClockOffset,
+    /// An offset that contradicts the others, and how many consecutive stamps have agreed on it.
+    suspect: Option<(ClockOffset, u32)>,
 }
 
 impl ExchangeClock {
-    /// Builds a clock whose first stamp is compared with a lead that is known from elsewhere.
+    /// Builds a clock whose first stamp is compared with a known offset.
     #[must_use]
-    pub fn expecting(lead: Lead) -> Self {
-        Self { expected: lead, ..Self::default() }
+    pub fn expecting(offset: ClockOffset) -> Self {
+        Self { expected: offset, ..Self::default() }
     }
 
-    /// Takes note that something stamped `stamp` by the exchange was received at local time `received`.
+    /// Records that something with the exchange's stamp `stamp` was received at local time `received`.
     pub fn observe(&mut self, received: LocalMillis, stamp: ExchangeMillis) -> Observation {
-        let lead = Lead::between(received, stamp);
-        // A first stamp far from the expected time is believed no more readily than a leap.
+        let offset = ClockOffset::between(received, stamp);
+        // A first stamp far from the expected time needs the same confirmation as a jump.
         let known = self.greatest.front().map(|(_, best)| *best);
-        let mut observation = Observation::Believed;
-        if lead.is_far(known.unwrap_or(self.expected)) {
-            let agreed = match self.doubt {
-                Some((other, agreed)) if !lead.is_far(other) => agreed + 1,
+        let mut observation = Observation::Accepted;
+        if offset.is_far(known.unwrap_or(self.expected)) {
+            let agreed = match self.suspect {
+                Some((other, agreed)) if !offset.is_far(other) => agreed + 1,
                 _ => 1,
             };
-            self.doubt = Some((lead, agreed));
-            if agreed < AGREEING {
-                return Observation::Doubted;
+            self.suspect = Some((offset, agreed));
+            if agreed < MIN_AGREEING {
+                return Observation::Rejected;
             }
             self.greatest.clear();
             self.least.clear();
-            observation = Observation::Leapt;
+            observation = Observation::Jumped;
         }
-        self.doubt = None;
-        while self.greatest.back().is_some_and(|(_, other)| *other <= lead) {
+        self.suspect = None;
+        while self.greatest.back().is_some_and(|(_, other)| *other <= offset) {
             self.greatest.pop_back();
         }
-        self.greatest.push_back((received, lead));
-        while self.least.back().is_some_and(|(_, other)| *other >= lead) {
+        self.greatest.push_back((received, offset));
+        while self.least.back().is_some_and(|(_, other)| *other >= offset) {
             self.least.pop_back();
         }
-        self.least.push_back((received, lead));
+        self.least.push_back((received, offset));
         self.forget(received);
         observation
     }
 
-    /// Forgets observations of more than a minute ago, but for the newest one.
+    /// Removes observations older than a minute, except the newest.
     fn forget(&mut self, local: LocalMillis) {
-        for leads in [&mut self.greatest, &mut self.least] {
-            while leads.len() > 1 && leads.front().is_some_and(|(at, _)| *at < local - MEMORY) {
-                leads.pop_front();
+        for offsets in [&mut self.greatest, &mut self.least] {
+            while offsets.len() > 1 && offsets.front().is_some_and(|(at, _)| *at < local - OBSERVATION_WINDOW) {
+                offsets.pop_front();
             }
         }
     }
@@ -125,22 +127,23 @@ impl ExchangeClock {
         Some(shown)
     }
 
-    /// The greatest lead of the exchange's stamps over local time, or `None` before the first observation.
+    /// Returns the maximum offset of the exchange's stamps from local time; `None` before the first observation.
     #[must_use]
-    pub fn lead(&self) -> Option<Lead> {
-        self.greatest.front().map(|(_, lead)| *lead)
+    pub fn offset(&self) -> Option<ClockOffset> {
+        self.greatest.front().map(|(_, offset)| *offset)
     }
 
-    /// The latest that the exchange's stamp of something received at `local` can have been.
+    /// Returns the latest possible stamp of something received at `local`.
     #[must_use]
     pub fn latest(&self, local: LocalMillis) -> Option<ExchangeMillis> {
-        self.lead().map(|lead| lead.to_exchange(local))
+        self.offset().map(|offset| offset.to_exchange(local))
     }
 
-    /// Every match until then had been received by `local`, if frames take no longer than the slowest of the last 60 s.
+    /// Returns the exchange time until which every match had been received by `local`, if no frame takes longer than
+    /// the slowest of the last 60 s.
     #[must_use]
     pub fn seen_until(&self, local: LocalMillis) -> Option<ExchangeMillis> {
-        self.least.front().map(|(_, lead)| lead.to_exchange(local) - PUBLISHING)
+        self.least.front().map(|(_, offset)| offset.to_exchange(local) - MAX_PUBLISH_DELAY)
     }
 }
 
@@ -148,7 +151,7 @@ impl ExchangeClock {
 mod tests {
     use super::*;
 
-    /// A clock that is looked at in plain numbers.
+    /// A clock with plain numbers.
     #[derive(Default)]
     struct Plain(ExchangeClock);
 
@@ -186,21 +189,21 @@ mod tests {
     }
 
     #[test]
-    fn one_stamp_from_the_future_is_not_believed() {
+    fn one_stamp_from_the_future_is_rejected() {
         let mut clock = Plain::default();
-        assert_eq!(clock.observe(0, 0), Observation::Believed);
-        assert_eq!(clock.observe(1, 1_000_000), Observation::Doubted);
+        assert_eq!(clock.observe(0, 0), Observation::Accepted);
+        assert_eq!(clock.observe(1, 1_000_000), Observation::Rejected);
         assert_eq!(clock.now(10), Some(10));
         for at in 2..5 {
-            assert_eq!(clock.observe(at, 1_000_000 + at), Observation::Doubted);
+            assert_eq!(clock.observe(at, 1_000_000 + at), Observation::Rejected);
         }
-        assert_eq!(clock.observe(5, 1_000_005), Observation::Leapt);
-        assert_eq!(clock.observe(6, 1_000_006), Observation::Believed);
-        assert_eq!(clock.now(10), Some(1_000_010), "but several that agree are");
+        assert_eq!(clock.observe(5, 1_000_005), Observation::Jumped);
+        assert_eq!(clock.observe(6, 1_000_006), Observation::Accepted);
+        assert_eq!(clock.now(10), Some(1_000_010), "several stamps that agree are accepted");
     }
 
     #[test]
-    fn a_first_stamp_that_lies_does_not_set_the_clock() {
+    fn a_wrong_first_stamp_does_not_set_the_clock() {
         let mut clock = Plain::default();
         clock.observe(0, 4_000_000);
         clock.observe(1, i64::MIN);
@@ -211,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_first_stamp_may_be_far_from_a_local_clock_that_others_have_shown_to_be_wrong() {
-        let mut clock = Plain(ExchangeClock::expecting(Lead(3_600_000)));
-        assert_eq!(clock.observe(0, 3_600_050), Observation::Believed);
-        assert_eq!(clock.0.lead(), Some(Lead(3_600_050)));
+    fn a_first_stamp_may_be_far_from_the_local_clock_if_that_is_expected() {
+        let mut clock = Plain(ExchangeClock::expecting(ClockOffset(3_600_000)));
+        assert_eq!(clock.observe(0, 3_600_050), Observation::Accepted);
+        assert_eq!(clock.0.offset(), Some(ClockOffset(3_600_050)));
     }
 
     #[test]
-    fn stamps_that_agree_on_nothing_move_nothing() {
+    fn stamps_that_contradict_each_other_do_not_move_the_clock() {
         let mut clock = Plain::default();
         clock.observe(0, 0);
         for (at, stamp) in [(1, 100_000), (2, 200_000), (3, -900_000), (4, 500_000), (5, 90_000_000), (6, 700_000)] {
@@ -228,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_leads_there_and_back() {
+    fn an_offset_converts_both_ways() {
         let (local, exchange) = (LocalMillis::new(5_000), ExchangeMillis::new(4_200));
-        let lead = Lead::between(local, exchange);
-        assert_eq!((lead.to_exchange(local + 10), lead.to_local(exchange + 10)), (exchange + 10, local + 10));
-        assert_eq!(Lead::between(local, ExchangeMillis::MAX).to_exchange(LocalMillis::MAX), ExchangeMillis::MAX);
+        let offset = ClockOffset::between(local, exchange);
+        assert_eq!((offset.to_exchange(local + 10), offset.to_local(exchange + 10)), (exchange + 10, local + 10));
+        assert_eq!(ClockOffset::between(local, ExchangeMillis::MAX).to_exchange(LocalMillis::MAX), ExchangeMillis::MAX);
     }
 }

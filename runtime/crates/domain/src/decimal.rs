@@ -1,11 +1,11 @@
-//! Exact decimal numbers: an integer and the number of its decimals. No binary float takes part in arithmetic.
+//! Exact decimal numbers: an integer and its number of decimals. Arithmetic uses no binary floats.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use thiserror::Error;
 
-/// Most decimals that a [`Decimal`] can have; `10^38` is the greatest power of ten in an `i128`.
+/// The maximum number of decimals of a [`Decimal`]; `10^38` is the greatest power of ten in an `i128`.
 pub const MAX_SCALE: u8 = 38;
 
 /// Powers of ten that fit in an `i128`, by exponent.
@@ -32,21 +32,21 @@ const FLOAT_POWERS: [f64; 23] = {
     powers
 };
 
-/// Returns `10^exponent`, or nothing when that is more than an `i128` holds.
+/// Returns `10^exponent`; `None` if an `i128` cannot hold it.
 #[must_use]
 pub fn power_of_ten(exponent: u8) -> Option<i128> {
     POWERS.get(usize::from(exponent)).copied()
 }
 
-/// Returns `mantissa * 10^by`, or nothing when it does not fit.
+/// Returns `mantissa * 10^by`; `None` if it does not fit.
 #[must_use]
 pub fn widen(mantissa: i128, by: u8) -> Option<i128> {
     mantissa.checked_mul(power_of_ten(by)?)
 }
 
-/// `mantissa / 10^scale`, exactly.
+/// The number `mantissa / 10^scale`, exactly.
 ///
-/// Two values that mean the same number are equal whatever their scales; text is plain and trimmed.
+/// Equal numbers compare equal whatever their scales. The text has no exponent and no trailing zeros.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decimal {
     mantissa: i128,
@@ -57,28 +57,28 @@ impl Decimal {
     /// Zero without decimals.
     pub const ZERO: Self = Self { mantissa: 0, scale: 0 };
 
-    /// Builds the number `mantissa / 10^scale`. A scale over [`MAX_SCALE`] is cut to it.
+    /// Builds the number `mantissa / 10^scale`. A scale over [`MAX_SCALE`] is reduced to it.
     #[must_use]
     pub const fn new(mantissa: i128, scale: u8) -> Self {
         Self { mantissa, scale: if scale > MAX_SCALE { MAX_SCALE } else { scale } }
     }
 
-    /// The integer in units of `10^-scale`.
+    /// Returns the integer in units of `10^-scale`.
     #[must_use]
     pub const fn mantissa(self) -> i128 {
         self.mantissa
     }
 
-    /// Number of decimals, 0 to [`MAX_SCALE`].
+    /// Returns the number of decimals, 0 to [`MAX_SCALE`].
     #[must_use]
     pub const fn scale(self) -> u8 {
         self.scale
     }
 
-    /// Reads plain decimal text: an optional `-`, digits, and optionally a point with digits after it.
+    /// Parses plain decimal text: an optional `-`, digits, and optionally a point with digits after it.
     ///
     /// # Errors
-    /// [`ParseDecimalError`] when the text is anything else or does not fit 38 digits.
+    /// [`ParseDecimalError`] if the text has another form or does not fit 38 digits.
     pub fn parse(text: &str) -> Result<Self, ParseDecimalError> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -116,13 +116,13 @@ impl Decimal {
         self
     }
 
-    /// Returns the nearest binary float, for consumers that compute rather than print.
+    /// Returns the nearest binary float, for consumers that calculate with floats.
     #[inline]
     #[must_use]
     pub fn to_f64(self) -> f64 {
         const EXACT: u64 = 1 << 53;
-        // Both operands are exact in a float, so that the one division rounds to the nearest. Converting an `i128`
-        // takes five times as long, and eight of these are made for every kline that goes to a component.
+        // Both operands are exact as floats, so that the single division rounds to the nearest float. Converting an
+        // `i128` takes five times as long, and a component receives eight floats per kline.
         if let (Ok(mantissa), Some(unit)) = (i64::try_from(self.mantissa), FLOAT_POWERS.get(usize::from(self.scale)))
             && mantissa.unsigned_abs() <= EXACT
         {
@@ -173,7 +173,7 @@ impl Ord for Decimal {
         let scale = self.scale.max(other.scale);
         match (widen(self.mantissa, scale - self.scale), widen(other.mantissa, scale - other.scale)) {
             (Some(left), Some(right)) => left.cmp(&right),
-            // One of them is too large to widen: the one with fewer decimals has the larger magnitude.
+            // If one of them is too large to widen, the one with fewer decimals has the larger magnitude.
             (None, _) => self.mantissa.cmp(&0),
             (_, None) => 0.cmp(&other.mantissa),
         }
@@ -183,11 +183,11 @@ impl Ord for Decimal {
 /// Why a text is not a [`Decimal`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ParseDecimalError {
-    /// Not plain decimal notation.
+    /// The text is not in plain decimal notation.
     #[error("not a plain decimal number")]
     Malformed,
-    /// More digits than can be held exactly.
-    #[error("more digits than can be held exactly")]
+    /// The text has more digits than can be stored exactly.
+    #[error("more digits than can be stored exactly")]
     TooLong,
 }
 

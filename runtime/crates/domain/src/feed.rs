@@ -1,96 +1,96 @@
-//! What a feed brings to the aggregator: trades, and since when and until when none of them can be missing.
+//! The input of the aggregator: trades, and the times for which trades are certain to be complete.
 
 use super::symbol::{Category, SymbolId};
 use super::time::{ExchangeMillis, LocalMillis};
 use super::trade::Trade;
 
-/// One event of a category's feed. `T` is the clock of what a feed sees of itself: [`LocalMillis`] as it comes from a
-/// connection, [`ExchangeMillis`] as the aggregator takes it. A trade's time is the exchange's in both.
+/// One event of a category's feed. `T` is the clock of its times: [`LocalMillis`] from a connection, [`ExchangeMillis`]
+/// for the aggregator. The time of a trade is always exchange time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedEvent<T> {
     /// A trade happened.
     Trade(Trade),
-    /// From `from` on every trade of these symbols arrives: their topics are acknowledged.
+    /// Every trade of these symbols arrives from `from` on: their topics are acknowledged.
     Covered {
-        /// Whose feed it is.
+        /// The symbols of the feed.
         symbols: Vec<SymbolId>,
-        /// First moment that is covered.
+        /// The first moment that is covered.
         from: T,
     },
-    /// Between two moments trades of these symbols may be missing.
+    /// Trades of these symbols between two moments may be missing.
     Hole {
-        /// Whose feed it is.
+        /// The symbols of the feed.
         symbols: Vec<SymbolId>,
         /// The last moment known to be covered.
         last_seen: T,
-        /// The first that is covered again; `None` until the next [`Covered`](Self::Covered).
+        /// The first moment that is covered again; `None` until the next [`Covered`](Self::Covered).
         until: Option<T>,
     },
-    /// Coverage of these symbols that was said to begin at `from` began at `at` only.
+    /// Coverage of these symbols that was reported to begin at `from` began only at `at`.
     Delayed {
-        /// Whose feed it is.
+        /// The symbols of the feed.
         symbols: Vec<SymbolId>,
-        /// The beginning as it was said.
+        /// The start as reported before.
         from: T,
-        /// First moment that is covered.
+        /// The first moment that is covered.
         at: T,
     },
-    /// A trade of this symbol from `from` to `to`, both included, is in no kline: its row could not be read.
+    /// A trade of this symbol between `from` and `to`, both included, is in no kline because its row could not be read.
     Missed {
-        /// Whose trade it is.
+        /// The symbol of the trade.
         symbol: SymbolId,
-        /// The earliest that it can have happened.
+        /// The earliest possible time of the trade.
         from: ExchangeMillis,
-        /// The latest.
+        /// The latest possible time of the trade.
         to: ExchangeMillis,
     },
-    /// The exchange lists the instrument no more since `at`: unless it has traded after that, it has ended then.
+    /// The exchange no longer lists the instrument since `at`: it has ended then, unless it has traded later.
     Ended {
-        /// Which one.
+        /// The symbol of the instrument.
         symbol: SymbolId,
-        /// When it ended.
+        /// When the instrument ended.
         at: T,
     },
-    /// The exchange lists the instrument after all: what was said of its end was wrong.
+    /// The exchange lists the instrument again: an earlier [`Ended`](Self::Ended) was wrong.
     Listed {
-        /// Which one.
+        /// The symbol of the instrument.
         symbol: SymbolId,
     },
 }
 
-/// What a message says about the connection that brought it.
+/// What a message says about the connection that delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Topics are acknowledged: it carries trades from now on.
+    /// Topics are acknowledged: the connection delivers trades from now on.
     Up,
-    /// It is gone, or carries nothing any more.
+    /// The connection is lost, or no longer delivers anything.
     Down,
-    /// Everything that had arrived at the time of receipt has been read and handed on: a read of the socket would
-    /// have waited, and nothing is left in TLS or in the WebSocket layer, or for a second nothing but a part of a frame.
+    /// Everything that had arrived at the time of receipt has been read and passed on: a read of the socket would have
+    /// waited, and neither TLS nor the WebSocket layer has buffered data, or for a second only a part of a frame.
     Drained,
 }
 
-/// What one frame, or one change of a connection's state, means for a category.
+/// The content of one frame for a category, or one change of a connection's state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedMessage {
-    /// Whose symbols the events name.
+    /// The category of the symbols in the events.
     pub category: Category,
-    /// Which of the category's connections brought it, counted from 0; `None` for what was learned elsewhere.
+    /// The index of the connection of the category, from 0; `None` if no connection delivered the message.
     pub connection: Option<usize>,
-    /// Local time of receipt, on the clock that ticks are made from.
+    /// Local time of receipt, by the same clock as ticks.
     pub received: LocalMillis,
-    /// The exchange's stamp on the frame, where it has one: an observation for the connection's exchange clock.
+    /// The exchange's stamp on the frame, if it has one: an observation for the connection's exchange clock.
     pub stamped: Option<ExchangeMillis>,
-    /// What it says about the connection itself.
+    /// A change of the connection's state.
     pub link: Option<Link>,
-    /// Rows of the frame that were no trades: price, size or time cannot be right.
+    /// The number of rows of the frame that are no valid trades: price, size or time cannot be right.
     pub rejected: u64,
-    /// What happened, in order. The pipeline, which owns the exchange clocks, turns it into exchange time.
+    /// The events, in order. The pipeline converts their local times to exchange time.
     pub events: Vec<FeedEvent<LocalMillis>>,
 }
 
 impl FeedMessage {
-    /// Builds a message about a category that no connection brought.
+    /// Builds a message about a category that does not belong to a connection.
     #[must_use]
     pub const fn of_category(category: Category, received: LocalMillis, events: Vec<FeedEvent<LocalMillis>>) -> Self {
         Self { category, connection: None, received, stamped: None, link: None, rejected: 0, events }

@@ -1,4 +1,4 @@
-//! How long a kline's window is, how it is written, and where windows start.
+//! Lengths of kline windows: their notation, and where windows start.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,42 +8,42 @@ use thiserror::Error;
 
 use super::time::{self, DAY, HOUR, MINUTE, Millis, SECOND, WEEK};
 
-/// The shortest window.
-pub const SHORTEST: Millis = 100;
+/// The length of the shortest window.
+pub const MIN_INTERVAL: Millis = 100;
 
-/// A window length: a whole number of times in a day, one week, or one calendar month.
+/// The length of a window: a divisor of a day, one week, or one calendar month.
 ///
 /// Ordered by length; written in the largest whole unit (`60m` is `1h`, `24h` is `1D`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interval {
-    /// Milliseconds, 100 to one day, aligned on the epoch.
+    /// A length in milliseconds, 100 to one day; windows are aligned to the epoch.
     Fixed(u32),
-    /// From Monday 00:00 UTC.
+    /// A week from Monday 00:00 UTC.
     Week,
-    /// From the first of the month, 00:00 UTC.
+    /// A month from its first day, 00:00 UTC.
     Month,
 }
 
-/// The unit that an interval is written in.
+/// The unit in which an interval is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// `ms`
+    /// Milliseconds, `ms`.
     Millisecond,
-    /// `s`
+    /// Seconds, `s`.
     Second,
-    /// `m`
+    /// Minutes, `m`.
     Minute,
-    /// `h`
+    /// Hours, `h`.
     Hour,
-    /// `D`
+    /// Days, `D`.
     Day,
-    /// `W`
+    /// Weeks, `W`.
     Week,
-    /// `M`
+    /// Months, `M`.
     Month,
 }
 
-/// Fixed units from long to short, with their lengths.
+/// Units of fixed length from long to short, with their lengths.
 const UNITS: [(Unit, Millis); 5] =
     [(Unit::Day, DAY), (Unit::Hour, HOUR), (Unit::Minute, MINUTE), (Unit::Second, SECOND), (Unit::Millisecond, 1)];
 
@@ -56,9 +56,9 @@ impl Interval {
     /// Builds an interval of fixed length.
     ///
     /// # Errors
-    /// [`IntervalError`] when it is shorter than 100 ms or does not fit a whole number of times in a day.
+    /// [`IntervalError`] if it is shorter than 100 ms or does not divide a day.
     pub fn fixed(length: Millis) -> Result<Self, IntervalError> {
-        if length < SHORTEST {
+        if length < MIN_INTERVAL {
             return Err(IntervalError::TooShort);
         }
         if length > DAY || DAY % length != 0 {
@@ -67,7 +67,7 @@ impl Interval {
         u32::try_from(length).map(Self::Fixed).map_err(|_| IntervalError::Uneven)
     }
 
-    /// Returns the start of the window that holds `at`.
+    /// Returns the start of the window that contains `at`.
     #[must_use]
     #[inline]
     pub const fn start_of(self, at: Millis) -> Millis {
@@ -89,7 +89,7 @@ impl Interval {
         }
     }
 
-    /// The length as the predecessor prints it: milliseconds, a week as 7 days and a month as 30.
+    /// Returns the length as the streamer prints it: milliseconds, with a week of 7 days and a month of 30.
     #[must_use]
     pub const fn nominal_millis(self) -> Millis {
         match self {
@@ -99,7 +99,7 @@ impl Interval {
         }
     }
 
-    /// Count and unit in the largest whole unit.
+    /// Returns the count and the largest whole unit.
     #[must_use]
     pub fn parts(self) -> (u32, Unit) {
         match self {
@@ -113,13 +113,13 @@ impl Interval {
         }
     }
 
-    /// Bybit's code for it (`1`, `60`, `D`, …), or nothing when Bybit has no such kline.
+    /// Returns Bybit's code (`1`, `60`, `D`, …); `None` if Bybit has no such kline.
     #[must_use]
     pub fn bybit_code(self) -> Option<&'static str> {
         BYBIT_CODES.iter().find(|(_, interval)| *interval == self).map(|(code, _)| *code)
     }
 
-    /// Reads one of Bybit's codes. A bare number of minutes that Bybit has no code for is refused.
+    /// Parses one of Bybit's codes. Returns `None` for a number of minutes that is no code.
     #[must_use]
     pub fn from_bybit_code(code: &str) -> Option<Self> {
         BYBIT_CODES.iter().find(|(known, _)| *known == code).map(|(_, interval)| *interval)
@@ -204,14 +204,14 @@ impl Ord for Interval {
 /// Why a text is not an [`Interval`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum IntervalError {
-    /// Not a number and a unit, and not one of Bybit's codes.
+    /// The text is neither a number with a unit nor one of Bybit's codes.
     #[error("not an interval: write a number and one of ms s m h D W M, such as 1m, or one of Bybit's codes")]
     Malformed,
-    /// Shorter than 100 ms.
+    /// The interval is shorter than 100 ms.
     #[error("shorter than 100ms")]
     TooShort,
-    /// Does not divide a day, or several weeks or months.
-    #[error("does not fit a whole number of times in a day (longer ones: 1W and 1M only)")]
+    /// The interval does not divide a day, or is several weeks or months.
+    #[error("does not divide a day; the only longer intervals are 1W and 1M")]
     Uneven,
 }
 

@@ -1,4 +1,4 @@
-//! One candlestick and the batch that travels to consumers.
+//! A candlestick, and the batch in which consumers receive candlesticks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use super::decimal::Decimal;
 use super::series::SeriesId;
 use super::time::Millis;
 
-/// How much a kline is known to be worth, from best to worst but for `Repaired`.
+/// How complete a kline is known to be, from best to worst; `Repaired` is outside of that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quality {
     /// Every trade of the window was seen.
     Complete,
-    /// Watching began inside the window.
+    /// Coverage began inside the window.
     Partial,
     /// Trades may be missing, or the open may not be the previous close, because the feed was interrupted.
     Gapped,
@@ -21,7 +21,7 @@ pub enum Quality {
 }
 
 impl Quality {
-    /// The lower-case name used in every output.
+    /// Returns the lower-case name that every output uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Quality {
 }
 
 impl Quality {
-    /// Returns the one of the two that promises less.
+    /// Returns the worse of the two qualities.
     #[must_use]
     pub const fn worse(self, other: Self) -> Self {
         if other.rank() > self.rank() { other } else { self }
@@ -56,7 +56,7 @@ impl fmt::Display for Quality {
     }
 }
 
-/// One candlestick. (series, start) is its identity; with `revision`, the key of a delivery.
+/// One candlestick. (series, start) identifies it; with `revision` it identifies a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kline {
     /// Category, symbol and interval.
@@ -65,44 +65,44 @@ pub struct Kline {
     pub start: Millis,
     /// Last millisecond of the window.
     pub end: Millis,
-    /// Last price before `start`, or the first trade's price where that is unknown or so configured.
+    /// The last price before `start`; the first trade's price if that is unknown or if the settings say so.
     pub open: Decimal,
-    /// Highest price, the open included.
+    /// Highest price, including the open.
     pub high: Decimal,
-    /// Lowest price, the open included.
+    /// Lowest price, including the open.
     pub low: Decimal,
     /// Last price.
     pub close: Decimal,
     /// Sum of sizes.
     pub volume: Decimal,
-    /// Sum of price × size; for inverse of size / price, each rounded half-even to 8 decimals.
+    /// Sum of price × size; for inverse contracts of size / price, each rounded half to even to 8 decimals.
     pub turnover: Decimal,
-    /// The part of `volume` whose taker bought.
+    /// The part of `volume` whose taker was the buyer.
     pub buy_volume: Decimal,
-    /// The part of `turnover` whose taker bought.
+    /// The part of `turnover` whose taker was the buyer.
     pub buy_turnover: Decimal,
-    /// Decimals of the symbol's prices, the most seen so far.
+    /// Number of decimals of the symbol's prices, the maximum seen so far.
     pub price_decimals: u8,
-    /// Decimals of the symbol's sizes, the most seen so far.
+    /// Number of decimals of the symbol's sizes, the maximum seen so far.
     pub volume_decimals: u8,
     /// Number of trades.
     pub trades: u64,
-    /// Time of the last trade in the window, 0 without one.
+    /// Time of the last trade in the window; 0 without trades.
     pub last_trade_time: Millis,
-    /// The window is over; never taken back.
+    /// Whether the window is closed; this never changes back.
     pub confirm: bool,
-    /// +1 for each correction of a confirmed kline.
+    /// The number of corrections of the confirmed kline so far; 0 for the first.
     pub revision: u32,
-    /// What is known of the window.
+    /// How complete the kline is known to be.
     pub quality: Quality,
-    /// +1 for each confirmed kline or revision of this series.
+    /// The sequence number in the series; each confirmed kline and each revision increases it by 1.
     pub sequence: u64,
-    /// Exchange time of the tick or event that made this record.
+    /// Exchange time of the tick or event that emitted this kline.
     pub emitted: Millis,
 }
 
-/// Klines that came to be at one moment, in order: a boundary's closings (shorter intervals first), the revisions
-/// that one event caused, or the updates that one tick found due.
+/// Klines that were emitted at one moment, in order: those that a boundary closes (shorter intervals first), the
+/// revisions of one round, or the updates of one tick.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// The klines, all of one category.

@@ -1,6 +1,6 @@
-//! What a trade, a window and a kline are, and how the one becomes the other.
+//! Trades, windows and klines, and how klines are built from trades.
 //!
-//! Nothing here knows a socket, a wire format, a clock, a task or a log. Time arrives as an argument.
+//! This crate knows no socket, wire format, clock, task or log. Time is an argument.
 
 pub mod aggregator;
 pub mod bucket;

@@ -1,27 +1,27 @@
-//! Makes text from outside (guests, their files, the exchange, servers) harmless for logs, terminals and people: the one
+//! Sanitizes text from outside (guests, their files, the exchange, servers) for logs, terminals and people. The only
 //! place that decides which characters are dropped.
 //!
-//! Does not translate look-alikes: letters that are seen stay.
+//! Does not replace look-alikes: visible letters are kept.
 
-/// Bytes of a text of the exchange or a server that are shown.
-pub const EXCERPT: usize = 120;
+/// The maximum length, in bytes, at which text from the exchange or a server is shown.
+pub const MAX_SHOWN_BYTES: usize = 120;
 
-/// Characters besides controls that are dropped, by ranges: Unicode's `Default_Ignorable_Code_Point`, the separators of
-/// lines and paragraphs, and those of the category `Cf` that are not seen.
+/// Characters other than control characters that are dropped, as ranges: Unicode's `Default_Ignorable_Code_Point`, line
+/// and paragraph separators, and the invisible characters of category `Cf`.
 const INVISIBLE: [(char, char); 23] = [
     // Soft hyphen; combining grapheme joiner; Arabic letter mark.
     ('\u{00AD}', '\u{00AD}'),
     ('\u{034F}', '\u{034F}'),
     ('\u{061C}', '\u{061C}'),
-    // Fillers of Hangul, inherent vowels of Khmer, selectors of Mongolian.
+    // Hangul fillers, Khmer inherent vowels, Mongolian selectors.
     ('\u{115F}', '\u{1160}'),
     ('\u{17B4}', '\u{17B5}'),
     ('\u{180B}', '\u{180F}'),
-    // Zero-width characters and marks of direction.
+    // Zero-width characters and direction marks.
     ('\u{200B}', '\u{200F}'),
-    // Separators of lines and paragraphs; embeddings and overrides of direction.
+    // Line and paragraph separators; direction embeddings and overrides.
     ('\u{2028}', '\u{202E}'),
-    // Word joiner, invisible operators, isolates of direction.
+    // Word joiner, invisible operators, direction isolates.
     ('\u{2060}', '\u{206F}'),
     ('\u{3164}', '\u{3164}'),
     // Variation selectors; byte order mark; half-width filler; interlinear annotations.
@@ -29,41 +29,41 @@ const INVISIBLE: [(char, char); 23] = [
     ('\u{FEFF}', '\u{FEFF}'),
     ('\u{FFA0}', '\u{FFA0}'),
     ('\u{FFF0}', '\u{FFFB}'),
-    // Joiners of Egyptian hieroglyphs, controls of shorthand and of music.
+    // Egyptian hieroglyph joiners, shorthand and music controls.
     ('\u{13430}', '\u{1343F}'),
     ('\u{1BCA0}', '\u{1BCA3}'),
     ('\u{1D173}', '\u{1D17A}'),
-    // Tags and the selectors behind them, which can carry a text of their own.
+    // Tags and variation selectors, which can carry a hidden text.
     ('\u{E0000}', '\u{E0FFF}'),
-    // No characters: the ends of planes that programs use for themselves.
+    // Noncharacters, which programs use internally.
     ('\u{FDD0}', '\u{FDEF}'),
     ('\u{FFFE}', '\u{FFFF}'),
     ('\u{1FFFE}', '\u{1FFFF}'),
-    // Private use: what is seen depends on the font.
+    // Private use: the visible result depends on the font.
     ('\u{F0000}', '\u{FFFFF}'),
     ('\u{100000}', '\u{10FFFF}'),
 ];
 
-/// Whether a character drives a terminal, breaks a line, turns the direction of reading, or is not seen.
+/// Returns whether a character controls a terminal, breaks a line, changes the reading direction, or is invisible.
 #[must_use]
 pub fn is_unsafe(found: char) -> bool {
     found.is_control() || INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&found))
 }
 
-/// Returns the text without unsafe characters, cut to at most `most` bytes between two characters. Line feeds and tabs
-/// become spaces, so that words stay apart and a line stays one line.
+/// Returns the text without unsafe characters, cut to at max_bytes `max_bytes` bytes at a character boundary. Line feeds and
+/// tabs become spaces, so that words stay separate and the result is one line.
 #[must_use]
-pub fn sanitize(text: &str, most: usize) -> String {
-    let mut kept = String::with_capacity(text.len().min(most));
+pub fn sanitize(text: &str, max_bytes: usize) -> String {
+    let mut kept = String::with_capacity(text.len().min(max_bytes));
     for found in text.chars() {
         let found = match found {
             '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-            // The common case first.
+            // The max_bytes common case comes first.
             ' '..='~' => found,
             _ if is_unsafe(found) => continue,
             _ => found,
         };
-        if kept.len() + found.len_utf8() > most {
+        if kept.len() + found.len_utf8() > max_bytes {
             break;
         }
         kept.push(found);
@@ -71,7 +71,8 @@ pub fn sanitize(text: &str, most: usize) -> String {
     kept
 }
 
-/// Returns the text in double quotes, which it cannot leave: quotes and backslashes inside are escaped.
+/// Returns the text in double quotes. Quotes and backslashes inside are escaped, so that the text cannot end the
+/// quotes.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -91,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_drives_a_terminal_is_left() {
+    fn terminal_controls_are_removed() {
         assert_eq!(sanitize("\u{1b}]0;owned\u{7}ok\u{9b}31m\r", 100), "]0;ownedok31m");
         assert_eq!(sanitize("one\n2026-01-01 ERROR two\tthree\0", 100), "one 2026-01-01 ERROR two three");
         assert_eq!(sanitize("safe\u{202e}txt.exe\u{2066}\u{2029}!", 100), "safetxt.exe !");
     }
 
     #[test]
-    fn nothing_that_is_not_seen_is_left() {
+    fn invisible_characters_are_removed() {
         for hidden in [
             '\u{ad}',
             '\u{34f}',
@@ -134,8 +135,8 @@ mod tests {
 
     #[test]
     fn the_cut_is_between_characters() {
-        for (most, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (6, "aé€"), (100, "aé€")] {
-            assert_eq!(sanitize("aé€", most), expected);
+        for (max_bytes, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (6, "aé€"), (100, "aé€")] {
+            assert_eq!(sanitize("aé€", max_bytes), expected);
         }
         assert_eq!(sanitize("\n\n", 1), " ");
     }

@@ -1,6 +1,6 @@
-//! Values that must never be printed, and the one function that takes passwords out of addresses.
+//! Secret values that are never printed, and the function that removes passwords from URLs.
 //!
-//! Does not decide what is secret: whoever reads a value into a [`Secret`] does.
+//! Does not decide what is secret: the code that reads a value into a [`Secret`] does.
 
 mod weakness;
 
@@ -8,9 +8,9 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::weakness::{SHORTEST_KEY, Weakness};
+pub use self::weakness::{MIN_KEY_LENGTH, Weakness};
 
-/// What stands where a secret is.
+/// The replacement of a secret in output.
 pub const MASK: &str = "***";
 
 /// Parts of a name that mark its value as secret.
@@ -21,7 +21,7 @@ const SECRET_WORDS: [&str; 7] = ["key", "token", "secret", "pass", "auth", "sign
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a text in.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(SecretString::from(text))
@@ -40,23 +40,23 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns an address with its password, and the values of secret-looking query parameters, replaced by `***`.
+/// Returns a URL in which the password, and the values of query parameters with secret names, are replaced by `***`.
 ///
-/// Works on text, so that an address too broken to be parsed does not leak either.
+/// Works on the text, so that a URL that cannot be parsed does not leak its password either.
 #[must_use]
 pub fn redact_url(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), text),
     };
-    // The last `@`: a password that was not percent-encoded may hold others, and slashes too.
+    // The last `@` counts: a password that was not percent-encoded may contain others, and slashes.
     let (login, address) = match rest.rsplit_once('@') {
         Some((login, address)) => (redact_login(login), address),
         None => (String::new(), rest),
     };
     if login.is_empty()
         && !scheme.is_empty()
-        && let Some(user) = user_alone(rest)
+        && let Some(user) = user_without_host(rest)
     {
         return format!("{scheme}{user}:{MASK}");
     }
@@ -67,17 +67,17 @@ pub fn redact_url(text: &str) -> String {
     format!("{scheme}{login}{path}{query}")
 }
 
-/// Whether a name (of a query parameter or a setting) says that its value is secret.
+/// Returns whether the name of a query parameter or a setting marks its value as secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// The user of an address that breaks off before its host: what stands behind the colon is no port.
-fn user_alone(rest: &str) -> Option<&str> {
+/// Returns the user of a URL that ends before its host: the text after the colon is not a port.
+fn user_without_host(rest: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // An address of IPv6 in brackets has colons of its own.
+    // An IPv6 address in brackets contains colons itself.
     let (user, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
     let is_port = port.is_empty() || (!user.is_empty() && port.parse::<u16>().is_ok());
     (!is_port).then_some(user)

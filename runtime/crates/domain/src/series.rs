@@ -1,4 +1,4 @@
-//! What identifies a series of klines, and the small copy of it that every kline carries.
+//! The key of a series of klines, and the small id of it that every kline carries.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 use super::interval::Interval;
 use super::symbol::{Category, Symbol};
 
-/// What identifies a series of klines.
+/// The key of a series of klines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesKey {
     /// Product category.
@@ -23,11 +23,11 @@ pub struct SeriesKey {
     pub interval: Interval,
 }
 
-/// A [`SeriesKey`] that this process has seen, as one pointer: copied, compared and hashed without looking at names,
-/// which it dereferences to.
+/// The id of a [`SeriesKey`]: one pointer, which is copied, compared and hashed without reading names. It dereferences
+/// to the key.
 ///
-/// Equal keys have the same id wherever their klines come from. Keys are never given back, so that ids are made of what
-/// is configured or recorded, and not of what a client asks for: that is looked up with [`SeriesId::find`].
+/// Equal keys have the same id. Keys are never freed, so that ids must be created only from configured or recorded
+/// names, never from a client's request: use [`SeriesId::find`] for that.
 #[derive(Clone, Copy)]
 pub struct SeriesId(&'static SeriesKey);
 
@@ -35,7 +35,7 @@ pub struct SeriesId(&'static SeriesKey);
 static KEYS: Mutex<Option<HashSet<&'static SeriesKey>>> = Mutex::new(None);
 
 impl SeriesId {
-    /// Returns the id of a key, which is kept from now on. Takes a lock: once a series, not once a kline.
+    /// Returns the id of a key, creating it if needed. Takes a lock: call it once per series, not once per kline.
     #[must_use]
     pub fn of(key: SeriesKey) -> Self {
         let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +48,7 @@ impl SeriesId {
         Self(key)
     }
 
-    /// Returns the id of a key that has one.
+    /// Returns the id of a key; `None` if it has none.
     #[must_use]
     pub fn find(key: &SeriesKey) -> Option<Self> {
         let keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ impl PartialEq for SeriesId {
 
 impl Eq for SeriesId {}
 
-/// Orders as the keys do.
+/// Orders ids as their keys.
 impl Ord for SeriesId {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.cmp(other.0)
@@ -135,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_only_looked_for_gets_no_id() {
+    fn a_lookup_of_a_key_creates_no_id() {
         assert_eq!(SeriesId::find(&key("NEVERSEEN", "1m")), None);
-        assert_eq!(SeriesId::find(&key("NEVERSEEN", "1m")), None, "looking for it has not made one");
+        assert_eq!(SeriesId::find(&key("NEVERSEEN", "1m")), None, "the first lookup has not created an id");
         let id = SeriesId::of(key("SEENONCE", "1m"));
         assert_eq!(SeriesId::find(&key("SEENONCE", "1m")), Some(id));
     }

@@ -1,4 +1,4 @@
-//! Product categories, symbol names, and the small numbers that stand for names on the hot path.
+//! Product categories, symbol names, and the small numbers that replace names on the hot path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use thiserror::Error;
 
-/// Longest symbol name accepted; Bybit's longest known is under 30 characters.
+/// The maximum length of a symbol name; the longest known one of Bybit has under 30 characters.
 pub const MAX_NAME: usize = 64;
 
-/// A product category that Bybit publishes trades and klines for.
+/// A product category for which Bybit publishes trades and klines.
 ///
-/// Options have trades but no klines, and are refused by name.
+/// Options have trades but no klines, and are rejected by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {
     /// Perpetuals and futures margined in USDT or USDC.
@@ -28,7 +28,7 @@ impl Category {
     /// All categories, in the order of their declaration.
     pub const ALL: [Self; 3] = [Self::Linear, Self::Spot, Self::Inverse];
 
-    /// Bybit's name: `linear`, `spot` or `inverse`.
+    /// Returns Bybit's name: `linear`, `spot` or `inverse`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,11 +49,9 @@ impl fmt::Display for Category {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CategoryError {
     /// Options have no klines.
-    #[error(
-        "option contracts have no klines on Bybit and no last price of their own worth a candle: use linear, spot or inverse"
-    )]
+    #[error("Bybit has no klines of option contracts: use linear, spot or inverse")]
     Option,
-    /// Not one of Bybit's categories.
+    /// The text is not one of Bybit's categories.
     #[error("unknown category: use linear, spot or inverse")]
     Unknown,
 }
@@ -72,15 +70,15 @@ impl FromStr for Category {
     }
 }
 
-/// A symbol's name as Bybit writes it: upper-case letters, digits, dashes; shared, never copied.
+/// A symbol's name as Bybit writes it: upper-case letters, digits, dashes. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
 impl Symbol {
-    /// Checks a name. Lower case is refused because Bybit refuses it.
+    /// Validates a name. Lower case is rejected because Bybit rejects it.
     ///
     /// # Errors
-    /// [`SymbolError`] naming what is wrong.
+    /// [`SymbolError`] with the reason.
     pub fn new(name: &str) -> Result<Self, SymbolError> {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(SymbolError::Length);
@@ -92,7 +90,7 @@ impl Symbol {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -108,14 +106,14 @@ impl fmt::Display for Symbol {
 /// Why a text is not a [`Symbol`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SymbolError {
-    /// Empty or longer than [`MAX_NAME`].
+    /// The name is empty or longer than [`MAX_NAME`].
     #[error("a symbol has 1 to {MAX_NAME} characters")]
     Length,
-    /// Right but for its case.
+    /// The name is valid except for its case.
     #[error("symbols are upper case on Bybit")]
     LowerCase,
-    /// A character that no symbol has.
-    #[error("{0:?} cannot stand in a symbol")]
+    /// The name contains a character that no symbol has.
+    #[error("a symbol cannot contain {0:?}")]
     Character(char),
 }
 
@@ -124,14 +122,14 @@ pub enum SymbolError {
 pub struct SymbolId(pub u32);
 
 impl SymbolId {
-    /// The number as an index.
+    /// Returns the number as an index.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// The symbols of one category, each with its number. Numbers are never given twice.
+/// The symbols of one category, each with its number. Numbers are never reused.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
     ids: HashMap<Symbol, SymbolId, foldhash::fast::RandomState>,
@@ -145,7 +143,7 @@ impl std::borrow::Borrow<str> for Symbol {
 }
 
 impl SymbolTable {
-    /// Returns the number of a symbol, giving it the next one if it is new.
+    /// Returns the number of a symbol; a new symbol gets the next number.
     pub fn intern(&mut self, symbol: &Symbol) -> SymbolId {
         if let Some(id) = self.get(symbol.as_str()) {
             return id;
@@ -156,31 +154,31 @@ impl SymbolTable {
         id
     }
 
-    /// Returns the number of a name, if it has one.
+    /// Returns the number of a name; `None` if it has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<SymbolId> {
         self.ids.get(name).copied()
     }
 
-    /// Returns the name behind a number.
+    /// Returns the name of a number.
     #[must_use]
     pub fn name(&self, id: SymbolId) -> Option<&Symbol> {
         self.names.get(id.index())
     }
 
-    /// Number of symbols.
+    /// Returns the number of symbols.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is no symbol.
+    /// Returns whether there is no symbol.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// All symbols with their numbers, in the order of the numbers.
+    /// Returns all symbols with their numbers, in the order of the numbers.
     pub fn iter(&self) -> impl Iterator<Item = (SymbolId, &Symbol)> {
         (0u32..).map(SymbolId).zip(&self.names)
     }

@@ -1,13 +1,13 @@
-//! Time as integers: the instants of two clocks, which do not mix, spans, and the two calendar steps that are not a fixed
-//! number of milliseconds.
+//! Time as integers: spans, the instants of two clocks, which cannot be mixed, and the week and month starts of the
+//! calendar.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
-/// A span of time in milliseconds. Windows and klines count exchange time in it too, from 1970-01-01T00:00:00Z.
+/// A span of time in milliseconds. Windows and klines also use it for exchange time since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
-/// Defines an instant of one clock: two of them have a distance, and a span leads from one to another.
+/// Defines an instant of one clock: the difference of two instants is a span, and instant + span is an instant.
 macro_rules! instant {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -16,12 +16,12 @@ macro_rules! instant {
         pub struct $name(Millis);
 
         impl $name {
-            /// The earliest one: before everything.
+            /// The earliest instant.
             pub const MIN: Self = Self(Millis::MIN);
-            /// The latest one: never.
+            /// The latest instant; means "never".
             pub const MAX: Self = Self(Millis::MAX);
 
-            /// Makes the instant that lies this many milliseconds after 1970-01-01T00:00:00Z.
+            /// Builds the instant this many milliseconds after 1970-01-01T00:00:00Z.
             #[must_use]
             #[inline]
             pub const fn new(millis: Millis) -> Self {
@@ -35,14 +35,14 @@ macro_rules! instant {
                 self.0
             }
 
-            /// Returns the instant `span` later, or the latest one.
+            /// Returns the instant `span` later, at most [`Self::MAX`].
             #[must_use]
             #[inline]
             pub const fn saturating_add(self, span: Millis) -> Self {
                 Self(self.0.saturating_add(span))
             }
 
-            /// Returns the instant `span` earlier, or the earliest one.
+            /// Returns the instant `span` earlier, at least [`Self::MIN`].
             #[must_use]
             #[inline]
             pub const fn saturating_sub(self, span: Millis) -> Self {
@@ -93,14 +93,14 @@ macro_rules! instant {
 }
 
 instant! {
-    /// An instant of this machine's clock, or of the recorder's: when something was received, or is due here.
+    /// An instant of the local clock of this machine, or of a recorder: when something was received, or is due.
     ///
-    /// Only a [`Lead`](crate::clock::Lead) makes an instant of the exchange of it.
+    /// Only a [`ClockOffset`](crate::clock::ClockOffset) converts it to exchange time.
     LocalMillis
 }
 
 instant! {
-    /// An instant of the exchange's clock: when a trade happened, when a frame was stamped, what time it is there.
+    /// An instant of the exchange's clock: when a trade happened, or when a frame was stamped.
     ExchangeMillis
 }
 
@@ -110,27 +110,27 @@ pub const SECOND: Millis = 1_000;
 pub const MINUTE: Millis = 60 * SECOND;
 /// One hour.
 pub const HOUR: Millis = 60 * MINUTE;
-/// One day; UTC has no other length here.
+/// One day; UTC days always have this length here.
 pub const DAY: Millis = 24 * HOUR;
 /// One week.
 pub const WEEK: Millis = 7 * DAY;
 /// 1970-01-05 was the first Monday after the epoch.
 const FIRST_MONDAY: Millis = 4 * DAY;
 
-/// Returns the start of the Monday-to-Sunday week that holds `at`.
+/// Returns the start of the Monday-to-Sunday week that contains `at`.
 #[must_use]
 pub const fn week_start(at: Millis) -> Millis {
     at - (at - FIRST_MONDAY).rem_euclid(WEEK)
 }
 
-/// Returns the start of the calendar month that holds `at`.
+/// Returns the start of the calendar month that contains `at`.
 #[must_use]
 pub const fn month_start(at: Millis) -> Millis {
     let (year, month) = month_of(at.div_euclid(DAY));
     days_before(year, month) * DAY
 }
 
-/// Returns the start of the calendar month after the one that holds `at`.
+/// Returns the start of the calendar month after the one that contains `at`.
 #[must_use]
 pub const fn next_month_start(at: Millis) -> Millis {
     let (year, month) = month_of(at.div_euclid(DAY));
@@ -139,7 +139,7 @@ pub const fn next_month_start(at: Millis) -> Millis {
 
 /// Returns year and month (1 to 12) of a day counted from the epoch, by the proleptic Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day is the last of its year.
+/// Years start in March, so that the leap day is the last day of its year.
 const fn month_of(day: i64) -> (i64, i64) {
     let shifted = day + 719_468; // days from 0000-03-01 to the epoch
     let era = shifted.div_euclid(146_097);

@@ -1,27 +1,27 @@
-//! One public trade, as small as it can be without losing anything that a kline depends on.
+//! One public trade, with exactly the data that klines depend on.
 
 use super::decimal::Decimal;
 use super::symbol::SymbolId;
 use super::time::ExchangeMillis;
 
-/// Price or size of one trade: 18 digits at most, with the decimals that its text had.
+/// The price or size of one trade: at most 18 digits, with the number of decimals of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantity {
     /// The digits as an integer.
     pub mantissa: i64,
-    /// How many of them are decimals.
+    /// The number of decimals among them.
     pub scale: u8,
 }
 
 impl Quantity {
-    /// The same number as a [`Decimal`].
+    /// Returns the number as a [`Decimal`].
     #[must_use]
     pub fn to_decimal(self) -> Decimal {
         Decimal::new(i128::from(self.mantissa), self.scale)
     }
 }
 
-/// Who took liquidity.
+/// The side of the taker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The buyer was the taker.
@@ -30,43 +30,43 @@ pub enum Side {
     Sell,
 }
 
-/// A trade's identity within its category and symbol.
+/// The identity of a trade within its category and symbol.
 ///
-/// Texts that differ give ids that differ: only the canonical forms are packed.
+/// Different texts give different ids: only canonical forms are packed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TradeId {
     /// A lower-case hyphenated UUID (derivatives).
     Uuid {
         /// The first 16 hexadecimal digits.
         high: u64,
-        /// The last 16.
+        /// The last 16 hexadecimal digits.
         low: u64,
     },
     /// A decimal number without leading zeros (spot).
     Number(u64),
-    /// The id of a row in an archive, which names a trade only within its file.
+    /// The id of a row in an archive; unique only within its file.
     Archived {
-        /// Number of the file.
+        /// The number of the file.
         file: u32,
         /// The first 16 hexadecimal digits.
         high: u64,
-        /// The last 16.
+        /// The last 16 hexadecimal digits.
         low: u64,
     },
-    /// Anything else.
+    /// Any other text.
     Text(Box<str>),
-    /// The source has no id that could be a key: never a duplicate.
+    /// The source has no usable id: the trade is never a duplicate.
     None,
 }
 
 /// One fill.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trade {
-    /// Which symbol, in the table of its category.
+    /// The number of the symbol in the table of its category.
     pub symbol: SymbolId,
     /// Fill time `T`.
     pub time: ExchangeMillis,
-    /// Cross sequence: orders trades of one `time`, shared by the fills of one match; 0 where the source has none.
+    /// Cross sequence: orders trades with the same `time`, shared by the fills of one match; 0 if the source has none.
     pub sequence: u64,
     /// Price per unit, greater than zero.
     pub price: Quantity,
@@ -74,8 +74,8 @@ pub struct Trade {
     pub size: Quantity,
     /// The taker's side.
     pub side: Side,
-    /// Negotiated off the book.
+    /// Whether the trade was negotiated off the order book.
     pub block: bool,
-    /// What makes it the same trade when it comes again.
+    /// The identity by which a repeated trade is recognised.
     pub id: TradeId,
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use klines_domain::aggregator::{Aggregator, Settings, Tally};
-use klines_domain::clock::Lead;
+use klines_domain::clock::ClockOffset;
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, SymbolTable};
@@ -20,7 +20,7 @@ pub struct CategoryPipeline {
     connections: Vec<Connection>,
     aggregator: Aggregator,
     /// The exchange's time minus local time when it was last known: what time goes by while every connection is down.
-    lead: Option<Lead>,
+    offset: Option<ClockOffset>,
     /// The latest exchange time that was shown: it never steps back.
     shown: Option<ExchangeMillis>,
     events: Vec<FeedEvent<ExchangeMillis>>,
@@ -35,7 +35,7 @@ impl CategoryPipeline {
         for (_, symbol) in symbols.iter() {
             aggregator.add_symbol(symbol);
         }
-        Self { category, connections: Vec::new(), aggregator, lead: None, shown: None, events: Vec::new() }
+        Self { category, connections: Vec::new(), aggregator, offset: None, shown: None, events: Vec::new() }
     }
 
     /// Whose klines it makes.
@@ -58,7 +58,7 @@ impl CategoryPipeline {
             return self.tick(received, out);
         };
         while self.connections.len() <= number {
-            self.connections.push(Connection::expecting(self.lead));
+            self.connections.push(Connection::expecting(self.offset));
         }
         if let Some(connection) = self.connections.get_mut(number) {
             let rejected = connection.take(message, self.shown, &mut self.events);
@@ -72,9 +72,9 @@ impl CategoryPipeline {
 
     /// Takes in what no connection brought. Without an exchange time nothing has begun that could end.
     fn learn(&mut self, event: FeedEvent<LocalMillis>) {
-        let event = match (event, self.lead) {
+        let event = match (event, self.offset) {
             (FeedEvent::Listed { symbol }, _) => FeedEvent::Listed { symbol },
-            (FeedEvent::Ended { symbol, at }, Some(lead)) => FeedEvent::Ended { symbol, at: lead.to_exchange(at) },
+            (FeedEvent::Ended { symbol, at }, Some(offset)) => FeedEvent::Ended { symbol, at: offset.to_exchange(at) },
             // Trades and coverage are a connection's.
             _ => return,
         };
@@ -119,8 +119,8 @@ impl CategoryPipeline {
 
     fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         let slowest = self.connections.iter_mut().filter_map(|connection| connection.now(local)).min();
-        self.lead = slowest.map(|now| Lead::between(local, now)).or(self.lead);
-        let now = self.lead?.to_exchange(local);
+        self.offset = slowest.map(|now| ClockOffset::between(local, now)).or(self.offset);
+        let now = self.offset?.to_exchange(local);
         self.shown = self.shown.max(Some(now));
         self.shown
     }

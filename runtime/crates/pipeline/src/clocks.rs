@@ -1,6 +1,6 @@
 //! The exchange clocks of a recording: one for each connection that it names, as in a live run. Pure.
 
-use klines_domain::clock::{ExchangeClock, Lead, Observation};
+use klines_domain::clock::{ClockOffset, ExchangeClock, Observation};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
 
 /// A connection of a recording, by the number of its file and its own there; `None` where it names none.
@@ -11,7 +11,7 @@ pub type Source = Option<(u32, u32)>;
 pub(super) struct Clocks {
     all: Vec<Clock>,
     /// The exchange's time minus local time when it was last known.
-    lead: Option<Lead>,
+    offset: Option<ClockOffset>,
 }
 
 #[derive(Debug)]
@@ -32,17 +32,17 @@ impl Clocks {
         stamp: ExchangeMillis,
     ) -> (Observation, Option<ExchangeMillis>) {
         let at = self.all.iter().position(|clock| clock.source == source).unwrap_or_else(|| {
-            let clock = self.lead.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
+            let clock = self.offset.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
             self.all.push(Clock { source, clock, is_up: true, stamped: received });
             self.all.len() - 1
         });
-        let Some(known) = self.all.get_mut(at) else { return (Observation::Doubted, None) };
+        let Some(known) = self.all.get_mut(at) else { return (Observation::Rejected, None) };
         let shown = known.clock.seen_until(known.stamped);
         let observation = known.clock.observe(received, stamp);
-        if observation != Observation::Doubted {
+        if observation != Observation::Rejected {
             (known.stamped, known.is_up) = (received, true);
         }
-        (observation, shown.filter(|_| observation == Observation::Leapt))
+        (observation, shown.filter(|_| observation == Observation::Jumped))
     }
 
     /// A connection was lost, or is there again.
@@ -61,8 +61,8 @@ impl Clocks {
     pub(super) fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         let up = self.all.iter_mut().filter(|clock| clock.is_up);
         let slowest = up.filter_map(|clock| clock.clock.now(local)).min();
-        self.lead = slowest.map(|now| Lead::between(local, now)).or(self.lead);
-        self.lead.map(|lead| lead.to_exchange(local))
+        self.offset = slowest.map(|now| ClockOffset::between(local, now)).or(self.offset);
+        self.offset.map(|offset| offset.to_exchange(local))
     }
 }
 

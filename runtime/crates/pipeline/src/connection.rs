@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use klines_domain::clock::{ExchangeClock, Lead, Observation};
+use klines_domain::clock::{ClockOffset, ExchangeClock, Observation};
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
 use klines_domain::symbol::SymbolId;
 use klines_domain::time::{ExchangeMillis, LocalMillis, Millis, SECOND};
@@ -48,8 +48,8 @@ struct Beginning {
 
 impl Connection {
     /// Builds one whose clock is expected where those of others stand, if any does.
-    pub(super) fn expecting(lead: Option<Lead>) -> Self {
-        let clock = lead.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
+    pub(super) fn expecting(offset: Option<ClockOffset>) -> Self {
+        let clock = offset.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
         Self { clock, ..Self::default() }
     }
 
@@ -69,7 +69,7 @@ impl Connection {
             None => {}
         }
         let observation = stamped.map(|stamped| self.observe(received, stamped, shown, out));
-        if observation == Some(Observation::Doubted) {
+        if observation == Some(Observation::Rejected) {
             return rejected + self.refuse(received, events, out);
         }
         for event in events {
@@ -86,14 +86,14 @@ impl Connection {
 
     /// Until when everything sent has been read; `None` when it does not count.
     pub(super) fn read_until(&self) -> Option<ExchangeMillis> {
-        self.up_since.and(self.clock.lead()).and(self.read_until)
+        self.up_since.and(self.clock.offset()).and(self.read_until)
     }
 
     /// The local time from which on everything sent until `at` can have arrived; `None` when it does not count, or
     /// when everything until then has been read.
     pub(super) fn local_of(&self, at: ExchangeMillis) -> Option<LocalMillis> {
-        let lead = self.clock.lead().filter(|_| self.up_since.is_some())?;
-        (at != ExchangeMillis::MAX && self.read_until.is_none_or(|read| read < at)).then(|| lead.to_local(at))
+        let offset = self.clock.offset().filter(|_| self.up_since.is_some())?;
+        (at != ExchangeMillis::MAX && self.read_until.is_none_or(|read| read < at)).then(|| offset.to_local(at))
     }
 
     fn observe(
@@ -103,14 +103,14 @@ impl Connection {
         shown: Option<ExchangeMillis>,
         out: &mut Events,
     ) -> Observation {
-        let (before, seen) = (self.clock.lead(), self.clock.seen_until(self.stamped));
+        let (before, seen) = (self.clock.offset(), self.clock.seen_until(self.stamped));
         let observation = self.clock.observe(received, stamp);
-        if observation == Observation::Doubted {
+        if observation == Observation::Rejected {
             return observation;
         }
         self.stamped = received;
         match (observation, seen) {
-            (Observation::Leapt, Some(last_seen)) => self.leap(received, last_seen, shown, out),
+            (Observation::Jumped, Some(last_seen)) => self.leap(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
         self.begin(out);
@@ -139,11 +139,11 @@ impl Connection {
     }
 
     /// A frame that was faster than all before shows that acknowledgements were sent later than was thought.
-    fn correct(&mut self, received: LocalMillis, before: Option<Lead>, out: &mut Events) {
+    fn correct(&mut self, received: LocalMillis, before: Option<ClockOffset>, out: &mut Events) {
         while self.beginnings.front().is_some_and(|beginning| beginning.local < received - CORRECTED) {
             self.beginnings.pop_front();
         }
-        if before.is_none_or(|before| self.clock.lead().is_none_or(|lead| lead <= before)) {
+        if before.is_none_or(|before| self.clock.offset().is_none_or(|offset| offset <= before)) {
             return;
         }
         for Beginning { symbols, local, at } in &mut self.beginnings {

@@ -48,7 +48,7 @@ impl<O: Outlet> Playback<O> {
         Self {
             outlet,
             lateness: settings.lateness,
-            kept: settings.kept(),
+            kept: settings.retention(),
             aggregator: Aggregator::new(settings),
             symbols: SymbolTable::default(),
             clocks: Clocks::default(),
@@ -140,7 +140,7 @@ impl<O: Outlet> Playback<O> {
             let until = self.now().map_or(latest, |now| latest.max(now + 1));
             self.lost(symbols, shown, Some(until));
         }
-        observation != Observation::Doubted
+        observation != Observation::Rejected
     }
 
     /// Plays one trade of a frame whose receipt moves the clock, see [`Playback::pass`].

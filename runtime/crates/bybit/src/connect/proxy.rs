@@ -1,7 +1,7 @@
 //! Chooses the proxy for a target and opens a tunnel through it. Credentials are part of the proxy's address.
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
@@ -49,7 +49,11 @@ pub async fn tunnel(dialer: &Dialer, proxy: &Intercept, target: &Target) -> Resu
     let status = answer.lines().next().unwrap_or_default();
     let is_accepted =
         status.starts_with("HTTP/1.") && status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
-    if is_accepted { Ok(stream) } else { Err(DialError::Proxy { proxy: address, answer: sanitize(status, EXCERPT) }) }
+    if is_accepted {
+        Ok(stream)
+    } else {
+        Err(DialError::Proxy { proxy: address, answer: sanitize(status, MAX_SHOWN_BYTES) })
+    }
 }
 
 /// Reads the head up to the empty line, byte by byte, because the bytes after it come from the target.

@@ -1,7 +1,7 @@
 //! The JSON of the market endpoints, and its conversion.
 
 use klines_domain::decimal::Decimal;
-use klines_domain::sanitize::{EXCERPT, sanitize};
+use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::{ExchangeMillis, Millis};
 use serde::Deserialize;
@@ -29,7 +29,7 @@ pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, ExchangeMillis), Res
     let malformed = |error: serde_json::Error| RestError::Malformed(error.to_string());
     let envelope: WireEnvelope<'_> = serde_json::from_slice(body).map_err(malformed)?;
     if envelope.ret_code != 0 {
-        let message = sanitize(&envelope.ret_msg.unwrap_or_default(), EXCERPT);
+        let message = sanitize(&envelope.ret_msg.unwrap_or_default(), MAX_SHOWN_BYTES);
         return Err(RestError::Refused { code: envelope.ret_code, message });
     }
     let result = envelope.result.ok_or_else(|| RestError::Malformed("no result".to_owned()))?;

@@ -1,34 +1,35 @@
-//! When a symbol's feed could be trusted to bring every trade, and what that makes a window worth.
+//! Records when the feed of a symbol delivered every trade, and derives the quality of a window from it.
 
 use std::collections::VecDeque;
 
 use crate::kline::Quality;
 use crate::time::Millis;
 
-/// The moment after which nothing is known yet: a feed that is up is covered until further notice.
+/// The end of a span that is still open: a feed that is up covers time until further notice.
 const OPEN_END: Millis = Millis::MAX;
-/// Spans remembered one by one. Where there are more, the shortest no longer count as covered.
-const MOST_SPANS: usize = 64;
+/// The maximum number of spans that are kept. Beyond it the shortest ones no longer count as covered.
+const MAX_SPANS: usize = 64;
 
-/// Spans of exchange time, both ends inclusive, in which every trade was seen.
+/// The spans of exchange time, both ends inclusive, in which every trade was seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
     spans: VecDeque<(Millis, Millis)>,
-    /// The first moment ever covered.
+    /// The first moment that was ever covered.
     since: Option<Millis>,
-    /// End of the last interruption that was forgotten.
+    /// The end of the last interruption that was removed.
     floor: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
-    /// What the feed can be up from at the earliest, since the last interruption.
+    /// The earliest time at which coverage can resume after the last interruption.
     not_before: Option<Millis>,
-    /// While the feed is up: since when.
+    /// The time since when the feed is up; meaningless while it is down.
     resumed: Millis,
 }
 
 impl Coverage {
-    /// The feed is up from `at` on. If it is up already, it turns out to have been so from `at` on. Returns from when on
-    /// that time counts as covered, if that is news: what was missed meanwhile may lie later.
+    /// Resumes coverage at `at`. If the feed is up already, this moves the start of coverage to an earlier `at`.
+    /// Returns the time from which on coverage changed, which is later if trades were missed meanwhile; `None` if
+    /// nothing changed.
     pub(super) fn resume(&mut self, at: Millis) -> Option<Millis> {
         let at = self.not_before.map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
@@ -38,7 +39,7 @@ impl Coverage {
                 let (from, _) = first.filter(|(from, _)| *from == self.resumed && at < *from)?;
                 *from = at;
             }
-            // What was covered stays covered, even if the new span is said to begin earlier.
+            // Time that was covered stays covered, even if the new span is reported to start earlier.
             Some((_, to)) if *to >= at - 1 => *to = OPEN_END,
             _ => self.spans.push_back((at, OPEN_END)),
         }
@@ -48,7 +49,7 @@ impl Coverage {
         Some(at)
     }
 
-    /// Something from `from` to `to` was missed. Returns whether that time counted as covered until now.
+    /// Removes the time from `from` to `to` from the coverage. Returns whether it was covered until now.
     pub(super) fn miss(&mut self, from: Millis, to: Millis) -> bool {
         if from > to {
             return false;
@@ -72,7 +73,8 @@ impl Coverage {
         was_covered
     }
 
-    /// Coverage that was said to begin at `from` began at `at`. Returns whether that time counted as covered until now.
+    /// Corrects a start of coverage that was reported as `from` to `at`. Returns whether the time between was covered
+    /// until now.
     pub(super) fn delay(&mut self, from: Millis, at: Millis) -> bool {
         if self.since == Some(from) {
             self.since = Some(at);
@@ -80,10 +82,10 @@ impl Coverage {
         self.miss(from, at - 1)
     }
 
-    /// Nothing after `last_seen` is certain. Returns whether the feed was up until now.
+    /// Ends coverage after `last_seen`. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
         let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };
-        // What an earlier interruption left uncertain stays so.
+        // Time that an earlier interruption left uncertain stays uncertain.
         self.not_before = Some(from);
         while let Some((from, to)) = self.spans.back_mut() {
             *to = last_seen.min(*to);
@@ -95,52 +97,52 @@ impl Coverage {
         true
     }
 
-    /// The instrument stops trading at `at`: everything until then is known, and nothing comes after.
+    /// DirtyMarks the instrument as ended at `at`: there are no trades after it.
     pub(super) fn end(&mut self, at: Millis) {
         self.ended = Some(at);
     }
 
-    /// Whether the instrument is believed to have ended.
+    /// Returns whether the instrument is marked as ended.
     pub(super) const fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// The instrument turns out to trade at `time`. Returns the end that was believed, if that was before.
+    /// Removes the end of an instrument that trades at `time`. Returns that end if it was before `time`.
     pub(super) fn revive(&mut self, time: Millis) -> Option<Millis> {
         self.ended.take_if(|at| *at < time)
     }
 
-    /// Whether the feed is up.
+    /// Returns whether the feed is up.
     pub(super) fn is_open(&self) -> bool {
         self.spans.back().is_some_and(|(_, to)| *to == OPEN_END)
     }
 
-    /// Whether nothing at `from` or later was watched.
-    pub(super) fn is_dark(&self, from: Millis) -> bool {
+    /// Returns whether no moment at `from` or later is covered.
+    pub(super) fn is_unwatched_from(&self, from: Millis) -> bool {
         self.spans.back().is_none_or(|(_, to)| *to < from)
     }
 
-    /// Whether watching had begun at `at` or before.
+    /// Returns whether coverage first began at `at` or before.
     pub(super) fn began_by(&self, at: Millis) -> bool {
         self.since.is_some_and(|since| since <= at)
     }
 
-    /// Whether watching began only after `at`.
+    /// Returns whether coverage first began after `at`.
     pub(super) fn began_after(&self, at: Millis) -> bool {
         self.since.is_some_and(|since| since > at)
     }
 
-    /// Whether every trade from `from` to `to`, both included, was seen.
+    /// Returns whether every trade from `from` to `to`, both included, was seen.
     pub(super) fn covers(&self, from: Millis, to: Millis) -> bool {
         self.spans.iter().rev().any(|(start, end)| *start <= from && to <= *end)
     }
 
-    /// Whether a window without trades is known to have had none and the instrument still traded.
+    /// Returns whether a window without trades is known to have had none while the instrument was traded.
     pub(super) fn is_idle(&self, start: Millis, end: Millis) -> bool {
         self.covers(start, end) && self.ended.is_none_or(|at| end < at)
     }
 
-    /// Whether the price of a trade at `time` is certain to be the last one before `start`.
+    /// Returns whether a trade at `time` is certain to be the last one before `start`.
     pub(super) fn proves(&self, time: Millis, start: Millis) -> bool {
         if self.floor.is_some_and(|floor| time < floor && floor <= start) {
             return false;
@@ -148,7 +150,7 @@ impl Coverage {
         time >= start || self.covers(time, start - 1)
     }
 
-    /// What a window from `start` to `end` is worth.
+    /// Returns the quality of a window from `start` to `end`.
     pub(super) fn quality(&self, start: Millis, end: Millis) -> Quality {
         if self.covers(start, end) {
             return Quality::Complete;
@@ -157,7 +159,7 @@ impl Coverage {
         if self.since.is_none_or(began_inside) { Quality::Partial } else { Quality::Gapped }
     }
 
-    /// Forgets interruptions that were over before `horizon`. The windows they touch must bear the mark already.
+    /// Removes interruptions that ended before `horizon`. The windows that they ensure_window must have their quality already.
     pub(super) fn forget(&mut self, horizon: Millis) {
         while self.spans.get(1).is_some_and(|(from, _)| *from < horizon) {
             self.forget_first();
@@ -173,9 +175,9 @@ impl Coverage {
         }
     }
 
-    /// Keeps the spans few: leaving one out can only make windows worth less.
+    /// Limits the number of spans. Removing one can only lower the quality of windows.
     fn bound(&mut self) {
-        while self.spans.len() > MOST_SPANS {
+        while self.spans.len() > MAX_SPANS {
             let before_last = self.spans.iter().take(self.spans.len() - 1).enumerate();
             let shortest = before_last.min_by_key(|(_, (from, to))| to - from).map(|(at, _)| at);
             self.spans.remove(shortest.unwrap_or(0));
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn quality_tells_a_late_start_from_an_interruption() {
+    fn quality_distinguishes_a_late_start_from_an_interruption() {
         let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
         assert_eq!(coverage.quality(1_000, 1_999), Quality::Partial);
         assert_eq!(coverage.quality(2_000, 2_999), Quality::Complete);
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_interruption_left_uncertain_the_next_does_not_prove() {
+    fn a_later_interruption_does_not_prove_uncertain_time() {
         let mut coverage = watched(&[(0, 99), (101, OPEN_END)]);
         assert!(coverage.interrupt(98));
         coverage.resume(100);
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_without_a_moment_in_it_is_none() {
+    fn an_interruption_of_zero_length_is_ignored() {
         let joined = watched(&[(0, 100), (101, OPEN_END)]);
         assert!(joined.covers(0, 200), "101 follows 100");
         let parted = watched(&[(0, 100), (102, OPEN_END)]);
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_last_is_not_all_that_was_missed_while_the_feed_was_down() {
+    fn every_miss_while_the_feed_is_down_counts() {
         let mut coverage = watched(&[(0, 100)]);
         assert!(!coverage.miss(120, 130) && !coverage.miss(110, 115));
         coverage.resume(105);
@@ -244,7 +246,7 @@ mod tests {
         assert!(coverage.proves(1_600, 4_000));
         assert!(!coverage.proves(4_100, 5_000));
         assert!(coverage.proves(4_800, 5_000));
-        assert!(!coverage.proves(1_400, 2_000), "what came before the start is not known");
+        assert!(!coverage.proves(1_400, 2_000), "the time before the start is not covered");
     }
 
     #[test]
@@ -262,26 +264,26 @@ mod tests {
         coverage.resume(900);
         assert_eq!(coverage.quality(1_000, 1_999), Quality::Complete);
         coverage.resume(5_000);
-        assert!(coverage.covers(900, 9_000), "a second acknowledgement takes nothing away");
+        assert!(coverage.covers(900, 9_000), "a second acknowledgement does not reduce coverage");
     }
 
     #[test]
-    fn what_was_missed_is_a_hole_and_the_rest_stays_covered() {
+    fn a_miss_is_a_hole_and_the_rest_stays_covered() {
         let mut coverage = watched(&[(0, 99), (200, OPEN_END)]);
         assert!(
             coverage.miss(50, 50) && coverage.miss(99, 210) && !coverage.miss(99, 210),
-            "the second time is no news"
+            "a repeated miss changes nothing"
         );
         let seen = [(0, 49), (51, 98), (211, 5_000)];
         assert!(seen.iter().all(|(from, to)| coverage.covers(*from, *to)), "{coverage:?}");
         assert!([(49, 50), (98, 99), (210, 211)].iter().all(|(from, to)| !coverage.covers(*from, *to)));
         assert!(!coverage.miss(150, 140) && coverage.is_open());
         coverage.resume(100);
-        assert!(!coverage.covers(205, 205), "watching again from earlier on does not bring it back");
+        assert!(!coverage.covers(205, 205), "a resumption at an earlier time does not cover it");
     }
 
     #[test]
-    fn what_was_missed_while_the_feed_was_down_is_not_covered_by_its_return() {
+    fn a_miss_while_the_feed_is_down_is_not_covered_by_its_return() {
         let mut coverage = watched(&[(0, 100)]);
         assert!(coverage.miss(100, 100) && !coverage.miss(120, 130));
         coverage.resume(90);
@@ -294,16 +296,16 @@ mod tests {
         assert!(!earlier.miss(10, 10));
         earlier.resume(20);
         earlier.resume(5);
-        assert!(!earlier.covers(10, 10) && earlier.covers(11, 30), "nor by one that turns out to be earlier");
+        assert!(!earlier.covers(10, 10) && earlier.covers(11, 30), "an earlier start does not cover it either");
     }
 
     #[test]
-    fn many_holes_are_remembered_by_taking_more_for_missed() {
+    fn many_holes_are_merged_into_larger_ones() {
         let mut coverage = watched(&[(0, OPEN_END)]);
         for at in 0..1_000 {
             coverage.miss(1_000 + at * 10, 1_000 + at * 10);
         }
-        assert!(coverage.spans.len() <= MOST_SPANS);
+        assert!(coverage.spans.len() <= MAX_SPANS);
         assert!((0..1_000).all(|at| !coverage.covers(1_000 + at * 10, 1_000 + at * 10)));
         assert!(coverage.covers(0, 999) && coverage.covers(11_000, 20_000));
         coverage.forget(20_000);
@@ -317,7 +319,7 @@ mod tests {
         assert!(coverage.is_idle(4_000, 4_999));
         assert!(!coverage.is_idle(5_000, 5_999));
         coverage.end(5_999);
-        assert!(!coverage.is_idle(5_000, 5_999), "it has ended before its window did");
+        assert!(!coverage.is_idle(5_000, 5_999), "it ended before the end of its window");
         coverage.end(6_000);
         assert!(coverage.is_idle(5_000, 5_999));
         assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));

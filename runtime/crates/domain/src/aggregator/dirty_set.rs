@@ -1,50 +1,50 @@
-//! Which symbols a boundary has to look at, in memory that is read from end to end: most symbols of a wide market have
-//! not traded since the last one, and a look at each would miss the processor's cache.
+//! Records which symbols a boundary has to process, in one contiguous array: most symbols of a wide market have not
+//! traded since the last boundary, and reading the state of each would miss the processor's cache.
 //!
-//! A mark that is not there means that there is nothing; one that is there may be of something already done.
+//! Without a mark there is certainly no work; a mark may remain after the work has been done.
 
 use crate::symbol::SymbolId;
 
-/// Marks of all symbols.
+/// The marks of all symbols.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DirtySet {
-    marks: Vec<Marks>,
+    marks: Vec<DirtyMarks>,
 }
 
-/// Marks of one symbol.
+/// The marks of one symbol.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Marks {
-    /// Levels whose run may hold trades.
-    pub(super) runs: Levels,
-    /// Levels whose series may have a window that is not over.
-    pub(super) windows: Levels,
+pub(super) struct DirtyMarks {
+    /// The intervals whose run may have trades.
+    pub(super) runs: IntervalSet,
+    /// The intervals whose series may have a window that is not closed.
+    pub(super) windows: IntervalSet,
 }
 
-/// A set of intervals by their place. Those beyond the 64th are always in it.
+/// A set of intervals, by index. Indices from 64 on are always in it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Levels(u64);
+pub(super) struct IntervalSet(u64);
 
 impl DirtySet {
     pub(super) fn add_symbol(&mut self) {
-        self.marks.push(Marks::default());
+        self.marks.push(DirtyMarks::default());
     }
 
-    /// Something has come to a symbol, which may reach each of its intervals.
+    /// DirtyMarks every interval of a symbol.
     #[inline]
     pub(super) fn note(&mut self, symbol: SymbolId) {
         if let Some(marks) = self.marks.get_mut(symbol.index()) {
-            *marks = Marks { runs: Levels(u64::MAX), windows: Levels(u64::MAX) };
+            *marks = DirtyMarks { runs: IntervalSet(u64::MAX), windows: IntervalSet(u64::MAX) };
         }
     }
 
-    /// The marks of each symbol, in order.
-    pub(super) fn marks(&mut self) -> &mut [Marks] {
+    /// Returns the marks of each symbol, in order.
+    pub(super) fn marks(&mut self) -> &mut [DirtyMarks] {
         &mut self.marks
     }
 }
 
-impl Levels {
-    /// Takes the first `count` levels out. Returns whether one of them was in.
+impl IntervalSet {
+    /// Removes the first `count` intervals. Returns whether one of them was in the set.
     pub(super) const fn take_through(&mut self, count: usize) -> bool {
         if count >= u64::BITS as usize {
             return true;
@@ -55,7 +55,7 @@ impl Levels {
         found
     }
 
-    /// Takes a level out. Returns whether it was in.
+    /// Removes an interval. Returns whether it was in the set.
     pub(super) const fn take(&mut self, level: usize) -> bool {
         if level >= u64::BITS as usize {
             return true;
@@ -65,7 +65,7 @@ impl Levels {
         found
     }
 
-    /// Puts a level in.
+    /// Adds an interval.
     pub(super) const fn put(&mut self, level: usize) {
         if level < u64::BITS as usize {
             self.0 |= 1 << level;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_gone_and_the_rest_stays() {
+    fn taken_intervals_are_removed_and_the_rest_stays() {
         let mut dirty = DirtySet::default();
         (0..2).for_each(|_| dirty.add_symbol());
         dirty.note(SymbolId(1));
@@ -91,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn levels_that_have_no_mark_are_always_looked_at() {
-        let mut levels = Levels::default();
+    fn intervals_beyond_the_bits_are_always_in_the_set() {
+        let mut levels = IntervalSet::default();
         assert!(levels.take_through(64) && levels.take_through(65) && levels.take(64));
     }
 }

@@ -1,9 +1,9 @@
-//! From windows to klines: the one place where a symbol's integers become decimals again.
+//! Builds klines from windows: the only place where a symbol's integers become decimals again.
 
 use std::sync::Arc;
 
-use super::book::{Book, IntervalState};
 use super::settings::{Open, Settings};
+use super::symbol_state::{IntervalState, SymbolState};
 use super::window::{Emitted, Window};
 use crate::bucket::Scales;
 use crate::decimal::Decimal;
@@ -24,14 +24,20 @@ impl<'a> KlineBuilder<'a> {
         Self { settings, now, klines: Vec::new() }
     }
 
-    /// How many klines there are.
+    /// Returns the number of klines.
     pub(super) const fn len(&self) -> usize {
         self.klines.len()
     }
 
-    /// Adds the kline of an interval's present window of one symbol, which ends.
-    pub(super) fn closing(&mut self, book: &mut Book, index: usize, state: &IntervalState, horizon: Millis) {
-        let Book { ids, scales, coverage, series, .. } = book;
+    /// Adds the kline of the window of one symbol that an interval closes.
+    pub(super) fn closing(
+        &mut self,
+        symbol_state: &mut SymbolState,
+        index: usize,
+        state: &IntervalState,
+        horizon: Millis,
+    ) {
+        let SymbolState { ids, scales, coverage, series, .. } = symbol_state;
         let (Some(series), Some(id)) = (series.get_mut(index), ids.get(index)) else { return };
         let subject = Subject { series: *id, scales: *scales, interval: state.interval };
         if let Some((window, sequence)) = series.close(state.start, state.context(coverage, horizon)) {
@@ -39,32 +45,32 @@ impl<'a> KlineBuilder<'a> {
         }
     }
 
-    /// Adds the corrections that are due for one symbol.
-    pub(super) fn revisions(&mut self, book: &mut Book, intervals: &[IntervalState]) {
-        let Book { ids, scales, series, .. } = book;
+    /// Adds the revisions that are due for one symbol.
+    pub(super) fn revisions(&mut self, symbol_state: &mut SymbolState, intervals: &[IntervalState]) {
+        let SymbolState { ids, scales, series, .. } = symbol_state;
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
             series.take_stale(|window, sequence| self.emit(&subject, window, sequence));
         }
     }
 
-    /// Adds the klines of the open windows of one symbol: those that changed, or every one that has trades.
-    pub(super) fn open_windows(&mut self, book: &mut Book, intervals: &[IntervalState], every: bool) {
-        let Book { ids, scales, series, .. } = book;
+    /// Adds the klines of the open windows of one symbol: those that changed, or with `every` all that have trades.
+    pub(super) fn open_windows(&mut self, symbol_state: &mut SymbolState, intervals: &[IntervalState], every: bool) {
+        let SymbolState { ids, scales, series, .. } = symbol_state;
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
             series.show_open(state.start, every, |window, sequence| self.emit(&subject, window, sequence));
         }
     }
 
-    /// Appends the batch in the order of its making, unless it is empty.
+    /// Appends the batch in the order in which klines were added, unless it is empty.
     pub(super) fn finish(self, out: &mut Vec<Batch>) {
         if !self.klines.is_empty() {
             out.push(Batch { klines: self.klines });
         }
     }
 
-    /// Appends one batch of all that they have, one after the other, unless it is empty.
+    /// Appends one batch with the klines of all builders, in order, unless it is empty.
     pub(super) fn finish_all(builders: impl Iterator<Item = Self>, out: &mut Vec<Batch>) {
         let all = builders.reduce(|mut all, next| {
             all.klines.extend(next.klines);
@@ -75,7 +81,7 @@ impl<'a> KlineBuilder<'a> {
         }
     }
 
-    /// Appends the batch ordered by end, then interval; symbols stay in their order.
+    /// Appends the batch sorted by end, then interval; symbols keep their order.
     pub(super) fn finish_sorted(mut self, out: &mut Vec<Batch>) {
         self.klines.sort_by_key(|kline| (kline.end, kline.series.interval));
         self.finish(out);
@@ -118,10 +124,10 @@ impl<'a> KlineBuilder<'a> {
     }
 }
 
-/// Whose kline is made.
+/// The series of a kline.
 struct Subject {
     series: SeriesId,
     scales: Scales,
-    /// Its window length, which is at hand here without looking the series up.
+    /// The interval of the series; stored here so that the series key need not be read.
     interval: Interval,
 }

@@ -1,4 +1,4 @@
-//! Which trades were counted already, remembered for as long as a repeat could still be taken for a new trade.
+//! Remembers which trades were counted, for as long as a repeated trade would not be refused as late.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -11,34 +11,34 @@ use crate::symbol::SymbolId;
 use crate::time::Millis;
 use crate::trade::TradeId;
 
-/// How far ahead of the watermark a trade can be: the decoder refuses more.
-const AHEAD: Millis = 10_000;
+/// How far ahead of the watermark a trade can be; the decoder refuses more.
+const MAX_AHEAD: Millis = 10_000;
 
 /// An id in 24 bytes: symbol and kind, and the packed digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Packed {
+struct PackedId {
     owner: u64,
     high: u64,
     low: u64,
 }
 
-/// What an id is remembered by.
-enum Key<'a> {
-    Packed(Packed),
+/// The form in which an id is stored.
+enum IdKey<'a> {
+    PackedId(PackedId),
     Text(&'a str),
-    /// Not at all.
+    /// The id is not stored.
     None,
 }
 
-impl<'a> Key<'a> {
+impl<'a> IdKey<'a> {
     #[inline]
     fn of(symbol: SymbolId, id: &'a TradeId) -> Self {
         let owner = u64::from(symbol.0);
         match id {
-            TradeId::Uuid { high, low } => Self::Packed(Packed { owner, high: *high, low: *low }),
-            TradeId::Number(number) => Self::Packed(Packed { owner: owner | 1 << 32, high: 0, low: *number }),
+            TradeId::Uuid { high, low } => Self::PackedId(PackedId { owner, high: *high, low: *low }),
+            TradeId::Number(number) => Self::PackedId(PackedId { owner: owner | 1 << 32, high: 0, low: *number }),
             TradeId::Archived { file, high, low } => {
-                Self::Packed(Packed { owner: owner | (u64::from(*file) + 2) << 32, high: *high, low: *low })
+                Self::PackedId(PackedId { owner: owner | (u64::from(*file) + 2) << 32, high: *high, low: *low })
             }
             TradeId::Text(text) => Self::Text(text),
             TradeId::None => Self::None,
@@ -46,22 +46,22 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The ids of the last `lateness` and a little more. Older trades are refused as late before they are looked up here.
+/// The ids of trades within `lateness` and a little longer. Older trades are refused as late before they are looked up.
 ///
-/// The ids stand in the order of their arrival, and the table holds only their places: an id costs 24 bytes and a
-/// table's slot of 5, and is forgotten as soon as it may be.
+/// The ids are stored in the order of their arrival, and the table stores only their positions: an id costs 24 bytes
+/// and a slot of 5 bytes, and is removed as early as possible.
 pub(super) struct SeenIds {
     lateness: Millis,
-    arrived: VecDeque<Packed>,
-    /// Places in `arrived`, counted from the first id that ever arrived, modulo 2^32.
-    places: HashTable<u32>,
-    /// The place of the first in `arrived`.
+    arrived: VecDeque<PackedId>,
+    /// Positions in `arrived`, counted from the first id that ever arrived, modulo 2^32.
+    positions: HashTable<u32>,
+    /// The position of the first id in `arrived`.
     first: u32,
-    /// How many of `arrived` came in before a watermark was reached, oldest first.
+    /// How many ids of `arrived` arrived before each watermark, oldest first.
     marks: VecDeque<(Millis, usize)>,
-    /// How many came in since the last of them.
+    /// How many ids arrived since the last mark.
     unmarked: usize,
-    /// Ids that cannot be packed, each with its mark once there is one.
+    /// Ids that cannot be packed, each with its mark; `None` until the next watermark.
     texts: HashMap<(SymbolId, Box<str>), Option<Millis>, RandomState>,
     hasher: RandomState,
 }
@@ -71,7 +71,7 @@ impl SeenIds {
         Self {
             lateness,
             arrived: VecDeque::new(),
-            places: HashTable::new(),
+            positions: HashTable::new(),
             first: 0,
             marks: VecDeque::new(),
             unmarked: 0,
@@ -80,13 +80,13 @@ impl SeenIds {
         }
     }
 
-    /// Forgets what can no longer repeat once the watermark is at `now`.
+    /// Removes the ids that can no longer be repeated when the watermark is at `now`.
     pub(super) fn advance(&mut self, now: Millis) {
         if self.unmarked > 0 {
             self.marks.push_back((now, std::mem::take(&mut self.unmarked)));
         }
-        // What came in before a watermark happened at most `AHEAD` after it.
-        let until = now.saturating_sub(self.lateness + AHEAD);
+        // A trade that arrived before a watermark happened at most `MAX_AHEAD` after it.
+        let until = now.saturating_sub(self.lateness + MAX_AHEAD);
         while let Some((_, count)) = self.marks.pop_front_if(|(mark, _)| *mark < until) {
             for _ in 0..count {
                 self.forget_first();
@@ -97,22 +97,22 @@ impl SeenIds {
         }
     }
 
-    /// Takes note of an id and returns whether it is new. A trade without an id always is.
+    /// Stores an id. Returns whether it is new; a trade without an id always is.
     #[inline]
     pub(super) fn insert(&mut self, symbol: SymbolId, id: &TradeId) -> bool {
-        let packed = match Key::of(symbol, id) {
-            Key::Packed(packed) => packed,
-            Key::Text(text) => return self.insert_text(symbol, text),
-            Key::None => return true,
+        let packed = match IdKey::of(symbol, id) {
+            IdKey::PackedId(packed) => packed,
+            IdKey::Text(text) => return self.insert_text(symbol, text),
+            IdKey::None => return true,
         };
-        let Self { arrived, places, first, hasher, .. } = self;
-        let is_same = |place: &u32| arrived.get(index(*place, *first)) == Some(&packed);
-        let hash_of = |place: &u32| arrived.get(index(*place, *first)).map_or(0, |other| hasher.hash_one(other));
-        let Entry::Vacant(slot) = places.entry(hasher.hash_one(packed), is_same, hash_of) else { return false };
-        #[expect(clippy::cast_possible_truncation, reason = "places are counted modulo 2^32")]
+        let Self { arrived, positions, first, hasher, .. } = self;
+        let is_same = |position: &u32| arrived.get(index(*position, *first)) == Some(&packed);
+        let hash_of = |position: &u32| arrived.get(index(*position, *first)).map_or(0, |other| hasher.hash_one(other));
+        let Entry::Vacant(slot) = positions.entry(hasher.hash_one(packed), is_same, hash_of) else { return false };
+        #[expect(clippy::cast_possible_truncation, reason = "positions are counted modulo 2^32")]
         slot.insert(first.wrapping_add(arrived.len() as u32));
         if arrived.len() == arrived.capacity() {
-            // A busy market's are megabytes, which doubling would waste.
+            // In a busy market this takes megabytes, and doubling the capacity would waste memory.
             arrived.reserve_exact(1_024 + arrived.len() / 8);
         }
         arrived.push_back(packed);
@@ -120,24 +120,24 @@ impl SeenIds {
         true
     }
 
-    /// Whether an id is remembered.
+    /// Returns whether an id is stored.
     #[cold]
     pub(super) fn knows(&self, symbol: SymbolId, id: &TradeId) -> bool {
-        match Key::of(symbol, id) {
-            Key::Packed(packed) => {
-                let is_same = |place: &u32| self.arrived.get(index(*place, self.first)) == Some(&packed);
-                self.places.find(self.hasher.hash_one(packed), is_same).is_some()
+        match IdKey::of(symbol, id) {
+            IdKey::PackedId(packed) => {
+                let is_same = |position: &u32| self.arrived.get(index(*position, self.first)) == Some(&packed);
+                self.positions.find(self.hasher.hash_one(packed), is_same).is_some()
             }
-            Key::Text(text) => self.texts.contains_key(&(symbol, Box::from(text))),
-            Key::None => false,
+            IdKey::Text(text) => self.texts.contains_key(&(symbol, Box::from(text))),
+            IdKey::None => false,
         }
     }
 
     fn forget_first(&mut self) {
         let Some(packed) = self.arrived.pop_front() else { return };
-        let place = self.first;
-        self.first = place.wrapping_add(1);
-        if let Ok(slot) = self.places.find_entry(self.hasher.hash_one(packed), |other| *other == place) {
+        let position = self.first;
+        self.first = position.wrapping_add(1);
+        if let Ok(slot) = self.positions.find_entry(self.hasher.hash_one(packed), |other| *other == position) {
             slot.remove();
         }
     }
@@ -154,10 +154,10 @@ impl SeenIds {
     }
 }
 
-/// Where in the queue a place is, of which `first` is the front's.
+/// Returns the index in the queue of a position, when `first` is the position of its front.
 #[inline]
-const fn index(place: u32, first: u32) -> usize {
-    place.wrapping_sub(first) as usize
+const fn index(position: u32, first: u32) -> usize {
+    position.wrapping_sub(first) as usize
 }
 
 #[cfg(test)]

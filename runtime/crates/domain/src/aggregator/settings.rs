@@ -1,12 +1,12 @@
-//! How klines are made: the choices that the operator has.
+//! The operator's choices of how klines are built.
 
 use crate::interval::Interval;
 use crate::symbol::Category;
 use crate::time::{Millis, SECOND};
 
-/// How long closed windows are kept at least: a connection's feed may have been silent for 45 s before it is given up,
-/// and what was confirmed meanwhile is revised.
-const KEPT_AT_LEAST: Millis = 50 * SECOND;
+/// The minimum time for which closed windows are kept: a silent connection is given up after 45 s, and klines that were
+/// confirmed meanwhile are revised.
+const MIN_RETENTION: Millis = 50 * SECOND;
 
 /// What a kline opens with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Fill {
 }
 
 impl Fill {
-    /// Whether windows of this interval are filled.
+    /// Returns whether windows of this interval are filled.
     #[must_use]
     pub fn applies(self, interval: Interval) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl Fill {
     }
 }
 
-/// How the klines of a category are made.
+/// The settings of a category's klines.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The category.
@@ -51,11 +51,12 @@ pub struct Settings {
     pub intervals: Vec<Interval>,
     /// What a kline opens with.
     pub open: Open,
-    /// Which empty windows become flat klines.
+    /// Which windows without trades become flat klines.
     pub fill: Fill,
-    /// Least pause between two updates of a symbol's open windows, in ms; 0 is on every change, nothing is never.
+    /// Minimum pause between two updates of a symbol's open windows, in ms; 0 emits every change, `None` emits no
+    /// updates.
     pub update_interval: Option<Millis>,
-    /// How long after its end a window waits for stragglers, in ms of exchange time.
+    /// How long after its end a window waits for delayed trades, in ms of exchange time.
     pub grace: Millis,
     /// How far behind the watermark a trade still counts, in ms.
     pub lateness: Millis,
@@ -64,7 +65,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults: Bybit's own rules, updates once a second, 80 ms grace, 60 s lateness.
+    /// Returns the defaults: Bybit's own rules, updates once a second, 80 ms grace, 60 s lateness.
     #[must_use]
     pub fn new(category: Category, intervals: Vec<Interval>) -> Self {
         Self {
@@ -79,10 +80,10 @@ impl Settings {
         }
     }
 
-    /// Returns how far behind the watermark a closed window can still be revised, in ms: for `lateness`, and at least for
-    /// as long as it takes to find out that a feed was silent.
+    /// Returns how far behind the watermark a closed window can still be revised, in ms: `lateness`, but at least the
+    /// time that it takes to detect a silent feed.
     #[must_use]
-    pub fn kept(&self) -> Millis {
-        self.lateness.max(KEPT_AT_LEAST)
+    pub fn retention(&self) -> Millis {
+        self.lateness.max(MIN_RETENTION)
     }
 }

@@ -1,18 +1,19 @@
-//! What became of the trades of one category.
+//! Counts the trades of one category by what became of them.
 
-/// What became of the trades received. Invariant: `received = counted + duplicate + late + rejected + excluded`.
+/// The number of trades received, by what became of them. Invariant: `received = counted + duplicate + late + rejected
+/// + excluded`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Trades given to [`Aggregator::apply`](super::Aggregator::apply), and rows that the decoder rejected.
+    /// Trades passed to [`Aggregator::apply`](super::Aggregator::apply), and rows that the decoder rejected.
     pub received: u64,
-    /// In a kline.
+    /// Trades that are part of a kline.
     pub counted: u64,
-    /// Had been received before.
+    /// Trades that had been received before.
     pub duplicate: u64,
-    /// Further behind the watermark than `lateness`, and not known to have been received before.
+    /// Trades further behind the watermark than `lateness` that are not known to have been received before.
     pub late: u64,
-    /// Price, size or time cannot be right or be held exactly.
+    /// Rows whose price, size or time is invalid or cannot be stored exactly.
     pub rejected: u64,
-    /// Block trades, where those are left out.
+    /// Block trades, if they are left out.
     pub excluded: u64,
 }

@@ -1,4 +1,4 @@
-//! The kline contract, example by example. `properties` proves the general laws against a plain model.
+//! The kline contract by examples. `properties` compares the aggregator with a simple model.
 
 mod closing;
 mod doubts;
@@ -71,14 +71,14 @@ impl Bench {
         self
     }
 
-    /// Everything given out since the last call, one line a kline: `interval@start ohlc volume quality …`.
-    fn told(&mut self) -> Vec<String> {
+    /// Returns the klines emitted since the last call, one per line: `interval@start ohlc volume quality …`.
+    fn emitted(&mut self) -> Vec<String> {
         let batches = std::mem::take(&mut self.out);
         batches.iter().flat_map(|batch| &batch.klines).map(line).collect()
     }
 }
 
-/// Ticks until everything is given out.
+/// Ticks until everything that is due has been emitted.
 fn tick_through(aggregator: &mut Aggregator, now: ExchangeMillis, out: &mut Vec<Batch>) {
     aggregator.tick(now, out);
     while aggregator.is_behind() {
@@ -107,30 +107,30 @@ fn line(kline: &Arc<Kline>) -> String {
 fn a_window_closes_by_the_clock_at_its_end_plus_grace() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(100, 5).trade(900, 7).tick(999 + 79);
-    assert!(bench.told().is_empty());
-    assert_eq!(bench.tick(999 + 80).told(), ["1s@0 5/7/5/7 2 gapped r0 #1"]);
+    assert!(bench.emitted().is_empty());
+    assert_eq!(bench.tick(999 + 80).emitted(), ["1s@0 5/7/5/7 2 gapped r0 #1"]);
 }
 
 #[test]
 fn a_window_before_the_first_event_has_its_grace_too() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(5_010).trade(5_010, 5).tick(5_010).watch(4_990).trade(4_990, 4).tick(5_078);
-    assert!(bench.told().is_empty(), "there may be more");
-    assert_eq!(bench.trade(4_995, 7).tick(5_079).told(), ["1s@4000 4/7/4/7 2 partial r0 #1"]);
-    assert_eq!(bench.tick(6_079).told(), ["1s@5000 7/7/5/5 1 complete r0 #2"]);
+    assert!(bench.emitted().is_empty(), "more trades may arrive");
+    assert_eq!(bench.trade(4_995, 7).tick(5_079).emitted(), ["1s@4000 4/7/4/7 2 partial r0 #1"]);
+    assert_eq!(bench.tick(6_079).emitted(), ["1s@5000 7/7/5/5 1 complete r0 #2"]);
 }
 
 #[test]
-fn the_open_is_the_previous_close_and_stretches_high_and_low() {
+fn the_open_is_the_previous_close_and_extends_high_and_low() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(100, 5).trade(1_100, 9).trade(1_200, 8).trade(2_500, 2).tick(4_000);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/9/5/8 2 complete r0 #2", "1s@2000 8/8/2/2 1 complete r0 #3"]
     );
     let mut bench = Bench::new(&["1s"], |settings| settings.open = Open::FirstTrade);
     bench.watch(0).trade(100, 5).trade(1_100, 9).trade(1_200, 8).tick(3_000);
-    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 complete r0 #1", "1s@1000 9/9/8/8 2 complete r0 #2"]);
+    assert_eq!(bench.emitted(), ["1s@0 5/5/5/5 1 complete r0 #1", "1s@1000 9/9/8/8 2 complete r0 #2"]);
 }
 
 #[test]
@@ -138,9 +138,9 @@ fn empty_windows_are_flat_at_the_previous_close() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(1_100, 5).tick(4_500);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         ["1s@1000 5/5/5/5 1 gapped r0 #1", "1s@2000 5/5/5/5 0 complete r0 #2", "1s@3000 5/5/5/5 0 complete r0 #3"],
-        "and nothing is told of the first window, of which no price is known"
+        "the first window has no known price and no kline"
     );
 }
 
@@ -149,7 +149,7 @@ fn windows_under_a_second_are_filled_only_when_asked() {
     for (fill, flats) in [(Fill::FromOneSecond, 0), (Fill::All, 9), (Fill::Never, 0)] {
         let mut bench = Bench::new(&["100ms"], |settings| settings.fill = fill);
         bench.watch(0).trade(50, 5).trade(950, 6).tick(1_200);
-        assert_eq!(bench.told().len(), 2 + flats, "{fill:?}");
+        assert_eq!(bench.emitted().len(), 2 + flats, "{fill:?}");
     }
 }
 
@@ -173,21 +173,21 @@ fn one_batch_a_boundary_shorter_intervals_first() {
 fn updates_come_at_most_once_an_interval_and_only_for_changes() {
     let mut bench = Bench::new(&["1m"], |settings| settings.update_interval = Some(1_000));
     bench.watch(0).trade(10, 1).tick(10);
-    assert_eq!(bench.told(), ["1m@0 1/1/1/1 1 gapped open #1"]);
+    assert_eq!(bench.emitted(), ["1m@0 1/1/1/1 1 gapped open #1"]);
     bench.trade(20, 2).tick(500).trade(600, 3).tick(1_009);
-    assert!(bench.told().is_empty());
-    assert_eq!(bench.tick(1_010).told(), ["1m@0 1/3/1/3 3 gapped open #1"]);
-    assert!(bench.tick(59_000).told().is_empty(), "nothing changed");
+    assert!(bench.emitted().is_empty());
+    assert_eq!(bench.tick(1_010).emitted(), ["1m@0 1/3/1/3 3 gapped open #1"]);
+    assert!(bench.tick(59_000).emitted().is_empty(), "nothing changed");
     let mut bench = Bench::new(&["1m"], |settings| settings.update_interval = Some(0));
     bench.watch(0).trade(10, 1).tick(10).trade(10, 2).tick(10);
-    assert_eq!(bench.told().len(), 2, "0 s is on every change");
+    assert_eq!(bench.emitted().len(), 2, "0 s is on every change");
 }
 
 #[test]
 fn trades_ahead_of_the_clock_wait_for_their_window() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(990, 5).trade(1_010, 6).trade(995, 7).tick(1_079).tick(2_079);
-    assert_eq!(bench.told(), ["1s@0 5/7/5/7 2 gapped r0 #1", "1s@1000 7/7/6/6 1 complete r0 #2"]);
+    assert_eq!(bench.emitted(), ["1s@0 5/7/5/7 2 gapped r0 #1", "1s@1000 7/7/6/6 1 complete r0 #2"]);
 }
 
 #[test]
@@ -226,19 +226,19 @@ fn more_decimals_in_mid_window_change_no_digit() {
 fn what_is_open_at_the_end_is_flushed_unconfirmed() {
     let mut bench = Bench::new(&["1s", "1m"], |_| ());
     bench.watch(0).trade(10, 3).trade(1_010, 4).tick(1_100);
-    bench.told();
+    bench.emitted();
     finish(&mut bench.aggregator, &mut bench.out);
-    assert_eq!(bench.told(), ["1s@1000 3/4/3/4 1 complete open #2", "1m@0 3/4/3/4 2 gapped open #1"]);
+    assert_eq!(bench.emitted(), ["1s@1000 3/4/3/4 1 complete open #2", "1m@0 3/4/3/4 2 gapped open #1"]);
 }
 
 #[test]
 fn a_window_in_its_grace_is_flushed_too() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(10, 3).trade(1_010, 4).trade(2_010, 5).tick(2_078);
-    assert_eq!(bench.told(), ["1s@0 3/3/3/3 1 gapped r0 #1"]);
+    assert_eq!(bench.emitted(), ["1s@0 3/3/3/3 1 gapped r0 #1"]);
     finish(&mut bench.aggregator, &mut bench.out);
     let flushed = ["1s@1000 3/4/3/4 1 complete open #2", "1s@2000 4/5/4/5 1 complete open #2"];
-    assert_eq!(bench.told(), flushed, "either may be confirmed next");
+    assert_eq!(bench.emitted(), flushed, "either may be confirmed next");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn weeks_and_months_close_on_the_calendar() {
     let mut bench = Bench::new(&["1W", "1M"], |_| ());
     bench.watch(0).trade(10, 3).tick(32 * day);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         [
             "1W@0 3/3/3/3 1 gapped r0 #1".to_owned(),
             format!("1W@{} 3/3/3/3 0 complete r0 #2", 7 * day),

@@ -1,29 +1,29 @@
-//! One window of one symbol and interval: its trades, its open, and what has been emitted of it.
+//! One window of one symbol and interval: its trades, its open, and which of its klines have been emitted.
 
 use crate::bucket::{Bucket, Widening};
 use crate::kline::Quality;
 use crate::time::Millis;
 
-/// The last price before some moment, and when it was paid.
+/// The price and time of the last trade before some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Carry {
     pub(super) price: i64,
     pub(super) time: Millis,
 }
 
-/// What has been emitted of a window.
+/// Which kline of a window has been emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Emitted {
-    /// Nothing confirmed; `trades` is what the last update showed.
+    /// No confirmed kline; `trades` is the state of the last update.
     Open {
-        /// Number of trades in the last update, 0 before any.
+        /// The number of trades in the last update; 0 before the first.
         trades: u64,
     },
-    /// Its end has passed, and there was no kline to emit.
+    /// The window has closed without a kline.
     Silent,
-    /// Confirmed with this revision.
+    /// A confirmed kline with this revision.
     Closed {
-        /// 0 the first time.
+        /// The revision; 0 for the first confirmed kline.
         revision: u32,
     },
 }
@@ -33,20 +33,20 @@ pub(super) enum Emitted {
 pub(super) struct Window {
     pub(super) start: Millis,
     pub(super) bucket: Bucket,
-    /// The last trade before `start`, known or not to be the last; carried on through windows without trades.
+    /// The latest known trade before `start`, passed on through windows without trades.
     pub(super) carry: Option<Carry>,
     /// Whether `carry` is certain to be the last trade before `start`.
     pub(super) proven: bool,
-    /// Whether that has been looked at.
+    /// Whether `proven` has been computed.
     pub(super) is_judged: bool,
-    /// What its trades are worth, whatever its open is.
+    /// The quality of its trades, without regard to its open.
     pub(super) quality: Quality,
     pub(super) emitted: Emitted,
-    /// Its confirmed kline is out of date: a revision is due.
+    /// Whether its confirmed kline is out of date, so that a revision is due.
     pub(super) stale: bool,
 }
 
-/// Prices of a window as its kline shows them.
+/// The prices of the kline of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prices {
     pub(super) open: i64,
@@ -69,7 +69,7 @@ impl Window {
         }
     }
 
-    /// What the next window's carry is.
+    /// Returns the carry of the next window.
     #[inline]
     pub(super) const fn last(&self) -> Option<Carry> {
         if self.bucket.is_empty() {
@@ -78,29 +78,29 @@ impl Window {
         Some(Carry { price: self.bucket.close, time: self.bucket.last.time })
     }
 
-    /// The previous close, where it is certain.
+    /// Returns the previous close if it is certain.
     pub(super) fn previous_close(&self) -> Option<i64> {
         self.carry.filter(|_| self.proven).map(|carry| carry.price)
     }
 
-    /// What a kline shows of the previous close: its price, and whether it is certain.
+    /// Returns the part of the previous close that affects the kline: the price, and whether it is certain.
     pub(super) fn carry_as_shown(&self, first_trade_opens: bool) -> Option<(i64, bool)> {
         let carry = self.carry?;
         if self.bucket.is_empty() {
             return Some((carry.price, self.proven));
         }
-        // Where the first trade opens, the previous close shows only in windows that have none.
+        // If the first trade opens, the previous close affects only windows without trades.
         (self.proven && !first_trade_opens).then_some((carry.price, true))
     }
 
-    /// Whether every trade was seen, there was none, and the price before is certain.
+    /// Returns whether every trade was seen, there was none, and the previous price is certain.
     pub(super) fn is_proven_empty(&self) -> bool {
         self.bucket.is_empty() && self.proven && self.quality == Quality::Complete
     }
 
-    /// Returns the prices, or nothing when there is neither a trade nor a previous close.
+    /// Returns the prices; `None` if there is neither a trade nor a previous close.
     ///
-    /// A flat window keeps its price when an interruption turns out later: its quality shows the doubt.
+    /// A flat window keeps its price if an interruption is reported later: only its quality changes.
     pub(super) fn prices(&self, first_trade_opens: bool) -> Option<Prices> {
         let bucket = &self.bucket;
         if bucket.is_empty() {
@@ -111,15 +111,15 @@ impl Window {
         Some(Prices { open, high: bucket.high.max(open), low: bucket.low.min(open), close: bucket.close })
     }
 
-    /// What its kline is worth. One that opens with the previous close, or is flat at it, is not complete until that is
-    /// proven.
+    /// Returns the quality of its kline. A kline that opens with the previous close, or is flat, is not complete unless
+    /// that close is proven.
     pub(super) fn kline_quality(&self, first_trade_opens: bool) -> Quality {
         let depends = !first_trade_opens || self.bucket.is_empty();
         if self.quality == Quality::Complete && depends && !self.proven { Quality::Gapped } else { self.quality }
     }
 
-    /// Marks the confirmed kline, if there is one, as out of date. Returns whether a revision is newly due.
-    pub(super) fn outdate(&mut self) -> bool {
+    /// DirtyMarks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
+    pub(super) fn mark_stale(&mut self) -> bool {
         match self.emitted {
             Emitted::Closed { .. } => !std::mem::replace(&mut self.stale, true),
             Emitted::Open { .. } => {
@@ -130,7 +130,7 @@ impl Window {
         }
     }
 
-    /// Returns the window in integers with more decimals, or nothing when a price no longer fits.
+    /// Returns the window in integers with more decimals; `None` if a price no longer fits.
     pub(super) fn rescaled(&self, by: Widening) -> Option<Self> {
         let carry = match self.carry {
             Some(carry) => Some(Carry { price: by.price(carry.price)?, ..carry }),

@@ -1,11 +1,11 @@
-//! Whether a key can be guessed. Tells the reason; whoever asks decides what follows from it.
+//! Detects keys that can be guessed. The caller decides what follows.
 
 use std::fmt;
 
-/// The fewest characters that a key should have.
-pub const SHORTEST_KEY: usize = 16;
+/// The minimum number of characters that a key should have.
+pub const MIN_KEY_LENGTH: usize = 16;
 
-/// Words that keys in examples, templates and tutorials are made of, in lower case.
+/// Lower-case words that occur in the keys of examples, templates and tutorials.
 const SAMPLE_WORDS: [&str; 48] = [
     "access",
     "admin",
@@ -60,19 +60,19 @@ const SAMPLE_WORDS: [&str; 48] = [
 /// Why a key can be guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
-    /// It has too few characters.
+    /// The key has too few characters.
     Short,
-    /// It is that of an example, or made of the words that examples are made of.
+    /// The key is copied from an example, or consists of words that occur in examples.
     Sample,
 }
 
 impl Weakness {
-    /// Returns what is weak about a key, if anything is. A sample is called one however short it is.
+    /// Returns the weakness of a key; `None` if it has none. A short sample is a sample.
     #[must_use]
     pub fn of(key: &str) -> Option<Self> {
         if is_sample(key) {
             Some(Self::Sample)
-        } else if key.chars().count() < SHORTEST_KEY {
+        } else if key.chars().count() < MIN_KEY_LENGTH {
             Some(Self::Short)
         } else {
             None
@@ -83,14 +83,14 @@ impl Weakness {
 impl fmt::Display for Weakness {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short => write!(out, "it has fewer than {SHORTEST_KEY} characters"),
+            Self::Short => write!(out, "it has fewer than {MIN_KEY_LENGTH} characters"),
             Self::Sample => out.write_str("it is a sample value that everybody knows"),
         }
     }
 }
 
-/// Whether a key is nothing but sample words, with or without something between them and digits after them, or one
-/// character or a row of digits again and again.
+/// Returns whether a key consists only of sample words, with or without separators and final digits, or of one repeated
+/// character or a row of digits.
 fn is_sample(key: &str) -> bool {
     let letters: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let words = letters.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -100,9 +100,9 @@ fn is_sample(key: &str) -> bool {
     is_row || is_one || (!words.is_empty() && is_made_of_samples(words))
 }
 
-/// Whether a text is sample words in a row.
+/// Returns whether a text is a sequence of sample words.
 fn is_made_of_samples(text: &str) -> bool {
-    // Each ending that can be reached is looked at once: the time grows with the length, however the words overlap.
+    // Each reachable end is processed once, so that the time grows with the length even if words overlap.
     let mut reached = vec![false; text.len() + 1];
     if let Some(first) = reached.first_mut() {
         *first = true;
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_known_in_any_dress() {
+    fn samples_are_detected_in_any_spelling() {
         for key in [
             "your_secret_key",
             "your-websocket-secret-key-here",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn short_keys_are_weak_and_made_ones_are_not() {
+    fn short_keys_are_weak_and_random_ones_are_not() {
         assert_eq!(Weakness::of("kd83jfKs02mxQpz"), Some(Weakness::Short));
         assert_eq!(Weakness::of(""), Some(Weakness::Short));
         for key in ["kd83jfKs02mxQpzy", "3YyXq0Jw8oM3m9tq3h1u9r2b6v5c7x1z4a8s0d2f6g4", "correct horse battery staple"] {

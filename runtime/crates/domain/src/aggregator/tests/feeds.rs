@@ -1,4 +1,4 @@
-//! Starting late, interruptions, and what they do to quality, opens and flat klines.
+//! Late starts and interruptions, and their effect on quality, opens and flat klines.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn a_hole_is_the_same_whether_its_end_is_known_at_once_or_later() {
         bench.watch(0).trade(100, 5).trade(1_300, 6).tick(2_200);
         interrupt(&mut bench);
         bench.trade(3_900, 7).tick(5_200).trade(6_100, 8).tick(11_000);
-        bench.told()
+        bench.emitted()
     };
     let known = klines(|bench| {
         bench.hole(1_200, Some(3_400));
@@ -27,17 +27,21 @@ fn a_hole_is_the_same_whether_its_end_is_known_at_once_or_later() {
 fn the_window_that_watching_began_in_is_partial() {
     let mut bench = Bench::new(&["1s", "1m"], |_| ());
     bench.watch(500).trade(700, 5).tick(60_080);
-    let told = bench.told();
-    assert_eq!(told[0], "1s@0 5/5/5/5 1 partial r0 #1");
-    assert_eq!(told[1], "1s@1000 5/5/5/5 0 complete r0 #2");
-    assert_eq!(told.last().unwrap(), "1m@0 5/5/5/5 1 partial r0 #1");
+    let emitted = bench.emitted();
+    assert_eq!(emitted[0], "1s@0 5/5/5/5 1 partial r0 #1");
+    assert_eq!(emitted[1], "1s@1000 5/5/5/5 0 complete r0 #2");
+    assert_eq!(emitted.last().unwrap(), "1m@0 5/5/5/5 1 partial r0 #1");
 }
 
 #[test]
 fn trades_from_before_watching_make_no_kline_of_a_window_that_was_over() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(5_500).trade(3_200, 4).trade(5_200, 5).tick(7_000);
-    assert_eq!(bench.told(), ["1s@5000 5/5/5/5 1 partial r0 #1"], "no flat after it: the price at 5500 is not proven");
+    assert_eq!(
+        bench.emitted(),
+        ["1s@5000 5/5/5/5 1 partial r0 #1"],
+        "no flat after it: the price at 5500 is not proven"
+    );
 }
 
 #[test]
@@ -45,11 +49,11 @@ fn an_interruption_marks_every_window_it_touches_and_fills_none() {
     let mut bench = Bench::new(&["1s", "10s"], |_| ());
     bench.watch(0).trade(500, 5).tick(2_500).gap(2_300).tick(7_000).watch(6_700).trade(8_200, 9).tick(10_100);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         [
             "1s@0 5/5/5/5 1 gapped r0 #1",
             "1s@1000 5/5/5/5 0 complete r0 #2",
-            // 2000 to 6999 is touched and has no trade: nothing is known of it. 7000 has no proven price.
+            // The windows 2000 to 6999 are touched and have no trade: they have no kline. 7000 has no proven price.
             "1s@8000 9/9/9/9 1 gapped r0 #3",
             "1s@9000 9/9/9/9 0 complete r0 #4",
             "10s@0 5/9/5/9 2 gapped r0 #1",
@@ -58,13 +62,13 @@ fn an_interruption_marks_every_window_it_touches_and_fills_none() {
 }
 
 #[test]
-fn a_flat_kline_told_before_the_interruption_was_noticed_is_revised() {
+fn a_flat_kline_emitted_before_the_interruption_was_noticed_is_revised() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).tick(4_079);
-    assert_eq!(bench.told().len(), 4);
+    assert_eq!(bench.emitted().len(), 4);
     bench.gap(1_500).tick(4_079);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         ["1s@1000 5/5/5/5 0 gapped r1 #5", "1s@2000 5/5/5/5 0 gapped r1 #6", "1s@3000 5/5/5/5 0 gapped r1 #7"]
     );
 }
@@ -76,43 +80,43 @@ fn what_was_confirmed_during_a_silence_is_revised_however_short_the_lateness_is(
     for at in (1_079..=60_079).step_by(1_000) {
         bench.tick(at);
     }
-    assert_eq!(bench.told().len(), 60);
-    // A canary that has been silent for a little more than 45 s.
+    assert_eq!(bench.emitted().len(), 60);
+    // The liveness check has received nothing for a little more than 45 s.
     bench.gap(15_000).tick(60_079);
     let revised: Vec<_> =
         (15..60).map(|second| format!("1s@{second}000 5/5/5/5 0 gapped r1 #{}", second + 46)).collect();
-    assert_eq!(bench.told(), revised);
+    assert_eq!(bench.emitted(), revised);
     bench.trade(59_078, 6).tick(60_079);
     assert_eq!(bench.aggregator.tally().late, 1, "a trade is no longer in time");
 }
 
 #[test]
-fn of_a_longer_silence_what_is_kept_is_revised() {
+fn after_a_longer_silence_only_kept_windows_are_revised() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5);
     for at in (1_079..=100_079).step_by(1_000) {
         bench.tick(at);
     }
-    assert_eq!(bench.told().len(), 100);
+    assert_eq!(bench.emitted().len(), 100);
     bench.gap(5_000).tick(100_079);
-    let told = bench.told();
-    // The lateness is a minute: what ended by 40_079 was forgotten when the last window closed.
-    assert_eq!(told.first().unwrap(), "1s@40000 5/5/5/5 0 gapped r1 #101");
-    assert_eq!(told.len(), 60);
+    let emitted = bench.emitted();
+    // The lateness is one minute: windows that ended by 40_079 were removed when the last window closed.
+    assert_eq!(emitted.first().unwrap(), "1s@40000 5/5/5/5 0 gapped r1 #101");
+    assert_eq!(emitted.len(), 60);
 }
 
 #[test]
-fn windows_are_forgotten_although_one_lies_far_ahead() {
+fn windows_are_removed_although_one_lies_far_ahead() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).miss(500_000, 500_000);
     for at in (1_079..=200_079).step_by(1_000) {
         bench.tick(at);
     }
-    assert_eq!(bench.told().len(), 200);
+    assert_eq!(bench.emitted().len(), 200);
     bench.gap(5_000).tick(200_079);
-    let told = bench.told();
-    assert_eq!(told.first().unwrap(), "1s@140000 5/5/5/5 0 gapped r1 #201", "a minute of windows is kept");
-    assert_eq!(told.len(), 60);
+    let emitted = bench.emitted();
+    assert_eq!(emitted.first().unwrap(), "1s@140000 5/5/5/5 0 gapped r1 #201", "a minute of windows is kept");
+    assert_eq!(emitted.len(), 60);
 }
 
 #[test]
@@ -120,7 +124,7 @@ fn after_an_unproven_gap_the_first_trade_opens() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(3_100, 8).trade(3_200, 9).trade(4_100, 7).tick(5_079);
     assert_eq!(
-        bench.told(),
+        bench.emitted(),
         ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@3000 8/9/8/9 2 gapped r0 #2", "1s@4000 9/9/7/7 1 complete r0 #3"]
     );
 }
@@ -129,24 +133,24 @@ fn after_an_unproven_gap_the_first_trade_opens() {
 fn a_kline_is_not_complete_before_its_open_is_proven() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(5_100, 8).tick(6_079);
-    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 gapped r0 #2"]);
+    assert_eq!(bench.emitted(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 gapped r0 #2"]);
     bench.trade(4_200, 7).tick(6_079);
-    assert_eq!(bench.told(), ["1s@4000 7/7/7/7 1 gapped r0 #3", "1s@5000 7/8/7/8 1 complete r1 #4"]);
+    assert_eq!(bench.emitted(), ["1s@4000 7/7/7/7 1 gapped r0 #3", "1s@5000 7/8/7/8 1 complete r1 #4"]);
     let mut bench = Bench::new(&["1s"], |settings| settings.open = Open::FirstTrade);
     bench.watch(0).trade(500, 5).gap(800).watch(3_000).trade(5_100, 8).tick(6_079);
-    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 complete r0 #2"], "it is certain");
+    assert_eq!(bench.emitted(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@5000 8/8/8/8 1 complete r0 #2"], "it is certain");
 }
 
 #[test]
-fn a_flat_kline_whose_price_is_in_doubt_is_not_complete() {
+fn a_flat_kline_with_an_uncertain_price_is_not_complete() {
     for open in [Open::PreviousClose, Open::FirstTrade] {
         let mut bench = Bench::new(&["1s"], |settings| settings.open = open);
         bench.watch(0).trade(500, 5).tick(4_079);
-        bench.told();
+        bench.emitted();
         bench.miss(1_500, 1_500).trade(4_100, 6).tick(5_079);
         let opens = if open == Open::PreviousClose { "gapped" } else { "complete" };
         assert_eq!(
-            bench.told(),
+            bench.emitted(),
             [
                 "1s@1000 5/5/5/5 0 gapped r1 #5".to_owned(),
                 "1s@2000 5/5/5/5 0 gapped r1 #6".to_owned(),
@@ -165,17 +169,17 @@ fn an_old_interruption_still_marks_a_long_window() {
         bench.tick(at);
     }
     bench.out.clear();
-    let told = bench.tick(3_600_080).told();
-    assert_eq!(told.last().unwrap(), "1h@0 5/5/5/5 1 gapped r0 #1");
+    let emitted = bench.tick(3_600_080).emitted();
+    assert_eq!(emitted.last().unwrap(), "1h@0 5/5/5/5 1 gapped r0 #1");
 }
 
 #[test]
-fn an_hour_asleep_closes_what_was_known_and_no_more() {
+fn an_hour_of_sleep_closes_only_windows_with_data() {
     let mut bench = Bench::new(&["100ms", "1h"], |settings| settings.fill = Fill::All);
     bench.watch(0).trade(50, 5).tick(150).gap(120).tick(7_200_000).watch(7_200_000).trade(7_200_010, 6).tick(7_200_179);
-    let told = bench.told();
+    let emitted = bench.emitted();
     assert_eq!(
-        told,
+        emitted,
         ["100ms@0 5/5/5/5 1 gapped r0 #1", "1h@0 5/5/5/5 1 gapped r0 #1", "100ms@7200000 6/6/6/6 1 gapped r0 #2"]
     );
 }
@@ -186,7 +190,7 @@ fn an_ended_instrument_is_not_filled() {
     bench.watch(0).trade(500, 5);
     bench.aggregator.apply(&FeedEvent::Ended { symbol: SymbolId(0), at: T0 + 2_500 });
     bench.tick(10_000);
-    assert_eq!(bench.told(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
+    assert_eq!(bench.emitted(), ["1s@0 5/5/5/5 1 gapped r0 #1", "1s@1000 5/5/5/5 0 complete r0 #2"]);
 }
 
 fn ended(bench: &mut Bench, at: Millis) {
@@ -194,58 +198,58 @@ fn ended(bench: &mut Bench, at: Millis) {
 }
 
 #[test]
-fn a_trade_takes_an_end_back_and_the_flat_klines_that_it_kept_back_follow() {
+fn a_trade_cancels_an_end_and_emits_the_withheld_flat_klines() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5);
     ended(&mut bench, 2_500);
-    bench.tick(5_079).told();
+    bench.tick(5_079).emitted();
     bench.trade(5_100, 7).tick(5_200);
     let flat = |start: Millis, number: u32| format!("1s@{start} 5/5/5/5 0 complete r0 #{number}");
-    assert_eq!(bench.told(), [flat(2_000, 3), flat(3_000, 4), flat(4_000, 5)]);
+    assert_eq!(bench.emitted(), [flat(2_000, 3), flat(3_000, 4), flat(4_000, 5)]);
     bench.tick(7_079);
-    assert_eq!(bench.told(), ["1s@5000 5/7/5/7 1 complete r0 #6", "1s@6000 7/7/7/7 0 complete r0 #7"]);
+    assert_eq!(bench.emitted(), ["1s@5000 5/7/5/7 1 complete r0 #6", "1s@6000 7/7/7/7 0 complete r0 #7"]);
 }
 
 #[test]
-fn a_later_list_takes_an_end_back() {
+fn a_later_list_cancels_an_end() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5);
     ended(&mut bench, 1_500);
-    assert_eq!(bench.tick(3_079).told().len(), 1, "the window of the trade");
+    assert_eq!(bench.tick(3_079).emitted().len(), 1, "the window of the trade");
     bench.aggregator.apply(&FeedEvent::Listed { symbol: SymbolId(0) });
     bench.tick(3_079);
-    assert_eq!(bench.told(), ["1s@1000 5/5/5/5 0 complete r0 #2", "1s@2000 5/5/5/5 0 complete r0 #3"]);
+    assert_eq!(bench.emitted(), ["1s@1000 5/5/5/5 0 complete r0 #2", "1s@2000 5/5/5/5 0 complete r0 #3"]);
     bench.aggregator.apply(&FeedEvent::Listed { symbol: SymbolId(0) });
-    assert_eq!(bench.tick(4_079).told(), ["1s@3000 5/5/5/5 0 complete r0 #4"], "nothing is told twice");
+    assert_eq!(bench.tick(4_079).emitted(), ["1s@3000 5/5/5/5 0 complete r0 #4"], "no kline is emitted twice");
 }
 
 #[test]
-fn lists_that_leave_out_an_instrument_that_trades_end_nothing() {
+fn lists_without_an_instrument_that_trades_do_not_end_it() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).trade(2_700, 5);
     ended(&mut bench, 2_500);
     bench.tick(4_079);
-    assert_eq!(bench.told().last().unwrap(), "1s@3000 5/5/5/5 0 complete r0 #4");
+    assert_eq!(bench.emitted().last().unwrap(), "1s@3000 5/5/5/5 0 complete r0 #4");
 }
 
 #[test]
-fn a_trade_from_before_the_end_takes_nothing_back() {
+fn a_trade_from_before_the_end_does_not_cancel_it() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5);
     ended(&mut bench, 2_500);
-    bench.tick(4_079).told();
+    bench.tick(4_079).emitted();
     bench.trade(2_100, 6).tick(5_000);
-    assert_eq!(bench.told(), ["1s@2000 5/6/5/6 1 complete r0 #3"]);
+    assert_eq!(bench.emitted(), ["1s@2000 5/6/5/6 1 complete r0 #3"]);
 }
 
 #[test]
-fn an_end_that_was_none_for_hours_is_made_good_for_ten_minutes() {
+fn an_end_cancelled_after_hours_backfills_ten_minutes() {
     let mut bench = Bench::new(&["1m"], |_| ());
     bench.watch(0).trade(500, 5);
     ended(&mut bench, 60_000);
-    bench.tick(7_200_080).told();
+    bench.tick(7_200_080).emitted();
     bench.trade(7_200_100, 7).tick(7_200_200);
-    let told = bench.told();
-    assert_eq!(told.len(), 10, "7200 s less ten minutes: {told:?}");
-    assert_eq!(told[0], "1m@6600000 5/5/5/5 0 complete r0 #2");
+    let emitted = bench.emitted();
+    assert_eq!(emitted.len(), 10, "7200 s less ten minutes: {emitted:?}");
+    assert_eq!(emitted[0], "1m@6600000 5/5/5/5 0 complete r0 #2");
 }

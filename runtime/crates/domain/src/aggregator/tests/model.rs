@@ -1,4 +1,4 @@
-//! The contract again, as plainly as it can be written: sort all trades, cut them into windows, look back for opens.
+//! A simple model of the contract: sorts all trades, cuts them into windows, and looks back for opens.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use num_bigint::BigInt;
 
 use super::*;
 
-/// What the final revision of a closed kline has to say. Amounts are in units of `10^-8` and `10^-16`.
+/// The expected final revision of a closed kline. Amounts are in units of `10^-8` and `10^-16`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) prices: [String; 4],
@@ -57,8 +57,8 @@ pub(super) fn klines(
     klines
 }
 
-/// What an aggregator's output says in the end.
-pub(super) fn told(batches: &[Batch]) -> BTreeMap<(Interval, Millis), Expected> {
+/// Returns the final klines in an aggregator's output.
+pub(super) fn emitted(batches: &[Batch]) -> BTreeMap<(Interval, Millis), Expected> {
     let confirmed = batches.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm);
     confirmed
         .map(|kline| {

@@ -1,5 +1,5 @@
-//! What every window has to say, by a second reading of the contract: a list of trades, and one mark a millisecond for
-//! what was seen. It shares no code with the aggregator, and demands each window, its quality and nothing else.
+//! A second implementation of the contract: a list of trades, and one mark per millisecond for what was seen. It shares
+//! no code with the aggregator, and requires exactly the expected windows with their quality.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ const LATENESS: Millis = 20_000;
 /// How long closed windows can be revised.
 const KEPT: Millis = 50_000;
 const GRACE: Millis = 80;
-/// Milliseconds that a history can last.
+/// The maximum length of a history, in milliseconds.
 const LENGTH: usize = 150_000;
-/// Lengths of the windows, the first below what is filled.
+/// The lengths of the windows; the first is too short to be filled.
 const LENGTHS: [Millis; 4] = [500, 1_000, 5_000, 60_000];
 
-/// A step of a history, after some time has passed. Times are counted back from then.
+/// A step of a history, after some time has passed. Times count backwards from then.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Trade {
@@ -24,7 +24,7 @@ enum Step {
         price: i64,
         size: i64,
     },
-    /// One of the last trades again.
+    /// Repeats one of the last trades.
     Repeat {
         which: usize,
     },
@@ -38,23 +38,23 @@ enum Step {
     Resume,
 }
 
-/// A kline as the contract has it: open, high, low, close, volume, trades, quality.
+/// A kline by the contract: open, high, low, close, volume, trades, quality.
 type Row = (i64, i64, i64, i64, i64, u64, Quality);
 
 struct Oracle {
     open: Open,
     fill: Fill,
     now: Millis,
-    /// Time and price in order, with the size.
+    /// Time, price and size of the trades, in order of time.
     trades: Vec<(Millis, i64, i64)>,
-    /// From when to when the feed was up.
+    /// The phases in which the feed was up: start and end.
     phases: Vec<(Millis, Option<Millis>)>,
     missed: Vec<bool>,
-    /// The feed cannot be up from before this.
+    /// The feed can be up only from this time on.
     not_before: Millis,
-    /// How many milliseconds before each were not seen.
+    /// For each millisecond, how many before it were not seen.
     unseen: Vec<u32>,
-    said: BTreeMap<(Millis, Millis), Row>,
+    emitted: BTreeMap<(Millis, Millis), Row>,
 }
 
 impl Oracle {
@@ -68,7 +68,7 @@ impl Oracle {
             missed: vec![false; LENGTH],
             not_before: 0,
             unseen: Vec::new(),
-            said: BTreeMap::new(),
+            emitted: BTreeMap::new(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Oracle {
         self.phases.last_mut().unwrap().1 = Some(last_seen);
     }
 
-    /// Whether every trade from `from` to `to` was seen.
+    /// Returns whether every trade from `from` to `to` was seen.
     fn saw(&self, from: Millis, to: Millis) -> bool {
         from >= 0 && self.unseen[usize::try_from(from).unwrap()] == self.unseen[usize::try_from(to + 1).unwrap()]
     }
@@ -112,7 +112,7 @@ impl Oracle {
         }
     }
 
-    /// The kline of a window as far as is known now, and whether it may be said for the first time.
+    /// Returns the kline of a window as known now, and whether it may be emitted for the first time.
     fn row(&self, length: Millis, start: Millis) -> Option<(Row, bool)> {
         let end = start + length - 1;
         let inside: Vec<_> = self.trades.iter().filter(|trade| (start..=end).contains(&trade.0)).collect();
@@ -141,8 +141,8 @@ impl Oracle {
         Some((row, since <= end))
     }
 
-    /// Says what is to be said once something has happened and time has come to `now`: nothing changes for windows that
-    /// ended before the horizon by which it was judged.
+    /// Records the klines that are due after an event when time has advanced to `now`. Windows that ended before the
+    /// horizon at which the event was judged do not change.
     fn tick(&mut self, now: Millis) {
         self.count_unseen();
         let (horizon, before) = (self.horizon(), self.now);
@@ -153,9 +153,9 @@ impl Oracle {
                 let closes = start + length - 1 + GRACE > before;
                 if (closes || start + length > horizon)
                     && let Some((row, may_begin)) = self.row(length, start)
-                    && (may_begin || self.said.contains_key(&(length, start)))
+                    && (may_begin || self.emitted.contains_key(&(length, start)))
                 {
-                    self.said.insert((length, start), row);
+                    self.emitted.insert((length, start), row);
                 }
                 start += length;
             }
@@ -163,7 +163,7 @@ impl Oracle {
     }
 }
 
-/// Plays a history to both.
+/// Applies a history to both implementations.
 fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Oracle, Bench) {
     let mut bench = Bench::new(&["500ms", "1s", "5s", "1m"], |settings| {
         *settings = Settings { open, fill, lateness: LATENESS, grace: GRACE, ..settings.clone() };
@@ -176,7 +176,7 @@ fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Ora
     let mut now = first;
     for (after, step) in steps {
         now += after;
-        // What happens is judged by the last tick.
+        // An event is judged by the time of the last tick.
         match *step {
             Step::Trade { back, price, size } => {
                 let time = (now - back).max(0);
@@ -217,7 +217,7 @@ fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Ora
         bench.tick(now);
         oracle.tick(now);
     }
-    // All that was going on closes, and what it changed is revised.
+    // Everything closes, and what has changed is revised.
     for now in [now + 61_000, now + 62_000] {
         bench.tick(now);
         oracle.tick(now);
@@ -225,7 +225,7 @@ fn play(first: Millis, steps: &[(Millis, Step)], open: Open, fill: Fill) -> (Ora
     (oracle, bench)
 }
 
-/// The last word on each window.
+/// Returns the last revision of each window.
 fn rows(batches: &[Batch]) -> BTreeMap<(Millis, Millis), Row> {
     let whole = |decimal: crate::decimal::Decimal| i64::try_from(decimal.mantissa()).unwrap();
     let klines = batches.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm);
@@ -256,7 +256,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_window_says_what_the_contract_has_it_say(
+    fn every_window_matches_the_contract(
         first in 0_i64..4_000,
         steps in prop::collection::vec(step(), 1..30),
         open in prop_oneof![Just(Open::PreviousClose), Just(Open::FirstTrade)],
@@ -264,12 +264,12 @@ proptest! {
     ) {
         prop_assume!(first + steps.iter().map(|(after, _)| after).sum::<Millis>() + 63_000 < 140_000);
         let (oracle, bench) = play(first, &steps, open, fill);
-        let said = rows(&bench.out);
-        for (window, row) in &oracle.said {
-            prop_assert_eq!(said.get(window), Some(row), "{:?}", window);
+        let emitted = rows(&bench.out);
+        for (window, row) in &oracle.emitted {
+            prop_assert_eq!(emitted.get(window), Some(row), "{:?}", window);
         }
-        for (window, row) in &said {
-            prop_assert!(oracle.said.contains_key(window), "{:?} is not known: {:?}", window, row);
+        for (window, row) in &emitted {
+            prop_assert!(oracle.emitted.contains_key(window), "{:?} is not known: {:?}", window, row);
         }
         let Tally { received, counted, duplicate, late, rejected, excluded } = bench.aggregator.tally();
         prop_assert_eq!(received, counted + duplicate + late + rejected + excluded);

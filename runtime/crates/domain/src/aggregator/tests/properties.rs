@@ -1,4 +1,4 @@
-//! Laws that hold for every list of trades, however it is cut up, shuffled or repeated.
+//! Properties that hold for every list of trades, however it is split, shuffled or repeated.
 
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn trades() -> impl Strategy<Value = Vec<Trade>> {
     })
 }
 
-/// Runs messages through an aggregator, with a tick at the greatest time after each, and returns what it told.
+/// Runs messages through an aggregator, with a tick at the maximum time after each, and returns the emitted batches.
 fn run(messages: &[Vec<Trade>], settings: &Settings, since: ExchangeMillis) -> (Vec<Batch>, Tally) {
     let mut aggregator = Aggregator::new(settings.clone());
     aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
@@ -71,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_split_into_messages_gives_the_klines_of_the_plain_model(
+    fn any_split_into_messages_gives_the_klines_of_the_simple_model(
         trades in trades(),
         sizes in prop::collection::vec(1usize..9, 1..6),
         settings in choices(),
@@ -80,23 +80,23 @@ proptest! {
         let since = T0 + late_start;
         let watched: Vec<Trade> = trades.into_iter().filter(|trade| trade.time >= since).collect();
         prop_assume!(!watched.is_empty());
-        let (told, tally) = run(&cut(&watched, &sizes), &settings, since);
-        prop_assert_eq!(model::told(&told), model::klines(&watched, &settings, since, UNTIL));
+        let (emitted, tally) = run(&cut(&watched, &sizes), &settings, since);
+        prop_assert_eq!(model::emitted(&emitted), model::klines(&watched, &settings, since, UNTIL));
         prop_assert_eq!(tally.counted, watched.len() as u64);
     }
 
     #[test]
-    fn messages_shuffled_within_the_lateness_end_in_the_same_revisions(
+    fn messages_shuffled_within_the_lateness_give_the_same_final_klines(
         trades in trades(),
         size in 1usize..9,
         settings in choices(),
         seed: u64,
     ) {
         let mut messages = cut(&trades, &[size]);
-        let (told, _) = run(&messages, &settings, T0);
+        let (emitted, _) = run(&messages, &settings, T0);
         shuffle(&mut messages, seed);
         let (shuffled, tally) = run(&messages, &settings, T0);
-        prop_assert_eq!(model::told(&shuffled), model::told(&told));
+        prop_assert_eq!(model::emitted(&shuffled), model::emitted(&emitted));
         prop_assert_eq!(tally.counted, trades.len() as u64);
         revisions_count_up(&shuffled)?;
     }
@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn repeats_change_nothing(trades in trades(), again in prop::collection::vec(any::<prop::sample::Index>(), 0..40)) {
         let settings = settings(Open::PreviousClose, Fill::FromOneSecond);
-        let (told, _) = run(&cut(&trades, &[3]), &settings, T0);
+        let (emitted, _) = run(&cut(&trades, &[3]), &settings, T0);
         let mut repeated = cut(&trades, &[3]);
         for index in &again {
             let message = index.get(&repeated).clone();
@@ -112,14 +112,14 @@ proptest! {
         }
         let extra: usize = repeated.iter().map(Vec::len).sum::<usize>() - trades.len();
         let (again, tally) = run(&repeated, &settings, T0);
-        prop_assert_eq!(model::told(&again), model::told(&told));
+        prop_assert_eq!(model::emitted(&again), model::emitted(&emitted));
         prop_assert_eq!((tally.counted, tally.duplicate), (trades.len() as u64, extra as u64));
     }
 
     #[test]
     fn longer_intervals_are_the_merge_of_their_parts(trades in trades(), fill in prop_oneof![Just(Fill::Never), Just(Fill::All)]) {
         let settings = settings(Open::PreviousClose, fill);
-        let klines = model::told(&run(&cut(&trades, &[4]), &settings, T0).0);
+        let klines = model::emitted(&run(&cut(&trades, &[4]), &settings, T0).0);
         for (short, long) in [("100ms", "1s"), ("1s", "3s"), ("1s", "5s"), ("5s", "15s"), ("15s", "1m")] {
             let (short, long): (Interval, Interval) = (short.parse().unwrap(), long.parse().unwrap());
             for ((_, start), whole) in klines.iter().filter(|((interval, _), _)| *interval == long) {
@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-/// Sequences of each series have no hole and revisions of each window count up from 0.
+/// Checks that the sequence of each series has no gap and that the revisions of each window count up from 0.
 pub(super) fn revisions_count_up(batches: &[Batch]) -> Result<(), TestCaseError> {
     let mut sequences = std::collections::BTreeMap::new();
     let mut revisions = std::collections::BTreeMap::new();

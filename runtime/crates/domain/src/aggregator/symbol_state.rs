@@ -1,9 +1,10 @@
-//! All that is known of one symbol: its scales, its coverage, its series, and the run of trades not yet shared out.
+//! Holds the state of one symbol: its scales, its coverage, its series, and the runs of trades that are not yet in a
+//! series.
 //!
-//! Runs are what makes the cost of a trade independent of the number of intervals. Trades that come in order and lie in
-//! the same window of every interval are added up once, in the first run. When it ends it goes to the shortest
-//! interval's series and into the second run, which ends with the second shortest window, and so on: a series is
-//! touched once a window, not once a trade.
+//! Runs make the cost of a trade independent of the number of intervals. Consecutive trades that lie in the same window
+//! of every interval are added up once, in the first run. When that run ends it is added to the series of the shortest
+//! interval and to the second run, which ends with the second shortest window, and so on: a series is updated once per
+//! window, not once per trade.
 
 use super::coverage::Coverage;
 use super::series::{Context, Series};
@@ -14,28 +15,28 @@ use crate::symbol::{Category, Symbol};
 use crate::time::Millis;
 use crate::trade::Trade;
 
-/// One interval as all symbols share it.
+/// The state of one interval, shared by all symbols.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntervalState {
     pub(super) interval: Interval,
-    /// Windows without trades become flat klines.
+    /// Whether windows without trades become flat klines.
     pub(super) fill: bool,
-    /// Klines open with their first trade.
+    /// Whether klines open with their first trade.
     pub(super) first_trade_opens: bool,
-    /// Start of the window that closes next.
+    /// The start of the window that closes next.
     pub(super) start: Millis,
-    /// Start of the one after it.
+    /// The start of the window after it.
     pub(super) next: Millis,
 }
 
 impl IntervalState {
-    /// Makes the window that holds `at` the one that closes next.
+    /// Makes the window that contains `at` the one that closes next.
     pub(super) const fn move_to(&mut self, at: Millis) {
         self.start = self.interval.start_of(at);
         self.next = self.interval.next(self.start);
     }
 
-    /// What a series of this interval needs to know.
+    /// Returns the context of a series of this interval.
     pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
         Context {
             interval: self.interval,
@@ -48,28 +49,28 @@ impl IntervalState {
     }
 }
 
-/// The intervals as all symbols share them, shortest first, and how far back windows are kept.
+/// The states of all intervals, shortest first, and how long windows are kept.
 #[derive(Clone, Debug)]
 pub(super) struct Intervals {
     pub(super) all: Vec<IntervalState>,
-    /// Nothing can change a window that ends before this.
+    /// A window that ends before this time can no longer change.
     pub(super) horizon: Millis,
 }
 
-/// Trades on their way to the series of one interval and of those longer than it.
+/// Trades that are not yet in the series of one interval and of those longer than it.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     bucket: Bucket,
-    /// It takes trades from here …
+    /// Takes trades from this time on …
     from: Millis,
-    /// … to before here.
+    /// … and before this time.
     until: Millis,
 }
 
 impl Run {
     const EMPTY: Self = Self { bucket: Bucket::EMPTY, from: Millis::MAX, until: Millis::MIN };
 
-    /// Begins with some trades, all in the same window of each of these intervals.
+    /// Starts a run with trades that lie in the same window of each of these intervals.
     fn begin(bucket: Bucket, intervals: &[IntervalState]) -> Self {
         let time = bucket.first.time;
         let (mut from, mut until) = (Millis::MIN, Millis::MAX);
@@ -82,32 +83,32 @@ impl Run {
         Self { bucket, from, until }
     }
 
-    /// Whether trades from `first` to `last` lie in the same windows as those that it has.
+    /// Returns whether trades from `first` to `last` lie in the same windows as the trades of the run.
     #[inline]
     const fn holds(&self, first: Millis, last: Millis) -> bool {
         self.from <= first && last < self.until && !self.bucket.is_empty()
     }
 }
 
-/// One symbol.
+/// The state of one symbol.
 #[derive(Clone, Debug)]
-pub(super) struct Book {
-    /// What its klines carry, one for each of `series`.
+pub(super) struct SymbolState {
+    /// The series ids of its klines, one for each of `series`.
     pub(super) ids: Vec<SeriesId>,
     pub(super) scales: Scales,
     pub(super) coverage: Coverage,
     pub(super) series: Vec<Series>,
-    /// One for each series: what has not come to it yet.
+    /// The trades that are not yet in a series, one run for each of `series`.
     runs: Vec<Run>,
-    /// Trades came since the last update was shown.
+    /// Whether trades arrived since the last update.
     pub(super) changed: bool,
     /// Earliest time of the next update.
     pub(super) update_at: Millis,
-    /// A revision is due.
+    /// Whether a revision is due.
     pub(super) stale: bool,
 }
 
-impl Book {
+impl SymbolState {
     pub(super) fn new(category: Category, symbol: &Symbol, intervals: &Intervals) -> Self {
         let ids = intervals.all.iter().map(|state| SeriesId::new(category, symbol.clone(), state.interval));
         let intervals = intervals.all.len();
@@ -123,25 +124,26 @@ impl Book {
         }
     }
 
-    /// Brings a trade into the symbol's integers, widening them if need be. Nothing when it cannot be held.
+    /// Converts a trade into the symbol's integers, with more decimals if needed. Returns `None` if its numbers do not
+    /// fit.
     #[inline]
     pub(super) fn convert(&mut self, trade: &Trade, category: Category) -> Option<Fill> {
         if self.scales.hold(trade) {
             return Fill::new(trade, self.scales, category);
         }
-        // Scales grow only for a trade that then fits.
+        // The scales grow only if the trade then fits.
         let wide = self.scales.widened(trade);
         let fill = Fill::new(trade, wide, category)?;
         self.widen(wide, category)?;
         Some(fill)
     }
 
-    /// Counts a trade. Returns whether it may have begun something: a run, or a window.
+    /// Adds a trade. Returns whether it may have started a run or a window.
     #[inline]
     pub(super) fn add(&mut self, fill: &Fill, intervals: &Intervals) -> bool {
         let Some(run) = self.runs.first_mut() else { return false };
-        let place = fill.place();
-        if run.holds(place.time, place.time) && place >= run.bucket.last {
+        let order = fill.order();
+        if run.holds(order.time, order.time) && order >= run.bucket.last {
             run.bucket.append(fill);
             return false;
         }
@@ -149,52 +151,52 @@ impl Book {
         true
     }
 
-    /// Shares out to every series what has not come to it yet.
-    pub(super) fn share_out(&mut self, intervals: &Intervals) {
-        self.share_through(intervals.all.len(), intervals);
+    /// Adds the trades of all runs to their series.
+    pub(super) fn flush_runs(&mut self, intervals: &Intervals) {
+        self.flush_runs_through(intervals.all.len(), intervals);
     }
 
-    /// Shares out to the first `count` series.
-    pub(super) fn share_through(&mut self, count: usize, intervals: &Intervals) {
+    /// Adds the trades of the first `count` runs to their series.
+    pub(super) fn flush_runs_through(&mut self, count: usize, intervals: &Intervals) {
         for level in 0..count {
             self.end_run(level, intervals);
         }
     }
 
-    /// Applies a change of what is known about the feed, from `from` on.
+    /// Recomputes the quality of windows after a change of coverage from `from` on.
     pub(super) fn requalify(&mut self, from: Millis, intervals: &Intervals) {
         for (series, state) in self.series.iter_mut().zip(&intervals.all) {
             let context = state.context(&self.coverage, intervals.horizon);
-            series.touch(from, context);
+            series.ensure_window(from, context);
             self.stale |= series.requalify(from, context);
         }
     }
 
-    /// Whether nothing at all is known from `from` on in one of its series.
-    pub(super) fn is_dark(&self, index: usize, from: Millis) -> bool {
-        let series = self.series.get(index).is_none_or(|series| series.is_dark(from));
-        series && self.coverage.is_dark(from) && self.runs.iter().all(|run| run.bucket.is_empty())
+    /// Returns whether neither a series nor the coverage has data from `from` on, and no run has trades.
+    pub(super) fn is_unknown_from(&self, index: usize, from: Millis) -> bool {
+        let series = self.series.get(index).is_none_or(|series| series.is_empty_from(from));
+        series && self.coverage.is_unwatched_from(from) && self.runs.iter().all(|run| run.bucket.is_empty())
     }
 
-    /// Whether one of its series has no window after the one that starts at `start`.
-    pub(super) fn is_dark_after(&self, index: usize, start: Millis) -> bool {
-        self.series.get(index).is_none_or(|series| series.is_dark(start.saturating_add(1)))
+    /// Returns whether one of its series has no window after the one that starts at `start`.
+    pub(super) fn is_empty_after(&self, index: usize, start: Millis) -> bool {
+        self.series.get(index).is_none_or(|series| series.is_empty_from(start.saturating_add(1)))
     }
 
-    /// A trade from `from` to `to` is in no kline: its windows, and those whose open depends on it, cannot be called
-    /// complete. Returns whether that is news.
+    /// DirtyMarks a trade between `from` and `to` as missing: its windows, and those whose open depends on it, are not
+    /// complete. Returns whether this changes the coverage.
     #[cold]
     pub(super) fn miss(&mut self, from: Millis, to: Millis, intervals: &Intervals) -> bool {
         self.mark(from, to, intervals, |coverage| coverage.miss(from, to))
     }
 
-    /// Coverage that was said to begin at `from` began at `at`. Returns whether that is news.
+    /// Corrects a start of coverage that was reported as `from` to `at`. Returns whether this changes the coverage.
     #[cold]
     pub(super) fn delay(&mut self, from: Millis, at: Millis, intervals: &Intervals) -> bool {
         self.mark(from, at - 1, intervals, |coverage| coverage.delay(from, at))
     }
 
-    /// Marks the windows of a time that turns out not to be covered.
+    /// DirtyMarks the windows of a time that turns out not to be covered.
     fn mark(
         &mut self,
         from: Millis,
@@ -202,36 +204,38 @@ impl Book {
         intervals: &Intervals,
         change: impl FnOnce(&mut Coverage) -> bool,
     ) -> bool {
-        self.share_out(intervals);
+        self.flush_runs(intervals);
         self.coverage.forget(intervals.horizon);
         if !change(&mut self.coverage) {
             return false;
         }
         for (series, state) in self.series.iter_mut().zip(&intervals.all) {
             let context = state.context(&self.coverage, intervals.horizon);
-            // The window of `from`, where it is another one, is over before the hole is: coverage remembers the hole for
-            // as long as that window is kept.
-            series.touch(to, context);
-            // Windows that ended before the horizon are as good as forgotten.
+            // If `from` lies in another window, that one closes before the hole ends, and the coverage keeps the hole
+            // as long as the series keeps the window.
+            series.ensure_window(to, context);
+            // Windows that ended before the horizon can no longer change.
             self.stale |= series.requalify(from.max(intervals.horizon), context);
         }
         true
     }
 
-    /// The exchange has not listed the instrument since `at`: it has ended then, unless it has traded after that.
+    /// DirtyMarks the instrument as ended at `at`, since when the exchange has not listed it, unless it has traded after
+    /// that.
     pub(super) fn end(&mut self, at: Millis, intervals: &Intervals) {
-        self.share_out(intervals);
+        self.flush_runs(intervals);
         if self.series.first().and_then(Series::last_trade).is_none_or(|time| time <= at) {
             self.coverage.end(at);
         }
     }
 
-    /// The instrument trades at `time`. If it was believed to have ended before, flat klines that were kept back are due.
+    /// DirtyMarks the instrument as trading at `time`. If it had been marked as ended before, the flat klines that were
+    /// withheld become due. Returns whether it had been.
     pub(super) fn revive(&mut self, time: Millis, intervals: &Intervals) -> bool {
         let Some(at) = self.coverage.revive(time) else { return false };
-        self.share_out(intervals);
+        self.flush_runs(intervals);
         for (series, state) in self.series.iter_mut().zip(&intervals.all) {
-            self.stale |= series.refill(at, state.context(&self.coverage, intervals.horizon));
+            self.stale |= series.backfill_flat(at, state.context(&self.coverage, intervals.horizon));
         }
         true
     }
@@ -239,7 +243,7 @@ impl Book {
     #[cold]
     fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
         let by = Widening::between(self.scales, scales, category);
-        // All or nothing: a symbol whose integers cannot grow keeps those it has.
+        // Either everything is rescaled or nothing: a symbol whose integers cannot grow keeps its scales.
         let rescaled = |run: &Run| Some(Run { bucket: run.bucket.rescaled(by)?, ..*run });
         let runs = self.runs.iter().map(rescaled).collect::<Option<_>>()?;
         let series = self.series.iter().map(|series| series.rescaled(by)).collect::<Option<_>>()?;
@@ -247,7 +251,7 @@ impl Book {
         Some(())
     }
 
-    /// Adds trades to a run; one that cannot take them ends first.
+    /// Adds trades to a run. If they do not belong to it, the run ends first.
     fn pass_on(&mut self, level: usize, bucket: &Bucket, intervals: &Intervals) {
         let (Some(run), Some(states_from)) = (self.runs.get_mut(level), intervals.all.get(level..)) else { return };
         if run.holds(bucket.first.time, bucket.last.time) {
@@ -260,7 +264,7 @@ impl Book {
         }
     }
 
-    /// Gives a run to its series and passes it on to the next one.
+    /// Ends a run: adds its trades to its series and to the next run.
     fn end_run(&mut self, level: usize, intervals: &Intervals) {
         let (Some(run), Some(state)) = (self.runs.get_mut(level), intervals.all.get(level)) else { return };
         if run.bucket.is_empty() {

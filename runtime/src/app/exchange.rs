@@ -18,7 +18,7 @@ use klines_config::{Config, Diagnostic, Report};
 use klines_delivery::catalog::Catalog;
 use klines_domain::feed::FeedMessage;
 use klines_domain::symbol::{Category, Symbol};
-use klines_pipeline::Watched;
+use klines_pipeline::CategoryFeed;
 use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -111,7 +111,7 @@ pub struct ExchangeHandle {
     /// Messages of the feeds.
     pub inbox: mpsc::Receiver<FeedMessage>,
     /// The pipeline of each category, sent as soon as its symbols are known.
-    pub categories: mpsc::Receiver<Watched>,
+    pub categories: mpsc::Receiver<CategoryFeed>,
     /// The tasks. Those of a category are spawned when its symbols are known, although the tracker is already closed.
     pub tracker: TaskTracker,
 }

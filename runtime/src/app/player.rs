@@ -188,7 +188,7 @@ impl Player<'_> {
             Body::Lost | Body::Regained => self.interruption(record),
             Body::Missing(symbol, last) => {
                 if let Some(id) = self.playback.symbols().get(symbol.as_str()) {
-                    self.playback.lost(vec![id], *last, None);
+                    self.playback.add_hole(vec![id], *last, None);
                 }
             }
             Body::Present(symbol, from) if self.wants(symbol) => self.playback.present(symbol, *from),
@@ -213,7 +213,7 @@ impl Player<'_> {
             let symbol = self.playback.symbol(symbol);
             self.playback.trade(&Trade { symbol, ..trade.clone() });
         } else {
-            self.playback.overhear(trade.time);
+            self.playback.advance_to(trade.time);
         }
     }
 
@@ -227,7 +227,7 @@ impl Player<'_> {
         };
         let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
         if let Some((seen_until, stamped)) = self.playback.stamped(source(record), received) {
-            self.playback.missed(symbol, seen_until, stamped);
+            self.playback.add_miss(symbol, seen_until, stamped);
         }
     }
 
@@ -240,7 +240,7 @@ impl Player<'_> {
             return self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((from, to)) });
         }
         let symbol = self.connections.symbol(record.connection, symbol, &mut self.playback);
-        self.playback.missed(symbol, from, to);
+        self.playback.add_miss(symbol, from, to);
     }
 
     /// Reports the unreadable rows and frames before a readable trade of `time`, which limits their possible times.
@@ -252,7 +252,7 @@ impl Player<'_> {
             let latest = now.max(time + MAX_PUBLISH_DELAY);
             // Uses the recorded times only if they are possible.
             let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - MAX_PUBLISH_DELAY, latest));
-            self.playback.missed(symbol, first, last);
+            self.playback.add_miss(symbol, first, last);
         }
     }
 

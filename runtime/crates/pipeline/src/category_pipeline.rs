@@ -1,5 +1,5 @@
-//! One category on its way through: the connections that carry it, with an exchange clock each, and its aggregator.
-//! Pure: time is an argument.
+//! The pipeline of one category: its connections, with an exchange clock each, and its aggregator. Pure: time is an
+//! argument.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, SymbolTable};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
 
-use super::LONGEST_PAUSE;
+use super::MAX_PAUSE;
 use super::connection::Connection;
 
-/// One category. It goes by the slowest of its connections, so that none is ahead of the trades that another carries;
-/// a connection that is lost stops counting at once.
+/// The pipeline of one category. Its time is that of its slowest connection, so that no connection is ahead of trades
+/// that another delivers. A lost connection no longer counts.
 pub struct CategoryPipeline {
     category: Category,
     connections: Vec<Connection>,
     aggregator: Aggregator,
-    /// The exchange's time minus local time when it was last known: what time goes by while every connection is down.
+    /// The last known clock offset: it determines the time while every connection is down.
     offset: Option<ClockOffset>,
-    /// The latest exchange time that was shown: it never steps back.
+    /// The latest exchange time that was used; time never goes back.
     shown: Option<ExchangeMillis>,
     events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
 impl CategoryPipeline {
-    /// Starts a category with its symbols.
+    /// Builds the pipeline of a category with its symbols.
     #[must_use]
     pub fn new(settings: Settings, symbols: &SymbolTable) -> Self {
         let category = settings.category;
@@ -38,23 +38,23 @@ impl CategoryPipeline {
         Self { category, connections: Vec::new(), aggregator, offset: None, shown: None, events: Vec::new() }
     }
 
-    /// Whose klines it makes.
+    /// Returns the category.
     #[must_use]
     pub const fn category(&self) -> Category {
         self.category
     }
 
-    /// What became of the trades so far.
+    /// Returns how many trades have been received, counted and left out so far.
     #[must_use]
     pub const fn tally(&self) -> Tally {
         self.aggregator.tally()
     }
 
-    /// Takes in a message, then ticks at its time of receipt.
+    /// Processes a message, then ticks at its time of receipt.
     pub fn take(&mut self, message: FeedMessage, out: &mut Vec<Batch>) {
         let received = message.received;
         let Some(number) = message.connection else {
-            message.events.into_iter().for_each(|event| self.learn(event));
+            message.events.into_iter().for_each(|event| self.apply_external(event));
             return self.tick(received, out);
         };
         while self.connections.len() <= number {
@@ -70,49 +70,50 @@ impl CategoryPipeline {
         self.tick(received, out);
     }
 
-    /// Takes in what no connection brought. Without an exchange time nothing has begun that could end.
-    fn learn(&mut self, event: FeedEvent<LocalMillis>) {
+    /// Applies an event that belongs to no connection. Before the exchange time is known there is no coverage that
+    /// could end.
+    fn apply_external(&mut self, event: FeedEvent<LocalMillis>) {
         let event = match (event, self.offset) {
             (FeedEvent::Listed { symbol }, _) => FeedEvent::Listed { symbol },
             (FeedEvent::Ended { symbol, at }, Some(offset)) => FeedEvent::Ended { symbol, at: offset.to_exchange(at) },
-            // Trades and coverage are a connection's.
+            // Only connections report trades and coverage.
             _ => return,
         };
         self.aggregator.apply(&event);
     }
 
-    /// Lets local time pass.
+    /// Advances to local time `local` and appends the batches that are due.
     pub fn tick(&mut self, local: LocalMillis, out: &mut Vec<Batch>) {
         if let Some(now) = self.now(local) {
-            // Where no connection is up nothing is read, and nothing waits.
+            // If no connection is up, nothing more will be read.
             let read_until = self.connections.iter().filter_map(Connection::read_until).min();
             self.aggregator.advance(now, read_until.map_or(now, |read| read.min(now)), out);
         }
     }
 
-    /// How long until something is due, if the exchange's clock runs on as it does. What closes is due when a connection
-    /// says that it has read everything, unless none is up.
+    /// Returns how long to wait until something is due, if the exchange's clock continues as it does. A window closes
+    /// when the connections report that they have read everything, or by the clock if no connection is up.
     #[must_use]
     pub fn pause(&mut self, local: LocalMillis) -> Duration {
-        let Some(now) = self.now(local) else { return LONGEST_PAUSE };
+        let Some(now) = self.now(local) else { return MAX_PAUSE };
         if self.aggregator.is_behind() {
             return Duration::ZERO;
         }
         let is_down = self.connections.iter().all(|connection| connection.read_until().is_none());
         let due = if is_down { self.aggregator.due_at() } else { self.aggregator.shows_at() };
         let pause = due.get().saturating_sub(now.get()).max(0);
-        Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX)).min(LONGEST_PAUSE)
+        Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX)).min(MAX_PAUSE)
     }
 
-    /// The local time at which the next boundary could close as far as connection `number` is concerned, which has to
-    /// say then that it has read everything; [`LocalMillis::MAX`] when nothing is to be said.
+    /// Returns the local time at which the next boundary could close as far as connection `number` is concerned. The
+    /// connection must report then that it has read everything; [`LocalMillis::MAX`] if no report is needed.
     #[must_use]
     pub fn boundary(&self, number: usize) -> LocalMillis {
         let at = self.aggregator.closes_at();
         self.connections.get(number).and_then(|connection| connection.local_of(at)).unwrap_or(LocalMillis::MAX)
     }
 
-    /// Takes a step of the end of a run: gives out what is due, then what is open. Returns whether there is more.
+    /// Performs one step of the end of a run: emits what is due, then the open windows. Returns whether there is more.
     pub fn finish(&mut self, out: &mut Vec<Batch>) -> bool {
         self.aggregator.finish(out)
     }

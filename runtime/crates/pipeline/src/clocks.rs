@@ -1,16 +1,17 @@
-//! The exchange clocks of a recording: one for each connection that it names, as in a live run. Pure.
+//! The exchange clocks of a recording: one for each connection in it, as in a live run. Pure.
 
 use klines_domain::clock::{ClockOffset, ExchangeClock, Observation};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
 
-/// A connection of a recording, by the number of its file and its own there; `None` where it names none.
+/// A connection of a recording: the number of the file, and the number of the connection in it. `None` if the recording
+/// names no connections.
 pub type Source = Option<(u32, u32)>;
 
-/// All of them. Time goes by the slowest that is up.
+/// All clocks. The slowest connection that is up determines the time.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     all: Vec<Clock>,
-    /// The exchange's time minus local time when it was last known.
+    /// The last known clock offset.
     offset: Option<ClockOffset>,
 }
 
@@ -19,12 +20,13 @@ struct Clock {
     source: Source,
     clock: ExchangeClock,
     is_up: bool,
-    /// Local time of the last stamp that was believed.
+    /// Local time of the last accepted stamp.
     stamped: LocalMillis,
 }
 
 impl Clocks {
-    /// Takes note of a stamp. Where the clock leapt, also returns until when every match had been shown before.
+    /// Records a stamp. If the clock jumped, also returns the exchange time until which every match had been received
+    /// before the jump.
     pub(super) fn observe(
         &mut self,
         source: Source,
@@ -45,19 +47,19 @@ impl Clocks {
         (observation, shown.filter(|_| observation == Observation::Jumped))
     }
 
-    /// A connection was lost, or is there again.
-    pub(super) fn set_up(&mut self, source: Source, is_up: bool) {
+    /// Records that a connection was lost or is up again.
+    pub(super) fn set_connected(&mut self, source: Source, is_up: bool) {
         self.all.iter_mut().filter(|clock| clock.source == source).for_each(|clock| clock.is_up = is_up);
     }
 
-    /// Until when every match was shown by what a connection had brought at `local`, and the latest that the exchange
-    /// can have stamped it.
+    /// Returns the exchange time until which every match had been received over a connection at `local`, and the latest
+    /// possible stamp of what was received then.
     pub(super) fn span(&self, source: Source, local: LocalMillis) -> Option<(ExchangeMillis, ExchangeMillis)> {
         let known = self.all.iter().find(|clock| clock.source == source)?;
         known.clock.seen_until(local).zip(known.clock.latest(local))
     }
 
-    /// The exchange's time at local time `local`; `None` before the first stamp.
+    /// Returns the exchange time at local time `local`; `None` before the first stamp.
     pub(super) fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         let up = self.all.iter_mut().filter(|clock| clock.is_up);
         let slowest = up.filter_map(|clock| clock.clock.now(local)).min();
@@ -87,9 +89,9 @@ mod tests {
         clocks.observe(slow, local(1_000), exchange(700));
         assert_eq!(clocks.now(local(1_000)), Some(exchange(700)));
         assert_eq!(clocks.span(fast, local(1_000)), Some((exchange(980), exchange(990))));
-        clocks.set_up(slow, false);
+        clocks.set_connected(slow, false);
         assert_eq!(clocks.now(local(2_000)), Some(exchange(1_990)));
-        clocks.set_up(fast, false);
+        clocks.set_connected(fast, false);
         assert_eq!(clocks.now(local(3_000)), Some(exchange(2_990)), "time goes on as it did");
         assert_eq!(clocks.span(None, local(0)), None);
     }

@@ -1,5 +1,5 @@
-//! One connection as the pipeline sees it: its exchange clock, what it covers, and until when everything sent on it has
-//! been read. Turns the local times of its events into exchange time. Pure.
+//! The pipeline's state of one connection: its exchange clock, the symbols that it covers, and the time until which
+//! everything sent on it has been read. Converts the local times of its events to exchange time. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,57 +8,59 @@ use klines_domain::feed::{FeedEvent, FeedMessage, Link};
 use klines_domain::symbol::SymbolId;
 use klines_domain::time::{ExchangeMillis, LocalMillis, Millis, SECOND};
 
-/// For so long after an acknowledgement a faster frame shows that it was sent later than was thought.
-const CORRECTED: Millis = 60 * SECOND;
-/// Acknowledgements that are corrected; of more only the newest.
-const MOST_BEGINNINGS: usize = 256;
+/// How long after an acknowledgement a faster frame corrects its exchange time.
+const CORRECTION_WINDOW: Millis = 60 * SECOND;
+/// The maximum number of acknowledgements that are corrected; the oldest ones are dropped.
+const MAX_STARTS: usize = 256;
 
-/// How far ahead of the exchange's time a row's own time can be: as far as the decoder lets a trade's be.
-const AHEAD: Millis = 10 * SECOND;
+/// How far ahead of exchange time the time of a row can be; the same as the decoder's limit for trades.
+const MAX_AHEAD: Millis = 10 * SECOND;
 
-/// What messages mean in exchange time.
+/// Events in exchange time.
 type Events = Vec<FeedEvent<ExchangeMillis>>;
 
 /// The state of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     clock: ExchangeClock,
-    /// Local time since when topics are acknowledged; `None` while it is down.
+    /// Local time since when topics are acknowledged; `None` while the connection is down.
     up_since: Option<LocalMillis>,
-    /// Everything that the exchange had sent until then, in its time, has been read.
+    /// The exchange time until which everything sent has been read.
     read_until: Option<ExchangeMillis>,
     covered: BTreeSet<SymbolId>,
-    /// Symbols whose coverage began, at a local time, before the exchange's time was known.
+    /// Symbols whose coverage began, at a local time, before the exchange time was known.
     waiting: BTreeMap<SymbolId, LocalMillis>,
-    /// Trades missed before that, with the local time of receipt; of more than [`MOST_BEGINNINGS`] only the newest.
+    /// Misses before the exchange time was known, with the local time of receipt; at most [`MAX_STARTS`], the
+    /// oldest ones are dropped.
     missed: VecDeque<(LocalMillis, FeedEvent<LocalMillis>)>,
-    beginnings: VecDeque<Beginning>,
-    /// Local time of the last frame whose stamp was believed.
+    starts: VecDeque<CoverageStart>,
+    /// Local time of the last frame whose stamp was accepted.
     stamped: LocalMillis,
 }
 
-/// Where coverage of some symbols began.
+/// A start of coverage of some symbols.
 #[derive(Debug)]
-struct Beginning {
+struct CoverageStart {
     symbols: Vec<SymbolId>,
     local: LocalMillis,
-    /// The latest exchange time that it can have been, as far as was known.
+    /// The latest exchange time at which it can have begun, as far as is known.
     at: ExchangeMillis,
 }
 
 impl Connection {
-    /// Builds one whose clock is expected where those of others stand, if any does.
+    /// Builds a connection whose clock expects the offset of the others, if it is known.
     pub(super) fn expecting(offset: Option<ClockOffset>) -> Self {
         let clock = offset.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
         Self { clock, ..Self::default() }
     }
 
-    /// Takes in a message. Appends what it means in exchange time, and returns how many of its rows are not to be
-    /// used: all, where its stamp is not believed. `shown` is the category's time: coverage never begins again before.
+    /// Processes a message. Appends its events in exchange time, and returns how many of its rows are rejected: all of
+    /// them if its stamp is not accepted. `shown` is the category's time, before which coverage cannot begin again.
     pub(super) fn take(&mut self, message: FeedMessage, shown: Option<ExchangeMillis>, out: &mut Events) -> u64 {
         let FeedMessage { received, stamped, link, rejected, events, .. } = message;
         match link {
-            // Before the first nothing is covered that could wait unread; behind a later one trades may.
+            // Before the first acknowledgement no covered trade can be unread; at a later one trades may wait in the
+            // socket.
             Some(Link::Up) if self.up_since.is_none() => {
                 self.up_since = Some(received);
                 self.read_until = self.clock.latest(received);
@@ -70,7 +72,7 @@ impl Connection {
         }
         let observation = stamped.map(|stamped| self.observe(received, stamped, shown, out));
         if observation == Some(Observation::Rejected) {
-            return rejected + self.refuse(received, events, out);
+            return rejected + self.reject_frame(received, events, out);
         }
         for event in events {
             self.apply(event, received, out);
@@ -78,19 +80,20 @@ impl Connection {
         rejected
     }
 
-    /// The exchange's time at local time `local`, as this connection shows it; `None` when it does not count: it is
-    /// down, or nothing has been stamped yet.
+    /// Returns the exchange time at local time `local` by this connection; `None` if the connection is down or nothing
+    /// has been stamped yet.
     pub(super) fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
         self.up_since.and_then(|_| self.clock.now(local))
     }
 
-    /// Until when everything sent has been read; `None` when it does not count.
+    /// Returns the exchange time until which everything sent has been read; `None` if the connection is down or nothing
+    /// has been stamped yet.
     pub(super) fn read_until(&self) -> Option<ExchangeMillis> {
         self.up_since.and(self.clock.offset()).and(self.read_until)
     }
 
-    /// The local time from which on everything sent until `at` can have arrived; `None` when it does not count, or
-    /// when everything until then has been read.
+    /// Returns the local time from which on everything sent until `at` can have arrived; `None` if the connection is
+    /// down, if nothing has been stamped yet, or if everything until then has been read.
     pub(super) fn local_of(&self, at: ExchangeMillis) -> Option<LocalMillis> {
         let offset = self.clock.offset().filter(|_| self.up_since.is_some())?;
         (at != ExchangeMillis::MAX && self.read_until.is_none_or(|read| read < at)).then(|| offset.to_local(at))
@@ -110,25 +113,25 @@ impl Connection {
         }
         self.stamped = received;
         match (observation, seen) {
-            (Observation::Jumped, Some(last_seen)) => self.leap(received, last_seen, shown, out),
+            (Observation::Jumped, Some(last_seen)) => self.report_jump(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
-        self.begin(out);
+        self.apply_waiting(out);
         if let Some(since) = self.up_since {
             self.read_until = self.read_until.max(Some(stamp)).max(self.clock.latest(since));
         }
         observation
     }
 
-    /// The exchange's clock leapt: what it did between is not known.
-    fn leap(
+    /// Handles a jump of the exchange's clock: reports a hole for all covered symbols.
+    fn report_jump(
         &mut self,
         received: LocalMillis,
         last_seen: ExchangeMillis,
         shown: Option<ExchangeMillis>,
         out: &mut Events,
     ) {
-        self.beginnings.clear();
+        self.starts.clear();
         self.read_until = None;
         self.up_since = self.up_since.map(|_| received);
         let symbols: Vec<SymbolId> = self.covered.iter().copied().collect();
@@ -138,23 +141,24 @@ impl Connection {
         }
     }
 
-    /// A frame that was faster than all before shows that acknowledgements were sent later than was thought.
+    /// Corrects the start of coverage if a frame was faster than all before: the acknowledgements were then sent later
+    /// than assumed.
     fn correct(&mut self, received: LocalMillis, before: Option<ClockOffset>, out: &mut Events) {
-        while self.beginnings.front().is_some_and(|beginning| beginning.local < received - CORRECTED) {
-            self.beginnings.pop_front();
+        while self.starts.front().is_some_and(|start| start.local < received - CORRECTION_WINDOW) {
+            self.starts.pop_front();
         }
         if before.is_none_or(|before| self.clock.offset().is_none_or(|offset| offset <= before)) {
             return;
         }
-        for Beginning { symbols, local, at } in &mut self.beginnings {
+        for CoverageStart { symbols, local, at } in &mut self.starts {
             let Some(later) = self.clock.latest(*local).filter(|later| *later > *at) else { continue };
             out.push(FeedEvent::Delayed { symbols: symbols.clone(), from: *at, at: later });
             *at = later;
         }
     }
 
-    /// Applies what waited for the exchange's time.
-    fn begin(&mut self, out: &mut Events) {
+    /// Applies the events that waited for the exchange time.
+    fn apply_waiting(&mut self, out: &mut Events) {
         let mut by_time: BTreeMap<LocalMillis, Vec<SymbolId>> = BTreeMap::new();
         for (symbol, local) in std::mem::take(&mut self.waiting) {
             by_time.entry(local).or_default().push(symbol);
@@ -165,16 +169,16 @@ impl Connection {
         }
     }
 
-    /// Turns an event's local times into exchange time: a hole begins before what the slowest frame of the last minute
-    /// would have shown, and ends when the fastest would have been stamped.
+    /// Converts the local times of an event to exchange time. A hole begins at the earliest stamp that its first
+    /// missing frame can have, by the slowest frame of the last minute, and ends at the latest one, by the fastest.
     fn apply(&mut self, event: FeedEvent<LocalMillis>, received: LocalMillis, out: &mut Events) {
         match event {
             FeedEvent::Missed { symbol, from, to } => match self.clock.latest(received) {
-                // What looks like a time and lies ahead is none: of the frame its receipt is marked.
-                Some(now) if from > now + AHEAD => {}
-                Some(now) => out.push(FeedEvent::Missed { symbol, from, to: to.min(now + AHEAD) }),
+                // A row with a time too far ahead has no valid time: the frame is marked at its receipt instead.
+                Some(now) if from > now + MAX_AHEAD => {}
+                Some(now) => out.push(FeedEvent::Missed { symbol, from, to: to.min(now + MAX_AHEAD) }),
                 None => {
-                    if self.missed.len() == MOST_BEGINNINGS {
+                    if self.missed.len() == MAX_STARTS {
                         self.missed.pop_front();
                     }
                     self.missed.push_back((received, event));
@@ -187,28 +191,29 @@ impl Connection {
             FeedEvent::Ended { symbol, at } => {
                 out.extend(self.clock.latest(at).map(|at| FeedEvent::Ended { symbol, at }));
             }
-            // Made here, of exchange times.
+            // Only this connection creates it, in exchange time.
             FeedEvent::Delayed { .. } => {}
         }
     }
 
     fn cover(&mut self, symbols: Vec<SymbolId>, from: LocalMillis, out: &mut Events) {
-        if let Some(from) = self.begin_at(&symbols, from) {
+        if let Some(from) = self.start_coverage(&symbols, from) {
             out.push(FeedEvent::Covered { symbols, from });
         }
     }
 
-    /// Coverage begins at a local time. Returns which moment of the exchange that is; until that is known it waits.
-    fn begin_at(&mut self, symbols: &[SymbolId], local: LocalMillis) -> Option<ExchangeMillis> {
+    /// Records that coverage begins at a local time. Returns the exchange time of that; `None` if it is not known yet,
+    /// and the start waits.
+    fn start_coverage(&mut self, symbols: &[SymbolId], local: LocalMillis) -> Option<ExchangeMillis> {
         self.covered.extend(symbols);
         let Some(at) = self.clock.latest(local) else {
             self.waiting.extend(symbols.iter().map(|symbol| (*symbol, local)));
             return None;
         };
-        if self.beginnings.len() == MOST_BEGINNINGS {
-            self.beginnings.pop_front();
+        if self.starts.len() == MAX_STARTS {
+            self.starts.pop_front();
         }
-        self.beginnings.push_back(Beginning { symbols: symbols.to_vec(), local, at });
+        self.starts.push_back(CoverageStart { symbols: symbols.to_vec(), local, at });
         Some(at)
     }
 
@@ -224,26 +229,26 @@ impl Connection {
             self.waiting.remove(symbol);
         }
         if self.covered.is_empty() {
-            self.beginnings.clear();
+            self.starts.clear();
         }
-        for beginning in &mut self.beginnings {
-            beginning.symbols.retain(|symbol| !symbols.contains(symbol));
+        for start in &mut self.starts {
+            start.symbols.retain(|symbol| !symbols.contains(symbol));
         }
-        // Those that are void must not push out others.
-        self.beginnings.retain(|beginning| !beginning.symbols.is_empty());
-        let until = until.and_then(|until| self.begin_at(&symbols, until));
+        // Starts without symbols must not displace others.
+        self.starts.retain(|start| !start.symbols.is_empty());
+        let until = until.and_then(|until| self.start_coverage(&symbols, until));
         if let Some(last_seen) = self.clock.seen_until(last_seen) {
             out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
     }
 
-    /// A frame whose stamp is not believed: its trades are not counted, and what it may have held is not known.
-    fn refuse(&mut self, received: LocalMillis, events: Vec<FeedEvent<LocalMillis>>, out: &mut Events) -> u64 {
-        let (mut refused, mut touched) = (0, BTreeSet::new());
+    /// Rejects the trades of a frame whose stamp was not accepted, and reports a hole for its symbols.
+    fn reject_frame(&mut self, received: LocalMillis, events: Vec<FeedEvent<LocalMillis>>, out: &mut Events) -> u64 {
+        let (mut rejected, mut touched) = (0, BTreeSet::new());
         for event in events {
             match event {
                 FeedEvent::Trade(trade) => {
-                    refused += 1;
+                    rejected += 1;
                     touched.insert(trade.symbol);
                 }
                 FeedEvent::Missed { symbol, .. } => {
@@ -256,6 +261,6 @@ impl Connection {
         if !symbols.is_empty() {
             self.interrupt(symbols, received - 1, Some(received + 1), out);
         }
-        refused
+        rejected
     }
 }

@@ -1,8 +1,9 @@
-//! Feed messages and ticks in, batches of klines out. Local time becomes exchange time here, and nowhere else.
+//! Turns feed messages and ticks into batches of klines. The only place that converts local time to exchange time in a
+//! live run.
 //!
-//! A window closes when the connections say that they have read what was sent until its end; the only word that goes
-//! back to them is when that could next be. Never waits for a consumer: the hub's queues take a batch or drop their own oldest. `playback` drives the same
-//! aggregator on recorded time.
+//! A window closes when the connections report that they have read everything sent until its end. The pipeline sends
+//! them only the time at which that could next be. It never waits for a consumer: the hub's queues take a batch or drop
+//! their oldest klines. `playback` drives the same aggregator on recorded time.
 
 mod category_pipeline;
 mod clocks;
@@ -26,29 +27,30 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::category_pipeline::CategoryPipeline;
 
-/// The longest pause between two ticks: the exchange's clock may run ahead of what was expected.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two ticks: the exchange's clock may be faster than expected.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// What became of the trades of each category; readable while the pipeline runs.
+/// The tallies of each category; readable while the pipeline runs.
 #[derive(Clone, Debug, Default)]
 pub struct Tallies(Arc<Mutex<Vec<(Category, Tally)>>>);
 
 impl Tallies {
-    /// The categories' tallies, at most one tick old.
+    /// Returns the tallies of the categories, at most one tick old.
     #[must_use]
     pub fn read(&self) -> Vec<(Category, Tally)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A category, and for each of its connections where to say when the next boundary could close, in local time.
-pub type Watched = (CategoryPipeline, Vec<watch::Sender<LocalMillis>>);
+/// A category, and for each of its connections the channel that announces when the next boundary could close, in local
+/// time.
+pub type CategoryFeed = (CategoryPipeline, Vec<watch::Sender<LocalMillis>>);
 
-/// All categories, driven by messages and the local clock.
+/// The pipelines of all categories, driven by messages and the local clock.
 pub struct Pipeline {
-    categories: Vec<Watched>,
-    /// Categories that are still to come; none when the channel is closed.
-    joining: Option<mpsc::Receiver<Watched>>,
+    categories: Vec<CategoryFeed>,
+    /// Delivers further categories; `None` when the channel is closed.
+    joining: Option<mpsc::Receiver<CategoryFeed>>,
     clock: LocalClock,
     hub: Arc<Hub>,
     tallies: Tallies,
@@ -56,21 +58,21 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Joins categories to the consumers' hub, each when it comes. The first message of one that is announced waits for its
-    /// pipeline.
+    /// Builds a pipeline that publishes to `hub` and receives its categories from `joining`. The first message of a
+    /// category waits until the category has been received.
     #[must_use]
-    pub fn new(joining: mpsc::Receiver<Watched>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
+    pub fn new(joining: mpsc::Receiver<CategoryFeed>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
         Self { categories: Vec::new(), joining: Some(joining), clock, hub, tallies, out: Vec::new() }
     }
 
-    /// Runs until every sender of the inbox is gone, then gives out what is open.
+    /// Runs until every sender of the inbox is gone, then emits the open windows.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<FeedMessage>) {
         loop {
             let pause = self.pause();
             tokio::select! { biased;
                 message = inbox.recv() => match message {
                     Some(message) => {
-                        self.expect(message.category).await;
+                        self.await_category(message.category).await;
                         self.take(message);
                     }
                     None => break,
@@ -92,15 +94,16 @@ impl Pipeline {
         }
     }
 
-    /// Waits for a category's pipeline, unless it is there or none will come. Whoever spawns a feed sends it.
-    async fn expect(&mut self, category: Category) {
+    /// Waits for a category, unless it is already there or the channel is closed. The code that spawns a feed sends its
+    /// category.
+    async fn await_category(&mut self, category: Category) {
         while self.joining.is_some() && !self.categories.iter().any(|(pipeline, _)| pipeline.category() == category) {
             let pipeline = next(&mut self.joining).await;
             self.join(pipeline);
         }
     }
 
-    fn join(&mut self, pipeline: Option<Watched>) {
+    fn join(&mut self, pipeline: Option<CategoryFeed>) {
         let Some(pipeline) = pipeline else {
             self.joining = None;
             return;
@@ -137,7 +140,7 @@ impl Pipeline {
         }
     }
 
-    /// Announces to connections when the next boundary could close, where that has changed.
+    /// Announces to connections when the next boundary could close, if that has changed.
     fn announce(&self) {
         for (pipeline, connections) in &self.categories {
             for (number, connection) in connections.iter().enumerate() {
@@ -155,12 +158,12 @@ impl Pipeline {
 
     fn pause(&mut self) -> Duration {
         let local = self.clock.now();
-        self.categories.iter_mut().map(|(pipeline, _)| pipeline.pause(local)).min().unwrap_or(LONGEST_PAUSE)
+        self.categories.iter_mut().map(|(pipeline, _)| pipeline.pause(local)).min().unwrap_or(MAX_PAUSE)
     }
 }
 
-/// Waits for the next category; for ever once there are no more.
-async fn next(joining: &mut Option<mpsc::Receiver<Watched>>) -> Option<Watched> {
+/// Waits for the next category; forever if the channel is closed.
+async fn next(joining: &mut Option<mpsc::Receiver<CategoryFeed>>) -> Option<CategoryFeed> {
     match joining {
         Some(joining) => joining.recv().await,
         None => std::future::pending().await,

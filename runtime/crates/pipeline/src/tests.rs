@@ -1,4 +1,4 @@
-//! Local time becomes exchange time, and nothing is said before the exchange's time is known.
+//! Local time is converted to exchange time, and no kline is emitted before the exchange time is known.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ fn category() -> CategoryPipeline {
     let mut table = SymbolTable::default();
     table.intern(&Symbol::new("BTCUSDT").unwrap());
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
-    // A first window's previous close is not known, which is no matter here.
+    // The first trade opens, because the first window has no known previous close.
     CategoryPipeline::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
 }
 
-/// Local time of receipt of what the exchange stamped at `T0 + at`, `late` ms slower than the fastest frame.
+/// Returns the local time of receipt of a frame with the stamp `T0 + at` that is `late` ms slower than the fastest one.
 fn local(at: Millis, late: Millis) -> LocalMillis {
     LocalMillis::new(T0.get()) + at + AHEAD + TRANSIT + late
 }
@@ -34,24 +34,24 @@ fn message(received: LocalMillis, link: Option<Link>, events: Vec<FeedEvent<Loca
     FeedMessage { connection: Some(0), link, ..FeedMessage::of_category(Category::Linear, received, events) }
 }
 
-/// Topics were acknowledged, at that moment.
+/// Returns an acknowledgement of the topics at that time.
 fn up(received: LocalMillis) -> FeedMessage {
     let event = FeedEvent::Covered { symbols: vec![SymbolId(0)], from: received };
     message(received, Some(Link::Up), vec![event])
 }
 
-/// The connection was lost, at that moment.
+/// Returns a loss of the connection at that time.
 fn down(received: LocalMillis) -> FeedMessage {
     let event = FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: received, until: None };
     message(received, Some(Link::Down), vec![event])
 }
 
-/// A read of the socket would have waited.
+/// Returns a report that the socket has nothing more to read.
 fn drained(received: LocalMillis) -> FeedMessage {
     message(received, Some(Link::Drained), Vec::new())
 }
 
-/// The same on another connection.
+/// Moves a message to another connection.
 fn on(number: usize, message: FeedMessage) -> FeedMessage {
     FeedMessage { connection: Some(number), ..message }
 }
@@ -72,7 +72,7 @@ fn trade(at: Millis, late: Millis) -> FeedMessage {
     FeedMessage { stamped: Some(T0 + at), rejected: 1, ..message }
 }
 
-fn told(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
+fn emitted(out: &mut Vec<Batch>) -> Vec<(Millis, Quality, u32)> {
     let klines = out.drain(..).flat_map(|batch| batch.klines);
     klines.map(|kline| (kline.start - T0.get(), kline.quality, kline.revision)).collect()
 }
@@ -87,47 +87,51 @@ fn an_acknowledgement_waits_until_the_exchanges_time_is_known() {
     category.take(drained(local(2_078, 0)), &mut out);
     assert!(out.is_empty(), "79 ms after the end");
     category.take(drained(local(2_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "covered from the acknowledgement on");
+    assert_eq!(emitted(&mut out), [(1_000, Quality::Complete, 0)], "covered from the acknowledgement on");
 }
 
 #[test]
-fn a_window_closes_on_what_has_been_read_and_not_on_what_time_it_is() {
+fn a_window_closes_when_its_trades_have_been_read_and_not_by_the_clock() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
     assert_eq!(category.boundary(0), local(1_079, 0));
     category.tick(local(1_500, 0), &mut out);
-    assert!(out.is_empty(), "a stalled process has not read what came meanwhile");
+    assert!(out.is_empty(), "a stalled process has not read the frames that arrived meanwhile");
     category.take(trade(950, 600), &mut out);
     assert!(out.is_empty(), "stamped before the end");
     category.take(trade(1_079, 480), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)], "a later stamp proves that the others were read");
+    assert_eq!(
+        emitted(&mut out),
+        [(0, Quality::Complete, 0)],
+        "a later stamp proves that the earlier frames were read"
+    );
     category.take(drained(local(2_078, 0)), &mut out);
     assert!(out.is_empty());
     category.take(drained(local(2_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(1_000, Quality::Complete, 0)], "and so does a socket that has nothing more");
+    assert_eq!(emitted(&mut out), [(1_000, Quality::Complete, 0)], "an empty socket proves the same");
     assert_eq!(category.boundary(0), local(3_079, 0));
 }
 
 #[test]
-fn a_later_acknowledgement_proves_nothing_about_what_waits_behind_it() {
+fn a_later_acknowledgement_does_not_prove_that_trades_were_read() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
     category.take(message(local(1_100, 0), Some(Link::Up), Vec::new()), &mut out);
-    assert!(out.is_empty(), "a trade of before the end may be next");
+    assert!(out.is_empty(), "a trade from before the end may follow");
     category.take(trade(950, 200), &mut out);
     category.take(drained(local(1_160, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
     assert_eq!(category.tally().counted, 2);
 }
 
 #[test]
-fn a_miss_that_no_frame_can_have_held_leaves_the_symbol_covered() {
+fn a_miss_with_an_impossible_time_leaves_the_symbol_covered() {
     const YEARS: Millis = 2_000_000_000_000;
     let (mut category, mut out) = (category(), Vec::new());
     let missed = |at| FeedEvent::Missed { symbol: SymbolId(0), from: T0 + at, to: T0 + at };
-    // Before the exchange's time is known, and after.
+    // Reports a miss before the exchange time is known, and one after.
     category.take(message(local(-300, 0), None, vec![missed(YEARS)]), &mut out);
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
@@ -136,11 +140,11 @@ fn a_miss_that_no_frame_can_have_held_leaves_the_symbol_covered() {
     category.take(up(local(900, 0)), &mut out);
     category.take(trade(1_100, 0), &mut out);
     category.take(drained(local(2_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0), (1_000, Quality::Complete, 0)], "covered again at once");
+    assert_eq!(emitted(&mut out), [(0, Quality::Gapped, 0), (1_000, Quality::Complete, 0)], "covered again at once");
 }
 
 #[test]
-fn a_frame_that_is_not_believed_marks_its_symbol_for_rows_that_cannot_be_read_too() {
+fn a_frame_with_a_rejected_stamp_marks_the_symbols_of_its_unreadable_rows() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
@@ -149,11 +153,11 @@ fn a_frame_that_is_not_believed_marks_its_symbol_for_rows_that_cannot_be_read_to
     let frame = FeedMessage { stamped: Some(tomorrow), rejected: 1, ..message(local(500, 0), None, vec![missed]) };
     category.take(frame, &mut out);
     category.take(drained(local(1_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Gapped, 0)]);
 }
 
 #[test]
-fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
+fn every_connection_must_have_read_everything_unless_it_is_lost() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
@@ -163,7 +167,7 @@ fn every_connection_has_to_have_read_and_one_that_is_lost_holds_up_nothing() {
     assert!(out.is_empty(), "the other may hold trades");
     assert_eq!((category.boundary(0), category.boundary(1)), (LocalMillis::MAX, local(1_079, 0)));
     category.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
 }
 
 #[test]
@@ -173,11 +177,11 @@ fn without_a_connection_windows_close_by_the_clock_and_are_gapped() {
     category.take(trade(100, 0), &mut out);
     category.take(down(local(500, 0)), &mut out);
     category.tick(local(1_079, 0), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Gapped, 0)]);
 }
 
 #[test]
-fn a_category_goes_by_its_slowest_connection_and_forgets_the_lead_of_one_that_is_lost() {
+fn a_category_follows_its_slowest_connection_and_drops_the_offset_of_a_lost_one() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(on(1, message(local(-200, 0), Some(Link::Up), Vec::new())), &mut out);
@@ -186,65 +190,69 @@ fn a_category_goes_by_its_slowest_connection_and_forgets_the_lead_of_one_that_is
     category.take(trade(100, 0), &mut out);
     category.take(on(1, drained(local(1_000, 0))), &mut out);
     category.take(drained(local(1_000, 0)), &mut out);
-    assert!(out.is_empty(), "on the slower one it is not over yet");
+    assert!(out.is_empty(), "by the slower connection the window is still open");
     category.take(on(1, message(local(1_010, 0), Some(Link::Down), Vec::new())), &mut out);
     category.take(drained(local(1_078, 0)), &mut out);
-    assert!(out.is_empty(), "the lead of the lost one closes nothing");
+    assert!(out.is_empty(), "the offset of the lost connection closes no window");
     category.take(drained(local(1_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
 }
 
 #[test]
-fn coverage_that_began_later_than_was_thought_is_corrected() {
+fn coverage_that_began_later_than_assumed_is_corrected() {
     let (mut category, mut out) = (category(), Vec::new());
-    // The acknowledgement and the first frames were 400 ms slower than the fastest will be: by them the exchange sent
-    // it at 600, and by a faster one at 1,000.
+    // The acknowledgement and the first frames were 400 ms slower than the fastest frame will be: by them the exchange
+    // sent the acknowledgement at 600, by a faster frame at 1,000.
     category.take(trade(100, 400), &mut out);
     category.take(up(local(600, 400)), &mut out);
     category.take(trade(1_500, 400), &mut out);
     category.take(drained(local(2_079, 400)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
     category.take(trade(2_300, 0), &mut out);
-    assert_eq!(told(&mut out), [], "the window from 1,000 on is covered either way");
+    assert_eq!(emitted(&mut out), [], "the window from 1,000 on is covered either way");
     let (mut category, mut out) = (self::category(), Vec::new());
     category.take(trade(100, 400), &mut out);
     category.take(up(local(950, 400)), &mut out);
     category.take(trade(1_100, 400), &mut out);
     category.take(drained(local(2_079, 400)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Partial, 0), (1_000, Quality::Complete, 0)]);
     category.take(trade(2_300, 0), &mut out);
-    assert_eq!(told(&mut out), [(1_000, Quality::Partial, 1)], "it may have begun at 1,350");
+    assert_eq!(emitted(&mut out), [(1_000, Quality::Partial, 1)], "it may have begun at 1,350");
 }
 
 #[test]
-fn a_leap_of_the_exchanges_clock_is_a_gap() {
+fn a_jump_of_the_exchanges_clock_is_a_gap() {
     const HOUR: Millis = 3_600_000;
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
     category.take(drained(local(1_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
     for n in 0..5 {
         let at = 1_200 + n;
         let trade = FeedMessage { received: local(at, 0), ..trade(at + HOUR, 0) };
         category.take(trade, &mut out);
     }
     category.take(drained(local(2_000, 0)), &mut out);
-    let told = told(&mut out);
-    assert_eq!(told, [(0, Quality::Gapped, 1)], "nothing is known since the last frame before, and no kline is flat");
+    let emitted = emitted(&mut out);
+    assert_eq!(
+        emitted,
+        [(0, Quality::Gapped, 1)],
+        "the time since the last frame is a hole, and no flat kline follows"
+    );
     let tally = category.tally();
-    assert_eq!((tally.received, tally.counted, tally.rejected), (12, 2, 10), "four frames were not believed");
+    assert_eq!((tally.received, tally.counted, tally.rejected), (12, 2, 10), "the stamps of four frames were rejected");
 }
 
 #[test]
-fn a_frame_whose_stamp_is_not_believed_counts_for_nothing_and_marks_its_symbol() {
+fn a_frame_with_a_rejected_stamp_is_not_counted_and_marks_its_symbol() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
     let tomorrow = FeedMessage { received: local(500, 0), ..trade(86_400_000, 0) };
     category.take(tomorrow, &mut out);
     category.take(drained(local(1_079, 0)), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Gapped, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Gapped, 0)]);
     let tally = category.tally();
     assert_eq!((tally.received, tally.counted, tally.rejected), (4, 1, 3));
 }
@@ -255,11 +263,11 @@ fn an_interruption_begins_where_the_slowest_frame_would_have_been_stamped() {
     category.take(up(local(0, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
     category.take(trade(1_100, 300), &mut out);
-    // Received when the fastest frame would have been stamped 2,250: the slowest 1,950.
+    // At receipt the fastest frame would have been stamped 2,250 and the slowest 1,950.
     category.take(down(local(2_250, 0)), &mut out);
     category.take(up(local(4_000, 0)), &mut out);
     category.tick(local(2_500, 0), &mut out);
-    assert_eq!(told(&mut out), [(0, Quality::Complete, 0), (1_000, Quality::Gapped, 0)]);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0), (1_000, Quality::Gapped, 0)]);
 }
 
 #[test]
@@ -272,15 +280,15 @@ fn every_row_is_accounted_for() {
     assert_eq!((received, counted, duplicate, late, rejected, excluded), (6, 2, 1, 0, 3, 0));
 }
 
-/// A frame: how long after the one before it was stamped, how long after its match, how late it comes, and whether it
-/// can be read.
+/// A frame: how long after the previous one it was stamped, how long after its match, how late it arrives, and whether
+/// it can be read.
 fn frames() -> impl Strategy<Value = Vec<(Millis, Millis, Millis, bool)>> {
     proptest::collection::vec((1_i64..80, 0_i64..4, 0_i64..200, proptest::bool::weighted(0.95)), 40..150)
 }
 
 proptest! {
     #[test]
-    fn no_kline_that_may_lack_a_trade_passes_for_complete(frames in frames(), from in 0_i64..1_000) {
+    fn no_kline_that_may_lack_a_trade_is_complete(frames in frames(), from in 0_i64..1_000) {
         let (mut category, mut out) = (category(), Vec::new());
         category.take(up(local(from, 0)), &mut out);
         let mut at = from + 4;
@@ -299,7 +307,7 @@ proptest! {
                 let message = FeedMessage { received, stamped: Some(T0 + stamped), ..trade(matched, 0) };
                 category.take(message, &mut out);
             } else {
-                // Of one that is slower or faster than all before it nobody can tell when it was stamped.
+                // The stamp of a frame that is slower or faster than all before it cannot be estimated.
                 lost.extend((least <= late && late <= most).then_some(matched));
                 let (last_seen, until) = (received - 1, Some(received + 1));
                 let hole = FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen, until };
@@ -307,7 +315,7 @@ proptest! {
             }
         }
         (at..at + 3_000).step_by(10).for_each(|at| category.take(drained(local(at, 0)), &mut out));
-        let last: BTreeMap<_, _> = told(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
+        let last: BTreeMap<_, _> = emitted(&mut out).into_iter().map(|(start, quality, _)| (start, quality)).collect();
         for matched in lost {
             let quality = last.get(&(matched - matched % 1_000));
             prop_assert_ne!(quality, Some(&Quality::Complete), "{} {:?}", matched, last);
@@ -315,10 +323,11 @@ proptest! {
     }
 }
 
-/// Ten minutes of 300 symbols at one second, of which everything has just been read: a step of them has been published.
+/// Returns a pipeline with ten minutes of 300 symbols at one second, all read at once, of which one step has been
+/// published.
 fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let clock = LocalClock::start();
-    // Its clock is the exchange's.
+    // The exchange's clock equals the local clock.
     let since = ExchangeMillis::new((clock.now().get() - 600_000) / 1_000 * 1_000);
     let received = LocalMillis::new(since.get());
     let mut table = SymbolTable::default();
@@ -346,11 +355,11 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     (pipeline, hub)
 }
 
-/// A step is 8,192 klines and the rest of a boundary; each of 300 klines is a batch and counts for 308.
+/// A step ends after 8,192 klines; each batch of 300 klines counts as 308.
 const BATCHES_A_STEP: u64 = 8_192 / 308 + 1;
 
 #[test]
-fn what_is_due_after_a_pause_is_published_before_more_of_it_is_made() {
+fn klines_due_after_a_pause_are_published_step_by_step() {
     let (mut pipeline, hub) = pipeline_after_a_pause();
     let mut published = hub.published();
     assert_eq!(published, BATCHES_A_STEP);
@@ -365,10 +374,10 @@ fn what_is_due_after_a_pause_is_published_before_more_of_it_is_made() {
 }
 
 #[test]
-fn what_is_due_at_the_end_is_published_before_more_of_it_is_made() {
+fn klines_due_at_the_end_are_published_step_by_step() {
     let (mut pipeline, hub) = pipeline_after_a_pause();
     pipeline.finish();
     assert_eq!(hub.published(), 600);
-    // What it held at once shows in what its buffer has grown to, which is doubled.
+    // The capacity of the buffer, which doubles when it grows, shows how much was held at once.
     assert!(pipeline.out.capacity() < 2 * usize::try_from(BATCHES_A_STEP).unwrap(), "{}", pipeline.out.capacity());
 }

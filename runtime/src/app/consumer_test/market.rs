@@ -99,7 +99,7 @@ fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::R
                 playback.outlet().check()?;
             }
             // Moves time past the end of the last windows, so that they close.
-            playback.overhear(ExchangeMillis::new(BEGIN + length_ms + grace));
+            playback.advance_to(ExchangeMillis::new(BEGIN + length_ms + grace));
             playback.finish();
             playback.outlet().check()?;
         }

@@ -14,7 +14,7 @@ use klines_delivery::catalog::Catalog;
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
 use klines_domain::symbol::{Category, SymbolTable};
-use klines_pipeline::{CategoryPipeline, Watched};
+use klines_pipeline::{CategoryFeed, CategoryPipeline};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ pub(super) struct Opening {
     pub(super) catalog: Arc<Catalog>,
     pub(super) sizer: Arc<QueueSizer>,
     pub(super) feeds: Feeds,
-    pub(super) joining: mpsc::Sender<Watched>,
+    pub(super) joining: mpsc::Sender<CategoryFeed>,
     pub(super) tracker: TaskTracker,
 }
 

@@ -35,7 +35,7 @@ impl Connections {
         let seen = self.0.entry(connection).or_default();
         if seen.symbols.insert(symbol) && known.is_none() {
             for (last_seen, until) in &seen.holes {
-                playback.lost(vec![symbol], *last_seen, *until);
+                playback.add_hole(vec![symbol], *last_seen, *until);
             }
         }
         symbol
@@ -46,10 +46,10 @@ impl Connections {
         // Before the first stamp there is no coverage that could be lost.
         let source = Some((connection.0, connection.1));
         let Some((seen_until, _)) = playback.stamped(source, received) else { return };
-        playback.set_up(source, false);
+        playback.set_connected(source, false);
         let seen = self.0.entry(connection).or_default();
         seen.holes.push((seen_until, None));
-        playback.lost(seen.symbols.iter().copied().collect(), seen_until, None);
+        playback.add_hole(seen.symbols.iter().copied().collect(), seen_until, None);
     }
 
     /// Records that a connection receives every trade again from `received` on, in recorded local time.
@@ -61,7 +61,7 @@ impl Connections {
     ) {
         let source = Some((connection.0, connection.1));
         let Some((_, latest)) = playback.stamped(source, received) else { return };
-        playback.set_up(source, true);
+        playback.set_connected(source, true);
         let Some(seen) = self.0.get_mut(&connection) else { return };
         if let Some((_, until @ None)) = seen.holes.last_mut() {
             *until = Some(latest);

@@ -103,6 +103,6 @@ mod tests {
         }
         restarts.started(now);
         now += HEALTHY_AFTER;
-        assert!(pause(restarts.crashed(now)) <= 2 * klines_system::backoff::SHORTEST);
+        assert!(pause(restarts.crashed(now)) <= 2 * klines_system::backoff::MIN_WAIT);
     }
 }

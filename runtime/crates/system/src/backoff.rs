@@ -1,16 +1,16 @@
-//! How long to wait before the next attempt. Pure: nothing here waits.
+//! Computes how long to wait before the next attempt. Pure: it does not wait itself.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// The shortest wait unless built otherwise.
-pub const SHORTEST: Duration = Duration::from_secs(1);
-/// The longest wait unless built otherwise.
-pub const LONGEST: Duration = Duration::from_secs(30);
+/// The default of the shortest wait.
+pub const MIN_WAIT: Duration = Duration::from_secs(1);
+/// The default of the longest wait.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Waits that double, from 1–2 s to 15–30 s unless built otherwise, each drawn at random from its range, so that many who
-/// failed together do not come back in step. There is no last one.
+/// Waits that double, by default from 1–2 s to 15–30 s. Each is drawn at random from its range, so that many clients
+/// that failed together do not retry together. The sequence never ends.
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
@@ -20,21 +20,21 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self::between(SHORTEST, LONGEST)
+        Self::between(MIN_WAIT, MAX_WAIT)
     }
 }
 
 impl Backoff {
-    /// Builds waits that double from `shortest` on, none of them over `longest`.
+    /// Builds waits that double from `shortest` on, up to `longest`.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
         Self::of(ExponentialBuilder::new(), shortest, longest)
     }
 
-    /// Builds the usual waits that belong to a seed.
+    /// Builds the default waits with a random seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self::of(ExponentialBuilder::new().with_jitter_seed(seed), SHORTEST, LONGEST)
+        Self::of(ExponentialBuilder::new().with_jitter_seed(seed), MIN_WAIT, MAX_WAIT)
     }
 
     fn of(builder: ExponentialBuilder, shortest: Duration, longest: Duration) -> Self {
@@ -48,7 +48,7 @@ impl Backoff {
         self.waits.next().unwrap_or(self.longest)
     }
 
-    /// Starts from the shortest wait again.
+    /// Restarts from the shortest wait.
     pub fn reset(&mut self) {
         self.waits = self.builder.build();
     }
@@ -65,16 +65,16 @@ mod tests {
         for (wait, least) in waits.iter().zip([1, 2, 4, 8, 15, 15, 15]) {
             assert!(*wait >= Duration::from_secs(least) && *wait <= Duration::from_secs(2 * least), "{wait:?}");
         }
-        assert!(waits.iter().all(|wait| *wait <= LONGEST));
+        assert!(waits.iter().all(|wait| *wait <= MAX_WAIT));
         backoff.reset();
         assert!(backoff.wait() <= Duration::from_secs(2));
     }
 
     #[test]
-    fn those_that_failed_together_do_not_return_together() {
+    fn clients_that_failed_together_do_not_retry_together() {
         assert_ne!(Backoff::seeded(1).wait(), Backoff::seeded(2).wait());
         let mut late = [1, 2].map(Backoff::seeded);
-        late.iter_mut().for_each(|backoff| (0..20).for_each(|_| assert!(backoff.wait() <= LONGEST)));
+        late.iter_mut().for_each(|backoff| (0..20).for_each(|_| assert!(backoff.wait() <= MAX_WAIT)));
         let [one, other] = late.map(|mut backoff| backoff.wait());
         assert_ne!(one, other, "not after many attempts either");
     }

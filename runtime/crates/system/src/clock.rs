@@ -1,34 +1,35 @@
-//! Where time enters: wall-clock milliseconds at start plus the milliseconds since, counted while the machine sleeps too.
+//! The source of local time: wall-clock milliseconds at start plus the milliseconds since, including time in which the
+//! machine sleeps.
 //!
-//! The result never steps back and never jumps when the wall clock is set; a sleep shows as a leap. Nothing below `app`
-//! and the socket drivers reads it; everything else is handed the value.
+//! The result never goes back and does not jump when the wall clock is set; a sleep appears as a jump forward. Only
+//! `app` and the socket drivers read it; all other code receives the time as an argument.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use klines_domain::time::{LocalMillis, Millis};
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock that goes on while the machine is suspended.
+/// The clock that continues while the machine is suspended.
 #[cfg(target_os = "linux")]
-const SLEEPLESS: ClockId = ClockId::Boottime;
+const BOOT_CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
-const SLEEPLESS: ClockId = ClockId::Monotonic;
+const BOOT_CLOCK: ClockId = ClockId::Monotonic;
 
-/// Local time of this process, cheap to copy and read.
+/// The local time of this process; cheap to copy and read.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalClock {
-    /// Wall clock minus sleepless clock at start.
+    /// Wall clock minus boot-time clock at start.
     offset: Millis,
 }
 
 impl LocalClock {
-    /// Starts the clock at the wall clock's present time.
+    /// Starts the clock at the current time of the wall clock.
     #[must_use]
     pub fn start() -> Self {
         Self { offset: wall() - sleepless() }
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock at start, carried on without steps.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z by the wall clock at start, continued without steps.
     #[must_use]
     pub fn now(&self) -> LocalMillis {
         LocalMillis::new(self.offset + sleepless())
@@ -36,7 +37,7 @@ impl LocalClock {
 }
 
 fn sleepless() -> Millis {
-    let time = clock_gettime(SLEEPLESS);
+    let time = clock_gettime(BOOT_CLOCK);
     time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
 }
 

@@ -1,5 +1,5 @@
-//! What is asked of the machine: its local time, how long to wait, files that only this user reads, places that nobody may
-//! be granted, what a folder holds, and how much of it all one consumer may use up. Knows no consumer and no exchange.
+//! Access to the machine: local time, backoff, private files, protected paths, disk usage, and the resource limits of a
+//! consumer. Knows no consumer and no exchange.
 
 pub mod backoff;
 pub mod clock;

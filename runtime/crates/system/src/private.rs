@@ -1,7 +1,8 @@
-//! Files and folders that only this user can read, whatever the umask is: state, dead letters, crash reports, the spill.
+//! Files and folders that only this user can read, whatever the umask is: state, dead letters, crash reports, the
+//! spill.
 //!
-//! What is there with wider rights is narrowed when it is opened. A file of another user is left as it is, and used if
-//! that is possible: its rights are its owner's affair.
+//! Permissions that are too wide are narrowed when a file is opened. The permissions of another user's file are not
+//! changed; the file is used if that is possible.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -10,34 +11,34 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-/// Rights of a file.
+/// The permissions of a file.
 const FILE: u32 = 0o600;
-/// Rights of a folder.
+/// The permissions of a folder.
 const FOLDER: u32 = 0o700;
-/// What others than the owner may do.
+/// The permissions of users other than the owner.
 const OTHERS: u32 = 0o077;
 
-/// Makes a folder, and what is missing above it. One that is there keeps its rights.
+/// Creates a folder and its missing parents. An existing folder keeps its permissions.
 ///
 /// # Errors
-/// What the file system says.
-pub fn make_folder(path: &Path) -> io::Result<()> {
+/// The error of the file system.
+pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
-/// Makes a folder, and what is missing above it, or narrows the one that is there.
+/// Creates a folder and its missing parents, or narrows the permissions of an existing folder.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn folder(path: &Path) -> io::Result<()> {
-    make_folder(path)?;
+    create_folder(path)?;
     narrow(path, FOLDER)
 }
 
-/// Makes a folder that only this user can look into, or checks that it is one.
+/// Creates a folder that only this user can access, or verifies that an existing one is such a folder.
 ///
 /// # Errors
-/// It cannot be made, or others have rights in it.
+/// The folder cannot be created, or other users have permissions on it.
 pub fn own_folder(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -48,15 +49,15 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     }
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & OTHERS != 0 {
-        return Err(io::Error::other("others than this user have rights in it: remove it, or take them away"));
+        return Err(io::Error::other("other users have permissions on it: remove it, or run `chmod go=` on it"));
     }
     Ok(())
 }
 
-/// Opens a file as `options` say, made with narrow rights, or narrowed if it is there.
+/// Opens a file with `options`. A new file gets narrow permissions; those of an existing file are narrowed.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.mode(FILE).open(path)?;
     if is_wide(&file.metadata()?) {
@@ -65,18 +66,18 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a file, or replaces what is in it.
+/// Creates a file, or replaces its content.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     open(path, OpenOptions::new().create(true).write(true).truncate(true))?.write_all(bytes)
 }
 
-/// Narrows a file, if it is there.
+/// Narrows the permissions of a file, if it exists.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn narrow_file(path: &Path) -> io::Result<()> {
     match narrow(path, FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -88,7 +89,7 @@ fn narrow(path: &Path, rights: u32) -> io::Result<()> {
     if is_wide(&fs::metadata(path)?) { fs::set_permissions(path, Permissions::from_mode(rights)) } else { Ok(()) }
 }
 
-/// Whether others have rights that this user could take from them.
+/// Returns whether other users have permissions that this user can remove.
 fn is_wide(found: &fs::Metadata) -> bool {
     let user = geteuid();
     found.mode() & OTHERS != 0 && (user.is_root() || found.uid() == user.as_raw())
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_narrow_and_what_was_wide_is_narrowed() {
+    fn new_files_are_narrow_and_wide_ones_are_narrowed() {
         let home = tempfile::tempdir().unwrap();
         let (inner, file) = (home.path().join("a/b"), home.path().join("a/b/file"));
         folder(&inner).unwrap();

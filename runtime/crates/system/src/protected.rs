@@ -1,7 +1,7 @@
-//! Places on this machine that a folder granted to a component must not reach, and the judgement of one folder.
+//! Paths of this machine that a folder granted to a component must not reach, and the check of one folder.
 //!
-//! Looks at the file system each time that it is asked, because links and folders change. Knows neither the
-//! configuration, which says what is protected, nor components, which are granted folders.
+//! Reads the file system at each check, because links and folders change. Knows neither the configuration, which
+//! determines the protected paths, nor components.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,43 +12,43 @@ use std::path::{Component as Step, Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// Links that are followed on the way to a path, as in the kernel.
-const MOST_LINKS: usize = 40;
+/// The maximum number of links that are followed in one path, as in the kernel.
+const MAX_LINKS: usize = 40;
 
-/// Which grants a place is protected from.
+/// The kinds of grants from which a path is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// All.
+    /// All grants.
     Any,
-    /// Those that allow writing.
+    /// Grants that allow writing.
     Write,
-    /// Those that are not marked as sensitive.
+    /// Grants that are not marked as sensitive.
     Unmarked,
 }
 
-/// Which folders reach a place.
+/// The folders that count as reaching a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The place, what contains it, and what lies inside it.
+    /// The path, the folders that contain it, and the folders inside it.
     All,
-    /// The place and what contains it.
+    /// The path and the folders that contain it.
     Around,
-    /// What lies inside it.
+    /// The folders inside it.
     Inside,
-    /// What lies inside one of its hidden folders, whose names begin with a dot.
+    /// The folders inside one of its hidden folders, whose names start with a dot.
     Hidden,
 }
 
-/// Places that granted folders must not reach. None by default.
+/// The paths that granted folders must not reach. None by default.
 #[derive(Clone, Debug, Default)]
 pub struct Protected {
-    places: Vec<Place>,
+    paths: Vec<ProtectedPath>,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct ProtectedPath {
     path: PathBuf,
-    /// What it is, behind "is", "contains" or "lies inside".
+    /// A description of the path, used after "is", "contains" or "lies inside".
     what: String,
     access: Access,
     reach: Reach,
@@ -57,46 +57,47 @@ struct Place {
 /// Why a folder cannot be granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the folder reaches, as the end of a sentence about it: "contains …".
+    /// How the folder reaches a protected path, as the end of a sentence: "contains …".
     pub reason: String,
-    /// What would be right.
+    /// What to configure instead.
     pub remedy: &'static str,
 }
 
-/// A path with its links followed, and the links.
-struct Trail {
+/// A path with its links resolved, and those links.
+struct ResolvedPath {
     end: PathBuf,
     links: Vec<PathBuf>,
 }
 
-/// A path and what the folders on the way to it are, whatever they are called: bind mounts and letter case give a folder
-/// further names.
-struct Located {
+/// A path and the identities of the folders on it, whatever their names are: bind mounts and case-insensitive names
+/// give a folder further names.
+struct IdentifiedPath {
     path: PathBuf,
-    /// Device and number of each folder from the root on, as far as the path exists.
+    /// Device and inode of each folder from the root on, as far as the path exists.
     identities: Vec<(u64, u64)>,
 }
 
 impl Protected {
-    /// Adds a place. `what` says what it is, behind "is", "contains" or "lies inside".
+    /// Adds a path. `what` describes it, after "is", "contains" or "lies inside".
     pub fn add(&mut self, path: &Path, what: impl Into<String>, access: Access, reach: Reach) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        self.places.push(Place { path, what: what.into(), access, reach });
+        self.paths.push(ProtectedPath { path, what: what.into(), access, reach });
     }
 
-    /// Returns why this folder cannot be granted, if so: the first place that it reaches.
+    /// Returns why this folder cannot be granted: the first protected path that it reaches. `None` if it can be
+    /// granted.
     #[must_use]
     pub fn refusal(&self, folder: &Path, write: bool, sensitive: bool) -> Option<Refusal> {
-        let folder = Located::of(Trail::of(folder).end);
-        let concerned = self.places.iter().filter(|place| match place.access {
+        let folder = IdentifiedPath::of(ResolvedPath::of(folder).end);
+        let concerned = self.paths.iter().filter(|protected| match protected.access {
             Access::Any => true,
             Access::Write => write,
             Access::Unmarked => !sensitive,
         });
-        let mut found = concerned.filter_map(|place| Some((place, place.relation(&folder)?)));
-        found.next().map(|(place, relation)| Refusal {
-            reason: format!("{relation} {}", place.what),
-            remedy: match (place.access, place.reach) {
+        let mut found = concerned.filter_map(|protected| Some((protected, protected.relation(&folder)?)));
+        found.next().map(|(protected, relation)| Refusal {
+            reason: format!("{relation} {}", protected.what),
+            remedy: match (protected.access, protected.reach) {
                 (_, Reach::Inside) => "folders that lie next to each other",
                 (Access::Any, _) => "a folder of its own for the consumer, such as ./klines-out",
                 (Access::Write, _) => {
@@ -108,32 +109,32 @@ impl Protected {
     }
 }
 
-impl Place {
-    fn relation(&self, folder: &Located) -> Option<&'static str> {
-        let trail = Trail::of(&self.path);
-        let place = Located::of(trail.end);
+impl ProtectedPath {
+    fn relation(&self, folder: &IdentifiedPath) -> Option<&'static str> {
+        let resolved = ResolvedPath::of(&self.path);
+        let protected = IdentifiedPath::of(resolved.end);
         if self.reach == Reach::Hidden {
-            let inner = folder.path.strip_prefix(&place.path).ok()?;
+            let inner = folder.path.strip_prefix(&protected.path).ok()?;
             let is_hidden = |step: Step<'_>| step.as_os_str().to_string_lossy().starts_with('.');
             return inner.components().next().is_some_and(is_hidden).then_some("lies in a hidden folder of");
         }
         let is_around = self.reach != Reach::Inside;
-        if folder.is(&place) {
+        if folder.is(&protected) {
             return is_around.then_some("is");
         }
-        if folder.is_within(&place) {
+        if folder.is_within(&protected) {
             return (self.reach != Reach::Around).then_some("lies inside");
         }
-        if is_around && place.is_within(folder) {
+        if is_around && protected.is_within(folder) {
             return Some("contains");
         }
-        // Whoever changes a link decides what is found behind it.
-        let is_led = is_around && trail.links.into_iter().any(|link| Located::of(link).is_within(folder));
-        is_led.then_some("contains a link on the way to")
+        // A component that can change a link decides where it leads.
+        let is_linked = is_around && resolved.links.into_iter().any(|link| IdentifiedPath::of(link).is_within(folder));
+        is_linked.then_some("contains a link on the way to")
     }
 }
 
-impl Located {
+impl IdentifiedPath {
     fn of(path: PathBuf) -> Self {
         let mut ancestors: Vec<&Path> = path.ancestors().collect();
         ancestors.reverse();
@@ -142,7 +143,7 @@ impl Located {
         Self { path, identities }
     }
 
-    /// What it is, if it exists.
+    /// Returns the identity of the path; `None` if it does not exist.
     fn identity(&self) -> Option<&(u64, u64)> {
         self.identities.last().filter(|_| self.identities.len() == self.path.ancestors().count())
     }
@@ -151,14 +152,14 @@ impl Located {
         self.path == other.path || self.identity().is_some_and(|identity| Some(identity) == other.identity())
     }
 
-    /// Whether it lies inside the other, or is it.
+    /// Returns whether the path is the other one or lies inside it.
     fn is_within(&self, other: &Self) -> bool {
         self.path.starts_with(&other.path) || other.identity().is_some_and(|outer| self.identities.contains(outer))
     }
 }
 
-impl Trail {
-    /// Follows an absolute path as far as it exists; what does not exist is taken as it is written.
+impl ResolvedPath {
+    /// Resolves the links of an absolute path as far as it exists; the rest is kept as written.
     fn of(path: &Path) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let steps = |path: &Path| path.components().map(|step| step.as_os_str().to_owned()).collect::<Vec<OsString>>();
@@ -171,8 +172,8 @@ impl Trail {
             }
             let next = end.join(&step);
             match fs::read_link(&next) {
-                Ok(target) if links.len() < MOST_LINKS => {
-                    // An absolute target begins with the root, which replaces all that is before it.
+                Ok(target) if links.len() < MAX_LINKS => {
+                    // An absolute target starts with the root, which replaces everything before it.
                     steps(&target).into_iter().rev().for_each(|step| ahead.push_front(step));
                     links.push(next);
                 }

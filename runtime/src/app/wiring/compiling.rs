@@ -25,7 +25,7 @@ pub fn kept(config: &Config, notice: Notice) -> anyhow::Result<Arc<Components>> 
         remove_code(&folder);
         return trusted_only();
     }
-    match private::make_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
+    match private::create_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
         Ok(()) => in_folder(&folder, notice),
         Err(error) => {
             warn!(folder = %folder.display(), %error, "compiled components are not cached");

@@ -71,7 +71,7 @@ impl Worker {
                 self.write_crash_report(crash);
                 return Phase::Resting(State::Quarantined);
             }
-            (OnError::Skip, Verdict::Quarantine) => backoff::LONGEST,
+            (OnError::Skip, Verdict::Quarantine) => backoff::MAX_WAIT,
             (_, Verdict::Restart(pause)) => pause,
         };
         warn!(consumer, %kind, error, ?pause, "consumer crashed and gets a new instance");

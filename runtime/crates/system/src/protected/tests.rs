@@ -1,11 +1,11 @@
-//! Which folders reach what: by name, by link, by place, and not at all.
+//! The folders that reach a protected path: by name, by link, by location, and not at all.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// A folder with `data/inner`, `out/deep`, `home/.keys` and `home/work`, and `key.pem`.
+/// Creates a folder with `data/inner`, `out/deep`, `home/.keys` and `home/work`, and `key.pem`.
 fn world() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for inner in ["data/inner", "out/deep", "home/.keys", "home/work"] {
@@ -71,7 +71,7 @@ fn links_are_followed_at_each_look_and_lead_both_ways() {
     symlink("../link-to-out", at("home/chain")).unwrap();
     symlink("out", at("link-to-out")).unwrap();
     let mut protected = Protected::default();
-    // The place is named through links that lie in `home` and `out`.
+    // The protected path goes through links in `home` and `out`.
     protected.add(&at("home/chain/link/inner"), "X", Access::Any, Reach::All);
     assert_eq!(reason(&protected, &at("data"), true, false).as_deref(), Some("contains X"));
     assert_eq!(reason(&protected, &at("out/link"), true, false).as_deref(), Some("contains X"));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use klines_system::disk_use::{MOST_ENTRIES, Used, measure};
+use klines_system::disk_use::{MAX_ENTRIES, Used, measure};
 
 /// Minimum time between two log messages about refused writes.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Quota {
         let Inner { consumer, folder, most, .. } = &*self.inner;
         tracing::warn!(
             consumer, folder = %folder.display(), wanted = wanted.bytes, quota = most, entries = wanted.entries,
-            most_entries = MOST_ENTRIES,
+            most_entries = MAX_ENTRIES,
             "a write is refused: the folder would hold more than its quota (max in allow.dirs)"
         );
     }
@@ -115,7 +115,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, vec![1; 1 << 20]).unwrap();
         let quota = quota(&folder, 1 << 20);
-        assert!(!quota.admits(1, 0) && !quota.admits(0, MOST_ENTRIES) && quota.admits(0, 0));
+        assert!(!quota.admits(1, 0) && !quota.admits(0, MAX_ENTRIES) && quota.admits(0, 0));
         fs::remove_file(&file).unwrap();
         assert!(quota.admits(1, 0));
     }
@@ -124,9 +124,9 @@ mod tests {
     fn empty_files_count_too() {
         let folder = tempfile::tempdir().unwrap();
         let quota = quota(&folder, 1 << 30);
-        assert!(quota.admits(0, MOST_ENTRIES));
+        assert!(quota.admits(0, MAX_ENTRIES));
         assert!(quota.admits(0, 1), "none of them was created");
-        assert!(!quota.admits(0, MOST_ENTRIES + 1));
+        assert!(!quota.admits(0, MAX_ENTRIES + 1));
     }
 
     #[test]

@@ -106,7 +106,7 @@ lint: components ## Lints alone
 format: ## Format the code
 	cargo fmt --all
 
-bench: build redis ## Measure the figures of the README, each beside its baseline (about 8 minutes)
+bench: build redis ## Measure the figures of the README, each with its baseline (about 8 minutes)
 	cargo bench --locked -p klines --bench figures
 
 pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)

@@ -44,6 +44,7 @@ const component = resolve("target/components/example.wasm");
 writeFileSync(join(home, "klines.toml"), `[websocket]\nauth = false\n[consumers.crossover]\ncomponent = "${component}"\n`);
 const flags = "run --demo --config klines.toml --consumers websocket,crossover --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 1s,5s,1m";
 const server = spawn(program, flags.split(" "), { cwd: home, env, stdio: ["ignore", "ignore", "pipe"] });
+process.on("exit", () => server.kill());
 for await (const line of createInterface(server.stderr)) {
   if (!line.includes('"serving klines"')) continue;
   const browser = await launch();

@@ -27,7 +27,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with_all = ["testnet", "load_all", "ws_url", "rest_url"])]
     pub demo: bool,
     /// Stop after this duration, such as 20s or 1m30s
-    #[arg(long = "for", value_name = "DURATION")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = HumanDuration::of_flag)]
     pub duration: Option<HumanDuration>,
     /// Where the configuration is read from.
     #[command(flatten)]

@@ -50,7 +50,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SYMBOL", value_parser = Symbol::new)]
     pub refuse: Vec<Symbol>,
     /// Stop after this duration, such as 20s or 1m30s
-    #[arg(long = "for", value_name = "DURATION")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = HumanDuration::of_flag)]
     pub duration: Option<HumanDuration>,
     /// What is logged.
     #[command(flatten)]

@@ -125,6 +125,15 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
+fn a_duration_without_a_unit_suggests_seconds() {
+    for command in ["run", "simulate", "consumer test --live"] {
+        let error = parse(&format!("klines {command} --for 20")).unwrap_err().to_string();
+        let expected = "invalid value '20' for '--for <DURATION>': the unit is missing: did you mean `20s`?";
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_column_is_refused_with_the_names_of_all_columns() {
     let refusal = |columns: &str| {
         let error = parse(&format!("klines replay a --format csv --columns {columns}")).unwrap_err();

@@ -88,6 +88,25 @@ component = "jsonl"
 }
 
 #[test]
+fn a_duration_without_a_unit_suggests_the_unit() {
+    let near = |toml: &str, variables: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+        let (_folder, mut sources) = folder(&[("klines.toml", toml)]);
+        sources.environment = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        sources.flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let json = report(sources).json();
+        let problem = &json["problems"][0];
+        let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
+        (text("message"), text("nearest"))
+    };
+    let missing = |number: &str, near: &str| (format!("`{number}`: the unit is missing"), near.to_owned());
+    assert_eq!(near("[klines]\nlateness = 1\n", &[], &[]), missing("1", "1s"));
+    assert_eq!(near("[klines]\nlateness = \"60\"\n", &[], &[]), missing("60", "60s"));
+    assert_eq!(near("[klines]\ngrace = 80\n", &[], &[]), missing("80", "80ms"));
+    assert_eq!(near("[consumers.console]\nlimits.call = 2\n", &[], &[]), missing("2", "2s"));
+    assert_eq!(near("", &[], &[("--update-interval", "1")]), missing("1", "1s"));
+}
+
+#[test]
 fn syntax_mistakes_have_a_place() {
     insta::assert_snapshot!(rendered(&[("klines.toml", "[klines]\nintervals = [\"1m\",\ngrace = \n")]));
 }

@@ -204,7 +204,7 @@ impl<'a> Loader<'a> {
 
     /// Reads a key that has a default.
     pub fn read<T: Value>(&mut self, section: &mut Section<'_>, key: Key, default: T) -> Sourced<T> {
-        let found = self.find(section, key).unwrap_or_else(|| Sourced::built_in(default));
+        let found = self.find(section, key, Some(&default)).unwrap_or_else(|| Sourced::built_in(default));
         let shown = Some(found.value.show()).filter(|text| !text.is_empty());
         self.note(section.path_of(key.name), shown.unwrap_or_else(|| UNSET.to_owned()), &found.place, key.variable);
         found
@@ -212,7 +212,7 @@ impl<'a> Loader<'a> {
 
     /// Reads a key that has no default.
     pub fn read_optional<T: Value>(&mut self, section: &mut Section<'_>, key: Key) -> Option<Sourced<T>> {
-        let found: Option<Sourced<T>> = self.find(section, key);
+        let found: Option<Sourced<T>> = self.find(section, key, None);
         let (value, place) = match &found {
             Some(found) => (found.value.show(), found.place.clone()),
             None => (UNSET.to_owned(), Place::Default),
@@ -233,11 +233,11 @@ impl<'a> Loader<'a> {
     }
 
     /// Checks the value of a key in every layer, and returns that of the highest layer.
-    fn find<T: Value>(&mut self, section: &mut Section<'_>, key: Key) -> Option<Sourced<T>> {
+    fn find<T: Value>(&mut self, section: &mut Section<'_>, key: Key, default: Option<&T>) -> Option<Sourced<T>> {
         let mut found: Option<Sourced<T>> = None;
         for written in self.layers.texts(key.variable, key.flag) {
             let hidden = T::SECRET || written.text.contains('@');
-            match T::from_text(&written.text) {
+            match T::from_text(&written.text, default) {
                 Ok(value) => found = found.or(Some(Sourced { value, place: written.place, hidden })),
                 Err(faults) => {
                     let name = written.place.name().unwrap_or(key.name);
@@ -248,7 +248,7 @@ impl<'a> Loader<'a> {
         if let Some((_, node)) = section.entry(key.name) {
             let place = self.layers.toml_place(node.span.clone());
             let hidden = T::SECRET || matches!(&node.content, Content::Text(text) if text.contains('@'));
-            match T::from_toml(node) {
+            match T::from_toml(node, default) {
                 Ok(value) => {
                     let value = value.relative_to(&self.layers.toml_folder);
                     found = found.or(Some(Sourced { value, place, hidden }));

@@ -49,6 +49,28 @@ impl HumanDuration {
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
+
+    /// Returns what a number without a unit most likely means: seconds, or milliseconds if these are nearer to the usual
+    /// value of the key.
+    #[must_use]
+    pub fn with_unit(number: &str, usual: Option<Self>) -> String {
+        let usual = usual.map_or(0, |usual| usual.0.as_millis());
+        let count: u128 = number.parse().unwrap_or(0);
+        // `count` ms is nearer by ratio than `count` s if the usual value is below their geometric mean.
+        let is_millis = usual > 0 && usual.saturating_mul(usual) < count.saturating_mul(count).saturating_mul(1_000);
+        format!("{number}{}", if is_millis { "ms" } else { "s" })
+    }
+
+    /// Reads the value of a flag.
+    ///
+    /// # Errors
+    /// What is wrong, and the number with a unit if only that is missing.
+    pub fn of_flag(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error| match error {
+            QuantityError::NoUnit => format!("{error}: did you mean `{}`?", Self::with_unit(text, None)),
+            _ => format!("{error}, expected {}", Self::EXPECTED),
+        })
+    }
 }
 
 impl ByteSize {
@@ -167,6 +189,26 @@ mod tests {
         ] {
             assert_eq!(given.parse::<HumanDuration>().unwrap_err(), error, "{given}");
         }
+    }
+
+    #[test]
+    fn a_number_without_a_unit_gets_the_unit_that_is_nearer_to_the_usual_value() {
+        for (number, usual, expected) in [
+            ("1", Some("1m"), "1s"),
+            ("60", Some("1m"), "60s"),
+            ("60000", Some("1m"), "60000ms"),
+            ("80", Some("80ms"), "80ms"),
+            ("1", Some("1s"), "1s"),
+            ("500", Some("1s"), "500ms"),
+            ("20", None, "20s"),
+            ("1m30", Some("1m"), "1m30s"),
+        ] {
+            let usual = usual.map(|usual| usual.parse().unwrap());
+            assert_eq!(HumanDuration::with_unit(number, usual), expected, "{number}, {usual:?}");
+        }
+        assert_eq!(HumanDuration::of_flag("20").unwrap_err(), "the unit is missing: did you mean `20s`?");
+        let soon = "not a number with a unit, expected a duration such as 80ms, 1s or 1m30s";
+        assert_eq!(HumanDuration::of_flag("soon").unwrap_err(), soon);
     }
 
     #[test]

@@ -71,6 +71,14 @@ pub trait Scalar: Sized {
     /// A [`Fault`] of the whole value.
     fn parse(text: &str) -> Result<Self, Fault>;
 
+    /// Reads the text form of a key whose default helps to guess what was intended.
+    ///
+    /// # Errors
+    /// A [`Fault`] of the whole value.
+    fn parse_near(text: &str, _default: Option<&Self>) -> Result<Self, Fault> {
+        Self::parse(text)
+    }
+
     /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
 
@@ -86,17 +94,17 @@ pub trait Value: Sized {
     /// Whether the value must not be shown.
     const SECRET: bool;
 
-    /// Reads the text of a flag or a variable.
+    /// Reads the text of a flag or a variable; the default only helps to suggest a fix.
     ///
     /// # Errors
     /// Every [`Fault`] of the value.
-    fn from_text(text: &str) -> Result<Self, Vec<Fault>>;
+    fn from_text(text: &str, default: Option<&Self>) -> Result<Self, Vec<Fault>>;
 
-    /// Reads a TOML value.
+    /// Reads a TOML value; the default only helps to suggest a fix.
     ///
     /// # Errors
     /// Every [`Fault`] of the value.
-    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>>;
+    fn from_toml(node: &Node, default: Option<&Self>) -> Result<Self, Vec<Fault>>;
 
     /// Returns the text form, with secrets masked.
     fn show(&self) -> String;
@@ -109,12 +117,12 @@ pub trait Value: Sized {
 impl<T: Scalar> Value for T {
     const SECRET: bool = T::SECRET;
 
-    fn from_text(text: &str) -> Result<Self, Vec<Fault>> {
-        Self::parse(text.trim()).map_err(|fault| vec![fault])
+    fn from_text(text: &str, default: Option<&Self>) -> Result<Self, Vec<Fault>> {
+        Self::parse_near(text.trim(), default).map_err(|fault| vec![fault])
     }
 
-    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>> {
-        scalar(node).map_err(|fault| vec![fault])
+    fn from_toml(node: &Node, default: Option<&Self>) -> Result<Self, Vec<Fault>> {
+        scalar(node, default).map_err(|fault| vec![fault])
     }
 
     fn show(&self) -> String {
@@ -129,7 +137,7 @@ impl<T: Scalar> Value for T {
 impl<T: Scalar> Value for Vec<T> {
     const SECRET: bool = T::SECRET;
 
-    fn from_text(text: &str) -> Result<Self, Vec<Fault>> {
+    fn from_text(text: &str, _default: Option<&Self>) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut values = Self::new();
         for item in split(text)? {
@@ -141,9 +149,9 @@ impl<T: Scalar> Value for Vec<T> {
         if faults.is_empty() { Ok(values) } else { Err(faults) }
     }
 
-    fn from_toml(node: &Node) -> Result<Self, Vec<Fault>> {
+    fn from_toml(node: &Node, default: Option<&Self>) -> Result<Self, Vec<Fault>> {
         if let Content::Text(text) = &node.content {
-            return Self::from_text(text);
+            return Self::from_text(text, default);
         }
         let Content::Array(items) = &node.content else {
             let found = node.content.kind();
@@ -152,7 +160,7 @@ impl<T: Scalar> Value for Vec<T> {
         let mut values = Self::new();
         let mut faults = Vec::new();
         for item in items {
-            match scalar(item) {
+            match scalar(item, None) {
                 Ok(value) => values.push(value),
                 Err(fault) => faults.push(fault.at(Part::Span(item.span.clone()))),
             }
@@ -170,12 +178,12 @@ impl<T: Scalar> Value for Vec<T> {
 }
 
 /// Reads one TOML value as a scalar, through its text form.
-fn scalar<T: Scalar>(node: &Node) -> Result<T, Fault> {
+fn scalar<T: Scalar>(node: &Node, default: Option<&T>) -> Result<T, Fault> {
     match &node.content {
-        Content::Text(text) => T::parse(text),
+        Content::Text(text) => T::parse_near(text, default),
         Content::Integer(number) if T::BARE => T::parse(number),
         Content::Boolean(flag) if T::BARE => T::parse(if *flag { "true" } else { "false" }),
-        Content::Integer(number) => match T::parse(number) {
+        Content::Integer(number) => match T::parse_near(number, default) {
             // Only the quotes are missing, or the type reports a more precise error: `grace = 80` has no unit.
             Ok(_) => Err(Fault::new("quotes are missing", format!("\"{number}\""))),
             Err(fault) => Err(fault),

@@ -43,7 +43,7 @@ pub struct TestArgs {
     #[arg(long)]
     pub live: bool,
     /// With --live: stop after this duration [default: 10s]
-    #[arg(long = "for", value_name = "DURATION", requires = "live")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = HumanDuration::of_flag, requires = "live")]
     pub duration: Option<HumanDuration>,
     /// Print the result as JSON on standard output
     #[arg(long)]

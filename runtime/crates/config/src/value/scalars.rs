@@ -135,7 +135,12 @@ impl Scalar for HumanDuration {
     const EXPECTED: &'static str = Self::EXPECTED;
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map_err(|error| quantity(text, error, Self::EXPECTED, "ms"))
+        Self::parse_near(text, None)
+    }
+
+    fn parse_near(text: &str, default: Option<&Self>) -> Result<Self, Fault> {
+        let near = || Self::with_unit(text, default.copied());
+        text.parse().map_err(|error| quantity(text, error, Self::EXPECTED, near))
     }
 
     fn show(&self) -> String {
@@ -147,7 +152,7 @@ impl Scalar for ByteSize {
     const EXPECTED: &'static str = Self::EXPECTED;
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map_err(|error| quantity(text, error, Self::EXPECTED, "MiB"))
+        text.parse().map_err(|error| quantity(text, error, Self::EXPECTED, || format!("{text}MiB")))
     }
 
     fn show(&self) -> String {
@@ -155,8 +160,8 @@ impl Scalar for ByteSize {
     }
 }
 
-fn quantity(text: &str, error: QuantityError, expected: &str, unit: &str) -> Fault {
-    let near = Some(format!("{text}{unit}")).filter(|_| error == QuantityError::NoUnit);
+fn quantity(text: &str, error: QuantityError, expected: &str, with_unit: impl FnOnce() -> String) -> Fault {
+    let near = (error == QuantityError::NoUnit).then(with_unit);
     Fault::new(format!("`{text}`: {error}"), expected).nearest(near)
 }
 

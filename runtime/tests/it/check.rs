@@ -107,6 +107,38 @@ fn a_duration_without_a_unit_suggests_the_unit() {
 }
 
 #[test]
+fn an_advertised_address_with_tls_on_a_server_without_a_certificate_is_a_warning() {
+    let login = "ENABLED_CONSUMERS=websocket\nWSS_AUTH_USER=me\nWSS_AUTH_KEY=b3c1Tq0Zk4mVxw9RfJh2\n";
+    let warnings = |url: &str, toml: &str| {
+        let env = format!("{login}WEBSOCKET_URL={url}\n");
+        let (_folder, sources) = folder(&[(".env", &env), ("klines.toml", toml)]);
+        report(sources).json()
+    };
+    let json = warnings("wss://localhost:9500", "");
+    assert_eq!((&json["errors"], &json["warnings"]), (&0.into(), &1.into()), "{json}");
+    let problem = &json["problems"][0];
+    assert_eq!(
+        problem["message"],
+        "`wss://localhost:9500/` is advertised to clients, but the server has no certificate and speaks plain `ws`"
+    );
+    assert_eq!(problem["nearest"], "ws://localhost:9500/");
+    assert_eq!(problem["place"]["variable"], "WEBSOCKET_URL");
+    let fixes = problem["expected"].as_str().unwrap();
+    for fix in ["`certificate`", "klines tls self-signed", "`insecure = true`", "`ws`"] {
+        assert!(fixes.contains(fix), "{fixes}");
+    }
+    for (url, toml) in [
+        ("ws://localhost:9500", ""),
+        ("wss://localhost:9500", "[websocket]\ninsecure = true\n"),
+        ("wss://localhost:9500", "[websocket]\ncertificate = \"c.pem\"\ncertificate_key = \"k.pem\"\n"),
+    ] {
+        assert_eq!(warnings(url, toml)["warnings"], 0, "{url} {toml}");
+    }
+    let disabled = "[websocket]\nurl = \"wss://localhost:9500\"\n";
+    assert!(rendered(&[("klines.toml", disabled)]).starts_with("0 errors"));
+}
+
+#[test]
 fn syntax_mistakes_have_a_place() {
     insta::assert_snapshot!(rendered(&[("klines.toml", "[klines]\nintervals = [\"1m\",\ngrace = \n")]));
 }

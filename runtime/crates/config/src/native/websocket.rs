@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use klines_domain::secret::{MASK, Secret, Weakness};
+use klines_domain::secret::{MASK, Secret, Weakness, redact_url};
 use klines_system::protected::Access;
 use url::Url;
 
@@ -91,7 +91,7 @@ impl WebSocket {
     pub(crate) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>, enabled: &[String]) -> Self {
         let host = loader.read(section, HOST, Text("localhost".to_owned()));
         let port = loader.read(section, PORT, DEFAULT_PORT).value;
-        let url: Option<WebAddress<true>> = loader.read_optional(section, URL).map(|url| url.value);
+        let url: Option<Sourced<WebAddress<true>>> = loader.read_optional(section, URL);
         let logins = read_logins(loader, section, enabled);
         let auth = loader.read(section, AUTH, true);
         let token_in_url = loader.read(section, TOKEN_IN_URL, false).value;
@@ -102,6 +102,9 @@ impl WebSocket {
             let is_exposed = !is_loopback(&host.value.0);
             if is_exposed {
                 check_open(loader, &host, &auth, certificate.is_some() || insecure);
+            }
+            if let Some(url) = url.as_ref().filter(|_| certificate.is_none() && !insecure) {
+                check_advertised(loader, url);
             }
             logins.iter().for_each(|login| check_key(loader, login, is_exposed));
         }
@@ -116,7 +119,7 @@ impl WebSocket {
         Self {
             host: host.value.0,
             port,
-            url: url.map(|url| url.0),
+            url: url.map(|url| url.value.0),
             logins: logins.into_iter().map(|login| login.value).collect(),
             auth: auth.value,
             token_in_url,
@@ -191,6 +194,20 @@ fn check_open(loader: &mut Loader<'_>, host: &Sourced<Text>, auth: &Sourced<bool
         let message = format!("everyone who reaches `{}` gets klines without a key", host.value.0);
         loader.report.push(auth.warning(message));
     }
+}
+
+/// Reports an advertised address with TLS of a server that has no certificate and is not said to be behind a proxy.
+fn check_advertised(loader: &mut Loader<'_>, url: &Sourced<WebAddress<true>>) {
+    if url.value.0.scheme() != "wss" {
+        return;
+    }
+    let shown = redact_url(url.value.0.as_str());
+    let message =
+        format!("`{shown}` is advertised to clients, but the server has no certificate and speaks plain `ws`");
+    let expected = "`certificate` and `certificate_key` in [websocket] (`klines tls self-signed` makes them), \
+                    `insecure = true` behind a proxy that encrypts, or an address with `ws`";
+    let plain = shown.replacen("wss", "ws", 1);
+    loader.report.push(url.warning(message).expected(expected).nearest(Some(plain)));
 }
 
 /// Reports a key that can be guessed: as a warning if only this machine can connect, as an error otherwise.

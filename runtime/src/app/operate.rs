@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use klines_config::quantity::ByteSize;
+use klines_domain::count::counted;
 use klines_domain::sanitize::quoted;
 
 use super::admin::client::{ClientError, ask};
@@ -44,7 +45,9 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     loop {
         match answers.read() {
             Ok(Answer::Line(line)) => output::print(&shown(&line, args.json)?)?,
-            Ok(Answer::Missed(lines)) => output::eprint(&format!("{lines} lines were logged too fast and are missing")),
+            Ok(Answer::Missed(lines)) => {
+                output::eprint(&format!("{} missing: logged too fast", counted(lines, "line")))
+            }
             Ok(_) => return Ok(ExitCode::SUCCESS),
             Err(ClientError::Ended) if args.follow => {
                 output::eprint("klines has ended");

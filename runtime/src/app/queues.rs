@@ -13,6 +13,7 @@ use klines_delivery::filter::{Filter, Watched};
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Depth, KLINE_BYTES, MOST_BYTES, capacity};
 use klines_delivery::view::View;
+use klines_domain::count::counted;
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
 use serde_json::{Value, json};
@@ -55,14 +56,14 @@ impl<'a> QueueSize<'a> {
 
     fn text(&self) -> String {
         let Self { consumer, intervals, .. } = self;
-        let (klines, size) = (self.capacity(), mebibytes(self.capacity()));
+        let (klines, size) = (counted(self.capacity(), "kline"), mebibytes(self.capacity()));
         match self.boundary {
             Some(boundary) => {
-                format!("{consumer}: queue of {klines} klines ({size}), at most {boundary} close at one moment")
+                format!("{consumer}: queue of {klines} ({size}), at most {boundary} close at one moment")
             }
             None => {
                 let each = 2 * intervals;
-                format!("{consumer}: queue of {klines} klines ({size}), or {each} for each symbol where that is more")
+                format!("{consumer}: queue of {klines} ({size}), or {each} for each symbol where that is more")
             }
         }
     }

@@ -14,6 +14,7 @@ use klines_delivery::hub::Hub;
 use klines_delivery::stats::State;
 use klines_delivery::view::View;
 use klines_domain::aggregator::Settings;
+use klines_domain::count::counted;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
@@ -159,16 +160,19 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
 /// Prints the counts of trades by outcome. Returns the exit code: a replay without a valid trade has failed.
 fn print_summary(summary: &Summary) -> ExitCode {
     let tally = &summary.tally;
-    let mut text = format!("{} trades, {} counted", tally.received, tally.counted);
+    let mut text = format!("{}, {} counted", counted(tally.received, "trade"), tally.counted);
     let others = [
         (tally.duplicate, "duplicate"),
         (tally.late, "late"),
         (tally.rejected, "rejected"),
         (tally.excluded, "excluded"),
-        (summary.skipped, "frames not decoded"),
     ];
     for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!(", {count} {what}"));
+    }
+    let of_files = [(summary.skipped, "frame", "not decoded")];
+    for (count, noun, what) in of_files.iter().filter(|(count, ..)| *count > 0) {
+        text.push_str(&format!(", {} {what}", counted(*count, noun)));
     }
     output::eprint(&text);
     if tally.received > tally.rejected {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use klines_bybit::source::{Body, Options, Progress, Recording};
 use klines_bybit::verify::{Report, Verdict, Verifier};
+use klines_domain::count::counted;
 use serde::Serialize;
 
 use super::output;
@@ -54,11 +55,15 @@ pub fn text(report: &Report) -> String {
         let _ = writeln!(out, "{field:<10} {equal:>8} {different:>10}");
     }
     if report.unread > 0 {
-        let _ = writeln!(out, "{} frames could not be decoded", report.unread);
+        let _ = writeln!(out, "{} could not be decoded", counted(report.unread, "frame"));
     }
     let Report { equal, behind, wrong, skipped, .. } = report;
     let compared = report.compared();
-    let _ = writeln!(out, "{equal} of {compared} pushes equal; {behind} behind, {wrong} wrong, {skipped} skipped");
+    let _ = writeln!(
+        out,
+        "{equal} of {} equal; {behind} behind, {wrong} wrong, {skipped} skipped",
+        counted(compared, "push")
+    );
     out
 }
 

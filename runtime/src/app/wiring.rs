@@ -25,6 +25,7 @@ use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
+use klines_domain::count::counted;
 use klines_domain::symbol::Category;
 use klines_wasm::component_loader::Components;
 
@@ -224,26 +225,25 @@ pub fn print_summaries(summaries: &[Summary]) -> ExitCode {
     if lost == 0 {
         return ExitCode::SUCCESS;
     }
-    output::eprint(&format!("error: {lost} closed klines were lost at the end"));
+    let were = if lost == 1 { "was" } else { "were" };
+    output::eprint(&format!("error: {} {were} lost at the end", counted(lost, "closed kline")));
     ExitCode::from(EXIT_FAILED)
 }
 
 fn line(Summary { name, stats }: &Summary) -> String {
-    let mut text = format!("{name}: {} klines delivered", stats.delivered);
+    let mut text = format!("{name}: {} delivered", counted(stats.delivered, "kline"));
     if stats.lost() > 0 {
         let reasons = stats.losses.by_reason().filter(|(_, klines)| *klines > 0);
         let reasons: Vec<_> = reasons.map(|(reason, klines)| format!("{}: {klines}", reason.describe())).collect();
         text.push_str(&format!(", {} lost ({})", stats.lost(), reasons.join("; ")));
     }
-    let counts = [
-        (stats.on_disk, "kept on disk for the next run"),
-        (stats.set_aside, "set aside"),
-        (stats.retries, "retries"),
-        (stats.crashes(), "crashes"),
-        (stats.restarts, "restarts"),
-    ];
-    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+    let klines = [(stats.on_disk, "kept on disk for the next run"), (stats.set_aside, "set aside")];
+    for (count, what) in klines.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!(", {count} {what}"));
+    }
+    let events = [(stats.retries, "retry"), (stats.crashes(), "crash"), (stats.restarts, "restart")];
+    for (count, noun) in events.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!(", {}", counted(*count, noun)));
     }
     format!("{text} ({})", stats.state)
 }

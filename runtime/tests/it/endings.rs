@@ -65,7 +65,10 @@ fn assert_accounted(said: &Said, consumer: &str, due: usize) -> Account {
 #[track_caller]
 fn assert_exit(code: Option<i32>, said: &Said, lost_at_the_end: u64) {
     assert_eq!(code, Some(i32::from(lost_at_the_end > 0)), "{}", said.err);
-    let expected = format!("error: {lost_at_the_end} closed klines were lost at the end");
+    let expected = match lost_at_the_end {
+        1 => "error: 1 closed kline was lost at the end".to_owned(),
+        lost => format!("error: {lost} closed klines were lost at the end"),
+    };
     assert_eq!(said.err.contains(&expected), lost_at_the_end > 0, "{}", said.err);
 }
 

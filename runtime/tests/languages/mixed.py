@@ -113,7 +113,7 @@ def together():
             values = [listener.seen[f"ext.{name}.sma.{one}"][start] for name in LANGUAGES]
             assert max(values) - min(values) <= 1e-9 * max(values), f"{one} {start}: {dict(zip(LANGUAGES, values))}"
     log = run.stop()
-    counts = dict(re.findall(r"^(\w+): (\d+) klines delivered \(stopped\)$", log, re.MULTILINE))
+    counts = dict(re.findall(r"^(\w+): (\d+) klines? delivered \(stopped\)$", log, re.MULTILINE))
     assert set(counts) >= {"console", *LANGUAGES}, log[-3000:]
     assert len({counts[name] for name in ["console", *LANGUAGES]}) == 1, counts
     print(f"  {counts['console']} klines each in {seconds} s, {sum(map(len, wanted.values()))} averages the same in all")

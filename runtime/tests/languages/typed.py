@@ -39,7 +39,7 @@ def as_typed(language):
         eventually("an emitted value", lambda: run.metric("klines_consumer_emitted_values_total", "demo") > 0)
         log = run.end()
         assert run.said("averaging closes", "demo"), log
-        klines = int(re.search(r"^demo: (\d+) klines delivered \(stopped\)$", log, re.MULTILINE)[1])
+        klines = int(re.search(r"^demo: (\d+) klines? delivered \(stopped\)$", log, re.MULTILINE)[1])
         assert klines >= 10, log
         rows.append(_measurements(language, demo, sum(times) + first, times))
         print(f"  {klines} klines, the first {sum(times) + first:.1f} s after the first command")

@@ -5,6 +5,7 @@
 pub mod aggregator;
 pub mod bucket;
 pub mod clock;
+pub mod count;
 pub mod decimal;
 pub mod feed;
 pub mod interval;

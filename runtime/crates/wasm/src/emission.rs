@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use klines_delivery::emit::{Emitter, Point, Value};
+use klines_domain::count::counted;
 use klines_domain::kline::Kline;
 use klines_domain::sanitize::is_unsafe;
 
@@ -52,8 +53,8 @@ impl Emission {
         let bytes = VALUE_COSTS + if let Given::Json(text) = &given { text.len() } else { 0 };
         // Checked before a text is parsed, so that a guest that continues after a refusal costs little.
         if self.bytes + bytes > self.most {
-            let most = self.most;
-            return Err(format!("a call may publish {most} bytes, a value counting as 64 and its text (limits.emit)"));
+            let most = counted(self.most, "byte");
+            return Err(format!("a call may publish {most}, a value counting as 64 and its text (limits.emit)"));
         }
         let value = match given {
             Given::Number(number) if number.is_finite() => Value::Number(number),

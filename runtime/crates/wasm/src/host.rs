@@ -100,7 +100,10 @@ impl Host {
         let kline = usize::try_from(row).ok().and_then(|row| self.klines.get(row));
         kline.map(Arc::as_ref).ok_or_else(|| {
             let rows = self.klines.len();
-            Error::msg(format!("asked for the digits of row {row}, but the current batch has {rows} rows"))
+            Error::msg(format!(
+                "asked for the digits of row {row}, but the current batch has {}",
+                klines_domain::count::counted(rows, "row")
+            ))
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use klines_domain::count::counted;
 use klines_domain::sanitize::sanitize;
 use tracing::Level;
 
@@ -82,13 +83,13 @@ impl GuestLog {
             if let Some(observer) = &self.inner.observer {
                 observer.dropped(bytes);
             }
-            tracing::warn!(consumer = self.inner.name, "dropped {bytes} bytes of the consumer's output");
+            tracing::warn!(consumer = self.inner.name, "dropped {} of the consumer's output", counted(bytes, "byte"));
         }
     }
 
     fn report_suppressed(&self, lines: u64) {
         if lines > 0 {
-            tracing::warn!(consumer = self.inner.name, "suppressed {lines} lines of the consumer");
+            tracing::warn!(consumer = self.inner.name, "suppressed {} of the consumer", counted(lines, "line"));
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use klines_delivery::data_dir::DataDir;
+use klines_domain::count::counted;
 use klines_domain::kline::Kline;
 use thiserror::Error;
 
@@ -187,7 +188,8 @@ impl State {
         let (all, quota) = (bytes + deleted, store.quota);
         if all > quota {
             let note = if deleted > 0 { "; keys deleted in this call count until it is over" } else { "" };
-            return Ok(Err(format!("the state would have {all} bytes, its quota is {quota} (limits.state){note}")));
+            let all = counted(all, "byte");
+            return Ok(Err(format!("the state would have {all}, its quota is {quota} (limits.state){note}")));
         }
         let (drafted, wanted) = (self.draft.drafted(&key), size(&key, value.len()));
         if wanted <= drafted {

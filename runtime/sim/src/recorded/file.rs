@@ -39,7 +39,7 @@ pub enum RecordingError {
         path: PathBuf,
     },
     /// No line holds a frame with a topic.
-    #[error("recording {} holds no data frame ({lines} lines)", path.display())]
+    #[error("recording {} holds no data frame ({lines} {})", path.display(), if *lines == 1 { "line" } else { "lines" })]
     Empty {
         /// The path of the recording.
         path: PathBuf,

@@ -17,6 +17,7 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::Grouping;
 use klines_delivery::stats::{LossReason, State};
+use klines_domain::count::counted;
 use klines_domain::symbol::Symbol;
 use klines_system::clock::LocalClock;
 use url::Url;
@@ -123,11 +124,15 @@ fn run_case(
         outcome.retries = stats.retries;
         let is_over = matches!(stats.state, State::Failed | State::Quarantined | State::Finished);
         if case.expect.ends == Ending::Ok && (is_over || stats.crashes() > 0) {
-            failures.push(format!("it is {} after {} crashes: the log says why", stats.state, stats.crashes()));
+            failures.push(format!(
+                "it is {} after {}: the log says why",
+                stats.state,
+                counted(stats.crashes(), "crash")
+            ));
         }
         let lost = stats.losses.of(LossReason::QueueFull);
         if lost > 0 {
-            failures.push(format!("it was too slow: {lost} klines were lost"));
+            failures.push(format!("it was too slow: {} lost", counted(lost, "kline")));
         }
     }
     Ok((outcome, failures))

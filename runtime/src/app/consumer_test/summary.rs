@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use klines_authoring::case::{Case, Ending};
 use klines_authoring::harness::{End, Fixture, Outcome, RepeatCommand};
+use klines_domain::count::counted;
 use serde_json::{Value, json};
 
 /// The result of a case.
@@ -114,7 +115,7 @@ impl Summary {
     }
 
     fn measurements(&self) -> Vec<String> {
-        let mut calls = format!("{} calls, {} klines", self.calls, self.klines);
+        let mut calls = format!("{}, {}", counted(self.calls, "call"), counted(self.klines, "kline"));
         if self.retries > 0 {
             calls.push_str(&format!(", {} repeated", self.retries));
         }
@@ -128,12 +129,12 @@ impl Summary {
             lines.push(format!("ended as expected with `{}` {end}", self.ended.as_str()));
         }
         if self.lines > 0 || self.suppressed > 0 {
-            let mut text = format!("log: {} lines", self.lines);
+            let mut text = format!("log: {}", counted(self.lines, "line"));
             if self.suppressed > 0 {
                 text.push_str(&format!(", {} dropped (limits.log_lines)", self.suppressed));
             }
             if self.dropped > 0 {
-                text.push_str(&format!(", {} bytes of output dropped (limits.output)", self.dropped));
+                text.push_str(&format!(", {} of output dropped (limits.output)", counted(self.dropped, "byte")));
             }
             lines.push(text);
         }
@@ -149,7 +150,7 @@ impl Summary {
             lines.push(format!("http: nobody answers {request}: it needs an [[http]] in the case"));
         }
         if self.denied > 0 {
-            lines.push(format!("denied: {} requests", self.denied));
+            lines.push(format!("denied: {}", counted(self.denied, "request")));
             lines.extend(self.denials.iter().map(|denial| format!("denied: {denial}")));
         }
         lines

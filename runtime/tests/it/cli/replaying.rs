@@ -6,6 +6,8 @@ use super::RECORDING;
 use crate::support::program::{Ended, folder, klines};
 use crate::support::received::received;
 
+const TRADE: &str = r#"{"topic":"publicTrade.ETHUSDT","type":"snapshot","ts":1735689600005,"data":[{"T":1735689600000,"s":"ETHUSDT","S":"Buy","v":"1","p":"2","L":"PlusTick","i":"a","BT":false}]}"#;
+
 fn replay(arguments: &str) -> Ended {
     let home = folder(&[]);
     klines(home.path(), &format!("replay {RECORDING} --intervals 1s,1m {arguments}")).run()
@@ -132,6 +134,16 @@ fn special_files_are_written_without_force() {
     let run = klines(home.path(), &format!("{arguments} --output pipe")).start();
     assert_eq!(std::fs::read_to_string(&pipe).unwrap(), printed);
     run.end().success();
+}
+
+#[test]
+fn one_thing_is_counted_in_the_singular() {
+    let archive = "id,timestamp,price,volume,side\n1,1735689600000,6,1,buy\n2,1735689661000,6,1,buy\n";
+    let home = folder(&[("AUSDT_2025-01-01.csv", archive), ("header.jsonl", &format!("{TRADE}\nnoise\n"))]);
+    let said = klines(home.path(), "replay AUSDT_2025-01-01.csv --intervals 1m --consumers console").run().success();
+    assert!(said.err.ends_with("2 trades, 2 counted\nconsole: 1 kline delivered (stopped)\n"), "{}", said.err);
+    let said = klines(home.path(), "replay header.jsonl --intervals 1m --format csv").run().success();
+    assert_eq!(said.err, "1 trade, 1 counted, 1 frame not decoded\n");
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Said {
         let at_the_end = line.split("at the end: ").nth(1);
         let at_the_end = at_the_end.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         Account {
-            delivered: before(" klines delivered").unwrap(),
+            delivered: before(" klines delivered").or_else(|| before(" kline delivered")).unwrap(),
             lost: before(" lost (").unwrap_or(0),
             lost_at_the_end: at_the_end.map_or(0, |number| number.parse().unwrap()),
             kept: before(" kept on disk").unwrap_or(0),

@@ -171,7 +171,9 @@ fn file(wanted: &Written, fixture: &Fixture) -> Option<String> {
     }
     let text = wanted.contains.as_deref()?;
     let has = String::from_utf8_lossy(&found).contains(text);
-    (!has).then(|| format!("files: {shown} does not have {text:?}, in {} bytes", found.len()))
+    (!has).then(|| {
+        format!("files: {shown} does not have {text:?}, in {}", klines_domain::count::counted(found.len(), "byte"))
+    })
 }
 
 fn first_difference(wanted: &[u8], found: &[u8]) -> Option<String> {

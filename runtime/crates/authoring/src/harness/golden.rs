@@ -9,6 +9,7 @@ use super::error::HarnessError;
 use super::repeat::RepeatCommand;
 use super::runner::Outcome;
 use super::transcript::Transcript;
+use klines_domain::count::counted;
 
 /// Number of context lines around a difference.
 const CONTEXT: usize = 3;
@@ -55,10 +56,10 @@ pub fn update(golden: &Path, transcript: &Transcript) -> Result<Option<String>, 
         return Ok(Some(format!("{shown}: unchanged")));
     }
     fs::write(golden, &new).map_err(|source| HarnessError::Write { path: golden.to_owned(), source })?;
-    let Some(old) = old else { return Ok(Some(format!("{shown}: written, {} lines", new.lines().count()))) };
+    let Some(old) = old else { return Ok(Some(format!("{shown}: written, {}", counted(new.lines().count(), "line")))) };
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let mut text = format!("{shown}: {} lines instead of {}; the first that differ:", new.len(), old.len());
+    let mut text = format!("{shown}: {} instead of {}; the first that differ:", counted(new.len(), "line"), old.len());
     sides(&mut text, &old, &new, same);
     Ok(Some(text))
 }

@@ -8,6 +8,7 @@ use klines_delivery::crash_report::{COMPONENT, CrashReport, WHOLE};
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::record::RecordError;
 use klines_delivery::{Blueprint as _, CrashKind, Delivery, Failure};
+use klines_domain::count::counted;
 use klines_domain::sanitize::sanitize;
 use klines_system::limits::Limits;
 use klines_wasm::component::{Component, ComponentError};
@@ -165,7 +166,7 @@ impl Reproduction {
 fn describe_batches(report: &CrashReport) -> String {
     match report.batches.len() {
         0 => "batch that it crashed in".to_owned(),
-        before => format!("{before} batches before the one that it crashed in"),
+        before => format!("{} before the one that it crashed in", counted(before, "batch")),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::filter::Filter;
 use klines_delivery::{Blueprint as _, Consumer, CrashKind, Delivery, Failure, Next, Subscription};
+use klines_domain::count::counted;
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::time::Millis;
 use klines_wasm::without_backtrace;
@@ -75,7 +76,7 @@ impl End {
             text.push_str(&format!("\n  {kline}"));
         }
         if let Some(more) = self.klines.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            text.push_str(&format!("\n  and {more} more klines"));
+            text.push_str(&format!("\n  and {}", counted(more, "more kline")));
         }
         text
     }
@@ -245,9 +246,10 @@ impl Runner<'_> {
             self.stop();
             let ending = self.outcome.end.as_ref().map_or(Ending::Ok, End::ending);
             let Outcome { calls, klines, .. } = self.outcome;
-            self.outcome
-                .transcript
-                .push_end(calls, &format!("{} after {calls} calls, {klines} klines", ending.as_str()));
+            self.outcome.transcript.push_end(
+                calls,
+                &format!("{} after {}, {}", ending.as_str(), counted(calls, "call"), counted(klines, "kline")),
+            );
         }
         self.fixture.capture.close();
         self.outcome

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use klines_domain::count::counted;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
     SpanContents,
@@ -33,10 +34,6 @@ pub(super) fn report(report: &Report, color: bool, width: usize) -> String {
     }
     text.push('\n');
     text
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// One problem in the form that `miette` draws.

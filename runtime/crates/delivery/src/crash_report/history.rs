@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use klines_domain::count::counted;
 use klines_domain::kline::Kline;
 
 use crate::call::Delivery;
@@ -54,7 +55,7 @@ impl History {
     /// Returns how far back the history goes, as text.
     #[must_use]
     pub fn extent(&self) -> String {
-        if self.is_whole { WHOLE.to_owned() } else { format!("last {} batches", self.deliveries.len()) }
+        if self.is_whole { WHOLE.to_owned() } else { format!("last {}", counted(self.deliveries.len(), "batch")) }
     }
 }
 

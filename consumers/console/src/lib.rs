@@ -81,7 +81,8 @@ impl Console {
             batch.exact_rows().map(|(kline, digits)| Row::new(kline, &digits, self.categories)).collect();
         let mut text = String::new();
         if batch.lost > 0 {
-            self.table.note(&mut text, terminal, &format!("! {} closed klines lost: fell behind", batch.lost));
+            let klines = if batch.lost == 1 { "kline" } else { "klines" };
+            self.table.note(&mut text, terminal, &format!("! {} closed {klines} lost: fell behind", batch.lost));
         }
         self.table.draw(&mut text, terminal, &rows);
         text

@@ -52,7 +52,8 @@ impl Consumer for Jsonl {
 
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
         if batch.lost > 0 {
-            warn!("{} closed klines are missing from the files: fell behind", batch.lost);
+            let are = if batch.lost == 1 { "kline is" } else { "klines are" };
+            warn!("{} closed {are} missing from the files: fell behind", batch.lost);
         }
         let lines = lines_by_date(batch)?;
         // Done before writing, because deleting old files may make the room that the lines need.

@@ -125,8 +125,9 @@ impl Webhook {
                     self.lost = 0;
                 }
                 if verdict == Verdict::Refused {
+                    let (klines, are) = if rows.len() == 1 { ("kline", "is") } else { ("klines", "are") };
                     error!(
-                        "{} klines from {} on are dropped: the address answered {}",
+                        "{} {klines} from {} on {are} dropped: the address answered {}",
                         rows.len(),
                         first_key(rows),
                         answer.status

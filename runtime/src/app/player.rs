@@ -108,6 +108,8 @@ pub struct Summary {
     pub tally: Tally,
     /// Frames that could not be decoded.
     pub skipped: u64,
+    /// Lines at the start of the files that are a recorder's header.
+    pub header_lines: u64,
 }
 
 impl Replay {
@@ -147,7 +149,8 @@ impl Replay {
         }
         player.playback.finish();
         player.playback.outlet().check()?;
-        let summary = Summary { tally: player.playback.tally(), skipped: player.skipped };
+        let summary =
+            Summary { tally: player.playback.tally(), skipped: player.skipped, header_lines: recording.header_lines() };
         sink.finish().context("writing the last klines")?;
         Ok(summary)
     }

@@ -1,12 +1,13 @@
 //! Reads recorded trades from files, in order of time.
 //!
-//! There are three kinds of file, plain or gzip, distinguished by their first line: Bybit's frames, one per line;
-//! frames wrapped in a recorder's records; and Bybit's archive CSVs. Several files are merged by time. The content is
+//! There are three kinds of file, plain or gzip, distinguished by their first line after a recorder's header: Bybit's
+//! frames, one per line; frames wrapped in a recorder's records; and Bybit's archive CSVs. Several files are merged by time. The content is
 //! not interpreted: a frame stays text, an archive row becomes a trade.
 
 mod archive;
 mod file;
 mod frames;
+mod header;
 mod holes;
 mod merge;
 mod wrapped;
@@ -80,16 +81,18 @@ pub enum SourceError {
         /// The error.
         source: std::io::Error,
     },
-    /// The first line matches no known kind of file.
+    /// The first line after the header matches no known kind of file.
     #[error(
         "{}: neither Bybit frames (one JSON object a line), nor a recorder's records around them, nor a Bybit archive \
-         (CSV with a header): the first line is {head:?}",
+         (CSV with a header): line {line} is {head:?}",
         path.display()
     )]
     Unknown {
         /// The file.
         path: PathBuf,
-        /// Its first characters.
+        /// The line's number, from 1.
+        line: u64,
+        /// The line's first characters.
         head: String,
     },
     /// The file has no lines.

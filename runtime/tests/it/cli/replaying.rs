@@ -139,11 +139,25 @@ fn special_files_are_written_without_force() {
 #[test]
 fn one_thing_is_counted_in_the_singular() {
     let archive = "id,timestamp,price,volume,side\n1,1735689600000,6,1,buy\n2,1735689661000,6,1,buy\n";
-    let home = folder(&[("AUSDT_2025-01-01.csv", archive), ("header.jsonl", &format!("{TRADE}\nnoise\n"))]);
+    let home = folder(&[("AUSDT_2025-01-01.csv", archive), ("header.jsonl", &format!("# by hand\n{TRADE}\nnoise\n"))]);
     let said = klines(home.path(), "replay AUSDT_2025-01-01.csv --intervals 1m --consumers console").run().success();
     assert!(said.err.ends_with("2 trades, 2 counted\nconsole: 1 kline delivered (stopped)\n"), "{}", said.err);
     let said = klines(home.path(), "replay header.jsonl --intervals 1m --format csv").run().success();
-    assert_eq!(said.err, "1 trade, 1 counted, 1 frame not decoded\n");
+    assert_eq!(said.err, "1 trade, 1 counted, 1 frame not decoded, 1 header line skipped\n");
+}
+
+#[test]
+fn a_recorders_header_is_skipped_and_counted() {
+    let recording = std::fs::read_to_string(RECORDING).unwrap();
+    let header = "# recorded by hand\n{\"recorder\":\"mine\",\"version\":1}\n";
+    let home = folder(&[("headed.jsonl", &format!("{header}{recording}"))]);
+    let arguments = "--category linear --intervals 1s,1m --format csv";
+    let said = klines(home.path(), &format!("replay headed.jsonl {arguments}")).run().success();
+    assert_eq!(said.out, replay("--category linear --format csv").success().out);
+    assert!(said.err.contains(", 2 header lines skipped\n"), "{}", said.err);
+    let verified = klines(home.path(), "verify headed.jsonl").run().success();
+    assert_eq!(verified.err, "2 header lines skipped\n");
+    assert_eq!(verified.out, klines(home.path(), &format!("verify {RECORDING}")).run().success().out);
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Lines {
         SourceError::Line { path: self.path.clone(), line: self.number, reason: reason.into() }
     }
 
+    /// Returns the number of the last line that was read, from 1.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -1,7 +1,7 @@
 //! Merges several files into one recording of one category, in order of time; entries with equal times are in the order
 //! of their files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Category;
@@ -10,12 +10,13 @@ use klines_domain::time::Millis;
 use super::file::{Lines, Progress};
 use super::frames::Frames;
 use super::holes::{ArchiveSpan, holes, spans};
-use super::{Options, Record, SourceError, archive, wrapped};
+use super::{Options, Record, SourceError, archive, header, wrapped};
 
 /// A recording made of one or more files.
 pub struct Recording {
     files: Vec<OpenFile>,
     category: Category,
+    header_lines: u64,
 }
 
 /// One file with its next entry.
@@ -36,7 +37,7 @@ impl Recording {
     /// # Errors
     /// [`SourceError`] if a file cannot be read or parsed, or if the category has to be chosen.
     pub fn open(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Self, SourceError> {
-        let (files, found) = open_all(paths, options, progress)?;
+        let Opened { files, found, header_lines } = open_all(paths, options, progress)?;
         let category = match (options.category, found.as_slice()) {
             (None, []) => Category::default(),
             (None, [only]) => *only,
@@ -44,7 +45,7 @@ impl Recording {
             (Some(chosen), found) if found.is_empty() || found.contains(&chosen) => chosen,
             (Some(chosen), _) => return Err(SourceError::Absent { chosen, found }),
         };
-        Ok(Self { files, category })
+        Ok(Self { files, category, header_lines })
     }
 
     /// Opens files to read every category.
@@ -52,14 +53,20 @@ impl Recording {
     /// # Errors
     /// [`SourceError`] if a file cannot be read or parsed.
     pub fn open_mixed(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Mixed, SourceError> {
-        let (files, _) = open_all(paths, options, progress)?;
-        Ok(Mixed(Self { files, category: Category::default() }))
+        let Opened { files, header_lines, .. } = open_all(paths, options, progress)?;
+        Ok(Mixed(Self { files, category: Category::default(), header_lines }))
     }
 
     /// Returns the category that is read.
     #[must_use]
     pub const fn category(&self) -> Category {
         self.category
+    }
+
+    /// Returns the number of lines at the start of the files that are a recorder's header and were skipped.
+    #[must_use]
+    pub const fn header_lines(&self) -> u64 {
+        self.header_lines
     }
 
     /// Returns the next entry of the recording's category.
@@ -95,6 +102,12 @@ impl Mixed {
     pub fn read(&mut self) -> Result<Option<Record>, SourceError> {
         self.0.read_any()
     }
+
+    /// Returns the number of lines at the start of the files that are a recorder's header and were skipped.
+    #[must_use]
+    pub const fn header_lines(&self) -> u64 {
+        self.0.header_lines
+    }
 }
 
 impl Remaining {
@@ -106,15 +119,21 @@ impl Remaining {
     }
 }
 
-/// Opens every file. Returns the files and their categories.
-fn open_all(
-    paths: &[PathBuf],
-    options: &Options,
-    progress: &Progress,
-) -> Result<(Vec<OpenFile>, Vec<Category>), SourceError> {
-    let (mut files, mut found, mut archived) = (Vec::new(), Vec::new(), Vec::new());
+/// The open files of a recording.
+struct Opened {
+    files: Vec<OpenFile>,
+    /// The categories of the files, each once.
+    found: Vec<Category>,
+    header_lines: u64,
+}
+
+/// Opens every file.
+fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Opened, SourceError> {
+    let (mut files, mut found, mut archived, mut header_lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (number, path) in (0u32..).zip(paths) {
-        let mut remaining = open(path, options, progress, number, &mut archived)?;
+        let mut lines = Lines::open(path, progress)?;
+        let first = skip_header(&mut lines, &mut header_lines)?;
+        let mut remaining = open(first, lines, options, number, &mut archived)?;
         found.extend(remaining.categories());
         files.push(OpenFile { next: remaining.next()?, remaining });
     }
@@ -123,23 +142,40 @@ fn open_all(
     files.insert(0, OpenFile { next: remaining.next()?, remaining });
     found.sort_unstable();
     found.dedup();
-    Ok((files, found))
+    Ok(Opened { files, found, header_lines })
+}
+
+/// Returns the first line after a recorder's header, and counts the lines of the header.
+fn skip_header(lines: &mut Lines, count: &mut u64) -> Result<String, SourceError> {
+    let mut last = None;
+    for _ in 0..=header::MOST {
+        match lines.next()? {
+            None => break,
+            Some(line) if !header::is_header(line) => return Ok(line.to_owned()),
+            Some(line) => last = Some(line.to_owned()),
+        }
+        *count += 1;
+    }
+    let path = lines.path().to_owned();
+    // A file of header lines alone, or of more than a header has, is of no known kind.
+    Err(last.map_or(SourceError::Empty { path }, |last| unknown(lines, &last)))
+}
+
+fn unknown(lines: &Lines, line: &str) -> SourceError {
+    SourceError::Unknown { path: lines.path().to_owned(), line: lines.number(), head: line.chars().take(60).collect() }
 }
 
 fn open(
-    path: &Path,
+    first: String,
+    mut lines: Lines,
     options: &Options,
-    progress: &Progress,
     number: u32,
     archived: &mut Vec<ArchiveSpan>,
 ) -> Result<Remaining, SourceError> {
-    let mut lines = Lines::open(path, progress)?;
-    let Some(first) = lines.next()?.map(str::to_owned) else {
-        return Err(SourceError::Empty { path: path.to_owned() });
-    };
     if let Some(kind) = archive::kind_of(&first) {
         let records = archive::read(kind, &first, &mut lines, options, number)?;
-        archived.extend(spans(&records, if archive::is_monthly(path) { Interval::Month } else { Interval::DAY }));
+        let is_monthly = archive::is_monthly(lines.path());
+        archived.extend(spans(&records, if is_monthly { Interval::Month } else { Interval::DAY }));
         return Ok(Remaining::Read(records.into_iter()));
     }
     if wrapped::is_record(&first) {
@@ -148,7 +184,7 @@ fn open(
     if first.starts_with('{') {
         return Ok(Remaining::Frames(Box::new(Frames::new(first, lines, options.category)?)));
     }
-    Err(SourceError::Unknown { path: path.to_owned(), head: first.chars().take(60).collect() })
+    Err(unknown(&lines, &first))
 }
 
 impl Remaining {

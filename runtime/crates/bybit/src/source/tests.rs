@@ -106,6 +106,39 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
 }
 
 #[test]
+fn header_lines_of_a_recorder_are_skipped_at_the_start_of_every_kind_of_file() {
+    let folder = Folder::new();
+    let record = r#"{"t":"connect","conn":"A","ts":1.0,"addr":"wss://stream.bybit.com/v5/public/linear"}
+{"t":"recv","conn":"A","ts":3.25,"data":"frame"}"#;
+    let archive = "id,timestamp,price,volume,side\n1,10,5,1,buy";
+    let header = "# recorded by hand\n{\"recorder\":\"x\",\"version\":2,\"exchange\":{\"name\":\"bybit\"}}\n\n{\"t\":\"header\"}\n";
+    for (name, content) in [("frames", FRAME), ("records", record), ("AUSDT_2025-01-01.csv", archive)] {
+        let bare = read(&[folder.write(name, content)], &Options::default()).unwrap();
+        assert!(!bare.is_empty(), "{name}");
+        let path = folder.write(name, &format!("{header}{content}\n"));
+        assert_eq!(read(std::slice::from_ref(&path), &Options::default()).unwrap(), bare, "{name}");
+        let recording = Recording::open(&[path.clone(), path], &Options::default(), &Progress::default()).unwrap();
+        assert_eq!(recording.header_lines(), 6, "{name}");
+    }
+}
+
+#[test]
+fn frames_and_later_lines_are_no_header() {
+    let folder = Folder::new();
+    let other = r#"{"recorder":"x"}"#;
+    let frames = [r#"{"success":true,"op":"subscribe"}"#, r#"{"op":"pong"}"#, FRAME, other, "# not at the start"];
+    let path = folder.write("frames", &frames.join("\n"));
+    let recording = Recording::open(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
+    assert_eq!(recording.header_lines(), 0);
+    assert_eq!(read(&[path], &Options::default()).unwrap().len(), frames.len());
+    let error = |text: &str| read(&[folder.write("alone", text)], &Options::default()).unwrap_err().to_string();
+    assert!(error(other).ends_with(r#"line 1 is "{\"recorder\":\"x\"}""#), "{}", error(other));
+    assert!(error(&format!("{other}\nhello")).ends_with(r#"line 2 is "hello""#));
+    let long = format!("{other}\n").repeat(101);
+    assert!(error(&format!("{long}{FRAME}")).contains("line 101 is"), "{}", error(&format!("{long}{FRAME}")));
+}
+
+#[test]
 fn newest_first_archives_are_reversed_before_they_are_sorted() {
     let folder = Folder::new();
     let header = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use klines_authoring::template;
+use klines_authoring::template::{self, Kind};
 use klines_config::consumers::Shipped;
 use klines_config::native::Native;
 
@@ -16,12 +16,12 @@ use crate::cli::NewArgs;
 /// # Errors
 /// When klines itself has a consumer of this name, the folder is not empty, or a file cannot be written.
 pub fn new(args: &NewArgs) -> anyhow::Result<ExitCode> {
-    let NewArgs { name, lang, dir } = args;
+    let NewArgs { name, lang, http, dir } = args;
     if Shipped::from_name(name.as_str()).is_some() || Native::from_name(name.as_str()).is_some() {
         bail!("`{name}` is the name of a consumer that is part of klines: take another one");
     }
     let folder = dir.clone().unwrap_or_else(|| PathBuf::from(name.as_str()));
-    template::make(&folder, name, *lang)?;
+    template::make(&folder, name, *lang, if *http { Kind::Alert } else { Kind::Average })?;
     let folder = folder.display();
     output::print(&format!(
         "made {folder}: a consumer in {lang}. Next:\n\n\

@@ -36,7 +36,7 @@ pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>,
     for path in other_sources(project) {
         tools.say(&format!("{} is not compiled: C sources are in the project's folder or below src", path.display()));
     }
-    let world = World::of_project(&project.folder).map_err(BuildError::Contract)?;
+    let world = World::of_project(project).map_err(BuildError::Contract)?;
     let compiler = compiler(tools)?;
     let folder = project.intermediates().join("bindings");
     fs::create_dir_all(&folder).map_err(io_error(&folder))?;

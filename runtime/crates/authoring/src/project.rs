@@ -33,6 +33,8 @@ pub struct Project {
     pub wasi: bool,
     /// The main source file. Only for Python, JavaScript and TypeScript. Default: a file with one of the usual names.
     pub source: Option<PathBuf>,
+    /// Whether the world of the component imports `wasi:http`. Not for Rust, whose crates bring it. Default: no.
+    pub http: bool,
 }
 
 /// Why a folder is not a project.
@@ -72,6 +74,8 @@ struct Written {
     #[serde(default)]
     wasi: bool,
     source: Option<PathBuf>,
+    #[serde(default)]
+    http: Option<toml::Spanned<bool>>,
 }
 
 impl Name {
@@ -149,7 +153,12 @@ impl Project {
         let language = written.language.get_ref();
         let language = Language::named(language)
             .map_err(|message| wrong(Some(at), format!("there is no language `{language}`: {message}")))?;
-        Ok(Self { folder, name, language, wasi: written.wasi, source: written.source })
+        let http = written.http.filter(|http| *http.get_ref());
+        if let (Language::Rust, Some(http)) = (language, &http) {
+            let fix = "`http` is for other languages: in Rust, enable the feature `http` of klines-guest in Cargo.toml";
+            return Err(wrong(Some(http.span().start), fix.to_owned()));
+        }
+        Ok(Self { folder, name, language, wasi: written.wasi, source: written.source, http: http.is_some() })
     }
 
     /// Returns the path of the component that a build creates.
@@ -187,6 +196,7 @@ mod tests {
         assert_eq!(project.component(), Path::new("/demo/demo.wasm"));
         assert_eq!((project.language, project.wasi, project.source), (Language::Python, false, None));
         assert!(read("name = \"demo\"\nlanguage = \"go\"\nwasi = true\nsource = \"x.go\"").unwrap().wasi);
+        assert!(!project.http && read("name = \"demo\"\nlanguage = \"go\"\nhttp = true").unwrap().http);
     }
 
     #[test]
@@ -194,7 +204,11 @@ mod tests {
         for (text, expected) in [
             (
                 "name = \"demo\"\nlanguag = \"c\"",
-                "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`",
+                "consumer.toml:2:1: unknown field `languag`, expected one of `name`, `language`, `wasi`, `source`, `http`",
+            ),
+            (
+                "name = \"demo\"\nlanguage = \"rust\"\nhttp = true",
+                "consumer.toml:3:8: `http` is for other languages: in Rust, enable the feature `http` of klines-guest",
             ),
             ("name = \"demo\"\n", "consumer.toml:1:1: missing field `language`"),
             ("name = demo", "consumer.toml:1:8: "),

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::build::{BuildError, io_error, source};
 use super::contract::{self, WORLD};
+use super::http;
 use super::private;
 use super::project::Project;
 use super::tools::{ToolError, Tools, ask, run};
@@ -26,8 +27,15 @@ pub(super) fn python(project: &Project, tools: &mut Tools<'_>) -> Result<PathBuf
     let mut command = componentize_py(tools)?;
     tools.say(&format!("building {} with componentize-py {COMPONENTIZE_PY}{}", project.name, wasi_note(project)));
     let contract = contract::folder(project).map_err(io_error(&project.folder))?;
-    command.current_dir(&project.folder).arg("-d").arg(contract).args(["-w", WORLD, "componentize"]);
-    if !project.wasi {
+    command.current_dir(&project.folder).arg("-d").arg(contract).args(["-w", WORLD]);
+    if project.http {
+        for name in http::python_names(project).map_err(io_error(&project.folder))? {
+            command.arg("--import-interface-name").arg(name);
+        }
+    }
+    command.arg("componentize");
+    // The tool cannot replace WASI and keep `wasi:http`.
+    if !project.wasi && !project.http {
         command.arg("--stub-wasi");
     }
     // The stack of the tool does not help to find an error in the source.
@@ -83,12 +91,23 @@ fn quickjs(project: &Project, tools: &mut Tools<'_>, source: &Path) -> Result<Pa
     }
     let contract = contract::folder(project).map_err(io_error(&project.folder))?;
     command.arg("--wit").arg(contract).args(["-n", WORLD, "--js"]).arg(source).arg("-o").arg(&built);
-    finish(&mut command, "componentize-qjs", built)
+    let built = finish(&mut command, "componentize-qjs", built)?;
+    if project.http {
+        let component = fs::read(&built).map_err(io_error(&built))?;
+        let component = http::renamed(component).map_err(BuildError::Contract)?;
+        fs::write(&built, component).map_err(io_error(&built))?;
+    }
+    Ok(built)
 }
 
 /// Returns the part of the build message that mentions WASI.
 fn wasi_note(project: &Project) -> &'static str {
-    if project.wasi { ", with WASI" } else { "" }
+    match (project.wasi, project.http) {
+        (true, true) => ", with WASI and HTTP",
+        (false, true) => ", with HTTP",
+        (true, false) => ", with WASI",
+        (false, false) => "",
+    }
 }
 
 /// Runs a tool that creates the file `built`. Removes an older file first, so that the result is that of the tool.

@@ -8,9 +8,12 @@ use thiserror::Error;
 
 use super::contract;
 use super::embedded::{GUEST_SDK, TEMPLATES, WIT};
+use super::http;
 use super::language::Language;
 use super::project::Name;
 
+/// The folder of the templates whose files replace or add to those of a language, for a consumer that uses HTTP.
+const HTTP_FOLDER: &str = "http";
 /// The folder of the sources of `klines-guest` in a Rust project.
 const GUEST_SDK_FOLDER: &str = "klines-guest";
 
@@ -45,13 +48,22 @@ pub enum TemplateError {
     },
 }
 
+/// The consumer that a new project contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A moving average.
+    Average,
+    /// An alert that is sent by HTTP.
+    Alert,
+}
+
 /// Creates a project in a folder that is empty or does not exist. On failure, removes the folder if it did not exist
 /// before.
 ///
 /// # Errors
 /// [`TemplateError`]
-pub fn make(folder: &Path, name: &Name, language: Language) -> Result<(), TemplateError> {
-    let files = files(name, language);
+pub fn make(folder: &Path, name: &Name, language: Language, kind: Kind) -> Result<(), TemplateError> {
+    let files = files(name, language, kind);
     if files.is_empty() {
         return Err(TemplateError::NoTemplate(language));
     }
@@ -82,10 +94,19 @@ pub fn make(folder: &Path, name: &Name, language: Language) -> Result<(), Templa
 
 /// Returns the files of a new project; none if there is no template.
 #[must_use]
-pub fn files(name: &Name, language: Language) -> Vec<File> {
-    let folder = format!("{language}/");
-    let own = TEMPLATES.iter().filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, *text)));
-    let mut files: Vec<File> = own.map(|(path, text)| rendered(path, text, name)).collect();
+pub fn files(name: &Name, language: Language, kind: Kind) -> Vec<File> {
+    let mut files = match kind {
+        Kind::Average => Vec::new(),
+        Kind::Alert => rendered_folder(&format!("{HTTP_FOLDER}/{language}/"), name),
+    };
+    if !files.is_empty() {
+        for file in rendered_folder(&format!("{HTTP_FOLDER}/all/"), name) {
+            add(&mut files, file.path, file.text);
+        }
+    }
+    for file in rendered_folder(&format!("{language}/"), name) {
+        add(&mut files, file.path, file.text);
+    }
     if files.is_empty() {
         return files;
     }
@@ -103,6 +124,12 @@ pub fn files(name: &Name, language: Language) -> Vec<File> {
     files
 }
 
+/// Returns the files below a folder of the templates.
+fn rendered_folder(folder: &str, name: &Name) -> Vec<File> {
+    let own = TEMPLATES.iter().filter_map(|(path, text)| Some((path.strip_prefix(folder)?, *text)));
+    own.map(|(path, text)| rendered(path, text, name)).collect()
+}
+
 /// Adds a file unless the template contains one with the same path.
 fn add(files: &mut Vec<File>, path: String, text: String) {
     if files.iter().all(|file| file.path != path) {
@@ -115,6 +142,7 @@ fn rendered(path: &str, text: &str, name: &Name) -> File {
         text.replace("{{name}}", name.as_str())
             .replace("{{ident}}", &name.identifier())
             .replace("{{contract}}", contract::version())
+            .replace("{{http}}", http::version())
     };
     let path = fill(path.strip_suffix(".in").unwrap_or(path));
     // The templates have no `.gitignore`, because it would apply to the files of this repository.

@@ -20,8 +20,8 @@ Languages:
   c           five functions                              needs zig or clang
   go          a struct                                    needs Go 1.25
 
-Each template creates the same consumer, a moving average, with a test that passes. Nothing is installed or \
-downloaded; `klines consumer build` reports the tools that it needs.
+Each template creates the same consumer, a moving average, with a test that passes; with --http it is an alert \
+that posts to a webhook. Nothing is installed or downloaded; `klines consumer build` reports the tools that it needs.
 
 Exit codes: 0 ok, 1 the folder is not empty or cannot be written, 2 usage.
 
@@ -34,6 +34,9 @@ pub struct NewArgs {
     /// Programming language of the project
     #[arg(short, long, value_name = "rust|python|javascript|typescript|c|go", value_parser = Language::named)]
     pub lang: Language,
+    /// Create a consumer that sends alerts to a webhook, with the language's helper module for HTTP
+    #[arg(long)]
+    pub http: bool,
     /// Folder to create the project in; it must be empty or not exist [default: NAME]
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,

@@ -147,6 +147,8 @@ pub mod component;
 mod consumer;
 mod contract;
 pub mod emit;
+#[cfg(feature = "http")]
+pub mod http;
 mod host;
 mod interval;
 mod json;

@@ -17,8 +17,18 @@ struct TestHost {
     digits: Vec<ExactKline>,
     state: BTreeMap<String, Vec<u8>>,
     emitted: Vec<(usize, String, Value)>,
+    #[cfg(feature = "http")]
+    http: Http,
     /// The number of rows of the current batch, while [`consume`] runs.
     rows: Option<usize>,
+}
+
+/// The requests that were sent, with their bodies, and the answer to the next ones.
+#[cfg(feature = "http")]
+#[derive(Default)]
+struct Http {
+    sent: Vec<(crate::http::Request, String)>,
+    answer: Option<Result<u16, crate::http::Error>>,
 }
 
 /// A value that was published.
@@ -62,6 +72,28 @@ thread_local! {
 #[must_use]
 pub fn take_logs() -> Vec<(Level, String)> {
     HOST.with_borrow_mut(|host| std::mem::take(&mut host.logs))
+}
+
+/// Takes the requests that were sent on this thread since the last call: their URLs and bodies.
+#[cfg(feature = "http")]
+#[must_use]
+pub fn take_requests() -> Vec<(String, String)> {
+    let sent = HOST.with_borrow_mut(|host| std::mem::take(&mut host.http.sent));
+    sent.into_iter().map(|(request, body)| (request.url, body)).collect()
+}
+
+/// Sets the answer to all following requests on this thread; the status 200 at first.
+#[cfg(feature = "http")]
+pub fn set_answer(answer: Result<u16, crate::http::Error>) {
+    HOST.with_borrow_mut(|host| host.http.answer = Some(answer));
+}
+
+#[cfg(feature = "http")]
+pub(crate) fn send(request: &crate::http::Request, body: &[u8]) -> Result<u16, crate::http::Error> {
+    HOST.with_borrow_mut(|host| {
+        host.http.sent.push((request.clone(), String::from_utf8_lossy(body).into_owned()));
+        host.http.answer.clone().unwrap_or(Ok(200))
+    })
 }
 
 /// Sets what [`terminal`](crate::terminal) returns on this thread; `None` at first.

@@ -84,7 +84,8 @@ static void write_body(wasi_http_types_own_outgoing_body_t body, const char *jso
     wasi_io_streams_own_output_stream_t stream;
     wasi_io_streams_stream_error_t closed;
     wasi_http_types_error_code_t code;
-    bool whole = wasi_http_types_method_outgoing_body_write(wasi_http_types_borrow_outgoing_body(body), &stream);
+    bool whole = true;
+    wasi_http_types_method_outgoing_body_write(wasi_http_types_borrow_outgoing_body(body), &stream);
     for (size_t at = 0; whole && at < length; at += MAX_WRITE) {
         kline_consumer_list_u8_t part = {(uint8_t *)json + at, length - at < MAX_WRITE ? length - at : MAX_WRITE};
         wasi_io_streams_borrow_output_stream_t it = wasi_io_streams_borrow_output_stream(stream);

@@ -84,3 +84,9 @@ func (r Result[T, E]) Err() E {
 	}
 	return r.err
 }
+
+// Tuple2 is a pair.
+type Tuple2[T0, T1 any] struct {
+	F0 T0
+	F1 T1
+}

@@ -7,6 +7,7 @@ mod account;
 mod address;
 mod body;
 mod exchange;
+pub(super) mod handler;
 mod hint;
 mod resolve;
 mod rule;

@@ -7,6 +7,7 @@ use wasmtime_wasi::p2::bindings::sync::filesystem::types;
 use wasmtime_wasi::p2::bindings::sync::io;
 
 use super::host::Host;
+use super::http::handler;
 use super::{contract, files, poll};
 
 /// Returns the linker of an engine.
@@ -19,8 +20,9 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     io::streams::add_to_linker::<Host, poll::Bounded>(&mut linker, Host::poll)?;
     preopens::add_to_linker::<Host, files::Bounded>(&mut linker, Host::files)?;
     types::add_to_linker::<Host, files::Bounded>(&mut linker, Host::files)?;
-    linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker)?;
+    handler::add_to_linker(&mut linker)?;
+    linker.allow_shadowing(false);
     contract::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -61,6 +61,16 @@ fn klines_arrive_with_exact_digits_and_their_key() {
 }
 
 #[test]
+fn requests_leave_no_handle_open() {
+    let peer = Peer::answering(204, "");
+    let settings = json!({ "url": peer.url("/klines"), "timeout_ms": 5_000 }).to_string();
+    let limits = Limits { call: Duration::from_secs(10), handles: 50, ..Limits::default() };
+    let grants = Grants { http: peer.egress("POST"), ..Grants::default() };
+    live(&mut blueprint("webhook", "handles", &settings, limits, grants), 100).unwrap();
+    assert_eq!(peer.seen().len(), 100);
+}
+
+#[test]
 fn an_address_that_is_down_costs_no_kline_and_no_quarantine() {
     const KLINES: i64 = 200;
     let refusals = Arc::new(AtomicUsize::new(0));

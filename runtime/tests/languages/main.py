@@ -13,8 +13,9 @@ import mistakes
 import mixed
 import shelf
 import typed
+import webhooks
 
-MODULES = [typed, shelf, mistakes, mixed]
+MODULES = [typed, shelf, mistakes, mixed, webhooks]
 
 
 def main(chosen):

@@ -33,6 +33,7 @@ def as_typed(language):
         ]:
             said, seconds = typed(line, cwd, language)
             times.append(seconds)
+        assert b"wasi:http/" not in demo.joinpath("demo.wasm").read_bytes(), "it imports HTTP, which it does not use"
         run = Run(demo, "--for", "10s")
         eventually("a kline in the guest", lambda: run.metric("klines_consumer_klines_total", "demo") > 0)
         first = time.monotonic() - run.begun

@@ -10,7 +10,7 @@ use super::component::ModuleError;
 use super::language::Language;
 use super::project::{Project, ProjectError};
 use super::tools::{ToolError, Tools};
-use super::{c, go, rust, scripts};
+use super::{c, go, http, rust, scripts};
 
 /// Why a project could not be built.
 #[derive(Debug, Error)]
@@ -21,6 +21,18 @@ pub enum BuildError {
     /// A tool is missing, or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// A tool failed, and a source uses HTTP although the project does not.
+    #[error("{error}; {place} uses `{name}` of wasi:http: set `http = true` in consumer.toml{note}")]
+    Http {
+        /// The failure.
+        error: ToolError,
+        /// The file and line of the source.
+        place: String,
+        /// The name that is missing.
+        name: &'static str,
+        /// More for the language; empty or with the sign that begins it.
+        note: &'static str,
+    },
     /// The project has no main source file.
     #[error("{folder} has none of {wanted}: name the file in consumer.toml, as in source = \"{example}\"")]
     NoSource {
@@ -68,13 +80,20 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
     let intermediates = project.intermediates();
     fs::create_dir_all(&intermediates).map_err(io_error(&intermediates))?;
     let built = match project.language {
-        Language::Rust => rust::build(project, tools)?,
-        Language::Python => scripts::python(project, tools)?,
-        Language::JavaScript => scripts::javascript(project, tools)?,
-        Language::TypeScript => scripts::typescript(project, tools)?,
-        Language::C => return c::build(project, tools),
-        Language::Go => return go::build(project, tools),
+        Language::Rust => rust::build(project, tools).and_then(read),
+        Language::Python => scripts::python(project, tools).and_then(read),
+        Language::JavaScript => scripts::javascript(project, tools).and_then(read),
+        Language::TypeScript => scripts::typescript(project, tools).and_then(read),
+        Language::C => c::build(project, tools),
+        Language::Go => go::build(project, tools),
     };
+    built.map_err(|error| match error {
+        BuildError::Tool(error @ ToolError::Failed { .. }) => http::explain(project, error),
+        other => other,
+    })
+}
+
+fn read(built: PathBuf) -> Result<Vec<u8>, BuildError> {
     fs::read(&built).map_err(io_error(&built))
 }
 

@@ -96,7 +96,8 @@ fn check_grants(case: &Case, blueprint: &WasmBlueprint) -> Report {
     let mut report = Report::default();
     for unused in blueprint.unused_grants() {
         let message = format!("{unused}, so that it is not granted");
-        let expected = "no more than the component asks for; `klines consumer inspect` lists that";
+        let expected = "no more than the component asks for, which `klines consumer inspect` lists; in consumer.toml \
+                        `http = true` adds wasi:http, and `wasi = true` the rest of WASI";
         report.merge_new(case.allow_warning(&message, expected));
     }
     if blueprint.wants().manifest.is_some() {

@@ -23,6 +23,11 @@ const MOST_WORDS: usize = 1_024;
 /// In a manifest, any host: the operator chooses it.
 pub const ANY_HOST: &str = "*";
 
+/// The interfaces without which a component cannot use a permission.
+const HTTP: &str = "wasi:http/outgoing-handler";
+const DIRS: &str = "wasi:filesystem/preopens";
+const ENV: &str = "wasi:cli/environment";
+
 /// The permissions that a component requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
@@ -125,19 +130,19 @@ impl Wants {
     /// Returns whether the component can make HTTP requests at all.
     #[must_use]
     pub fn imports_http(&self) -> bool {
-        self.does_import("wasi:http/outgoing-handler")
+        self.does_import(HTTP)
     }
 
     /// Returns whether the component can use folders at all.
     #[must_use]
     pub fn imports_dirs(&self) -> bool {
-        self.does_import("wasi:filesystem/preopens")
+        self.does_import(DIRS)
     }
 
     /// Returns whether the component can read environment variables at all.
     #[must_use]
     pub fn imports_env(&self) -> bool {
-        self.does_import("wasi:cli/environment")
+        self.does_import(ENV)
     }
 
     /// Returns whether the component can have a state at all.

@@ -1,6 +1,6 @@
 //! Compares requested with allowed permissions: returns the grants that are both, the unused ones and the missing ones.
 
-use super::{ANY_HOST, Manifest, Wants};
+use super::{ANY_HOST, DIRS, ENV, HTTP, Manifest, Wants};
 use crate::grants::{DirGrant, Grants};
 use crate::http::{HttpGrant, SecretGrant, quoted};
 
@@ -32,6 +32,7 @@ impl Wants {
                     }
                     http.push(narrowed);
                 }
+                None if !self.imports_http() => unused.push(lacks(HTTP, &format!("requests to {} need", grant.host))),
                 None => unused.push(format!("it does not ask for requests to {}", grant.host)),
             }
         }
@@ -39,6 +40,8 @@ impl Wants {
         for secret in allowed.http.secrets() {
             if self.has_secret(secret) && http.iter().any(|grant| grant.host == secret.host) {
                 secrets.push(secret.clone());
+            } else if !self.imports_http() {
+                unused.push(lacks(HTTP, &format!("a secret in `{}` for {} needs", secret.header, secret.host)));
             } else {
                 unused.push(format!("it does not ask for a secret in `{}` for {}", secret.header, secret.host));
             }
@@ -52,6 +55,7 @@ impl Wants {
                     }
                     dirs.push(narrowed);
                 }
+                None if !self.imports_dirs() => unused.push(lacks(DIRS, &format!("the folder {} needs", grant.guest))),
                 None => unused.push(format!("it does not ask for a folder {}", grant.guest)),
             }
         }
@@ -59,6 +63,8 @@ impl Wants {
         for (name, value) in &allowed.env {
             if self.has_env(name) {
                 env.push((name.clone(), value.clone()));
+            } else if !self.imports_env() {
+                unused.push(lacks(ENV, &format!("the variable {name} needs")));
             } else {
                 unused.push(format!("it does not ask for the variable {name}"));
             }
@@ -180,6 +186,11 @@ impl Manifest {
         }
         missing
     }
+}
+
+/// Returns the sentence about a permission that the component cannot use because it lacks an import.
+fn lacks(import: &str, needs: &str) -> String {
+    format!("it does not import {import}, which {needs}")
 }
 
 fn is_host(wanted: &str, granted: &str) -> bool {

@@ -147,9 +147,9 @@ pub mod component;
 mod consumer;
 mod contract;
 pub mod emit;
+mod host;
 #[cfg(feature = "http")]
 pub mod http;
-mod host;
 mod interval;
 mod json;
 #[doc(hidden)]

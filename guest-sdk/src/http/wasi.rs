@@ -11,7 +11,8 @@ const MOST_WRITE: usize = 4096;
 /// Sends a request and waits for the status of the response.
 pub(super) fn send(request: &Request, body: &[u8]) -> Result<u16, Error> {
     let url = &request.url;
-    let outgoing = outgoing(request).ok_or_else(|| Error::Failed(format!("POST {url}: the URL or a header is not valid")))?;
+    let outgoing =
+        outgoing(request).ok_or_else(|| Error::Failed(format!("POST {url}: the URL or a header is not valid")))?;
     let timeout = u64::try_from(request.timeout.as_nanos()).ok();
     let options = RequestOptions::new();
     // The host supports both.

@@ -6,12 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The name of each generated list, and its folder relative to the workspace.
-const EMBEDDED: [(&str, &str); 4] = [
-    ("TEMPLATES", "runtime/templates"),
-    ("WIT", "wit/v1"),
-    ("WASI_HTTP", "wit/wasi-http"),
-    ("GUEST_SDK", "guest-sdk"),
-];
+const EMBEDDED: [(&str, &str); 4] =
+    [("TEMPLATES", "runtime/templates"), ("WIT", "wit/v1"), ("WASI_HTTP", "wit/wasi-http"), ("GUEST_SDK", "guest-sdk")];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

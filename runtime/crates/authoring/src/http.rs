@@ -65,7 +65,9 @@ pub(super) fn explain(project: &Project, error: ToolError) -> BuildError {
         Language::Rust => return error.into(),
         Language::Python => ("outgoing_handler", ""),
         Language::C | Language::Go => ("wasi_http_", ""),
-        Language::JavaScript | Language::TypeScript => ("http/outgoing-handler", ", and import `host:http/outgoing-handler`"),
+        Language::JavaScript | Language::TypeScript => {
+            ("http/outgoing-handler", ", and import `host:http/outgoing-handler`")
+        }
     };
     let wrong = if project.http && !note.is_empty() { "\"wasi:http/outgoing-handler" } else { name };
     if project.http && note.is_empty() {

@@ -27,7 +27,7 @@ kl_outcome consumer_start(void) {
     return kl_ok();
 }
 
-/* Writes the alert of a kline that moved far enough as a part of a JSON text; returns its length, 0 without an alert. */
+/* Writes the alert of a kline that moved far enough as a part of a JSON text. Returns its length; 0 without an alert. */
 static size_t alert(const kl_kline *kline, bool first, char *text) {
     double move = (kline->close / kline->open - 1) * 100, size = move < 0 ? -move : move;
     /* A correction of an earlier kline: an alert that was sent cannot be taken back. */

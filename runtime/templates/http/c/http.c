@@ -43,7 +43,8 @@ static http_result refused(const char *url, wasi_http_types_error_code_t *code) 
 }
 
 /* Makes the request; returns false if the host refuses a header or a part of the URL. */
-static bool make(const char *url, size_t length, const http_header *headers, wasi_http_types_own_outgoing_request_t *request) {
+static bool make(const char *url, size_t length, const http_header *headers,
+                 wasi_http_types_own_outgoing_request_t *request) {
     char digits[24];
     snprintf(digits, sizeof digits, "%zu", length);
     const http_header own[] = {{"content-type", "application/json"}, {"content-length", digits}};
@@ -58,7 +59,8 @@ static bool make(const char *url, size_t length, const http_header *headers, was
     wasi_http_types_own_fields_t fields;
     wasi_http_types_header_error_t wrong;
     bool plain = strncmp(url, "http://", 7) == 0;
-    if ((!plain && strncmp(url, "https://", 8) != 0) || !wasi_http_types_static_fields_from_list(&list, &fields, &wrong)) {
+    if ((!plain && strncmp(url, "https://", 8) != 0) ||
+        !wasi_http_types_static_fields_from_list(&list, &fields, &wrong)) {
         return false;
     }
     const char *host = url + (plain ? 7 : 8), *path = host + strcspn(host, "/?#");
@@ -112,8 +114,9 @@ http_result http_post(const char *url, const char *json, const http_header *head
     wasi_http_types_method_outgoing_request_body(wasi_http_types_borrow_outgoing_request(request), &body);
     wasi_http_types_duration_t limit = HTTP_TIMEOUT_MS * 1000000ull;
     wasi_http_types_own_request_options_t options = wasi_http_types_constructor_request_options();
-    wasi_http_types_method_request_options_set_connect_timeout(wasi_http_types_borrow_request_options(options), &limit);
-    wasi_http_types_method_request_options_set_first_byte_timeout(wasi_http_types_borrow_request_options(options), &limit);
+    wasi_http_types_borrow_request_options_t limits = wasi_http_types_borrow_request_options(options);
+    wasi_http_types_method_request_options_set_connect_timeout(limits, &limit);
+    wasi_http_types_method_request_options_set_first_byte_timeout(limits, &limit);
     wasi_http_types_own_future_incoming_response_t pending;
     wasi_http_types_error_code_t code;
     if (!wasi_http_outgoing_handler_handle(request, &options, &pending, &code)) {
@@ -132,7 +135,8 @@ http_result http_post(const char *url, const char *json, const http_header *head
         return refused(url, &answer.val.ok.val.err);
     }
     wasi_http_types_own_incoming_response_t response = answer.val.ok.val.ok;
-    http_result result = {.status = wasi_http_types_method_incoming_response_status(wasi_http_types_borrow_incoming_response(response))};
+    wasi_http_types_borrow_incoming_response_t head = wasi_http_types_borrow_incoming_response(response);
+    http_result result = {.status = wasi_http_types_method_incoming_response_status(head)};
     wasi_http_types_incoming_response_drop_own(response);
     return result;
 }

@@ -47,7 +47,8 @@ fn only_a_project_that_sends_alerts_can_use_http() {
     for language in Language::ALL {
         let sees = |kind| {
             let files = files(&name(), language, kind);
-            let texts = files.iter().filter(|file| !file.path.starts_with("klines-guest/") && !file.path.ends_with(".md"));
+            let texts =
+                files.iter().filter(|file| !file.path.starts_with("klines-guest/") && !file.path.ends_with(".md"));
             texts.map(|file| file.text.as_str()).collect::<String>()
         };
         let key = if language == Language::Rust { "features = [\"http\"]" } else { "http = true" };
@@ -67,7 +68,9 @@ fn the_manifest_of_the_guest_sdk_needs_no_workspace() {
 
 #[test]
 fn existing_files_are_never_changed() {
-    let Some(language) = Language::ALL.into_iter().find(|language| !files(&name(), *language, Kind::Average).is_empty()) else {
+    let Some(language) =
+        Language::ALL.into_iter().find(|language| !files(&name(), *language, Kind::Average).is_empty())
+    else {
         return;
     };
     let home = tempfile::TempDir::new().unwrap();

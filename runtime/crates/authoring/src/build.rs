@@ -79,6 +79,7 @@ pub enum BuildError {
 pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, BuildError> {
     let intermediates = project.intermediates();
     fs::create_dir_all(&intermediates).map_err(io_error(&intermediates))?;
+    let read = |built: PathBuf| fs::read(&built).map_err(io_error(&built));
     let built = match project.language {
         Language::Rust => rust::build(project, tools).and_then(read),
         Language::Python => scripts::python(project, tools).and_then(read),
@@ -91,10 +92,6 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
         BuildError::Tool(error @ ToolError::Failed { .. }) => http::explain(project, error),
         other => other,
     })
-}
-
-fn read(built: PathBuf) -> Result<Vec<u8>, BuildError> {
-    fs::read(&built).map_err(io_error(&built))
 }
 
 /// Returns the main source file of a project: the one that `consumer.toml` names, or the first of `usual` that exists.

@@ -10,7 +10,7 @@ use super::component::ModuleError;
 use super::language::Language;
 use super::project::{Project, ProjectError};
 use super::tools::{ToolError, Tools};
-use super::{c, go, http, rust, scripts};
+use super::{c, go, missing_http, rust, scripts};
 
 /// Why a project could not be built.
 #[derive(Debug, Error)]
@@ -89,7 +89,7 @@ pub fn project(project: &Project, tools: &mut Tools<'_>) -> Result<Vec<u8>, Buil
         Language::Go => go::build(project, tools),
     };
     built.map_err(|error| match error {
-        BuildError::Tool(error @ ToolError::Failed { .. }) => http::explain(project, error),
+        BuildError::Tool(error @ ToolError::Failed { .. }) => missing_http::explain(project, error),
         other => other,
     })
 }

@@ -22,4 +22,5 @@ mod c;
 mod embedded;
 mod go;
 mod http;
+mod missing_http;
 mod rust;

@@ -35,7 +35,7 @@ fn a_call_that_traps_is_a_trap() {
         ("panic-setup", "unreachable"),
         ("panic-start", "unreachable"),
         ("recursion", "wasm trap: "),
-        ("exact-out-of-range", "asked for the digits of row 1, but the current batch has 1 rows"),
+        ("exact-out-of-range", "asked for the digits of row 1, but the current batch has 1 row"),
         ("exact-in-start", "asked for the digits of row 0, but the current batch has 0 rows"),
     ] {
         let (kind, message) = crash(mode);

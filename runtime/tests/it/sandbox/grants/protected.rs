@@ -28,10 +28,10 @@ fn read(dirs: &str, more: &str, prepare: impl FnOnce(&Path)) -> Result<(Config, 
          [consumers.other]\ncomponent = \"code/other.wasm\"\n{more}"
     );
     let mut files = FILES.to_vec();
-    files.push(("conf/klines.toml", &toml));
+    files.push(("run.toml", &toml));
     let (folder, mut sources) = folder(&files);
     prepare(folder.path());
-    sources.config_file = Some("conf/klines.toml".into());
+    sources.config_file = Some("run.toml".into());
     load(sources)
 }
 
@@ -100,8 +100,10 @@ fn the_folder_of_the_configuration_cannot_be_granted_even_before_it_exists() {
     let report = load(sources).expect_err("the file itself");
     assert!(report.render(false, 400).contains("conf/klines.toml, which klines reads"));
     for right in ["write = true", "sensitive = true"] {
-        let (_folder, mut sources) = folder(&[]);
-        let (elsewhere, _) = folder(&[("klines.toml", &dirs.replace("write = true", right))]);
+        let (home, mut sources) = folder(&[]);
+        let host = format!("host = {:?}", home.path());
+        let dirs = dirs.replace("host = \".\"", &host).replace("write = true", right);
+        let (elsewhere, _) = folder(&[("klines.toml", &dirs)]);
         sources.config_file = Some(elsewhere.path().join("klines.toml"));
         let report = load(sources).expect_err("the usual files");
         assert!(report.render(false, 400).contains("klines.toml, which klines reads when it is there"), "{right}");

@@ -6,7 +6,7 @@ use wasip2::http::types::{ErrorCode, Fields, Method, OutgoingBody, OutgoingReque
 use super::{Error, Request};
 
 /// The most bytes of one write.
-const MOST_WRITE: usize = 4096;
+const MAX_WRITE: usize = 4096;
 
 /// Sends a request and waits for the status of the response.
 pub(super) fn send(request: &Request, body: &[u8]) -> Result<u16, Error> {
@@ -51,7 +51,7 @@ fn outgoing(request: &Request) -> Option<OutgoingRequest> {
 /// Writes the body. Reports no error: if the request has failed, the response says why.
 fn write(sink: OutgoingBody, body: &[u8]) {
     let Ok(stream) = sink.write() else { return };
-    if body.chunks(MOST_WRITE).all(|part| stream.blocking_write_and_flush(part).is_ok()) {
+    if body.chunks(MAX_WRITE).all(|part| stream.blocking_write_and_flush(part).is_ok()) {
         drop(stream);
         let _ = OutgoingBody::finish(sink, None);
     }

@@ -11,7 +11,7 @@ use klines_config::{Config, Diagnostic, Report};
 use klines_delivery::catalog::Catalog;
 use klines_delivery::filter::{Filter, Watched};
 use klines_delivery::hub::Hub;
-use klines_delivery::queue::{Depth, KLINE_BYTES, MOST_BYTES, capacity};
+use klines_delivery::queue::{Depth, KLINE_BYTES, MAX_BYTES, capacity};
 use klines_delivery::view::View;
 use klines_domain::count::counted;
 use klines_domain::interval::Interval;
@@ -126,7 +126,7 @@ impl<'a> Queues<'a> {
             let message = format!(
                 "{consumer}: two boundaries are {two} klines ({}), and a queue holds {} MiB: klines can be lost",
                 mebibytes(two),
-                MOST_BYTES >> 20
+                MAX_BYTES >> 20
             );
             let expected = "fewer symbols or intervals, here or for this consumer";
             report.push(Diagnostic::warning(config.place("klines.intervals"), message).expected(expected));

@@ -23,7 +23,7 @@ use crate::sandbox::fixtures::{components, kline};
 use crate::sandbox::guest_log::{lines, record};
 
 /// The maximum size of all fixtures together, in bytes.
-const MOST_BYTES: u64 = 200 << 10;
+const MAX_BYTES: u64 = 200 << 10;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/contract")
@@ -49,7 +49,7 @@ fn every_fixture_is_run_by_a_test_of_this_file() {
     let built: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "wasm")).collect();
     let names: BTreeSet<_> = built.iter().map(|file| file.file_name().into_string().unwrap()).collect();
     assert_eq!(names, ["rust-1.0.0.wasm", "text-1.0.0.wasm", "text-1.1.0.wasm"].map(str::to_owned).into());
-    assert!(built.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() <= MOST_BYTES);
+    assert!(built.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() <= MAX_BYTES);
 }
 
 #[test]

@@ -42,7 +42,7 @@ const ABSENT: [(&str, &[&str], &str); 9] = [
 const UNBOUNDED: [&str; 3] = ["unbounded", "spawn_blocking", "tokio::spawn"];
 
 /// The maximum number of lines of a file.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -223,7 +223,7 @@ fn every_file_begins_with_its_job_and_is_short() {
             let path = Path::new(folder).join(path);
             assert!(text.starts_with("//!"), "{} does not begin with its job", path.display());
             let lines = text.lines().count();
-            assert!(lines <= MOST_LINES, "{} has {lines} lines", path.display());
+            assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
             assert_ne!(path.file_name().unwrap(), "mod.rs", "{}", path.display());
         }
     }

@@ -14,7 +14,7 @@ use klines_system::private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::history::{History, MOST_DELIVERIES, WHOLE};
+pub use self::history::{History, MAX_DELIVERIES, WHOLE};
 use super::data_dir::{DataDir, QUARANTINE};
 use super::record::WireDelivery;
 use crate::call::{CrashKind, Delivery};
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(fs::read(inside.join(COMPONENT)).unwrap(), b"component");
         let back = Delivery::try_from(&report.delivery.unwrap()).unwrap();
         assert_eq!((back.lost, &*back.klines[0]), (1, &*delivery.klines[0]));
-        assert_eq!((report.history.as_str(), report.batches.len()), ("last 16 batches", MOST_DELIVERIES));
+        assert_eq!((report.history.as_str(), report.batches.len()), ("last 16 batches", MAX_DELIVERIES));
         assert!(report.uses_state);
     }
 

@@ -15,7 +15,7 @@ use super::record::WireDelivery;
 use crate::call::Delivery;
 
 /// Maximum size of the two files of one consumer together, in bytes.
-pub const MOST_BYTES: u64 = 16 * 1024 * 1024;
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One consumer's dead letters: `NAME.jsonl`, and `NAME.jsonl.1` with the older ones.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl DeadLetters {
     /// Uses files in `data_dir/dead-letter`, which are created with the first letter.
     #[must_use]
     pub fn new(data_dir: &DataDir, consumer: &str) -> Self {
-        Self::bounded(data_dir, consumer, MOST_BYTES)
+        Self::bounded(data_dir, consumer, MAX_BYTES)
     }
 
     fn bounded(data_dir: &DataDir, consumer: &str, most_bytes: u64) -> Self {

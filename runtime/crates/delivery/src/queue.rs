@@ -19,7 +19,7 @@ use std::time::Duration;
 use klines_domain::kline::{Batch, Kline};
 
 use self::buffer::Buffer;
-pub use self::klines::{KLINE_BYTES, MOST_BYTES};
+pub use self::klines::{KLINE_BYTES, MAX_BYTES};
 pub use self::mailbox::Popped;
 use self::mailbox::{Ending, WorkShift};
 use super::emit::Point;
@@ -60,7 +60,7 @@ pub struct Depth {
 /// one moment.
 #[must_use]
 pub const fn capacity(configured: usize, boundary: usize) -> usize {
-    klines::capacity(configured, boundary, MOST_BYTES)
+    klines::capacity(configured, boundary, MAX_BYTES)
 }
 
 /// One consumer's queue. Shared by the hub, the worker and the manager.

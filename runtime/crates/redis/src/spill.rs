@@ -27,7 +27,7 @@ use klines_system::private;
 use self::segment::{HEADER, Segment};
 
 /// Maximum size of one segment, in bytes.
-const MOST_SEGMENT: u64 = 16 * 1024 * 1024;
+const MAX_SEGMENT: u64 = 16 * 1024 * 1024;
 /// Minimum number of segments that fit, so that making room drops only a small part of the klines.
 const SEGMENTS: u64 = 16;
 
@@ -157,7 +157,7 @@ impl Spill {
                 return Ok(());
             }
         }
-        let segment_bytes = (self.most_bytes / SEGMENTS).min(MOST_SEGMENT);
+        let segment_bytes = (self.most_bytes / SEGMENTS).min(MAX_SEGMENT);
         if self.tail.is_none() || self.segments.back().is_none_or(|last| last.bytes + length > segment_bytes) {
             let (segment, file) = Segment::create(&self.folder, self.next_number)?;
             self.next_number += 1;

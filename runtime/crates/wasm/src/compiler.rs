@@ -25,7 +25,7 @@ use super::artifact::{Artifact, Cost};
 use super::component_error::ComponentError;
 use super::component_file::ComponentFile;
 use super::engine::WasmEngine;
-use super::failure::MOST_TEXT;
+use super::failure::MAX_TEXT;
 
 /// Interval at which the parent checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -109,8 +109,8 @@ impl Compiler {
                 self.cache.keep(&file.sha256, &artifact);
                 Ok(artifact)
             }
-            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(sanitize(&answer, MOST_TEXT))),
-            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(sanitize(&answer, MOST_TEXT))),
+            Some(code) if code == i32::from(REFUSED) => Err(ComponentError::Refused(sanitize(&answer, MAX_TEXT))),
+            Some(code) if code == i32::from(FAILED) => Err(ComponentError::System(sanitize(&answer, MAX_TEXT))),
             _ => {
                 let most = limits.compile_memory >> 20;
                 let message = format!("the compiler did not finish with {most} MiB (limits.compile_memory)");
@@ -201,7 +201,7 @@ fn run(
 fn read_answer(pipe: Option<ChildStderr>) -> String {
     let Some(mut pipe) = pipe else { return String::new() };
     let mut answer = Vec::new();
-    let _ = pipe.by_ref().take(MOST_TEXT as u64).read_to_end(&mut answer);
+    let _ = pipe.by_ref().take(MAX_TEXT as u64).read_to_end(&mut answer);
     let _ = io::copy(&mut pipe, &mut io::sink());
     String::from_utf8_lossy(&answer).trim_end().to_owned()
 }

@@ -13,7 +13,7 @@ pub use super::component_error::ComponentError;
 use super::component_error::error_text;
 use super::contract::{Guest, Named, Prepared, Version};
 use super::engine::WasmEngine;
-use super::failure::MOST_TEXT;
+use super::failure::MAX_TEXT;
 use super::host::Host;
 use super::manifest::Wants;
 
@@ -158,7 +158,7 @@ fn check_imports(engine: &Engine, compiled: &Compiled) -> Result<(), ComponentEr
             _ => true,
         };
         if needs && !OFFERED.iter().any(|offered| name.starts_with(offered)) {
-            return Err(ComponentError::UnknownImport(sanitize(name, MOST_TEXT)));
+            return Err(ComponentError::UnknownImport(sanitize(name, MAX_TEXT)));
         }
     }
     Ok(())
@@ -184,5 +184,5 @@ fn no_consumer(engine: &Engine, compiled: &Compiled) -> ComponentError {
     let ty = compiled.component_type();
     let names: Vec<_> = ty.exports(engine).map(|(name, _)| name).take(10).collect();
     let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    ComponentError::NoConsumer(sanitize(&names, MOST_TEXT))
+    ComponentError::NoConsumer(sanitize(&names, MAX_TEXT))
 }

@@ -5,7 +5,7 @@ use std::io;
 use klines_domain::sanitize::sanitize;
 use thiserror::Error;
 
-use super::failure::MOST_TEXT;
+use super::failure::MAX_TEXT;
 use super::manifest::ManifestError;
 
 /// Why a file is not loaded. The message says what the file is and what is expected.
@@ -118,5 +118,5 @@ pub enum ComponentError {
 
 /// Returns a wasmtime error, with its causes, as one line without terminal control characters.
 pub(super) fn error_text(error: &wasmtime::Error) -> String {
-    sanitize(&format!("{error:#}"), MOST_TEXT)
+    sanitize(&format!("{error:#}"), MAX_TEXT)
 }

@@ -10,7 +10,7 @@ use klines_domain::sanitize::sanitize;
 use rustix::fs::OFlags;
 
 use super::component_error::ComponentError;
-use super::failure::MOST_TEXT;
+use super::failure::MAX_TEXT;
 
 /// The bytes of a component file, read once.
 pub struct ComponentFile {
@@ -27,7 +27,7 @@ impl ComponentFile {
     #[must_use]
     pub fn new(path: &Path, bytes: Vec<u8>) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Self { name: sanitize(&name, MOST_TEXT), sha256: digest(&bytes), bytes }
+        Self { name: sanitize(&name, MAX_TEXT), sha256: digest(&bytes), bytes }
     }
 }
 

@@ -20,7 +20,7 @@ use klines_system::limits::Limits;
 mod tests;
 
 /// Maximum number of refusals that are remembered.
-const MOST_REFUSALS: usize = 256;
+const MAX_REFUSALS: usize = 256;
 
 /// Loads components; the same bytes under several names are loaded once.
 pub struct Components {
@@ -102,7 +102,7 @@ impl Components {
             && !matches!(error, ComponentError::Io(_) | ComponentError::System(_) | ComponentError::NoCompiler)
         {
             let mut refused = lock(&self.refused);
-            if refused.len() >= MOST_REFUSALS {
+            if refused.len() >= MAX_REFUSALS {
                 refused.clear();
             }
             refused.insert(attempt, error.to_string());

@@ -12,12 +12,12 @@ use klines_domain::sanitize::sanitize;
 use klines_domain::symbol::Symbol;
 use klines_domain::time::Millis;
 
-use super::failure::MOST_TEXT;
+use super::failure::MAX_TEXT;
 
 /// Maximum number of problems that are kept of one `validate`.
-const MOST_PROBLEMS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 /// Maximum number of entries in one list of a subscription.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// Converts a time to milliseconds since the Unix epoch; negative times, which no trade has, become 0.
 fn moment(at: Millis) -> u64 {
@@ -27,25 +27,25 @@ fn moment(at: Millis) -> u64 {
 /// Returns the first problems, each given as path, message and expectation.
 fn problems(found: impl IntoIterator<Item = [String; 3]>) -> Vec<Problem> {
     let problem = |[path, message, expected]: [String; 3]| Problem {
-        path: sanitize(&path, MOST_TEXT),
-        message: sanitize(&message, MOST_TEXT),
-        expected: sanitize(&expected, MOST_TEXT),
+        path: sanitize(&path, MAX_TEXT),
+        message: sanitize(&message, MAX_TEXT),
+        expected: sanitize(&expected, MAX_TEXT),
     };
-    found.into_iter().take(MOST_PROBLEMS).map(problem).collect()
+    found.into_iter().take(MAX_PROBLEMS).map(problem).collect()
 }
 
 fn retry(text: &str) -> Failure {
-    Failure::Retry(sanitize(text, MOST_TEXT))
+    Failure::Retry(sanitize(text, MAX_TEXT))
 }
 
 fn fatal(text: &str) -> Failure {
-    Failure::Fatal(sanitize(text, MOST_TEXT))
+    Failure::Fatal(sanitize(text, MAX_TEXT))
 }
 
 /// Returns the checked subscription, or `Fatal` with the entry that is not a valid symbol or interval.
 fn subscription(symbols: &[String], intervals: &[(u32, Unit)], closed_only: bool) -> Result<Subscription, Failure> {
-    if symbols.len().max(intervals.len()) > MOST_ENTRIES {
-        return Err(Failure::Fatal(format!("subscribes to more than {MOST_ENTRIES} symbols or intervals")));
+    if symbols.len().max(intervals.len()) > MAX_ENTRIES {
+        return Err(Failure::Fatal(format!("subscribes to more than {MAX_ENTRIES} symbols or intervals")));
     }
     let symbol = |name: &String| {
         Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, 100))))

@@ -12,9 +12,9 @@ use super::host::Host;
 use super::state::StateError;
 
 /// Maximum length of the text of a failure or a problem, in bytes; longer texts are cut.
-pub(super) const MOST_TEXT: usize = 2_048;
+pub(super) const MAX_TEXT: usize = 2_048;
 /// Maximum number of frames of a guest's backtrace that are kept.
-const MOST_FRAMES: usize = 12;
+const MAX_FRAMES: usize = 12;
 /// Separates the message of a crash from the first frame of its backtrace.
 const FIRST_FRAME: &str = "; in";
 
@@ -32,12 +32,12 @@ pub(super) fn crash(host: &Host, error: &wasmtime::Error) -> Failure {
     } else if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         (CrashKind::Trap, format!("called exit({code})"))
     } else {
-        (CrashKind::Trap, sanitize(&error.root_cause().to_string(), MOST_TEXT))
+        (CrashKind::Trap, sanitize(&error.root_cause().to_string(), MAX_TEXT))
     };
     if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
         append(&mut message, trace);
     }
-    Failure::Crashed { kind, message: sanitize(&message, MOST_TEXT) }
+    Failure::Crashed { kind, message: sanitize(&message, MAX_TEXT) }
 }
 
 /// Returns the failure that an error of the state means.
@@ -60,7 +60,7 @@ pub fn without_backtrace(message: &str) -> &str {
 }
 
 fn append(message: &mut String, trace: &WasmBacktrace) {
-    for (number, frame) in trace.frames().iter().take(MOST_FRAMES).enumerate() {
+    for (number, frame) in trace.frames().iter().take(MAX_FRAMES).enumerate() {
         let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
         let lead = if number == 0 { FIRST_FRAME } else { " <" };
         // Writing to a string cannot fail.

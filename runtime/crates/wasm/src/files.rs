@@ -21,7 +21,7 @@ pub(super) use self::quota::Quota;
 use super::call_time::CallTime;
 
 /// Maximum number of open streams of folder entries: each holds all names of its folder.
-const MOST_LISTINGS: usize = 4;
+const MAX_LISTINGS: usize = 4;
 
 /// The open files of an instance, with their quotas.
 #[derive(Debug, Default)]

@@ -40,13 +40,13 @@ use super::manifest::Wants;
 use klines_system::limits::Limits;
 
 /// The maximum size in bytes of the header fields of one message.
-const MOST_FIELDS: usize = 16 << 10;
+const MAX_FIELDS: usize = 16 << 10;
 /// The maximum size in bytes of one write to a body. For each body, up to two writes wait in the host.
-const MOST_PIECE: usize = 16 << 10;
+const MAX_PIECE: usize = 16 << 10;
 /// The maximum length in bytes of a guest's text in the log.
-const MOST_LOGGED: usize = 256;
+const MAX_LOGGED: usize = 256;
 /// The maximum length in bytes of a URL in a test.
-const MOST_URL: usize = 64 << 10;
+const MAX_URL: usize = 64 << 10;
 
 /// The requests that a consumer may send, and their counters. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl Egress {
                 Some(sentence)
             }
             Err(reason) => {
-                let (host, method) = (sanitize(&to.host, MOST_LOGGED), sanitize(method, MOST_LOGGED));
+                let (host, method) = (sanitize(&to.host, MAX_LOGGED), sanitize(method, MAX_LOGGED));
                 tracing::warn!(consumer = name, host, port = to.port, method, "http request denied: {reason}");
                 None
             }
@@ -202,7 +202,7 @@ pub(super) struct HttpHost {
 impl HttpHost {
     pub(super) fn new(egress: Egress, name: String, limits: Limits, observer: Option<Arc<dyn HostObserver>>) -> Self {
         let mut context = WasiHttpCtx::new();
-        context.set_field_size_limit(MOST_FIELDS);
+        context.set_field_size_limit(MAX_FIELDS);
         let session = Session { egress, name, limits, observer };
         Self { context, session }
     }
@@ -254,7 +254,7 @@ impl Session {
 
     fn report_refused(&self, request: &Request<WasiBody>, error: &str, line: Option<&str>) {
         if let Some(observer) = &self.observer {
-            let url = sanitize(&request.uri().to_string(), MOST_URL);
+            let url = sanitize(&request.uri().to_string(), MAX_URL);
             observer.refused(request.method().as_str(), &url, error, line);
         }
     }
@@ -291,7 +291,7 @@ impl WasiHttpHooks for Session {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        MOST_PIECE
+        MAX_PIECE
     }
 
     // A guest can cause these errors without a limit, so they are not logged.

@@ -15,11 +15,11 @@ pub use self::narrow::Missing;
 /// The name of the custom section of a manifest, in the component itself or in a module inside it.
 pub const SECTION: &str = "klines:manifest";
 /// The maximum length of a manifest in bytes.
-pub const MOST_BYTES: usize = 64 << 10;
+pub const MAX_BYTES: usize = 64 << 10;
 /// The maximum length in bytes of a parse error, because it quotes the manifest.
-const MOST_ERROR: usize = 256;
+const MAX_ERROR: usize = 256;
 /// The maximum length in bytes of the name, of the version and of the description.
-const MOST_WORDS: usize = 1_024;
+const MAX_WORDS: usize = 1_024;
 /// In a manifest, any host: the operator chooses it.
 pub const ANY_HOST: &str = "*";
 
@@ -98,8 +98,8 @@ fn any_host() -> String {
 /// Why a manifest is invalid. A component with an invalid manifest is refused.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// The manifest is longer than [`MOST_BYTES`].
-    #[error("its manifest has {0} bytes, at most {MOST_BYTES} are allowed")]
+    /// The manifest is longer than [`MAX_BYTES`].
+    #[error("its manifest has {0} bytes, at most {MAX_BYTES} are allowed")]
     TooLarge(usize),
     /// There are several manifests, and none of them takes precedence.
     #[error("it has more than one manifest")]
@@ -122,7 +122,7 @@ impl Wants {
             let object = serde_json::from_slice::<Map<String, Value>>(json);
             let manifest = object.and_then(|object| serde_json::from_value::<Manifest>(Value::Object(object)));
             let manifest = manifest.map_err(|error| error.to_string()).and_then(Manifest::checked);
-            manifest.map_err(|error| ManifestError::Malformed(sanitize(&error, MOST_ERROR)))
+            manifest.map_err(|error| ManifestError::Malformed(sanitize(&error, MAX_ERROR)))
         });
         Ok(Self { imports: found.imports, manifest: manifest.transpose()? })
     }
@@ -167,7 +167,7 @@ impl Manifest {
             return Err(format!("{hidden:?} has invisible characters"));
         }
         drop(wanted);
-        let words = |text: &str| sanitize(text, MOST_WORDS);
+        let words = |text: &str| sanitize(text, MAX_WORDS);
         let (name, version, description) = (words(&self.name), words(&self.version), words(&self.description));
         Ok(Self { name, version, description, ..self })
     }

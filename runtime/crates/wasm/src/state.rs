@@ -23,7 +23,7 @@ use thiserror::Error;
 use self::database::{Database, Halt};
 
 /// The maximum length of a key in bytes.
-const MOST_KEY: usize = 256;
+const MAX_KEY: usize = 256;
 /// The bytes that a key counts for in addition to its length, because millions of tiny keys take memory too.
 const KEY_OVERHEAD: usize = 64;
 
@@ -179,8 +179,8 @@ impl State {
         let Some(store) = self.store.clone() else {
             return Ok(Err("there is no state in `validate`".to_owned()));
         };
-        if key.is_empty() || key.len() > MOST_KEY {
-            return Ok(Err(format!("a key has 1 to {MOST_KEY} bytes, this one {}", key.len())));
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Ok(Err(format!("a key has 1 to {MAX_KEY} bytes, this one {}", key.len())));
         }
         let before = self.length(&key)?.map_or(0, |length| size(&key, length));
         let bytes = self.bytes()? - before + size(&key, value.len());

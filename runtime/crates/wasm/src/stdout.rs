@@ -18,7 +18,7 @@ use super::host_observer::Stream;
 use super::log::GuestLog;
 
 /// The most bytes that a guest may pass in one write.
-const MOST_BYTES: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 /// The bytes that one call may write to both standard streams together; more is dropped and counted.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl OutputStream for LoggedStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MOST_BYTES)
+        Ok(MAX_BYTES)
     }
 }
 
@@ -176,6 +176,6 @@ impl OutputStream for RawStdout {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MOST_BYTES)
+        Ok(MAX_BYTES)
     }
 }

@@ -6,9 +6,9 @@ use wasmtime::{ResourceLimiter, Result};
 use super::memory_meter::MemoryShare;
 
 /// The most linear memories; [`Limits::memory`] bounds their total size.
-const MOST_MEMORIES: usize = 32;
+const MAX_MEMORIES: usize = 32;
 /// The most tables; [`Limits::table_elements`] bounds their total size.
-const MOST_TABLES: usize = 100;
+const MAX_TABLES: usize = 100;
 
 /// A growth of a memory that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +111,11 @@ impl ResourceLimiter for Account {
     }
 
     fn tables(&self) -> usize {
-        MOST_TABLES
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        MOST_MEMORIES
+        MAX_MEMORIES
     }
 }
 

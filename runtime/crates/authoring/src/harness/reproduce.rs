@@ -18,7 +18,7 @@ use klines_wasm::{Setup, WasmBlueprint};
 use thiserror::Error;
 
 /// How often a batch is repeated while the consumer answers `Retry`.
-const MOST_RETRIES: u32 = 100;
+const MAX_RETRIES: u32 = 100;
 
 /// Why a crash report cannot be run.
 #[derive(Debug, Error)]
@@ -186,7 +186,7 @@ fn run(mut blueprint: WasmBlueprint, deliveries: &[Delivery]) -> Seen {
     for delivery in deliveries {
         // In the real run, too, a batch was repeated after `Retry`.
         let mut taken = consumer.consume(delivery);
-        for _ in 0..MOST_RETRIES {
+        for _ in 0..MAX_RETRIES {
             let Err(Failure::Retry(_)) = &taken else { break };
             taken = consumer.consume(delivery);
         }

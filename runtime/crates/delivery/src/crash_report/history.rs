@@ -8,9 +8,9 @@ use klines_domain::kline::Kline;
 use crate::call::Delivery;
 
 /// Maximum number of deliveries that are kept.
-pub const MOST_DELIVERIES: usize = 16;
+pub const MAX_DELIVERIES: usize = 16;
 /// Maximum bytes of klines that are kept. Klines are shared with other owners, but charged in full.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Bytes that a kline is charged in addition to its own size: its symbol and its entry in the list.
 const OVERHEAD: usize = 64;
 
@@ -26,7 +26,7 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self { deliveries: VecDeque::new(), bytes: 0, is_whole: true, most_bytes: MOST_BYTES }
+        Self { deliveries: VecDeque::new(), bytes: 0, is_whole: true, most_bytes: MAX_BYTES }
     }
 }
 
@@ -40,7 +40,7 @@ impl History {
     pub fn push(&mut self, delivery: &Delivery) {
         self.bytes += charge(delivery);
         self.deliveries.push_back(delivery.clone());
-        while self.deliveries.len() > MOST_DELIVERIES || self.bytes > self.most_bytes {
+        while self.deliveries.len() > MAX_DELIVERIES || self.bytes > self.most_bytes {
             let Some(oldest) = self.deliveries.pop_front() else { break };
             self.bytes -= charge(&oldest);
             self.is_whole = false;

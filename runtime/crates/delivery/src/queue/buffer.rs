@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use klines_domain::kline::{Batch, Kline};
 
-use super::klines::{KlineBuffer, MOST_BYTES, Taken};
+use super::klines::{KlineBuffer, MAX_BYTES, Taken};
 use super::{Depth, Grouping};
 use crate::call::{Delivery, Subscription};
 use crate::emit::Point;
@@ -43,7 +43,7 @@ impl Buffer {
             filter: allowed.clone(),
             allowed,
             watched: Arc::default(),
-            klines: KlineBuffer::new(configured, MOST_BYTES),
+            klines: KlineBuffer::new(configured, MAX_BYTES),
             values: PerConsumerBuffer::new(VALUES.0, VALUES.1),
             lost: 0,
             oldest_taken: None,

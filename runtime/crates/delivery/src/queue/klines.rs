@@ -25,7 +25,7 @@ pub const UPDATE_BYTES: usize = size_of::<Kline>()
     + LINKS
     + 2 * (size_of::<usize>() + size_of::<(SeriesId, OpenWindows)>());
 /// Maximum bytes of all klines that wait in one queue, whatever its configuration.
-pub const MOST_BYTES: usize = 256 << 20;
+pub const MAX_BYTES: usize = 256 << 20;
 
 const ARC_COUNTS: usize = 2 * size_of::<usize>();
 const LINKS: usize = 2 * size_of::<usize>();

@@ -31,11 +31,11 @@ const UNFINISHED: &str = ".writing-";
 /// Age after which an unfinished file counts as abandoned.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// Maximum number of artifacts that are kept, over all runs and authors.
-const MOST_FILES: usize = 64;
+const MAX_FILES: usize = 64;
 /// Maximum total size of the artifacts that are kept, in bytes.
-const MOST_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 /// Maximum length of a record's line, in bytes.
-const MOST_RECORD: usize = 1 << 10;
+const MAX_RECORD: usize = 1 << 10;
 /// Subfolders in which earlier versions kept compiled code.
 const FORMER: [&str; 2] = ["proven", "modules"];
 
@@ -117,7 +117,7 @@ impl Cache {
         let mut bytes = 0_u64;
         for (position, (_, length, path)) in kept.iter().enumerate() {
             bytes = bytes.saturating_add(*length);
-            if position >= MOST_FILES || (bytes > MOST_BYTES && position > 0) {
+            if position >= MAX_FILES || (bytes > MAX_BYTES && position > 0) {
                 drop(fs::remove_file(path));
             }
         }
@@ -191,7 +191,7 @@ fn unpack(packed: &mut Vec<u8>) -> io::Result<Record> {
 }
 
 fn take_line(packed: &mut Vec<u8>) -> io::Result<Vec<u8>> {
-    let end = packed.iter().take(MOST_RECORD).position(|byte| *byte == b'\n');
+    let end = packed.iter().take(MAX_RECORD).position(|byte| *byte == b'\n');
     let end = end.ok_or_else(|| io::Error::other("it is not an artifact"))?;
     let mut line: Vec<u8> = packed.drain(..=end).collect();
     line.pop();

@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::quota::blocks;
 use super::stream::QuotaStream;
-use super::{Files, MOST_LISTINGS, wait};
+use super::{Files, MAX_LISTINGS, wait};
 
 impl Files<'_> {
     /// Refuses a path that is neither a regular file nor a folder; symbolic links are refused too. Returns whether it
@@ -119,8 +119,8 @@ impl sync::HostDescriptor for Files<'_> {
     }
 
     fn read_directory(&mut self, folder: Resource<Descriptor>) -> FsResult<Resource<wasi::DirectoryEntryStream>> {
-        if self.open.listings >= MOST_LISTINGS {
-            return Err(FsError::trap(Error::msg(format!("lists more than {MOST_LISTINGS} folders at one time"))));
+        if self.open.listings >= MAX_LISTINGS {
+            return Err(FsError::trap(Error::msg(format!("lists more than {MAX_LISTINGS} folders at one time"))));
         }
         let listing = wait(self.time, Inner::read_directory(&mut self.inner, folder))?;
         self.open.listings += 1;

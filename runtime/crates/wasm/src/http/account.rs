@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashSet;
 
 /// The most denials that are remembered, so that each is reported once; further denials are only counted.
-const MOST_REPORTED: usize = 64;
+const MAX_REPORTED: usize = 64;
 
 /// The counters of one consumer's HTTP requests, over all its instances.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Account {
     /// Returns whether this denial is new and has to be reported.
     pub(super) fn is_new(&self, host: &str, port: u16, what: &str) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        reported.len() < MOST_REPORTED && reported.insert((host.to_owned(), port, what.to_owned()))
+        reported.len() < MAX_REPORTED && reported.insert((host.to_owned(), port, what.to_owned()))
     }
 }
 
@@ -100,6 +100,6 @@ mod tests {
         let account = Account::default();
         assert!(account.is_new("a", 1, "GET") && !account.is_new("a", 1, "GET") && account.is_new("a", 1, "PUT"));
         let reported = (0..1_000).filter(|port| account.is_new("b", *port, "GET")).count();
-        assert_eq!(reported, MOST_REPORTED - 2);
+        assert_eq!(reported, MAX_REPORTED - 2);
     }
 }

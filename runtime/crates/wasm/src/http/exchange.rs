@@ -30,7 +30,7 @@ use super::rule::{Destination, SecretGrant};
 use super::{Egress, Granted, trust};
 
 /// The maximum size in bytes of the header section of a response, and of the buffer for its body.
-const MOST_HEADERS: usize = 16 << 10;
+const MAX_HEADERS: usize = 16 << 10;
 
 /// The longest time that a connection outlives the deadline of its request.
 const LINGER: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl Exchange {
         let too_large = TooLarge::default();
         let request = request.map(|body| Outgoing::new(body, self.most_body, too_large.clone()).boxed_unsync());
         let mut http = hyper::client::conn::http1::Builder::new();
-        http.max_buf_size(MOST_HEADERS);
+        http.max_buf_size(MAX_HEADERS);
         let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|e| guest_error(&e))?;
         let deadline = self.deadline;
         // Ends when it is dropped; the response reports its errors as well. It ends after the deadline of the request,

@@ -11,7 +11,7 @@ use super::rule::HttpGrant;
 /// The methods that a grant can name.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The maximum length of a line in bytes; instead of a longer line, only its new entry is shown.
-const MOST_LINE: usize = 1_024;
+const MAX_LINE: usize = 1_024;
 
 /// The warning about a grant of a private address.
 const PRIVATE: &str = "it lets the consumer reach this machine or its private network, where services often trust \
@@ -45,7 +45,7 @@ impl Hint {
         }
         let line = format!("http = [{}]", all.iter().map(HttpGrant::line).collect::<Vec<_>>().join(", "));
         // The path of a file of certificates is not known here, so the whole line cannot be written.
-        let is_whole = all.iter().all(|grant| grant.authorities.is_none()) && line.len() <= MOST_LINE;
+        let is_whole = all.iter().all(|grant| grant.authorities.is_none()) && line.len() <= MAX_LINE;
         let line = if is_whole { line } else { wanted.line() };
         Ok(Self { line, is_whole, warning: wanted.warning() })
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::account::Slot;
 
 /// The most addresses of a name that are used.
-const MOST_ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// Resolves names to addresses. May block.
 pub trait Resolve: Send + Sync + Debug {
@@ -45,6 +45,6 @@ pub(super) async fn addresses(resolver: Arc<dyn Resolve>, host: &str, slot: Arc<
         drop(slot);
     })?;
     let mut found = answered.await.map_err(io::Error::other)??;
-    found.truncate(MOST_ADDRESSES);
+    found.truncate(MAX_ADDRESSES);
     Ok(found)
 }

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::account::Slot;
 use super::body::{Outgoing, TooLarge};
 use super::exchange::{Exchange, Sent};
-use super::{HttpGrant, MOST_URL, is_private_by_name};
+use super::{HttpGrant, MAX_URL, is_private_by_name};
 use crate::host_observer::{Asked, HostObserver, Reply};
 
 type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
@@ -28,7 +28,7 @@ type Answering = Box<dyn Future<Output = Result<Sent, Error>> + Send>;
 /// requests complete.
 pub(super) fn answer(exchange: Exchange, mut request: Request<WasiBody>, observer: Arc<dyn HostObserver>) -> Answering {
     let counters = exchange.egress.counters();
-    let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MOST_URL));
+    let (method, url) = (request.method().as_str().to_owned(), sanitize(&request.uri().to_string(), MAX_URL));
     if let Err(error) = check_address(&exchange) {
         counters.denied();
         let hint = exchange.egress.hint(&HttpGrant { private: true, ..exchange.granted.grant.clone() });

@@ -2,10 +2,10 @@
 
 use wasmparser::{Parser, Payload};
 
-use super::{MOST_BYTES, ManifestError, SECTION};
+use super::{MAX_BYTES, ManifestError, SECTION};
 
 /// The most imports that are recorded; no consumer needs more.
-const MOST_IMPORTS: usize = 1_000;
+const MAX_IMPORTS: usize = 1_000;
 
 #[derive(Default)]
 pub(super) struct Found<'a> {
@@ -24,11 +24,11 @@ pub(super) fn find(bytes: &[u8]) -> Result<Found<'_>, ManifestError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 let names = imports.into_iter().map_while(Result::ok).map(|import| import.name.name.to_owned());
-                found.imports.extend(names.take(MOST_IMPORTS.saturating_sub(found.imports.len())));
+                found.imports.extend(names.take(MAX_IMPORTS.saturating_sub(found.imports.len())));
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
                 let data = section.data();
-                if data.len() > MOST_BYTES {
+                if data.len() > MAX_BYTES {
                     return Err(ManifestError::TooLarge(data.len()));
                 }
                 if found.manifest.replace(data).is_some() {

@@ -146,7 +146,7 @@ fn an_invalid_manifest_is_an_error_and_not_ignored() {
     }
     let twice = section("{}") + &section("{}");
     assert!(matches!(wants(&twice), Err(ManifestError::Several)));
-    let large = section(&format!("{{\"name\":\"{}\"}}", "x".repeat(MOST_BYTES)));
+    let large = section(&format!("{{\"name\":\"{}\"}}", "x".repeat(MAX_BYTES)));
     assert!(matches!(wants(&large), Err(ManifestError::TooLarge(_))));
     assert_eq!(Wants::of(b"no component").unwrap(), Wants::default());
 }

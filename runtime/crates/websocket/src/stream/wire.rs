@@ -12,7 +12,7 @@ use crate::push::stream::Epoch;
 use crate::server::Server;
 
 /// The maximum number of series of values that the answer to `topics` lists.
-const MOST_LISTED: usize = 10_000;
+const MAX_LISTED: usize = 10_000;
 
 /// A request of a client. Unknown keys are ignored, so that clients may be newer than the server.
 #[derive(Debug, Deserialize)]
@@ -94,7 +94,7 @@ pub fn topics(id: &Value, server: &Server) -> String {
     let mut text = head("topics", id, true);
     let first = server.subscriptions.first();
     let _ = write!(text, r#","intervals":{},"symbols":{},"category":"{first}","#, json!(intervals), json!(symbols));
-    let mut known = server.subscriptions.lock().values.known(MOST_LISTED);
+    let mut known = server.subscriptions.lock().values.known(MAX_LISTED);
     known.sort_unstable();
     text.push_str(r#""values":["#);
     for (at, series) in known.iter().enumerate() {

@@ -105,13 +105,13 @@ fn unused_artifacts_and_former_folders_are_removed() {
 #[test]
 fn the_folder_is_bounded_and_the_newest_stay() {
     let (_home, cache) = cache();
-    for number in 0..=u8::try_from(MOST_FILES).unwrap() {
+    for number in 0..=u8::try_from(MAX_FILES).unwrap() {
         cache.keep(&sha256(number), &artifact());
         let age = Duration::from_secs(1_000 - u64::from(number));
         let file = File::options().write(true).open(cache.path(&sha256(number))).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(10_000) - age).unwrap();
     }
     cache.sweep(None);
-    assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), MOST_FILES);
+    assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), MAX_FILES);
     assert!(!cache.path(&sha256(0)).exists() && cache.path(&sha256(1)).exists());
 }

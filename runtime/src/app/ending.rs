@@ -108,7 +108,7 @@ impl EndSignals {
     }
 }
 
-/// Returns whether SIGHUP was ignored when the process started. Linux alone tells; elsewhere it counts as not ignored.
+/// Returns whether SIGHUP was ignored when the process started. Only Linux reports that; on other systems it counts as not ignored.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

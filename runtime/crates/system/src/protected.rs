@@ -35,7 +35,7 @@ pub enum Reach {
     Around,
     /// The folders inside it.
     Inside,
-    /// The folders inside one of its hidden folders, whose names start with a dot.
+    /// The folders inside a hidden folder of the path. The name of a hidden folder starts with a dot.
     Hidden,
 }
 

@@ -132,7 +132,8 @@ impl Series {
         }
     }
 
-    /// Passes the open windows whose trades changed since the last update to `show`; with `every` all that have trades.
+    /// Calls `show` with each open window whose trades changed since the last update, or, if `every` is set, with each open
+    /// window that has trades.
     pub(super) fn show_open(&mut self, closed_until: Millis, every: bool, mut show: impl FnMut(&Window, u64)) {
         for window in self.windows.range_mut(self.index(closed_until)..) {
             let Emitted::Open { trades } = &mut window.emitted else { continue };

@@ -411,7 +411,7 @@ fn the_demo_replaces_nothing_but_the_exchange() {
     let (_folder, mut sources) = folder(&[("klines.toml", toml)]);
     sources.reads = Reads::AllButExchange;
     let config = accepted(load(sources));
-    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT"]);
+    assert_eq!(listed(&config), ["linear:BTCUSDT", "linear:ETHUSDT", "linear:SOLUSDT"]);
     assert_eq!(intervals(&config), ["5m"]);
 
     let (_folder, mut sources) = folder(&[("klines.toml", "nonsense"), (".env", "LOG_LEVEL=LOUD\n")]);

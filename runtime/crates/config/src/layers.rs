@@ -24,6 +24,8 @@ const ENV_FILE: &str = ".env";
 const EXCHANGE_PREFIX: &str = "BYBIT_";
 /// The section that chooses the exchange and its symbols.
 const EXCHANGE_SECTION: &str = "exchange";
+/// The symbols of the demo's exchange, and the flag that watches them.
+const DEMO_SYMBOLS: (&str, &str) = ("--symbols", "BTCUSDT,ETHUSDT,SOLUSDT");
 /// The settings in which the demo differs from the defaults, if there is no TOML file.
 const DEMO: &str = include_str!("demo.toml");
 
@@ -117,6 +119,10 @@ impl Layers {
         let replaces_exchange = sources.reads == Reads::AllButExchange;
         if replaces_exchange {
             layers.environment.retain(|name, _| !name.starts_with(EXCHANGE_PREFIX));
+            let (flag, symbols) = DEMO_SYMBOLS;
+            if !layers.flags.iter().any(|(name, _)| *name == flag) {
+                layers.flags.push((flag, symbols.to_owned()));
+            }
         }
         if sources.reads == Reads::Environment {
             return layers;

@@ -17,7 +17,7 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 /// When the check itself fails: the WebAssembly engine cannot start, or the exchange does not answer.
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
-    let components = wiring::compiling::kept(&config, wiring::compiling::print_notice)?;
+    let components = wiring::compiling::for_a_check(&config)?;
     report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,

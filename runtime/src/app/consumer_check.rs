@@ -52,6 +52,10 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
     let mut sources = args.sources();
     let path = if args.target.is_dir() {
         let project = Project::open(&args.target)?;
+        // A file that the user names is relative to the working directory.
+        for file in [&mut sources.config_file, &mut sources.env_file].into_iter().flatten() {
+            *file = std::path::absolute(&*file).with_context(|| file.display().to_string())?;
+        }
         // Uses the klines.toml of the project; its paths are relative to the project's folder.
         sources.folder.clone_from(&project.folder);
         args.target.join(project.component().file_name().unwrap_or_default())
@@ -60,6 +64,9 @@ fn target(args: &ComponentCheckArgs) -> anyhow::Result<(PathBuf, Option<Consumer
     };
     if !path.exists() && args.target.is_dir() {
         anyhow::bail!("{} does not exist: run `klines consumer build` first", path.display());
+    }
+    if let Some(file) = sources.config_file.as_ref().filter(|file| !sources.folder.join(file).is_file()) {
+        anyhow::bail!("there is no configuration file {}: name one with --config", file.display());
     }
     let folder = sources.folder.clone();
     let (config, _) = klines_config::examine(sources);

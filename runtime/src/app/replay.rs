@@ -1,6 +1,7 @@
 //! `klines replay`: writes the klines of a recording to a file, or delivers them to the enabled consumers.
 
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,9 +67,9 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     let Some(path) = args.output.as_ref().filter(|path| !is_stdout(path)) else {
         return Ok(Target::open(Box::new(io::stdout())));
     };
-    if let Ok(path) = path.canonicalize()
-        && args.files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == path))
-    {
+    // Compares the files, not the paths: a link is another path of the same file.
+    let identity = |path: &PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    if identity(path).is_some_and(|output| args.files.iter().any(|file| identity(file) == Some(output))) {
         anyhow::bail!("{} is an input and would be overwritten: choose another --output", path.display());
     }
     if !args.force {
@@ -136,6 +137,7 @@ fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<
         match wiring::prepare(config, &wiring::catalog(config), &components, wiring::Awaited::All)? {
             Ok(prepared) => {
                 output::report(&prepared.warnings);
+                components.remove_unused_code();
                 (prepared.specs, prepared.relay, prepared.data_dir)
             }
             Err(report) => {

@@ -51,6 +51,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let wiring::Prepared { specs, files, relay, data_dir, warnings } = prepared;
     output::report(&warnings);
+    components.remove_unused_code();
     data_dir.look();
     // An error of the port must be reported before anything runs.
     let port = metrics::bind(&config.metrics)?;

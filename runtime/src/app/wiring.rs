@@ -107,7 +107,6 @@ pub fn prepare(
             }
         }
     }
-    components.remove_unused_code();
     let until = Instant::now() + VALIDATION;
     let mut validated = |pending: PendingValidation<'_>| {
         let consumer = pending.consumer;

@@ -173,9 +173,22 @@ fn a_component_that_is_too_large_to_compile_is_refused_with_the_exceeded_limit()
         assert_eq!(ended.code(), Some(78), "{}", ended.said.err);
         let flat = ended.said.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
         assert!(flat.contains(said), "{}", ended.said.err);
-        assert_eq!(fs::read_dir(home.path().join("klines-data")).unwrap().count(), 1, "the cache of compiled code");
-        assert_eq!(fs::read_dir(home.path().join("klines-data/compiled")).unwrap().count(), 0, "which is empty");
+        assert!(!home.path().join("klines-data").exists(), "check creates no data folder");
     }
+}
+
+#[test]
+fn a_check_fills_the_cache_of_the_run_and_removes_nothing_from_it() {
+    let home = home("ledger", "");
+    let compiled = home.path().join("klines-data/compiled");
+    klines(home.path(), "check").run().success();
+    assert!(!home.path().join("klines-data").exists(), "check creates no data folder");
+    fs::create_dir(home.path().join("klines-data")).unwrap();
+    klines(home.path(), "check").run().success();
+    let kept = fs::read_dir(&compiled).unwrap().count();
+    assert!(kept > 0, "the run finds the code");
+    klines(home.path(), "check --consumers console").run().success();
+    assert_eq!(fs::read_dir(&compiled).unwrap().count(), kept, "another configuration is checked");
 }
 
 #[test]

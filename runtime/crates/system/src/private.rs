@@ -35,6 +35,12 @@ pub fn folder(path: &Path) -> io::Result<()> {
     narrow(path, FOLDER)
 }
 
+/// Returns whether a folder exists and belongs to this user.
+#[must_use]
+pub fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
+}
+
 /// Creates a folder that only this user can access, or verifies that an existing one is such a folder.
 ///
 /// # Errors

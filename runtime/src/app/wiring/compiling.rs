@@ -1,9 +1,12 @@
 //! Selects where a command compiles components, and whether the compiled code is kept.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use klines_authoring::tools::cache_of_process;
 use klines_config::Config;
 use klines_config::consumers::Component as Source;
 use klines_system::private;
@@ -34,6 +37,22 @@ pub fn kept(config: &Config, notice: Notice) -> anyhow::Result<Arc<Components>> 
     }
 }
 
+/// Returns the component loader of `klines check`. It uses and fills the cache of the run if the data folder exists and
+/// belongs to this user, else that of the user. It removes nothing, because the configuration may not be that of a run.
+///
+/// # Errors
+/// When this machine cannot run components at all.
+pub fn for_a_check(config: &Config) -> anyhow::Result<Arc<Components>> {
+    let folder = config.data_dir.join("compiled");
+    if !needs_compiler(config) {
+        trusted_only()
+    } else if private::is_own(&config.data_dir) && private::own_folder(&folder).is_ok() {
+        in_folder(&folder, print_notice)
+    } else {
+        for_an_author(cache_of_process().as_deref())
+    }
+}
+
 /// Logs that a component takes long to compile.
 pub fn log_notice(file: &str) {
     info!(file, "compiling a component (10 to 30 s for one with an interpreter, once)");
@@ -46,7 +65,9 @@ pub fn print_notice(file: &str) {
 
 /// Returns a component loader that keeps no compiled code.
 fn for_untrusted(notice: Notice) -> anyhow::Result<Arc<Components>> {
-    let folder = tempfile::Builder::new().prefix("klines-").tempdir().context("making a temporary folder")?;
+    let private = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("klines-").permissions(private).tempdir();
+    let folder = folder.context("making a temporary folder")?;
     let engine = engine()?;
     let compiler = Compiler::temporary(own_program().context("finding this program")?, folder, &engine, notice);
     Ok(Arc::new(Components::with_compiler(engine, compiler)))

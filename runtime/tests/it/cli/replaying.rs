@@ -161,6 +161,18 @@ fn a_recorders_header_is_skipped_and_counted() {
 }
 
 #[test]
+fn an_output_that_is_an_input_under_another_name_is_refused() {
+    let home = folder(&[]);
+    std::fs::copy(RECORDING, home.path().join("in.jsonl")).unwrap();
+    std::fs::hard_link(home.path().join("in.jsonl"), home.path().join("out.csv")).unwrap();
+    let arguments = "replay in.jsonl --category linear --format csv --output out.csv --force";
+    let ended = klines(home.path(), arguments).run();
+    assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
+    assert!(ended.said.err.contains("is an input and would be overwritten"), "{}", ended.said.err);
+    assert_eq!(std::fs::read(home.path().join("in.jsonl")).unwrap(), std::fs::read(RECORDING).unwrap());
+}
+
+#[test]
 fn a_recording_of_two_categories_needs_the_category() {
     let ended = replay("--format csv");
     assert_eq!(ended.code(), Some(1), "{}", ended.said.err);

@@ -141,9 +141,12 @@ fn read_component(
         }
         return file.map(Component::File);
     };
-    // In a file of another folder, the name of a shipped component has become a path in that folder.
-    let name = written.value.strip_prefix(&loader.layers.toml_folder).unwrap_or(&written.value);
-    if let Some(shipped) = name.to_str().and_then(Shipped::from_name) {
+    // Decided by the text as it is written, before it becomes a path in the folder of the file.
+    let shipped = section.entry(COMPONENT.name).and_then(|(_, node)| match &node.content {
+        Content::Text(text) => Shipped::from_name(text),
+        _ => None,
+    });
+    if let Some(shipped) = shipped {
         return Some(Component::Shipped(shipped));
     }
     if !loader.layers.folder.join(&written.value).is_file() {

@@ -124,7 +124,7 @@ impl<'a> Section<'a> {
         Self { path: path.into(), table: None, asked: Vec::new() }
     }
 
-    /// Returns the section of a table that the caller found.
+    /// Returns the section at `path`, for a caller that already has its table.
     #[must_use]
     pub fn of_table(path: impl Into<String>, table: &'a Table) -> Self {
         Self { path: path.into(), table: Some(table), asked: Vec::new() }

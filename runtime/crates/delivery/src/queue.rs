@@ -96,7 +96,7 @@ impl Idle<'_> {
     }
 
     /// Enqueues the klines of batch `number` that pass the filter, before any other batch. Returns how many closed
-    /// klines were dropped for it.
+    /// klines were lost.
     pub(super) fn push(mut self, number: u64, batch: &Batch) -> u64 {
         let lost = self.state.buffer.push(number, batch);
         self.queue.wake(self.state);
@@ -126,7 +126,7 @@ impl Queue {
     }
 
     /// Enqueues the klines of the hub's batch `number` that pass the filter. Returns how many closed klines were
-    /// dropped for it.
+    /// lost.
     pub fn push(&self, number: u64, batch: &Batch) -> u64 {
         let mut state = self.lock();
         if state.ending != Ending::Open {

@@ -103,7 +103,7 @@ enum Phase {
 enum End {
     /// The queue is closed and drained, or cancelled.
     RunEnded,
-    /// There is an order, which has to be executed before the call can be repeated.
+    /// An order arrived. The thread executes it before it repeats the call.
     Ordered,
     /// A fresh instance replaces it, as it requested.
     Recycled,

@@ -361,8 +361,8 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> RedisWriter<B, O> {
         self.backlog.requeue(sent);
     }
 
-    /// Waits for `future` and receives klines meanwhile. Returns `None` when everything is done or the time at the end
-    /// of the run is over.
+    /// Waits for `future` and receives klines meanwhile. Returns `None` when the inbox is
+    /// closed and everything is acknowledged, or when the time limit for the end of the run has passed.
     async fn receive_during<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut arrived = Vec::with_capacity(MAX_BATCHES);
         tokio::pin!(future);

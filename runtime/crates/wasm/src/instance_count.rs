@@ -78,7 +78,8 @@ pub(super) fn check(found: u64, most: u64) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// A component whose sections are being read. `None` means a module or component that is not followed.
+/// A component whose sections are being read. `None` in a list means that the content of the module or component is not
+/// known here, because it is imported or comes from another instance.
 #[derive(Default)]
 struct Level {
     own: InstanceCount,

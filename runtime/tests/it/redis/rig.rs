@@ -59,7 +59,7 @@ pub fn batch(klines: impl IntoIterator<Item = Kline>) -> Batch {
     Batch { klines: klines.into_iter().map(Into::into).collect() }
 }
 
-/// Returns settings of a spill below a folder.
+/// Returns the settings of a spill in the subfolder `spill` of `folder`.
 pub fn spill(folder: &Path, most_bytes: u64) -> SpillSettings {
     SpillSettings { folder: folder.join("spill"), most_bytes, data_dir: DataDir::scratch(folder) }
 }

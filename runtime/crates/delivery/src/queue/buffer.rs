@@ -51,7 +51,8 @@ impl Buffer {
         }
     }
 
-    /// Adds the klines of batch `number` that pass the filter. Returns how many closed klines were dropped for it.
+    /// Adds the klines of batch `number` that pass the filter. Returns how many closed klines were lost:
+    /// the ones dropped to make room, or all new ones while the queue is suspended.
     pub(super) fn push(&mut self, number: u64, batch: &Batch) -> u64 {
         let lost = if self.suspended {
             batch.klines.iter().filter(|kline| kline.confirm && self.filter.passes(kline)).count() as u64

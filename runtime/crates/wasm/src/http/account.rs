@@ -1,4 +1,4 @@
-//! The account of a consumer's requests: counters, requests in progress, and denials that were already reported.
+//! Records the HTTP requests of a consumer: counters, requests in progress, and denials that were already reported.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +49,7 @@ impl HttpCounters {
     }
 }
 
-/// The account of one consumer, shared by all its instances: a restart does not reset it.
+/// The requests of one consumer. All its instances share this record, so that a restart does not reset it.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) counters: Arc<HttpCounters>,

@@ -10,7 +10,7 @@ fn read(allow: &str, env: &str) -> Result<(Config, Report), Report> {
     load(sources)
 }
 
-/// Returns the messages of a refusal, each with the expected value.
+/// Reads a configuration that must be refused. Returns its messages, each followed by what was expected instead.
 #[track_caller]
 fn refused(allow: &str, env: &str) -> Vec<String> {
     let report = read(allow, env).expect_err(allow);

@@ -23,7 +23,7 @@ Examples:
   klines run --load-all --symbols-limit 50 --consumers jsonl")]
 pub struct RunArgs {
     /// Run against an embedded exchange without a network, with the same generated trades every time. It replaces the
-    /// exchange and its symbols (BYBIT_… and [exchange] are ignored); everything else is read as usual
+    /// exchange and its symbols (BYBIT_… and the section exchange are ignored); everything else is read as usual
     #[arg(long, conflicts_with_all = ["testnet", "load_all", "ws_url", "rest_url"])]
     pub demo: bool,
     /// Stop after this duration, such as 20s or 1m30s

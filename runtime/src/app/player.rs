@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use klines_bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
-use klines_bybit::source::{Body, Options, Progress, Record, Recording};
+use klines_bybit::source::{Body, Options, Progress, ReadAhead, Record, Skipped};
 use klines_domain::aggregator::{Settings, Tally};
 use klines_domain::clock::MAX_PUBLISH_DELAY;
 use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
-use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::ExchangeMillis;
 use klines_domain::trade::Trade;
 use klines_pipeline::playback::{Outlet, Playback, Source};
@@ -107,9 +107,9 @@ pub struct Summary {
     /// Counts of trades by outcome.
     pub tally: Tally,
     /// Frames that could not be decoded.
-    pub skipped: u64,
-    /// Lines at the start of the files that are a recorder's header.
-    pub header_lines: u64,
+    pub undecoded: u64,
+    /// Lines that are of no known kind.
+    pub skipped: Skipped,
 }
 
 impl Replay {
@@ -125,21 +125,23 @@ impl Replay {
 
     fn play(self, only: Option<Symbol>, progress: &Progress, sink: &mut dyn Sink) -> anyhow::Result<Summary> {
         let options = Options { category: self.category, symbol: only };
-        let mut recording = Recording::open(&self.files, &options, progress)?;
+        let mut recording = ReadAhead::open(&self.files, &options, progress)?;
         let category = recording.category();
         sink.open()?;
         let mut player = Player {
             playback: Playback::new(Settings { category, ..self.settings }, SinkOutlet::new(&mut *sink)),
             category,
-            symbols: SymbolTable::default(),
+            symbols: recording.symbols().clone(),
+            played: Vec::new(),
             wanted: self.symbols,
             connections: Connections::default(),
             events: Vec::new(),
             unreadable: Vec::new(),
-            skipped: 0,
+            undecoded: 0,
+            skipped: Skipped::default(),
         };
         while let Some(record) = recording.read()? {
-            player.play(&record);
+            player.play(record);
             player.playback.outlet().check()?;
         }
         if let Some(missing) =
@@ -149,8 +151,9 @@ impl Replay {
         }
         player.playback.finish();
         player.playback.outlet().check()?;
-        let summary =
-            Summary { tally: player.playback.tally(), skipped: player.skipped, header_lines: recording.header_lines() };
+        let mut skipped = recording.skipped();
+        skipped.add(&player.skipped);
+        let summary = Summary { tally: player.playback.tally(), undecoded: player.undecoded, skipped };
         sink.finish().context("writing the last klines")?;
         Ok(summary)
     }
@@ -162,12 +165,26 @@ struct Player<'a> {
     category: Category,
     /// All symbols of the recording; the playback has only the wanted ones.
     symbols: SymbolTable,
+    /// What is known of each of them.
+    played: Vec<Played>,
     wanted: Vec<Symbol>,
     connections: Connections,
     events: Vec<FeedEvent<ExchangeMillis>>,
     /// Unreadable rows and frames since the last readable trade; their trades happened before the next readable one.
     unreadable: Vec<Unreadable>,
-    skipped: u64,
+    undecoded: u64,
+    skipped: Skipped,
+}
+
+/// Whether a symbol of the recording is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Played {
+    /// Nothing was read of it yet.
+    Unknown,
+    /// It is not wanted.
+    Not,
+    /// With its number in the playback.
+    As(SymbolId),
 }
 
 /// A row of an archive, or a frame, that could not be decoded.
@@ -178,24 +195,28 @@ struct Unreadable {
 }
 
 impl Player<'_> {
-    fn play(&mut self, record: &Record) {
-        match &record.body {
-            Body::Frame(text) => self.frame(record, text),
+    fn play(&mut self, record: Record) {
+        match record.body {
+            Body::Trade(trade) => self.trade(trade),
+            Body::Frame(ref text) => self.frame(&record, text),
             Body::Rejected(symbol, time) => {
                 self.playback.reject(1);
-                if self.wants(symbol) {
-                    self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((*time, *time)) });
+                if let Some(symbol) = self.symbols.name(symbol).filter(|symbol| self.wants(symbol)) {
+                    self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((time, time)) });
                 }
             }
-            Body::Trade(symbol, trade) => self.trade(symbol, trade),
-            Body::Lost | Body::Regained => self.interruption(record),
+            Body::Lost | Body::Regained => self.interruption(&record),
             Body::Missing(symbol, last) => {
-                if let Some(id) = self.playback.symbols().get(symbol.as_str()) {
-                    self.playback.add_hole(vec![id], *last, None);
+                let known = self.symbols.name(symbol).and_then(|name| self.playback.symbols().get(name.as_str()));
+                if let Some(id) = known {
+                    self.playback.add_hole(vec![id], last, None);
                 }
             }
-            Body::Present(symbol, from) if self.wants(symbol) => self.playback.present(symbol, *from),
-            Body::Present(..) => {}
+            Body::Present(symbol, from) => {
+                if let Some(symbol) = self.symbols.name(symbol).filter(|symbol| self.wants(symbol)) {
+                    self.playback.present(symbol, from);
+                }
+            }
         }
     }
 
@@ -208,16 +229,43 @@ impl Player<'_> {
         }
     }
 
-    fn trade(&mut self, symbol: &Symbol, trade: &Trade) {
+    /// Plays a trade whose symbol is one of the recording.
+    #[inline]
+    fn trade(&mut self, mut trade: Trade) {
         if !self.unreadable.is_empty() {
             self.report_unreadable(trade.time);
         }
-        if self.wants(symbol) {
-            let symbol = self.playback.symbol(symbol);
-            self.playback.trade(&Trade { symbol, ..trade.clone() });
-        } else {
-            self.playback.advance_to(trade.time);
+        match self.played(trade.symbol) {
+            Some(symbol) => {
+                trade.symbol = symbol;
+                self.playback.trade(&trade);
+            }
+            None => self.playback.advance_to(trade.time),
         }
+    }
+
+    /// Returns the number in the playback of a symbol of the recording, which is added if needed; `None` if it is not
+    /// wanted.
+    #[inline]
+    fn played(&mut self, symbol: SymbolId) -> Option<SymbolId> {
+        match self.played.get(symbol.index()) {
+            Some(Played::As(id)) => Some(*id),
+            Some(Played::Not) => None,
+            Some(Played::Unknown) | None => self.begin(symbol),
+        }
+    }
+
+    #[cold]
+    fn begin(&mut self, symbol: SymbolId) -> Option<SymbolId> {
+        let name = self.symbols.name(symbol)?.clone();
+        let id = self.wants(&name).then(|| self.playback.symbol(&name));
+        if self.played.len() <= symbol.index() {
+            self.played.resize(symbol.index() + 1, Played::Unknown);
+        }
+        if let Some(played) = self.played.get_mut(symbol.index()) {
+            *played = id.map_or(Played::Not, Played::As);
+        }
+        id
     }
 
     /// Reports that a frame, or a row of it, could not be decoded: windows of its possible times must not count as
@@ -287,8 +335,9 @@ impl Player<'_> {
                     self.playback.pass(received);
                 }
             }
+            Err(_) if self.skipped.count_other(text) => {}
             Err(_) => {
-                self.skipped += 1;
+                self.undecoded += 1;
                 self.missed(record, text, None);
                 if let Some(symbol) = symbol_of(text) {
                     times_of(text).into_iter().for_each(|range| self.missed_row(record, &symbol, range));
@@ -301,35 +350,32 @@ impl Player<'_> {
     fn trades(&mut self, record: &Record, rejected: u64) {
         let received = record.received;
         self.playback.reject(rejected);
-        let events = std::mem::take(&mut self.events);
-        for event in &events {
-            let trade = match event {
-                FeedEvent::Trade(trade) => trade,
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                FeedEvent::Trade(trade) if received.is_none() => self.trade(trade),
+                FeedEvent::Trade(trade) => self.received(record, trade),
                 FeedEvent::Missed { symbol, from, to } => {
-                    if let Some(symbol) = self.symbols.name(*symbol).cloned() {
-                        self.missed_row(record, &symbol, (*from, *to));
+                    if let Some(symbol) = self.symbols.name(symbol).cloned() {
+                        self.missed_row(record, &symbol, (from, to));
                     }
-                    continue;
                 }
-                _ => continue,
-            };
-            if received.is_none() && !self.unreadable.is_empty() {
-                self.report_unreadable(trade.time);
-            }
-            let Some(symbol) = self.symbols.name(trade.symbol).cloned() else { continue };
-            match (received, self.wants(&symbol)) {
-                (None, _) => self.trade(&symbol, trade),
-                (Some(_), true) => {
-                    let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
-                    self.playback.received(&Trade { symbol, ..trade.clone() });
-                }
-                (Some(_), false) => self.playback.begin(trade.time),
+                _ => {}
             }
         }
         if let Some(received) = received {
             self.playback.pass(received);
         }
         self.events = events;
+    }
+
+    /// Plays a trade of a frame with a recorded time of receipt.
+    fn received(&mut self, record: &Record, mut trade: Trade) {
+        let Some(name) = self.symbols.name(trade.symbol).filter(|name| self.wants(name)).cloned() else {
+            return self.playback.begin(trade.time);
+        };
+        trade.symbol = self.connections.symbol(record.connection, &name, &mut self.playback);
+        self.playback.received(&trade);
     }
 
     fn wants(&self, symbol: &Symbol) -> bool {

@@ -172,9 +172,11 @@ fn print_summary(summary: &Summary) -> ExitCode {
     for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!(", {count} {what}"));
     }
-    let of_files = [(summary.skipped, "frame", "not decoded"), (summary.header_lines, "header line", "skipped")];
-    for (count, noun, what) in of_files.iter().filter(|(count, ..)| *count > 0) {
-        text.push_str(&format!(", {} {what}", counted(*count, noun)));
+    if summary.undecoded > 0 {
+        text.push_str(&format!(", {} not decoded", counted(summary.undecoded, "frame")));
+    }
+    if !summary.skipped.is_empty() {
+        text.push_str(&format!("; skipped {}", summary.skipped));
     }
     output::eprint(&text);
     if tally.received > tally.rejected {

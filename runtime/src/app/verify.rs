@@ -28,14 +28,16 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 /// When a file cannot be read.
 pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> {
     let mut recording = Recording::open_mixed(files, &Options::default(), progress)?;
-    if recording.header_lines() > 0 {
-        output::eprint(&format!("{} skipped", counted(recording.header_lines(), "header line")));
-    }
     let mut verifier = Verifier::default();
     while let Some(record) = recording.read()? {
         if let Body::Frame(frame) = &record.body {
             verifier.frame(record.category, frame);
         }
+    }
+    let mut skipped = recording.skipped();
+    skipped.add(&verifier.skipped());
+    if !skipped.is_empty() {
+        output::eprint(&format!("skipped {skipped}"));
     }
     Ok(verifier.report())
 }

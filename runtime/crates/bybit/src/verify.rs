@@ -20,6 +20,7 @@ use serde::Deserialize;
 
 use self::push::{FIELDS, Push, Values};
 use super::decode::{DecodeError, Frame, decode};
+use super::source::Skipped;
 
 /// A push may not include trades that happened less than this before its timestamp, in ms.
 const BEHIND: Millis = 200;
@@ -90,6 +91,7 @@ impl Report {
 pub struct Verifier {
     categories: BTreeMap<Category, Recorded>,
     unread: u64,
+    skipped: Skipped,
 }
 
 /// The recorded trades and pushes of one category.
@@ -121,9 +123,15 @@ impl Verifier {
     /// Reads one frame.
     pub fn frame(&mut self, category: Category, text: &str) {
         let recorded = self.categories.entry(category).or_default();
-        if recorded.frame(category, text).is_none() {
+        if recorded.frame(category, text).is_none() && !self.skipped.count_other(text) {
             self.unread += 1;
         }
+    }
+
+    /// Returns the lines among the frames that were of no known kind.
+    #[must_use]
+    pub const fn skipped(&self) -> Skipped {
+        self.skipped
     }
 
     /// Compares every push and returns the result.

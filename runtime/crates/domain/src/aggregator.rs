@@ -255,8 +255,9 @@ impl Aggregator {
         (self.read_until > Millis::MIN).then_some(ExchangeMillis::new(self.read_until))
     }
 
+    /// Applies one trade, as [`apply`](Self::apply) does with [`FeedEvent::Trade`].
     #[inline]
-    fn trade(&mut self, trade: &Trade) {
+    pub fn trade(&mut self, trade: &Trade) {
         self.tally.received += 1;
         let time = trade.time.get();
         if trade.block && !self.settings.block_trades {

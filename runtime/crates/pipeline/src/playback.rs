@@ -123,7 +123,7 @@ impl<O: Outlet> Playback<O> {
     /// Plays one trade, after advancing the clock to its time.
     pub fn trade(&mut self, trade: &Trade) {
         self.advance_to(trade.time);
-        self.aggregator.apply(&FeedEvent::Trade(trade.clone()));
+        self.aggregator.trade(trade);
     }
 
     /// Advances the clock to the time of a trade that is not played itself.
@@ -147,7 +147,7 @@ impl<O: Outlet> Playback<O> {
     /// Plays one trade of a frame whose receipt advances the clock, see [`Playback::pass`].
     pub fn received(&mut self, trade: &Trade) {
         self.begin(trade.time);
-        self.aggregator.apply(&FeedEvent::Trade(trade.clone()));
+        self.aggregator.trade(trade);
     }
 
     /// Advances recorded local time.

@@ -143,20 +143,23 @@ fn one_thing_is_counted_in_the_singular() {
     let said = klines(home.path(), "replay AUSDT_2025-01-01.csv --intervals 1m --consumers console").run().success();
     assert!(said.err.ends_with("2 trades, 2 counted\nconsole: 1 kline delivered (stopped)\n"), "{}", said.err);
     let said = klines(home.path(), "replay header.jsonl --intervals 1m --format csv").run().success();
-    assert_eq!(said.err, "1 trade, 1 counted, 1 frame not decoded, 1 header line skipped\n");
+    assert_eq!(said.err, "1 trade, 1 counted; skipped 1 comment, 1 line of text\n");
 }
 
 #[test]
-fn a_recorders_header_is_skipped_and_counted() {
+fn lines_of_no_known_kind_are_skipped_and_counted() {
     let recording = std::fs::read_to_string(RECORDING).unwrap();
     let header = "# recorded by hand\n{\"recorder\":\"mine\",\"version\":1}\n";
-    let home = folder(&[("headed.jsonl", &format!("{header}{recording}"))]);
+    let mixed = format!("{TRADE}\nHTTP/1.1 200 OK\n# by hand\n{TRADE}\n");
+    let home = folder(&[("headed.jsonl", &format!("{header}{recording}")), ("mixed.jsonl", &mixed)]);
     let arguments = "--category linear --intervals 1s,1m --format csv";
     let said = klines(home.path(), &format!("replay headed.jsonl {arguments}")).run().success();
     assert_eq!(said.out, replay("--category linear --format csv").success().out);
-    assert!(said.err.contains(", 2 header lines skipped\n"), "{}", said.err);
+    assert!(said.err.contains("; skipped 1 comment, 1 JSON object of another kind\n"), "{}", said.err);
+    let said = klines(home.path(), "verify mixed.jsonl").run();
+    assert!(said.said.err.contains("skipped 1 comment, 1 line of text\n"), "{}", said.said.err);
     let verified = klines(home.path(), "verify headed.jsonl").run().success();
-    assert_eq!(verified.err, "2 header lines skipped\n");
+    assert_eq!(verified.err, "skipped 1 comment, 1 JSON object of another kind\n");
     assert_eq!(verified.out, klines(home.path(), &format!("verify {RECORDING}")).run().success().out);
 }
 

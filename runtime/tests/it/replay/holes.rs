@@ -144,6 +144,38 @@ fn a_day_without_an_archive_is_a_gap() {
 }
 
 #[test]
+fn the_missing_end_of_an_archive_is_a_gap() {
+    const HOUR: i64 = 3_600;
+    let folder = Folder::new();
+    let day = 24 * HOUR;
+    let newest_first = |name: &str, rows: &[i64]| {
+        let mut lines = archive(rows);
+        lines[1..].reverse();
+        folder.write(name, &lines)
+    };
+    // The last line of each first file is incomplete: a trade of the ninth hour, and what follows, is missing.
+    let mut lines = archive(&[0, HOUR, 5 * HOUR]);
+    lines.push("4,17041".to_owned());
+    let cut = folder.write("AUSDT_2024-01-01.csv", &lines);
+    let next = folder.write("AUSDT_2024-01-02.csv", &archive(&[day + HOUR]));
+    let after = folder.write("AUSDT_2024-01-03.csv", &archive(&[2 * day]));
+    let rows = replayed(vec![cut, next, after], "4h", "AUSDT");
+    let at = |hour: i64| rows.iter().find(|row| row.0 == hour * HOUR).map(|row| (row.1.as_str(), row.2));
+    assert_eq!((at(4), at(8), at(20)), (Some(("gapped", 1)), None, None), "{rows:?}");
+    assert_eq!((at(24), at(28)), (Some(("gapped", 1)), Some(("complete", 0))), "{rows:?}");
+    // Of a newest-first file, the earliest rows are missing.
+    let (first, second) = ("BUSDT_2024-01-01.csv", "BUSDT_2024-01-02.csv");
+    let whole = newest_first(first, &[0, HOUR, 20 * HOUR]);
+    let late = newest_first(second, &[day + 9 * HOUR, day + 17 * HOUR]);
+    let text = std::fs::read_to_string(&late).unwrap();
+    std::fs::write(&late, format!("{text}\n2,17041")).unwrap();
+    let rows = replayed(vec![whole, late], "4h", "BUSDT");
+    let at = |hour: i64| rows.iter().find(|row| row.0 == hour * HOUR).map(|row| (row.1.as_str(), row.2));
+    assert_eq!((at(20), at(24), at(28)), (Some(("complete", 1)), None, None), "{rows:?}");
+    assert_eq!((at(32), at(36)), (Some(("gapped", 1)), Some(("complete", 0))), "{rows:?}");
+}
+
+#[test]
 fn an_archive_of_a_month_holds_its_quiet_days() {
     let folder = Folder::new();
     let day = 86_400;

@@ -5,8 +5,9 @@ use klines_domain::time::Millis;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::file::Lines;
-use super::{Body, Record, SourceError};
+use super::error::SourceError;
+use super::input::Lines;
+use super::record::{Body, Record};
 
 /// The frames of one file.
 pub(super) struct Frames {
@@ -19,16 +20,21 @@ pub(super) struct Frames {
 
 /// Maximum number of lines that are read to detect the category.
 const LOOK_AHEAD: usize = 1_000;
+/// Maximum number of their bytes.
+const LOOK_AHEAD_BYTES: usize = 1 << 20;
 
 impl Frames {
     /// Creates the reader; `first` is the line that was already read.
-    pub(super) fn new(first: String, mut lines: Lines, category: Option<Category>) -> Result<Self, SourceError> {
-        let mut ahead = vec![first];
+    pub(super) fn new(first: &[u8], mut lines: Lines, category: Option<Category>) -> Result<Self, SourceError> {
+        let mut ahead = vec![text(first)];
+        let mut bytes = first.len();
         let mut found = category.or_else(|| category_of(ahead.first().map_or("", String::as_str)));
-        while found.is_none() && ahead.len() < LOOK_AHEAD {
+        while found.is_none() && ahead.len() < LOOK_AHEAD && bytes < LOOK_AHEAD_BYTES {
             let Some(line) = lines.next()? else { break };
-            found = category_of(line);
-            ahead.push(line.to_owned());
+            let line = text(line);
+            found = category_of(&line);
+            bytes += line.len();
+            ahead.push(line);
         }
         Ok(Self { lines, ahead: ahead.into_iter(), category: found.unwrap_or_default(), time: Millis::MIN })
     }
@@ -42,7 +48,7 @@ impl Frames {
         let frame = match self.ahead.next() {
             Some(line) => line,
             None => match self.lines.next()? {
-                Some(line) => line.to_owned(),
+                Some(line) => text(line),
                 None => return Ok(None),
             },
         };
@@ -52,6 +58,11 @@ impl Frames {
             Record { received: None, category: self.category, connection: None, body: Body::Frame(frame) },
         )))
     }
+}
+
+/// Returns a line as text. One that is not UTF-8 is no valid frame; the reader of frames counts it.
+fn text(line: &[u8]) -> String {
+    std::str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line).into_owned(), str::to_owned)
 }
 
 #[derive(Deserialize)]

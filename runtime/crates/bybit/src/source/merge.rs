@@ -1,26 +1,40 @@
 //! Merges several files into one recording of one category, in order of time; entries with equal times are in the order
 //! of their files.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::path::PathBuf;
 
-use klines_domain::interval::Interval;
-use klines_domain::symbol::Category;
+use klines_domain::symbol::{Category, SymbolTable};
 use klines_domain::time::Millis;
 
-use super::file::{Lines, Progress};
+use super::archive::{ArchiveFile, ArchiveTrack, tracks};
+use super::error::SourceError;
 use super::frames::Frames;
-use super::holes::{ArchiveSpan, holes, spans};
-use super::{Options, Record, SourceError, archive, header, wrapped};
+use super::input::{Input, Progress};
+use super::kind::{self, Kind};
+use super::record::{Body, Options, Record};
+use super::skipped::Skipped;
+use super::wrapped::{Survey, Wrapped};
 
 /// A recording made of one or more files.
 pub struct Recording {
-    files: Vec<OpenFile>,
+    parts: Vec<Part>,
+    /// The next entry of each part that has one.
+    order: BinaryHeap<Reverse<Order>>,
     category: Category,
-    header_lines: u64,
+    symbols: SymbolTable,
+    /// What was skipped while the files were opened.
+    skipped: Skipped,
 }
 
-/// One file with its next entry.
-struct OpenFile {
+/// What the entries are ordered by: their time; whether they are trades, because a gap begins or ends before the trades of
+/// the same time; and the number of the part.
+type Order = (Millis, bool, usize);
+
+/// One file, or all archive files of one symbol, with its next entry.
+struct Part {
     next: Option<(Millis, Record)>,
     remaining: Remaining,
 }
@@ -28,7 +42,8 @@ struct OpenFile {
 /// The entries after the next one.
 enum Remaining {
     Frames(Box<Frames>),
-    Read(std::vec::IntoIter<(Millis, Record)>),
+    Wrapped(Box<Wrapped>),
+    Archives(Box<ArchiveTrack>),
 }
 
 impl Recording {
@@ -37,15 +52,15 @@ impl Recording {
     /// # Errors
     /// [`SourceError`] if a file cannot be read or parsed, or if the category has to be chosen.
     pub fn open(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Self, SourceError> {
-        let Opened { files, found, header_lines } = open_all(paths, options, progress)?;
-        let category = match (options.category, found.as_slice()) {
+        let Opened { mut recording, found } = open_all(paths, options, progress)?;
+        recording.category = match (options.category, found.as_slice()) {
             (None, []) => Category::default(),
             (None, [only]) => *only,
             (None, _) => return Err(SourceError::Mixed { found }),
             (Some(chosen), found) if found.is_empty() || found.contains(&chosen) => chosen,
             (Some(chosen), _) => return Err(SourceError::Absent { chosen, found }),
         };
-        Ok(Self { files, category, header_lines })
+        Ok(recording)
     }
 
     /// Opens files to read every category.
@@ -53,8 +68,7 @@ impl Recording {
     /// # Errors
     /// [`SourceError`] if a file cannot be read or parsed.
     pub fn open_mixed(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Mixed, SourceError> {
-        let Opened { files, header_lines, .. } = open_all(paths, options, progress)?;
-        Ok(Mixed(Self { files, category: Category::default(), header_lines }))
+        Ok(Mixed(open_all(paths, options, progress)?.recording))
     }
 
     /// Returns the category that is read.
@@ -63,10 +77,24 @@ impl Recording {
         self.category
     }
 
-    /// Returns the number of lines at the start of the files that are a recorder's header and were skipped.
+    /// Returns the symbols of the archives; those of frames are not known before they are decoded.
     #[must_use]
-    pub const fn header_lines(&self) -> u64 {
-        self.header_lines
+    pub const fn symbols(&self) -> &SymbolTable {
+        &self.symbols
+    }
+
+    /// Returns the lines so far that were of no known kind.
+    #[must_use]
+    pub fn skipped(&self) -> Skipped {
+        let mut skipped = self.skipped;
+        for part in &self.parts {
+            match &part.remaining {
+                Remaining::Frames(_) => {}
+                Remaining::Wrapped(wrapped) => skipped.add(&wrapped.skipped()),
+                Remaining::Archives(track) => skipped.add(&track.skipped()),
+            }
+        }
+        skipped
     }
 
     /// Returns the next entry of the recording's category.
@@ -83,12 +111,42 @@ impl Recording {
     }
 
     fn read_any(&mut self) -> Result<Option<Record>, SourceError> {
-        let times = self.files.iter().enumerate();
-        let earliest = times.filter_map(|(index, file)| Some((file.next.as_ref()?.0, index))).min();
-        let Some(file) = earliest.and_then(|(_, index)| self.files.get_mut(index)) else { return Ok(None) };
-        let following = file.remaining.next()?;
-        Ok(std::mem::replace(&mut file.next, following).map(|(_, record)| record))
+        while let Some((record, is_last)) = self.next()? {
+            // The archives of a symbol may end before those of others; at the end of all there is no gap.
+            if !is_last || !matches!(record.body, Body::Missing(..)) || self.continues(record.category) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
+
+    /// Returns the earliest entry, and whether it is the last one of its part.
+    fn next(&mut self) -> Result<Option<(Record, bool)>, SourceError> {
+        let Some(mut first) = self.order.peek_mut() else { return Ok(None) };
+        let Reverse((_, _, number)) = *first;
+        let Some(part) = self.parts.get_mut(number) else { return Ok(None) };
+        let following = part.remaining.next()?;
+        match &following {
+            Some(entry) => *first = Reverse(order(entry, number)),
+            None => drop(PeekMut::pop(first)),
+        }
+        let is_last = following.is_none();
+        Ok(std::mem::replace(&mut part.next, following).map(|(_, record)| (record, is_last)))
+    }
+
+    /// Returns whether an archive of the category has further rows.
+    fn continues(&self, category: Category) -> bool {
+        self.parts.iter().any(|part| match (&part.remaining, &part.next) {
+            (Remaining::Archives(track), Some((_, next))) => {
+                track.category() == category && (!matches!(next.body, Body::Missing(..)) || !track.is_at_end())
+            }
+            _ => false,
+        })
+    }
+}
+
+const fn order((time, record): &(Millis, Record), number: usize) -> Order {
+    (*time, !matches!(record.body, Body::Missing(..) | Body::Present(..)), number)
 }
 
 /// A recording from which every category is read.
@@ -103,10 +161,10 @@ impl Mixed {
         self.0.read_any()
     }
 
-    /// Returns the number of lines at the start of the files that are a recorder's header and were skipped.
+    /// Returns the lines so far that were of no known kind.
     #[must_use]
-    pub const fn header_lines(&self) -> u64 {
-        self.0.header_lines
+    pub fn skipped(&self) -> Skipped {
+        self.0.skipped()
     }
 }
 
@@ -114,87 +172,62 @@ impl Remaining {
     fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
         match self {
             Self::Frames(frames) => frames.next(),
-            Self::Read(records) => Ok(records.next()),
+            Self::Wrapped(wrapped) => wrapped.next(),
+            Self::Archives(track) => track.next(),
         }
     }
 }
 
-/// The open files of a recording.
+/// An open recording of no category yet.
 struct Opened {
-    files: Vec<OpenFile>,
+    recording: Recording,
     /// The categories of the files, each once.
     found: Vec<Category>,
-    header_lines: u64,
 }
 
 /// Opens every file.
 fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result<Opened, SourceError> {
-    let (mut files, mut found, mut archived, mut header_lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut parts, mut archives, mut found, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
     for (number, path) in (0u32..).zip(paths) {
-        let mut lines = Lines::open(path, progress)?;
-        let first = skip_header(&mut lines, &mut header_lines)?;
-        let mut remaining = open(first, lines, options, number, &mut archived)?;
-        found.extend(remaining.categories());
-        files.push(OpenFile { next: remaining.next()?, remaining });
+        let mut input = Input::new(path.clone());
+        let mut lines = input.lines(progress)?;
+        let mut before = Skipped::default();
+        let (kind, line) = kind::find(&mut lines, path, &mut before)?;
+        if kind != Kind::Frames && !input.is_rereadable() {
+            input = input.copy(&line, &mut lines)?;
+            lines = input.lines(progress)?;
+            lines.next()?;
+        } else if kind == Kind::Wrapped {
+            // They are read and counted again.
+            before = Skipped::default();
+        }
+        skipped.add(&before);
+        match kind {
+            Kind::Frames => {
+                let frames = Frames::new(&line, lines, options.category)?;
+                found.push(frames.category());
+                parts.push(Remaining::Frames(Box::new(frames)));
+            }
+            Kind::Wrapped => {
+                let survey = Survey::take(&mut input.lines(&Progress::default())?, number)?;
+                found.extend(&survey.categories);
+                parts.push(Remaining::Wrapped(Box::new(Wrapped::new(input.lines(progress)?, survey, number))));
+            }
+            Kind::Archive(kind) => archives.extend(ArchiveFile::find(input, (kind, line), lines, options, number)?),
+        }
     }
-    // The holes are the first file, so that a hole begins or ends before the trades of the same time.
-    let mut remaining = Remaining::Read(holes(archived).into_iter());
-    files.insert(0, OpenFile { next: remaining.next()?, remaining });
+    found.extend(archives.iter().map(|file: &ArchiveFile| file.category()));
+    let mut symbols = SymbolTable::default();
+    let archives = tracks(archives, &mut symbols, progress)?;
+    parts.extend(archives.into_iter().map(|track| Remaining::Archives(Box::new(track))));
+    let (mut recording, mut ordered) = (Vec::new(), BinaryHeap::new());
+    for (number, mut remaining) in parts.into_iter().enumerate() {
+        let next = remaining.next()?;
+        ordered.extend(next.as_ref().map(|entry| Reverse(order(entry, number))));
+        recording.push(Part { next, remaining });
+    }
     found.sort_unstable();
     found.dedup();
-    Ok(Opened { files, found, header_lines })
-}
-
-/// Returns the first line after a recorder's header, and counts the lines of the header.
-fn skip_header(lines: &mut Lines, count: &mut u64) -> Result<String, SourceError> {
-    let mut last = None;
-    for _ in 0..=header::MOST {
-        match lines.next()? {
-            None => break,
-            Some(line) if !header::is_header(line) => return Ok(line.to_owned()),
-            Some(line) => last = Some(line.to_owned()),
-        }
-        *count += 1;
-    }
-    let path = lines.path().to_owned();
-    // A file of header lines alone, or of more than a header has, is of no known kind.
-    Err(last.map_or(SourceError::Empty { path }, |last| unknown(lines, &last)))
-}
-
-fn unknown(lines: &Lines, line: &str) -> SourceError {
-    SourceError::Unknown { path: lines.path().to_owned(), line: lines.number(), head: line.chars().take(60).collect() }
-}
-
-fn open(
-    first: String,
-    mut lines: Lines,
-    options: &Options,
-    number: u32,
-    archived: &mut Vec<ArchiveSpan>,
-) -> Result<Remaining, SourceError> {
-    if let Some(kind) = archive::kind_of(&first) {
-        let records = archive::read(kind, &first, &mut lines, options, number)?;
-        let is_monthly = archive::is_monthly(lines.path());
-        archived.extend(spans(&records, if is_monthly { Interval::Month } else { Interval::DAY }));
-        return Ok(Remaining::Read(records.into_iter()));
-    }
-    if wrapped::is_record(&first) {
-        return Ok(Remaining::Read(wrapped::read(&first, &mut lines, number)?.into_iter()));
-    }
-    if first.starts_with('{') {
-        return Ok(Remaining::Frames(Box::new(Frames::new(first, lines, options.category)?)));
-    }
-    Err(unknown(&lines, &first))
-}
-
-impl Remaining {
-    fn categories(&self) -> Vec<Category> {
-        match self {
-            Self::Frames(frames) => vec![frames.category()],
-            Self::Read(records) => {
-                let all = records.as_slice();
-                Category::ALL.into_iter().filter(|one| all.iter().any(|(_, record)| record.category == *one)).collect()
-            }
-        }
-    }
+    let category = Category::default();
+    Ok(Opened { recording: Recording { parts: recording, order: ordered, category, symbols, skipped }, found })
 }

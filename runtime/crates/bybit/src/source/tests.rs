@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::LocalMillis;
 use klines_domain::trade::TradeId;
 
 use super::*;
@@ -42,9 +44,25 @@ fn read(paths: &[PathBuf], options: &Options) -> Result<Vec<Record>, SourceError
     Ok(records)
 }
 
+/// Reads files on the thread that reads ahead.
+fn read_all(paths: &[PathBuf]) -> Result<(Vec<Record>, Skipped), SourceError> {
+    let mut recording = ReadAhead::open(paths, &Options::default(), &Progress::default())?;
+    let mut records = Vec::new();
+    while let Some(record) = recording.read()? {
+        records.push(record);
+    }
+    Ok((records, recording.skipped()))
+}
+
+/// Returns the symbols of an archive.
+fn symbols(path: &PathBuf, options: &Options) -> Vec<String> {
+    let recording = Recording::open(std::slice::from_ref(path), options, &Progress::default()).unwrap();
+    recording.symbols().iter().map(|(_, symbol)| symbol.to_string()).collect()
+}
+
 fn times(records: &[Record]) -> Vec<i64> {
     let time = |record: &Record| match &record.body {
-        Body::Trade(_, trade) => trade.time.get(),
+        Body::Trade(trade) => trade.time.get(),
         other => panic!("{other:?}"),
     };
     records.iter().map(time).collect()
@@ -80,7 +98,7 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     ];
     let path = folder.write("session.jsonl", &lines.join("\n"));
     let error = read(std::slice::from_ref(&path), &Options::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the input holds trades of linear and spot: choose one with --category");
+    assert_eq!(error.to_string(), "the input has trades of linear and spot: choose one with --category");
     let mut mixed =
         Recording::open_mixed(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
     let first = Record {
@@ -102,40 +120,51 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     assert_eq!(read(std::slice::from_ref(&path), &spot).unwrap(), [first]);
     let inverse = Options { category: Some(Category::Inverse), symbol: None };
     let error = read(&[path], &inverse).unwrap_err();
-    assert_eq!(error.to_string(), "the input holds nothing of category inverse, only linear and spot");
+    assert_eq!(error.to_string(), "the input has no trades of category inverse, only of linear and spot");
 }
 
 #[test]
-fn header_lines_of_a_recorder_are_skipped_at_the_start_of_every_kind_of_file() {
+fn lines_of_no_known_kind_are_skipped_and_counted_wherever_they_stand() {
     let folder = Folder::new();
     let record = r#"{"t":"connect","conn":"A","ts":1.0,"addr":"wss://stream.bybit.com/v5/public/linear"}
 {"t":"recv","conn":"A","ts":3.25,"data":"frame"}"#;
     let archive = "id,timestamp,price,volume,side\n1,10,5,1,buy";
-    let header = "# recorded by hand\n{\"recorder\":\"x\",\"version\":2,\"exchange\":{\"name\":\"bybit\"}}\n\n{\"t\":\"header\"}\n";
+    let header = "# recorded by hand\n{\"recorder\":\"x\",\"version\":2}\n\nHTTP/1.1 200 OK\n".repeat(100);
     for (name, content) in [("frames", FRAME), ("records", record), ("AUSDT_2025-01-01.csv", archive)] {
         let bare = read(&[folder.write(name, content)], &Options::default()).unwrap();
         assert!(!bare.is_empty(), "{name}");
         let path = folder.write(name, &format!("{header}{content}\n"));
-        assert_eq!(read(std::slice::from_ref(&path), &Options::default()).unwrap(), bare, "{name}");
-        let recording = Recording::open(&[path.clone(), path], &Options::default(), &Progress::default()).unwrap();
-        assert_eq!(recording.header_lines(), 6, "{name}");
+        let (records, skipped) = read_all(&[path]).unwrap();
+        assert_eq!(records, bare, "{name}");
+        assert_eq!(skipped, Skipped { comments: 100, texts: 100, objects: 100, ..Skipped::default() }, "{name}");
     }
+    let header = "id,timestamp,price,volume,side";
+    let joined = format!("{header}\n1,10,5,1,buy\n# next day\n{header}\n1,20,5,1,buy\n");
+    let (records, skipped) = read_all(&[folder.write("AUSDT_2025-01-02.csv", &joined)]).unwrap();
+    assert_eq!(times(&records), [10, 20]);
+    assert_eq!(skipped.to_string(), "1 comment, 1 line of text");
 }
 
 #[test]
-fn frames_and_later_lines_are_no_header() {
+fn records_of_other_kinds_and_connections_are_skipped_and_counted() {
     let folder = Folder::new();
-    let other = r#"{"recorder":"x"}"#;
-    let frames = [r#"{"success":true,"op":"subscribe"}"#, r#"{"op":"pong"}"#, FRAME, other, "# not at the start"];
-    let path = folder.write("frames", &frames.join("\n"));
-    let recording = Recording::open(std::slice::from_ref(&path), &Options::default(), &Progress::default()).unwrap();
-    assert_eq!(recording.header_lines(), 0);
-    assert_eq!(read(&[path], &Options::default()).unwrap().len(), frames.len());
-    let error = |text: &str| read(&[folder.write("alone", text)], &Options::default()).unwrap_err().to_string();
-    assert!(error(other).ends_with(r#"line 1 is "{\"recorder\":\"x\"}""#), "{}", error(other));
-    assert!(error(&format!("{other}\nhello")).ends_with(r#"line 2 is "hello""#));
-    let long = format!("{other}\n").repeat(101);
-    assert!(error(&format!("{long}{FRAME}")).contains("line 101 is"), "{}", error(&format!("{long}{FRAME}")));
+    let lines = [
+        r#"{"t":"http","conn":"rest","ts":0.5,"data":"{\"retCode\":0}"}"#,
+        r#"{"t":"connect","conn":"A","ts":1.0,"addr":"wss://stream.bybit.com/v5/public/linear"}"#,
+        r#"{"t":"connect","conn":"B","ts":1.0,"addr":"wss://stream.binance.com/ws"}"#,
+        r#"{"t":"recv","conn":"B","ts":1.5,"data":"{\"topic\":\"publicTrade.X\"}"}"#,
+        "not a record",
+        r#"{"t":"recv","conn":"A","ts":3.25,"data":"frame"}"#,
+        // A record that was damaged may have contained trades: it becomes a frame that cannot be decoded.
+        r#"{"t":"recv","conn":"A","ts":3.3,"data":"{\"topic\":\"publicTrade.AUSDT\",\"#,
+        r#"{"t":"recv","conn":"A","ts":3.5,"data":"last"}"#,
+    ];
+    let (records, skipped) = read_all(&[folder.write("session.jsonl", &lines.join("\n"))]).unwrap();
+    let frames: Vec<&str> = records.iter().filter_map(|record| record.body.frame()).collect();
+    assert_eq!(frames.len(), 3, "{frames:?}");
+    assert_eq!((frames[0], frames[2]), ("frame", "last"));
+    assert!(frames[1].contains(r#""topic":"publicTrade.AUSDT""#), "{}", frames[1]);
+    assert_eq!(skipped, Skipped { texts: 1, records: 1, messages: 1, ..Skipped::default() });
 }
 
 #[test]
@@ -151,7 +180,7 @@ fn newest_first_archives_are_reversed_before_they_are_sorted() {
         let records = read(&[path], &Options::default()).unwrap();
         assert_eq!(times(&records), [10_000, 10_000, 10_000, 12_000]);
         let price = |record: &Record| match &record.body {
-            Body::Trade(_, trade) => trade.price.mantissa,
+            Body::Trade(trade) => trade.price.mantissa,
             other => panic!("{other:?}"),
         };
         records.iter().map(price).collect::<Vec<_>>()
@@ -166,20 +195,16 @@ fn spot_archives_take_the_symbol_from_the_file_name_or_the_options() {
     let text = "id,timestamp,price,volume,side,rpi\n1,1747442146179,6.016,0.76,sell,0\n2,1747442146179,0,1,buy,0\n";
     for name in ["UNIUSDC_2025-05-17.csv", "spot_UNIUSDC_2025-05-17.csv", "UNIUSDC-2025-05.csv.gz"] {
         let records = read(&[folder.write(name, text)], &Options::default()).unwrap();
-        let Body::Trade(symbol, trade) = &records[0].body else { panic!() };
-        assert_eq!(
-            (symbol.as_str(), trade.time.get(), &trade.id),
-            ("UNIUSDC", 1_747_442_146_179, &TradeId::None),
-            "{name}"
-        );
-        let rejected = Body::Rejected(symbol.clone(), trade.time);
+        let Body::Trade(trade) = &records[0].body else { panic!() };
+        assert_eq!((trade.time.get(), &trade.id), (1_747_442_146_179, &TradeId::None), "{name}");
+        let rejected = Body::Rejected(trade.symbol, trade.time);
         assert_eq!(records[1].body, rejected, "a price of zero is not valid");
+        assert_eq!(symbols(&folder.write(name, text), &Options::default()), ["UNIUSDC"], "{name}");
     }
     let unnamed = folder.write("trades.csv", text);
     assert!(matches!(read(std::slice::from_ref(&unnamed), &Options::default()), Err(SourceError::NoSymbol { .. })));
     let symbol = Some(Symbol::new("XRPUSDT").unwrap());
-    let records = read(&[unnamed], &Options { category: None, symbol }).unwrap();
-    assert!(matches!(&records[0].body, Body::Trade(symbol, _) if symbol.as_str() == "XRPUSDT"));
+    assert_eq!(symbols(&unnamed, &Options { category: None, symbol }), ["XRPUSDT"]);
 }
 
 #[test]
@@ -201,7 +226,7 @@ fn an_invalid_recording_is_an_error_with_file_and_line() {
         read(&[path], &Options::default()).unwrap_err().to_string().replace(&folder, "")
     };
     assert_eq!(message(folder.write("empty", "\n\n")), "empty: is empty");
-    assert!(message(folder.write("notes", "hello\n")).starts_with("notes: neither Bybit frames"));
+    assert!(message(folder.write("notes", "hello\n")).starts_with("notes: has no line of a known kind"));
     assert!(message(folder.0.path().join("absent")).starts_with("absent: No such file"));
     let archive = "id,timestamp,price,volume,side\n1,5,2,3,buy\n2,noon,2,3,buy\n3,7,2,3,buy\n";
     let path = folder.write("AUSDT_2025-01-01.csv", archive);
@@ -212,4 +237,140 @@ fn an_invalid_recording_is_an_error_with_file_and_line() {
     packed.truncate(packed.len() / 2);
     std::fs::write(folder.0.path().join("cut.gz"), packed).unwrap();
     assert!(message(folder.0.path().join("cut.gz")).starts_with("cut.gz: "));
+}
+
+/// Archives in both orders, plain and packed, with rows that are out of order by up to a second, cut into days anywhere,
+/// give what a stable sort of all rows gives.
+mod archives {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: &str =
+        "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional";
+
+    /// A row by its time in units of 100 µs; its price is its number.
+    fn row(number: usize, time: i64) -> String {
+        let (seconds, rest) = (time / 10_000, time % 10_000);
+        format!("{seconds}.{rest:04},BTCUSDT,Buy,1,{},PlusTick,id-{number},1e8,1,1", number + 1)
+    }
+
+    fn prices(paths: &[PathBuf]) -> Vec<i64> {
+        let (records, _) = read_all(paths).unwrap();
+        let price = |record: &Record| match &record.body {
+            Body::Trade(trade) => trade.price.mantissa,
+            other => panic!("{other:?}"),
+        };
+        records.iter().map(price).collect()
+    }
+
+    fn write(folder: &Folder, name: &str, rows: &[String], form: usize) -> PathBuf {
+        let mut rows = rows.to_vec();
+        if form & 1 == 1 {
+            rows.reverse();
+        }
+        let text = format!("{HEADER}\n{}\n", rows.join("\n"));
+        if form & 2 == 2 { folder.pack(&format!("{name}.gz"), &text) } else { folder.write(name, &text) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn rows_come_in_the_order_of_their_times(
+            steps in prop::collection::vec((1i64..40_000, 0i64..10_000), 2..3_000),
+            cut in 0.0f64..1.0,
+            forms in (0usize..4, 0usize..4),
+        ) {
+            let (mut clock, mut times) = (10_000_000_000_000i64, Vec::new());
+            for (step, back) in steps {
+                clock += step;
+                times.push(clock - if back > 9_000 { back } else { 0 });
+            }
+            let rows: Vec<String> = times.iter().enumerate().map(|(number, time)| row(number, *time)).collect();
+            let mut expected: Vec<usize> = (0..times.len()).collect();
+            expected.sort_by_key(|number| times[*number]);
+            let expected: Vec<i64> = expected.into_iter().map(|number| number as i64 + 1).collect();
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let at = 1 + ((times.len() - 2) as f64 * cut) as usize;
+            // The files must not overlap by more than what can be put in order.
+            prop_assume!(times[0] < times[at] && times[..at].iter().max() < Some(&(times[at] + 10_000)));
+            let folder = Folder::new();
+            let one = write(&folder, "BTCUSDT2286-11-20.csv", &rows[..at], forms.0);
+            let two = write(&folder, "BTCUSDT2286-11-21.csv", &rows[at..], forms.1);
+            prop_assert_eq!(prices(&[two, one]), expected);
+        }
+    }
+
+    #[test]
+    fn long_files_are_read_in_blocks_in_both_directions() {
+        let folder = Folder::new();
+        // 20,000 rows of about 80 bytes are many blocks of 64 KiB.
+        let rows: Vec<String> =
+            (0..20_000).map(|number| row(number, 17_000_000_000_000 + number as i64 * 100)).collect();
+        let expected: Vec<i64> = (1..=20_000).collect();
+        for form in 0..4 {
+            assert_eq!(prices(&[write(&folder, "BTCUSDT2023-11-14.csv", &rows, form)]), expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn files_of_one_symbol_that_overlap_are_refused_with_both_names() {
+        let folder = Folder::new();
+        let spot = |name: &str, hours: &[i64]| {
+            let rows = hours.iter().map(|hour| format!("1,{},5,1,buy\n", 1_735_689_600_000 + hour * 3_600_000));
+            let text = format!("id,timestamp,price,volume,side\n{}", rows.collect::<String>());
+            if name.ends_with("gz") { folder.pack(name, &text) } else { folder.write(name, &text) }
+        };
+        let month = spot("AUSDT-2025-01.csv.gz", &[1, 500]);
+        let (day, again) = (spot("AUSDT_2025-01-01.csv", &[1, 20]), spot("AUSDT_2025-01-01.csv.gz", &[1, 20]));
+        let (later, next) = (spot("AUSDT_2025-01-31.csv", &[721]), spot("AUSDT_2025-02-01.csv", &[745]));
+        for (one, other) in [(&month, &day), (&month, &later), (&day, &again), (&later, &month)] {
+            let error = read(&[one.clone(), other.clone()], &Options::default()).unwrap_err().to_string();
+            assert!(error.contains("both have trades of AUSDT of the same time"), "{error}");
+            for path in [one, other] {
+                assert!(error.contains(path.to_str().unwrap()), "{error}");
+            }
+        }
+        assert!(read(&[month, next], &Options::default()).is_ok());
+        // Files of other symbols may overlap.
+        let other = spot("BUSDT_2025-01-01.csv", &[1, 20]);
+        assert!(read(&[day, other], &Options::default()).is_ok());
+        // A packed file that goes on into the next one is noticed at its end.
+        let long = spot("AUSDT_2025-01-01.csv.gz", &[1, 40]);
+        let error = read(&[long, spot("AUSDT_2025-01-02.csv", &[30])], &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("both have trades of AUSDT"), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_trades_of_two_symbols_is_refused() {
+        let folder = Folder::new();
+        let rows = [row(1, 17_000_000_000_000), row(2, 17_000_000_000_001).replace("BTCUSDT", "ETHUSDT")];
+        let path = write(&folder, "BTCUSDT2023-11-14.csv", &rows, 0);
+        let error = read(&[path], &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("line 3: is a trade of ETHUSDT, but the file begins with BTCUSDT"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_row_is_an_error_with_its_line_in_both_directions() {
+        let folder = Folder::new();
+        let mut rows: Vec<String> = (0..3_000).map(|number| row(number, 17_000_000_000_000 + number as i64)).collect();
+        rows[1_500] = rows[1_500].replace("Buy", "Hold");
+        for (form, line) in [(0, 1_502), (1, 1_501)] {
+            let path = write(&folder, "BTCUSDT2023-11-14.csv", &rows, form);
+            let error = read(&[path], &Options::default()).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("line {line}: side \"Hold\" is neither buy nor sell")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_cut_at_the_end_of_a_file_is_left_out() {
+        let folder = Folder::new();
+        let rows: Vec<String> = (0..3_000).map(|number| row(number, 17_000_000_000_000 + number as i64)).collect();
+        for form in 0..2 {
+            let path = write(&folder, "BTCUSDT2023-11-14.csv", &rows, form);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, &text[..text.len() - 60]).unwrap();
+            assert_eq!(prices(&[path]).len(), 2_999, "{form}");
+        }
+    }
 }

@@ -6,18 +6,23 @@
 //! ```
 //! A second `connect` of a connection means that the frames since its last `recv` are missing.
 //!
-//! A recorder writes the buffers of its connections one after the other, so the whole file is read before it is sorted;
-//! this needs about as much memory as the file's size.
+//! A recorder writes the buffers of its connections one after the other, so its records are not quite in order. The file is
+//! read twice: first, [`Survey::take`] finds out how far the records are out of order and when connections were lost; then
+//! [`Wrapped`] reads it through a window of that length.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
 use serde::Deserialize;
 
-use super::file::Lines;
-use super::{Body, Connection, Record, SourceError};
+use super::error::SourceError;
+use super::input::Lines;
+use super::record::{Body, Connection, Record};
+use super::reorder::Reorder;
+use super::skipped::Skipped;
 
 #[derive(Deserialize)]
 struct WireRecord<'a> {
@@ -32,34 +37,169 @@ struct WireRecord<'a> {
     data: Option<String>,
 }
 
-/// Returns whether a line is a recorder's record.
-pub(super) fn is_record(line: &str) -> bool {
-    serde_json::from_str::<WireRecord<'_>>(line).is_ok()
+/// A record without its message.
+#[derive(Deserialize)]
+struct WireHead<'a> {
+    #[serde(rename = "t", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    conn: Cow<'a, str>,
+    ts: f64,
+    #[serde(borrow)]
+    addr: Option<Cow<'a, str>>,
 }
 
-/// Reads a whole file; `first` is the line that was already read, and `number` distinguishes its connections from those
-/// of other files. Records of connections to paths other than Bybit's public streams are skipped.
-pub(super) fn read(first: &str, lines: &mut Lines, number: u32) -> Result<Vec<(Millis, Record)>, SourceError> {
-    let mut reader = Reader { file: number, ..Reader::default() };
-    reader.line(first).map_err(|reason| lines.wrong(reason))?;
-    while let Some(line) = lines.next()? {
-        if let Err(reason) = reader.line(line)
-            && !lines.is_at_end()
-        {
-            return Err(lines.wrong(reason));
+/// Maximum bytes of frames in the window.
+const MAX_WAITING: usize = 24 << 20;
+
+/// Returns whether a line is a recorder's record.
+pub(super) fn is_record(line: &[u8]) -> bool {
+    serde_json::from_slice::<WireHead<'_>>(line).is_ok()
+}
+
+/// What has to be known of a file before its records can be read in order.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// How much earlier than a record before it a record is at most, in microseconds.
+    disorder: i64,
+    /// When the newest record so far was received, in microseconds.
+    newest: i64,
+    /// When connections were lost, in microseconds, in order.
+    losses: VecDeque<(i64, Record)>,
+    /// The categories of which there are messages.
+    pub(super) categories: Vec<Category>,
+}
+
+impl Survey {
+    /// Reads a whole file. `number` distinguishes its connections from those of other files.
+    pub(super) fn take(lines: &mut Lines, number: u32) -> Result<Self, SourceError> {
+        let (mut survey, mut connections) = (Self { newest: i64::MIN, ..Self::default() }, Connections::new(number));
+        while let Some(line) = lines.next()? {
+            if let Err(reason) = survey.line(line, &mut connections) {
+                return Err(lines.wrong(reason));
+            }
+        }
+        survey.losses.make_contiguous().sort_by_key(|(at, _)| *at);
+        Ok(survey)
+    }
+
+    fn line(&mut self, line: &[u8], connections: &mut Connections) -> Result<(), String> {
+        let Ok(record) = serde_json::from_slice::<WireHead<'_>>(line) else { return Ok(()) };
+        let at = micros(record.ts)?;
+        match (&*record.kind, &record.addr) {
+            ("connect", Some(address)) => self.losses.extend(connections.open(&record.conn, address, at)),
+            ("recv", _) => {
+                let connection = connections.get(&record.conn)?;
+                let Some(category) = connection.category else { return Ok(()) };
+                connection.last = at;
+                self.disorder = self.disorder.max(self.newest.saturating_sub(at));
+                self.newest = self.newest.max(at);
+                if !self.categories.contains(&category) {
+                    self.categories.push(category);
+                }
+                // Only of a lost connection do the messages matter: they show when it is regained.
+                if connection.is_lost {
+                    connections.line(line)?;
+                }
+            }
+            ("send", _) => connections.line(line)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The frames of one file, in order of receipt.
+pub(super) struct Wrapped {
+    lines: Lines,
+    connections: Connections,
+    /// Records with the time of receipt in microseconds, which is finer than the clock of the pipeline.
+    window: Reorder<Record>,
+    /// Bytes of the frames in the window.
+    waiting: usize,
+    losses: VecDeque<(i64, Record)>,
+    skipped: Skipped,
+    has_ended: bool,
+}
+
+impl Wrapped {
+    /// Creates the reader of lines that were surveyed.
+    pub(super) fn new(lines: Lines, survey: Survey, number: u32) -> Self {
+        Self {
+            lines,
+            connections: Connections::new(number),
+            window: Reorder::new(survey.disorder),
+            waiting: 0,
+            losses: survey.losses,
+            skipped: Skipped::default(),
+            has_ended: false,
         }
     }
-    reader.records.sort_by_key(|(received, _)| *received);
-    let records = reader.records.into_iter().map(|(micros, record)| (micros.div_euclid(1_000), record));
-    Ok(records.collect())
+
+    pub(super) const fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    /// Returns the next record and its time of receipt.
+    pub(super) fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
+        loop {
+            // A connection was lost after what was received until then.
+            let next = self.window.next_time();
+            if self.losses.front().is_some_and(|(at, _)| next.is_none_or(|next| *at < next)) && self.is_ready() {
+                return Ok(self.losses.pop_front().map(|(at, record)| (at.div_euclid(1_000), record)));
+            }
+            if let Some((at, record)) = self.window.pop() {
+                self.waiting -= length(&record);
+                return Ok(Some((at.div_euclid(1_000), record)));
+            }
+            if self.has_ended {
+                return Ok(None);
+            }
+            self.read()?;
+        }
+    }
+
+    /// Returns whether no record can come any more that was received before the next one of the window.
+    fn is_ready(&self) -> bool {
+        self.has_ended || self.window.is_ready()
+    }
+
+    fn read(&mut self) -> Result<(), SourceError> {
+        let Some(line) = self.lines.next()? else {
+            self.has_ended = true;
+            self.window.drain(true);
+            return Ok(());
+        };
+        let found = match serde_json::from_slice::<WireRecord<'_>>(line) {
+            Ok(record) => self.connections.record(record, &mut self.skipped),
+            Err(_) => Ok(self.connections.damaged(line, &mut self.skipped)),
+        };
+        for (at, record) in found.map_err(|reason| self.lines.wrong(reason))?.into_iter().flatten() {
+            self.waiting += length(&record);
+            self.window.push(at, record);
+        }
+        if self.waiting > MAX_WAITING {
+            return Err(self.lines.wrong(format!(
+                "more than {} MiB of messages would have to be kept to put them in order of receipt: the recorder wrote \
+                 its connections too far apart; sort the records by `ts`",
+                MAX_WAITING >> 20
+            )));
+        }
+        Ok(())
+    }
 }
 
-#[derive(Default)]
-struct Reader {
+fn length(record: &Record) -> usize {
+    record.body.frame().map_or(0, str::len)
+}
+
+/// Up to two records of a line.
+type Found = [Option<(i64, Record)>; 2];
+
+/// The connections of a file.
+struct Connections {
     file: u32,
-    connections: HashMap<String, RecordedConnection, foldhash::fast::RandomState>,
-    /// Records with the time of receipt in microseconds, which is finer than the clock of the pipeline.
-    records: Vec<(i64, Record)>,
+    known: HashMap<String, RecordedConnection, foldhash::fast::RandomState>,
 }
 
 /// A connection and its reconnects.
@@ -75,48 +215,78 @@ struct RecordedConnection {
     unanswered: u32,
 }
 
-impl Reader {
-    fn line(&mut self, line: &str) -> Result<(), String> {
-        let record: WireRecord<'_> =
-            serde_json::from_str(line).map_err(|error| format!("is not a recorder's record: {error}"))?;
+impl Connections {
+    fn new(file: u32) -> Self {
+        Self { file, known: HashMap::default() }
+    }
+
+    fn get(&mut self, name: &str) -> Result<&mut RecordedConnection, String> {
+        self.known.get_mut(name).ok_or_else(|| {
+            format!("connection {name:?} was never opened: its record `connect`, which has the address, is missing")
+        })
+    }
+
+    /// Reads the record of a line for its effect on its connection.
+    fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        let Ok(record) = serde_json::from_slice(line) else { return Ok(()) };
+        self.record(record, &mut Skipped::default()).map(|_| ())
+    }
+
+    /// Reads a record. Returns its frame, after the end of a loss.
+    fn record(&mut self, record: WireRecord<'_>, skipped: &mut Skipped) -> Result<Found, String> {
         match (&*record.kind, record.addr, record.data) {
-            ("connect", Some(address), _) => self.connect(&record.conn, &address, micros(record.ts)?),
+            ("connect", Some(address), _) => {
+                self.open(&record.conn, &address, micros(record.ts)?);
+            }
             ("send", _, Some(data)) => {
-                if let Some(connection) = self.connections.get_mut(&*record.conn) {
+                if let Some(connection) = self.known.get_mut(&*record.conn) {
                     connection.unanswered += u32::from(is_subscription(&data));
                 }
             }
             ("recv", _, Some(data)) => {
-                let connection = self.connections.get_mut(&*record.conn);
-                let connection = connection.ok_or_else(|| format!("connection {:?} was never opened", record.conn))?;
-                if connection.category.is_some() {
-                    connection.last = micros(record.ts)?;
-                    // The connection carries all its topics again when every subscription is answered.
-                    connection.unanswered = connection.unanswered.saturating_sub(u32::from(is_subscription(&data)));
-                    if connection.is_lost && connection.unanswered == 0 && is_push(&data) {
-                        connection.is_lost = false;
-                        self.records.extend(connection.record(Body::Regained));
-                    }
-                    self.records.extend(connection.record(Body::Frame(data)));
+                let connection = self.get(&record.conn)?;
+                if connection.category.is_none() {
+                    skipped.messages += 1;
+                    return Ok([None, None]);
                 }
+                connection.last = micros(record.ts)?;
+                // The connection carries all its topics again when every subscription is answered.
+                connection.unanswered = connection.unanswered.saturating_sub(u32::from(is_subscription(&data)));
+                let is_regained = connection.is_lost && connection.unanswered == 0 && is_push(&data);
+                connection.is_lost &= !is_regained;
+                let regained = is_regained.then(|| connection.record(Body::Regained)).flatten();
+                return Ok([regained, connection.record(Body::Frame(data))]);
             }
-            _ => {}
+            _ => skipped.records += 1,
         }
-        Ok(())
+        Ok([None, None])
     }
 
-    fn connect(&mut self, name: &str, address: &str, at: i64) {
+    /// Opens a connection, or opens it again. Returns when it was lost, if that is new.
+    fn open(&mut self, name: &str, address: &str, at: i64) -> Option<(i64, Record)> {
         let category = category_of(address);
-        if let Some(connection) = self.connections.get_mut(name) {
-            if !connection.is_lost {
-                self.records.extend(connection.record(Body::Lost));
-            }
+        if let Some(connection) = self.known.get_mut(name) {
+            let lost = (!connection.is_lost).then(|| connection.record(Body::Lost)).flatten();
             (connection.category, connection.last, connection.is_lost, connection.unanswered) = (category, at, true, 0);
-            return;
+            return lost;
         }
-        let id = Connection(self.file, u32::try_from(self.connections.len()).unwrap_or(u32::MAX));
-        self.connections
+        let id = Connection(self.file, u32::try_from(self.known.len()).unwrap_or(u32::MAX));
+        self.known
             .insert(name.to_owned(), RecordedConnection { id, category, last: at, is_lost: false, unanswered: 0 });
+        None
+    }
+
+    /// Reads a line that is no record. If it looks like a damaged one of a connection, its text is returned as a frame,
+    /// which cannot be decoded and marks what it may have contained.
+    fn damaged(&self, line: &[u8], skipped: &mut Skipped) -> Found {
+        let text = String::from_utf8_lossy(line);
+        let is_of = |name: &String| text.contains(&format!("\"conn\":\"{name}\""));
+        let connection = self.known.iter().find(|(name, _)| is_of(name)).map(|(_, connection)| connection);
+        let Some(connection) = connection.filter(|_| text.contains("publicTrade.")) else {
+            skipped.count(line);
+            return [None, None];
+        };
+        [connection.record(Body::Frame(text.replace("\\\"", "\""))), None]
     }
 }
 

@@ -1,0 +1,161 @@
+//! The archive files of one symbol as one sequence of rows, in order of time. One file is open at a time.
+//!
+//! A file is assumed to be complete for the days, or for the month, of its rows. Where a day or month is missing between
+//! two files, or before the first or after the last one while other symbols have one, the sequence says so.
+
+use std::collections::VecDeque;
+
+use klines_domain::symbol::{Category, SymbolId, SymbolTable};
+use klines_domain::time::{ExchangeMillis, Millis};
+
+use super::file::{ArchiveFile, Rows};
+use super::row::{Row, UNITS_PER_MILLI};
+use crate::source::error::SourceError;
+use crate::source::input::Progress;
+use crate::source::record::{Body, Record};
+use crate::source::reorder::Reorder;
+use crate::source::skipped::Skipped;
+
+/// How much earlier than the row before a row can be and still come into its place, also at the seam of two files: 1 s,
+/// the step of the times in old files. A trade that is later still reaches its window, if `lateness` allows it.
+const DISORDER: i64 = 1_000 * UNITS_PER_MILLI;
+
+/// The rows of one symbol.
+pub(in crate::source) struct ArchiveTrack {
+    category: Category,
+    symbol: SymbolId,
+    files: VecDeque<ArchiveFile>,
+    open: Option<(ArchiveFile, Rows)>,
+    window: Reorder<Row>,
+    /// Records that follow when the window is empty.
+    after: VecDeque<(Millis, Record)>,
+    progress: Progress,
+    skipped: Skipped,
+}
+
+/// Returns the tracks of these files, one for each symbol, and adds their symbols to the table.
+pub(in crate::source) fn tracks(
+    files: Vec<ArchiveFile>,
+    symbols: &mut SymbolTable,
+    progress: &Progress,
+) -> Result<Vec<ArchiveTrack>, SourceError> {
+    let begins = Category::ALL
+        .map(|category| files.iter().filter(|file| file.category == category).map(ArchiveFile::from).min());
+    let mut tracks: Vec<ArchiveTrack> = Vec::new();
+    for file in files {
+        let symbol = symbols.intern(&file.symbol);
+        match tracks.iter_mut().find(|track| (track.category, track.symbol) == (file.category, symbol)) {
+            Some(track) => track.files.push_back(file),
+            None => tracks.push(ArchiveTrack::new(file, symbol, progress)),
+        }
+    }
+    for track in &mut tracks {
+        track.files.make_contiguous().sort_by_key(|file| file.first);
+        let neighbours = track.files.iter().zip(track.files.iter().skip(1));
+        for (one, next) in neighbours {
+            if next.first <= one.first || next.first.saturating_add(DISORDER) < one.known_until() {
+                return Err(overlap(one, next));
+            }
+        }
+        let from = track.files.front().map_or(Millis::MAX, ArchiveFile::from);
+        let begin = Category::ALL.iter().zip(begins).find(|(category, _)| **category == track.category);
+        if begin.and_then(|(_, begin)| begin).is_some_and(|begin| begin < from) {
+            track.after.push_back(track.present(from));
+            track.window.drain(true);
+        }
+    }
+    Ok(tracks)
+}
+
+fn overlap(one: &ArchiveFile, other: &ArchiveFile) -> SourceError {
+    SourceError::Overlap { one: one.path().to_owned(), other: other.path().to_owned(), symbol: one.symbol.clone() }
+}
+
+impl ArchiveTrack {
+    fn new(file: ArchiveFile, symbol: SymbolId, progress: &Progress) -> Self {
+        Self {
+            category: file.category,
+            symbol,
+            files: VecDeque::from([file]),
+            open: None,
+            window: Reorder::new(DISORDER),
+            after: VecDeque::new(),
+            progress: progress.clone(),
+            skipped: Skipped::default(),
+        }
+    }
+
+    pub(in crate::source) const fn category(&self) -> Category {
+        self.category
+    }
+
+    /// Returns whether nothing follows.
+    pub(in crate::source) fn is_at_end(&self) -> bool {
+        self.open.is_none() && self.files.is_empty() && self.after.is_empty() && self.window.is_empty()
+    }
+
+    pub(in crate::source) const fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    /// Returns the next record and its time.
+    pub(in crate::source) fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
+        loop {
+            if let Some((fine_time, row)) = self.window.pop() {
+                return Ok(Some(self.row(fine_time.div_euclid(UNITS_PER_MILLI), row)));
+            }
+            if self.window.is_empty()
+                && let Some(next) = self.after.pop_front()
+            {
+                return Ok(Some(next));
+            }
+            let Some((file, rows)) = &mut self.open else {
+                let Some(mut file) = self.files.pop_front() else { return Ok(None) };
+                let rows = file.open(&self.progress)?;
+                self.window.drain(false);
+                self.open = Some((file, rows));
+                continue;
+            };
+            match file.next(rows, self.symbol, &mut self.skipped)? {
+                Some(row) => self.window.push(row.fine_time, row),
+                None => self.close()?,
+            }
+        }
+    }
+
+    /// Closes the open file, whose rows have all been read.
+    fn close(&mut self) -> Result<(), SourceError> {
+        let Some((file, _)) = self.open.take() else { return Ok(()) };
+        let newest = self.window.newest();
+        let until = file.until(newest.div_euclid(UNITS_PER_MILLI));
+        self.skipped.incomplete += u64::from(file.is_incomplete);
+        match self.files.front() {
+            Some(next) if next.first.saturating_add(DISORDER) < newest => return Err(overlap(&file, next)),
+            Some(next) if next.from() <= until + 1 => {}
+            next => {
+                self.after.push_back((until + 1, self.record(Body::Missing(self.symbol, ExchangeMillis::new(until)))));
+                if let Some(from) = next.map(ArchiveFile::from) {
+                    self.after.push_back(self.present(from));
+                }
+                self.window.drain(true);
+            }
+        }
+        Ok(())
+    }
+
+    fn present(&self, from: Millis) -> (Millis, Record) {
+        (from, self.record(Body::Present(self.symbol, ExchangeMillis::new(from))))
+    }
+
+    fn row(&self, time: Millis, row: Row) -> (Millis, Record) {
+        let body = match row.trade {
+            Some(trade) => Body::Trade(trade),
+            None => Body::Rejected(self.symbol, ExchangeMillis::new(time)),
+        };
+        (time, self.record(body))
+    }
+
+    const fn record(&self, body: Body) -> Record {
+        Record { received: None, category: self.category, connection: None, body }
+    }
+}

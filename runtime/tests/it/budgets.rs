@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use bybit_sim::Sim;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::hostile_suite::GUESTS;
 use crate::live::{JSON, demo, pass, run_at};
@@ -139,6 +141,65 @@ fn a_long_recording_takes_no_more_memory_than_a_short_one() {
     // trade can change them.
     assert!(long.memory <= short.memory + GROWTH, "{short:?} {long:?}");
     assert!(long.descriptors <= short.descriptors + 2 && long.threads <= short.threads + 2, "{short:?} {long:?}");
+}
+
+/// Writes a file of so many rows of an archive, or of records around frames with one trade each.
+fn recorded(name: &str, rows: i64) -> impl FnOnce(&mut std::fs::File) {
+    const DAY: i64 = 1_704_067_200_000;
+    let (is_packed, is_newest_first) = (name.ends_with("gz"), name.contains("2020"));
+    let is_archive = name.contains("csv");
+    let row = move |at: i64| {
+        let (time, price) = (DAY + at * 100, 400_000 + at % 7);
+        let id = format!("00000000-0000-4000-8000-{at:012x}");
+        if is_archive {
+            return format!(
+                "{}.{:04},BTCUSDT,Buy,0.5,{price},PlusTick,{id},1e8,1,1\n",
+                time / 1_000,
+                time % 1_000 * 10
+            );
+        }
+        let trade = format!(
+            r#"{{"T":{time},"s":"AUSDT","S":"Buy","v":"1","p":"{price}","L":"PlusTick","i":"{id}","BT":false}}"#
+        );
+        let frame = format!(r#"{{"topic":"publicTrade.AUSDT","type":"snapshot","ts":{time},"data":[{trade}]}}"#);
+        let connection = at / 1_000 % 2;
+        format!(
+            "{}\n",
+            serde_json::json!({"t": "recv", "conn": connection.to_string(), "ts": time as f64 / 1e3, "data": frame})
+        )
+    };
+    let head = match is_archive {
+        true => "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional\n".to_owned(),
+        false => [0, 1].map(|connection| format!(
+            "{{\"t\":\"connect\",\"conn\":\"{connection}\",\"ts\":1.0,\"addr\":\"wss://stream.bybit.com/v5/public/linear\"}}\n"
+        )).concat(),
+    };
+    move |file| {
+        let plain = std::io::BufWriter::new(file);
+        let mut out: Box<dyn Write> =
+            if is_packed { Box::new(GzEncoder::new(plain, Compression::fast())) } else { Box::new(plain) };
+        out.write_all(head.as_bytes()).unwrap();
+        for at in 0..rows {
+            out.write_all(row(if is_newest_first { rows - 1 - at } else { at }).as_bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn archives_and_records_are_not_read_whole() {
+    for name in [
+        "BTCUSDT2024-01-01.csv",
+        "BTCUSDT2024-01-01.csv.gz",
+        "BTCUSDT2020-04-01.csv",
+        "BTCUSDT2020-04-01.csv.gz",
+        "session.jsonl",
+    ] {
+        let (usage, code, said) = replayed(name, recorded(name, 250_000));
+        assert_eq!(code, Some(0), "{name}: {}", said.err);
+        assert!(said.err.contains("250000 trades, 250000 counted"), "{name}: {}", said.err);
+        // The program itself uses about 18 MiB. Read whole, these rows would be over 50 MiB more.
+        assert!(usage.memory < 40 << 10, "{name}: {usage:?}");
+    }
 }
 
 #[test]

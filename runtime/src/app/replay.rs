@@ -176,7 +176,7 @@ fn print_summary(summary: &Summary) -> ExitCode {
         text.push_str(&format!(", {} not decoded", counted(summary.undecoded, "frame")));
     }
     if !summary.skipped.is_empty() {
-        text.push_str(&format!("; skipped {}", summary.skipped));
+        text.push_str(&format!("; {}", summary.skipped));
     }
     output::eprint(&text);
     if tally.received > tally.rejected {

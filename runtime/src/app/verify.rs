@@ -37,7 +37,7 @@ pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> 
     let mut skipped = recording.skipped();
     skipped.add(&verifier.skipped());
     if !skipped.is_empty() {
-        output::eprint(&format!("skipped {skipped}"));
+        output::eprint(&skipped.to_string());
     }
     Ok(verifier.report())
 }

@@ -50,6 +50,7 @@ impl Skipped {
 }
 
 impl fmt::Display for Skipped {
+    /// Writes a sentence: `skipped 2 comments, 1 line of text; the end of 1 archive is missing`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
             (self.comments, "comment", ""),
@@ -57,10 +58,12 @@ impl fmt::Display for Skipped {
             (self.objects, "JSON object", " of another kind"),
             (self.records, "record", " of another kind"),
             (self.messages, "message", " of other connections"),
-            (self.incomplete, "missing end", " of an archive"),
         ];
         let kinds = kinds.into_iter().filter(|(count, ..)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(count, noun, of)| counted(count, noun) + of).collect();
-        out.write_str(&kinds.join(", "))
+        let skipped = (!kinds.is_empty()).then(|| format!("skipped {}", kinds.join(", ")));
+        let incomplete =
+            (self.incomplete > 0).then(|| format!("the end of {} is missing", counted(self.incomplete, "archive")));
+        out.write_str(&skipped.into_iter().chain(incomplete).collect::<Vec<_>>().join("; "))
     }
 }

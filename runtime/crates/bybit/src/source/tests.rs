@@ -142,7 +142,9 @@ fn lines_of_no_known_kind_are_skipped_and_counted_wherever_they_stand() {
     let joined = format!("{header}\n1,10,5,1,buy\n# next day\n{header}\n1,20,5,1,buy\n");
     let (records, skipped) = read_all(&[folder.write("AUSDT_2025-01-02.csv", &joined)]).unwrap();
     assert_eq!(times(&records), [10, 20]);
-    assert_eq!(skipped.to_string(), "1 comment, 1 line of text");
+    assert_eq!(skipped.to_string(), "skipped 1 comment, 1 line of text");
+    let skipped = Skipped { messages: 2, incomplete: 1, ..Skipped::default() };
+    assert_eq!(skipped.to_string(), "skipped 2 messages of other connections; the end of 1 archive is missing");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Posts an alert to a webhook when a closed kline has moved far.
 
-use klines_guest::{Batch, Consumer, Failure, Kline, Problem, http, info};
+use klines_guest::{Batch, Consumer, Failure, Kline, Problem, error, http, info};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,10 +27,14 @@ impl Consumer for Alerts {
 
     /// Returns the errors that the types do not exclude; `klines check` shows them to the operator.
     fn validate(settings: &Settings) -> Vec<Problem> {
-        if settings.percent > 0.0 {
-            return Vec::new();
+        let mut problems = Vec::new();
+        if let Err(wrong) = http::check_url(&settings.url) {
+            problems.push(Problem::new("url", wrong, "an address such as https://hooks.example.com/alerts"));
         }
-        vec![Problem::new("percent", format!("is {}", settings.percent), "a number above 0")]
+        if settings.percent.is_nan() || settings.percent <= 0.0 {
+            problems.push(Problem::new("percent", format!("is {}", settings.percent), "a number above 0"));
+        }
+        problems
     }
 
     fn setup(settings: Settings) -> Result<Self, Failure> {
@@ -39,19 +43,32 @@ impl Consumer for Alerts {
 
     /// Is called for every batch of closed klines, and sends one request for all its alerts.
     fn consume(&mut self, batch: &Batch) -> Result<(), Failure> {
-        let alerts: Vec<String> = batch.klines.iter().filter_map(|kline| self.alert(kline)).collect();
-        if alerts.is_empty() {
-            return Ok(());
-        }
-        let url = &self.settings.url;
+        let alerts: Vec<_> = batch.klines.iter().filter_map(|kline| Some((kline, self.alert(kline)?))).collect();
+        let Some((first, _)) = alerts.first() else { return Ok(()) };
+        let texts: Vec<&str> = alerts.iter().map(|(_, text)| text.as_str()).collect();
+        let (url, key) = (&self.settings.url, idempotency_key(first, batch.klines.len()));
+        let request = http::post(url).header("user-agent", "{{name}}").header("idempotency-key", key);
         // Without a response, `?` ends the consumer if the request is not granted, and otherwise asks for a repetition.
-        let status = http::post(url).header("user-agent", "{{name}}").json(&json!({ "text": alerts.join("\n") }))?;
-        if status >= 300 {
-            return Err(Failure::retry(format!("{url} answered {status}")));
+        let status = request.json(&json!({ "text": texts.join("\n") }))?;
+        let origin = http::origin(url);
+        match status {
+            200..=299 => info!(count = alerts.len(), "alerts sent"),
+            // The server rejects the text itself, and would reject it again.
+            400 | 413 | 422 => error!(count = alerts.len(), status = status, "alerts dropped, the server rejects them"),
+            300..=399 => {
+                return Err(Failure::retry(format!("{origin} answered {status}, and redirects are not followed")));
+            }
+            _ => return Err(Failure::retry(format!("{origin} answered {status}"))),
         }
-        info!(count = alerts.len(), "alerts sent");
         Ok(())
     }
+}
+
+/// Returns a key that is the same when the same batch is delivered again, after a failure or a restart: with it, the
+/// server can ignore alerts that it already has. `first` is the first kline with an alert, `size` the number of klines
+/// in the batch.
+fn idempotency_key(first: &Kline, size: usize) -> String {
+    format!("{}-{}-{}-{}-{size}", first.category, first.symbol, first.interval, first.start)
 }
 
 impl Alerts {
@@ -95,8 +112,23 @@ mod tests {
     #[test]
     fn a_server_that_is_not_available_gets_the_alert_later() {
         testing::set_answer(Ok(503));
-        assert!(matches!(consume(98.0), Err(Failure::Retry(_))));
+        let later = Failure::retry("https://hooks.example.com answered 503");
+        assert_eq!(consume(98.0), Err(later));
         testing::set_answer(Err(http::Error::Denied("not granted".to_owned())));
         assert!(matches!(consume(98.0), Err(Failure::Fatal(_))));
+    }
+
+    #[test]
+    fn alerts_that_the_server_rejects_are_dropped() {
+        testing::set_answer(Ok(422));
+        consume(98.0).unwrap();
+        let (_, line) = testing::take_logs().pop().unwrap();
+        assert_eq!(line, "alerts dropped, the server rejects them count=1 status=422");
+    }
+
+    #[test]
+    fn a_url_with_a_login_is_refused() {
+        let settings = Settings { url: "https://user:password@hooks.example.com/x".to_owned(), percent: 1.0 };
+        assert_eq!(Alerts::validate(&settings)[0].path, "url");
     }
 }

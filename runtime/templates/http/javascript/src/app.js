@@ -1,8 +1,8 @@
 // @ts-check
 // Posts an alert to a webhook when a closed kline has moved far.
 
-import { HttpError, post } from "./http.js";
-import { fatal, info, intervalText, number, retry, serve, text } from "./klines.js";
+import { HttpError, address, origin, post } from "./http.js";
+import { error, fatal, info, intervalText, number, retry, serve } from "./klines.js";
 
 /** @import { Batch, Consumer, Kline } from "./klines.js" */
 
@@ -15,19 +15,27 @@ class Alerts {
 
   /** klines calls it for every batch of closed klines. It sends one request for all alerts of the batch. */
   consume(/** @type {Batch} */ batch) {
-    const alerts = batch.klines.map((kline) => this.alert(kline)).filter((alert) => alert !== undefined);
-    if (alerts.length === 0) return;
-    const status = this.send({ text: alerts.join("\n") });
-    if (status >= 300) throw retry(`${this.url} answered ${status}`);
-    info("alerts sent", { count: alerts.length });
+    const texts = batch.klines.map((kline) => ({ kline, text: this.alert(kline) }));
+    const alerts = texts.filter(({ text }) => text !== undefined);
+    const [first] = alerts;
+    if (first === undefined) return;
+    const text = alerts.map((alert) => alert.text).join("\n");
+    const status = this.send({ text }, idempotencyKey(first.kline, batch.klines.length));
+    const count = alerts.length;
+    const answered = `${origin(this.url)} answered ${status}`;
+    if (status >= 200 && status < 300) info("alerts sent", { count });
+    // The server rejects the text itself, and would reject it again.
+    else if ([400, 413, 422].includes(status)) error("alerts dropped, the server rejects them", { count, status });
+    else if (status >= 300 && status < 400) throw retry(`${answered}, and redirects are not followed`);
+    else throw retry(answered);
   }
 
-  send(/** @type {object} */ value) {
+  send(/** @type {object} */ value, /** @type {string} */ key) {
     try {
-      return post(this.url, value, { headers: { "user-agent": "{{name}}" } });
-    } catch (error) {
-      if (error instanceof HttpError) throw error.denied ? fatal(error.message) : retry(error.message);
-      throw error;
+      return post(this.url, value, { headers: { "user-agent": "{{name}}", "idempotency-key": key } });
+    } catch (failed) {
+      if (failed instanceof HttpError) throw failed.denied ? fatal(failed.message) : retry(failed.message);
+      throw failed;
     }
   }
 
@@ -40,9 +48,17 @@ class Alerts {
   }
 }
 
+/**
+ * Returns a key that is the same when the same batch is delivered again, after a failure or a restart: with it, the
+ * server can ignore alerts that it already has. `first` is the first kline with an alert, `size` the number of klines in
+ * the batch.
+ */
+const idempotencyKey = (/** @type {Kline} */ first, /** @type {number} */ size) =>
+  `${first.category}-${first.symbol}-${intervalText(first.interval)}-${first.start}-${size}`;
+
 // The keys of `[consumers.{{name}}.settings]`. The helper module reports unknown keys and wrong values to the operator.
 // The operator also grants the host of `url`, and names the secret for it, in `allow`.
-const settings = { url: text(), percent: number({ from: 0.001, otherwise: 1 }) };
+const settings = { url: address(), percent: number({ from: 0.001, otherwise: 1 }) };
 
 /** klines looks for an export with this name. */
 export const consumer = serve(settings, ({ url, percent }) => new Alerts(url, percent));

@@ -1,26 +1,34 @@
 // Posts an alert to a webhook when a closed kline has moved far.
 
-import { HttpError, post } from "./http.js";
-import { fatal, info, intervalText, number, retry, serve, text, type Batch, type Consumer, type Kline } from "./klines.js";
+import { HttpError, address, origin, post } from "./http.js";
+import { error, fatal, info, intervalText, number, retry, serve, type Batch, type Consumer, type Kline } from "./klines.js";
 
 class Alerts implements Consumer {
   constructor(private readonly url: string, private readonly percent: number) {}
 
   /** klines calls it for every batch of closed klines. It sends one request for all alerts of the batch. */
   consume(batch: Batch): void {
-    const alerts = batch.klines.map((kline) => this.alert(kline)).filter((alert) => alert !== undefined);
-    if (alerts.length === 0) return;
-    const status = this.send({ text: alerts.join("\n") });
-    if (status >= 300) throw retry(`${this.url} answered ${status}`);
-    info("alerts sent", { count: alerts.length });
+    const texts = batch.klines.map((kline) => ({ kline, text: this.alert(kline) }));
+    const alerts = texts.filter(({ text }) => text !== undefined);
+    const [first] = alerts;
+    if (first === undefined) return;
+    const text = alerts.map((alert) => alert.text).join("\n");
+    const status = this.send({ text }, idempotencyKey(first.kline, batch.klines.length));
+    const count = alerts.length;
+    const answered = `${origin(this.url)} answered ${status}`;
+    if (status >= 200 && status < 300) info("alerts sent", { count });
+    // The server rejects the text itself, and would reject it again.
+    else if ([400, 413, 422].includes(status)) error("alerts dropped, the server rejects them", { count, status });
+    else if (status >= 300 && status < 400) throw retry(`${answered}, and redirects are not followed`);
+    else throw retry(answered);
   }
 
-  private send(value: object): number {
+  private send(value: object, key: string): number {
     try {
-      return post(this.url, value, { headers: { "user-agent": "{{name}}" } });
-    } catch (error) {
-      if (error instanceof HttpError) throw error.denied ? fatal(error.message) : retry(error.message);
-      throw error;
+      return post(this.url, value, { headers: { "user-agent": "{{name}}", "idempotency-key": key } });
+    } catch (failed) {
+      if (failed instanceof HttpError) throw failed.denied ? fatal(failed.message) : retry(failed.message);
+      throw failed;
     }
   }
 
@@ -33,9 +41,17 @@ class Alerts implements Consumer {
   }
 }
 
+/**
+ * Returns a key that is the same when the same batch is delivered again, after a failure or a restart: with it, the
+ * server can ignore alerts that it already has. `first` is the first kline with an alert, `size` the number of klines in
+ * the batch.
+ */
+const idempotencyKey = (first: Kline, size: number): string =>
+  `${first.category}-${first.symbol}-${intervalText(first.interval)}-${first.start}-${size}`;
+
 // The keys of `[consumers.{{name}}.settings]`. The helper module reports unknown keys and wrong values to the operator.
 // The operator also grants the host of `url`, and names the secret for it, in `allow`.
-const settings = { url: text(), percent: number({ from: 0.001, otherwise: 1 }) };
+const settings = { url: address(), percent: number({ from: 0.001, otherwise: 1 }) };
 
 /** klines looks for an export with this name. */
 export const consumer = serve(settings, ({ url, percent }) => new Alerts(url, percent));

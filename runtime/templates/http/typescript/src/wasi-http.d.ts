@@ -1,28 +1,46 @@
-// The part of `wasi:http@{{http}}` that `http.ts` uses, in the form that componentize-qjs gives it.
+// The part of WASI {{http}} that `http.ts` uses, in the form that componentize-qjs gives it.
+
+declare module "host:io/poll@{{http}}" {
+  import type { Disposable } from "host:http/types@{{http}}";
+  export type Pollable = Disposable;
+  /** Waits until at least one is ready, and returns the positions of those that are. */
+  export function poll(pollables: Pollable[]): number[];
+}
+
+declare module "host:clocks/monotonic-clock@{{http}}" {
+  import type { Pollable } from "host:io/poll@{{http}}";
+  /** Returns what is ready after a time in nanoseconds. */
+  export function subscribeDuration(duration: number): Pollable;
+}
 
 declare module "host:http/types@{{http}}" {
-  export class Fields {
+  import type { Pollable } from "host:io/poll@{{http}}";
+
+  export class Fields implements Disposable {
     static fromList(entries: [string, Uint8Array][]): Fields;
+    [Symbol.dispose](): void;
   }
 
-  export class OutgoingRequest {
+  export class OutgoingRequest implements Disposable {
     constructor(headers: Fields);
     setMethod(method: { tag: "get" | "head" | "post" | "put" | "delete" | "options" | "patch" }): void;
     setScheme(scheme: { tag: "HTTP" | "HTTPS" }): void;
     setAuthority(authority: string): void;
     setPathWithQuery(path: string): void;
     body(): OutgoingBody;
+    [Symbol.dispose](): void;
   }
 
   /** Times are in nanoseconds. */
-  export class RequestOptions {
+  export class RequestOptions implements Disposable {
     setConnectTimeout(duration: number): void;
-    setFirstByteTimeout(duration: number): void;
+    [Symbol.dispose](): void;
   }
 
-  export class OutgoingBody {
+  export class OutgoingBody implements Disposable {
     static finish(body: OutgoingBody, trailers: Fields | null): void;
     write(): OutputStream;
+    [Symbol.dispose](): void;
   }
 
   export interface OutputStream extends Disposable {
@@ -33,10 +51,6 @@ declare module "host:http/types@{{http}}" {
   export interface FutureIncomingResponse extends Disposable {
     subscribe(): Pollable;
     get(): { tag: "ok"; val: { tag: "ok"; val: IncomingResponse } | { tag: "err"; val: ErrorCode } };
-  }
-
-  export interface Pollable extends Disposable {
-    block(): void;
   }
 
   export interface IncomingResponse extends Disposable {

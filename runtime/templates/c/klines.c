@@ -386,11 +386,11 @@ static const char *escape(const char *at, const char *end, char buffer[4], size_
     return at;
 }
 
-void kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size) {
+bool kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size) {
     span value;
     snprintf(buffer, size, "%s", fallback);
     if (!find(settings, key, &value)) {
-        return;
+        return true;
     }
     char *text = allocate((size_t)(value.end - value.begin) + 1);
     size_t used = 0;
@@ -405,14 +405,19 @@ void kl_string(kl_settings *settings, const char *key, const char *fallback, cha
         used += length;
     }
     text[used] = 0;
-    if (!is_text || used >= size) {
-        char expected[64];
-        snprintf(expected, sizeof expected, "a text of at most %zu bytes", size - 1);
-        wrong_value(settings, key, value, expected);
-    } else {
+    bool fits = is_text && used < size;
+    char expected[64];
+    snprintf(expected, sizeof expected, "a text of at most %zu bytes", size - 1);
+    if (fits) {
         memcpy(buffer, text, used + 1);
+    } else if (is_text) {
+        /* A long text is not shown: it can be a URL with a secret. */
+        kl_wrong(settings, key, expected, "has %zu bytes", used);
+    } else {
+        wrong_value(settings, key, value, expected);
     }
     free(text);
+    return fits;
 }
 
 /* Reads all settings and returns their problems, which the caller frees. */

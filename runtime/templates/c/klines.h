@@ -62,8 +62,8 @@ typedef struct kl_settings kl_settings;
 int64_t kl_integer(kl_settings *settings, const char *key, int64_t fallback, int64_t least, int64_t most);
 double kl_number(kl_settings *settings, const char *key, double fallback, double least, double most);
 bool kl_flag(kl_settings *settings, const char *key, bool fallback);
-/* Writes a text of at most size - 1 bytes to the buffer, with a zero at its end. */
-void kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size);
+/* Writes a text of at most size - 1 bytes to the buffer, with a zero at its end. Returns false if it reported the value. */
+bool kl_string(kl_settings *settings, const char *key, const char *fallback, char *buffer, size_t size);
 /* Reports another problem of the key: the formatted text is what is wrong, `expected` is what would be right. */
 void kl_wrong(kl_settings *settings, const char *key, const char *expected, const char *format, ...) KL_PRINTF(4);
 

@@ -24,16 +24,18 @@ pub async fn start(config: &mut Config) -> anyhow::Result<Sim> {
     config.exchange.rest_url = Some(Url::from_str(&sim.rest_url())?);
     // The exchange is on loopback, where no proxy leads.
     config.proxy = Proxy::default();
-    warn_of_generated_klines(config);
+    // What the demo made up must not wait on disk for the next run, which could be a live one.
+    config.redis.spill = 0;
+    warn_of_outlets(config, "the demo's klines are generated, and this consumer passes them on");
     Ok(sim)
 }
 
-/// Warns of consumers that pass klines on to other systems, where they could be taken for real ones.
-fn warn_of_generated_klines(config: &Config) {
+/// Warns of consumers that pass klines on to other systems, where they could be taken for live ones.
+pub fn warn_of_outlets(config: &Config, warning: &'static str) {
     let passes_on = |consumer: &&Consumer| {
         consumer.component == Component::Native(Native::Redis) || !consumer.allow.http.is_empty()
     };
     for consumer in config.consumers.iter().filter(passes_on) {
-        warn!(consumer = consumer.name, "the demo's klines are generated, and this consumer passes them on");
+        warn!(consumer = consumer.name, "{warning}");
     }
 }

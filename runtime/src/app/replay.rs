@@ -20,7 +20,7 @@ use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
 use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, refuse_existing};
-use super::{output, wiring};
+use super::{demo, output, wiring};
 use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
 
 /// How long consumers may take to finish at the end of a recording.
@@ -92,7 +92,9 @@ fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Repla
     symbols.sort();
     symbols.dedup();
     let settings = config.klines.settings(category.unwrap_or_default());
-    Ok(Replay { files: args.files.clone(), category, symbols, settings })
+    // As for the output, `-` is the standard one.
+    let input = |file: &PathBuf| if file.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { file.clone() };
+    Ok(Replay { files: args.files.iter().map(input).collect(), category, symbols, settings })
 }
 
 /// Returns the category to read: that of the flag, or of symbols such as `spot:ETHUSDT`, which must all agree.
@@ -132,6 +134,7 @@ impl Sink for HubSink {
 }
 
 fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
+    demo::warn_of_outlets(config, "the klines of the recording are not live, and this consumer passes them on");
     let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
     let (specs, relay, data_dir) =
         match wiring::prepare(config, &wiring::catalog(config), &components, wiring::Awaited::All)? {

@@ -19,6 +19,11 @@ use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let report = verify(&args.recordings, &Progress::default())?;
     output::print(&if args.json { format!("{}\n", json(&report)?) } else { text(&report) })?;
+    if report.compared() + report.skipped == 0 {
+        output::eprint(
+            "error: the recording has no klines of the exchange (topics `kline.…`), with which ours could be compared",
+        );
+    }
     Ok(ExitCode::from(if report.passed() { EXIT_OK } else { EXIT_FAILED }))
 }
 

@@ -108,7 +108,9 @@ pub(super) fn is_inverse(symbol: &str) -> bool {
 
 /// Returns a frame's `ts` without parsing the rest; 0 if there is none.
 fn stamp(frame: &str) -> Millis {
-    let Some((_, rest)) = frame.split_once("\"ts\":") else { return 0 };
+    const KEY: &str = "\"ts\":";
+    let at = memchr::memmem::find(frame.as_bytes(), KEY.as_bytes());
+    let Some(rest) = at.and_then(|at| frame.get(at + KEY.len()..)) else { return 0 };
     let digits = rest.trim_start().bytes().take_while(u8::is_ascii_digit);
     digits.take(15).fold(0, |value, digit| value * 10 + Millis::from(digit - b'0'))
 }

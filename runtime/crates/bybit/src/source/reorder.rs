@@ -58,6 +58,11 @@ impl<T> Reorder<T> {
         ordered.into_iter().chain(late).min()
     }
 
+    /// Returns the items that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.ordered.iter().map(|(_, item)| item).chain(self.late.values())
+    }
+
     /// Returns the time of the newest item so far.
     pub(super) const fn newest(&self) -> i64 {
         self.newest

@@ -344,6 +344,22 @@ mod archives {
     }
 
     #[test]
+    fn a_trade_of_a_derivative_in_two_files_is_noticed() {
+        let folder = Folder::new();
+        let row =
+            |at: i64| row(1, 17_000_639_999_900 + at).replace("id-1", &format!("00000000-0000-4000-8000-{at:012x}"));
+        let one: Vec<String> = (0..90).map(row).collect();
+        let one = write(&folder, "BTCUSDT2023-11-21.csv", &one, 0);
+        let both: Vec<String> = (89..200).map(row).collect();
+        let both = write(&folder, "BTCUSDT2023-11-22.csv", &both, 0);
+        let error = read_all(&[one.clone(), both]).unwrap_err().to_string();
+        assert!(error.contains("both have trades of BTCUSDT of the same time"), "{error}");
+        let next: Vec<String> = (90..200).map(row).collect();
+        let next = write(&folder, "BTCUSDT2023-11-22.csv", &next, 0);
+        assert_eq!(read_all(&[one, next]).unwrap().0.len(), 200);
+    }
+
+    #[test]
     fn a_file_with_trades_of_two_symbols_is_refused() {
         let folder = Folder::new();
         let rows = [row(1, 17_000_000_000_000), row(2, 17_000_000_000_001).replace("BTCUSDT", "ETHUSDT")];

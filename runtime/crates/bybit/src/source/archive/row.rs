@@ -87,6 +87,16 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl Row {
+    /// Returns what identifies the trade of a derivative in all files.
+    pub(super) const fn identity(&self) -> Option<(i64, u64, u64)> {
+        match &self.trade {
+            Some(Trade { id: TradeId::Archived { high, low, .. }, .. }) => Some((self.fine_time, *high, *low)),
+            _ => None,
+        }
+    }
+}
+
 impl Columns {
     pub(super) fn new(kind: ArchiveKind, header: &[u8]) -> Self {
         let column = |name: &'static str| {

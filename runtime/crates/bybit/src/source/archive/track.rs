@@ -3,7 +3,8 @@
 //! A file is assumed to be complete for the days, or for the month, of its rows. Where a day or month is missing between
 //! two files, or before the first or after the last one while other symbols have one, the sequence says so.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 
 use klines_domain::symbol::{Category, SymbolId, SymbolTable};
 use klines_domain::time::{ExchangeMillis, Millis};
@@ -27,6 +28,10 @@ pub(in crate::source) struct ArchiveTrack {
     files: VecDeque<ArchiveFile>,
     open: Option<(ArchiveFile, Rows)>,
     window: Reorder<Row>,
+    /// What identifies the last trades of the file before the open one.
+    seam: HashSet<(i64, u64, u64)>,
+    /// The file before the open one.
+    before: Option<PathBuf>,
     /// Records that follow when the window is empty.
     after: VecDeque<(Millis, Record)>,
     progress: Progress,
@@ -79,6 +84,8 @@ impl ArchiveTrack {
             files: VecDeque::from([file]),
             open: None,
             window: Reorder::new(DISORDER),
+            seam: HashSet::new(),
+            before: None,
             after: VecDeque::new(),
             progress: progress.clone(),
             skipped: Skipped::default(),
@@ -117,7 +124,15 @@ impl ArchiveTrack {
                 continue;
             };
             match file.next(rows, self.symbol, &mut self.skipped)? {
-                Some(row) => self.window.push(row.fine_time, row),
+                Some(row) => {
+                    // The last trades of a file in the next one, too: the files overlap by less than a second.
+                    if !self.seam.is_empty() && row.identity().is_some_and(|identity| self.seam.contains(&identity)) {
+                        let one = self.before.take().unwrap_or_default();
+                        let (other, symbol) = (file.path().to_owned(), file.symbol.clone());
+                        return Err(SourceError::Overlap { one, other, symbol });
+                    }
+                    self.window.push(row.fine_time, row);
+                }
                 None => self.close()?,
             }
         }
@@ -129,6 +144,8 @@ impl ArchiveTrack {
         let newest = self.window.newest();
         let until = file.until(newest.div_euclid(UNITS_PER_MILLI));
         self.skipped.incomplete += u64::from(file.is_incomplete);
+        self.seam = self.window.waiting().filter_map(Row::identity).collect();
+        self.before = Some(file.path().to_owned());
         match self.files.front() {
             Some(next) if next.first.saturating_add(DISORDER) < newest => return Err(overlap(&file, next)),
             Some(next) if next.from() <= until + 1 => {}

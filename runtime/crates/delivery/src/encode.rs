@@ -4,6 +4,7 @@
 //! allocated.
 
 mod csv;
+mod number;
 mod streamer;
 mod values;
 
@@ -11,6 +12,7 @@ use std::fmt::Write;
 
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
+use klines_domain::time::Millis;
 
 pub use self::csv::{CsvColumn, CsvScales, csv, csv_header, csv_padded};
 pub use self::streamer::{Extras, streamer};
@@ -25,23 +27,49 @@ pub fn ndjson(kline: &Kline, out: &mut String) {
 /// Appends one JSON object with every field; decimals are strings.
 pub fn object(kline: &Kline, out: &mut String) {
     let SeriesKey { category, symbol, interval } = &*kline.series;
-    let Kline { start, end, open, high, low, close, .. } = kline;
-    let Kline { volume, turnover, buy_volume, buy_turnover, price_decimals, volume_decimals, .. } = kline;
-    let Kline { trades, last_trade_time, confirm, revision, quality, sequence, emitted, .. } = kline;
-    let _ = write!(
-        out,
-        r#"{{"category":"{category}","symbol":"{symbol}","interval":"{interval}","start":{start},"end":{end},"#
-    );
-    let _ = write!(out, r#""open":"{open}","high":"{high}","low":"{low}","close":"{close}","volume":"{volume}","#);
-    let _ = write!(out, r#""turnover":"{turnover}","buy_volume":"{buy_volume}","buy_turnover":"{buy_turnover}","#);
-    let _ = write!(
-        out,
-        r#""price_decimals":{price_decimals},"volume_decimals":{volume_decimals},"trades":{trades},"last_trade_time":{last_trade_time},"#
-    );
-    let _ = write!(
-        out,
-        r#""confirm":{confirm},"revision":{revision},"quality":"{quality}","sequence":{sequence},"emitted":{emitted}}}"#
-    );
+    out.push_str(r#"{"category":""#);
+    out.push_str(category.as_str());
+    out.push_str(r#"","symbol":""#);
+    out.push_str(symbol.as_str());
+    // Writing to a String cannot fail.
+    let _ = write!(out, r#"","interval":"{interval}","#);
+    time(r#""start":"#, kline.start, out);
+    time(r#","end":"#, kline.end, out);
+    let decimals = [
+        (r#","open":""#, kline.open),
+        (r#"","high":""#, kline.high),
+        (r#"","low":""#, kline.low),
+        (r#"","close":""#, kline.close),
+        (r#"","volume":""#, kline.volume),
+        (r#"","turnover":""#, kline.turnover),
+        (r#"","buy_volume":""#, kline.buy_volume),
+        (r#"","buy_turnover":""#, kline.buy_turnover),
+    ];
+    for (key, value) in decimals {
+        out.push_str(key);
+        number::decimal(value, 0, out);
+    }
+    count(r#"","price_decimals":"#, kline.price_decimals.into(), out);
+    count(r#","volume_decimals":"#, kline.volume_decimals.into(), out);
+    count(r#","trades":"#, kline.trades, out);
+    time(r#","last_trade_time":"#, kline.last_trade_time, out);
+    out.push_str(if kline.confirm { r#","confirm":true"# } else { r#","confirm":false"# });
+    count(r#","revision":"#, kline.revision.into(), out);
+    out.push_str(r#","quality":""#);
+    out.push_str(kline.quality.as_str());
+    count(r#"","sequence":"#, kline.sequence, out);
+    time(r#","emitted":"#, kline.emitted, out);
+    out.push('}');
+}
+
+fn count(key: &str, value: u64, out: &mut String) {
+    out.push_str(key);
+    number::integer(value, out);
+}
+
+fn time(key: &str, value: Millis, out: &mut String) {
+    out.push_str(key);
+    number::signed(value, out);
 }
 
 /// Appends a frame as Bybit pushes it on `kline.{interval}.{symbol}`, and a line feed. An interval without a Bybit code

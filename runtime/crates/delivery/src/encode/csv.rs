@@ -5,6 +5,8 @@ use std::fmt::Write;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
 
+use super::number::{decimal, integer, signed};
+
 /// A field of a kline as a column; its name is the field's in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CsvColumn {
@@ -127,31 +129,33 @@ impl CsvColumn {
     /// Appends the column's value of a kline.
     fn value(self, kline: &Kline, out: &mut String) {
         let SeriesKey { category, symbol, interval } = &*kline.series;
-        // Writing to a String cannot fail.
-        let _ = match self {
-            Self::Category => write!(out, "{category}"),
-            Self::Symbol => write!(out, "{symbol}"),
-            Self::Interval => write!(out, "{interval}"),
-            Self::Start => write!(out, "{}", kline.start),
-            Self::End => write!(out, "{}", kline.end),
-            Self::Open => write!(out, "{}", kline.open),
-            Self::High => write!(out, "{}", kline.high),
-            Self::Low => write!(out, "{}", kline.low),
-            Self::Close => write!(out, "{}", kline.close),
-            Self::Volume => write!(out, "{}", kline.volume),
-            Self::Turnover => write!(out, "{}", kline.turnover),
-            Self::BuyVolume => write!(out, "{}", kline.buy_volume),
-            Self::BuyTurnover => write!(out, "{}", kline.buy_turnover),
-            Self::PriceDecimals => write!(out, "{}", kline.price_decimals),
-            Self::VolumeDecimals => write!(out, "{}", kline.volume_decimals),
-            Self::Trades => write!(out, "{}", kline.trades),
-            Self::LastTradeTime => write!(out, "{}", kline.last_trade_time),
-            Self::Confirm => write!(out, "{}", kline.confirm),
-            Self::Revision => write!(out, "{}", kline.revision),
-            Self::Quality => write!(out, "{}", kline.quality),
-            Self::Sequence => write!(out, "{}", kline.sequence),
-            Self::Emitted => write!(out, "{}", kline.emitted),
-        };
+        match self {
+            Self::Category => out.push_str(category.as_str()),
+            Self::Symbol => out.push_str(symbol.as_str()),
+            Self::Interval => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "{interval}");
+            }
+            Self::Start => signed(kline.start, out),
+            Self::End => signed(kline.end, out),
+            Self::Open => decimal(kline.open, 0, out),
+            Self::High => decimal(kline.high, 0, out),
+            Self::Low => decimal(kline.low, 0, out),
+            Self::Close => decimal(kline.close, 0, out),
+            Self::Volume => decimal(kline.volume, 0, out),
+            Self::Turnover => decimal(kline.turnover, 0, out),
+            Self::BuyVolume => decimal(kline.buy_volume, 0, out),
+            Self::BuyTurnover => decimal(kline.buy_turnover, 0, out),
+            Self::PriceDecimals => integer(kline.price_decimals.into(), out),
+            Self::VolumeDecimals => integer(kline.volume_decimals.into(), out),
+            Self::Trades => integer(kline.trades, out),
+            Self::LastTradeTime => signed(kline.last_trade_time, out),
+            Self::Confirm => out.push_str(if kline.confirm { "true" } else { "false" }),
+            Self::Revision => integer(kline.revision.into(), out),
+            Self::Quality => out.push_str(kline.quality.as_str()),
+            Self::Sequence => integer(kline.sequence, out),
+            Self::Emitted => signed(kline.emitted, out),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use klines_domain::trade::Trade;
 use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
+mod ordered;
 mod sorted;
 mod target;
 

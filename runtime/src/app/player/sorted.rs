@@ -4,16 +4,12 @@
 //! those of 50 s. Csv rows with the digits of their symbols' scales are kept until the end, because a later trade can
 //! have more digits.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use anyhow::Context;
 use klines_delivery::encode::{self, CsvColumn, CsvScales};
-use klines_domain::interval::Interval;
 use klines_domain::kline::{Batch, Kline};
-use klines_domain::symbol::Symbol;
-use klines_domain::time::{ExchangeMillis, Millis};
+use klines_domain::time::ExchangeMillis;
 
+use super::ordered::{self, Ordered};
 use super::{Sink, Target};
 
 /// The text format of a kline.
@@ -44,15 +40,12 @@ impl Default for CsvLayout {
     }
 }
 
-/// The sort key of lines.
-type Key = (Millis, Interval, Symbol);
-
 /// A sink that writes klines in sorted order.
 pub struct Sorted {
     format: Format,
     closed_only: bool,
-    closed: BTreeMap<Key, Arc<Kline>>,
-    open: BTreeMap<Key, Arc<Kline>>,
+    closed: Ordered,
+    open: Ordered,
     line: String,
     /// Csv rows that are padded at the end, when their scales are known.
     rows: String,
@@ -67,8 +60,8 @@ impl Sorted {
         Self {
             format,
             closed_only,
-            closed: BTreeMap::new(),
-            open: BTreeMap::new(),
+            closed: Ordered::default(),
+            open: Ordered::default(),
             line: String::new(),
             rows: String::new(),
             scales: CsvScales::default(),
@@ -114,37 +107,37 @@ impl Sink for Sorted {
         Ok(())
     }
 
-    fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
+    fn take(&mut self, mut batch: Batch) -> anyhow::Result<()> {
+        // A batch is sorted except for its symbols, which are in the order of their first trades. The sort is stable,
+        // so that the last version of a kline remains the last.
+        batch.klines.sort_by(|left, right| ordered::order(left, right));
         for kline in batch.klines {
-            let key = (kline.end, kline.series.interval, kline.series.symbol.clone());
             if kline.confirm {
-                self.open.remove(&key);
-                self.closed.insert(key, kline);
+                self.open.remove(&kline);
+                self.closed.insert(kline);
             } else if !self.closed_only {
-                self.open.insert(key, kline);
+                self.open.insert(kline);
             }
         }
         Ok(())
     }
 
     fn settle(&mut self, settled: ExchangeMillis) -> anyhow::Result<()> {
-        while let Some(first) = self.closed.first_entry()
-            && first.key().0 < settled.get()
-        {
-            let kline = first.remove();
+        while let Some(kline) = self.closed.pop_before(settled.get()) {
             self.write(&kline).context("writing klines")?;
         }
         Ok(())
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {
-        let closed = std::mem::take(&mut self.closed);
-        let open = std::mem::take(&mut self.open);
-        for kline in closed.values().chain(open.values()) {
-            self.write(kline)?;
+        while let Some(kline) = self.closed.pop().or_else(|| self.open.pop()) {
+            self.write(&kline)?;
         }
         self.write_padded()?;
         self.target.flush()?;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,12 @@ use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
 mod ordered;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "player/no_parquet.rs"]
+mod parquet;
+mod rows;
 mod sorted;
 mod target;
 

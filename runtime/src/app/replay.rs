@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use klines_bybit::source::Progress;
 use klines_config::exchange::{Listing, Symbols};
 use klines_config::{Config, Place};
+use klines_delivery::encode::CsvColumn;
 use klines_delivery::hub::Hub;
 use klines_delivery::stats::State;
 use klines_delivery::view::View;
@@ -38,6 +39,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         OutputFormat::Csv => Format::Csv(layout(args)),
         OutputFormat::Ndjson => Format::Ndjson,
         OutputFormat::Bybit => Format::Bybit,
+        OutputFormat::Parquet => Format::Parquet(columns(args, &CsvColumn::ALL)),
     };
     // Files contain each kline once, in its final form, so updates are not needed.
     let replay = Replay { settings: Settings { update_interval: None, ..replay.settings }, ..replay };
@@ -52,12 +54,15 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns the columns of csv.
 fn layout(args: &ReplayArgs) -> CsvLayout {
-    let default = CsvLayout::default();
     CsvLayout {
-        columns: args.columns.clone().map_or(default.columns, |columns| columns.0),
+        columns: columns(args, &CsvColumn::DEFAULT),
         header: args.header,
         padded: args.decimals == Some(Decimals::Scale),
     }
+}
+
+fn columns(args: &ReplayArgs, default: &[CsvColumn]) -> Vec<CsvColumn> {
+    args.columns.as_ref().map_or(default, |columns| &columns.0).to_vec()
 }
 
 /// Returns the output: a file, or standard output for `-`, for `/dev/stdout` (which can be a file that the shell
@@ -65,6 +70,9 @@ fn layout(args: &ReplayArgs) -> CsvLayout {
 fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
     let is_stdout = |path: &PathBuf| ["-", "/dev/stdout"].iter().any(|name| path.as_os_str() == *name);
     let Some(path) = args.output.as_ref().filter(|path| !is_stdout(path)) else {
+        if args.format == Some(OutputFormat::Parquet) && io::stdout().is_terminal() {
+            anyhow::bail!("a Parquet file is not for a terminal: name a file with --output");
+        }
         return Ok(Target::open(Box::new(io::stdout())));
     };
     // Compares the files, not the paths: a link is another path of the same file.

@@ -15,7 +15,8 @@ use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 Reads raw frames, one per line; frames inside a recorder's records; and the CSV files of Bybit's archive \
 (for spot archives, the symbol comes from the file name or --symbols). Every file can be plain or gzip. \
 Klines are delivered to the enabled consumers, or, with --format, written to a file. A csv row is \
-interval,symbol,start,open,high,low,close,volume,turnover,trades, or what --columns names.
+interval,symbol,start,open,high,low,close,volume,turnover,trades, or what --columns names. Rows of parquet wait until \
+everything is read, many of them in a temporary file next to the output, because each column has one number of decimals.
 
 Exit codes: 0 ok, 1 failed, for example because the output exists and --force is not set, 2 usage, 78 configuration \
 refused.
@@ -23,6 +24,7 @@ refused.
 Examples:
   klines replay BTCUSDT2024-01-01.csv.gz --intervals 1m,1h --format csv --output klines.csv
   klines replay BTCUSDT2024-01-01.csv.gz --format csv --header --columns start,close,volume,quality
+  klines replay BTCUSDT2024-01-0*.csv.gz --intervals 1m --format parquet --output klines.parquet
   klines replay session.jsonl.gz --symbols BTCUSDT --consumers console")]
 pub struct ReplayArgs {
     /// Recordings to read
@@ -40,8 +42,8 @@ pub struct ReplayArgs {
     /// With --format csv: begin with a line of the columns' names
     #[arg(long, requires = "format")]
     pub header: bool,
-    /// With --format csv: columns to write, comma-separated; every field of the JSON is one, such as quality, confirm,
-    /// revision, category or buy_volume
+    /// With --format csv or parquet: columns to write, comma-separated; every field of the JSON is one, such as quality,
+    /// confirm, revision, category or buy_volume
     #[arg(long, value_name = "COLUMNS", requires = "format", value_parser = columns)]
     pub columns: Option<Columns>,
     /// With --format csv: digits of prices, volumes and turnovers [default: trimmed]
@@ -76,6 +78,8 @@ pub enum OutputFormat {
     Ndjson,
     /// One JSON object per line, in the form of Bybit's kline pushes
     Bybit,
+    /// A Parquet file with all fields, or the columns of --columns, with exact decimals, in the order of csv
+    Parquet,
 }
 
 /// The columns of csv, each once.
@@ -88,7 +92,7 @@ pub enum Decimals {
     /// No trailing zeros
     Trimmed,
     /// As many as the scale of the symbol, the largest of the file's symbols: the same number in a whole column. Rows
-    /// are kept in memory until everything is read
+    /// wait until everything is read, many of them in a temporary file next to the output
     Scale,
 }
 
@@ -114,10 +118,19 @@ impl ReplayArgs {
     /// Refuses flags that have no effect with the chosen format.
     pub(super) fn check(&self) -> Result<(), String> {
         let flags =
-            [("--header", self.header), ("--columns", self.columns.is_some()), ("--decimals", self.decimals.is_some())];
-        let given = flags.iter().find(|(_, is_given)| *is_given);
+            [("--header", self.header), ("--decimals", self.decimals.is_some()), ("--columns", self.columns.is_some())];
+        let given = flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
         match (given, self.format) {
-            (Some((flag, _)), Some(OutputFormat::Ndjson | OutputFormat::Bybit)) => {
+            (_, Some(OutputFormat::Parquet)) if cfg!(not(feature = "parquet")) => {
+                Err("this build has no parquet: it was built without the feature `parquet`".to_owned())
+            }
+            (Some(flag @ ("--header" | "--decimals")), Some(OutputFormat::Parquet)) => {
+                Err(format!("{flag} is for --format csv: a Parquet file has the names and the scales of its columns"))
+            }
+            (Some("--columns"), Some(OutputFormat::Ndjson | OutputFormat::Bybit)) => {
+                Err("--columns is for --format csv or parquet: the other formats have fixed fields".to_owned())
+            }
+            (Some(flag), Some(OutputFormat::Ndjson | OutputFormat::Bybit)) => {
                 Err(format!("{flag} is for --format csv: the other formats have fixed fields"))
             }
             _ => Ok(()),

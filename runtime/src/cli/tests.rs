@@ -156,7 +156,25 @@ fn a_wrong_column_is_refused_with_the_names_of_all_columns() {
         format!("{}`start` is named twice; the columns are {all}", invalid("start,close,start"))
     );
     let error = parse("klines replay a --format ndjson --columns start").unwrap_err().to_string();
-    assert!(error.starts_with("error: --columns is for --format csv: the other formats have fixed fields"), "{error}");
+    assert!(
+        error.starts_with("error: --columns is for --format csv or parquet: the other formats have fixed fields"),
+        "{error}"
+    );
+}
+
+#[test]
+fn parquet_has_columns_and_no_form_of_text() {
+    let parsed = |flags: &str| parse(&format!("klines replay a --format parquet --output a.parquet {flags}"));
+    if cfg!(not(feature = "parquet")) {
+        let error = parsed("").unwrap_err().to_string();
+        assert!(error.starts_with("error: this build has no parquet: it was built without the feature"), "{error}");
+        return;
+    }
+    assert!(parsed("--columns start,close --closed-only --force").is_ok());
+    for flag in ["--header", "--decimals scale"] {
+        let error = parsed(flag).unwrap_err().to_string();
+        assert!(error.contains(" is for --format csv: a Parquet file has the names and the scales of"), "{error}");
+    }
 }
 
 #[test]

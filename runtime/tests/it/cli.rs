@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod keys;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod replaying;
 
 use bybit_sim::{Market, Sim, SimConfig};

@@ -1,18 +1,22 @@
-//! Writes klines as lines of text: the last revision of each, sorted by (end, interval, symbol), open klines last.
+//! Writes klines in a format: the last revision of each, sorted by (end, interval, symbol), open klines last.
 //!
 //! A closed kline is kept until no trade can change it. So memory holds the klines of one `lateness`, and at least
-//! those of 50 s. Csv rows with the digits of their symbols' scales are kept until the end, because a later trade can
-//! have more digits.
+//! those of 50 s. Rows with the digits of their symbols' scales wait until the end, because a later trade can have more
+//! digits.
+
+use std::io::BufRead;
 
 use anyhow::Context;
-use klines_delivery::encode::{self, CsvColumn, CsvScales};
+use klines_delivery::encode::{self, CsvColumn};
 use klines_domain::kline::{Batch, Kline};
 use klines_domain::time::ExchangeMillis;
 
 use super::ordered::{self, Ordered};
+use super::parquet;
+use super::rows::Rows;
 use super::{Sink, Target};
 
-/// The text format of a kline.
+/// The format of klines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Rows of columns.
@@ -21,6 +25,8 @@ pub enum Format {
     Ndjson,
     /// One frame of Bybit's `kline` topic.
     Bybit,
+    /// A Parquet file of these columns.
+    Parquet(Vec<CsvColumn>),
 }
 
 /// Which columns a csv file has, and how.
@@ -47,9 +53,8 @@ pub struct Sorted {
     closed: Ordered,
     open: Ordered,
     line: String,
-    /// Csv rows that are padded at the end, when their scales are known.
-    rows: String,
-    scales: CsvScales,
+    /// Rows that are written at the end, when their scales are known.
+    waiting: Option<Rows>,
     target: Target,
 }
 
@@ -57,40 +62,48 @@ impl Sorted {
     /// Returns a sink without klines.
     #[must_use]
     pub fn new(format: Format, closed_only: bool, target: Target) -> Self {
+        let waits = matches!(&format, Format::Csv(CsvLayout { padded: true, .. }) | Format::Parquet(_));
         Self {
+            waiting: waits.then(|| Rows::new(target.folder())),
             format,
             closed_only,
             closed: Ordered::default(),
             open: Ordered::default(),
             line: String::new(),
-            rows: String::new(),
-            scales: CsvScales::default(),
             target,
         }
     }
 
     fn write(&mut self, kline: &Kline) -> std::io::Result<()> {
         self.line.clear();
-        match &self.format {
-            Format::Csv(CsvLayout { columns, padded: true, .. }) => {
-                self.scales.include(kline);
-                encode::csv(kline, columns, &mut self.rows);
-                return Ok(());
+        match (&self.format, &mut self.waiting) {
+            (Format::Csv(CsvLayout { columns, .. }) | Format::Parquet(columns), Some(rows)) => {
+                return rows.add(kline, columns);
             }
-            Format::Csv(CsvLayout { columns, .. }) => encode::csv(kline, columns, &mut self.line),
-            Format::Ndjson => encode::ndjson(kline, &mut self.line),
-            Format::Bybit => encode::bybit(kline, &mut self.line),
+            (Format::Csv(CsvLayout { columns, .. }) | Format::Parquet(columns), None) => {
+                encode::csv(kline, columns, &mut self.line);
+            }
+            (Format::Ndjson, _) => encode::ndjson(kline, &mut self.line),
+            (Format::Bybit, _) => encode::bybit(kline, &mut self.line),
         }
         self.target.write(&self.line)
     }
 
-    /// Writes the rows that were kept until their scales are known.
-    fn write_padded(&mut self) -> std::io::Result<()> {
-        let Format::Csv(CsvLayout { columns, .. }) = &self.format else { return Ok(()) };
-        for row in std::mem::take(&mut self.rows).lines() {
+    /// Writes the rows that waited until their scales are known.
+    fn write_waiting(&mut self) -> anyhow::Result<()> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let (mut rows, scales) = waiting.read()?;
+        let columns = match &self.format {
+            Format::Parquet(columns) => return parquet::write(rows, columns, scales, self.target.writer()?),
+            Format::Csv(CsvLayout { columns, .. }) => columns,
+            Format::Ndjson | Format::Bybit => return Ok(()),
+        };
+        let mut row = String::new();
+        while rows.read_line(&mut row)? > 0 {
             self.line.clear();
-            encode::csv_padded(row, columns, self.scales, &mut self.line);
+            encode::csv_padded(&row, columns, scales, &mut self.line);
             self.target.write(&self.line)?;
+            row.clear();
         }
         Ok(())
     }
@@ -133,7 +146,7 @@ impl Sink for Sorted {
         while let Some(kline) = self.closed.pop().or_else(|| self.open.pop()) {
             self.write(&kline)?;
         }
-        self.write_padded()?;
+        self.write_waiting()?;
         self.target.flush()?;
         Ok(())
     }

@@ -34,11 +34,28 @@ impl Target {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, text: &str) -> std::io::Result<()> {
+    /// Returns the folder of the file; the system's folder for temporary files if there is no file or it is a pipe or
+    /// a device.
+    pub(super) fn folder(&self) -> PathBuf {
+        let Self::File { path, .. } = self else { return std::env::temp_dir() };
+        let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+        match path.parent() {
+            Some(folder) if !is_special && folder.as_os_str().is_empty() => PathBuf::from("."),
+            Some(folder) if !is_special => folder.to_path_buf(),
+            _ => std::env::temp_dir(),
+        }
+    }
+
+    /// Returns the writer, once it is open.
+    pub(super) fn writer(&mut self) -> std::io::Result<&mut BufWriter<Box<dyn Write + Send>>> {
         match self {
-            Self::Open(out) => out.write_all(text.as_bytes()),
+            Self::Open(out) => Ok(out),
             Self::File { .. } => Err(std::io::Error::other("the output was not opened")),
         }
+    }
+
+    pub(super) fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.writer()?.write_all(text.as_bytes())
     }
 
     pub(super) fn flush(&mut self) -> std::io::Result<()> {

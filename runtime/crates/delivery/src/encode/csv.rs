@@ -176,7 +176,8 @@ impl CsvScales {
     }
 
     /// Returns the decimals of a column, or `None` if its values are no decimals.
-    const fn of(self, column: CsvColumn) -> Option<u8> {
+    #[must_use]
+    pub const fn of(self, column: CsvColumn) -> Option<u8> {
         match column {
             CsvColumn::Open | CsvColumn::High | CsvColumn::Low | CsvColumn::Close => Some(self.price),
             CsvColumn::Volume | CsvColumn::BuyVolume => Some(self.volume),

@@ -101,6 +101,7 @@ impl Model {
                 Format::Csv(layout) => encode::csv(kline, &layout.columns, &mut out),
                 Format::Ndjson => encode::ndjson(kline, &mut out),
                 Format::Bybit => encode::bybit(kline, &mut out),
+                Format::Parquet(_) => panic!("it is no text"),
             }
         }
         out

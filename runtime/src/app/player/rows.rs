@@ -9,7 +9,7 @@ use klines_domain::kline::Kline;
 use tempfile::SpooledTempFile;
 
 /// Maximum bytes of rows in memory.
-const MEMORY: usize = 64 << 20;
+const MEMORY: usize = 16 << 20;
 
 /// Trimmed csv rows, and the scales of their klines.
 ///

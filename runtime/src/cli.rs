@@ -24,7 +24,7 @@ pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
 };
-pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs};
+pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs, ValueFormat, ValuePath};
 pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
 pub use self::tls::{SelfSignedArgs, TlsCommand};

@@ -18,7 +18,7 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
     let components = wiring::compiling::for_a_check(&config)?;
-    report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All)? {
+    report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All, None)? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });

@@ -1,8 +1,10 @@
 //! `klines replay`: writes the klines of a recording to a file, or delivers them to the enabled consumers.
 
+mod values;
+
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use klines_bybit::source::Progress;
 use klines_config::exchange::{Listing, Symbols};
 use klines_config::{Config, Place};
+use klines_delivery::emit::ValueSink;
 use klines_delivery::encode::CsvColumn;
 use klines_delivery::hub::Hub;
 use klines_delivery::stats::State;
@@ -20,9 +23,10 @@ use klines_domain::count::counted;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
+use self::values::ValueFile;
 use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, refuse_existing};
 use super::{demo, output, wiring};
-use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs};
+use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs, ValuePath};
 
 /// How long consumers may take to finish at the end of a recording.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -34,7 +38,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let bar = Bar::start(&args.files);
     let replay = configured_replay(config, args)?;
-    let Some(format) = args.format else { return into_consumers(config, replay, &bar) };
+    let Some(format) = args.format else { return into_consumers(config, replay, args, &bar) };
     let format = match format {
         OutputFormat::Csv => Format::Csv(layout(args)),
         OutputFormat::Ndjson => Format::Ndjson,
@@ -75,16 +79,21 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
         }
         return Ok(Target::open(Box::new(io::stdout())));
     };
+    output_file(path, "--output", args)
+}
+
+/// Returns a file that is written to, the value of `flag`. It must be no input, and must not exist without `--force`.
+fn output_file(path: &Path, flag: &'static str, args: &ReplayArgs) -> anyhow::Result<Target> {
     // Compares the files, not the paths: a link is another path of the same file.
-    let identity = |path: &PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     if identity(path).is_some_and(|output| args.files.iter().any(|file| identity(file) == Some(output))) {
-        anyhow::bail!("{} is an input and would be overwritten: choose another --output", path.display());
+        anyhow::bail!("{} is an input and would be overwritten: choose another {flag}", path.display());
     }
     if !args.force {
         // The file is checked again when it is created, but reading the input can take long.
-        refuse_existing(path)?;
+        refuse_existing(path, flag)?;
     }
-    Ok(Target::File { path: path.clone(), force: args.force })
+    Ok(Target::File { path: path.to_path_buf(), force: args.force, flag })
 }
 
 fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
@@ -124,9 +133,14 @@ fn category(flag: Option<Category>, listed: &[Listing]) -> anyhow::Result<Option
 struct HubSink {
     hub: Arc<Hub>,
     consumers: Vec<View>,
+    values: Option<Arc<ValueFile>>,
 }
 
 impl Sink for HubSink {
+    fn open(&mut self) -> anyhow::Result<()> {
+        self.values.as_ref().map_or(Ok(()), |values| values.open())
+    }
+
     fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
         if self.consumers.iter().all(|consumer| consumer.stats.state() == State::Finished) {
             return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
@@ -141,33 +155,47 @@ impl Sink for HubSink {
     }
 }
 
-fn into_consumers(config: &Config, replay: Replay, bar: &Bar) -> anyhow::Result<ExitCode> {
+fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar) -> anyhow::Result<ExitCode> {
     demo::warn_of_outlets(config, "the klines of the recording are not live, and this consumer passes them on");
+    let values = args.values.as_ref().map(|values| value_file(values, args)).transpose()?;
+    let sink = values.clone().map(|values| values as Arc<dyn ValueSink>);
     let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
-    let (specs, relay, data_dir) =
-        match wiring::prepare(config, &wiring::catalog(config), &components, wiring::Awaited::All)? {
-            Ok(prepared) => {
-                output::report(&prepared.warnings);
-                components.remove_unused_code();
-                (prepared.specs, prepared.relay, prepared.data_dir)
-            }
-            Err(report) => {
-                output::report(&report);
-                return Ok(ExitCode::from(EXIT_CONFIG));
-            }
-        };
+    let catalog = wiring::catalog(config);
+    let prepared = match wiring::prepare(config, &catalog, &components, wiring::Awaited::All, sink.as_ref())? {
+        Ok(prepared) => prepared,
+        Err(report) => {
+            output::report(&report);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    output::report(&prepared.warnings);
+    components.remove_unused_code();
+    if values.is_some() && !prepared.files.iter().any(|file| file.blueprint.component().publishes()) {
+        anyhow::bail!(
+            "no enabled consumer can publish values, so --values would write none: enable one with --consumers"
+        );
+    }
     let hub = Arc::new(Hub::new());
-    let manager = wiring::start(specs, relay, config, &hub, &data_dir, wiring::Awaited::All)?;
-    let played = replay.run(&bar.progress, &mut HubSink { hub, consumers: manager.views() });
+    let manager =
+        wiring::start(prepared.specs, prepared.relay, config, &hub, &prepared.data_dir, wiring::Awaited::All)?;
+    let mut sink = HubSink { hub, consumers: manager.views(), values: values.clone() };
+    let played = replay.run(&bar.progress, &mut sink);
     bar.finish();
     let summaries = manager.shutdown(DRAIN);
-    let played = match played {
-        Err(error) if is_broken_pipe(&error) => return Ok(wiring::print_summaries(&summaries)),
-        played => played?,
+    let written = values.as_ref().map(|values| (values, values.finish()));
+    let understood = match played {
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        played => print_summary(&played?),
     };
-    let understood = print_summary(&played);
     let delivered = wiring::print_summaries(&summaries);
-    Ok(if delivered == ExitCode::SUCCESS { understood } else { delivered })
+    let written = written.map_or(ExitCode::SUCCESS, |(values, written)| values.report(&written));
+    let failed = [delivered, written].into_iter().find(|code| *code != ExitCode::SUCCESS);
+    Ok(failed.unwrap_or(understood))
+}
+
+fn value_file(values: &ValuePath, args: &ReplayArgs) -> anyhow::Result<Arc<ValueFile>> {
+    let target = output_file(&values.path, "--values", args)?;
+    Ok(Arc::new(ValueFile::new(values.path.clone(), values.format, target)))
 }
 
 /// Prints the counts of trades by outcome. Returns the exit code: a replay without a valid trade has failed.

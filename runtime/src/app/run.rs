@@ -42,7 +42,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
-    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted)? {
+    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, None)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);

@@ -18,6 +18,7 @@ use klines_config::native::Native;
 use klines_config::{Config, Finding, Report};
 use klines_delivery::catalog::Catalog;
 use klines_delivery::data_dir::DataDir;
+use klines_delivery::emit::ValueSink;
 use klines_delivery::emit::relay::Relay;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
@@ -61,7 +62,7 @@ pub struct Prepared {
 
 /// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
 /// are not awaited have [`VALIDATION`] for this; one that does not answer in time validates its settings when it is
-/// started. Opens no connection and starts no consumer.
+/// started. Opens no connection and starts no consumer. `values` receives all values that components from files publish.
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
@@ -70,11 +71,12 @@ pub fn prepare(
     catalog: &Arc<Catalog>,
     components: &Components,
     awaited: Awaited,
+    values: Option<&Arc<dyn ValueSink>>,
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let (mut prepared, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let relay = relay(config);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
-    let without_relay = Shared { relay: None, data_dir: &data_dir };
+    let without_relay = Shared { relay: None, values: None, data_dir: &data_dir };
     for consumer in &config.consumers {
         let component = match &consumer.component {
             Source::Native(native) => {
@@ -93,7 +95,7 @@ pub fn prepare(
                 consumer,
                 config,
                 components,
-                Shared { relay: relay.as_ref(), ..without_relay },
+                Shared { relay: relay.as_ref(), values, ..without_relay },
             ),
         };
         match component {

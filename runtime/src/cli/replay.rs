@@ -1,5 +1,6 @@
 //! `klines replay`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -14,7 +15,8 @@ use super::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs, sources};
 #[command(after_help = "\
 Reads raw frames, one per line; frames inside a recorder's records; and the CSV files of Bybit's archive \
 (for spot archives, the symbol comes from the file name or --symbols). Every file can be plain or gzip. \
-Klines are delivered to the enabled consumers, or, with --format, written to a file. A csv row is \
+Klines are delivered to the enabled consumers, or, with --format, written to a file. With --values, the values that \
+consumers publish are written to a file. A csv row is \
 interval,symbol,start,open,high,low,close,volume,turnover,trades, or what --columns names. Rows of parquet wait until \
 everything is read, many of them in a temporary file next to the output, because each column has one number of decimals.
 
@@ -25,6 +27,7 @@ Examples:
   klines replay BTCUSDT2024-01-01.csv.gz --intervals 1m,1h --format csv --output klines.csv
   klines replay BTCUSDT2024-01-01.csv.gz --format csv --header --columns start,close,volume,quality
   klines replay BTCUSDT2024-01-0*.csv.gz --intervals 1m --format parquet --output klines.parquet
+  klines replay BTCUSDT2024-01-01.csv.gz --consumers sma --values sma.csv
   klines replay session.jsonl.gz --symbols BTCUSDT --consumers console")]
 pub struct ReplayArgs {
     /// Recordings to read
@@ -36,8 +39,11 @@ pub struct ReplayArgs {
     /// With --format: file to write klines to; - is standard output [default: -]
     #[arg(long, value_name = "FILE", requires = "format")]
     pub output: Option<PathBuf>,
-    /// With --output: overwrite a file that exists
-    #[arg(long, requires = "output")]
+    /// Write the confirmed values that consumers publish to this file, which ends in .csv, .ndjson or .jsonl
+    #[arg(long, value_name = "FILE", value_parser = values)]
+    pub values: Option<ValuePath>,
+    /// With --output or --values: overwrite a file that exists
+    #[arg(long)]
     pub force: bool,
     /// With --format csv: begin with a line of the columns' names
     #[arg(long, requires = "format")]
@@ -82,6 +88,35 @@ pub enum OutputFormat {
     Parquet,
 }
 
+/// A file for values, and its format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValuePath {
+    /// The file.
+    pub path: PathBuf,
+    /// The format of its rows.
+    pub format: ValueFormat,
+}
+
+/// The format in which values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// Rows of columns, after a line with their names.
+    Csv,
+    /// One JSON object per line.
+    Ndjson,
+}
+
+/// Reads the path of a file for values; its extension names the format.
+fn values(text: &str) -> Result<ValuePath, String> {
+    let path = PathBuf::from(text);
+    let format = match path.extension().and_then(OsStr::to_str) {
+        Some("csv") => ValueFormat::Csv,
+        Some("ndjson" | "jsonl") => ValueFormat::Ndjson,
+        _ => return Err("the format is that of the file's extension: .csv, .ndjson or .jsonl".to_owned()),
+    };
+    Ok(ValuePath { path, format })
+}
+
 /// The columns of csv, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns(pub Vec<CsvColumn>);
@@ -120,6 +155,16 @@ impl ReplayArgs {
         let flags =
             [("--header", self.header), ("--decimals", self.decimals.is_some()), ("--columns", self.columns.is_some())];
         let given = flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
+        if self.values.is_some() && self.format.is_some() {
+            return Err(
+                "with --format, no consumer receives klines and publishes --values: replay once with --format, \
+                        and once with --consumers and --values"
+                    .to_owned(),
+            );
+        }
+        if self.force && self.output.is_none() && self.values.is_none() {
+            return Err("--force is for a file that --output or --values names".to_owned());
+        }
         match (given, self.format) {
             (_, Some(OutputFormat::Parquet)) if cfg!(not(feature = "parquet")) => {
                 Err("this build has no parquet: it was built without the feature `parquet`".to_owned())

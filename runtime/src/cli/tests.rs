@@ -178,6 +178,31 @@ fn parquet_has_columns_and_no_form_of_text() {
 }
 
 #[test]
+fn values_have_the_format_of_the_extension() {
+    let parsed = |flags: &str| parse(&format!("klines replay a {flags}"));
+    for (name, format) in
+        [("v.csv", ValueFormat::Csv), ("v.ndjson", ValueFormat::Ndjson), ("v.jsonl", ValueFormat::Ndjson)]
+    {
+        let Command::Replay(replay) = parsed(&format!("--values {name} --force")).unwrap().command else { panic!() };
+        assert_eq!(replay.values, Some(ValuePath { path: name.into(), format }));
+    }
+    for (flags, expected) in [
+        (
+            "--values v.txt",
+            "error: invalid value 'v.txt' for '--values <FILE>': the format is that of the file's extension",
+        ),
+        (
+            "--values v.csv --format csv",
+            "error: with --format, no consumer receives klines and publishes --values: replay",
+        ),
+        ("--format csv --force", "error: --force is for a file that --output or --values names"),
+    ] {
+        let error = parsed(flags).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn no_secret_has_a_flag() {
     let mut command = Cli::command();
     command.build();

@@ -7,6 +7,7 @@ mod keys;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod replaying;
+mod values;
 
 use bybit_sim::{Market, Sim, SimConfig};
 use serde_json::Value;

@@ -107,6 +107,12 @@ pub trait Outlet: Send + Sync + fmt::Debug {
     fn publish(&self, points: Vec<Point>) -> usize;
 }
 
+/// Receives every published value before the [`Outlet`]. Only for a replay: it may wait, for example for a file.
+pub trait ValueSink: Send + Sync + fmt::Debug {
+    /// Takes the values of one call, in order.
+    fn write(&self, points: &[Point]);
+}
+
 /// Publishes the values of one consumer. Shared by its instances.
 #[derive(Debug)]
 pub struct Emitter {
@@ -116,6 +122,7 @@ pub struct Emitter {
     /// The last number of each series. Only the consumer's own thread uses it.
     numbers: Mutex<HashMap<ValueSeries, u64, foldhash::fast::RandomState>>,
     outlet: Option<Arc<dyn Outlet>>,
+    sink: Option<Arc<dyn ValueSink>>,
     counters: Arc<EmitCounters>,
 }
 
@@ -147,7 +154,13 @@ impl Emitter {
         counters: Arc<EmitCounters>,
     ) -> Self {
         let (names, numbers) = (Mutex::default(), Mutex::default());
-        Self { consumer: consumer.into(), most_names, names, numbers, outlet, counters }
+        Self { consumer: consumer.into(), most_names, names, numbers, outlet, sink: None, counters }
+    }
+
+    /// Adds a sink that receives every value, whether or not the outlet has room for it.
+    #[must_use]
+    pub fn with_sink(self, sink: Option<Arc<dyn ValueSink>>) -> Self {
+        Self { sink, ..self }
     }
 
     /// Returns the counters of its values.
@@ -208,6 +221,9 @@ impl Emitter {
             *last += u64::from(point.confirm);
         }
         drop(numbers);
+        if let Some(sink) = &self.sink {
+            sink.write(&points);
+        }
         let Some(outlet) = &self.outlet else { return };
         self.counters.lost.fetch_add(outlet.publish(points) as u64, Ordering::Relaxed);
     }
@@ -239,6 +255,25 @@ mod tests {
         emitter.publish(vec![value("a", "BTCUSDT", false), value("a", "BTCUSDT", true), value("b", "ETHUSDT", false)]);
         let numbers: Vec<u64> = recorder.0.lock().unwrap().iter().map(|point| point.sequence).collect();
         assert_eq!(numbers, [1, 1, 1, 2, 2, 1]);
+    }
+
+    impl ValueSink for Recorder {
+        fn write(&self, points: &[Point]) {
+            self.0.lock().unwrap().extend(points.iter().cloned());
+        }
+    }
+
+    #[test]
+    fn a_sink_receives_the_values_for_which_the_relay_has_no_room() {
+        let (relay, recorder) = (relay::Relay::new(1), Arc::new(Recorder::default()));
+        let emitter = relay.emitter("mine", 1).with_sink(Some(recorder.clone()));
+        for window in 1..=3_000 {
+            let kline = kline("BTCUSDT", "1m", window, true);
+            emitter.publish(vec![emitter.point("a".into(), &kline, Value::Number(1.0))]);
+        }
+        assert!(emitter.counters().lost.load(Ordering::Relaxed) > 1_000);
+        let numbers: Vec<u64> = recorder.0.lock().unwrap().iter().map(|point| point.sequence).collect();
+        assert_eq!(numbers, (1..=3_000).collect::<Vec<u64>>());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::manifest::Wants;
 
 /// Prefixes of the interfaces that a component may import; the linker decides on the individual functions.
 const OFFERED: [&str; 11] = [
-    "klines:consumer/emit@",
+    EMIT,
     "klines:consumer/host@",
     "klines:consumer/state@",
     "wasi:cli/",
@@ -32,11 +32,16 @@ const OFFERED: [&str; 11] = [
     "wasi:sockets/",
 ];
 
+/// Prefix of the interface through which a component publishes values.
+const EMIT: &str = "klines:consumer/emit@";
+
 /// A compiled component of the right world, ready to be instantiated.
 pub struct Component {
     prepared: Prepared,
     version: Version,
     wants: Wants,
+    /// Whether it imports the interface through which values are published.
+    publishes: bool,
     /// Kept because its clock, which ends calls, must run as long as the component exists.
     engine: WasmEngine,
     /// SHA-256 of its bytes, in hex.
@@ -53,11 +58,12 @@ impl Component {
             .map_err(|_| ComponentError::Invalid("the compiler panicked".to_owned()))?
             .map_err(|error| ComponentError::Invalid(error_text(&error)))?;
         let (version, prepared) = accept(engine, &compiled)?;
+        let publishes = publishes(engine, &compiled);
         let wants = Wants::of(bytes)?;
         let image = compiled.image_range();
         let loaded = (image.end.addr() as u64).saturating_sub(image.start.addr() as u64);
         let cost = Cost { loaded, ..Cost::default() };
-        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256: digest(bytes), cost })
+        Ok(Self { prepared, version, wants, publishes, engine: engine.clone(), sha256: digest(bytes), cost })
     }
 
     /// Loads the compiled code of an untrusted component, and checks again what it imports and exports. `wants` and
@@ -68,9 +74,11 @@ impl Component {
         wants: Wants,
         sha256: String,
     ) -> Result<Self, ComponentError> {
-        let (version, prepared) = accept(engine, &artifact.load(engine)?)?;
+        let compiled = artifact.load(engine)?;
+        let (version, prepared) = accept(engine, &compiled)?;
+        let publishes = publishes(engine, &compiled);
         let cost = artifact.cost();
-        Ok(Self { prepared, version, wants, engine: engine.clone(), sha256, cost })
+        Ok(Self { prepared, version, wants, publishes, engine: engine.clone(), sha256, cost })
     }
 
     /// Returns the interface that it exports, with the version that it was built for.
@@ -83,6 +91,12 @@ impl Component {
     #[must_use]
     pub fn wants(&self) -> &Wants {
         &self.wants
+    }
+
+    /// Returns whether it can publish values.
+    #[must_use]
+    pub const fn publishes(&self) -> bool {
+        self.publishes
     }
 
     /// Returns the SHA-256 of the component's bytes in hex.
@@ -109,6 +123,10 @@ impl Component {
     pub(super) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Box<dyn Guest>> {
         self.prepared.instantiate(store)
     }
+}
+
+fn publishes(engine: &WasmEngine, compiled: &Compiled) -> bool {
+    compiled.component_type().imports(engine.engine()).any(|(name, _)| name.starts_with(EMIT))
 }
 
 /// Checks what a compiled component exports and imports, and resolves its imports.

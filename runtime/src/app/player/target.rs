@@ -14,6 +14,8 @@ pub enum Target {
         path: PathBuf,
         /// Whether a file that exists is overwritten.
         force: bool,
+        /// The flag that named the file.
+        flag: &'static str,
     },
     /// A writer that is already open.
     Open(BufWriter<Box<dyn Write + Send>>),
@@ -27,9 +29,9 @@ impl Target {
     }
 
     /// Creates the file, unless the writer is already open.
-    pub(super) fn create(&mut self) -> anyhow::Result<()> {
-        if let Self::File { path, force } = self {
-            *self = Self::open(Box::new(create(path, *force)?));
+    pub(crate) fn create(&mut self) -> anyhow::Result<()> {
+        if let Self::File { path, force, flag } = self {
+            *self = Self::open(Box::new(create(path, *force, flag)?));
         }
         Ok(())
     }
@@ -54,11 +56,11 @@ impl Target {
         }
     }
 
-    pub(super) fn write(&mut self, text: &str) -> std::io::Result<()> {
+    pub(crate) fn write(&mut self, text: &str) -> std::io::Result<()> {
         self.writer()?.write_all(text.as_bytes())
     }
 
-    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Open(out) => out.flush(),
             Self::File { .. } => Ok(()),
@@ -68,11 +70,11 @@ impl Target {
 
 /// Creates a file, or opens one that exists: an ordinary file only with `force`, which truncates it; a pipe or a device
 /// always.
-fn create(path: &Path, force: bool) -> anyhow::Result<File> {
+fn create(path: &Path, force: bool, flag: &str) -> anyhow::Result<File> {
     let created = if force { File::create(path) } else { File::create_new(path) };
     match created {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            refuse_existing(path)?;
+            refuse_existing(path, flag)?;
             OpenOptions::new().write(true).create(true).truncate(false).open(path)
         }
         other => other,
@@ -80,13 +82,14 @@ fn create(path: &Path, force: bool) -> anyhow::Result<File> {
     .with_context(|| format!("creating {}", path.display()))
 }
 
-/// Returns an error if `path` is an ordinary file, or a link to one: writing to it would delete its content.
+/// Returns an error if `path`, the value of `flag`, is an ordinary file, or a link to one: writing to it would delete
+/// its content.
 ///
 /// # Errors
 /// The file, and the flag that overwrites it.
-pub fn refuse_existing(path: &Path) -> anyhow::Result<()> {
+pub fn refuse_existing(path: &Path, flag: &str) -> anyhow::Result<()> {
     if std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
-        anyhow::bail!("{} already exists: choose another --output, or overwrite it with --force", path.display());
+        anyhow::bail!("{} already exists: choose another {flag}, or overwrite it with --force", path.display());
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use klines_config::Config;
 use klines_config::consumers::{Component as Source, Consumer, Shipped};
 use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
-use klines_delivery::emit::Emitter;
 use klines_delivery::emit::relay::Relay;
+use klines_delivery::emit::{Emitter, ValueSink};
 use klines_system::limits::Limits;
 use klines_wasm::component::ComponentError;
 use klines_wasm::component_loader::Components;
@@ -63,6 +63,8 @@ pub(super) fn shipped(
 pub(super) struct Shared<'a> {
     /// The relay for published values; `None` for consumers that cannot publish.
     pub(super) relay: Option<&'a Relay>,
+    /// Receives every published value; only in a replay.
+    pub(super) values: Option<&'a Arc<dyn ValueSink>>,
     pub(super) data_dir: &'a DataDir,
 }
 
@@ -92,7 +94,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_
         grants: Grants { protected: config.protected.clone(), ..grants::of(&consumer.allow) },
         terminal: Arc::new(StandardOutput),
         state: Some(Arc::new(state)),
-        emitter: Some(Arc::new(emitter)),
+        emitter: Some(Arc::new(emitter.with_sink(shared.values.cloned()))),
         origin,
         shown: redact(&consumer.settings),
         trusted_work: Arc::default(),

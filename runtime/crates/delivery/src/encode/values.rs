@@ -1,11 +1,11 @@
-//! Published values as text: names of topics and channels, and values as JSON.
+//! Published values as text: names of topics and channels, and values as JSON and csv.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
 
-use crate::emit::{Point, ValueSeries};
+use crate::emit::{Point, Value, ValueSeries};
 
 /// Displays the name of a series for clients: `ext.{consumer}.{name}.{interval}.{symbol}`, with `{category}:` before
 /// the symbol for every category but the first.
@@ -47,6 +47,40 @@ pub fn whole_value(point: &Point, out: &mut String) {
     window_and_value(point, out);
 }
 
+/// Appends a JSON object with every field and a line feed.
+pub fn value_ndjson(point: &Point, out: &mut String) {
+    whole_value(point, out);
+    out.push('\n');
+}
+
+/// Appends the names of the columns of [`value_csv`], which are the fields of [`whole_value`], and a line feed.
+pub fn value_csv_header(out: &mut String) {
+    out.push_str("consumer,name,category,symbol,interval,sequence,start,end,confirm,revision,value\n");
+}
+
+/// Appends one row and a line feed. The value is JSON text, quoted as RFC 4180 says if it contains a comma or a quote.
+pub fn value_csv(point: &Point, out: &mut String) {
+    let Point { consumer, name, series, start, end, confirm, revision, sequence, value } = point;
+    let SeriesKey { category, symbol, interval } = &**series;
+    // Neither of these contains a comma or a quote.
+    let _ =
+        write!(out, "{consumer},{name},{category},{symbol},{interval},{sequence},{start},{end},{confirm},{revision},");
+    match value {
+        Value::Json(text) if text.contains([',', '"']) => {
+            out.push('"');
+            for (index, part) in text.split('"').enumerate() {
+                out.push_str(if index > 0 { "\"\"" } else { "" });
+                out.push_str(part);
+            }
+            out.push('"');
+        }
+        value => {
+            let _ = write!(out, "{value}");
+        }
+    }
+    out.push('\n');
+}
+
 fn window_and_value(point: &Point, out: &mut String) {
     let Point { start, end, confirm, revision, value, .. } = point;
     let _ = write!(out, r#""start":{start},"end":{end},"confirm":{confirm},"revision":{revision},"value":{value}}}"#);
@@ -55,7 +89,6 @@ fn window_and_value(point: &Point, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emit::Value;
     use crate::fixture;
 
     #[test]
@@ -74,6 +107,25 @@ mod tests {
             ),
         ];
         assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn rows_have_the_fields_of_the_json_and_quote_what_they_must() {
+        let mut out = String::new();
+        value_csv_header(&mut out);
+        for json in [r#"{"side":"buy"}"#, "[1,2]", r#""""#, "null", "-0.5"] {
+            value_csv(&Point { sequence: 7, ..fixture::point("mine", "rsi", 1, true, json) }, &mut out);
+        }
+        let start = "mine,rsi,linear,BTCUSDT,1m,7,60000,119999,true,0,";
+        let values = [r#""{""side"":""buy""}""#, r#""[1,2]""#, r#""""""""#, "null", "-0.5"];
+        let mut lines = out.lines();
+        let header = lines.next().unwrap();
+        assert_eq!(lines.collect::<Vec<_>>(), values.map(|value| format!("{start}{value}")));
+        let mut json = String::new();
+        value_ndjson(&fixture::point("mine", "rsi", 1, true, "1"), &mut json);
+        let fields: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
+        let names = header.split(',').filter(|name| fields.contains(name));
+        assert_eq!(names.count(), 11, "{header} {json}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench bench-peers pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -106,8 +106,17 @@ lint: components ## Lints alone
 format: ## Format the code
 	cargo fmt --all
 
-bench: build redis ## Measure the figures of the README, each with its baseline (about 8 minutes)
-	cargo bench --locked -p klines --bench figures
+bench: build redis ## Measure what a user sees and the parts, in two tables, each figure next to a baseline (about 12 minutes)
+	@python3 runtime/benches/replay.py target/release/klines
+	@cargo bench --locked --quiet -p klines --bench figures -- --continued
+
+# Everything that is installed stays in target/peers. The crate has a workspace of its own.
+PEERS := target/peers
+bench-peers: build ## Install DuckDB, Polars and the crate trade_aggregation in target/peers and compare replays with them
+	@test -x $(PEERS)/venv/bin/python || python3 -m venv $(PEERS)/venv
+	@$(PEERS)/venv/bin/pip install --quiet --disable-pip-version-check -r runtime/benches/peers/requirements.txt
+	@cargo build --locked --quiet --release --manifest-path runtime/benches/peers/trade_aggregation/Cargo.toml --target-dir $(PEERS)/trade_aggregation
+	@python3 runtime/benches/replay.py target/release/klines
 
 pictures: build ## Draw the pictures of the README again: docs/images/terminal.svg and chart.png (about 3 minutes)
 	@runtime/tests/clients/run.sh target/release/klines chart.modules

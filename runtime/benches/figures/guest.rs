@@ -16,7 +16,7 @@ use klines_wasm::component_loader::Components;
 use klines_wasm::engine::WasmEngine;
 use klines_wasm::{Origin, Setup, WasmBlueprint};
 
-use crate::{cpu, median, row};
+use crate::{Runs, cpu, row};
 
 const BATCH: usize = 64;
 const BATCHES: usize = 2_000;
@@ -24,8 +24,8 @@ const RUNS: usize = 9;
 
 /// Prints the CPU time per kline in nanoseconds, in batches of 64.
 pub(crate) fn batch() {
-    let ours = median((0..RUNS).map(|_| cost(&mut *guest())).collect());
-    let native = median((0..RUNS).map(|_| cost(&mut Native::default())).collect());
+    let ours: Runs = (0..RUNS).map(|_| cost(&mut *guest())).collect();
+    let native: Runs = (0..RUNS).map(|_| cost(&mut Native::default())).collect();
     row(
         "Rust guest, batch of 64, all limits on, ns a kline",
         ours,

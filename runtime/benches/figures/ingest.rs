@@ -10,7 +10,7 @@ use klines_domain::symbol::{Category, Symbol, SymbolTable};
 use klines_domain::time::ExchangeMillis;
 
 use crate::stream::Stream;
-use crate::{cpu, median, naive, row};
+use crate::{Runs, cpu, naive, row};
 
 const TRADES: u64 = 2_000_000;
 const RUNS: usize = 5;
@@ -18,8 +18,8 @@ const RUNS: usize = 5;
 /// Prints the rate for 200 symbols at 1m, 5m and 1h, compared with a naive aggregator.
 pub(crate) fn narrow() {
     let text = frames(200);
-    let ours = median((0..RUNS).map(|_| klines(&text, 200, &["1m", "5m", "1h"])).collect());
-    let baseline = median((0..RUNS).map(|_| naive::klines(&text, &[60_000, 300_000, 3_600_000])).collect());
+    let ours: Runs = (0..RUNS).map(|_| klines(&text, 200, &["1m", "5m", "1h"])).collect();
+    let baseline: Runs = (0..RUNS).map(|_| naive::klines(&text, &[60_000, 300_000, 3_600_000])).collect();
     row(
         "text -> 1m+5m+1h, 200 symbols, M trades/core-s",
         ours,
@@ -33,10 +33,8 @@ pub(crate) fn narrow() {
 pub(crate) fn wide() {
     let all = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1D", "1W"];
     let (few, many) = (frames(200), frames(1_000));
-    let pairs: Vec<(f64, f64)> =
-        (0..RUNS).map(|_| (klines(&many, 1_000, &all), klines(&few, 200, &["1m", "5m", "1h"]))).collect();
-    let ours = median(pairs.iter().map(|pair| pair.0).collect());
-    let baseline = median(pairs.iter().map(|pair| pair.1).collect());
+    let (ours, baseline): (Vec<f64>, Vec<f64>) =
+        (0..RUNS).map(|_| (klines(&many, 1_000, &all), klines(&few, 200, &["1m", "5m", "1h"]))).unzip();
     row("the same, 1,000 symbols x 12 intervals", ours, baseline, "M", "0.67 / 1 x (baseline: the row above)");
 }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
 
+const MINUTES: u64 = 5;
 const SYMBOLS: usize = 900;
 /// With about three fills per match, this gives about 5,000 trades per second in total.
 const EVERY_MS: u32 = 600;
 const INTERVALS: &str = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D";
 
-/// Runs `klines run` for `minutes` against a simulated exchange in this process and prints its resident memory.
-pub(crate) fn resident(minutes: u64) {
+/// Runs `klines run` for [`MINUTES`] against a simulated exchange in this process and prints its resident memory.
+pub(crate) fn resident() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let instruments = (0..SYMBOLS).map(|k| {
         let instrument = Instrument::new(Category::Linear, &format!("S{k:03}USDT"), "1922.50", "0.01", "0.01").unwrap();
@@ -33,7 +34,7 @@ pub(crate) fn resident(minutes: u64) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::park_timeout(Duration::from_secs(minutes * 60));
+    std::thread::park_timeout(Duration::from_secs(MINUTES * 60));
     let (resident, peak) = (status(child.id(), "VmRSS"), status(child.id(), "VmHWM"));
     let spent = started.elapsed();
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -45,14 +46,12 @@ pub(crate) fn resident(minutes: u64) {
         .filter(|line| line.contains("trades accounted for"))
         .filter_map(|line| line.split("received=").nth(1)?.split(' ').next()?.parse::<u64>().ok())
         .sum();
-    println!(
-        "{:<58} {:>12} {:>12} {:>7}  100 / 50 MB (peak {peak} MB, {:.0} trades/s for {:.0} s)",
+    let (seconds, rate) = (spent.as_secs_f64(), received as f64 / spent.as_secs_f64());
+    crate::measured(
         "resident memory, 900 symbols x (1s ... 1D), console only",
-        format!("{resident} MB"),
+        &format!("{resident} MB"),
         "-",
-        "-",
-        received as f64 / spent.as_secs_f64(),
-        spent.as_secs_f64()
+        &format!("100 / 50 MB (peak {peak} MB, {rate:.0} trades/s for {seconds:.0} s)"),
     );
     runtime.block_on(sim.stop());
 }

@@ -15,7 +15,7 @@ use klines_domain::kline::{Batch, Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
 
-use crate::{median, row};
+use crate::row;
 
 const SYMBOLS: usize = 1_440;
 const INTERVALS: [&str; 14] = ["1s", "5s", "15s", "30s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "12h", "1D"];
@@ -27,25 +27,27 @@ pub(crate) fn boundary() {
     let (symbols, intervals) = (symbols(), intervals());
     let fixture = || Fixture::new(&symbols, &intervals);
     let batch = |window, confirm| batch(&symbols, &intervals, window, confirm);
-    let baseline = median((0..RUNS).map(|window| share(&batch(window, true))).collect());
+    let baseline: Vec<f64> = (0..RUNS).map(|window| share(&batch(window, true))).collect();
     let closed = "20,160 closed klines";
     let empty = fixture();
-    let took = (0..RUNS).map(|window| empty.timed(&batch(window, true), Fixture::drain)).collect();
-    row(&format!("publish {closed}, 5 queues that are empty"), median(took), baseline, "ms", "-");
+    let took: Vec<f64> = (0..RUNS).map(|window| empty.timed(&batch(window, true), Fixture::drain)).collect();
+    row(&format!("publish {closed}, 5 queues that are empty"), took, baseline.clone(), "ms", "-");
     let full = fixture();
     (0..4).for_each(|window| full.hub.publish(&batch(window, true)));
-    let took = (4..4 + RUNS).map(|window| full.timed(&batch(window, true), |_| ())).collect();
-    row(&format!("publish {closed}, 5 queues that are full"), median(took), baseline, "ms", "-");
+    let took: Vec<f64> = (4..4 + RUNS).map(|window| full.timed(&batch(window, true), |_| ())).collect();
+    row(&format!("publish {closed}, 5 queues that are full"), took, baseline.clone(), "ms", "-");
     let open = fixture();
     open.hub.publish(&batch(0, false));
-    let took = (1..=RUNS).map(|window| open.timed(&batch(window, false), |_| ())).collect();
-    row("publish 20,160 updates that conflate, 5 queues", median(took), baseline, "ms", "-");
+    let took: Vec<f64> = (1..=RUNS).map(|window| open.timed(&batch(window, false), |_| ())).collect();
+    row("publish 20,160 updates that conflate, 5 queues", took, baseline.clone(), "ms", "-");
     let both = fixture();
-    let took = (0..RUNS).map(|window| {
-        both.hub.publish(&batch(window, false));
-        both.timed(&batch(window, true), Fixture::drain)
-    });
-    row(&format!("publish {closed} over their updates"), median(took.collect()), baseline, "ms", "-");
+    let took: Vec<f64> = (0..RUNS)
+        .map(|window| {
+            both.hub.publish(&batch(window, false));
+            both.timed(&batch(window, true), Fixture::drain)
+        })
+        .collect();
+    row(&format!("publish {closed} over their updates"), took, baseline, "ms", "-");
 }
 
 /// A hub with queues that no consumer reads.

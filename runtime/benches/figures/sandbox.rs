@@ -25,7 +25,7 @@ use klines_wasm::{Setup, WasmBlueprint};
 pub(crate) use neighbours::neighbours;
 
 use crate::guest::{cost, delivery};
-use crate::{cpu, median, row};
+use crate::{Runs, cpu, row};
 
 const RUNS: usize = 9;
 const RESTARTS: u32 = 200;
@@ -54,12 +54,12 @@ pub(crate) fn costs() {
     let components = Components::new(WasmEngine::new().unwrap());
     let bare = raw::Raw::new(&bytes("average"));
     let mut ours = blueprint(&components, "average", "{}");
-    let limited = median((0..RUNS).map(|_| cost(&mut *ours.instantiate(&Arc::default()).unwrap())).collect());
-    let unlimited = median((0..RUNS).map(|_| cost(&mut *bare.instantiate())).collect());
+    let limited: Runs = (0..RUNS).map(|_| cost(&mut *ours.instantiate(&Arc::default()).unwrap())).collect();
+    let unlimited: Runs = (0..RUNS).map(|_| cost(&mut *bare.instantiate())).collect();
     row("ns a kline, batch of 64, all limits", limited, unlimited, "ns", "(baseline: raw wasmtime, no limit)");
-    let restart =
-        median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *ours.instantiate(&Arc::default()).unwrap()))).collect());
-    let bare_restart = median((0..RUNS).map(|_| each(RESTARTS, || start(&mut *bare.instantiate()))).collect());
+    let restart: Runs =
+        (0..RUNS).map(|_| each(RESTARTS, || start(&mut *ours.instantiate(&Arc::default()).unwrap()))).collect();
+    let bare_restart: Runs = (0..RUNS).map(|_| each(RESTARTS, || start(&mut *bare.instantiate()))).collect();
     row("instance made, set up, started, dropped", restart, bare_restart, "us", "(baseline: raw wasmtime)");
     let idle = resident_each(|| ours.instantiate(&Arc::default()).unwrap());
     let bare_idle = resident_each(|| bare.instantiate());
@@ -88,9 +88,9 @@ pub(crate) fn reload() {
         swapped.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     drop(manager.shutdown(Duration::from_secs(10)));
-    let bare = median((0..=RELOADS).map(|number| raw::compile(&variant("average", number))).collect());
-    row("reload: compile 113 KB aside", median(compiled), bare, "ms", "(baseline: raw wasmtime)");
-    row("reload: set up, start, swap between batches", median(swapped), bare, "ms", "(baseline: compiling)");
+    let bare: Vec<f64> = (0..=RELOADS).map(|number| raw::compile(&variant("average", number))).collect();
+    row("reload: compile 113 KB aside", compiled, bare.clone(), "ms", "(baseline: raw wasmtime)");
+    row("reload: set up, start, swap between batches", swapped, bare, "ms", "(baseline: compiling)");
 }
 
 fn spec(name: &str, blueprint: Box<dyn Blueprint>) -> Spec {

@@ -12,13 +12,12 @@ mod server;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-pub(crate) use latency::{boundary_to_client, socket_to_socket};
 pub(crate) use server::{blueprint, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use crate::median;
+use crate::{Runs, measured, row};
 
 /// The environment variable that selects the kind of server that this process runs.
 pub(crate) const ROLE: &str = "KLINES_BENCH_SERVER";
@@ -119,22 +118,21 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Returns deliveries per second of CPU time, with `batch` klines per flush to `clients` clients.
-fn deliveries(role: &str, clients: usize, batch: usize, rounds: usize) -> f64 {
+/// Returns thousands of deliveries per second of CPU time, with `batch` klines per flush to `clients` clients.
+fn deliveries(role: &str, clients: usize, batch: usize, rounds: usize) -> Runs {
     let mut served = Served::start(role);
     let runtime = runtime();
     let mut connected = runtime.block_on(connect(&served.address, clients));
     runtime.block_on(settle(&mut connected));
-    let mut rates = Vec::new();
-    for _ in 0..3 {
+    let rate = |_| {
         let before = served.cpu();
         for _ in 0..rounds {
             let bytes: usize = served.ask(&format!("publish {batch}")).parse().unwrap();
             runtime.block_on(receive(&mut connected, bytes));
         }
-        rates.push((clients * batch * rounds) as f64 / (served.cpu() - before));
-    }
-    median(rates)
+        (clients * batch * rounds) as f64 / (served.cpu() - before) / 1_000.0
+    };
+    (0..3).map(rate).collect()
 }
 
 /// Prints the rows about deliveries.
@@ -145,8 +143,14 @@ pub(crate) fn fan_out() {
         let ours = deliveries("klines", clients, batch, rounds);
         let naive = deliveries("naive", clients, batch, rounds);
         let name = format!("deliveries a core-second, {clients} clients, {batch} a flush");
-        crate::row(&name, ours / 1_000.0, naive / 1_000.0, "k", floor);
+        row(&name, ours, naive, "k", floor);
     }
+}
+
+/// Prints the rows about latency.
+pub(crate) fn latencies() {
+    latency::socket_to_socket();
+    latency::boundary_to_client();
 }
 
 /// Prints the rows about memory.
@@ -163,7 +167,7 @@ pub(crate) fn idle_clients() {
         (served.resident() - before) / clients as f64 / 1_024.0
     };
     let (ours, naive) = (per_client("klines", 5_000), per_client("naive", 2_000));
-    crate::row("memory per idle client, plain", ours, naive, "KiB", "10 / 4 KiB");
+    row("memory per idle client, plain", ours, naive, "KiB", "10 / 4 KiB");
     let encrypted = {
         let mut served = Served::start("tls");
         let mut connected = latency::encrypted(&served.address, 50);
@@ -171,11 +175,5 @@ pub(crate) fn idle_clients() {
         connected.extend(latency::encrypted(&served.address, 1_000));
         (served.resident() - before) / 1_000.0 / 1_024.0
     };
-    println!(
-        "{:<58} {:>12} {:>12} {:>7}  40 / 20 KiB",
-        "memory per idle client, TLS",
-        format!("{encrypted:.2} KiB"),
-        "-",
-        "-"
-    );
+    measured("memory per idle client, TLS", &format!("{encrypted:.2} KiB"), "-", "40 / 20 KiB");
 }

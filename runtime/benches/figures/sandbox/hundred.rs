@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bybit_sim::{Activity, Category, Instrument, Limits, Market, Sim, SimConfig};
 
+use crate::measured;
+
 const SYMBOLS: usize = 100;
 /// The duration of a run without failing guests, and of the full run. The full run is longer, to show that memory does
 /// not grow, and so that the second in which a hundred consumers start has no weight.
@@ -30,9 +32,7 @@ pub(crate) fn hundred() {
     let alone = run(0, 0, MINUTE);
     let healthy = run(GUESTS - FAILING, 0, MINUTE);
     let all = run(GUESTS - FAILING, FAILING, LONG);
-    let line = |what: &str, ours: String, base: String, note: &str| {
-        println!("{what:<58} {ours:>12} {base:>12} {:>7}  {note}", "-")
-    };
+    let line = |what: &str, ours: String, base: String, note: &str| measured(what, &ours, &base, note);
     let rate = |measured: &Measurements, seconds: u64| format!("{:.0}", measured.trades / seconds as f64);
     let (ours, base) = (rate(&all, LONG), rate(&alone, MINUTE));
     line("100 guests, 10 failing: trades a second taken in", ours, base, "(baseline: console alone)");

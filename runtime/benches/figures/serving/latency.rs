@@ -20,7 +20,7 @@ const ROUNDS: usize = 2_000;
 const APART: Duration = Duration::from_micros(500);
 
 /// Prints the latency rows.
-pub(crate) fn socket_to_socket() {
+pub(super) fn socket_to_socket() {
     let at = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
     let kinds = [
         ("socket in to socket out, p50, one client", Duration::ZERO),
@@ -166,7 +166,7 @@ fn through_klines(pause: Duration) -> Vec<f64> {
 
 /// Prints the time from the end of a window until its closed kline arrives at a client: 50 symbols at 1s, each traded
 /// 50 times per second.
-pub(crate) fn boundary_to_client() {
+pub(super) fn boundary_to_client() {
     const SYMBOLS: usize = 50;
     const SECONDS: usize = 20;
     let symbols: Vec<String> = (0..SYMBOLS).map(|number| format!("S{number:02}USDT")).collect();
@@ -197,13 +197,11 @@ pub(crate) fn boundary_to_client() {
     drop(program);
     feeding.join().unwrap();
     late.sort_by(f64::total_cmp);
-    println!(
-        "{:<58} {:>12} {:>12} {:>7}  grace (80 ms) + 1 / + 5 ms (p99 {} ms)",
+    crate::measured(
         "window's end to its closed kline at a client, p50",
-        format!("{} ms", late[late.len() / 2]),
+        &format!("{} ms", late[late.len() / 2]),
         "-",
-        "-",
-        late[late.len() * 99 / 100]
+        &format!("grace (80 ms) + 1 / + 5 ms (p99 {} ms)", late[late.len() * 99 / 100]),
     );
 }
 

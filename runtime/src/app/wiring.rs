@@ -24,7 +24,6 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
-use klines_delivery::stats::State;
 use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::count::counted;
@@ -223,21 +222,13 @@ pub fn give_up(views: &[View]) -> Vec<Summary> {
 /// lost at its end are a failure.
 pub fn print_summaries(summaries: &[Summary]) -> ExitCode {
     summaries.iter().for_each(|summary| output::eprint(&line(summary)));
-    let failed: Vec<&str> =
-        summaries.iter().filter(|summary| summary.stats.state == State::Failed).map(|summary| &*summary.name).collect();
-    if !failed.is_empty() {
-        output::eprint(&format!(
-            "error: {} failed, see the log: {}",
-            counted(failed.len(), "consumer"),
-            failed.join(", ")
-        ));
-    }
     let lost: u64 = summaries.iter().map(|summary| summary.stats.lost_at_the_end()).sum();
-    if lost > 0 {
-        let were = if lost == 1 { "was" } else { "were" };
-        output::eprint(&format!("error: {} {were} lost at the end", counted(lost, "closed kline")));
+    if lost == 0 {
+        return ExitCode::SUCCESS;
     }
-    if failed.is_empty() && lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
+    let were = if lost == 1 { "was" } else { "were" };
+    output::eprint(&format!("error: {} {were} lost at the end", counted(lost, "closed kline")));
+    ExitCode::from(EXIT_FAILED)
 }
 
 fn line(Summary { name, stats }: &Summary) -> String {

@@ -156,6 +156,9 @@ impl Replay {
         {
             anyhow::bail!("the input contains no trades of {missing} on {category}");
         }
+        if let Some(now) = player.playback.now() {
+            player.report_unreadable(now);
+        }
         player.playback.finish();
         player.playback.outlet().check()?;
         let mut skipped = recording.skipped();
@@ -214,6 +217,7 @@ impl Player<'_> {
             }
             Body::Lost | Body::Regained => self.interruption(&record),
             Body::Missing(symbol, last) => {
+                self.report_unreadable(last);
                 let known = self.symbols.name(symbol).and_then(|name| self.playback.symbols().get(name.as_str()));
                 if let Some(id) = known {
                     self.playback.add_hole(vec![id], last, None);

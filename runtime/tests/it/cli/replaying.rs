@@ -172,6 +172,10 @@ fn an_output_that_is_an_input_under_another_name_is_refused() {
     let ended = klines(home.path(), arguments).run();
     assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
     assert!(ended.said.err.contains("is an input and would be overwritten"), "{}", ended.said.err);
+    let piped = klines(home.path(), "replay - --category linear --format csv --output in.jsonl --force");
+    let ended = piped.reading(&home.path().join("in.jsonl")).run();
+    assert_eq!(ended.code(), Some(1), "{}", ended.said.err);
+    assert!(ended.said.err.contains("is an input and would be overwritten"), "{}", ended.said.err);
     assert_eq!(std::fs::read(home.path().join("in.jsonl")).unwrap(), std::fs::read(RECORDING).unwrap());
 }
 

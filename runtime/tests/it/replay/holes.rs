@@ -176,6 +176,23 @@ fn the_missing_end_of_an_archive_is_a_gap() {
 }
 
 #[test]
+fn a_trade_just_before_midnight_does_not_make_the_day_before_complete() {
+    let folder = Folder::new();
+    let day = 86_400_000;
+    let rows = |times: &[i64]| {
+        let rows = times.iter().map(|at| format!("1,{},5,1,buy", DAY * 1_000 + at));
+        std::iter::once("id,timestamp,price,volume,side".to_owned()).chain(rows).collect::<Vec<_>>()
+    };
+    let first = folder.write("AUSDT_2024-01-01.csv", &rows(&[0, 1_000, day + 50]));
+    let third = folder.write("AUSDT_2024-01-03.csv", &rows(&[2 * day - 50, 2 * day + 1_000, 3 * day - 1_000]));
+    let klines = replayed(vec![first, third], "4h", "AUSDT");
+    assert!(
+        klines.iter().all(|(start, ..)| *start < 86_400 + 4 * 3_600 || *start >= 86_400 + 20 * 3_600),
+        "{klines:?}"
+    );
+}
+
+#[test]
 fn an_archive_of_a_month_holds_its_quiet_days() {
     let folder = Folder::new();
     let day = 86_400;

@@ -151,6 +151,12 @@ impl Invocation {
         self
     }
 
+    /// Reads this file as standard input.
+    pub fn reading(mut self, file: &Path) -> Self {
+        self.0.stdin(std::fs::File::open(file).unwrap());
+        self
+    }
+
     /// Sets the addresses of this exchange.
     pub fn at(self, sim: &bybit_sim::Sim) -> Self {
         self.with("BYBIT_WS_URL", &sim.ws_url()).with("BYBIT_REST_URL", &sim.rest_url())

@@ -51,11 +51,13 @@ pub(super) struct Input {
     copy: Option<Arc<File>>,
     /// The number of lines before the copy.
     lines_before: u64,
+    /// Whether the end of what was copied is missing.
+    ends_early: bool,
 }
 
 impl Input {
     pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path, copy: None, lines_before: 0 }
+        Self { path, copy: None, lines_before: 0, ends_early: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -68,7 +70,7 @@ impl Input {
             Some(copy) => Lines::new(&self.path, Box::new(At { file: copy.clone(), offset: 0 })),
             None => self.open(progress).map_err(|source| self.io(source))?,
         };
-        Ok(Lines { number: self.lines_before, ..lines })
+        Ok(Lines { number: self.lines_before, is_of_cut_copy: self.ends_early, ..lines })
     }
 
     fn open(&self, progress: &Progress) -> std::io::Result<Lines> {
@@ -123,7 +125,13 @@ impl Input {
             }
             lines.fill()?;
         }
-        Ok(Self { path: self.path.clone(), copy: Some(Arc::new(copy)), lines_before })
+        let ends_early = lines.ends_early;
+        Ok(Self { path: self.path.clone(), copy: Some(Arc::new(copy)), lines_before, ends_early })
+    }
+
+    /// Returns whether this is a copy of an input whose end is missing.
+    pub(super) const fn ends_early(&self) -> bool {
+        self.ends_early
     }
 
     pub(super) fn io(&self, source: std::io::Error) -> SourceError {
@@ -140,16 +148,29 @@ pub(super) struct Lines {
     unread: Range<usize>,
     number: u64,
     has_ended: bool,
+    /// The number of bytes that were read into the buffer.
+    bytes: u64,
     /// Whether the end of a gzip file is missing.
     ends_early: bool,
+    is_of_cut_copy: bool,
     is_cut: bool,
 }
 
 impl Lines {
     fn new(path: &Path, reader: Box<dyn Read + Send>) -> Self {
         let buffer = vec![0; BLOCK];
-        let (number, has_ended, ends_early, is_cut) = (0, false, false, false);
-        Self { path: path.to_owned(), reader, buffer, unread: 0..0, number, has_ended, ends_early, is_cut }
+        Self {
+            path: path.to_owned(),
+            reader,
+            buffer,
+            unread: 0..0,
+            number: 0,
+            has_ended: false,
+            bytes: 0,
+            ends_early: false,
+            is_of_cut_copy: false,
+            is_cut: false,
+        }
     }
 
     /// Returns the next line that is not blank, without the white space around it; `None` at the end of the input.
@@ -200,7 +221,9 @@ impl Lines {
         match self.reader.read(free) {
             Ok(read) => {
                 self.has_ended = read == 0;
+                self.ends_early |= self.has_ended && self.is_of_cut_copy;
                 self.unread.end += read;
+                self.bytes += read as u64;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // A gzip file that was cut ends here; the lines before are used.
@@ -216,6 +239,11 @@ impl Lines {
     /// that was cut, leaves an incomplete last line.
     pub(super) const fn is_cut(&self) -> bool {
         self.is_cut
+    }
+
+    /// Returns how many bytes are before the next line, unpacked.
+    pub(super) const fn offset(&self) -> u64 {
+        self.bytes - (self.unread.end - self.unread.start) as u64
     }
 
     /// Returns whether the input has ended, and its end is known to be missing.
@@ -238,6 +266,8 @@ impl Lines {
 pub(super) struct Backwards {
     input: Input,
     file: Arc<File>,
+    /// Where the lines begin.
+    start: u64,
     /// The bytes before the block that was read last.
     offset: u64,
     buffer: Vec<u8>,
@@ -250,10 +280,12 @@ pub(super) struct Backwards {
 }
 
 impl Backwards {
-    pub(super) fn new(input: &Input, file: Arc<File>, progress: &Progress) -> Result<Self, SourceError> {
+    /// Reads the lines behind the first `start` bytes of a file.
+    pub(super) fn new(input: &Input, file: Arc<File>, start: u64, progress: &Progress) -> Result<Self, SourceError> {
         let offset = file.metadata().map_err(|source| input.io(source))?.len();
         let progress = progress.clone();
         Ok(Self {
+            start,
             input: input.clone(),
             file,
             offset,
@@ -284,7 +316,7 @@ impl Backwards {
                 self.is_first = false;
                 return Ok(Some(at + 1..end));
             }
-            if self.offset == 0 {
+            if self.offset <= self.start {
                 self.unread = 0;
                 return Ok((end > 0).then_some(0..end));
             }
@@ -301,7 +333,7 @@ impl Backwards {
     }
 
     fn fill(&mut self) -> Result<(), SourceError> {
-        let length = usize::try_from(self.offset).map_or(BLOCK, |before| before.min(BLOCK));
+        let length = usize::try_from(self.offset - self.start).map_or(BLOCK, |before| before.min(BLOCK));
         let mut buffer = vec![0; length];
         self.offset -= length as u64;
         self.file.read_exact_at(&mut buffer, self.offset).map_err(|source| self.input.io(source))?;

@@ -7,7 +7,7 @@ use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol, SymbolId};
 use klines_domain::time::Millis;
 
-use super::row::{ArchiveKind, Columns, Row, UNITS_PER_MILLI, is_monthly, symbol_in_name};
+use super::row::{ArchiveKind, Columns, DISORDER, Row, UNITS_PER_MILLI, is_monthly, symbol_in_name};
 use crate::source::error::SourceError;
 use crate::source::input::{Backwards, Input, Lines, Progress};
 use crate::source::record::Options;
@@ -22,6 +22,8 @@ pub(in crate::source) struct ArchiveFile {
     input: Input,
     columns: Columns,
     header: Vec<u8>,
+    /// The bytes before the first row, in an unpacked file.
+    start: u64,
     pub(super) symbol: Symbol,
     pub(super) category: Category,
     number: u32,
@@ -29,6 +31,8 @@ pub(in crate::source) struct ArchiveFile {
     is_monthly: bool,
     /// The earliest time that is known before it is read, in units of 100 µs.
     pub(super) first: i64,
+    /// The latest one, in a packed file that of its first rows.
+    latest: i64,
     /// The latest one; `None` for a packed file, which is oldest-first then.
     pub(super) last: Option<i64>,
     /// Whether the end of the file is missing: its latest rows, or its earliest ones if it is newest-first.
@@ -72,6 +76,7 @@ impl ArchiveFile {
         number: u32,
     ) -> Result<Option<Self>, SourceError> {
         let columns = Columns::new(kind, &header);
+        let start = lines.offset();
         let Some(row) = lines.next()?.map(<[u8]>::to_vec) else { return Ok(None) };
         let (symbol, category) = match kind {
             ArchiveKind::Derivatives => columns.symbol(&row).map_err(|reason| lines.wrong(reason))?,
@@ -85,12 +90,14 @@ impl ArchiveFile {
         let mut file = Self {
             columns,
             header,
+            start,
             symbol,
             category,
             number,
             is_newest_first: false,
             is_monthly,
             first: 0,
+            latest: 0,
             last: None,
             is_incomplete: false,
             input,
@@ -114,7 +121,7 @@ impl ArchiveFile {
         self.is_newest_first = seen.first > seen.last;
         if !is_whole {
             let tail = match self.input.unpacked() {
-                Some(file) => self.tail(Backwards::new(&self.input, file, &Progress::default())?)?,
+                Some(file) => self.tail(Backwards::new(&self.input, file, self.start, &Progress::default())?)?,
                 None if self.is_newest_first => {
                     while let Some(time) = self.next_time(lines)? {
                         seen.add(time);
@@ -129,7 +136,8 @@ impl ArchiveFile {
                 seen.add(tail);
             }
         }
-        self.first = seen.earliest;
+        self.is_incomplete |= self.input.ends_early();
+        (self.first, self.latest) = (seen.earliest, seen.latest);
         self.last = is_whole.then_some(seen.latest);
         Ok(())
     }
@@ -178,10 +186,13 @@ impl ArchiveFile {
         if self.is_monthly { Interval::Month } else { Interval::DAY }
     }
 
-    /// Returns the time from which on its rows are complete: the start of the day or month of its earliest row.
+    /// Returns the time from which on its rows are complete: the start of the day or month of its earliest row. A row of
+    /// the second before midnight does not make the day before complete.
     pub(super) fn from(&self) -> Millis {
-        let first = self.first.div_euclid(UNITS_PER_MILLI);
-        if self.is_newest_first && self.is_incomplete { first } else { self.unit().start_of(first) }
+        if self.is_newest_first && self.is_incomplete {
+            return self.first.div_euclid(UNITS_PER_MILLI);
+        }
+        self.start_of(self.first + DISORDER).min(self.start_of(self.latest))
     }
 
     /// Returns the time until which its rows are complete, both included, if `latest` is the time of its latest row.
@@ -189,7 +200,13 @@ impl ArchiveFile {
         if !self.is_newest_first && self.is_incomplete {
             return latest;
         }
-        self.unit().next(self.unit().start_of(latest)) - 1
+        let latest = latest * UNITS_PER_MILLI;
+        self.unit().next(self.start_of(latest - DISORDER).max(self.start_of(self.first))) - 1
+    }
+
+    /// Returns the start of the day or month of a time in units of 100 µs.
+    fn start_of(&self, fine_time: i64) -> Millis {
+        self.unit().start_of(fine_time.div_euclid(UNITS_PER_MILLI))
     }
 
     /// Returns the latest time, in units of 100 µs, at which it is known to have rows, or not to have any of another
@@ -219,10 +236,11 @@ impl ArchiveFile {
             None => {
                 let mut lines = self.lines(progress)?;
                 self.input = self.input.copy(&self.header, &mut lines)?;
+                self.start = self.header.len() as u64 + 1;
                 self.input.unpacked().ok_or_else(|| SourceError::Empty { path: self.input.path().to_owned() })?
             }
         };
-        Ok(Rows::Backwards(Backwards::new(&self.input, file, progress)?))
+        Ok(Rows::Backwards(Backwards::new(&self.input, file, self.start, progress)?))
     }
 
     /// Opens the file behind its header.
@@ -261,7 +279,6 @@ impl ArchiveFile {
                     let Some(line) = lines.next()? else { return Ok(None) };
                     match parse(line) {
                         Ok(row) => return Ok(Some(row)),
-                        Err(_) if line == self.header => return Ok(None),
                         Err(_) if is_no_row(line, &self.header) => skipped.count(line),
                         Err(_) if lines.is_cut() => {}
                         Err(reason) => return Err(lines.wrong(reason)),

@@ -40,6 +40,8 @@ type Column = (&'static str, usize);
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     kind: ArchiveKind,
+    /// The number of columns.
+    count: usize,
     timestamp: Column,
     side: Column,
     price: Column,
@@ -60,6 +62,10 @@ pub(super) struct Row {
 
 /// Units of [`Row::fine_time`] in a millisecond.
 pub(super) const UNITS_PER_MILLI: i64 = 10;
+
+/// How much earlier than the row before a row can be and still come into its place, also at the seam of two files: 1 s,
+/// the step of the times in old files. A trade that is later still reaches its window, if `lateness` allows it.
+pub(super) const DISORDER: i64 = 1_000 * UNITS_PER_MILLI;
 
 /// The fields of a line.
 struct Fields<'a> {
@@ -106,6 +112,7 @@ impl Columns {
         };
         Self {
             kind,
+            count: Fields::of(header).count,
             timestamp: column("timestamp"),
             side: column("side"),
             price: column("price"),
@@ -127,6 +134,10 @@ impl Columns {
     #[inline]
     pub(super) fn row(&self, line: &[u8], symbol: &Symbol, id: SymbolId, file: u32) -> Result<Row, String> {
         let fields = Fields::of(line);
+        // The fields of a row that was cut may be incomplete too.
+        if fields.count < self.count {
+            return Err(too_short(fields.count, self.count));
+        }
         let side = match fields.get(self.side)? {
             b"Buy" | b"buy" => Side::Buy,
             b"Sell" | b"sell" => Side::Sell,
@@ -156,6 +167,11 @@ impl Columns {
         });
         Ok(Row { fine_time, trade })
     }
+}
+
+#[cold]
+fn too_short(count: usize, columns: usize) -> String {
+    format!("has {count} of {columns} columns")
 }
 
 #[cold]

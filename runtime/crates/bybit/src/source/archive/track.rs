@@ -10,16 +10,12 @@ use klines_domain::symbol::{Category, SymbolId, SymbolTable};
 use klines_domain::time::{ExchangeMillis, Millis};
 
 use super::file::{ArchiveFile, Rows};
-use super::row::{Row, UNITS_PER_MILLI};
+use super::row::{DISORDER, Row, UNITS_PER_MILLI};
 use crate::source::error::SourceError;
 use crate::source::input::Progress;
 use crate::source::record::{Body, Record};
 use crate::source::reorder::Reorder;
 use crate::source::skipped::Skipped;
-
-/// How much earlier than the row before a row can be and still come into its place, also at the seam of two files: 1 s,
-/// the step of the times in old files. A trade that is later still reaches its window, if `lateness` allows it.
-const DISORDER: i64 = 1_000 * UNITS_PER_MILLI;
 
 /// The rows of one symbol.
 pub(in crate::source) struct ArchiveTrack {

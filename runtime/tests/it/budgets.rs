@@ -143,7 +143,7 @@ fn a_long_recording_takes_no_more_memory_than_a_short_one() {
     assert!(long.descriptors <= short.descriptors + 2 && long.threads <= short.threads + 2, "{short:?} {long:?}");
 }
 
-/// Writes a file of so many rows of an archive, or of records around frames with one trade each.
+/// Writes a file with this number of rows of an archive, or of records around frames with one trade each.
 fn recorded(name: &str, rows: i64) -> impl FnOnce(&mut std::fs::File) {
     const DAY: i64 = 1_704_067_200_000;
     let (is_packed, is_newest_first) = (name.ends_with("gz"), name.contains("2020"));

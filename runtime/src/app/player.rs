@@ -11,7 +11,7 @@ use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::ExchangeMillis;
-use klines_domain::trade::Trade;
+use klines_domain::trade::{Trade, TradeId};
 use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
@@ -28,6 +28,21 @@ mod target;
 use self::connections::Connections;
 pub use self::sorted::{CsvLayout, Format, Sorted};
 pub use self::target::{Target, refuse_existing};
+
+/// Returns the files that arguments name: `-` is standard input.
+///
+/// # Errors
+/// When standard input is named twice.
+pub fn inputs(files: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let input = |file: &PathBuf| if file.as_os_str() == "-" { PathBuf::from(STANDARD_INPUT) } else { file.clone() };
+    let files: Vec<PathBuf> = files.iter().map(input).collect();
+    if files.iter().filter(|file| file.as_os_str() == STANDARD_INPUT).count() > 1 {
+        anyhow::bail!("standard input is named twice, but can be read only once");
+    }
+    Ok(files)
+}
+
+const STANDARD_INPUT: &str = "/dev/stdin";
 
 /// Receives replayed klines.
 pub trait Sink {
@@ -142,6 +157,7 @@ impl Replay {
             played: Vec::new(),
             wanted: self.symbols,
             connections: Connections::default(),
+            pauses: Vec::new(),
             events: Vec::new(),
             unreadable: Vec::new(),
             undecoded: 0,
@@ -179,6 +195,8 @@ struct Player<'a> {
     played: Vec<Played>,
     wanted: Vec<Symbol>,
     connections: Connections,
+    /// Between which times no file has frames.
+    pauses: Vec<(ExchangeMillis, ExchangeMillis)>,
     events: Vec<FeedEvent<ExchangeMillis>>,
     /// Unreadable rows and frames since the last readable trade; their trades happened before the next readable one.
     unreadable: Vec<Unreadable>,
@@ -216,6 +234,12 @@ impl Player<'_> {
                 }
             }
             Body::Lost | Body::Regained => self.interruption(&record),
+            Body::Paused(last, from) => {
+                self.report_unreadable(last);
+                let symbols = self.playback.symbols().iter().map(|(id, _)| id).collect();
+                self.playback.add_hole(symbols, last, Some(from));
+                self.pauses.push((last, from));
+            }
             Body::Missing(symbol, last) => {
                 self.report_unreadable(last);
                 let known = self.symbols.name(symbol).and_then(|name| self.playback.symbols().get(name.as_str()));
@@ -270,6 +294,9 @@ impl Player<'_> {
     fn begin(&mut self, symbol: SymbolId) -> Option<SymbolId> {
         let name = self.symbols.name(symbol)?.clone();
         let id = self.wants(&name).then(|| self.playback.symbol(&name));
+        if let Some(id) = id {
+            self.pauses.iter().for_each(|(last, from)| self.playback.add_hole(vec![id], *last, Some(*from)));
+        }
         if self.played.len() <= symbol.index() {
             self.played.resize(symbol.index() + 1, Played::Unknown);
         }
@@ -287,7 +314,7 @@ impl Player<'_> {
             let range = stamped.map(|stamped| (stamped - MAX_PUBLISH_DELAY, stamped));
             return self.unreadable.push(Unreadable { symbol, range });
         };
-        let symbol = self.connections.symbol(record.connection, &symbol, &mut self.playback);
+        let symbol = self.connections.symbol(record, &symbol, &mut self.playback);
         if let Some((seen_until, stamped)) = self.playback.stamped(source(record), received) {
             self.playback.add_miss(symbol, seen_until, stamped);
         }
@@ -301,7 +328,7 @@ impl Player<'_> {
         if record.received.is_none() {
             return self.unreadable.push(Unreadable { symbol: symbol.clone(), range: Some((from, to)) });
         }
-        let symbol = self.connections.symbol(record.connection, symbol, &mut self.playback);
+        let symbol = self.connections.symbol(record, symbol, &mut self.playback);
         self.playback.add_miss(symbol, from, to);
     }
 
@@ -332,8 +359,16 @@ impl Player<'_> {
             Ok(Frame::Trades { stamped, rejected, undated, received: rows }) => {
                 let is_believed =
                     received.is_none_or(|received| self.playback.stamp(source(record), received, stamped));
+                if record.connection.is_none() && self.is_foreign() {
+                    self.skipped.messages += 1;
+                    return;
+                }
                 if undated > 0 || !is_believed {
                     self.missed(record, text, Some(stamped));
+                }
+                if !is_believed {
+                    // The time of receipt can be the wrong one of the two.
+                    self.missed_times(record, text);
                 }
                 if is_believed {
                     self.trades(record, rejected);
@@ -350,10 +385,26 @@ impl Player<'_> {
             Err(_) => {
                 self.undecoded += 1;
                 self.missed(record, text, None);
-                if let Some(symbol) = symbol_of(text) {
-                    times_of(text).into_iter().for_each(|range| self.missed_row(record, &symbol, range));
-                }
+                self.missed_times(record, text);
             }
+        }
+    }
+
+    /// Returns whether the trades of the current frame are of another category: files of frames alone do not show
+    /// their category, but only the ids of spot trades are numbers.
+    fn is_foreign(&self) -> bool {
+        let is_spot = self.category == Category::Spot;
+        self.events.iter().any(|event| match event {
+            FeedEvent::Trade(Trade { id: TradeId::Number(_), .. }) => !is_spot,
+            FeedEvent::Trade(Trade { id: TradeId::Uuid { .. }, .. }) => is_spot,
+            _ => false,
+        })
+    }
+
+    /// Reports that trades at every time that is in a frame may be missing.
+    fn missed_times(&mut self, record: &Record, text: &str) {
+        if let Some(symbol) = symbol_of(text) {
+            times_of(text).into_iter().for_each(|range| self.missed_row(record, &symbol, range));
         }
     }
 
@@ -385,7 +436,7 @@ impl Player<'_> {
         let Some(name) = self.symbols.name(trade.symbol).filter(|name| self.wants(name)).cloned() else {
             return self.playback.begin(trade.time);
         };
-        trade.symbol = self.connections.symbol(record.connection, &name, &mut self.playback);
+        trade.symbol = self.connections.symbol(record, &name, &mut self.playback);
         self.playback.received(&trade);
     }
 

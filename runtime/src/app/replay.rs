@@ -24,7 +24,7 @@ use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol};
 
 use self::values::ValueFile;
-use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, refuse_existing};
+use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, inputs, refuse_existing};
 use super::{demo, output, wiring};
 use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs, ValuePath};
 
@@ -86,7 +86,8 @@ fn target(args: &ReplayArgs) -> anyhow::Result<Target> {
 fn output_file(path: &Path, flag: &'static str, args: &ReplayArgs) -> anyhow::Result<Target> {
     // Compares the files, not the paths: a link is another path of the same file.
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    if identity(path).is_some_and(|output| inputs(args).iter().any(|file| identity(file) == Some(output))) {
+    let inputs = inputs(&args.files)?;
+    if identity(path).is_some_and(|output| inputs.iter().any(|file| identity(file) == Some(output))) {
         anyhow::bail!("{} is an input and would be overwritten: choose another {flag}", path.display());
     }
     if !args.force {
@@ -94,12 +95,6 @@ fn output_file(path: &Path, flag: &'static str, args: &ReplayArgs) -> anyhow::Re
         refuse_existing(path, flag)?;
     }
     Ok(Target::File { path: path.to_path_buf(), force: args.force, flag })
-}
-
-/// Returns the files to read; as for the output, `-` is the standard one.
-fn inputs(args: &ReplayArgs) -> Vec<PathBuf> {
-    let input = |file: &PathBuf| if file.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { file.clone() };
-    args.files.iter().map(input).collect()
 }
 
 fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Replay> {
@@ -115,7 +110,7 @@ fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Repla
     symbols.sort();
     symbols.dedup();
     let settings = config.klines.settings(category.unwrap_or_default());
-    Ok(Replay { files: inputs(args), category, symbols, settings })
+    Ok(Replay { files: inputs(&args.files)?, category, symbols, settings })
 }
 
 /// Returns the category to read: that of the flag, or of symbols such as `spot:ETHUSDT`, which must all agree.

@@ -10,6 +10,7 @@ use klines_domain::count::counted;
 use serde::Serialize;
 
 use super::output;
+use super::player::inputs;
 use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 
 /// Compares and prints the report. The exit code is 1 when a push is wrong or none was compared.
@@ -17,7 +18,7 @@ use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 /// # Errors
 /// When a file cannot be read.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
-    let report = verify(&args.recordings, &Progress::default())?;
+    let report = verify(&inputs(&args.recordings)?, &Progress::default())?;
     output::print(&if args.json { format!("{}\n", json(&report)?) } else { text(&report) })?;
     if report.compared() + report.skipped == 0 {
         output::eprint(

@@ -10,12 +10,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use hashbrown::HashSet;
 use klines_domain::bucket::{Bucket, Fill, Scales};
 use klines_domain::decimal::Decimal;
 use klines_domain::feed::FeedEvent;
-use klines_domain::symbol::{Category, Symbol, SymbolTable};
+use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{ExchangeMillis, Millis};
-use klines_domain::trade::Trade;
+use klines_domain::trade::{Trade, TradeId};
 use serde::Deserialize;
 
 use self::push::{FIELDS, Push, Values};
@@ -99,6 +100,8 @@ pub struct Verifier {
 struct Recorded {
     symbols: SymbolTable,
     trades: Vec<Vec<Trade>>,
+    /// The ids of the trades, by symbol: two connections or files can contain the same trade.
+    ids: HashSet<(SymbolId, TradeId), foldhash::fast::RandomState>,
     /// The pushes of each topic, in order of arrival.
     topics: BTreeMap<String, TopicPushes>,
     /// The greatest timestamp so far.
@@ -164,7 +167,9 @@ impl Recorded {
         match outcome.ok()? {
             Frame::Trades { .. } => {
                 for event in self.events.drain(..) {
-                    if let FeedEvent::Trade(trade) = event {
+                    if let FeedEvent::Trade(trade) = event
+                        && self.ids.insert((trade.symbol, trade.id.clone()))
+                    {
                         self.trades.get_mut(trade.symbol.index())?.push(trade);
                     }
                 }

@@ -1,42 +1,62 @@
-//! Tracks the symbols and the interruptions of each connection of a recording.
+//! Tracks the symbols and the interruptions of each connection of a recording. A symbol is covered while one of the
+//! connections that carry it is up.
 
 use hashbrown::{HashMap, HashSet};
-use klines_bybit::source::Connection;
+use klines_bybit::source::{Connection, Record};
 use klines_domain::symbol::{Symbol, SymbolId};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
-use klines_pipeline::playback::{Outlet, Playback};
+use klines_pipeline::playback::{Outlet, Playback, Source};
 
 type Hasher = foldhash::fast::RandomState;
 
 /// The connections of a recording.
 #[derive(Default)]
-pub(super) struct Connections(HashMap<Connection, ConnectionState, Hasher>);
+pub(super) struct Connections {
+    all: HashMap<Connection, ConnectionState, Hasher>,
+    /// The symbols that no connection carries any more.
+    lost: HashSet<SymbolId, Hasher>,
+}
 
 #[derive(Default)]
 struct ConnectionState {
     symbols: HashSet<SymbolId, Hasher>,
+    is_down: bool,
+    /// Whether it was opened after the start of the recording, so that it covers nothing before its first stamp.
+    is_late: bool,
     /// Interruptions in exchange time: the time up to which every trade was seen, and the time from which on every
     /// trade is seen again.
     holes: Vec<(ExchangeMillis, Option<ExchangeMillis>)>,
 }
 
 impl Connections {
-    /// Returns the id of a symbol whose trades arrive on a connection. Earlier interruptions of the connection may also
-    /// have lost trades of the symbol.
-    pub(super) fn symbol(
-        &mut self,
-        connection: Option<Connection>,
-        name: &Symbol,
-        playback: &mut Playback<impl Outlet>,
-    ) -> SymbolId {
+    /// Returns the id of a symbol whose trades are in a record. Earlier interruptions of its connection may also have lost
+    /// trades of the symbol.
+    pub(super) fn symbol(&mut self, record: &Record, name: &Symbol, playback: &mut Playback<impl Outlet>) -> SymbolId {
         let known = playback.symbols().get(name.as_str());
-        let symbol = known.unwrap_or_else(|| playback.symbol(name));
-        let Some(connection) = connection else { return symbol };
-        let seen = self.0.entry(connection).or_default();
-        if seen.symbols.insert(symbol) && known.is_none() {
-            for (last_seen, until) in &seen.holes {
-                playback.add_hole(vec![symbol], *last_seen, *until);
+        let Some((connection, received)) = record.connection.zip(record.received) else {
+            return known.unwrap_or_else(|| playback.symbol(name));
+        };
+        let state = self.all.entry(connection).or_default();
+        if let Some(symbol) = known.filter(|symbol| state.symbols.contains(symbol)) {
+            return symbol;
+        }
+        let latest = playback.stamped(source(connection), received).map(|(_, latest)| latest);
+        let symbol = match known {
+            Some(symbol) => symbol,
+            None if state.is_late => {
+                let symbol = playback.symbol(name);
+                playback.add_hole(vec![symbol], playback.now().unwrap_or_default(), None);
+                self.lost.insert(symbol);
+                symbol
             }
+            None => add(name, state, playback),
+        };
+        // What was received before the first stamp of the connection says nothing of its coverage.
+        let Some(latest) = latest else { return symbol };
+        state.symbols.insert(symbol);
+        if !state.is_down && self.lost.remove(&symbol) {
+            // Another connection carries it on. When that began is not known, but it does by now.
+            playback.regained(vec![symbol], latest);
         }
         symbol
     }
@@ -44,12 +64,17 @@ impl Connections {
     /// Records that a connection was interrupted at `received`, in recorded local time.
     pub(super) fn lose(&mut self, connection: Connection, received: LocalMillis, playback: &mut Playback<impl Outlet>) {
         // Before the first stamp there is no coverage that could be lost.
-        let source = Some((connection.0, connection.1));
-        let Some((seen_until, _)) = playback.stamped(source, received) else { return };
-        playback.set_connected(source, false);
-        let seen = self.0.entry(connection).or_default();
-        seen.holes.push((seen_until, None));
-        playback.add_hole(seen.symbols.iter().copied().collect(), seen_until, None);
+        let Some((seen_until, _)) = playback.stamped(source(connection), received) else { return };
+        playback.set_connected(source(connection), false);
+        let state = self.all.entry(connection).or_default();
+        state.is_down = true;
+        state.holes.push((seen_until, None));
+        let carried: Vec<SymbolId> = state.symbols.iter().copied().collect();
+        let is_lost =
+            |symbol: &SymbolId| !self.all.values().any(|other| !other.is_down && other.symbols.contains(symbol));
+        let lost: Vec<SymbolId> = carried.into_iter().filter(is_lost).collect();
+        self.lost.extend(&lost);
+        playback.add_hole(lost, seen_until, None);
     }
 
     /// Records that a connection receives every trade again from `received` on, in recorded local time.
@@ -59,13 +84,31 @@ impl Connections {
         received: LocalMillis,
         playback: &mut Playback<impl Outlet>,
     ) {
-        let source = Some((connection.0, connection.1));
-        let Some((_, latest)) = playback.stamped(source, received) else { return };
-        playback.set_connected(source, true);
-        let Some(seen) = self.0.get_mut(&connection) else { return };
-        if let Some((_, until @ None)) = seen.holes.last_mut() {
+        let Some((_, latest)) = playback.stamped(source(connection), received) else {
+            self.all.entry(connection).or_default().is_late = true;
+            return;
+        };
+        playback.set_connected(source(connection), true);
+        let Some(state) = self.all.get_mut(&connection) else { return };
+        state.is_down = false;
+        if let Some((_, until @ None)) = state.holes.last_mut() {
             *until = Some(latest);
-            playback.regained(seen.symbols.iter().copied().collect(), latest);
         }
+        let regained: Vec<SymbolId> = state.symbols.iter().copied().filter(|symbol| self.lost.remove(symbol)).collect();
+        playback.regained(regained, latest);
     }
+}
+
+/// Adds a symbol that no other connection has carried.
+fn add(name: &Symbol, state: &ConnectionState, playback: &mut Playback<impl Outlet>) -> SymbolId {
+    let symbol = playback.symbol(name);
+    for (last_seen, until) in &state.holes {
+        playback.add_hole(vec![symbol], *last_seen, *until);
+    }
+    symbol
+}
+
+/// Returns a connection in the form that the playback uses.
+const fn source(connection: Connection) -> Source {
+    Some((connection.0, connection.1))
 }

@@ -95,9 +95,6 @@ fn a_reconnect_inside_a_recording_is_a_gap() {
         trade("two", 12.7, "CUSDT"),
     ];
     let path = folder.write("session.jsonl", &lines);
-    let complete = |range: std::ops::Range<i64>, traded: &[i64]| {
-        range.map(|at| (at, "complete", u64::from(traded.contains(&at)))).collect::<Vec<_>>()
-    };
     // No trade of seconds 3 to 7 is known: the last frame before the reconnect came in second 2, and the first one of
     // this topic after it in second 8.
     let mut rows = vec![(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (8, "gapped", 1)];
@@ -107,6 +104,94 @@ fn a_reconnect_inside_a_recording_is_a_gap() {
     rows.extend(complete(1..12, &[4]));
     assert_eq!(replayed(vec![path.clone()], "1s", "CUSDT"), expected(&rows));
     assert_eq!(replayed(vec![path], "5s", "AUSDT"), expected(&[(0, "gapped", 2), (5, "gapped", 1)]));
+}
+
+/// The seconds of a range without a hole, each with whether there is a trade.
+fn complete(range: std::ops::Range<i64>, traded: &[i64]) -> Vec<(i64, &'static str, u64)> {
+    range.map(|at| (at, "complete", u64::from(traded.contains(&at)))).collect()
+}
+
+#[test]
+fn what_is_between_two_recordings_is_a_gap() {
+    let folder = Folder::new();
+    let one = [connect("A", 0.0), trade("A", 0.6, "AUSDT"), trade("A", 2.6, "AUSDT")];
+    let two = [connect("A", 60.0), trade("A", 60.4, "AUSDT"), trade("A", 60.8, "BUSDT"), trade("A", 62.6, "AUSDT")];
+    let paths = vec![folder.write("one.jsonl", &one), folder.write("two.jsonl", &two)];
+    let rows =
+        [&[(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (60, "gapped", 1)][..], &complete(61..62, &[])];
+    assert_eq!(replayed(paths.clone(), "1s", "AUSDT"), expected(&rows.concat()));
+    // The second recording has another symbol. What happened before is not known.
+    assert_eq!(replayed(paths, "1s", "BUSDT"), expected(&[(60, "gapped", 1), (61, "complete", 0)]));
+}
+
+#[test]
+fn a_reconnect_under_another_name_is_a_gap() {
+    let folder = Folder::new();
+    let lines = [
+        connect("A", 0.0),
+        trade("A", 0.6, "AUSDT"),
+        trade("A", 2.6, "AUSDT"),
+        connect("B", 30.0),
+        trade("B", 30.4, "AUSDT"),
+        trade("B", 32.6, "AUSDT"),
+    ];
+    let rows = [(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (30, "gapped", 1), (31, "complete", 0)];
+    assert_eq!(replayed(vec![folder.write("session.jsonl", &lines)], "1s", "AUSDT"), expected(&rows));
+    // The recorder was killed in the middle of a record, and the next one wrote on behind it.
+    let mut cut = trade("A", 2.8, "AUSDT");
+    cut.truncate(cut.len() / 3);
+    let lines = [
+        connect("A", 0.0),
+        trade("A", 0.6, "AUSDT"),
+        trade("A", 2.6, "AUSDT"),
+        cut + &connect("A", 30.0),
+        trade("A", 30.4, "AUSDT"),
+        trade("A", 32.6, "AUSDT"),
+    ];
+    assert_eq!(replayed(vec![folder.write("cut.jsonl", &lines)], "1s", "AUSDT"), expected(&rows));
+}
+
+#[test]
+fn a_symbol_that_another_connection_carries_has_no_gap() {
+    let folder = Folder::new();
+    let mut lines = vec![connect("A", 0.0), connect("B", 0.1)];
+    for second in 0..12 {
+        let at = second as f64 + 0.5;
+        // A is down from second 3 on and back in second 8, when B is lost.
+        if !(3..8).contains(&second) {
+            lines.push(trade("A", at, "AUSDT"));
+        }
+        if second == 3 {
+            lines.push(connect("A", at + 0.1));
+        }
+        if second < 9 {
+            lines.push(trade("B", at, "AUSDT"));
+        }
+    }
+    lines.push(connect("B", 11.8));
+    lines.push(trade("A", 12.5, "AUSDT"));
+    let all: Vec<i64> = (0..12).collect();
+    let rows = [&[(0, "partial", 1)][..], &complete(1..12, &all)].concat();
+    assert_eq!(replayed(vec![folder.write("session.jsonl", &lines)], "1s", "AUSDT"), expected(&rows));
+}
+
+#[test]
+fn a_pause_between_two_files_of_frames_is_a_gap() {
+    let folder = Folder::new();
+    let frame = |at: f64, symbol: &str| {
+        let record: Value = serde_json::from_str(&trade("A", at, symbol)).unwrap();
+        record["data"].as_str().unwrap().to_owned()
+    };
+    let answer = || r#"{"success":true,"op":"subscribe"}"#.to_owned();
+    let one = folder.write("one.ndjson", &[answer(), frame(0.6, "AUSDT"), frame(2.6, "AUSDT")]);
+    let soon = folder.write("soon.ndjson", &[answer(), frame(5.4, "AUSDT"), frame(6.6, "AUSDT")]);
+    let late = folder.write("late.ndjson", &[frame(20.4, "AUSDT"), frame(20.6, "BUSDT"), frame(22.6, "AUSDT")]);
+    let rows = [(0, "partial", 1), (1, "complete", 0), (2, "complete", 1), (3, "complete", 0), (4, "complete", 0)];
+    let rows = [&rows[..], &[(5, "complete", 1)]].concat();
+    assert_eq!(replayed(vec![soon.clone(), one.clone()], "1s", "AUSDT"), expected(&rows));
+    let rows = [(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (20, "gapped", 1), (21, "complete", 0)];
+    assert_eq!(replayed(vec![late.clone(), one.clone()], "1s", "AUSDT"), expected(&rows));
+    assert_eq!(replayed(vec![late, one], "1s", "BUSDT"), expected(&[(20, "gapped", 1), (21, "complete", 0)]));
 }
 
 fn archive(times: &[i64]) -> Vec<String> {

@@ -71,6 +71,29 @@ pub enum SourceError {
         /// The symbol.
         symbol: Symbol,
     },
+    /// Archives and recordings of one category, whose trades have no ids in common.
+    #[error(
+        "{} is an archive and {} a recording, both with trades of {category}, and the ids of an archive are unique only \
+         within a file, so that trades that are in both would count twice: replay one after the other",
+        archive.display(),
+        recording.display()
+    )]
+    ArchiveAndRecording {
+        /// The archive.
+        archive: PathBuf,
+        /// The recording.
+        recording: PathBuf,
+        /// Their category.
+        category: Category,
+    },
+    /// Frames do not show their category.
+    #[error("{}: has no trades in its first {} MiB, so that its category is not known: name it with --category", path.display(), bytes >> 20)]
+    NoCategory {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes were read.
+        bytes: usize,
+    },
     /// A temporary copy, which is needed to read the input backwards or twice, cannot be made.
     #[error(
         "{}: has to be read backwards or twice, and its temporary copy in TMPDIR cannot be made: {reason}; unpack it into \

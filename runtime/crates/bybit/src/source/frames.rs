@@ -16,12 +16,14 @@ pub(super) struct Frames {
     ahead: std::vec::IntoIter<String>,
     category: Category,
     time: Millis,
+    /// The last timestamp, if it is too far from those before.
+    unconfirmed: Option<Millis>,
 }
 
-/// Maximum number of lines that are read to detect the category.
-const LOOK_AHEAD: usize = 1_000;
-/// Maximum number of their bytes.
-const LOOK_AHEAD_BYTES: usize = 1 << 20;
+/// Maximum bytes of the lines that are read to detect the category.
+const LOOK_AHEAD: usize = 8 << 20;
+/// How far a timestamp may be from the greatest one so far without a second one to confirm it.
+const MAX_STEP: Millis = 24 * 3_600_000;
 
 impl Frames {
     /// Creates the reader; `first` is the line that was already read.
@@ -29,21 +31,26 @@ impl Frames {
         let mut ahead = vec![text(first)];
         let mut bytes = first.len();
         let mut found = category.or_else(|| category_of(ahead.first().map_or("", String::as_str)));
-        while found.is_none() && ahead.len() < LOOK_AHEAD && bytes < LOOK_AHEAD_BYTES {
+        while found.is_none() {
             let Some(line) = lines.next()? else { break };
+            if bytes >= LOOK_AHEAD {
+                return Err(SourceError::NoCategory { path: lines.path().to_owned(), bytes: LOOK_AHEAD });
+            }
             let line = text(line);
             found = category_of(&line);
             bytes += line.len();
             ahead.push(line);
         }
-        Ok(Self { lines, ahead: ahead.into_iter(), category: found.unwrap_or_default(), time: Millis::MIN })
+        let category = found.unwrap_or_default();
+        Ok(Self { lines, ahead: ahead.into_iter(), category, time: 0, unconfirmed: None })
     }
 
     pub(super) const fn category(&self) -> Category {
         self.category
     }
 
-    /// Returns the next frame and the time that orders it among other files: the greatest timestamp so far.
+    /// Returns the next frame and the time that orders it among other files: the greatest timestamp so far; 0 before the
+    /// first one.
     pub(super) fn next(&mut self) -> Result<Option<(Millis, Record)>, SourceError> {
         let frame = match self.ahead.next() {
             Some(line) => line,
@@ -52,11 +59,27 @@ impl Frames {
                 None => return Ok(None),
             },
         };
-        self.time = self.time.max(stamp(&frame));
+        self.observe(stamp(&frame));
         Ok(Some((
             self.time,
             Record { received: None, category: self.category, connection: None, body: Body::Frame(frame) },
         )))
+    }
+
+    /// Takes over the time of a frame. A damaged one can be years off, and the file would be read before or after all
+    /// others, so a long step needs a second frame of about that time.
+    fn observe(&mut self, stamp: Millis) {
+        let is_near = |time: Millis| stamp.abs_diff(time) <= MAX_STEP.unsigned_abs();
+        if stamp == 0 {
+            return;
+        }
+        if self.time == 0 || is_near(self.time) {
+            (self.time, self.unconfirmed) = (self.time.max(stamp), None);
+        } else if self.unconfirmed.is_some_and(is_near) {
+            (self.time, self.unconfirmed) = (stamp, None);
+        } else {
+            self.unconfirmed = Some(stamp);
+        }
     }
 }
 

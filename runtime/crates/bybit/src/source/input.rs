@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ const BLOCK: usize = 64 << 10;
 const PACKED_BLOCK: usize = 32 << 10;
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The path of standard input.
+const STANDARD_INPUT: &str = "/dev/stdin";
 /// Maximum bytes of a temporary file.
 const MAX_COPY: u64 = 16 << 30;
 
@@ -74,7 +77,7 @@ impl Input {
     }
 
     fn open(&self, progress: &Progress) -> std::io::Result<Lines> {
-        let mut file = File::open(&self.path)?;
+        let mut file = open(&self.path)?;
         let mut head = [0; 2];
         let length = read_full(&mut file, &mut head)?;
         let is_packed = head == GZIP;
@@ -256,6 +259,11 @@ impl Lines {
         SourceError::Line { path: self.path.clone(), line: self.number, reason: reason.into() }
     }
 
+    /// Returns the path of the input.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the number of the last line that was read, from 1.
     pub(super) const fn number(&self) -> u64 {
         self.number
@@ -357,6 +365,14 @@ impl Backwards {
             std::io::BufRead::consume(&mut reader, length);
         }
         SourceError::Line { path: self.input.path.clone(), line, reason: reason.into() }
+    }
+}
+
+/// Opens a file. Standard input that is a socket has no path by which it can be opened.
+fn open(path: &Path) -> std::io::Result<File> {
+    match File::open(path) {
+        Err(_) if path == Path::new(STANDARD_INPUT) => std::io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        opened => opened,
     }
 }
 

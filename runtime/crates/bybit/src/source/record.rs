@@ -34,6 +34,8 @@ pub enum Body {
     Lost,
     /// … until this record.
     Regained,
+    /// No file has frames after this exchange time, until this one.
+    Paused(ExchangeMillis, ExchangeMillis),
     /// There is no archive of the symbol after this exchange time …
     Missing(SymbolId, ExchangeMillis),
     /// … until this exchange time.

@@ -241,6 +241,57 @@ fn an_invalid_recording_is_an_error_with_file_and_line() {
     assert!(message(folder.0.path().join("cut.gz")).starts_with("cut.gz: "));
 }
 
+#[test]
+fn an_archive_and_a_recording_of_one_category_are_refused_with_both_names() {
+    let folder = Folder::new();
+    let header = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional";
+    let row = "1717243506.1,BTCUSDT,Buy,1,2,PlusTick,a,1,1,1";
+    let archive = folder.write("BTCUSDT2024-06-01.csv", &format!("{header}\n{row}\n"));
+    let recording = folder.write("frames.ndjson", FRAME);
+    let paths = [recording.clone(), archive.clone()];
+    let error = read(&paths, &Options::default()).unwrap_err().to_string();
+    for path in [archive, recording] {
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+    assert!(error.contains("would count twice: replay one after the other"), "{error}");
+    // A spot archive beside them is another category, of which one is chosen.
+    let spot = folder.write("BTCUSDT_2024-06-01.csv", "id,timestamp,price,volume,side\n1,1717243506100,2,1,buy\n");
+    let paths = [paths[0].clone(), spot];
+    assert!(matches!(read(&paths, &Options::default()), Err(SourceError::Mixed { .. })));
+    let linear = Options { category: Some(Category::Linear), symbol: None };
+    assert_eq!(read(&paths, &linear).unwrap().len(), 1);
+}
+
+#[test]
+fn one_damaged_time_does_not_put_a_file_of_frames_behind_the_others() {
+    let folder = Folder::new();
+    let frame = |ts: i64| format!(r#"{{"topic":"publicTrade.BTCUSDT","ts":{ts},"data":[]}}"#);
+    let start = 1_717_243_506_000;
+    let one: Vec<String> = [0, 20, 5_000_000_000_000, 40, 60].map(|at| frame(start + at)).to_vec();
+    let two: Vec<String> = [10, 30, 50, 70].map(|at| frame(start + at)).to_vec();
+    let paths = [folder.write("one.ndjson", &one.join("\n")), folder.write("two.ndjson", &two.join("\n"))];
+    let records = read(&paths, &Options::default()).unwrap();
+    let found: Vec<&str> = records.iter().filter_map(|record| record.body.frame()).collect();
+    let expected = [0, 10, 20, 5_000_000_000_000, 30, 40, 50, 60, 70].map(|at| frame(start + at));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn frames_without_a_trade_in_many_lines_need_their_category() {
+    let folder = Folder::new();
+    let ticker = format!(r#"{{"topic":"tickers.BTCUSDT","ts":1717243506000,"data":"{}"}}"#, "x".repeat(1_000));
+    let many = format!("{}{FRAME}", format!("{ticker}\n").repeat(9_000));
+    let paths = [folder.write("frames.ndjson", &many)];
+    let error = read(&paths, &Options::default()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("has no trades in its first 8 MiB, so that its category is not known: name it with --category")
+    );
+    assert!(read(&paths, &Options { category: Some(Category::Linear), symbol: None }).is_ok());
+    let few = folder.write("few.ndjson", &format!("{}{FRAME}", format!("{ticker}\n").repeat(2_000)));
+    let recording = Recording::open(&[few], &Options::default(), &Progress::default()).unwrap();
+    assert_eq!(recording.category(), Category::Linear);
+}
+
 /// Archives in both orders, plain and packed, with rows that are out of order by up to a second, cut into days anywhere,
 /// give what a stable sort of all rows gives.
 mod archives {
@@ -392,6 +443,25 @@ mod archives {
             let error = read(&[path], &Options::default()).unwrap_err().to_string();
             assert!(error.ends_with(&format!("line {line}: side \"Hold\" is neither buy nor sell")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_row_far_from_its_neighbours_is_refused_with_its_line() {
+        let folder = Folder::new();
+        let (second, day) = (10_000, 864_000_000);
+        for (step, reason) in [
+            (-62 * second, "is 61 s earlier than a row before it: the file is in no order of time"),
+            (33 * day, "is 33 days later than the row before it"),
+        ] {
+            let mut times: Vec<i64> = (0..3_000).map(|at| 17_000_000_000_000 + at).collect();
+            // Every row after this one is as far away, so that the last row does not show another order.
+            times.iter_mut().skip(2_000).take(900).for_each(|time| *time += step);
+            let rows: Vec<String> = times.iter().enumerate().map(|(number, time)| row(number, *time)).collect();
+            let error = read_all(&[write(&folder, "BTCUSDT2023-11-14.csv", &rows, 0)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("line 2002: {reason}")), "{error}");
+        }
+        let late: Vec<String> = [0, 59 * second, second].map(|at| row(1, 17_000_000_000_000 + at)).to_vec();
+        assert_eq!(read_all(&[write(&folder, "BTCUSDT2023-11-15.csv", &late, 0)]).unwrap().0.len(), 3);
     }
 
     #[test]

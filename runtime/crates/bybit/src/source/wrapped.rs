@@ -4,7 +4,9 @@
 //! {"t":"connect","conn":"A","ts":1786310818.2235148,"addr":"wss://stream.bybit.com/v5/public/linear"}
 //! {"t":"recv","conn":"A","ts":1786310819.52652,"data":"{\"topic\":…}"}
 //! ```
-//! A second `connect` of a connection means that the frames since its last `recv` are missing.
+//! A second `connect` of a connection means that the frames since its last `recv` are missing. A connection that is
+//! opened later than the first one covers what it carries from its first push on, and one that receives nothing any more
+//! although others were opened since is lost: a recorder can give a reconnect a new name.
 //!
 //! A recorder writes the buffers of its connections one after the other, so its records are not quite in order. The file is
 //! read twice: first, [`Survey::take`] finds out how far the records are out of order and when connections were lost; then
@@ -52,6 +54,12 @@ struct WireHead<'a> {
 /// Maximum bytes of frames in the window.
 const MAX_WAITING: usize = 24 << 20;
 
+/// How much later than the first connection one can be opened and still belong to the start of the recording, in
+/// microseconds.
+const START: i64 = 10_000_000;
+/// How a record begins.
+const RECORD: &[u8] = br#"{"t":"#;
+
 /// Returns whether a line is a recorder's record.
 pub(super) fn is_record(line: &[u8]) -> bool {
     serde_json::from_slice::<WireHead<'_>>(line).is_ok()
@@ -66,6 +74,10 @@ pub(super) struct Survey {
     newest: i64,
     /// When connections were lost, in microseconds, in order.
     losses: VecDeque<(i64, Record)>,
+    /// When the first connection was opened, in microseconds.
+    pub(super) began: i64,
+    /// The connections that were not lost before the end of the file.
+    ends: Vec<Record>,
     /// The categories of which there are messages.
     pub(super) categories: Vec<Category>,
 }
@@ -73,21 +85,45 @@ pub(super) struct Survey {
 impl Survey {
     /// Reads a whole file. `number` distinguishes its connections from those of other files.
     pub(super) fn take(lines: &mut Lines, number: u32) -> Result<Self, SourceError> {
-        let (mut survey, mut connections) = (Self { newest: i64::MIN, ..Self::default() }, Connections::new(number));
+        let mut survey = Self { newest: i64::MIN, began: i64::MAX, ..Self::default() };
+        let mut connections = Connections::new(number, i64::MAX);
         while let Some(line) = lines.next()? {
             if let Err(reason) = survey.line(line, &mut connections) {
                 return Err(lines.wrong(reason));
             }
         }
+        survey.end(&connections);
         survey.losses.make_contiguous().sort_by_key(|(at, _)| *at);
         Ok(survey)
     }
 
+    /// Finds out which connections were up at the end.
+    fn end(&mut self, connections: &Connections) {
+        let all = || connections.known.values();
+        let mut up: Vec<&RecordedConnection> = all().filter(|connection| !connection.is_lost).collect();
+        up.sort_by_key(|connection| connection.id.1);
+        for connection in up {
+            let is_later =
+                |other: &RecordedConnection| other.category == connection.category && other.opened > connection.last;
+            let lost = connection.record(Body::Lost);
+            if all().any(is_later) {
+                self.losses.extend(lost);
+            } else {
+                self.ends.extend(lost.map(|(_, record)| record));
+            }
+        }
+    }
+
     fn line(&mut self, line: &[u8], connections: &mut Connections) -> Result<(), String> {
-        let Ok(record) = serde_json::from_slice::<WireHead<'_>>(line) else { return Ok(()) };
+        let Ok(record) = serde_json::from_slice::<WireHead<'_>>(line) else {
+            return split(line).map_or(Ok(()), |(_, record)| self.line(record, connections));
+        };
         let at = micros(record.ts)?;
         match (&*record.kind, &record.addr) {
-            ("connect", Some(address)) => self.losses.extend(connections.open(&record.conn, address, at)),
+            ("connect", Some(address)) => {
+                self.began = self.began.min(at);
+                self.losses.extend(connections.open(&record.conn, address, at));
+            }
             ("recv", _) => {
                 let connection = connections.get(&record.conn)?;
                 let Some(category) = connection.category else { return Ok(()) };
@@ -118,19 +154,24 @@ pub(super) struct Wrapped {
     /// Bytes of the frames in the window.
     waiting: usize,
     losses: VecDeque<(i64, Record)>,
+    ends: Vec<Record>,
+    categories: Vec<Category>,
     skipped: Skipped,
     has_ended: bool,
 }
 
 impl Wrapped {
-    /// Creates the reader of lines that were surveyed.
-    pub(super) fn new(lines: Lines, survey: Survey, number: u32) -> Self {
+    /// Creates the reader of lines that were surveyed. `began` is when the first connection of all files was opened, in
+    /// microseconds.
+    pub(super) fn new(lines: Lines, survey: Survey, number: u32, began: i64) -> Self {
         Self {
             lines,
-            connections: Connections::new(number),
+            connections: Connections::new(number, began),
             window: Reorder::new(survey.disorder),
             waiting: 0,
             losses: survey.losses,
+            ends: survey.ends,
+            categories: survey.categories,
             skipped: Skipped::default(),
             has_ended: false,
         }
@@ -138,6 +179,16 @@ impl Wrapped {
 
     pub(super) const fn skipped(&self) -> Skipped {
         self.skipped
+    }
+
+    /// Returns the categories of which there are messages.
+    pub(super) fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// Returns that the connections that were up at the end are lost, because the recording goes on in other files.
+    pub(super) fn ends(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.ends)
     }
 
     /// Returns the next record and its time of receipt.
@@ -170,10 +221,7 @@ impl Wrapped {
             self.window.drain(true);
             return Ok(());
         };
-        let found = match serde_json::from_slice::<WireRecord<'_>>(line) {
-            Ok(record) => self.connections.record(record, &mut self.skipped),
-            Err(_) => Ok(self.connections.damaged(line, &mut self.skipped)),
-        };
+        let found = self.connections.read(line, &mut self.skipped);
         for (at, record) in found.map_err(|reason| self.lines.wrong(reason))?.into_iter().flatten() {
             self.waiting += length(&record);
             self.window.push(at, record);
@@ -193,12 +241,21 @@ fn length(record: &Record) -> usize {
     record.body.frame().map_or(0, str::len)
 }
 
-/// Up to two records of a line.
-type Found = [Option<(i64, Record)>; 2];
+/// Returns a line that contains two records as what is before the second one, and the second one: a recorder that was
+/// killed leaves an incomplete line, and its successor may write on behind it.
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memmem::rfind(line, RECORD).filter(|at| *at > 0)?;
+    line.split_at_checked(at)
+}
+
+/// Up to three records of a line.
+type Found = [Option<(i64, Record)>; 3];
 
 /// The connections of a file.
 struct Connections {
     file: u32,
+    /// When the first connection of all files was opened, in microseconds.
+    began: i64,
     known: HashMap<String, RecordedConnection, foldhash::fast::RandomState>,
 }
 
@@ -207,23 +264,38 @@ struct RecordedConnection {
     id: Connection,
     /// `None` if the address is not a public stream of Bybit.
     category: Option<Category>,
+    /// When it was opened, in microseconds.
+    opened: i64,
     /// When a frame was last received or the connection was opened, in microseconds.
     last: i64,
-    /// Whether the connection was lost and has not sent market data since.
+    /// Whether the connection was lost, or opened after the start of the recording, and has not sent market data since.
     is_lost: bool,
     /// Subscriptions that were requested since it was opened and are not answered yet.
     unanswered: u32,
 }
 
 impl Connections {
-    fn new(file: u32) -> Self {
-        Self { file, known: HashMap::default() }
+    fn new(file: u32, began: i64) -> Self {
+        Self { file, began, known: HashMap::default() }
     }
 
     fn get(&mut self, name: &str) -> Result<&mut RecordedConnection, String> {
         self.known.get_mut(name).ok_or_else(|| {
             format!("connection {name:?} was never opened: its record `connect`, which has the address, is missing")
         })
+    }
+
+    /// Reads a line.
+    fn read(&mut self, line: &[u8], skipped: &mut Skipped) -> Result<Found, String> {
+        let (damaged, record) = match serde_json::from_slice::<WireRecord<'_>>(line) {
+            Ok(record) => (None, Some(record)),
+            Err(_) => {
+                let (damaged, record) = split(line).unwrap_or((line, &[]));
+                (self.damaged(damaged, skipped), serde_json::from_slice(record).ok())
+            }
+        };
+        let [regained, frame] = record.map_or(Ok([None, None]), |record| self.record(record, skipped))?;
+        Ok([damaged, regained, frame])
     }
 
     /// Reads the record of a line for its effect on its connection.
@@ -233,7 +305,7 @@ impl Connections {
     }
 
     /// Reads a record. Returns its frame, after the end of a loss.
-    fn record(&mut self, record: WireRecord<'_>, skipped: &mut Skipped) -> Result<Found, String> {
+    fn record(&mut self, record: WireRecord<'_>, skipped: &mut Skipped) -> Result<[Option<(i64, Record)>; 2], String> {
         match (&*record.kind, record.addr, record.data) {
             ("connect", Some(address), _) => {
                 self.open(&record.conn, &address, micros(record.ts)?);
@@ -268,25 +340,27 @@ impl Connections {
         if let Some(connection) = self.known.get_mut(name) {
             let lost = (!connection.is_lost).then(|| connection.record(Body::Lost)).flatten();
             (connection.category, connection.last, connection.is_lost, connection.unanswered) = (category, at, true, 0);
+            connection.opened = at;
             return lost;
         }
         let id = Connection(self.file, u32::try_from(self.known.len()).unwrap_or(u32::MAX));
-        self.known
-            .insert(name.to_owned(), RecordedConnection { id, category, last: at, is_lost: false, unanswered: 0 });
+        let is_lost = at > self.began.saturating_add(START);
+        let connection = RecordedConnection { id, category, opened: at, last: at, is_lost, unanswered: 0 };
+        self.known.insert(name.to_owned(), connection);
         None
     }
 
     /// Reads a line that is no record. If it looks like a damaged one of a connection, its text is returned as a frame,
     /// which cannot be decoded and marks what it may have contained.
-    fn damaged(&self, line: &[u8], skipped: &mut Skipped) -> Found {
+    fn damaged(&self, line: &[u8], skipped: &mut Skipped) -> Option<(i64, Record)> {
         let text = String::from_utf8_lossy(line);
         let is_of = |name: &String| text.contains(&format!("\"conn\":\"{name}\""));
         let connection = self.known.iter().find(|(name, _)| is_of(name)).map(|(_, connection)| connection);
         let Some(connection) = connection.filter(|_| text.contains("publicTrade.")) else {
             skipped.count(line);
-            return [None, None];
+            return None;
         };
-        [connection.record(Body::Frame(text.replace("\\\"", "\""))), None]
+        connection.record(Body::Frame(text.replace("\\\"", "\"")))
     }
 }
 

@@ -66,6 +66,16 @@ impl Seen {
     }
 }
 
+impl Rows {
+    /// Returns an error for the row that was read last.
+    pub(super) fn wrong(&self, reason: String) -> SourceError {
+        match self {
+            Self::Forwards(lines) => lines.wrong(reason),
+            Self::Backwards(lines) => lines.wrong(reason),
+        }
+    }
+}
+
 impl ArchiveFile {
     /// Looks at a file whose next line is the first row; `header` is the line before. Returns `None` if it has no rows.
     pub(in crate::source) fn find(
@@ -198,7 +208,8 @@ impl ArchiveFile {
     /// Returns the time until which its rows are complete, both included, if `latest` is the time of its latest row.
     pub(super) fn until(&self, latest: Millis) -> Millis {
         if !self.is_newest_first && self.is_incomplete {
-            return latest;
+            // What was cut off can be earlier by as much as rows are out of order.
+            return latest - DISORDER.div_euclid(UNITS_PER_MILLI);
         }
         let latest = latest * UNITS_PER_MILLI;
         self.unit().next(self.start_of(latest - DISORDER).max(self.start_of(self.first))) - 1

@@ -200,9 +200,13 @@ fn fine_time(kind: ArchiveKind, text: &[u8]) -> Result<i64, String> {
         ArchiveKind::Spot => (10, 1),
     };
     let usual = usual_time(text, units, decimals).or_else(|| unusual_time(text, units.into()));
-    usual
-        .filter(|time| (1..=LATEST_TIME.get() * UNITS_PER_MILLI).contains(time))
-        .ok_or_else(|| format!("timestamp {:?} is not a time", String::from_utf8_lossy(text)))
+    usual.filter(|time| (1..=LATEST_TIME.get() * UNITS_PER_MILLI).contains(time)).ok_or_else(|| not_a_time(text))
+}
+
+#[cold]
+fn not_a_time(text: &[u8]) -> String {
+    let shown: String = String::from_utf8_lossy(text).chars().take(60).collect();
+    format!("timestamp {shown:?} is not a time")
 }
 
 /// Parses digits with at most `decimals` decimals.

@@ -23,6 +23,8 @@ pub(in crate::source) struct ArchiveTrack {
     symbol: SymbolId,
     files: VecDeque<ArchiveFile>,
     open: Option<(ArchiveFile, Rows)>,
+    /// The time of the newest trade of the open file so far.
+    newest: Option<i64>,
     window: Reorder<Row>,
     /// What identifies the last trades of the file before the open one.
     seam: HashSet<(i64, u64, u64)>,
@@ -32,6 +34,24 @@ pub(in crate::source) struct ArchiveTrack {
     after: VecDeque<(Millis, Record)>,
     progress: Progress,
     skipped: Skipped,
+}
+
+/// How much earlier than a row before it a row can be, in units of 100 µs: one minute. A trade that is so late could
+/// change klines that were written already.
+const MAX_DISORDER: i64 = 60_000 * UNITS_PER_MILLI;
+/// How much later than the rows before it a row of the same file can be: 32 days, more than a file covers.
+const MAX_STEP: i64 = 32 * 86_400_000 * UNITS_PER_MILLI;
+
+#[cold]
+fn too_early(units: i64) -> String {
+    let seconds = units.div_euclid(1_000 * UNITS_PER_MILLI);
+    format!("is {seconds} s earlier than a row before it: the file is in no order of time; sort it by its timestamps")
+}
+
+#[cold]
+fn too_late(units: i64) -> String {
+    let days = units.div_euclid(86_400_000 * UNITS_PER_MILLI);
+    format!("is {days} days later than the row before it: a file has the trades of one day or month")
 }
 
 /// Returns the tracks of these files, one for each symbol, and adds their symbols to the table.
@@ -79,6 +99,7 @@ impl ArchiveTrack {
             symbol,
             files: VecDeque::from([file]),
             open: None,
+            newest: None,
             window: Reorder::new(DISORDER),
             seam: HashSet::new(),
             before: None,
@@ -90,6 +111,11 @@ impl ArchiveTrack {
 
     pub(in crate::source) const fn category(&self) -> Category {
         self.category
+    }
+
+    /// Returns the path of the oldest file that is not read yet.
+    pub(in crate::source) fn path(&self) -> PathBuf {
+        self.files.front().map(|file| file.path().to_owned()).unwrap_or_default()
     }
 
     /// Returns whether nothing follows.
@@ -115,6 +141,7 @@ impl ArchiveTrack {
             let Some((file, rows)) = &mut self.open else {
                 let Some(mut file) = self.files.pop_front() else { return Ok(None) };
                 let rows = file.open(&self.progress)?;
+                self.newest = None;
                 self.window.drain(false);
                 self.open = Some((file, rows));
                 continue;
@@ -126,6 +153,17 @@ impl ArchiveTrack {
                         let one = self.before.take().unwrap_or_default();
                         let (other, symbol) = (file.path().to_owned(), file.symbol.clone());
                         return Err(SourceError::Overlap { one, other, symbol });
+                    }
+                    // The time of a row that is no trade can be anything.
+                    if row.trade.is_some() {
+                        let newest = self.newest.unwrap_or(row.fine_time);
+                        if row.fine_time.saturating_add(MAX_DISORDER) < newest {
+                            return Err(rows.wrong(too_early(newest - row.fine_time)));
+                        }
+                        if row.fine_time.saturating_sub(MAX_STEP) > newest {
+                            return Err(rows.wrong(too_late(row.fine_time - newest)));
+                        }
+                        self.newest = Some(newest.max(row.fine_time));
                     }
                     self.window.push(row.fine_time, row);
                 }

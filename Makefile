@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients soak-scale soak-stalls test-languages check check-all lint format bench bench-peers pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-stalls test-languages check check-all lint format bench bench-peers pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -87,6 +87,12 @@ soak-scale: components redis ## Run a simulated exchange of 1,440 symbols at 14 
 
 test-languages: build ## Make, build, test and run a consumer in every language, and the examples (about 10 minutes; KLINES_MIXED_SECONDS=600 for longer)
 	@runtime/tests/languages/run.sh target/release/klines $(TESTS)
+
+sim: ## Simulate whole runs, seed by seed: SEEDS=10000 from FIRST=0, or SEED=n alone with a trace
+	@cargo run --locked --quiet --release -p klines-simulation -- $(if $(SEED),$(SEED),$(or $(FIRST),0) $(or $(SEEDS),1000))
+
+sim-mutants: ## Test the simulation itself: each of the deliberate mistakes has to be found within 1,000 seeds
+	cargo test --locked --quiet --release -p klines-simulation --features mutants each_deliberate -- --nocapture
 
 soak-stalls: components ## Stop the program 100 times at boundaries, on one connection and on three, and count klines that miss a trade (about 12 minutes)
 	KLINES_STALLS=100 cargo test --locked -p klines --test it stalls:: -- --nocapture --test-threads 1

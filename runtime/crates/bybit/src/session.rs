@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
+use klines_domain::mutants::Mutant;
 use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{LocalMillis, MINUTE, Millis, SECOND};
@@ -80,6 +81,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     liveness: Liveness,
     canary: Canary,
+    /// Arrival time of the last frame of trades.
+    last_trades: LocalMillis,
     counters: Counters,
     is_open: bool,
     /// Whether all subscriptions of this connection were answered and that was reported.
@@ -108,6 +111,7 @@ impl Session {
             canary: Canary::new(category, &symbols, timing),
             subscriptions: Subscriptions::new(category, symbols, timing),
             liveness: Liveness::new(timing),
+            last_trades: LocalMillis::default(),
             category,
             number,
             table,
@@ -155,7 +159,7 @@ impl Session {
 
     /// Handles an opened connection: subscribes to the topics.
     pub fn on_open(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
-        self.mark_lost(now, self.liveness.last_seen(), out);
+        self.mark_lost(now, self.last_seen(), out);
         self.is_open = true;
         self.is_settled = false;
         self.stalled_since = None;
@@ -177,7 +181,7 @@ impl Session {
         // jumped.
         if let Some(silent) = self.liveness.dead(now) {
             self.counters.ignored += 1;
-            self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
+            self.give_up(now, self.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
         self.liveness.frame(now, self.arrival_time(now));
@@ -197,6 +201,7 @@ impl Session {
         match decode::decode(self.category, text, &self.table, &mut events) {
             Ok(Frame::Trades { stamped, received, rejected, undated }) => {
                 self.counters.trade_frames += 1;
+                self.last_trades = self.arrival_time(now);
                 self.counters.received += received;
                 self.counters.rejected += rejected;
                 if received > 0 && self.is_canary_frame(events.first(), text) {
@@ -247,7 +252,7 @@ impl Session {
         let symbol = decode::symbol_of(text).and_then(|name| self.table.get(name.as_str()))?;
         let (last_seen, until) = (self.arrival_time(now) - 1, Some(now + 1));
         let hole = FeedEvent::Hole { symbols: vec![symbol], last_seen, until };
-        self.subscriptions.covers(symbol).then_some(hole)
+        (self.subscriptions.covers(symbol) && !Mutant::DamageIgnored.is_made()).then_some(hole)
     }
 
     /// Returns the spans in which the rows of such a frame may have happened, if that was at other times.
@@ -260,7 +265,17 @@ impl Session {
 
     /// Handles a closed connection, whatever the cause. Has no effect if the connection was given up before.
     pub fn on_close(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
-        self.mark_lost(now, self.liveness.last_seen(), out);
+        self.mark_lost(now, self.last_seen(), out);
+    }
+
+    /// Returns the last time at which data is known to have arrived. Pongs do not prove that: a gateway can stop passing
+    /// trades on before it closes the connection. If nothing watches for silence, the last frame has to do.
+    fn last_seen(&self) -> LocalMillis {
+        let alive = self.liveness.last_seen();
+        if Mutant::PongBelieved.is_made() {
+            return alive;
+        }
+        self.canary.watched_data().map_or(alive, |data| alive.min(data.max(self.last_trades)))
     }
 
     /// Handles a stall: nothing was read since `since`, although frames may have arrived. Until the socket is empty,
@@ -293,14 +308,14 @@ impl Session {
             return;
         }
         if let Some(silent) = self.liveness.dead(now) {
-            self.give_up(now, self.liveness.last_seen(), CloseReason::Dead { silent }, out);
+            self.give_up(now, self.last_seen(), CloseReason::Dead { silent }, out);
             return;
         }
         // During a stall, the missing answer or data may still be unread in the socket.
         let is_read = !self.is_stalled();
         let waited = self.subscriptions.waiting_since().map_or(0, |sent| now - sent);
         if is_read && waited > self.timing.answer {
-            self.give_up(now, self.liveness.last_seen(), CloseReason::Unanswered { waited }, out);
+            self.give_up(now, self.last_seen(), CloseReason::Unanswered { waited }, out);
             return;
         }
         if let Some(silent) = self.canary.silent(now).filter(|_| is_read) {
@@ -360,7 +375,8 @@ impl Session {
         out.extend(change.recovered.into_iter().map(|symbol| Action::Notice(Notice::Recovered { symbol })));
         if !change.covered.is_empty() {
             self.canary.covered(&change.covered, self.arrival_time(now));
-            self.emit(now, Link::Up, vec![FeedEvent::Covered { symbols: change.covered, from: now }], out);
+            let from = if Mutant::CoveredTooSoon.is_made() { now - SECOND } else { now };
+            self.emit(now, Link::Up, vec![FeedEvent::Covered { symbols: change.covered, from }], out);
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
             self.is_settled = true;
@@ -376,6 +392,7 @@ impl Session {
 
     fn mark_lost(&mut self, now: LocalMillis, last_seen: LocalMillis, out: &mut Vec<Action>) {
         self.is_open = false;
+        let last_seen = if Mutant::LossDiscovered.is_made() { now } else { last_seen };
         let lost = self.subscriptions.close(last_seen).into_iter();
         let hole = |(last_seen, symbols)| FeedEvent::Hole { symbols, last_seen, until: None };
         let events: Vec<_> = lost.map(hole).collect();

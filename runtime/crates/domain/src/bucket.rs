@@ -1,6 +1,7 @@
 //! Adds up trades of a run or a window in the integers of one symbol. Knows neither intervals nor opens.
 
 use super::decimal::widen;
+use super::mutants::Mutant;
 use super::symbol::Category;
 use super::time::Millis;
 use super::trade::{Side, Trade};
@@ -212,7 +213,7 @@ impl Bucket {
         if later.first < self.first {
             (self.first, self.open) = (later.first, later.open);
         }
-        if later.last >= self.last {
+        if later.last >= self.last || Mutant::LateTradeLast.is_made() {
             (self.last, self.close) = (later.last, later.close);
         }
         self.high = self.high.max(later.high);

@@ -10,6 +10,7 @@ pub mod decimal;
 pub mod feed;
 pub mod interval;
 pub mod kline;
+pub mod mutants;
 pub mod sanitize;
 pub mod secret;
 pub mod series;

@@ -135,6 +135,11 @@ impl Canary {
         self.last_data
     }
 
+    /// Returns the same if the topic is acknowledged, so that a silence would show.
+    pub fn watched_data(&self) -> Option<LocalMillis> {
+        (self.state == WatchState::Watched).then_some(self.last_data)
+    }
+
     /// Returns how long no data arrived, if that is too long.
     pub fn silent(&self, now: LocalMillis) -> Option<Millis> {
         let silent = now - self.last_data;

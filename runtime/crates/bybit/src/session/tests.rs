@@ -207,6 +207,25 @@ fn a_silent_canary_behind_pongs_is_a_gap_since_its_last_frame() {
 }
 
 #[test]
+fn a_connection_that_is_lost_after_a_silence_is_a_gap_since_its_last_trades() {
+    let pong = r#"{"success":true,"ret_msg":"pong","op":"ping"}"#;
+    let lost = |last_seen| FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen, until: None };
+    // The trades stop 15 s before the connection: of the whole feed, or of the canary alone.
+    for (last, seen) in [("BTCUSDT", 2_000), ("AUSDT", 9_000)] {
+        let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());
+        session.on_open(NOW, &mut out);
+        session.on_frame(NOW, &accepted(1), &mut out);
+        session.on_frame(NOW, &accepted("canary-1"), &mut out);
+        session.on_frame(NOW + 2_000, &trade("BTCUSDT"), &mut out);
+        session.on_frame(NOW + seen, &trade(last), &mut out);
+        session.on_frame(NOW + 17_000, pong, &mut out);
+        out.clear();
+        session.on_close(NOW + 17_010, &mut out);
+        assert_eq!(events(&out), [&lost(NOW + seen)], "{last}");
+    }
+}
+
+#[test]
 fn a_later_acknowledgement_does_not_hide_the_silence_of_the_canary() {
     let (mut session, mut out) = (session(Category::Linear, 2), Vec::new());
     session.on_open(NOW, &mut out);

@@ -248,8 +248,10 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     line.split_at_checked(at)
 }
 
-/// Up to three records of a line.
-type Found = [Option<(i64, Record)>; 3];
+/// A record and its time of receipt in microseconds.
+type Timed = (i64, Record);
+/// What is in a line: a damaged frame, the end of a loss, and a frame.
+type Found = [Option<Timed>; 3];
 
 /// The connections of a file.
 struct Connections {
@@ -305,7 +307,7 @@ impl Connections {
     }
 
     /// Reads a record. Returns its frame, after the end of a loss.
-    fn record(&mut self, record: WireRecord<'_>, skipped: &mut Skipped) -> Result<[Option<(i64, Record)>; 2], String> {
+    fn record(&mut self, record: WireRecord<'_>, skipped: &mut Skipped) -> Result<[Option<Timed>; 2], String> {
         match (&*record.kind, record.addr, record.data) {
             ("connect", Some(address), _) => {
                 self.open(&record.conn, &address, micros(record.ts)?);

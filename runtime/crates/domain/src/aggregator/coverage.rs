@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::kline::Quality;
+use crate::mutants::Mutant;
 use crate::time::Millis;
 
 /// The end of a span that is still open: a feed that is up covers time until further notice.
@@ -31,6 +32,10 @@ impl Coverage {
     /// Returns the time from which on coverage changed, which is later if trades were missed meanwhile; `None` if
     /// nothing changed.
     pub(super) fn resume(&mut self, at: Millis) -> Option<Millis> {
+        if Mutant::CoverageNotResumed.is_made() && self.since.is_some() {
+            return None;
+        }
+        let at = if Mutant::GapShortened.is_made() { at - 5_000 } else { at };
         let at = self.not_before.map_or(at, |known| known.max(at));
         match self.spans.back_mut() {
             Some((_, OPEN_END)) => {
@@ -85,6 +90,9 @@ impl Coverage {
     /// Ends coverage after `last_seen`. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
         let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };
+        if Mutant::LossIgnored.is_made() {
+            return false;
+        }
         // Time that an earlier interruption left uncertain stays uncertain.
         self.not_before = Some(from);
         while let Some((from, to)) = self.spans.back_mut() {

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
 
+use crate::mutants::Mutant;
 use crate::symbol::SymbolId;
 use crate::time::Millis;
 use crate::trade::TradeId;
@@ -108,7 +109,9 @@ impl SeenIds {
         let Self { arrived, positions, first, hasher, .. } = self;
         let is_same = |position: &u32| arrived.get(index(*position, *first)) == Some(&packed);
         let hash_of = |position: &u32| arrived.get(index(*position, *first)).map_or(0, |other| hasher.hash_one(other));
-        let Entry::Vacant(slot) = positions.entry(hasher.hash_one(packed), is_same, hash_of) else { return false };
+        let Entry::Vacant(slot) = positions.entry(hasher.hash_one(packed), is_same, hash_of) else {
+            return Mutant::DuplicatesCounted.is_made();
+        };
         #[expect(clippy::cast_possible_truncation, reason = "positions are counted modulo 2^32")]
         slot.insert(first.wrapping_add(arrived.len() as u32));
         if arrived.len() == arrived.capacity() {

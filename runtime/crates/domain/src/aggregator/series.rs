@@ -7,6 +7,7 @@ use super::coverage::Coverage;
 use super::window::{Carry, Emitted, Window};
 use crate::bucket::{Bucket, Widening};
 use crate::interval::Interval;
+use crate::mutants::Mutant;
 use crate::time::{MINUTE, Millis};
 
 /// How far back flat klines are created when the end of an instrument is cancelled: instrument lists are requested
@@ -122,11 +123,11 @@ impl Series {
         for window in &mut self.windows {
             if std::mem::take(&mut window.stale) {
                 if let Emitted::Closed { revision } = &mut window.emitted {
-                    *revision += 1;
+                    *revision += u32::from(!Mutant::RevisionNotCounted.is_made());
                 } else {
                     window.emitted = Emitted::Closed { revision: 0 };
                 }
-                self.sequence += 1;
+                self.sequence += u64::from(!Mutant::SequenceNotCounted.is_made());
                 take(window, self.sequence);
             }
         }
@@ -262,7 +263,11 @@ impl Series {
     /// Recomputes the previous close of a window. Returns whether a revision became due.
     fn refresh_previous_close(&mut self, at: usize, context: Context<'_>) -> bool {
         let carry = at.checked_sub(1).and_then(|prior| self.windows.get(prior)).map_or(self.before, Window::last);
-        let Some(window) = self.windows.get_mut(at) else { return false };
+        let Some(window) =
+            self.windows.get_mut(at).filter(|window| !(window.is_judged && Mutant::OpenNotCorrected.is_made()))
+        else {
+            return false;
+        };
         // An uncertain price stays uncertain, even after the interruption that caused it has been removed.
         let is_exact = window.start >= context.horizon;
         let doubted = window.is_judged && window.carry == carry && !window.proven && !is_exact;

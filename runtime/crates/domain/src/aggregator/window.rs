@@ -2,6 +2,7 @@
 
 use crate::bucket::{Bucket, Widening};
 use crate::kline::Quality;
+use crate::mutants::Mutant;
 use crate::time::Millis;
 
 /// The price and time of the last trade before some moment.
@@ -121,6 +122,7 @@ impl Window {
     /// DirtyMarks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
     pub(super) fn mark_stale(&mut self) -> bool {
         match self.emitted {
+            Emitted::Closed { .. } if Mutant::RevisionSkipped.is_made() => false,
             Emitted::Closed { .. } => !std::mem::replace(&mut self.stale, true),
             Emitted::Open { .. } => {
                 self.emitted = Emitted::Open { trades: 0 };

@@ -1,0 +1,78 @@
+//! Deliberate mistakes, one at a time, with which the simulation is tested: it has to find each of them. Without the
+//! feature `mutants` none of them exists.
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A lost connection does not end coverage.
+    LossIgnored,
+    /// A loss is counted from its discovery, not from the last frame before it.
+    LossDiscovered,
+    /// Coverage begins before a topic is acknowledged.
+    CoveredTooSoon,
+    /// A damaged frame is no gap.
+    DamageIgnored,
+    /// A pong proves that trades arrive, too.
+    PongBelieved,
+    /// A regained connection does not cover anything.
+    CoverageNotResumed,
+    /// The end of a gap counts as covered once coverage resumes.
+    GapShortened,
+    /// Trades that came twice count twice.
+    DuplicatesCounted,
+    /// A late trade changes its window, but no revision is emitted.
+    RevisionSkipped,
+    /// A revision has the number of the kline that it corrects.
+    RevisionNotCounted,
+    /// A revision has the sequence number of the kline that it corrects.
+    SequenceNotCounted,
+    /// A changed close does not reach the open of the next window.
+    OpenNotCorrected,
+    /// Late trades are added behind those that happened after them.
+    LateTradeLast,
+}
+
+impl Mutant {
+    /// All mistakes.
+    pub const ALL: [Self; 13] = [
+        Self::LossIgnored,
+        Self::LossDiscovered,
+        Self::CoveredTooSoon,
+        Self::DamageIgnored,
+        Self::PongBelieved,
+        Self::CoverageNotResumed,
+        Self::GapShortened,
+        Self::DuplicatesCounted,
+        Self::RevisionSkipped,
+        Self::RevisionNotCounted,
+        Self::SequenceNotCounted,
+        Self::OpenNotCorrected,
+        Self::LateTradeLast,
+    ];
+
+    /// Returns whether this mistake is made.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn is_made(self) -> bool {
+        MADE.get() == Some(self)
+    }
+
+    /// Returns that no mistake is made.
+    #[cfg(not(feature = "mutants"))]
+    #[inline]
+    #[must_use]
+    pub const fn is_made(self) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static MADE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes a mistake on this thread, until another is chosen.
+#[cfg(feature = "mutants")]
+pub fn make(mutant: Option<Mutant>) {
+    MADE.set(mutant);
+}

@@ -1,0 +1,236 @@
+//! Compares what was said with what the exchange had.
+//!
+//! Of every window, the newest revision counts. *Safety*: a kline that is called complete has every digit of the oracle's;
+//! no kline has more than the exchange had; sequences and revisions have no holes; the trades add up. *Liveness*: where a
+//! connection is certain to have delivered everything, the kline is there and complete.
+
+use std::collections::BTreeMap;
+
+use klines_domain::aggregator::Tally;
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::time::{Millis, SECOND};
+
+use super::Outcome;
+use super::market::TapeTrade;
+use super::oracle::{self, Row};
+use super::plan::Plan;
+
+/// How far from the beginning and the end of a connection a trade may be known or not: transit, clocks and timers.
+const SLACK: Millis = 2 * SECOND;
+/// How long before the end of a run a window must have ended to be closed.
+const CLOSING: Millis = 2 * SECOND;
+/// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
+/// if the first new connection brought no data either.
+const RECOVERY: Millis = 100 * SECOND;
+/// Faults of one run that are shown.
+const SHOWN: usize = 10;
+
+/// The time for which a connection certainly delivered everything, in spans of the exchange's time.
+#[derive(Clone, Debug, Default)]
+struct Delivery {
+    spans: Vec<(Millis, Millis)>,
+    since: Option<Millis>,
+    /// When trades were last read.
+    read: Millis,
+    /// The longest time from a frame's stamp until it was read.
+    slowest: Millis,
+}
+
+impl Delivery {
+    fn end(&mut self, at: Millis) {
+        if let Some(since) = self.since.take() {
+            self.spans.push((since, at));
+        }
+    }
+}
+
+/// A series by its symbol and interval.
+type Series = (String, Interval);
+
+/// What was said and delivered in a run.
+pub struct Checker {
+    deliveries: Vec<Delivery>,
+    /// The newest revision of each window.
+    klines: BTreeMap<Series, BTreeMap<Millis, Kline>>,
+    sequences: BTreeMap<Series, u64>,
+    faults: Vec<String>,
+}
+
+impl Checker {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            deliveries: vec![Delivery::default(); plan.connections.len()],
+            klines: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The client read that subscriptions are acknowledged.
+    pub fn acknowledged(&mut self, connection: usize, now: Millis) {
+        let Some(delivery) = self.deliveries.get_mut(connection) else { return };
+        // The last of several counts.
+        delivery.since = Some(now);
+    }
+
+    /// Nothing that was sent since `at` is certain to have arrived. Of what was not traded before it, nobody can know.
+    pub fn lost(&mut self, connection: usize, at: Millis) {
+        if let Some(delivery) = self.deliveries.get_mut(connection) {
+            delivery.end(at.min(delivery.read));
+        }
+    }
+
+    /// The client closed the connection.
+    pub fn closed(&mut self, connection: usize) {
+        if let Some(delivery) = self.deliveries.get_mut(connection) {
+            delivery.end(delivery.read);
+        }
+    }
+
+    /// The client read a damaged frame.
+    pub fn doubtful(&mut self, connection: usize, now: Millis) {
+        if let Some(delivery) = self.deliveries.get_mut(connection)
+            && delivery.since.is_some()
+        {
+            delivery.end(now);
+            delivery.since = Some(now);
+        }
+    }
+
+    /// The client read trades of a frame that was stamped at `stamped`.
+    pub fn read(&mut self, connection: usize, stamped: Millis, now: Millis) {
+        if let Some(delivery) = self.deliveries.get_mut(connection) {
+            delivery.read = now;
+            delivery.slowest = delivery.slowest.max(now - stamped);
+        }
+    }
+
+    /// A kline was emitted.
+    pub fn kline(&mut self, kline: &Kline) {
+        let series = (kline.series.symbol.to_string(), kline.series.interval);
+        if !kline.confirm {
+            self.faults.push(format!("{series:?} {}: not confirmed, although no updates are wanted", kline.start));
+        }
+        let sequence = self.sequences.entry(series.clone()).or_default();
+        if kline.sequence != *sequence + 1 {
+            self.faults.push(format!("{series:?} {}: sequence {} after {sequence}", kline.start, kline.sequence));
+        }
+        *sequence = kline.sequence;
+        let known = self.klines.entry(series.clone()).or_default().insert(kline.start, kline.clone());
+        let expected = known.map_or(0, |known| known.revision + 1);
+        if kline.revision != expected {
+            self.faults.push(format!("{series:?} {}: revision {}, not {expected}", kline.start, kline.revision));
+        }
+    }
+
+    /// Checks everything at the end of a run.
+    pub fn finish(
+        mut self,
+        plan: &Plan,
+        tapes: &[(&str, &[TapeTrade])],
+        tally: Tally,
+        trace: Option<String>,
+    ) -> Outcome {
+        let Tally { received, counted, duplicate, late, rejected, excluded } = tally;
+        if received != counted + duplicate + late + rejected + excluded {
+            self.faults.push(format!("the trades do not add up: {tally:?}"));
+        }
+        let (mut compared, mut required) = (0, 0);
+        for (series, klines) in &self.klines {
+            let tape = tapes.iter().find(|(name, _)| *name == series.0).map_or(&[][..], |(_, tape)| tape);
+            compared += klines.len();
+            self.faults.extend(klines.values().filter_map(|kline| judge(kline, tape).err()));
+        }
+        for delivery in &mut self.deliveries {
+            delivery.end(plan.end);
+        }
+        for (delivery, symbols) in self.deliveries.iter().zip(&plan.connections) {
+            for (name, tape) in symbols.iter().filter_map(|at| tapes.get(*at)) {
+                for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
+                    let none = BTreeMap::new();
+                    let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
+                    let demanded = demand(plan, delivery, tape, interval);
+                    required += demanded.len();
+                    let missing = demanded
+                        .into_iter()
+                        .filter(|start| klines.get(start).is_none_or(|kline| kline.quality != Quality::Complete));
+                    self.faults.extend(missing.map(|start| {
+                        let said = klines.get(&start).map(|kline| kline.quality);
+                        format!("{name} {interval} {start}: must be complete, is {said:?}")
+                    }));
+                }
+            }
+        }
+        self.faults.extend(unhealed(plan, &self.deliveries));
+        self.faults.truncate(SHOWN);
+        Outcome { trace: trace.unwrap_or_default(), faults: self.faults, compared, required }
+    }
+}
+
+/// Compares a kline with what the exchange had.
+fn judge(kline: &Kline, tape: &[TapeTrade]) -> Result<(), String> {
+    let name = format!("{} {} {}", kline.series.symbol, kline.series.interval, kline.start);
+    let end = kline.series.interval.next(kline.start) - 1;
+    if kline.end != end || kline.series.interval.start_of(kline.start) != kline.start {
+        return Err(format!("{name}: ends at {}, not {end}", kline.end));
+    }
+    let Some(row) = oracle::row(tape, kline.start, end) else {
+        return Err(format!("{name}: before the first trade"));
+    };
+    let said = said(kline);
+    match kline.quality {
+        Quality::Complete if said != row => {
+            Err(format!("{name}: {said:?} is called complete, the exchange had {row:?}"))
+        }
+        _ if said.trades > row.trades => {
+            Err(format!("{name}: {} trades, the exchange had {}", said.trades, row.trades))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn said(kline: &Kline) -> Row {
+    let text = |value: klines_domain::decimal::Decimal| value.trimmed().to_string();
+    Row {
+        prices: [kline.open, kline.high, kline.low, kline.close].map(text),
+        volume: text(kline.volume),
+        turnover: text(kline.turnover),
+        buy_volume: text(kline.buy_volume),
+        buy_turnover: text(kline.buy_turnover),
+        trades: kline.trades,
+        last_trade_time: kline.last_trade_time,
+    }
+}
+
+/// Returns the starts of the windows that must be complete: everything in them was delivered, and so was a trade before
+/// them, with which they open.
+fn demand(plan: &Plan, delivery: &Delivery, tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
+    let mut starts = Vec::new();
+    let is_filled = interval.nominal_millis() >= SECOND;
+    // A loss is noticed as late as a frame can be, and what was read last can be as old as that.
+    let margin = SLACK + 2 * delivery.slowest;
+    for (from, to) in &delivery.spans {
+        let (from, to) = (from + SLACK, (to - margin).min(plan.end - CLOSING));
+        let Some(before) = tape.get(tape.partition_point(|trade| trade.time < from)) else { continue };
+        let mut start = interval.next(interval.start_of(before.time));
+        while interval.next(start) - 1 < to {
+            let end = interval.next(start) - 1;
+            let is_traded = || oracle::row(tape, start, end).is_some_and(|row| row.trades > 0);
+            if is_filled || is_traded() {
+                starts.push(start);
+            }
+            start = interval.next(start);
+        }
+    }
+    starts
+}
+
+/// Returns the connections that do not deliver although everything has worked for long enough.
+fn unhealed(plan: &Plan, deliveries: &[Delivery]) -> Vec<String> {
+    let is_whole = |delivery: &&(usize, &Delivery)| {
+        delivery.1.spans.last().is_some_and(|(from, to)| *from <= plan.healed + RECOVERY && *to >= plan.end)
+    };
+    let broken = deliveries.iter().enumerate().filter(|delivery| !is_whole(&delivery));
+    broken.map(|(number, delivery)| format!("connection {number} has not recovered: {:?}", delivery.spans)).collect()
+}

@@ -1,0 +1,85 @@
+//! The trades that the simulated exchange has, and the frames in which it publishes them.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use fastrand::Rng;
+use klines_domain::time::Millis;
+
+/// One trade as the exchange has it. Prices are in units of 0.01, sizes in units of 0.001.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TapeTrade {
+    pub time: Millis,
+    pub price: i64,
+    pub size: i64,
+    pub is_buy: bool,
+    /// Its number over all symbols, from which its id is made.
+    pub number: u64,
+}
+
+/// The decimals of prices.
+pub const PRICE_DECIMALS: u8 = 2;
+/// The decimals of sizes.
+pub const SIZE_DECIMALS: u8 = 3;
+/// Trades of one match at most.
+const LARGEST_MATCH: u64 = 4;
+
+/// The trades of one symbol, in order.
+#[derive(Debug)]
+pub struct Tape {
+    pub name: String,
+    pub trades: Vec<TapeTrade>,
+    price: i64,
+    gap: Millis,
+}
+
+impl Tape {
+    pub fn new(number: usize, gap: Millis, rng: &mut Rng) -> Self {
+        // The session watches BTCUSDT for silence, whatever its own symbols are.
+        let name = if number == 0 { "BTCUSDT".to_owned() } else { format!("COIN{number}USDT") };
+        Self { name, trades: Vec::new(), price: rng.i64(1_000..5_000_000), gap }
+    }
+
+    /// Draws the time until the next match.
+    pub fn next_gap(&self, rng: &mut Rng) -> Millis {
+        1 + rng.i64(0..self.gap) + if rng.u8(..) < 8 { rng.i64(0..self.gap * 8) } else { 0 }
+    }
+
+    /// Matches orders. Returns the trades by their places in the tape.
+    pub fn trade(&mut self, now: Millis, number: &mut u64, rng: &mut Rng) -> Range<usize> {
+        let first = self.trades.len();
+        for _ in 0..1 + rng.u64(0..LARGEST_MATCH) {
+            self.price = (self.price + rng.i64(-20..=20)).max(1);
+            *number += 1;
+            let (price, size, is_buy) = (self.price, rng.i64(1..100_000), rng.bool());
+            self.trades.push(TapeTrade { time: now, price, size, is_buy, number: *number });
+        }
+        first..self.trades.len()
+    }
+
+    /// Returns the frame that publishes these trades.
+    pub fn frame(&self, trades: Range<usize>, stamp: Millis) -> String {
+        let name = &self.name;
+        let mut text = format!(r#"{{"topic":"publicTrade.{name}","type":"snapshot","ts":{stamp},"data":["#);
+        for (at, trade) in self.trades.get(trades).unwrap_or_default().iter().enumerate() {
+            let TapeTrade { time, price, size, is_buy, number } = trade;
+            let (side, comma) = (if *is_buy { "Buy" } else { "Sell" }, if at > 0 { "," } else { "" });
+            let _ = write!(
+                text,
+                r#"{comma}{{"T":{time},"s":"{name}","S":"{side}","v":"{}.{:03}","p":"{}.{:02}","L":"PlusTick","i":"00000000-0000-4000-8000-{number:012x}","BT":false,"RPI":false,"seq":{number}}}"#,
+                size / 1_000,
+                size % 1_000,
+                price / 100,
+                price % 100,
+            );
+        }
+        text.push_str("]}");
+        text
+    }
+}
+
+/// Returns the stamp of a frame of trades; `None` for other frames.
+pub fn stamp(frame: &str) -> Option<Millis> {
+    let (_, rest) = frame.strip_prefix(r#"{"topic":"publicTrade."#)?.split_once(r#""ts":"#)?;
+    rest.split_once(',')?.0.parse().ok()
+}

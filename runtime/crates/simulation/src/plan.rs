@@ -1,0 +1,156 @@
+//! The plan of a run: its symbols, connections and intervals, and what goes wrong when. All of it comes from the seed.
+
+use std::fmt;
+
+use fastrand::Rng;
+use klines_domain::time::{Millis, SECOND};
+
+/// 2024-01-01T00:00:00Z.
+const NEW_YEAR: Millis = 1_704_067_200_000;
+/// The length of a run.
+const LENGTH: Millis = 300 * SECOND;
+/// When the first fault begins at the earliest.
+const QUIET_START: Millis = 5 * SECOND;
+/// When the last fault has ended.
+const HEALED: Millis = 180 * SECOND;
+/// The longest time for which frames wait in the network or the process does nothing.
+const LONGEST_STALL: Millis = 20 * SECOND;
+
+/// The mean times between the matches of a symbol.
+const GAPS: [Millis; 4] = [100, 400, 1_500, 8_000];
+/// The same of the first symbol, the busiest one of the exchange, whose silence means that the feed is dead.
+const BUSY: [Millis; 2] = [100, 400];
+/// The intervals of a run; all divide a minute or are whole minutes.
+const INTERVALS: [&[&str]; 4] = [&["1s"], &["1s", "1m"], &["250ms", "5s", "1m"], &["1s", "10s", "1m", "3m"]];
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The connection is closed; what is under way is lost.
+    Drop,
+    /// The connection is closed, and new ones are refused.
+    Down,
+    /// Nothing arrives on the connection any more, and nobody closes it.
+    HalfOpen,
+    /// What is sent arrives when the fault ends.
+    Stall,
+    /// The exchange sends no trades on the connection any more, but answers.
+    Mute,
+    /// Frames are sent twice.
+    Duplicate,
+    /// Frames overtake each other.
+    Reorder,
+    /// The next frame of trades is damaged.
+    Damage,
+    /// Frames that mean nothing are sent besides.
+    Noise,
+    /// Requests are not answered.
+    NoAnswer,
+    /// The process does nothing.
+    Pause,
+}
+
+/// All kinds.
+const KINDS: [Kind; 11] = [
+    Kind::Drop,
+    Kind::Down,
+    Kind::HalfOpen,
+    Kind::Stall,
+    Kind::Mute,
+    Kind::Duplicate,
+    Kind::Reorder,
+    Kind::Damage,
+    Kind::Noise,
+    Kind::NoAnswer,
+    Kind::Pause,
+];
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: Kind,
+    /// On which connection.
+    pub connection: usize,
+    /// When it begins, in ms of the exchange's time.
+    pub from: Millis,
+    /// When it has ended.
+    pub until: Millis,
+}
+
+/// The plan of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed from which everything is drawn.
+    pub seed: u64,
+    /// When the run starts, in ms of the exchange's time.
+    pub start: Millis,
+    /// When it ends.
+    pub end: Millis,
+    /// When everything works again.
+    pub healed: Millis,
+    /// The symbols of each connection, by number.
+    pub connections: Vec<Vec<usize>>,
+    /// The mean time between the matches of each symbol, in ms.
+    pub gaps: Vec<Millis>,
+    /// The intervals of the klines.
+    pub intervals: &'static [&'static str],
+    /// What goes wrong, in order of time.
+    pub faults: Vec<Fault>,
+}
+
+impl Plan {
+    /// Draws the plan of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let start = NEW_YEAR + rng.i64(0..86_400_000);
+        let symbols = rng.usize(1..=3);
+        let connections = if symbols > 1 && rng.bool() {
+            vec![(0..1).collect(), (1..symbols).collect()]
+        } else {
+            vec![(0..symbols).collect()]
+        };
+        let gap = |number: usize| {
+            let gaps: &[Millis] = if number == 0 { &BUSY } else { &GAPS };
+            rng.choice(gaps.iter().copied()).unwrap_or(SECOND)
+        };
+        let gaps = (0..symbols).map(gap).collect();
+        let count = rng.usize(0..=6);
+        let mut faults: Vec<Fault> = (0..count).map(|_| fault(&mut rng, start, connections.len())).collect();
+        faults.sort_by_key(|fault| fault.from);
+        Self {
+            seed,
+            start,
+            end: start + LENGTH,
+            healed: start + HEALED,
+            connections,
+            gaps,
+            intervals: rng.choice(INTERVALS).unwrap_or(&["1s"]),
+            faults,
+        }
+    }
+}
+
+fn fault(rng: &mut Rng, start: Millis, connections: usize) -> Fault {
+    let kind = rng.choice(KINDS).unwrap_or(Kind::Drop);
+    let from = start + rng.i64(QUIET_START..HEALED - 60 * SECOND);
+    let length = match kind {
+        Kind::Drop | Kind::Damage | Kind::HalfOpen | Kind::Mute => 0,
+        Kind::Stall | Kind::Pause => rng.i64(100..LONGEST_STALL),
+        _ => rng.i64(100..55 * SECOND),
+    };
+    Fault { kind, connection: rng.usize(0..connections), from, until: from + length }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, start, connections, gaps, intervals, .. } = self;
+        writeln!(out, "seed {seed}: starts at {start}, intervals {}", intervals.join(" "))?;
+        writeln!(out, "connections {connections:?}, mean time between matches {gaps:?} ms")?;
+        for Fault { kind, connection, from, until } in &self.faults {
+            writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} on {connection}", from - start, until - from)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! The simulation repeats itself, passes, and looks at something.
+
+use super::*;
+
+/// Seeds of a quick run; `make sim` runs thousands.
+const SEEDS: u64 = 100;
+
+#[test]
+fn one_seed_twice_gives_identical_bytes() {
+    for seed in 0..20 {
+        let plan = Plan::of(seed);
+        assert_eq!(plan, Plan::of(seed));
+        let (one, two) = (run(&plan, true), run(&plan, true));
+        assert!(!one.trace.is_empty() && one.trace == two.trace, "{plan}");
+    }
+}
+
+#[test]
+fn a_hundred_seeds_pass_and_compare_many_klines() {
+    let (mut compared, mut required) = (0, 0);
+    for seed in 0..SEEDS {
+        let plan = Plan::of(seed);
+        let outcome = run(&plan, false);
+        assert!(outcome.faults.is_empty(), "{plan}\n{}", outcome.faults.join("\n"));
+        (compared, required) = (compared + outcome.compared, required + outcome.required);
+    }
+    // A run of five minutes has about 300 klines of a second a symbol, most of them undisturbed.
+    assert!(compared > 30_000 && required > compared / 3, "{compared} {required}");
+}
+
+/// A simulation that finds nothing proves nothing: each deliberate mistake has to be found.
+#[cfg(feature = "mutants")]
+#[test]
+fn each_deliberate_mistake_is_found() {
+    use klines_domain::mutants::{Mutant, make};
+
+    for mutant in Mutant::ALL {
+        make(Some(mutant));
+        let found = (0..1_000).find(|seed| !run(&Plan::of(*seed), false).faults.is_empty());
+        make(None);
+        println!("{mutant:?} is found after {found:?} seeds");
+        assert!(found.is_some(), "{mutant:?}");
+    }
+}

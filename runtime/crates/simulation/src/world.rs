@@ -1,0 +1,405 @@
+//! One run: the event queue, and all parts on it. The local clock is a little ahead of the exchange's.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use klines_bybit::session::{CloseReason, Session, Timing};
+use klines_domain::aggregator::Settings;
+use klines_domain::feed::FeedMessage;
+use klines_domain::kline::Batch;
+use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
+use klines_domain::time::{LocalMillis, Millis};
+use klines_pipeline::CategoryPipeline;
+
+use super::Outcome;
+use super::check::Checker;
+use super::client::{Client, Wish};
+use super::exchange::Peer;
+use super::market::{self, Tape};
+use super::plan::{Fault, Kind, Plan};
+
+/// How far the local clock is ahead of the exchange's.
+const AHEAD: Millis = 1_500;
+/// Trades are published at most this long after their match.
+const PUBLISHING: Millis = 3;
+/// The least and the greatest time until a lost connection is opened again.
+const RECONNECT: Range<Millis> = 200..1_500;
+/// How often noise is sent while it lasts.
+const NOISE: Millis = 700;
+
+/// What happens.
+#[derive(Debug)]
+enum Event {
+    /// Orders of a symbol match.
+    Match(usize),
+    /// Trades of a symbol are published.
+    Publish(usize, Range<usize>),
+    /// Something reaches the exchange on a connection of this generation.
+    Request(usize, u32, String),
+    /// Something reaches the client.
+    Frame(usize, u32, String),
+    /// The client notices that its connection was closed.
+    Closed(usize, u32),
+    /// The client opens a connection.
+    Open(usize),
+    /// A fault begins.
+    Fault(Fault),
+    /// Noise is sent.
+    Noise(usize),
+}
+
+/// A run.
+pub struct World<'a> {
+    plan: &'a Plan,
+    now: Millis,
+    queue: BinaryHeap<Reverse<(Millis, u64)>>,
+    events: std::collections::BTreeMap<u64, Event>,
+    count: u64,
+    rng: Rng,
+    tapes: Vec<Tape>,
+    numbers: u64,
+    peers: Vec<Peer>,
+    clients: Vec<Client>,
+    pipeline: CategoryPipeline,
+    /// Since when and until when the process does nothing.
+    paused: Option<(Millis, Millis)>,
+    checker: Checker,
+    trace: Option<String>,
+}
+
+impl<'a> World<'a> {
+    pub fn new(plan: &'a Plan, is_traced: bool) -> Self {
+        let mut rng = Rng::with_seed(plan.seed ^ 0x5eed);
+        let tapes: Vec<Tape> =
+            plan.gaps.iter().enumerate().map(|(number, gap)| Tape::new(number, *gap, &mut rng)).collect();
+        let mut table = SymbolTable::default();
+        let names = tapes.iter().filter_map(|tape| Symbol::new(&tape.name).ok());
+        let ids: Vec<SymbolId> = names.map(|name| table.intern(&name)).collect();
+        let intervals = plan.intervals.iter().filter_map(|interval| interval.parse().ok()).collect();
+        let settings = Settings { update_interval: None, ..Settings::new(Category::Linear, intervals) };
+        let pipeline = CategoryPipeline::new(settings, &table);
+        let table = Arc::new(table);
+        let session = |(number, symbols): (usize, &Vec<usize>)| {
+            let own: Vec<SymbolId> = symbols.iter().filter_map(|at| ids.get(*at).copied()).collect();
+            Client::new(Session::new(Category::Linear, number, table.clone(), &own, Timing::default()))
+        };
+        let clients: Vec<Client> = plan.connections.iter().enumerate().map(session).collect();
+        Self {
+            plan,
+            now: plan.start,
+            queue: BinaryHeap::new(),
+            events: std::collections::BTreeMap::new(),
+            count: 0,
+            rng,
+            peers: clients.iter().map(|_| Peer::default()).collect(),
+            checker: Checker::new(plan),
+            tapes,
+            numbers: 0,
+            clients,
+            pipeline,
+            paused: None,
+            trace: is_traced.then(String::new),
+        }
+    }
+
+    /// Runs until the end of the plan.
+    pub fn run(&mut self) {
+        for symbol in 0..self.tapes.len() {
+            self.later(1, Event::Match(symbol));
+        }
+        for connection in 0..self.clients.len() {
+            self.later(0, Event::Open(connection));
+        }
+        for fault in &self.plan.faults {
+            self.later(fault.from - self.plan.start, Event::Fault(*fault));
+        }
+        while self.now < self.plan.end {
+            let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, _))| *at);
+            let due = self.due().max(self.now + 1);
+            self.now = event.min(due).min(self.plan.end);
+            if event <= due
+                && let Some(event) = self.queue.pop().and_then(|Reverse((_, number))| self.events.remove(&number))
+            {
+                self.happen(event);
+            }
+            self.turn();
+        }
+    }
+
+    /// Checks the klines and returns what was found.
+    pub fn finish(self) -> Outcome {
+        let tapes: Vec<_> = self.tapes.iter().map(|tape| (tape.name.as_str(), tape.trades.as_slice())).collect();
+        self.checker.finish(self.plan, &tapes, self.pipeline.tally(), self.trace)
+    }
+
+    fn later(&mut self, wait: Millis, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    fn at(&mut self, at: Millis, event: Event) {
+        self.count += 1;
+        self.queue.push(Reverse((at, self.count)));
+        self.events.insert(self.count, event);
+    }
+
+    /// Returns the local time.
+    fn local(&self) -> LocalMillis {
+        LocalMillis::new(self.now + AHEAD)
+    }
+
+    /// Returns when the client has something to do by its clocks, in the exchange's time.
+    fn due(&mut self) -> Millis {
+        if let Some((_, until)) = self.paused {
+            return until;
+        }
+        let local = self.local();
+        let pause = Millis::try_from(self.pipeline.pause(local).as_millis()).unwrap_or(Millis::MAX);
+        let boundary = |(number, client): (usize, &Client)| client.due(self.pipeline.boundary(number));
+        let due = self.clients.iter().enumerate().map(boundary).min().unwrap_or(LocalMillis::MAX);
+        self.now.saturating_add(pause.min(due.get().saturating_sub(local.get())))
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(trace) = &mut self.trace {
+            let _ = writeln!(trace, "{:>7} {event:?}", self.now - self.plan.start);
+        }
+        match event {
+            Event::Match(symbol) => self.trade(symbol),
+            Event::Publish(symbol, trades) => self.publish(symbol, trades),
+            Event::Request(connection, generation, text) => self.answer(connection, generation, &text),
+            Event::Open(connection) => self.open(connection),
+            Event::Fault(fault) => self.fail(fault),
+            Event::Noise(connection) => self.noise(connection),
+            Event::Frame(..) | Event::Closed(..) if self.paused.is_some() => {
+                // It waits in the socket, in order.
+                let until = self.paused.map_or(self.now, |(_, until)| until);
+                self.at(until, event);
+            }
+            Event::Frame(connection, generation, text) => {
+                let (local, is_current) = (self.local(), self.is_current(connection, generation));
+                if let Some(client) = self.clients.get_mut(connection).filter(|client| is_current && client.is_open) {
+                    client.receive(local, &text);
+                    self.observe(connection, &text);
+                }
+            }
+            Event::Closed(connection, generation) => {
+                if self.is_current(connection, generation) {
+                    self.close(connection);
+                }
+            }
+        }
+    }
+
+    /// Tells the checker what the client has read.
+    fn observe(&mut self, connection: usize, text: &str) {
+        let now = self.now;
+        if let Some(stamped) = market::stamp(text) {
+            self.checker.read(connection, stamped, now);
+            if !text.ends_with("]}") {
+                self.checker.doubtful(connection, now);
+            }
+        }
+        if text.contains(r#""op":"subscribe""#) && self.peers.get(connection).is_some_and(Peer::delivers) {
+            self.checker.acknowledged(connection, now);
+        }
+    }
+
+    fn is_current(&self, connection: usize, generation: u32) -> bool {
+        self.peers.get(connection).is_some_and(|peer| peer.generation == generation)
+    }
+
+    /// Lets the client do what is due, unless its process is paused.
+    fn turn(&mut self) {
+        if let Some((since, until)) = self.paused {
+            if self.now < until {
+                return;
+            }
+            self.paused = None;
+            let since = LocalMillis::new(since + AHEAD);
+            let local = self.local();
+            self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+        }
+        let local = self.local();
+        // What arrived at this moment is read first.
+        let is_read = self.queue.peek().is_none_or(|Reverse((at, _))| *at > self.now);
+        for number in 0..self.clients.len() {
+            let boundary = self.pipeline.boundary(number);
+            if let Some(client) = self.clients.get_mut(number).filter(|_| is_read) {
+                client.turn(local, boundary);
+            }
+            self.grant(number);
+        }
+        let mut out = Vec::new();
+        self.pipeline.tick(local, &mut out);
+        self.emitted(&out);
+    }
+
+    /// Does what a session asks for.
+    fn grant(&mut self, connection: usize) {
+        let wishes = self.clients.get_mut(connection).map(Client::wishes).unwrap_or_default();
+        for wish in wishes {
+            match wish {
+                Wish::Take(message) => self.take(*message),
+                Wish::Send(text) => {
+                    let generation = self.peers.get(connection).map_or(0, |peer| peer.generation);
+                    let transit = 20 + self.rng.i64(0..40);
+                    self.later(transit, Event::Request(connection, generation, text));
+                }
+                Wish::Close(reason) => {
+                    let (CloseReason::Dead { silent }
+                    | CloseReason::Silent { silent }
+                    | CloseReason::Unanswered { waited: silent }) = reason;
+                    self.checker.lost(connection, self.now - silent);
+                    self.close(connection);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: FeedMessage) {
+        let mut out = Vec::new();
+        self.pipeline.take(message, &mut out);
+        self.emitted(&out);
+    }
+
+    fn emitted(&mut self, batches: &[Batch]) {
+        for kline in batches.iter().flat_map(|batch| &batch.klines) {
+            if let Some(trace) = &mut self.trace {
+                let _ = writeln!(trace, "{:>7} {kline:?}", self.now - self.plan.start);
+            }
+            self.checker.kline(kline);
+        }
+    }
+
+    fn trade(&mut self, symbol: usize) {
+        let (now, rng) = (self.now, &mut self.rng);
+        let Some(tape) = self.tapes.get_mut(symbol) else { return };
+        let trades = tape.trade(now, &mut self.numbers, rng);
+        let (gap, delay) = (tape.next_gap(rng), rng.i64(0..=PUBLISHING));
+        self.later(delay, Event::Publish(symbol, trades));
+        self.later(gap, Event::Match(symbol));
+    }
+
+    fn publish(&mut self, symbol: usize, trades: Range<usize>) {
+        let Some(tape) = self.tapes.get(symbol) else { return };
+        let (text, name) = (tape.frame(trades, self.now), tape.name.clone());
+        for connection in 0..self.peers.len() {
+            let now = self.now;
+            let Some(peer) = self.peers.get_mut(connection) else { continue };
+            if !peer.sends(&name) {
+                continue;
+            }
+            let mut text = text.clone();
+            if std::mem::take(&mut peer.is_damaging) {
+                text.truncate(text.len() * 2 / 3);
+            }
+            if now < peer.reorder_until && peer.held.is_none() {
+                peer.held = Some(text);
+                continue;
+            }
+            let (again, held) = (now < peer.duplicate_until, peer.held.take());
+            let copies = [Some(text.clone()), held, again.then_some(text)];
+            copies.into_iter().flatten().for_each(|text| self.send(connection, text));
+        }
+    }
+
+    /// Sends a frame to the client.
+    fn send(&mut self, connection: usize, text: String) {
+        let Some(peer) = self.peers.get_mut(connection).filter(|peer| peer.is_open) else { return };
+        let generation = peer.generation;
+        if let Some(at) = peer.network.arrival(self.now, &mut self.rng) {
+            self.at(at, Event::Frame(connection, generation, text));
+        }
+    }
+
+    fn answer(&mut self, connection: usize, generation: u32, request: &str) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(connection).filter(|peer| peer.is_open && peer.generation == generation)
+        else {
+            return;
+        };
+        if let Some(answer) = peer.answer(now, request) {
+            self.send(connection, answer);
+        }
+    }
+
+    fn open(&mut self, connection: usize) {
+        let (now, local) = (self.now, self.local());
+        let Some((peer, client)) = self.peers.get_mut(connection).zip(self.clients.get_mut(connection)) else { return };
+        if now < peer.network.down_until || self.paused.is_some() {
+            let wait = self.rng.i64(RECONNECT);
+            return self.later(wait, Event::Open(connection));
+        }
+        peer.open();
+        client.open(local);
+        self.grant(connection);
+    }
+
+    /// Closes the client's side of a connection, and plans the next.
+    fn close(&mut self, connection: usize) {
+        let local = self.local();
+        if let Some(client) = self.clients.get_mut(connection).filter(|client| client.is_open) {
+            client.close(local);
+            let wait = self.rng.i64(RECONNECT);
+            self.later(wait, Event::Open(connection));
+        }
+        if let Some(peer) = self.peers.get_mut(connection) {
+            peer.is_open = false;
+        }
+        self.checker.closed(connection);
+        self.grant(connection);
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        let (now, Fault { kind, connection, until, .. }) = (self.now, fault);
+        let Some(peer) = self.peers.get_mut(connection) else { return };
+        match kind {
+            Kind::Drop | Kind::Down => {
+                if kind == Kind::Down {
+                    peer.network.down_until = until;
+                }
+                if peer.is_open {
+                    peer.is_open = false;
+                    let generation = peer.generation;
+                    self.forget(connection);
+                    self.checker.lost(connection, now);
+                    let transit = self.rng.i64(1..40);
+                    self.later(transit, Event::Closed(connection, generation));
+                }
+            }
+            Kind::HalfOpen | Kind::Mute => {
+                let state = if kind == Kind::Mute { &mut peer.is_mute } else { &mut peer.network.is_half_open };
+                *state = true;
+                self.checker.lost(connection, now);
+            }
+            Kind::Stall => peer.network.stalled_until = until,
+            Kind::Duplicate => peer.duplicate_until = until,
+            Kind::Reorder => peer.reorder_until = until,
+            Kind::Damage => peer.is_damaging = true,
+            Kind::NoAnswer => peer.no_answer_until = until,
+            Kind::Noise => {
+                peer.noise_until = until;
+                self.later(0, Event::Noise(connection));
+            }
+            Kind::Pause => self.paused = Some((now, until)),
+        }
+    }
+
+    /// Loses what is under way to the client.
+    fn forget(&mut self, connection: usize) {
+        self.events.retain(|_, event| !matches!(event, Event::Frame(of, ..) if *of == connection));
+    }
+
+    fn noise(&mut self, connection: usize) {
+        const NOISES: [&str; 4] = ["", "{", r#"{"topic":"tickers.BTCUSDT","data":{}}"#, r#"{"success":7}"#];
+        let text = NOISES.get(self.rng.usize(0..NOISES.len())).copied().unwrap_or_default();
+        self.send(connection, text.to_owned());
+        if self.peers.get(connection).is_some_and(|peer| self.now < peer.noise_until) {
+            self.later(NOISE, Event::Noise(connection));
+        }
+    }
+}

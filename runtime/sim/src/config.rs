@@ -22,6 +22,10 @@ pub struct SimConfig {
     pub journal: bool,
     /// How far the exchange's clock is ahead of the wall clock, in ms; a negative value is behind. Default 0.
     pub ahead_ms: i64,
+    /// How far back the klines of REST reach before the tape of a seeded market begins, extended to the start of the week
+    /// and month at that point. Symbols that are listed later have no history. Default 42 days, which holds 1,000
+    /// hours; zero for none.
+    pub history: Duration,
     /// Delay of the data of every second stream connection, so that feeds differ. Default zero.
     pub lag: Duration,
 }
@@ -37,6 +41,7 @@ impl SimConfig {
             speed: 1.0,
             journal: false,
             ahead_ms: 0,
+            history: Duration::from_secs(42 * 86_400),
             lag: Duration::ZERO,
         }
     }

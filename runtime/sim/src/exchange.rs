@@ -23,10 +23,13 @@ use crate::{
     clock::{self, Clock},
     config::SimConfig,
     fault::Faults,
+    instrument::Instrument,
+    interval::Interval,
     journal::{Event, Journal},
     klines::Push,
     limits::{AtomicCounters, Limits, RateLimit, count},
     market::{Market, MarketEvent},
+    past::Past,
     script::Step,
     symbol_state::SymbolState,
     trade::{Fill, Side},
@@ -97,7 +100,7 @@ impl ClientHandle {
 impl Exchange {
     /// Builds the exchange and processes the market's history.
     pub fn open(config: SimConfig) -> Self {
-        let SimConfig { mut market, limits, script, speed, journal, ahead_ms, lag, .. } = config;
+        let SimConfig { mut market, limits, script, speed, journal, ahead_ms, history, lag, .. } = config;
         let (origin, start) = market.begin(clock::wall_ms().saturating_add(ahead_ms));
         let priced = market.computes_klines();
         let mut symbols = PerCategory::<BTreeMap<String, SymbolState>>::default();
@@ -110,7 +113,8 @@ impl Exchange {
                 let first = start - start.rem_euclid(PUSH_EVERY_MS) + PUSH_EVERY_MS + phases.i64(100..1_000);
                 push_schedule.push(Reverse((first, category, symbol.clone())));
             }
-            symbols.get_mut(category).insert(symbol, SymbolState::new(instrument.clone(), start, priced));
+            let past = past_of(instrument, market.seed(), start, history).filter(|_| priced);
+            symbols.get_mut(category).insert(symbol, SymbolState::new(instrument.clone(), start, priced, past));
         }
         let counters = Arc::new(AtomicCounters::default());
         let state = ExchangeState {
@@ -288,6 +292,16 @@ impl Exchange {
     }
 }
 
+/// Returns the klines of an instrument from before its tape, which begins at `start`.
+fn past_of(instrument: &Instrument, seed: u64, start: i64, history: Duration) -> Option<Past> {
+    let depth = i64::try_from(history.as_millis()).unwrap_or(i64::MAX);
+    if depth == 0 || !instrument.listed {
+        return None;
+    }
+    let first = Interval::Month.start_of(Interval::Week.start_of(start.saturating_sub(depth).max(0)));
+    Past::new(seed, instrument, instrument.listed_at.unwrap_or(first).max(first), start)
+}
+
 impl ExchangeState {
     fn push_klines(&mut self, category: Category, symbol: &str, at: i64) {
         let Some(symbol_state) = self.symbols.get_mut(category).get_mut(symbol).filter(|it| it.listed) else { return };
@@ -296,15 +310,15 @@ impl ExchangeState {
             if !self.clients.has_subscribers(category, &topic) {
                 continue;
             }
-            for text in wire::kline_frames(category, symbol, &push) {
+            for text in wire::kline_frames(category, symbol, &symbol_state.complete(push)) {
                 self.clients.publish(category, &topic, text, &self.faults);
             }
         }
     }
 
     /// Returns the open window as it was last pushed.
-    fn last_push(&self, category: Category, interval: crate::interval::Interval, symbol: &str) -> Option<Push> {
+    fn last_push(&self, category: Category, interval: Interval, symbol: &str) -> Option<Push> {
         let symbol_state = self.symbols.get(category).get(symbol)?;
-        symbol_state.klines.last_push(interval).map(|push| Push { closed: None, ..push })
+        symbol_state.klines.last_push(interval).map(|push| symbol_state.complete(Push { closed: None, ..push }))
     }
 }

@@ -54,6 +54,8 @@ pub struct Instrument {
     pub(crate) step: Amount,
     pub(crate) activity: Activity,
     pub(crate) listed: bool,
+    /// Since when the symbol trades, in ms, if that is later than the history begins.
+    pub(crate) listed_at: Option<i64>,
 }
 
 impl Instrument {
@@ -76,6 +78,7 @@ impl Instrument {
             step: positive("step", step)?,
             activity: Activity::CALM,
             listed: true,
+            listed_at: None,
         })
     }
 
@@ -90,6 +93,13 @@ impl Instrument {
     #[must_use]
     pub fn unlisted(mut self) -> Self {
         self.listed = false;
+        self
+    }
+
+    /// Returns the instrument as listed at this time (ms since the epoch): no klines exist before its minute.
+    #[must_use]
+    pub fn listed_at(mut self, at: i64) -> Self {
+        self.listed_at = Some(at);
         self
     }
 

@@ -1,6 +1,6 @@
 //! Bybit's thirteen kline intervals and the starts of their windows (UTC). Knows no prices.
 
-const MINUTE_MS: i64 = 60_000;
+pub(crate) const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 const WEEK_MS: i64 = 7 * DAY_MS;
 /// The epoch was a Thursday; the first Monday is four days later.
@@ -67,6 +67,11 @@ impl Interval {
         }
     }
 
+    /// Returns the start of the window before the one that begins at `start`.
+    pub fn before(self, start: i64) -> i64 {
+        self.start_of(start - 1)
+    }
+
     /// Returns the start of the window after the one that begins at `start`.
     pub fn after(self, start: i64) -> i64 {
         match self {
@@ -123,6 +128,7 @@ mod tests {
                 assert!(start <= at && at < next, "{interval:?} {at}");
                 assert_eq!(interval.start_of(next - 1), start);
                 assert_eq!(interval.start_of(next), next);
+                assert_eq!(interval.before(next), start);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use crate::{amount::Amount, category::Category, interval::Interval, trade::Fill};
 
-/// Closed windows kept for each interval: as many as one REST answer can hold.
-const KEEP: usize = 1_000;
+/// Closed windows kept for each interval; a day of minutes is within them.
+const KEEP: usize = 2_000;
 
 /// The kline of one window. `end` is inclusive: the last ms that belongs to the window.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,18 @@ impl Window {
             close: price,
             volume: Amount::ZERO,
             turnover: Amount::ZERO,
+        }
+    }
+
+    /// Returns this window with what a later part of the same window adds.
+    pub fn followed_by(self, later: &Self) -> Self {
+        Self {
+            high: self.high.max(later.high),
+            low: self.low.min(later.low),
+            close: later.close,
+            volume: self.volume.plus(later.volume),
+            turnover: self.turnover.plus(later.turnover),
+            ..self
         }
     }
 

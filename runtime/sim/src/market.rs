@@ -60,8 +60,9 @@ impl Market {
         Self(Source::Recorded(Recorded::new(recording)))
     }
 
-    /// Returns a seeded market that has already traded for this duration when the exchange starts. Does not change a
-    /// recording.
+    /// Returns a seeded market whose tape begins this long before the exchange starts: its trades are in `recent-trade`
+    /// and in [`Sim::trades`](crate::Sim::trades). Klines reach further back; see
+    /// [`SimConfig::history`](crate::SimConfig::history). Does not change a recording.
     #[must_use]
     pub fn with_history(mut self, history: Duration) -> Self {
         if let Source::Seeded(seeded) = &mut self.0 {
@@ -75,6 +76,14 @@ impl Market {
         match &self.0 {
             Source::Seeded(seeded) => seeded.instruments(),
             Source::Recorded(recorded) => recorded.instruments(),
+        }
+    }
+
+    /// Returns the seed; 0 for a recording.
+    pub(crate) fn seed(&self) -> u64 {
+        match &self.0 {
+            Source::Seeded(seeded) => seeded.seed(),
+            Source::Recorded(_) => 0,
         }
     }
 

@@ -192,6 +192,7 @@ fn instruments(recording: &Recording) -> Vec<Instrument> {
             step: Amount::new(1, step),
             activity: Activity::Still,
             listed: true,
+            listed_at: None,
         }
     });
     listed.collect()

@@ -40,6 +40,10 @@ impl Seeded {
         self.history_ms = history_ms;
     }
 
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub fn instruments(&self) -> &[Instrument] {
         &self.instruments
     }

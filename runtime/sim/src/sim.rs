@@ -12,6 +12,7 @@ use crate::{
     config::SimConfig,
     exchange::Exchange,
     fault::Injection,
+    history::KlineQuery,
     interval::Interval,
     journal::Entry,
     limits::Counters,
@@ -153,11 +154,12 @@ impl Sim {
         })
     }
 
-    /// Returns the exchange's klines of a listed symbol, oldest first, the open one last. `code` is Bybit's code of the
-    /// interval (`1`, `60`, `D`).
+    /// Returns the last 1,000 klines of a listed symbol, oldest first, the open one last; those from before its tape are
+    /// included. `code` is Bybit's code of the interval (`1`, `60`, `D`).
     pub fn klines(&self, category: Category, symbol: &str, code: &str) -> Vec<SimKline> {
         let Some(interval) = Interval::from_code(code) else { return Vec::new() };
-        let windows = self.exchange.with_symbol(category, symbol, |it| it.klines.windows(interval));
+        let history = self.exchange.with_symbol(category, symbol, |it| it.history(interval));
+        let windows = history.map(|it| it.select(KlineQuery { start: None, end: None, limit: 1_000 }));
         let klines = windows.unwrap_or_default().into_iter().map(|window| {
             let [open, high, low, close, volume, turnover] =
                 [window.open, window.high, window.low, window.close, window.volume, window.turnover]

@@ -1,8 +1,15 @@
 //! The state of one symbol on the exchange: whether it is listed, its tape and its klines. Publishes nothing.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use crate::{instrument::Instrument, klines::Klines, trade::Fill};
+use crate::{
+    history::KlineHistory,
+    instrument::Instrument,
+    interval::Interval,
+    klines::{Klines, Push},
+    past::Past,
+    trade::Fill,
+};
 
 /// The state of one symbol.
 #[derive(Debug)]
@@ -13,15 +20,19 @@ pub(crate) struct SymbolState {
     pub launched: i64,
     pub tape: VecDeque<Fill>,
     pub klines: Klines,
+    /// The klines from before the tape; `None` for a symbol that is listed later.
+    past: Option<Arc<Past>>,
 }
 
 impl SymbolState {
-    /// Creates the state of a symbol. If `priced`, the last price before `start` is the instrument's; otherwise the
-    /// first kline opens with the first trade.
-    pub fn new(instrument: Instrument, start: i64, priced: bool) -> Self {
+    /// Creates the state of a symbol whose tape begins at `start`. If `priced`, the last price before that is the
+    /// instrument's; otherwise the first kline opens with the first trade.
+    pub fn new(instrument: Instrument, start: i64, priced: bool, past: Option<Past>) -> Self {
         let category = instrument.category;
         let klines = if priced { Klines::since(category, start, instrument.price) } else { Klines::new(category) };
-        Self { listed: instrument.listed, launched: start, tape: VecDeque::new(), klines, instrument }
+        let launched = past.as_ref().map_or(start, Past::first_ms);
+        let past = past.map(Arc::new);
+        Self { listed: instrument.listed, launched, tape: VecDeque::new(), klines, past, instrument }
     }
 
     /// Adds fills to the tape, which keeps the last `keep`.
@@ -40,6 +51,19 @@ impl SymbolState {
             self.listed = true;
             self.launched = now;
             self.klines = Klines::new(self.instrument.category);
+            self.past = None;
         }
+    }
+
+    /// Returns the klines of `interval`, as they are now.
+    pub fn history(&self, interval: Interval) -> KlineHistory {
+        KlineHistory::new(interval, self.past.clone(), self.klines.windows(interval))
+    }
+
+    /// Returns a push whose windows include what was before the tape.
+    pub fn complete(&self, push: Push) -> Push {
+        let Some(past) = &self.past else { return push };
+        let complete = |window| past.complete(push.interval, window);
+        Push { closed: push.closed.map(complete), open: complete(push.open), ..push }
     }
 }

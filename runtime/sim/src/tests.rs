@@ -2,6 +2,7 @@
 
 mod client;
 mod faults;
+mod history;
 mod klines;
 mod limits;
 mod replay;

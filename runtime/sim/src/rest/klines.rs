@@ -8,7 +8,9 @@ use axum::{
 };
 
 use super::{Answer, Params, category, limit, unknown_symbol};
-use crate::{amount::Amount, category::Category, exchange::Exchange, interval::Interval, klines::Window};
+use crate::{
+    amount::Amount, category::Category, exchange::Exchange, history::KlineQuery, interval::Interval, klines::Window,
+};
 
 pub(crate) async fn kline(State(exchange): State<Arc<Exchange>>, Query(params): Query<Params>) -> Response {
     rows(&exchange, &params).unwrap_or_else(|refused| refused).respond(&exchange)
@@ -21,15 +23,9 @@ fn rows(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
     let interval = Interval::from_code(code).ok_or_else(|| Answer::refused("Invalid period!"))?;
     let (start, end) = (time(params, "start")?, time(params, "end")?);
     let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
-    let windows = exchange.with_symbol(category, symbol, |it| it.klines.windows(interval));
-    let mut windows = windows.ok_or_else(|| unknown_symbol(category))?;
-    // `start` selects the window that contains it; `end` is compared with the window's start.
-    windows.retain(|window| start.is_none_or(|at| window.end >= at) && end.is_none_or(|at| window.start <= at));
-    match (start, end) {
-        // With `start` alone the oldest rows from there are returned, otherwise the newest rows.
-        (Some(_), None) => windows.truncate(limit),
-        _ => drop(windows.drain(..windows.len().saturating_sub(limit))),
-    }
+    // The history is computed after the exchange's lock is released: it can take milliseconds.
+    let history = exchange.with_symbol(category, symbol, |it| it.history(interval));
+    let windows = history.ok_or_else(|| unknown_symbol(category))?.select(KlineQuery { start, end, limit });
     let list: Vec<String> = windows.iter().rev().map(row).collect();
     let list = list.join(",");
     Ok(Answer::Ok(format!(r#"{{"category":"{category}","symbol":"{symbol}","list":[{list}]}}"#)))

@@ -150,7 +150,8 @@ async fn klines_are_the_newest_first_and_limited_by_start_end_and_limit() {
     // Half an hour of history gives thirty closed minutes.
     let market =
         Market::seeded(1, vec![still(Category::Linear, "ETHUSDT")]).with_history(std::time::Duration::from_secs(1_800));
-    let sim = Sim::start(SimConfig::new(market)).await.unwrap();
+    let history = std::time::Duration::ZERO;
+    let sim = Sim::start(SimConfig { history, ..SimConfig::new(market) }).await.unwrap();
     let path = "/v5/market/kline?category=linear&symbol=ETHUSDT&interval=1";
     let starts = |result: Value| -> Vec<i64> {
         let rows = result["list"].as_array().unwrap().clone();

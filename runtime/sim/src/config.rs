@@ -26,6 +26,9 @@ pub struct SimConfig {
     /// and month at that point. Symbols that are listed later have no history. Default 42 days, which holds 1,000
     /// hours; zero for none.
     pub history: Duration,
+    /// How far the klines of REST are behind the trades, in market time: a closed minute still lacks its newest trades
+    /// until this long after its end. Default 1,005 ms, the longest delay of a closing push that was measured.
+    pub settle: Duration,
     /// Delay of the data of every second stream connection, so that feeds differ. Default zero.
     pub lag: Duration,
 }
@@ -42,6 +45,7 @@ impl SimConfig {
             journal: false,
             ahead_ms: 0,
             history: Duration::from_secs(42 * 86_400),
+            settle: Duration::from_millis(1_005),
             lag: Duration::ZERO,
         }
     }

@@ -31,7 +31,7 @@ use crate::{
     market::{Market, MarketEvent},
     past::Past,
     script::Step,
-    symbol_state::SymbolState,
+    symbol_state::{SymbolState, SymbolTiming},
     trade::{Fill, Side},
     wire,
 };
@@ -100,11 +100,13 @@ impl ClientHandle {
 impl Exchange {
     /// Builds the exchange and processes the market's history.
     pub fn open(config: SimConfig) -> Self {
-        let SimConfig { mut market, limits, script, speed, journal, ahead_ms, history, lag, .. } = config;
+        let SimConfig { mut market, limits, script, speed, journal, ahead_ms, history, settle, lag, .. } = config;
         let (origin, start) = market.begin(clock::wall_ms().saturating_add(ahead_ms));
         let priced = market.computes_klines();
         let mut symbols = PerCategory::<BTreeMap<String, SymbolState>>::default();
         let mut push_schedule = BinaryHeap::new();
+        let settle = i64::try_from(settle.as_millis()).unwrap_or(i64::MAX);
+        let timing = SymbolTiming { start, settle, keep: limits.tape };
         let mut phases = fastrand::Rng::with_seed(1);
         for instrument in market.instruments() {
             let (category, symbol) = (instrument.category, instrument.symbol.clone());
@@ -114,7 +116,7 @@ impl Exchange {
                 push_schedule.push(Reverse((first, category, symbol.clone())));
             }
             let past = past_of(instrument, market.seed(), start, history).filter(|_| priced);
-            symbols.get_mut(category).insert(symbol, SymbolState::new(instrument.clone(), start, priced, past));
+            symbols.get_mut(category).insert(symbol, SymbolState::new(instrument.clone(), timing, priced, past));
         }
         let counters = Arc::new(AtomicCounters::default());
         let state = ExchangeState {
@@ -225,7 +227,7 @@ impl Exchange {
         let Some(symbol_state) = state.symbols.get_mut(category).get_mut(symbol).filter(|it| it.listed) else {
             return false;
         };
-        symbol_state.record(fills, self.limits.tape);
+        symbol_state.record(fills);
         fills.iter().for_each(|_| count(&self.counters.trades));
         true
     }
@@ -264,13 +266,19 @@ impl Exchange {
         self.state().requests.admit(Instant::now())
     }
 
-    /// Calls `look` with a listed symbol whose klines are closed up to now. Returns `None` if the symbol is not listed.
-    pub fn with_symbol<T>(&self, category: Category, symbol: &str, look: impl FnOnce(&SymbolState) -> T) -> Option<T> {
+    /// Calls `look` with a listed symbol and the time up to which its trades are known. Returns `None` if the symbol is
+    /// not listed.
+    pub fn with_symbol<T>(
+        &self,
+        category: Category,
+        symbol: &str,
+        look: impl FnOnce(&SymbolState, i64) -> T,
+    ) -> Option<T> {
         let state = &mut *self.state();
         let now = state.cursor;
         let symbol_state = state.symbols.get_mut(category).get_mut(symbol).filter(|it| it.listed)?;
-        symbol_state.klines.roll(now);
-        Some(look(symbol_state))
+        symbol_state.settle(now);
+        Some(look(symbol_state, now))
     }
 
     /// Calls `look` with all symbols of a category, unlisted ones included.

@@ -38,6 +38,19 @@ pub enum RestFault {
     EmptyList,
     /// Lists of instruments end after half of their rows, as if they were complete.
     HalfList,
+    /// Klines that are not settled (see [`SimConfig::settle`](crate::SimConfig::settle)) lack the last third of their
+    /// trades, if the tape holds all of them.
+    MissingTrades,
+    /// Klines that are not settled have a high below their low.
+    HighBelowLow,
+    /// The newest two klines of an answer change places while the newest is not settled.
+    OutOfOrder,
+}
+
+impl RestFault {
+    pub(crate) fn distorts_klines(self) -> bool {
+        matches!(self, Self::MissingTrades | Self::HighBelowLow | Self::OutOfOrder)
+    }
 }
 
 /// A fault of the exchange.

@@ -3,6 +3,7 @@
 
 mod instruments;
 mod klines;
+mod lies;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,12 +13,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{category::Category, exchange::Exchange, trade::Fill};
+use crate::{category::Category, exchange::Exchange, fault::RestFault, trade::Fill};
 
 pub(crate) use {instruments::instruments_info, klines::kline};
 
 /// Query parameters; unknown ones are ignored.
 pub(crate) type Params = HashMap<String, String>;
+
+/// The faults of one call, as an extension of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct CallFaults(pub Vec<RestFault>);
 
 const PARAMS_ERROR: i32 = 10_001;
 const NO_ROUTE: i32 = 10_017;
@@ -80,7 +85,7 @@ fn recent_trades(exchange: &Exchange, params: &Params) -> Result<Answer, Answer>
     let (default, most) = if category == Category::Spot { (60, 60) } else { (500, 1_000) };
     let limit = limit(params, default, most)?;
     let symbol = params.get("symbol").map(String::as_str).unwrap_or_default();
-    let rows = exchange.with_symbol(category, symbol, |symbol_state| {
+    let rows = exchange.with_symbol(category, symbol, |symbol_state, _| {
         let newest_first = symbol_state.tape.iter().rev().take(limit);
         newest_first.map(|fill| trade_row(symbol, fill)).collect::<Vec<_>>().join(",")
     });

@@ -25,7 +25,8 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
 /// at TIME [for TIME] rest too-frequent | blocked | limited | failing | unavailable | silent | late TIME |
-///                         empty-list | half-list              [linear|spot|inverse]
+///                         empty-list | half-list | missing-trades | high-below-low |
+///                         out-of-order                        [linear|spot|inverse]
 /// at TIME heal
 /// ```
 ///
@@ -191,8 +192,8 @@ impl<'a> Words<'a> {
     }
 
     fn rest_fault(&mut self) -> Result<RestFault, ScriptProblem> {
-        const MISSING: &str =
-            "too-frequent, blocked, limited, failing, unavailable, silent, late, empty-list or half-list";
+        const MISSING: &str = "too-frequent, blocked, limited, failing, unavailable, silent, late, empty-list, half-list, \
+             missing-trades, high-below-low or out-of-order";
         Ok(match self.next() {
             Some("too-frequent") => RestFault::TooFrequent,
             Some("blocked") => RestFault::Blocked,
@@ -203,6 +204,9 @@ impl<'a> Words<'a> {
             Some("late") => RestFault::Late(self.time("rest late")?),
             Some("empty-list") => RestFault::EmptyList,
             Some("half-list") => RestFault::HalfList,
+            Some("missing-trades") => RestFault::MissingTrades,
+            Some("high-below-low") => RestFault::HighBelowLow,
+            Some("out-of-order") => RestFault::OutOfOrder,
             _ => return Err(ScriptProblem::Missing { fault: "rest", missing: MISSING }),
         })
     }

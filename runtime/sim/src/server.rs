@@ -44,7 +44,7 @@ async fn limit_requests(
     State(exchange): State<Arc<Exchange>>,
     ConnectInfo(connection): ConnectInfo<ConnectionHandle>,
     Query(params): Query<rest::Params>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if !exchange.admit_request() {
@@ -54,7 +54,8 @@ async fn limit_requests(
     if category.is_some_and(|category| exchange.is_down(category)) {
         return reset(&connection);
     }
-    for fault in exchange.rest_faults(category) {
+    let faults = exchange.rest_faults(category);
+    for fault in &faults {
         match fault {
             RestFault::TooFrequent => return too_frequent(),
             RestFault::Blocked => return (StatusCode::FORBIDDEN, "<html>not available here</html>").into_response(),
@@ -66,11 +67,16 @@ async fn limit_requests(
                     sleep(POLL_PERIOD).await;
                 }
             }
-            RestFault::Late(by) => sleep(by).await,
-            // The handlers of the lists apply these.
-            RestFault::EmptyList | RestFault::HalfList => {}
+            RestFault::Late(by) => sleep(*by).await,
+            // The handlers of the calls apply these.
+            RestFault::EmptyList
+            | RestFault::HalfList
+            | RestFault::MissingTrades
+            | RestFault::HighBelowLow
+            | RestFault::OutOfOrder => {}
         }
     }
+    request.extensions_mut().insert(rest::CallFaults(faults));
     next.run(request).await
 }
 

@@ -155,10 +155,10 @@ impl Sim {
     }
 
     /// Returns the last 1,000 klines of a listed symbol, oldest first, the open one last; those from before its tape are
-    /// included. `code` is Bybit's code of the interval (`1`, `60`, `D`).
+    /// included, and all trades, also those that REST does not count yet. `code` is Bybit's code of the interval (`1`, `60`, `D`).
     pub fn klines(&self, category: Category, symbol: &str, code: &str) -> Vec<SimKline> {
         let Some(interval) = Interval::from_code(code) else { return Vec::new() };
-        let history = self.exchange.with_symbol(category, symbol, |it| it.history(interval));
+        let history = self.exchange.with_symbol(category, symbol, |it, now| it.history(interval, now));
         let windows = history.map(|it| it.select(KlineQuery { start: None, end: None, limit: 1_000 }));
         let klines = windows.unwrap_or_default().into_iter().map(|window| {
             let [open, high, low, close, volume, turnover] =

@@ -6,7 +6,7 @@ use crate::{
     history::KlineHistory,
     instrument::Instrument,
     interval::Interval,
-    klines::{Klines, Push},
+    klines::{KEEP, Klines, Push},
     past::Past,
     trade::Fill,
 };
@@ -19,30 +19,83 @@ pub(crate) struct SymbolState {
     /// Launch time in the instrument list, in ms.
     pub launched: i64,
     pub tape: VecDeque<Fill>,
+    /// Whether old trades were removed from the tape.
+    is_cut: bool,
+    /// The klines that are pushed, which hold all trades.
     pub klines: Klines,
+    /// The klines of the trades that REST has counted; they lack those of `unsettled`.
+    settled: Klines,
+    unsettled: VecDeque<Fill>,
     /// The klines from before the tape; `None` for a symbol that is listed later.
     past: Option<Arc<Past>>,
+    timing: SymbolTiming,
+}
+
+/// When the tape of a symbol begins, and how far REST is behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SymbolTiming {
+    /// First ms of the tape.
+    pub start: i64,
+    /// How long REST takes to count a trade in its klines, in ms.
+    pub settle: i64,
+    /// Number of trades that the tape keeps.
+    pub keep: usize,
 }
 
 impl SymbolState {
-    /// Creates the state of a symbol whose tape begins at `start`. If `priced`, the last price before that is the
-    /// instrument's; otherwise the first kline opens with the first trade.
-    pub fn new(instrument: Instrument, start: i64, priced: bool, past: Option<Past>) -> Self {
-        let category = instrument.category;
-        let klines = if priced { Klines::since(category, start, instrument.price) } else { Klines::new(category) };
-        let launched = past.as_ref().map_or(start, Past::first_ms);
-        let past = past.map(Arc::new);
-        Self { listed: instrument.listed, launched, tape: VecDeque::new(), klines, past, instrument }
+    /// Creates the state of a symbol. If `priced`, the last price before the tape is the instrument's; otherwise the
+    /// first kline opens with the first trade.
+    pub fn new(instrument: Instrument, timing: SymbolTiming, priced: bool, past: Option<Past>) -> Self {
+        let begin = |keep| match Klines::new(instrument.category, keep) {
+            klines if priced => klines.since(timing.start, instrument.price),
+            klines => klines,
+        };
+        Self {
+            listed: instrument.listed,
+            launched: past.as_ref().map_or(timing.start, Past::first_ms),
+            tape: VecDeque::new(),
+            is_cut: false,
+            klines: begin(1),
+            settled: begin(KEEP),
+            unsettled: VecDeque::new(),
+            past: past.map(Arc::new),
+            timing,
+            instrument,
+        }
     }
 
-    /// Adds fills to the tape, which keeps the last `keep`.
-    pub fn record(&mut self, fills: &[Fill], keep: usize) {
+    /// Adds fills to the tape.
+    pub fn record(&mut self, fills: &[Fill]) {
         for fill in fills {
             self.klines.apply(fill);
             self.tape.push_back(fill.clone());
+            self.unsettled.push_back(fill.clone());
         }
-        let excess = self.tape.len().saturating_sub(keep);
+        let excess = self.tape.len().saturating_sub(self.timing.keep);
+        self.is_cut |= excess > 0;
         self.tape.drain(..excess);
+        if let Some(fill) = fills.last() {
+            self.settle(fill.time);
+        }
+    }
+
+    /// Counts what REST has counted at `now`.
+    pub fn settle(&mut self, now: i64) {
+        let until = self.settled_until(now);
+        while let Some(fill) = self.unsettled.pop_front_if(|fill| fill.time <= until) {
+            self.settled.apply(&fill);
+        }
+        self.settled.roll(until);
+    }
+
+    /// Returns the time up to which REST has counted all trades.
+    pub fn settled_until(&self, now: i64) -> i64 {
+        now.saturating_sub(self.timing.settle)
+    }
+
+    /// Returns the time from which on the tape holds every trade.
+    pub fn tape_from(&self) -> i64 {
+        if self.is_cut { self.tape.front().map_or(i64::MAX, |fill| fill.time + 1) } else { self.timing.start }
     }
 
     /// Lists the symbol. The first kline of a new symbol opens with its first trade.
@@ -50,14 +103,22 @@ impl SymbolState {
         if !self.listed {
             self.listed = true;
             self.launched = now;
-            self.klines = Klines::new(self.instrument.category);
+            self.klines = Klines::new(self.instrument.category, 1);
+            self.settled = Klines::new(self.instrument.category, KEEP);
+            self.unsettled.clear();
             self.past = None;
         }
     }
 
-    /// Returns the klines of `interval`, as they are now.
-    pub fn history(&self, interval: Interval) -> KlineHistory {
-        KlineHistory::new(interval, self.past.clone(), self.klines.windows(interval))
+    /// Returns the klines of all trades.
+    pub fn history(&self, interval: Interval, now: i64) -> KlineHistory {
+        let windows = self.settled.windows(interval, &self.unsettled, now);
+        KlineHistory::new(interval, self.past.clone(), windows)
+    }
+
+    /// Returns the klines of the trades that REST has counted.
+    pub fn settled_history(&self, interval: Interval, now: i64) -> KlineHistory {
+        KlineHistory::new(interval, self.past.clone(), self.settled.windows(interval, [], now))
     }
 
     /// Returns a push whose windows include what was before the tape.

@@ -8,6 +8,7 @@ mod limits;
 mod replay;
 mod rest;
 mod rest_faults;
+mod settling;
 mod streams;
 
 use crate::{Activity, Category, Instrument, Market, Sim, SimConfig};

@@ -8,21 +8,26 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{Query, State},
     response::Response,
 };
 
-use super::{Answer, Params, category, limit};
+use super::{Answer, CallFaults, Params, category, limit};
 use crate::{amount::Amount, category::Category, exchange::Exchange, fault::RestFault, symbol_state::SymbolState};
 
 const EMPTY_RESULT: &str = r#"{"category":"","list":[],"nextPageCursor":""}"#;
 
-pub(crate) async fn instruments_info(State(exchange): State<Arc<Exchange>>, Query(params): Query<Params>) -> Response {
-    let answer = page(&exchange, &params).unwrap_or_else(|refused| refused.with_result(EMPTY_RESULT));
+pub(crate) async fn instruments_info(
+    State(exchange): State<Arc<Exchange>>,
+    Extension(CallFaults(faults)): Extension<CallFaults>,
+    Query(params): Query<Params>,
+) -> Response {
+    let answer = page(&exchange, &params, &faults).unwrap_or_else(|refused| refused.with_result(EMPTY_RESULT));
     answer.respond(&exchange)
 }
 
-fn page(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
+fn page(exchange: &Exchange, params: &Params, faults: &[RestFault]) -> Result<Answer, Answer> {
     let category = category(params, None)?;
     let limit = if category == Category::Spot { usize::MAX } else { limit(params, 500, 1_000)? };
     let param = |key: &str| params.get(key).map(String::as_str).filter(|text| !text.is_empty());
@@ -40,7 +45,6 @@ fn page(exchange: &Exchange, params: &Params) -> Result<Answer, Answer> {
     };
     let base = param("baseCoin").filter(|_| category != Category::Spot);
     let symbol = param("symbol");
-    let faults = exchange.rest_faults(Some(category));
     if faults.contains(&RestFault::EmptyList) {
         return Ok(list(category, "", ""));
     }

@@ -29,6 +29,9 @@ fn every_fault_can_be_parsed() {
          at 26s list ETHUSDT\n\
          at 27s for 3s rest half-list spot\n\
          at 28s rest late 400ms\n\
+         at 29s rest missing-trades linear\n\
+         at 29s rest high-below-low\n\
+         at 29s rest out-of-order\n\
          at 1m down 3s linear\n\
          at 2m heal\n",
     )
@@ -51,6 +54,9 @@ fn every_fault_can_be_parsed() {
             step(26_000, Fault::List("ETHUSDT".to_owned())),
             step(27_000, Fault::Rest(RestFault::HalfList).lasting(seconds(3)).on(Category::Spot)),
             step(28_000, Fault::Rest(RestFault::Late(Duration::from_millis(400)))),
+            step(29_000, Fault::Rest(RestFault::MissingTrades).on(Category::Linear)),
+            step(29_000, Fault::Rest(RestFault::HighBelowLow)),
+            step(29_000, Fault::Rest(RestFault::OutOfOrder)),
             step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
             Step { at: seconds(120), action: Action::Heal },
         ]

@@ -33,8 +33,8 @@ async fn every_push_equals_the_trades_up_to_its_timestamp() {
     };
     let market = Market::seeded(9, vec![instrument(Category::Linear), instrument(Category::Spot)]);
     // A market minute takes a quarter of a second.
-    let history = std::time::Duration::ZERO;
-    let sim = Sim::start(SimConfig { speed: 240.0, history, ..SimConfig::new(market) }).await.unwrap();
+    let (history, settle) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    let sim = Sim::start(SimConfig { speed: 240.0, history, settle, ..SimConfig::new(market) }).await.unwrap();
     for category in [Category::Linear, Category::Spot] {
         let mut client = Client::connect(&sim, category).await;
         client.subscribe(&["kline.1.ETHUSDT", "kline.3.ETHUSDT"]).await;

@@ -27,7 +27,7 @@ use crate::{
     interval::Interval,
     journal::{Event, Journal},
     klines::Push,
-    limits::{AtomicCounters, Limits, RateLimit, count},
+    limits::{Admission, AtomicCounters, Limits, RateLimit, RequestLimits, count},
     market::{Market, MarketEvent},
     past::Past,
     script::Step,
@@ -65,7 +65,9 @@ struct ExchangeState {
     faults: Faults,
     script: VecDeque<Step>,
     connections: RateLimit,
-    requests: RateLimit,
+    requests: RequestLimits,
+    /// Draws the calls that a REST fault concerns.
+    fault_draws: fastrand::Rng,
     /// Market time up to which the tape has been processed, in ms.
     cursor: i64,
     /// Reused buffer of market events.
@@ -119,6 +121,7 @@ impl Exchange {
             symbols.get_mut(category).insert(symbol, SymbolState::new(instrument.clone(), timing, priced, past));
         }
         let counters = Arc::new(AtomicCounters::default());
+        let fault_draws = fastrand::Rng::with_seed(market.seed());
         let state = ExchangeState {
             market,
             symbols,
@@ -128,7 +131,8 @@ impl Exchange {
             faults: Faults::default(),
             script: script.steps.into(),
             connections: RateLimit::new(limits.connections_per_5_min, Duration::from_secs(300)),
-            requests: RateLimit::new(limits.requests_per_5_s, Duration::from_secs(5)),
+            requests: RequestLimits::new(&limits),
+            fault_draws,
             cursor: start,
             scratch: Vec::new(),
         };
@@ -260,8 +264,8 @@ impl Exchange {
         Some(client)
     }
 
-    /// Counts a REST request. Returns `false` if it exceeds the limit.
-    pub fn admit_request(&self) -> bool {
+    /// Counts a REST request and returns whether it is within the limits.
+    pub fn admit_request(&self) -> Admission {
         count(&self.counters.rest_requests);
         self.state().requests.admit(Instant::now())
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::time::Instant;
 
 use crate::category::Category;
@@ -24,12 +25,24 @@ pub enum RestFault {
     TooFrequent,
     /// 403 without that text, as for a country or network that Bybit does not serve.
     Blocked,
-    /// `retCode` 10006, too many visits.
+    /// `retCode` 10006, too many visits, without a header that says when to come back.
     Limited,
+    /// `retCode` 10006 with the headers of a rate limit that is reset after this duration.
+    LimitedFor(Duration),
+    /// `retCode` 10000, a timeout inside the exchange.
+    TimedOut,
     /// `retCode` 10016, a server error, under HTTP status 200.
     Failing,
     /// HTTP status 503.
     Unavailable,
+    /// This HTTP status with an empty body; 500 if it is not a valid one.
+    Status(u16),
+    /// The connection is reset instead of an answer.
+    Reset,
+    /// Only the first half of the answer's body is sent.
+    Truncated,
+    /// The answer's body is not JSON.
+    Garbage,
     /// No answer while the fault lasts.
     Silent,
     /// Answers are delayed by this duration.
@@ -110,6 +123,11 @@ impl Fault {
     pub fn lasting(self, duration: Duration) -> Injection {
         Injection::from(self).lasting(duration)
     }
+
+    /// Returns the fault limited to this share of the calls, in percent; only for [`Fault::Rest`].
+    pub fn with_chance(self, percent: u8) -> Injection {
+        Injection::from(self).with_chance(percent)
+    }
 }
 
 /// A fault with its category and duration.
@@ -118,9 +136,19 @@ pub struct Injection {
     pub(crate) fault: Fault,
     pub(crate) category: Option<Category>,
     pub(crate) lasting: Option<Duration>,
+    /// Share of the calls that a fault of REST concerns, in percent.
+    pub(crate) chance: u8,
 }
 
 impl Injection {
+    /// Limits a fault of REST to this share of the calls, in percent: each call is drawn with the seed of the market.
+    /// Does not change other faults.
+    #[must_use]
+    pub fn with_chance(mut self, percent: u8) -> Self {
+        self.chance = percent.min(100);
+        self
+    }
+
     /// Limits the fault to one category.
     #[must_use]
     pub fn on(mut self, category: Category) -> Self {
@@ -142,7 +170,7 @@ impl Injection {
 
 impl From<Fault> for Injection {
     fn from(fault: Fault) -> Self {
-        Self { fault, category: None, lasting: None }
+        Self { fault, category: None, lasting: None, chance: 100 }
     }
 }
 
@@ -190,13 +218,23 @@ impl Faults {
         self.on(category).any(|fault| *fault == Fault::Down)
     }
 
-    /// Returns the active faults of a call that names `category`; with `None`, only the faults of all categories.
-    pub fn rest(&self, category: Option<Category>) -> Vec<RestFault> {
-        let covering = self.active.iter().filter(|(injection, _)| match category {
+    /// Draws the faults of a call that names `category`; with `None`, only the faults of all categories.
+    pub fn draw_rest(&self, category: Option<Category>, rng: &mut Rng) -> Vec<RestFault> {
+        let drawn = self.rest(category).filter(|(_, chance)| *chance == 100 || rng.u8(0..100) < *chance);
+        drawn.map(|(fault, _)| fault).collect()
+    }
+
+    /// Returns whether a fault of REST is active for calls that name `category`.
+    pub fn has_rest(&self, category: Option<Category>, wanted: RestFault) -> bool {
+        self.rest(category).any(|(fault, _)| fault == wanted)
+    }
+
+    fn rest(&self, category: Option<Category>) -> impl Iterator<Item = (RestFault, u8)> {
+        let covering = self.active.iter().map(|(injection, _)| injection).filter(move |injection| match category {
             Some(category) => injection.covers(category),
             None => injection.category.is_none(),
         });
-        covering.filter_map(|(it, _)| if let Fault::Rest(fault) = it.fault { Some(fault) } else { None }).collect()
+        covering.filter_map(|it| if let Fault::Rest(fault) = it.fault { Some((fault, it.chance)) } else { None })
     }
 
     pub fn stalled(&self, category: Category) -> bool {

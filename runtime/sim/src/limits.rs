@@ -24,6 +24,12 @@ pub struct Limits {
     pub spot_args: usize,
     /// REST requests in any 5 seconds. Default 600; above it the answer is 403.
     pub requests_per_5_s: usize,
+    /// How long every REST request is refused after one too many; Bybit asks to wait for 10 minutes. Default zero: only
+    /// until the rate is below the limit again.
+    pub requests_ban: Duration,
+    /// REST requests in any second; above it the answer is `retCode` 10006 with the headers of a rate limit. Default
+    /// `None`: Bybit documents no such limit for market data.
+    pub visits_per_s: Option<usize>,
     /// Frames that wait for one connection; one more cuts the connection. Default 8,192.
     pub queue: usize,
     /// Trades kept for each symbol; older ones are discarded. Default 100,000.
@@ -39,6 +45,8 @@ impl Default for Limits {
             args_chars: 21_000,
             spot_args: 10,
             requests_per_5_s: 600,
+            requests_ban: Duration::ZERO,
+            visits_per_s: None,
             queue: 8_192,
             tape: 100_000,
         }
@@ -68,6 +76,60 @@ impl RateLimit {
             self.times.push_back(now);
         }
         allowed
+    }
+
+    /// Returns the time until the oldest event is no longer counted.
+    fn reset_after(&self, now: Instant) -> Duration {
+        self.times.front().map_or(Duration::ZERO, |first| (*first + self.span).saturating_duration_since(now))
+    }
+}
+
+/// Whether a REST request is within the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Admitted,
+    /// Above the limit of an IP address.
+    TooFrequent,
+    /// Above the limit of a second, which is reset after this time.
+    TooManyVisits {
+        limit: usize,
+        reset: Duration,
+    },
+}
+
+/// The limits on REST requests. All clients count as one address.
+#[derive(Debug)]
+pub(crate) struct RequestLimits {
+    requests: RateLimit,
+    ban: Duration,
+    banned_until: Option<Instant>,
+    visits: Option<RateLimit>,
+}
+
+impl RequestLimits {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            requests: RateLimit::new(limits.requests_per_5_s, Duration::from_secs(5)),
+            ban: limits.requests_ban,
+            banned_until: None,
+            visits: limits.visits_per_s.map(|visits| RateLimit::new(visits, Duration::from_secs(1))),
+        }
+    }
+
+    /// Counts a request and returns whether it is admitted.
+    pub fn admit(&mut self, now: Instant) -> Admission {
+        if self.banned_until.is_some_and(|until| now < until) {
+            return Admission::TooFrequent;
+        }
+        if !self.requests.admit(now) {
+            self.banned_until = Some(now + self.ban);
+            return Admission::TooFrequent;
+        }
+        let Some(visits) = &mut self.visits else { return Admission::Admitted };
+        if visits.admit(now) {
+            return Admission::Admitted;
+        }
+        Admission::TooManyVisits { limit: visits.limit, reset: visits.reset_after(now) }
     }
 }
 
@@ -152,5 +214,27 @@ mod tests {
         assert!(!rate.admit(at(299)));
         assert!(rate.admit(at(300)));
         assert!(!rate.admit(at(399)));
+    }
+    #[test]
+    fn one_request_too_many_is_followed_by_a_ban() {
+        let limits = Limits { requests_per_5_s: 1, requests_ban: Duration::from_secs(600), ..Limits::default() };
+        let mut limits = RequestLimits::new(&limits);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(limits.admit(at(0)), Admission::Admitted);
+        assert_eq!(limits.admit(at(1)), Admission::TooFrequent);
+        assert_eq!(limits.admit(at(600)), Admission::TooFrequent);
+        assert_eq!(limits.admit(at(601)), Admission::Admitted);
+    }
+
+    #[test]
+    fn too_many_visits_say_when_the_limit_is_reset() {
+        let mut limits = RequestLimits::new(&Limits { visits_per_s: Some(1), ..Limits::default() });
+        let start = Instant::now();
+        assert_eq!(limits.admit(start), Admission::Admitted);
+        let reset = Duration::from_millis(600);
+        let refused = Admission::TooManyVisits { limit: 1, reset };
+        assert_eq!(limits.admit(start + Duration::from_millis(400)), refused);
+        assert_eq!(limits.admit(start + Duration::from_millis(1_000)), Admission::Admitted);
     }
 }

@@ -5,7 +5,7 @@ mod instruments;
 mod klines;
 mod lies;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Query, State},
@@ -25,6 +25,9 @@ pub(crate) type Params = HashMap<String, String>;
 pub(crate) struct CallFaults(pub Vec<RestFault>);
 
 const PARAMS_ERROR: i32 = 10_001;
+pub(crate) const TIMEOUT: i32 = 10_000;
+pub(crate) const TOO_MANY_VISITS: i32 = 10_006;
+pub(crate) const SERVER_ERROR: i32 = 10_016;
 const NO_ROUTE: i32 = 10_017;
 
 /// An answer: `result` as JSON, or a refusal, whose empty `result` has the shape of its call.
@@ -63,6 +66,17 @@ fn respond(status: StatusCode, answer: Answer, time: i64) -> Response {
 /// Returns a refusal that does not depend on the request.
 pub(crate) fn refused(exchange: &Exchange, code: i32, message: &str) -> Response {
     Answer::Refused { code, message: message.to_owned(), result: "{}".to_owned() }.respond(exchange)
+}
+
+/// Returns the refusal of a rate limit of `limit` calls that is reset after `reset`.
+pub(crate) fn too_many_visits(exchange: &Exchange, limit: usize, reset: Duration) -> Response {
+    let reset_at = exchange.clock.now().saturating_add(i64::try_from(reset.as_millis()).unwrap_or(i64::MAX));
+    let headers = [
+        ("X-Bapi-Limit", limit.to_string()),
+        ("X-Bapi-Limit-Status", "0".to_owned()),
+        ("X-Bapi-Limit-Reset-Timestamp", reset_at.to_string()),
+    ];
+    (headers, refused(exchange, TOO_MANY_VISITS, "Too many visits!")).into_response()
 }
 
 pub(crate) async fn time(State(exchange): State<Arc<Exchange>>) -> Response {

@@ -24,14 +24,17 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
-/// at TIME [for TIME] rest too-frequent | blocked | limited | failing | unavailable | silent | late TIME |
-///                         empty-list | half-list | missing-trades | high-below-low |
-///                         out-of-order                        [linear|spot|inverse]
+/// at TIME [for TIME] rest FAULT [N%]                          [linear|spot|inverse]
 /// at TIME heal
 /// ```
 ///
 /// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s` and `down 5s` are short for `for 5s …`. A
-/// lasting fault without a duration lasts until `heal`. `rest` with a category concerns the calls that name it.
+/// lasting fault without a duration lasts until `heal`.
+///
+/// `rest` with a category concerns the calls that name it, and with `N%` that share of the calls. Its faults are
+/// `too-frequent`, `blocked`, `limited [TIME]` (with the headers of a limit that is reset after this time),
+/// `timed-out`, `failing`, `unavailable`, `status CODE`, `reset`, `silent`, `late TIME`, `truncated`, `garbage`,
+/// `empty-list`, `half-list`, `missing-trades`, `high-below-low` and `out-of-order`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
     pub(crate) steps: Vec<Step>,
@@ -68,6 +71,9 @@ pub enum ScriptProblem {
     /// Not a whole number with a unit, or over 30 days.
     #[error("bad time {0:?}: expected a number with ms, s or m, at most 30 days")]
     BadTime(String),
+    /// Not a whole number of percent.
+    #[error("bad share {0:?}: expected a whole number from 1 to 100 with %")]
+    BadShare(String),
     /// The fault is unknown.
     #[error(
         "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
@@ -111,6 +117,14 @@ impl Script {
         // The sort is stable: steps with the same time keep their order.
         steps.sort_by_key(|step| step.at);
         Ok(Self { steps })
+    }
+
+    /// Adds a fault at this time. Of faults at the same time, the one that was added first comes first.
+    #[must_use]
+    pub fn with(mut self, at: Duration, fault: impl Into<Injection>) -> Self {
+        let place = self.steps.partition_point(|step| step.at <= at);
+        self.steps.insert(place, Step { at, action: Action::Inject(fault.into()) });
+        self
     }
 
     /// Returns whether the script has no steps.
@@ -171,7 +185,7 @@ impl<'a> Words<'a> {
         };
         let short = match fault {
             Fault::Stall | Fault::Mute | Fault::Down if lasting.is_none() => {
-                self.next_if(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(time).transpose()?
+                self.next_if(is_time).map(time).transpose()?
             }
             _ => None,
         };
@@ -179,8 +193,10 @@ impl<'a> Words<'a> {
         if lasting.is_some() && !fault.lasts() {
             return Err(ScriptProblem::Unexpected("for".to_owned()));
         }
+        let chance =
+            if matches!(fault, Fault::Rest(_)) { self.next_if(is_percent).map_or(Ok(100), percent)? } else { 100 };
         let category = self.next_if(|word| Category::parse(word).is_some()).and_then(Category::parse);
-        Ok(Action::Inject(Injection { fault, category, lasting }))
+        Ok(Action::Inject(Injection { fault, category, lasting, chance }))
     }
 
     fn time(&mut self, fault: &'static str) -> Result<Duration, ScriptProblem> {
@@ -192,16 +208,24 @@ impl<'a> Words<'a> {
     }
 
     fn rest_fault(&mut self) -> Result<RestFault, ScriptProblem> {
-        const MISSING: &str = "too-frequent, blocked, limited, failing, unavailable, silent, late, empty-list, half-list, \
-             missing-trades, high-below-low or out-of-order";
+        const MISSING: &str = "too-frequent, blocked, limited, timed-out, failing, unavailable, status, reset, silent, \
+             late, truncated, garbage, empty-list, half-list, missing-trades, high-below-low or out-of-order";
         Ok(match self.next() {
             Some("too-frequent") => RestFault::TooFrequent,
             Some("blocked") => RestFault::Blocked,
-            Some("limited") => RestFault::Limited,
+            Some("limited") => match self.next_if(is_time) {
+                Some(reset) => RestFault::LimitedFor(time(reset)?),
+                None => RestFault::Limited,
+            },
+            Some("timed-out") => RestFault::TimedOut,
             Some("failing") => RestFault::Failing,
             Some("unavailable") => RestFault::Unavailable,
+            Some("status") => RestFault::Status(self.status()?),
+            Some("reset") => RestFault::Reset,
             Some("silent") => RestFault::Silent,
             Some("late") => RestFault::Late(self.time("rest late")?),
+            Some("truncated") => RestFault::Truncated,
+            Some("garbage") => RestFault::Garbage,
             Some("empty-list") => RestFault::EmptyList,
             Some("half-list") => RestFault::HalfList,
             Some("missing-trades") => RestFault::MissingTrades,
@@ -209,6 +233,11 @@ impl<'a> Words<'a> {
             Some("out-of-order") => RestFault::OutOfOrder,
             _ => return Err(ScriptProblem::Missing { fault: "rest", missing: MISSING }),
         })
+    }
+
+    fn status(&mut self) -> Result<u16, ScriptProblem> {
+        let status = self.next().and_then(|word| word.parse().ok()).filter(|status| (400..600).contains(status));
+        status.ok_or(ScriptProblem::Missing { fault: "rest status", missing: "a number from 400 to 599" })
     }
 
     fn garbage(&mut self) -> Garbage {
@@ -221,6 +250,20 @@ impl<'a> Words<'a> {
             Garbage::NotJson
         }
     }
+}
+
+/// Returns whether a word is meant as a time.
+fn is_time(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit()) && !is_percent(word)
+}
+
+fn is_percent(word: &str) -> bool {
+    word.ends_with('%')
+}
+
+fn percent(word: &str) -> Result<u8, ScriptProblem> {
+    let number = word.strip_suffix('%').and_then(|number| number.parse().ok());
+    number.filter(|percent| (1..=100).contains(percent)).ok_or_else(|| ScriptProblem::BadShare(word.to_owned()))
 }
 
 fn time(word: &str) -> Result<Duration, ScriptProblem> {

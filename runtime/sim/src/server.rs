@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::{Body, to_bytes},
     extract::{ConnectInfo, FromRequestParts, Path, Query, Request, State, WebSocketUpgrade},
     http::StatusCode,
     middleware::{self, Next},
@@ -13,13 +14,19 @@ use axum::{
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-use crate::{category::Category, connection, exchange::Exchange, fault::RestFault, listener::ConnectionHandle, rest};
+use crate::{
+    category::Category, connection, exchange::Exchange, fault::RestFault, limits::Admission,
+    listener::ConnectionHandle, rest,
+};
 
 /// Larger than any request that stays within the limit on topics.
 const MAX_REQUEST_BYTES: usize = 256 * 1_024;
 
 /// How often a call under the `silent` fault checks whether the fault is over.
 const POLL_PERIOD: Duration = Duration::from_millis(5);
+
+/// Limit that the headers of a refusal by a fault name.
+const FAULT_LIMIT: usize = 50;
 
 #[derive(Clone)]
 struct Shared {
@@ -47,37 +54,70 @@ async fn limit_requests(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if !exchange.admit_request() {
-        return too_frequent();
+    match exchange.admit_request() {
+        Admission::Admitted => {}
+        Admission::TooFrequent => return too_frequent(),
+        Admission::TooManyVisits { limit, reset } => return rest::too_many_visits(&exchange, limit, reset),
     }
     let category = params.get("category").and_then(|category| Category::parse(category));
     if category.is_some_and(|category| exchange.is_down(category)) {
         return reset(&connection);
     }
-    let faults = exchange.rest_faults(category);
+    let faults = exchange.draw_rest_faults(category);
     for fault in &faults {
-        match fault {
-            RestFault::TooFrequent => return too_frequent(),
-            RestFault::Blocked => return (StatusCode::FORBIDDEN, "<html>not available here</html>").into_response(),
-            RestFault::Limited => return rest::refused(&exchange, 10_006, "Too many visits!"),
-            RestFault::Failing => return rest::refused(&exchange, 10_016, "Server error."),
-            RestFault::Unavailable => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        match *fault {
             RestFault::Silent => {
-                while exchange.rest_faults(category).contains(&RestFault::Silent) {
+                while exchange.has_rest_fault(category, RestFault::Silent) {
                     sleep(POLL_PERIOD).await;
                 }
             }
-            RestFault::Late(by) => sleep(*by).await,
-            // The handlers of the calls apply these.
-            RestFault::EmptyList
-            | RestFault::HalfList
-            | RestFault::MissingTrades
-            | RestFault::HighBelowLow
-            | RestFault::OutOfOrder => {}
+            RestFault::Late(by) => sleep(by).await,
+            RestFault::Reset => return reset(&connection),
+            fault => {
+                if let Some(response) = refusal(&exchange, fault) {
+                    return response;
+                }
+            }
         }
     }
+    let is_truncated = faults.contains(&RestFault::Truncated);
     request.extensions_mut().insert(rest::CallFaults(faults));
-    next.run(request).await
+    let response = next.run(request).await;
+    if is_truncated { first_half(response).await } else { response }
+}
+
+/// Returns the response of a fault that replaces the answer; `None` for those that the calls apply.
+fn refusal(exchange: &Exchange, fault: RestFault) -> Option<Response> {
+    Some(match fault {
+        RestFault::TooFrequent => too_frequent(),
+        RestFault::Blocked => (StatusCode::FORBIDDEN, "<html>not available here</html>").into_response(),
+        RestFault::Limited => rest::refused(exchange, rest::TOO_MANY_VISITS, "Too many visits!"),
+        RestFault::LimitedFor(reset) => rest::too_many_visits(exchange, FAULT_LIMIT, reset),
+        RestFault::TimedOut => rest::refused(exchange, rest::TIMEOUT, "Server Timeout"),
+        RestFault::Failing => rest::refused(exchange, rest::SERVER_ERROR, "Server error."),
+        RestFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        RestFault::Status(status) => {
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
+        RestFault::Garbage => "<html>502 Bad Gateway</html>".into_response(),
+        RestFault::Silent
+        | RestFault::Late(_)
+        | RestFault::Reset
+        | RestFault::Truncated
+        | RestFault::EmptyList
+        | RestFault::HalfList
+        | RestFault::MissingTrades
+        | RestFault::HighBelowLow
+        | RestFault::OutOfOrder => return None,
+    })
+}
+
+/// Returns the response with the first half of its body.
+async fn first_half(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    // The bodies are whole in memory already.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    Response::from_parts(parts, Body::from(bytes.slice(..bytes.len() / 2)))
 }
 
 /// Cuts the connection; the response is never delivered.

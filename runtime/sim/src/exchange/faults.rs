@@ -25,9 +25,15 @@ impl Exchange {
         self.publish_fault_state(state);
     }
 
-    /// Returns the active REST faults of `category`.
-    pub fn rest_faults(&self, category: Option<Category>) -> Vec<RestFault> {
-        self.state().faults.rest(category)
+    /// Draws the faults of a REST call that names `category`.
+    pub fn draw_rest_faults(&self, category: Option<Category>) -> Vec<RestFault> {
+        let state = &mut *self.state();
+        state.faults.draw_rest(category, &mut state.fault_draws)
+    }
+
+    /// Returns whether a REST fault is active for calls that name `category`.
+    pub fn has_rest_fault(&self, category: Option<Category>, fault: RestFault) -> bool {
+        self.state().faults.has_rest(category, fault)
     }
 
     /// Returns whether a category is down; the whole exchange may be up.

@@ -32,6 +32,13 @@ fn every_fault_can_be_parsed() {
          at 29s rest missing-trades linear\n\
          at 29s rest high-below-low\n\
          at 29s rest out-of-order\n\
+         at 30s for 1m rest limited 33%\n\
+         at 30s rest limited 2s 5% spot\n\
+         at 31s rest timed-out\n\
+         at 31s rest status 502\n\
+         at 31s rest reset\n\
+         at 31s rest truncated\n\
+         at 31s rest garbage 100%\n\
          at 1m down 3s linear\n\
          at 2m heal\n",
     )
@@ -57,6 +64,13 @@ fn every_fault_can_be_parsed() {
             step(29_000, Fault::Rest(RestFault::MissingTrades).on(Category::Linear)),
             step(29_000, Fault::Rest(RestFault::HighBelowLow)),
             step(29_000, Fault::Rest(RestFault::OutOfOrder)),
+            step(30_000, Fault::Rest(RestFault::Limited).with_chance(33).lasting(seconds(60))),
+            step(30_000, Fault::Rest(RestFault::LimitedFor(seconds(2))).with_chance(5).on(Category::Spot)),
+            step(31_000, Fault::Rest(RestFault::TimedOut)),
+            step(31_000, Fault::Rest(RestFault::Status(502))),
+            step(31_000, Fault::Rest(RestFault::Reset)),
+            step(31_000, Fault::Rest(RestFault::Truncated)),
+            step(31_000, Fault::Rest(RestFault::Garbage)),
             step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
             Step { at: seconds(120), action: Action::Heal },
         ]
@@ -80,7 +94,21 @@ fn an_error_names_its_line_and_what_is_wrong() {
     assert!(error("at 5s explode").starts_with(r#"line 1: unknown fault "explode": expected drop"#));
     assert_eq!(error("at 5s reorder"), "line 1: reorder needs a time");
     assert!(error("at 5s rest spot").starts_with("line 1: rest needs too-frequent, blocked"));
+    assert_eq!(error("at 5s rest status 99"), "line 1: rest status needs a number from 400 to 599");
+    let share = |found| format!("line 1: bad share {found:?}: expected a whole number from 1 to 100 with %");
+    assert_eq!(error("at 5s rest limited 0%"), share("0%"));
+    assert_eq!(error("at 5s rest limited 33.3%"), share("33.3%"));
+    assert_eq!(error("at 5s drop 33%"), r#"line 1: "33%" does not belong here"#);
     assert_eq!(error("at 5s refuse"), "line 1: refuse needs a symbol");
     assert_eq!(error("at 5s drop moon"), r#"line 1: "moon" does not belong here"#);
     assert_eq!(error("at 5s for 2s drop"), r#"line 1: "for" does not belong here"#);
+}
+
+#[test]
+fn a_script_can_be_built_in_code() {
+    let built = Script::default()
+        .with(Duration::from_secs(2), Fault::Drop)
+        .with(Duration::from_secs(1), Fault::Mute)
+        .with(Duration::from_secs(2), Fault::Stall.lasting(Duration::from_secs(5)));
+    assert_eq!(built, Script::parse("at 1s mute\nat 2s drop\nat 2s stall 5s").unwrap());
 }

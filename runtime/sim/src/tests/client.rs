@@ -113,6 +113,13 @@ pub async fn get(sim: &Sim, path: &str) -> (u16, Value) {
 
 /// Returns status and body of a GET request, or `None` if the connection is reset.
 pub async fn try_get(sim: &Sim, path: &str) -> Option<(u16, Value)> {
+    let (head, body) = get_text(sim, path).await?;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Some((status, serde_json::from_str(&body).unwrap_or(Value::String(body))))
+}
+
+/// Returns head and body of a GET request, or `None` if the connection is reset.
+pub async fn get_text(sim: &Sim, path: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(sim.addr()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -122,8 +129,7 @@ pub async fn try_get(sim: &Sim, path: &str) -> Option<(u16, Value)> {
         other => drop(other.unwrap()),
     }
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Some((status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()))))
+    Some((head.to_owned(), body.to_owned()))
 }
 
 /// Polls until the condition holds.

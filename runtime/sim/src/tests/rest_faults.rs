@@ -6,10 +6,10 @@ use serde_json::Value;
 use tokio_tungstenite::connect_async;
 
 use super::{
-    client::{Client, Ending, get, try_get},
+    client::{Client, Ending, get, get_text, try_get},
     quiet, still,
 };
-use crate::{Category, Fault, Market, RestFault, Sim, SimConfig};
+use crate::{Category, Fault, Limits, Market, RestFault, Script, Sim, SimConfig};
 
 const TIME: &str = "/v5/market/time";
 
@@ -33,7 +33,10 @@ async fn a_rest_fault_of_one_category_affects_the_calls_that_name_it_and_ends() 
         (RestFault::Blocked, 403, Value::from("<html>not available here</html>")),
         (RestFault::Limited, 200, Value::from(10_006)),
         (RestFault::Failing, 200, Value::from(10_016)),
+        (RestFault::TimedOut, 200, Value::from(10_000)),
         (RestFault::Unavailable, 503, Value::from("")),
+        (RestFault::Status(502), 502, Value::from("")),
+        (RestFault::Garbage, 200, Value::from("<html>502 Bad Gateway</html>")),
     ] {
         sim.inject(Fault::Rest(fault).on(Category::Spot));
         let (found, body) = get(&sim, &list_of(Category::Spot)).await;
@@ -104,4 +107,71 @@ async fn one_category_can_be_down_while_the_others_are_up() {
     sim.heal();
     Client::connect(&sim, Category::Spot).await;
     assert_eq!(names(&sim, Category::Spot).await, ["ETHUSDT"]);
+}
+
+/// Returns the value of a header; names are in lower case on the wire.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+#[tokio::test]
+async fn too_many_visits_come_with_and_without_the_time_of_the_reset() {
+    let sim = quiet().await;
+    sim.inject(Fault::Rest(RestFault::Limited));
+    let (head, body) = get_text(&sim, TIME).await.unwrap();
+    assert!(body.contains(r#""retCode":10006,"retMsg":"Too many visits!""#), "{body}");
+    assert_eq!(header(&head, "x-bapi-limit-reset-timestamp"), None);
+    sim.heal();
+
+    sim.inject(Fault::Rest(RestFault::LimitedFor(Duration::from_secs(7))));
+    let (before, (head, body)) = (sim.now_ms(), get_text(&sim, TIME).await.unwrap());
+    assert!(body.contains(r#""retCode":10006"#), "{body}");
+    let reset: i64 = header(&head, "x-bapi-limit-reset-timestamp").unwrap().parse().unwrap();
+    assert!((before + 7_000..=sim.now_ms() + 7_000).contains(&reset), "{head}");
+    assert_eq!(header(&head, "x-bapi-limit-status"), Some("0"));
+    assert_eq!(header(&head, "x-bapi-limit"), Some("50"));
+}
+
+#[tokio::test]
+async fn too_many_visits_in_a_second_are_refused_with_the_limit() {
+    let limits = Limits { visits_per_s: Some(0), ..Limits::default() };
+    let sim = Sim::start(SimConfig { limits, ..SimConfig::new(super::quiet_market()) }).await.unwrap();
+    let (head, body) = get_text(&sim, TIME).await.unwrap();
+    assert!(body.contains(r#""retCode":10006"#), "{body}");
+    assert_eq!(header(&head, "x-bapi-limit"), Some("0"));
+}
+
+#[tokio::test]
+async fn an_answer_can_be_cut_in_half_or_reset() {
+    let sim = quiet().await;
+    let whole = get_text(&sim, &list_of(Category::Spot)).await.unwrap().1;
+    sim.inject(Fault::Rest(RestFault::Truncated).on(Category::Spot));
+    let (head, half) = get_text(&sim, &list_of(Category::Spot)).await.unwrap();
+    assert_eq!(header(&head, "content-length"), Some((whole.len() / 2).to_string().as_str()));
+    assert_eq!(half.len(), whole.len() / 2);
+    assert!(whole.starts_with(&half[..half.len() - 20]));
+    sim.heal();
+    sim.inject(Fault::Rest(RestFault::Reset));
+    assert_eq!(get_text(&sim, TIME).await, None);
+}
+
+#[tokio::test]
+async fn a_share_of_the_calls_is_refused_and_the_seed_says_which() {
+    let statuses = async |seed| {
+        let script = Script::default().with(Duration::ZERO, Fault::Rest(RestFault::Unavailable).with_chance(33));
+        let market = Market::seeded(seed, vec![still(Category::Linear, "ETHUSDT")]);
+        let limits = Limits { requests_per_5_s: usize::MAX, ..Limits::default() };
+        let sim = Sim::start(SimConfig { script, limits, ..SimConfig::new(market) }).await.unwrap();
+        let mut statuses = Vec::new();
+        for _ in 0..300 {
+            statuses.push(get(&sim, TIME).await.0);
+        }
+        statuses
+    };
+    let one = statuses(1).await;
+    let refused = one.iter().filter(|status| **status == 503).count();
+    assert!((60..140).contains(&refused), "{refused} of 300");
+    assert!(one.iter().all(|status| [200, 503].contains(status)));
+    assert_eq!(one, statuses(1).await);
+    assert_ne!(one, statuses(2).await);
 }

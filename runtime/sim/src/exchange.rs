@@ -248,9 +248,13 @@ impl Exchange {
         Some(fill)
     }
 
-    /// Admits a client. Returns `None` if a limit is reached.
+    /// Admits a client. Returns `None` if a limit is reached, or after it reset a connection to streams that are cut.
     pub fn admit(self: &Arc<Self>, category: Category, cut: CancellationToken) -> Option<ClientHandle> {
         let state = &mut *self.state();
+        if state.faults.cut_on(category) {
+            cut.cancel();
+            return None;
+        }
         let room = state.clients.count(category) < self.limits.connections;
         if !room || !state.connections.admit(Instant::now()) {
             count(&self.counters.refused);

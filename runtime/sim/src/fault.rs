@@ -71,6 +71,9 @@ impl RestFault {
 pub enum Fault {
     /// Cuts every connection with a TCP reset and no close frame. Happens once.
     Drop,
+    /// The feed is cut: stream connections are reset and new ones too, as long as it lasts. REST works and the market
+    /// continues to trade. Lasts.
+    Cut,
     /// Connections stay open, but nothing is read, sent or answered, pings included. Frames that became due meanwhile
     /// are sent in one burst afterwards. Lasts.
     Stall,
@@ -109,6 +112,7 @@ impl Fault {
             | Self::Duplicate
             | Self::Slow(_)
             | Self::Refuse(_)
+            | Self::Cut
             | Self::Down
             | Self::Rest(_) => true,
         }
@@ -216,6 +220,11 @@ impl Faults {
     /// Returns whether a category is down.
     pub fn down_on(&self, category: Category) -> bool {
         self.on(category).any(|fault| *fault == Fault::Down)
+    }
+
+    /// Returns whether the streams of a category are cut or down.
+    pub fn cut_on(&self, category: Category) -> bool {
+        self.on(category).any(|fault| matches!(fault, Fault::Cut | Fault::Down))
     }
 
     /// Draws the faults of a call that names `category`; with `None`, only the faults of all categories.

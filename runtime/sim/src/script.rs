@@ -19,16 +19,17 @@ const MAX_STEPS: usize = 10_000;
 /// One step per line; `#` begins a comment:
 ///
 /// ```text
-/// at TIME [for TIME] drop | duplicate | mute | stall | down   [linear|spot|inverse]
+/// at TIME [for TIME] duplicate | mute | stall | cut | down    [linear|spot|inverse]
 /// at TIME [for TIME] reorder TIME | slow TIME                 [linear|spot|inverse]
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
+/// at TIME drop                                                [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
 /// at TIME [for TIME] rest FAULT [N%]                          [linear|spot|inverse]
 /// at TIME heal
 /// ```
 ///
-/// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s` and `down 5s` are short for `for 5s …`. A
+/// `TIME` is a whole number with `ms`, `s` or `m`. `stall 5s`, `mute 5s`, `cut 5s` and `down 5s` are short for `for 5s …`. A
 /// lasting fault without a duration lasts until `heal`.
 ///
 /// `rest` with a category concerns the calls that name it, and with `N%` that share of the calls. Its faults are
@@ -77,7 +78,7 @@ pub enum ScriptProblem {
     /// The fault is unknown.
     #[error(
         "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
-         down, rest or heal"
+         cut, down, rest or heal"
     )]
     UnknownFault(String),
     /// A parameter of the fault is missing.
@@ -172,6 +173,7 @@ impl<'a> Words<'a> {
             "drop" => Fault::Drop,
             "stall" => Fault::Stall,
             "mute" => Fault::Mute,
+            "cut" => Fault::Cut,
             "down" => Fault::Down,
             "duplicate" => Fault::Duplicate,
             "reorder" => Fault::Reorder(self.time("reorder")?),
@@ -184,7 +186,7 @@ impl<'a> Words<'a> {
             other => return Err(ScriptProblem::UnknownFault(other.to_owned())),
         };
         let short = match fault {
-            Fault::Stall | Fault::Mute | Fault::Down if lasting.is_none() => {
+            Fault::Stall | Fault::Mute | Fault::Cut | Fault::Down if lasting.is_none() => {
                 self.next_if(is_time).map(time).transpose()?
             }
             _ => None,

@@ -143,9 +143,6 @@ async fn stream(
         Err(rejection) => return rejection.into_response(),
     };
     let stalled = shared.exchange.stalled(category);
-    if shared.exchange.is_down(category) {
-        return reset(&connection);
-    }
     let Some(client) = shared.exchange.admit(category, connection.cut) else { return too_frequent() };
     let guard = shared.tracker.token();
     upgrade.max_message_size(MAX_REQUEST_BYTES).on_upgrade(move |socket| async move {

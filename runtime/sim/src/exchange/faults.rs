@@ -72,6 +72,10 @@ impl Exchange {
             | Fault::Slow(_)
             | Fault::Refuse(_)
             | Fault::Rest(_) => state.faults.add(injection, Instant::now()),
+            Fault::Cut => {
+                state.clients.cut(covers);
+                state.faults.add(injection, Instant::now());
+            }
             Fault::Down => {
                 // The listener resets all connections if the whole exchange is down.
                 if injection.category.is_some() {

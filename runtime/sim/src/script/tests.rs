@@ -39,6 +39,8 @@ fn every_fault_can_be_parsed() {
          at 31s rest reset\n\
          at 31s rest truncated\n\
          at 31s rest garbage 100%\n\
+         at 40s cut 12s\n\
+         at 40s for 1s cut spot\n\
          at 1m down 3s linear\n\
          at 2m heal\n",
     )
@@ -71,6 +73,8 @@ fn every_fault_can_be_parsed() {
             step(31_000, Fault::Rest(RestFault::Reset)),
             step(31_000, Fault::Rest(RestFault::Truncated)),
             step(31_000, Fault::Rest(RestFault::Garbage)),
+            step(40_000, Fault::Cut.lasting(seconds(12))),
+            step(40_000, Fault::Cut.lasting(seconds(1)).on(Category::Spot)),
             step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
             Step { at: seconds(120), action: Action::Heal },
         ]

@@ -191,6 +191,26 @@ async fn down_stops_streams_and_rest_and_both_return_on_the_same_port() {
 }
 
 #[tokio::test]
+async fn a_cut_resets_streams_and_refuses_new_ones_while_rest_and_market_go_on() {
+    let sim = quiet().await;
+    let mut linear = subscriber(&sim, Category::Linear).await;
+    let mut spot = subscriber(&sim, Category::Spot).await;
+    sim.inject(Fault::Cut.on(Category::Linear));
+    assert_eq!(linear.end().await, Ending::Reset);
+    let url = format!("{}/v5/public/linear", sim.ws_url());
+    assert!(tokio_tungstenite::connect_async(&url).await.is_err());
+    assert!(spot.ask(r#"{"op":"ping"}"#).await.contains("pong"));
+    let missed = trade(&sim);
+    let path = "/v5/market/recent-trade?category=linear&symbol=ETHUSDT";
+    assert_eq!(get(&sim, path).await.1["result"]["list"][0]["execId"], Value::String(missed));
+    assert_eq!((sim.counters().connections, sim.counters().refused), (2, 0));
+    sim.heal();
+    let mut again = subscriber(&sim, Category::Linear).await;
+    let id = trade(&sim);
+    assert_eq!(ids(&again.frames_until_pong().await), [id]);
+}
+
+#[tokio::test]
 async fn a_script_runs_by_itself_and_its_faults_end() {
     let script = "at 0ms refuse ETHUSDT spot\nat 0ms mute 50ms linear\nat 60ms list NEWUSDT\n";
     let script = Script::parse(script).unwrap();

@@ -48,6 +48,7 @@ pub(crate) struct Exchange {
     pub limits: Limits,
     pub counters: Arc<AtomicCounters>,
     pub journal: Journal,
+    timing: SymbolTiming,
     state: Mutex<ExchangeState>,
     stalls: PerCategory<watch::Sender<bool>>,
     down: watch::Sender<bool>,
@@ -141,6 +142,7 @@ impl Exchange {
             limits,
             counters,
             journal: Journal::new(journal),
+            timing,
             state: Mutex::new(state),
             stalls: PerCategory::default(),
             down: watch::Sender::new(false),
@@ -246,6 +248,34 @@ impl Exchange {
         let fill = state.market.execute(category, symbol, at, side, price, size)?;
         self.trade(state, category, symbol, at, std::slice::from_ref(&fill));
         Some(fill)
+    }
+
+    /// Lists an instrument now, with its own price, tick, step and activity if the market does not know it yet. Returns
+    /// `false` on a recording.
+    pub fn list(&self, instrument: Instrument) -> bool {
+        let state = &mut *self.state();
+        self.add(state, instrument)
+    }
+
+    fn add(&self, state: &mut ExchangeState, instrument: Instrument) -> bool {
+        let (category, symbol, now) = (instrument.category, instrument.symbol.clone(), state.cursor);
+        if let Some(symbol_state) = state.symbols.get_mut(category).get_mut(&symbol) {
+            symbol_state.list(now);
+            return state.market.computes_klines();
+        }
+        let instrument = instrument.unlisted();
+        if !state.market.add(instrument.clone(), now) {
+            return false;
+        }
+        // Every symbol has its own offset within the second.
+        let offset = i64::try_from(state.push_schedule.len() * 37 % 900).unwrap_or_default();
+        let first = now - now.rem_euclid(PUSH_EVERY_MS) + PUSH_EVERY_MS + 100 + offset;
+        state.push_schedule.push(Reverse((first, category, symbol.clone())));
+        let timing = SymbolTiming { start: now, ..self.timing };
+        let mut symbol_state = SymbolState::new(instrument, timing, false, None);
+        symbol_state.list(now);
+        state.symbols.get_mut(category).insert(symbol, symbol_state);
+        true
     }
 
     /// Admits a client. Returns `None` if a limit is reached, or after it reset a connection to streams that are cut.

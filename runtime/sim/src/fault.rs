@@ -89,9 +89,12 @@ pub enum Fault {
     Slow(Duration),
     /// Subscriptions that name this symbol are refused; existing ones go on. Lasts.
     Refuse(String),
-    /// The symbol leaves the instrument list and nothing more is sent on its topics. Happens once.
+    /// The symbol does not trade any more: nothing is sent on its topics, new subscriptions and the REST calls refuse it,
+    /// and the instrument list has it only under the status `Closed`. Happens once.
     Delist(String),
-    /// A delisted or not yet listed symbol begins to trade. Happens once.
+    /// A delisted or not yet listed symbol begins to trade, without any history. A symbol that a seeded market does not
+    /// know is added to the category of the fault, by default linear, at a price of 1; [`Sim::list`](crate::Sim::list)
+    /// lists any instrument. Happens once.
     List(String),
     /// The whole exchange is down: connections are reset and new ones refused, those of REST too. The market continues
     /// to trade. In one category, only its streams and the REST calls that name it are down: the port stays open, and

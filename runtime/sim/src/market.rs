@@ -107,6 +107,17 @@ impl Market {
         }
     }
 
+    /// Adds an instrument that begins to trade at `now`. Returns `false` for a recording, which has its own.
+    pub(crate) fn add(&mut self, instrument: Instrument, now: i64) -> bool {
+        match &mut self.0 {
+            Source::Seeded(seeded) => {
+                seeded.add(instrument, now);
+                true
+            }
+            Source::Recorded(_) => false,
+        }
+    }
+
     /// Delays all future events by `ms`.
     pub(crate) fn postpone(&mut self, ms: i64) {
         match &mut self.0 {

@@ -61,6 +61,19 @@ impl Seeded {
         start
     }
 
+    /// Adds an instrument that begins to trade at `now`, unless there is one of its category and symbol.
+    pub fn add(&mut self, instrument: Instrument, now: i64) {
+        if self.instruments.iter().any(|it| it.category == instrument.category && it.symbol == instrument.symbol) {
+            return;
+        }
+        let mut walk = Walk::new(self.seed, &instrument, now);
+        if walk.activity() != Activity::Still {
+            self.schedule.push(Reverse((now + walk.gap(), self.walks.len())));
+        }
+        self.instruments.push(instrument);
+        self.walks.push(walk);
+    }
+
     pub fn next_events(&mut self, now: i64, out: &mut Vec<MarketEvent>) {
         while let Some(&Reverse((at, n))) = self.schedule.peek() {
             if at > now {

@@ -13,6 +13,7 @@ use crate::{
     exchange::Exchange,
     fault::Injection,
     history::KlineQuery,
+    instrument::Instrument,
     interval::Interval,
     journal::Entry,
     limits::Counters,
@@ -127,6 +128,12 @@ impl Sim {
     /// Starts a fault now.
     pub fn inject(&self, fault: impl Into<Injection>) {
         self.exchange.inject(fault.into());
+    }
+
+    /// Lists an instrument now: it begins to trade, without any history. If the market has one of its category and
+    /// symbol, that one is listed again. Returns `false` on a recording, to which nothing can be added.
+    pub fn list(&self, instrument: Instrument) -> bool {
+        self.exchange.list(instrument)
     }
 
     /// Moves the exchange's clock ahead. No trades happen in between.

@@ -18,6 +18,8 @@ pub(crate) struct SymbolState {
     pub listed: bool,
     /// Launch time in the instrument list, in ms.
     pub launched: i64,
+    /// When the symbol was delisted, in ms.
+    pub delisted: Option<i64>,
     pub tape: VecDeque<Fill>,
     /// Whether old trades were removed from the tape.
     is_cut: bool,
@@ -53,6 +55,7 @@ impl SymbolState {
         Self {
             listed: instrument.listed,
             launched: past.as_ref().map_or(timing.start, Past::first_ms),
+            delisted: None,
             tape: VecDeque::new(),
             is_cut: false,
             klines: begin(1),
@@ -103,10 +106,19 @@ impl SymbolState {
         if !self.listed {
             self.listed = true;
             self.launched = now;
+            self.delisted = None;
             self.klines = Klines::new(self.instrument.category, 1);
             self.settled = Klines::new(self.instrument.category, KEEP);
             self.unsettled.clear();
             self.past = None;
+        }
+    }
+
+    /// Delists the symbol.
+    pub fn delist(&mut self, now: i64) {
+        if self.listed {
+            self.listed = false;
+            self.delisted = Some(now);
         }
     }
 

@@ -5,6 +5,7 @@ mod faults;
 mod history;
 mod klines;
 mod limits;
+mod listing;
 mod replay;
 mod rest;
 mod rest_faults;

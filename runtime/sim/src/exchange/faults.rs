@@ -6,6 +6,7 @@ use super::{Exchange, ExchangeState};
 use crate::{
     category::Category,
     fault::{Fault, Garbage, Injection, RestFault},
+    instrument::{Activity, Instrument},
     script::Action,
     wire,
 };
@@ -63,8 +64,14 @@ impl Exchange {
         match &injection.fault {
             Fault::Drop => state.clients.cut(covers),
             Fault::Garbage(kind) => self.send_garbage(state, *kind, covers),
-            Fault::Delist(symbol) => state.set_listed(symbol, false, covers),
-            Fault::List(symbol) => state.set_listed(symbol, true, covers),
+            Fault::Delist(symbol) => state.delist(symbol, covers),
+            Fault::List(symbol) => {
+                if !state.list(symbol, covers)
+                    && let Some(instrument) = new_instrument(injection.category, symbol)
+                {
+                    self.add(state, instrument);
+                }
+            }
             Fault::Stall
             | Fault::Mute
             | Fault::Reorder(_)
@@ -112,15 +119,31 @@ impl Exchange {
     }
 }
 
+/// Returns the instrument of a symbol that the market does not know; `None` if the symbol is not one.
+fn new_instrument(category: Option<Category>, symbol: &str) -> Option<Instrument> {
+    let instrument = Instrument::new(category.unwrap_or(Category::Linear), symbol, "1.0000", "0.0001", "1");
+    instrument.ok().map(|instrument| instrument.with_activity(Activity::LIVELY))
+}
+
 impl ExchangeState {
-    fn set_listed(&mut self, symbol: &str, listed: bool, covers: impl Fn(Category) -> bool) {
+    fn delist(&mut self, symbol: &str, covers: impl Fn(Category) -> bool) {
         let now = self.cursor;
         for category in Category::ALL.into_iter().filter(|category| covers(*category)) {
-            match self.symbols.get_mut(category).get_mut(symbol) {
-                Some(symbol_state) if listed => symbol_state.list(now),
-                Some(symbol_state) => symbol_state.listed = false,
-                None => {}
+            if let Some(symbol_state) = self.symbols.get_mut(category).get_mut(symbol) {
+                symbol_state.delist(now);
             }
         }
+    }
+
+    /// Lists a symbol in the categories that `covers` accepts. Returns whether any of them knows it.
+    fn list(&mut self, symbol: &str, covers: impl Fn(Category) -> bool) -> bool {
+        let (now, mut known) = (self.cursor, false);
+        for category in Category::ALL.into_iter().filter(|category| covers(*category)) {
+            if let Some(symbol_state) = self.symbols.get_mut(category).get_mut(symbol) {
+                symbol_state.list(now);
+                known = true;
+            }
+        }
+        known
     }
 }

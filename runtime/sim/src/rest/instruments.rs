@@ -50,14 +50,15 @@ fn page(exchange: &Exchange, params: &Params, faults: &[RestFault]) -> Result<An
     }
     exchange.with_symbols(category, |symbols| {
         if let Some(symbol) = symbol {
-            let symbol_state = symbols.get(symbol).filter(|it| it.listed == trading);
+            let symbol_state = symbols.get(symbol).filter(|it| has_status(it, trading));
             return match (symbol_state, category) {
                 (Some(symbol_state), _) => Ok(list(category, &row(symbol_state), "")),
                 (None, Category::Spot) => Ok(list(category, "", "")),
                 (None, _) => Err(Answer::refused("params error: symbol invalid")),
             };
         }
-        let wanted = |it: &SymbolState| it.listed == trading && base.is_none_or(|coin| it.instrument.coins().0 == coin);
+        let wanted =
+            |it: &SymbolState| has_status(it, trading) && base.is_none_or(|coin| it.instrument.coins().0 == coin);
         if faults.contains(&RestFault::HalfList) {
             let rows: Vec<String> = symbols.values().filter(|it| wanted(it)).map(row).collect();
             let half = rows.get(..rows.len() / 2).unwrap_or_default();
@@ -65,6 +66,11 @@ fn page(exchange: &Exchange, params: &Params, faults: &[RestFault]) -> Result<An
         }
         Ok(full_page(category, symbols, after.as_deref(), limit, wanted))
     })
+}
+
+/// Returns whether a symbol is trading, or was delisted. One that was never listed is neither.
+fn has_status(symbol_state: &SymbolState, trading: bool) -> bool {
+    if trading { symbol_state.listed } else { symbol_state.delisted.is_some() }
 }
 
 fn full_page(
@@ -135,9 +141,10 @@ fn contract_row(symbol_state: &SymbolState) -> String {
     let (tick, step) = (instrument.tick, instrument.step);
     let most = |amount: Amount, times: i128| Amount::new(amount.units() * times, amount.scale()).padded();
     let mut text = format!(
-        r#"{{"symbol":"{symbol}","contractType":"{kind}","status":"{}","baseCoin":"{base}","quoteCoin":"{quote}","launchTime":"{}","deliveryTime":"0","deliveryFeeRate":"","priceScale":"{}""#,
+        r#"{{"symbol":"{symbol}","contractType":"{kind}","status":"{}","baseCoin":"{base}","quoteCoin":"{quote}","launchTime":"{}","deliveryTime":"{}","deliveryFeeRate":"","priceScale":"{}""#,
         status(symbol_state),
         symbol_state.launched,
+        symbol_state.delisted.unwrap_or(0),
         tick.scale(),
     );
     let _ = write!(

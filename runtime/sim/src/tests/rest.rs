@@ -6,7 +6,7 @@ use super::{
     client::{Client, get},
     quiet, still,
 };
-use crate::{Category, Fault, Market, Side, Sim, SimConfig};
+use crate::{Category, Market, Side, Sim, SimConfig};
 
 async fn refusal(sim: &Sim, path: &str) -> (i64, String, Value) {
     let (status, body) = get(sim, path).await;
@@ -171,18 +171,4 @@ async fn klines_are_the_newest_first_and_limited_by_start_end_and_limit() {
     assert_eq!(starts(result(&sim, &format!("{path}&start={inside}&limit=2")).await), [second, oldest]);
     assert_eq!(starts(result(&sim, &format!("{path}&end={second}")).await), [second, oldest]);
     assert_eq!(starts(result(&sim, &format!("{path}&start={oldest}&end={second}&limit=1")).await), [second]);
-}
-
-#[tokio::test]
-async fn a_delisted_symbol_leaves_the_list_and_a_listed_one_joins_it() {
-    let sim = quiet().await;
-    let path = "/v5/market/instruments-info?category=linear";
-    assert_eq!(symbols(&result(&sim, path).await), ["BTCUSDT", "ETHUSDT"]);
-    sim.inject(Fault::Delist("ETHUSDT".to_owned()));
-    sim.inject(Fault::List("NEWUSDT".to_owned()));
-    assert_eq!(symbols(&result(&sim, path).await), ["BTCUSDT", "NEWUSDT"]);
-    let closed = result(&sim, &format!("{path}&status=Closed")).await;
-    assert_eq!((symbols(&closed), &closed["list"][0]["status"]), (vec!["ETHUSDT"], &json!("Closed")));
-    assert_eq!(sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1", "1"), None);
-    assert!(sim.trade(Category::Linear, "NEWUSDT", Side::Buy, "1", "1").is_some());
 }

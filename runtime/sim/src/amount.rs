@@ -15,6 +15,8 @@ pub(crate) struct Amount {
 
 impl Amount {
     pub const ZERO: Self = Self { units: 0, scale: 0 };
+    /// The number of decimals of a quotient.
+    pub const QUOTIENT_SCALE: u32 = 8;
 
     pub fn new(units: i128, scale: u32) -> Self {
         Self { units, scale }
@@ -60,9 +62,8 @@ impl Amount {
     /// Returns `self / other` rounded half to even at 8 decimals: the coin amount of an inverse trade. Returns zero if
     /// `other` is zero.
     pub fn divided_by(self, other: Self) -> Self {
-        const PLACES: u32 = 8;
         // size / 10^s divided by price / 10^p, times 10^8.
-        let dividend = self.units.saturating_mul(pow10(PLACES + other.scale));
+        let dividend = self.units.saturating_mul(pow10(Self::QUOTIENT_SCALE + other.scale));
         let divisor = other.units.saturating_mul(pow10(self.scale));
         let (Some(quotient), Some(rest)) = (dividend.checked_div(divisor), dividend.checked_rem(divisor)) else {
             return Self::ZERO;
@@ -72,7 +73,7 @@ impl Amount {
             Ordering::Equal => quotient & 1,
             Ordering::Greater => 1,
         };
-        Self { units: quotient + up, scale: PLACES }
+        Self { units: quotient + up, scale: Self::QUOTIENT_SCALE }
     }
 
     pub fn max(self, other: Self) -> Self {

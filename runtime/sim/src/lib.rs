@@ -1,6 +1,9 @@
 //! A simulated Bybit on loopback: the public streams and market REST calls, with their acks, refusals and limits. It is
 //! fed by a seeded market or a recording and injects faults on demand. For demonstrations and tests of clients.
 //!
+//! A seeded market has klines from before its start ([`SimConfig::history`]); they and those of its trades agree at every
+//! interval. REST counts trades a little late ([`SimConfig::settle`]), and [`RestFault`] makes its answers wrong.
+//!
 //! It writes its JSON from its own literals and sums its klines with its own arithmetic. It shares no code with the
 //! program under test, so that the same bug cannot occur on both sides and stay hidden. It has no orders, accounts or
 //! order books.

@@ -32,7 +32,8 @@ pub struct Limits {
     pub visits_per_s: Option<usize>,
     /// Frames that wait for one connection; one more cuts the connection. Default 8,192.
     pub queue: usize,
-    /// Trades kept for each symbol; older ones are discarded. Default 100,000.
+    /// Trades kept for each symbol; older ones are discarded. `recent-trade` answers with 1,000 of them at most, on spot
+    /// with 60. Default 100,000.
     pub tape: usize,
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Past {
     heads: [OnceLock<Option<Window>>; Interval::ALL.len()],
 }
 
-/// Sums over minutes. Prices are ticks above [`Past::price`], `volume` is in steps.
+/// Sums over minutes. Prices are ticks above [`Past::price`], `volume` is in steps, and `turnover` has the scale of the
+/// symbol's turnovers.
 #[derive(Clone, Copy, Debug)]
 struct Sums {
     open: i64,
@@ -41,7 +42,7 @@ struct Sums {
     low: i64,
     close: i64,
     volume: i128,
-    turnover: Amount,
+    turnover: i128,
 }
 
 impl Past {
@@ -96,7 +97,7 @@ impl Past {
             low: price(sums.low),
             close: price(sums.close),
             volume: Amount::new(sums.volume.saturating_mul(self.step.units()), self.step.scale()),
-            turnover: sums.turnover,
+            turnover: Amount::new(sums.turnover, self.turnover_scale()),
         })
     }
 
@@ -128,7 +129,7 @@ impl Past {
 
     /// Returns one minute: three trades, at its highest, lowest and last price.
     fn minute(&self, minute: i64, open: i64) -> Sums {
-        let flat = Sums { open, high: open, low: open, close: open, volume: 0, turnover: Amount::ZERO };
+        let flat = Sums { open, high: open, low: open, close: open, volume: 0, turnover: 0 };
         if !self.traded(minute) {
             return flat;
         }
@@ -137,14 +138,13 @@ impl Past {
         let high = open.max(close).saturating_add(draw.above);
         let low = self.at_least_one_tick(open.min(close).saturating_sub(draw.below));
         let trades = [(high, draw.sizes.0), (low, draw.sizes.1), (close, draw.sizes.2)];
-        let turnover = trades.iter().map(|(price, steps)| self.turnover(*price, *steps));
         Sums {
             open,
             high,
             low,
             close,
             volume: trades.iter().map(|(_, steps)| i128::from(*steps)).sum(),
-            turnover: turnover.fold(Amount::ZERO, Amount::plus),
+            turnover: trades.iter().fold(0, |sum, (price, steps)| self.turnover(*price, *steps).saturating_add(sum)),
         }
     }
 
@@ -177,16 +177,21 @@ impl Past {
         self.price.units() + self.tick.units().saturating_mul(i128::from(ticks))
     }
 
-    fn turnover(&self, ticks: i64, steps: i64) -> Amount {
+    fn turnover(&self, ticks: i64, steps: i64) -> i128 {
         let size = self.step.units().saturating_mul(i128::from(steps));
         match self.category {
-            Category::Linear | Category::Spot => {
-                Amount::new(self.units(ticks).saturating_mul(size), self.price.scale() + self.step.scale())
-            }
+            Category::Linear | Category::Spot => self.units(ticks).saturating_mul(size),
             Category::Inverse => {
                 let price = Amount::new(self.units(ticks), self.price.scale());
-                Amount::new(size, self.step.scale()).divided_by(price)
+                Amount::new(size, self.step.scale()).divided_by(price).units()
             }
+        }
+    }
+
+    fn turnover_scale(&self) -> u32 {
+        match self.category {
+            Category::Linear | Category::Spot => self.price.scale() + self.step.scale(),
+            Category::Inverse => Amount::QUOTIENT_SCALE,
         }
     }
 }
@@ -199,7 +204,7 @@ impl Sums {
             low: self.low.min(later.low),
             close: later.close,
             volume: self.volume + later.volume,
-            turnover: self.turnover.plus(later.turnover),
+            turnover: self.turnover.saturating_add(later.turnover),
         }
     }
 }

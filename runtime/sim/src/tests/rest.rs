@@ -146,6 +146,33 @@ async fn recent_trades_are_the_newest_first_with_the_ids_of_the_stream() {
 }
 
 #[tokio::test]
+async fn recent_trades_reach_back_a_thousand_trades_on_contracts_and_sixty_on_spot() {
+    let sim = quiet().await;
+    let mut client = Client::connect(&sim, Category::Linear).await;
+    client.subscribe(&["publicTrade.ETHUSDT"]).await;
+    let (mut linear, mut spot) = (Vec::new(), Vec::new());
+    for _ in 0..1_100 {
+        linear.push(sim.trade(Category::Linear, "ETHUSDT", Side::Buy, "1922.50", "0.01").unwrap().id);
+        spot.push(sim.trade(Category::Spot, "ETHUSDT", Side::Buy, "1922.5", "0.01").unwrap().id);
+    }
+    for id in &linear {
+        assert_eq!(client.json().await["data"][0]["i"], json!(id));
+    }
+    linear.reverse();
+    spot.reverse();
+    let ids = async |query: &str| -> Vec<String> {
+        let rows = result(&sim, &format!("/v5/market/recent-trade?symbol=ETHUSDT&category={query}")).await;
+        let rows = rows["list"].as_array().unwrap().iter();
+        rows.map(|row| row["execId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids("linear&limit=1000").await, linear[..1_000]);
+    assert_eq!(ids("linear&limit=5000").await, linear[..1_000]);
+    assert_eq!(ids("linear").await, linear[..500]);
+    assert_eq!(ids("spot").await, spot[..60]);
+    assert_eq!(ids("spot&limit=1000").await, spot[..60]);
+}
+
+#[tokio::test]
 async fn klines_are_the_newest_first_and_limited_by_start_end_and_limit() {
     // Half an hour of history gives thirty closed minutes.
     let market =

@@ -11,7 +11,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn every_fault_can_be_parsed() {
+fn faults_take_parameters_spans_and_categories() {
     let script = Script::parse(
         "# a bad day\n\
          at 10s drop\n\
@@ -27,18 +27,6 @@ fn every_fault_can_be_parsed() {
          at 24s refuse SOLUSDT\n\
          at 25s delist ETHUSDT linear\n\
          at 26s list ETHUSDT\n\
-         at 27s for 3s rest half-list spot\n\
-         at 28s rest late 400ms\n\
-         at 29s rest missing-trades linear\n\
-         at 29s rest high-below-low\n\
-         at 29s rest out-of-order\n\
-         at 30s for 1m rest limited 33%\n\
-         at 30s rest limited 2s 5% spot\n\
-         at 31s rest timed-out\n\
-         at 31s rest status 502\n\
-         at 31s rest reset\n\
-         at 31s rest truncated\n\
-         at 31s rest garbage 100%\n\
          at 40s cut 12s\n\
          at 40s for 1s cut spot\n\
          at 1m down 3s linear\n\
@@ -61,6 +49,36 @@ fn every_fault_can_be_parsed() {
             step(24_000, Fault::Refuse("SOLUSDT".to_owned())),
             step(25_000, Fault::Delist("ETHUSDT".to_owned()).on(Category::Linear)),
             step(26_000, Fault::List("ETHUSDT".to_owned())),
+            step(40_000, Fault::Cut.lasting(seconds(12))),
+            step(40_000, Fault::Cut.lasting(seconds(1)).on(Category::Spot)),
+            step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
+            Step { at: seconds(120), action: Action::Heal },
+        ]
+    );
+}
+
+#[test]
+fn rest_faults_take_parameters_shares_and_spans() {
+    let script = Script::parse(
+        "\
+         at 27s for 3s rest half-list spot\n\
+         at 28s rest late 400ms\n\
+         at 29s rest missing-trades linear\n\
+         at 29s rest high-below-low\n\
+         at 29s rest out-of-order\n\
+         at 30s for 1m rest limited 33%\n\
+         at 30s rest limited 2s 5% spot\n\
+         at 31s rest timed-out\n\
+         at 31s rest status 502\n\
+         at 31s rest reset\n\
+         at 31s rest truncated\n\
+         at 31s rest garbage 100%\n",
+    )
+    .unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        script.steps,
+        [
             step(27_000, Fault::Rest(RestFault::HalfList).lasting(seconds(3)).on(Category::Spot)),
             step(28_000, Fault::Rest(RestFault::Late(Duration::from_millis(400)))),
             step(29_000, Fault::Rest(RestFault::MissingTrades).on(Category::Linear)),
@@ -73,12 +91,23 @@ fn every_fault_can_be_parsed() {
             step(31_000, Fault::Rest(RestFault::Reset)),
             step(31_000, Fault::Rest(RestFault::Truncated)),
             step(31_000, Fault::Rest(RestFault::Garbage)),
-            step(40_000, Fault::Cut.lasting(seconds(12))),
-            step(40_000, Fault::Cut.lasting(seconds(1)).on(Category::Spot)),
-            step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),
-            Step { at: seconds(120), action: Action::Heal },
         ]
     );
+}
+
+#[test]
+fn rest_faults_without_parameters_are_one_word() {
+    for (word, fault) in [
+        ("too-frequent", RestFault::TooFrequent),
+        ("blocked", RestFault::Blocked),
+        ("failing", RestFault::Failing),
+        ("unavailable", RestFault::Unavailable),
+        ("silent", RestFault::Silent),
+        ("empty-list", RestFault::EmptyList),
+    ] {
+        let script = Script::parse(&format!("at 1s rest {word}")).unwrap();
+        assert_eq!(script.steps, [step(1_000, Fault::Rest(fault))]);
+    }
 }
 
 #[test]

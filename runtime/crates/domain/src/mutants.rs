@@ -28,13 +28,17 @@ pub enum Mutant {
     SequenceNotCounted,
     /// A changed close does not reach the open of the next window.
     OpenNotCorrected,
+    /// A loss of one of several feeds is a gap.
+    OtherFeedIgnored,
+    /// A loss of one of several feeds is no gap, although the others do not cover it either.
+    OtherFeedBelieved,
     /// Late trades are added behind those that happened after them.
     LateTradeLast,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -48,6 +52,8 @@ impl Mutant {
         Self::SequenceNotCounted,
         Self::OpenNotCorrected,
         Self::LateTradeLast,
+        Self::OtherFeedIgnored,
+        Self::OtherFeedBelieved,
     ];
 
     /// Returns whether this mistake is made.

@@ -12,6 +12,7 @@ use klines_domain::time::{ExchangeMillis, LocalMillis};
 
 use super::MAX_PAUSE;
 use super::connection::Connection;
+use super::union::Union;
 
 /// The pipeline of one category. Its time is that of its slowest connection, so that no connection is ahead of trades
 /// that another delivers. A lost connection no longer counts.
@@ -23,7 +24,11 @@ pub struct CategoryPipeline {
     offset: Option<ClockOffset>,
     /// The latest exchange time that was used; time never goes back.
     shown: Option<ExchangeMillis>,
+    /// What the connections together cover.
+    union: Union,
+    /// The events of one connection, and what they mean beside the others.
     events: Vec<FeedEvent<ExchangeMillis>>,
+    joined: Vec<FeedEvent<ExchangeMillis>>,
 }
 
 impl CategoryPipeline {
@@ -35,7 +40,16 @@ impl CategoryPipeline {
         for (_, symbol) in symbols.iter() {
             aggregator.add_symbol(symbol);
         }
-        Self { category, connections: Vec::new(), aggregator, offset: None, shown: None, events: Vec::new() }
+        Self {
+            category,
+            connections: Vec::new(),
+            aggregator,
+            offset: None,
+            shown: None,
+            union: Union::default(),
+            events: Vec::new(),
+            joined: Vec::new(),
+        }
     }
 
     /// Returns the category.
@@ -64,9 +78,10 @@ impl CategoryPipeline {
             let rejected = connection.take(message, self.shown, &mut self.events);
             self.aggregator.reject(rejected);
         }
-        for event in self.events.drain(..) {
-            self.aggregator.apply(&event);
-        }
+        let (mut events, mut joined) = (std::mem::take(&mut self.events), std::mem::take(&mut self.joined));
+        events.drain(..).for_each(|event| self.union.take(number, event, &mut joined));
+        joined.drain(..).for_each(|event| self.aggregator.apply(&event));
+        (self.events, self.joined) = (events, joined);
         self.tick(received, out);
     }
 

@@ -9,6 +9,7 @@ mod category_pipeline;
 mod clocks;
 mod connection;
 pub mod playback;
+mod union;
 
 #[cfg(test)]
 mod tests;

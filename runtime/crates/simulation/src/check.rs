@@ -145,21 +145,22 @@ impl Checker {
         for delivery in &mut self.deliveries {
             delivery.end(plan.end);
         }
-        for (delivery, symbols) in self.deliveries.iter().zip(&plan.connections) {
-            for (name, tape) in symbols.iter().filter_map(|at| tapes.get(*at)) {
-                for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
-                    let none = BTreeMap::new();
-                    let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
-                    let demanded = demand(plan, delivery, tape, interval);
-                    required += demanded.len();
-                    let missing = demanded
-                        .into_iter()
-                        .filter(|start| klines.get(start).is_none_or(|kline| kline.quality != Quality::Complete));
-                    self.faults.extend(missing.map(|start| {
-                        let said = klines.get(&start).map(|kline| kline.quality);
-                        format!("{name} {interval} {start}: must be complete, is {said:?}")
-                    }));
-                }
+        for (symbol, (name, tape)) in tapes.iter().enumerate() {
+            let carries = |(delivery, symbols): (_, &Vec<usize>)| symbols.contains(&symbol).then_some(delivery);
+            let deliveries: Vec<&Delivery> =
+                self.deliveries.iter().zip(&plan.connections).filter_map(carries).collect();
+            let spans = certain(plan, &deliveries);
+            for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
+                let none = BTreeMap::new();
+                let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
+                let demanded = demand(&spans, tape, interval);
+                required += demanded.len();
+                let is_missing =
+                    |start: &Millis| klines.get(start).is_none_or(|kline| kline.quality != Quality::Complete);
+                self.faults.extend(demanded.into_iter().filter(is_missing).map(|start| {
+                    let said = klines.get(&start).map(|kline| kline.quality);
+                    format!("{name} {interval} {start}: must be complete, is {said:?}")
+                }));
             }
         }
         self.faults.extend(unhealed(plan, &self.deliveries));
@@ -203,18 +204,34 @@ fn said(kline: &Kline) -> Row {
     }
 }
 
+/// Returns the spans of which everything is certain to have been delivered by one connection or another.
+fn certain(plan: &Plan, deliveries: &[&Delivery]) -> Vec<(Millis, Millis)> {
+    // A loss is noticed as late as a frame can be, and what was read last can be as old as that.
+    let slowest = deliveries.iter().map(|delivery| delivery.slowest).max().unwrap_or_default();
+    let margin = SLACK + 2 * slowest;
+    let inner = |(from, to): &(Millis, Millis)| (from + SLACK, (to - margin).min(plan.end - CLOSING));
+    let mut spans: Vec<_> = deliveries.iter().flat_map(|delivery| &delivery.spans).map(inner).collect();
+    spans.retain(|(from, to)| from < to);
+    spans.sort_unstable();
+    let mut joined: Vec<(Millis, Millis)> = Vec::new();
+    for (from, to) in spans {
+        match joined.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
 /// Returns the starts of the windows that must be complete: everything in them was delivered, and so was a trade before
 /// them, with which they open.
-fn demand(plan: &Plan, delivery: &Delivery, tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
+fn demand(spans: &[(Millis, Millis)], tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
     let mut starts = Vec::new();
     let is_filled = interval.nominal_millis() >= SECOND;
-    // A loss is noticed as late as a frame can be, and what was read last can be as old as that.
-    let margin = SLACK + 2 * delivery.slowest;
-    for (from, to) in &delivery.spans {
-        let (from, to) = (from + SLACK, (to - margin).min(plan.end - CLOSING));
-        let Some(before) = tape.get(tape.partition_point(|trade| trade.time < from)) else { continue };
+    for (from, to) in spans {
+        let Some(before) = tape.get(tape.partition_point(|trade| trade.time < *from)) else { continue };
         let mut start = interval.next(interval.start_of(before.time));
-        while interval.next(start) - 1 < to {
+        while interval.next(start) - 1 < *to {
             let end = interval.next(start) - 1;
             let is_traded = || oracle::row(tape, start, end).is_some_and(|row| row.trades > 0);
             if is_filled || is_traded() {

@@ -16,6 +16,8 @@ const HEALED: Millis = 180 * SECOND;
 /// The longest time for which frames wait in the network or the process does nothing.
 const LONGEST_STALL: Millis = 20 * SECOND;
 
+/// The number of feeds that carry each symbol.
+const FEEDS: [usize; 4] = [1, 1, 2, 3];
 /// The mean times between the matches of a symbol.
 const GAPS: [Millis; 4] = [100, 400, 1_500, 8_000];
 /// The same of the first symbol, the busiest one of the exchange, whose silence means that the feed is dead.
@@ -89,7 +91,7 @@ pub struct Plan {
     pub end: Millis,
     /// When everything works again.
     pub healed: Millis,
-    /// The symbols of each connection, by number.
+    /// The symbols of each connection, by number. Redundant feeds carry the same symbols.
     pub connections: Vec<Vec<usize>>,
     /// The mean time between the matches of each symbol, in ms.
     pub gaps: Vec<Millis>,
@@ -106,17 +108,20 @@ impl Plan {
         let mut rng = Rng::with_seed(seed);
         let start = NEW_YEAR + rng.i64(0..86_400_000);
         let symbols = rng.usize(1..=3);
-        let connections = if symbols > 1 && rng.bool() {
+        let sets: Vec<Vec<usize>> = if symbols > 1 && rng.bool() {
             vec![(0..1).collect(), (1..symbols).collect()]
         } else {
             vec![(0..symbols).collect()]
         };
+        let feeds = rng.choice(FEEDS).unwrap_or(1);
+        let connections: Vec<Vec<usize>> =
+            sets.into_iter().flat_map(|symbols| std::iter::repeat_n(symbols, feeds)).collect();
         let gap = |number: usize| {
             let gaps: &[Millis] = if number == 0 { &BUSY } else { &GAPS };
             rng.choice(gaps.iter().copied()).unwrap_or(SECOND)
         };
         let gaps = (0..symbols).map(gap).collect();
-        let count = rng.usize(0..=6);
+        let count = rng.usize(0..=3 + 3 * feeds);
         let mut faults: Vec<Fault> = (0..count).map(|_| fault(&mut rng, start, connections.len())).collect();
         faults.sort_by_key(|fault| fault.from);
         Self {

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use klines_bybit::decode::{DecodeError, Frame, decode, symbol_of, times_of};
+use klines_bybit::decode::{DecodeError, Frame, decode, is_foreign, symbol_of, times_of};
 use klines_bybit::source::{Body, Options, Progress, ReadAhead, Record, Skipped};
 use klines_domain::aggregator::{Settings, Tally};
 use klines_domain::clock::MAX_PUBLISH_DELAY;
 use klines_domain::feed::FeedEvent;
 use klines_domain::kline::Batch;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::ExchangeMillis;
-use klines_domain::trade::{Trade, TradeId};
+use klines_domain::time::{ExchangeMillis, Millis};
+use klines_domain::trade::Trade;
 use klines_pipeline::playback::{Outlet, Playback, Source};
 
 mod connections;
@@ -74,6 +74,9 @@ pub trait Sink {
     /// When the remaining klines cannot be written.
     fn finish(&mut self) -> anyhow::Result<()>;
 }
+
+/// How much earlier than the trades before it a row or a frame without a time of receipt is usually, in ms.
+const MAX_DISORDER: Millis = 1_000;
 
 /// Passes klines to a sink until the sink returns an error.
 pub struct SinkOutlet<'a> {
@@ -227,6 +230,7 @@ impl Player<'_> {
         match record.body {
             Body::Trade(trade) => self.trade(trade),
             Body::Frame(ref text) => self.frame(&record, text),
+            Body::Doubtful(ref text) => self.doubtful(text),
             Body::Rejected(symbol, time) => {
                 self.playback.reject(1);
                 if let Some(symbol) = self.symbols.name(symbol).filter(|symbol| self.wants(symbol)) {
@@ -339,9 +343,14 @@ impl Player<'_> {
         for Unreadable { symbol, range } in std::mem::take(&mut self.unreadable) {
             let symbol = self.playback.symbol(&symbol);
             let latest = now.max(time + MAX_PUBLISH_DELAY);
-            // Uses the recorded times only if they are possible.
-            let (first, last) = range.filter(|(_, last)| *last <= latest).unwrap_or((now - MAX_PUBLISH_DELAY, latest));
-            self.playback.add_miss(symbol, first, last);
+            // The recorded times count if they are possible, and alone if they are likely.
+            let range = range.filter(|(_, last)| *last <= latest);
+            if let Some((first, last)) = range {
+                self.playback.add_miss(symbol, first, last);
+            }
+            if range.is_none_or(|(_, last)| last + MAX_DISORDER < now) {
+                self.playback.add_miss(symbol, now - MAX_PUBLISH_DELAY, latest);
+            }
         }
     }
 
@@ -359,7 +368,7 @@ impl Player<'_> {
             Ok(Frame::Trades { stamped, rejected, undated, received: rows }) => {
                 let is_believed =
                     received.is_none_or(|received| self.playback.stamp(source(record), received, stamped));
-                if record.connection.is_none() && self.is_foreign() {
+                if is_foreign(self.category, &self.events) {
                     self.skipped.messages += 1;
                     return;
                 }
@@ -390,15 +399,12 @@ impl Player<'_> {
         }
     }
 
-    /// Returns whether the trades of the current frame are of another category: files of frames alone do not show
-    /// their category, but only the ids of spot trades are numbers.
-    fn is_foreign(&self) -> bool {
-        let is_spot = self.category == Category::Spot;
-        self.events.iter().any(|event| match event {
-            FeedEvent::Trade(Trade { id: TradeId::Number(_), .. }) => !is_spot,
-            FeedEvent::Trade(Trade { id: TradeId::Uuid { .. }, .. }) => is_spot,
-            _ => false,
-        })
+    /// Rejects the trades of a frame whose time is not believed.
+    fn doubtful(&mut self, text: &str) {
+        self.undecoded += 1;
+        if let Some(symbol) = symbol_of(text).filter(|symbol| self.wants(symbol)) {
+            self.unreadable.push(Unreadable { symbol, range: None });
+        }
     }
 
     /// Reports that trades at every time that is in a frame may be missing.

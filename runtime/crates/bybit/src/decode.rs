@@ -14,7 +14,8 @@ mod tests;
 use klines_domain::feed::FeedEvent;
 use klines_domain::interval::MIN_INTERVAL;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::{ExchangeMillis, Millis};
+use klines_domain::time::{DAY, ExchangeMillis, Millis};
+use klines_domain::trade::{Trade, TradeId};
 use thiserror::Error;
 
 pub use self::number::{quantity, trade_id};
@@ -76,6 +77,9 @@ impl DecodeError {
 /// How far the `T` of a trade may be after its frame's `ts`. A frame cannot be older than its trades, but the two times
 /// may come from clocks of two machines.
 const STAMP_SLACK: Millis = 10_000;
+/// How far the `T` of a trade may be before its frame's `ts`: a trade is published within milliseconds, and after an outage
+/// of the exchange within hours.
+const MAX_AGE: Millis = DAY;
 /// 2100-01-01T00:00:00Z. Later times, and times before 1970, are invalid.
 pub const LATEST_TIME: ExchangeMillis = ExchangeMillis::new(4_102_444_800_000);
 
@@ -157,7 +161,18 @@ fn is_stamp(stamped: ExchangeMillis) -> bool {
 
 /// Returns whether `time` is a plausible time of a trade in a frame of time `stamped`.
 fn is_plausible(time: ExchangeMillis, stamped: ExchangeMillis) -> bool {
-    is_stamp(time) && time <= stamped.saturating_add(STAMP_SLACK)
+    is_stamp(time) && time <= stamped.saturating_add(STAMP_SLACK) && stamped <= time.saturating_add(MAX_AGE)
+}
+
+/// Returns whether these trades are of another category. Only the ids of spot trades are numbers.
+#[must_use]
+pub fn is_foreign<T>(category: Category, events: &[FeedEvent<T>]) -> bool {
+    let is_spot = category == Category::Spot;
+    events.iter().any(|event| match event {
+        FeedEvent::Trade(Trade { id: TradeId::Number(_), .. }) => !is_spot,
+        FeedEvent::Trade(Trade { id: TradeId::Uuid { .. }, .. }) => is_spot,
+        _ => false,
+    })
 }
 
 /// Looks up a symbol.

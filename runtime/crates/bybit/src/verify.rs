@@ -20,7 +20,7 @@ use klines_domain::trade::{Trade, TradeId};
 use serde::Deserialize;
 
 use self::push::{FIELDS, Push, Values};
-use super::decode::{DecodeError, Frame, decode};
+use super::decode::{DecodeError, Frame, decode, is_foreign};
 use super::source::Skipped;
 
 /// A push may not include trades that happened less than this before its timestamp, in ms.
@@ -165,6 +165,7 @@ impl Recorded {
             outcome = decode(category, text, &self.symbols, &mut self.events);
         }
         match outcome.ok()? {
+            Frame::Trades { .. } if is_foreign(category, &self.events) => self.events.clear(),
             Frame::Trades { .. } => {
                 for event in self.events.drain(..) {
                     if let FeedEvent::Trade(trade) = event

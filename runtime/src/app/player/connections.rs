@@ -19,7 +19,8 @@ pub(super) struct Connections {
 
 #[derive(Default)]
 struct ConnectionState {
-    symbols: HashSet<SymbolId, Hasher>,
+    /// Its symbols, each with the time since when it has carried it.
+    symbols: HashMap<SymbolId, ExchangeMillis, Hasher>,
     is_down: bool,
     /// Whether it was opened after the start of the recording, so that it covers nothing before its first stamp.
     is_late: bool,
@@ -37,7 +38,7 @@ impl Connections {
             return known.unwrap_or_else(|| playback.symbol(name));
         };
         let state = self.all.entry(connection).or_default();
-        if let Some(symbol) = known.filter(|symbol| state.symbols.contains(symbol)) {
+        if let Some(symbol) = known.filter(|symbol| state.symbols.contains_key(symbol)) {
             return symbol;
         }
         let latest = playback.stamped(source(connection), received).map(|(_, latest)| latest);
@@ -53,7 +54,8 @@ impl Connections {
         };
         // What was received before the first stamp of the connection says nothing of its coverage.
         let Some(latest) = latest else { return symbol };
-        state.symbols.insert(symbol);
+        let since = if known.is_some() || state.is_late { latest } else { ExchangeMillis::MIN };
+        state.symbols.insert(symbol, since);
         if !state.is_down && self.lost.remove(&symbol) {
             // Another connection carries it on. When that began is not known, but it does by now.
             playback.regained(vec![symbol], latest);
@@ -69,12 +71,19 @@ impl Connections {
         let state = self.all.entry(connection).or_default();
         state.is_down = true;
         state.holes.push((seen_until, None));
-        let carried: Vec<SymbolId> = state.symbols.iter().copied().collect();
-        let is_lost =
-            |symbol: &SymbolId| !self.all.values().any(|other| !other.is_down && other.symbols.contains(symbol));
-        let lost: Vec<SymbolId> = carried.into_iter().filter(is_lost).collect();
-        self.lost.extend(&lost);
-        playback.add_hole(lost, seen_until, None);
+        let carried: Vec<SymbolId> = state.symbols.keys().copied().collect();
+        for symbol in carried {
+            let up = self.all.values().filter(|other| !other.is_down);
+            // Another connection may have begun after the last trades of this one.
+            match up.filter_map(|other| other.symbols.get(&symbol)).min() {
+                Some(since) if *since <= seen_until + 1 => {}
+                Some(since) => playback.add_hole(vec![symbol], seen_until, Some(*since)),
+                None => {
+                    self.lost.insert(symbol);
+                    playback.add_hole(vec![symbol], seen_until, None);
+                }
+            }
+        }
     }
 
     /// Records that a connection receives every trade again from `received` on, in recorded local time.
@@ -94,7 +103,8 @@ impl Connections {
         if let Some((_, until @ None)) = state.holes.last_mut() {
             *until = Some(latest);
         }
-        let regained: Vec<SymbolId> = state.symbols.iter().copied().filter(|symbol| self.lost.remove(symbol)).collect();
+        state.symbols.values_mut().for_each(|since| *since = latest);
+        let regained: Vec<SymbolId> = state.symbols.keys().copied().filter(|symbol| self.lost.remove(symbol)).collect();
         playback.regained(regained, latest);
     }
 }

@@ -21,7 +21,7 @@ impl Folder {
 
     fn write(&self, name: &str, lines: &[String]) -> PathBuf {
         let path = self.0.path().join(name);
-        std::fs::write(&path, lines.join("\n")).unwrap();
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
         path
     }
 }
@@ -157,14 +157,14 @@ fn a_symbol_that_another_connection_carries_has_no_gap() {
     let mut lines = vec![connect("A", 0.0), connect("B", 0.1)];
     for second in 0..12 {
         let at = second as f64 + 0.5;
-        // A is down from second 3 on and back in second 8, when B is lost.
+        // A is down from second 3 on and back in second 8; B is lost in second 9.
         if !(3..8).contains(&second) {
             lines.push(trade("A", at, "AUSDT"));
         }
         if second == 3 {
             lines.push(connect("A", at + 0.1));
         }
-        if second < 9 {
+        if second < 10 {
             lines.push(trade("B", at, "AUSDT"));
         }
     }
@@ -173,6 +173,31 @@ fn a_symbol_that_another_connection_carries_has_no_gap() {
     let all: Vec<i64> = (0..12).collect();
     let rows = [&[(0, "partial", 1)][..], &complete(1..12, &all)].concat();
     assert_eq!(replayed(vec![folder.write("session.jsonl", &lines)], "1s", "AUSDT"), expected(&rows));
+}
+
+#[test]
+fn a_frame_with_a_wrong_time_marks_the_moment_at_which_it_stands() {
+    let folder = Folder::new();
+    let frame = |at: f64| {
+        let record: Value = serde_json::from_str(&trade("A", at, "AUSDT")).unwrap();
+        record["data"].as_str().unwrap().to_owned()
+    };
+    let stamp = |at: f64| ((DAY as f64 + at) * 1_000.0).round() as i64 - 100;
+    // The time of the third frame, or of its trade: without its last digit, a day and two days too early, far too late,
+    // and, of the frame, a minute too early, which a trade can really be.
+    let right = stamp(2.6);
+    for (key, wrong) in [right / 10, right - 90_000_000, right - 180_000_000, right * 2]
+        .into_iter()
+        .flat_map(|wrong| [("ts", wrong), ("T", wrong)])
+        .chain([("ts", right - 60_000)])
+    {
+        let bad = frame(2.6).replace(&format!(r#""{key}":{right}"#), &format!(r#""{key}":{wrong}"#));
+        let lines = [frame(0.6), frame(1.6), bad, frame(3.6), frame(4.6), frame(6.6)];
+        let found = replayed(vec![folder.write("frames.ndjson", &lines)], "1s", "AUSDT");
+        let quality = |start: i64| found.iter().find(|row| row.0 == start).map(|row| row.1.as_str());
+        assert_ne!(quality(2), Some("complete"), "{key} {wrong}: {found:?}");
+        assert_eq!((quality(5), found.len() <= 6), (Some("complete"), true), "{key} {wrong}: {found:?}");
+    }
 }
 
 #[test]
@@ -242,6 +267,7 @@ fn the_missing_end_of_an_archive_is_a_gap() {
     let mut lines = archive(&[0, HOUR, 5 * HOUR]);
     lines.push("4,17041".to_owned());
     let cut = folder.write("AUSDT_2024-01-01.csv", &lines);
+    std::fs::write(&cut, std::fs::read_to_string(&cut).unwrap().trim_end()).unwrap();
     let next = folder.write("AUSDT_2024-01-02.csv", &archive(&[day + HOUR]));
     let after = folder.write("AUSDT_2024-01-03.csv", &archive(&[2 * day]));
     let rows = replayed(vec![cut, next, after], "4h", "AUSDT");
@@ -253,7 +279,7 @@ fn the_missing_end_of_an_archive_is_a_gap() {
     let whole = newest_first(first, &[0, HOUR, 20 * HOUR]);
     let late = newest_first(second, &[day + 9 * HOUR, day + 17 * HOUR]);
     let text = std::fs::read_to_string(&late).unwrap();
-    std::fs::write(&late, format!("{text}\n2,17041")).unwrap();
+    std::fs::write(&late, format!("{text}2,17041")).unwrap();
     let rows = replayed(vec![whole, late], "4h", "BUSDT");
     let at = |hour: i64| rows.iter().find(|row| row.0 == hour * HOUR).map(|row| (row.1.as_str(), row.2));
     assert_eq!((at(20), at(24), at(28)), (Some(("complete", 1)), None, None), "{rows:?}");

@@ -12,41 +12,59 @@ use super::record::{Body, Record};
 /// The frames of one file.
 pub(super) struct Frames {
     lines: Lines,
-    /// Lines that were read to detect the category.
+    /// Lines that were read to look at the start of the file.
     ahead: std::vec::IntoIter<String>,
-    category: Category,
+    /// The category; `None` if no trades show it.
+    category: Option<Category>,
+    /// The greatest timestamp so far; 0 before the first one.
     time: Millis,
-    /// The last timestamp, if it is too far from those before.
-    unconfirmed: Option<Millis>,
+    /// Before the first timestamp, what it is near; then the last one, if it is too far from those before.
+    expected: Option<Millis>,
 }
 
 /// Maximum bytes of the lines that are read to detect the category.
-const LOOK_AHEAD: usize = 8 << 20;
+const LOOK_AHEAD: usize = 1 << 20;
+/// How many timestamps at the start of a file show which of them is right.
+const FIRST_STAMPS: usize = 5;
 /// How far a timestamp may be from the greatest one so far without a second one to confirm it.
 const MAX_STEP: Millis = 24 * 3_600_000;
 
 impl Frames {
-    /// Creates the reader; `first` is the line that was already read.
+    /// Creates the reader; `first` is the line that was already read. `category` is that of a file that does not show it.
     pub(super) fn new(first: &[u8], mut lines: Lines, category: Option<Category>) -> Result<Self, SourceError> {
         let mut ahead = vec![text(first)];
         let mut bytes = first.len();
-        let mut found = category.or_else(|| category_of(ahead.first().map_or("", String::as_str)));
-        while found.is_none() {
-            let Some(line) = lines.next()? else { break };
-            if bytes >= LOOK_AHEAD {
-                return Err(SourceError::NoCategory { path: lines.path().to_owned(), bytes: LOOK_AHEAD });
+        let (mut found, mut stamps) = (None, Vec::new());
+        loop {
+            let line = ahead.last().map_or("", String::as_str);
+            found = found.or_else(|| category_of(line));
+            stamps.extend(Some(stamp(line)).filter(|stamp| *stamp > 0));
+            if (found.or(category).is_some() && stamps.len() >= FIRST_STAMPS) || bytes >= LOOK_AHEAD {
+                break;
             }
-            let line = text(line);
-            found = category_of(&line);
+            let Some(line) = lines.next()? else { break };
             bytes += line.len();
-            ahead.push(line);
+            ahead.push(text(line));
         }
-        let category = found.unwrap_or_default();
-        Ok(Self { lines, ahead: ahead.into_iter(), category, time: 0, unconfirmed: None })
+        if found.or(category).is_none() && bytes >= LOOK_AHEAD {
+            return Err(SourceError::NoCategory { path: lines.path().to_owned(), bytes: LOOK_AHEAD });
+        }
+        stamps.truncate(FIRST_STAMPS);
+        let agreeing = |stamp: &Millis| stamps.iter().filter(|other| is_near(**other, *stamp)).count();
+        // Of those with the most others near them, the last one, so that two different ones prove the second.
+        let expected = stamps.iter().copied().max_by_key(agreeing);
+        let category = found.or(category);
+        Ok(Self { lines, ahead: ahead.into_iter(), category, time: 0, expected })
     }
 
-    pub(super) const fn category(&self) -> Category {
+    /// Returns the category; `None` if the file has no trades that show it.
+    pub(super) const fn category(&self) -> Option<Category> {
         self.category
+    }
+
+    /// Sets the category of a file that does not show it.
+    pub(super) fn assume(&mut self, category: Category) {
+        self.category.get_or_insert(category);
     }
 
     /// Returns the next frame and the time that orders it among other files: the greatest timestamp so far; 0 before the
@@ -59,28 +77,36 @@ impl Frames {
                 None => return Ok(None),
             },
         };
-        self.observe(stamp(&frame));
-        Ok(Some((
-            self.time,
-            Record { received: None, category: self.category, connection: None, body: Body::Frame(frame) },
-        )))
+        let body = if self.observe(stamp(&frame)) { Body::Frame(frame) } else { Body::Doubtful(frame) };
+        let category = self.category.unwrap_or_default();
+        Ok(Some((self.time, Record { received: None, category, connection: None, body })))
     }
 
     /// Takes over the time of a frame. A damaged one can be years off, and the file would be read before or after all
-    /// others, so a long step needs a second frame of about that time.
-    fn observe(&mut self, stamp: Millis) {
-        let is_near = |time: Millis| stamp.abs_diff(time) <= MAX_STEP.unsigned_abs();
+    /// others, so a long step needs a second frame of about that time. Returns whether the time is believed.
+    fn observe(&mut self, stamp: Millis) -> bool {
+        // A frame without a time says nothing.
         if stamp == 0 {
-            return;
+            return true;
         }
-        if self.time == 0 || is_near(self.time) {
-            (self.time, self.unconfirmed) = (self.time.max(stamp), None);
-        } else if self.unconfirmed.is_some_and(is_near) {
-            (self.time, self.unconfirmed) = (stamp, None);
-        } else {
-            self.unconfirmed = Some(stamp);
+        let known = if self.time == 0 { self.expected } else { Some(self.time) };
+        if known.is_none_or(|known| is_near(known, stamp)) {
+            (self.time, self.expected) = (self.time.max(stamp), None);
+            return true;
         }
+        if self.time > 0 && self.expected.is_some_and(|expected| is_near(expected, stamp)) {
+            (self.time, self.expected) = (stamp, None);
+            return true;
+        }
+        if self.time > 0 {
+            self.expected = Some(stamp);
+        }
+        false
     }
+}
+
+const fn is_near(one: Millis, other: Millis) -> bool {
+    one.abs_diff(other) <= MAX_STEP.unsigned_abs()
 }
 
 /// Returns a line as text. One that is not UTF-8 is no valid frame; the reader of frames counts it.

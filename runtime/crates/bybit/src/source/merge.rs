@@ -207,7 +207,7 @@ impl Recording {
 
 impl Part {
     fn is_frames_of(&self, category: Category) -> bool {
-        matches!(&self.remaining, Remaining::Frames(frames) if frames.category() == category)
+        matches!(&self.remaining, Remaining::Frames(frames) if frames.category() == Some(category))
     }
 }
 
@@ -238,7 +238,7 @@ impl Remaining {
     /// Returns whether there are entries of the category.
     fn has(&self, category: Category) -> bool {
         match self {
-            Self::Frames(frames) => frames.category() == category,
+            Self::Frames(frames) => frames.category() == Some(category),
             Self::Wrapped(wrapped) => wrapped.categories().contains(&category),
             Self::Archives(track) => track.category() == category,
         }
@@ -281,7 +281,7 @@ fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result
         match kind {
             Kind::Frames => {
                 let frames = Frames::new(&line, lines, options.category)?;
-                found.push(frames.category());
+                found.extend(frames.category());
                 parts.push((path.clone(), Remaining::Frames(Box::new(frames))));
             }
             Kind::Wrapped => {
@@ -293,6 +293,15 @@ fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result
         }
     }
     found.extend(archives.iter().map(|file: &ArchiveFile| file.category()));
+    found.sort_unstable();
+    found.dedup();
+    // Files without trades, for example with klines alone, belong to the others.
+    let other = options.category.or(found.first().copied()).unwrap_or_default();
+    for (_, part) in &mut parts {
+        if let Remaining::Frames(frames) = part {
+            frames.assume(other);
+        }
+    }
     let mut symbols = SymbolTable::default();
     let began = surveyed.iter().map(|(_, _, survey, _)| survey.began).min().unwrap_or_default();
     parts.extend(surveyed.into_iter().map(|(path, lines, survey, number)| {
@@ -306,8 +315,6 @@ fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result
         ordered.extend(next.as_ref().map(|entry| Reverse(order(entry, number))));
         recording.push(Part { path, next, until: None, remaining });
     }
-    found.sort_unstable();
-    found.dedup();
     let category = Category::default();
     let (parts, order, pending) = (recording, ordered, VecDeque::new());
     Ok(Opened { recording: Recording { parts, order, pending, category, symbols, skipped }, found })

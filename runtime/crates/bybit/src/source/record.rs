@@ -26,6 +26,8 @@ pub struct Connection(pub u32, pub u32);
 pub enum Body {
     /// A frame as Bybit sent it.
     Frame(String),
+    /// A frame whose `ts` is far from those around it. Its trades must not be used.
+    Doubtful(String),
     /// A row of an archive. Its symbol is one of [`Recording::symbols`](super::Recording::symbols).
     Trade(Trade),
     /// A row of an archive that is not a valid trade, and its time.

@@ -258,8 +258,12 @@ fn an_archive_and_a_recording_of_one_category_are_refused_with_both_names() {
     let spot = folder.write("BTCUSDT_2024-06-01.csv", "id,timestamp,price,volume,side\n1,1717243506100,2,1,buy\n");
     let paths = [paths[0].clone(), spot];
     assert!(matches!(read(&paths, &Options::default()), Err(SourceError::Mixed { .. })));
-    let linear = Options { category: Some(Category::Linear), symbol: None };
-    assert_eq!(read(&paths, &linear).unwrap().len(), 1);
+    for category in [Category::Linear, Category::Spot] {
+        assert_eq!(read(&paths, &Options { category: Some(category), symbol: None }).unwrap().len(), 1);
+    }
+    // A file without trades belongs to the others.
+    let klines = folder.write("klines.ndjson", r#"{"topic":"kline.1.BTCUSDT","ts":5,"data":[]}"#);
+    assert!(read(&[klines, paths[1].clone()], &Options::default()).is_err());
 }
 
 #[test]
@@ -267,27 +271,41 @@ fn one_damaged_time_does_not_put_a_file_of_frames_behind_the_others() {
     let folder = Folder::new();
     let frame = |ts: i64| format!(r#"{{"topic":"publicTrade.BTCUSDT","ts":{ts},"data":[]}}"#);
     let start = 1_717_243_506_000;
-    let one: Vec<String> = [0, 20, 5_000_000_000_000, 40, 60].map(|at| frame(start + at)).to_vec();
-    let two: Vec<String> = [10, 30, 50, 70].map(|at| frame(start + at)).to_vec();
-    let paths = [folder.write("one.ndjson", &one.join("\n")), folder.write("two.ndjson", &two.join("\n"))];
-    let records = read(&paths, &Options::default()).unwrap();
-    let found: Vec<&str> = records.iter().filter_map(|record| record.body.frame()).collect();
-    let expected = [0, 10, 20, 5_000_000_000_000, 30, 40, 50, 60, 70].map(|at| frame(start + at));
-    assert_eq!(found, expected);
+    let write = |name: &str, times: &[i64]| {
+        let frames: Vec<String> = times.iter().map(|at| frame(start + at)).collect();
+        folder.write(name, &frames.join("\n"))
+    };
+    let two = write("two.ndjson", &[10, 30, 50, 70]);
+    for far in [5_000_000_000_000, -1_700_000_000_000] {
+        for place in 0..5 {
+            let mut times = vec![0, 20, 40, 60];
+            times.insert(place, far);
+            let records = read(&[write("one.ndjson", &times), two.clone()], &Options::default()).unwrap();
+            let doubtful: Vec<&Record> =
+                records.iter().filter(|record| matches!(record.body, Body::Doubtful(_))).collect();
+            assert_eq!(doubtful.len(), 1, "{far} {place}");
+            assert_eq!(doubtful[0].body, Body::Doubtful(frame(start + far)));
+            let others: Vec<&str> = records.iter().filter_map(|record| record.body.frame()).collect();
+            assert_eq!(others, [0, 10, 20, 30, 40, 50, 60, 70].map(|at| frame(start + at)), "{far} {place}");
+        }
+    }
+    // Two that agree are believed from the second one on.
+    let apart = read(&[write("apart.ndjson", &[0, 10, 20, 200_000_000, 200_000_010])], &Options::default()).unwrap();
+    assert!(matches!(apart[3].body, Body::Doubtful(_)) && matches!(apart[4].body, Body::Frame(_)));
 }
 
 #[test]
 fn frames_without_a_trade_in_many_lines_need_their_category() {
     let folder = Folder::new();
     let ticker = format!(r#"{{"topic":"tickers.BTCUSDT","ts":1717243506000,"data":"{}"}}"#, "x".repeat(1_000));
-    let many = format!("{}{FRAME}", format!("{ticker}\n").repeat(9_000));
+    let many = format!("{}{FRAME}", format!("{ticker}\n").repeat(1_100));
     let paths = [folder.write("frames.ndjson", &many)];
     let error = read(&paths, &Options::default()).unwrap_err().to_string();
     assert!(
-        error.ends_with("has no trades in its first 8 MiB, so that its category is not known: name it with --category")
+        error.ends_with("has no trades in its first 1 MiB, so that its category is not known: name it with --category")
     );
     assert!(read(&paths, &Options { category: Some(Category::Linear), symbol: None }).is_ok());
-    let few = folder.write("few.ndjson", &format!("{}{FRAME}", format!("{ticker}\n").repeat(2_000)));
+    let few = folder.write("few.ndjson", &format!("{}{FRAME}", format!("{ticker}\n").repeat(900)));
     let recording = Recording::open(&[few], &Options::default(), &Progress::default()).unwrap();
     assert_eq!(recording.category(), Category::Linear);
 }
@@ -471,11 +489,11 @@ mod archives {
         for form in 0..2 {
             let path = write(&folder, "BTCUSDT2023-11-14.csv", &rows, form);
             let text = std::fs::read_to_string(&path).unwrap();
-            // In the side, in the id, and in a column that is not read: what a row has may be incomplete.
-            for cut in [40, 12, 3] {
+            // In the side, in the id, in a column that is not read, and behind the last one: whole rows can be missing.
+            for (cut, rows) in [(40, 2_999), (12, 2_999), (3, 2_999), (1, 3_000)] {
                 std::fs::write(&path, &text[..text.len() - cut]).unwrap();
                 let (records, skipped) = read_all(std::slice::from_ref(&path)).unwrap();
-                assert_eq!((records.len(), skipped.incomplete), (2_999, 1), "{form} {cut}");
+                assert_eq!((records.len(), skipped.incomplete), (rows, 1), "{form} {cut}");
             }
         }
     }

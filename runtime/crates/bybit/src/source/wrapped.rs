@@ -51,7 +51,7 @@ struct WireHead<'a> {
     addr: Option<Cow<'a, str>>,
 }
 
-/// Maximum bytes of frames in the window.
+/// Maximum bytes of records in the window.
 const MAX_WAITING: usize = 24 << 20;
 
 /// How much later than the first connection one can be opened and still belong to the start of the recording, in
@@ -121,6 +121,7 @@ impl Survey {
         let at = micros(record.ts)?;
         match (&*record.kind, &record.addr) {
             ("connect", Some(address)) => {
+                connections.refuse_return(&record.conn, at)?;
                 self.began = self.began.min(at);
                 self.losses.extend(connections.open(&record.conn, address, at));
             }
@@ -151,7 +152,7 @@ pub(super) struct Wrapped {
     connections: Connections,
     /// Records with the time of receipt in microseconds, which is finer than the clock of the pipeline.
     window: Reorder<Record>,
-    /// Bytes of the frames in the window.
+    /// Bytes of the records in the window.
     waiting: usize,
     losses: VecDeque<(i64, Record)>,
     ends: Vec<Record>,
@@ -238,7 +239,7 @@ impl Wrapped {
 }
 
 fn length(record: &Record) -> usize {
-    record.body.frame().map_or(0, str::len)
+    size_of::<Record>() + record.body.frame().map_or(0, str::len)
 }
 
 /// Returns a line that contains two records as what is before the second one, and the second one: a recorder that was
@@ -336,6 +337,20 @@ impl Connections {
         Ok([None, None])
     }
 
+    /// Returns an error if a connection is opened again before its last message: another recording was put in front.
+    fn refuse_return(&self, name: &str, at: i64) -> Result<(), String> {
+        let last = self.known.get(name).map_or(i64::MIN, |connection| connection.last);
+        let earlier = last.saturating_sub(at);
+        if earlier <= START {
+            return Ok(());
+        }
+        let seconds = earlier.div_euclid(1_000_000);
+        Err(format!(
+            "connection {name:?} is opened {seconds} s before its message above: if several recordings were put together, \
+             put the older one first, or name them as files of their own"
+        ))
+    }
+
     /// Opens a connection, or opens it again. Returns when it was lost, if that is new.
     fn open(&mut self, name: &str, address: &str, at: i64) -> Option<(i64, Record)> {
         let category = category_of(address);
@@ -356,7 +371,9 @@ impl Connections {
     /// which cannot be decoded and marks what it may have contained.
     fn damaged(&self, line: &[u8], skipped: &mut Skipped) -> Option<(i64, Record)> {
         let text = String::from_utf8_lossy(line);
-        let is_of = |name: &String| text.contains(&format!("\"conn\":\"{name}\""));
+        let is_of = |name: &String| {
+            text.contains(&format!("\"conn\":\"{name}\"")) || text.contains(&format!("\"conn\": \"{name}\""))
+        };
         let connection = self.known.iter().find(|(name, _)| is_of(name)).map(|(_, connection)| connection);
         let Some(connection) = connection.filter(|_| text.contains("publicTrade.")) else {
             skipped.count(line);
@@ -376,7 +393,7 @@ impl RecordedConnection {
 
 /// Returns whether a frame is a subscribe request or the answer to one.
 fn is_subscription(frame: &str) -> bool {
-    frame.contains(r#""op":"subscribe""#)
+    frame.contains(r#""op":"subscribe""#) || frame.contains(r#""op": "subscribe""#)
 }
 
 fn is_push(frame: &str) -> bool {

@@ -87,7 +87,13 @@ impl ArchiveFile {
     ) -> Result<Option<Self>, SourceError> {
         let columns = Columns::new(kind, &header);
         let start = lines.offset();
-        let Some(row) = lines.next()?.map(<[u8]>::to_vec) else { return Ok(None) };
+        let row = loop {
+            match lines.next()? {
+                None => return Ok(None),
+                Some(line) if is_no_row(line, &header) => {}
+                Some(line) => break line.to_vec(),
+            }
+        };
         let (symbol, category) = match kind {
             ArchiveKind::Derivatives => columns.symbol(&row).map_err(|reason| lines.wrong(reason))?,
             ArchiveKind::Spot => {
@@ -163,7 +169,10 @@ impl ArchiveFile {
                 continue;
             }
             match self.row(line) {
-                Ok(row) => return Ok(Some(row.fine_time)),
+                Ok(row) => {
+                    self.is_incomplete |= lines.is_cut();
+                    return Ok(Some(row.fine_time));
+                }
                 Err(_) if lines.is_cut() => {
                     self.is_incomplete = true;
                     return Ok(None);
@@ -178,7 +187,10 @@ impl ArchiveFile {
         while let Some(line) = lines.next()? {
             if !is_no_row(line, &self.header) {
                 match self.row(line) {
-                    Ok(row) => return Ok(Some(row.fine_time)),
+                    Ok(row) => {
+                        self.is_incomplete |= lines.is_cut();
+                        return Ok(Some(row.fine_time));
+                    }
                     Err(_) if lines.is_cut() => self.is_incomplete = true,
                     Err(reason) => return Err(lines.wrong(reason)),
                 }
@@ -277,7 +289,11 @@ impl ArchiveFile {
                         return Ok(None);
                     };
                     match parse(line) {
-                        Ok(row) => return Ok(Some(row)),
+                        Ok(row) => {
+                            // What is cut off behind the last column that is read can be whole rows.
+                            self.is_incomplete |= lines.is_cut();
+                            return Ok(Some(row));
+                        }
                         Err(_) if is_no_row(line, &self.header) => skipped.count(line),
                         Err(_) if lines.is_cut() => {
                             self.is_incomplete = true;

@@ -175,7 +175,8 @@ impl ArchiveTrack {
     /// Closes the open file, whose rows have all been read.
     fn close(&mut self) -> Result<(), SourceError> {
         let Some((file, _)) = self.open.take() else { return Ok(()) };
-        let newest = self.window.newest();
+        // The time of a row that is no trade can be anything.
+        let newest = self.newest.unwrap_or_else(|| self.window.newest());
         let until = file.until(newest.div_euclid(UNITS_PER_MILLI));
         self.skipped.incomplete += u64::from(file.is_incomplete);
         self.seam = self.window.waiting().filter_map(Row::identity).collect();

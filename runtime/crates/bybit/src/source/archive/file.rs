@@ -125,7 +125,10 @@ impl ArchiveFile {
     /// Finds out the order and the times of the rows; `row` is the first one.
     fn look(&mut self, row: &[u8], lines: &mut Lines) -> Result<(), SourceError> {
         let mut seen = Seen::default();
-        seen.add(self.row(row).map_err(|reason| lines.wrong(reason))?.fine_time);
+        let first = self.row(row).map_err(|reason| lines.wrong(reason))?;
+        if first.trade.is_some() {
+            seen.add(first.fine_time);
+        }
         let mut is_whole = true;
         while let Some(time) = self.next_time(lines)? {
             seen.add(time);
@@ -152,13 +155,16 @@ impl ArchiveFile {
                 seen.add(tail);
             }
         }
+        if seen.rows == 0 {
+            seen.add(first.fine_time);
+        }
         self.is_incomplete |= self.input.ends_early();
         (self.first, self.latest) = (seen.earliest, seen.latest);
         self.last = is_whole.then_some(seen.latest);
         Ok(())
     }
 
-    /// Returns the time of the next row; `None` after the last one, and before one that was cut at the end.
+    /// Returns the time of the next trade, because that of a row that is none can be anything; `None` after the last one, and before one that was cut at the end.
     fn next_time(&mut self, lines: &mut Lines) -> Result<Option<i64>, SourceError> {
         loop {
             let Some(line) = lines.next()? else {
@@ -171,7 +177,9 @@ impl ArchiveFile {
             match self.row(line) {
                 Ok(row) => {
                     self.is_incomplete |= lines.is_cut();
-                    return Ok(Some(row.fine_time));
+                    if row.trade.is_some() {
+                        return Ok(Some(row.fine_time));
+                    }
                 }
                 Err(_) if lines.is_cut() => {
                     self.is_incomplete = true;
@@ -182,14 +190,16 @@ impl ArchiveFile {
         }
     }
 
-    /// Returns the time of the last row that was not cut.
+    /// Returns the time of the last trade whose row was not cut.
     fn tail(&mut self, mut lines: Backwards) -> Result<Option<i64>, SourceError> {
         while let Some(line) = lines.next()? {
             if !is_no_row(line, &self.header) {
                 match self.row(line) {
                     Ok(row) => {
                         self.is_incomplete |= lines.is_cut();
-                        return Ok(Some(row.fine_time));
+                        if row.trade.is_some() {
+                            return Ok(Some(row.fine_time));
+                        }
                     }
                     Err(_) if lines.is_cut() => self.is_incomplete = true,
                     Err(reason) => return Err(lines.wrong(reason)),

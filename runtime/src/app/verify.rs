@@ -36,8 +36,12 @@ pub fn verify(files: &[PathBuf], progress: &Progress) -> anyhow::Result<Report> 
     let mut recording = Recording::open_mixed(files, &Options::default(), progress)?;
     let mut verifier = Verifier::default();
     while let Some(record) = recording.read()? {
-        if let Body::Frame(frame) = &record.body {
-            verifier.frame(record.category, frame);
+        match &record.body {
+            Body::Frame(frame) => verifier.frame(record.category, frame),
+            Body::Lost => verifier.interrupt(record.category),
+            Body::Regained => verifier.resume(record.category),
+            Body::Paused(from, to) => verifier.pause(record.category, *from, *to),
+            _ => {}
         }
     }
     let mut skipped = recording.skipped();

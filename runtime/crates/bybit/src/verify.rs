@@ -1,7 +1,7 @@
 //! Compares our klines with those of the exchange, push by push, in a recording that has trades and klines.
 //!
-//! A push is one element of a `kline.*` frame's `data`. Windows that began before the recording are skipped; the close
-//! of the last skipped push is the first previous close. Our klines are computed from the trades with `T <= ts`.
+//! A push is one element of a `kline.*` frame's `data`. Windows that began before the recording, or in which it was
+//! interrupted, are skipped; the close of the last skipped push is the first previous close. Our klines are computed from the trades with `T <= ts`.
 
 mod push;
 
@@ -63,7 +63,7 @@ pub struct Report {
     pub behind: u64,
     /// Number of pushes that differ.
     pub wrong: u64,
-    /// Number of pushes of windows that began before the recording.
+    /// Number of pushes of windows that began before the recording, or in which a connection was interrupted.
     pub skipped: u64,
     /// For each field: name, number of equal and of different values.
     pub fields: Vec<(&'static str, u64, u64)>,
@@ -106,6 +106,10 @@ struct Recorded {
     topics: BTreeMap<String, TopicPushes>,
     /// The greatest timestamp so far.
     stamped: ExchangeMillis,
+    /// Between which timestamps trades may be missing.
+    gaps: Vec<(ExchangeMillis, ExchangeMillis)>,
+    /// Whether the gaps that are open end with the next timestamp.
+    is_resuming: bool,
     events: Vec<FeedEvent<ExchangeMillis>>,
 }
 
@@ -129,6 +133,22 @@ impl Verifier {
         if recorded.frame(category, text).is_none() && !self.skipped.count_other(text) {
             self.unread += 1;
         }
+    }
+
+    /// Notes that a connection was interrupted: trades may be missing until [`resume`](Self::resume).
+    pub fn interrupt(&mut self, category: Category) {
+        let recorded = self.categories.entry(category).or_default();
+        recorded.gaps.push((recorded.stamped, ExchangeMillis::MAX));
+    }
+
+    /// Notes that the trades of a connection are recorded again, from the next frame on.
+    pub fn resume(&mut self, category: Category) {
+        self.categories.entry(category).or_default().is_resuming = true;
+    }
+
+    /// Notes that trades between two times may be missing.
+    pub fn pause(&mut self, category: Category, from: ExchangeMillis, to: ExchangeMillis) {
+        self.categories.entry(category).or_default().gaps.push((from, to));
     }
 
     /// Returns the lines among the frames that were of no known kind.
@@ -156,6 +176,10 @@ impl Recorded {
     fn frame(&mut self, category: Category, text: &str) -> Option<()> {
         if let Ok(WireStamp { ts: Some(stamped) }) = serde_json::from_str(text) {
             self.stamped = self.stamped.max(ExchangeMillis::new(stamped));
+            if std::mem::take(&mut self.is_resuming) {
+                let open = self.gaps.iter_mut().filter(|(_, to)| *to == ExchangeMillis::MAX);
+                open.for_each(|(_, to)| *to = self.stamped);
+            }
         }
         self.events.clear();
         let mut outcome = decode(category, text, &self.symbols, &mut self.events);
@@ -192,8 +216,14 @@ impl Recorded {
         let id = self.symbols.get(topic.symbol.as_str());
         let trades = id.and_then(|id| self.trades.get(id.index())).unwrap_or(&none);
         let mut seed: Option<(Millis, Decimal)> = None;
+        let (mut before, mut skipped) = (topic.began, None);
         for push in &topic.pushes {
-            if push.start <= topic.began.get() {
+            // Without the trades of a gap, neither its windows are known nor the open of the next one.
+            let from = before.min(ExchangeMillis::new(push.start));
+            let is_interrupted = self.gaps.iter().any(|(start, end)| *start < push.stamped && from <= *end);
+            before = push.stamped;
+            if push.start <= topic.began.get() || is_interrupted || skipped == Some(push.start) {
+                skipped = Some(push.start);
                 report.skipped += 1;
                 seed = Some((push.end, push.values.close()));
                 continue;

@@ -61,6 +61,29 @@ fn trades_recorded_after_the_push_count_by_their_time() {
 }
 
 #[test]
+fn pushes_of_an_interrupted_window_are_skipped() {
+    const ALL: [&str; 6] = ["4", "4", "4", "4", "1", "4"];
+    let mut verifier = Verifier::default();
+    let mut take = |verifier: &mut Verifier, frames: &[String]| {
+        frames.iter().for_each(|frame| verifier.frame(Category::Linear, frame));
+    };
+    let flat = ["4", "4", "4", "4", "0", "0"];
+    take(&mut verifier, &[push(0, 59_000, ALL), push(60_000, 70_000, flat)]);
+    verifier.interrupt(Category::Linear);
+    verifier.resume(Category::Linear);
+    // What the exchange traded meanwhile is in its pushes of this window, and in the open of the next one.
+    take(&mut verifier, &[push(60_000, 90_000, ["4", "9", "4", "9", "5", "45"]), trade(95_000, "8", "1")]);
+    take(&mut verifier, &[push(60_000, 110_000, ["4", "9", "4", "8", "6", "53"])]);
+    take(&mut verifier, &[push(120_000, 121_000, ["8", "8", "8", "8", "0", "0"])]);
+    verifier.pause(Category::Linear, ExchangeMillis::new(130_000), ExchangeMillis::new(300_000));
+    take(&mut verifier, &[push(300_000, 301_000, ["7", "7", "7", "7", "0", "0"])]);
+    take(&mut verifier, &[push(300_000, 302_000, ["7", "7", "7", "7", "0", "0"])]);
+    take(&mut verifier, &[push(360_000, 361_000, ["7", "7", "7", "7", "0", "0"])]);
+    let report = verifier.report();
+    assert_eq!((report.equal, report.wrong, report.skipped), (3, 0, 5), "{:?}", report.differences);
+}
+
+#[test]
 fn behind_and_wrong_are_distinguished_by_the_last_200_ms() {
     let seen = push(0, 59_000, ["4", "4", "4", "4", "1", "4"]);
     let empty = |stamped| push(60_000, stamped, ["4", "4", "4", "4", "0", "0"]);

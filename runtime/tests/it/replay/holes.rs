@@ -213,7 +213,7 @@ fn a_pause_between_two_files_of_frames_is_a_gap() {
     let late = folder.write("late.ndjson", &[frame(20.4, "AUSDT"), frame(20.6, "BUSDT"), frame(22.6, "AUSDT")]);
     let rows = [(0, "partial", 1), (1, "complete", 0), (2, "complete", 1), (3, "complete", 0), (4, "complete", 0)];
     let rows = [&rows[..], &[(5, "complete", 1)]].concat();
-    assert_eq!(replayed(vec![soon.clone(), one.clone()], "1s", "AUSDT"), expected(&rows));
+    assert_eq!(replayed(vec![soon, one.clone()], "1s", "AUSDT"), expected(&rows));
     let rows = [(0, "partial", 1), (1, "complete", 0), (2, "gapped", 1), (20, "gapped", 1), (21, "complete", 0)];
     assert_eq!(replayed(vec![late.clone(), one.clone()], "1s", "AUSDT"), expected(&rows));
     assert_eq!(replayed(vec![late, one], "1s", "BUSDT"), expected(&[(20, "gapped", 1), (21, "complete", 0)]));

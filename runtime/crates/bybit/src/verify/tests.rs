@@ -64,7 +64,7 @@ fn trades_recorded_after_the_push_count_by_their_time() {
 fn pushes_of_an_interrupted_window_are_skipped() {
     const ALL: [&str; 6] = ["4", "4", "4", "4", "1", "4"];
     let mut verifier = Verifier::default();
-    let mut take = |verifier: &mut Verifier, frames: &[String]| {
+    let take = |verifier: &mut Verifier, frames: &[String]| {
         frames.iter().for_each(|frame| verifier.frame(Category::Linear, frame));
     };
     let flat = ["4", "4", "4", "4", "0", "0"];

@@ -140,7 +140,7 @@ impl Checker {
         for (series, klines) in &self.klines {
             let tape = tapes.iter().find(|(name, _)| *name == series.0).map_or(&[][..], |(_, tape)| tape);
             compared += klines.len();
-            self.faults.extend(klines.values().filter_map(|kline| judge(kline, tape).err()));
+            self.faults.extend(klines.values().filter_map(|kline| compare(kline, tape).err()));
         }
         for delivery in &mut self.deliveries {
             delivery.end(plan.end);
@@ -170,7 +170,7 @@ impl Checker {
 }
 
 /// Compares a kline with what the exchange had.
-fn judge(kline: &Kline, tape: &[TapeTrade]) -> Result<(), String> {
+fn compare(kline: &Kline, tape: &[TapeTrade]) -> Result<(), String> {
     let name = format!("{} {} {}", kline.series.symbol, kline.series.interval, kline.start);
     let end = kline.series.interval.next(kline.start) - 1;
     if kline.end != end || kline.series.interval.start_of(kline.start) != kline.start {

@@ -22,7 +22,7 @@ pub struct Client {
 
 /// What a session asked for.
 #[derive(Debug)]
-pub enum Wish {
+pub enum ClientAction {
     Send(String),
     Take(Box<FeedMessage>),
     Close(CloseReason),
@@ -75,13 +75,13 @@ impl Client {
     }
 
     /// Takes what the session asks for, in order.
-    pub fn wishes(&mut self) -> Vec<Wish> {
-        let wish = |action| match action {
-            Action::Send(text) => Some(Wish::Send(text)),
-            Action::Emit(message) => Some(Wish::Take(Box::new(message))),
-            Action::Close(reason) => Some(Wish::Close(reason)),
+    pub fn take_actions(&mut self) -> Vec<ClientAction> {
+        let asked = |action| match action {
+            Action::Send(text) => Some(ClientAction::Send(text)),
+            Action::Emit(message) => Some(ClientAction::Take(Box::new(message))),
+            Action::Close(reason) => Some(ClientAction::Close(reason)),
             Action::Notice(_) => None,
         };
-        self.actions.drain(..).filter_map(wish).collect()
+        self.actions.drain(..).filter_map(asked).collect()
     }
 }

@@ -17,7 +17,7 @@ use klines_pipeline::CategoryPipeline;
 
 use super::Outcome;
 use super::check::Checker;
-use super::client::{Client, Wish};
+use super::client::{Client, ClientAction};
 use super::exchange::Peer;
 use super::market::{self, Tape};
 use super::plan::{Fault, Kind, Plan};
@@ -124,7 +124,7 @@ impl<'a> World<'a> {
             if event <= due
                 && let Some(event) = self.queue.pop().and_then(|Reverse((_, number))| self.events.remove(&number))
             {
-                self.happen(event);
+                self.handle(event);
             }
             self.turn();
         }
@@ -163,7 +163,7 @@ impl<'a> World<'a> {
         self.now.saturating_add(pause.min(due.get().saturating_sub(local.get())))
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>7} {event:?}", self.now - self.plan.start);
         }
@@ -231,7 +231,7 @@ impl<'a> World<'a> {
             if let Some(client) = self.clients.get_mut(number).filter(|_| is_read) {
                 client.turn(local, boundary);
             }
-            self.grant(number);
+            self.execute(number);
         }
         let mut out = Vec::new();
         self.pipeline.tick(local, &mut out);
@@ -239,17 +239,17 @@ impl<'a> World<'a> {
     }
 
     /// Does what a session asks for.
-    fn grant(&mut self, connection: usize) {
-        let wishes = self.clients.get_mut(connection).map(Client::wishes).unwrap_or_default();
-        for wish in wishes {
-            match wish {
-                Wish::Take(message) => self.take(*message),
-                Wish::Send(text) => {
+    fn execute(&mut self, connection: usize) {
+        let actions = self.clients.get_mut(connection).map(Client::take_actions).unwrap_or_default();
+        for action in actions {
+            match action {
+                ClientAction::Take(message) => self.take(*message),
+                ClientAction::Send(text) => {
                     let generation = self.peers.get(connection).map_or(0, |peer| peer.generation);
                     let transit = 20 + self.rng.i64(0..40);
                     self.later(transit, Event::Request(connection, generation, text));
                 }
-                Wish::Close(reason) => {
+                ClientAction::Close(reason) => {
                     let (CloseReason::Dead { silent }
                     | CloseReason::Silent { silent }
                     | CloseReason::Unanswered { waited: silent }) = reason;
@@ -336,7 +336,7 @@ impl<'a> World<'a> {
         }
         peer.open();
         client.open(local);
-        self.grant(connection);
+        self.execute(connection);
     }
 
     /// Closes the client's side of a connection, and plans the next.
@@ -351,7 +351,7 @@ impl<'a> World<'a> {
             peer.is_open = false;
         }
         self.checker.closed(connection);
-        self.grant(connection);
+        self.execute(connection);
     }
 
     fn fail(&mut self, fault: Fault) {

@@ -120,9 +120,10 @@ pub fn times_of(text: &str) -> Vec<(ExchangeMillis, ExchangeMillis)> {
         digits.get(..length)?.parse().ok().map(ExchangeMillis::new)
     };
     let stamped = text.split_once("\"ts\":").and_then(|(_, rest)| number(rest));
-    let stamped = stamped.filter(|stamped| is_stamp(*stamped)).unwrap_or(LATEST_TIME);
+    let stamped = stamped.filter(|stamped| is_stamp(*stamped));
+    let is_possible = |time: &ExchangeMillis| stamped.map_or(is_stamp(*time), |stamped| is_plausible(*time, stamped));
     let times = text.split("\"T\":").skip(1).filter_map(number);
-    let mut times: Vec<ExchangeMillis> = times.filter(|time| is_plausible(*time, stamped)).collect();
+    let mut times: Vec<ExchangeMillis> = times.filter(is_possible).collect();
     times.sort_unstable();
     let spans = times.chunk_by(|time, next| *next - *time <= MIN_INTERVAL);
     let spans: Vec<_> = spans.filter_map(|span| Some((*span.first()?, *span.last()?))).collect();

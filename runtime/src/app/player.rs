@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use klines_bybit::decode::{DecodeError, Frame, decode, is_foreign, symbol_of, times_of};
-use klines_bybit::source::{Body, Options, Progress, ReadAhead, Record, Skipped};
+use klines_bybit::source::{Body, Options, Progress, ReadAhead, Record, STANDARD_INPUT, Skipped};
 use klines_domain::aggregator::{Settings, Tally};
 use klines_domain::clock::MAX_PUBLISH_DELAY;
 use klines_domain::feed::FeedEvent;
@@ -41,8 +41,6 @@ pub fn inputs(files: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     }
     Ok(files)
 }
-
-const STANDARD_INPUT: &str = "/dev/stdin";
 
 /// Receives replayed klines.
 pub trait Sink {

@@ -22,7 +22,7 @@ mod tests;
 
 pub use self::ahead::ReadAhead;
 pub use self::error::SourceError;
-pub use self::input::Progress;
+pub use self::input::{Progress, STANDARD_INPUT};
 pub use self::merge::{Mixed, Recording};
 pub use self::record::{Body, Connection, Options, Record};
 pub use self::skipped::Skipped;

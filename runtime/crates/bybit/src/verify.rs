@@ -1,7 +1,8 @@
 //! Compares our klines with those of the exchange, push by push, in a recording that has trades and klines.
 //!
 //! A push is one element of a `kline.*` frame's `data`. Windows that began before the recording, or in which it was
-//! interrupted, are skipped; the close of the last skipped push is the first previous close. Our klines are computed from the trades with `T <= ts`.
+//! interrupted, are skipped; the close of the last skipped push is the first previous close. Our klines are computed
+//! from the trades with `T <= ts`.
 
 mod push;
 
@@ -193,7 +194,7 @@ impl Recorded {
             Frame::Trades { .. } => {
                 for event in self.events.drain(..) {
                     if let FeedEvent::Trade(trade) = event
-                        && self.ids.insert((trade.symbol, trade.id.clone()))
+                        && (trade.id == TradeId::None || self.ids.insert((trade.symbol, trade.id.clone())))
                     {
                         self.trades.get_mut(trade.symbol.index())?.push(trade);
                     }

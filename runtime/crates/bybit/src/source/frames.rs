@@ -1,7 +1,7 @@
 //! Bybit's frames, one per line, in order of arrival.
 
 use klines_domain::symbol::Category;
-use klines_domain::time::Millis;
+use klines_domain::time::{DAY, Millis};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,7 +27,7 @@ const LOOK_AHEAD: usize = 1 << 20;
 /// How many timestamps at the start of a file show which of them is right.
 const FIRST_STAMPS: usize = 5;
 /// How far a timestamp may be from the greatest one so far without a second one to confirm it.
-const MAX_STEP: Millis = 24 * 3_600_000;
+const MAX_STEP: Millis = DAY;
 
 impl Frames {
     /// Creates the reader; `first` is the line that was already read. `category` is that of a file that does not show it.

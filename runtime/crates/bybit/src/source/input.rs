@@ -25,7 +25,7 @@ const PACKED_BLOCK: usize = 32 << 10;
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The path of standard input.
-const STANDARD_INPUT: &str = "/dev/stdin";
+pub const STANDARD_INPUT: &str = "/dev/stdin";
 /// Maximum bytes of a temporary file.
 const MAX_COPY: u64 = 16 << 30;
 

@@ -164,7 +164,8 @@ impl ArchiveFile {
         Ok(())
     }
 
-    /// Returns the time of the next trade, because that of a row that is none can be anything; `None` after the last one, and before one that was cut at the end.
+    /// Returns the time of the next trade, because that of a row that is none can be anything; `None` after the last one,
+    /// and before one that was cut at the end.
     fn next_time(&mut self, lines: &mut Lines) -> Result<Option<i64>, SourceError> {
         loop {
             let Some(line) = lines.next()? else {

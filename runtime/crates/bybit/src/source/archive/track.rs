@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 
 use klines_domain::symbol::{Category, SymbolId, SymbolTable};
-use klines_domain::time::{ExchangeMillis, Millis};
+use klines_domain::time::{DAY, ExchangeMillis, Millis};
 
 use super::file::{ArchiveFile, Rows};
 use super::row::{DISORDER, Row, UNITS_PER_MILLI};
@@ -40,7 +40,7 @@ pub(in crate::source) struct ArchiveTrack {
 /// change klines that were written already.
 const MAX_DISORDER: i64 = 60_000 * UNITS_PER_MILLI;
 /// How much later than the rows before it a row of the same file can be: 32 days, more than a file covers.
-const MAX_STEP: i64 = 32 * 86_400_000 * UNITS_PER_MILLI;
+const MAX_STEP: i64 = 32 * DAY * UNITS_PER_MILLI;
 
 #[cold]
 fn too_early(units: i64) -> String {
@@ -50,7 +50,7 @@ fn too_early(units: i64) -> String {
 
 #[cold]
 fn too_late(units: i64) -> String {
-    let days = units.div_euclid(86_400_000 * UNITS_PER_MILLI);
+    let days = units.div_euclid(DAY * UNITS_PER_MILLI);
     format!("is {days} days later than the row before it: a file has the trades of one day or month")
 }
 

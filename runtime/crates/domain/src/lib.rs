@@ -11,6 +11,7 @@ pub mod feed;
 pub mod interval;
 pub mod kline;
 pub mod mutants;
+pub mod repair;
 pub mod sanitize;
 pub mod secret;
 pub mod series;

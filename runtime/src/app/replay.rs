@@ -206,6 +206,7 @@ fn print_summary(summary: &Summary) -> ExitCode {
         (tally.late, "late"),
         (tally.rejected, "rejected"),
         (tally.excluded, "excluded"),
+        (tally.superseded, "superseded"),
     ];
     for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
         text.push_str(&format!(", {count} {what}"));

@@ -158,6 +158,7 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
             late = tally.late,
             rejected = tally.rejected,
             excluded = tally.excluded,
+            superseded = tally.superseded,
             "trades accounted for"
         );
     }

@@ -38,7 +38,8 @@ pub fn each_complete(said: &Said, interval: &str, at_least: usize) -> bool {
     DEMO.iter().all(|symbol| complete(&said.out, symbol, interval) >= at_least)
 }
 
-/// Invariant for every category: received = counted + duplicate + late + rejected + excluded.
+/// Invariant for every category: received = counted + duplicate + late + rejected + excluded
+/// + superseded.
 #[track_caller]
 pub fn assert_accounted(said: &Said, categories: &[&str]) {
     let lines = said.logged("trades accounted for");
@@ -46,7 +47,7 @@ pub fn assert_accounted(said: &Said, categories: &[&str]) {
     assert_eq!(found, categories, "{}", said.err);
     for line in lines {
         let count = |what: &str| line[what].as_u64().unwrap();
-        let parts = ["counted", "duplicate", "late", "rejected", "excluded"].map(count);
+        let parts = ["counted", "duplicate", "late", "rejected", "excluded", "superseded"].map(count);
         assert_eq!(count("received"), parts.iter().sum::<u64>(), "{line}");
         assert!(count("counted") > 0, "{line}");
     }

@@ -4,12 +4,15 @@
 //! advances exchange time and emits what is due: revisions, then the klines of each boundary that has passed (shorter
 //! intervals first), then updates of open windows. It knows no wire format and no consumer.
 
+mod changes;
 mod coverage;
 mod dirty_set;
 mod kline_builder;
+mod repair;
 mod seen;
 mod series;
 mod settings;
+mod spans;
 mod symbol_state;
 mod tally;
 mod window;
@@ -17,12 +20,14 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use self::dirty_set::DirtySet;
 use self::kline_builder::KlineBuilder;
 use self::seen::SeenIds;
 pub use self::settings::{Fill, Open, Settings};
 use self::symbol_state::{IntervalState, Intervals, SymbolState};
-pub use self::tally::Tally;
+pub use self::tally::{GapTally, Tally};
 use super::feed::FeedEvent;
 use super::kline::Batch;
 use super::symbol::{Symbol, SymbolId};
@@ -49,6 +54,8 @@ pub struct Aggregator {
     changed: Vec<SymbolId>,
     /// When the first of them may be updated.
     update_at: Millis,
+    /// Symbols whose gaps have changed since they were last asked for.
+    gapped: BTreeSet<SymbolId>,
     /// Whether a symbol has a revision due.
     stale: bool,
     /// The earliest time of the next round of revisions.
@@ -79,19 +86,8 @@ impl Aggregator {
     /// Builds an aggregator without symbols.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut intervals = settings.intervals.clone();
-        intervals.sort();
-        intervals.dedup();
-        let first_trade_opens = settings.open == Open::FirstTrade;
-        let state = |interval| IntervalState {
-            interval,
-            fill: settings.fill.applies(interval),
-            first_trade_opens,
-            start: 0,
-            next: 0,
-        };
         Self {
-            intervals: Intervals { all: intervals.into_iter().map(state).collect(), horizon: Millis::MIN },
+            intervals: Intervals::new(&settings),
             seen: SeenIds::new(settings.lateness),
             settings,
             symbols: Vec::new(),
@@ -103,6 +99,7 @@ impl Aggregator {
             closed_until: Millis::MIN,
             changed: Vec::new(),
             update_at: Millis::MAX,
+            gapped: BTreeSet::new(),
             stale: false,
             revise_at: Millis::MIN,
             revised: 0,
@@ -267,6 +264,13 @@ impl Aggregator {
         if time < self.read_until.saturating_sub(self.settings.lateness) {
             return self.late(trade);
         }
+        self.count(trade);
+    }
+
+    /// Adds a trade to its windows, unless it was added before.
+    #[inline]
+    fn count(&mut self, trade: &Trade) {
+        let time = trade.time.get();
         let Some(symbol_state) = self.symbols.get_mut(trade.symbol.index()) else {
             self.tally.rejected += 1;
             return;
@@ -274,6 +278,9 @@ impl Aggregator {
         if !self.seen.insert(trade.symbol, &trade.id) {
             self.tally.duplicate += 1;
             return;
+        }
+        if time <= symbol_state.candles_until && symbol_state.coverage.has_candle(time, time) {
+            return self.supersede(trade.symbol, time);
         }
         let Some(fill) = symbol_state.convert(trade, self.settings.category) else {
             self.tally.rejected += 1;
@@ -301,61 +308,6 @@ impl Aggregator {
         if symbol_state.coverage.has_ended() {
             self.revive(trade.symbol, time);
         }
-    }
-
-    /// Counts a trade that is older than `lateness`. Unless it was counted before, its windows that are open or kept
-    /// lack it and are marked.
-    #[cold]
-    fn late(&mut self, trade: &Trade) {
-        if self.seen.knows(trade.symbol, &trade.id) {
-            self.tally.duplicate += 1;
-            return;
-        }
-        self.tally.late += 1;
-        self.miss(trade.symbol, trade.time.get(), trade.time.get());
-    }
-
-    #[cold]
-    fn miss(&mut self, symbol: SymbolId, from: Millis, to: Millis) {
-        self.mark(symbol, |symbol_state, intervals| symbol_state.miss(from, to, intervals));
-    }
-
-    fn mark(&mut self, symbol: SymbolId, change: impl FnOnce(&mut SymbolState, &Intervals) -> bool) {
-        let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
-        if change(symbol_state, &self.intervals) {
-            self.dirty.note(symbol);
-            self.stale |= symbol_state.stale;
-        }
-    }
-
-    fn cover(&mut self, symbol: SymbolId, at: Millis) {
-        if !self.started {
-            self.start(at);
-        }
-        let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
-        symbol_state.flush_runs(&self.intervals);
-        symbol_state.coverage.forget(self.intervals.horizon);
-        if let Some(at) = symbol_state.coverage.resume(at) {
-            symbol_state.requalify(at, &self.intervals);
-            self.dirty.note(symbol);
-            self.stale |= symbol_state.stale;
-        }
-    }
-
-    fn interrupt(&mut self, symbol: SymbolId, last_seen: Millis) {
-        let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
-        symbol_state.flush_runs(&self.intervals);
-        if symbol_state.coverage.interrupt(last_seen) {
-            symbol_state.requalify(last_seen, &self.intervals);
-            self.dirty.note(symbol);
-            self.stale |= symbol_state.stale;
-        }
-    }
-
-    /// Cancels the end of an instrument that trades at `time` although it was reported as ended.
-    #[cold]
-    fn revive(&mut self, symbol: SymbolId, time: Millis) {
-        self.mark(symbol, |symbol_state, intervals| symbol_state.revive(time, intervals));
     }
 
     /// Performs one step. Updates wait until everything else that is due has been emitted.
@@ -428,7 +380,7 @@ impl Aggregator {
             }
             for (index, state, builder) in &mut closings {
                 // A flat window may have to be created.
-                if state.fill || marks.windows.take(*index) {
+                if state.is_emitted && (state.fill || marks.windows.take(*index)) {
                     builder.closing(symbol_state, *index, state, intervals.horizon);
                     if !symbol_state.is_empty_after(*index, state.start) {
                         marks.windows.put(*index);

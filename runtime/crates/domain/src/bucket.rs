@@ -1,5 +1,7 @@
 //! Adds up trades of a run or a window in the integers of one symbol. Knows neither intervals nor opens.
 
+mod candle;
+
 use super::decimal::widen;
 use super::mutants::Mutant;
 use super::symbol::Category;
@@ -210,6 +212,11 @@ impl Bucket {
             *self = *later;
             return;
         }
+        self.join(later);
+    }
+
+    /// Adds the sums of a bucket that arrived after this one; neither may be empty.
+    fn join(&mut self, later: &Self) {
         if later.first < self.first {
             (self.first, self.open) = (later.first, later.open);
         }

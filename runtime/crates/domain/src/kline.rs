@@ -7,7 +7,7 @@ use super::decimal::Decimal;
 use super::series::SeriesId;
 use super::time::Millis;
 
-/// How complete a kline is known to be, from best to worst; `Repaired` is outside of that order.
+/// How complete a kline is known to be. The order of the variants is that of the contract, not of the quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quality {
     /// Every trade of the window was seen.
@@ -43,9 +43,9 @@ impl Quality {
     const fn rank(self) -> u8 {
         match self {
             Self::Complete => 0,
-            Self::Partial => 1,
-            Self::Gapped => 2,
-            Self::Repaired => 3,
+            Self::Repaired => 1,
+            Self::Partial => 2,
+            Self::Gapped => 3,
         }
     }
 }

@@ -34,11 +34,17 @@ pub enum Mutant {
     OtherFeedBelieved,
     /// Late trades are added behind those that happened after them.
     LateTradeLast,
+    /// A candle of the exchange is added to the trades of its window.
+    SeenAndCandle,
+    /// A candle is taken a second time.
+    CandleTakenTwice,
+    /// A candle that cannot be true is taken.
+    CandleBelieved,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -54,6 +60,9 @@ impl Mutant {
         Self::LateTradeLast,
         Self::OtherFeedIgnored,
         Self::OtherFeedBelieved,
+        Self::SeenAndCandle,
+        Self::CandleTakenTwice,
+        Self::CandleBelieved,
     ];
 
     /// Returns whether this mistake is made.

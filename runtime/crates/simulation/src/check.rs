@@ -132,8 +132,8 @@ impl Checker {
         tally: Tally,
         trace: Option<String>,
     ) -> Outcome {
-        let Tally { received, counted, duplicate, late, rejected, excluded } = tally;
-        if received != counted + duplicate + late + rejected + excluded {
+        let Tally { received, counted, duplicate, late, rejected, excluded, superseded, gaps: _ } = tally;
+        if received != counted + duplicate + late + rejected + excluded + superseded {
             self.faults.push(format!("the trades do not add up: {tally:?}"));
         }
         let (mut compared, mut required) = (0, 0);

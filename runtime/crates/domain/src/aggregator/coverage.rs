@@ -1,33 +1,64 @@
-//! Records when the feed of a symbol delivered every trade, and derives the quality of a window from it.
+//! Records what is known about the trades of a symbol: when its feeds delivered every trade, and what candles of the
+//! exchange say about the rest. Derives the quality of a window and the certainty of a previous close from it.
 
 use std::collections::VecDeque;
 
+use super::spans::{OPEN_END, Span, Spans};
+use super::tally::GapTally;
+use super::window::Carry;
+use crate::bucket::Widening;
 use crate::kline::Quality;
 use crate::mutants::Mutant;
+use crate::repair::Grain;
 use crate::time::Millis;
 
-/// The end of a span that is still open: a feed that is up covers time until further notice.
-const OPEN_END: Millis = Millis::MAX;
-/// The maximum number of spans that are kept. Beyond it the shortest ones no longer count as covered.
-const MAX_SPANS: usize = 64;
+/// The maximum number of spans of each kind that are kept. Beyond it the shortest ones no longer count as covered.
+const MAX_SPANS: usize = 256;
+/// The maximum number of prices from candles that are kept; the oldest ones are dropped.
+const MAX_MARKS: usize = 64;
 
-/// The spans of exchange time, both ends inclusive, in which every trade was seen.
+/// What is known about the trades of a symbol. Times are exchange times, both ends of a span inclusive.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    spans: VecDeque<(Millis, Millis)>,
+    /// Every trade was seen.
+    spans: Spans,
+    /// Trades may be missing, and may still be found.
+    wanted: Spans,
+    candles: Candles,
+    /// Whether gaps are wanted.
+    is_repaired: bool,
     /// The first moment that was ever covered.
     since: Option<Millis>,
-    /// The end of the last interruption that was removed.
-    floor: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
     /// The earliest time at which coverage can resume after the last interruption.
     not_before: Option<Millis>,
     /// The time since when the feed is up; meaningless while it is down.
     resumed: Millis,
+    /// The first moment of the gap that is not over.
+    down_from: Option<Millis>,
+    tally: GapTally,
+}
+
+/// What candles of the exchange say about time that was not covered.
+#[derive(Clone, Debug, Default)]
+struct Candles {
+    /// The windows of candles of a minute.
+    minutes: Spans,
+    /// The windows of candles of an hour.
+    hours: Spans,
+    /// The windows of those without trades: here nothing can be missing.
+    empty: Spans,
+    /// Prices at moments: the last one before the time of the mark.
+    marks: VecDeque<Carry>,
 }
 
 impl Coverage {
+    /// Builds the coverage of a symbol without feed. If `is_repaired`, gaps are wanted until they are filled or given up.
+    pub(super) fn new(is_repaired: bool) -> Self {
+        Self { is_repaired, ..Self::default() }
+    }
+
     /// Resumes coverage at `at`. If the feed is up already, this moves the start of coverage to an earlier `at`.
     /// Returns the time from which on coverage changed, which is later if trades were missed meanwhile; `None` if
     /// nothing changed.
@@ -37,16 +68,23 @@ impl Coverage {
         }
         let at = if Mutant::GapShortened.is_made() { at - 5_000 } else { at };
         let at = self.not_before.map_or(at, |known| known.max(at));
-        match self.spans.back_mut() {
+        match self.spans.last() {
             Some((_, OPEN_END)) => {
                 // A trade that was missed in the first moment stays missed.
-                let first = self.spans.iter_mut().find(|(from, _)| *from >= self.resumed);
+                let first = self.spans.iter().find(|(from, _)| *from >= self.resumed);
                 let (from, _) = first.filter(|(from, _)| *from == self.resumed && at < *from)?;
-                *from = at;
+                self.spans.add((at, from - 1));
+                self.tally.gap -= self.wanted.remove((at, from - 1));
             }
-            // Time that was covered stays covered, even if the new span is reported to start earlier.
-            Some((_, to)) if *to >= at - 1 => *to = OPEN_END,
-            _ => self.spans.push_back((at, OPEN_END)),
+            last => {
+                // Time that was covered stays covered, even if the new span is reported to start earlier.
+                let from = last.map_or(at, |(_, to)| at.max(to + 1));
+                self.spans.add((from, OPEN_END));
+                self.wanted.remove((from, OPEN_END));
+                let gap = self.down_from.take().map_or(0, |down_from| (from - down_from).max(0));
+                self.tally.gap += gap;
+                self.tally.unknown += if self.is_repaired { 0 } else { gap };
+            }
         }
         self.resumed = at;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
@@ -62,20 +100,13 @@ impl Coverage {
         if !self.is_open() {
             self.not_before = Some(self.not_before.map_or(to + 1, |known| known.max(to + 1)));
         }
-        let mut was_covered = false;
-        let mut left = VecDeque::with_capacity(self.spans.len() + 1);
-        for (start, end) in self.spans.drain(..) {
-            if to < start || end < from {
-                left.push_back((start, end));
-                continue;
-            }
-            was_covered = true;
-            left.extend(Some((start, from - 1)).filter(|_| start < from));
-            left.extend(Some((to + 1, end)).filter(|_| to < end));
+        let parts: Vec<Span> = self.spans.within(from, to).collect();
+        for part in &parts {
+            self.want(*part);
         }
-        self.spans = left;
+        self.spans.remove((from, to));
         self.bound();
-        was_covered
+        !parts.is_empty()
     }
 
     /// Corrects a start of coverage that was reported as `from` to `at`. Returns whether the time between was covered
@@ -89,23 +120,118 @@ impl Coverage {
 
     /// Ends coverage after `last_seen`. Returns whether the feed was up until now.
     pub(super) fn interrupt(&mut self, last_seen: Millis) -> bool {
-        let Some((from, _)) = self.spans.back().copied().filter(|(_, to)| *to == OPEN_END) else { return false };
+        let Some((from, _)) = self.spans.last().filter(|(_, to)| *to == OPEN_END) else { return false };
         if Mutant::LossIgnored.is_made() {
             return false;
         }
         // Time that an earlier interruption left uncertain stays uncertain.
         self.not_before = Some(from);
-        while let Some((from, to)) = self.spans.back_mut() {
-            *to = last_seen.min(*to);
-            if *from <= last_seen {
-                break;
+        let parts: Vec<Span> = self.spans.within(last_seen + 1, OPEN_END).collect();
+        for (from, to) in parts {
+            if to < OPEN_END {
+                self.want((from, to));
+                continue;
             }
-            self.spans.pop_back();
+            // This one is counted when coverage resumes.
+            self.down_from = Some(from);
+            if self.is_repaired {
+                self.wanted.add((from, to));
+            }
         }
+        self.spans.remove((last_seen + 1, OPEN_END));
         true
     }
 
-    /// DirtyMarks the instrument as ended at `at`: there are no trades after it.
+    /// Records that the time from `from` to `to` before the first coverage is wanted.
+    pub(super) fn want_before(&mut self, from: Millis, to: Millis) {
+        if self.is_repaired {
+            self.wanted.add((from, to));
+        }
+    }
+
+    /// Records that every trade from `from` to `to` has been recovered.
+    pub(super) fn fill(&mut self, from: Millis, to: Millis) {
+        self.spans.add((from, to));
+        self.tally.repaired += self.settle((from, to));
+        self.bound();
+    }
+
+    /// Records that nothing more will be found out about the time from `from` to `to`.
+    pub(super) fn give_up(&mut self, from: Millis, to: Millis) {
+        self.tally.unknown += self.settle((from, to));
+    }
+
+    /// Records a candle with the window `span`.
+    pub(super) fn learn(&mut self, grain: Grain, span: Span, is_empty: bool) {
+        let known = match grain {
+            Grain::Minute => &mut self.candles.minutes,
+            Grain::Hour => &mut self.candles.hours,
+        };
+        known.add(span);
+        if is_empty {
+            self.candles.empty.add(span);
+        }
+        self.tally.repaired += self.settle(span);
+    }
+
+    /// Records that `carry` is the last price before its time.
+    pub(super) fn mark(&mut self, carry: Carry) {
+        let marks = &mut self.candles.marks;
+        let at = marks.partition_point(|known| known.time <= carry.time);
+        marks.insert(at, carry);
+        if marks.len() > MAX_MARKS {
+            marks.pop_front();
+        }
+    }
+
+    /// Returns the prices from candles in integers with more decimals; `None` if one no longer fits.
+    pub(super) fn rescaled_marks(&self, by: Widening) -> Option<VecDeque<Carry>> {
+        self.candles.marks.iter().map(|mark| mark.rescaled(by)).collect()
+    }
+
+    /// Replaces the prices from candles.
+    pub(super) fn set_marks(&mut self, marks: VecDeque<Carry>) {
+        self.candles.marks = marks;
+    }
+
+    /// Takes what has been counted since the last call.
+    pub(super) fn take_tally(&mut self) -> GapTally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Returns the gaps that are over and wanted, ascending.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = Span> + '_ {
+        self.wanted.iter().filter(|(_, to)| *to != OPEN_END)
+    }
+
+    /// Returns what is wanted of the time from `from` to `to`, ascending.
+    pub(super) fn wanted_within(&self, from: Millis, to: Millis) -> impl Iterator<Item = Span> + '_ {
+        self.wanted.within(from, to)
+    }
+
+    /// Returns whether a part of the time from `from` to `to` is wanted.
+    #[inline]
+    pub(super) fn wants(&self, from: Millis, to: Millis) -> bool {
+        !self.wanted.is_empty() && self.wanted.touches(from, to)
+    }
+
+    /// Returns whether every gap is settled.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Returns whether a part of the time from `from` to `to` was covered.
+    pub(super) fn touches(&self, from: Millis, to: Millis) -> bool {
+        self.spans.touches(from, to)
+    }
+
+    /// Returns whether a candle includes a trade at `time`, or one of those from `time` to `to`.
+    pub(super) fn has_candle(&self, time: Millis, to: Millis) -> bool {
+        self.candles.minutes.touches(time, to) || self.candles.hours.touches(time, to)
+    }
+
+    /// Marks the instrument as ended at `at`: there are no trades after it.
     pub(super) fn end(&mut self, at: Millis) {
         self.ended = Some(at);
     }
@@ -122,12 +248,12 @@ impl Coverage {
 
     /// Returns whether the feed is up.
     pub(super) fn is_open(&self) -> bool {
-        self.spans.back().is_some_and(|(_, to)| *to == OPEN_END)
+        self.spans.last().is_some_and(|(_, to)| to == OPEN_END)
     }
 
     /// Returns whether no moment at `from` or later is covered.
     pub(super) fn is_unwatched_from(&self, from: Millis) -> bool {
-        self.spans.back().is_none_or(|(_, to)| *to < from)
+        self.spans.last().is_none_or(|(_, to)| to < from)
     }
 
     /// Returns whether coverage first began at `at` or before.
@@ -140,22 +266,38 @@ impl Coverage {
         self.since.is_some_and(|since| since > at)
     }
 
+    /// Returns whether coverage has never begun.
+    pub(super) const fn is_new(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// Returns the first moment that was ever covered.
+    pub(super) const fn since(&self) -> Option<Millis> {
+        self.since
+    }
+
     /// Returns whether every trade from `from` to `to`, both included, was seen.
+    #[inline]
     pub(super) fn covers(&self, from: Millis, to: Millis) -> bool {
-        self.spans.iter().rev().any(|(start, end)| *start <= from && to <= *end)
+        self.spans.contains(from, to)
     }
 
     /// Returns whether a window without trades is known to have had none while the instrument was traded.
     pub(super) fn is_idle(&self, start: Millis, end: Millis) -> bool {
-        self.covers(start, end) && self.ended.is_none_or(|at| end < at)
+        self.ended.is_none_or(|at| end < at) && (self.covers(start, end) || self.is_explained(start, end))
     }
 
-    /// Returns whether a trade at `time` is certain to be the last one before `start`.
-    pub(super) fn proves(&self, time: Millis, start: Millis) -> bool {
-        if self.floor.is_some_and(|floor| time < floor && floor <= start) {
-            return false;
+    /// Returns the last price before `start`, given the last trade that was counted, and whether it is certain.
+    pub(super) fn previous(&self, counted: Option<Carry>, start: Millis) -> (Option<Carry>, bool) {
+        let proven = counted.is_some_and(|carry| self.proves(carry.time, start));
+        if proven || self.candles.marks.is_empty() {
+            return (counted, proven);
         }
-        time >= start || self.covers(time, start - 1)
+        let mark = self.candles.marks.iter().rev().find(|mark| mark.time <= start);
+        match mark.filter(|mark| counted.is_none_or(|carry| carry.time < mark.time)) {
+            Some(mark) => (Some(*mark), self.proves(mark.time, start)),
+            None => (counted, false),
+        }
     }
 
     /// Returns the quality of a window from `start` to `end`.
@@ -163,174 +305,85 @@ impl Coverage {
         if self.covers(start, end) {
             return Quality::Complete;
         }
-        let began_inside = |since| since > start && (since > end || self.covers(since, end));
+        if self.is_explained(start, end) {
+            return Quality::Repaired;
+        }
+        let is_known = |since| self.covers(since, end) || self.is_explained(since, end);
+        let began_inside = |since| since > start && (since > end || is_known(since));
         if self.since.is_none_or(began_inside) { Quality::Partial } else { Quality::Gapped }
     }
 
-    /// Removes interruptions that ended before `horizon`. The windows that they ensure_window must have their quality already.
-    pub(super) fn forget(&mut self, horizon: Millis) {
-        while self.spans.get(1).is_some_and(|(from, _)| *from < horizon) {
-            self.forget_first();
+    /// Returns whether a trade at `time` is certain to be the last one before `start`.
+    fn proves(&self, time: Millis, start: Millis) -> bool {
+        if time >= start || self.covers(time, start - 1) {
+            return true;
+        }
+        !self.candles.empty.is_empty() && self.walk(time, start - 1, |at| self.candles.empty.end_at(at))
+    }
+
+    /// Returns whether candles explain what the feeds did not cover in the window from `start` to `end`. Only candles
+    /// inside the window do, unless there were no trades in them.
+    fn is_explained(&self, start: Millis, end: Millis) -> bool {
+        let Candles { minutes, hours, empty, .. } = &self.candles;
+        if minutes.is_empty() && hours.is_empty() {
+            return false;
+        }
+        self.walk(start, end, |at| {
+            let minute = || part_inside(minutes, Grain::Minute, at, (start, end));
+            let hour = || part_inside(hours, Grain::Hour, at, (start, end));
+            empty.end_at(at).or_else(minute).or_else(hour)
+        })
+    }
+
+    /// Returns whether each moment from `start` to `end` is covered, or in a span whose end `known` returns.
+    fn walk(&self, start: Millis, end: Millis, known: impl Fn(Millis) -> Option<Millis>) -> bool {
+        let mut at = start;
+        while at <= end {
+            let Some(to) = self.spans.end_at(at).or_else(|| known(at)) else { return false };
+            if to >= end {
+                return true;
+            }
+            at = to + 1;
+        }
+        true
+    }
+
+    fn want(&mut self, span: Span) {
+        let length = span.1 - span.0 + 1;
+        self.tally.gap += length;
+        if self.is_repaired {
+            self.wanted.add(span);
+        } else {
+            self.tally.unknown += length;
         }
     }
 
-    fn forget_first(&mut self) {
-        if let Some((from, _)) = self.spans.pop_front()
-            && let Some(next) = self.spans.front_mut()
-        {
-            self.floor = Some(next.0);
-            next.0 = from;
-        }
+    /// Removes a span from what is wanted. Returns how much of it was a gap, not time before the first coverage.
+    fn settle(&mut self, (from, to): Span) -> Millis {
+        let since = self.since.unwrap_or(OPEN_END);
+        self.wanted.remove((from, to.min(since - 1)));
+        if to < since { 0 } else { self.wanted.remove((from.max(since), to)) }
     }
 
     /// Limits the number of spans. Removing one can only lower the quality of windows.
     fn bound(&mut self) {
         while self.spans.len() > MAX_SPANS {
-            let before_last = self.spans.iter().take(self.spans.len() - 1).enumerate();
-            let shortest = before_last.min_by_key(|(_, (from, to))| to - from).map(|(at, _)| at);
-            self.spans.remove(shortest.unwrap_or(0));
+            self.spans.drop_shortest();
+        }
+        while self.wanted.len() > MAX_SPANS {
+            let first = self.wanted.iter().next();
+            first.into_iter().for_each(|(from, to)| self.give_up(from, to));
         }
     }
+}
+
+/// Returns the end of the candles that contain `at` and lie inside of a window; `None` if none does.
+fn part_inside(candles: &Spans, grain: Grain, at: Millis, (start, end): Span) -> Option<Millis> {
+    let length = grain.millis();
+    let to = candles.end_at(at)?.min(end) + 1;
+    let to = to - to.rem_euclid(length) - 1;
+    (at - at.rem_euclid(length) >= start && to >= at).then_some(to)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn watched(spans: &[(Millis, Millis)]) -> Coverage {
-        let mut coverage = Coverage::default();
-        for (from, to) in spans {
-            coverage.resume(*from);
-            if *to != OPEN_END {
-                assert!(coverage.interrupt(*to));
-            }
-        }
-        coverage
-    }
-
-    #[test]
-    fn quality_distinguishes_a_late_start_from_an_interruption() {
-        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
-        assert_eq!(coverage.quality(1_000, 1_999), Quality::Partial);
-        assert_eq!(coverage.quality(2_000, 2_999), Quality::Complete);
-        assert_eq!(coverage.quality(4_000, 4_999), Quality::Gapped);
-        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
-        assert_eq!(coverage.quality(0, 9_999), Quality::Gapped);
-    }
-
-    #[test]
-    fn a_later_interruption_does_not_prove_uncertain_time() {
-        let mut coverage = watched(&[(0, 99), (101, OPEN_END)]);
-        assert!(coverage.interrupt(98));
-        coverage.resume(100);
-        assert!(!coverage.covers(90, 200), "neither 99 nor 100 was seen");
-        assert!(coverage.covers(0, 98) && coverage.covers(101, 200) && !coverage.covers(100, 100));
-        let mut coverage = watched(&[(0, 1_009), (1_060, OPEN_END)]);
-        coverage.interrupt(559);
-        coverage.resume(1_100);
-        assert_eq!(coverage.quality(0, 999), Quality::Gapped, "a slower frame than the first was lost");
-        assert!(!coverage.covers(1_050, 1_090));
-    }
-
-    #[test]
-    fn an_interruption_of_zero_length_is_ignored() {
-        let joined = watched(&[(0, 100), (101, OPEN_END)]);
-        assert!(joined.covers(0, 200), "101 follows 100");
-        let parted = watched(&[(0, 100), (102, OPEN_END)]);
-        assert!(!parted.covers(100, 102) && parted.covers(0, 100) && parted.covers(102, 200));
-    }
-
-    #[test]
-    fn every_miss_while_the_feed_is_down_counts() {
-        let mut coverage = watched(&[(0, 100)]);
-        assert!(!coverage.miss(120, 130) && !coverage.miss(110, 115));
-        coverage.resume(105);
-        assert!(!coverage.covers(130, 130) && coverage.covers(131, 140));
-    }
-
-    #[test]
-    fn a_price_is_proven_only_without_an_interruption_between() {
-        let coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
-        assert!(coverage.proves(1_600, 4_000));
-        assert!(!coverage.proves(4_100, 5_000));
-        assert!(coverage.proves(4_800, 5_000));
-        assert!(!coverage.proves(1_400, 2_000), "the time before the start is not covered");
-    }
-
-    #[test]
-    fn forgetting_an_interruption_does_not_prove_prices_across_it() {
-        let mut coverage = watched(&[(1_500, 4_200), (4_700, OPEN_END)]);
-        coverage.forget(100_000);
-        assert!(!coverage.proves(4_100, 200_000));
-        assert!(coverage.proves(4_800, 200_000));
-        assert!(coverage.is_idle(150_000, 159_999));
-    }
-
-    #[test]
-    fn an_earlier_start_extends_the_span() {
-        let mut coverage = watched(&[(1_500, OPEN_END)]);
-        coverage.resume(900);
-        assert_eq!(coverage.quality(1_000, 1_999), Quality::Complete);
-        coverage.resume(5_000);
-        assert!(coverage.covers(900, 9_000), "a second acknowledgement does not reduce coverage");
-    }
-
-    #[test]
-    fn a_miss_is_a_hole_and_the_rest_stays_covered() {
-        let mut coverage = watched(&[(0, 99), (200, OPEN_END)]);
-        assert!(
-            coverage.miss(50, 50) && coverage.miss(99, 210) && !coverage.miss(99, 210),
-            "a repeated miss changes nothing"
-        );
-        let seen = [(0, 49), (51, 98), (211, 5_000)];
-        assert!(seen.iter().all(|(from, to)| coverage.covers(*from, *to)), "{coverage:?}");
-        assert!([(49, 50), (98, 99), (210, 211)].iter().all(|(from, to)| !coverage.covers(*from, *to)));
-        assert!(!coverage.miss(150, 140) && coverage.is_open());
-        coverage.resume(100);
-        assert!(!coverage.covers(205, 205), "a resumption at an earlier time does not cover it");
-    }
-
-    #[test]
-    fn a_miss_while_the_feed_is_down_is_not_covered_by_its_return() {
-        let mut coverage = watched(&[(0, 100)]);
-        assert!(coverage.miss(100, 100) && !coverage.miss(120, 130));
-        coverage.resume(90);
-        assert!(coverage.covers(0, 99) && coverage.covers(131, 140) && !coverage.covers(99, 131));
-        let mut unwatched = Coverage::default();
-        assert!(!unwatched.miss(10, 10));
-        unwatched.resume(5);
-        assert!(!unwatched.covers(5, 10) && unwatched.covers(11, 20));
-        let mut earlier = Coverage::default();
-        assert!(!earlier.miss(10, 10));
-        earlier.resume(20);
-        earlier.resume(5);
-        assert!(!earlier.covers(10, 10) && earlier.covers(11, 30), "an earlier start does not cover it either");
-    }
-
-    #[test]
-    fn many_holes_are_merged_into_larger_ones() {
-        let mut coverage = watched(&[(0, OPEN_END)]);
-        for at in 0..1_000 {
-            coverage.miss(1_000 + at * 10, 1_000 + at * 10);
-        }
-        assert!(coverage.spans.len() <= MAX_SPANS);
-        assert!((0..1_000).all(|at| !coverage.covers(1_000 + at * 10, 1_000 + at * 10)));
-        assert!(coverage.covers(0, 999) && coverage.covers(11_000, 20_000));
-        coverage.forget(20_000);
-        assert!(!coverage.proves(10_989, 10_991) && coverage.proves(10_991, 20_000));
-    }
-
-    #[test]
-    fn an_ended_instrument_has_no_idle_windows() {
-        let mut coverage = watched(&[(0, OPEN_END)]);
-        coverage.end(5_500);
-        assert!(coverage.is_idle(4_000, 4_999));
-        assert!(!coverage.is_idle(5_000, 5_999));
-        coverage.end(5_999);
-        assert!(!coverage.is_idle(5_000, 5_999), "it ended before the end of its window");
-        coverage.end(6_000);
-        assert!(coverage.is_idle(5_000, 5_999));
-        assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));
-        assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
-    }
-}
+mod tests;

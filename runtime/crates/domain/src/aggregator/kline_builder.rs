@@ -50,14 +50,19 @@ impl<'a> KlineBuilder<'a> {
         let SymbolState { ids, scales, series, .. } = symbol_state;
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
-            series.take_stale(|window, sequence| self.emit(&subject, window, sequence));
+            series.take_stale(|window, sequence| {
+                if state.is_emitted {
+                    self.emit(&subject, window, sequence);
+                }
+            });
         }
     }
 
     /// Adds the klines of the open windows of one symbol: those that changed, or with `every` all that have trades.
     pub(super) fn open_windows(&mut self, symbol_state: &mut SymbolState, intervals: &[IntervalState], every: bool) {
         let SymbolState { ids, scales, series, .. } = symbol_state;
-        for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
+        let emitted = series.iter_mut().zip(intervals).zip(ids).filter(|((_, state), _)| state.is_emitted);
+        for ((series, state), id) in emitted {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
             series.show_open(state.start, every, |window, sequence| self.emit(&subject, window, sequence));
         }
@@ -114,7 +119,7 @@ impl<'a> KlineBuilder<'a> {
             price_decimals: scales.price,
             volume_decimals: scales.size,
             trades: bucket.trades,
-            last_trade_time: if bucket.is_empty() { 0 } else { bucket.last.time },
+            last_trade_time: if bucket.is_empty() { 0 } else { bucket.last_trade_time() },
             confirm,
             revision,
             quality: window.kline_quality(first_trade_opens),

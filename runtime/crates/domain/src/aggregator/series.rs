@@ -8,11 +8,7 @@ use super::window::{Carry, Emitted, Window};
 use crate::bucket::{Bucket, Widening};
 use crate::interval::Interval;
 use crate::mutants::Mutant;
-use crate::time::{MINUTE, Millis};
-
-/// How far back flat klines are created when the end of an instrument is cancelled: instrument lists are requested
-/// every five minutes.
-const MAX_BACKFILL: Millis = 10 * MINUTE;
+use crate::time::Millis;
 
 /// What a series needs to know besides its own windows.
 #[derive(Clone, Copy)]
@@ -37,6 +33,8 @@ pub(super) struct Series {
     newest: Option<Millis>,
     /// The last trade before the first window.
     before: Option<Carry>,
+    /// The start of the latest window that has been removed.
+    removed: Option<Millis>,
     /// The sequence number of the last confirmed kline.
     pub(super) sequence: u64,
 }
@@ -62,10 +60,7 @@ impl Series {
         for at in self.index(context.interval.start_of(from))..self.windows.len() {
             let Some(window) = self.windows.get_mut(at) else { break };
             let end = context.interval.next(window.start) - 1;
-            let judged = context.coverage.quality(window.start, end);
-            // Coverage no longer has interruptions before the horizon, so that the window keeps its mark.
-            let is_exact = window.start >= context.horizon;
-            let quality = if is_exact { judged } else { window.quality.worse(judged) };
+            let quality = context.coverage.quality(window.start, end);
             if window.quality != quality {
                 window.quality = quality;
                 due |= window.mark_stale();
@@ -93,17 +88,15 @@ impl Series {
         let end = context.interval.next(start) - 1;
         let exists = known && self.find(start).is_some();
         if !exists {
-            let idle = context.fill && context.coverage.is_idle(start, end);
-            let priced = self.last_before(start).is_some_and(|carry| context.coverage.proves(carry.time, start));
-            if !(idle && priced) {
+            let is_idle = context.fill && context.coverage.is_idle(start, end);
+            if !is_idle || !context.coverage.previous(self.last_before(start), start).1 {
                 return None;
             }
         }
         let at = self.window_index(start, context);
         let sequence = &mut self.sequence;
         let window = self.windows.get_mut(at)?;
-        // An interruption that coverage has removed still counts for the window.
-        window.quality = window.quality.worse(context.coverage.quality(start, end));
+        window.quality = context.coverage.quality(start, end);
         window.emitted = Emitted::Silent;
         let is_known = if window.bucket.is_empty() {
             context.fill && window.is_proven_empty() && context.coverage.is_idle(start, end)
@@ -145,21 +138,23 @@ impl Series {
         }
     }
 
-    /// Creates the flat klines from `from` on that were withheld because the instrument was wrongly marked as ended.
-    /// Returns whether any are due. Windows further back than [`MAX_BACKFILL`] are left out, so that a list that was
-    /// wrong for longer does not cause thousands of klines at once.
-    pub(super) fn backfill_flat(&mut self, from: Millis, context: Context<'_>) -> bool {
+    /// Creates the flat klines from `from` on that were withheld because they could not be proven. Returns whether any are
+    /// due. Windows that ended more than `most` ago are left out, so that thousands do not come at once.
+    pub(super) fn fill_flat(&mut self, from: Millis, most: Millis, context: Context<'_>) -> bool {
+        let Some(since) = context.coverage.since().filter(|_| context.fill) else { return false };
         let mut due = false;
-        let from = from.max(context.closed_until.saturating_sub(MAX_BACKFILL));
+        let from = from.max(context.closed_until.saturating_sub(most)).max(since);
         let mut start = context.interval.start_of(from);
         while start < context.closed_until {
             let next = context.interval.next(start);
-            let priced = self.last_before(start).is_some_and(|carry| context.coverage.proves(carry.time, start));
-            if context.fill && priced && context.coverage.is_idle(start, next - 1) {
+            if context.coverage.is_idle(start, next - 1)
+                && !self.is_removed(start)
+                && context.coverage.previous(self.last_before(start), start).1
+            {
                 let at = self.window_index(start, context);
                 self.refresh_previous_close(at, context);
-                let window = self.windows.get_mut(at).filter(|window| window.bucket.is_empty());
-                if let Some(window) = window.filter(|window| window.emitted == Emitted::Silent && window.proven) {
+                let window = self.windows.get_mut(at).filter(|window| window.is_proven_empty());
+                if let Some(window) = window.filter(|window| window.emitted == Emitted::Silent) {
                     due |= !std::mem::replace(&mut window.stale, true);
                 }
             }
@@ -168,24 +163,77 @@ impl Series {
         due
     }
 
+    /// Adds what a candle has more than the trades that were counted. Returns whether a revision became due.
+    pub(super) fn absorb(&mut self, candle: &Bucket, context: Context<'_>) -> bool {
+        let start = context.interval.start_of(candle.first.time);
+        // A window that ended before coverage began has no kline.
+        if !context.coverage.began_by(context.interval.next(start) - 1) || self.is_removed(start) {
+            return false;
+        }
+        let at = self.window_index(start, context);
+        let Some(window) = self.windows.get_mut(at) else { return false };
+        let before = window.last();
+        window.bucket.absorb(candle);
+        window.mark_stale() | self.correct(at, before, context)
+    }
+
+    /// Returns the trades of the window that starts at `start`, which may be none; `None` if they are no longer known.
+    pub(super) fn trades_of(&self, start: Millis) -> Option<Bucket> {
+        match self.find(start) {
+            Some(window) => Some(window.bucket),
+            None => (!self.is_removed(start)).then_some(Bucket::EMPTY),
+        }
+    }
+
     /// Returns the time of the last trade of the series.
     pub(super) fn last_trade(&self) -> Option<Millis> {
         self.windows.back().map_or(self.before, Window::last).map(|carry| carry.time)
     }
 
     /// Removes closed windows before `start` that can no longer change. Returns how many.
+    ///
+    /// A window that a repair may still change is kept. Of the windows behind it the last one stays and stands for the
+    /// others, so that the next window knows its previous close.
     fn forget(&mut self, start: Millis, context: Context<'_>) -> usize {
         let until = start.min(context.closed_until);
-        let mut count = 0;
-        while let Some(window) = self.windows.front().filter(|window| window.start < until) {
+        let (mut count, mut at) = (0, 0);
+        while let Some(window) = self.windows.get(at).filter(|window| window.start < until) {
             if window.stale || context.interval.next(window.start) > context.horizon {
                 break;
             }
-            self.before = window.last();
-            self.windows.pop_front();
-            count += 1;
+            if !context.coverage.is_settled() && is_wanted(window, context) {
+                at += 1;
+                continue;
+            }
+            let stands_from = window.stands_from.unwrap_or(window.start);
+            if !context.coverage.wants(Millis::MIN, window.start - 1) {
+                (self.before, self.removed) = (window.last(), Some(window.start));
+                self.windows.remove(at);
+                count += 1;
+                continue;
+            }
+            let prior = at.checked_sub(1).and_then(|prior| self.windows.get(prior)?.stands_from);
+            if let Some(window) = self.windows.get_mut(at) {
+                window.stands_from = Some(prior.unwrap_or(stands_from));
+            }
+            if prior.is_some() {
+                self.windows.remove(at - 1);
+                count += 1;
+            } else {
+                at += 1;
+            }
         }
         count
+    }
+
+    /// Returns whether the window that starts at `start` was removed, or may have been.
+    fn is_removed(&self, start: Millis) -> bool {
+        let at = self.index(start);
+        match self.windows.get(at) {
+            Some(window) if window.start == start => false,
+            Some(window) if window.stands_from.is_some_and(|from| from <= start) => true,
+            _ => at == 0 && self.removed.is_some_and(|removed| start <= removed),
+        }
     }
 
     /// Returns whether no window starts at `from` or later.
@@ -197,7 +245,7 @@ impl Series {
     pub(super) fn rescaled(&self, by: Widening) -> Option<Self> {
         let windows = self.windows.iter().map(|window| window.rescaled(by)).collect::<Option<_>>()?;
         let before = match self.before {
-            Some(carry) => Some(Carry { price: by.price(carry.price)?, ..carry }),
+            Some(carry) => Some(carry.rescaled(by)?),
             None => None,
         };
         Some(Self { windows, before, ..*self })
@@ -268,10 +316,11 @@ impl Series {
         else {
             return false;
         };
-        // An uncertain price stays uncertain, even after the interruption that caused it has been removed.
-        let is_exact = window.start >= context.horizon;
-        let doubted = window.is_judged && window.carry == carry && !window.proven && !is_exact;
-        let proven = !doubted && carry.is_some_and(|carry| context.coverage.proves(carry.time, window.start));
+        // The window before it has been removed.
+        if window.stands_from.is_some() {
+            return false;
+        }
+        let (carry, proven) = context.coverage.previous(carry, window.start);
         window.is_judged = true;
         if (window.carry, window.proven) == (carry, proven) {
             return false;
@@ -325,8 +374,18 @@ impl Series {
     }
 
     /// Returns the last trade before `start`.
-    fn last_before(&self, start: Millis) -> Option<Carry> {
+    pub(super) fn last_before(&self, start: Millis) -> Option<Carry> {
         let prior = self.index(start).checked_sub(1).and_then(|at| self.windows.get(at));
         prior.map_or(self.before, Window::last)
     }
+}
+
+/// Returns whether a repair may still change a window or its previous close.
+fn is_wanted(window: &Window, context: Context<'_>) -> bool {
+    let end = context.interval.next(window.start) - 1;
+    let is_unproven = || {
+        let since = window.carry.map_or(Millis::MIN, |carry| carry.time);
+        !window.proven && context.coverage.wants(since, window.start - 1)
+    };
+    context.coverage.wants(window.start, end) || is_unproven()
 }

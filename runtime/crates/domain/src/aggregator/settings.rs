@@ -62,10 +62,13 @@ pub struct Settings {
     pub lateness: Millis,
     /// Whether block trades count.
     pub block_trades: bool,
+    /// Whether gaps are kept until they are repaired or given up.
+    pub is_repaired: bool,
 }
 
 impl Settings {
-    /// Returns the defaults: Bybit's own rules, updates once a second, 80 ms grace, 60 s lateness.
+    /// Returns the defaults: Bybit's own rules, updates once a second, 80 ms grace, 60 s
+    /// lateness; gaps are not repaired.
     #[must_use]
     pub fn new(category: Category, intervals: Vec<Interval>) -> Self {
         Self {
@@ -77,6 +80,7 @@ impl Settings {
             grace: 80,
             lateness: 60 * SECOND,
             block_trades: true,
+            is_repaired: false,
         }
     }
 

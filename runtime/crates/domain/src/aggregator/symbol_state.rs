@@ -8,17 +8,24 @@
 
 use super::coverage::Coverage;
 use super::series::{Context, Series};
+use super::settings::{Open, Settings};
 use crate::bucket::{Bucket, Fill, Scales, Widening};
 use crate::interval::Interval;
 use crate::series::SeriesId;
 use crate::symbol::{Category, Symbol};
-use crate::time::Millis;
+use crate::time::{MINUTE, Millis};
 use crate::trade::Trade;
+
+/// How far back flat klines are created when the end of an instrument is cancelled: instrument lists are requested
+/// every five minutes.
+const MAX_REVIVED: Millis = 10 * MINUTE;
 
 /// The state of one interval, shared by all symbols.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntervalState {
     pub(super) interval: Interval,
+    /// Whether its klines are emitted. Those of a minute are counted in any case: a repair replaces minutes.
+    pub(super) is_emitted: bool,
     /// Whether windows without trades become flat klines.
     pub(super) fill: bool,
     /// Whether klines open with their first trade.
@@ -53,8 +60,32 @@ impl IntervalState {
 #[derive(Clone, Debug)]
 pub(super) struct Intervals {
     pub(super) all: Vec<IntervalState>,
-    /// A window that ends before this time can no longer change.
+    /// A window that ends before this time can no longer change, unless a repair changes it.
     pub(super) horizon: Millis,
+    /// Whether gaps are repaired.
+    pub(super) is_repaired: bool,
+}
+
+impl Intervals {
+    /// Returns the intervals of the settings, and the minute besides if gaps are repaired.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut all = settings.intervals.clone();
+        all.extend(settings.is_repaired.then_some(Interval::MINUTE));
+        all.sort();
+        all.dedup();
+        let state = |interval| {
+            let is_emitted = settings.intervals.contains(&interval);
+            IntervalState {
+                interval,
+                is_emitted,
+                fill: is_emitted && settings.fill.applies(interval),
+                first_trade_opens: settings.open == Open::FirstTrade,
+                start: 0,
+                next: 0,
+            }
+        };
+        Self { all: all.into_iter().map(state).collect(), horizon: Millis::MIN, is_repaired: settings.is_repaired }
+    }
 }
 
 /// Trades that are not yet in the series of one interval and of those longer than it.
@@ -106,21 +137,24 @@ pub(super) struct SymbolState {
     pub(super) update_at: Millis,
     /// Whether a revision is due.
     pub(super) stale: bool,
+    /// The end of the last candle of the exchange that was taken; later trades are not in one.
+    pub(super) candles_until: Millis,
 }
 
 impl SymbolState {
     pub(super) fn new(category: Category, symbol: &Symbol, intervals: &Intervals) -> Self {
         let ids = intervals.all.iter().map(|state| SeriesId::new(category, symbol.clone(), state.interval));
-        let intervals = intervals.all.len();
+        let count = intervals.all.len();
         Self {
             ids: ids.collect(),
             scales: Scales::default(),
-            coverage: Coverage::default(),
-            series: vec![Series::default(); intervals],
-            runs: vec![Run::EMPTY; intervals],
+            coverage: Coverage::new(intervals.is_repaired),
+            series: vec![Series::default(); count],
+            runs: vec![Run::EMPTY; count],
             changed: false,
             update_at: Millis::MIN,
             stale: false,
+            candles_until: Millis::MIN,
         }
     }
 
@@ -205,7 +239,6 @@ impl SymbolState {
         change: impl FnOnce(&mut Coverage) -> bool,
     ) -> bool {
         self.flush_runs(intervals);
-        self.coverage.forget(intervals.horizon);
         if !change(&mut self.coverage) {
             return false;
         }
@@ -235,18 +268,20 @@ impl SymbolState {
         let Some(at) = self.coverage.revive(time) else { return false };
         self.flush_runs(intervals);
         for (series, state) in self.series.iter_mut().zip(&intervals.all) {
-            self.stale |= series.backfill_flat(at, state.context(&self.coverage, intervals.horizon));
+            self.stale |= series.fill_flat(at, MAX_REVIVED, state.context(&self.coverage, intervals.horizon));
         }
         true
     }
 
     #[cold]
-    fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
+    pub(super) fn widen(&mut self, scales: Scales, category: Category) -> Option<()> {
         let by = Widening::between(self.scales, scales, category);
         // Either everything is rescaled or nothing: a symbol whose integers cannot grow keeps its scales.
         let rescaled = |run: &Run| Some(Run { bucket: run.bucket.rescaled(by)?, ..*run });
         let runs = self.runs.iter().map(rescaled).collect::<Option<_>>()?;
         let series = self.series.iter().map(|series| series.rescaled(by)).collect::<Option<_>>()?;
+        let marks = self.coverage.rescaled_marks(by)?;
+        self.coverage.set_marks(marks);
         (self.runs, self.series, self.scales) = (runs, series, scales);
         Some(())
     }

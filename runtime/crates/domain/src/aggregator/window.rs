@@ -5,11 +5,18 @@ use crate::kline::Quality;
 use crate::mutants::Mutant;
 use crate::time::Millis;
 
-/// The price and time of the last trade before some moment.
+/// The price and time of the last trade before some moment. Of a candle it is the first moment after its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Carry {
     pub(super) price: i64,
     pub(super) time: Millis,
+}
+
+impl Carry {
+    /// Returns the price in integers with more decimals; `None` if it no longer fits.
+    pub(super) fn rescaled(self, by: Widening) -> Option<Self> {
+        Some(Self { price: by.price(self.price)?, ..self })
+    }
 }
 
 /// Which kline of a window has been emitted.
@@ -40,6 +47,8 @@ pub(super) struct Window {
     pub(super) proven: bool,
     /// Whether `proven` has been computed.
     pub(super) is_judged: bool,
+    /// Set if this window stands for others before it that have been removed: the start of the first of them.
+    pub(super) stands_from: Option<Millis>,
     /// The quality of its trades, without regard to its open.
     pub(super) quality: Quality,
     pub(super) emitted: Emitted,
@@ -64,6 +73,7 @@ impl Window {
             carry: None,
             proven: false,
             is_judged: false,
+            stands_from: None,
             quality,
             emitted: Emitted::Open { trades: 0 },
             stale: false,
@@ -76,7 +86,8 @@ impl Window {
         if self.bucket.is_empty() {
             return self.carry;
         }
-        Some(Carry { price: self.bucket.close, time: self.bucket.last.time })
+        let last = self.bucket.last;
+        Some(Carry { price: self.bucket.close, time: last.time + last.is_candle() as Millis })
     }
 
     /// Returns the previous close if it is certain.
@@ -94,9 +105,14 @@ impl Window {
         (self.proven && !first_trade_opens).then_some((carry.price, true))
     }
 
-    /// Returns whether every trade was seen, there was none, and the previous price is certain.
+    /// Returns whether all trades are known, there was none, and the previous price is certain.
     pub(super) fn is_proven_empty(&self) -> bool {
-        self.bucket.is_empty() && self.proven && self.quality == Quality::Complete
+        self.bucket.is_empty() && self.proven && self.is_known()
+    }
+
+    /// Returns whether all trades were seen or are in candles of the exchange.
+    const fn is_known(&self) -> bool {
+        matches!(self.quality, Quality::Complete | Quality::Repaired)
     }
 
     /// Returns the prices; `None` if there is neither a trade nor a previous close.
@@ -116,7 +132,7 @@ impl Window {
     /// that close is proven.
     pub(super) fn kline_quality(&self, first_trade_opens: bool) -> Quality {
         let depends = !first_trade_opens || self.bucket.is_empty();
-        if self.quality == Quality::Complete && depends && !self.proven { Quality::Gapped } else { self.quality }
+        if self.is_known() && depends && !self.proven { Quality::Gapped } else { self.quality }
     }
 
     /// DirtyMarks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
@@ -135,7 +151,7 @@ impl Window {
     /// Returns the window in integers with more decimals; `None` if a price no longer fits.
     pub(super) fn rescaled(&self, by: Widening) -> Option<Self> {
         let carry = match self.carry {
-            Some(carry) => Some(Carry { price: by.price(carry.price)?, ..carry }),
+            Some(carry) => Some(carry.rescaled(by)?),
             None => None,
         };
         Some(Self { bucket: self.bucket.rescaled(by)?, carry, ..self.clone() })

@@ -110,6 +110,7 @@ fn trades(exposition: &mut Exposition<'_>, tallies: &[(Category, Tally)]) -> fmt
             ("late", tally.late),
             ("rejected", tally.rejected),
             ("excluded", tally.excluded),
+            ("superseded", tally.superseded),
         ];
         outcomes.map(|(outcome, count)| (with(*category, "outcome", outcome), count))
     });

@@ -271,8 +271,8 @@ proptest! {
         for (window, row) in &emitted {
             prop_assert!(oracle.emitted.contains_key(window), "{:?} is not known: {:?}", window, row);
         }
-        let Tally { received, counted, duplicate, late, rejected, excluded } = bench.aggregator.tally();
-        prop_assert_eq!(received, counted + duplicate + late + rejected + excluded);
+        let Tally { received, counted, duplicate, late, rejected, excluded, superseded, gaps: _ } = bench.aggregator.tally();
+        prop_assert_eq!(received, counted + duplicate + late + rejected + excluded + superseded);
         prop_assert_eq!(counted, oracle.trades.len() as u64);
         properties::revisions_count_up(&bench.out)?;
     }

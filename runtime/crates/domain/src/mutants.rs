@@ -40,11 +40,15 @@ pub enum Mutant {
     CandleTakenTwice,
     /// A candle that cannot be true is taken.
     CandleBelieved,
+    /// Candles are asked for before they are settled.
+    CandleTooSoon,
+    /// Recent trades are taken for all that there were, without a proof.
+    RecentTradesUnproven,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -63,6 +67,8 @@ impl Mutant {
         Self::SeenAndCandle,
         Self::CandleTakenTwice,
         Self::CandleBelieved,
+        Self::CandleTooSoon,
+        Self::RecentTradesUnproven,
     ];
 
     /// Returns whether this mistake is made.

@@ -7,11 +7,13 @@ use klines_domain::aggregator::{Aggregator, Settings, Tally};
 use klines_domain::clock::ClockOffset;
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::kline::Batch;
+use klines_domain::repair::{Answer, Request};
 use klines_domain::symbol::{Category, SymbolTable};
 use klines_domain::time::{ExchangeMillis, LocalMillis};
 
 use super::MAX_PAUSE;
 use super::connection::Connection;
+use super::repair::{RepairSettings, RepairStatus, Repairer};
 use super::union::Union;
 
 /// The pipeline of one category. Its time is that of its slowest connection, so that no connection is ahead of trades
@@ -29,6 +31,9 @@ pub struct CategoryPipeline {
     /// The events of one connection, and what they mean beside the others.
     events: Vec<FeedEvent<ExchangeMillis>>,
     joined: Vec<FeedEvent<ExchangeMillis>>,
+    /// `None` if gaps are not repaired.
+    repairer: Option<Repairer>,
+    requests: Vec<Request>,
 }
 
 impl CategoryPipeline {
@@ -49,7 +54,35 @@ impl CategoryPipeline {
             union: Union::default(),
             events: Vec::new(),
             joined: Vec::new(),
+            repairer: None,
+            requests: Vec::new(),
         }
+    }
+
+    /// Builds the pipeline of a category that repairs gaps: it has [requests](Self::take_requests) to answer.
+    #[must_use]
+    pub fn repairing(settings: Settings, symbols: &SymbolTable, repair: RepairSettings) -> Self {
+        let settings = Settings { is_repaired: true, ..settings };
+        Self { repairer: Some(Repairer::new(repair)), ..Self::new(settings, symbols) }
+    }
+
+    /// Takes the requests to the exchange that are due. Each one has to be [answered](Self::answer).
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Takes the answer to a request, then ticks at `local`.
+    pub fn answer(&mut self, answer: Answer, local: LocalMillis, out: &mut Vec<Batch>) {
+        if let (Some(now), Some(repairer)) = (self.now(local), &mut self.repairer) {
+            repairer.answer(answer, now, &mut self.aggregator);
+        }
+        self.tick(local, out);
+    }
+
+    /// Returns the state of the repairs.
+    #[must_use]
+    pub fn repair_status(&self) -> RepairStatus {
+        self.repairer.as_ref().map(Repairer::status).unwrap_or_default()
     }
 
     /// Returns the category.
@@ -80,7 +113,14 @@ impl CategoryPipeline {
         }
         let (mut events, mut joined) = (std::mem::take(&mut self.events), std::mem::take(&mut self.joined));
         events.drain(..).for_each(|event| self.union.take(number, event, &mut joined));
-        joined.drain(..).for_each(|event| self.aggregator.apply(&event));
+        for event in joined.drain(..) {
+            if let (FeedEvent::Trade(trade), Some(repairer)) = (&event, &mut self.repairer)
+                && repairer.is_active()
+            {
+                repairer.saw(trade);
+            }
+            self.aggregator.apply(&event);
+        }
         (self.events, self.joined) = (events, joined);
         self.tick(received, out);
     }
@@ -103,6 +143,9 @@ impl CategoryPipeline {
             // If no connection is up, nothing more will be read.
             let read_until = self.connections.iter().filter_map(Connection::read_until).min();
             self.aggregator.advance(now, read_until.map_or(now, |read| read.min(now)), out);
+            if let Some(repairer) = &mut self.repairer {
+                repairer.advance(now, &mut self.aggregator, &mut self.requests);
+            }
         }
     }
 
@@ -116,6 +159,7 @@ impl CategoryPipeline {
         }
         let is_down = self.connections.iter().all(|connection| connection.read_until().is_none());
         let due = if is_down { self.aggregator.due_at() } else { self.aggregator.shows_at() };
+        let due = self.repairer.as_ref().map_or(due, |repairer| due.min(repairer.due_at()));
         let pause = due.get().saturating_sub(now.get()).max(0);
         Duration::from_millis(u64::try_from(pause).unwrap_or(u64::MAX)).min(MAX_PAUSE)
     }

@@ -9,6 +9,7 @@ mod category_pipeline;
 mod clocks;
 mod connection;
 pub mod playback;
+pub mod repair;
 mod union;
 
 #[cfg(test)]

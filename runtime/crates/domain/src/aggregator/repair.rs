@@ -40,6 +40,12 @@ impl Aggregator {
         gaps.map(|(from, to)| (ExchangeMillis::new(from), ExchangeMillis::new(to))).collect()
     }
 
+    /// Returns since when a symbol has been covered; `None` before that.
+    #[must_use]
+    pub fn since(&self, symbol: SymbolId) -> Option<ExchangeMillis> {
+        self.symbols.get(symbol.index())?.coverage.since().map(ExchangeMillis::new)
+    }
+
     /// Counts recovered trades for the gaps from `from` to `to`, unless they were seen before. These are all trades of that
     /// time. What is not a gap any more, because a candle was taken for it, stays as it is.
     pub fn recover(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {

@@ -1,0 +1,229 @@
+//! Decides what to ask the exchange about the gaps of a category, and gives the answers to the aggregator. Pure: time is an
+//! argument, and requests are values.
+//!
+//! A gap that is over is a case of its symbol. First the recent trades are asked for, as often as it takes to prove that
+//! the answer reaches from the gap to trades that a feed has delivered since. What they do not reach is asked for in
+//! candles of the exchange, once these are settled. The time before the first coverage is repaired in the same way, so
+//! that the first windows are right.
+
+mod case;
+
+use std::collections::BTreeMap;
+
+use klines_domain::aggregator::Aggregator;
+use klines_domain::repair::{Answer, Failure, Found, Request};
+use klines_domain::symbol::SymbolId;
+use klines_domain::time::{ExchangeMillis, MINUTE, Millis, SECOND};
+use klines_domain::trade::Trade;
+
+use self::case::{Case, Step};
+
+/// The most requests of a category that are on their way at once.
+const MAX_ASKED: usize = 12;
+/// How long after its end a candle is asked for: Bybit settles it about a second after its end.
+const SETTLING: Millis = 3 * SECOND;
+/// The time between two answers of which the second one proves that nothing has happened.
+const QUIET: Millis = 3 * SECOND;
+/// The most candles of one request, without the one before the first.
+const MAX_ROW: Millis = 998;
+/// How often something is asked before it is given up although the exchange answers.
+const MAX_TRIES: u32 = 6;
+/// The shortest and the longest pause after a failure.
+const PAUSES: [Millis; 2] = [SECOND, MINUTE];
+
+/// What is repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairSettings {
+    /// How old a gap can become before it is given up, in ms.
+    pub horizon: Millis,
+    /// Whether candles of the exchange can take the place of trades: not if klines open with their first trade, or leave
+    /// out block trades.
+    pub candles: bool,
+}
+
+/// The state of the repairs of a category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairStatus {
+    /// The symbols whose first windows are known, or were given up.
+    pub seeded: usize,
+    /// The symbols that have been covered.
+    pub covered: usize,
+    /// The symbols that have gaps which are being repaired.
+    pub cases: usize,
+    /// The requests so far.
+    pub requests: u64,
+    /// The requests that have failed.
+    pub failures: u64,
+}
+
+/// The repairs of one category.
+#[derive(Debug)]
+pub struct Repairer {
+    settings: RepairSettings,
+    cases: BTreeMap<SymbolId, Case>,
+    /// Whether the ids of recent trades are those of the feed: one trade of both was equal in every field.
+    ids_agree: bool,
+    /// When each symbol was first covered; the time before it is being repaired while `true`.
+    seeds: BTreeMap<SymbolId, bool>,
+    asked: usize,
+    requests: u64,
+    failures: u64,
+    /// Nothing is due before this time.
+    due_at: Millis,
+}
+
+impl Repairer {
+    /// Builds the repairs of a category without gaps.
+    #[must_use]
+    pub fn new(settings: RepairSettings) -> Self {
+        let (cases, seeds) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, cases, ids_agree: false, seeds, asked: 0, requests: 0, failures: 0, due_at: Millis::MAX }
+    }
+
+    /// Returns the state of the repairs.
+    #[must_use]
+    pub fn status(&self) -> RepairStatus {
+        RepairStatus {
+            seeded: self.seeds.values().filter(|is_seeding| !**is_seeding).count(),
+            covered: self.seeds.len(),
+            cases: self.cases.len(),
+            requests: self.requests,
+            failures: self.failures,
+        }
+    }
+
+    /// Returns when something is next to be asked; [`ExchangeMillis::MAX`] if nothing is, or only after an answer.
+    #[must_use]
+    pub fn due_at(&self) -> ExchangeMillis {
+        ExchangeMillis::new(if self.asked < MAX_ASKED { self.due_at } else { Millis::MAX })
+    }
+
+    /// Returns whether trades have to be shown to [`saw`](Self::saw).
+    #[must_use]
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        !self.cases.is_empty()
+    }
+
+    /// Takes notice of a trade of a feed.
+    pub fn saw(&mut self, trade: &Trade) {
+        if let Some(case) = self.cases.get_mut(&trade.symbol) {
+            case.saw(trade);
+        }
+    }
+
+    /// Looks for new gaps, gives up those that are too old, and appends what is to be asked at `now`.
+    pub fn advance(&mut self, now: ExchangeMillis, aggregator: &mut Aggregator, out: &mut Vec<Request>) {
+        for symbol in aggregator.take_gapped() {
+            self.plan(symbol, now, aggregator);
+        }
+        if now.get() < self.due_at {
+            return;
+        }
+        let due: Vec<SymbolId> =
+            self.cases.iter().filter(|(_, case)| case.is_due(now.get())).map(|(symbol, _)| *symbol).collect();
+        for symbol in due {
+            self.plan(symbol, now, aggregator);
+        }
+        while self.asked < MAX_ASKED {
+            let due = self.cases.iter_mut().filter(|(_, case)| case.is_due(now.get()));
+            let Some((_, case)) = due.min_by_key(|(_, case)| case.rank()) else { break };
+            out.extend(case.ask(now.get()));
+            self.asked += 1;
+            self.requests += 1;
+        }
+        self.schedule();
+    }
+
+    /// Takes the answer to a request that was asked before.
+    pub fn answer(&mut self, answer: Answer, now: ExchangeMillis, aggregator: &mut Aggregator) {
+        self.asked = self.asked.saturating_sub(1);
+        let symbol = answer.request.symbol();
+        let Some(case) = self.cases.get_mut(&symbol) else { return };
+        match (answer.request, answer.result) {
+            (Request::RecentTrades { .. }, Ok(Found::Trades(trades))) => {
+                let reaches = case.take_trades(trades, now.get(), &mut self.ids_agree);
+                if let Some((until, trades)) = reaches {
+                    recover(symbol, until, &trades, aggregator);
+                }
+            }
+            (Request::Candles { grain, .. }, Ok(Found::Candles(candles))) => {
+                case.took_candles(now.get());
+                // Those that are refused stay wanted, and are asked for again.
+                aggregator.repair(symbol, grain, &candles);
+            }
+            (_, Err(Failure::Refused)) => {
+                self.failures += 1;
+                case.failed(now.get(), None);
+            }
+            (_, Err(Failure::Later { wait })) => {
+                self.failures += 1;
+                case.failed(now.get(), Some(wait));
+            }
+            // An answer of the wrong kind is none.
+            (_, Ok(_)) => case.failed(now.get(), Some(0)),
+        }
+        self.plan(symbol, now, aggregator);
+        self.schedule();
+    }
+
+    /// Decides what is next for a symbol.
+    fn plan(&mut self, symbol: SymbolId, now: ExchangeMillis, aggregator: &mut Aggregator) {
+        let Some(since) = aggregator.since(symbol) else { return };
+        self.give_up_old(symbol, now, since, aggregator);
+        let gaps = aggregator.gaps(symbol);
+        let gaps: Vec<(Millis, Millis)> = gaps.into_iter().map(|(from, to)| (from.get(), to.get())).collect();
+        let is_seeding = gaps.first().is_some_and(|(_, to)| *to < since.get());
+        self.seeds.insert(symbol, is_seeding);
+        if gaps.is_empty() {
+            if self.cases.get(&symbol).is_some_and(|case| !case.is_asking()) {
+                self.cases.remove(&symbol);
+            }
+            return;
+        }
+        let case = self.cases.entry(symbol).or_insert_with(|| Case::new(symbol));
+        if case.is_asking() {
+            return;
+        }
+        match case.plan(&gaps, since.get(), now.get(), self.settings.candles) {
+            Step::Ask => self.due_at = self.due_at.min(case.due()),
+            Step::GiveUp(from, to) => {
+                aggregator.give_up(symbol, ExchangeMillis::new(from), ExchangeMillis::new(to));
+            }
+        }
+    }
+
+    /// Gives up what is older than the horizon. The time before the first coverage counts from then.
+    fn give_up_old(&self, symbol: SymbolId, now: ExchangeMillis, since: ExchangeMillis, aggregator: &mut Aggregator) {
+        let oldest = now - self.settings.horizon;
+        let is_old = |(from, to): &(ExchangeMillis, ExchangeMillis)| {
+            if *to < since { since < oldest } else { *from < oldest }
+        };
+        for (from, to) in aggregator.gaps(symbol).into_iter().filter(is_old) {
+            aggregator.give_up(symbol, from, if to < since { to } else { to.min(oldest - 1) });
+        }
+    }
+
+    fn schedule(&mut self) {
+        let waiting = self.cases.values().filter(|case| !case.is_asking());
+        self.due_at = waiting.map(Case::due).min().unwrap_or(Millis::MAX);
+    }
+}
+
+/// Gives recent trades to the gaps that were over at `until`, as far as they reach.
+fn recover(symbol: SymbolId, until: Millis, trades: &[Trade], aggregator: &mut Aggregator) {
+    let Some(oldest) = trades.first() else { return };
+    for (from, to) in aggregator.gaps(symbol) {
+        // Other trades of the same millisecond as the oldest one may be missing.
+        let from = from.max(oldest.time + 1);
+        if from <= to && to.get() <= until {
+            aggregator.recover(symbol, from, to, trades);
+        }
+    }
+}
+
+/// Returns the pause after some failures in a row.
+fn pause(failures: u32) -> Millis {
+    let [shortest, longest] = PAUSES;
+    (shortest << failures.min(6)).min(longest)
+}

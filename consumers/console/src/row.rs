@@ -63,6 +63,8 @@ pub(crate) struct Row {
     pub(crate) cells: [String; COLUMNS.len()],
     /// Words after the columns: the quality unless `complete`, the revision unless 0, the category where needed.
     pub(crate) tags: String,
+    /// The same with `r2` for `revision 2`, for terminals that have no room for it.
+    pub(crate) short_tags: String,
     pub(crate) direction: Direction,
     pub(crate) confirm: bool,
 }
@@ -70,16 +72,12 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(kline: &Kline, digits: &ExactKline, categories: Categories) -> Self {
         let price = |digits: &str| with_decimals(digits, kline.price_decimals);
-        let mut tags = Vec::new();
-        if kline.quality != Quality::Complete {
-            tags.push(kline.quality.to_string());
-        }
-        if kline.revision > 0 {
-            tags.push(format!("r{}", kline.revision));
-        }
-        if categories.need_naming(kline.category) {
-            tags.push(kline.category.to_string());
-        }
+        let tags = |revision: &str| {
+            let quality = (kline.quality != Quality::Complete).then(|| kline.quality.to_string());
+            let revision = (kline.revision > 0).then(|| format!("{revision}{}", kline.revision));
+            let category = categories.need_naming(kline.category).then(|| kline.category.to_string());
+            [quality, revision, category].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        };
         Self {
             cells: [
                 time(kline),
@@ -93,7 +91,8 @@ impl Row {
                 with_decimals(&digits.volume, kline.volume_decimals),
                 kline.trades.to_string(),
             ],
-            tags: tags.join(" "),
+            tags: tags("revision "),
+            short_tags: tags("r"),
             direction: if kline.close > kline.open {
                 Direction::Up
             } else if kline.close < kline.open {

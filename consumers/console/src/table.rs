@@ -1,5 +1,5 @@
-//! Aligns rows in columns and fits them into the terminal: columns only grow, a narrow terminal drops the least
-//! important columns first, and no line wraps. Does not know the meaning of a column, except for the two it colours.
+//! Aligns rows in columns and fits them into the terminal: columns only grow, a narrow terminal shortens the words after
+//! them and then drops the least important columns first, and no line wraps. Does not know the meaning of a column, except for the two it colours.
 
 use klines_guest::TerminalInfo;
 
@@ -16,6 +16,7 @@ const RESET: &str = "\u{1b}[0m";
 pub(crate) struct Table {
     widths: [usize; COLUMNS.len()],
     tags: usize,
+    short_tags: usize,
     headed: bool,
 }
 
@@ -23,6 +24,8 @@ pub(crate) struct Table {
 struct Layout {
     shown: [bool; COLUMNS.len()],
     gap: usize,
+    /// Whether the words after the columns are shortened.
+    short: bool,
     columns: Option<usize>,
     colour: bool,
 }
@@ -44,6 +47,7 @@ impl Table {
                 *width = (*width).max(display_width(cell));
             }
             self.tags = self.tags.max(display_width(&row.tags));
+            self.short_tags = self.short_tags.max(display_width(&row.short_tags));
         }
         let layout = self.fit(terminal);
         if heads {
@@ -52,7 +56,8 @@ impl Table {
             self.line(out, &layout, names, ("", DIM));
         }
         for row in rows {
-            self.line(out, &layout, colours(row), (&row.tags, YELLOW));
+            let tags = if layout.short { &row.short_tags } else { &row.tags };
+            self.line(out, &layout, colours(row), (tags, YELLOW));
         }
     }
 
@@ -72,6 +77,7 @@ impl Table {
         let mut layout = Layout {
             shown: [true; COLUMNS.len()],
             gap: 2,
+            short: false,
             columns,
             colour: terminal.is_some_and(|terminal| terminal.colour),
         };
@@ -79,6 +85,7 @@ impl Table {
         if self.needed(&layout) > room {
             layout.gap = 1;
         }
+        layout.short = self.needed(&layout) > room;
         for rank in 1..10 {
             if self.needed(&layout) <= room {
                 break;
@@ -92,7 +99,7 @@ impl Table {
 
     fn needed(&self, layout: &Layout) -> usize {
         let shown = self.widths.iter().zip(layout.shown).filter(|(_, shown)| *shown).map(|(width, _)| *width);
-        let tags = (self.tags > 0).then_some(self.tags);
+        let tags = Some(if layout.short { self.short_tags } else { self.tags }).filter(|width| *width > 0);
         shown.chain(tags).map(|width| width + layout.gap).sum::<usize>().saturating_sub(layout.gap)
     }
 

@@ -72,7 +72,35 @@ fn the_time_is_as_fine_as_the_interval_needs() {
 #[test]
 fn quality_revision_and_category_follow_the_columns() {
     let repaired = Kline { quality: Quality::Repaired, revision: 2, category: Category::Spot, ..btc() };
-    assert!(text().lines(&batch(vec![repaired]), None).ends_with("  431  repaired r2 spot\n"));
+    assert!(text().lines(&batch(vec![repaired]), None).ends_with("  431  repaired revision 2 spot\n"));
+}
+
+#[test]
+fn the_versions_of_a_window_are_told_apart() {
+    let mut console = text();
+    let mut tags = |revision, quality| {
+        let lines = console.lines(&batch(vec![Kline { revision, quality, ..btc() }]), None);
+        lines
+            .strip_prefix("12:00:00  BTCUSDT  1m  ✓  64000.10  64010.50  63990.00  64005.00  12.500  431")
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(tags(0, Quality::Partial), "  partial\n");
+    assert_eq!(tags(1, Quality::Gapped), "  gapped revision 1\n");
+    assert_eq!(tags(2, Quality::Repaired), "  repaired revision 2\n");
+    assert_eq!(tags(3, Quality::Complete), "  revision 3\n");
+    assert_eq!(tags(0, Quality::Repaired), "  repaired\n", "a window of which nothing was known before");
+    assert_eq!(tags(0, Quality::Complete), "\n");
+}
+
+#[test]
+fn a_terminal_without_room_shortens_the_revision_before_it_drops_columns() {
+    let repaired = || batch(vec![Kline { quality: Quality::Repaired, revision: 12, ..btc() }]);
+    let last = |columns| text().lines(&repaired(), width(columns)).lines().last().unwrap().to_owned();
+    assert!(last(110).ends_with("  12.500     431  repaired revision 12"), "{}", last(110));
+    assert!(last(94).ends_with(" 12.500    431 repaired revision 12"), "{}", last(94));
+    assert!(last(86).ends_with(" 12.500    431 repaired r12"), "{}", last(86));
+    assert!(last(80).ends_with(" 12.500 repaired r12"), "{}", last(80));
 }
 
 #[test]

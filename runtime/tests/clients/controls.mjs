@@ -322,11 +322,92 @@ try {
     });
   }
 
-  await promise("the page says that the quality repaired is reserved", async () => {
-    const page = await open("AUSDT/1m");
-    const repaired = page.locator(".qualities li", { hasText: "repaired" });
-    assert.equal(await repaired.getAttribute("title"), "Reserved: no kline is repaired yet");
-    assert.equal(await repaired.textContent(), "repaired (reserved)");
+  /** Counts the pixels of a colour of the style sheet on the price pane, in the columns of the places `from` to `to`. */
+  const inked = (page, name, from, to) =>
+    page.evaluate(([name, from, to]) => {
+      const hex = getComputedStyle(document.querySelector("#chart")).getPropertyValue(`--${name}`).trim();
+      const wanted = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+      let count = 0;
+      for (const canvas of document.querySelector("#chart td:nth-child(2)").querySelectorAll("canvas")) {
+        const [left, right] = [from, to].map((x) => Math.round((x * canvas.width) / canvas.clientWidth));
+        if (right <= left || canvas.height === 0) continue;
+        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+        const pen = copy.getContext("2d", { willReadFrequently: true });
+        pen.drawImage(canvas, 0, 0);
+        const { data } = pen.getImageData(left, 0, right - left, canvas.height);
+        for (let at = 0; at < data.length; at += 4) {
+          if (wanted.every((value, part) => Math.abs(data[at + part] - value) < 3) && data[at + 3] > 60) count += 1;
+        }
+      }
+      return count;
+    }, [name, from, to]);
+
+  /** Moves the pointer to the place of a minute, and returns its x. */
+  const pointTo = async (page, minute) => {
+    const area = await page.locator("#chart").boundingBox();
+    const shown = moment(minute * 60_000, 60_000);
+    for (let x = area.width - 80; x > 0; x -= 3) {
+      await page.mouse.move(area.x + x, area.y + 100);
+      if ((await page.field("time")) === shown) return x;
+    }
+    throw new assert.AssertionError({ message: `no place of ${shown}` });
+  };
+
+  for (const colorScheme of ["light", "dark"]) {
+    await promise(`each quality has a mark, and missing windows are a gap until they are repaired, in ${colorScheme} colours`, async () => {
+      const topic = "kline.1m.AUSDT";
+      const quality = { 20: "partial", 24: "gapped", 28: "repaired" };
+      // Ten minutes are missing.
+      const some = () => rising().filter((_, at) => at < 40 || at >= 50).map((kline) => {
+        const at = kline.start / 60_000 - since;
+        return { ...kline, volume: "5", quality: quality[at] ?? "complete", revision: at === 28 ? 2 : 0 };
+      });
+      const page = await open("AUSDT/1m", { klines: some, colorScheme, viewport: { width: 1280, height: 800 } });
+      for (const [at, name] of Object.entries(quality)) {
+        const x = await pointTo(page, since + Number(at));
+        await eventually(name, async () => (await inked(page, name, x - 6, x + 6)) > 10);
+        assert.equal(await inked(page, name, 0, x - 12), 0, "no other kline has that mark");
+        assert.equal(await page.field("quality"), name);
+      }
+      assert.deepEqual([await page.field("revision"), await page.field("trades")], ["2", "≥ 1"]);
+      assert.match(await page.locator('[data-field="quality"]').getAttribute("title"), /^Taken from the exchange's candles/);
+
+      const x = await pointTo(page, since + 45);
+      assert.deepEqual([await page.field("quality"), await page.field("close"), await page.field("phase")], ["no kline", "–", ""]);
+      await page.mouse.move(0, 0);
+      const candles = () => inked(page, "up", x - 4, x + 4);
+      // The line of the newest price crosses every place.
+      const line = await candles();
+      assert.ok(line < 9, `nothing is drawn over the gap, but ${line} pixels are`);
+      assert.ok((await written(page)).includes("no klines"));
+
+      // The first version of a missing window, and then a revision of an older one, among others.
+      page.push({ type: "kline", topic, epoch: "a", seq: 4, data: made(since + 45, { ...prices, volume: "5", quality: "repaired", trades: 3 }) });
+      await eventually("the missing kline in its place", async () => (await candles()) > line + 30);
+      assert.equal(await pointTo(page, since + 45), x, "no other kline has moved");
+      assert.deepEqual([await page.field("quality"), await page.field("revision"), await page.field("trades")], ["repaired", "0", "≥ 3"]);
+      page.push({ type: "kline", topic, epoch: "a", seq: 5, data: made(since + 24, { ...prices, volume: "5", revision: 1 }) });
+      await eventually("no mark", async () => (await inked(page, "gapped", 0, 1200)) === 0);
+      await pointTo(page, since + 24);
+      assert.deepEqual([await page.field("quality"), await page.field("revision")], ["complete", "1"]);
+      await page.context().close();
+    });
+  }
+
+  await promise("an older kline than the oldest of a full snapshot is not drawn beside it", async () => {
+    const many = () => Array.from({ length: 500 }, (_, at) => made(since + at, prices));
+    const page = await open("AUSDT/1m", { klines: many });
+    const oldest = async () => {
+      await page.focus("#chart");
+      await page.keyboard.press("Home");
+      return page.field("time");
+    };
+    assert.equal(await oldest(), moment(since * 60_000, 60_000));
+    const push = (seq, minute) => page.push({ type: "kline", topic: "kline.1m.AUSDT", epoch: "a", seq, data: made(minute, { ...prices, revision: 1, trades: seq }) });
+    push(4, since - 100);
+    push(5, since);
+    await eventually("the second push", async () => (await page.field("trades")) === "5");
+    assert.equal(await oldest(), moment(since * 60_000, 60_000));
     await page.context().close();
   });
 

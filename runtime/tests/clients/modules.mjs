@@ -36,6 +36,20 @@ await promise("a revision replaces its kline, and nothing older replaces a newer
   assert.deepEqual(series.all().map(({ close }) => close), ["9", "5", "4"]);
 });
 
+await promise("windows that come later are inserted, but not before the first of a snapshot that is cut", () => {
+  const kline = (start, close) => ({ start, confirm: true, revision: 0, close });
+  const series = new Series();
+  const starts = () => series.all().map(({ start }) => start);
+  series.reset([kline(1000, "1"), kline(4000, "4")]);
+  assert.deepEqual([series.put(kline(2000, "2")), series.put(kline(0, "0"))], [Change.redraw, Change.redraw]);
+  assert.deepEqual(starts(), [0, 1000, 2000, 4000]);
+  series.reset([kline(1000, "1"), kline(4000, "4")], true);
+  assert.deepEqual([series.put(kline(0, "0")), series.put(kline(1000, "1"))], [Change.none, Change.update]);
+  assert.deepEqual(starts(), [1000, 4000]);
+  series.reset([]);
+  assert.equal(series.put(kline(0, "0")), Change.update);
+});
+
 await promise("values of consumers are sorted into lines, signals and texts, and kept by window", () => {
   const topics = ["ext.mine.rsi.1m.BTCUSDT", "ext.mine.rsi.1m.spot:BTCUSDT", "ext.mine.rsi.5m.BTCUSDT", "kline.1m.BTCUSDT"];
   assert.deepEqual(relevant(topics, "1m", "BTCUSDT"), [{ topic: topics[0], label: "mine · rsi" }]);

@@ -81,6 +81,24 @@ fn partial_klines_and_corrections_are_published_on_request() {
     rig.stop();
 }
 
+#[test]
+fn a_first_kline_that_was_withheld_is_published_once_it_is_admissible() {
+    let (server, folder) = (Server::start(), TempDir::new().unwrap());
+    let heard = server.subscribe(&["klines"]);
+    let rig = Rig::start(settings(&server.url(), folder.path()), folder.path());
+    let version = |revision, quality| Kline { revision, quality, ..kline("BTCUSDT", 1) };
+    rig.hub.publish(&batch([version(0, Quality::Partial)]));
+    rig.hub.publish(&batch([version(1, Quality::Repaired)]));
+    rig.hub.publish(&batch([version(2, Quality::Complete)]));
+    rig.hub.publish(&batch([kline("BTCUSDT", 2)]));
+    eventually("the last kline", || heard.klines("klines").iter().any(|kline| kline["timestamp"] == 120_000));
+    let found: Vec<_> =
+        heard.klines("klines").iter().map(|kline| format!("{} {}", kline["timestamp"], kline["quality"])).collect();
+    assert_eq!(found, [r#"60000 "repaired""#, r#"120000 "complete""#]);
+    eventually("every version in the stream", || rig.stream().acknowledged == 4);
+    rig.stop();
+}
+
 /// The rights that the documentation names.
 const RIGHTS: &str = "resetchannels &klines &klines:* &ext.* ~klines:* -@all +publish +xadd +set";
 

@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod log;
+mod repair;
 mod rest;
 mod world;
 

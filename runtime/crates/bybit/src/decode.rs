@@ -76,7 +76,7 @@ impl DecodeError {
 
 /// How far the `T` of a trade may be after its frame's `ts`. A frame cannot be older than its trades, but the two times
 /// may come from clocks of two machines.
-const STAMP_SLACK: Millis = 10_000;
+pub(crate) const STAMP_SLACK: Millis = 10_000;
 /// How far the `T` of a trade may be before its frame's `ts`: a trade is published within milliseconds, and after an outage
 /// of the exchange within hours.
 const MAX_AGE: Millis = DAY;
@@ -156,7 +156,7 @@ pub fn stamp_of(text: &str, topic: &str) -> Option<Option<ExchangeMillis>> {
 }
 
 /// Returns whether `stamped` is a plausible time of a frame.
-fn is_stamp(stamped: ExchangeMillis) -> bool {
+pub(crate) fn is_stamp(stamped: ExchangeMillis) -> bool {
     stamped > ExchangeMillis::default() && stamped <= LATEST_TIME
 }
 

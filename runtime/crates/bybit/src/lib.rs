@@ -2,8 +2,8 @@
 //!
 //! `session` decides what to send on one connection and interprets its frames, without a socket or clock; `driver` does
 //! the I/O for it; `feed` spawns a driver for each connection that a category needs. `rest`, `symbols` and
-//! `instruments` query the market endpoints; `source` reads recordings. This crate does not know how the events are
-//! processed.
+//! `instruments` query the market endpoints, `repair` asks them for what no feed has delivered; `source` reads
+//! recordings. This crate does not know how the events are processed.
 
 pub mod answer;
 pub mod config;
@@ -13,6 +13,7 @@ pub mod driver;
 pub mod feed;
 pub mod instruments;
 pub mod pacer;
+pub mod repair;
 pub mod rest;
 pub mod session;
 pub mod source;

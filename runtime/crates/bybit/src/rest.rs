@@ -2,9 +2,11 @@
 //! limits the request rate of all callers together.
 
 mod budget;
+mod candles;
 mod gate;
 #[cfg(test)]
 mod tests;
+mod trades;
 mod wire;
 
 use std::mem::{Discriminant, discriminant};

@@ -15,7 +15,7 @@ use klines_domain::series::SeriesKey;
 use klines_domain::time::Millis;
 
 pub use self::csv::{CsvColumn, CsvScales, csv, csv_header, csv_padded};
-pub use self::streamer::{Extras, streamer};
+pub use self::streamer::{Extras, StreamerFilter, streamer};
 pub use self::values::{ValueTopic, value, value_csv, value_csv_header, value_ndjson, whole_value};
 
 /// Appends one JSON object with every field and a line feed; decimals are strings.

@@ -14,10 +14,11 @@ pub mod spill;
 mod tally;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use klines_delivery::consumer::KlineKeeper;
 use klines_delivery::emit::Point;
+use klines_delivery::encode::StreamerFilter;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
 use klines_domain::kline::Kline;
@@ -38,6 +39,7 @@ use crate::spill::{Found, Spill};
 pub struct RedisBlueprint {
     settings: Settings,
     tallies: Tallies,
+    filter: Arc<Mutex<StreamerFilter>>,
 }
 
 impl RedisBlueprint {
@@ -45,7 +47,8 @@ impl RedisBlueprint {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let tallies = Tallies::new(&settings);
-        Self { settings, tallies }
+        let filter = Arc::new(Mutex::new(StreamerFilter::new(settings.extras)));
+        Self { settings, tallies, filter }
     }
 
     /// Returns the counters of its outputs.
@@ -62,8 +65,8 @@ impl Blueprint for RedisBlueprint {
     }
 
     fn instantiate(&mut self, _: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
-        let (settings, tallies) = (self.settings.clone(), self.tallies.clone());
-        Ok(Box::new(Redis { settings, tallies, writers: Vec::new(), values: None, accepted: 0 }))
+        let (settings, tallies, filter) = (self.settings.clone(), self.tallies.clone(), self.filter.clone());
+        Ok(Box::new(Redis { settings, tallies, filter, writers: Vec::new(), values: None, accepted: 0 }))
     }
 
     fn profile(&self) -> Profile {
@@ -75,7 +78,7 @@ impl Blueprint for RedisBlueprint {
 impl KlineKeeper for RedisBlueprint {
     /// Writes them to disk for the next run if there is a spill; counts as lost what has no room there.
     fn keep(&self, klines: &[Arc<Kline>]) -> bool {
-        let outputs = self.settings.ordered_outputs();
+        let outputs = self.settings.ordered_outputs(&self.filter);
         for (name, output) in &outputs {
             let wanted: Vec<_> = klines.iter().filter(|kline| output.wants(kline)).cloned().collect();
             if wanted.is_empty() {
@@ -96,6 +99,7 @@ impl KlineKeeper for RedisBlueprint {
 struct Redis {
     settings: Settings,
     tallies: Tallies,
+    filter: Arc<Mutex<StreamerFilter>>,
     writers: Vec<KlineWriter>,
     values: Option<Sender<Point>>,
     /// How many writers have accepted the delivery in progress: the others get it when it is repeated.
@@ -110,9 +114,9 @@ struct KlineWriter {
 
 impl Settings {
     /// Returns the outputs that every closed kline goes to, with their names.
-    fn ordered_outputs(&self) -> Vec<(&'static str, Output)> {
+    fn ordered_outputs(&self, filter: &Arc<Mutex<StreamerFilter>>) -> Vec<(&'static str, Output)> {
         let names = |base: &str| Names::new(base, self.first);
-        let publish = self.publish.then(|| Output::Publish { names: names(&self.channel), extras: self.extras });
+        let publish = self.publish.then(|| Output::Publish { names: names(&self.channel), filter: filter.clone() });
         let append = |stream: &Stream| Output::Append { names: names(&stream.name), max_len: stream.max_len };
         let stream = self.stream.as_ref().map(append);
         [publish.map(|output| (PUBLISH, output)), stream.map(|output| (STREAM, output))].into_iter().flatten().collect()
@@ -143,7 +147,7 @@ impl Redis {
     fn start_writers(&mut self) -> Result<(), Failure> {
         let (settings, tallies) = (&self.settings, &self.tallies);
         let mut started = Vec::new();
-        for (name, output) in settings.ordered_outputs() {
+        for (name, output) in settings.ordered_outputs(&self.filter) {
             started.push(self.start_kline_writer(output, name, self.ordered(name), tallies.of(name))?);
         }
         if let Some(which) = settings.last_value {

@@ -3,11 +3,11 @@
 //! `PUBLISH` carries the Streamer's JSON; streams and last values carry the whole record with exact decimals as
 //! text, its revision and its quality, so that they contain every field.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redis::Pipeline;
 use klines_delivery::emit::Point;
-use klines_delivery::encode::{self, Extras, ValueTopic};
+use klines_delivery::encode::{self, StreamerFilter, ValueTopic};
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
@@ -71,8 +71,8 @@ impl Commands<Point> for Values {
 /// An output of klines.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
-    /// One `PUBLISH` for each boundary and category.
-    Publish { names: Names, extras: Extras },
+    /// One `PUBLISH` for each boundary and category. The instances of a run share the filter.
+    Publish { names: Names, filter: Arc<Mutex<StreamerFilter>> },
     /// One `XADD` for each closed kline.
     Append { names: Names, max_len: u32 },
     /// One `SET` for each kline.
@@ -83,7 +83,7 @@ impl Output {
     /// Returns whether the output sends this kline.
     pub(super) fn wants(&self, kline: &Kline) -> bool {
         match self {
-            Self::Publish { extras, .. } => extras.admits(kline),
+            Self::Publish { filter, .. } => filter.lock().unwrap_or_else(PoisonError::into_inner).admits(kline),
             Self::Append { .. } => kline.confirm,
             Self::Set { which, .. } => kline.confirm || *which == LastValue::Open,
         }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_boundary_is_one_message_on_each_categorys_channel() {
-        let output = Output::Publish { names: Names::new("klines", Category::Linear), extras: Extras::default() };
+        let output = Output::Publish { names: Names::new("klines", Category::Linear), filter: Arc::default() };
         let found = sent(&output, &klines());
         let heads: Vec<_> = found.iter().map(|words| (words[0].as_str(), words[1].as_str())).collect();
         assert_eq!(heads, [("PUBLISH", "klines"), ("PUBLISH", "klines:spot")]);

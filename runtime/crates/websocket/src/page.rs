@@ -38,6 +38,8 @@ pub fn asset(path: &str) -> Option<Asset> {
         "/page/values.js" => (SCRIPT, include_bytes!("page/values.js")),
         "/page/overlays.js" => (SCRIPT, include_bytes!("page/overlays.js")),
         "/page/chart.js" => (SCRIPT, include_bytes!("page/chart.js")),
+        "/page/gaps.js" => (SCRIPT, include_bytes!("page/gaps.js")),
+        "/page/marks.js" => (SCRIPT, include_bytes!("page/marks.js")),
         "/page/crosshair.js" => (SCRIPT, include_bytes!("page/crosshair.js")),
         "/page/zone.js" => (SCRIPT, include_bytes!("page/zone.js")),
         "/page/format.js" => (SCRIPT, include_bytes!("page/format.js")),
@@ -76,7 +78,7 @@ mod tests {
             assert!(asset(path).is_some(), "{path}");
         }
         let modules = ["page", "stream", "symbols", "instrument", "series", "values", "overlays", "chart", "crosshair"];
-        for module in modules.into_iter().chain(["zone", "format"]) {
+        for module in modules.into_iter().chain(["zone", "format", "gaps", "marks"]) {
             for import in quoted(text(&format!("/page/{module}.js")), "./") {
                 let path = import.replacen("./", "/page/", 1);
                 assert_eq!(asset(&path).unwrap().content_type, SCRIPT, "{path}");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::emit::Point;
-use klines_delivery::encode::{Extras, ValueTopic};
+use klines_delivery::encode::{Extras, StreamerFilter, ValueTopic};
 use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::Category;
@@ -31,7 +31,6 @@ pub struct Subscriptions {
     epoch: u64,
     /// The category whose topics have no category prefix.
     first: Category,
-    batches: Extras,
 }
 
 /// The topics and followers, behind the lock of [`Subscriptions`].
@@ -42,6 +41,8 @@ pub struct TopicTable {
     memory: Memory,
     /// The series that consumers publish, and their followers.
     pub values: Values,
+    /// Which klines belong to batches; sees every kline, whether or not a client follows.
+    batches: StreamerFilter,
     /// The followers of batches.
     followers: Vec<(Category, Arc<Client>)>,
 }
@@ -71,9 +72,10 @@ impl Subscriptions {
             series: Vec::new(),
             memory: Memory::new(klines),
             values: Values::new(values),
+            batches: StreamerFilter::new(batches),
             followers: Vec::new(),
         };
-        Self { state: Mutex::new(state), epoch, first, batches }
+        Self { state: Mutex::new(state), epoch, first }
     }
 
     /// Returns the category whose topics have no category prefix.
@@ -125,15 +127,7 @@ impl Subscriptions {
         for point in &delivery.values {
             self.publish_value(&mut state.values, point, now, &mut text, &mut dirty);
         }
-        if !state.followers.is_empty() {
-            for category in Category::ALL {
-                let batch = streamer::batch(&delivery.klines, category, self.batches);
-                let Some((number, frame)) = batch else { continue };
-                for (_, client) in state.followers.iter().filter(|(follows, _)| *follows == category) {
-                    push_to(client, FrameKind::Closed(number), frame.clone(), now, &mut dirty);
-                }
-            }
-        }
+        state.publish_batches(delivery, now, &mut dirty);
         dirty
     }
 
@@ -190,6 +184,21 @@ fn push_to(client: &Arc<Client>, kind: FrameKind, frame: Bytes, now: i64, dirty:
 }
 
 impl TopicTable {
+    /// Pushes a delivery's closed klines to the followers of batches.
+    fn publish_batches(&mut self, delivery: &Delivery, now: i64, dirty: &mut Vec<Arc<Client>>) {
+        let admitted = delivery.klines.iter().map(Arc::as_ref).filter(|kline| self.batches.admits(kline));
+        if self.followers.is_empty() {
+            return admitted.for_each(|_| {});
+        }
+        let admitted: Vec<&Kline> = admitted.collect();
+        for category in Category::ALL {
+            let Some((number, frame)) = streamer::batch(&admitted, category) else { continue };
+            for (_, client) in self.followers.iter().filter(|(follows, _)| *follows == category) {
+                push_to(client, FrameKind::Closed(number), frame.clone(), now, dirty);
+            }
+        }
+    }
+
     /// Returns the number of a series; adds the series if it is new.
     pub fn topic(&mut self, series: SeriesId) -> TopicId {
         if let Some(id) = self.ids.get(&series) {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::eventually;
 
-fn client(sim: &Sim) -> RestClient {
+pub fn client(sim: &Sim) -> RestClient {
     let dialer = Dialer::new(|_| None).unwrap();
     RestClient::new(dialer, Gate::new(LocalClock::start()), sim.rest_url().parse().unwrap())
 }

@@ -36,11 +36,34 @@ fn only_klines_that_the_streamer_would_send_are_sent() {
     let mut peer = served.connect("/");
     peer.ask(&login());
     served.publish([Kline { quality: Quality::Partial, ..closed("BTCUSDT", "1m", 1) }]);
-    served.publish([Kline { revision: 1, sequence: 2, ..closed("BTCUSDT", "1m", 1) }]);
+    served.publish([Kline { revision: 1, sequence: 2, ..closed("ETHUSDT", "1m", 1) }]);
     served.publish([open("BTCUSDT", "1m", 2)]);
     served.publish([in_category(Category::Spot, &closed("BTCUSDT", "1m", 3))]);
     served.publish([closed("BTCUSDT", "1m", 4)]);
     assert_eq!(peer.json()[0]["timestamp"], 240_000);
+}
+
+#[test]
+fn a_first_kline_that_was_withheld_is_sent_once_it_is_admissible() {
+    let served = Served::start();
+    let version = |revision: u32, quality| Kline {
+        revision,
+        quality,
+        sequence: u64::from(revision) + 1,
+        ..closed("BTCUSDT", "1m", 1)
+    };
+    // Before anybody listens.
+    served.publish([version(0, Quality::Partial)]);
+    let mut peer = served.connect("/");
+    peer.ask(&login());
+    served.publish([version(1, Quality::Partial)]);
+    served.publish([version(2, Quality::Repaired), closed("ETHUSDT", "1m", 2)]);
+    served.publish([version(3, Quality::Complete)]);
+    served.publish([closed("BTCUSDT", "1m", 4)]);
+    let first = peer.json();
+    assert_eq!((&first[0]["timestamp"], &first[0]["quality"]), (&json!(60_000), &json!("repaired")));
+    assert_eq!(first.as_array().unwrap().len(), 2);
+    assert_eq!(peer.json()[0]["timestamp"], 240_000, "and it is not sent again");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests the client with hand-written answers: those that Bybit sends, and invalid ones.
 
+mod market;
+
 use klines_system::clock::LocalClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

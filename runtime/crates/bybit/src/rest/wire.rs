@@ -36,6 +36,17 @@ pub fn open<T: DeserializeOwned>(body: &[u8]) -> Result<(T, ExchangeMillis), Res
     Ok((serde_json::from_str(result.get()).map_err(malformed)?, ExchangeMillis::new(envelope.time)))
 }
 
+/// Checks that an answer is about what was requested, if it says what it is about.
+pub fn check_name(field: &str, found: Option<&str>, requested: &str) -> Result<(), RestError> {
+    match found {
+        Some(found) if found != requested => {
+            let found = sanitize(found, MAX_SHOWN_BYTES);
+            Err(RestError::Malformed(format!("{field} {found} instead of {requested}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireServerTime {

@@ -4,27 +4,13 @@
 //! Shared by the Redis consumer and the WebSocket server's `/`. Decides which klines belong to an array and writes it;
 //! independent of where it is sent.
 
+mod filter;
+
 use klines_domain::decimal::Decimal;
-use klines_domain::kline::{Kline, Quality};
+use klines_domain::kline::Kline;
 
+pub use self::filter::{Extras, StreamerFilter};
 use super::number::{decimal, integer};
-
-/// Which closed klines are published in addition to those that the Streamer published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// Whether to publish klines of windows in which watching began (quality `partial`).
-    pub partial: bool,
-    /// Whether to publish corrections of published klines (`revision` 1 and up).
-    pub revisions: bool,
-}
-
-impl Extras {
-    /// Returns whether a kline is published. Open klines never are.
-    #[must_use]
-    pub fn admits(self, kline: &Kline) -> bool {
-        kline.confirm && (self.partial || kline.quality != Quality::Partial) && (self.revisions || kline.revision == 0)
-    }
-}
 
 /// Appends the klines, all of one category, as one JSON array. Numbers are exact decimals with at least one digit after
 /// the point. The Streamer's keys come first, in its order; keys that it did not have come last.
@@ -68,6 +54,7 @@ fn number(key: &str, value: Decimal, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use klines_domain::kline::Quality;
     use klines_domain::symbol::Category;
 
     use super::*;
@@ -102,17 +89,5 @@ mod tests {
     fn a_month_is_written_as_thirty_days_and_no_klines_as_an_empty_array() {
         assert!(text(&[fixture::kline("BTCUSDT", "1M", 1, true)]).contains(r#""interval":2592000000,"#));
         assert_eq!(text(&[]), "[]");
-    }
-
-    #[test]
-    fn only_closed_klines_that_are_neither_partial_nor_revised_are_published_by_default() {
-        let plain = fixture::kline("BTCUSDT", "1m", 2, true);
-        let partial = Kline { quality: Quality::Partial, ..plain };
-        let revised = Kline { revision: 1, ..plain };
-        let open = Kline { confirm: false, ..plain };
-        let admitted = |extras: Extras| [&plain, &partial, &revised, &open].map(|kline| extras.admits(kline));
-        assert_eq!(admitted(Extras::default()), [true, false, false, false]);
-        assert_eq!(admitted(Extras { partial: true, revisions: false }), [true, true, false, false]);
-        assert_eq!(admitted(Extras { partial: true, revisions: true }), [true, true, true, false]);
     }
 }

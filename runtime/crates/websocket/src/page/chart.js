@@ -1,4 +1,4 @@
-// Draws klines: candlesticks, volume, marks of quality. This is the only place where decimals become floats.
+// Draws klines: candlesticks, volume, marks of quality, gaps. This is the only place where decimals become floats.
 
 import {
   CandlestickSeries,
@@ -7,10 +7,11 @@ import {
   LineSeries,
   TickMarkType,
   createChartEx,
-  createSeriesMarkers,
 } from "./lightweight-charts.js";
 import { TickLine } from "./crosshair.js";
 import { clock, length, moment, zoneName } from "./format.js";
+import { Gaps } from "./gaps.js";
+import { QualityMarks } from "./marks.js";
 import { Overlays } from "./overlays.js";
 import { ZonedTime } from "./zone.js";
 
@@ -18,7 +19,6 @@ import { ZonedTime } from "./zone.js";
 const MAX_HOLE = 60;
 /** The maximum number of klines that are updated one by one; for more, redrawing everything is cheaper. */
 const MAX_UPDATES = 64;
-const SHAPES = { partial: "circle", gapped: "square", repaired: "arrowUp" };
 const BAR_SPACING = 9;
 
 // The library uses times in seconds. It compares them as numbers and converts them with Date, so that fractions of a
@@ -32,8 +32,9 @@ export class Chart {
   #candles;
   #volume;
   #marks;
+  /** One for each pane. */
+  #gaps = [new Gaps(true), new Gaps(false)];
   #overlays;
-  #marked = new Map();
   #dirty = new Map();
   #drawn = new Set();
   #newest = null;
@@ -84,7 +85,9 @@ export class Chart {
     this.#line = new TickLine(this.#candles);
     this.#top = this.#chart.addSeries(LineSeries, { priceLineVisible: false, lastValueVisible: false });
     this.#top.attachPrimitive(this.#line);
-    this.#marks = createSeriesMarkers(this.#candles, []);
+    this.#marks = new QualityMarks(this.#candles);
+    this.#candles.attachPrimitive(this.#marks);
+    [this.#candles, this.#volume].forEach((series, pane) => series.attachPrimitive(this.#gaps[pane]));
     this.#overlays = new Overlays(this.#chart, this.#candles);
     this.#chart.subscribeCrosshairMove(({ time, point, paneIndex, sourceEvent }) => {
       if (sourceEvent !== undefined) this.#held = null;
@@ -123,6 +126,8 @@ export class Chart {
       },
     });
     this.#line.paint(color("soft"), color("label"));
+    this.#marks.paint(this.#colors);
+    for (const gaps of this.#gaps) gaps.paint(color("soft"), color("ground"), style.fontFamily);
     this.#later(true);
   }
 
@@ -253,24 +258,23 @@ export class Chart {
     this.#volume.update(this.#column(kline), older);
     this.#drawn.add(kline.start);
     if (!older) this.#setNewest(kline);
-    if (this.#marked.get(kline.start)?.quality !== (kline.quality === "complete" ? undefined : kline.quality)) {
-      this.#mark(kline);
-      this.#setMarks();
-    }
+    this.#mark(kline);
   }
 
   #drawAll() {
     this.#whole = false;
     const klines = this.#all();
-    const [candles, columns] = [[], []];
+    const [candles, columns, gaps] = [[], [], []];
     this.#drawn.clear();
-    this.#marked.clear();
+    this.#marks.clear();
     let before = null;
     for (const kline of klines) {
       if (before !== null) {
         const step = before.end + 1 - before.start;
         const places = this.#hole(before, kline);
-        for (let n = 0; n < places; n += 1) candles.push({ time: toTime(before.end + 1 + n * step) });
+        const place = (n) => toTime(before.end + 1 + n * step);
+        for (let n = 0; n < places; n += 1) candles.push({ time: place(n) });
+        if (places > 0) gaps.push({ from: place(0), to: place(places - 1) });
       }
       candles.push(this.#candle(kline));
       columns.push(this.#column(kline));
@@ -282,7 +286,7 @@ export class Chart {
     this.#setDecimals(Math.max(0, ...klines.map((kline) => kline.price_decimals)));
     this.#candles.setData(candles);
     this.#volume.setData(columns);
-    this.#setMarks();
+    for (const of of this.#gaps) of.set(gaps);
   }
 
   /** Returns the number of empty places between two klines. Only windows of a second or more are always sent. */
@@ -319,15 +323,8 @@ export class Chart {
     return Number(kline.close) >= Number(kline.open) ? "up" : "down";
   }
 
-  #mark(kline) {
-    const { start, quality } = kline;
-    if (quality === "complete") return this.#marked.delete(start);
-    const look = { shape: SHAPES[quality], color: this.#colors[quality], position: "belowBar", size: 0.7 };
-    return this.#marked.set(start, { time: toTime(start), quality, ...look });
-  }
-
-  #setMarks() {
-    this.#marks.setMarkers([...this.#marked.values()].sort((a, b) => a.time - b.time));
+  #mark({ start, low, quality }) {
+    this.#marks.set(toTime(start), Number(low), quality);
   }
 
   /** Stores the newest kline and colours its price label: that of a hollow open candle would be transparent. */

@@ -5,7 +5,7 @@ import { clock, length, moment, padded, rest, zoneName } from "./format.js";
 import { fetchTick } from "./instrument.js";
 import { Change, Series } from "./series.js";
 import { COLORS } from "./overlays.js";
-import { Stream } from "./stream.js";
+import { HISTORY, Stream } from "./stream.js";
 import { SymbolBox, named } from "./symbols.js";
 import { Values, relevant } from "./values.js";
 
@@ -70,7 +70,7 @@ const stream = new Stream(socketAddress, storedLogin(), {
     showFeed();
   },
   snapshot: (klines) => {
-    series.reset(klines);
+    series.reset(klines, klines.length >= HISTORY);
     chart.redraw();
     showKline();
     drawValues();
@@ -402,6 +402,8 @@ const cells = Object.fromEntries(
 
 function texts(kline) {
   const price = (field) => padded(kline[field], kline.price_decimals);
+  // The exchange's candles have neither of them.
+  const atLeast = kline.quality === "repaired" ? "≥ " : "";
   return {
     time: moment(kline.start, length(kline.interval), zone),
     open: price("open"),
@@ -410,8 +412,8 @@ function texts(kline) {
     close: price("close"),
     volume: kline.volume,
     turnover: kline.turnover,
-    buy_volume: kline.buy_volume,
-    trades: String(kline.trades),
+    buy_volume: `${atLeast}${kline.buy_volume}`,
+    trades: `${atLeast}${kline.trades}`,
     quality: kline.quality,
     revision: String(kline.revision),
   };
@@ -419,12 +421,15 @@ function texts(kline) {
 
 function showKline() {
   const last = series.last;
-  const kline = (pointed !== null && series.get(pointed)) || last;
+  const kline = pointedKline();
+  const isMissing = kline === undefined && last !== undefined;
   $("name").textContent = chosen === null ? "\u00a0" : `${chosen.symbol} · ${chosen.interval}`;
-  const shownTexts = kline === undefined ? {} : texts(kline);
+  const missing = isMissing ? { time: moment(pointed, length(chosen.interval), zone), quality: "no kline" } : {};
+  const shownTexts = kline === undefined ? missing : texts(kline);
   for (const [field, cell] of Object.entries(cells)) cell.textContent = shownTexts[field] ?? "–";
   cells.time.previousSibling.textContent = `Start (${zoneName(kline?.start ?? Date.now(), zone)})`;
   cells.quality.dataset.quality = kline?.quality ?? "";
+  cells.quality.title = $(`mark-${isMissing ? "missing" : kline?.quality}`)?.title ?? "";
   $("fields").dataset.pointed = kline !== last;
   const price = last === undefined ? "" : padded(last.close, last.price_decimals);
   $("price").textContent = price || "\u00a0";
@@ -434,9 +439,14 @@ function showKline() {
   showTitle();
 }
 
+/** Returns the kline under the pointer, or the newest one if the pointer is elsewhere; `undefined` in a gap. */
+function pointedKline() {
+  return pointed === null ? series.last : series.get(pointed);
+}
+
 /** Shows whether the kline is closed, and when an open one closes by the server's clock. */
 function showPhase() {
-  const kline = (pointed !== null && series.get(pointed)) || series.last;
+  const kline = pointedKline();
   const left = kline === undefined ? 0 : kline.end + 1 - Date.now() - stream.clockOffset;
   $("phase").dataset.phase = kline === undefined ? "" : kline.confirm ? "closed" : "open";
   const until = left > 0 && length(kline?.interval ?? "1s") > 1000 ? `, closes in ${rest(left)}` : "";

@@ -11,15 +11,22 @@ export const Change = { none: "none", update: "update", redraw: "redraw" };
 export class Series {
   #klines = new Map();
   #starts = [];
+  /** Klines that start earlier are not kept: those between them and the kept ones are not known here. */
+  #from = -Infinity;
 
-  /** Replaces all klines with a snapshot. */
-  reset(klines) {
+  /** Replaces all klines with a snapshot; `isCut` says that the server has older ones. */
+  reset(klines, isCut = false) {
     this.#klines = new Map(klines.map((kline) => [kline.start, kline]));
     this.#starts = [...this.#klines.keys()].sort((a, b) => a - b);
+    this.#from = isCut ? this.#starts[0] : -Infinity;
   }
 
-  /** Stores one push: a new kline, an update of the open one, or a revision. Returns what has to be drawn. */
+  /**
+   * Stores one push: a new kline, an update of the open one, a revision, or the first version of an older window that
+   * was missing. Returns what has to be drawn.
+   */
   put(kline) {
+    if (kline.start < this.#from) return Change.none;
     const held = this.#klines.get(kline.start);
     if (held) {
       const older = held.confirm && (!kline.confirm || kline.revision < held.revision);
@@ -36,6 +43,7 @@ export class Series {
     }
     if (this.#starts.length > CAPACITY + SLACK) {
       for (const start of this.#starts.splice(0, SLACK)) this.#klines.delete(start);
+      this.#from = this.#starts[0];
       return Change.redraw;
     }
     return Change.update;

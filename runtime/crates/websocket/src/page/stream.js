@@ -1,7 +1,8 @@
 // The connection to /v1/stream: log-in, one topic of klines with topics of values, resumption, reconnecting. Does not
 // draw.
 
-const HISTORY = 500;
+/** The number of klines that a snapshot has at most. */
+export const HISTORY = 500;
 const OPEN_WITHIN = 10_000;
 const ANSWER_WITHIN = 1000;
 /** The time without a message after which a ping is sent, ms. */

@@ -1,6 +1,6 @@
 //! One public trade, with exactly the data that klines depend on.
 
-use super::decimal::Decimal;
+use super::decimal::{Decimal, widen};
 use super::symbol::SymbolId;
 use super::time::ExchangeMillis;
 
@@ -14,6 +14,13 @@ pub struct Quantity {
 }
 
 impl Quantity {
+    /// Returns the digits with `scale` decimals; `None` if they have fewer or do not fit.
+    #[must_use]
+    pub fn at_scale(self, scale: u8) -> Option<i64> {
+        let by = scale.checked_sub(self.scale)?;
+        i64::try_from(widen(i128::from(self.mantissa), by)?).ok()
+    }
+
     /// Returns the number as a [`Decimal`].
     #[must_use]
     pub fn to_decimal(self) -> Decimal {

@@ -147,10 +147,10 @@ impl Repairer {
                     recover(symbol, until, &trades, aggregator);
                 }
             }
-            (Request::Candles { grain, .. }, Ok(Found::Candles(candles))) => {
+            (Request::Candles { grain, from, .. }, Ok(Found::Candles(candles))) => {
                 case.took_candles(now.get());
                 // Those that are refused stay wanted, and are asked for again.
-                aggregator.repair(symbol, grain, &candles);
+                aggregator.repair(symbol, grain, from + grain.millis(), &candles);
             }
             (_, Err(Failure::Refused)) => {
                 self.failures += 1;
@@ -173,7 +173,7 @@ impl Repairer {
         self.give_up_old(symbol, now, since, aggregator);
         let gaps = aggregator.gaps(symbol);
         let gaps: Vec<(Millis, Millis)> = gaps.into_iter().map(|(from, to)| (from.get(), to.get())).collect();
-        let is_seeding = gaps.first().is_some_and(|(_, to)| *to < since.get());
+        let is_seeding = gaps.first().is_some_and(|(from, _)| *from < since.get());
         self.seeds.insert(symbol, is_seeding);
         if gaps.is_empty() {
             if self.cases.get(&symbol).is_some_and(|case| !case.is_asking()) {
@@ -196,11 +196,11 @@ impl Repairer {
     /// Gives up what is older than the horizon. The time before the first coverage counts from then.
     fn give_up_old(&self, symbol: SymbolId, now: ExchangeMillis, since: ExchangeMillis, aggregator: &mut Aggregator) {
         let oldest = now - self.settings.horizon;
-        let is_old = |(from, to): &(ExchangeMillis, ExchangeMillis)| {
-            if *to < since { since < oldest } else { *from < oldest }
+        let is_old = |(from, _): &(ExchangeMillis, ExchangeMillis)| {
+            if *from < since { since < oldest } else { *from < oldest }
         };
         for (from, to) in aggregator.gaps(symbol).into_iter().filter(is_old) {
-            aggregator.give_up(symbol, from, if to < since { to } else { to.min(oldest - 1) });
+            aggregator.give_up(symbol, from, to.min(oldest - 1));
         }
     }
 

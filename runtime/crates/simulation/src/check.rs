@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use klines_domain::aggregator::Tally;
 use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
-use klines_domain::time::{Millis, SECOND};
+use klines_domain::time::{MINUTE, Millis, SECOND};
 
 use super::Outcome;
 use super::market::TapeTrade;
@@ -23,6 +23,8 @@ const CLOSING: Millis = 2 * SECOND;
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
 const RECOVERY: Millis = 100 * SECOND;
+/// How long after the start of a run coverage has begun.
+const STARTING: Millis = 2 * SECOND;
 /// Faults of one run that are shown.
 const SHOWN: usize = 10;
 
@@ -54,6 +56,8 @@ pub struct Checker {
     /// The newest revision of each window.
     klines: BTreeMap<Series, BTreeMap<Millis, Kline>>,
     sequences: BTreeMap<Series, u64>,
+    /// The windows that were open at the end of a run in which gaps are repaired.
+    open: Vec<Kline>,
     faults: Vec<String>,
 }
 
@@ -63,6 +67,7 @@ impl Checker {
             deliveries: vec![Delivery::default(); plan.connections.len()],
             klines: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            open: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -124,6 +129,15 @@ impl Checker {
         }
     }
 
+    /// A kline was emitted when the run ended: the last revision of a closed window, or an open one.
+    pub fn at_end(&mut self, kline: &Kline) {
+        if kline.confirm {
+            self.kline(kline);
+        } else {
+            self.open.push(kline.clone());
+        }
+    }
+
     /// Checks everything at the end of a run.
     pub fn finish(
         mut self,
@@ -163,10 +177,88 @@ impl Checker {
                 }));
             }
         }
+        if plan.is_repaired {
+            required += self.repaired(plan, tapes);
+        }
         self.faults.extend(unhealed(plan, &self.deliveries));
         self.faults.truncate(SHOWN);
         Outcome { trace: trace.unwrap_or_default(), faults: self.faults, compared, required }
     }
+}
+
+impl Checker {
+    /// Checks that everything is known that can be known. Returns the number of klines that had to be right.
+    fn repaired(&mut self, plan: &Plan, tapes: &[(&str, &[TapeTrade])]) -> usize {
+        let mut required = 0;
+        for (name, tape) in tapes {
+            for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
+                let none = BTreeMap::new();
+                let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
+                let starts = knowable(plan, tape, interval);
+                required += starts.len();
+                let is_known = |kline: &Kline| matches!(kline.quality, Quality::Complete | Quality::Repaired);
+                self.faults.extend(starts.into_iter().filter_map(|start| {
+                    let kline = klines.get(&start);
+                    let fault = format!("{name} {interval} {start}: can be known, is {:?}", kline.map(|it| it.quality));
+                    (!kline.is_some_and(is_known)).then_some(fault)
+                }));
+            }
+        }
+        for kline in &self.open {
+            let tape = tapes.iter().find(|(name, _)| *name == kline.series.symbol.as_str());
+            let is_whole = kline.series.interval.nominal_millis() % MINUTE == 0;
+            let fault = tape.filter(|_| is_whole).and_then(|(_, tape)| compare_open(kline, tape, plan.end).err());
+            self.faults.extend(fault);
+        }
+        required
+    }
+}
+
+/// Returns the starts of the windows of whole minutes that must be right: they end after the start, and the faults of the
+/// feed and of the requests were over for long enough when the run ended.
+fn knowable(plan: &Plan, tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
+    let mut starts = Vec::new();
+    if interval.nominal_millis() % MINUTE != 0 {
+        return starts;
+    }
+    let mut start = interval.start_of(plan.start + STARTING);
+    while interval.next(start) <= plan.healed + RECOVERY {
+        if tape.first().is_some_and(|trade| trade.time < start) {
+            starts.push(start);
+        }
+        start = interval.next(start);
+    }
+    starts
+}
+
+/// Compares the kline of a window that was open at the end with what the exchange had: the last trades may be on their
+/// way.
+fn compare_open(kline: &Kline, tape: &[TapeTrade], end: Millis) -> Result<(), String> {
+    let name = format!("{} {} {} (open)", kline.series.symbol, kline.series.interval, kline.start);
+    let is_known = matches!(kline.quality, Quality::Complete | Quality::Repaired);
+    let has_gap = end - kline.start > RECOVERY + SECOND * 120;
+    if !is_known {
+        return if has_gap { Err(format!("{name}: can be known, is {:?}", kline.quality)) } else { Ok(()) };
+    }
+    let rows = kline.start.max(end - CLOSING);
+    let (Some(least), Some(most)) = (oracle::row(tape, kline.start, rows), oracle::row(tape, kline.start, end)) else {
+        return Err(format!("{name}: before the first trade"));
+    };
+    let said = said(kline);
+    let volume = |row: &Row| row.volume.parse::<f64>().unwrap_or(f64::NAN);
+    let is_between = volume(&least) <= volume(&said) && volume(&said) <= volume(&most);
+    let [open, high, low, _] = [0, 1, 2, 3].map(|at| price(&said, at));
+    let is_inside =
+        high <= price(&most, 1) && high >= price(&least, 1) && low >= price(&most, 2) && low <= price(&least, 2);
+    if is_between && is_inside && (open - price(&most, 0)).abs() < f64::EPSILON {
+        return Ok(());
+    }
+    Err(format!("{name}: {said:?} is called {}, the exchange had {least:?} to {most:?}", kline.quality))
+}
+
+/// Returns a price as a number, to compare it with others.
+fn price(row: &Row, at: usize) -> f64 {
+    row.prices.get(at).and_then(|price| price.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// Compares a kline with what the exchange had.
@@ -183,6 +275,14 @@ fn compare(kline: &Kline, tape: &[TapeTrade]) -> Result<(), String> {
     match kline.quality {
         Quality::Complete if said != row => {
             Err(format!("{name}: {said:?} is called complete, the exchange had {row:?}"))
+        }
+        Quality::Repaired
+            if (&said.prices, &said.volume, &said.turnover) != (&row.prices, &row.volume, &row.turnover) =>
+        {
+            Err(format!("{name}: {said:?} is called repaired, the exchange had {row:?}"))
+        }
+        _ if said.last_trade_time > row.last_trade_time => {
+            Err(format!("{name}: last trade at {}, not {}", said.last_trade_time, row.last_trade_time))
         }
         _ if said.trades > row.trades => {
             Err(format!("{name}: {} trades, the exchange had {}", said.trades, row.trades))

@@ -14,6 +14,7 @@ mod market;
 mod network;
 mod oracle;
 mod plan;
+mod rest;
 mod world;
 
 #[cfg(test)]

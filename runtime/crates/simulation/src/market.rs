@@ -40,6 +40,19 @@ impl Tape {
         Self { name, trades: Vec::new(), price: rng.i64(1_000..5_000_000), gap }
     }
 
+    /// Matches orders of the time before `start`: once an hour since `since`, then once a minute, last some seconds before.
+    pub fn begin(&mut self, since: Millis, start: Millis, number: &mut u64, rng: &mut Rng) {
+        let mut at = since + rng.i64(0..3_600_000);
+        while at < start {
+            self.trade(at, number, rng);
+            at += if start - at > 1_200_000 {
+                rng.i64(1..3_600_000).min(start - at - 600_000)
+            } else {
+                rng.i64(1..60_000)
+            };
+        }
+    }
+
     /// Draws the time until the next match.
     pub fn next_gap(&self, rng: &mut Rng) -> Millis {
         1 + rng.i64(0..self.gap) + if rng.u8(..) < 8 { rng.i64(0..self.gap * 8) } else { 0 }
@@ -55,6 +68,21 @@ impl Tape {
             self.trades.push(TapeTrade { time: now, price, size, is_buy, number: *number });
         }
         first..self.trades.len()
+    }
+
+    /// Returns the beginning of its frames.
+    pub fn topic(&self) -> String {
+        format!(r#"{{"topic":"publicTrade.{}","#, self.name)
+    }
+
+    /// Returns the trades of a frame.
+    pub fn read(&self, frame: &str) -> &[TapeTrade] {
+        let number =
+            |row: &str| row.rsplit_once("-8000-").and_then(|(_, id)| u64::from_str_radix(id.get(..12)?, 16).ok());
+        let numbers: Vec<u64> = frame.split(r#""BT""#).filter_map(number).collect();
+        let place = |number: Option<&u64>| self.trades.binary_search_by_key(number?, |trade| trade.number).ok();
+        let ends = place(numbers.first()).zip(place(numbers.last()));
+        ends.and_then(|(first, last)| self.trades.get(first..=last)).unwrap_or_default()
     }
 
     /// Returns the frame that publishes these trades.

@@ -6,9 +6,11 @@ use fastrand::Rng;
 use klines_domain::time::{Millis, SECOND};
 
 /// 2024-01-01T00:00:00Z.
-const NEW_YEAR: Millis = 1_704_067_200_000;
+pub const NEW_YEAR: Millis = 1_704_067_200_000;
 /// The length of a run.
 const LENGTH: Millis = 300 * SECOND;
+/// How much longer a run is in which gaps are repaired: the last ones begin when a silent connection is given up.
+const REPAIR: Millis = 120 * SECOND;
 /// When the first fault begins at the earliest.
 const QUIET_START: Millis = 5 * SECOND;
 /// When the last fault has ended.
@@ -24,6 +26,10 @@ const GAPS: [Millis; 4] = [100, 400, 1_500, 8_000];
 const BUSY: [Millis; 2] = [100, 400];
 /// The intervals of a run; all divide a minute or are whole minutes.
 const INTERVALS: [&[&str]; 4] = [&["1s"], &["1s", "1m"], &["250ms", "5s", "1m"], &["1s", "10s", "1m", "3m"]];
+
+/// The same of a run in which gaps are repaired.
+const REPAIRED_INTERVALS: [&[&str]; 4] =
+    [&["1s", "1m"], &["500ms", "3m", "1h"], &["5s", "1m", "36m", "1D"], &["1s", "2m", "1h", "1W", "1M"]];
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,33 @@ pub struct Fault {
     pub until: Millis,
 }
 
+/// What goes wrong with requests to the market endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestKind {
+    /// Every other request fails.
+    Break,
+    /// There were too many requests.
+    Limit,
+    /// The address is refused for a while.
+    Stop,
+    /// Candles have less volume than what was traded and seen.
+    Lie,
+}
+
+/// All kinds.
+const REST_KINDS: [RestKind; 4] = [RestKind::Break, RestKind::Limit, RestKind::Stop, RestKind::Lie];
+
+/// A time in which requests to the market endpoints go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestFault {
+    /// What goes wrong.
+    pub kind: RestKind,
+    /// When it begins, in ms of the exchange's time.
+    pub from: Millis,
+    /// When it has ended.
+    pub until: Millis,
+}
+
 /// The plan of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -99,6 +132,12 @@ pub struct Plan {
     pub intervals: &'static [&'static str],
     /// What goes wrong, in order of time.
     pub faults: Vec<Fault>,
+    /// Whether gaps are repaired.
+    pub is_repaired: bool,
+    /// How many trades the answer to a request of recent trades has.
+    pub recent_trades: usize,
+    /// What goes wrong with requests.
+    pub rest_faults: Vec<RestFault>,
 }
 
 impl Plan {
@@ -106,7 +145,7 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let start = NEW_YEAR + rng.i64(0..86_400_000);
+        let start = NEW_YEAR + rng.i64(0..3 * 86_400_000);
         let symbols = rng.usize(1..=3);
         let sets: Vec<Vec<usize>> = if symbols > 1 && rng.bool() {
             vec![(0..1).collect(), (1..symbols).collect()]
@@ -124,15 +163,26 @@ impl Plan {
         let count = rng.usize(0..=3 + 3 * feeds);
         let mut faults: Vec<Fault> = (0..count).map(|_| fault(&mut rng, start, connections.len())).collect();
         faults.sort_by_key(|fault| fault.from);
+        let is_repaired = rng.u8(..) < 160;
+        let rest_fault = |rng: &mut Rng| {
+            let (kind, from) = (rng.choice(REST_KINDS).unwrap_or(RestKind::Break), start + rng.i64(0..HEALED));
+            RestFault { kind, from, until: (from + rng.i64(SECOND..60 * SECOND)).min(start + HEALED) }
+        };
+        let count = if is_repaired && rng.bool() { rng.usize(1..=3) } else { 0 };
+        let rest_faults = (0..count).map(|_| rest_fault(&mut rng)).collect();
+        let intervals = if is_repaired { &REPAIRED_INTERVALS } else { &INTERVALS };
         Self {
             seed,
             start,
-            end: start + LENGTH,
+            end: start + LENGTH + if is_repaired { REPAIR } else { 0 },
             healed: start + HEALED,
             connections,
             gaps,
-            intervals: rng.choice(INTERVALS).unwrap_or(&["1s"]),
+            intervals: rng.choice(intervals.iter().copied()).unwrap_or(&["1s"]),
             faults,
+            is_repaired,
+            recent_trades: rng.choice([20, 60, 1_000]).unwrap_or(60),
+            rest_faults,
         }
     }
 }
@@ -153,6 +203,12 @@ impl fmt::Display for Plan {
         let Self { seed, start, connections, gaps, intervals, .. } = self;
         writeln!(out, "seed {seed}: starts at {start}, intervals {}", intervals.join(" "))?;
         writeln!(out, "connections {connections:?}, mean time between matches {gaps:?} ms")?;
+        if self.is_repaired {
+            writeln!(out, "gaps are repaired; {} recent trades", self.recent_trades)?;
+        }
+        for RestFault { kind, from, until } in &self.rest_faults {
+            writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} of requests", from - start, until - from)?;
+        }
         for Fault { kind, connection, from, until } in &self.faults {
             writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} on {connection}", from - start, until - from)?;
         }

@@ -11,16 +11,19 @@ use klines_bybit::session::{CloseReason, Session, Timing};
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
 use klines_domain::kline::Batch;
+use klines_domain::repair::{Answer, Request};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::{LocalMillis, Millis};
+use klines_domain::time::{HOUR, LocalMillis, Millis};
 use klines_pipeline::CategoryPipeline;
+use klines_pipeline::repair::RepairSettings;
 
 use super::Outcome;
 use super::check::Checker;
 use super::client::{Client, ClientAction};
 use super::exchange::Peer;
 use super::market::{self, Tape};
-use super::plan::{Fault, Kind, Plan};
+use super::plan::{Fault, Kind, NEW_YEAR, Plan, RestKind};
+use super::rest::Rest;
 
 /// How far the local clock is ahead of the exchange's.
 const AHEAD: Millis = 1_500;
@@ -28,6 +31,8 @@ const AHEAD: Millis = 1_500;
 const PUBLISHING: Millis = 3;
 /// The least and the greatest time until a lost connection is opened again.
 const RECONNECT: Range<Millis> = 200..1_500;
+/// The least and the greatest time that a request to a market endpoint takes, and its answer.
+const REQUEST: Range<Millis> = 20..400;
 /// How often noise is sent while it lasts.
 const NOISE: Millis = 700;
 
@@ -50,6 +55,10 @@ enum Event {
     Fault(Fault),
     /// Noise is sent.
     Noise(usize),
+    /// A request reaches a market endpoint.
+    Ask(Request),
+    /// Its answer reaches the client.
+    Answer(Box<Answer>),
 }
 
 /// A run.
@@ -62,6 +71,7 @@ pub struct World<'a> {
     rng: Rng,
     tapes: Vec<Tape>,
     numbers: u64,
+    rest: Rest,
     peers: Vec<Peer>,
     clients: Vec<Client>,
     pipeline: CategoryPipeline,
@@ -74,14 +84,23 @@ pub struct World<'a> {
 impl<'a> World<'a> {
     pub fn new(plan: &'a Plan, is_traced: bool) -> Self {
         let mut rng = Rng::with_seed(plan.seed ^ 0x5eed);
-        let tapes: Vec<Tape> =
+        let mut tapes: Vec<Tape> =
             plan.gaps.iter().enumerate().map(|(number, gap)| Tape::new(number, *gap, &mut rng)).collect();
+        let mut numbers = 0;
+        for tape in tapes.iter_mut().filter(|_| plan.is_repaired) {
+            tape.begin(NEW_YEAR - 2 * HOUR, plan.start, &mut numbers, &mut rng);
+        }
         let mut table = SymbolTable::default();
         let names = tapes.iter().filter_map(|tape| Symbol::new(&tape.name).ok());
         let ids: Vec<SymbolId> = names.map(|name| table.intern(&name)).collect();
         let intervals = plan.intervals.iter().filter_map(|interval| interval.parse().ok()).collect();
         let settings = Settings { update_interval: None, ..Settings::new(Category::Linear, intervals) };
-        let pipeline = CategoryPipeline::new(settings, &table);
+        let repair = RepairSettings { horizon: 24 * HOUR, candles: true };
+        let pipeline = if plan.is_repaired {
+            CategoryPipeline::repairing(settings, &table, repair)
+        } else {
+            CategoryPipeline::new(settings, &table)
+        };
         let table = Arc::new(table);
         let session = |(number, symbols): (usize, &Vec<usize>)| {
             let own: Vec<SymbolId> = symbols.iter().filter_map(|at| ids.get(*at).copied()).collect();
@@ -98,7 +117,8 @@ impl<'a> World<'a> {
             peers: clients.iter().map(|_| Peer::default()).collect(),
             checker: Checker::new(plan),
             tapes,
-            numbers: 0,
+            numbers,
+            rest: Rest::default(),
             clients,
             pipeline,
             paused: None,
@@ -131,7 +151,15 @@ impl<'a> World<'a> {
     }
 
     /// Checks the klines and returns what was found.
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        let mut open = Vec::new();
+        while self.plan.is_repaired && self.pipeline.finish(&mut open) {}
+        for kline in open.iter().flat_map(|batch| &batch.klines) {
+            if let Some(trace) = &mut self.trace {
+                let _ = writeln!(trace, "    end {kline:?}");
+            }
+            self.checker.at_end(kline);
+        }
         let tapes: Vec<_> = self.tapes.iter().map(|tape| (tape.name.as_str(), tape.trades.as_slice())).collect();
         self.checker.finish(self.plan, &tapes, self.pipeline.tally(), self.trace)
     }
@@ -173,6 +201,15 @@ impl<'a> World<'a> {
             Event::Request(connection, generation, text) => self.answer(connection, generation, &text),
             Event::Open(connection) => self.open(connection),
             Event::Fault(fault) => self.fail(fault),
+            Event::Ask(request) => self.ask(request),
+            Event::Answer(answer) => match self.paused {
+                Some((_, until)) => self.at(until.max(self.now + 1), Event::Answer(answer)),
+                None => {
+                    let mut out = Vec::new();
+                    self.pipeline.answer(*answer, self.local(), &mut out);
+                    self.emitted(&out);
+                }
+            },
             Event::Noise(connection) => self.noise(connection),
             Event::Frame(..) | Event::Closed(..) if self.paused.is_some() => {
                 // It waits in the socket, in order.
@@ -202,6 +239,12 @@ impl<'a> World<'a> {
             if !text.ends_with("]}") {
                 self.checker.doubtful(connection, now);
             }
+        }
+        if self.plan.rest_faults.iter().any(|fault| fault.kind == RestKind::Lie)
+            && let Some((symbol, tape)) =
+                self.tapes.iter().enumerate().find(|(_, tape)| text.starts_with(&tape.topic()) && text.ends_with("]}"))
+        {
+            self.rest.note(symbol, tape.read(text));
         }
         if text.contains(r#""op":"subscribe""#) && self.peers.get(connection).is_some_and(Peer::delivers) {
             self.checker.acknowledged(connection, now);
@@ -236,6 +279,18 @@ impl<'a> World<'a> {
         let mut out = Vec::new();
         self.pipeline.tick(local, &mut out);
         self.emitted(&out);
+        for request in self.pipeline.take_requests() {
+            let transit = self.rng.i64(REQUEST);
+            self.later(transit, Event::Ask(request));
+        }
+    }
+
+    /// Answers a request to a market endpoint.
+    fn ask(&mut self, request: Request) {
+        let Some(tape) = self.tapes.get(request.symbol().index()) else { return };
+        let answer = self.rest.answer(self.plan, tape, request, self.now, &mut self.rng);
+        let transit = self.rng.i64(REQUEST);
+        self.later(transit, Event::Answer(Box::new(answer)));
     }
 
     /// Does what a session asks for.

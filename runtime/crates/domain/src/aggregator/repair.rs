@@ -47,7 +47,8 @@ impl Aggregator {
     }
 
     /// Counts recovered trades for the gaps from `from` to `to`, unless they were seen before. These are all trades of that
-    /// time. What is not a gap any more, because a candle was taken for it, stays as it is.
+    /// time, in order, and if there are earlier ones, all since the first of them. What is not a gap any more, because a
+    /// candle was taken for it, stays as it is.
     pub fn recover(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {
         let Some(symbol_state) = self.symbols.get(symbol.index()) else { return };
         let gaps: Vec<Span> = symbol_state.coverage.wanted_within(from.get(), to.get()).collect();
@@ -61,19 +62,29 @@ impl Aggregator {
                     self.count(trade);
                 }
             }
+            let before = trades.iter().rev().find(|trade| trade.symbol == symbol && trade.time.get() < from);
             self.change(symbol, |symbol_state, intervals| {
                 symbol_state.coverage.fill(from, to);
+                let price = before.and_then(|trade| trade.price.at_scale(symbol_state.scales.price));
+                price.into_iter().for_each(|price| symbol_state.coverage.mark(Carry { price, time: from }));
                 symbol_state.reconsider(from, intervals);
             });
         }
     }
 
-    /// Takes candles for minutes or hours of which not all trades were seen. Returns the starts of those that cannot be
+    /// Takes candles from `first` on for minutes or hours of which not all trades were seen. An earlier one only shows that
+    /// the next one opens with a previous close. Returns the starts of those that cannot be
     /// true beside the trades that were seen, or do not fit into the integers of the symbol; they are not used.
-    pub fn repair(&mut self, symbol: SymbolId, grain: Grain, candles: &[Candle]) -> Vec<ExchangeMillis> {
+    pub fn repair(
+        &mut self,
+        symbol: SymbolId,
+        grain: Grain,
+        first: ExchangeMillis,
+        candles: &[Candle],
+    ) -> Vec<ExchangeMillis> {
         let (category, mut refused) = (self.settings.category, Vec::new());
         self.change(symbol, |symbol_state, intervals| {
-            refused = symbol_state.take_candles(grain, candles, category, intervals);
+            refused = symbol_state.take_candles(grain, first, candles, (category, intervals));
         });
         refused
     }
@@ -106,6 +117,7 @@ impl Aggregator {
         self.tally.gaps.repaired += gaps.repaired;
         self.tally.gaps.unknown += gaps.unknown;
         if self.intervals.is_repaired {
+            self.seen.keep(symbol, !symbol_state.coverage.is_settled());
             self.gapped.insert(symbol);
         }
     }
@@ -124,9 +136,9 @@ impl SymbolState {
     fn take_candles(
         &mut self,
         grain: Grain,
+        first: ExchangeMillis,
         candles: &[Candle],
-        category: Category,
-        intervals: &Intervals,
+        (category, intervals): (Category, &Intervals),
     ) -> Vec<ExchangeMillis> {
         for candle in candles {
             // A candle whose numbers do not fit is refused below.
@@ -138,6 +150,9 @@ impl SymbolState {
         let mut before = None;
         for candle in candles {
             let has_before = before.replace(candle.start) == Some(candle.start - grain.millis());
+            if candle.start < first {
+                continue;
+            }
             match self.compare(grain, candle, category, intervals) {
                 Ok(Some(found)) => {
                     let is_first = !has_before && !self.has_traded_before(found.span.0);

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 
 use crate::mutants::Mutant;
 use crate::symbol::SymbolId;
@@ -21,6 +21,36 @@ struct PackedId {
     owner: u64,
     high: u64,
     low: u64,
+}
+
+impl PackedId {
+    /// Returns the symbol of the trade.
+    #[expect(clippy::cast_possible_truncation, reason = "the symbol is in the lower half")]
+    const fn symbol(self) -> SymbolId {
+        SymbolId(self.owner as u32)
+    }
+}
+
+/// How many older ids are kept of a symbol with a gap: more than recent trades have, so that none of those is unknown.
+const MAX_KEPT: usize = 1_100;
+
+/// Ids of a symbol that are kept longer.
+#[derive(Default)]
+struct KeptIds {
+    order: VecDeque<PackedId>,
+    ids: HashSet<PackedId, RandomState>,
+}
+
+impl KeptIds {
+    fn add(&mut self, id: PackedId) {
+        if self.order.len() == MAX_KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        self.order.push_back(id);
+        self.ids.insert(id);
+    }
 }
 
 /// The form in which an id is stored.
@@ -64,6 +94,8 @@ pub(super) struct SeenIds {
     unmarked: usize,
     /// Ids that cannot be packed, each with its mark; `None` until the next watermark.
     texts: HashMap<(SymbolId, Box<str>), Option<Millis>, RandomState>,
+    /// Older ids of the symbols with gaps, in which trades may be recovered later.
+    kept: HashMap<SymbolId, KeptIds, RandomState>,
     hasher: RandomState,
 }
 
@@ -77,6 +109,7 @@ impl SeenIds {
             marks: VecDeque::new(),
             unmarked: 0,
             texts: HashMap::default(),
+            kept: HashMap::default(),
             hasher: RandomState::default(),
         }
     }
@@ -94,7 +127,17 @@ impl SeenIds {
             }
         }
         if !self.texts.is_empty() {
-            self.texts.retain(|_, mark| *mark.get_or_insert(now) >= until);
+            let kept = &self.kept;
+            self.texts.retain(|(symbol, _), mark| *mark.get_or_insert(now) >= until || kept.contains_key(symbol));
+        }
+    }
+
+    /// Keeps the ids of a symbol, or no longer keeps older ones than usual.
+    pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool) {
+        if is_kept {
+            self.kept.entry(symbol).or_default();
+        } else if !self.kept.is_empty() {
+            self.kept.remove(&symbol);
         }
     }
 
@@ -106,6 +149,9 @@ impl SeenIds {
             IdKey::Text(text) => return self.insert_text(symbol, text),
             IdKey::None => return true,
         };
+        if !self.kept.is_empty() && self.is_kept(packed) {
+            return false;
+        }
         let Self { arrived, positions, first, hasher, .. } = self;
         let is_same = |position: &u32| arrived.get(index(*position, *first)) == Some(&packed);
         let hash_of = |position: &u32| arrived.get(index(*position, *first)).map_or(0, |other| hasher.hash_one(other));
@@ -129,15 +175,25 @@ impl SeenIds {
         match IdKey::of(symbol, id) {
             IdKey::PackedId(packed) => {
                 let is_same = |position: &u32| self.arrived.get(index(*position, self.first)) == Some(&packed);
-                self.positions.find(self.hasher.hash_one(packed), is_same).is_some()
+                self.positions.find(self.hasher.hash_one(packed), is_same).is_some() || self.is_kept(packed)
             }
             IdKey::Text(text) => self.texts.contains_key(&(symbol, Box::from(text))),
             IdKey::None => false,
         }
     }
 
+    #[cold]
+    fn is_kept(&self, id: PackedId) -> bool {
+        self.kept.get(&id.symbol()).is_some_and(|kept| kept.ids.contains(&id))
+    }
+
     fn forget_first(&mut self) {
         let Some(packed) = self.arrived.pop_front() else { return };
+        if !self.kept.is_empty()
+            && let Some(kept) = self.kept.get_mut(&packed.symbol())
+        {
+            kept.add(packed);
+        }
         let position = self.first;
         self.first = position.wrapping_add(1);
         if let Ok(slot) = self.positions.find_entry(self.hasher.hash_one(packed), |other| *other == position) {

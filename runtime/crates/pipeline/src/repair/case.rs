@@ -1,6 +1,7 @@
 //! The gaps of one symbol that are being repaired: what has been asked, what is next, and when.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 use klines_domain::mutants::Mutant;
 use klines_domain::repair::{Grain, Request};
@@ -9,6 +10,11 @@ use klines_domain::time::{ExchangeMillis, HOUR, MINUTE, Millis, SECOND};
 use klines_domain::trade::Trade;
 
 use super::{MAX_ROW, MAX_TRIES, QUIET, SETTLING, pause};
+
+/// How many trades after a gap are kept, and the least time between two of them: together they reach back further than
+/// the recent trades are behind.
+const MAX_AFTER: usize = 64;
+const APART: Millis = 50;
 
 /// The first and the last moment of a gap.
 type Gap = (Millis, Millis);
@@ -35,8 +41,8 @@ pub(super) struct Case {
     traded_until: Millis,
     /// The end of the newest gap when the recent trades were asked.
     asked_until: Millis,
-    /// The first trade that a feed has delivered after the newest gap.
-    after: Option<Trade>,
+    /// Trades that a feed has delivered after the newest gap, apart from each other.
+    after: VecDeque<Trade>,
     /// The end of the newest gap, as far as is known.
     newest: Millis,
     /// The last answer without a trade of the feed in it.
@@ -59,7 +65,7 @@ impl Case {
             asked_at: None,
             traded_until: Millis::MIN,
             asked_until: Millis::MIN,
-            after: None,
+            after: VecDeque::new(),
             newest: Millis::MIN,
             quiet: None,
             tries: 0,
@@ -89,8 +95,12 @@ impl Case {
     }
 
     pub(super) fn saw(&mut self, trade: &Trade) {
-        if self.after.is_none() && trade.time.get() > self.newest {
-            self.after = Some(trade.clone());
+        let is_apart = self.after.back().is_none_or(|last| trade.time - last.time >= APART);
+        if is_apart && trade.time.get() > self.newest {
+            if self.after.len() == MAX_AFTER {
+                self.after.pop_front();
+            }
+            self.after.push_back(trade.clone());
         }
     }
 
@@ -105,7 +115,8 @@ impl Case {
     pub(super) fn plan(&mut self, gaps: &[Gap], since: Millis, now: Millis, candles: bool) -> Step {
         let newest = gaps.iter().map(|(_, to)| *to).max().unwrap_or(Millis::MIN);
         if newest > self.newest {
-            (self.newest, self.after, self.quiet) = (newest, None, None);
+            (self.newest, self.quiet) = (newest, None);
+            self.after.retain(|after| after.time.get() > newest);
             self.tries = 0;
         }
         let length = gaps.iter().map(|(from, to)| to - from + 1).sum();
@@ -138,13 +149,12 @@ impl Case {
             self.traded_until = until;
             return Some((until, trades));
         }
-        if let Some(after) = self.after.as_ref().filter(|_| self.newest == until) {
-            if trades.iter().any(|trade| trade == after) {
-                *ids_agree = true;
-                self.traded_until = until;
-                return Some((until, trades));
-            }
-        } else if *ids_agree && self.newest == until {
+        if trades.iter().any(|trade| self.after.contains(trade)) {
+            *ids_agree = true;
+            self.traded_until = until;
+            return Some((until, trades));
+        }
+        if *ids_agree && self.after.is_empty() {
             match &self.quiet {
                 Some((first, known)) if asked_at - first >= QUIET && *known == trades => {
                     self.traded_until = until;
@@ -155,7 +165,7 @@ impl Case {
             }
         }
         self.tries += 1;
-        self.due = now + if self.after.is_some() { SECOND } else { QUIET };
+        self.due = now + if self.after.is_empty() { QUIET } else { SECOND };
         if self.tries >= MAX_TRIES {
             (self.traded_until, self.tries, self.due) = (until, 0, now);
         }
@@ -192,7 +202,7 @@ impl Case {
             self.tries = 0;
             return self.ask_at(self.candles(Grain::Minute, from, from), due + 1);
         };
-        let is_seed = to < since;
+        let is_seed = from < since;
         // The last minute that is settled.
         to = to.min(settled - settled % MINUTE - 1);
         if self.tries >= MAX_TRIES {

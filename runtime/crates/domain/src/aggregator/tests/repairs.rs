@@ -115,8 +115,8 @@ fn repair(bench: &mut Bench, tape: &Tape, outages: &[Outage], now: Millis) {
             .collect();
         let hours = (from - from % HOUR - HOUR..this_hour).step_by(3_600_000);
         let hours: Vec<Candle> = hours.filter_map(|start| candle(tape, start, HOUR)).collect();
-        let refused = [(Grain::Hour, &hours), (Grain::Minute, &minutes)]
-            .map(|(grain, candles)| bench.aggregator.repair(SymbolId(0), grain, candles));
+        let refused = [(Grain::Hour, &hours, T0 + (from - from % HOUR)), (Grain::Minute, &minutes, T0 + this_hour)]
+            .map(|(grain, candles, first)| bench.aggregator.repair(SymbolId(0), grain, first, candles));
         assert_eq!(refused.concat(), []);
     }
 }

@@ -228,14 +228,7 @@ impl Connection {
             self.covered.remove(symbol);
             self.waiting.remove(symbol);
         }
-        if self.covered.is_empty() {
-            self.starts.clear();
-        }
-        for start in &mut self.starts {
-            start.symbols.retain(|symbol| !symbols.contains(symbol));
-        }
-        // Starts without symbols must not displace others.
-        self.starts.retain(|start| !start.symbols.is_empty());
+        // The start of coverage that has ended is corrected, too: a connection can end before a fast frame has come.
         let until = until.and_then(|until| self.start_coverage(&symbols, until));
         if let Some(last_seen) = self.clock.seen_until(last_seen) {
             out.push(FeedEvent::Hole { symbols, last_seen, until });

@@ -7,6 +7,8 @@
 //! that the first windows are right.
 
 mod case;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use klines_domain::time::{MINUTE, Millis, SECOND};
 use super::Outcome;
 use super::market::TapeTrade;
 use super::oracle::{self, Row};
-use super::plan::Plan;
+use super::plan::{Fault, Kind, Plan};
 
 /// How far from the beginning and the end of a connection a trade may be known or not: transit, clocks and timers.
 const SLACK: Millis = 2 * SECOND;
@@ -83,6 +83,16 @@ impl Checker {
     pub fn lost(&mut self, connection: usize, at: Millis) {
         if let Some(delivery) = self.deliveries.get_mut(connection) {
             delivery.end(at.min(delivery.read));
+        }
+    }
+
+    /// The client gave the connection up, because what it watches has been silent since `at`: it may count less as
+    /// delivered than was.
+    pub fn given_up(&mut self, connection: usize, at: Millis) {
+        self.lost(connection, at);
+        let spans = self.deliveries.get_mut(connection).map(|delivery| &mut delivery.spans);
+        if let Some((from, to)) = spans.and_then(|spans| spans.last_mut()) {
+            *to = (*to).min(at.max(*from));
         }
     }
 
@@ -167,7 +177,8 @@ impl Checker {
             for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
                 let none = BTreeMap::new();
                 let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
-                let demanded = demand(&spans, tape, interval);
+                let mut demanded = demand(&spans, tape, interval);
+                demanded.retain(|start| !may_be_superseded(plan, interval, *start));
                 required += demanded.len();
                 let is_missing =
                     |start: &Millis| klines.get(start).is_none_or(|kline| kline.quality != Quality::Complete);
@@ -194,9 +205,15 @@ impl Checker {
             for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
                 let none = BTreeMap::new();
                 let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
-                let starts = knowable(plan, tape, interval);
+                let is_reached = recent_trades_reach(plan, tape);
+                let starts = knowable(plan, tape, interval, is_reached);
                 required += starts.len();
-                let is_known = |kline: &Kline| matches!(kline.quality, Quality::Complete | Quality::Repaired);
+                let is_whole = interval.nominal_millis() % MINUTE == 0;
+                let is_known = |kline: &Kline| match kline.quality {
+                    Quality::Complete => true,
+                    Quality::Repaired => is_whole && !is_reached,
+                    Quality::Partial | Quality::Gapped => false,
+                };
                 self.faults.extend(starts.into_iter().filter_map(|start| {
                     let kline = klines.get(&start);
                     let fault = format!("{name} {interval} {start}: can be known, is {:?}", kline.map(|it| it.quality));
@@ -214,21 +231,31 @@ impl Checker {
     }
 }
 
-/// Returns the starts of the windows of whole minutes that must be right: they end after the start, and the faults of the
-/// feed and of the requests were over for long enough when the run ended.
-fn knowable(plan: &Plan, tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
+/// Returns the starts of the windows that must be right: those of whole minutes, and if the recent trades reach back to
+/// every gap, all others. They end after the start, and the faults of the feed and of the requests were over for long
+/// enough when the run ended.
+fn knowable(plan: &Plan, tape: &[TapeTrade], interval: Interval, is_reached: bool) -> Vec<Millis> {
     let mut starts = Vec::new();
-    if interval.nominal_millis() % MINUTE != 0 {
+    let is_filled = interval.nominal_millis() >= SECOND;
+    if interval.nominal_millis() % MINUTE != 0 && !is_reached {
         return starts;
     }
     let mut start = interval.start_of(plan.start + STARTING);
     while interval.next(start) <= plan.healed + RECOVERY {
-        if tape.first().is_some_and(|trade| trade.time < start) {
+        let is_traded = || oracle::row(tape, start, interval.next(start) - 1).is_some_and(|row| row.trades > 0);
+        if tape.first().is_some_and(|trade| trade.time < start) && (is_filled || is_traded()) {
             starts.push(start);
         }
         start = interval.next(start);
     }
     starts
+}
+
+/// Returns whether one answer has all trades of the run, and nothing can make it useless.
+fn recent_trades_reach(plan: &Plan, tape: &[TapeTrade]) -> bool {
+    let first = tape.partition_point(|trade| trade.time < plan.start);
+    let holds_back = |fault: &Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
+    tape.len() - first < plan.recent_trades && plan.rest_faults.is_empty() && !plan.faults.iter().any(holds_back)
 }
 
 /// Compares the kline of a window that was open at the end with what the exchange had: the last trades may be on their
@@ -341,6 +368,16 @@ fn demand(spans: &[(Millis, Millis)], tape: &[TapeTrade], interval: Interval) ->
         }
     }
     starts
+}
+
+/// Returns whether trades of a window shorter than a minute can have come after the candle of their minute was taken.
+fn may_be_superseded(plan: &Plan, interval: Interval, start: Millis) -> bool {
+    let minute = start - start % MINUTE;
+    let holds_back = |fault: &&Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
+    let mut late = plan.faults.iter().filter(holds_back);
+    plan.is_repaired
+        && interval.nominal_millis() % MINUTE != 0
+        && late.any(|fault| fault.from < minute + MINUTE + SECOND && fault.until > minute + MINUTE)
 }
 
 /// Returns the connections that do not deliver although everything has worked for long enough.

@@ -18,6 +18,9 @@ const HEALED: Millis = 180 * SECOND;
 /// The longest time for which frames wait in the network or the process does nothing.
 const LONGEST_STALL: Millis = 20 * SECOND;
 
+/// How long after it has ended a frame can still wait to be overtaken.
+const OVERTAKEN: Millis = 30 * SECOND;
+
 /// The number of feeds that carry each symbol.
 const FEEDS: [usize; 4] = [1, 1, 2, 3];
 /// The mean times between the matches of a symbol.
@@ -163,6 +166,7 @@ impl Plan {
         let count = rng.usize(0..=3 + 3 * feeds);
         let mut faults: Vec<Fault> = (0..count).map(|_| fault(&mut rng, start, connections.len())).collect();
         faults.sort_by_key(|fault| fault.from);
+        let faults = without_losses_of_overtaken_frames(&without_long_silences(faults));
         let is_repaired = rng.u8(..) < 160;
         let rest_fault = |rng: &mut Rng| {
             let (kind, from) = (rng.choice(REST_KINDS).unwrap_or(RestKind::Break), start + rng.i64(0..HEALED));
@@ -185,6 +189,33 @@ impl Plan {
             rest_faults,
         }
     }
+}
+
+/// Removes the faults that make a connection silent which was silent before. The second silence is noticed after 90 s, and
+/// windows that closed more than a minute before keep their klines (ARCHITECTURE, "Aggregator").
+fn without_long_silences(faults: Vec<Fault>) -> Vec<Fault> {
+    let is_silent = |fault: &Fault| matches!(fault.kind, Kind::Mute | Kind::HalfOpen);
+    let mut kept: Vec<Fault> = Vec::new();
+    for fault in faults {
+        let repeats = |earlier: &Fault| is_silent(earlier) && earlier.connection == fault.connection;
+        if !(is_silent(&fault) && kept.iter().any(repeats)) {
+            kept.push(fault);
+        }
+    }
+    kept
+}
+
+/// Removes the faults by which a frame is lost that another one has overtaken: nothing tells that it was sent.
+fn without_losses_of_overtaken_frames(faults: &[Fault]) -> Vec<Fault> {
+    let loses =
+        |fault: &Fault| matches!(fault.kind, Kind::Drop | Kind::Down | Kind::HalfOpen | Kind::Mute | Kind::NoAnswer);
+    let is_lost = |reorder: &Fault| {
+        let during = reorder.from..=reorder.until + OVERTAKEN;
+        let mut others = faults.iter().filter(|fault| fault.connection == reorder.connection && loses(fault));
+        others.any(|fault| during.contains(&fault.from) || (fault.from..=fault.until).contains(&reorder.from))
+    };
+    let is_kept = |fault: &&Fault| fault.kind != Kind::Reorder || !is_lost(fault);
+    faults.iter().filter(is_kept).copied().collect()
 }
 
 fn fault(rng: &mut Rng, start: Millis, connections: usize) -> Fault {

@@ -308,7 +308,7 @@ impl<'a> World<'a> {
                     let (CloseReason::Dead { silent }
                     | CloseReason::Silent { silent }
                     | CloseReason::Unanswered { waited: silent }) = reason;
-                    self.checker.lost(connection, self.now - silent);
+                    self.checker.given_up(connection, self.now - silent);
                     self.close(connection);
                 }
             }
@@ -440,7 +440,10 @@ impl<'a> World<'a> {
                 peer.noise_until = until;
                 self.later(0, Event::Noise(connection));
             }
-            Kind::Pause => self.paused = Some((now, until)),
+            Kind::Pause => {
+                let (since, known) = self.paused.unwrap_or((now, until));
+                self.paused = Some((since, known.max(until)));
+            }
         }
     }
 

@@ -76,10 +76,6 @@ impl Aggregator {
     #[cold]
     pub(super) fn supersede(&mut self, symbol: SymbolId, time: Millis) {
         self.tally.superseded += 1;
-        self.mark(symbol, |symbol_state, intervals| {
-            let is_changed = symbol_state.miss(time, time, intervals);
-            symbol_state.coverage.give_up(time, time);
-            is_changed
-        });
+        self.miss(symbol, time, time);
     }
 }

@@ -22,6 +22,8 @@ const MAX_MARKS: usize = 64;
 pub(super) struct Coverage {
     /// Every trade was seen.
     spans: Spans,
+    /// The part of it that was recovered: no later report of a gap makes it uncertain.
+    recovered: Spans,
     /// Trades may be missing, and may still be found.
     wanted: Spans,
     candles: Candles,
@@ -100,11 +102,10 @@ impl Coverage {
         if !self.is_open() {
             self.not_before = Some(self.not_before.map_or(to + 1, |known| known.max(to + 1)));
         }
-        let parts: Vec<Span> = self.spans.within(from, to).collect();
+        let parts = self.uncover(from, to);
         for part in &parts {
             self.want(*part);
         }
-        self.spans.remove((from, to));
         self.bound();
         !parts.is_empty()
     }
@@ -126,8 +127,7 @@ impl Coverage {
         }
         // Time that an earlier interruption left uncertain stays uncertain.
         self.not_before = Some(from);
-        let parts: Vec<Span> = self.spans.within(last_seen + 1, OPEN_END).collect();
-        for (from, to) in parts {
+        for (from, to) in self.uncover(last_seen + 1, OPEN_END) {
             if to < OPEN_END {
                 self.want((from, to));
                 continue;
@@ -136,10 +136,23 @@ impl Coverage {
             self.down_from = Some(from);
             if self.is_repaired {
                 self.wanted.add((from, to));
+                self.skip_candles((from, to));
             }
         }
-        self.spans.remove((last_seen + 1, OPEN_END));
         true
+    }
+
+    /// Removes from the coverage what was not recovered. Returns the parts that were covered until now.
+    fn uncover(&mut self, from: Millis, to: Millis) -> Vec<Span> {
+        let mut parts: Spans = self.spans.within(from, to).collect();
+        for span in self.recovered.within(from, to) {
+            parts.remove(span);
+        }
+        let parts: Vec<Span> = parts.iter().collect();
+        for part in &parts {
+            self.spans.remove(*part);
+        }
+        parts
     }
 
     /// Records that the time from `from` to `to` before the first coverage is wanted.
@@ -152,6 +165,7 @@ impl Coverage {
     /// Records that every trade from `from` to `to` has been recovered.
     pub(super) fn fill(&mut self, from: Millis, to: Millis) {
         self.spans.add((from, to));
+        self.recovered.add((from, to));
         self.tally.repaired += self.settle((from, to));
         self.bound();
     }
@@ -353,8 +367,18 @@ impl Coverage {
         self.tally.gap += length;
         if self.is_repaired {
             self.wanted.add(span);
+            self.skip_candles(span);
         } else {
             self.tally.unknown += length;
+        }
+    }
+
+    /// Wants nothing in the windows of candles that were taken: their trades no longer count.
+    fn skip_candles(&mut self, (from, to): Span) {
+        let Candles { minutes, hours, .. } = &self.candles;
+        let known: Vec<Span> = minutes.within(from, to).chain(hours.within(from, to)).collect();
+        for span in known {
+            self.tally.repaired += self.settle(span);
         }
     }
 
@@ -369,6 +393,9 @@ impl Coverage {
     fn bound(&mut self) {
         while self.spans.len() > MAX_SPANS {
             self.spans.drop_shortest();
+        }
+        while self.recovered.len() > MAX_SPANS {
+            self.recovered.drop_shortest();
         }
         while self.wanted.len() > MAX_SPANS {
             let first = self.wanted.iter().next();

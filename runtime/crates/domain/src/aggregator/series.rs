@@ -43,6 +43,10 @@ impl Series {
     /// Adds trades that all lie in one window. Returns whether a revision became due.
     pub(super) fn add(&mut self, bucket: &Bucket, context: Context<'_>) -> bool {
         let start = context.interval.start_of(bucket.first.time);
+        // Its kline has been emitted, and can no longer be revised.
+        if context.interval.next(start) <= context.horizon && self.is_removed(start) {
+            return false;
+        }
         let at = self.window_index(start, context);
         let Some(window) = self.windows.get_mut(at) else { return false };
         let before = window.last();

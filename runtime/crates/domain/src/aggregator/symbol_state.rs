@@ -20,6 +20,10 @@ use crate::trade::Trade;
 /// every five minutes.
 const MAX_REVIVED: Millis = 10 * MINUTE;
 
+/// How much longer windows of a minute and more are kept if gaps are repaired: a feed that stays silent after a reconnect is
+/// noticed late, and a candle can take the place of the trades of a minute only while that minute is known apart.
+const REPAIRED_LATER: Millis = 10 * MINUTE;
+
 /// The state of one interval, shared by all symbols.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntervalState {
@@ -30,6 +34,8 @@ pub(super) struct IntervalState {
     pub(super) fill: bool,
     /// Whether klines open with their first trade.
     pub(super) first_trade_opens: bool,
+    /// How much longer than usual its closed windows are kept, in ms.
+    pub(super) kept: Millis,
     /// The start of the window that closes next.
     pub(super) start: Millis,
     /// The start of the window after it.
@@ -51,7 +57,7 @@ impl IntervalState {
             closed_until: self.start,
             fill: self.fill,
             first_trade_opens: self.first_trade_opens,
-            horizon,
+            horizon: horizon.saturating_sub(self.kept),
         }
     }
 }
@@ -80,6 +86,7 @@ impl Intervals {
                 is_emitted,
                 fill: is_emitted && settings.fill.applies(interval),
                 first_trade_opens: settings.open == Open::FirstTrade,
+                kept: if settings.is_repaired && interval >= Interval::MINUTE { REPAIRED_LATER } else { 0 },
                 start: 0,
                 next: 0,
             }
@@ -248,7 +255,7 @@ impl SymbolState {
             // as long as the series keeps the window.
             series.ensure_window(to, context);
             // Windows that ended before the horizon can no longer change.
-            self.stale |= series.requalify(from.max(intervals.horizon), context);
+            self.stale |= series.requalify(from.max(context.horizon), context);
         }
         true
     }

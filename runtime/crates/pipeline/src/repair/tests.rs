@@ -1,0 +1,179 @@
+//! What is asked about a gap, in which order, and what an answer proves. Whole runs with repairs are simulated by seed.
+
+use klines_domain::aggregator::Settings;
+use klines_domain::decimal::Decimal;
+use klines_domain::feed::FeedEvent;
+use klines_domain::repair::{Candle, Grain};
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::HOUR;
+use klines_domain::trade::{Quantity, Side, TradeId};
+
+use super::*;
+
+/// 2024-01-01T00:00:00Z; minutes, hours and days begin here.
+const T0: ExchangeMillis = ExchangeMillis::new(1_704_067_200_000);
+const ONE: SymbolId = SymbolId(0);
+
+struct Bench {
+    aggregator: Aggregator,
+    repairer: Repairer,
+}
+
+impl Bench {
+    /// A symbol that is covered from `T0` on, so that nothing is to be seeded.
+    fn new(settings: RepairSettings) -> Self {
+        let intervals = vec!["1m".parse().unwrap()];
+        let mut aggregator =
+            Aggregator::new(Settings { is_repaired: true, ..Settings::new(Category::Linear, intervals) });
+        aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
+        aggregator.apply(&FeedEvent::Covered { symbols: vec![ONE], from: T0 });
+        Self { aggregator, repairer: Repairer::new(settings) }
+    }
+
+    fn saw(&mut self, at: Millis) {
+        let trade = trade(at);
+        self.repairer.saw(&trade);
+        self.aggregator.apply(&FeedEvent::Trade(trade));
+    }
+
+    fn gap(&mut self, last_seen: Millis, until: Millis) {
+        let (last_seen, until) = (T0 + last_seen, Some(T0 + until));
+        self.aggregator.apply(&FeedEvent::Hole { symbols: vec![ONE], last_seen, until });
+    }
+
+    fn asks(&mut self, at: Millis) -> Vec<Request> {
+        let mut out = Vec::new();
+        self.repairer.advance(T0 + at, &mut self.aggregator, &mut out);
+        out
+    }
+
+    fn answer(&mut self, at: Millis, request: Request, result: Result<Found, Failure>) {
+        self.repairer.answer(Answer { request, result }, T0 + at, &mut self.aggregator);
+    }
+
+    fn gaps(&self) -> Vec<(Millis, Millis)> {
+        self.aggregator.gaps(ONE).into_iter().map(|(from, to)| (from - T0, to - T0)).collect()
+    }
+}
+
+/// A trade whose id is its time.
+fn trade(at: Millis) -> Trade {
+    let (price, size) = (Quantity { mantissa: 7, scale: 0 }, Quantity { mantissa: 1, scale: 0 });
+    let id = TradeId::Number(at.unsigned_abs());
+    Trade { symbol: ONE, time: T0 + at, sequence: 0, price, size, side: Side::Buy, block: false, id }
+}
+
+fn trades(times: &[Millis]) -> Result<Found, Failure> {
+    Ok(Found::Trades(times.iter().map(|at| trade(*at)).collect()))
+}
+
+/// The candle of a minute with this many trades.
+fn minute(start: Millis, trades: i128) -> Candle {
+    let price = Quantity { mantissa: 7, scale: 0 };
+    let (volume, turnover) = (Decimal::new(trades, 0), Decimal::new(7 * trades, 0));
+    Candle { start: T0 + start, open: price, high: price, low: price, close: price, volume, turnover }
+}
+
+const RECENT: Request = Request::RecentTrades { symbol: ONE };
+const DEFAULT: RepairSettings = RepairSettings { horizon: 24 * HOUR, candles: true };
+
+#[test]
+fn recent_trades_that_reach_from_before_a_gap_to_a_trade_after_it_fill_it() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    assert!(bench.asks(1_500).is_empty());
+    bench.gap(2_000, 5_000);
+    assert_eq!(bench.asks(5_100), [RECENT]);
+    bench.saw(5_500);
+    bench.answer(6_000, RECENT, trades(&[1_000, 3_000, 5_500]));
+    assert_eq!((bench.gaps(), bench.asks(6_000)), (vec![], vec![]));
+    assert_eq!(bench.aggregator.tally().counted, 3, "the trade at 3 s was recovered, the others were seen");
+    assert!(!bench.repairer.is_active());
+}
+
+#[test]
+fn an_answer_without_a_trade_from_after_the_gap_proves_nothing_until_it_is_repeated() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.gap(2_000, 5_000);
+    assert_eq!(bench.asks(5_100), [RECENT]);
+    bench.saw(5_500);
+    bench.answer(6_000, RECENT, trades(&[1_000, 3_000]));
+    assert_eq!(bench.gaps(), [(2_001, 4_999)], "the answer is older than the gap's end");
+    assert_eq!((bench.asks(6_500), bench.asks(7_000)), (vec![], vec![RECENT]));
+    bench.answer(7_100, RECENT, trades(&[1_000, 3_000, 5_500]));
+    assert!(bench.gaps().is_empty());
+    // The ids of both are known to be the same now. A quiet symbol has no trade that could be in both.
+    bench.gap(10_000, 15_000);
+    assert_eq!(bench.asks(15_100), [RECENT]);
+    bench.answer(15_200, RECENT, trades(&[3_000, 5_500]));
+    assert_eq!((bench.gaps().len(), bench.asks(18_100)), (1, vec![]));
+    assert_eq!(bench.asks(18_200), [RECENT]);
+    bench.answer(18_300, RECENT, trades(&[3_000, 5_500]));
+    assert!(bench.gaps().is_empty(), "a second, identical answer 3 s later");
+}
+
+#[test]
+fn what_the_recent_trades_do_not_reach_is_asked_for_in_settled_minutes() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    bench.gap(2_000, 50_000);
+    assert_eq!(bench.asks(50_100), [RECENT]);
+    bench.saw(51_000);
+    bench.answer(51_100, RECENT, trades(&[40_000, 45_000, 51_000]));
+    // Other trades of the same millisecond as the oldest one may be missing.
+    assert_eq!(bench.gaps(), [(2_001, 40_000)]);
+    assert!(bench.asks(62_999).is_empty(), "the minute is over, and not settled");
+    let minutes = Request::Candles { symbol: ONE, grain: Grain::Minute, from: T0 - MINUTE, to: T0 };
+    assert_eq!(bench.asks(63_000), [minutes]);
+    let lie = Candle { volume: Decimal::new(2, 0), turnover: Decimal::new(14, 0), ..minute(0, 2) };
+    bench.answer(63_100, minutes, Ok(Found::Candles(vec![minute(-MINUTE, 1), lie])));
+    assert_eq!(bench.gaps().len(), 1, "three trades were seen, one more than the candle has");
+    assert_eq!((bench.asks(64_000), bench.asks(65_100)), (vec![], vec![minutes]));
+    bench.answer(65_200, minutes, Ok(Found::Candles(vec![minute(-MINUTE, 1), minute(0, 9)])));
+    assert!(bench.gaps().is_empty());
+    let gaps = bench.aggregator.tally().gaps;
+    assert_eq!((gaps.gap, gaps.repaired, gaps.unknown), (47_999, 47_999, 0));
+}
+
+#[test]
+fn a_failure_is_repeated_after_the_wait_that_it_requires() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.gap(2_000, 5_000);
+    assert_eq!(bench.asks(5_000), [RECENT]);
+    bench.answer(5_100, RECENT, Err(Failure::Later { wait: 600_000 }));
+    assert_eq!((bench.asks(605_099), bench.asks(605_100)), (vec![], vec![RECENT]));
+    bench.answer(605_200, RECENT, Err(Failure::Later { wait: 0 }));
+    assert_eq!((bench.asks(607_199), bench.asks(607_200)), (vec![], vec![RECENT]), "the second pause is 2 s");
+    assert_eq!(bench.repairer.status().failures, 2);
+}
+
+#[test]
+fn a_symbol_that_is_refused_for_good_and_a_gap_that_is_too_old_are_given_up() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.gap(2_000, 5_000);
+    let mut now = 200_000;
+    while bench.repairer.is_active() || now == 200_000 {
+        for request in bench.asks(now) {
+            bench.answer(now, request, Err(Failure::Refused));
+        }
+        now += MINUTE;
+    }
+    assert!(bench.gaps().is_empty() && bench.aggregator.tally().gaps.unknown == 2_999);
+    let mut old = Bench::new(RepairSettings { horizon: HOUR, candles: true });
+    old.gap(2_000, 5_000);
+    assert_eq!(old.asks(5_000), [RECENT]);
+    old.answer(5_100, RECENT, Err(Failure::Later { wait: 2 * HOUR }));
+    assert_eq!((old.asks(2 * HOUR + 5_100), old.aggregator.tally().gaps.unknown), (vec![], 2_999));
+}
+
+#[test]
+fn without_candles_the_rest_is_given_up() {
+    let mut bench = Bench::new(RepairSettings { candles: false, ..DEFAULT });
+    bench.gap(2_000, 50_000);
+    assert_eq!(bench.asks(50_100), [RECENT]);
+    bench.saw(51_000);
+    bench.answer(51_100, RECENT, trades(&[40_000, 51_000]));
+    assert!(bench.asks(51_100).is_empty() && bench.gaps().is_empty());
+    let gaps = bench.aggregator.tally().gaps;
+    assert_eq!((gaps.repaired, gaps.unknown), (9_999, 38_000));
+}

@@ -29,6 +29,8 @@ pub(crate) fn resident() {
         .args(["run", "--load-all", "--intervals", INTERVALS, "--consumers", "console", "--log-level", "info"])
         .env("BYBIT_WS_URL", sim.ws_url())
         .env("BYBIT_REST_URL", sim.rest_url())
+        // Each trade arrives once; `feeds.py` measures what a second feed costs.
+        .env("BYBIT_FEEDS", "1")
         .current_dir(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -164,6 +164,16 @@ impl Clients {
         self.clients.values().filter(|client| wanted(client.category)).for_each(|client| client.cut.cancel());
     }
 
+    /// Resets the connection that joined first of each category that `wanted` accepts.
+    pub fn cut_oldest(&self, wanted: impl Fn(Category) -> bool) {
+        for category in Category::ALL.into_iter().filter(|category| wanted(*category)) {
+            let is_open = |client: &&Client| client.category == category && !client.cut.is_cancelled();
+            if let Some(oldest) = self.clients.values().find(is_open) {
+                oldest.cut.cancel();
+            }
+        }
+    }
+
     /// Enqueues a data frame for every subscriber of `topic` and applies the active faults.
     pub fn publish(&mut self, category: Category, topic: &str, text: String, faults: &Faults) {
         let Some(ids) = self.subscribers.get(category).get(topic) else { return };

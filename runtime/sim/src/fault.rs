@@ -71,6 +71,8 @@ impl RestFault {
 pub enum Fault {
     /// Cuts every connection with a TCP reset and no close frame. Happens once.
     Drop,
+    /// Cuts the oldest connection of each category like [`Fault::Drop`]. Happens once.
+    DropOldest,
     /// The feed is cut: stream connections are reset and new ones too, as long as it lasts. REST works and the market
     /// continues to trade. Lasts.
     Cut,
@@ -108,7 +110,7 @@ impl Fault {
     /// Returns whether the fault lasts until it is ended, rather than happens once.
     pub fn lasts(&self) -> bool {
         match self {
-            Self::Drop | Self::Garbage(_) | Self::Delist(_) | Self::List(_) => false,
+            Self::Drop | Self::DropOldest | Self::Garbage(_) | Self::Delist(_) | Self::List(_) => false,
             Self::Stall
             | Self::Mute
             | Self::Reorder(_)

@@ -23,7 +23,7 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME [for TIME] reorder TIME | slow TIME                 [linear|spot|inverse]
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
-/// at TIME drop                                                [linear|spot|inverse]
+/// at TIME drop | drop-oldest                                  [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
 /// at TIME [for TIME] rest FAULT [N%]                          [linear|spot|inverse]
 /// at TIME heal
@@ -77,8 +77,8 @@ pub enum ScriptProblem {
     BadShare(String),
     /// The fault is unknown.
     #[error(
-        "unknown fault {0:?}: expected drop, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, list, \
-         cut, down, rest or heal"
+        "unknown fault {0:?}: expected drop, drop-oldest, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, \
+         list, cut, down, rest or heal"
     )]
     UnknownFault(String),
     /// A parameter of the fault is missing.
@@ -171,6 +171,7 @@ impl<'a> Words<'a> {
         let fault = match verb {
             "heal" if lasting.is_none() => return Ok(Action::Heal),
             "drop" => Fault::Drop,
+            "drop-oldest" => Fault::DropOldest,
             "stall" => Fault::Stall,
             "mute" => Fault::Mute,
             "cut" => Fault::Cut,

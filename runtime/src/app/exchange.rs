@@ -139,6 +139,7 @@ pub fn open(
         let opening = Opening {
             settings: config.klines.settings(category.category),
             config: category,
+            redundancy: config.exchange.feeds.get(),
             url,
             rest: rest.clone(),
             context: context.clone(),

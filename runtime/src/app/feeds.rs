@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use klines_delivery::catalog::FeedState;
+use klines_domain::time::Millis;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::observed::{Freshness, Observed};
@@ -28,15 +29,16 @@ pub async fn report(observed: &Observed, stale_after: Duration) -> Infallible {
     }
 }
 
-/// Returns the state of a feed.
+/// Returns the state of a feed. It is live while every set of topics has at least one sound connection with frames: one
+/// of several redundant connections may be down.
 fn state(feed: &Freshness, stale_after: Duration) -> FeedState {
-    let is_fresh = u128::from(feed.frame_age.unsigned_abs()) < stale_after.as_millis();
+    let is_recent = |age: Millis| u128::from(age.unsigned_abs()) < stale_after.as_millis();
     if feed.is_idle {
         // A category without symbols misses no trades.
         FeedState::Live
     } else if feed.open == 0 {
         FeedState::Down
-    } else if feed.sound == feed.connections && is_fresh {
+    } else if feed.sound_age.is_some_and(is_recent) {
         FeedState::Live
     } else {
         FeedState::Stale
@@ -51,21 +53,30 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn feed(connections: usize, open: usize, sound: usize, frame_age: i64) -> Freshness {
-        let category = Category::Linear;
-        Freshness { category, frame_age, trade_age: 0, connections, open, sound, is_idle: false }
+    fn feed(open: usize, sound_age: Option<Millis>) -> Freshness {
+        Freshness {
+            category: Category::Linear,
+            frame_age: 0,
+            trade_age: 0,
+            sound_age,
+            connections: 2,
+            open,
+            redundancy: usize::from(sound_age.is_some()),
+            redundancy_wanted: 2,
+            is_idle: false,
+        }
     }
 
     #[test]
-    fn a_feed_is_live_when_all_connections_are_sound_and_down_when_none_is_open() {
+    fn a_feed_is_live_with_a_sound_connection_for_every_set_and_down_when_none_is_open() {
         for (feed, expected) in [
-            (feed(2, 2, 2, 29_999), FeedState::Live),
-            (feed(2, 2, 2, 30_000), FeedState::Stale),
-            (feed(2, 2, 1, 0), FeedState::Stale),
-            (feed(2, 1, 1, 0), FeedState::Stale),
-            (feed(2, 0, 0, 0), FeedState::Down),
-            (feed(0, 0, 0, 0), FeedState::Down),
-            (Freshness { is_idle: true, ..feed(0, 0, 0, 90_000) }, FeedState::Live),
+            (feed(2, Some(29_999)), FeedState::Live),
+            (feed(2, Some(30_000)), FeedState::Stale),
+            (feed(1, Some(0)), FeedState::Live),
+            (feed(2, None), FeedState::Stale),
+            (feed(1, None), FeedState::Stale),
+            (feed(0, None), FeedState::Down),
+            (Freshness { is_idle: true, frame_age: 90_000, ..feed(0, None) }, FeedState::Live),
         ] {
             assert_eq!(state(&feed, LIMIT), expected, "{feed:?}");
         }

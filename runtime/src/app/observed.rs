@@ -77,17 +77,23 @@ pub struct ObservedConsumer {
 pub struct Freshness {
     /// The category.
     pub category: Category,
-    /// Milliseconds since the last frame, pongs included, of the connection that has been silent longest.
+    /// Milliseconds since the last frame, pongs included, on any connection of the set of topics that has been silent
+    /// longest.
     pub frame_age: Millis,
     /// Milliseconds since the last frame of trades on any connection.
     pub trade_age: Millis,
-    /// Connections that its symbols need; 0 before the symbols are known, or when there are none.
+    /// The same on sound connections only: those that are open, whose topics are all acknowledged or refused, at least
+    /// one of them acknowledged, and whose busiest symbol receives data. `None` if a set of topics has no such
+    /// connection.
+    pub sound_age: Option<Millis>,
+    /// Connections to open; 0 before the symbols are known, or when there are none.
     pub connections: usize,
     /// Connections that are open.
     pub open: usize,
-    /// Open connections whose topics are all acknowledged or refused, at least one of them acknowledged, and whose
-    /// busiest symbol receives data.
-    pub sound: usize,
+    /// The smallest number of sound connections that a set of topics has.
+    pub redundancy: usize,
+    /// The number of connections to open for each set of topics.
+    pub redundancy_wanted: usize,
     /// Whether no data is expected, because the category has no symbol to watch.
     pub is_idle: bool,
 }
@@ -143,23 +149,37 @@ impl Observed {
         let feeds = self.feeds.read();
         let age = |at: Option<LocalMillis>| (now - at.unwrap_or(self.since)).max(0);
         let of = |category: &Category| {
-            let feed = feeds.iter().find(|feed| feed.category() == *category);
-            let connections = feed.map(Feed::connections).unwrap_or_default();
-            Freshness {
-                category: *category,
-                frame_age: connections.iter().map(|status| age(status.last_frame)).max().unwrap_or_else(|| age(None)),
-                trade_age: connections
-                    .iter()
-                    .map(|status| age(status.last_trade_frame))
-                    .min()
-                    .unwrap_or_else(|| age(None)),
-                connections: connections.len(),
-                open: connections.iter().filter(|status| status.is_open).count(),
-                sound: connections.iter().filter(|status| is_sound(status)).count(),
-                is_idle: feed.is_some() && connections.is_empty(),
-            }
+            let sets = feeds.iter().find(|feed| feed.category() == *category).map(Feed::sets);
+            freshness(*category, sets.as_deref(), age)
         };
         self.categories.iter().map(of).collect()
+    }
+}
+
+/// Returns the freshness of a category by the connections of each set of its topics; `None` before these are known.
+/// `age` returns how long ago a frame was received.
+fn freshness(
+    category: Category,
+    sets: Option<&[Vec<Status>]>,
+    age: impl Fn(Option<LocalMillis>) -> Millis,
+) -> Freshness {
+    let (is_idle, sets) = (sets.is_some_and(<[_]>::is_empty), sets.unwrap_or_default());
+    let connections = || sets.iter().flatten();
+    let youngest = |set: &Vec<Status>| set.iter().map(|status| age(status.last_frame)).min();
+    let sound = |set: &Vec<Status>| set.iter().filter(|status| is_sound(status)).count();
+    let sound_age =
+        |set: &Vec<Status>| set.iter().filter(|status| is_sound(status)).map(|status| age(status.last_frame)).min();
+    let sound_ages: Option<Vec<Millis>> = sets.iter().map(sound_age).collect();
+    Freshness {
+        category,
+        frame_age: sets.iter().filter_map(youngest).max().unwrap_or_else(|| age(None)),
+        trade_age: connections().map(|status| age(status.last_trade_frame)).min().unwrap_or_else(|| age(None)),
+        sound_age: sound_ages.and_then(|ages| ages.into_iter().max()),
+        connections: connections().count(),
+        open: connections().filter(|status| status.is_open).count(),
+        redundancy: sets.iter().map(sound).min().unwrap_or(0),
+        redundancy_wanted: sets.first().map_or(0, Vec::len),
+        is_idle,
     }
 }
 
@@ -180,5 +200,36 @@ mod tests {
         assert!(!is_sound(&Status { covered: 1, ..sound }), "one is not answered yet");
         assert!(!is_sound(&Status { covered: 0, refused: 3, ..sound }), "no topic is acknowledged");
         assert!(!is_sound(&Status { is_silent: true, ..sound }));
+    }
+
+    /// Returns a sound connection whose last frame was received at `at`.
+    fn sound(at: i64) -> Status {
+        Status { is_open: true, wanted: 3, covered: 3, last_frame: Some(LocalMillis::new(at)), ..Status::default() }
+    }
+
+    fn of(sets: &[Vec<Status>]) -> Freshness {
+        freshness(Category::Linear, Some(sets), |at| 1_000 - at.map_or(0, LocalMillis::get))
+    }
+
+    #[test]
+    fn a_set_of_topics_is_as_fresh_as_its_best_connection_and_a_category_as_its_worst_set() {
+        let lost = |at| Status { is_open: false, covered: 0, ..sound(at) };
+        let both = of(&[vec![sound(990), sound(970)], vec![sound(960), sound(980)]]);
+        assert_eq!((both.frame_age, both.sound_age), (20, Some(20)));
+        assert_eq!((both.connections, both.open, both.redundancy, both.redundancy_wanted), (4, 4, 2, 2));
+        let one = of(&[vec![sound(990), lost(970)], vec![sound(960), sound(980)]]);
+        assert_eq!((one.frame_age, one.sound_age), (20, Some(20)), "each set has a sound connection");
+        assert_eq!((one.connections, one.open, one.redundancy, one.redundancy_wanted), (4, 3, 1, 2));
+        let none = of(&[vec![lost(990), lost(970)], vec![sound(960), sound(980)]]);
+        assert_eq!((none.frame_age, none.sound_age, none.open, none.redundancy), (20, None, 2, 0));
+        let stalled = of(&[vec![lost(990), sound(100)]]);
+        assert_eq!((stalled.frame_age, stalled.sound_age), (10, Some(900)), "the lost one does not count");
+    }
+
+    #[test]
+    fn a_category_without_symbols_is_idle_and_one_whose_symbols_are_not_known_is_not() {
+        assert!(of(&[]).is_idle);
+        let unknown = freshness(Category::Linear, None, |_| 1_000);
+        assert_eq!((unknown.is_idle, unknown.frame_age, unknown.sound_age, unknown.open), (false, 1_000, None, 0));
     }
 }

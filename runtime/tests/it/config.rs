@@ -206,6 +206,24 @@ fn symbols_belong_to_every_category_unless_they_name_one() {
 }
 
 #[test]
+fn the_number_of_feeds_is_1_to_4() {
+    for (text, number) in [("1", 1), ("2", 2), ("4", 4)] {
+        let config = accepted(with_environment(&[("BYBIT_FEEDS", text)]));
+        assert_eq!(config.exchange.feeds.get().get(), number);
+        let config = accepted(with_files(&[("klines.toml", &format!("[exchange]\nfeeds = {text}\n"))]));
+        assert_eq!(config.exchange.feeds.get().get(), number);
+    }
+    assert_eq!(accepted(with_environment(&[])).exchange.feeds.get().get(), 2, "the default is redundant");
+    for wrong in ["0", "5", "-1", "two", "1.5"] {
+        let report = with_environment(&[("BYBIT_FEEDS", wrong)]).unwrap_err().render(false, 100);
+        let message = format!("`{wrong}` is not a valid number of feeds");
+        assert!(report.contains(&message) && report.contains("a number from 1 to 4"), "{report}");
+    }
+    let report = with_files(&[("klines.toml", "[exchange]\nfeeds = 5\n")]).unwrap_err().render(false, 100);
+    assert!(report.contains("klines.toml:2:9") && report.contains("a number from 1 to 4"), "{report}");
+}
+
+#[test]
 fn third_party_components_are_found_by_path_and_in_the_plugins_folder() {
     let toml = "enabled_consumers = [\"alerts\", \"mine\", \"second\"]\n\
         [consumers.mine]\ncomponent = \"built/mine.wasm\"\n[consumers.mine.settings]\ndepth = 3\n\

@@ -10,6 +10,7 @@ mod completeness;
 mod feeds;
 mod outages;
 mod patience;
+mod redundancy;
 mod unhindered;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ use crate::support::received::{Received, assert_sound, complete, received};
 
 /// Lets the console print every closed kline as JSON.
 pub const JSON: &str = "[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
+/// The default number of connections for each set of topics.
+pub const FEEDS: usize = 2;
 /// The symbols of the demo market.
 pub const DEMO: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 
@@ -98,18 +101,22 @@ pub async fn journaled(market: Market) -> Sim {
 async fn every_closed_kline_is_what_was_traded() {
     let (sim, home) = (demo(21).await, folder(&[("klines.toml", JSON)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,2s").start();
-    run.until("klines", |said| each_complete(said, "2s", 4));
+    run.until("klines", |said| each_complete(said, "2s", 4) && times(said, "subscribed") == FEEDS);
     let said = run.stop().success();
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,2s"));
-    for message in ["running", "feed started", "connected", "subscribed", "feed ended", "trades accounted for"] {
+    for message in ["running", "feed started", "feed ended", "trades accounted for"] {
         assert_eq!(times(&said, message), 1, "{message}: {}", said.err);
+    }
+    for message in ["connected", "subscribed"] {
+        assert_eq!(times(&said, message), FEEDS, "{message}: {}", said.err);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_have_held() {
     let (sim, home) = (demo(22).await, folder(&[("klines.toml", JSON)]));
-    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").start();
+    // What one connection cannot read, another one would deliver.
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with_one_feed().start();
     run.until("klines", |said| each_complete(said, "1s", 1));
     sim.inject(Fault::Duplicate);
     sim.inject(Fault::Reorder(Duration::from_millis(200)));
@@ -142,17 +149,20 @@ async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_symbol_is_logged_once_and_the_others_go_on() {
+async fn a_refused_symbol_is_logged_once_by_each_connection_and_the_others_go_on() {
     let (sim, home) = (demo(23).await, folder(&[("klines.toml", JSON)]));
     sim.inject(Fault::Refuse("ETHUSDT".to_owned()));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
     let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 4);
     run.until("klines of the others", both);
+    run.until("both connections", |said| times(said, "subscribed") == FEEDS);
     let said = run.stop().success();
     let received = assert_demo_run(&said, &Oracle::new(&sim, "1s"));
     assert!(received.iter().all(|kline| kline.symbol != "ETHUSDT"));
     let refused = said.logged("symbol refused by the exchange");
-    assert_eq!(refused.iter().map(|line| line["symbol"].as_str()).collect::<Vec<_>>(), [Some("ETHUSDT")]);
+    assert!(refused.iter().all(|line| line["symbol"] == "ETHUSDT"), "{refused:?}");
+    let connections: BTreeSet<Option<u64>> = refused.iter().map(|line| line["connection"].as_u64()).collect();
+    assert_eq!((refused.len(), connections), (FEEDS, [Some(0), Some(1)].into()), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +193,7 @@ async fn a_trade_that_was_held_back_corrects_its_kline() {
     let sim = journaled(Market::seeded(25, vec![still.with_activity(Activity::Still)])).await;
     let home = folder(&[("klines.toml", JSON)]);
     let run = run_at(&home, &sim, "BTCUSDT", "1s").start();
-    run.until("the subscription", |said| times(said, "subscribed") == 1);
+    run.until("the subscriptions", |said| times(said, "subscribed") == FEEDS);
     // A trade from before the subscription could not be known to be the last one before it.
     pass(&sim, 1_000).await;
     let trade = |price, size| sim.trade(Category::Linear, "BTCUSDT", Side::Buy, price, size).unwrap();

@@ -23,6 +23,8 @@ use crate::live::{JSON, each_complete, run_at};
 use crate::support::program::{Running, component, folder, klines};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The label of the default category.
+pub const LINEAR: (&str, &str) = ("category", "linear");
 /// Any free port.
 pub const ANYWHERE: &str = "127.0.0.1:0";
 
@@ -68,15 +70,19 @@ async fn metrics_account_for_every_trade_and_every_kline() {
     run.until("klines", |said| each_complete(said, "1s", 3));
     sim.inject(Fault::Duplicate);
     run.until("more klines", |said| each_complete(said, "1s", 6));
+    run.until("both connections", |_| page(address).get("klines_feed_redundancy", &[LINEAR]) == Some(2.0));
     let page = page(address);
-    let linear = ("category", "linear");
+    let linear = LINEAR;
     let (received, counted) =
         (page.value("klines_trades_received_total", &[linear]), page.sum("klines_trades_total", linear));
     assert!(received > 0.0);
     assert_eq!(received, counted, "received = counted + duplicate + late + rejected + excluded");
-    assert!(page.value("klines_trades_total", &[linear, ("outcome", "duplicate")]) > 0.0);
+    let outcome = |outcome| page.value("klines_trades_total", &[linear, ("outcome", outcome)]);
+    assert!(outcome("duplicate") > 0.0 && outcome("counted") > 0.0);
     assert!(page.value("klines_feed_trades_total", &[linear]) > 0.0);
-    assert_eq!(page.value("klines_feed_connections", &[linear, ("state", "open")]), 1.0);
+    assert_eq!(page.value("klines_feed_connections", &[linear, ("state", "open")]), 2.0);
+    assert_eq!(page.value("klines_feed_redundancy_wanted", &[linear]), 2.0);
+    assert_eq!(page.value("klines_feed_topics_wanted", &[linear]), 3.0, "each topic once");
     assert_eq!(page.value("klines_feed_topics_covered", &[linear]), 3.0);
     assert!(page.value("klines_feed_frames_total", &[linear, ("kind", "trades")]) > 0.0);
     assert!(page.value("klines_feed_frame_age_seconds", &[linear]) < 30.0);

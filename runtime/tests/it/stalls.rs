@@ -26,7 +26,7 @@ const GRACE: i64 = 80;
 /// The number of symbols that trade; the others make a second and a third connection necessary.
 const LIVELY: usize = 30;
 
-/// Returns a market, and its symbols, whose topics need this number of connections: each takes 21,000 characters.
+/// Returns a market, and its symbols, whose topics need this number of connections without redundancy: each takes 21,000 characters.
 pub fn market(connections: usize) -> (Market, String) {
     // With `publicTrade.` and the punctuation of the request, a topic has 75 characters: 280 of them fit on a
     // connection.
@@ -109,18 +109,20 @@ fn recover(run: &Running, moment: i64) {
     run.until("klines after the stall", |said| received(&said.out).iter().any(|kline| kline.start > moment));
 }
 
-async fn started(connections: usize) -> (Sim, TempDir, Running) {
-    let (market, symbols) = market(connections);
+/// Starts a run whose topics need this number of sets, each of them on `feeds` connections.
+async fn started(sets: usize, feeds: usize) -> (Sim, TempDir, Running) {
+    let (market, symbols) = market(sets);
     let (sim, home) = (journaled(market).await, folder(&[("klines.toml", JSON)]));
-    let run = run_at(&home, &sim, &symbols, "1s").start();
+    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_FEEDS", &feeds.to_string()).start();
+    run.until("all connections", |said| said.logged("subscribed").len() == sets * feeds);
     recover(&run, sim.now_ms() + 1_000);
-    assert_eq!(sim.counters().open, connections as u64);
+    assert_eq!(sim.counters().open, (sets * feeds) as u64);
     (sim, home, run)
 }
 
-async fn stalls_at_boundaries(connections: usize) {
+async fn stalls_at_boundaries(sets: usize, feeds: usize) {
     let count = std::env::var("KLINES_STALLS").map_or(STALLS, |text| text.parse().unwrap());
-    let (sim, _home, run) = started(connections).await;
+    let (sim, _home, run) = started(sets, feeds).await;
     let mut stalls = Vec::new();
     for number in 0..count {
         stalls.push(stall(&run, &sim, number, count).await);
@@ -132,7 +134,7 @@ async fn stalls_at_boundaries(connections: usize) {
     assert_nobody_quarantined(&said);
     let (wrong, checked) = wrong(&sim, &klines, &stalls);
     println!(
-        "{count} stalls, {connections} connections: {} of {checked} first confirmed klines miss a trade that had arrived",
+        "{count} stalls, {sets} sets of topics on {feeds} feeds: {} of {checked} first confirmed klines miss a trade that had arrived",
         wrong.len()
     );
     let shown = &wrong[..wrong.len().min(5)];
@@ -143,10 +145,15 @@ async fn stalls_at_boundaries(connections: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_at_a_boundary_costs_a_kline_no_trade() {
-    stalls_at_boundaries(1).await;
+    stalls_at_boundaries(1, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_at_a_boundary_costs_no_trade_of_redundant_connections() {
+    stalls_at_boundaries(1, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_at_a_boundary_costs_no_trade_of_three_connections() {
-    stalls_at_boundaries(3).await;
+    stalls_at_boundaries(3, 1).await;
 }

@@ -66,6 +66,8 @@ fn run(healthy: usize, failing: usize, seconds: u64) -> Measurements {
         .args(["run", "--load-all", "--intervals", "1s,1m", "--log-level", "info"])
         .env("BYBIT_WS_URL", sim.ws_url())
         .env("BYBIT_REST_URL", sim.rest_url())
+        // Each trade arrives once; `feeds.py` measures what a second feed costs.
+        .env("BYBIT_FEEDS", "1")
         .current_dir(folder.path())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -97,6 +97,8 @@ impl Program {
             .args(["run", "--consumers", "websocket"])
             .env("BYBIT_WS_URL", format!("ws://{address}"))
             .env("BYBIT_REST_URL", format!("http://{address}/none"))
+            // This exchange accepts one connection.
+            .env("BYBIT_FEEDS", "1")
             .env("LOG_FORMAT", "json")
             .current_dir(folder.path())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@ mod tests;
 mod tls;
 
 use std::mem::{Discriminant, discriminant};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +156,8 @@ impl DialError {
 pub struct Dialer {
     proxies: Arc<Matcher>,
     tls: Arc<rustls::ClientConfig>,
+    /// Which of several feeds this dialer is for; `None` if there is only one.
+    feed: Option<usize>,
 }
 
 impl Dialer {
@@ -166,7 +169,14 @@ impl Dialer {
     pub fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TrustError> {
         let file = variable("SSL_CERT_FILE").filter(|file| !file.is_empty());
         let proxies = proxy::matcher(&variable);
-        Ok(Self { proxies: Arc::new(proxies), tls: Arc::new(tls::config(file.as_deref())?) })
+        Ok(Self { proxies: Arc::new(proxies), tls: Arc::new(tls::config(file.as_deref())?), feed: None })
+    }
+
+    /// Makes feed number `feed` try the addresses of a host from the address with this number on, so that redundant
+    /// feeds use different ones. Behind a proxy, which resolves the name itself, this has no effect.
+    #[must_use]
+    pub fn for_feed(self, feed: usize) -> Self {
+        Self { feed: Some(feed), ..self }
     }
 
     /// Connects to an address, with TLS for `wss` and `https`.
@@ -182,7 +192,7 @@ impl Dialer {
         let target = Target::of(url).ok_or_else(|| DialError::Address(redacted(url)))?;
         let stream = match proxy::for_target(&self.proxies, &target) {
             Some(proxy) => proxy::tunnel(self, &proxy, &target).await?,
-            None => Box::new(connect(&target).await?),
+            None => Box::new(connect(&target, self.feed).await?),
         };
         if target.is_encrypted { self.encrypt(stream, &target).await } else { Ok(stream) }
     }
@@ -241,12 +251,12 @@ pub fn redacted(url: &Url) -> String {
     format!("{}://{authority}{}", url.scheme(), url.path())
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, DialError> {
+async fn connect(target: &Target, feed: Option<usize>) -> Result<TcpStream, DialError> {
     let (host, port) = (target.host.clone(), target.port);
     let found = tokio::net::lookup_host((host.as_str(), port)).await;
     let addresses = found.map_err(|source| DialError::Lookup { host: host.clone(), source })?;
     let mut failure = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
+    for address in order(addresses.collect(), feed) {
         let attempt = tokio::time::timeout(ADDRESS_TIMEOUT, TcpStream::connect(address)).await;
         match attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
@@ -258,4 +268,16 @@ async fn connect(target: &Target) -> Result<TcpStream, DialError> {
         }
     }
     Err(DialError::Connect { host, port, source: failure })
+}
+
+/// Returns the addresses of a host in the order in which they are tried: as resolved, or for a feed from the address with
+/// its number on. Name servers rotate their answers, so feeds count the sorted addresses; those of the protocol that the
+/// resolver prefers come first.
+fn order(mut addresses: Vec<SocketAddr>, feed: Option<usize>) -> Vec<SocketAddr> {
+    if let (Some(feed), Some(preferred)) = (feed, addresses.first().copied()) {
+        addresses.sort_unstable_by_key(|address| (address.is_ipv4() != preferred.is_ipv4(), *address));
+        let first = feed % addresses.len();
+        addresses.rotate_left(first);
+    }
+    addresses
 }

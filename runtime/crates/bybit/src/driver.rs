@@ -145,11 +145,14 @@ pub struct Driver {
     actions: Vec<Action>,
     last_tick: LocalMillis,
     failed: u64,
+    /// Local time at which the first connection may be opened; `None` when that time has been used.
+    opens_at: Option<LocalMillis>,
 }
 
 impl Driver {
-    /// Creates the driver. It updates `status` several times a second and when it ends. `boundary` has the local time
-    /// at which the next boundary could be closed; the driver then reports whether everything has been read.
+    /// Creates the driver, and reserves the first connection, so that drivers connect in the order in which they are
+    /// created. It updates `status` several times a second and when it ends. `boundary` has the local time at which the
+    /// next boundary could be closed; the driver then reports whether everything has been read.
     #[must_use]
     pub fn new(
         context: FeedContext,
@@ -158,6 +161,7 @@ impl Driver {
         status: Arc<Mutex<Status>>,
         boundary: watch::Receiver<LocalMillis>,
     ) -> Self {
+        let opens_at = Some(reserve(&context));
         let driver = Self {
             category: session.category(),
             number: session.number(),
@@ -170,6 +174,7 @@ impl Driver {
             actions: Vec::new(),
             last_tick: LocalMillis::default(),
             failed: 0,
+            opens_at,
         };
         driver.publish(false);
         driver
@@ -216,9 +221,9 @@ impl Driver {
         self.publish(false);
     }
 
-    async fn open(&self) -> Result<Socket, OpenError> {
-        let wait = self.context.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(self.context.clock.now());
-        sleep(Duration::from_millis(wait.unsigned_abs())).await;
+    async fn open(&mut self) -> Result<Socket, OpenError> {
+        let opens_at = self.opens_at.take().unwrap_or_else(|| reserve(&self.context));
+        sleep(Duration::from_millis((opens_at - self.now()).max(0).unsigned_abs())).await;
         let stream = FrameBoundary::messages(self.context.dialer.dial(&self.url).await?);
         let mut request = self.url.as_str().into_client_request().map_err(Box::new)?;
         request.headers_mut().insert(USER_AGENT, tungstenite::http::HeaderValue::from_static(AGENT));
@@ -395,6 +400,12 @@ impl Driver {
     fn now(&self) -> LocalMillis {
         self.context.clock.now()
     }
+}
+
+/// Reserves a new connection and returns the local time at which it may be opened.
+fn reserve(context: &FeedContext) -> LocalMillis {
+    let now = context.clock.now();
+    now + context.pacer.lock().unwrap_or_else(PoisonError::into_inner).reserve(now)
 }
 
 /// Waits for the next boundary and returns its local time; waits for ever if the sender is gone.

@@ -1,5 +1,6 @@
 //! `[exchange]`: which symbols are watched, and on which exchange.
 
+mod feed_count;
 mod listing;
 
 use std::num::NonZeroU32;
@@ -7,6 +8,7 @@ use std::num::NonZeroU32;
 use klines_domain::symbol::{Category, Symbol};
 use url::Url;
 
+pub use self::feed_count::FeedCount;
 pub use self::listing::{Listing, SymbolChoice};
 use super::loader::{Key, Loader, Section, Sourced};
 use super::value::WebAddress;
@@ -17,6 +19,7 @@ const LOAD_ALL: Key = Key::new("load_all").variable("BYBIT_LOAD_ALL_SYMBOLS").fl
 const SYMBOLS_LIMIT: Key = Key::new("symbols_limit").variable("BYBIT_SYMBOLS_LIMIT").flag("--symbols-limit");
 const QUOTE: Key = Key::new("quote");
 const DATED: Key = Key::new("dated");
+const FEEDS: Key = Key::new("feeds").variable("BYBIT_FEEDS");
 const TESTNET: Key = Key::new("testnet").variable("BYBIT_TESTNET").flag("--testnet");
 const WS_URL: Key = Key::new("ws_url").variable("BYBIT_WS_URL").flag("--ws-url");
 const REST_URL: Key = Key::new("rest_url").variable("BYBIT_REST_URL").flag("--rest-url");
@@ -28,6 +31,8 @@ pub struct Exchange {
     pub categories: Vec<Category>,
     /// The symbols to watch.
     pub symbols: Symbols,
+    /// How many connections carry each set of topics. Default: 2.
+    pub feeds: FeedCount,
     /// Whether Bybit's test network is used instead of the real exchange. Default: no.
     pub testnet: bool,
     /// Base address of the public WebSocket streams, without `/v5/…`. `None` means the address of Bybit.
@@ -64,6 +69,7 @@ impl Exchange {
         let symbols = loader.read(section, SYMBOLS, listing::defaults(&categories.value));
         let load_all = loader.read(section, LOAD_ALL, false);
         let filter = read_filter(loader, section);
+        let feeds = loader.read(section, FEEDS, FeedCount::default()).value;
         let testnet = loader.read(section, TESTNET, false).value;
         let ws_url: Option<Sourced<WebAddress<true>>> = loader.read_optional(section, WS_URL);
         let rest_url: Option<Sourced<WebAddress<false>>> = loader.read_optional(section, REST_URL);
@@ -82,7 +88,7 @@ impl Exchange {
             (listing::categories(&listings, &categories.value), Symbols::Listed(listings))
         };
         let (ws_url, rest_url) = (ws_url.map(|url| url.value.0), rest_url.map(|url| url.value.0));
-        Self { categories, symbols, testnet, ws_url, rest_url }
+        Self { categories, symbols, feeds, testnet, ws_url, rest_url }
     }
 }
 

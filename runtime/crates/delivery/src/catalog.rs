@@ -19,9 +19,9 @@ pub struct Catalog {
 /// Whether the feed of a category delivers trades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedState {
-    /// Every connection is open, its topics are acknowledged, and frames arrive.
+    /// Every topic is acknowledged on at least one connection on which frames arrive.
     Live,
-    /// Connected, but trades may be missing: no frame arrived for too long, or some of the connections are down.
+    /// Connected, but trades may be missing: some topics have no connection on which frames arrive.
     Stale,
     /// There is no connection.
     Down,

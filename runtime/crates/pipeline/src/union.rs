@@ -22,7 +22,16 @@ type Span = (Millis, Millis);
 
 /// What is covered of each symbol.
 #[derive(Debug, Default)]
-pub(super) struct Union(BTreeMap<SymbolId, BTreeMap<usize, Feed>>);
+pub(super) struct Union(BTreeMap<SymbolId, Symbol>);
+
+/// What is covered of one symbol.
+#[derive(Debug, Default)]
+struct Symbol {
+    /// By connection.
+    feeds: BTreeMap<usize, Feed>,
+    /// The last reported start of coverage, with its corrections.
+    start: Millis,
+}
 
 impl Union {
     /// Takes an event of a connection, and adds to `out` what it means for the symbols.
@@ -38,8 +47,7 @@ impl Union {
                 out.extend((!symbols.is_empty()).then_some(FeedEvent::Hole { symbols, last_seen, until }));
             }
             FeedEvent::Delayed { symbols, from, at } => {
-                let end = at.get() - 1;
-                let keeps = |symbol: &SymbolId| self.miss(connection, *symbol, (from.get(), end), out);
+                let keeps = |symbol: &SymbolId| self.delay(connection, *symbol, (from.get(), at.get()), out);
                 let symbols: Vec<SymbolId> = symbols.into_iter().filter(keeps).collect();
                 out.extend((!symbols.is_empty()).then_some(FeedEvent::Delayed { symbols, from, at }));
             }
@@ -54,9 +62,13 @@ impl Union {
 
     /// Begins coverage by a connection. Returns whether that begins the coverage of the symbol.
     fn cover(&mut self, connection: usize, symbol: SymbolId, from: Millis) -> bool {
-        let feeds = self.0.entry(symbol).or_default();
+        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
         feeds.entry(connection).or_default().cover(from);
-        !feeds.iter().any(|(other, feed)| *other != connection && feed.is_open())
+        let is_first = !feeds.iter().any(|(other, feed)| *other != connection && feed.is_open());
+        if is_first {
+            *start = from;
+        }
+        is_first
     }
 
     /// Ends coverage by a connection. Returns whether the symbol has no other one; otherwise adds what nothing covered.
@@ -68,7 +80,7 @@ impl Union {
         until: Option<ExchangeMillis>,
         out: &mut Vec<Event>,
     ) -> bool {
-        let feeds = self.0.entry(symbol).or_default();
+        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
         let feed = feeds.entry(connection).or_default();
         let was_open = feed.is_open();
         feed.interrupt(last_seen);
@@ -77,6 +89,7 @@ impl Union {
             feed.cover(until);
         }
         if feeds.len() == 1 || Mutant::OtherFeedIgnored.is_made() {
+            *start = until.unwrap_or(*start);
             return true;
         }
         // A connection that was down already says nothing new.
@@ -88,10 +101,33 @@ impl Union {
         false
     }
 
+    /// Corrects a start of coverage by a connection from `from` to `at`. Returns whether the symbol has no other one;
+    /// otherwise adds what nothing covered: at the reported start of coverage, that start was later as well.
+    fn delay(&mut self, connection: usize, symbol: SymbolId, (from, at): Span, out: &mut Vec<Event>) -> bool {
+        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
+        let span = (from, at - 1);
+        feeds.entry(connection).or_default().miss(span);
+        if feeds.len() == 1 {
+            *start = if *start == from { at } else { *start };
+            return true;
+        }
+        for (from, to) in uncovered(feeds, span) {
+            if (from..=to).contains(start) {
+                let (reported, later) = (ExchangeMillis::new(*start), ExchangeMillis::new(to + 1));
+                out.extend((from < *start).then(|| gap(symbol, from, *start - 1)));
+                out.push(FeedEvent::Delayed { symbols: vec![symbol], from: reported, at: later });
+                *start = to + 1;
+            } else {
+                out.push(gap(symbol, from, to));
+            }
+        }
+        false
+    }
+
     /// Removes a span from what a connection covers. Returns whether the symbol has no other one; otherwise adds what
     /// nothing covered.
     fn miss(&mut self, connection: usize, symbol: SymbolId, span: Span, out: &mut Vec<Event>) -> bool {
-        let feeds = self.0.entry(symbol).or_default();
+        let Symbol { feeds, .. } = self.0.entry(symbol).or_default();
         feeds.entry(connection).or_default().miss(span);
         if feeds.len() == 1 {
             return true;

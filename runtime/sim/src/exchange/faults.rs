@@ -63,6 +63,7 @@ impl Exchange {
         let covers = |category| injection.covers(category);
         match &injection.fault {
             Fault::Drop => state.clients.cut(covers),
+            Fault::DropOldest => state.clients.cut_oldest(covers),
             Fault::Garbage(kind) => self.send_garbage(state, *kind, covers),
             Fault::Delist(symbol) => state.delist(symbol, covers),
             Fault::List(symbol) => {

@@ -49,6 +49,21 @@ async fn drop_resets_the_connections_of_its_category_and_the_market_continues() 
 }
 
 #[tokio::test]
+async fn drop_oldest_resets_one_connection_of_its_category() {
+    let sim = quiet().await;
+    let mut first = subscriber(&sim, Category::Linear).await;
+    let mut second = subscriber(&sim, Category::Linear).await;
+    let mut spot = subscriber(&sim, Category::Spot).await;
+    sim.inject(Fault::DropOldest.on(Category::Linear));
+    assert_eq!(first.end().await, Ending::Reset);
+    assert!(spot.ask(r#"{"op":"ping"}"#).await.contains("pong"));
+    let seen = trade(&sim);
+    assert_eq!(ids(&second.frames_until_pong().await), [seen]);
+    sim.inject(Fault::DropOldest.on(Category::Linear));
+    assert_eq!(second.end().await, Ending::Reset);
+}
+
+#[tokio::test]
 async fn a_stall_answers_nothing_and_delivers_afterwards() {
     let sim = quiet().await;
     let mut client = subscriber(&sim, Category::Linear).await;

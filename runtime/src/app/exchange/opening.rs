@@ -1,5 +1,6 @@
 //! Opens one category: its symbols, its feed and its REST requests, without waiting for any other category.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 pub(super) struct Opening {
     pub(super) config: CategoryConfig,
     pub(super) settings: Settings,
+    /// How many connections carry each set of topics.
+    pub(super) redundancy: NonZeroUsize,
     pub(super) url: Url,
     pub(super) rest: RestClient,
     pub(super) context: FeedContext,
@@ -54,7 +57,7 @@ impl Opening {
         self.catalog.watch(category, table.iter().map(|(_, symbol)| symbol.clone()));
         // Queues must have their size before the first kline of the category.
         self.sizer.update();
-        let feed = Feed::spawn(&self.context, &self.tracker, category, &self.url, &table, Timing::default());
+        let feed = self.spawn_feed(&table);
         // The messages of the feed wait until the pipeline of the category has joined.
         if self.joining.send((CategoryPipeline::new(self.settings, &table), feed.boundaries())).await.is_err() {
             return;
@@ -64,6 +67,11 @@ impl Opening {
             self.tracker.spawn(describe_all(self.rest.clone(), category, self.catalog.clone(), cancel.clone()));
         }
         watch_instruments(self.rest, self.config, table, self.context.out, cancel).await;
+    }
+
+    fn spawn_feed(&self, table: &Arc<SymbolTable>) -> Feed {
+        let (category, timing) = (self.config.category, Timing::default());
+        Feed::spawn(&self.context, &self.tracker, category, &self.url, table, self.redundancy, timing)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The health of a run. Alive: every connection to the exchange receives frames. Ready: in addition, every feed is live
-//! and every consumer accepts klines. Evaluates the observed state only; contains no HTTP.
+//! The health of a run. Alive: every set of topics receives frames. Ready: in addition, every feed is live and every
+//! consumer accepts klines. Evaluates the observed state only; contains no HTTP.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) struct Health {
     pub(super) body: Value,
 }
 
-/// Checks that every connection to the exchange receives frames.
+/// Checks that every set of topics receives frames from the exchange, on any of its connections.
 pub(super) fn alive(observed: &Observed, stale_after: Duration) -> Health {
     let feeds = observed.freshness();
     let reasons = silent(&feeds, stale_after);
@@ -124,6 +124,8 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
             "trade_age_seconds": seconds(feed.trade_age),
             "connections": feed.connections,
             "open": feed.open,
+            "redundancy": feed.redundancy,
+            "redundancy_wanted": feed.redundancy_wanted,
         })
     };
     let consumers = observed.consumers.iter().map(|seen| {
@@ -153,7 +155,17 @@ mod tests {
 
     fn feed(frame_age: i64, is_idle: bool) -> Freshness {
         let connections = usize::from(!is_idle);
-        Freshness { category: Category::Linear, frame_age, trade_age: 0, connections, open: 0, sound: 0, is_idle }
+        Freshness {
+            category: Category::Linear,
+            frame_age,
+            trade_age: 0,
+            sound_age: None,
+            connections,
+            open: 0,
+            redundancy: 0,
+            redundancy_wanted: connections,
+            is_idle,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bybit_sim::{Activity, Category, Fault, Instrument, Market, RestFault, Sim, SimConfig};
 
-use super::{JSON, assert_accounted, run_at, times};
+use super::{FEEDS, JSON, assert_accounted, run_at, times};
 use crate::metrics::{ANYWHERE, page, served};
 use crate::support::program::{Said, folder};
 use crate::support::received::{Received, assert_sound, last_revisions, received};
@@ -78,7 +78,7 @@ async fn an_outage_of_one_category_leaves_the_other_complete() {
     run.until("klines of both", |said| count(said, "linear") >= 2 && count(said, "spot") >= 2);
     sim.inject(Fault::Down.on(Category::Spot));
     let before = count(&run.said(), "linear");
-    run.until("spot is missed", |said| times(said, "connection lost, reconnecting") == 1);
+    run.until("spot is missed", |said| times(said, "connection lost, reconnecting") == FEEDS);
     run.until("linear goes on", |said| count(said, "linear") >= before + 3);
     sim.heal();
     let before = count(&run.said(), "spot");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bybit_sim::{Market, Sim, SimConfig};
 
-use super::{DEMO, JSON, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
+use super::{DEMO, FEEDS, JSON, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
 use crate::support::received::{assert_sound, complete, received};
@@ -30,7 +30,7 @@ async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
     for (seed, ahead) in [(42, HOUR), (43, -HOUR)] {
         let (sim, home) = (demo_ahead(seed, ahead).await, folder(&[("klines.toml", JSON)]));
         let run = run_at(&home, &sim, SYMBOLS, "100ms,1s").start();
-        run.until("the subscription", |said| times(said, "subscribed") == 1);
+        run.until("the subscriptions", |said| times(said, "subscribed") == FEEDS);
         let begun = sim.now_ms();
         run.until("klines", |said| each_complete(said, "1s", 6));
         let said = run.stop().success();
@@ -38,7 +38,7 @@ async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
         // The first stamps are not used until five of them agree.
         oracle.doubt(begun, begun);
         assert_demo_run(&said, &oracle);
-        assert_eq!(times(&said, "connected"), 1);
+        assert_eq!(times(&said, "connected"), FEEDS);
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_process_that_was_stopped_for_five_seconds_misses_no_trade() {
     more(&run, 9);
     let said = run.stop().success();
     assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
-    assert_eq!(times(&said, "connected"), 1);
+    assert_eq!(times(&said, "connected"), FEEDS);
     assert_nobody_quarantined(&said);
 }
 

@@ -119,7 +119,7 @@ async fn every_watched_window_is_reported_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_window_is_right_through_outages_garbage_and_disorder() {
     let (sim, home) = (exchange(27).await, folder(&[("klines.toml", JSON)]));
-    let run = run_at(&home, &sim, SYMBOLS, INTERVALS).start();
+    let run = run_at(&home, &sim, SYMBOLS, INTERVALS).with_one_feed().start();
     reach(&run, sim.now_ms() + 6_000);
     sim.inject(Fault::Drop);
     reach(&run, sim.now_ms() + 6_000);

@@ -1,5 +1,5 @@
-//! Two feeds of one category, one of which is late: the category follows the slower one, so that it closes no window
-//! whose trades are still in flight, also when the other feed is lost.
+//! Two connections of one category with different symbols, one of which is late: the category follows the slower one, so
+//! that it closes no window whose trades are still in flight, also when the other connection is lost.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ async fn no_window_of_a_slow_feed_closes_before_its_trades_even_when_the_fast_fe
     let (market, symbols) = market(2);
     let (sim, home) = (journaled(market).await, folder(&[("klines.toml", JSON)]));
     let proxy = DelayProxy::to(&sim).await;
-    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &proxy.url).start();
+    let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &proxy.url).with_one_feed().start();
     run.until("both connections", |said| said.logged("subscribed").len() == 2);
     let begun = sim.now_ms();
     reach(&run, begun + 7_000);

@@ -2,7 +2,9 @@
 
 use bybit_sim::{Activity, Category, Fault, Instrument, Market, Sim, SimConfig};
 
-use super::{DEMO, JSON, assert_accounted, assert_demo_run, demo, each_complete, journaled, pass, run_at, times};
+use super::{
+    DEMO, FEEDS, JSON, assert_accounted, assert_demo_run, demo, each_complete, journaled, pass, run_at, times,
+};
 use crate::support::oracle::Oracle;
 use crate::support::program::{folder, klines};
 use crate::support::received::{Received, assert_sound, complete, last_revisions, received};
@@ -10,7 +12,7 @@ use crate::support::received::{Received, assert_sound, complete, last_revisions,
 #[tokio::test(flavor = "multi_thread")]
 async fn klines_that_overlap_an_outage_are_gapped() {
     let (sim, home) = (demo(31).await, folder(&[("klines.toml", JSON)]));
-    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").start();
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").with_one_feed().start();
     run.until("klines", |said| each_complete(said, "1s", 2));
     // A window that lies entirely in the outage is unknown and is not reported at all.
     while !(1_500..2_500).contains(&(sim.now_ms() % 5_000)) {
@@ -64,12 +66,12 @@ async fn the_program_reconnects_to_a_restarted_exchange() {
     run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
     let address = sim.addr();
     sim.inject(Fault::Down);
-    run.until("it is missed", |said| times(said, "connection lost, reconnecting") == 1);
+    run.until("it is missed", |said| times(said, "connection lost, reconnecting") == FEEDS);
     let mut oracle = Oracle::new(&sim, "100ms,1s");
     sim.stop().await;
     let config = SimConfig { listen: address, journal: true, ..SimConfig::new(Market::seeded(33, lively("65000.00"))) };
     let sim = Sim::start(config).await.unwrap();
-    run.until("it is back", |said| times(said, "subscribed") == 2);
+    run.until("it is back", |said| times(said, "subscribed") == 2 * FEEDS);
     let before = complete(&run.said().out, "BTCUSDT", "1s");
     run.until("klines go on", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 4);
     let said = run.stop().success();
@@ -127,5 +129,5 @@ async fn frames_that_come_after_a_short_stall_still_count() {
     assert_sound(&received);
     assert!(Oracle::new(&sim, "1s").check(&received).complete > 0);
     assert_accounted(&said, &["linear"]);
-    assert_eq!(times(&said, "connected"), 1);
+    assert_eq!(times(&said, "connected"), FEEDS);
 }

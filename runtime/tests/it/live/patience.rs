@@ -29,7 +29,8 @@ async fn a_mute_feed_and_a_stalled_one_are_detected_and_reconnected() {
     let instruments = vec![lively(Category::Linear, "64250.00"), lively(Category::Spot, "64240.00")];
     let sim = journaled(Market::seeded(41, instruments)).await;
     let home = folder(&[("klines.toml", JSON)]);
-    let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").with("METRICS_LISTEN", "127.0.0.1:0").start();
+    let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").with_one_feed();
+    let run = run.with("METRICS_LISTEN", "127.0.0.1:0").start();
     let metrics = served(&run, "serving metrics");
     run.until("klines of both", |said| count(said, "linear") >= 8 && count(said, "spot") >= 8);
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use bybit_sim::{Activity, Category, Instrument, Market, Side, Sim, SimConfig};
 
 use super::exposition::Page;
-use super::{ANYWHERE, demo, health, page, served};
+use super::{ANYWHERE, LINEAR, demo, health, page, served};
 use crate::live::{JSON, each_complete, run_at};
 use crate::support::program::folder;
 
@@ -25,11 +25,11 @@ fn promtool(test: &Path) -> (bool, String) {
 }
 
 /// An alert that must fire, with its labels and its summary; without labels it must not fire.
-struct Expected<'a>(&'a str, &'a [(&'a str, &'a str)], &'a str);
+pub(super) struct Expected<'a>(pub(super) &'a str, pub(super) &'a [(&'a str, &'a str)], pub(super) &'a str);
 
 /// Feeds Prometheus the first page for a minute and then the second one, and compares the alerts of the fourth minute.
 #[track_caller]
-fn assert_alerts(before: &Page, after: &Page, expected: &[Expected<'_>]) {
+pub(super) fn assert_alerts(before: &Page, after: &Page, expected: &[Expected<'_>]) {
     let mut test =
         format!("rule_files: [{RULES}]\nevaluation_interval: 15s\ntests:\n  - interval: 1m\n    input_series:\n");
     for ((name, labels), value) in &after.samples {
@@ -72,10 +72,12 @@ async fn no_alert_fires_on_a_healthy_run() {
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with("METRICS_LISTEN", ANYWHERE).start();
     let address = served(&run, "serving metrics");
     run.until("klines", |said| each_complete(said, "1s", 1));
+    run.until("both connections", |_| page(address).get("klines_feed_redundancy", &[LINEAR]) == Some(2.0));
     let before = page(address);
     run.until("klines go on", |said| each_complete(said, "1s", 3));
     let none = |alert| Expected(alert, &[], "");
-    let all = ["KlinesFeedSilent", "KlinesLost", "KlinesConsumerGone", "KlinesConsumerBehind"];
+    let all =
+        ["KlinesFeedSilent", "KlinesFeedNotRedundant", "KlinesLost", "KlinesConsumerGone", "KlinesConsumerBehind"];
     assert_alerts(&before, &page(address), &all.map(none));
     run.stop().success();
 }

@@ -1,10 +1,11 @@
 //! The state of a dead exchange: clients of the stream, `/readyz` and `/metrics` get the same state, without waiting
-//! for a kline.
+//! for a kline. A feed that has lost one of its connections is live, and the metrics show that it is no longer redundant.
 
 use bybit_sim::{Fault, Sim};
 use serde_json::Value;
 
-use super::{demo, health, page, served};
+use super::alerts::{Expected, assert_alerts};
+use super::{LINEAR, demo, health, page, served};
 use crate::live::run_at;
 use crate::support::program::{Running, folder};
 use crate::websocket::peer::Peer;
@@ -74,4 +75,34 @@ async fn an_exchange_that_was_never_reached_is_down() {
     sim.heal();
     fixture.until("live");
     fixture.run.stop().success();
+}
+
+/// The lost connection is opened again, but its only topic is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_with_one_connection_left_is_live_and_not_redundant() {
+    let (sim, home) = (demo(79).await, folder(&[("klines.toml", TOML)]));
+    let run = run_at(&home, &sim, "BTCUSDT", "1s").with("ENABLED_CONSUMERS", "console").start();
+    let address = served(&run, "serving metrics");
+    let redundancy = || page(address).get("klines_feed_redundancy", &[LINEAR]);
+    run.until("both connections", |_| redundancy() == Some(2.0));
+    let before = page(address);
+    sim.inject(Fault::Refuse("BTCUSDT".to_owned()));
+    sim.inject(Fault::DropOldest);
+    run.until("the loss of one", |_| redundancy() == Some(1.0));
+    run.until("the refusal", |said| !said.logged("symbol refused by the exchange").is_empty());
+    let (code, body) = health(address, "/readyz");
+    let feed = &body["feeds"][0];
+    assert_eq!((code, &feed["state"], &feed["fresh"]), (200, &"live".into(), &true.into()), "{body}");
+    assert_eq!((&feed["redundancy"], &feed["redundancy_wanted"]), (&1.into(), &2.into()), "{body}");
+    let page_after = page(address);
+    assert_eq!(page_after.value("klines_feed_redundancy_wanted", &[LINEAR]), 2.0);
+    assert_eq!(page_after.value("klines_feed_topics_covered", &[LINEAR]), 1.0, "by the other connection");
+    let labels = [LINEAR, ("severity", "warn")];
+    let summary = "linear: 1 connections deliver each symbol, the next loss may be a gap";
+    let expected = [Expected("KlinesFeedNotRedundant", &labels, summary), Expected("KlinesFeedSilent", &[], "")];
+    assert_alerts(&before, &page_after, &expected);
+    sim.inject(Fault::DropOldest);
+    run.until("the loss of the other", |_| redundancy() == Some(0.0));
+    run.until("/readyz to report it", |_| health(address, "/readyz").0 == 503);
+    run.stop().success();
 }

@@ -1,6 +1,7 @@
 //! A simulated exchange, feeds connected to it, and everything that arrived; conditions and comparisons for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,7 +152,15 @@ impl World {
             });
             let table = Arc::new(table);
             seen.0.insert(*category, Known { table: table.clone(), ..Known::default() });
-            Feed::spawn(&context, &tracker, *category, &config.stream_url(*category).unwrap(), &table, timing)
+            Feed::spawn(
+                &context,
+                &tracker,
+                *category,
+                &config.stream_url(*category).unwrap(),
+                &table,
+                NonZeroUsize::MIN,
+                timing,
+            )
         });
         let feeds = feeds.collect();
         Self { sim, feeds, rx, cancel, tracker, seen }

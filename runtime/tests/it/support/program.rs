@@ -162,6 +162,11 @@ impl Invocation {
         self.with("BYBIT_WS_URL", &sim.ws_url()).with("BYBIT_REST_URL", &sim.rest_url())
     }
 
+    /// Opens one connection for each set of topics, so that its loss is a gap.
+    pub fn with_one_feed(self) -> Self {
+        self.with("BYBIT_FEEDS", "1")
+    }
+
     /// Makes a write beyond [`Running::limit_files`] fail, as on a full disk, instead of ending the process.
     pub fn surviving_limits(self) -> Self {
         self.ignoring("XFSZ")

@@ -152,3 +152,23 @@ async fn unread_bytes_of_a_socket_are_detected_without_reading() {
     drop(peer);
     assert_eq!(stream.unread(), Unread::Bytes, "the end of the stream waits to be read");
 }
+
+#[test]
+fn feeds_try_different_addresses_first_and_then_the_others() {
+    let addresses = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|one| one.parse().unwrap()).collect() };
+    let resolved = addresses("[2001:db8::2]:443 [2001:db8::1]:443 192.0.2.9:443 192.0.2.8:443");
+    assert_eq!(order(resolved.clone(), None), resolved, "the resolver decides");
+    let sorted = addresses("[2001:db8::1]:443 [2001:db8::2]:443 192.0.2.8:443 192.0.2.9:443");
+    for feed in 0..6 {
+        let mut expected = sorted.clone();
+        expected.rotate_left(feed % 4);
+        assert_eq!(order(resolved.clone(), Some(feed)), expected, "feed {feed}");
+        // The next answer of the name server has them in another order.
+        let rotated = addresses("[2001:db8::1]:443 [2001:db8::2]:443 192.0.2.9:443 192.0.2.8:443");
+        assert_eq!(order(rotated, Some(feed)), expected, "feed {feed}");
+    }
+    let preferred = addresses("192.0.2.9:443 [2001:db8::1]:443 192.0.2.8:443");
+    assert_eq!(order(preferred, Some(0)), addresses("192.0.2.8:443 192.0.2.9:443 [2001:db8::1]:443"));
+    assert_eq!(order(addresses("192.0.2.9:443"), Some(3)), addresses("192.0.2.9:443"));
+    assert_eq!(order(Vec::new(), Some(1)), []);
+}

@@ -26,6 +26,10 @@ fn hole(last_seen: Millis, until: Option<Millis>) -> Event {
     FeedEvent::Hole { symbols: vec![SYMBOL], last_seen: at(last_seen), until: until.map(at) }
 }
 
+fn delayed(from: Millis, to: Millis) -> Event {
+    FeedEvent::Delayed { symbols: vec![SYMBOL], from: at(from), at: at(to) }
+}
+
 const fn missed(from: Millis, to: Millis) -> Event {
     FeedEvent::Missed { symbol: SYMBOL, from: at(from), to: at(to) }
 }
@@ -33,8 +37,7 @@ const fn missed(from: Millis, to: Millis) -> Event {
 #[test]
 fn the_events_of_a_single_connection_stay_as_they_are() {
     let mut union = Union::default();
-    let delayed = FeedEvent::Delayed { symbols: vec![SYMBOL], from: at(10), at: at(12) };
-    for event in [covered(10), delayed, missed(20, 20), hole(30, Some(40)), hole(50, None), covered(60)] {
+    for event in [covered(10), delayed(10, 12), missed(20, 20), hole(30, Some(40)), hole(50, None), covered(60)] {
         assert_eq!(taken(&mut union, 0, event.clone()), [event]);
     }
 }
@@ -63,6 +66,35 @@ fn a_loss_that_is_noticed_late_is_a_gap_where_the_other_was_down() {
     assert_eq!(taken(&mut union, 1, covered(120)), []);
     // The first connection had been silent since 50.
     assert_eq!(taken(&mut union, 0, hole(50, None)), [missed(101, 119)]);
+}
+
+#[test]
+fn a_corrected_start_of_all_connections_is_a_later_start_and_no_gap() {
+    let mut union = Union::default();
+    taken(&mut union, 0, covered(10));
+    taken(&mut union, 1, covered(14));
+    assert_eq!(taken(&mut union, 0, delayed(10, 20)), [delayed(10, 14)], "the second one covers the rest");
+    assert_eq!(taken(&mut union, 1, delayed(14, 16)), [delayed(14, 16)], "again at the start");
+    assert_eq!(taken(&mut union, 1, delayed(16, 30)), [delayed(16, 20)]);
+    assert_eq!(taken(&mut union, 1, delayed(30, 40)), [], "the first one covers it");
+    assert_eq!(taken(&mut union, 0, missed(25, 26)), [missed(25, 26)]);
+}
+
+#[test]
+fn a_corrected_start_of_a_connection_that_came_later_is_a_gap_where_the_first_one_was_down() {
+    let mut union = Union::default();
+    taken(&mut union, 0, covered(10));
+    taken(&mut union, 1, covered(50));
+    assert_eq!(taken(&mut union, 0, hole(60, None)), []);
+    assert_eq!(taken(&mut union, 0, covered(80)), []);
+    assert_eq!(taken(&mut union, 1, hole(55, Some(62))), [missed(61, 61)]);
+    assert_eq!(taken(&mut union, 1, delayed(62, 70)), [missed(62, 69)], "coverage had begun long before");
+    // The clocks of connections differ: the second one's coverage begins earlier than was reported for the first.
+    let mut union = Union::default();
+    taken(&mut union, 0, covered(10));
+    taken(&mut union, 1, covered(7));
+    taken(&mut union, 0, delayed(10, 30));
+    assert_eq!(taken(&mut union, 1, delayed(7, 12)), [missed(7, 9), delayed(10, 12)]);
 }
 
 /// A step: the connection, what happens, and how far the clock advances or the event reaches back.

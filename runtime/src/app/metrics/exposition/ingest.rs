@@ -13,12 +13,12 @@ use super::family::{Exposition, Unit};
 use super::seconds;
 use crate::app::observed::{Freshness, Observed};
 
-/// A category, the status of its connections, and the sum of their counters.
-type FeedTotals = (Category, Vec<Status>, Counters);
+/// A category, the status of the connections of each set of its topics, and the sum of their counters.
+type FeedTotals = (Category, Vec<Vec<Status>>, Counters);
 
 pub(super) fn write(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
     trades(exposition, &observed.tallies.read())?;
-    let totals = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.connections(), feed.counters()));
+    let totals = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.sets(), feed.counters()));
     let totals: Vec<FeedTotals> = totals.collect();
     connections(exposition, &totals)?;
     frames(exposition, &totals)?;
@@ -28,9 +28,10 @@ pub(super) fn write(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt
         let active = fresh.iter().filter(|feed| !feed.is_idle);
         active.map(move |feed| (of(feed.category), seconds(what(feed).unsigned_abs()))).collect::<Vec<_>>()
     };
+    redundancy(exposition, &fresh)?;
     exposition.gauges(
         "klines_feed_frame_age",
-        "Time in seconds since the last frame, pongs included, on the connection that has been silent longest.",
+        "Time in seconds since the last frame, pongs included, of the set of topics that has been silent longest.",
         Unit::Seconds,
         age(|feed| feed.frame_age),
     )?;
@@ -118,9 +119,9 @@ fn trades(exposition: &mut Exposition<'_>, tallies: &[(Category, Tally)]) -> fmt
 }
 
 fn connections(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {
-    let connections = totals.iter().flat_map(|(category, connections, _)| {
-        let open = connections.iter().filter(|status| status.is_open).count();
-        let states = [("open", open), ("closed", connections.len() - open)];
+    let connections = totals.iter().flat_map(|(category, sets, _)| {
+        let (open, all) = (count(sets, |status| usize::from(status.is_open)), count(sets, |_| 1));
+        let states = [("open", open), ("closed", all - open)];
         states.map(|(state, count)| (with(*category, "state", state), count))
     });
     exposition.gauges(
@@ -134,16 +135,42 @@ fn connections(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::R
     exposition.counters("klines_feed_connections_opened", "Total number of connections that were opened.", opened)?;
     let failed = totals
         .iter()
-        .map(|(category, connections, _)| (of(*category), connections.iter().map(|status| status.failed).sum::<u64>()));
+        .map(|(category, sets, _)| (of(*category), sets.iter().flatten().map(|status| status.failed).sum::<u64>()));
     exposition.counters("klines_feed_dials_failed", "Total number of failed connection attempts.", failed)?;
     let gaps = totals.iter().map(|(category, _, counters)| (of(*category), counters.gaps));
     exposition.counters(
         "klines_feed_gaps",
-        "Total number of gaps in the coverage of topics, in which trades may be missing.",
+        "Total number of gaps in the coverage of topics by one connection; another one may have covered them.",
         gaps,
     )
 }
 
+/// Sums a value over all connections.
+fn count(sets: &[Vec<Status>], of: impl Fn(&Status) -> usize) -> usize {
+    sets.iter().flatten().map(of).sum()
+}
+
+/// Writes how many connections keep each topic alive, and how many there should be.
+fn redundancy(exposition: &mut Exposition<'_>, fresh: &[Freshness]) -> fmt::Result {
+    type Count = (&'static str, &'static str, fn(&Freshness) -> usize);
+    const COUNTS: [Count; 2] = [
+        (
+            "klines_feed_redundancy",
+            "Smallest number of sound connections of any topic; at 0 trades are missed.",
+            |feed| feed.redundancy,
+        ),
+        ("klines_feed_redundancy_wanted", "Number of connections to open for each topic (exchange.feeds).", |feed| {
+            feed.redundancy_wanted
+        }),
+    ];
+    for (name, help, count) in COUNTS {
+        let active = fresh.iter().filter(|feed| !feed.is_idle);
+        exposition.gauges(name, help, Unit::None, active.map(|feed| (of(feed.category), count(feed))))?;
+    }
+    Ok(())
+}
+
+/// Writes the numbers of topics. Each set of topics counts once, as the connection that has most of them.
 fn topics(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result {
     type Count = (&'static str, &'static str, fn(&Status) -> usize);
     const COUNTS: [Count; 3] = [
@@ -152,9 +179,8 @@ fn topics(exposition: &mut Exposition<'_>, totals: &[FeedTotals]) -> fmt::Result
         ("klines_feed_topics_refused", "Number of topics that the exchange refused.", |status| status.refused),
     ];
     for (name, help, count) in COUNTS {
-        let sums = totals
-            .iter()
-            .map(|(category, connections, _)| (of(*category), connections.iter().map(count).sum::<usize>()));
+        let most = |set: &Vec<Status>| set.iter().map(count).max().unwrap_or(0);
+        let sums = totals.iter().map(|(category, sets, _)| (of(*category), sets.iter().map(most).sum::<usize>()));
         exposition.gauges(name, help, Unit::None, sums)?;
     }
     Ok(())

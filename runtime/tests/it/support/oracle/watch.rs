@@ -116,7 +116,9 @@ impl Watch {
         if touches(&self.doubts, from, to) {
             return Interruption::Possible;
         }
-        let is_quiet = if begun > to { self.spans.len() == 1 } else { self.is_sure(from.max(begun), to) };
+        // What was sent shortly before a subscription was lost may not have been read.
+        let goes_on = |span: &Span| self.end(span).is_none_or(|end| end - SLACK > to);
+        let is_quiet = if begun > to { self.spans.iter().all(goes_on) } else { self.is_sure(from.max(begun), to) };
         if is_quiet { Interruption::None } else { Interruption::Possible }
     }
 

@@ -63,6 +63,7 @@ impl Klines {
             grace: self.grace,
             lateness: self.lateness,
             block_trades: self.block_trades,
+            is_repaired: false,
         }
     }
 

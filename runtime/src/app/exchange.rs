@@ -2,6 +2,7 @@
 //! category.
 
 mod opening;
+mod repairs;
 
 use std::sync::{Arc, Mutex};
 
@@ -17,8 +18,10 @@ use klines_config::proxy::ProxyAddress;
 use klines_config::{Config, Diagnostic, Report};
 use klines_delivery::catalog::Catalog;
 use klines_domain::feed::FeedMessage;
+use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, Symbol};
 use klines_pipeline::CategoryFeed;
+use klines_pipeline::repair::RepairSettings;
 use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +33,9 @@ use super::queues::QueueSizer;
 
 /// Capacity of the queue of feed messages for the pipeline. When it is full, the sockets wait; no message is dropped.
 const INBOX: usize = 4_096;
+/// Capacity of the queue of answers to the requests of repairs. When it is full, further answers wait in their tasks, of
+/// which there are as many as a repair has requests on their way.
+const ANSWERS: usize = 64;
 
 /// Returns the categories, symbols and addresses to request from Bybit.
 #[must_use]
@@ -112,6 +118,8 @@ pub struct ExchangeHandle {
     pub inbox: mpsc::Receiver<FeedMessage>,
     /// The pipeline of each category, sent as soon as its symbols are known.
     pub categories: mpsc::Receiver<CategoryFeed>,
+    /// Answers to the requests of repairs.
+    pub answers: mpsc::Receiver<(Category, Answer)>,
     /// The tasks. Those of a category are spawned when its symbols are known, although the tracker is already closed.
     pub tracker: TaskTracker,
 }
@@ -129,6 +137,7 @@ pub fn open(
     let (wanted, dialer) = (wanted(config), dialer(config)?);
     let (out, inbox) = mpsc::channel(INBOX);
     let (joining, categories) = mpsc::channel(Category::ALL.len());
+    let (answering, answers) = mpsc::channel(ANSWERS);
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
     let context = FeedContext { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
@@ -138,6 +147,8 @@ pub fn open(
         let url = wanted.stream_url(category.category).context("the address of the stream is invalid")?;
         let opening = Opening {
             settings: config.klines.settings(category.category),
+            repair: repair_settings(config),
+            answers: answering.clone(),
             config: category,
             redundancy: config.exchange.feeds.get(),
             url,
@@ -152,7 +163,13 @@ pub fn open(
         tracker.spawn(opening.run());
     }
     tracker.close();
-    Ok(ExchangeHandle { inbox, categories, tracker })
+    Ok(ExchangeHandle { inbox, categories, answers, tracker })
+}
+
+/// Returns what is repaired; `None` if nothing is.
+fn repair_settings(config: &Config) -> Option<RepairSettings> {
+    let horizon = Some(config.klines.repair).filter(|horizon| *horizon > 0)?;
+    Some(RepairSettings { horizon, candles: config.klines.fit_candles() })
 }
 
 fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {

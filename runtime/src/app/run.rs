@@ -117,8 +117,9 @@ pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, obse
 async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-    let ExchangeHandle { inbox, categories, tracker } = exchange::open(config, observed, &observed.catalog, &cancel)?;
-    let pipeline = Pipeline::new(categories, observed.clock, observed.hub.clone(), observed.tallies.clone());
+    let ExchangeHandle { inbox, categories, answers, tracker } =
+        exchange::open(config, observed, &observed.catalog, &cancel)?;
+    let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let before_exit = move || {
         // The exit code after a second signal is fixed, so the returned one is ignored.

@@ -1,5 +1,7 @@
 //! `[klines]`: which klines are made, and how.
 
+use std::time::Duration;
+
 use klines_domain::aggregator::{Fill, Open, Settings};
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Category;
@@ -16,6 +18,11 @@ const UPDATE_INTERVAL: Key = Key::new("update_interval").flag("--update-interval
 const GRACE: Key = Key::new("grace");
 const LATENESS: Key = Key::new("lateness");
 const BLOCK_TRADES: Key = Key::new("block_trades");
+const REPAIR: Key = Key::new("repair");
+
+/// The shortest and the longest time for which gaps are repaired. The shortest gives the exchange the time to settle its
+/// candles.
+const REPAIR_RANGE: [Millis; 2] = [MINUTE, 7 * DAY];
 
 /// Which klines are made, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct Klines {
     pub lateness: Millis,
     /// Whether block trades are counted. Default: yes.
     pub block_trades: bool,
+    /// How old a gap can become before it is no longer repaired, in ms; 0 means that none is. Default: 24 h.
+    pub repair: Millis,
 }
 
 impl Default for Klines {
@@ -46,12 +55,13 @@ impl Default for Klines {
             grace: 80,
             lateness: MINUTE,
             block_trades: true,
+            repair: DAY,
         }
     }
 }
 
 impl Klines {
-    /// Returns the aggregator settings for the klines of one category.
+    /// Returns the aggregator settings for the klines of one category, without repairs.
     #[must_use]
     pub fn settings(&self, category: Category) -> Settings {
         Settings {
@@ -67,6 +77,13 @@ impl Klines {
         }
     }
 
+    /// Returns whether candles of the exchange can take the place of trades that were missed: they open at the previous
+    /// close, and include block trades.
+    #[must_use]
+    pub fn fit_candles(&self) -> bool {
+        self.open == Open::PreviousClose && self.block_trades
+    }
+
     pub(super) fn read(loader: &mut Loader<'_>, section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let intervals = loader.read(section, INTERVALS, default.intervals);
@@ -80,6 +97,7 @@ impl Klines {
             grace: read_millis(loader, section, GRACE, default.grace, MINUTE),
             lateness: read_millis(loader, section, LATENESS, default.lateness, HOUR),
             block_trades: loader.read(section, BLOCK_TRADES, default.block_trades).value,
+            repair: read_repair(loader, section, default.repair),
         }
     }
 }
@@ -94,6 +112,23 @@ fn read_millis(loader: &mut Loader<'_>, section: &mut Section<'_>, key: Key, def
         loader.report.push(diagnostic.expected(format!("at most {}", HumanDuration::millis(most.unsigned_abs()))));
     }
     millis
+}
+
+/// Reads for how long gaps are repaired.
+fn read_repair(loader: &mut Loader<'_>, section: &mut Section<'_>, default: Millis) -> Millis {
+    let [least, most] = REPAIR_RANGE.map(|millis| HumanDuration::millis(millis.unsigned_abs()));
+    let read: Sourced<HumanDuration> =
+        loader.read(section, REPAIR, HumanDuration::millis(default.unsigned_abs()));
+    let problem = match read.value {
+        HumanDuration(Duration::ZERO) => None,
+        repair if repair < least => Some("too short"),
+        repair => (repair > most).then_some("too long"),
+    };
+    if let Some(problem) = problem {
+        let diagnostic = read.error(format!("`{}` is {problem}", read.value));
+        loader.report.push(diagnostic.expected(format!("{least} to {most}, or 0s for no repair")));
+    }
+    Millis::try_from(read.value.0.as_millis()).unwrap_or(Millis::MAX)
 }
 
 impl Scalar for Open {

@@ -3,7 +3,8 @@
 //!
 //! A window closes when the connections report that they have read everything sent until its end. The pipeline sends
 //! them only the time at which that could next be. It never waits for a consumer: the hub's queues take a batch or drop
-//! their oldest klines. `playback` drives the same aggregator on recorded time.
+//! their oldest klines. It never waits for the answers of a repair either: they come in like messages. `playback` drives
+//! the same aggregator on recorded time.
 
 mod category_pipeline;
 mod clocks;
@@ -22,8 +23,9 @@ use klines_delivery::hub::Hub;
 use klines_domain::aggregator::Tally;
 use klines_domain::feed::FeedMessage;
 use klines_domain::kline::Batch;
+use klines_domain::repair::{Answer, Failure, Request};
 use klines_domain::symbol::Category;
-use klines_domain::time::LocalMillis;
+use klines_domain::time::{LocalMillis, Millis, SECOND};
 use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
 
@@ -31,6 +33,8 @@ pub use self::category_pipeline::CategoryPipeline;
 
 /// The longest pause between two ticks: the exchange's clock may be faster than expected.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
+/// How long a repair waits after a request that could not be sent.
+const UNSENT_WAIT: Millis = 10 * SECOND;
 
 /// The tallies of each category; readable while the pipeline runs.
 #[derive(Clone, Debug, Default)]
@@ -44,15 +48,23 @@ impl Tallies {
     }
 }
 
-/// A category, and for each of its connections the channel that announces when the next boundary could close, in local
-/// time.
-pub type CategoryFeed = (CategoryPipeline, Vec<watch::Sender<LocalMillis>>);
+/// A category and what it is connected to.
+pub struct CategoryFeed {
+    /// Its pipeline.
+    pub pipeline: CategoryPipeline,
+    /// For each of its connections the channel that announces when the next boundary could close, in local time.
+    pub boundaries: Vec<watch::Sender<LocalMillis>>,
+    /// Takes the requests of its repairs; `None` if gaps are not repaired.
+    pub requests: Option<mpsc::Sender<Request>>,
+}
 
-/// The pipelines of all categories, driven by messages and the local clock.
+/// The pipelines of all categories, driven by messages, answers and the local clock.
 pub struct Pipeline {
     categories: Vec<CategoryFeed>,
     /// Delivers further categories; `None` when the channel is closed.
     joining: Option<mpsc::Receiver<CategoryFeed>>,
+    /// Delivers the answers to requests; `None` when the channel is closed.
+    answers: Option<mpsc::Receiver<(Category, Answer)>>,
     clock: LocalClock,
     hub: Arc<Hub>,
     tallies: Tallies,
@@ -60,18 +72,28 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Builds a pipeline that publishes to `hub` and receives its categories from `joining`. The first message of a
-    /// category waits until the category has been received.
+    /// Builds a pipeline that publishes to `hub`, and receives its categories from `joining` and the answers to their
+    /// requests from `answers`. The first message of a category waits until the category has been received.
     #[must_use]
-    pub fn new(joining: mpsc::Receiver<CategoryFeed>, clock: LocalClock, hub: Arc<Hub>, tallies: Tallies) -> Self {
-        Self { categories: Vec::new(), joining: Some(joining), clock, hub, tallies, out: Vec::new() }
+    pub fn new(
+        joining: mpsc::Receiver<CategoryFeed>,
+        answers: mpsc::Receiver<(Category, Answer)>,
+        clock: LocalClock,
+        hub: Arc<Hub>,
+        tallies: Tallies,
+    ) -> Self {
+        let (joining, answers) = (Some(joining), Some(answers));
+        Self { categories: Vec::new(), joining, answers, clock, hub, tallies, out: Vec::new() }
     }
 
-    /// Runs until every sender of the inbox is gone, then emits the open windows.
+    /// Runs until every sender of the inbox is gone, then emits the open windows. Answers that are still to come are not
+    /// awaited.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<FeedMessage>) {
         loop {
             let pause = self.pause();
             tokio::select! { biased;
+                // At most as many as REST requests are allowed, so that messages do not wait.
+                answer = next(&mut self.answers) => self.answer(answer),
                 message = inbox.recv() => match message {
                     Some(message) => {
                         self.await_category(message.category).await;
@@ -79,7 +101,7 @@ impl Pipeline {
                     }
                     None => break,
                 },
-                pipeline = next(&mut self.joining) => self.join(pipeline),
+                feed = next(&mut self.joining) => self.join(feed),
                 () = tokio::time::sleep(pause) => {}
             }
             self.tick();
@@ -88,10 +110,20 @@ impl Pipeline {
     }
 
     fn take(&mut self, message: FeedMessage) {
-        if let Some((pipeline, _)) =
-            self.categories.iter_mut().find(|(pipeline, _)| pipeline.category() == message.category)
-        {
-            pipeline.take(message, &mut self.out);
+        if let Some(feed) = self.categories.iter_mut().find(|feed| feed.pipeline.category() == message.category) {
+            feed.pipeline.take(message, &mut self.out);
+            self.publish();
+        }
+    }
+
+    fn answer(&mut self, answer: Option<(Category, Answer)>) {
+        let Some((category, answer)) = answer else {
+            self.answers = None;
+            return;
+        };
+        let local = self.clock.now();
+        if let Some(feed) = self.categories.iter_mut().find(|feed| feed.pipeline.category() == category) {
+            feed.pipeline.answer(answer, local, &mut self.out);
             self.publish();
         }
     }
@@ -99,25 +131,26 @@ impl Pipeline {
     /// Waits for a category, unless it is already there or the channel is closed. The code that spawns a feed sends its
     /// category.
     async fn await_category(&mut self, category: Category) {
-        while self.joining.is_some() && !self.categories.iter().any(|(pipeline, _)| pipeline.category() == category) {
-            let pipeline = next(&mut self.joining).await;
-            self.join(pipeline);
+        while self.joining.is_some() && !self.categories.iter().any(|feed| feed.pipeline.category() == category) {
+            let feed = next(&mut self.joining).await;
+            self.join(feed);
         }
     }
 
-    fn join(&mut self, pipeline: Option<CategoryFeed>) {
-        let Some(pipeline) = pipeline else {
+    fn join(&mut self, feed: Option<CategoryFeed>) {
+        let Some(feed) = feed else {
             self.joining = None;
             return;
         };
-        self.categories.push(pipeline);
-        self.categories.sort_by_key(|(pipeline, _)| pipeline.category());
+        self.categories.push(feed);
+        self.categories.sort_by_key(|feed| feed.pipeline.category());
     }
 
     fn tick(&mut self) {
         let local = self.clock.now();
-        for (pipeline, _) in &mut self.categories {
-            pipeline.tick(local, &mut self.out);
+        for feed in &mut self.categories {
+            feed.pipeline.tick(local, &mut self.out);
+            feed.send_requests(local, &mut self.out);
         }
         self.publish();
         self.announce();
@@ -128,8 +161,8 @@ impl Pipeline {
         let mut is_more = true;
         while is_more {
             is_more = false;
-            for (pipeline, _) in &mut self.categories {
-                is_more |= pipeline.finish(&mut self.out);
+            for feed in &mut self.categories {
+                is_more |= feed.pipeline.finish(&mut self.out);
             }
             self.publish();
         }
@@ -144,8 +177,8 @@ impl Pipeline {
 
     /// Announces to connections when the next boundary could close, if that has changed.
     fn announce(&self) {
-        for (pipeline, connections) in &self.categories {
-            for (number, connection) in connections.iter().enumerate() {
+        for CategoryFeed { pipeline, boundaries, .. } in &self.categories {
+            for (number, connection) in boundaries.iter().enumerate() {
                 let boundary = pipeline.boundary(number);
                 connection.send_if_modified(|known| std::mem::replace(known, boundary) != boundary);
             }
@@ -155,19 +188,33 @@ impl Pipeline {
     fn record(&self) {
         let mut tallies = self.tallies.0.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.clear();
-        tallies.extend(self.categories.iter().map(|(pipeline, _)| (pipeline.category(), pipeline.tally())));
+        tallies.extend(self.categories.iter().map(|feed| (feed.pipeline.category(), feed.pipeline.tally())));
     }
 
     fn pause(&mut self) -> Duration {
         let local = self.clock.now();
-        self.categories.iter_mut().map(|(pipeline, _)| pipeline.pause(local)).min().unwrap_or(MAX_PAUSE)
+        self.categories.iter_mut().map(|feed| feed.pipeline.pause(local)).min().unwrap_or(MAX_PAUSE)
     }
 }
 
-/// Waits for the next category; forever if the channel is closed.
-async fn next(joining: &mut Option<mpsc::Receiver<CategoryFeed>>) -> Option<CategoryFeed> {
-    match joining {
-        Some(joining) => joining.recv().await,
+impl CategoryFeed {
+    /// Sends the requests that are due, without waiting. One that cannot be sent, because nothing executes requests any
+    /// more, is answered here: its symbol would wait for the answer for ever.
+    fn send_requests(&mut self, local: LocalMillis, out: &mut Vec<Batch>) {
+        for request in self.pipeline.take_requests() {
+            let is_sent = self.requests.as_ref().is_some_and(|requests| requests.try_send(request).is_ok());
+            if !is_sent {
+                let result = Err(Failure::Later { wait: UNSENT_WAIT });
+                self.pipeline.answer(Answer { request, result }, local, out);
+            }
+        }
+    }
+}
+
+/// Waits for the next item; forever if the channel is closed.
+async fn next<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -349,8 +349,9 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let first = FeedMessage { stamped: Some(since), ..message(received, Some(Link::Up), events.collect()) };
     category.take(first, &mut Vec::new());
     let hub = Arc::new(Hub::new());
-    let mut pipeline = Pipeline::new(mpsc::channel(1).1, clock, hub.clone(), Tallies::default());
-    pipeline.join(Some((category, Vec::new())));
+    let (joining, answers) = (mpsc::channel(1).1, mpsc::channel(1).1);
+    let mut pipeline = Pipeline::new(joining, answers, clock, hub.clone(), Tallies::default());
+    pipeline.join(Some(CategoryFeed { pipeline: category, boundaries: Vec::new(), requests: None }));
     pipeline.take(drained(received + 600_079));
     (pipeline, hub)
 }

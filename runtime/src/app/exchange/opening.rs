@@ -1,4 +1,4 @@
-//! Opens one category: its symbols, its feed and its REST requests, without waiting for any other category.
+//! Opens one category: its symbols, its feed, its repairs and its REST requests, without waiting for any other category.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use klines_bybit::symbols;
 use klines_delivery::catalog::Catalog;
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
+use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, SymbolTable};
+use klines_pipeline::repair::RepairSettings;
 use klines_pipeline::{CategoryFeed, CategoryPipeline};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -23,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 use url::Url;
 
+use super::repairs;
 use crate::app::observed::Feeds;
 use crate::app::queues::QueueSizer;
 
@@ -35,6 +38,9 @@ pub(super) struct Opening {
     pub(super) settings: Settings,
     /// How many connections carry each set of topics.
     pub(super) redundancy: NonZeroUsize,
+    /// `None` if gaps are not repaired.
+    pub(super) repair: Option<RepairSettings>,
+    pub(super) answers: mpsc::Sender<(Category, Answer)>,
     pub(super) url: Url,
     pub(super) rest: RestClient,
     pub(super) context: FeedContext,
@@ -58,8 +64,21 @@ impl Opening {
         // Queues must have their size before the first kline of the category.
         self.sizer.update();
         let feed = self.spawn_feed(&table);
+        let boundaries = feed.boundaries();
+        let joining = match self.repair {
+            Some(repair) => {
+                let pipeline = CategoryPipeline::repairing(self.settings, &table, repair);
+                let (rest, symbols, answers) = (self.rest.clone(), table.clone(), self.answers);
+                let requests = repairs::spawn(&self.tracker, rest, category, symbols, answers, cancel.clone());
+                CategoryFeed { pipeline, boundaries, requests: Some(requests) }
+            }
+            None => {
+                let pipeline = CategoryPipeline::new(self.settings, &table);
+                CategoryFeed { pipeline, boundaries, requests: None }
+            }
+        };
         // The messages of the feed wait until the pipeline of the category has joined.
-        if self.joining.send((CategoryPipeline::new(self.settings, &table), feed.boundaries())).await.is_err() {
+        if self.joining.send(joining).await.is_err() {
             return;
         }
         self.feeds.add(feed);

@@ -117,8 +117,7 @@ fn read_millis(loader: &mut Loader<'_>, section: &mut Section<'_>, key: Key, def
 /// Reads for how long gaps are repaired.
 fn read_repair(loader: &mut Loader<'_>, section: &mut Section<'_>, default: Millis) -> Millis {
     let [least, most] = REPAIR_RANGE.map(|millis| HumanDuration::millis(millis.unsigned_abs()));
-    let read: Sourced<HumanDuration> =
-        loader.read(section, REPAIR, HumanDuration::millis(default.unsigned_abs()));
+    let read: Sourced<HumanDuration> = loader.read(section, REPAIR, HumanDuration::millis(default.unsigned_abs()));
     let problem = match read.value {
         HumanDuration(Duration::ZERO) => None,
         repair if repair < least => Some("too short"),

@@ -30,6 +30,7 @@ use self::symbol_state::{IntervalState, Intervals, SymbolState};
 pub use self::tally::{GapTally, Tally};
 use super::feed::FeedEvent;
 use super::kline::Batch;
+use super::mutants::Mutant;
 use super::symbol::{Symbol, SymbolId};
 use super::time::{ExchangeMillis, Millis};
 use super::trade::Trade;
@@ -279,7 +280,10 @@ impl Aggregator {
             self.tally.duplicate += 1;
             return;
         }
-        if time <= symbol_state.candles_until && symbol_state.coverage.has_candle(time, time) {
+        if time <= symbol_state.candles_until
+            && symbol_state.coverage.has_candle(time, time)
+            && !Mutant::SupersededCounted.is_made()
+        {
             return self.supersede(trade.symbol, time);
         }
         let Some(fill) = symbol_state.convert(trade, self.settings.category) else {

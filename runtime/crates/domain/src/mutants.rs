@@ -36,8 +36,10 @@ pub enum Mutant {
     LateTradeLast,
     /// A candle of the exchange is added to the trades of its window.
     SeenAndCandle,
-    /// A candle is taken a second time.
-    CandleTakenTwice,
+    /// Late trades of a minute whose candle was taken count, too.
+    SupersededCounted,
+    /// The ids of trades are forgotten although a gap beside them may be filled later.
+    IdsForgotten,
     /// A candle that cannot be true is taken.
     CandleBelieved,
     /// Candles are asked for before they are settled.
@@ -48,7 +50,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -65,7 +67,8 @@ impl Mutant {
         Self::OtherFeedIgnored,
         Self::OtherFeedBelieved,
         Self::SeenAndCandle,
-        Self::CandleTakenTwice,
+        Self::SupersededCounted,
+        Self::IdsForgotten,
         Self::CandleBelieved,
         Self::CandleTooSoon,
         Self::RecentTradesUnproven,

@@ -231,7 +231,7 @@ impl SymbolState {
         let is_known = !self.coverage.wants(span.0, span.1) || self.coverage.has_candle(span.0, span.1);
         // Only minutes are known apart from each other.
         let is_both = grain == Grain::Hour && self.coverage.touches(span.0, span.1);
-        if (is_known && !Mutant::CandleTakenTwice.is_made()) || is_both {
+        if is_known || is_both {
             return Ok(None);
         }
         let counted = match grain {

@@ -134,7 +134,7 @@ impl SeenIds {
 
     /// Keeps the ids of a symbol, or no longer keeps older ones than usual.
     pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool) {
-        if is_kept {
+        if is_kept && !Mutant::IdsForgotten.is_made() {
             self.kept.entry(symbol).or_default();
         } else if !self.kept.is_empty() {
             self.kept.remove(&symbol);

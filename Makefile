@@ -94,7 +94,7 @@ sim: ## Simulate whole runs, seed by seed: SEEDS=10000 from FIRST=0, or SEED=n a
 sim-mutants: ## Test the simulation itself: each of the deliberate mistakes has to be found within 1,000 seeds
 	cargo test --locked --quiet --release -p klines-simulation --features mutants each_deliberate -- --nocapture
 
-soak-stalls: components ## Stop the program 100 times at boundaries, on one connection and on three, and count klines that miss a trade (about 12 minutes)
+soak-stalls: components ## Stop the program 100 times at boundaries, on one connection, on two with the same symbols and on three, and count klines that miss a trade (about 18 minutes)
 	KLINES_STALLS=100 cargo test --locked -p klines --test it stalls:: -- --nocapture --test-threads 1
 
 check: components ## Format, lints, documentation and, where cargo-deny is installed, licences, sources and advisories of the dependencies

@@ -38,7 +38,7 @@ pub enum Mutant {
     SeenAndCandle,
     /// Late trades of a minute whose candle was taken count, too.
     SupersededCounted,
-    /// The ids of trades are forgotten although a gap beside them may be filled later.
+    /// The ids of trades are forgotten although a gap near them may be filled later.
     IdsForgotten,
     /// A candle that cannot be true is taken.
     CandleBelieved,

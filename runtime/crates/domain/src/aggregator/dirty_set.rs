@@ -29,7 +29,7 @@ impl DirtySet {
         self.marks.push(DirtyMarks::default());
     }
 
-    /// DirtyMarks every interval of a symbol.
+    /// Marks every interval of a symbol.
     #[inline]
     pub(super) fn note(&mut self, symbol: SymbolId) {
         if let Some(marks) = self.marks.get_mut(symbol.index()) {

@@ -74,7 +74,7 @@ impl Aggregator {
 
     /// Takes candles from `first` on for minutes or hours of which not all trades were seen. An earlier one only shows that
     /// the next one opens with a previous close. Returns the starts of those that cannot be
-    /// true beside the trades that were seen, or do not fit into the integers of the symbol; they are not used.
+    /// true together with the trades that were seen, or do not fit into the integers of the symbol; they are not used.
     pub fn repair(
         &mut self,
         symbol: SymbolId,

@@ -224,7 +224,7 @@ impl SymbolState {
         self.series.get(index).is_none_or(|series| series.is_empty_from(start.saturating_add(1)))
     }
 
-    /// DirtyMarks a trade between `from` and `to` as missing: its windows, and those whose open depends on it, are not
+    /// Marks a trade between `from` and `to` as missing: its windows, and those whose open depends on it, are not
     /// complete. Returns whether this changes the coverage.
     #[cold]
     pub(super) fn miss(&mut self, from: Millis, to: Millis, intervals: &Intervals) -> bool {
@@ -237,7 +237,7 @@ impl SymbolState {
         self.mark(from, at - 1, intervals, |coverage| coverage.delay(from, at))
     }
 
-    /// DirtyMarks the windows of a time that turns out not to be covered.
+    /// Marks the windows of a time that turns out not to be covered.
     fn mark(
         &mut self,
         from: Millis,
@@ -260,7 +260,7 @@ impl SymbolState {
         true
     }
 
-    /// DirtyMarks the instrument as ended at `at`, since when the exchange has not listed it, unless it has traded after
+    /// Marks the instrument as ended at `at`, since when the exchange has not listed it, unless it has traded after
     /// that.
     pub(super) fn end(&mut self, at: Millis, intervals: &Intervals) {
         self.flush_runs(intervals);
@@ -269,7 +269,7 @@ impl SymbolState {
         }
     }
 
-    /// DirtyMarks the instrument as trading at `time`. If it had been marked as ended before, the flat klines that were
+    /// Marks the instrument as trading at `time`. If it had been marked as ended before, the flat klines that were
     /// withheld become due. Returns whether it had been.
     pub(super) fn revive(&mut self, time: Millis, intervals: &Intervals) -> bool {
         let Some(at) = self.coverage.revive(time) else { return false };

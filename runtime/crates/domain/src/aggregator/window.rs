@@ -135,7 +135,7 @@ impl Window {
         if self.is_known() && depends && !self.proven { Quality::Gapped } else { self.quality }
     }
 
-    /// DirtyMarks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
+    /// Marks the confirmed kline, if there is one, as out of date. Returns whether a revision became due.
     pub(super) fn mark_stale(&mut self) -> bool {
         match self.emitted {
             Emitted::Closed { .. } if Mutant::RevisionSkipped.is_made() => false,

@@ -29,8 +29,17 @@ pub(super) struct Union(BTreeMap<SymbolId, Symbol>);
 struct Symbol {
     /// By connection.
     feeds: BTreeMap<usize, Feed>,
-    /// The last reported start of coverage, with its corrections.
-    start: Millis,
+    /// The last reported starts of coverage, with their corrections.
+    starts: VecDeque<Millis>,
+}
+
+impl Symbol {
+    fn add_start(&mut self, at: Millis) {
+        self.starts.push_back(at);
+        if self.starts.len() > MAX_SPANS {
+            self.starts.pop_front();
+        }
+    }
 }
 
 impl Union {
@@ -62,11 +71,11 @@ impl Union {
 
     /// Begins coverage by a connection. Returns whether that begins the coverage of the symbol.
     fn cover(&mut self, connection: usize, symbol: SymbolId, from: Millis) -> bool {
-        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
-        feeds.entry(connection).or_default().cover(from);
-        let is_first = !feeds.iter().any(|(other, feed)| *other != connection && feed.is_open());
+        let known = self.0.entry(symbol).or_default();
+        known.feeds.entry(connection).or_default().cover(from);
+        let is_first = !known.feeds.iter().any(|(other, feed)| *other != connection && feed.is_open());
         if is_first {
-            *start = from;
+            known.add_start(from);
         }
         is_first
     }
@@ -80,21 +89,21 @@ impl Union {
         until: Option<ExchangeMillis>,
         out: &mut Vec<Event>,
     ) -> bool {
-        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
-        let feed = feeds.entry(connection).or_default();
+        let known = self.0.entry(symbol).or_default();
+        let feed = known.feeds.entry(connection).or_default();
         let was_open = feed.is_open();
         feed.interrupt(last_seen);
         let until = until.map(ExchangeMillis::get);
         if let Some(until) = until {
             feed.cover(until);
         }
-        if feeds.len() == 1 || Mutant::OtherFeedIgnored.is_made() {
-            *start = until.unwrap_or(*start);
+        if known.feeds.len() == 1 || Mutant::OtherFeedIgnored.is_made() {
+            until.into_iter().for_each(|until| known.add_start(until));
             return true;
         }
         // A connection that was down already says nothing new.
         if was_open && !Mutant::OtherFeedBelieved.is_made() {
-            for (from, to) in uncovered(feeds, (last_seen + 1, until.map_or(OPEN_END, |until| until - 1))) {
+            for (from, to) in uncovered(&known.feeds, (last_seen + 1, until.map_or(OPEN_END, |until| until - 1))) {
                 out.push(gap(symbol, from, to));
             }
         }
@@ -104,15 +113,15 @@ impl Union {
     /// Corrects a start of coverage by a connection from `from` to `at`. Returns whether the symbol has no other one;
     /// otherwise adds what nothing covered: at the reported start of coverage, that start was later as well.
     fn delay(&mut self, connection: usize, symbol: SymbolId, (from, at): Span, out: &mut Vec<Event>) -> bool {
-        let Symbol { feeds, start } = self.0.entry(symbol).or_default();
+        let Symbol { feeds, starts } = self.0.entry(symbol).or_default();
         let span = (from, at - 1);
         feeds.entry(connection).or_default().miss(span);
         if feeds.len() == 1 {
-            *start = if *start == from { at } else { *start };
+            starts.iter_mut().filter(|start| **start == from).for_each(|start| *start = at);
             return true;
         }
         for (from, to) in uncovered(feeds, span) {
-            if (from..=to).contains(start) {
+            if let Some(start) = starts.iter_mut().find(|start| (from..=to).contains(*start)) {
                 let (reported, later) = (ExchangeMillis::new(*start), ExchangeMillis::new(to + 1));
                 out.extend((from < *start).then(|| gap(symbol, from, *start - 1)));
                 out.push(FeedEvent::Delayed { symbols: vec![symbol], from: reported, at: later });

@@ -69,6 +69,19 @@ fn a_loss_that_is_noticed_late_is_a_gap_where_the_other_was_down() {
 }
 
 #[test]
+fn a_start_that_is_corrected_after_the_loss_of_all_connections_is_a_later_start_too() {
+    let mut union = Union::default();
+    taken(&mut union, 0, covered(10));
+    taken(&mut union, 1, covered(14));
+    taken(&mut union, 0, hole(50, None));
+    taken(&mut union, 1, hole(60, None));
+    taken(&mut union, 0, covered(80));
+    assert_eq!(taken(&mut union, 0, delayed(10, 20)), [delayed(10, 14)]);
+    assert_eq!(taken(&mut union, 1, delayed(14, 16)), [delayed(14, 16)]);
+    assert_eq!(taken(&mut union, 0, delayed(80, 81)), [delayed(80, 81)], "the newer start");
+}
+
+#[test]
 fn a_corrected_start_of_all_connections_is_a_later_start_and_no_gap() {
     let mut union = Union::default();
     taken(&mut union, 0, covered(10));

@@ -215,8 +215,9 @@ impl Bucket {
         self.join(later);
     }
 
-    /// Adds the sums of a bucket that arrived after this one; neither may be empty.
-    fn join(&mut self, later: &Self) {
+    /// Adds the sums of a bucket that arrived after this one; neither may be empty, but the number of its trades may be 0
+    /// if it is what a candle has beyond them.
+    pub fn join(&mut self, later: &Self) {
         if later.first < self.first {
             (self.first, self.open) = (later.first, later.open);
         }

@@ -65,7 +65,7 @@ pub struct Repairer {
     cases: BTreeMap<SymbolId, Case>,
     /// Whether the ids of recent trades are those of the feed: one trade of both was equal in every field.
     ids_agree: bool,
-    /// When each symbol was first covered; the time before it is being repaired while `true`.
+    /// Whether the time before its first coverage is being repaired, for each symbol that has been covered.
     seeds: BTreeMap<SymbolId, bool>,
     asked: usize,
     requests: u64,

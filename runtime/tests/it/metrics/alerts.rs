@@ -82,6 +82,20 @@ async fn no_alert_fires_on_a_healthy_run() {
     run.stop().success();
 }
 
+/// Asserts that Redis has acknowledged nothing, and that a spill of 1 MiB holds nearly as much as it can.
+#[track_caller]
+fn assert_spill_is_full(after: &Page) {
+    let (redis, output) = (("consumer", "redis"), ("output", "publish"));
+    assert_eq!(after.value("klines_redis_connected", &[redis, output]), 0.0);
+    assert_eq!(after.value("klines_consumer_klines_total", &[redis]), 0.0, "Redis has acknowledged nothing");
+    let (memory, disk) = (("place", "memory"), ("place", "disk"));
+    assert!(after.value("klines_redis_backlog_klines", &[redis, output, disk]) > 5_000.0);
+    assert!(after.value("klines_redis_backlog_klines", &[redis, output, memory]) < 5_000.0);
+    let bytes = after.value("klines_redis_spill_bytes", &[redis, output]);
+    assert!((500_000.0..=1_048_576.0).contains(&bytes), "{bytes}");
+    assert!(after.value("klines_redis_oldest_unacknowledged_age_seconds", &[redis, output]) > 0.0);
+}
+
 /// Many symbols have a flat kline every 100 ms: a spill of 1 MiB is soon full.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
@@ -108,15 +122,7 @@ async fn a_spill_that_overflows_is_counted_shown_and_alerted() {
     let reason = ("reason", "spill_full");
     run.until("klines are lost", |_| page(address).value("klines_consumer_lost_klines_total", &[redis, reason]) > 0.0);
     let after = page(address);
-    let output = ("output", "publish");
-    assert_eq!(after.value("klines_redis_connected", &[redis, output]), 0.0);
-    assert_eq!(after.value("klines_consumer_klines_total", &[redis]), 0.0, "Redis has acknowledged nothing");
-    let (memory, disk) = (("place", "memory"), ("place", "disk"));
-    assert!(after.value("klines_redis_backlog_klines", &[redis, output, disk]) > 5_000.0);
-    assert!(after.value("klines_redis_backlog_klines", &[redis, output, memory]) < 5_000.0);
-    let bytes = after.value("klines_redis_spill_bytes", &[redis, output]);
-    assert!((500_000.0..=1_048_576.0).contains(&bytes), "{bytes}");
-    assert!(after.value("klines_redis_oldest_unacknowledged_age_seconds", &[redis, output]) > 0.0);
+    assert_spill_is_full(&after);
     run.until("/readyz to fail", |_| health(address, "/readyz").0 == 503);
     let (_, body) = health(address, "/readyz");
     assert_eq!(body["reasons"][0], "redis is disconnected and can hold no more klines", "{body}");

@@ -76,7 +76,7 @@ impl Coverage {
                 let first = self.spans.iter().find(|(from, _)| *from >= self.resumed);
                 let (from, _) = first.filter(|(from, _)| *from == self.resumed && at < *from)?;
                 self.spans.add((at, from - 1));
-                self.tally.gap -= self.wanted.remove((at, from - 1));
+                self.tally.gap -= self.settle((at, from - 1));
             }
             last => {
                 // Time that was covered stays covered, even if the new span is reported to start earlier.
@@ -363,7 +363,8 @@ impl Coverage {
     }
 
     fn want(&mut self, span: Span) {
-        let length = span.1 - span.0 + 1;
+        // A start of coverage that is corrected leaves no gap before it.
+        let length = self.since.map_or(0, |since| (span.1 - span.0.max(since) + 1).max(0));
         self.tally.gap += length;
         if self.is_repaired {
             self.wanted.add(span);

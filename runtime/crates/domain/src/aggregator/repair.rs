@@ -206,7 +206,7 @@ impl SymbolState {
                     continue;
                 }
                 match &mut pending {
-                    Some((start, sum)) if *start == window => sum.absorb_next(&beyond),
+                    Some((start, sum)) if *start == window => sum.join(&beyond),
                     _ => {
                         let full = pending.replace((window, beyond));
                         self.stale |= full.is_some_and(|(_, sum)| series.absorb(&sum, context));

@@ -77,11 +77,6 @@ impl Bucket {
         if self.is_empty() { *self = *candle } else { self.join(candle) }
     }
 
-    /// Adds what a later candle has beyond its trades to the same of this one.
-    pub fn absorb_next(&mut self, candle: &Self) {
-        self.join(candle);
-    }
-
     /// Returns whether a candle cannot include the trades of this bucket, which lie in its window.
     #[must_use]
     pub fn contradicts(&self, candle: &Self, category: Category) -> bool {

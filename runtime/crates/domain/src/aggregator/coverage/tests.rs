@@ -128,3 +128,20 @@ fn an_ended_instrument_has_no_idle_windows() {
     assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));
     assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
 }
+
+#[test]
+fn a_corrected_start_is_no_gap_and_every_gap_is_settled_or_wanted() {
+    let mut coverage = Coverage::new(true);
+    coverage.resume(1_000);
+    assert!(coverage.delay(1_000, 1_010), "coverage began 10 ms later");
+    coverage.fill(900, 1_009);
+    assert_eq!((coverage.take_tally(), coverage.is_settled()), (GapTally::default(), true));
+    assert!(coverage.miss(2_000, 2_004) && coverage.interrupt(2_999));
+    coverage.resume(4_000);
+    coverage.fill(2_000, 2_004);
+    coverage.give_up(3_000, 3_999);
+    assert_eq!(
+        (coverage.take_tally(), coverage.is_settled()),
+        (GapTally { gap: 1_005, repaired: 5, unknown: 1_000 }, true)
+    );
+}

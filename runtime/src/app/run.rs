@@ -49,7 +49,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let wiring::Prepared { specs, files, relay, data_dir, warnings } = prepared;
+    let wiring::Prepared { specs, files, relay, data_dir, mut warnings } = prepared;
+    warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();
     data_dir.look();

@@ -15,7 +15,7 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
 use klines_delivery::view::View;
-use klines_pipeline::Pipeline;
+use klines_pipeline::{CategoryTally, Pipeline};
 use klines_system::clock::LocalClock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,7 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
             "feed ended"
         );
     }
-    for (category, tally) in observed.tallies.read() {
+    for CategoryTally { category, tally, .. } in observed.tallies.read() {
         info!(
             %category,
             received = tally.received,

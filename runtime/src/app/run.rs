@@ -25,7 +25,7 @@ use super::ending::wait_for_end;
 use super::exchange::{self, ExchangeHandle};
 use super::observed::Observed;
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, wiring};
+use super::{admin, demo, feeds, metrics, output, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -112,6 +112,7 @@ pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, obse
     tokio::select! { biased;
         end = feed(config, duration, observed) => end,
         never = feeds::report(observed, config.metrics.stale_after) => match never {},
+        never = seeding::report(observed) => match never {},
     }
 }
 

@@ -27,6 +27,7 @@ mod metrics;
 mod observed;
 mod queues;
 pub mod reload;
+mod seeding;
 mod wiring;
 
 use std::process::ExitCode;

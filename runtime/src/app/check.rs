@@ -22,6 +22,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });
+    report.merge(exchange::warnings(&config));
     let mut found = None;
     if args.online && !report.is_refusal() {
         let (problems, symbols) = exchange::check_online(&config)?;

@@ -81,6 +81,20 @@ pub fn describe(config: &Config) -> String {
     }
 }
 
+/// Warns of settings with which most gaps cannot be repaired.
+#[must_use]
+pub fn warnings(config: &Config) -> Report {
+    let mut report = Report::default();
+    if config.klines.repair > 0 && !config.klines.fit_candles() {
+        let key = if config.klines.block_trades { "klines.open" } else { "klines.block_trades" };
+        let message = "gaps that the recent trades do not reach stay gapped: minutes from REST open at the previous close \
+                       and include block trades";
+        let expected = "open = \"previous-close\" and block_trades = true, or repair = \"0s\"";
+        report.push(Diagnostic::warning(config.place(key), message).expected(expected));
+    }
+    report
+}
+
 /// Checks with the exchange that the configured symbols trade there. Returns the problems, and all symbols that a run
 /// would watch.
 ///

@@ -15,7 +15,8 @@ use klines_delivery::hub::Hub;
 use klines_delivery::view::View;
 use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
-use klines_pipeline::Tallies;
+use klines_pipeline::repair::RepairStatus;
+use klines_pipeline::{CategoryTally, Tallies};
 use klines_system::clock::LocalClock;
 
 /// The observable state of a run.
@@ -69,6 +70,19 @@ pub struct ObservedConsumer {
     pub view: View,
     /// `native` or `wasm`.
     pub kind: &'static str,
+}
+
+/// How far the first windows of a category are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeding {
+    /// The category.
+    pub category: Category,
+    /// Symbols that are watched; 0 before they are known.
+    pub symbols: usize,
+    /// The state of its repairs.
+    pub status: RepairStatus,
+    /// Whether every symbol that the exchange does not refuse is covered, and its first windows are known or were given up.
+    pub is_over: bool,
 }
 
 /// The age of the last frames of a category, and its connections. Before the first frame, ages count from the start of
@@ -140,6 +154,21 @@ impl Observed {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Returns how far the first windows are known, for each category whose gaps are repaired.
+    #[must_use]
+    pub fn seeding(&self) -> Vec<Seeding> {
+        let feeds = self.feeds.read();
+        let of = |tally: CategoryTally| {
+            let (category, status) = (tally.category, tally.repair?);
+            let symbols = self.catalog.count(category);
+            let sets = feeds.iter().filter(|feed| feed.category() == category).flat_map(Feed::sets);
+            let refused: usize = sets.filter_map(|set| set.iter().map(|status| status.refused).max()).sum();
+            let is_over = status.covered > 0 && status.covered + refused >= symbols && status.seeded == status.covered;
+            Some(Seeding { category, symbols, status, is_over })
+        };
+        self.tallies.read().into_iter().filter_map(of).collect()
     }
 
     /// Returns the freshness of each category.

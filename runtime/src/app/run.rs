@@ -15,7 +15,7 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
 use klines_delivery::view::View;
-use klines_pipeline::Pipeline;
+use klines_pipeline::{CategoryTally, Pipeline};
 use klines_system::clock::LocalClock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use super::ending::wait_for_end;
 use super::exchange::{self, ExchangeHandle};
 use super::observed::Observed;
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, wiring};
+use super::{admin, demo, feeds, metrics, output, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -49,7 +49,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let wiring::Prepared { specs, files, relay, data_dir, warnings } = prepared;
+    let wiring::Prepared { specs, files, relay, data_dir, mut warnings } = prepared;
+    warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();
     data_dir.look();
@@ -111,6 +112,7 @@ pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, obse
     tokio::select! { biased;
         end = feed(config, duration, observed) => end,
         never = feeds::report(observed, config.metrics.stale_after) => match never {},
+        never = seeding::report(observed) => match never {},
     }
 }
 
@@ -150,7 +152,7 @@ async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Obser
             "feed ended"
         );
     }
-    for (category, tally) in observed.tallies.read() {
+    for CategoryTally { category, tally, .. } in observed.tallies.read() {
         info!(
             %category,
             received = tally.received,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::live::{JSON, demo, each_complete, run_at};
+use crate::live::{UNREPAIRED, demo, each_complete, run_at};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Ended, Running, component, folder, klines};
 use crate::support::received::{assert_sound, complete, received};
@@ -96,7 +96,7 @@ async fn a_log_is_followed_to_the_end_of_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn klines_that_come_in_a_pause_are_delivered_after_it() {
-    let (sim, home) = (demo(83).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(83).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, DEMO, "100ms,1s").start();
     wait_for_socket(&run, home.path());
     run.until("klines", |said| each_complete(said, "1s", 1));

@@ -88,6 +88,25 @@ component = "jsonl"
 }
 
 #[test]
+fn gaps_are_repaired_for_a_minute_to_a_week_or_not_at_all() {
+    let result = |repair: &str| {
+        let (_folder, sources) = folder(&[("klines.toml", &format!("[klines]\nrepair = \"{repair}\"\n"))]);
+        let text = |problem: &serde_json::Value| [&problem["message"], &problem["expected"]].map(ToString::to_string);
+        match load(sources) {
+            Ok((config, _)) => Ok(config.klines.repair),
+            Err(report) => Err(report.json()["problems"].as_array().unwrap().iter().map(text).collect::<Vec<_>>()),
+        }
+    };
+    for (repair, millis) in [("0s", 0), ("0ms", 0), ("1m", 60_000), ("24h", 86_400_000), ("7d", 604_800_000)] {
+        assert_eq!(result(repair), Ok(millis), "{repair}");
+    }
+    let wrong = |what: &str| Err(vec![[format!("\"{what}\""), "\"1m to 7d, or 0s for no repair\"".to_owned()]]);
+    assert_eq!(result("59s999ms"), wrong("`59s999ms` is too short"));
+    assert_eq!(result("1ms"), wrong("`1ms` is too short"));
+    assert_eq!(result("169h"), wrong("`7d1h` is too long"));
+}
+
+#[test]
 fn a_duration_without_a_unit_suggests_the_unit() {
     let near = |toml: &str, variables: &[(&str, &str)], flags: &[(&'static str, &str)]| {
         let (_folder, mut sources) = folder(&[("klines.toml", toml)]);

@@ -49,6 +49,21 @@ LOG_LEVEL=INFO
 ";
 
 #[test]
+fn check_says_where_the_exchanges_minutes_cannot_be_used() {
+    let said = |toml: &str| klines(folder(&[("klines.toml", toml)]).path(), "check").run().success().err;
+    let repair = |toml: &str, horizon: &str| said(&format!("{toml}repair = \"{horizon}\"\n"));
+    let warning = "gaps that the recent trades do not reach stay gapped: minutes from REST open at the previous close and \
+                   include block trades";
+    for toml in ["[klines]\nopen = \"first-trade\"\n", "[klines]\nblock_trades = false\n"] {
+        let err = repair(toml, "24h");
+        let plain = err.replace("\n  │ ", " ");
+        assert!(plain.contains(warning) && err.contains("klines.toml:2:"), "{err}");
+        assert_eq!(repair(toml, "0s"), "");
+    }
+    assert_eq!(repair("[klines]\n", "24h"), "");
+}
+
+#[test]
 fn the_demo_shows_closed_and_updating_klines_and_ends_by_itself() {
     let home = folder(&[]);
     let said = klines(home.path(), "run --demo --for 3s").run().success();

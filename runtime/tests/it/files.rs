@@ -65,7 +65,7 @@ fn a_missing_plugin_is_refused_with_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jsonl_keeps_every_closed_kline_in_its_folder() {
     let sim = demo(62).await;
-    let home = folder(&[]);
+    let home = folder(&[("klines.toml", "[klines]\nrepair = \"0s\"\n")]);
     let run = klines(home.path(), "run --symbols BTCUSDT,ETHUSDT,SOLUSDT --intervals 100ms,1s --consumers jsonl");
     let run = run.at(&sim).with("LOG_FORMAT", "json").start();
     let kept = || -> String {

@@ -3,7 +3,7 @@
 // Lets clippy treat the helpers here as test code too.
 #![cfg(test)]
 
-use crate::live::{DEMO, JSON, assert_demo_run, demo, each_complete};
+use crate::live::{DEMO, UNREPAIRED, assert_demo_run, demo, each_complete};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Said, component, folder, klines};
 
@@ -12,7 +12,7 @@ async fn run_with_hostile(seed: u64, mode: &str, happened: impl Fn(&Said) -> boo
     let sim = demo(seed).await;
     let path = component("hostile");
     let config = format!(
-        "enabled_consumers = [\"console\", \"hostile\"]\n{JSON}\n[consumers.hostile]\ncomponent = {path:?}\n\
+        "enabled_consumers = [\"console\", \"hostile\"]\n{UNREPAIRED}\n[consumers.hostile]\ncomponent = {path:?}\n\
          [consumers.hostile.limits]\ncall = \"300ms\"\nmemory = \"16MiB\"\n\
          [consumers.hostile.settings]\nmode = \"{mode}\"\nafter = 3\n"
     );

@@ -75,7 +75,7 @@ fn toml() -> String {
     let names = GUESTS.map(|(mode, ..)| format!("\"x-{mode}\"")).join(", ");
     let mut text = format!(
         "enabled_consumers = [\"console\", \"redis\", \"websocket\", {names}]\n\
-         [redis]\nstream = \"all\"\n\
+         [klines]\nrepair = \"0s\"\n[redis]\nstream = \"all\"\n\
          [websocket]\nhost = \"127.0.0.1\"\nport = 0\nauth = false\n\
          [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n"
     );

@@ -28,6 +28,9 @@ use crate::support::received::{Received, assert_sound, complete, received};
 pub const JSON: &str = "[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
 /// The default number of connections for each set of topics.
 pub const FEEDS: usize = 2;
+/// As [`JSON`], and gaps stay: what the exchange has sent alone decides what each window says.
+pub const UNREPAIRED: &str =
+    "[klines]\nrepair = \"0s\"\n[consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n";
 /// The symbols of the demo market.
 pub const DEMO: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
 
@@ -100,7 +103,7 @@ pub async fn journaled(market: Market) -> Sim {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_closed_kline_is_what_was_traded() {
-    let (sim, home) = (demo(21).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(21).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,2s").start();
     run.until("klines", |said| each_complete(said, "2s", 4) && times(said, "subscribed") == FEEDS);
     let said = run.stop().success();
@@ -115,7 +118,7 @@ async fn every_closed_kline_is_what_was_traded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_have_held() {
-    let (sim, home) = (demo(22).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(22).await, folder(&[("klines.toml", UNREPAIRED)]));
     // What one connection cannot read, another one would deliver.
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s").with_one_feed().start();
     run.until("klines", |said| each_complete(said, "1s", 1));
@@ -151,7 +154,7 @@ async fn duplicates_and_disorder_change_no_kline_and_garbage_marks_what_it_may_h
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_symbol_is_logged_once_by_each_connection_and_the_others_go_on() {
-    let (sim, home) = (demo(23).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(23).await, folder(&[("klines.toml", UNREPAIRED)]));
     sim.inject(Fault::Refuse("ETHUSDT".to_owned()));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
     let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 4);
@@ -177,7 +180,7 @@ async fn two_categories_run_side_by_side() {
         lively(Category::Spot, "ETHUSDT", "1921.00"),
     ];
     let sim = journaled(Market::seeded(24, instruments)).await;
-    let home = folder(&[("klines.toml", JSON)]);
+    let home = folder(&[("klines.toml", UNREPAIRED)]);
     let run = run_at(&home, &sim, "BTCUSDT,spot:ETHUSDT", "1s").start();
     let spot = |said: &Said| received(&said.out).iter().filter(|kline| kline.category == "spot").count();
     run.until("klines of both", |said| complete(&said.out, "BTCUSDT", "1s") >= 4 && spot(said) >= 5);

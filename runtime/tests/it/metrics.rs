@@ -112,7 +112,7 @@ async fn metrics_account_for_every_trade_and_every_kline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_every_documented_metric_exists() {
     // Nobody listens on this port: failed requests are counted too.
-    let toml = "[consumers.webhook]\nsettings.url = \"http://127.0.0.1:9/\"\n\
+    let toml = "[klines]\nrepair = \"1h\"\n[consumers.webhook]\nsettings.url = \"http://127.0.0.1:9/\"\n\
         allow.http = [{ host = \"127.0.0.1\", port = 9, methods = [\"POST\"], plain = true, private = true }]\n";
     let (sim, home) = (demo(72).await, folder(&[("klines.toml", toml)]));
     let run = run_at(&home, &sim, "BTCUSDT", "100ms").with("METRICS_LISTEN", ANYWHERE);

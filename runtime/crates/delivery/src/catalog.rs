@@ -122,6 +122,13 @@ impl Catalog {
         self.read().iter().any(|listing| listing.category == category && listing.symbols.contains_key(symbol))
     }
 
+    /// Returns the number of watched symbols of a category.
+    #[must_use]
+    pub fn count(&self, category: Category) -> usize {
+        let listings = self.read();
+        listings.iter().find(|listing| listing.category == category).map_or(0, |listing| listing.symbols.len())
+    }
+
     /// Returns the watched symbols by category, each list sorted by name.
     #[must_use]
     pub fn symbols(&self) -> Vec<(Category, Vec<Symbol>)> {

@@ -30,20 +30,34 @@ use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
 
 pub use self::category_pipeline::CategoryPipeline;
+use self::repair::RepairStatus;
 
 /// The longest pause between two ticks: the exchange's clock may be faster than expected.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 /// How long a repair waits after a request that could not be sent.
 const UNSENT_WAIT: Millis = 10 * SECOND;
+/// How often the state of the repairs is recorded: it counts symbols, which would cost too much at each message.
+const STATUS_INTERVAL: Millis = 100;
+
+/// What one category has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CategoryTally {
+    /// The category.
+    pub category: Category,
+    /// Its trades and gaps, at most one tick old.
+    pub tally: Tally,
+    /// The state of its repairs, at most 100 ms old; `None` if gaps are not repaired.
+    pub repair: Option<RepairStatus>,
+}
 
 /// The tallies of each category; readable while the pipeline runs.
 #[derive(Clone, Debug, Default)]
-pub struct Tallies(Arc<Mutex<Vec<(Category, Tally)>>>);
+pub struct Tallies(Arc<Mutex<Vec<CategoryTally>>>);
 
 impl Tallies {
-    /// Returns the tallies of the categories, at most one tick old.
+    /// Returns the tallies of the categories.
     #[must_use]
-    pub fn read(&self) -> Vec<(Category, Tally)> {
+    pub fn read(&self) -> Vec<CategoryTally> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -68,6 +82,8 @@ pub struct Pipeline {
     clock: LocalClock,
     hub: Arc<Hub>,
     tallies: Tallies,
+    /// When the state of the repairs was last recorded.
+    status_at: LocalMillis,
     out: Vec<Batch>,
 }
 
@@ -83,7 +99,8 @@ impl Pipeline {
         tallies: Tallies,
     ) -> Self {
         let (joining, answers) = (Some(joining), Some(answers));
-        Self { categories: Vec::new(), joining, answers, clock, hub, tallies, out: Vec::new() }
+        let status_at = LocalMillis::new(0);
+        Self { categories: Vec::new(), joining, answers, clock, hub, tallies, status_at, out: Vec::new() }
     }
 
     /// Runs until every sender of the inbox is gone, then emits the open windows. Answers that are still to come are not
@@ -154,7 +171,7 @@ impl Pipeline {
         }
         self.publish();
         self.announce();
-        self.record();
+        self.record(local - self.status_at >= STATUS_INTERVAL);
     }
 
     fn finish(&mut self) {
@@ -166,7 +183,7 @@ impl Pipeline {
             }
             self.publish();
         }
-        self.record();
+        self.record(true);
     }
 
     fn publish(&mut self) {
@@ -185,10 +202,24 @@ impl Pipeline {
         }
     }
 
-    fn record(&self) {
+    /// Records the tallies, and the state of the repairs if `has_status`.
+    fn record(&mut self, has_status: bool) {
+        if has_status {
+            self.status_at = self.clock.now();
+        }
         let mut tallies = self.tallies.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tallies.clear();
-        tallies.extend(self.categories.iter().map(|feed| (feed.pipeline.category(), feed.pipeline.tally())));
+        for CategoryFeed { pipeline, requests, .. } in &self.categories {
+            let (category, tally) = (pipeline.category(), pipeline.tally());
+            let status = || requests.is_some().then(|| pipeline.repair_status());
+            match tallies.iter_mut().find(|known| known.category == category) {
+                Some(known) if !has_status => known.tally = tally,
+                Some(known) => (known.tally, known.repair) = (tally, status()),
+                None => {
+                    tallies.push(CategoryTally { category, tally, repair: status() });
+                    tallies.sort_by_key(|known| known.category);
+                }
+            }
+        }
     }
 
     fn pause(&mut self) -> Duration {

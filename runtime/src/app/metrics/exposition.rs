@@ -4,6 +4,7 @@
 mod consumers;
 mod family;
 mod ingest;
+mod repairs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ fn process_metrics(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt:
     exposition.seconds_total(
         "process_cpu",
         "Total user and system CPU time of all threads in seconds.",
-        process::cpu_seconds(),
+        [(bare, process::cpu_seconds())],
     )?;
     let started = seconds(observed.since.get().unsigned_abs());
     exposition.gauges(

@@ -113,7 +113,9 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
     #[expect(clippy::cast_precision_loss, reason = "a health report needs no more precision")]
     let seconds = |millis: i64| millis as f64 / 1_000.0;
     let states = observed.catalog.feeds().borrow().clone();
+    let seeding = observed.seeding();
     let feed = |feed: &Freshness| {
+        let seeded = seeding.iter().find(|seeding| seeding.category == feed.category);
         let state = states.iter().find(|state| state.category == feed.category);
         json!({
             "category": feed.category.as_str(),
@@ -126,6 +128,8 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
             "open": feed.open,
             "redundancy": feed.redundancy,
             "redundancy_wanted": feed.redundancy_wanted,
+            "symbols": observed.catalog.count(feed.category),
+            "seeded": seeded.map(|seeding| seeding.status.seeded),
         })
     };
     let consumers = observed.consumers.iter().map(|seen| {

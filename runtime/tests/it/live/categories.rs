@@ -2,7 +2,7 @@
 
 use bybit_sim::{Activity, Category, Fault, Instrument, Market, RestFault, Sim, SimConfig};
 
-use super::{FEEDS, JSON, assert_accounted, run_at, times};
+use super::{FEEDS, JSON, UNREPAIRED, assert_accounted, run_at, times};
 use crate::metrics::{ANYWHERE, page, served};
 use crate::support::program::{Said, folder};
 use crate::support::received::{Received, assert_sound, last_revisions, received};
@@ -73,7 +73,7 @@ async fn symbols_that_are_loaded_late_join_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_one_category_leaves_the_other_complete() {
-    let (sim, home) = (exchange(64).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (exchange(64).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s").start();
     run.until("klines of both", |said| count(said, "linear") >= 2 && count(said, "spot") >= 2);
     sim.inject(Fault::Down.on(Category::Spot));

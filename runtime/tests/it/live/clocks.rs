@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bybit_sim::{Market, Sim, SimConfig};
 
-use super::{DEMO, FEEDS, JSON, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
+use super::{DEMO, FEEDS, UNREPAIRED, assert_demo_run, assert_nobody_quarantined, each_complete, pass, run_at, times};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
 use crate::support::received::{assert_sound, complete, received};
@@ -28,7 +28,7 @@ fn more(run: &Running, seconds: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
     for (seed, ahead) in [(42, HOUR), (43, -HOUR)] {
-        let (sim, home) = (demo_ahead(seed, ahead).await, folder(&[("klines.toml", JSON)]));
+        let (sim, home) = (demo_ahead(seed, ahead).await, folder(&[("klines.toml", UNREPAIRED)]));
         let run = run_at(&home, &sim, SYMBOLS, "100ms,1s").start();
         run.until("the subscriptions", |said| times(said, "subscribed") == FEEDS);
         let begun = sim.now_ms();
@@ -44,7 +44,7 @@ async fn a_local_clock_that_is_an_hour_off_changes_no_kline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leap_of_the_exchanges_clock_by_an_hour_is_an_interruption() {
-    let (sim, home) = (demo_ahead(44, 0).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo_ahead(44, 0).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, "1s,1m").start();
     run.until("klines", |said| each_complete(said, "1s", 3));
     let from = sim.now_ms();
@@ -66,7 +66,7 @@ async fn a_leap_of_the_exchanges_clock_by_an_hour_is_an_interruption() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_stopped_for_five_seconds_misses_no_trade() {
-    let (sim, home) = (demo_ahead(47, 0).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo_ahead(47, 0).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, "100ms,1s,5s").start();
     run.until("klines", |said| each_complete(said, "1s", 3));
     run.freeze();
@@ -81,7 +81,7 @@ async fn a_process_that_was_stopped_for_five_seconds_misses_no_trade() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_stopped_for_forty_seconds_marks_what_it_does_not_know() {
-    let (sim, home) = (demo_ahead(48, 0).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo_ahead(48, 0).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, "1s,5s").start();
     run.until("klines", |said| each_complete(said, "1s", 3));
     let from = sim.now_ms();

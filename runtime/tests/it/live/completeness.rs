@@ -7,7 +7,7 @@ use std::time::Duration;
 use bybit_sim::{Activity, Category, Fault, Garbage, Instrument, Market, Side, Sim};
 use serde_json::Value;
 
-use super::{JSON, assert_accounted, journaled, pass, run_at};
+use super::{JSON, UNREPAIRED, assert_accounted, journaled, pass, run_at};
 use crate::redis::server::Server;
 use crate::support::oracle::{Findings, Oracle};
 use crate::support::program::{Running, folder, klines};
@@ -98,7 +98,7 @@ fn assert_errors_are_detected(oracle: &Oracle, klines: &[Received]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_watched_window_is_reported_and_no_other() {
-    let (sim, home) = (exchange(26).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (exchange(26).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, INTERVALS).start();
     reach(&run, sim.now_ms() + 14_000);
     let said = run.stop().success();
@@ -118,7 +118,7 @@ async fn every_watched_window_is_reported_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_window_is_right_through_outages_garbage_and_disorder() {
-    let (sim, home) = (exchange(27).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (exchange(27).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, INTERVALS).with_one_feed().start();
     reach(&run, sim.now_ms() + 6_000);
     sim.inject(Fault::Drop);
@@ -148,7 +148,7 @@ async fn every_window_is_right_through_outages_garbage_and_disorder() {
 /// Spot is cut and stalled repeatedly.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_category_that_fails_does_not_affect_another() {
-    let (sim, home) = (exchange(28).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (exchange(28).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, SYMBOLS, INTERVALS).start();
     reach(&run, sim.now_ms() + 4_000);
     for _ in 0..4 {

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{JSON, journaled, pass, run_at};
+use super::{UNREPAIRED, journaled, pass, run_at};
 use crate::stalls::market;
 use crate::support::oracle::Oracle;
 use crate::support::program::{Running, folder};
@@ -91,7 +91,7 @@ fn active_after(klines: &[Received], moment: i64) -> BTreeSet<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_window_of_a_slow_feed_closes_before_its_trades_even_when_the_fast_feed_is_lost() {
     let (market, symbols) = market(2);
-    let (sim, home) = (journaled(market).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (journaled(market).await, folder(&[("klines.toml", UNREPAIRED)]));
     let proxy = DelayProxy::to(&sim).await;
     let run = run_at(&home, &sim, &symbols, "1s").with("BYBIT_WS_URL", &proxy.url).with_one_feed().start();
     run.until("both connections", |said| said.logged("subscribed").len() == 2);

@@ -3,7 +3,7 @@
 use bybit_sim::{Activity, Category, Fault, Instrument, Market, Sim, SimConfig};
 
 use super::{
-    DEMO, FEEDS, JSON, assert_accounted, assert_demo_run, demo, each_complete, journaled, pass, run_at, times,
+    DEMO, FEEDS, UNREPAIRED, assert_accounted, assert_demo_run, demo, each_complete, journaled, pass, run_at, times,
 };
 use crate::support::oracle::Oracle;
 use crate::support::program::{folder, klines};
@@ -11,7 +11,7 @@ use crate::support::received::{Received, assert_sound, complete, last_revisions,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn klines_that_overlap_an_outage_are_gapped() {
-    let (sim, home) = (demo(31).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(31).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").with_one_feed().start();
     run.until("klines", |said| each_complete(said, "1s", 2));
     // A window that lies entirely in the outage is unknown and is not reported at all.
@@ -61,7 +61,7 @@ async fn the_program_reconnects_to_a_restarted_exchange() {
         vec![instrument.with_activity(Activity::LIVELY)]
     };
     let sim = journaled(Market::seeded(32, lively("64250.00"))).await;
-    let home = folder(&[("klines.toml", JSON)]);
+    let home = folder(&[("klines.toml", UNREPAIRED)]);
     let run = run_at(&home, &sim, "BTCUSDT", "100ms,1s").start();
     run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
     let address = sim.addr();
@@ -116,7 +116,7 @@ async fn a_run_ends_although_the_exchange_is_never_reached() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_come_after_a_short_stall_still_count() {
-    let (sim, home) = (demo(36).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(36).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s").start();
     run.until("klines", |said| each_complete(said, "1s", 2));
     sim.inject(Fault::Stall);

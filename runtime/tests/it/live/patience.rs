@@ -3,7 +3,7 @@
 
 use bybit_sim::{Activity, Category, Fault, Instrument, Market};
 
-use super::{JSON, assert_accounted, journaled, run_at, times};
+use super::{UNREPAIRED, assert_accounted, journaled, run_at, times};
 use crate::metrics::{health, served};
 use crate::support::oracle::Oracle;
 use crate::support::program::{Said, folder};
@@ -28,7 +28,7 @@ async fn a_mute_feed_and_a_stalled_one_are_detected_and_reconnected() {
     };
     let instruments = vec![lively(Category::Linear, "64250.00"), lively(Category::Spot, "64240.00")];
     let sim = journaled(Market::seeded(41, instruments)).await;
-    let home = folder(&[("klines.toml", JSON)]);
+    let home = folder(&[("klines.toml", UNREPAIRED)]);
     let run = run_at(&home, &sim, "BTCUSDT,spot:BTCUSDT", "1s,5s").with_one_feed();
     let run = run.with("METRICS_LISTEN", "127.0.0.1:0").start();
     let metrics = served(&run, "serving metrics");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bybit_sim::{Fault, Sim};
 
-use super::{DEMO, FEEDS, JSON, assert_demo_run, demo, each_complete, pass, run_at, times};
+use super::{DEMO, FEEDS, UNREPAIRED, assert_demo_run, demo, each_complete, pass, run_at, times};
 use crate::support::oracle::{Oracle, SLACK};
 use crate::support::program::{Running, folder};
 use crate::support::received::{Received, complete, received};
@@ -39,7 +39,7 @@ fn since_complete(klines: &[Received]) -> BTreeMap<(&str, &str), Vec<&Received>>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_loss_of_one_of_two_connections_costs_no_kline_anything() {
-    let (sim, home) = (demo(51).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(51).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").start();
     settle(&run, &sim, FEEDS).await;
     for cut in 1..=CUTS {
@@ -70,7 +70,7 @@ async fn the_loss_of_one_of_two_connections_costs_no_kline_anything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_loss_of_both_connections_is_a_gap() {
-    let (sim, home) = (demo(52).await, folder(&[("klines.toml", JSON)]));
+    let (sim, home) = (demo(52).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").start();
     settle(&run, &sim, FEEDS).await;
     sim.inject(Fault::Cut);

@@ -34,7 +34,7 @@ async fn a_full_pipe_and_a_guest_that_never_returns_block_neither_the_feed_nor_o
          [consumers.console.settings]\nshow = \"all\"\nformat = \"json\"\n\
          [consumers.hostile]\ncomponent = {path:?}\nlimits.call = \"10m\"\n\
          [consumers.hostile.settings]\nmode = \"sleep\"\n\
-         [klines]\nupdate_interval = \"0s\"\n"
+         [klines]\nupdate_interval = \"0s\"\nrepair = \"0s\"\n"
     );
     let (sim, home) = (demo(104).await, folder(&[("klines.toml", &toml)]));
     // Nobody reads its output: the pipe of 64 KiB is full after about 200 klines.

@@ -52,11 +52,14 @@ impl<'a> Exposition<'a> {
         self.family(name, help, Unit::None, MetricType::Counter, samples, |metric, value| counter(metric, &value))
     }
 
-    /// Writes a counter of seconds; the encoder appends `_seconds_total` to the name.
-    pub(super) fn seconds_total(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
-        let bare: Labels<'_, 0> = [];
-        let sample = [(bare, seconds)];
-        self.family(name, help, Unit::Seconds, MetricType::Counter, sample, |metric, value| counter(metric, &value))
+    /// Writes a family of counters of seconds; the encoder appends `_seconds_total` to the name.
+    pub(super) fn seconds_total<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'l, N>, f64)>,
+    ) -> fmt::Result {
+        self.family(name, help, Unit::Seconds, MetricType::Counter, samples, |metric, value| counter(metric, &value))
     }
 
     /// Writes a family of gauges; the encoder appends the unit to the name.

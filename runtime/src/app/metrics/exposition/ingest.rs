@@ -6,18 +6,20 @@ use klines_bybit::driver::Status;
 use klines_bybit::rest::GateMetrics;
 use klines_bybit::session::Counters;
 use klines_delivery::catalog::FeedState;
-use klines_domain::aggregator::Tally;
 use klines_domain::symbol::Category;
+use klines_pipeline::CategoryTally;
 
 use super::family::{Exposition, Unit};
-use super::seconds;
+use super::{repairs, seconds};
 use crate::app::observed::{Freshness, Observed};
 
 /// A category, the status of the connections of each set of its topics, and the sum of their counters.
 type FeedTotals = (Category, Vec<Vec<Status>>, Counters);
 
 pub(super) fn write(exposition: &mut Exposition<'_>, observed: &Observed) -> fmt::Result {
-    trades(exposition, &observed.tallies.read())?;
+    let tallies = observed.tallies.read();
+    trades(exposition, &tallies)?;
+    repairs::write(exposition, &tallies)?;
     let totals = observed.feeds.read().into_iter().map(|feed| (feed.category(), feed.sets(), feed.counters()));
     let totals: Vec<FeedTotals> = totals.collect();
     connections(exposition, &totals)?;
@@ -89,22 +91,22 @@ fn rest(exposition: &mut Exposition<'_>, gate: GateMetrics) -> fmt::Result {
     )
 }
 
-fn of(category: Category) -> [(&'static str, &'static str); 1] {
+pub(super) fn of(category: Category) -> [(&'static str, &'static str); 1] {
     [("category", category.as_str())]
 }
 
-fn with(category: Category, name: &'static str, value: &'static str) -> [(&'static str, &'static str); 2] {
+pub(super) fn with(category: Category, name: &'static str, value: &'static str) -> [(&'static str, &'static str); 2] {
     [("category", category.as_str()), (name, value)]
 }
 
 /// Writes the counts of trades. Invariant: `received` = the sum of all outcomes, because both are from one snapshot.
-fn trades(exposition: &mut Exposition<'_>, tallies: &[(Category, Tally)]) -> fmt::Result {
+fn trades(exposition: &mut Exposition<'_>, tallies: &[CategoryTally]) -> fmt::Result {
     exposition.counters(
         "klines_trades_received",
         "Total number of trades that the aggregator received.",
-        tallies.iter().map(|(category, tally)| (of(*category), tally.received)),
+        tallies.iter().map(|CategoryTally { category, tally, .. }| (of(*category), tally.received)),
     )?;
-    let outcomes = tallies.iter().flat_map(|(category, tally)| {
+    let outcomes = tallies.iter().flat_map(|CategoryTally { category, tally, .. }| {
         let outcomes = [
             ("counted", tally.counted),
             ("duplicate", tally.duplicate),

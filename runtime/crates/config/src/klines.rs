@@ -41,7 +41,7 @@ pub struct Klines {
     pub lateness: Millis,
     /// Whether block trades are counted. Default: yes.
     pub block_trades: bool,
-    /// How old a gap can become before it is no longer repaired, in ms; 0 means that none is. Default: 0.
+    /// How old a gap can become before it is no longer repaired, in ms; 0 means that none is. Default: 24 h.
     pub repair: Millis,
 }
 
@@ -55,7 +55,7 @@ impl Default for Klines {
             grace: 80,
             lateness: MINUTE,
             block_trades: true,
-            repair: 0,
+            repair: DAY,
         }
     }
 }

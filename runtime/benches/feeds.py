@@ -29,12 +29,12 @@ INTERVALS = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D"
 SPARE = 15
 
 
-def frames(seconds):
+def frames(seconds, symbols=SYMBOLS, trades_a_second=TRADES_A_SECOND):
     """Yields frames in Bybit's layout at regular times."""
-    draw, rate = inputs.split_mix(0x5EED_2026_1129_0001), TRADES_A_SECOND // ROWS
-    prices, count = [100_000 + 997 * at for at in range(SYMBOLS)], 0
+    draw, rate = inputs.split_mix(0x5EED_2026_1129_0001), trades_a_second // ROWS
+    prices, count = [100_000 + 997 * at for at in range(symbols)], 0
     for number in range(seconds * rate):
-        now, at, texts = inputs.START * 1_000 + number * 1_000 // rate, draw() % SYMBOLS, []
+        now, at, texts = inputs.START * 1_000 + number * 1_000 // rate, draw() % symbols, []
         for _ in range(ROWS):
             old, count = prices[at], count + 1
             price = prices[at] = max(1_000, old + draw() % 7 - 3)
@@ -61,29 +61,33 @@ def run(program, recording, feeds, seconds):
     """Runs the program once. Returns its CPU seconds and its peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         exchange, address = simulate(program, recording, folder)
-        names = ",".join(f"S{at:03d}USDT" for at in range(SYMBOLS))
-        settings = {
-            "BYBIT_WS_URL": f"ws://{address}",
-            "BYBIT_REST_URL": f"http://{address}",
-            "BYBIT_SYMBOLS": names,
-            "BYBIT_FEEDS": str(feeds),
-            "LOG_FORMAT": "json",
-        }
-        command = [program, "run", "--intervals", INTERVALS, "--for", f"{seconds}s"]
-        log = open(Path(folder) / "log", "w+")
+        settings = {"BYBIT_FEEDS": str(feeds)}
+        lines, code, used = live(program, address, SYMBOLS, INTERVALS, seconds, settings, folder)
+        exchange.terminate()
+        exchange.wait()
+        check(lines, feeds, seconds, code)
+        return used.ru_utime + used.ru_stime, used.ru_maxrss / 1_000
+
+
+def live(program, address, symbols, intervals, seconds, settings, folder):
+    """Runs `klines run` for some seconds. Returns the lines of its log, its exit code and what it used."""
+    settings = settings | {
+        "BYBIT_WS_URL": f"ws://{address}",
+        "BYBIT_REST_URL": f"http://{address}",
+        "BYBIT_SYMBOLS": ",".join(f"S{at:03d}USDT" for at in range(symbols)),
+        "LOG_FORMAT": "json",
+    }
+    command = [program, "run", "--intervals", intervals, "--for", f"{seconds}s"]
+    with open(Path(folder) / "log", "w+") as log:
         environment = os.environ | settings
         child = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=log)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        exchange.terminate()
-        exchange.wait()
         log.seek(0)
-        check(log, feeds, seconds, child.returncode)
-        return used.ru_utime + used.ru_stime, used.ru_maxrss / 1_000
+        return [json.loads(line) for line in log if line.startswith("{")], child.returncode, used
 
 
-def check(log, feeds, seconds, code):
-    lines = [json.loads(line) for line in log if line.startswith("{")]
+def check(lines, feeds, seconds, code):
     tally = next((line for line in lines if line["message"] == "trades accounted for"), None)
     if code != 0 or tally is None:
         raise SystemExit(f"exit code {code}: {lines[-5:]}")

@@ -29,12 +29,12 @@ INTERVALS = "1s,5s,15s,30s,1m,3m,5m,15m,30m,1h,2h,4h,12h,1D"
 SPARE = 15
 
 
-def frames(seconds, symbols=SYMBOLS, trades_a_second=TRADES_A_SECOND):
+def frames(seconds):
     """Yields frames in Bybit's layout at regular times."""
-    draw, rate = inputs.split_mix(0x5EED_2026_1129_0001), trades_a_second // ROWS
-    prices, count = [100_000 + 997 * at for at in range(symbols)], 0
+    draw, rate = inputs.split_mix(0x5EED_2026_1129_0001), TRADES_A_SECOND // ROWS
+    prices, count = [100_000 + 997 * at for at in range(SYMBOLS)], 0
     for number in range(seconds * rate):
-        now, at, texts = inputs.START * 1_000 + number * 1_000 // rate, draw() % symbols, []
+        now, at, texts = inputs.START * 1_000 + number * 1_000 // rate, draw() % SYMBOLS, []
         for _ in range(ROWS):
             old, count = prices[at], count + 1
             price = prices[at] = max(1_000, old + draw() % 7 - 3)
@@ -47,9 +47,9 @@ def frames(seconds, symbols=SYMBOLS, trades_a_second=TRADES_A_SECOND):
         yield f'{{"topic":"publicTrade.S{at:03d}USDT","type":"snapshot","ts":{now + 2},"data":[{",".join(texts)}]}}\n'
 
 
-def simulate(program, recording, folder):
-    """Starts the exchange. Returns its process and its address."""
-    command = [program, "simulate", "--listen", "127.0.0.1:0", "--recording", recording, "--log-level", "warn"]
+def simulate(program, market, folder):
+    """Starts the exchange with options that say what it trades. Returns its process and its address."""
+    command = [program, "simulate", "--listen", "127.0.0.1:0", *market, "--log-level", "warn"]
     exchange = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in exchange.stdout:
         if found := re.search(r"ws://([0-9.]+:[0-9]+)", line):
@@ -60,9 +60,9 @@ def simulate(program, recording, folder):
 def run(program, recording, feeds, seconds):
     """Runs the program once. Returns its CPU seconds and its peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        exchange, address = simulate(program, recording, folder)
-        settings = {"BYBIT_FEEDS": str(feeds)}
-        lines, code, used = live(program, address, SYMBOLS, INTERVALS, seconds, settings, folder)
+        exchange, address = simulate(program, ["--recording", recording], folder)
+        names, settings = [f"S{at:03d}USDT" for at in range(SYMBOLS)], {"BYBIT_FEEDS": str(feeds)}
+        lines, code, used = live(program, address, names, INTERVALS, seconds, settings, folder)
         exchange.terminate()
         exchange.wait()
         check(lines, feeds, seconds, code)
@@ -74,7 +74,7 @@ def live(program, address, symbols, intervals, seconds, settings, folder):
     settings = settings | {
         "BYBIT_WS_URL": f"ws://{address}",
         "BYBIT_REST_URL": f"http://{address}",
-        "BYBIT_SYMBOLS": ",".join(f"S{at:03d}USDT" for at in range(symbols)),
+        "BYBIT_SYMBOLS": ",".join(symbols),
         "LOG_FORMAT": "json",
     }
     command = [program, "run", "--intervals", intervals, "--for", f"{seconds}s"]

@@ -3,8 +3,8 @@
 
 usage: seeding.py PROGRAM [SECONDS=150] [RUNS=1]
 
-A simulated exchange with Bybit's limits, in a separate process, plays a recording that the script writes: 3,000 trades a
-second of 900 symbols, and answers REST with 42 days before it. Runs with `repair = "0s"` and with the default alternate.
+A simulated exchange with Bybit's limits, in a separate process, has 900 symbols, of which one in three has several trades a
+second, and 42 days of klines before the start. Runs with `repair = "0s"` and with the default alternate.
 A row has the seconds from the start until the first windows of 90 % and of all symbols were known, the requests until then
 and how many failed, the CPU seconds (user and system, all threads) and the largest resident memory.
 """
@@ -17,7 +17,6 @@ from pathlib import Path
 import feeds
 
 SYMBOLS = 900
-TRADES_A_SECOND = 3_000
 INTERVALS = "1s,1m,3m,5m,15m,30m,1h,2h,4h,6h,12h,1D,1W,1M"
 
 
@@ -44,16 +43,14 @@ def row(repair, lines, used):
 def main(program, seconds=150, runs=1):
     program = str(Path(program).resolve())
     with tempfile.TemporaryDirectory() as folder:
-        recording = str(Path(folder) / "frames.ndjson")
-        with open(recording, "w") as out:
-            out.writelines(feeds.frames(int(seconds) + feeds.SPARE, SYMBOLS, TRADES_A_SECOND))
+        names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", *(f"S{at:04d}USDT" for at in range(4, SYMBOLS + 1))]
         for _ in range(int(runs)):
             for repair in ("0s", "24h"):
                 home = Path(folder) / repair
                 home.mkdir(exist_ok=True)
                 (home / "klines.toml").write_text(f'[klines]\nrepair = "{repair}"\n')
-                exchange, address = feeds.simulate(program, recording, folder)
-                lines, code, used = feeds.live(program, address, SYMBOLS, INTERVALS, int(seconds), {}, home)
+                exchange, address = feeds.simulate(program, ["--symbols", str(SYMBOLS)], folder)
+                lines, code, used = feeds.live(program, address, names, INTERVALS, int(seconds), {}, home)
                 exchange.terminate()
                 exchange.wait()
                 if code != 0:

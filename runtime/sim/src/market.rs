@@ -11,6 +11,13 @@ use crate::{
     trade::{Fill, Side},
 };
 
+/// Symbol, price, tick and step of the demo's instruments.
+const DEMO: [(&str, &str, &str, &str); 3] = [
+    ("BTCUSDT", "64250.00", "0.10", "0.001"),
+    ("ETHUSDT", "1922.50", "0.01", "0.01"),
+    ("SOLUSDT", "77.300", "0.010", "0.1"),
+];
+
 /// An event on the market.
 #[derive(Clone, Debug)]
 pub(crate) enum MarketEvent {
@@ -40,16 +47,23 @@ impl Market {
     /// Returns a seeded market of the linear symbols BTCUSDT, ETHUSDT and SOLUSDT, each with several trades a
     /// second and two minutes of history.
     pub fn demo(seed: u64) -> Self {
-        let instruments = [
-            ("BTCUSDT", "64250.00", "0.10", "0.001"),
-            ("ETHUSDT", "1922.50", "0.01", "0.01"),
-            ("SOLUSDT", "77.300", "0.010", "0.1"),
-        ];
-        let instruments = instruments
-            .into_iter()
-            .filter_map(|(symbol, price, tick, step)| Instrument::new(Category::Linear, symbol, price, tick, step).ok())
-            .map(|instrument| instrument.with_activity(Activity::LIVELY))
-            .collect();
+        Self::wide(seed, DEMO.len())
+    }
+
+    /// Returns a seeded market of this many linear symbols with two minutes of history: those of [`Market::demo`], as far
+    /// as they suffice, then `S0004USDT`, `S0005USDT`, …, of which one in three has several trades a second, one a trade
+    /// every second or two, and one a trade in most minutes.
+    pub fn wide(seed: u64, symbols: usize) -> Self {
+        let demo = DEMO.iter().map(|(symbol, price, tick, step)| {
+            Some(Instrument::new(Category::Linear, symbol, price, tick, step).ok()?.with_activity(Activity::LIVELY))
+        });
+        let further = (DEMO.len()..symbols).map(|at| {
+            let (symbol, price) = (format!("S{:04}USDT", at + 1), format!("{}.00", 1_000 + 10 * at));
+            let instrument = Instrument::new(Category::Linear, &symbol, &price, "0.01", "0.001").ok()?;
+            let activities = [Activity::LIVELY, Activity::CALM, Activity::QUIET];
+            Some(instrument.with_activity(*activities.get(at % activities.len())?))
+        });
+        let instruments = demo.take(symbols).chain(further).flatten().collect();
         Self::seeded(seed, instruments).with_history(Duration::from_secs(120))
     }
 

@@ -35,7 +35,7 @@ pub fn simulate(_: Config, args: &SimulateArgs) -> anyhow::Result<ExitCode> {
 
 fn sim_config(args: &SimulateArgs) -> anyhow::Result<SimConfig> {
     let market = match &args.recording {
-        None => Market::demo(args.seed),
+        None => Market::wide(args.seed, args.symbols.into()),
         Some(path) => {
             let times = match args.times {
                 Times::Now => SimTimes::Now,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use klines_config::quantity::HumanDuration;
 use klines_config::{Reads, Sources};
 use klines_domain::symbol::{Category, Symbol};
@@ -20,7 +20,7 @@ limits. Once it listens, it prints the command that starts `klines run` against 
 Exit codes: 0 stopped as requested, 1 failed.
 
 Examples:
-  klines simulate --seed 7
+  klines simulate --seed 7 --symbols 900
   klines simulate --recording session.jsonl.gz --speed 10
   klines simulate --refuse ETHUSDT --script faults.txt")]
 pub struct SimulateArgs {
@@ -30,8 +30,11 @@ pub struct SimulateArgs {
     /// Seed of the generated market; the same seed generates the same trades
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Number of linear symbols of the generated market, 1 to 2000: BTCUSDT, ETHUSDT, SOLUSDT, then S0004USDT, …
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..=2_000))]
+    pub symbols: u16,
     /// Play the frames of this recording instead of a generated market
-    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "symbols"])]
     pub recording: Option<PathBuf>,
     /// Category of raw frames in the recording: linear, spot or inverse; a recorder's records contain their category
     #[arg(long, value_name = "CATEGORY", default_value = "linear", requires = "recording")]

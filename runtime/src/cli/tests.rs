@@ -90,7 +90,7 @@ fn every_documented_command_line_is_parsed() {
         "klines replay a.csv b.gz --format csv --output - --category linear --symbols A --closed-only --open first-trade",
         "klines replay a.csv --format csv --header --columns start,close,quality --decimals scale --output b.csv --force",
         "klines verify a.jsonl.gz --json",
-        "klines simulate --listen 127.0.0.1:0 --seed 3 --speed 2.5 --refuse A --refuse B --script s --for 5s",
+        "klines simulate --listen 127.0.0.1:0 --seed 3 --symbols 900 --speed 2.5 --refuse A --refuse B --script s --for 5s",
         "klines simulate --recording a.gz --times kept --category spot",
         "klines keygen --json",
         "klines tls self-signed --host example.com --host 192.0.2.1 --host ::1 --output certificates --force --json",

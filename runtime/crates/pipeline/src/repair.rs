@@ -119,20 +119,20 @@ impl Repairer {
         for symbol in aggregator.take_gapped() {
             self.plan(symbol, now, aggregator);
         }
-        if now.get() < self.due_at {
+        if now < self.due_at() {
             return;
         }
-        let due: Vec<SymbolId> =
-            self.cases.iter().filter(|(_, case)| case.is_due(now.get())).map(|(symbol, _)| *symbol).collect();
-        for symbol in due {
-            self.plan(symbol, now, aggregator);
-        }
         while self.asked < MAX_ASKED {
-            let due = self.cases.iter_mut().filter(|(_, case)| case.is_due(now.get()));
-            let Some((_, case)) = due.min_by_key(|(_, case)| case.rank()) else { break };
-            out.extend(case.ask(now.get()));
-            self.asked += 1;
-            self.requests += 1;
+            let due = self.cases.iter().filter(|(_, case)| case.is_due(now.get()));
+            let Some((symbol, _)) = due.min_by_key(|(_, case)| case.rank()) else { break };
+            let symbol = *symbol;
+            // What was planned may be too old by now, and a later minute may be settled.
+            self.plan(symbol, now, aggregator);
+            if let Some(case) = self.cases.get_mut(&symbol).filter(|case| case.is_due(now.get())) {
+                out.extend(case.ask(now.get()));
+                self.asked += 1;
+                self.requests += 1;
+            }
         }
         self.schedule();
     }
@@ -173,25 +173,40 @@ impl Repairer {
     fn plan(&mut self, symbol: SymbolId, now: ExchangeMillis, aggregator: &mut Aggregator) {
         let Some(since) = aggregator.since(symbol) else { return };
         self.give_up_old(symbol, now, since, aggregator);
+        while let Some((from, to)) = self.plan_next(symbol, now, since, aggregator) {
+            aggregator.give_up(symbol, ExchangeMillis::new(from), ExchangeMillis::new(to));
+        }
+    }
+
+    /// Decides what is next for a symbol. Returns the time about which nothing more will be found out, if there is some.
+    fn plan_next(
+        &mut self,
+        symbol: SymbolId,
+        now: ExchangeMillis,
+        since: ExchangeMillis,
+        aggregator: &Aggregator,
+    ) -> Option<(Millis, Millis)> {
         let gaps = aggregator.gaps(symbol);
         let gaps: Vec<(Millis, Millis)> = gaps.into_iter().map(|(from, to)| (from.get(), to.get())).collect();
         let is_seeding = gaps.first().is_some_and(|(from, _)| *from < since.get());
-        self.seeds.insert(symbol, is_seeding);
+        // A start of coverage that is corrected later opens a gap of some milliseconds before it; the first windows were known.
+        self.seeds.entry(symbol).and_modify(|was_seeding| *was_seeding &= is_seeding).or_insert(is_seeding);
         if gaps.is_empty() {
             if self.cases.get(&symbol).is_some_and(|case| !case.is_asking()) {
                 self.cases.remove(&symbol);
             }
-            return;
+            return None;
         }
         let case = self.cases.entry(symbol).or_insert_with(|| Case::new(symbol));
         if case.is_asking() {
-            return;
+            return None;
         }
         match case.plan(&gaps, since.get(), now.get(), self.settings.candles) {
-            Step::Ask => self.due_at = self.due_at.min(case.due()),
-            Step::GiveUp(from, to) => {
-                aggregator.give_up(symbol, ExchangeMillis::new(from), ExchangeMillis::new(to));
+            Step::Ask => {
+                self.due_at = self.due_at.min(case.due());
+                None
             }
+            Step::GiveUp(from, to) => Some((from, to)),
         }
     }
 

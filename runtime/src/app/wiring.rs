@@ -190,7 +190,7 @@ pub fn start(
 ) -> anyhow::Result<Manager> {
     let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
     let wanted = specs.len();
-    let mut manager = Manager::start(specs, hub, data_dir).context("starting the consumers")?;
+    let manager = Manager::start(specs, hub, data_dir).context("starting the consumers")?;
     if let Some(relay) = relay {
         manager.carry(relay).context("starting the thread that carries values")?;
     }

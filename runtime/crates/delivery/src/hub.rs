@@ -16,8 +16,8 @@ use super::trusted_work::TrustedWork;
 /// Distributes batches from ingest to the consumers. Klines are shared, never copied.
 #[derive(Debug, Default)]
 pub struct Hub {
-    /// Ingest holds this lock for a few pushes; only [`Hub::add`] and [`Hub::watch`] hold it otherwise, and briefly
-    /// [`Hub::wait_for_room`].
+    /// Trusted consumers first, so that untrusted ones are woken last. Ingest holds this lock for a few pushes; only changes
+    /// of the consumers and [`Hub::watch`] hold it otherwise, and briefly [`Hub::wait_for_room`].
     outlets: Mutex<Vec<Outlet>>,
     /// The watched symbols and intervals, once they are known.
     watched: Mutex<Arc<Watched>>,
@@ -26,11 +26,14 @@ pub struct Hub {
     closing: Histogram,
 }
 
+/// Where the klines of one consumer go.
 #[derive(Debug)]
-struct Outlet {
-    queue: Arc<Queue>,
-    stats: Arc<Stats>,
-    inline: Arc<InlineDelivery>,
+pub(super) struct Outlet {
+    pub(super) queue: Arc<Queue>,
+    pub(super) stats: Arc<Stats>,
+    /// What may deliver instead of the queue.
+    pub(super) inline: Arc<InlineDelivery>,
+    pub(super) is_untrusted: bool,
 }
 
 impl Outlet {
@@ -55,16 +58,20 @@ impl Hub {
 
     /// Adds a consumer's queue, which receives every later batch.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
-        self.add_with_inline(queue, stats, Arc::default());
+        self.exchange(None, Some(Outlet { queue, stats, inline: Arc::default(), is_untrusted: false }));
     }
 
-    /// Adds a consumer's queue, and what may deliver inline instead.
-    pub(super) fn add_with_inline(&self, queue: Arc<Queue>, stats: Arc<Stats>, inline: Arc<InlineDelivery>) {
-        // Both happen under this lock, so that a set that changes meanwhile reaches the queue from here or from
+    /// Puts a consumer in the place of another one. If there are both, every batch reaches exactly one of them.
+    pub(super) fn exchange(&self, old: Option<&Arc<Queue>>, new: Option<Outlet>) {
+        // All happens under this lock, so that a set that changes meanwhile reaches the queue from here or from
         // `watch`.
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        outlets.push(Outlet { queue, stats, inline });
+        outlets.retain(|outlet| old.is_none_or(|old| !Arc::ptr_eq(old, &outlet.queue)));
+        if let Some(new) = new {
+            new.queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            let at = outlets.partition_point(|outlet| !outlet.is_untrusted || new.is_untrusted);
+            outlets.insert(at, new);
+        }
     }
 
     /// Sets the watched symbols and intervals: every queue then holds two of the largest boundaries that can pass its

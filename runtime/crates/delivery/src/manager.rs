@@ -1,10 +1,11 @@
-//! Manages all consumers: starts their threads, reports how each start went, and shuts them down in order.
+//! Manages all consumers: starts their threads, reports how each start went, adds, replaces and removes consumers while
+//! others run, and shuts them down in order.
 //!
 //! Methods that wait block the calling thread: async code must call them on a thread that may block.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,11 @@ use super::crash_report::CrashReports;
 use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
-use super::hub::Hub;
-use super::inline::InlineDelivery;
+use super::hub::{Hub, Outlet};
 use super::order::{Command, Order};
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
 use super::stats::{Snapshot, Stats};
-use super::trusted_work::TrustedWork;
 use super::view::View;
 use super::worker::{Records, Shared, StartUp, Worker};
 use crate::call::Subscription;
@@ -61,10 +60,12 @@ pub struct Summary {
 
 /// The consumers of one run.
 pub struct Manager {
-    workers: Vec<Handle>,
-    reports: Receiver<StartUp>,
+    /// In the order of the configuration; consumers that were added later are last.
+    workers: Mutex<Vec<Handle>>,
+    /// How the first consumers have started.
+    reports: Mutex<Receiver<StartUp>>,
     /// Carries values between consumers; `None` if no consumer publishes or none takes them.
-    relay: Option<Relay>,
+    relay: Mutex<Option<Relay>>,
 }
 
 /// Gives orders to one consumer, from any thread.
@@ -113,27 +114,22 @@ impl Commander {
 }
 
 impl Handle {
-    /// Starts the thread of a consumer.
+    /// Starts the thread of a consumer that receives its klines from `outlet`.
     fn spawn(
         spec: Spec,
-        (inline, report): (&Arc<InlineDelivery>, &Sender<StartUp>),
-        trusted_work: &Arc<TrustedWork>,
-        data_dir: &DataDir,
+        outlet: &Outlet,
+        report: Sender<StartUp>,
+        (hub, data_dir): (&Hub, &DataDir),
     ) -> io::Result<Self> {
-        let Spec { name, blueprint, allowed, queue, grouping, on_error } = spec;
-        let (queue, stats) = (Arc::new(Queue::new(queue, &allowed)), Arc::new(Stats::default()));
-        let profile = blueprint.profile();
-        stats.set_source(profile.meter.clone(), profile.version());
-        if !profile.is_untrusted {
-            queue.mark_trusted(trusted_work);
-        }
+        let Spec { name, blueprint, grouping, on_error, .. } = spec;
+        let (queue, stats, profile) = (outlet.queue.clone(), outlet.stats.clone(), blueprint.profile());
         let shared = Shared {
             name: name.clone(),
             queue: queue.clone(),
             stats: stats.clone(),
-            inline: inline.clone(),
-            trusted_work: trusted_work.clone(),
-            report: Some(report.clone()),
+            inline: outlet.inline.clone(),
+            trusted_work: hub.trusted_work().clone(),
+            report: Some(report),
         };
         let records =
             Records { letters: DeadLetters::new(data_dir, &name), crash_reports: CrashReports::new(data_dir) };
@@ -150,6 +146,11 @@ impl Handle {
 
     fn view(&self) -> View {
         View { name: self.name.clone(), stats: self.stats.clone(), queue: self.queue.clone() }
+    }
+
+    fn cancel(&self, patience: Duration) {
+        warn!(consumer = self.name, ?patience, "consumer is not done in time and is cancelled");
+        self.queue.cancel();
     }
 
     /// Returns its counters at the end of the run; klines that it has not delivered are counted as lost.
@@ -187,36 +188,95 @@ impl Manager {
     /// The operating system cannot create a thread; consumers that have started are cancelled.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
-        let mut manager = Self { workers: Vec::with_capacity(specs.len()), reports, relay: None };
-        let mut inlines = Vec::with_capacity(specs.len());
+        let (mut workers, mut outlets) = (Vec::with_capacity(specs.len()), Vec::with_capacity(specs.len()));
         for spec in specs {
-            let inline = Arc::new(InlineDelivery::default());
-            match Handle::spawn(spec, (&inline, &report), hub.trusted_work(), data_dir) {
-                Ok(worker) => manager.workers.push(worker),
+            let outlet = outlet(&spec, hub);
+            match Handle::spawn(spec, &outlet, report.clone(), (hub, data_dir)) {
+                Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    manager.workers.iter().for_each(|worker| worker.queue.cancel());
+                    workers.iter().for_each(|worker| worker.queue.cancel());
                     return Err(error);
                 }
             }
-            inlines.push(inline);
+            outlets.push(outlet);
         }
-        // Untrusted consumers receive every batch last, so that they are woken last.
-        let all = || manager.workers.iter().zip(&inlines);
-        let trusted = all().filter(|(worker, _)| !worker.is_untrusted);
-        for (worker, inline) in trusted.chain(all().filter(|(worker, _)| worker.is_untrusted)) {
-            hub.add_with_inline(worker.queue.clone(), worker.stats.clone(), inline.clone());
-        }
-        Ok(manager)
+        outlets.into_iter().for_each(|outlet| hub.exchange(None, Some(outlet)));
+        Ok(Self { workers: Mutex::new(workers), reports: Mutex::new(reports), relay: Mutex::new(None) })
     }
 
-    /// Starts `relay`, which carries values from consumers that publish to consumers that take them.
+    /// Starts a further consumer, which receives the batches that are published from now on. Waits until it has tried to
+    /// start once, for at most `patience`; later it goes on by itself.
+    ///
+    /// # Errors
+    /// The operating system cannot create a thread; the consumer is not added.
+    pub fn add(
+        &self,
+        spec: Spec,
+        (hub, data_dir): (&Hub, &DataDir),
+        patience: Duration,
+    ) -> io::Result<Option<StartUp>> {
+        let (outlet, (report, reports)) = (outlet(&spec, hub), mpsc::channel());
+        let worker = Handle::spawn(spec, &outlet, report, (hub, data_dir))?;
+        hub.exchange(None, Some(outlet));
+        self.lock().push(worker);
+        Ok(reports.recv_timeout(patience).ok())
+    }
+
+    /// Replaces the consumer of the same name: the old one delivers its queue, for at most `patience`, and the new one then
+    /// receives every batch since the call. Waits until the new one has tried to start once, for at most `patience`.
+    /// Returns the result of the old one.
+    ///
+    /// # Errors
+    /// There is no consumer of this name, or the operating system cannot create a thread. The consumer has then ended.
+    pub fn replace(
+        &self,
+        spec: Spec,
+        (hub, data_dir): (&Hub, &DataDir),
+        patience: Duration,
+    ) -> io::Result<(Vec<Summary>, Option<StartUp>)> {
+        let (at, old) = self.take(&spec.name).ok_or(io::ErrorKind::NotFound)?;
+        let (new, (report, reports)) = (outlet(&spec, hub), mpsc::channel());
+        let queue = new.queue.clone();
+        let receives = Outlet { queue: queue.clone(), stats: new.stats.clone(), inline: new.inline.clone(), ..new };
+        hub.exchange(Some(&old.queue), Some(receives));
+        let old = finish(vec![old], Instant::now() + patience, patience);
+        let worker =
+            Handle::spawn(spec, &new, report, (hub, data_dir)).inspect_err(|_| hub.exchange(Some(&queue), None))?;
+        let mut workers = self.lock();
+        let at = at.min(workers.len());
+        workers.insert(at, worker);
+        drop(workers);
+        Ok((old, reports.recv_timeout(patience).ok()))
+    }
+
+    /// Removes a consumer after it has delivered its queue, for at most `patience`. Returns its result; none if there is
+    /// no consumer of that name.
+    pub fn remove(&self, name: &str, hub: &Hub, patience: Duration) -> Vec<Summary> {
+        let Some((_, old)) = self.take(name) else { return Vec::new() };
+        hub.exchange(Some(&old.queue), None);
+        finish(vec![old], Instant::now() + patience, patience)
+    }
+
+    fn take(&self, name: &str) -> Option<(usize, Handle)> {
+        let mut workers = self.lock();
+        let at = workers.iter().position(|worker| worker.name == name)?;
+        Some((at, workers.remove(at)))
+    }
+
+    /// Locks the consumers. A poisoned lock is safe: no change of them is ever half done.
+    fn lock(&self) -> MutexGuard<'_, Vec<Handle>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts `relay`, which carries values from consumers that publish to the present consumers that take them.
     ///
     /// # Errors
     /// The operating system cannot create a thread.
-    pub fn carry(&mut self, mut relay: Relay) -> io::Result<()> {
-        let takers = self.workers.iter().filter(|worker| worker.takes_values);
-        relay.start(takers.map(|worker| worker.queue.clone()).collect())?;
-        self.relay = Some(relay);
+    pub fn carry(&self, mut relay: Relay) -> io::Result<()> {
+        let takers =
+            self.lock().iter().filter(|worker| worker.takes_values).map(|worker| worker.queue.clone()).collect();
+        relay.start(takers)?;
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = Some(relay);
         Ok(())
     }
 
@@ -235,11 +295,16 @@ impl Manager {
 
     fn reported(&self, patience: Duration, is_awaited: impl Fn(&Handle) -> bool) -> Vec<StartUp> {
         let until = Instant::now() + patience;
+        let mut awaited: Vec<String> =
+            self.lock().iter().filter(|worker| is_awaited(worker)).map(|worker| worker.name.clone()).collect();
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<StartUp> = Vec::new();
-        let is_missing = |found: &[StartUp], worker: &Handle| found.iter().all(|report| report.name != worker.name);
-        while self.workers.iter().any(|worker| is_awaited(worker) && is_missing(&found, worker)) {
-            match self.reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(report) => found.push(report),
+        while !awaited.is_empty() {
+            match reports.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(report) => {
+                    awaited.retain(|name| *name != report.name);
+                    found.push(report);
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -250,20 +315,21 @@ impl Manager {
     #[must_use]
     pub fn summaries(&self) -> Vec<Summary> {
         let summary = |worker: &Handle| Summary { name: worker.name.clone(), stats: worker.stats.snapshot() };
-        self.workers.iter().map(summary).collect()
+        self.lock().iter().map(summary).collect()
     }
 
     /// Returns the commander of a consumer; `None` if there is no consumer of that name.
     #[must_use]
     pub fn commander(&self, name: &str) -> Option<Commander> {
-        let worker = self.workers.iter().find(|worker| worker.name == name)?;
+        let workers = self.lock();
+        let worker = workers.iter().find(|worker| worker.name == name)?;
         Some(Commander { name: worker.name.clone(), queue: worker.queue.clone() })
     }
 
     /// Returns the views of all consumers, in the order of the configuration.
     #[must_use]
     pub fn views(&self) -> Vec<View> {
-        self.workers.iter().map(Handle::view).collect()
+        self.lock().iter().map(Handle::view).collect()
     }
 
     /// Lets every consumer deliver its queue, for at most `patience`; then cancels those that are not done. Returns the
@@ -272,37 +338,49 @@ impl Manager {
     /// Consumers that take values end last, so that they receive the values that the others publish in their last
     /// deliveries.
     #[must_use]
-    pub fn shutdown(mut self, patience: Duration) -> Vec<Summary> {
+    pub fn shutdown(&self, patience: Duration) -> Vec<Summary> {
         let mut until = Instant::now() + patience;
-        let late = |worker: &Handle| {
-            warn!(consumer = worker.name, ?patience, "consumer is not done in time and is cancelled");
-            worker.queue.cancel();
-        };
-        if let Some(relay) = self.relay.take() {
-            let publishers = || self.workers.iter().filter(|worker| !worker.takes_values);
+        let workers = std::mem::take(&mut *self.lock());
+        if let Some(relay) = self.relay.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let publishers = || workers.iter().filter(|worker| !worker.takes_values);
             publishers().for_each(|worker| worker.queue.close());
-            wait(publishers(), until, late);
+            wait(publishers(), until, |worker| worker.cancel(patience));
             relay.end();
             until = until.max(Instant::now() + CANCEL_TIMEOUT);
         }
-        self.workers.iter().for_each(|worker| worker.queue.close());
-        wait(self.workers.iter(), until.min(Instant::now() + LOG_AFTER), |worker| {
-            let (consumer, waiting, in_hand) =
-                (&worker.name, worker.queue.depth().closed, worker.stats.snapshot().in_hand);
-            info!(consumer, waiting, in_hand, at_most = ?patience, "waiting for the consumer to finish");
-        });
-        wait(self.workers.iter().filter(|worker| !worker.queue.is_cancelled()), until, late);
-        wait(self.workers.iter(), Instant::now() + CANCEL_TIMEOUT, |worker| {
-            error!(consumer = worker.name, "consumer does not end and is abandoned");
-        });
-        let summaries = self.workers.iter().map(Handle::summary).collect();
-        for worker in self.workers {
-            if worker.thread.is_finished() && worker.thread.join().is_err() {
-                error!(consumer = worker.name, "consumer's thread panicked");
-            }
-        }
-        summaries
+        finish(workers, until, patience)
     }
+}
+
+/// Returns where the klines of a consumer that is to be started go.
+fn outlet(spec: &Spec, hub: &Hub) -> Outlet {
+    let (queue, stats) = (Arc::new(Queue::new(spec.queue, &spec.allowed)), Arc::new(Stats::default()));
+    let profile = spec.blueprint.profile();
+    stats.set_source(profile.meter.clone(), profile.version());
+    if !profile.is_untrusted {
+        queue.mark_trusted(hub.trusted_work());
+    }
+    Outlet { queue, stats, inline: Arc::default(), is_untrusted: profile.is_untrusted }
+}
+
+/// Lets consumers deliver their queues until `until`, then cancels those that are not done. Returns the result of each.
+fn finish(workers: Vec<Handle>, until: Instant, patience: Duration) -> Vec<Summary> {
+    workers.iter().for_each(|worker| worker.queue.close());
+    wait(workers.iter(), until.min(Instant::now() + LOG_AFTER), |worker| {
+        let (consumer, waiting, in_hand) = (&worker.name, worker.queue.depth().closed, worker.stats.snapshot().in_hand);
+        info!(consumer, waiting, in_hand, at_most = ?patience, "waiting for the consumer to finish");
+    });
+    wait(workers.iter().filter(|worker| !worker.queue.is_cancelled()), until, |worker| worker.cancel(patience));
+    wait(workers.iter(), Instant::now() + CANCEL_TIMEOUT, |worker| {
+        error!(consumer = worker.name, "consumer does not end and is abandoned");
+    });
+    let summaries = workers.iter().map(Handle::summary).collect();
+    for worker in workers {
+        if worker.thread.is_finished() && worker.thread.join().is_err() {
+            error!(consumer = worker.name, "consumer's thread panicked");
+        }
+    }
+    summaries
 }
 
 /// Waits until the threads of `workers` end; calls `late` for each that has not ended at `until`.

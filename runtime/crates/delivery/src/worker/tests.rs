@@ -19,6 +19,7 @@ use crate::order::Order;
 use crate::policy::QUARANTINE_AFTER;
 use crate::stats::LossReason;
 
+mod changes;
 mod orders;
 
 const PATIENCE: Duration = Duration::from_secs(20);

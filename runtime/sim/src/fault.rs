@@ -91,6 +91,10 @@ pub enum Fault {
     Slow(Duration),
     /// Subscriptions that name this symbol are refused; existing ones go on. Lasts.
     Refuse(String),
+    /// A seeded market has so many further matches within a second, in turn of its symbols. Happens once.
+    Burst(u32),
+    /// A seeded market stops to trade, for good; connections and REST go on. Happens once.
+    Halt,
     /// The symbol does not trade any more: nothing is sent on its topics, new subscriptions and the REST calls refuse it,
     /// and the instrument list has it only under the status `Closed`. Happens once.
     Delist(String),
@@ -110,7 +114,13 @@ impl Fault {
     /// Returns whether the fault lasts until it is ended, rather than happens once.
     pub fn lasts(&self) -> bool {
         match self {
-            Self::Drop | Self::DropOldest | Self::Garbage(_) | Self::Delist(_) | Self::List(_) => false,
+            Self::Drop
+            | Self::DropOldest
+            | Self::Garbage(_)
+            | Self::Burst(_)
+            | Self::Halt
+            | Self::Delist(_)
+            | Self::List(_) => false,
             Self::Stall
             | Self::Mute
             | Self::Reorder(_)

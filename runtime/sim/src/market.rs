@@ -132,6 +132,20 @@ impl Market {
         }
     }
 
+    /// Adds matches in the second after `now`; a recording has its own.
+    pub(crate) fn burst(&mut self, matches: u32, now: i64, covers: impl Fn(Category) -> bool) {
+        if let Source::Seeded(seeded) = &mut self.0 {
+            seeded.burst(matches, now, covers);
+        }
+    }
+
+    /// Ends all trading of some categories; a recording goes on.
+    pub(crate) fn halt(&mut self, covers: impl Fn(Category) -> bool) {
+        if let Source::Seeded(seeded) = &mut self.0 {
+            seeded.halt(covers);
+        }
+    }
+
     /// Delays all future events by `ms`.
     pub(crate) fn postpone(&mut self, ms: i64) {
         match &mut self.0 {

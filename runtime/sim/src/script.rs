@@ -11,6 +11,8 @@ use crate::{
 
 /// Longest duration in a script: 30 days.
 const MAX_DURATION: Duration = Duration::from_secs(30 * 86_400);
+/// The most matches of a burst.
+const MAX_BURST: u32 = 1_000_000;
 /// Maximum number of steps of a script; empty lines and comments do not count.
 const MAX_STEPS: usize = 10_000;
 
@@ -23,7 +25,7 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME [for TIME] reorder TIME | slow TIME                 [linear|spot|inverse]
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
 /// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
-/// at TIME drop | drop-oldest                                  [linear|spot|inverse]
+/// at TIME drop | drop-oldest | burst NUMBER | halt             [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
 /// at TIME [for TIME] rest FAULT [N%]                          [linear|spot|inverse]
 /// at TIME heal
@@ -78,7 +80,7 @@ pub enum ScriptProblem {
     /// The fault is unknown.
     #[error(
         "unknown fault {0:?}: expected drop, drop-oldest, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, \
-         list, cut, down, rest or heal"
+         list, burst, halt, cut, down, rest or heal"
     )]
     UnknownFault(String),
     /// A parameter of the fault is missing.
@@ -172,6 +174,8 @@ impl<'a> Words<'a> {
             "heal" if lasting.is_none() => return Ok(Action::Heal),
             "drop" => Fault::Drop,
             "drop-oldest" => Fault::DropOldest,
+            "burst" => Fault::Burst(self.matches()?),
+            "halt" => Fault::Halt,
             "stall" => Fault::Stall,
             "mute" => Fault::Mute,
             "cut" => Fault::Cut,
@@ -208,6 +212,11 @@ impl<'a> Words<'a> {
 
     fn symbol(&mut self, fault: &'static str) -> Result<String, ScriptProblem> {
         self.next().map(str::to_owned).ok_or(ScriptProblem::Missing { fault, missing: "a symbol" })
+    }
+
+    fn matches(&mut self) -> Result<u32, ScriptProblem> {
+        let number = self.next().and_then(|word| word.parse().ok()).filter(|number| (1..=MAX_BURST).contains(number));
+        number.ok_or(ScriptProblem::Missing { fault: "burst", missing: "a number from 1 to 1000000" })
     }
 
     fn rest_fault(&mut self) -> Result<RestFault, ScriptProblem> {

@@ -65,6 +65,8 @@ impl Exchange {
             Fault::Drop => state.clients.cut(covers),
             Fault::DropOldest => state.clients.cut_oldest(covers),
             Fault::Garbage(kind) => self.send_garbage(state, *kind, covers),
+            Fault::Burst(matches) => state.market.burst(*matches, state.cursor, covers),
+            Fault::Halt => state.market.halt(covers),
             Fault::Delist(symbol) => state.delist(symbol, covers),
             Fault::List(symbol) => {
                 if !state.list(symbol, covers)

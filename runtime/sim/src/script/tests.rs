@@ -27,6 +27,8 @@ fn faults_take_parameters_spans_and_categories() {
          at 24s refuse SOLUSDT\n\
          at 25s delist ETHUSDT linear\n\
          at 26s list ETHUSDT\n\
+         at 27s burst 50000\n\
+         at 28s halt spot\n\
          at 40s cut 12s\n\
          at 40s for 1s cut spot\n\
          at 1m down 3s linear\n\
@@ -49,6 +51,8 @@ fn faults_take_parameters_spans_and_categories() {
             step(24_000, Fault::Refuse("SOLUSDT".to_owned())),
             step(25_000, Fault::Delist("ETHUSDT".to_owned()).on(Category::Linear)),
             step(26_000, Fault::List("ETHUSDT".to_owned())),
+            step(27_000, Fault::Burst(50_000)),
+            step(28_000, Fault::Halt.on(Category::Spot)),
             step(40_000, Fault::Cut.lasting(seconds(12))),
             step(40_000, Fault::Cut.lasting(seconds(1)).on(Category::Spot)),
             step(60_000, Fault::Down.lasting(seconds(3)).on(Category::Linear)),

@@ -112,3 +112,30 @@ fn a_market_that_starts_again_does_not_reuse_ids() {
     };
     assert!(ids(START).is_disjoint(&ids(START + 60_000)));
 }
+
+#[test]
+fn a_burst_adds_matches_within_a_second_and_a_halt_ends_all() {
+    let of = |category, symbol: &str| Instrument::new(category, symbol, "100", "0.1", "0.001").unwrap();
+    let calm = |category, symbol: &str| of(category, symbol).with_activity(Activity::Matches { every_ms: 60_000 });
+    let still = of(Category::Linear, "STILLUSDT").with_activity(Activity::Still);
+    let instruments = vec![calm(Category::Linear, "AUSDT"), still, calm(Category::Spot, "AUSDT")];
+    let mut market = Seeded::new(5, instruments);
+    let start = market.begin(1_000_000);
+    let matches = |market: &mut Seeded, until: i64| {
+        let mut events = Vec::new();
+        market.next_events(until, &mut events);
+        let of = |wanted| {
+            events.iter().filter(move |it| matches!(it, MarketEvent::Trades { category, .. } if *category == wanted))
+        };
+        (of(Category::Linear).count(), of(Category::Spot).count())
+    };
+    market.burst(500, start, |category| category == Category::Linear);
+    let (linear, spot) = matches(&mut market, start + 499);
+    assert!((250..260).contains(&linear) && spot < 10, "{linear} {spot}: half of them within half a second");
+    let (linear, _) = matches(&mut market, start + 1_000);
+    assert!((250..260).contains(&linear), "{linear}");
+    market.halt(|category| category == Category::Linear);
+    market.burst(0, start, |_| true);
+    let (linear, spot) = matches(&mut market, start + 600_000);
+    assert!(linear == 0 && spot > 0, "{linear} {spot}: spot goes on");
+}

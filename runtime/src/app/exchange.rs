@@ -20,7 +20,7 @@ use klines_delivery::catalog::Catalog;
 use klines_domain::feed::FeedMessage;
 use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, Symbol};
-use klines_pipeline::CategoryFeed;
+use klines_pipeline::CategoryUpdate;
 use klines_pipeline::repair::RepairSettings;
 use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
@@ -131,7 +131,7 @@ pub struct ExchangeHandle {
     /// Messages of the feeds.
     pub inbox: mpsc::Receiver<FeedMessage>,
     /// The pipeline of each category, sent as soon as its symbols are known.
-    pub categories: mpsc::Receiver<CategoryFeed>,
+    pub categories: mpsc::Receiver<CategoryUpdate>,
     /// Answers to the requests of repairs.
     pub answers: mpsc::Receiver<(Category, Answer)>,
     /// The tasks. Those of a category are spawned when its symbols are known, although the tracker is already closed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use klines_bybit::config::CategoryConfig;
 use klines_bybit::driver::FeedContext;
-use klines_bybit::feed::Feed;
+use klines_bybit::feed::{Feed, FeedSettings};
 use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::rest::RestClient;
 use klines_bybit::session::Timing;
@@ -15,9 +15,9 @@ use klines_delivery::catalog::Catalog;
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
 use klines_domain::repair::Answer;
-use klines_domain::symbol::{Category, SymbolTable};
+use klines_domain::symbol::{Category, SymbolId, SymbolTable};
 use klines_pipeline::repair::RepairSettings;
-use klines_pipeline::{CategoryFeed, CategoryPipeline};
+use klines_pipeline::{CategoryFeed, CategoryPipeline, CategoryUpdate};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ pub(super) struct Opening {
     pub(super) catalog: Arc<Catalog>,
     pub(super) sizer: Arc<QueueSizer>,
     pub(super) feeds: Feeds,
-    pub(super) joining: mpsc::Sender<CategoryFeed>,
+    pub(super) joining: mpsc::Sender<CategoryUpdate>,
     pub(super) tracker: TaskTracker,
 }
 
@@ -78,7 +78,7 @@ impl Opening {
             }
         };
         // The messages of the feed wait until the pipeline of the category has joined.
-        if self.joining.send(joining).await.is_err() {
+        if self.joining.send(CategoryUpdate::Opened(Box::new(joining))).await.is_err() {
             return;
         }
         self.feeds.add(feed);
@@ -89,8 +89,11 @@ impl Opening {
     }
 
     fn spawn_feed(&self, table: &Arc<SymbolTable>) -> Feed {
-        let (category, timing) = (self.config.category, Timing::default());
-        Feed::spawn(&self.context, &self.tracker, category, &self.url, table, self.redundancy, timing)
+        let settings = FeedSettings { url: self.url.clone(), feeds: self.redundancy, timing: Timing::default() };
+        let mut feed = Feed::new(self.config.category);
+        let symbols: Vec<SymbolId> = table.iter().map(|(id, _)| id).collect();
+        feed.add(&self.context, &settings, table, &symbols).spawn(&self.tracker);
+        feed
     }
 }
 

@@ -175,6 +175,12 @@ impl Coverage {
         self.tally.unknown += self.settle((from, to));
     }
 
+    /// Records that nothing more will be found out about any gap that is over.
+    pub(super) fn give_up_all(&mut self) {
+        let gaps: Vec<Span> = self.gaps().collect();
+        gaps.into_iter().for_each(|(from, to)| self.give_up(from, to));
+    }
+
     /// Records a candle with the window `span`.
     pub(super) fn learn(&mut self, grain: Grain, span: Span, is_empty: bool) {
         let known = match grain {

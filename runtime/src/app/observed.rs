@@ -49,9 +49,10 @@ pub struct Observed {
 pub struct Feeds(Arc<Mutex<Vec<Feed>>>);
 
 impl Feeds {
-    /// Adds the feed of a category.
-    pub fn add(&self, feed: Feed) {
+    /// Adds the feed of a category, or replaces it after it has changed.
+    pub fn put(&self, feed: Feed) {
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|known| known.category() != feed.category());
         feeds.push(feed);
         feeds.sort_by_key(Feed::category);
     }

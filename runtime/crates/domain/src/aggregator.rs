@@ -253,6 +253,12 @@ impl Aggregator {
         self.symbols.get(symbol.index()).is_some_and(|symbol_state| symbol_state.coverage.is_open())
     }
 
+    /// Returns the last moment at which a symbol was covered; `None` if it is covered, or never was.
+    #[must_use]
+    pub fn covered_until(&self, symbol: SymbolId) -> Option<ExchangeMillis> {
+        self.symbols.get(symbol.index())?.coverage.until().map(ExchangeMillis::new)
+    }
+
     /// Returns the time before which everything sent has been read; `None` before the first tick.
     #[must_use]
     pub fn watermark(&self) -> Option<ExchangeMillis> {

@@ -43,7 +43,7 @@ pub struct CategoryPipeline {
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     symbol: SymbolId,
-    /// The exchange time by which its coverage has ended; `None` while a connection covers it.
+    /// The last moment that is covered; `None` while a connection covers it.
     ended: Option<ExchangeMillis>,
 }
 
@@ -105,18 +105,23 @@ impl CategoryPipeline {
         self.leaving.extend(left.iter().map(|symbol| Leaving { symbol: *symbol, ended: None }));
     }
 
-    /// Ends the symbols that are no longer watched, as soon as nothing more is to come of them.
+    /// Ends the symbols that are no longer watched, as soon as nothing more is to come of them: the windows that were over at
+    /// the end of their coverage close before, and later ones do not.
     fn end_left(&mut self, now: ExchangeMillis, read_until: ExchangeMillis, out: &mut Vec<Batch>) {
-        let mut over = Vec::new();
-        let (aggregator, grace) = (&self.aggregator, self.grace);
-        self.leaving.retain_mut(|Leaving { symbol, ended }| {
-            let is_covered = aggregator.is_covered(*symbol);
-            *ended = ended.or((!is_covered).then_some(now));
-            let is_over = ended.is_some_and(|ended| read_until >= ended + grace) && !aggregator.is_behind();
-            over.extend(is_over.then_some(*symbol));
-            !is_over
-        });
-        over.into_iter().for_each(|symbol| self.end(symbol, out));
+        for Leaving { symbol, ended } in &mut self.leaving {
+            let until = || self.aggregator.covered_until(*symbol).unwrap_or(now);
+            *ended = ended.or_else(|| (!self.aggregator.is_covered(*symbol)).then(until));
+        }
+        self.leaving.sort_by_key(|leaving| leaving.ended.unwrap_or(ExchangeMillis::MAX));
+        while let Some(Leaving { symbol, ended: Some(ended) }) = self.leaving.first().copied() {
+            let closes_at = ended + self.grace;
+            self.aggregator.advance(now, read_until.min(closes_at), out);
+            if read_until < closes_at || self.aggregator.is_behind() {
+                return;
+            }
+            self.leaving.remove(0);
+            self.end(symbol, out);
+        }
     }
 
     fn end(&mut self, symbol: SymbolId, out: &mut Vec<Batch>) {
@@ -191,10 +196,10 @@ impl CategoryPipeline {
             // If no connection is up, nothing more will be read.
             let read_until = self.connections.iter().filter_map(Connection::read_until).min();
             let read_until = read_until.map_or(now, |read| read.min(now));
-            self.aggregator.advance(now, read_until, out);
             if !self.leaving.is_empty() {
                 self.end_left(now, read_until, out);
             }
+            self.aggregator.advance(now, read_until, out);
             if let Some(repairer) = &mut self.repairer {
                 repairer.advance(now, &mut self.aggregator, &mut self.requests);
             }

@@ -271,6 +271,11 @@ impl Coverage {
         self.spans.last().is_some_and(|(_, to)| to == OPEN_END)
     }
 
+    /// Returns the last moment that is covered; `None` if the feed is up, or never was.
+    pub(super) fn until(&self) -> Option<Millis> {
+        self.spans.last().map(|(_, to)| to).filter(|to| *to != OPEN_END)
+    }
+
     /// Returns whether no moment at `from` or later is covered.
     pub(super) fn is_unwatched_from(&self, from: Millis) -> bool {
         self.spans.last().is_none_or(|(_, to)| to < from)

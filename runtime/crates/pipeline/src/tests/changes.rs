@@ -66,6 +66,20 @@ fn a_symbol_that_leaves_closes_what_is_over_and_flushes_what_is_open_without_a_w
 }
 
 #[test]
+fn the_window_in_which_a_symbol_leaves_is_not_confirmed_even_if_the_next_report_comes_late() {
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(trade(1_100, 0), &mut out);
+    category.change(&[], &[SymbolId(0)], &mut out);
+    let events = vec![FeedEvent::Hole { symbols: vec![SymbolId(0)], last_seen: local(1_900, 0), until: None }];
+    category.take(message(local(1_950, 0), None, events), &mut out);
+    category.take(drained(local(2_500, 0)), &mut out);
+    let last = [("BTCUSDT".to_owned(), 0, true, 1), ("BTCUSDT".to_owned(), 1_000, false, 2)];
+    assert_eq!(by_symbol(&mut out), last);
+}
+
+#[test]
 fn a_symbol_that_comes_back_while_it_leaves_continues_its_sequence() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);

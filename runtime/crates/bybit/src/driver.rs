@@ -67,6 +67,8 @@ pub struct FeedContext {
 pub struct Status {
     /// Whether the socket is open.
     pub is_open: bool,
+    /// Local time at which its symbols joined a feed that was running already; `None` if they were there at its start.
+    pub joined: Option<LocalMillis>,
     /// Number of acknowledged topics.
     pub covered: usize,
     /// Whether the busiest symbol sends no trades: a gateway may still send pongs although its data has stopped.
@@ -407,6 +409,7 @@ impl Driver {
         let last_trade_frame = since(counters.trade_frames, status.counters.trade_frames, status.last_trade_frame);
         *status = Status {
             is_open,
+            joined: status.joined,
             is_silent: self.session.is_silent(now),
             covered,
             refused,

@@ -101,6 +101,7 @@ impl Feed {
             _ => FeedContext { dialer: context.dialer.clone().for_feed(feed), ..context.clone() },
         });
         let first_set = self.connections.iter().map(|connection| connection.set + 1).max().unwrap_or(0);
+        let joined = (!self.left.is_empty()).then(|| context.clock.now());
         // Only what leaves from now on: these symbols may have been left before.
         let left = watch::Sender::new(Vec::new());
         let mut drivers = Vec::with_capacity(total);
@@ -109,7 +110,7 @@ impl Feed {
             for (set, symbols_here) in (first_set..).zip(&packed) {
                 let ids: Vec<SymbolId> = symbols_here.iter().map(|(id, _)| *id).collect();
                 let session = Session::new(category, self.connections.len(), table.clone(), &ids, settings.timing);
-                let status = Arc::new(Mutex::new(Status::default()));
+                let status = Arc::new(Mutex::new(Status { joined, ..Status::default() }));
                 let boundary = watch::Sender::new(LocalMillis::MAX);
                 let (url, state) = (settings.url.clone(), status.clone());
                 let driver = Driver::new(context.clone(), session, url, state, boundary.subscribe(), left.subscribe());

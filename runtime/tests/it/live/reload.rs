@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
-use bybit_sim::{Category, Fault, Sim};
+use bybit_sim::{Category, Fault, Market, Sim, SimConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -156,6 +157,31 @@ async fn a_refused_configuration_leaves_the_old_one_and_what_cannot_change_is_na
     assert_eq!(of(&received, "ETHUSDT").count(), 0);
     assert_eq!(said.logged("symbols changed")[0]["joined"], "SOLUSDT");
     assert_eq!(said.logged(READ)[0]["outcome"], format!("applied: exchange.symbols; {pending}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_windows_of_a_symbol_that_joins_are_repaired() {
+    let text = |symbols: &str| {
+        let show = "[consumers.console.settings]\nshow = \"all\"\nformat = \"json\"\n";
+        format!("[exchange]\nsymbols = [{symbols}]\n[klines]\nintervals = [\"1m\", \"1h\"]\nrepair = \"1h\"\n{show}")
+    };
+    let market = Market::demo(144).with_history(Duration::from_secs(600));
+    let sim = Sim::start(SimConfig::new(market)).await.unwrap();
+    let home = folder(&[("klines.toml", &text("\"BTCUSDT\""))]);
+    let run = run(&home, &sim).start();
+    let known = |said: &Said, symbol: &str| {
+        let received = received(&said.out);
+        let newest = of(&received, symbol).filter(|kline| kline.interval == "1h").max_by_key(|kline| kline.start);
+        newest.cloned().filter(|kline| ["complete", "repaired"].contains(&kline.quality.as_str()))
+    };
+    run.until("the hour of the first one", |said| known(said, "BTCUSDT").is_some());
+    write(&home, &text("\"BTCUSDT\", \"ETHUSDT\""));
+    run.until("the hour of the second one", |said| known(said, "ETHUSDT").is_some());
+    let said = run.stop().success();
+    let closed: Vec<Received> = received(&said.out).into_iter().filter(|kline| kline.confirm).collect();
+    assert_sound(&closed);
+    assert_eq!(said.logged("symbols changed")[0]["joined"], "ETHUSDT");
+    assert_eq!(times(&said, "connection lost, reconnecting"), 0, "{}", said.err);
 }
 
 #[test]

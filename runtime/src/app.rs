@@ -26,6 +26,7 @@ mod feeds;
 mod metrics;
 mod observed;
 mod queues;
+pub mod reconfigure;
 pub mod reload;
 mod seeding;
 mod wiring;
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Consumer(ConsumerCommand::Resume(args)) => operate::order(&args, |name| Op::Resume { name }),
         Command::Consumer(ConsumerCommand::Reload(args)) => operate::order(&args, |name| Op::Reload { name }),
         Command::Consumer(ConsumerCommand::Test(args)) => consumer_test::test(&args),
+        Command::Reload(args) => operate::reload(&args),
         Command::Keygen(args) => keygen::keygen(&args),
         Command::Tls(TlsCommand::SelfSigned(args)) => self_signed::self_signed(&args),
         Command::Consumer(ConsumerCommand::Inspect(args)) => inspect::inspect(&args),

@@ -94,6 +94,8 @@ impl Cli {
 pub enum Command {
     /// Make klines from live trades and deliver them to the enabled consumers
     Run(RunArgs),
+    /// Let a run read its configuration again and apply what can change
+    Reload(ReloadArgs),
     /// Validate the configuration and report every error, without starting anything
     Check(CheckArgs),
     /// Make klines from recorded trades, as fast as the recording can be read
@@ -198,6 +200,23 @@ pub struct VerifyArgs {
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// `klines reload`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Connects to a `klines run` of the same user on the same machine through admin.sock in its data_dir. The run reads its \
+flags, variables and files again, applies what can change, and names what needs a restart. It does the same when a file \
+changes and, without a terminal, on SIGHUP.
+
+Exit codes: 0 ok, 1 no run answers, 78 configuration refused, and the run keeps the old one.
+
+Example:
+  klines reload")]
+pub struct ReloadArgs {
+    /// The run to talk to.
+    #[command(flatten)]
+    pub run: TargetRunArgs,
 }
 
 /// `klines keygen`.

@@ -1,7 +1,7 @@
 //! How a run ends: a signal or the duration of `--for`, and what a second signal does.
 //!
-//! SIGHUP, which a closed terminal sends, ends a run like SIGTERM. It stays ignored if it was ignored at the start, as
-//! under `nohup`.
+//! SIGHUP, which a closed terminal sends, ends a run like SIGTERM. A run without a terminal reads its configuration again
+//! instead (`reconfigure`). It stays ignored if it was ignored at the start, as under `nohup`.
 
 use anyhow::Context;
 use klines_config::quantity::HumanDuration;
@@ -30,6 +30,15 @@ impl EndReason {
     }
 }
 
+/// What SIGHUP does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// It ends the run.
+    Ends,
+    /// Something else handles it.
+    IsHandled,
+}
+
 /// Waits for a signal or the end of `duration`. The next SIGINT or SIGTERM after that calls `before_exit` and ends the
 /// process at once.
 ///
@@ -37,9 +46,10 @@ impl EndReason {
 /// When signal handlers cannot be installed.
 pub async fn wait_for_end(
     duration: Option<HumanDuration>,
+    hangup: Hangup,
     before_exit: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<EndReason> {
-    let mut signals = EndSignals::new()?;
+    let mut signals = EndSignals::new(hangup)?;
     let elapsed = async {
         match duration {
             Some(HumanDuration(duration)) => tokio::time::sleep(duration).await,
@@ -69,17 +79,20 @@ pub async fn wait_for_end(
 struct EndSignals {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` if SIGHUP is ignored.
+    /// `None` if SIGHUP is ignored, or ends nothing.
     hangup: Option<Signal>,
 }
 
 impl EndSignals {
-    fn new() -> anyhow::Result<Self> {
+    fn new(hangup: Hangup) -> anyhow::Result<Self> {
         let handler = |kind| signal(kind).context("installing a signal handler");
         Ok(Self {
             interrupt: handler(SignalKind::interrupt())?,
             terminate: handler(SignalKind::terminate())?,
-            hangup: if ignores_hangup() { None } else { Some(handler(SignalKind::hangup())?) },
+            hangup: match hangup {
+                Hangup::Ends if !ignores_hangup() => Some(handler(SignalKind::hangup())?),
+                Hangup::Ends | Hangup::IsHandled => None,
+            },
         })
     }
 
@@ -109,7 +122,7 @@ impl EndSignals {
 }
 
 /// Returns whether SIGHUP was ignored when the process started. Only Linux reports that; on other systems it counts as not ignored.
-fn ignores_hangup() -> bool {
+pub fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();

@@ -1,32 +1,39 @@
 //! Connects the configuration to Bybit: the requested symbols, the check that they exist, and a task that opens each
-//! category.
+//! category and follows its symbols.
 
+mod choices;
+mod members;
 mod opening;
 mod repairs;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
 use klines_bybit::config::{AllSymbols, BybitConfig, CategoryConfig, SymbolChoice};
 use klines_bybit::connect::Dialer;
 use klines_bybit::driver::FeedContext;
+use klines_bybit::feed::FeedSettings;
+use klines_bybit::instruments::Pace;
 use klines_bybit::pacer::Pacer;
 use klines_bybit::rest::{Gate, RestClient};
+use klines_bybit::session::Timing;
 use klines_bybit::symbols;
 use klines_config::exchange::Symbols;
 use klines_config::proxy::ProxyAddress;
 use klines_config::{Config, Diagnostic, Report};
-use klines_delivery::catalog::Catalog;
 use klines_domain::feed::FeedMessage;
 use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, Symbol};
-use klines_pipeline::CategoryFeed;
+use klines_pipeline::CategoryUpdate;
 use klines_pipeline::repair::RepairSettings;
 use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::choices::Choices;
+use self::members::{Links, Repairs};
 use self::opening::Opening;
 use super::observed::Observed;
 use super::queues::QueueSizer;
@@ -36,6 +43,11 @@ const INBOX: usize = 4_096;
 /// Capacity of the queue of answers to the requests of repairs. When it is full, further answers wait in their tasks, of
 /// which there are as many as a repair has requests on their way.
 const ANSWERS: usize = 64;
+
+/// Capacity of the queue of categories and their changes. When it is full, the task of a category waits.
+const UPDATES: usize = 16;
+/// The pause before a failed REST request is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Returns the categories, symbols and addresses to request from Bybit.
 #[must_use]
@@ -130,8 +142,8 @@ pub fn check_online(config: &Config) -> anyhow::Result<(Report, Vec<Symbol>)> {
 pub struct ExchangeHandle {
     /// Messages of the feeds.
     pub inbox: mpsc::Receiver<FeedMessage>,
-    /// The pipeline of each category, sent as soon as its symbols are known.
-    pub categories: mpsc::Receiver<CategoryFeed>,
+    /// The pipeline of each category, sent as soon as its symbols are known, and its changes.
+    pub categories: mpsc::Receiver<CategoryUpdate>,
     /// Answers to the requests of repairs.
     pub answers: mpsc::Receiver<(Category, Answer)>,
     /// The tasks. Those of a category are spawned when its symbols are known, although the tracker is already closed.
@@ -139,40 +151,38 @@ pub struct ExchangeHandle {
 }
 
 /// Opens each category in a separate task: none waits for the symbols, the REST answers or the connections of another.
+/// Each one follows its choice of symbols.
 ///
 /// # Errors
 /// When addresses or certificates of the configuration cannot be used.
 pub fn open(
     config: &Config,
     observed: &Observed,
-    catalog: &Arc<Catalog>,
+    choices: &Choices,
+    pace: Pace,
     cancel: &CancellationToken,
 ) -> anyhow::Result<ExchangeHandle> {
-    let (wanted, dialer) = (wanted(config), dialer(config)?);
+    let (wanted, dialer, catalog) = (wanted(config), dialer(config)?, observed.catalog.clone());
     let (out, inbox) = mpsc::channel(INBOX);
-    let (joining, categories) = mpsc::channel(Category::ALL.len());
+    let (updates, categories) = mpsc::channel(UPDATES);
     let (answering, answers) = mpsc::channel(ANSWERS);
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
     let context = FeedContext { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
-    let sizer = Arc::new(QueueSizer::new(observed, catalog, config));
+    let sizer = Arc::new(QueueSizer::new(observed, &catalog, config));
     let tracker = TaskTracker::new();
+    let (feeds, tasks) = (observed.feeds.clone(), tracker.clone());
+    let links = Links { rest, context, catalog, sizer, feeds, updates, tracker: tasks };
     for category in wanted.categories.iter().cloned() {
         let url = wanted.stream_url(category.category).context("the address of the stream is invalid")?;
         let opening = Opening {
             settings: config.klines.settings(category.category),
-            repair: repair_settings(config),
-            answers: answering.clone(),
+            repairs: repair_settings(config).map(|settings| Repairs { settings, answers: answering.clone() }),
+            feed_settings: FeedSettings { url, feeds: config.exchange.feeds.get(), timing: Timing::default() },
+            choice: choices.follow(&category),
             config: category,
-            redundancy: config.exchange.feeds.get(),
-            url,
-            rest: rest.clone(),
-            context: context.clone(),
-            catalog: catalog.clone(),
-            sizer: sizer.clone(),
-            feeds: observed.feeds.clone(),
-            joining: joining.clone(),
-            tracker: tracker.clone(),
+            links: links.clone(),
+            pace,
         };
         tracker.spawn(opening.run());
     }
@@ -208,3 +218,6 @@ pub fn dialer(config: &Config) -> anyhow::Result<Dialer> {
     };
     Dialer::new(variable).context("reading trusted certificates")
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ use klines_pipeline::repair::RepairStatus;
 use klines_pipeline::{CategoryTally, Tallies};
 use klines_system::clock::LocalClock;
 
+/// How long symbols that join may take until they are covered, in ms. Until then the state of their feed is that of the others.
+const JOINING: Millis = 30_000;
+
 /// The observable state of a run.
 #[derive(Debug)]
 pub struct Observed {
@@ -49,9 +52,10 @@ pub struct Observed {
 pub struct Feeds(Arc<Mutex<Vec<Feed>>>);
 
 impl Feeds {
-    /// Adds the feed of a category.
-    pub fn add(&self, feed: Feed) {
+    /// Adds the feed of a category, or replaces it after it has changed.
+    pub fn put(&self, feed: Feed) {
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|known| known.category() != feed.category());
         feeds.push(feed);
         feeds.sort_by_key(Feed::category);
     }
@@ -179,6 +183,10 @@ impl Observed {
         let age = |at: Option<LocalMillis>| (now - at.unwrap_or(self.since)).max(0);
         let of = |category: &Category| {
             let sets = feeds.iter().find(|feed| feed.category() == *category).map(Feed::sets);
+            let settled = |sets: Vec<Vec<Status>>| -> Vec<Vec<Status>> {
+                sets.into_iter().filter(|set| !is_joining(set, now)).collect()
+            };
+            let sets = sets.map(settled);
             freshness(*category, sets.as_deref(), age)
         };
         self.categories.iter().map(of).collect()
@@ -194,7 +202,7 @@ fn freshness(
 ) -> Freshness {
     let (is_idle, sets) = (sets.is_some_and(<[_]>::is_empty), sets.unwrap_or_default());
     let connections = || sets.iter().flatten();
-    let youngest = |set: &Vec<Status>| set.iter().map(|status| age(status.last_frame)).min();
+    let youngest = |set: &Vec<Status>| set.iter().map(|status| age(status.last_frame.or(status.joined))).min();
     let sound = |set: &Vec<Status>| set.iter().filter(|status| is_sound(status)).count();
     let sound_age =
         |set: &Vec<Status>| set.iter().filter(|status| is_sound(status)).map(|status| age(status.last_frame)).min();
@@ -210,6 +218,11 @@ fn freshness(
         redundancy_wanted: sets.first().map_or(0, Vec::len),
         is_idle,
     }
+}
+
+/// Returns whether the symbols of a set joined a moment ago and are not covered yet.
+fn is_joining(set: &[Status], now: LocalMillis) -> bool {
+    set.iter().all(|status| status.covered == 0 && status.joined.is_some_and(|at| now - at < JOINING))
 }
 
 fn is_sound(status: &Status) -> bool {
@@ -253,6 +266,18 @@ mod tests {
         assert_eq!((none.frame_age, none.sound_age, none.open, none.redundancy), (20, None, 2, 0));
         let stalled = of(&[vec![lost(990), sound(100)]]);
         assert_eq!((stalled.frame_age, stalled.sound_age), (10, Some(900)), "the lost one does not count");
+    }
+
+    #[test]
+    fn symbols_that_join_have_half_a_minute_and_then_count() {
+        let at = LocalMillis::new(5_000);
+        let joining = Status { joined: Some(at), wanted: 1, ..Status::default() };
+        assert!(is_joining(&[joining, joining], at + 29_999));
+        assert!(!is_joining(&[joining, joining], at + 30_000));
+        assert!(!is_joining(&[joining, Status { covered: 1, ..joining }], at + 1));
+        assert!(!is_joining(&[Status { joined: None, ..joining }], at), "the first ones count from the start");
+        let late = Status { joined: Some(LocalMillis::new(900)), ..Status::default() };
+        assert_eq!(of(&[vec![sound(990)], vec![late]]).frame_age, 100, "since it joined");
     }
 
     #[test]

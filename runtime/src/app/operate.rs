@@ -1,4 +1,4 @@
-//! `klines consumer list|logs|pause|resume|reload`: sends a request to a run on this machine and shows its answer.
+//! `klines reload` and `klines consumer list|logs|pause|resume|reload`: sends a request to a run on this machine and shows its answer.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use klines_domain::sanitize::quoted;
 use super::admin::client::{ClientError, ask};
 use super::admin::protocol::{Answer, ConsumerStatus, Op};
 use super::output;
-use crate::cli::{ListArgs, LogsArgs, OrderArgs, TargetRunArgs};
+use crate::cli::{EXIT_CONFIG, ListArgs, LogsArgs, OrderArgs, ReloadArgs, TargetRunArgs};
 use crate::telemetry::logbook::LogLine;
 
 /// Number of characters of a version that are shown.
@@ -67,6 +67,24 @@ pub fn order(args: &OrderArgs, op: fn(String) -> Op) -> anyhow::Result<ExitCode>
         output::eprint(&done);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets a run read its configuration again and prints what became of it.
+///
+/// # Errors
+/// When no run answers.
+pub fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
+    match ask(&data_dir(&args.run), Op::Reconfigure)?.read()? {
+        Answer::Refused(report) => {
+            output::eprint(&report);
+            Ok(ExitCode::from(EXIT_CONFIG))
+        }
+        Answer::Done(done) => {
+            output::eprint(&done);
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => anyhow::bail!("the answer is not about the configuration"),
+    }
 }
 
 /// Returns the data folder of the run. Other errors of the configuration do not matter here.

@@ -7,7 +7,7 @@ use klines_config::Report;
 use crate::telemetry;
 
 /// Width of reports if the width of the terminal is unknown.
-const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 
 /// Prints a result.
 ///

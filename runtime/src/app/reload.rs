@@ -21,7 +21,7 @@ use super::wiring::FromFile;
 
 /// The interval between checks of the files. A file counts as completely written when two checks in a row find the same
 /// version.
-const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Loads new versions of component files into their consumers, automatically or on request.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ struct Watched {
 
 /// Metadata that identifies a version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
+pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -66,7 +66,8 @@ impl FileStamp {
         }
     }
 
-    fn at(path: &Path, links: Links) -> Option<Self> {
+    /// Returns the version of a file; `None` if it does not exist.
+    pub(super) fn at(path: &Path, links: Links) -> Option<Self> {
         let found = if links == Links::Follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
         found.ok().map(|found| Self::of(&found))
     }

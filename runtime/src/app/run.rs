@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use klines_bybit::instruments::Pace;
 use klines_config::Config;
 use klines_config::quantity::HumanDuration;
 use klines_delivery::hub::Hub;
@@ -21,9 +22,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::ending::wait_for_end;
-use super::exchange::{self, ExchangeHandle};
+use super::ending::{Hangup, wait_for_end};
+use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
+use super::reconfigure::{Reconfigurer, Symbols, has_terminal};
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
@@ -65,6 +67,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let manager = wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?;
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
+    let choices = Choices::new(exchange::wanted(&config));
+    let reconfigurer = Reconfigurer::new(args, &config, vec![Box::new(Symbols(choices.clone()))]);
+    let config_watch = reconfigurer.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     // The servers run until the run has ended.
     let mut servers = JoinSet::new();
@@ -72,7 +77,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
         servers.spawn_on(port.serve(observed.clone()), runtime.handle());
     }
     if let Some(socket) = admin::open(&config.data_dir) {
-        servers.spawn_on(socket.serve(controls(&config, &manager, &observed, reloader)), runtime.handle());
+        servers
+            .spawn_on(socket.serve(controls(&config, &manager, &observed, reloader, &reconfigurer)), runtime.handle());
     }
     info!(
         symbols = exchange::describe(&config),
@@ -81,11 +87,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     );
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed) => served,
+            served = serve(&config, args.duration, &observed, &choices) => served,
             end = all_consumers_ended(&manager) => end,
+            () = reconfigurer.reload_at_hangup() => Ok(()),
         }
     });
-    drop(watch);
+    drop((watch, config_watch));
     observed.end();
     // Waits for the consumers without blocking the executor, so that the servers still answer.
     let ended = runtime.block_on(finish(manager));
@@ -99,35 +106,54 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns what the admin socket can query and control.
-fn controls(config: &Config, manager: &Manager, observed: &Arc<Observed>, reloader: Reloader) -> admin::Controls {
+fn controls(
+    config: &Config,
+    manager: &Manager,
+    observed: &Arc<Observed>,
+    reloader: Reloader,
+    reconfigurer: &Reconfigurer,
+) -> admin::Controls {
     admin::Controls {
         observed: observed.clone(),
         commanders: config.consumers.iter().filter_map(|consumer| manager.commander(&consumer.name)).collect(),
         reloader,
+        reconfigurer: reconfigurer.clone(),
     }
 }
 
 /// Feeds the hub until the run ends; afterwards no more klines are published.
-pub(super) async fn serve(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    config: &Config,
+    duration: Option<HumanDuration>,
+    observed: &Observed,
+    choices: &Choices,
+) -> anyhow::Result<()> {
     tokio::select! { biased;
-        end = feed(config, duration, observed) => end,
+        end = feed(config, duration, observed, choices) => end,
         never = feeds::report(observed, config.metrics.stale_after) => match never {},
         never = seeding::report(observed) => match never {},
     }
 }
 
-async fn feed(config: &Config, duration: Option<HumanDuration>, observed: &Observed) -> anyhow::Result<()> {
+async fn feed(
+    config: &Config,
+    duration: Option<HumanDuration>,
+    observed: &Observed,
+    choices: &Choices,
+) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
     let ExchangeHandle { inbox, categories, answers, tracker } =
-        exchange::open(config, observed, &observed.catalog, &cancel)?;
+        exchange::open(config, observed, choices, Pace::default(), &cancel)?;
     let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let before_exit = move || {
         // The exit code after a second signal is fixed, so the returned one is ignored.
         let _ = wiring::print_summaries(&wiring::give_up(&views));
     };
-    let reason = wait_for_end(duration, before_exit).await;
+    // Without a terminal, it reloads the configuration.
+    let hangup = if has_terminal() { Hangup::Ends } else { Hangup::IsHandled };
+    let reason = wait_for_end(duration, hangup, before_exit).await;
     observed.end();
     let feeds = observed.feeds.read();
     let was_reached = feeds.iter().any(|feed| feed.connections().is_empty() || feed.counters().opened > 0);

@@ -8,7 +8,7 @@ use klines_config::Config;
 use klines_domain::symbol::Category;
 use tracing::info;
 
-use super::ending::wait_for_end;
+use super::ending::{Hangup, wait_for_end};
 use super::output;
 use crate::cli::{SimulateArgs, Times};
 
@@ -25,7 +25,7 @@ pub fn simulate(_: Config, args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         }
         output::eprint(&format!("the simulated Bybit listens on {}; Ctrl-C stops it", sim.addr()));
         output::eprint(&format!("  BYBIT_WS_URL={} BYBIT_REST_URL={} klines run", sim.ws_url(), sim.rest_url()));
-        wait_for_end(args.duration, || {}).await?;
+        wait_for_end(args.duration, Hangup::Ends, || {}).await?;
         let counters = sim.counters();
         sim.stop().await;
         info!(?counters, "simulation ended");

@@ -10,7 +10,7 @@ use super::{CheckArgs, ShowArgs};
 /// `klines run`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Stops on Ctrl-C, SIGTERM or SIGHUP, after --for, or when the reader of its output has gone (as in | head). It then \
+Stops on Ctrl-C or SIGTERM, when its terminal is closed, after --for, or when the reader of its output has gone (as in | head). It then \
 delivers open klines as not closed, including those whose window has ended but still waits for late trades, and \
 prints what each consumer received. A second Ctrl-C or SIGTERM stops klines at once.
 

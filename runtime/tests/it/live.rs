@@ -11,6 +11,7 @@ mod feeds;
 mod outages;
 mod patience;
 mod redundancy;
+mod reload;
 mod repairs;
 mod unhindered;
 

@@ -93,7 +93,7 @@ impl Served {
         };
         let relay = Relay::new(2);
         let emitters = ["mine", "other"].map(|name| (name, relay.emitter(name, 32)));
-        let mut manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
+        let manager = Manager::start(vec![spec], &hub, &DataDir::scratch(folder.path())).unwrap();
         manager.carry(relay).unwrap();
         let report = manager.started(Duration::from_secs(60)).pop().unwrap();
         report.result?;

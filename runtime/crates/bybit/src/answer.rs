@@ -19,6 +19,12 @@ pub fn subscribe_frame(id: &str, topics: &[String]) -> String {
     command(&WireCommand { req_id: id, op: "subscribe", args: Some(topics) })
 }
 
+/// Returns a frame that ends the subscription to `topics`; Bybit answers with the same id.
+#[must_use]
+pub fn unsubscribe_frame(id: &str, topics: &[String]) -> String {
+    command(&WireCommand { req_id: id, op: "unsubscribe", args: Some(topics) })
+}
+
 /// Returns a ping frame.
 #[must_use]
 pub fn ping_frame(id: &str) -> String {
@@ -84,8 +90,8 @@ impl Answer {
             _ => return Ok(Self::Unmatched),
         };
         Ok(match (op, wire.success) {
-            ("subscribe", Some(true)) => Self::Accepted { id },
-            ("subscribe", Some(false)) => Self::Refused { id, refusal: Refusal::new(message) },
+            ("subscribe" | "unsubscribe", Some(true)) => Self::Accepted { id },
+            ("subscribe" | "unsubscribe", Some(false)) => Self::Refused { id, refusal: Refusal::new(message) },
             _ => Self::Unmatched,
         })
     }

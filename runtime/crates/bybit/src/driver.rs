@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use klines_domain::feed::FeedMessage;
 use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
-use klines_domain::symbol::Category;
+use klines_domain::symbol::{Category, SymbolId};
 use klines_domain::time::{LocalMillis, Millis};
 use klines_system::backoff::Backoff;
 use klines_system::clock::LocalClock;
@@ -67,6 +67,8 @@ pub struct FeedContext {
 pub struct Status {
     /// Whether the socket is open.
     pub is_open: bool,
+    /// Local time at which its symbols joined a feed that was running already; `None` if they were there at its start.
+    pub joined: Option<LocalMillis>,
     /// Number of acknowledged topics.
     pub covered: usize,
     /// Whether the busiest symbol sends no trades: a gateway may still send pongs although its data has stopped.
@@ -121,7 +123,7 @@ impl OpenError {
 /// Why serving a connection ended.
 #[derive(Debug)]
 enum End {
-    /// The driver was cancelled, or the receiver of the events is gone.
+    /// The driver was cancelled, the receiver of the events is gone, or no symbol is watched any more.
     Finished,
     /// The connection was lost for this cause and has to be opened again.
     Lost(String),
@@ -141,6 +143,8 @@ pub struct Driver {
     status: Arc<Mutex<Status>>,
     /// Local time at which the next boundary could be closed.
     boundary: watch::Receiver<LocalMillis>,
+    /// The symbols that are no longer watched.
+    left: watch::Receiver<Vec<SymbolId>>,
     drain_check: DrainCheck,
     actions: Vec<Action>,
     last_tick: LocalMillis,
@@ -152,7 +156,8 @@ pub struct Driver {
 impl Driver {
     /// Creates the driver, and reserves the first connection, so that drivers connect in the order in which they are
     /// created. It updates `status` several times a second and when it ends. `boundary` has the local time at which the
-    /// next boundary could be closed; the driver then reports whether everything has been read.
+    /// next boundary could be closed; the driver then reports whether everything has been read. `left` has all symbols that
+    /// are no longer watched; the driver ends when none is left to watch.
     #[must_use]
     pub fn new(
         context: FeedContext,
@@ -160,6 +165,7 @@ impl Driver {
         url: Url,
         status: Arc<Mutex<Status>>,
         boundary: watch::Receiver<LocalMillis>,
+        left: watch::Receiver<Vec<SymbolId>>,
     ) -> Self {
         let opens_at = Some(reserve(&context));
         let driver = Self {
@@ -170,6 +176,7 @@ impl Driver {
             url,
             status,
             boundary,
+            left,
             drain_check: DrainCheck::new(),
             actions: Vec::new(),
             last_tick: LocalMillis::default(),
@@ -180,13 +187,13 @@ impl Driver {
         driver
     }
 
-    /// Runs until cancelled, or until the receiver of the events is gone.
+    /// Runs until cancelled, until the receiver of the events is gone, or until no symbol is watched any more.
     pub async fn run(mut self) {
         let cancel = self.context.cancel.clone();
         // Dropping these futures is safe: only `serve` has state to clean up, and it watches the token itself.
         let mut backoff = Backoff::default();
         let mut log_throttle = LogThrottle::default();
-        loop {
+        while !self.session.is_over() {
             let opened = tokio::select! { biased;
                 () = cancel.cancelled() => break,
                 opened = self.open() => opened,
@@ -217,8 +224,15 @@ impl Driver {
                 () = cancel.cancelled() => break,
                 () = sleep(wait) => {}
             }
+            self.leave();
         }
         self.publish(false);
+    }
+
+    /// Passes the symbols that are no longer watched to the session.
+    fn leave(&mut self) {
+        let left = self.left.borrow_and_update().clone();
+        self.session.on_left(self.now(), &left, &mut self.actions);
     }
 
     async fn open(&mut self) -> Result<Socket, OpenError> {
@@ -241,7 +255,9 @@ impl Driver {
         info!(category = %self.category, connection = self.number, url = connect::redacted(&self.url), "connected");
         self.last_tick = self.now();
         self.session.on_open(self.last_tick, &mut self.actions);
-        let (cancel, mut boundary) = (self.context.cancel.clone(), self.boundary.clone());
+        // Symbols may have left while the connection was opened.
+        self.leave();
+        let (cancel, mut boundary, mut left) = (self.context.cancel.clone(), self.boundary.clone(), self.left.clone());
         let mut last_turn = self.last_tick;
         let mut timer_at = LocalMillis::MAX;
         let timer = sleep(Duration::ZERO);
@@ -249,6 +265,9 @@ impl Driver {
         let end = loop {
             if let Some(end) = self.execute(&mut socket).await {
                 break end;
+            }
+            if self.session.is_over() {
+                break End::Finished;
             }
             let wake_at = self.drain_check.next().min(self.last_tick + TICK);
             if wake_at != timer_at {
@@ -263,6 +282,10 @@ impl Driver {
                 () = &mut timer => None,
                 due = next_boundary(&mut boundary) => {
                     self.drain_check.schedule(due);
+                    None
+                }
+                () = next_leave(&mut left) => {
+                    self.leave();
                     None
                 }
             };
@@ -386,6 +409,7 @@ impl Driver {
         let last_trade_frame = since(counters.trade_frames, status.counters.trade_frames, status.last_trade_frame);
         *status = Status {
             is_open,
+            joined: status.joined,
             is_silent: self.session.is_silent(now),
             covered,
             refused,
@@ -414,6 +438,13 @@ async fn next_boundary(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMill
         return std::future::pending().await;
     }
     *boundary.borrow_and_update()
+}
+
+/// Waits until further symbols are no longer watched; for ever if the sender is gone.
+async fn next_leave(left: &mut watch::Receiver<Vec<SymbolId>>) {
+    if left.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 fn close_reason(frame: Option<tungstenite::protocol::CloseFrame>) -> String {

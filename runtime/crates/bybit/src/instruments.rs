@@ -1,4 +1,4 @@
-//! Detects from the exchange's lists which watched instruments have ended. One list without an instrument is not
+//! Detects from the exchange's lists which watched instruments have ended, and which symbols to watch if all are. One list without an instrument is not
 //! enough, because lists can be empty, incomplete or late. The receiver of the events knows whether it has traded
 //! meanwhile.
 
@@ -7,15 +7,15 @@ mod tests;
 
 use std::time::Duration;
 
-use klines_domain::feed::{FeedEvent, FeedMessage};
+use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{LocalMillis, Millis};
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::config::AllSymbols;
 use super::rest::{Reply, RestClient};
-use super::symbols::{Instrument, Trading};
+use super::symbols::{Instrument, Trading, select};
 
 /// How often the list of instruments is requested.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +24,13 @@ pub struct Pace {
     pub usual: Duration,
     /// Minimum time between the two lists that end an instrument. Default 1 min.
     pub apart: Duration,
+    /// How often the symbols are chosen again if all are watched. Default 15 min.
+    pub chosen: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { usual: Duration::from_secs(300), apart: Duration::from_secs(60) }
+        Self { usual: Duration::from_secs(300), apart: Duration::from_secs(60), chosen: Duration::from_secs(900) }
     }
 }
 
@@ -62,31 +64,42 @@ impl Watch {
         Self { category, pace, watched: watched.collect(), size: 0, is_doubtful: false }
     }
 
-    /// Requests lists repeatedly and sends the changes. Ends when the receiver is gone.
-    pub async fn run(
-        mut self,
-        rest: &RestClient,
-        first: Option<Reply<Vec<Instrument>>>,
-        out: &mpsc::Sender<FeedMessage>,
-    ) {
-        let mut answer = first;
+    /// Adds an instrument, which counts as listed.
+    pub fn add(&mut self, id: SymbolId, symbol: Symbol) {
+        self.watched.push(Watched { id, symbol, missing: None, has_left: false });
+    }
+
+    /// Removes instruments.
+    pub fn remove(&mut self, ids: &[SymbolId]) {
+        self.watched.retain(|watched| !ids.contains(&watched.id));
+    }
+
+    /// Waits until the next list is due, and requests it until REST answers.
+    pub async fn next(&self, rest: &RestClient) -> Reply<Vec<Instrument>> {
         loop {
-            if let Some(Reply { result, received, .. }) = answer.take() {
-                let events = self.take(received, &result);
-                if !events.is_empty() {
-                    let message = FeedMessage::of_category(self.category, received, events);
-                    if out.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            }
             sleep(if self.is_certain() { self.pace.usual } else { self.pace.apart }).await;
             match rest.instruments(self.category).await {
-                Ok(reply) => answer = Some(reply),
+                Ok(reply) => return reply,
                 // The next request has to wait at least that long.
                 Err(error) => sleep(error.wait().unwrap_or_default()).await,
             }
         }
+    }
+
+    /// Returns how often the symbols are chosen again if all are watched.
+    #[must_use]
+    pub const fn chosen(&self) -> Duration {
+        self.pace.chosen
+    }
+
+    /// Chooses the symbols to watch from the list that was [taken](Self::take) last. A watched instrument that is missing in
+    /// it stays until it has ended. Returns `None` if the list is not plausible: it says nothing about what has left.
+    #[must_use]
+    pub fn choose(&self, all: &AllSymbols, list: &[Instrument]) -> Option<Vec<Symbol>> {
+        let mut chosen = select(self.category, all, list);
+        let missing = self.watched.iter().filter(|watched| watched.missing.is_some() && !watched.has_left);
+        chosen.extend(missing.map(|watched| watched.symbol.clone()));
+        (!self.is_doubtful).then_some(chosen)
     }
 
     /// Evaluates a list and returns the changes. An instrument in the list trades. An instrument that is missing has

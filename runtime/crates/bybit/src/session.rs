@@ -166,6 +166,7 @@ impl Session {
         self.counters.opened += 1;
         self.liveness.open(now);
         self.subscriptions.open(now, &mut self.frames);
+        self.canary.disown(|symbol| self.subscriptions.has_left(symbol));
         self.canary.open(now, &mut self.frames);
         self.send(out);
     }
@@ -261,6 +262,26 @@ impl Session {
         let spans =
             symbol.into_iter().flat_map(|symbol| decode::times_of(text).into_iter().map(move |at| (symbol, at)));
         spans.map(|(symbol, (from, to))| FeedEvent::Missed { symbol, from, to })
+    }
+
+    /// Stops watching symbols, for good: ends their subscriptions, and reports the end of their coverage when Bybit has
+    /// answered.
+    pub fn on_left(&mut self, now: LocalMillis, symbols: &[SymbolId], out: &mut Vec<Action>) {
+        self.subscriptions.leave(symbols, now, &mut self.frames);
+        self.send(out);
+        self.end_if_over(now, out);
+    }
+
+    /// Returns whether no symbol is watched any more, so that no connection is needed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.subscriptions.are_over()
+    }
+
+    fn end_if_over(&mut self, now: LocalMillis, out: &mut Vec<Action>) {
+        if self.is_over() && std::mem::take(&mut self.is_open) {
+            self.emit(now, Link::Down, Vec::new(), out);
+        }
     }
 
     /// Handles a closed connection, whatever the cause. Has no effect if the connection was given up before.
@@ -377,6 +398,16 @@ impl Session {
             self.canary.covered(&change.covered, self.arrival_time(now));
             let from = if Mutant::CoveredTooSoon.is_made() { now - SECOND } else { now };
             self.emit(now, Link::Up, vec![FeedEvent::Covered { symbols: change.covered, from }], out);
+        }
+        let hole = |(last_seen, symbols)| FeedEvent::Hole { symbols, last_seen, until: None };
+        let ended: Vec<_> = change.ended.into_iter().map(hole).collect();
+        if !ended.is_empty() {
+            out.push(Action::Emit(FeedMessage { events: ended, ..self.message(now) }));
+            self.end_if_over(now, out);
+            if self.is_open && self.canary.disown(|symbol| self.subscriptions.has_left(symbol)) {
+                self.canary.open(now, &mut self.frames);
+                self.send(out);
+            }
         }
         if !self.is_settled && self.subscriptions.waiting_since().is_none() {
             self.is_settled = true;

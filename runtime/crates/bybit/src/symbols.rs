@@ -149,12 +149,11 @@ pub async fn resolve(rest: &RestClient, config: &CategoryConfig, cancel: &Cancel
 ///
 /// Returns the instruments, which have the ticks, or `None` if `cancel` is cancelled first.
 pub async fn check_in_background(
-    rest: RestClient,
-    config: CategoryConfig,
-    cancel: CancellationToken,
+    rest: &RestClient,
+    config: &CategoryConfig,
+    cancel: &CancellationToken,
 ) -> Option<Reply<Vec<Instrument>>> {
-    let reply =
-        retry_instruments(&rest, config.category, "cannot check the symbols yet, trying again", &cancel).await?;
+    let reply = retry_instruments(rest, config.category, "cannot check the symbols yet, trying again", cancel).await?;
     if let SymbolChoice::Listed(listed) = &config.symbols {
         let problems = check(config.category, listed, &reply.result);
         problems.iter().for_each(|problem| warn!(symbol = %problem.symbol, %problem, "symbol is doubtful"));

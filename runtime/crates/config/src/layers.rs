@@ -199,6 +199,16 @@ impl Layers {
         [CONFIG_FILE, ENV_FILE].map(Path::new)
     }
 
+    /// Returns the paths of the files that were read, and of those that are read once they exist.
+    pub(super) fn watched_files(&self) -> Vec<PathBuf> {
+        let usual = self.usual_files().map(Path::to_path_buf).into_iter();
+        let mut files: Vec<PathBuf> =
+            self.files.iter().cloned().chain(usual).map(|file| self.folder.join(file)).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// Returns every text that flags and variables set for a key, highest layer first. Empty variables count as not
     /// set.
     #[must_use]

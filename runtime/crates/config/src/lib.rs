@@ -22,6 +22,7 @@ pub mod show;
 pub mod value;
 
 mod authorities;
+mod changes;
 mod dotenv;
 mod mask;
 mod suggest;
@@ -88,6 +89,7 @@ pub struct Config {
     settings: Vec<Setting>,
     document: Option<Arc<Document>>,
     enabled_place: Place,
+    files: Vec<PathBuf>,
 }
 
 /// A problem that a consumer found in its own settings.
@@ -160,6 +162,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let document = loader.layers.document.clone();
     let enabled_place = enabled.place;
     let settings = Vec::new();
+    let files = loader.layers.watched_files();
     Config {
         exchange,
         klines,
@@ -176,6 +179,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         settings,
         document,
         enabled_place,
+        files,
     }
 }
 
@@ -193,6 +197,12 @@ impl Config {
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
+    }
+
+    /// Returns the files that the configuration was read from, and those that would be read if they existed.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Returns whether any layer sets a key (such as `exchange.symbols`); if not, the key has its default.

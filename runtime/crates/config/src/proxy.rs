@@ -18,7 +18,7 @@ const fn both(name: &'static str, upper: &'static str, lower: &'static str) -> [
 }
 
 /// Proxies by the scheme of the target address; may hold passwords.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// The proxy for every scheme that has no specific one.
     pub all: Option<ProxyAddress>,
@@ -31,7 +31,7 @@ pub struct Proxy {
 }
 
 /// Address of a proxy; may hold a password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyAddress(pub Secret);
 
 impl Proxy {

@@ -8,6 +8,7 @@ mod changes;
 mod coverage;
 mod dirty_set;
 mod kline_builder;
+mod leaving;
 mod repair;
 mod seen;
 mod series;
@@ -110,10 +111,15 @@ impl Aggregator {
         }
     }
 
-    /// Adds a symbol. The first one gets number 0, the next 1, as in the [`SymbolTable`](super::symbol::SymbolTable).
+    /// Adds a symbol, at any time. The first one gets number 0, the next 1, as in the
+    /// [`SymbolTable`](super::symbol::SymbolTable). The klines of a symbol that had left continue its sequences.
     pub fn add_symbol(&mut self, symbol: &Symbol) -> SymbolId {
         let id = SymbolId(u32::try_from(self.symbols.len()).unwrap_or(u32::MAX));
-        self.symbols.push(SymbolState::new(self.settings.category, symbol, &self.intervals));
+        let mut added = SymbolState::new(self.settings.category, symbol, &self.intervals);
+        if let Some(left) = self.symbols.iter().rev().find(|known| known.has_left && known.ids == added.ids) {
+            added.continue_from(left);
+        }
+        self.symbols.push(added);
         self.dirty.add_symbol();
         id
     }
@@ -247,6 +253,12 @@ impl Aggregator {
         self.symbols.get(symbol.index()).is_some_and(|symbol_state| symbol_state.coverage.is_open())
     }
 
+    /// Returns the last moment at which a symbol was covered; `None` if it is covered, or never was.
+    #[must_use]
+    pub fn covered_until(&self, symbol: SymbolId) -> Option<ExchangeMillis> {
+        self.symbols.get(symbol.index())?.coverage.until().map(ExchangeMillis::new)
+    }
+
     /// Returns the time before which everything sent has been read; `None` before the first tick.
     #[must_use]
     pub fn watermark(&self) -> Option<ExchangeMillis> {
@@ -272,7 +284,8 @@ impl Aggregator {
     #[inline]
     fn count(&mut self, trade: &Trade) {
         let time = trade.time.get();
-        let Some(symbol_state) = self.symbols.get_mut(trade.symbol.index()) else {
+        let watched = self.symbols.get_mut(trade.symbol.index()).filter(|symbol_state| !symbol_state.has_left);
+        let Some(symbol_state) = watched else {
             self.tally.rejected += 1;
             return;
         };

@@ -129,7 +129,8 @@ impl SymbolId {
     }
 }
 
-/// The symbols of one category, each with its number. Numbers are never reused.
+/// The symbols of one category, each with its number. Numbers are never reused, so a symbol that left and comes back gets a
+/// new one.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
     ids: HashMap<Symbol, SymbolId, foldhash::fast::RandomState>,
@@ -152,6 +153,12 @@ impl SymbolTable {
         self.names.push(symbol.clone());
         self.ids.insert(symbol.clone(), id);
         id
+    }
+
+    /// Gives a symbol the next number, also if it has one already.
+    pub fn renew(&mut self, symbol: &Symbol) -> SymbolId {
+        self.ids.remove(symbol);
+        self.intern(symbol)
     }
 
     /// Returns the number of a name; `None` if it has none.
@@ -212,5 +219,7 @@ mod tests {
         assert_eq!(table.intern(&btc), SymbolId(0));
         assert_eq!(table.get("ETHUSDT"), Some(SymbolId(1)));
         assert_eq!(table.name(SymbolId(1)), Some(&eth));
+        assert_eq!((table.renew(&btc), table.get("BTCUSDT"), table.len()), (SymbolId(2), Some(SymbolId(2)), 3));
+        assert_eq!(table.name(SymbolId(0)), Some(&btc), "the old number keeps its name");
     }
 }

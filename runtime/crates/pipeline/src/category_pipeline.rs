@@ -8,8 +8,8 @@ use klines_domain::clock::ClockOffset;
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Request};
-use klines_domain::symbol::{Category, SymbolTable};
-use klines_domain::time::{ExchangeMillis, LocalMillis};
+use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
+use klines_domain::time::{ExchangeMillis, LocalMillis, Millis};
 
 use super::MAX_PAUSE;
 use super::connection::Connection;
@@ -34,13 +34,24 @@ pub struct CategoryPipeline {
     /// `None` if gaps are not repaired.
     repairer: Option<Repairer>,
     requests: Vec<Request>,
+    /// Symbols that are no longer watched and have not ended yet.
+    leaving: Vec<Leaving>,
+    grace: Millis,
+}
+
+/// A symbol that is no longer watched.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    symbol: SymbolId,
+    /// The last moment that is covered; `None` while a connection covers it.
+    ended: Option<ExchangeMillis>,
 }
 
 impl CategoryPipeline {
     /// Builds the pipeline of a category with its symbols.
     #[must_use]
     pub fn new(settings: Settings, symbols: &SymbolTable) -> Self {
-        let category = settings.category;
+        let (category, grace) = (settings.category, settings.grace);
         let mut aggregator = Aggregator::new(settings);
         for (_, symbol) in symbols.iter() {
             aggregator.add_symbol(symbol);
@@ -56,6 +67,8 @@ impl CategoryPipeline {
             joined: Vec::new(),
             repairer: None,
             requests: Vec::new(),
+            leaving: Vec::new(),
+            grace,
         }
     }
 
@@ -77,6 +90,46 @@ impl CategoryPipeline {
             repairer.answer(answer, now, &mut self.aggregator);
         }
         self.tick(local, out);
+    }
+
+    /// Adds symbols, with the next numbers, and ends others: those emit what they still have when no connection covers them
+    /// any more and the windows that are over by then have closed.
+    pub fn change(&mut self, joined: &[Symbol], left: &[SymbolId], out: &mut Vec<Batch>) {
+        if !joined.is_empty() {
+            // One of them may be the same symbol under its last number, whose sequences it continues.
+            std::mem::take(&mut self.leaving).into_iter().for_each(|leaving| self.end(leaving.symbol, out));
+        }
+        for symbol in joined {
+            self.aggregator.add_symbol(symbol);
+        }
+        self.leaving.extend(left.iter().map(|symbol| Leaving { symbol: *symbol, ended: None }));
+    }
+
+    /// Ends the symbols that are no longer watched, as soon as nothing more is to come of them: the windows that were over at
+    /// the end of their coverage close before, and later ones do not.
+    fn end_left(&mut self, now: ExchangeMillis, read_until: ExchangeMillis, out: &mut Vec<Batch>) {
+        for Leaving { symbol, ended } in &mut self.leaving {
+            let until = || self.aggregator.covered_until(*symbol).unwrap_or(now);
+            *ended = ended.or_else(|| (!self.aggregator.is_covered(*symbol)).then(until));
+        }
+        self.leaving.sort_by_key(|leaving| leaving.ended.unwrap_or(ExchangeMillis::MAX));
+        while let Some(Leaving { symbol, ended: Some(ended) }) = self.leaving.first().copied() {
+            let closes_at = ended + self.grace;
+            self.aggregator.advance(now, read_until.min(closes_at), out);
+            if read_until < closes_at || self.aggregator.is_behind() {
+                return;
+            }
+            self.leaving.remove(0);
+            self.end(symbol, out);
+        }
+    }
+
+    fn end(&mut self, symbol: SymbolId, out: &mut Vec<Batch>) {
+        self.aggregator.leave(symbol, out);
+        self.union.forget(symbol);
+        if let Some(repairer) = &mut self.repairer {
+            repairer.forget(symbol);
+        }
     }
 
     /// Returns the state of the repairs.
@@ -142,7 +195,11 @@ impl CategoryPipeline {
         if let Some(now) = self.now(local) {
             // If no connection is up, nothing more will be read.
             let read_until = self.connections.iter().filter_map(Connection::read_until).min();
-            self.aggregator.advance(now, read_until.map_or(now, |read| read.min(now)), out);
+            let read_until = read_until.map_or(now, |read| read.min(now));
+            if !self.leaving.is_empty() {
+                self.end_left(now, read_until, out);
+            }
+            self.aggregator.advance(now, read_until, out);
             if let Some(repairer) = &mut self.repairer {
                 repairer.advance(now, &mut self.aggregator, &mut self.requests);
             }

@@ -24,7 +24,7 @@ use klines_domain::aggregator::Tally;
 use klines_domain::feed::FeedMessage;
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Failure, Request};
-use klines_domain::symbol::Category;
+use klines_domain::symbol::{Category, Symbol, SymbolId};
 use klines_domain::time::{LocalMillis, Millis, SECOND};
 use klines_system::clock::LocalClock;
 use tokio::sync::{mpsc, watch};
@@ -72,11 +72,32 @@ pub struct CategoryFeed {
     pub requests: Option<mpsc::Sender<Request>>,
 }
 
+/// What the pipeline learns about its categories while it runs.
+pub enum CategoryUpdate {
+    /// The symbols of a category are known.
+    Opened(Box<CategoryFeed>),
+    /// Other symbols of a category are watched.
+    Changed(SymbolChange),
+}
+
+/// A change of the symbols of a category.
+#[derive(Debug)]
+pub struct SymbolChange {
+    /// The category.
+    pub category: Category,
+    /// Symbols that are watched from now on. They get the next numbers, in order.
+    pub joined: Vec<Symbol>,
+    /// Symbols that are no longer watched.
+    pub left: Vec<SymbolId>,
+    /// For each of the category's connections, earlier ones included, the channel as in [`CategoryFeed`].
+    pub boundaries: Vec<watch::Sender<LocalMillis>>,
+}
+
 /// The pipelines of all categories, driven by messages, answers and the local clock.
 pub struct Pipeline {
     categories: Vec<CategoryFeed>,
-    /// Delivers further categories; `None` when the channel is closed.
-    joining: Option<mpsc::Receiver<CategoryFeed>>,
+    /// Delivers further categories and symbols; `None` when the channel is closed.
+    joining: Option<mpsc::Receiver<CategoryUpdate>>,
     /// Delivers the answers to requests; `None` when the channel is closed.
     answers: Option<mpsc::Receiver<(Category, Answer)>>,
     clock: LocalClock,
@@ -88,11 +109,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Builds a pipeline that publishes to `hub`, and receives its categories from `joining` and the answers to their
-    /// requests from `answers`. The first message of a category waits until the category has been received.
+    /// Builds a pipeline that publishes to `hub`, and receives its categories and their changes from `joining` and the
+    /// answers to their requests from `answers`. The first message of a connection waits until the connection has been
+    /// received.
     #[must_use]
     pub fn new(
-        joining: mpsc::Receiver<CategoryFeed>,
+        joining: mpsc::Receiver<CategoryUpdate>,
         answers: mpsc::Receiver<(Category, Answer)>,
         clock: LocalClock,
         hub: Arc<Hub>,
@@ -113,12 +135,12 @@ impl Pipeline {
                 answer = next(&mut self.answers) => self.answer(answer),
                 message = inbox.recv() => match message {
                     Some(message) => {
-                        self.await_category(message.category).await;
+                        self.await_connection(message.category, message.connection).await;
                         self.take(message);
                     }
                     None => break,
                 },
-                feed = next(&mut self.joining) => self.join(feed),
+                update = next(&mut self.joining) => self.join(update),
                 () = tokio::time::sleep(pause) => {}
             }
             self.tick();
@@ -145,22 +167,35 @@ impl Pipeline {
         }
     }
 
-    /// Waits for a category, unless it is already there or the channel is closed. The code that spawns a feed sends its
-    /// category.
-    async fn await_category(&mut self, category: Category) {
-        while self.joining.is_some() && !self.categories.iter().any(|feed| feed.pipeline.category() == category) {
-            let feed = next(&mut self.joining).await;
-            self.join(feed);
+    /// Waits for a connection of a category, unless it is already known or the channel is closed. The code that spawns
+    /// connections sends them first.
+    async fn await_connection(&mut self, category: Category, connection: Option<usize>) {
+        while self.joining.is_some() && !self.knows(category, connection) {
+            let update = next(&mut self.joining).await;
+            self.join(update);
         }
     }
 
-    fn join(&mut self, feed: Option<CategoryFeed>) {
-        let Some(feed) = feed else {
-            self.joining = None;
-            return;
-        };
-        self.categories.push(feed);
-        self.categories.sort_by_key(|feed| feed.pipeline.category());
+    fn knows(&self, category: Category, connection: Option<usize>) -> bool {
+        let feed = self.categories.iter().find(|feed| feed.pipeline.category() == category);
+        feed.is_some_and(|feed| connection.is_none_or(|number| number < feed.boundaries.len()))
+    }
+
+    fn join(&mut self, update: Option<CategoryUpdate>) {
+        match update {
+            None => self.joining = None,
+            Some(CategoryUpdate::Opened(feed)) => {
+                self.categories.push(*feed);
+                self.categories.sort_by_key(|feed| feed.pipeline.category());
+            }
+            Some(CategoryUpdate::Changed(SymbolChange { category, joined, left, boundaries })) => {
+                if let Some(feed) = self.categories.iter_mut().find(|feed| feed.pipeline.category() == category) {
+                    feed.pipeline.change(&joined, &left, &mut self.out);
+                    feed.boundaries = boundaries;
+                    self.publish();
+                }
+            }
+        }
     }
 
     fn tick(&mut self) {

@@ -169,6 +169,13 @@ impl Repairer {
         self.schedule();
     }
 
+    /// Forgets a symbol that is no longer watched. An answer that is on its way changes nothing.
+    pub fn forget(&mut self, symbol: SymbolId) {
+        self.cases.remove(&symbol);
+        self.seeds.remove(&symbol);
+        self.schedule();
+    }
+
     /// Decides what is next for a symbol.
     fn plan(&mut self, symbol: SymbolId, now: ExchangeMillis, aggregator: &mut Aggregator) {
         let Some(since) = aggregator.since(symbol) else { return };

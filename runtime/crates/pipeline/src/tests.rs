@@ -1,5 +1,7 @@
 //! Local time is converted to exchange time, and no kline is emitted before the exchange time is known.
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use klines_domain::aggregator::{Open, Settings};
@@ -351,7 +353,8 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let hub = Arc::new(Hub::new());
     let (joining, answers) = (mpsc::channel(1).1, mpsc::channel(1).1);
     let mut pipeline = Pipeline::new(joining, answers, clock, hub.clone(), Tallies::default());
-    pipeline.join(Some(CategoryFeed { pipeline: category, boundaries: Vec::new(), requests: None }));
+    let feed = CategoryFeed { pipeline: category, boundaries: Vec::new(), requests: None };
+    pipeline.join(Some(CategoryUpdate::Opened(Box::new(feed))));
     pipeline.take(drained(received + 600_079));
     (pipeline, hub)
 }

@@ -69,6 +69,11 @@ impl Union {
         }
     }
 
+    /// Forgets a symbol that is no longer watched.
+    pub(super) fn forget(&mut self, symbol: SymbolId) {
+        self.0.remove(&symbol);
+    }
+
     /// Begins coverage by a connection. Returns whether that begins the coverage of the symbol.
     fn cover(&mut self, connection: usize, symbol: SymbolId, from: Millis) -> bool {
         let known = self.0.entry(symbol).or_default();

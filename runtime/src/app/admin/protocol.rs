@@ -46,6 +46,8 @@ pub enum Op {
         /// Name of the consumer.
         name: String,
     },
+    /// Reads the configuration again and applies what can change: [`Answer::Done`] or [`Answer::Refused`].
+    Reconfigure,
     /// Loads the component of a consumer again and replaces the running version.
     Reload {
         /// Name of the consumer.
@@ -75,6 +77,8 @@ pub enum Answer {
     Missed(u64),
     /// The request succeeded; the text describes what was done.
     Done(String),
+    /// The configuration was refused, and the old one stays; the text is the report of its problems.
+    Refused(String),
     /// The request failed; the text is the reason.
     Error(String),
 }
@@ -142,6 +146,7 @@ mod tests {
             Op::Pause { name: "ema".to_owned() },
             Op::Resume { name: "ema".to_owned() },
             Op::Reload { name: "ema".to_owned() },
+            Op::Reconfigure,
         ];
         for op in requests {
             let text = to_string(&Request::from(op.clone())).unwrap();

@@ -19,6 +19,7 @@ use tracing::{debug, info};
 use super::Socket;
 use super::protocol::{Answer, ConsumerStatus, Op, Request, Response, VERSION};
 use crate::app::observed::{Observed, ObservedConsumer};
+use crate::app::reconfigure::{Outcome, Reconfigurer};
 use crate::app::reload::Reloader;
 use crate::telemetry::logbook::{LogLine, MAX_LINES, logbook};
 
@@ -44,6 +45,8 @@ pub struct Controls {
     pub commanders: Vec<Commander>,
     /// Loads new versions of components.
     pub reloader: Reloader,
+    /// Reads the configuration again.
+    pub reconfigurer: Reconfigurer,
 }
 
 /// The two directions of a client's connection.
@@ -94,6 +97,15 @@ async fn serve_connection(stream: UnixStream, controls: &Arc<Controls>) -> io::R
             Ok(_) => connection.logs(&name, lines, follow).await,
             Err(error) => connection.send(Answer::Error(error)).await,
         },
+        Ok(Op::Reconfigure) => {
+            let reconfigurer = controls.reconfigurer.clone();
+            let answer = match spawn_blocking(move || reconfigurer.reload()).await {
+                Ok(refused @ Outcome::Refused(_)) => Answer::Refused(refused.to_string()),
+                Ok(taken) => Answer::Done(taken.to_string()),
+                Err(_) => Answer::Error("the configuration could not be read".to_owned()),
+            };
+            connection.send(answer).await
+        }
         Ok(op) => {
             let answer = order(controls.clone(), op).await;
             connection.send(answer.map_or_else(Answer::Error, Answer::Done)).await
@@ -193,7 +205,7 @@ impl Controls {
                 let sha256 = self.reloader.reload(name)?;
                 return Ok(format!("{name} runs its component of sha256 {sha256}"));
             }
-            Op::List | Op::Logs { .. } => return Err("not an order".to_owned()),
+            Op::List | Op::Logs { .. } | Op::Reconfigure => return Err("not an order".to_owned()),
         };
         info!(consumer = name, ?order, "order received");
         self.commander(name)?.order(order).map_err(|error| format!("{name}: {error}"))?;

@@ -24,6 +24,7 @@ use url::Url;
 
 use super::market;
 use super::summary::Summary;
+use crate::app::exchange::{self, Choices};
 use crate::app::observed::Observed;
 use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
@@ -105,10 +106,11 @@ fn run_case(
     let manager = wiring::start(vec![spec], None, config, &hub, &data_dir, wiring::Awaited::All)?;
     let catalog = wiring::catalog(config);
     let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
+    let choices = Choices::new(exchange::wanted(config));
     let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = live::serve(config, Some(length), &observed) => served,
+            served = live::serve(config, Some(length), &observed, &choices) => served,
             _ = live::all_consumers_ended(&manager) => Ok(()),
         }
     });

@@ -1,130 +1,118 @@
-//! Opens one category: its symbols, its feed, its repairs and its REST requests, without waiting for any other category.
+//! Opens one category, without waiting for any other one, and then follows its symbols: what the exchange lists, and what
+//! a changed configuration chooses.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
-
-use klines_bybit::config::CategoryConfig;
-use klines_bybit::driver::FeedContext;
-use klines_bybit::feed::Feed;
+use klines_bybit::config::{CategoryConfig, SymbolChoice};
+use klines_bybit::feed::FeedSettings;
 use klines_bybit::instruments::{Pace, Watch};
-use klines_bybit::rest::RestClient;
-use klines_bybit::session::Timing;
-use klines_bybit::symbols;
-use klines_delivery::catalog::Catalog;
+use klines_bybit::rest::Reply;
+use klines_bybit::symbols::{self, Instrument};
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
-use klines_domain::repair::Answer;
-use klines_domain::symbol::{Category, SymbolTable};
-use klines_pipeline::repair::RepairSettings;
-use klines_pipeline::{CategoryFeed, CategoryPipeline};
-use tokio::sync::mpsc;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::warn;
-use url::Url;
+use klines_domain::symbol::Symbol;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::repairs;
-use crate::app::observed::Feeds;
-use crate::app::queues::QueueSizer;
-
-/// The pause before a failed REST request is repeated.
-const RETRY_AFTER: Duration = Duration::from_secs(30);
+use super::members::{Links, Members, Repairs};
 
 /// Everything that opening a category needs.
 pub(super) struct Opening {
     pub(super) config: CategoryConfig,
     pub(super) settings: Settings,
-    /// How many connections carry each set of topics.
-    pub(super) redundancy: NonZeroUsize,
+    pub(super) feed_settings: FeedSettings,
     /// `None` if gaps are not repaired.
-    pub(super) repair: Option<RepairSettings>,
-    pub(super) answers: mpsc::Sender<(Category, Answer)>,
-    pub(super) url: Url,
-    pub(super) rest: RestClient,
-    pub(super) context: FeedContext,
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) sizer: Arc<QueueSizer>,
-    pub(super) feeds: Feeds,
-    pub(super) joining: mpsc::Sender<CategoryFeed>,
-    pub(super) tracker: TaskTracker,
+    pub(super) repairs: Option<Repairs>,
+    pub(super) links: Links,
+    /// The chosen symbols, whenever the configuration changes.
+    pub(super) choice: watch::Receiver<SymbolChoice>,
+    pub(super) pace: Pace,
 }
 
 impl Opening {
-    /// Resolves the symbols, however long that takes, and starts the category; returns early when cancelled.
+    /// Resolves the symbols, however long that takes, starts the category and follows its symbols until it is cancelled.
     pub(super) async fn run(self) {
-        let (category, cancel) = (self.config.category, self.context.cancel.clone());
-        let Some(table) = symbols::resolve(&self.rest, &self.config, &cancel).await else { return };
-        let table = Arc::new(table);
-        if table.is_empty() {
-            warn!(%category, "no symbol to watch");
+        let cancel = self.links.context.cancel.clone();
+        tokio::select! { biased;
+            () = cancel.cancelled() => {}
+            _ = self.open() => {}
         }
-        self.catalog.watch(category, table.iter().map(|(_, symbol)| symbol.clone()));
-        // Queues must have their size before the first kline of the category.
-        self.sizer.update();
-        let feed = self.spawn_feed(&table);
-        let boundaries = feed.boundaries();
-        let joining = match self.repair {
-            Some(repair) => {
-                let pipeline = CategoryPipeline::repairing(self.settings, &table, repair);
-                let (rest, symbols, answers) = (self.rest.clone(), table.clone(), self.answers);
-                let requests = repairs::spawn(&self.tracker, rest, category, symbols, answers, cancel.clone());
-                CategoryFeed { pipeline, boundaries, requests: Some(requests) }
-            }
-            None => {
-                let pipeline = CategoryPipeline::new(self.settings, &table);
-                CategoryFeed { pipeline, boundaries, requests: None }
+    }
+
+    /// Returns `None` when the run has ended.
+    async fn open(mut self) -> Option<()> {
+        let (links, cancel) = (self.links.clone(), self.links.context.cancel.clone());
+        let table = loop {
+            self.config.symbols = self.choice.borrow_and_update().clone();
+            tokio::select! {
+                table = symbols::resolve(&links.rest, &self.config, &cancel) => break table?,
+                changed = self.choice.changed() => changed.ok()?,
             }
         };
-        // The messages of the feed wait until the pipeline of the category has joined.
-        if self.joining.send(joining).await.is_err() {
-            return;
-        }
-        self.feeds.add(feed);
-        if self.catalog.wants_descriptions() {
-            self.tracker.spawn(describe_all(self.rest.clone(), category, self.catalog.clone(), cancel.clone()));
-        }
-        watch_instruments(self.rest, self.config, table, self.context.out, cancel).await;
-    }
-
-    fn spawn_feed(&self, table: &Arc<SymbolTable>) -> Feed {
-        let (category, timing) = (self.config.category, Timing::default());
-        Feed::spawn(&self.context, &self.tracker, category, &self.url, table, self.redundancy, timing)
+        let members = Members::open(self.links, self.feed_settings, self.settings, self.repairs, table).await?;
+        let watch = Watch::new(self.config.category, &members.table(), self.pace);
+        let chosen_at = Some(Instant::now());
+        Following { links, members, watch, config: self.config, is_asked: true, chosen_at }.run(self.choice).await
     }
 }
 
-/// Requests the instrument descriptions of the exchange; repeats the request until it succeeds.
-async fn describe_all(rest: RestClient, category: Category, catalog: Arc<Catalog>, cancel: CancellationToken) {
-    let asking = async {
+/// Follows the symbols of a category that has been opened.
+struct Following {
+    links: Links,
+    members: Members,
+    watch: Watch,
+    config: CategoryConfig,
+    /// Whether a list is requested at once, because the configuration has chosen other symbols.
+    is_asked: bool,
+    /// When the symbols were last chosen from a list; `None` if that is due.
+    chosen_at: Option<Instant>,
+}
+
+impl Following {
+    /// Requests lists again and again, and takes changes of the configuration. Returns `None` when the run has ended.
+    async fn run(mut self, mut choice: watch::Receiver<SymbolChoice>) -> Option<()> {
         loop {
-            match rest.descriptions(category).await {
-                Ok(rows) => return catalog.describe(category, rows),
-                Err(error) => sleep(RETRY_AFTER.max(error.wait().unwrap_or_default())).await,
+            tokio::select! { biased;
+                changed = choice.changed() => {
+                    changed.ok()?;
+                    self.config.symbols = choice.borrow_and_update().clone();
+                    (self.is_asked, self.chosen_at) = (true, None);
+                    if let SymbolChoice::Listed(listed) = self.config.symbols.clone() {
+                        self.set(&listed).await?;
+                    }
+                }
+                reply = self.next_list() => {
+                    self.is_asked = false;
+                    self.take(&reply?).await?;
+                }
             }
         }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = asking => {}
     }
-}
 
-/// Warns about symbols that do not exist, then watches for instruments that end.
-async fn watch_instruments(
-    rest: RestClient,
-    config: CategoryConfig,
-    table: Arc<SymbolTable>,
-    out: mpsc::Sender<FeedMessage>,
-    cancel: CancellationToken,
-) {
-    let category = config.category;
-    let asking = async {
-        let first = symbols::check_in_background(rest.clone(), config, cancel.clone()).await;
-        Watch::new(category, &table, Pace::default()).run(&rest, first, &out).await;
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = asking => {}
+    async fn next_list(&self) -> Option<Reply<Vec<Instrument>>> {
+        let (rest, cancel) = (&self.links.rest, &self.links.context.cancel);
+        if self.is_asked {
+            return symbols::check_in_background(rest, &self.config, cancel).await;
+        }
+        Some(self.watch.next(rest).await)
+    }
+
+    /// Takes a list: reports what has ended, and chooses the symbols again if that is due.
+    async fn take(&mut self, reply: &Reply<Vec<Instrument>>) -> Option<()> {
+        let events = self.watch.take(reply.received, &reply.result);
+        if !events.is_empty() {
+            let message = FeedMessage::of_category(self.config.category, reply.received, events);
+            self.links.context.out.send(message).await.ok()?;
+        }
+        let is_due = self.chosen_at.is_none_or(|chosen_at| chosen_at.elapsed() >= self.watch.chosen());
+        let SymbolChoice::All(all) = &self.config.symbols else { return Some(()) };
+        let Some(names) = self.watch.choose(all, &reply.result).filter(|_| is_due) else { return Some(()) };
+        self.chosen_at = Some(Instant::now());
+        self.set(&names).await
+    }
+
+    async fn set(&mut self, names: &[Symbol]) -> Option<()> {
+        let change = self.members.set(names).await?;
+        self.watch.remove(&change.left);
+        change.joined.into_iter().for_each(|(id, symbol)| self.watch.add(id, symbol));
+        Some(())
     }
 }

@@ -7,7 +7,7 @@ use klines_bybit::repair::answer;
 use klines_bybit::rest::RestClient;
 use klines_domain::repair::{Answer, Request};
 use klines_domain::symbol::{Category, SymbolTable};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,12 +16,12 @@ use tokio_util::task::TaskTracker;
 /// pipeline would treat the request as failed.
 const REQUESTS: usize = 64;
 
-/// Executes requests about `symbols` until it is cancelled or the pipeline has ended. Returns the channel that takes them.
+/// Executes requests about `symbols`, which may change, until it is cancelled or the pipeline has ended. Returns the channel that takes them.
 pub(super) fn spawn(
     tracker: &TaskTracker,
     rest: RestClient,
     category: Category,
-    symbols: Arc<SymbolTable>,
+    symbols: watch::Receiver<Arc<SymbolTable>>,
     answers: mpsc::Sender<(Category, Answer)>,
     cancel: CancellationToken,
 ) -> mpsc::Sender<Request> {
@@ -34,7 +34,8 @@ pub(super) fn spawn(
                 () = cancel.cancelled() => return,
                 request = requests.recv() => match request {
                     Some(request) => {
-                        let (rest, symbols, answers) = (rest.clone(), symbols.clone(), answers.clone());
+                        let (rest, answers) = (rest.clone(), answers.clone());
+                        let symbols = symbols.borrow().clone();
                         running.spawn(async move {
                             let answer = answer(&rest, category, &symbols, request).await;
                             // A pipeline that has ended needs no answer.

@@ -1,13 +1,15 @@
-//! The terminal of a run is closed: it gets SIGHUP, perhaps twice.
+//! The terminal of a run is closed: it gets SIGHUP, perhaps twice. `live/reload.rs` has runs without a terminal.
 
 use super::{Fixture, SOME, printed};
 
 const TOML: &str = "[consumers.console]\nclosed_only = true\nsettings.format = \"json\"\n";
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_ends_a_run_as_a_termination_does_however_often_it_comes() {
     let fixture = Fixture::new(111, TOML).await;
-    let run = fixture.run().start();
+    let (run, _terminal) = fixture.run().in_terminal();
+    let run = run.start();
     run.until("klines are printed", |said| printed(said) >= SOME);
     run.hang_up();
     run.hang_up();

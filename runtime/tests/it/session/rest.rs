@@ -8,7 +8,7 @@ use klines_bybit::connect::Dialer;
 use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::rest::{Gate, RestClient, RestError};
 use klines_bybit::symbols::{self, Trading};
-use klines_domain::feed::{FeedEvent, FeedMessage};
+use klines_domain::feed::FeedEvent;
 use klines_domain::symbol::{Category, Symbol, SymbolTable};
 use klines_system::clock::LocalClock;
 use tokio::sync::mpsc;
@@ -125,9 +125,16 @@ async fn lists_that_break_off_end_no_instrument_and_a_delisting_does() {
     let id = table.intern(&Symbol::new("EUSDT").unwrap());
     let (out, mut messages) = mpsc::channel(8);
     // The same ratio as in production, but thousands of times as fast.
-    let pace = Pace { usual: Duration::from_millis(20), apart: Duration::from_millis(10) };
-    let watch = Watch::new(Category::Linear, &table, pace);
-    let watching = tokio::spawn(async move { watch.run(&rest, None, &out).await });
+    let pace = Pace { usual: Duration::from_millis(20), apart: Duration::from_millis(10), ..Pace::default() };
+    let mut watch = Watch::new(Category::Linear, &table, pace);
+    let watching = tokio::spawn(async move {
+        loop {
+            let reply = watch.next(&rest).await;
+            for event in watch.take(reply.received, &reply.result) {
+                out.send(event).await.unwrap();
+            }
+        }
+    });
     requests(&sim, 2).await;
     // Half of five is two, and the last one is not among them.
     for fault in [RestFault::HalfList, RestFault::EmptyList, RestFault::Failing, RestFault::Unavailable] {
@@ -138,16 +145,15 @@ async fn lists_that_break_off_end_no_instrument_and_a_delisting_does() {
         assert!(messages.try_recv().is_err(), "{fault:?} ends nothing");
     }
     sim.inject(Fault::Delist("EUSDT".to_owned()));
-    let FeedMessage { events, .. } = messages.recv().await.unwrap();
-    assert!(matches!(events[..], [FeedEvent::Ended { symbol, .. }] if symbol == id), "{events:?}");
+    let event = messages.recv().await.unwrap();
+    assert!(matches!(event, FeedEvent::Ended { symbol, .. } if symbol == id), "{event:?}");
     sim.inject(Fault::List("EUSDT".to_owned()));
     // An end is reported again until it is revoked.
     loop {
-        let FeedMessage { events, .. } = messages.recv().await.unwrap();
-        match events[..] {
-            [FeedEvent::Listed { symbol }] if symbol == id => break,
-            [FeedEvent::Ended { symbol, .. }] if symbol == id => {}
-            _ => panic!("{events:?}"),
+        match messages.recv().await.unwrap() {
+            FeedEvent::Listed { symbol } if symbol == id => break,
+            FeedEvent::Ended { symbol, .. } if symbol == id => {}
+            event => panic!("{event:?}"),
         }
     }
     watching.abort();

@@ -10,7 +10,7 @@ use klines_bybit::config::BybitConfig;
 use klines_bybit::connect::Dialer;
 use klines_bybit::decode::trade_id;
 use klines_bybit::driver::FeedContext;
-use klines_bybit::feed::Feed;
+use klines_bybit::feed::{Feed, FeedSettings};
 use klines_bybit::session::{Counters, Timing};
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
@@ -152,15 +152,11 @@ impl World {
             });
             let table = Arc::new(table);
             seen.0.insert(*category, Known { table: table.clone(), ..Known::default() });
-            Feed::spawn(
-                &context,
-                &tracker,
-                *category,
-                &config.stream_url(*category).unwrap(),
-                &table,
-                NonZeroUsize::MIN,
-                timing,
-            )
+            let url = config.stream_url(*category).unwrap();
+            let settings = FeedSettings { url, feeds: NonZeroUsize::MIN, timing };
+            let (mut feed, ids) = (Feed::new(*category), table.iter().map(|(id, _)| id).collect::<Vec<_>>());
+            feed.add(&context, &settings, &table, &ids).spawn(&tracker);
+            feed
         });
         let feeds = feeds.collect();
         Self { sim, feeds, rx, cancel, tracker, seen }

@@ -174,11 +174,32 @@ impl Invocation {
 
     /// Starts it with this signal ignored, as `nohup` does with HUP: a signal that is ignored stays ignored.
     pub fn ignoring(self, signal: &str) -> Self {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
-            .arg(self.0.get_program())
-            .args(self.0.get_args());
+        self.after(&["sh", "-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
+    }
+
+    /// Starts it without a controlling terminal, as a service.
+    pub fn without_terminal(self) -> Self {
+        self.after(&["setsid"])
+    }
+
+    /// Starts it with a controlling terminal, whose other end is returned: the terminal is there as long as that is.
+    pub fn in_terminal(self) -> (Self, std::os::fd::OwnedFd) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        // The standard input of `setsid` becomes the controlling terminal of what it runs.
+        let mut run = self.after(&["setsid", "--ctty"]);
+        run.0.stdin(std::fs::File::options().read(true).write(true).open(name).unwrap());
+        (run, master)
+    }
+
+    /// Starts it by another command, which is given the program and its arguments.
+    fn after(self, by: &[&str]) -> Self {
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(self.0.get_program()).args(self.0.get_args());
         command.env_clear().envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.0.get_current_dir().unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

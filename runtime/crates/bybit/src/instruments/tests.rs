@@ -93,3 +93,29 @@ fn lists_are_requested_more_often_while_an_end_is_unconfirmed() {
     let steps = [(0, "ABCDEF"), (300, "BCDEF"), (360, "BCDEF"), (660, ""), (720, "BCDEF"), (1_020, "ABCDEF")];
     assert_eq!(steps.map(|(at, names)| certain(at, names)), [true, false, true, false, true, true]);
 }
+
+/// Returns the first letters of the symbols that are chosen after the last of some lists; `None` if it is not plausible.
+fn chosen_of(lists: &[(i64, &str)], limit: Option<usize>) -> Option<String> {
+    let (mut watch, all) = (watch(), AllSymbols { limit, ..AllSymbols::default() });
+    let mut chosen = None;
+    for (at, names) in lists {
+        watch.take(T0 + at * SECOND, &list(names));
+        chosen = watch.choose(&all, &list(names));
+    }
+    chosen.map(|chosen| chosen.iter().map(|symbol| &symbol.as_str()[..1]).collect())
+}
+
+#[test]
+fn a_new_instrument_is_chosen_and_an_old_one_stays_until_it_has_ended() {
+    assert_eq!(chosen_of(&[(0, "ABCDEF")], None).unwrap(), "ABCDEF");
+    assert_eq!(chosen_of(&[(0, "ABCDEF"), (300, "ACDEFG")], None).unwrap(), "ACDEFGB", "one list is not enough");
+    assert_eq!(chosen_of(&[(0, "ABCDEF"), (300, "ACDEFG"), (360, "ACDEFG")], None).unwrap(), "ACDEFG");
+    assert_eq!(chosen_of(&[(0, "ABCDEF"), (300, "AbCDEF"), (360, "AbCDEF")], None).unwrap(), "ACDEF", "it is settled");
+    assert_eq!(chosen_of(&[(0, "BCDEF")], Some(2)).unwrap(), "BCA");
+}
+
+#[test]
+fn a_list_that_is_not_plausible_chooses_nothing() {
+    assert_eq!(chosen_of(&[(0, "ABCDEF"), (300, "AB")], None), None);
+    assert_eq!(chosen_of(&[(0, "")], None), None);
+}

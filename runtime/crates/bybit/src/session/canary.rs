@@ -69,6 +69,12 @@ impl Canary {
         }
     }
 
+    /// Makes the topic a separate one if its symbol was one of the connection's own and `has_left`. Returns whether that is
+    /// so; then it has to be requested.
+    pub fn disown(&mut self, has_left: impl Fn(SymbolId) -> bool) -> bool {
+        self.own.take_if(|own| has_left(*own)).is_some()
+    }
+
     /// Returns whether the topic was requested in the frame with this id.
     pub fn is_requested_in(&self, frame: &str) -> bool {
         matches!(&self.state, WatchState::Requested { id, .. } if id == frame)

@@ -33,6 +33,8 @@ struct Topic {
     state: TopicState,
     /// Whether its refusal was reported since the last acceptance.
     is_reported: bool,
+    /// Whether its symbol is no longer watched. It is not requested again.
+    has_left: bool,
 }
 
 impl Topic {
@@ -47,6 +49,8 @@ struct Request {
     sent: LocalMillis,
     /// Indices into the topics.
     topics: Vec<usize>,
+    /// Whether it ends their subscriptions.
+    is_end: bool,
 }
 
 /// What an answer changed.
@@ -60,6 +64,8 @@ pub struct Change {
     pub refused: Vec<(Symbol, String)>,
     /// Accepted after a reported refusal.
     pub recovered: Vec<Symbol>,
+    /// Topics that are no longer covered because they were left, by the last moment of which everything has arrived.
+    pub ended: BTreeMap<LocalMillis, Vec<SymbolId>>,
 }
 
 /// The topics of one connection.
@@ -82,14 +88,14 @@ impl Subscriptions {
             name,
             state: TopicState::Idle,
             is_reported: false,
+            has_left: false,
         });
         Self { category, timing, topics: topics.collect(), pending: BTreeMap::new(), sent: 0 }
     }
 
-    /// Requests every topic that is not refused, in as few frames as allowed.
+    /// Requests every topic that is neither refused nor left, in as few frames as allowed.
     pub fn open(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
-        let idle = (0..self.topics.len()).filter(|at| self.state(*at) == Some(TopicState::Idle));
-        let idle: Vec<usize> = idle.collect();
+        let idle: Vec<usize> = self.wanted(|state| state == TopicState::Idle);
         for chunk in idle.chunks(topic::args_per_frame(self.category)) {
             self.request(chunk.to_vec(), now, frames);
         }
@@ -97,17 +103,43 @@ impl Subscriptions {
 
     /// Requests the refused topics again whose time has come, each in a separate frame.
     pub fn retry(&mut self, now: LocalMillis, frames: &mut Vec<String>) {
-        let due = (0..self.topics.len())
-            .filter(|at| matches!(self.state(*at), Some(TopicState::Refused { retry_at }) if retry_at <= now));
-        for at in due.collect::<Vec<_>>() {
+        for at in self.wanted(|state| matches!(state, TopicState::Refused { retry_at } if retry_at <= now)) {
             self.request(vec![at], now, frames);
         }
+    }
+
+    /// Ends the subscriptions to the topics of `symbols`. What is covered stays so until the answer, because trades from
+    /// before the request may still arrive.
+    pub fn leave(&mut self, symbols: &[SymbolId], now: LocalMillis, frames: &mut Vec<String>) {
+        let mut covered = Vec::new();
+        for (at, topic) in self.topics.iter_mut().enumerate() {
+            if symbols.contains(&topic.symbol) && !std::mem::replace(&mut topic.has_left, true) && topic.is_covered() {
+                covered.push(at);
+            }
+        }
+        for chunk in covered.chunks(topic::args_per_frame(self.category)) {
+            self.end(chunk.to_vec(), now, frames);
+        }
+    }
+
+    /// Returns whether a symbol has been left and is not covered any more.
+    pub fn has_left(&self, symbol: SymbolId) -> bool {
+        self.topics.iter().any(|topic| topic.symbol == symbol && topic.has_left && !topic.is_covered())
+    }
+
+    /// Returns whether every topic has been left, and none is covered any more.
+    pub fn are_over(&self) -> bool {
+        self.topics.iter().all(|topic| topic.has_left && !topic.is_covered())
     }
 
     /// Handles the acceptance of a frame. Returns `None` if no frame with that id waits for an answer.
     pub fn accept(&mut self, id: &str, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
+        if request.is_end {
+            self.uncover(&request, &mut change);
+            return Some(change);
+        }
         for at in request.topics {
             self.cover(at, now, &mut change);
         }
@@ -118,6 +150,11 @@ impl Subscriptions {
     pub fn refuse(&mut self, id: &str, refusal: &Refusal, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
+        if request.is_end {
+            // Bybit knows no such subscription, so nothing arrives.
+            self.uncover(&request, &mut change);
+            return Some(change);
+        }
         let (named, rest): (Vec<usize>, Vec<usize>) =
             request.topics.iter().partition(|at| self.topics.get(**at).is_some_and(|t| refusal.names(&t.topic)));
         // In a frame of one topic, that topic is the bad one even if it is not named.
@@ -169,13 +206,15 @@ impl Subscriptions {
 
     /// Returns the numbers of covered, refused and wanted topics.
     pub fn totals(&self) -> (usize, usize, usize) {
-        let covered = self.topics.iter().filter(|topic| topic.is_covered()).count();
-        let refused = self.topics.iter().filter(|topic| matches!(topic.state, TopicState::Refused { .. })).count();
-        (covered, refused, self.topics.len())
+        let count = |of: fn(&Topic) -> bool| self.topics.iter().filter(|topic| !topic.has_left && of(topic)).count();
+        let refused = |topic: &Topic| matches!(topic.state, TopicState::Refused { .. });
+        (count(Topic::is_covered), count(refused), count(|_| true))
     }
 
-    fn state(&self, at: usize) -> Option<TopicState> {
-        self.topics.get(at).map(|topic| topic.state)
+    /// Returns the indices of the topics in such a state that have not been left.
+    fn wanted(&self, is_meant: impl Fn(TopicState) -> bool) -> Vec<usize> {
+        let topics = self.topics.iter().enumerate();
+        topics.filter(|(_, topic)| !topic.has_left && is_meant(topic.state)).map(|(at, _)| at).collect()
     }
 
     fn request(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
@@ -186,10 +225,31 @@ impl Subscriptions {
                 names.push(topic.topic.clone());
             }
         }
-        self.sent += 1;
-        let id = self.sent.to_string();
+        let id = self.next_id();
         frames.push(answer::subscribe_frame(&id, &names));
-        self.pending.insert(id, Request { sent: now, topics });
+        self.pending.insert(id, Request { sent: now, topics, is_end: false });
+    }
+
+    fn end(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
+        let names: Vec<String> = topics.iter().filter_map(|at| Some(self.topics.get(*at)?.topic.clone())).collect();
+        let id = self.next_id();
+        frames.push(answer::unsubscribe_frame(&id, &names));
+        self.pending.insert(id, Request { sent: now, topics, is_end: true });
+    }
+
+    fn next_id(&mut self) -> String {
+        self.sent += 1;
+        self.sent.to_string()
+    }
+
+    /// Ends the coverage of the topics of a request, which it had until then.
+    fn uncover(&mut self, request: &Request, change: &mut Change) {
+        for at in &request.topics {
+            let Some(topic) = self.topics.get_mut(*at) else { continue };
+            if let TopicState::Covered { since } = std::mem::replace(&mut topic.state, TopicState::Idle) {
+                change.ended.entry(request.sent.max(since)).or_default().push(topic.symbol);
+            }
+        }
     }
 
     fn cover(&mut self, at: usize, now: LocalMillis, change: &mut Change) {
@@ -198,6 +258,10 @@ impl Subscriptions {
             change.covered.push(topic.symbol);
             if std::mem::take(&mut topic.is_reported) {
                 change.recovered.push(topic.name.clone());
+            }
+            if topic.has_left {
+                // It was left while the request waited for its answer.
+                self.end(vec![at], now, &mut change.frames);
             }
         }
     }

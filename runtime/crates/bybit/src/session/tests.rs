@@ -1,5 +1,6 @@
 //! Tests the session with scripted frames, and with a model of the exchange that refuses, is silent and disconnects.
 
+mod leaving;
 mod model;
 mod random;
 mod reconnect;

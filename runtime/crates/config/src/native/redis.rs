@@ -25,7 +25,7 @@ const LAST_VALUE: Key = Key::new("last_value");
 const SPILL: Key = Key::new("spill");
 
 /// The settings of the redis consumer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
     /// Address of the server, with the password. Always `Some` if the consumer is enabled.
     pub url: Option<RedisAddress>,
@@ -50,7 +50,7 @@ pub struct Redis {
 }
 
 /// Address of a Redis server; may hold a password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisAddress(pub Secret);
 
 /// Which klines are kept under the keys of their series.

@@ -37,7 +37,7 @@ const PARTIAL: Key = Key::new("partial");
 const REVISIONS: Key = Key::new("revisions");
 
 /// The settings of the websocket consumer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocket {
     /// Host name or address to listen on. Default: `localhost`.
     pub host: String,
@@ -76,7 +76,7 @@ pub struct WebSocket {
 }
 
 /// A user and the user's key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// The user's name.
     pub user: String,

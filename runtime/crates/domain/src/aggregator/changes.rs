@@ -38,7 +38,8 @@ impl Aggregator {
         if !self.started {
             self.start(at);
         }
-        let Some(symbol_state) = self.symbols.get_mut(symbol.index()) else { return };
+        let watched = self.symbols.get_mut(symbol.index()).filter(|symbol_state| !symbol_state.has_left);
+        let Some(symbol_state) = watched else { return };
         symbol_state.flush_runs(&self.intervals);
         let is_new = symbol_state.coverage.is_new();
         if let Some(at) = symbol_state.coverage.resume(at) {

@@ -175,6 +175,12 @@ impl Coverage {
         self.tally.unknown += self.settle((from, to));
     }
 
+    /// Records that nothing more will be found out about any gap that is over.
+    pub(super) fn give_up_all(&mut self) {
+        let gaps: Vec<Span> = self.gaps().collect();
+        gaps.into_iter().for_each(|(from, to)| self.give_up(from, to));
+    }
+
     /// Records a candle with the window `span`.
     pub(super) fn learn(&mut self, grain: Grain, span: Span, is_empty: bool) {
         let known = match grain {
@@ -263,6 +269,11 @@ impl Coverage {
     /// Returns whether the feed is up.
     pub(super) fn is_open(&self) -> bool {
         self.spans.last().is_some_and(|(_, to)| to == OPEN_END)
+    }
+
+    /// Returns the last moment that is covered; `None` if the feed is up, or never was.
+    pub(super) fn until(&self) -> Option<Millis> {
+        self.spans.last().map(|(_, to)| to).filter(|to| *to != OPEN_END)
     }
 
     /// Returns whether no moment at `from` or later is covered.

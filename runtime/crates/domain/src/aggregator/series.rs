@@ -40,6 +40,11 @@ pub(super) struct Series {
 }
 
 impl Series {
+    /// Builds a series without windows whose next confirmed kline follows this sequence number.
+    pub(super) fn continuing(sequence: u64) -> Self {
+        Self { sequence, ..Self::default() }
+    }
+
     /// Adds trades that all lie in one window. Returns whether a revision became due.
     pub(super) fn add(&mut self, bucket: &Bucket, context: Context<'_>) -> bool {
         let start = context.interval.start_of(bucket.first.time);

@@ -146,6 +146,8 @@ pub(super) struct SymbolState {
     pub(super) stale: bool,
     /// The end of the last candle of the exchange that was taken; later trades are not in one.
     pub(super) candles_until: Millis,
+    /// Whether the symbol is no longer watched.
+    pub(super) has_left: bool,
 }
 
 impl SymbolState {
@@ -162,6 +164,7 @@ impl SymbolState {
             update_at: Millis::MIN,
             stale: false,
             candles_until: Millis::MIN,
+            has_left: false,
         }
     }
 

@@ -3,6 +3,7 @@
 mod closing;
 mod doubts;
 mod feeds;
+mod leaving;
 mod model;
 mod oracle;
 mod properties;

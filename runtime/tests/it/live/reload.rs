@@ -1,0 +1,193 @@
+//! The configuration changes while a run goes on: symbols join and leave, and nothing else notices.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bybit_sim::{Category, Fault, Market, Sim, SimConfig};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{FEEDS, assert_accounted, demo, pass, times};
+use crate::metrics::served;
+use crate::support::program::{Ended, Invocation, Said, folder, klines};
+use crate::support::received::{Received, assert_sound, complete, received};
+use crate::support::truth::Truth;
+use crate::websocket::peer::Peer;
+
+const KEY: &str = "nOt4-kEy_tHat-aNyone.gu3sses-9f";
+const READ: &str = "configuration read again";
+
+/// Returns a configuration with these lines in `[exchange]`; the console prints every closed kline as JSON.
+fn toml(exchange: &str) -> String {
+    format!(
+        "[exchange]\n{exchange}\n[klines]\nintervals = [\"1s\", \"5s\"]\n\
+         [websocket]\nhost = \"127.0.0.1\"\nport = 0\nuser = \"me\"\n\
+         [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n"
+    )
+}
+
+fn home(exchange: &str) -> TempDir {
+    folder(&[("klines.toml", &toml(exchange))])
+}
+
+/// Replaces the file as a whole, so that no half of it is read.
+fn write(home: &TempDir, text: &str) {
+    let (new, file) = (home.path().join("new.toml"), home.path().join("klines.toml"));
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+fn run(home: &TempDir, sim: &Sim) -> Invocation {
+    klines(home.path(), "run").at(sim).with("LOG_FORMAT", "json")
+}
+
+fn reload(home: &Path) -> Ended {
+    klines(home, "reload").run()
+}
+
+fn of<'a>(received: &'a [Received], symbol: &'a str) -> impl Iterator<Item = &'a Received> {
+    received.iter().filter(move |kline| kline.symbol == symbol)
+}
+
+/// Asserts that klines are exact, and that no connection was lost.
+#[track_caller]
+fn assert_unhindered(said: &Said, sim: &Sim, symbols: &[&str]) -> Vec<Received> {
+    let received = received(&said.out);
+    assert_sound(&received);
+    let mut truth = Truth::default();
+    truth.note(sim, Category::Linear, symbols);
+    assert!(truth.assert_same(&received) > 0);
+    assert_accounted(said, &["linear"]);
+    assert_eq!(said.logged("feed ended")[0]["gaps"], 0, "{}", said.err);
+    assert_eq!(times(said, "connection lost, reconnecting"), 0, "{}", said.err);
+    received
+}
+
+fn enter(address: SocketAddr) -> Peer {
+    Peer::connect(address, "/v1/stream", &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
+}
+
+/// Subscribes to a topic. Returns the answer, which pushes of other topics may precede.
+#[track_caller]
+fn subscribe(client: &mut Peer, topic: &str) -> Value {
+    client.say(&format!(r#"{{"op":"subscribe","id":1,"topics":["{topic}"]}}"#));
+    loop {
+        let text = client.json();
+        if text["op"] == "subscribe" {
+            return text;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_takes_other_symbols_without_a_gap_for_clients_and_open_klines() {
+    let (sim, home) = (demo(141).await, home("symbols = [\"BTCUSDT\", \"SOLUSDT\"]"));
+    let run = run(&home, &sim).with("ENABLED_CONSUMERS", "console,websocket").with("WSS_AUTH_KEY", KEY).start();
+    let mut client = enter(served(&run, "serving klines"));
+    assert_eq!(subscribe(&mut client, "kline.1s.BTCUSDT")["ok"], true);
+    let both = |said: &Said| ["BTCUSDT", "SOLUSDT"].iter().all(|name| complete(&said.out, name, "1s") >= 2);
+    run.until("klines", |said| both(said) && times(said, "subscribed") == FEEDS);
+    write(&home, &toml("symbols = [\"BTCUSDT\", \"ETHUSDT\"]"));
+    run.until("the change", |said| times(said, "symbols changed") == 1);
+    let changed = sim.now_ms();
+    let before = complete(&run.said().out, "BTCUSDT", "5s");
+    run.until("klines afterwards", |said| {
+        complete(&said.out, "ETHUSDT", "1s") >= 3 && complete(&said.out, "BTCUSDT", "5s") >= before + 2
+    });
+    let refused = subscribe(&mut client, "kline.1s.SOLUSDT");
+    assert_eq!(refused["error"], "symbol `SOLUSDT` of linear is not watched here", "{refused}");
+    assert_eq!(subscribe(&mut client, "kline.1s.ETHUSDT")["ok"], true);
+    let said = run.stop().success();
+    let line = &said.logged("symbols changed")[0];
+    assert_eq!((&line["joined"], &line["left"]), (&"ETHUSDT".into(), &"SOLUSDT".into()), "{line}");
+    assert_eq!(said.logged(READ)[0]["outcome"], "applied: exchange.symbols");
+    let received = assert_unhindered(&said, &sim, &["BTCUSDT", "ETHUSDT", "SOLUSDT"]);
+    // Only the first window of a symbol is not complete; the one in which it leaves is not confirmed.
+    let doubtful = received.iter().filter(|kline| !kline.is_complete() && kline.sequence > 1);
+    assert_eq!(doubtful.count(), 0, "{}", said.out);
+    let last = of(&received, "SOLUSDT").map(|kline| kline.end).max().unwrap();
+    assert!(last <= changed + 1_000, "it has left: {last} is after {changed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_and_a_hangup_without_a_terminal_ask_the_exchange_for_new_symbols() {
+    let (sim, home) = (demo(142).await, home("load_all = true"));
+    let run = run(&home, &sim).without_terminal().start();
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 1 && times(said, "symbols checked") == 0);
+    sim.inject(Fault::List("NEWUSDT".to_owned()));
+    let done = reload(home.path());
+    assert_eq!((done.code(), done.said.err.trim()), (Some(0), "nothing has changed"));
+    run.until("the first one", |said| complete(&said.out, "NEWUSDT", "1s") >= 2);
+    sim.inject(Fault::List("OTHERUSDT".to_owned()));
+    run.hang_up();
+    run.until("the second one", |said| complete(&said.out, "OTHERUSDT", "1s") >= 2);
+    let said = run.stop().success();
+    assert_unhindered(&said, &sim, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "NEWUSDT", "OTHERUSDT"]);
+    assert_eq!(said.logged("symbols changed").len(), 2);
+    assert_eq!(said.logged("ending; a second signal ends at once")[0]["signal"], "SIGINT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_configuration_leaves_the_old_one_and_what_cannot_change_is_named() {
+    let (sim, home) = (demo(143).await, home("symbols = [\"BTCUSDT\"]"));
+    let run = run(&home, &sim).start();
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 1);
+    write(&home, &toml("symbols = [\"BTCUSDT\", \"ethusdt\"]\nfeeds = 9"));
+    let refused = reload(home.path());
+    assert_eq!(refused.code(), Some(78), "{}", refused.said.err);
+    for problem in ["symbols are upper case on Bybit", "klines.toml:2", "1 to 4"] {
+        assert!(refused.said.err.contains(problem), "{problem}: {}", refused.said.err);
+    }
+    run.until("the same in the log", |said| said.err.contains("symbols are upper case on Bybit"));
+    let wanted = "symbols = [\"BTCUSDT\", \"spot:ETHUSDT\", \"SOLUSDT\"]\nfeeds = 1";
+    write(&home, &(toml(wanted) + "[metrics]\nlisten = \"127.0.0.1:0\"\n"));
+    run.until("the change", |said| times(said, "symbols changed") == 1);
+    let again = reload(home.path());
+    let pending = "needs a restart: exchange.feeds, metrics.listen, the category spot";
+    assert_eq!((again.code(), again.said.err.trim()), (Some(0), pending));
+    run.until("klines of the new one", |said| complete(&said.out, "SOLUSDT", "1s") >= 2);
+    let before = sim.now_ms();
+    pass(&sim, 1_500).await;
+    run.until("klines of the old one", |said| {
+        of(&received(&said.out), "BTCUSDT").any(|kline| kline.start > before && kline.is_complete())
+    });
+    let said = run.stop().success();
+    let received = assert_unhindered(&said, &sim, &["BTCUSDT", "SOLUSDT"]);
+    assert_eq!(of(&received, "ETHUSDT").count(), 0);
+    assert_eq!(said.logged("symbols changed")[0]["joined"], "SOLUSDT");
+    assert_eq!(said.logged(READ)[0]["outcome"], format!("applied: exchange.symbols; {pending}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_windows_of_a_symbol_that_joins_are_repaired() {
+    let text = |symbols: &str| {
+        let show = "[consumers.console.settings]\nshow = \"all\"\nformat = \"json\"\n";
+        format!("[exchange]\nsymbols = [{symbols}]\n[klines]\nintervals = [\"1m\", \"1h\"]\nrepair = \"1h\"\n{show}")
+    };
+    let market = Market::demo(144).with_history(Duration::from_secs(600));
+    let sim = Sim::start(SimConfig::new(market)).await.unwrap();
+    let home = folder(&[("klines.toml", &text("\"BTCUSDT\""))]);
+    let run = run(&home, &sim).start();
+    let known = |said: &Said, symbol: &str| {
+        let received = received(&said.out);
+        let newest = of(&received, symbol).filter(|kline| kline.interval == "1h").max_by_key(|kline| kline.start);
+        newest.cloned().filter(|kline| ["complete", "repaired"].contains(&kline.quality.as_str()))
+    };
+    run.until("the hour of the first one", |said| known(said, "BTCUSDT").is_some());
+    write(&home, &text("\"BTCUSDT\", \"ETHUSDT\""));
+    run.until("the hour of the second one", |said| known(said, "ETHUSDT").is_some());
+    let said = run.stop().success();
+    let closed: Vec<Received> = received(&said.out).into_iter().filter(|kline| kline.confirm).collect();
+    assert_sound(&closed);
+    assert_eq!(said.logged("symbols changed")[0]["joined"], "ETHUSDT");
+    assert_eq!(times(&said, "connection lost, reconnecting"), 0, "{}", said.err);
+}
+
+#[test]
+fn a_reload_without_a_run_says_so() {
+    let home = folder(&[]);
+    let ended = reload(home.path());
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.said.err.contains("no klines runs with the data_dir"), "{}", ended.said.err);
+}

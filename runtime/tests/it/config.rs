@@ -470,3 +470,19 @@ fn a_named_file_must_exist() {
     sources.environment = vec![("KLINES_CONFIG".into(), "other.toml".into())];
     assert_eq!(accepted(load(sources)).log.level, Level::Error);
 }
+
+#[test]
+fn two_configurations_differ_in_keys_and_in_sections_with_other_secrets() {
+    let read = |text: &str, key: &str| {
+        let (_folder, mut sources) =
+            folder(&[("klines.toml", &format!("enabled_consumers = [\"websocket\"]\n{text}"))]);
+        sources.environment = vec![("WSS_AUTH_USER".into(), "me".into()), ("WSS_AUTH_KEY".into(), key.into())];
+        load(sources).unwrap_or_else(|report| panic!("{}", report.render(false, 100))).0
+    };
+    let keys = ["nOt4-kEy_tHat-aNyone.gu3sses-9f", "aNother_kEy-tHat.n0body-gu3sses-7c"];
+    let first = read("", keys[0]);
+    assert!(first.changes(&read("[klines]\ngrace = \"80ms\"\n", keys[0])).is_empty(), "the default is no change");
+    let other = read("[exchange]\nsymbols = [\"SOLUSDT\"]\n[metrics]\nlisten = \"127.0.0.1:0\"\n", keys[0]);
+    assert_eq!(first.changes(&other), ["exchange.symbols", "metrics.listen"]);
+    assert_eq!(first.changes(&read("", keys[1])), ["websocket"]);
+}

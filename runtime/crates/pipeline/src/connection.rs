@@ -111,11 +111,11 @@ impl Connection {
         if observation == Observation::Rejected {
             return observation;
         }
-        self.stamped = received;
         match (observation, seen) {
             (Observation::Jumped, Some(last_seen)) => self.report_jump(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
+        self.stamped = received;
         self.apply_waiting(out);
         if let Some(since) = self.up_since {
             self.read_until = self.read_until.max(Some(stamp)).max(self.clock.latest(since));
@@ -123,7 +123,9 @@ impl Connection {
         observation
     }
 
-    /// Handles a jump of the exchange's clock: reports a hole for all covered symbols.
+    /// Handles a jump of the exchange's clock: reports a hole for all covered symbols. After a jump back it begins where the
+    /// clock can have been put: what is stamped from there on belongs to time that was covered before, and the frames that
+    /// were refused are of it.
     fn report_jump(
         &mut self,
         received: LocalMillis,
@@ -132,6 +134,7 @@ impl Connection {
         out: &mut Events,
     ) {
         self.starts.clear();
+        let last_seen = self.clock.seen_until(self.stamped).map_or(last_seen, |again| again.min(last_seen));
         self.read_until = None;
         self.up_since = self.up_since.map(|_| received);
         let symbols: Vec<SymbolId> = self.covered.iter().copied().collect();

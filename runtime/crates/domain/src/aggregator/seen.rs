@@ -35,8 +35,9 @@ impl PackedId {
 const MAX_KEPT: usize = 1_100;
 
 /// Ids of a symbol that are kept longer.
-#[derive(Default)]
 struct KeptIds {
+    /// The watermark when they began to be kept.
+    since: Millis,
     order: VecDeque<PackedId>,
     ids: HashSet<PackedId, RandomState>,
 }
@@ -132,13 +133,19 @@ impl SeenIds {
         }
     }
 
-    /// Keeps the ids of a symbol, or no longer keeps older ones than usual.
-    pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool) {
+    /// Keeps the ids of a symbol from the watermark `now` on, or no longer keeps older ones than usual.
+    pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool, now: Millis) {
         if is_kept && !Mutant::IdsForgotten.is_made() {
-            self.kept.entry(symbol).or_default();
+            let begin = || KeptIds { since: now, order: VecDeque::new(), ids: HashSet::default() };
+            self.kept.entry(symbol).or_insert_with(begin);
         } else if !self.kept.is_empty() {
             self.kept.remove(&symbol);
         }
+    }
+
+    /// Returns since when the ids of all trades of a symbol with a gap are known that were counted.
+    pub(super) fn known_since(&self, symbol: SymbolId) -> Millis {
+        self.kept.get(&symbol).map_or(Millis::MIN, |kept| kept.since.saturating_sub(self.lateness))
     }
 
     /// Stores an id. Returns whether it is new; a trade without an id always is.

@@ -13,6 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use klines_domain::aggregator::Aggregator;
+use klines_domain::mutants::Mutant;
 use klines_domain::repair::{Answer, Failure, Found, Request};
 use klines_domain::symbol::SymbolId;
 use klines_domain::time::{ExchangeMillis, HOUR, MINUTE, Millis, SECOND};
@@ -223,7 +224,8 @@ fn recover(symbol: SymbolId, until: Millis, trades: &[Trade], now: ExchangeMilli
     let reached = oldest.time + 1;
     for (from, to) in aggregator.gaps(symbol) {
         // The rest of an old hour is up to a candle of the whole hour, which must not have a part of it twice.
-        let is_cut = from < since && from < reached && now - reached > TRADES_REACH;
+        let is_old = from < since && from < reached && now - reached > TRADES_REACH;
+        let is_cut = is_old && !Mutant::HourDivided.is_made();
         let reached = if is_cut { ExchangeMillis::new(end_of(oldest.time.get(), HOUR) + 1) } else { reached };
         let from = from.max(reached);
         if from <= to && to.get() <= until {

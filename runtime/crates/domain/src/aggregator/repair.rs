@@ -71,7 +71,8 @@ impl Aggregator {
             self.change(symbol, |symbol_state, intervals| {
                 symbol_state.coverage.fill(from, to);
                 // It may be the first price of the symbol that is known at all.
-                let wide = before.map(|trade| symbol_state.scales.widened(trade));
+                let first = before.filter(|_| !Mutant::FirstPriceForgotten.is_made());
+                let wide = first.map(|trade| symbol_state.scales.widened(trade));
                 wide.filter(|wide| *wide != symbol_state.scales).and_then(|wide| symbol_state.widen(wide, category));
                 let price = before.and_then(|trade| trade.price.at_scale(symbol_state.scales.price));
                 price.into_iter().for_each(|price| symbol_state.coverage.mark(Carry { price, time: from }));

@@ -45,13 +45,16 @@ impl Steps {
         stamp
     }
 
-    /// Returns the spans of the exchange's time that a span of true time was: one between two steps each.
+    /// Returns the spans of the exchange's time that a span of true time was: one between two steps each. After a step back one
+    /// begins where the clock is past what it showed before: trades of the time between may be of the first time.
     pub fn spans(&self, (from, to): (Millis, Millis)) -> impl Iterator<Item = (Millis, Millis)> + '_ {
         let starts = std::iter::once(from).chain(self.0.iter().map(|step| step.at));
         let ends = self.0.iter().map(|step| step.at - 1).chain([to]);
         let cut = move |(start, end): (Millis, Millis)| (start.max(from), end.min(to));
         let spans = starts.zip(ends).map(cut).filter(|(start, end)| start < end);
-        spans.map(|(start, end)| (self.exchange(start), self.exchange(end)))
+        let shown = |at: Millis| self.0.iter().filter(|step| step.at <= at).map(|step| self.around(step).0).max();
+        let since = move |start: Millis| self.exchange(start).max(shown(start).unwrap_or(Millis::MIN));
+        spans.map(move |(start, end)| (since(start), self.exchange(end))).filter(|(start, end)| start < end)
     }
 
     /// Returns whether a window from `start` to `end` of the exchange's time is so near to a step that it need not be

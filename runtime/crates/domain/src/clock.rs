@@ -9,7 +9,7 @@ const OBSERVATION_WINDOW: Millis = 60 * SECOND;
 /// A stamp that differs from the clock by more than this is accepted only if others confirm it.
 const MAX_DEVIATION: Millis = 30 * SECOND;
 /// How many consecutive stamps must agree before the clock jumps.
-const MIN_AGREEING: u32 = 5;
+const MIN_AGREEING: usize = 5;
 /// The maximum time between a match and the stamp of its trade: 0 to 3 ms in recordings of Bybit, with room for a busy
 /// engine.
 pub const MAX_PUBLISH_DELAY: Millis = 10;
@@ -66,8 +66,8 @@ pub struct ExchangeClock {
     shown: Option<ExchangeMillis>,
     /// The offset with which the first stamp is compared.
     expected: ClockOffset,
-    /// An offset that contradicts the others, and how many consecutive stamps have agreed on it.
-    suspect: Option<(ClockOffset, u32)>,
+    /// Receipt and offset of the last stamps, if they contradict the others and agree with each other.
+    suspects: Vec<(LocalMillis, ClockOffset)>,
 }
 
 impl ExchangeClock {
@@ -84,19 +84,29 @@ impl ExchangeClock {
         let known = self.greatest.front().map(|(_, best)| *best);
         let mut observation = Observation::Accepted;
         if offset.is_far(known.unwrap_or(self.expected)) {
-            let agreed = match self.suspect {
-                Some((other, agreed)) if !offset.is_far(other) => agreed + 1,
-                _ => 1,
-            };
-            self.suspect = Some((offset, agreed));
-            if agreed < MIN_AGREEING {
+            if self.suspects.last().is_some_and(|(_, other)| offset.is_far(*other)) {
+                self.suspects.clear();
+            }
+            self.suspects.push((received, offset));
+            if self.suspects.len() < MIN_AGREEING {
                 return Observation::Rejected;
             }
             self.greatest.clear();
             self.least.clear();
             observation = Observation::Jumped;
+            // The newest of them may have been slower, or stamped before, than those that were refused.
+            for (received, offset) in std::mem::take(&mut self.suspects) {
+                self.note(received, offset);
+            }
+        } else {
+            self.suspects.clear();
+            self.note(received, offset);
         }
-        self.suspect = None;
+        self.forget(received);
+        observation
+    }
+
+    fn note(&mut self, received: LocalMillis, offset: ClockOffset) {
         while self.greatest.back().is_some_and(|(_, other)| *other <= offset) {
             self.greatest.pop_back();
         }
@@ -105,8 +115,6 @@ impl ExchangeClock {
             self.least.pop_back();
         }
         self.least.push_back((received, offset));
-        self.forget(received);
-        observation
     }
 
     /// Removes observations older than a minute, except the newest.
@@ -200,6 +208,17 @@ mod tests {
         assert_eq!(clock.observe(5, 1_000_005), Observation::Jumped);
         assert_eq!(clock.observe(6, 1_000_006), Observation::Accepted);
         assert_eq!(clock.now(10), Some(1_000_010), "several stamps that agree are accepted");
+    }
+
+    #[test]
+    fn a_jump_goes_by_all_stamps_that_agree() {
+        let mut clock = Plain::default();
+        clock.observe(0, 0);
+        for (at, stamp) in [(1, 100_001), (2, 100_902), (3, 100_003), (4, 100_004), (5, 100_005)] {
+            clock.observe(at, stamp);
+        }
+        assert_eq!(clock.now(5), Some(100_905), "the second one was stamped later than the last one");
+        assert_eq!(clock.0.seen_until(LocalMillis::new(5)), Some(ExchangeMillis::new(99_995)));
     }
 
     #[test]

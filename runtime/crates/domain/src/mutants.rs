@@ -46,11 +46,21 @@ pub enum Mutant {
     CandleTooSoon,
     /// Recent trades are taken for all that there were, without a proof.
     RecentTradesUnproven,
+    /// A jump of the exchange's clock is no gap.
+    JumpIgnored,
+    /// Windows of an instrument that has ended become flat klines.
+    EndIgnored,
+    /// A later list without an instrument moves its end.
+    EndMoved,
+    /// The first price of a symbol is not taken from a recovered trade.
+    FirstPriceForgotten,
+    /// Recent trades divide an hour of which only a candle knows the rest.
+    HourDivided,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -72,6 +82,11 @@ impl Mutant {
         Self::CandleBelieved,
         Self::CandleTooSoon,
         Self::RecentTradesUnproven,
+        Self::JumpIgnored,
+        Self::EndIgnored,
+        Self::EndMoved,
+        Self::FirstPriceForgotten,
+        Self::HourDivided,
     ];
 
     /// Returns whether this mistake is made.

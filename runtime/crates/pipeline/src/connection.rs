@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use klines_domain::clock::{ClockOffset, ExchangeClock, Observation};
 use klines_domain::feed::{FeedEvent, FeedMessage, Link};
+use klines_domain::mutants::Mutant;
 use klines_domain::symbol::SymbolId;
 use klines_domain::time::{ExchangeMillis, LocalMillis, Millis, SECOND};
 
@@ -111,11 +112,11 @@ impl Connection {
         if observation == Observation::Rejected {
             return observation;
         }
-        self.stamped = received;
         match (observation, seen) {
             (Observation::Jumped, Some(last_seen)) => self.report_jump(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
+        self.stamped = received;
         self.apply_waiting(out);
         if let Some(since) = self.up_since {
             self.read_until = self.read_until.max(Some(stamp)).max(self.clock.latest(since));
@@ -123,7 +124,9 @@ impl Connection {
         observation
     }
 
-    /// Handles a jump of the exchange's clock: reports a hole for all covered symbols.
+    /// Handles a jump of the exchange's clock: reports a hole for all covered symbols. After a jump back it begins where the
+    /// clock can have been put: what is stamped from there on belongs to time that was covered before, and the frames that
+    /// were refused are of it.
     fn report_jump(
         &mut self,
         received: LocalMillis,
@@ -132,11 +135,12 @@ impl Connection {
         out: &mut Events,
     ) {
         self.starts.clear();
+        let last_seen = self.clock.seen_until(self.stamped).map_or(last_seen, |again| again.min(last_seen));
         self.read_until = None;
         self.up_since = self.up_since.map(|_| received);
         let symbols: Vec<SymbolId> = self.covered.iter().copied().collect();
         let until = self.clock.latest(received).max(shown.map(|shown| shown + 1));
-        if until.is_some() && !symbols.is_empty() {
+        if until.is_some() && !symbols.is_empty() && !Mutant::JumpIgnored.is_made() {
             out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
     }

@@ -13,12 +13,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use klines_domain::aggregator::Aggregator;
+use klines_domain::mutants::Mutant;
 use klines_domain::repair::{Answer, Failure, Found, Request};
 use klines_domain::symbol::SymbolId;
-use klines_domain::time::{ExchangeMillis, MINUTE, Millis, SECOND};
+use klines_domain::time::{ExchangeMillis, HOUR, MINUTE, Millis, SECOND};
 use klines_domain::trade::Trade;
 
-use self::case::{Case, Step};
+use self::case::{Case, Step, end_of};
 
 /// The most requests of a category that are on their way at once.
 const MAX_ASKED: usize = 12;
@@ -28,6 +29,9 @@ const SETTLING: Millis = 3 * SECOND;
 const QUIET: Millis = 3 * SECOND;
 /// The most candles of one request, without the one before the first.
 const MAX_ROW: Millis = 998;
+/// Recent trades older than this are used from a full hour on if they do not reach to the beginning of what is seeded: when
+/// the candles before them are asked for, minutes may no longer reach that far.
+const TRADES_REACH: Millis = 8 * HOUR;
 /// How often something is asked before it is given up although the exchange answers.
 const MAX_TRIES: u32 = 6;
 /// The shortest and the longest pause after a failure.
@@ -146,7 +150,7 @@ impl Repairer {
             (Request::RecentTrades { .. }, Ok(Found::Trades(trades))) => {
                 let reaches = case.take_trades(trades, now.get(), &mut self.ids_agree);
                 if let Some((until, trades)) = reaches {
-                    recover(symbol, until, &trades, aggregator);
+                    recover(symbol, until, &trades, now, aggregator);
                 }
             }
             (Request::Candles { grain, from, .. }, Ok(Found::Candles(candles))) => {
@@ -235,11 +239,17 @@ impl Repairer {
 }
 
 /// Gives recent trades to the gaps that were over at `until`, as far as they reach.
-fn recover(symbol: SymbolId, until: Millis, trades: &[Trade], aggregator: &mut Aggregator) {
+fn recover(symbol: SymbolId, until: Millis, trades: &[Trade], now: ExchangeMillis, aggregator: &mut Aggregator) {
     let Some(oldest) = trades.first() else { return };
+    let since = aggregator.since(symbol).unwrap_or(now);
+    // Other trades of the same millisecond as the oldest one may be missing.
+    let reached = oldest.time + 1;
     for (from, to) in aggregator.gaps(symbol) {
-        // Other trades of the same millisecond as the oldest one may be missing.
-        let from = from.max(oldest.time + 1);
+        // The rest of an old hour is up to a candle of the whole hour, which must not have a part of it twice.
+        let is_old = from < since && from < reached && now - reached > TRADES_REACH;
+        let is_cut = is_old && !Mutant::HourDivided.is_made();
+        let reached = if is_cut { ExchangeMillis::new(end_of(oldest.time.get(), HOUR) + 1) } else { reached };
+        let from = from.max(reached);
         if from <= to && to.get() <= until {
             aggregator.recover(symbol, from, to, trades);
         }

@@ -247,6 +247,26 @@ fn a_jump_of_the_exchanges_clock_is_a_gap() {
 }
 
 #[test]
+fn what_passes_again_after_a_jump_back_of_the_exchanges_clock_is_a_gap() {
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(trade(40_500, 0), &mut out);
+    category.take(drained(local(41_079, 0)), &mut out);
+    assert_eq!(emitted(&mut out).len(), 41);
+    for n in 0..5 {
+        let trade = FeedMessage { received: local(41_200 + n, 0), ..trade(1_200 + n, 0) };
+        category.take(trade, &mut out);
+    }
+    category.take(drained(local(42_000, 0)), &mut out);
+    category.tick(local(42_300, 0), &mut out);
+    let emitted = emitted(&mut out);
+    // The last frame before came 0.7 s earlier: the clock can have been put to 0.5 s.
+    assert_eq!(emitted.first(), Some(&(0, Quality::Gapped, 1)));
+    assert!(emitted.iter().all(|(_, quality, _)| *quality == Quality::Gapped) && emitted.len() >= 40, "{emitted:?}");
+}
+
+#[test]
 fn a_frame_with_a_rejected_stamp_is_not_counted_and_marks_its_symbol() {
     let (mut category, mut out) = (category(), Vec::new());
     category.take(up(local(-200, 0)), &mut out);

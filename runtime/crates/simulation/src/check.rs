@@ -4,22 +4,21 @@
 //! no kline has more than the exchange had; sequences and revisions have no holes; the trades add up. *Liveness*: where a
 //! connection is certain to have delivered everything, the kline is there and complete.
 
+mod delivery;
+
 use std::collections::BTreeMap;
 
 use klines_domain::aggregator::Tally;
-use klines_domain::interval::Interval;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::time::{MINUTE, Millis, SECOND};
 
+use self::delivery::{CLOSING, Delivery, certain};
 use super::Outcome;
 use super::market::TapeTrade;
+use super::oracle::windows::Windows;
 use super::oracle::{self, Row};
 use super::plan::{Fault, Kind, Plan};
 
-/// How far from the beginning and the end of a connection a trade may be known or not: transit, clocks and timers.
-const SLACK: Millis = 2 * SECOND;
-/// How long before the end of a run a window must have ended to be closed.
-const CLOSING: Millis = 2 * SECOND;
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
 const RECOVERY: Millis = 100 * SECOND;
@@ -28,27 +27,8 @@ const STARTING: Millis = 2 * SECOND;
 /// Faults of one run that are shown.
 const SHOWN: usize = 10;
 
-/// The time for which a connection certainly delivered everything, in spans of the exchange's time.
-#[derive(Clone, Debug, Default)]
-struct Delivery {
-    spans: Vec<(Millis, Millis)>,
-    since: Option<Millis>,
-    /// When trades were last read.
-    read: Millis,
-    /// The longest time from a frame's stamp until it was read.
-    slowest: Millis,
-}
-
-impl Delivery {
-    fn end(&mut self, at: Millis) {
-        if let Some(since) = self.since.take() {
-            self.spans.push((since, at));
-        }
-    }
-}
-
 /// A series by its symbol and interval.
-type Series = (String, Interval);
+type Series = (String, String);
 
 /// What was said and delivered in a run.
 pub struct Checker {
@@ -58,6 +38,8 @@ pub struct Checker {
     sequences: BTreeMap<Series, u64>,
     /// The windows that were open at the end of a run in which gaps are repaired.
     open: Vec<Kline>,
+    /// Since when the client knows that symbols have ended, by their names.
+    ended: BTreeMap<String, Millis>,
     faults: Vec<String>,
 }
 
@@ -68,6 +50,7 @@ impl Checker {
             klines: BTreeMap::new(),
             sequences: BTreeMap::new(),
             open: Vec::new(),
+            ended: BTreeMap::new(),
             faults: Vec::new(),
         }
     }
@@ -121,11 +104,21 @@ impl Checker {
         }
     }
 
+    /// The client has learned that a symbol has ended at `at`, and has not traded since.
+    pub fn ended(&mut self, symbol: &str, at: Millis) {
+        self.ended.entry(symbol.to_owned()).or_insert(at);
+    }
+
     /// A kline was emitted.
     pub fn kline(&mut self, kline: &Kline) {
-        let series = (kline.series.symbol.to_string(), kline.series.interval);
+        let series = (kline.series.symbol.to_string(), kline.series.interval.to_string());
         if !kline.confirm {
             self.faults.push(format!("{series:?} {}: not confirmed, although no updates are wanted", kline.start));
+        }
+        // A late list can be younger than the last frames by their longest way.
+        let is_over = |at: &Millis| kline.trades == 0 && kline.revision == 0 && kline.start > at + MINUTE;
+        if self.ended.get(kline.series.symbol.as_str()).is_some_and(is_over) {
+            self.faults.push(format!("{series:?} {}: a flat kline, although the symbol has ended", kline.start));
         }
         let sequence = self.sequences.entry(series.clone()).or_default();
         if kline.sequence != *sequence + 1 {
@@ -164,7 +157,7 @@ impl Checker {
         for (series, klines) in &self.klines {
             let tape = tapes.iter().find(|(name, _)| *name == series.0).map_or(&[][..], |(_, tape)| tape);
             compared += klines.len();
-            self.faults.extend(klines.values().filter_map(|kline| compare(kline, tape).err()));
+            self.faults.extend(klines.values().filter_map(|kline| compare(kline, tape, plan).err()));
         }
         for delivery in &mut self.deliveries {
             delivery.end(plan.end);
@@ -174,11 +167,16 @@ impl Checker {
             let deliveries: Vec<&Delivery> =
                 self.deliveries.iter().zip(&plan.connections).filter_map(carries).collect();
             let spans = certain(plan, &deliveries);
-            for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
+            for (interval, windows) in intervals(plan) {
                 let none = BTreeMap::new();
-                let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
-                let mut demanded = demand(&spans, tape, interval);
-                demanded.retain(|start| !may_be_superseded(plan, interval, *start));
+                let klines = self.klines.get(&((*name).to_owned(), interval.to_owned())).unwrap_or(&none);
+                let mut demanded = demand(&spans, tape, windows);
+                demanded.retain(|start| {
+                    let end = windows.next(*start) - 1;
+                    is_alive(plan, symbol, *start, end)
+                        && !plan.steps.unsettles(*start, end)
+                        && !may_be_superseded(plan, windows, *start)
+                });
                 required += demanded.len();
                 let is_missing =
                     |start: &Millis| klines.get(start).is_none_or(|kline| kline.quality != Quality::Complete);
@@ -201,17 +199,21 @@ impl Checker {
     /// Checks that everything is known that can be known. Returns the number of klines that had to be right.
     fn repaired(&mut self, plan: &Plan, tapes: &[(&str, &[TapeTrade])]) -> usize {
         let mut required = 0;
-        for (name, tape) in tapes {
-            for interval in plan.intervals.iter().filter_map(|interval| interval.parse::<Interval>().ok()) {
+        for (symbol, (name, tape)) in tapes.iter().enumerate() {
+            for (interval, windows) in intervals(plan) {
                 let none = BTreeMap::new();
-                let klines = self.klines.get(&((*name).to_owned(), interval)).unwrap_or(&none);
+                let klines = self.klines.get(&((*name).to_owned(), interval.to_owned())).unwrap_or(&none);
                 let is_reached = recent_trades_reach(plan, tape);
-                let starts = knowable(plan, tape, interval, is_reached);
+                let mut starts = knowable(plan, tape, windows, is_reached);
+                starts.retain(|start| {
+                    let end = windows.next(*start) - 1;
+                    !plan.is_refused(symbol) && !plan.steps.repeats(*start, end)
+                });
                 required += starts.len();
-                let is_whole = interval.nominal_millis() % MINUTE == 0;
+                let is_whole = windows.is_whole();
                 let is_known = |kline: &Kline| match kline.quality {
                     Quality::Complete => true,
-                    Quality::Repaired => is_whole && !is_reached,
+                    Quality::Repaired => is_whole && !(is_reached && reaches(plan, tape, kline.start)),
                     Quality::Partial | Quality::Gapped => false,
                 };
                 self.faults.extend(starts.into_iter().filter_map(|start| {
@@ -222,9 +224,9 @@ impl Checker {
             }
         }
         for kline in &self.open {
-            let tape = tapes.iter().find(|(name, _)| *name == kline.series.symbol.as_str());
-            let is_whole = kline.series.interval.nominal_millis() % MINUTE == 0;
-            let fault = tape.filter(|_| is_whole).and_then(|(_, tape)| compare_open(kline, tape, plan.end).err());
+            let symbol = tapes.iter().position(|(name, _)| *name == kline.series.symbol.as_str());
+            let whole = symbol.filter(|_| windows_of(kline).is_whole());
+            let fault = whole.and_then(|symbol| compare_open(kline, tapes.get(symbol)?.1, (plan, symbol)).err());
             self.faults.extend(fault);
         }
         required
@@ -234,36 +236,49 @@ impl Checker {
 /// Returns the starts of the windows that must be right: those of whole minutes, and if the recent trades reach back to
 /// every gap, all others. They end after the start, and the faults of the feed and of the requests were over for long
 /// enough when the run ended.
-fn knowable(plan: &Plan, tape: &[TapeTrade], interval: Interval, is_reached: bool) -> Vec<Millis> {
+fn knowable(plan: &Plan, tape: &[TapeTrade], windows: Windows, is_reached: bool) -> Vec<Millis> {
     let mut starts = Vec::new();
-    let is_filled = interval.nominal_millis() >= SECOND;
-    if interval.nominal_millis() % MINUTE != 0 && !is_reached {
+    let is_filled = windows.is_filled();
+    if !windows.is_whole() && !is_reached {
         return starts;
     }
-    let mut start = interval.start_of(plan.start + STARTING);
-    while interval.next(start) <= plan.healed + RECOVERY {
-        let is_traded = || oracle::row(tape, start, interval.next(start) - 1).is_some_and(|row| row.trades > 0);
+    let mut start = windows.start_of(plan.start + STARTING);
+    let end = plan.exchange(plan.healed + RECOVERY).min(plan.exchange(plan.end) - RECOVERY);
+    while windows.next(start) <= end {
+        let is_traded = || oracle::row(tape, start, windows.next(start) - 1).is_some_and(|row| row.trades > 0);
         if tape.first().is_some_and(|trade| trade.time < start) && (is_filled || is_traded()) {
             starts.push(start);
         }
-        start = interval.next(start);
+        start = windows.next(start);
     }
     starts
+}
+
+/// Returns whether one answer has all trades since the beginning of a window.
+fn reaches(plan: &Plan, tape: &[TapeTrade], start: Millis) -> bool {
+    tape.len() - tape.partition_point(|trade| trade.time < start) < plan.recent_trades
 }
 
 /// Returns whether one answer has all trades of the run, and nothing can make it useless.
 fn recent_trades_reach(plan: &Plan, tape: &[TapeTrade]) -> bool {
     let first = tape.partition_point(|trade| trade.time < plan.start);
     let holds_back = |fault: &Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
-    tape.len() - first < plan.recent_trades && plan.rest_faults.is_empty() && !plan.faults.iter().any(holds_back)
+    tape.len() - first < plan.recent_trades
+        && plan.steps.0.is_empty()
+        && plan.rest_faults.is_empty()
+        && !plan.faults.iter().any(holds_back)
 }
 
 /// Compares the kline of a window that was open at the end with what the exchange had: the last trades may be on their
 /// way.
-fn compare_open(kline: &Kline, tape: &[TapeTrade], end: Millis) -> Result<(), String> {
+fn compare_open(kline: &Kline, tape: &[TapeTrade], (plan, symbol): (&Plan, usize)) -> Result<(), String> {
+    let end = plan.exchange(plan.end);
     let name = format!("{} {} {} (open)", kline.series.symbol, kline.series.interval, kline.start);
     let is_known = matches!(kline.quality, Quality::Complete | Quality::Repaired);
-    let has_gap = end - kline.start > RECOVERY + SECOND * 120;
+    let has_gap = end - kline.start > RECOVERY + SECOND * 120 && !plan.is_refused(symbol);
+    if plan.steps.repeats(kline.start, kline.end) {
+        return Ok(());
+    }
     if !is_known {
         return if has_gap { Err(format!("{name}: can be known, is {:?}", kline.quality)) } else { Ok(()) };
     }
@@ -288,25 +303,49 @@ fn price(row: &Row, at: usize) -> f64 {
     row.prices.get(at).and_then(|price| price.parse().ok()).unwrap_or(f64::NAN)
 }
 
+/// Returns the intervals of a plan with their windows.
+fn intervals(plan: &Plan) -> impl Iterator<Item = (&'static str, Windows)> {
+    plan.intervals.iter().filter_map(|interval| Some((*interval, Windows::of(interval)?)))
+}
+
+/// Returns the windows of a kline's interval.
+fn windows_of(kline: &Kline) -> Windows {
+    Windows::of(&kline.series.interval.to_string()).unwrap_or(Windows::Fixed(1))
+}
+
+/// Returns whether a symbol is traded and subscribed all through a window. What is listed is subscribed again when a retry
+/// is due, and that can go wrong until everything works.
+fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
+    let life = plan.life(symbol);
+    let listed = if life.listed == Millis::MIN { Millis::MIN } else { plan.exchange(plan.healed + RECOVERY) };
+    let ended = if life.ended == Millis::MAX { Millis::MAX } else { plan.exchange(life.ended) };
+    start >= listed && end < ended
+}
+
 /// Compares a kline with what the exchange had.
-fn compare(kline: &Kline, tape: &[TapeTrade]) -> Result<(), String> {
+fn compare(kline: &Kline, tape: &[TapeTrade], plan: &Plan) -> Result<(), String> {
     let name = format!("{} {} {}", kline.series.symbol, kline.series.interval, kline.start);
-    let end = kline.series.interval.next(kline.start) - 1;
-    if kline.end != end || kline.series.interval.start_of(kline.start) != kline.start {
+    let end = windows_of(kline).next(kline.start) - 1;
+    if kline.end != end || windows_of(kline).start_of(kline.start) != kline.start {
         return Err(format!("{name}: ends at {}, not {end}", kline.end));
     }
     let Some(row) = oracle::row(tape, kline.start, end) else {
         return Err(format!("{name}: before the first trade"));
     };
     let said = said(kline);
+    let row_before = |step: Millis| {
+        let before: Vec<TapeTrade> = tape.iter().filter(|trade| trade.matched < step).copied().collect();
+        oracle::row(&before, kline.start, end)
+    };
+    let is_same = |row: &Row| match kline.quality {
+        Quality::Complete => said == *row,
+        _ => (&said.prices, &said.volume, &said.turnover) == (&row.prices, &row.volume, &row.turnover),
+    };
+    let is_final = || plan.steps.is_final_at(end).and_then(row_before).is_some_and(|row| is_same(&row));
+    let may_lack = || plan.steps.passes_twice(kline.start, end) && plan.loses();
     match kline.quality {
-        Quality::Complete if said != row => {
-            Err(format!("{name}: {said:?} is called complete, the exchange had {row:?}"))
-        }
-        Quality::Repaired
-            if (&said.prices, &said.volume, &said.turnover) != (&row.prices, &row.volume, &row.turnover) =>
-        {
-            Err(format!("{name}: {said:?} is called repaired, the exchange had {row:?}"))
+        Quality::Complete | Quality::Repaired if !is_same(&row) && !is_final() && !may_lack() => {
+            Err(format!("{name}: {said:?} is called {}, the exchange had {row:?}", kline.quality))
         }
         _ if said.last_trade_time > row.last_trade_time => {
             Err(format!("{name}: last trade at {}, not {}", said.last_trade_time, row.last_trade_time))
@@ -331,53 +370,34 @@ fn said(kline: &Kline) -> Row {
     }
 }
 
-/// Returns the spans of which everything is certain to have been delivered by one connection or another.
-fn certain(plan: &Plan, deliveries: &[&Delivery]) -> Vec<(Millis, Millis)> {
-    // A loss is noticed as late as a frame can be, and what was read last can be as old as that.
-    let slowest = deliveries.iter().map(|delivery| delivery.slowest).max().unwrap_or_default();
-    let margin = SLACK + 2 * slowest;
-    let inner = |(from, to): &(Millis, Millis)| (from + SLACK, (to - margin).min(plan.end - CLOSING));
-    let mut spans: Vec<_> = deliveries.iter().flat_map(|delivery| &delivery.spans).map(inner).collect();
-    spans.retain(|(from, to)| from < to);
-    spans.sort_unstable();
-    let mut joined: Vec<(Millis, Millis)> = Vec::new();
-    for (from, to) in spans {
-        match joined.last_mut() {
-            Some((_, end)) if from <= *end => *end = to.max(*end),
-            _ => joined.push((from, to)),
-        }
-    }
-    joined
-}
-
 /// Returns the starts of the windows that must be complete: everything in them was delivered, and so was a trade before
 /// them, with which they open.
-fn demand(spans: &[(Millis, Millis)], tape: &[TapeTrade], interval: Interval) -> Vec<Millis> {
+fn demand(spans: &[(Millis, Millis)], tape: &[TapeTrade], windows: Windows) -> Vec<Millis> {
     let mut starts = Vec::new();
-    let is_filled = interval.nominal_millis() >= SECOND;
+    let is_filled = windows.is_filled();
     for (from, to) in spans {
         let Some(before) = tape.get(tape.partition_point(|trade| trade.time < *from)) else { continue };
-        let mut start = interval.next(interval.start_of(before.time));
-        while interval.next(start) - 1 < *to {
-            let end = interval.next(start) - 1;
+        let mut start = windows.next(windows.start_of(before.time));
+        while windows.next(start) - 1 < *to {
+            let end = windows.next(start) - 1;
             let is_traded = || oracle::row(tape, start, end).is_some_and(|row| row.trades > 0);
             if is_filled || is_traded() {
                 starts.push(start);
             }
-            start = interval.next(start);
+            start = windows.next(start);
         }
     }
     starts
 }
 
 /// Returns whether trades of a window shorter than a minute can have come after the candle of their minute was taken.
-fn may_be_superseded(plan: &Plan, interval: Interval, start: Millis) -> bool {
+fn may_be_superseded(plan: &Plan, windows: Windows, start: Millis) -> bool {
     let minute = start - start % MINUTE;
     let holds_back = |fault: &&Fault| matches!(fault.kind, Kind::Stall | Kind::Pause);
     let mut late = plan.faults.iter().filter(holds_back);
-    plan.is_repaired
-        && interval.nominal_millis() % MINUTE != 0
-        && late.any(|fault| fault.from < minute + MINUTE + SECOND && fault.until > minute + MINUTE)
+    let is_near = |fault: &Fault| fault.from < minute + MINUTE + SECOND && fault.until > minute + MINUTE;
+    // Where the exchange's clock is put, its minutes are at other times.
+    plan.is_repaired && !windows.is_whole() && late.any(|fault| !plan.steps.0.is_empty() || is_near(fault))
 }
 
 /// Returns the connections that do not deliver although everything has worked for long enough.

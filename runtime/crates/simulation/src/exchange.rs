@@ -37,8 +37,8 @@ impl Peer {
         self.is_mute = false;
     }
 
-    /// Answers a request; `None` if it is not answered.
-    pub fn answer(&mut self, now: Millis, request: &str) -> Option<String> {
+    /// Answers a request; `None` if it is not answered. A request with an unknown symbol is refused as a whole.
+    pub fn answer(&mut self, now: Millis, request: &str, unknown: &[String]) -> Option<String> {
         if now < self.no_answer_until {
             return None;
         }
@@ -48,6 +48,12 @@ impl Peer {
             return Some(format!(r#"{{"success":true,"ret_msg":"pong","conn_id":"c","req_id":"{id}","op":"ping"}}"#));
         }
         let topics: Vec<String> = request.get("args")?.as_array()?.iter().filter_map(text).collect();
+        if let Some(topic) = topics.iter().find(|topic| unknown.contains(topic)) {
+            let message = format!("error:handler not found,topic:{topic}");
+            return Some(format!(
+                r#"{{"success":false,"ret_msg":"{message}","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#
+            ));
+        }
         self.topics.extend(topics);
         Some(format!(r#"{{"success":true,"ret_msg":"","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#))
     }

@@ -9,6 +9,7 @@
 
 mod check;
 mod client;
+mod clock;
 mod exchange;
 mod market;
 mod network;

@@ -1,5 +1,7 @@
 //! Computes klines from the exchange's tape, window by window, with arithmetic of its own.
 
+pub mod windows;
+
 use klines_domain::time::Millis;
 
 use super::market::{PRICE_DECIMALS, SIZE_DECIMALS, TapeTrade};

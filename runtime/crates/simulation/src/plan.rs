@@ -1,12 +1,17 @@
 //! The plan of a run: its symbols, connections and intervals, and what goes wrong when. All of it comes from the seed.
 
+mod setting;
+
 use std::fmt;
 
 use fastrand::Rng;
 use klines_domain::time::{Millis, SECOND};
 
+pub use self::setting::{Life, NEVER};
+use super::clock::Steps;
+
 /// 2024-01-01T00:00:00Z.
-pub const NEW_YEAR: Millis = 1_704_067_200_000;
+const NEW_YEAR: Millis = 1_704_067_200_000;
 /// The length of a run.
 const LENGTH: Millis = 300 * SECOND;
 /// How much longer a run is in which gaps are repaired: the last ones begin when a silent connection is given up.
@@ -83,7 +88,7 @@ pub struct Fault {
     pub kind: Kind,
     /// On which connection.
     pub connection: usize,
-    /// When it begins, in ms of the exchange's time.
+    /// When it begins, in ms of true time.
     pub from: Millis,
     /// When it has ended.
     pub until: Millis,
@@ -100,9 +105,11 @@ pub enum RestKind {
     Stop,
     /// Candles have less volume than what was traded and seen.
     Lie,
+    /// This symbol is refused.
+    Refuse(usize),
 }
 
-/// All kinds.
+/// All kinds that concern every symbol.
 const REST_KINDS: [RestKind; 4] = [RestKind::Break, RestKind::Limit, RestKind::Stop, RestKind::Lie];
 
 /// A time in which requests to the market endpoints go wrong.
@@ -110,7 +117,7 @@ const REST_KINDS: [RestKind; 4] = [RestKind::Break, RestKind::Limit, RestKind::S
 pub struct RestFault {
     /// What goes wrong.
     pub kind: RestKind,
-    /// When it begins, in ms of the exchange's time.
+    /// When it begins, in ms of true time.
     pub from: Millis,
     /// When it has ended.
     pub until: Millis,
@@ -121,7 +128,7 @@ pub struct RestFault {
 pub struct Plan {
     /// The seed from which everything is drawn.
     pub seed: u64,
-    /// When the run starts, in ms of the exchange's time.
+    /// When the run starts, in ms of true time. The exchange's clock shows the same until its first step.
     pub start: Millis,
     /// When it ends.
     pub end: Millis,
@@ -141,6 +148,12 @@ pub struct Plan {
     pub recent_trades: usize,
     /// What goes wrong with requests.
     pub rest_faults: Vec<RestFault>,
+    /// How far the local clock is ahead of true time.
+    pub ahead: Millis,
+    /// The steps of the exchange's clock.
+    pub steps: Steps,
+    /// When each symbol is traded.
+    pub lives: Vec<Life>,
 }
 
 impl Plan {
@@ -162,7 +175,7 @@ impl Plan {
             let gaps: &[Millis] = if number == 0 { &BUSY } else { &GAPS };
             rng.choice(gaps.iter().copied()).unwrap_or(SECOND)
         };
-        let gaps = (0..symbols).map(gap).collect();
+        let gaps: Vec<Millis> = (0..symbols).map(gap).collect();
         let count = rng.usize(0..=3 + 3 * feeds);
         let mut faults: Vec<Fault> = (0..count).map(|_| fault(&mut rng, start, connections.len())).collect();
         faults.sort_by_key(|fault| fault.from);
@@ -175,7 +188,7 @@ impl Plan {
         let count = if is_repaired && rng.bool() { rng.usize(1..=3) } else { 0 };
         let rest_faults = (0..count).map(|_| rest_fault(&mut rng)).collect();
         let intervals = if is_repaired { &REPAIRED_INTERVALS } else { &INTERVALS };
-        Self {
+        let mut plan = Self {
             seed,
             start,
             end: start + LENGTH + if is_repaired { REPAIR } else { 0 },
@@ -187,7 +200,38 @@ impl Plan {
             is_repaired,
             recent_trades: rng.choice([20, 60, 1_000]).unwrap_or(60),
             rest_faults,
-        }
+            ahead: 0,
+            steps: Steps::default(),
+            lives: vec![Life::WHOLE; symbols],
+        };
+        setting::draw(&mut plan);
+        plan
+    }
+
+    /// Returns what the exchange's clock shows.
+    pub(crate) fn exchange(&self, now: Millis) -> Millis {
+        if self.steps.0.is_empty() { now } else { self.steps.exchange(now) }
+    }
+
+    /// Returns when something was stamped that was read at `now`.
+    pub(crate) fn true_time(&self, stamp: Millis, now: Millis) -> Millis {
+        if self.steps.0.is_empty() { stamp } else { self.steps.true_time(stamp, now) }
+    }
+
+    /// Returns when a symbol is traded.
+    pub(crate) fn life(&self, symbol: usize) -> Life {
+        self.lives.get(symbol).copied().unwrap_or(Life::WHOLE)
+    }
+
+    /// Returns whether a connection can lose something.
+    pub(crate) fn loses(&self) -> bool {
+        self.faults.iter().any(|fault| loses(fault) || fault.kind == Kind::Damage)
+    }
+
+    /// Returns whether requests about a symbol are refused at times.
+    pub(crate) fn is_refused(&self, symbol: usize) -> bool {
+        self.life(symbol) != Life { omitted: self.life(symbol).omitted, ..Life::WHOLE }
+            || self.rest_faults.iter().any(|fault| fault.kind == RestKind::Refuse(symbol))
     }
 }
 
@@ -207,8 +251,6 @@ fn without_long_silences(faults: Vec<Fault>) -> Vec<Fault> {
 
 /// Removes the faults by which a frame is lost that another one has overtaken: nothing tells that it was sent.
 fn without_losses_of_overtaken_frames(faults: &[Fault]) -> Vec<Fault> {
-    let loses =
-        |fault: &Fault| matches!(fault.kind, Kind::Drop | Kind::Down | Kind::HalfOpen | Kind::Mute | Kind::NoAnswer);
     let is_lost = |reorder: &Fault| {
         let during = reorder.from..=reorder.until + OVERTAKEN;
         let mut others = faults.iter().filter(|fault| fault.connection == reorder.connection && loses(fault));
@@ -216,6 +258,11 @@ fn without_losses_of_overtaken_frames(faults: &[Fault]) -> Vec<Fault> {
     };
     let is_kept = |fault: &&Fault| fault.kind != Kind::Reorder || !is_lost(fault);
     faults.iter().filter(is_kept).copied().collect()
+}
+
+/// Returns whether a fault loses what is under way.
+const fn loses(fault: &Fault) -> bool {
+    matches!(fault.kind, Kind::Drop | Kind::Down | Kind::HalfOpen | Kind::Mute | Kind::NoAnswer)
 }
 
 fn fault(rng: &mut Rng, start: Millis, connections: usize) -> Fault {
@@ -231,9 +278,18 @@ fn fault(rng: &mut Rng, start: Millis, connections: usize) -> Fault {
 
 impl fmt::Display for Plan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, start, connections, gaps, intervals, .. } = self;
+        let Self { seed, start, connections, gaps, intervals, ahead, .. } = self;
         writeln!(out, "seed {seed}: starts at {start}, intervals {}", intervals.join(" "))?;
         writeln!(out, "connections {connections:?}, mean time between matches {gaps:?} ms")?;
+        writeln!(out, "the local clock is {ahead} ms ahead")?;
+        for step in &self.steps.0 {
+            writeln!(out, "at {:>7} ms {step}", step.at - start)?;
+        }
+        for (symbol, life) in self.lives.iter().enumerate().filter(|(_, life)| **life != Life::WHOLE) {
+            let Life { listed, ended, omitted } = life;
+            let [listed, ended] = [listed, ended].map(|at| at.saturating_sub(*start));
+            writeln!(out, "symbol {symbol} is traded from {listed} to {ended} ms, omitted in lists {omitted:?}")?;
+        }
         if self.is_repaired {
             writeln!(out, "gaps are repaired; {} recent trades", self.recent_trades)?;
         }

@@ -40,7 +40,10 @@ impl Rest {
         let faults = plan.rest_faults.iter().filter(|fault| (fault.from..fault.until).contains(&now));
         let kinds: Vec<RestKind> = faults.map(|RestFault { kind, .. }| *kind).collect();
         let later = |wait| Err(Failure::Later { wait });
-        let result = match kinds.iter().find(|kind| !matches!(kind, RestKind::Lie)) {
+        let symbol = request.symbol().index();
+        let is_refused = !plan.life(symbol).is_traded(now) || kinds.contains(&RestKind::Refuse(symbol));
+        let result = match kinds.iter().find(|kind| !matches!(kind, RestKind::Lie | RestKind::Refuse(_))) {
+            _ if is_refused => Err(Failure::Refused),
             Some(RestKind::Break) if rng.bool() => later(0),
             Some(RestKind::Limit) => later(WAITS[0]),
             Some(RestKind::Stop) => later(WAITS[1]),
@@ -54,19 +57,20 @@ fn found(rest: &Rest, plan: &Plan, tape: &Tape, request: Request, now: Millis, (
     match request {
         Request::RecentTrades { symbol } => {
             let until = now - rng.i64(0..LAG);
-            let end = tape.trades.partition_point(|trade| trade.time <= until);
+            let end = tape.trades.partition_point(|trade| trade.matched <= until);
             let recent = tape.trades.get(end.saturating_sub(plan.recent_trades)..end).unwrap_or_default();
             Found::Trades(recent.iter().map(|trade| trade_of(symbol, trade)).collect())
         }
         Request::Candles { symbol, grain, from, to } => {
             let length = grain.millis();
+            let (trades, time) = (tape.in_order(), plan.exchange(now));
             let mut candles = Vec::new();
             let mut start = from.get();
-            while start <= to.get() && start + length <= now {
-                let settled = if now < start + length + SETTLING { now - SETTLING } else { now };
+            while start <= to.get() && start + length <= time {
+                let settled = if time < start + length + SETTLING { now - SETTLING } else { now };
                 let lie = Some(symbol.index()).filter(|_| lies && grain == Grain::Minute && rng.bool());
                 let read = lie.and_then(|symbol| rest.read.get(&(symbol, start))).is_some_and(|read| read.len() > 1);
-                candles.extend(candle(&tape.trades, start, length, settled).map(|candle| match read {
+                candles.extend(candle(&trades, start, length, settled).map(|candle| match read {
                     // Less than the client has seen cannot be true: two trades have more than the least volume.
                     true => Candle { volume: Decimal::new(1, SIZE_DECIMALS), ..candle },
                     false => candle,
@@ -78,11 +82,12 @@ fn found(rest: &Rest, plan: &Plan, tape: &Tape, request: Request, now: Millis, (
     }
 }
 
-/// Computes a candle from the trades that were matched by `settled`.
+/// Computes a candle from the trades that were matched by `settled`, in true time.
 fn candle(tape: &[TapeTrade], start: Millis, length: Millis, settled: Millis) -> Option<Candle> {
     let first = tape.partition_point(|trade| trade.time < start);
-    let after = tape.partition_point(|trade| trade.time < start + length && trade.time <= settled).max(first);
+    let after = tape.partition_point(|trade| trade.time < start + length);
     let inside = tape.get(first..after)?;
+    let inside = inside.get(..inside.partition_point(|trade| trade.matched <= settled))?;
     let open = first.checked_sub(1).and_then(|at| tape.get(at)).or(inside.first())?.price;
     let prices = || inside.iter().map(|trade| trade.price).chain([open]);
     let price = |mantissa| Quantity { mantissa, scale: PRICE_DECIMALS };
@@ -101,7 +106,7 @@ fn candle(tape: &[TapeTrade], start: Millis, length: Millis, settled: Millis) ->
 
 /// Returns a trade as the feed delivers it.
 fn trade_of(symbol: SymbolId, trade: &TapeTrade) -> Trade {
-    let TapeTrade { time, price, size, is_buy, number } = *trade;
+    let TapeTrade { time, price, size, is_buy, number, .. } = *trade;
     Trade {
         symbol,
         time: ExchangeMillis::new(time),

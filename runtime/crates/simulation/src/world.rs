@@ -1,19 +1,25 @@
-//! One run: the event queue, and all parts on it. The local clock is a little ahead of the exchange's.
+//! One run: the event queue, and all parts on it. The queue goes by true time; the exchange's clock and the local one
+//! differ from it as the plan says.
+
+mod faults;
+mod lists;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
+use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::session::{CloseReason, Session, Timing};
 use klines_domain::aggregator::Settings;
 use klines_domain::feed::FeedMessage;
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Request};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
-use klines_domain::time::{HOUR, LocalMillis, Millis};
+use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis, SECOND};
 use klines_pipeline::CategoryPipeline;
 use klines_pipeline::repair::RepairSettings;
 
@@ -22,20 +28,20 @@ use super::check::Checker;
 use super::client::{Client, ClientAction};
 use super::exchange::Peer;
 use super::market::{self, Tape};
-use super::plan::{Fault, Kind, NEW_YEAR, Plan, RestKind};
+use super::oracle::windows::Windows;
+use super::plan::{Fault, Plan, RestKind};
 use super::rest::Rest;
 
-/// How far the local clock is ahead of the exchange's.
-const AHEAD: Millis = 1_500;
 /// Trades are published at most this long after their match.
 const PUBLISHING: Millis = 3;
 /// The least and the greatest time until a lost connection is opened again.
 const RECONNECT: Range<Millis> = 200..1_500;
 /// The least and the greatest time that a request to a market endpoint takes, and its answer.
 const REQUEST: Range<Millis> = 20..400;
-/// How often noise is sent while it lasts.
-const NOISE: Millis = 700;
-
+/// How often the list of instruments is requested. The program does so every five minutes, or every minute.
+const LISTS: Duration = Duration::from_secs(10);
+/// When a symbol that was refused is requested again. The program waits for ten minutes.
+const RETRY: Millis = 20 * SECOND;
 /// What happens.
 #[derive(Debug)]
 enum Event {
@@ -55,6 +61,8 @@ enum Event {
     Fault(Fault),
     /// Noise is sent.
     Noise(usize),
+    /// A list of instruments reaches the client.
+    List,
     /// A request reaches a market endpoint.
     Ask(Request),
     /// Its answer reaches the client.
@@ -65,8 +73,11 @@ enum Event {
 pub struct World<'a> {
     plan: &'a Plan,
     now: Millis,
-    queue: BinaryHeap<Reverse<(Millis, u64)>>,
-    events: std::collections::BTreeMap<u64, Event>,
+    /// When which event happens, in the order of being planned, by its place.
+    queue: BinaryHeap<Reverse<(Millis, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    /// Places of events that have happened.
+    free: Vec<usize>,
     count: u64,
     rng: Rng,
     tapes: Vec<Tape>,
@@ -75,6 +86,7 @@ pub struct World<'a> {
     peers: Vec<Peer>,
     clients: Vec<Client>,
     pipeline: CategoryPipeline,
+    watch: Watch,
     /// Since when and until when the process does nothing.
     paused: Option<(Millis, Millis)>,
     checker: Checker,
@@ -87,8 +99,10 @@ impl<'a> World<'a> {
         let mut tapes: Vec<Tape> =
             plan.gaps.iter().enumerate().map(|(number, gap)| Tape::new(number, *gap, &mut rng)).collect();
         let mut numbers = 0;
-        for tape in tapes.iter_mut().filter(|_| plan.is_repaired) {
-            tape.begin(NEW_YEAR - 2 * HOUR, plan.start, &mut numbers, &mut rng);
+        let since = Windows::Months.start_of(plan.start).min(Windows::Weeks.start_of(plan.start));
+        let is_old = |(symbol, _): &(usize, &mut Tape)| plan.is_repaired && plan.life(*symbol).is_traded(plan.start);
+        for (_, tape) in tapes.iter_mut().enumerate().filter(is_old) {
+            tape.begin(since - 2 * HOUR, plan.start, &mut numbers, &mut rng);
         }
         let mut table = SymbolTable::default();
         let names = tapes.iter().filter_map(|tape| Symbol::new(&tape.name).ok());
@@ -101,17 +115,20 @@ impl<'a> World<'a> {
         } else {
             CategoryPipeline::new(settings, &table)
         };
+        let watch = Watch::new(Category::Linear, &table, Pace { usual: LISTS, apart: LISTS });
         let table = Arc::new(table);
+        let timing = Timing { refused_retry: RETRY, ..Timing::default() };
         let session = |(number, symbols): (usize, &Vec<usize>)| {
             let own: Vec<SymbolId> = symbols.iter().filter_map(|at| ids.get(*at).copied()).collect();
-            Client::new(Session::new(Category::Linear, number, table.clone(), &own, Timing::default()))
+            Client::new(Session::new(Category::Linear, number, table.clone(), &own, timing))
         };
         let clients: Vec<Client> = plan.connections.iter().enumerate().map(session).collect();
         Self {
             plan,
             now: plan.start,
             queue: BinaryHeap::new(),
-            events: std::collections::BTreeMap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
             count: 0,
             rng,
             peers: clients.iter().map(|_| Peer::default()).collect(),
@@ -121,6 +138,7 @@ impl<'a> World<'a> {
             rest: Rest::default(),
             clients,
             pipeline,
+            watch,
             paused: None,
             trace: is_traced.then(String::new),
         }
@@ -129,8 +147,13 @@ impl<'a> World<'a> {
     /// Runs until the end of the plan.
     pub fn run(&mut self) {
         for symbol in 0..self.tapes.len() {
-            self.later(1, Event::Match(symbol));
+            let life = self.plan.life(symbol);
+            let gap = self.plan.gaps.get(symbol).copied().unwrap_or(1);
+            // The first trade of a symbol that is traded often is at the beginning.
+            let wait = if gap < MINUTE { 1 } else { 1 + self.rng.i64(0..gap) };
+            self.at((self.plan.start + wait).max(life.listed), Event::Match(symbol));
         }
+        self.later(0, Event::List);
         for connection in 0..self.clients.len() {
             self.later(0, Event::Open(connection));
         }
@@ -138,13 +161,14 @@ impl<'a> World<'a> {
             self.later(fault.from - self.plan.start, Event::Fault(*fault));
         }
         while self.now < self.plan.end {
-            let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, _))| *at);
+            let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
             let due = self.due().max(self.now + 1);
             self.now = event.min(due).min(self.plan.end);
+            self.resume();
             if event <= due
-                && let Some(event) = self.queue.pop().and_then(|Reverse((_, number))| self.events.remove(&number))
+                && let Some((number, event)) = self.next()
             {
-                self.handle(event);
+                self.handle(number, event);
             }
             self.turn();
         }
@@ -160,7 +184,8 @@ impl<'a> World<'a> {
             }
             self.checker.at_end(kline);
         }
-        let tapes: Vec<_> = self.tapes.iter().map(|tape| (tape.name.as_str(), tape.trades.as_slice())).collect();
+        let ordered: Vec<_> = self.tapes.iter().map(|tape| (tape.name.as_str(), tape.in_order())).collect();
+        let tapes: Vec<_> = ordered.iter().map(|(name, trades)| (*name, trades.as_ref())).collect();
         self.checker.finish(self.plan, &tapes, self.pipeline.tally(), self.trace)
     }
 
@@ -170,13 +195,29 @@ impl<'a> World<'a> {
 
     fn at(&mut self, at: Millis, event: Event) {
         self.count += 1;
-        self.queue.push(Reverse((at, self.count)));
-        self.events.insert(self.count, event);
+        self.plan_at(at, self.count, event);
+    }
+
+    /// Plans an event. Of two at the same time, the one with the lesser `number` happens first.
+    fn plan_at(&mut self, at: Millis, number: u64, event: Event) {
+        let place = self.free.pop().unwrap_or(self.events.len());
+        self.queue.push(Reverse((at, number, place)));
+        match self.events.get_mut(place) {
+            Some(free) => *free = Some(event),
+            None => self.events.push(Some(event)),
+        }
+    }
+
+    /// Returns the next event and its number; `None` if it was lost.
+    fn next(&mut self) -> Option<(u64, Event)> {
+        let Reverse((_, number, place)) = self.queue.pop()?;
+        self.free.push(place);
+        Some(number).zip(self.events.get_mut(place)?.take())
     }
 
     /// Returns the local time.
     fn local(&self) -> LocalMillis {
-        LocalMillis::new(self.now + AHEAD)
+        LocalMillis::new(self.now + self.plan.ahead)
     }
 
     /// Returns when the client has something to do by its clocks, in the exchange's time.
@@ -191,7 +232,7 @@ impl<'a> World<'a> {
         self.now.saturating_add(pause.min(due.get().saturating_sub(local.get())))
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, number: u64, event: Event) {
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>7} {event:?}", self.now - self.plan.start);
         }
@@ -201,9 +242,10 @@ impl<'a> World<'a> {
             Event::Request(connection, generation, text) => self.answer(connection, generation, &text),
             Event::Open(connection) => self.open(connection),
             Event::Fault(fault) => self.fail(fault),
+            Event::List => self.list(),
             Event::Ask(request) => self.ask(request),
             Event::Answer(answer) => match self.paused {
-                Some((_, until)) => self.at(until.max(self.now + 1), Event::Answer(answer)),
+                Some((_, until)) => self.at(until, Event::Answer(answer)),
                 None => {
                     let mut out = Vec::new();
                     self.pipeline.answer(*answer, self.local(), &mut out);
@@ -212,9 +254,9 @@ impl<'a> World<'a> {
             },
             Event::Noise(connection) => self.noise(connection),
             Event::Frame(..) | Event::Closed(..) if self.paused.is_some() => {
-                // It waits in the socket, in order.
+                // It waits in the socket, in order, also if the pause becomes longer meanwhile.
                 let until = self.paused.map_or(self.now, |(_, until)| until);
-                self.at(until, event);
+                self.plan_at(until, number, event);
             }
             Event::Frame(connection, generation, text) => {
                 let (local, is_current) = (self.local(), self.is_current(connection, generation));
@@ -235,7 +277,7 @@ impl<'a> World<'a> {
     fn observe(&mut self, connection: usize, text: &str) {
         let now = self.now;
         if let Some(stamped) = market::stamp(text) {
-            self.checker.read(connection, stamped, now);
+            self.checker.read(connection, self.plan.true_time(stamped, now), now);
             if !text.ends_with("]}") {
                 self.checker.doubtful(connection, now);
             }
@@ -246,7 +288,10 @@ impl<'a> World<'a> {
         {
             self.rest.note(symbol, tape.read(text));
         }
-        if text.contains(r#""op":"subscribe""#) && self.peers.get(connection).is_some_and(Peer::delivers) {
+        if text.starts_with(r#"{"success":true"#)
+            && text.contains(r#""op":"subscribe""#)
+            && self.peers.get(connection).is_some_and(Peer::delivers)
+        {
             self.checker.acknowledged(connection, now);
         }
     }
@@ -255,20 +300,22 @@ impl<'a> World<'a> {
         self.peers.get(connection).is_some_and(|peer| peer.generation == generation)
     }
 
+    /// Ends a pause of the process that is over, before what waited in its sockets is read.
+    fn resume(&mut self) {
+        let Some((since, _)) = self.paused.take_if(|(_, until)| *until <= self.now) else { return };
+        let since = LocalMillis::new(since + self.plan.ahead);
+        let local = self.local();
+        self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+    }
+
     /// Lets the client do what is due, unless its process is paused.
     fn turn(&mut self) {
-        if let Some((since, until)) = self.paused {
-            if self.now < until {
-                return;
-            }
-            self.paused = None;
-            let since = LocalMillis::new(since + AHEAD);
-            let local = self.local();
-            self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+        if self.paused.is_some() {
+            return;
         }
         let local = self.local();
         // What arrived at this moment is read first.
-        let is_read = self.queue.peek().is_none_or(|Reverse((at, _))| *at > self.now);
+        let is_read = self.queue.peek().is_none_or(|Reverse((at, ..))| *at > self.now);
         for number in 0..self.clients.len() {
             let boundary = self.pipeline.boundary(number);
             if let Some(client) = self.clients.get_mut(number).filter(|_| is_read) {
@@ -331,9 +378,12 @@ impl<'a> World<'a> {
     }
 
     fn trade(&mut self, symbol: usize) {
+        if !self.plan.life(symbol).is_traded(self.now) {
+            return;
+        }
         let (now, rng) = (self.now, &mut self.rng);
         let Some(tape) = self.tapes.get_mut(symbol) else { return };
-        let trades = tape.trade(now, &mut self.numbers, rng);
+        let trades = tape.trade((self.plan.exchange(now), now), &mut self.numbers, rng);
         let (gap, delay) = (tape.next_gap(rng), rng.i64(0..=PUBLISHING));
         self.later(delay, Event::Publish(symbol, trades));
         self.later(gap, Event::Match(symbol));
@@ -341,7 +391,7 @@ impl<'a> World<'a> {
 
     fn publish(&mut self, symbol: usize, trades: Range<usize>) {
         let Some(tape) = self.tapes.get(symbol) else { return };
-        let (text, name) = (tape.frame(trades, self.now), tape.name.clone());
+        let (text, name) = (tape.frame(trades, self.plan.exchange(self.now)), tape.name.clone());
         for connection in 0..self.peers.len() {
             let now = self.now;
             let Some(peer) = self.peers.get_mut(connection) else { continue };
@@ -356,8 +406,8 @@ impl<'a> World<'a> {
                 peer.held = Some(text);
                 continue;
             }
-            let (again, held) = (now < peer.duplicate_until, peer.held.take());
-            let copies = [Some(text.clone()), held, again.then_some(text)];
+            let (again, held) = ((now < peer.duplicate_until).then(|| text.clone()), peer.held.take());
+            let copies = [Some(text), held, again];
             copies.into_iter().flatten().for_each(|text| self.send(connection, text));
         }
     }
@@ -373,11 +423,14 @@ impl<'a> World<'a> {
 
     fn answer(&mut self, connection: usize, generation: u32, request: &str) {
         let now = self.now;
+        let is_unknown =
+            |(symbol, tape): (usize, &Tape)| (!self.plan.life(symbol).is_traded(now)).then(|| tape.subject.clone());
+        let unknown: Vec<String> = self.tapes.iter().enumerate().filter_map(is_unknown).collect();
         let Some(peer) = self.peers.get_mut(connection).filter(|peer| peer.is_open && peer.generation == generation)
         else {
             return;
         };
-        if let Some(answer) = peer.answer(now, request) {
+        if let Some(answer) = peer.answer(now, request, &unknown) {
             self.send(connection, answer);
         }
     }
@@ -407,57 +460,5 @@ impl<'a> World<'a> {
         }
         self.checker.closed(connection);
         self.execute(connection);
-    }
-
-    fn fail(&mut self, fault: Fault) {
-        let (now, Fault { kind, connection, until, .. }) = (self.now, fault);
-        let Some(peer) = self.peers.get_mut(connection) else { return };
-        match kind {
-            Kind::Drop | Kind::Down => {
-                if kind == Kind::Down {
-                    peer.network.down_until = until;
-                }
-                if peer.is_open {
-                    peer.is_open = false;
-                    let generation = peer.generation;
-                    self.forget(connection);
-                    self.checker.lost(connection, now);
-                    let transit = self.rng.i64(1..40);
-                    self.later(transit, Event::Closed(connection, generation));
-                }
-            }
-            Kind::HalfOpen | Kind::Mute => {
-                let state = if kind == Kind::Mute { &mut peer.is_mute } else { &mut peer.network.is_half_open };
-                *state = true;
-                self.checker.lost(connection, now);
-            }
-            Kind::Stall => peer.network.stalled_until = until,
-            Kind::Duplicate => peer.duplicate_until = until,
-            Kind::Reorder => peer.reorder_until = until,
-            Kind::Damage => peer.is_damaging = true,
-            Kind::NoAnswer => peer.no_answer_until = until,
-            Kind::Noise => {
-                peer.noise_until = until;
-                self.later(0, Event::Noise(connection));
-            }
-            Kind::Pause => {
-                let (since, known) = self.paused.unwrap_or((now, until));
-                self.paused = Some((since, known.max(until)));
-            }
-        }
-    }
-
-    /// Loses what is under way to the client.
-    fn forget(&mut self, connection: usize) {
-        self.events.retain(|_, event| !matches!(event, Event::Frame(of, ..) if *of == connection));
-    }
-
-    fn noise(&mut self, connection: usize) {
-        const NOISES: [&str; 4] = ["", "{", r#"{"topic":"tickers.BTCUSDT","data":{}}"#, r#"{"success":7}"#];
-        let text = NOISES.get(self.rng.usize(0..NOISES.len())).copied().unwrap_or_default();
-        self.send(connection, text.to_owned());
-        if self.peers.get(connection).is_some_and(|peer| self.now < peer.noise_until) {
-            self.later(NOISE, Event::Noise(connection));
-        }
     }
 }

@@ -251,9 +251,14 @@ impl Coverage {
         self.candles.minutes.touches(time, to) || self.candles.hours.touches(time, to)
     }
 
-    /// Marks the instrument as ended at `at`: there are no trades after it.
+    /// Marks the instrument as ended at `at`: there are no trades after it. An end that is reported again stays where it was:
+    /// flat klines have been withheld since then.
     pub(super) fn end(&mut self, at: Millis) {
-        self.ended = Some(at);
+        if Mutant::EndIgnored.is_made() {
+            return;
+        }
+        let known = self.ended.filter(|_| !Mutant::EndMoved.is_made());
+        self.ended = Some(known.map_or(at, |known| known.min(at)));
     }
 
     /// Returns whether the instrument is marked as ended.

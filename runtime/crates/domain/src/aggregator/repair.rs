@@ -52,7 +52,11 @@ impl Aggregator {
     pub fn recover(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {
         let Some(symbol_state) = self.symbols.get(symbol.index()) else { return };
         let gaps: Vec<Span> = symbol_state.coverage.wanted_within(from.get(), to.get()).collect();
-        for (from, to) in gaps {
+        // A gap can begin before the ids are known, after a trade that was much too late, or if the exchange's clock was put
+        // back. What was counted there cannot be told from what was not.
+        let (known, since) = (self.seen.known_since(symbol), symbol_state.coverage.since().unwrap_or(Millis::MIN));
+        let is_known = |gap: &Span| gap.0 >= known || gap.1 < since;
+        for (from, to) in gaps.into_iter().filter(is_known) {
             let inside = |trade: &&Trade| trade.symbol == symbol && (from..=to).contains(&trade.time.get());
             for trade in trades.iter().filter(inside) {
                 self.tally.received += 1;
@@ -63,8 +67,13 @@ impl Aggregator {
                 }
             }
             let before = trades.iter().rev().find(|trade| trade.symbol == symbol && trade.time.get() < from);
+            let category = self.settings.category;
             self.change(symbol, |symbol_state, intervals| {
                 symbol_state.coverage.fill(from, to);
+                // It may be the first price of the symbol that is known at all.
+                let first = before.filter(|_| !Mutant::FirstPriceForgotten.is_made());
+                let wide = first.map(|trade| symbol_state.scales.widened(trade));
+                wide.filter(|wide| *wide != symbol_state.scales).and_then(|wide| symbol_state.widen(wide, category));
                 let price = before.and_then(|trade| trade.price.at_scale(symbol_state.scales.price));
                 price.into_iter().for_each(|price| symbol_state.coverage.mark(Carry { price, time: from }));
                 symbol_state.reconsider(from, intervals);
@@ -117,7 +126,7 @@ impl Aggregator {
         self.tally.gaps.repaired += gaps.repaired;
         self.tally.gaps.unknown += gaps.unknown;
         if self.intervals.is_repaired {
-            self.seen.keep(symbol, !symbol_state.coverage.is_settled());
+            self.seen.keep(symbol, !symbol_state.coverage.is_settled(), self.read_until);
             self.gapped.insert(symbol);
         }
     }

@@ -244,6 +244,6 @@ impl Case {
 }
 
 /// Returns the last millisecond of the window of this length that contains `at`.
-const fn end_of(at: Millis, length: Millis) -> Millis {
+pub(super) const fn end_of(at: Millis, length: Millis) -> Millis {
     at - at.rem_euclid(length) + length - 1
 }

@@ -166,6 +166,20 @@ fn a_symbol_that_is_refused_for_good_and_a_gap_that_is_too_old_are_given_up() {
     assert_eq!((old.asks(2 * HOUR + 5_100), old.aggregator.tally().gaps.unknown), (vec![], 2_999));
 }
 
+/// Months begin here, too: 16 hours of minutes do not reach to the beginning of the day.
+#[test]
+fn old_recent_trades_do_not_divide_an_hour_that_only_a_candle_explains() {
+    let intervals = vec!["1D".parse().unwrap()];
+    let mut bench = Bench::new(DEFAULT);
+    bench.aggregator = Aggregator::new(Settings { is_repaired: true, ..Settings::new(Category::Linear, intervals) });
+    bench.aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
+    bench.aggregator.apply(&FeedEvent::Covered { symbols: vec![ONE], from: T0 + 22 * HOUR });
+    assert_eq!(bench.asks(22 * HOUR), [RECENT]);
+    bench.saw(22 * HOUR + 1_000);
+    bench.answer(22 * HOUR + 2_000, RECENT, trades(&[90 * MINUTE, 20 * HOUR, 22 * HOUR + 1_000]));
+    assert_eq!(bench.gaps(), [(0, 2 * HOUR - 1)], "the rest is two whole hours");
+}
+
 #[test]
 fn without_candles_the_rest_is_given_up() {
     let mut bench = Bench::new(RepairSettings { candles: false, ..DEFAULT });

@@ -118,15 +118,16 @@ fn many_holes_are_merged_into_larger_ones() {
 #[test]
 fn an_ended_instrument_has_no_idle_windows() {
     let mut coverage = watched(&[(0, OPEN_END)]);
-    coverage.end(5_500);
-    assert!(coverage.is_idle(4_000, 4_999));
-    assert!(!coverage.is_idle(5_000, 5_999));
-    coverage.end(5_999);
-    assert!(!coverage.is_idle(5_000, 5_999), "it ended before the end of its window");
     coverage.end(6_000);
-    assert!(coverage.is_idle(5_000, 5_999));
+    assert!(coverage.is_idle(5_000, 5_999) && !coverage.is_idle(6_000, 6_999));
+    coverage.end(7_000);
+    assert!(!coverage.is_idle(6_000, 6_999), "a later list that omits it as well does not move its end");
     assert_eq!((coverage.revive(6_000), coverage.revive(6_001)), (None, Some(6_000)));
     assert_eq!(coverage.quality(5_000, 5_999), Quality::Complete);
+    coverage.end(5_999);
+    assert!(!coverage.is_idle(5_000, 5_999), "it ended before the end of its window");
+    coverage.end(5_500);
+    assert!(coverage.is_idle(4_000, 4_999));
 }
 
 #[test]

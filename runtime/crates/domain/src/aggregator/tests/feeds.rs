@@ -224,6 +224,18 @@ fn a_later_list_cancels_an_end() {
 }
 
 #[test]
+fn an_instrument_that_several_lists_omit_gets_all_of_its_flat_klines_when_it_is_listed_again() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5);
+    ended(&mut bench, 1_500);
+    bench.tick(3_079).emitted();
+    ended(&mut bench, 3_500);
+    bench.tick(4_079);
+    bench.aggregator.apply(&FeedEvent::Listed { symbol: SymbolId(0) });
+    assert_eq!(bench.tick(4_079).emitted().len(), 3, "the windows at 1, 2 and 3 s");
+}
+
+#[test]
 fn lists_without_an_instrument_that_trades_do_not_end_it() {
     let mut bench = Bench::new(&["1s"], |_| ());
     bench.watch(0).trade(500, 5).trade(2_700, 5);
@@ -252,4 +264,31 @@ fn an_end_cancelled_after_hours_backfills_ten_minutes() {
     let emitted = bench.emitted();
     assert_eq!(emitted.len(), 10, "7200 s less ten minutes: {emitted:?}");
     assert_eq!(emitted[0], "1m@6600000 5/5/5/5 0 complete r0 #2");
+}
+
+#[test]
+fn the_first_known_price_of_a_quiet_symbol_can_come_from_a_recovered_trade() {
+    let mut bench = Bench::new(&["1s"], |settings| settings.is_repaired = true);
+    bench.watch(1_500);
+    let before = sample(T0 - 500, 5, 1, TradeId::Number(1));
+    let before = Trade { price: Quantity { mantissa: 525, scale: 2 }, ..before };
+    let (from, to) = bench.aggregator.gaps(SymbolId(0))[0];
+    bench.aggregator.recover(SymbolId(0), from, to, &[before]);
+    bench.tick(3_079);
+    let emitted = bench.emitted();
+    assert_eq!(emitted.len(), 2, "the windows at 1 and 2 s are flat: {emitted:?}");
+}
+
+#[test]
+fn a_trade_that_a_slower_feed_delivers_after_the_clock_was_put_forward_counts_once() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(1_500).emitted();
+    // A connection has read that it is ten minutes later, and the one that sets the watermark has not.
+    let trade = sample(T0 + 600_500, 7, 1, TradeId::Number(9));
+    bench.aggregator.trade(&trade);
+    bench.tick(3_000).tick(600_600);
+    bench.aggregator.trade(&trade);
+    bench.tick(601_079);
+    assert_eq!(bench.aggregator.tally().duplicate, 1);
+    assert_eq!(bench.emitted().last().unwrap(), "1s@600000 5/7/5/7 1 complete r0 #601");
 }

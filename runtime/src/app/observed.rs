@@ -25,8 +25,8 @@ const JOINING: Millis = 30_000;
 /// The observable state of a run.
 #[derive(Debug)]
 pub struct Observed {
-    /// The consumers, in the order of the configuration.
-    pub consumers: Vec<ObservedConsumer>,
+    /// The consumers.
+    pub consumers: ObservedConsumers,
     /// The hub that distributes batches to the consumers.
     pub hub: Arc<Hub>,
     /// Counts of trades by outcome.
@@ -67,8 +67,36 @@ impl Feeds {
     }
 }
 
+/// The consumers of a run, in the order of its configuration; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedConsumers(Arc<Mutex<Vec<ObservedConsumer>>>);
+
+impl ObservedConsumers {
+    /// Returns the consumers.
+    #[must_use]
+    pub fn read(&self) -> Vec<ObservedConsumer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns read access to each consumer.
+    #[must_use]
+    pub fn views(&self) -> Vec<View> {
+        self.read().into_iter().map(|seen| seen.view).collect()
+    }
+
+    /// Replaces the consumers by those of a configuration.
+    pub fn set(&self, config: &Config, views: Vec<View>) {
+        let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
+            Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
+            _ => "wasm",
+        };
+        let seen = views.into_iter().map(|view| ObservedConsumer { kind: kind(&view.name), view }).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
+
 /// A consumer and its kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ObservedConsumer {
     /// Its name, counters and queue.
     pub view: View,
@@ -127,15 +155,13 @@ impl Observed {
         catalog: Arc<Catalog>,
         data_dir: DataDir,
     ) -> Self {
-        let kind = |name: &str| match config.consumers.iter().find(|consumer| consumer.name == name) {
-            Some(consumer) if matches!(consumer.component, Component::Native(_)) => "native",
-            _ => "wasm",
-        };
+        let consumers = ObservedConsumers::default();
+        consumers.set(config, views);
         for category in &config.exchange.categories {
             catalog.report(*category, FeedState::Down, clock.now().get());
         }
         Self {
-            consumers: views.into_iter().map(|view| ObservedConsumer { kind: kind(&view.name), view }).collect(),
+            consumers,
             hub,
             tallies: Tallies::default(),
             clock,

@@ -3,6 +3,7 @@
 //! A queue holds at least the klines of two of the largest boundaries that can pass its filter, even if its limit is
 //! lower. Before the exchange has listed all symbols, only an upper bound of that number is known, or no bound at all.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use klines_config::consumers::Consumer;
@@ -12,14 +13,13 @@ use klines_delivery::catalog::Catalog;
 use klines_delivery::filter::{Filter, Watched};
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Depth, KLINE_BYTES, MAX_BYTES, capacity};
-use klines_delivery::view::View;
 use klines_domain::count::counted;
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::observed::Observed;
+use super::observed::{Observed, ObservedConsumers};
 use super::wiring;
 
 /// The size of the queue of one consumer.
@@ -144,19 +144,19 @@ fn mebibytes(klines: usize) -> String {
 /// Adapts the queues of a run to the watched symbols.
 pub(super) struct QueueSizer {
     hub: Arc<Hub>,
-    views: Vec<View>,
+    consumers: ObservedConsumers,
     catalog: Arc<Catalog>,
     intervals: Vec<Interval>,
-    /// The size of each queue that was logged last. Locked during an update, so that the newest catalogue applies last.
-    logged: Mutex<Vec<Option<Depth>>>,
+    /// The size of each consumer's queue that was logged last. Locked during an update, so that the newest catalogue
+    /// applies last.
+    logged: Mutex<BTreeMap<String, Depth>>,
 }
 
 impl QueueSizer {
     pub(super) fn new(observed: &Observed, catalog: &Arc<Catalog>, config: &Config) -> Self {
-        let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
-        let logged = Mutex::new(vec![None; views.len()]);
+        let (consumers, logged) = (observed.consumers.clone(), Mutex::default());
         let (hub, catalog, intervals) = (observed.hub.clone(), catalog.clone(), config.klines.intervals.clone());
-        Self { hub, views, catalog, intervals, logged }
+        Self { hub, consumers, catalog, intervals, logged }
     }
 
     /// Passes the watched symbols of the catalogue to the hub, and logs each queue whose size changes.
@@ -164,10 +164,10 @@ impl QueueSizer {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let symbols = self.catalog.symbols().into_iter().flat_map(|(_, symbols)| symbols).collect();
         self.hub.watch(Watched { symbols, intervals: self.intervals.clone() });
-        for (view, logged) in self.views.iter().zip(&mut *logged) {
+        for view in self.consumers.views() {
             let (consumer, depth) = (&view.name, view.queue.depth());
             let Depth { capacity: klines, boundary, .. } = depth;
-            let before = logged.replace(depth);
+            let before = logged.insert(consumer.clone(), depth);
             if before.is_some_and(|before| (before.capacity, before.boundary) == (klines, boundary)) {
                 continue;
             }

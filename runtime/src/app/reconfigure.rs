@@ -1,6 +1,7 @@
 //! Takes a changed configuration while a run goes on: reads the same layers again, and applies what can change. Everything
 //! else needs a restart, and is named. A configuration that is refused changes nothing.
 
+mod consumers;
 mod files;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+pub use self::consumers::Consumers;
 pub use self::files::Watch;
 use super::exchange::{self, Choices};
 use super::{ending, output};
@@ -22,8 +24,22 @@ pub trait Part: Send + Sync {
     /// Returns whether the part applies a changed value of this key.
     fn takes(&self, key: &str) -> bool;
 
-    /// Applies a configuration. Returns what of it needs a restart all the same.
-    fn apply(&self, config: &Config) -> Vec<String>;
+    /// Checks whether a configuration can be applied, and prepares that. Nothing is applied if a part refuses it.
+    fn check(&self, _: &Config) -> Report {
+        Report::default()
+    }
+
+    /// Applies the configuration that was checked last.
+    fn apply(&self, config: &Config) -> Effects;
+}
+
+/// What became of a part of a configuration that was applied.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What needs a restart all the same.
+    pub pending: Vec<String>,
+    /// What does not run, and why.
+    pub failed: Vec<String>,
 }
 
 /// What became of a configuration.
@@ -37,6 +53,8 @@ pub enum Outcome {
         applied: Vec<String>,
         /// What differs from the start of the run and needs a restart.
         pending: Vec<String>,
+        /// What was applied and does not run, and why.
+        failed: Vec<String>,
     },
 }
 
@@ -44,14 +62,11 @@ impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(report) => out.write_str(report.render(false, output::WIDTH).trim_end()),
-            Self::Taken { applied, pending } if applied.is_empty() && pending.is_empty() => {
-                out.write_str("nothing has changed")
-            }
-            Self::Taken { applied, pending } => {
-                let parts = [("applied", applied), ("needs a restart", pending)];
+            Self::Taken { applied, pending, failed } => {
+                let parts = [("applied", applied), ("needs a restart", pending), ("failed", failed)];
                 let parts = parts.iter().filter(|(_, keys)| !keys.is_empty());
                 let parts: Vec<String> = parts.map(|(what, keys)| format!("{what}: {}", keys.join(", "))).collect();
-                out.write_str(&parts.join("; "))
+                if parts.is_empty() { out.write_str("nothing has changed") } else { out.write_str(&parts.join("; ")) }
             }
         }
     }
@@ -81,8 +96,8 @@ impl Reconfigurer {
     /// Reads the configuration again and applies it, changed or not. Blocks the thread.
     #[must_use]
     pub fn reload(&self) -> Outcome {
-        let outcome = self.take(true);
-        outcome.unwrap_or_else(|| Outcome::Taken { applied: Vec::new(), pending: Vec::new() })
+        let nothing = || Outcome::Taken { applied: Vec::new(), pending: Vec::new(), failed: Vec::new() };
+        self.take(true).unwrap_or_else(nothing)
     }
 
     /// Reads the configuration again and applies it if it has changed, as after a change of a file.
@@ -95,7 +110,14 @@ impl Reconfigurer {
         let Shared { args, parts, started, taken } = &*self.0;
         // A poisoned lock is safe: the configuration in it is complete.
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut config, mut warnings) = match klines_config::load(args.sources()) {
+        let loaded = klines_config::load(args.sources()).and_then(|(mut config, mut warnings)| {
+            if args.demo {
+                config.exchange = started.exchange.clone();
+            }
+            parts.iter().for_each(|part| warnings.merge(part.check(&config)));
+            if warnings.is_refusal() { Err(warnings) } else { Ok((config, warnings)) }
+        });
+        let (config, mut warnings) = match loaded {
             Ok(found) => found,
             Err(report) => {
                 warn!("the configuration is refused, the old one stays");
@@ -103,9 +125,6 @@ impl Reconfigurer {
                 return Some(Outcome::Refused(report));
             }
         };
-        if args.demo {
-            config.exchange = started.exchange.clone();
-        }
         let (applied, waiting) = (taken.changes(&config), started.changes(&config));
         if !always && applied.is_empty() {
             return None;
@@ -114,9 +133,13 @@ impl Reconfigurer {
         output::report(&warnings);
         let is_live = |key: &String| parts.iter().any(|part| part.takes(key));
         let mut pending: Vec<String> = waiting.into_iter().filter(|key| !is_live(key)).collect();
-        pending.extend(parts.iter().flat_map(|part| part.apply(&config)));
+        let mut failed = Vec::new();
+        for effects in parts.iter().map(|part| part.apply(&config)) {
+            pending.extend(effects.pending);
+            failed.extend(effects.failed);
+        }
         *taken = config;
-        let outcome = Outcome::Taken { applied: applied.into_iter().filter(is_live).collect(), pending };
+        let outcome = Outcome::Taken { applied: applied.into_iter().filter(is_live).collect(), pending, failed };
         info!(%outcome, "configuration read again");
         Some(outcome)
     }
@@ -150,10 +173,11 @@ impl Part for Symbols {
         key.strip_prefix("exchange.").is_some_and(|key| keys.contains(&key))
     }
 
-    fn apply(&self, config: &Config) -> Vec<String> {
+    fn apply(&self, config: &Config) -> Effects {
         let wanted = exchange::wanted(config);
         self.0.choose(&wanted);
         let unknown = self.0.unknown(&wanted).into_iter();
-        unknown.map(|category| format!("the category {category}")).collect()
+        let pending = unknown.map(|category| format!("the category {category}")).collect();
+        Effects { pending, ..Effects::default() }
     }
 }

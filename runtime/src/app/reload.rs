@@ -31,8 +31,10 @@ pub struct Reloader {
 }
 
 /// A handle of the thread that checks the files; dropping it stops the thread.
+///
+/// Dropping does not join the thread: it may be compiling, which must not delay the end of the run.
 pub struct Watch {
-    stop: Option<Sender<()>>,
+    _stop: Sender<()>,
 }
 
 struct Watched {
@@ -77,15 +79,24 @@ impl Reloader {
     /// Returns a reloader for the consumers whose components are files. Checks no file yet.
     #[must_use]
     pub fn new(components: Arc<Components>, files: Vec<FromFile>, manager: &Manager) -> Self {
-        let watched = files.into_iter().filter_map(|file| {
-            let commander = manager.commander(&file.name)?;
-            // A symbolic link that exists at the start was created by the operator and is followed; a later one is not.
-            let is_link = fs::symlink_metadata(&file.path).is_ok_and(|found| found.is_symlink());
-            let links = if is_link { Links::Follow } else { Links::Refuse };
-            // The file may have changed since it was read, so the first checks read it again and compare.
-            Some(Watched { file, commander, links, tried: None, changing: None })
-        });
-        Self { components, watched: Arc::new(Mutex::new(watched.collect())) }
+        let reloader = Self { components, watched: Arc::default() };
+        files.into_iter().for_each(|file| reloader.add(file, manager));
+        reloader
+    }
+
+    /// Watches the component file of a consumer that has started.
+    pub fn add(&self, file: FromFile, manager: &Manager) {
+        let Some(commander) = manager.commander(&file.name) else { return };
+        // A symbolic link that exists at the start was created by the operator and is followed; a later one is not.
+        let is_link = fs::symlink_metadata(&file.path).is_ok_and(|found| found.is_symlink());
+        let links = if is_link { Links::Follow } else { Links::Refuse };
+        // The file may have changed since it was read, so the first checks read it again and compare.
+        self.lock().push(Watched { file, commander, links, tried: None, changing: None });
+    }
+
+    /// Stops watching the component file of a consumer. Waits for a reload in progress.
+    pub fn remove(&self, name: &str) {
+        self.lock().retain(|watched| watched.file.name != name);
     }
 
     /// Starts a thread that checks the files.
@@ -93,9 +104,6 @@ impl Reloader {
     /// # Errors
     /// When the operating system cannot start a thread.
     pub fn watch(&self) -> anyhow::Result<Watch> {
-        if self.lock().is_empty() {
-            return Ok(Watch { stop: None });
-        }
         let (reloader, (stop, stopped)) = (self.clone(), mpsc::channel());
         let thread = thread::Builder::new().name("component-files".to_owned()).spawn(move || {
             while stopped.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -103,7 +111,7 @@ impl Reloader {
             }
         });
         thread.context("starting the thread that watches component files")?;
-        Ok(Watch { stop: Some(stop) })
+        Ok(Watch { _stop: stop })
     }
 
     /// Loads a consumer's component file now, changed or not, and waits until the new version runs. Blocks the thread.
@@ -181,12 +189,5 @@ impl Watched {
         self.commander.order(order).map_err(|error| error.to_string())?;
         self.file.blueprint = blueprint;
         Ok(())
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // Does not join the thread: it may be compiling, which must not delay the end of the run.
-        drop(self.stop.take());
     }
 }

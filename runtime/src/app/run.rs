@@ -15,7 +15,6 @@ use klines_config::quantity::HumanDuration;
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
-use klines_delivery::view::View;
 use klines_pipeline::{CategoryTally, Pipeline};
 use klines_system::clock::LocalClock;
 use tokio::task::JoinSet;
@@ -25,7 +24,7 @@ use tracing::{info, warn};
 use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
-use super::reconfigure::{Reconfigurer, Symbols, has_terminal};
+use super::reconfigure::{Consumers, Reconfigurer, Symbols, has_terminal};
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
@@ -51,7 +50,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let wiring::Prepared { specs, files, relay, data_dir, mut warnings } = prepared;
+    let wiring::Prepared { specs, files, relay, publishers, data_dir, mut warnings } = prepared;
     warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();
@@ -64,21 +63,21 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Declared before its users, so that it is dropped after them.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
-    let manager = wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?;
+    let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
     let choices = Choices::new(exchange::wanted(&config));
-    let reconfigurer = Reconfigurer::new(args, &config, vec![Box::new(Symbols(choices.clone()))]);
-    let config_watch = reconfigurer.watch()?;
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
+    let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
+    let reconfigurer = Reconfigurer::new(args, &config, vec![Box::new(Symbols(choices.clone())), Box::new(consumers)]);
+    let config_watch = reconfigurer.watch()?;
     // The servers run until the run has ended.
     let mut servers = JoinSet::new();
     if let Some(port) = port {
         servers.spawn_on(port.serve(observed.clone()), runtime.handle());
     }
     if let Some(socket) = admin::open(&config.data_dir) {
-        servers
-            .spawn_on(socket.serve(controls(&config, &manager, &observed, reloader, &reconfigurer)), runtime.handle());
+        servers.spawn_on(socket.serve(controls(&manager, &observed, reloader, &reconfigurer)), runtime.handle());
     }
     info!(
         symbols = exchange::describe(&config),
@@ -107,15 +106,14 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns what the admin socket can query and control.
 fn controls(
-    config: &Config,
-    manager: &Manager,
+    manager: &Arc<Manager>,
     observed: &Arc<Observed>,
     reloader: Reloader,
     reconfigurer: &Reconfigurer,
 ) -> admin::Controls {
     admin::Controls {
         observed: observed.clone(),
-        commanders: config.consumers.iter().filter_map(|consumer| manager.commander(&consumer.name)).collect(),
+        manager: manager.clone(),
         reloader,
         reconfigurer: reconfigurer.clone(),
     }
@@ -142,14 +140,14 @@ async fn feed(
     choices: &Choices,
 ) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
-    let views: Vec<View> = observed.consumers.iter().map(|seen| seen.view.clone()).collect();
+    let consumers = observed.consumers.clone();
     let ExchangeHandle { inbox, categories, answers, tracker } =
         exchange::open(config, observed, choices, Pace::default(), &cancel)?;
     let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let before_exit = move || {
         // The exit code after a second signal is fixed, so the returned one is ignored.
-        let _ = wiring::print_summaries(&wiring::give_up(&views));
+        let _ = wiring::print_summaries(&wiring::give_up(&consumers.views()));
     };
     // Without a terminal, it reloads the configuration.
     let hangup = if has_terminal() { Hangup::Ends } else { Hangup::IsHandled };
@@ -202,6 +200,10 @@ pub(super) async fn all_consumers_ended(manager: &Manager) -> anyhow::Result<()>
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let states: Vec<State> = manager.summaries().iter().map(|summary| summary.stats.state).collect();
+        // While the only one is replaced, there is none.
+        if states.is_empty() {
+            continue;
+        }
         if states.iter().all(|state| *state == State::Finished) {
             return Ok(());
         }
@@ -212,7 +214,7 @@ pub(super) async fn all_consumers_ended(manager: &Manager) -> anyhow::Result<()>
 }
 
 /// Waits for the consumers to finish and prints a summary of each.
-async fn finish(manager: Manager) -> ExitCode {
+async fn finish(manager: Arc<Manager>) -> ExitCode {
     let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
     wiring::print_summaries(&summaries)
 }

@@ -19,7 +19,7 @@ use klines_config::{Config, Finding, Report};
 use klines_delivery::catalog::Catalog;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::ValueSink;
-use klines_delivery::emit::relay::Relay;
+use klines_delivery::emit::relay::{Publishers, Relay};
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
 use klines_delivery::policy::OnError;
@@ -53,8 +53,20 @@ pub struct Prepared {
     pub files: Vec<FromFile>,
     /// The relay that carries values from the components to the native consumers, if both exist.
     pub relay: Option<Relay>,
+    /// Creates the emitters of components that are added later; `None` without a relay.
+    pub publishers: Option<Publishers>,
     /// The folder in which the run stores data.
     pub data_dir: DataDir,
+    /// Warnings; no errors.
+    pub warnings: Report,
+}
+
+/// Consumers that are ready to be started, and the warnings about them.
+pub struct Consumers {
+    /// What the manager starts.
+    pub specs: Vec<Spec>,
+    /// Those whose component is a file, which may change while they run.
+    pub files: Vec<FromFile>,
     /// Warnings; no errors.
     pub warnings: Report,
 }
@@ -72,15 +84,43 @@ pub fn prepare(
     awaited: Awaited,
     values: Option<&Arc<dyn ValueSink>>,
 ) -> anyhow::Result<Result<Prepared, Report>> {
-    let (mut prepared, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
     let relay = relay(config);
+    let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
-    let without_relay = Shared { relay: None, values: None, data_dir: &data_dir };
+    let shared = Shared { publishers: publishers.as_ref(), values, data_dir: &data_dir };
+    let prepared = prepare_consumers(config, catalog, components, awaited, shared)?;
+    let all = |Consumers { specs, files, warnings }| Prepared { specs, files, relay, publishers, data_dir, warnings };
+    Ok(prepared.map(all))
+}
+
+/// Prepares the consumers of a configuration while others run, as [`prepare`] does. Awaits the validation of each.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_further(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    components: &Components,
+    publishers: Option<&Publishers>,
+    data_dir: &DataDir,
+) -> anyhow::Result<Result<Consumers, Report>> {
+    prepare_consumers(config, catalog, components, Awaited::All, Shared { publishers, values: None, data_dir })
+}
+
+fn prepare_consumers(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    components: &Components,
+    awaited: Awaited,
+    shared: Shared<'_>,
+) -> anyhow::Result<Result<Consumers, Report>> {
+    let (mut prepared, mut files, mut report) = (Vec::new(), Vec::new(), Report::default());
+    let unpublished = Shared { publishers: None, values: None, ..shared };
     for consumer in &config.consumers {
         let component = match &consumer.component {
             Source::Native(native) => {
                 if let Some((mut blueprint, grouping)) =
-                    native::blueprint(*native, consumer, config, catalog, &data_dir)?
+                    native::blueprint(*native, consumer, config, catalog, shared.data_dir)?
                 {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     report.merge(native::warnings(*native, config));
@@ -88,14 +128,8 @@ pub fn prepare(
                 }
                 continue;
             }
-            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, without_relay),
-            Source::File(path) => sandboxed::from_file(
-                path,
-                consumer,
-                config,
-                components,
-                Shared { relay: relay.as_ref(), values, ..without_relay },
-            ),
+            Source::Shipped(shipped) => sandboxed::shipped(*shipped, consumer, config, components, unpublished),
+            Source::File(path) => sandboxed::from_file(path, consumer, config, components, shared),
         };
         match component {
             Ok(blueprint) => {
@@ -120,7 +154,7 @@ pub fn prepare(
         PreparedConsumer::Validating(pending) => validated(*pending),
     });
     let specs = specs.collect();
-    Ok(if report.is_refusal() { Err(report) } else { Ok(Prepared { specs, files, relay, data_dir, warnings: report }) })
+    Ok(if report.is_refusal() { Err(report) } else { Ok(Consumers { specs, files, warnings: report }) })
 }
 
 /// A consumer of the configuration, ready or still validating its settings.

@@ -115,7 +115,7 @@ impl<'a> World<'a> {
         } else {
             CategoryPipeline::new(settings, &table)
         };
-        let watch = Watch::new(Category::Linear, &table, Pace { usual: LISTS, apart: LISTS });
+        let watch = Watch::new(Category::Linear, &table, Pace { usual: LISTS, apart: LISTS, ..Pace::default() });
         let table = Arc::new(table);
         let timing = Timing { refused_retry: RETRY, ..Timing::default() };
         let session = |(number, symbols): (usize, &Vec<usize>)| {

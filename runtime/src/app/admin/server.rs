@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use klines_delivery::manager::Commander;
+use klines_delivery::manager::{Commander, Manager};
 use klines_delivery::order::Order;
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -41,8 +41,8 @@ const ROOT: u32 = 0;
 pub struct Controls {
     /// State of the run.
     pub observed: Arc<Observed>,
-    /// Handles that send orders to its consumers.
-    pub commanders: Vec<Commander>,
+    /// Takes orders for its consumers.
+    pub manager: Arc<Manager>,
     /// Loads new versions of components.
     pub reloader: Reloader,
     /// Reads the configuration again.
@@ -92,7 +92,9 @@ async fn serve_connection(stream: UnixStream, controls: &Arc<Controls>) -> io::R
     let (reader, writer) = stream.into_split();
     let mut connection = Connection { reader: BufReader::new(reader), writer };
     match connection.request().await? {
-        Ok(Op::List) => connection.send(Answer::Consumers(controls.observed.consumers.iter().map(row).collect())).await,
+        Ok(Op::List) => {
+            connection.send(Answer::Consumers(controls.observed.consumers.read().iter().map(row).collect())).await
+        }
         Ok(Op::Logs { name, lines, follow }) => match controls.commander(&name) {
             Ok(_) => connection.logs(&name, lines, follow).await,
             Err(error) => connection.send(Answer::Error(error)).await,
@@ -188,9 +190,9 @@ fn parse_request(text: &[u8]) -> Result<Op, String> {
 }
 
 impl Controls {
-    fn commander(&self, name: &str) -> Result<&Commander, String> {
-        self.commanders.iter().find(|commander| commander.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = self.commanders.iter().map(Commander::name).collect();
+    fn commander(&self, name: &str) -> Result<Commander, String> {
+        self.manager.commander(name).ok_or_else(|| {
+            let names: Vec<String> = self.manager.views().into_iter().map(|view| view.name).collect();
             format!("no consumer `{name}` runs here, but {}", names.join(", "))
         })
     }

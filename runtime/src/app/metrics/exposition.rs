@@ -33,7 +33,7 @@ impl Collector for RunCollector {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut exposition = Exposition::new(encoder);
         ingest::write(&mut exposition, &self.0)?;
-        consumers::write(&mut exposition, &self.0.consumers, self.0.clock.now().get())?;
+        consumers::write(&mut exposition, &self.0.consumers.read(), self.0.clock.now().get())?;
         process_metrics(&mut exposition, &self.0)
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn ready(observed: &Observed, stale_after: Duration) -> Health {
     let now = observed.clock.now().get();
     reasons.extend(states.borrow().iter().filter_map(|feed| feed_reason(feed, now)));
     drop(states);
-    reasons.extend(observed.consumers.iter().filter_map(|seen| consumer_reason(&seen.view.name, &seen.view.stats)));
+    reasons.extend(observed.consumers.views().iter().filter_map(|view| consumer_reason(&view.name, &view.stats)));
     if observed.is_ending() {
         reasons.push((Status::Unavailable, "ending".to_owned()));
     }
@@ -132,11 +132,11 @@ fn health(observed: &Observed, feeds: &[Freshness], stale_after: Duration, reaso
             "seeded": seeded.map(|seeding| seeding.status.seeded),
         })
     };
-    let consumers = observed.consumers.iter().map(|seen| {
-        let stats = &seen.view.stats;
+    let consumers = observed.consumers.views().into_iter().map(|view| {
+        let stats = &view.stats;
         let state = stats.snapshot().state;
         let is_ready = status(state, stats.is_full()) != Status::Unavailable;
-        json!({ "name": seen.view.name, "state": state.as_str(), "ready": is_ready })
+        json!({ "name": view.name, "state": state.as_str(), "ready": is_ready })
     });
     let worst = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Ok);
     let body = json!({

@@ -7,7 +7,7 @@ use klines_config::Config;
 use klines_config::consumers::{Component as Source, Consumer, Shipped};
 use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
-use klines_delivery::emit::relay::Relay;
+use klines_delivery::emit::relay::Publishers;
 use klines_delivery::emit::{Emitter, ValueSink};
 use klines_system::limits::Limits;
 use klines_wasm::component::ComponentError;
@@ -61,8 +61,8 @@ pub(super) fn shipped(
 /// Resources that the consumers of a run share.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
-    /// The relay for published values; `None` for consumers that cannot publish.
-    pub(super) relay: Option<&'a Relay>,
+    /// Takes published values; `None` for consumers that cannot publish.
+    pub(super) publishers: Option<&'a Publishers>,
     /// Receives every published value; only in a replay.
     pub(super) values: Option<&'a Arc<dyn ValueSink>>,
     pub(super) data_dir: &'a DataDir,
@@ -83,8 +83,8 @@ pub(super) fn from_file(
 fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_>) -> Setup {
     let limits = consumer.limits.clone();
     let state = StateStore::new(shared.data_dir, &consumer.name, limits.state);
-    let emitter = match shared.relay {
-        Some(relay) => relay.emitter(&consumer.name, limits.emit_names),
+    let emitter = match shared.publishers {
+        Some(publishers) => publishers.emitter(&consumer.name, limits.emit_names),
         None => Emitter::new(&consumer.name, limits.emit_names, None),
     };
     Setup {

@@ -191,3 +191,47 @@ fn a_reload_without_a_run_says_so() {
     assert_eq!(ended.code(), Some(1));
     assert!(ended.said.err.contains("no klines runs with the data_dir"), "{}", ended.said.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_are_added_replaced_and_removed_and_the_others_notice_nothing() {
+    let jsonl = |home: &TempDir, prefix: &str| {
+        let out = home.path().join("out").display().to_string();
+        format!(
+            "[consumers.files]\ncomponent = \"jsonl\"\n[consumers.files.allow]\n\
+             dirs = [{{ host = \"{out}\", guest = \"/out\", write = true }}]\n\
+             [consumers.files.settings]\nprefix = \"{prefix}\"\n"
+        )
+    };
+    let enabled = |names: &str| format!("enabled_consumers = [{names}]\n{}", toml("symbols = [\"BTCUSDT\"]"));
+    let (sim, home) = (demo(145).await, folder(&[("klines.toml", &enabled("\"console\""))]));
+    let lines = |prefix: &str| {
+        let file = std::fs::read_to_string(home.path().join(format!("out/{prefix}.jsonl"))).unwrap_or_default();
+        received(&file)
+    };
+    let run = run(&home, &sim).start();
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 1);
+    write(&home, &(enabled("\"console\", \"files\"") + &jsonl(&home, "first")));
+    run.until("the added one", |_| lines("first").len() >= 3);
+    write(&home, &(enabled("\"console\", \"files\"") + &jsonl(&home, "second")));
+    run.until("the one in its place", |_| lines("second").len() >= 3);
+    // Its settings are wrong: nothing of the configuration is taken.
+    write(&home, &(enabled("\"console\", \"files\"") + &jsonl(&home, "a/b")));
+    let refused = reload(home.path());
+    assert_eq!(refused.code(), Some(78), "{}", refused.said.err);
+    assert!(refused.said.err.contains("prefix"), "{}", refused.said.err);
+    write(&home, &enabled("\"console\", \"redis\""));
+    let gone = reload(home.path());
+    assert!(gone.said.err.contains("needs a restart: the consumer redis"), "{}", gone.said.err);
+    let (last, listed) = (lines("second").len(), klines(home.path(), "consumer list").run().said.out);
+    assert!(listed.contains("console") && !listed.contains("files"), "{listed}");
+    let before = complete(&run.said().out, "BTCUSDT", "1s");
+    run.until("klines afterwards", |said| complete(&said.out, "BTCUSDT", "1s") >= before + 2);
+    let said = run.stop().success();
+    assert_eq!(lines("second").len(), last, "it has ended");
+    let printed = assert_unhindered(&said, &sim, &["BTCUSDT"]);
+    // What the two wrote is one part of what the console printed, without a loss or a repetition where they meet.
+    let key = |kline: &Received| (kline.interval.clone(), kline.start, kline.revision);
+    let written: Vec<_> = lines("first").iter().chain(&lines("second")).map(key).collect();
+    let all: Vec<_> = printed.iter().map(key).collect();
+    assert!(all.windows(written.len()).any(|part| part == written), "{written:?} in {all:?}");
+}

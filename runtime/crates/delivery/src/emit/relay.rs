@@ -23,6 +23,10 @@ const CALLS: usize = 1_024;
 /// Maximum bytes of one consumer's values in the channel; a single call may exceed it.
 const BYTES: usize = 16 << 20;
 
+/// Creates the emitters of consumers that publish values; clones feed the same relay.
+#[derive(Clone)]
+pub struct Publishers(SyncSender<Message>);
+
 /// Carries values from consumers that publish to consumers that take them.
 pub struct Relay {
     sender: SyncSender<Message>,
@@ -54,6 +58,17 @@ struct RelayOutlet {
 // Only counts are shared through these; the channel orders the values.
 const ORDER: Ordering = Ordering::Relaxed;
 
+impl Publishers {
+    /// Creates the emitter of a consumer. One consumer must not have two of them at the same time.
+    #[must_use]
+    pub fn emitter(&self, consumer: &str, most_names: usize) -> Emitter {
+        let share = Arc::new(Share::default());
+        let counters = share.counters.clone();
+        let outlet = RelayOutlet { sender: self.0.clone(), share };
+        Emitter::with_counters(consumer, most_names, Some(Arc::new(outlet)), counters)
+    }
+}
+
 impl Relay {
     /// Builds a relay for `publishers` consumers. Until [`Relay::start`] their values wait in the channel, within the
     /// bounds.
@@ -64,13 +79,16 @@ impl Relay {
         Self { sender, receiver: Some(receiver), thread: None }
     }
 
-    /// Creates the emitter of a consumer. Must be called only once for each.
+    /// Returns what creates the emitters of the consumers that publish.
+    #[must_use]
+    pub fn publishers(&self) -> Publishers {
+        Publishers(self.sender.clone())
+    }
+
+    /// Creates the emitter of a consumer, as [`Publishers::emitter`] does.
     #[must_use]
     pub fn emitter(&self, consumer: &str, most_names: usize) -> Emitter {
-        let share = Arc::new(Share::default());
-        let counters = share.counters.clone();
-        let outlet = RelayOutlet { sender: self.sender.clone(), share };
-        Emitter::with_counters(consumer, most_names, Some(Arc::new(outlet)), counters)
+        self.publishers().emitter(consumer, most_names)
     }
 
     /// Starts the thread that carries values to `queues`.

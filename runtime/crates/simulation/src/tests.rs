@@ -28,6 +28,17 @@ fn a_hundred_seeds_pass_and_compare_many_klines() {
     assert!(compared > 30_000 && required > compared / 3, "{compared} {required}");
 }
 
+/// A process that is paused, and paused again while frames wait in its sockets, reads them in the order in which they were
+/// sent; the exchange's clock is put forward meanwhile.
+#[test]
+fn frames_that_wait_for_a_paused_process_stay_in_order() {
+    for seed in [6787, 8482, 9007] {
+        let plan = Plan::of(seed);
+        let outcome = run(&plan, false);
+        assert!(outcome.faults.is_empty(), "{plan}\n{}", outcome.faults.join("\n"));
+    }
+}
+
 /// A simulation that finds nothing proves nothing: each deliberate mistake has to be found.
 #[cfg(feature = "mutants")]
 #[test]

@@ -164,10 +164,11 @@ impl<'a> World<'a> {
             let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
             let due = self.due().max(self.now + 1);
             self.now = event.min(due).min(self.plan.end);
+            self.resume();
             if event <= due
-                && let Some(event) = self.next()
+                && let Some((number, event)) = self.next()
             {
-                self.handle(event);
+                self.handle(number, event);
             }
             self.turn();
         }
@@ -194,19 +195,24 @@ impl<'a> World<'a> {
 
     fn at(&mut self, at: Millis, event: Event) {
         self.count += 1;
+        self.plan_at(at, self.count, event);
+    }
+
+    /// Plans an event. Of two at the same time, the one with the lesser `number` happens first.
+    fn plan_at(&mut self, at: Millis, number: u64, event: Event) {
         let place = self.free.pop().unwrap_or(self.events.len());
-        self.queue.push(Reverse((at, self.count, place)));
+        self.queue.push(Reverse((at, number, place)));
         match self.events.get_mut(place) {
             Some(free) => *free = Some(event),
             None => self.events.push(Some(event)),
         }
     }
 
-    /// Returns the next event; `None` if it was lost.
-    fn next(&mut self) -> Option<Event> {
-        let Reverse((_, _, place)) = self.queue.pop()?;
+    /// Returns the next event and its number; `None` if it was lost.
+    fn next(&mut self) -> Option<(u64, Event)> {
+        let Reverse((_, number, place)) = self.queue.pop()?;
         self.free.push(place);
-        self.events.get_mut(place)?.take()
+        Some(number).zip(self.events.get_mut(place)?.take())
     }
 
     /// Returns the local time.
@@ -226,7 +232,7 @@ impl<'a> World<'a> {
         self.now.saturating_add(pause.min(due.get().saturating_sub(local.get())))
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, number: u64, event: Event) {
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>7} {event:?}", self.now - self.plan.start);
         }
@@ -239,7 +245,7 @@ impl<'a> World<'a> {
             Event::List => self.list(),
             Event::Ask(request) => self.ask(request),
             Event::Answer(answer) => match self.paused {
-                Some((_, until)) => self.at(until.max(self.now + 1), Event::Answer(answer)),
+                Some((_, until)) => self.at(until, Event::Answer(answer)),
                 None => {
                     let mut out = Vec::new();
                     self.pipeline.answer(*answer, self.local(), &mut out);
@@ -248,9 +254,9 @@ impl<'a> World<'a> {
             },
             Event::Noise(connection) => self.noise(connection),
             Event::Frame(..) | Event::Closed(..) if self.paused.is_some() => {
-                // It waits in the socket, in order.
+                // It waits in the socket, in order, also if the pause becomes longer meanwhile.
                 let until = self.paused.map_or(self.now, |(_, until)| until);
-                self.at(until, event);
+                self.plan_at(until, number, event);
             }
             Event::Frame(connection, generation, text) => {
                 let (local, is_current) = (self.local(), self.is_current(connection, generation));
@@ -294,16 +300,18 @@ impl<'a> World<'a> {
         self.peers.get(connection).is_some_and(|peer| peer.generation == generation)
     }
 
+    /// Ends a pause of the process that is over, before what waited in its sockets is read.
+    fn resume(&mut self) {
+        let Some((since, _)) = self.paused.take_if(|(_, until)| *until <= self.now) else { return };
+        let since = LocalMillis::new(since + self.plan.ahead);
+        let local = self.local();
+        self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+    }
+
     /// Lets the client do what is due, unless its process is paused.
     fn turn(&mut self) {
-        if let Some((since, until)) = self.paused {
-            if self.now < until {
-                return;
-            }
-            self.paused = None;
-            let since = LocalMillis::new(since + self.plan.ahead);
-            let local = self.local();
-            self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+        if self.paused.is_some() {
+            return;
         }
         let local = self.local();
         // What arrived at this moment is read first.

@@ -276,7 +276,7 @@ impl Aggregator {
             self.tally.rejected += 1;
             return;
         };
-        if !self.seen.insert(trade.symbol, &trade.id) {
+        if !self.seen.insert(trade.symbol, &trade.id, time) {
             self.tally.duplicate += 1;
             return;
         }

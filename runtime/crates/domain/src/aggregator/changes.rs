@@ -12,7 +12,7 @@ impl Aggregator {
     /// lack it and are marked.
     #[cold]
     pub(super) fn late(&mut self, trade: &Trade) {
-        if self.seen.knows(trade.symbol, &trade.id) {
+        if self.seen.knows(trade.symbol, &trade.id, trade.time.get()) {
             self.tally.duplicate += 1;
             return;
         }

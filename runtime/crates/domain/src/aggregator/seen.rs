@@ -1,6 +1,6 @@
 //! Remembers which trades were counted, for as long as a repeated trade would not be refused as late.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
@@ -12,11 +12,12 @@ use crate::symbol::SymbolId;
 use crate::time::Millis;
 use crate::trade::TradeId;
 
-/// How far ahead of the watermark a trade can be; the decoder refuses more.
+/// How far ahead of the watermark a trade is at most, unless the connection that sets the watermark is behind: the decoder
+/// refuses more.
 const MAX_AHEAD: Millis = 10_000;
 
 /// An id in 24 bytes: symbol and kind, and the packed digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct PackedId {
     owner: u64,
     high: u64,
@@ -93,8 +94,13 @@ pub(super) struct SeenIds {
     marks: VecDeque<(Millis, usize)>,
     /// How many ids arrived since the last mark.
     unmarked: usize,
-    /// Ids that cannot be packed, each with its mark; `None` until the next watermark.
-    texts: HashMap<(SymbolId, Box<str>), Option<Millis>, RandomState>,
+    /// The watermark at the last call of [`advance`](Self::advance).
+    watermark: Millis,
+    /// Ids of trades that were further ahead of the watermark, with their times: their marks would be too early. When the
+    /// exchange's clock is put forward, a connection can deliver such trades before another one.
+    ahead: BTreeSet<(Millis, PackedId)>,
+    /// Ids that cannot be packed, each with its time or a later watermark.
+    texts: HashMap<(SymbolId, Box<str>), Millis, RandomState>,
     /// Older ids of the symbols with gaps, in which trades may be recovered later.
     kept: HashMap<SymbolId, KeptIds, RandomState>,
     hasher: RandomState,
@@ -109,6 +115,8 @@ impl SeenIds {
             first: 0,
             marks: VecDeque::new(),
             unmarked: 0,
+            watermark: Millis::MIN,
+            ahead: BTreeSet::new(),
             texts: HashMap::default(),
             kept: HashMap::default(),
             hasher: RandomState::default(),
@@ -117,19 +125,25 @@ impl SeenIds {
 
     /// Removes the ids that can no longer be repeated when the watermark is at `now`.
     pub(super) fn advance(&mut self, now: Millis) {
+        self.watermark = now;
         if self.unmarked > 0 {
             self.marks.push_back((now, std::mem::take(&mut self.unmarked)));
         }
-        // A trade that arrived before a watermark happened at most `MAX_AHEAD` after it.
+        // A trade with a mark happened at most `MAX_AHEAD` after it.
         let until = now.saturating_sub(self.lateness + MAX_AHEAD);
         while let Some((_, count)) = self.marks.pop_front_if(|(mark, _)| *mark < until) {
             for _ in 0..count {
                 self.forget_first();
             }
         }
+        while self.ahead.first().is_some_and(|(time, _)| *time < until) {
+            if let Some((_, packed)) = self.ahead.pop_first() {
+                self.keep_older(packed);
+            }
+        }
         if !self.texts.is_empty() {
             let kept = &self.kept;
-            self.texts.retain(|(symbol, _), mark| *mark.get_or_insert(now) >= until || kept.contains_key(symbol));
+            self.texts.retain(|(symbol, _), mark| *mark >= until || kept.contains_key(symbol));
         }
     }
 
@@ -148,16 +162,19 @@ impl SeenIds {
         self.kept.get(&symbol).map_or(Millis::MIN, |kept| kept.since.saturating_sub(self.lateness))
     }
 
-    /// Stores an id. Returns whether it is new; a trade without an id always is.
+    /// Stores the id of a trade at `time`. Returns whether it is new; a trade without an id always is.
     #[inline]
-    pub(super) fn insert(&mut self, symbol: SymbolId, id: &TradeId) -> bool {
+    pub(super) fn insert(&mut self, symbol: SymbolId, id: &TradeId, time: Millis) -> bool {
         let packed = match IdKey::of(symbol, id) {
             IdKey::PackedId(packed) => packed,
-            IdKey::Text(text) => return self.insert_text(symbol, text),
+            IdKey::Text(text) => return self.insert_text(symbol, text, time),
             IdKey::None => return true,
         };
         if !self.kept.is_empty() && self.is_kept(packed) {
             return false;
+        }
+        if !self.ahead.is_empty() && self.is_ahead(packed, time) {
+            return Mutant::DuplicatesCounted.is_made();
         }
         let Self { arrived, positions, first, hasher, .. } = self;
         let is_same = |position: &u32| arrived.get(index(*position, *first)) == Some(&packed);
@@ -165,6 +182,9 @@ impl SeenIds {
         let Entry::Vacant(slot) = positions.entry(hasher.hash_one(packed), is_same, hash_of) else {
             return Mutant::DuplicatesCounted.is_made();
         };
+        if time > self.watermark.saturating_add(MAX_AHEAD) && self.watermark > Millis::MIN {
+            return self.ahead.insert((time, packed));
+        }
         #[expect(clippy::cast_possible_truncation, reason = "positions are counted modulo 2^32")]
         slot.insert(first.wrapping_add(arrived.len() as u32));
         if arrived.len() == arrived.capacity() {
@@ -176,13 +196,15 @@ impl SeenIds {
         true
     }
 
-    /// Returns whether an id is stored.
+    /// Returns whether the id of a trade at `time` is stored.
     #[cold]
-    pub(super) fn knows(&self, symbol: SymbolId, id: &TradeId) -> bool {
+    pub(super) fn knows(&self, symbol: SymbolId, id: &TradeId, time: Millis) -> bool {
         match IdKey::of(symbol, id) {
             IdKey::PackedId(packed) => {
                 let is_same = |position: &u32| self.arrived.get(index(*position, self.first)) == Some(&packed);
-                self.positions.find(self.hasher.hash_one(packed), is_same).is_some() || self.is_kept(packed)
+                self.positions.find(self.hasher.hash_one(packed), is_same).is_some()
+                    || self.is_kept(packed)
+                    || self.is_ahead(packed, time)
             }
             IdKey::Text(text) => self.texts.contains_key(&(symbol, Box::from(text))),
             IdKey::None => false,
@@ -194,13 +216,23 @@ impl SeenIds {
         self.kept.get(&id.symbol()).is_some_and(|kept| kept.ids.contains(&id))
     }
 
-    fn forget_first(&mut self) {
-        let Some(packed) = self.arrived.pop_front() else { return };
+    #[cold]
+    fn is_ahead(&self, id: PackedId, time: Millis) -> bool {
+        self.ahead.contains(&(time, id))
+    }
+
+    /// Keeps an id that is no longer stored otherwise, if its symbol has a gap.
+    fn keep_older(&mut self, packed: PackedId) {
         if !self.kept.is_empty()
             && let Some(kept) = self.kept.get_mut(&packed.symbol())
         {
             kept.add(packed);
         }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(packed) = self.arrived.pop_front() else { return };
+        self.keep_older(packed);
         let position = self.first;
         self.first = position.wrapping_add(1);
         if let Ok(slot) = self.positions.find_entry(self.hasher.hash_one(packed), |other| *other == position) {
@@ -209,11 +241,11 @@ impl SeenIds {
     }
 
     #[cold]
-    fn insert_text(&mut self, symbol: SymbolId, text: &str) -> bool {
+    fn insert_text(&mut self, symbol: SymbolId, text: &str, time: Millis) -> bool {
         match self.texts.entry((symbol, Box::from(text))) {
             hashbrown::hash_map::Entry::Occupied(_) => false,
             hashbrown::hash_map::Entry::Vacant(slot) => {
-                slot.insert(None);
+                slot.insert(time.max(self.watermark));
                 true
             }
         }
@@ -236,26 +268,43 @@ mod tests {
         let ids = [TradeId::Uuid { high: 0, low: 7 }, TradeId::Number(7), TradeId::Text("7x".into())];
         for symbol in [SymbolId(0), SymbolId(1)] {
             for id in &ids {
-                assert!(seen.insert(symbol, id));
-                assert!(!seen.insert(symbol, id));
+                assert!(seen.insert(symbol, id, 0));
+                assert!(!seen.insert(symbol, id, 0));
             }
         }
-        assert!(seen.insert(SymbolId(0), &TradeId::None));
-        assert!(seen.insert(SymbolId(0), &TradeId::None));
+        assert!(seen.insert(SymbolId(0), &TradeId::None, 0));
+        assert!(seen.insert(SymbolId(0), &TradeId::None, 0));
     }
 
     #[test]
     fn an_id_is_remembered_until_its_trade_would_be_late() {
         let mut seen = SeenIds::new(60_000);
         seen.advance(0);
-        assert!(seen.insert(SymbolId(0), &TradeId::Number(1)));
+        assert!(seen.insert(SymbolId(0), &TradeId::Number(1), 0));
         for watermark in (0..=69_500).step_by(500) {
             seen.advance(watermark);
-            assert!(!seen.insert(SymbolId(0), &TradeId::Number(1)), "at {watermark}");
+            assert!(!seen.insert(SymbolId(0), &TradeId::Number(1), 0), "at {watermark}");
         }
         for watermark in [110_000, 150_000, 190_000] {
             seen.advance(watermark);
         }
-        assert!(seen.insert(SymbolId(0), &TradeId::Number(1)), "memory is bounded");
+        assert!(seen.insert(SymbolId(0), &TradeId::Number(1), 0), "memory is bounded");
+    }
+
+    #[test]
+    fn an_id_from_ahead_of_the_watermark_is_remembered_until_its_trade_would_be_late() {
+        let mut seen = SeenIds::new(60_000);
+        seen.advance(0);
+        let ids = [TradeId::Number(1), TradeId::Text("1x".into())];
+        assert!(ids.iter().all(|id| seen.insert(SymbolId(0), id, 600_000)));
+        for watermark in [1_000, 600_000, 659_999] {
+            seen.advance(watermark);
+            for id in &ids {
+                assert!(seen.knows(SymbolId(0), id, 600_000), "{id:?} at {watermark}");
+                assert!(!seen.insert(SymbolId(0), id, 600_000), "{id:?} at {watermark}");
+            }
+        }
+        seen.advance(670_001);
+        assert!(!ids.iter().any(|id| seen.knows(SymbolId(0), id, 600_000)), "memory is bounded");
     }
 }

@@ -278,3 +278,17 @@ fn the_first_known_price_of_a_quiet_symbol_can_come_from_a_recovered_trade() {
     let emitted = bench.emitted();
     assert_eq!(emitted.len(), 2, "the windows at 1 and 2 s are flat: {emitted:?}");
 }
+
+#[test]
+fn a_trade_that_a_slower_feed_delivers_after_the_clock_was_put_forward_counts_once() {
+    let mut bench = Bench::new(&["1s"], |_| ());
+    bench.watch(0).trade(500, 5).tick(1_500).emitted();
+    // A connection has read that it is ten minutes later, and the one that sets the watermark has not.
+    let trade = sample(T0 + 600_500, 7, 1, TradeId::Number(9));
+    bench.aggregator.trade(&trade);
+    bench.tick(3_000).tick(600_600);
+    bench.aggregator.trade(&trade);
+    bench.tick(601_079);
+    assert_eq!(bench.aggregator.tally().duplicate, 1);
+    assert_eq!(bench.emitted().last().unwrap(), "1s@600000 5/7/5/7 1 complete r0 #601");
+}

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use klines_domain::time::{DAY, HOUR, MINUTE, Millis, SECOND};
 
-use super::{HEALED, Plan, RestFault, RestKind};
+use super::{HEALED, Kind, Plan, RestFault, RestKind};
 use crate::clock::Step;
 
 /// How far the local clock is usually ahead of the exchange's.
@@ -82,6 +82,23 @@ pub fn draw(plan: &mut Plan) {
             _ => {}
         }
     }
+    // Where the exchange's clock is put, its minutes are at other times.
+    if plan.is_repaired && plan.steps.0.is_empty() && rng.bool() {
+        stall_at_ends_of_minutes(plan, &mut rng);
+    }
+}
+
+/// Moves each stall of a connection to the end of the minute in which it begins. So some trades of a minute come after its
+/// candle was taken, which is 3 s after its end.
+fn stall_at_ends_of_minutes(plan: &mut Plan, rng: &mut Rng) {
+    for fault in plan.faults.iter_mut().filter(|fault| fault.kind == Kind::Stall) {
+        let length = fault.until - fault.from;
+        let from = fault.from - fault.from % MINUTE + MINUTE - rng.i64(0..length);
+        if from + length <= plan.healed {
+            (fault.from, fault.until) = (from, from + length);
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.from);
 }
 
 /// Moves a run, so that a midnight lies in it.

@@ -19,7 +19,7 @@ use klines_domain::symbol::SymbolId;
 use klines_domain::time::{ExchangeMillis, HOUR, MINUTE, Millis, SECOND};
 use klines_domain::trade::Trade;
 
-use self::case::{Case, Step, end_of};
+use self::case::{Case, Proof, Step, end_of};
 
 /// The most requests of a category that are on their way at once.
 const MAX_ASKED: usize = 12;
@@ -148,9 +148,8 @@ impl Repairer {
         let Some(case) = self.cases.get_mut(&symbol) else { return };
         match (answer.request, answer.result) {
             (Request::RecentTrades { .. }, Ok(Found::Trades(trades))) => {
-                let reaches = case.take_trades(trades, now.get(), &mut self.ids_agree);
-                if let Some((until, trades)) = reaches {
-                    recover(symbol, until, &trades, now, aggregator);
+                if let Some(proof) = case.take_trades(trades, now.get(), &mut self.ids_agree) {
+                    recover(symbol, &proof, now, aggregator);
                 }
             }
             (Request::Candles { grain, from, .. }, Ok(Found::Candles(candles))) => {
@@ -239,18 +238,22 @@ impl Repairer {
 }
 
 /// Gives recent trades to the gaps that were over at `until`, as far as they reach.
-fn recover(symbol: SymbolId, until: Millis, trades: &[Trade], now: ExchangeMillis, aggregator: &mut Aggregator) {
+fn recover(symbol: SymbolId, proof: &Proof, now: ExchangeMillis, aggregator: &mut Aggregator) {
+    let Proof { until, whole_until, trades } = proof;
     let Some(oldest) = trades.first() else { return };
     let since = aggregator.since(symbol).unwrap_or(now);
     // Other trades of the same millisecond as the oldest one may be missing.
     let reached = oldest.time + 1;
+    // Before the gaps, because ids are kept no longer than these.
+    let after = ExchangeMillis::new(until + 1).max(reached);
+    aggregator.confirm(symbol, after, ExchangeMillis::new(*whole_until), trades);
     for (from, to) in aggregator.gaps(symbol) {
         // The rest of an old hour is up to a candle of the whole hour, which must not have a part of it twice.
         let is_old = from < since && from < reached && now - reached > TRADES_REACH;
         let is_cut = is_old && !Mutant::HourDivided.is_made();
         let reached = if is_cut { ExchangeMillis::new(end_of(oldest.time.get(), HOUR) + 1) } else { reached };
         let from = from.max(reached);
-        if from <= to && to.get() <= until {
+        if from <= to && to.get() <= *until {
             aggregator.recover(symbol, from, to, trades);
         }
     }

@@ -205,8 +205,13 @@ async fn consumers_are_added_replaced_and_removed_and_the_others_notice_nothing(
     let enabled = |names: &str| format!("enabled_consumers = [{names}]\n{}", toml("symbols = [\"BTCUSDT\"]"));
     let (sim, home) = (demo(145).await, folder(&[("klines.toml", &enabled("\"console\""))]));
     let lines = |prefix: &str| {
-        let file = std::fs::read_to_string(home.path().join(format!("out/{prefix}.jsonl"))).unwrap_or_default();
-        received(&file)
+        // One file a day, whose name begins with the prefix.
+        let files =
+            std::fs::read_dir(home.path().join("out")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut own: Vec<_> =
+            files.filter(|path| path.file_name().is_some_and(|it| it.to_str().unwrap().starts_with(prefix))).collect();
+        own.sort();
+        received(&own.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>())
     };
     let run = run(&home, &sim).start();
     run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 1);

@@ -57,15 +57,7 @@ impl Aggregator {
         let (known, since) = (self.seen.known_since(symbol), symbol_state.coverage.since().unwrap_or(Millis::MIN));
         let is_known = |gap: &Span| gap.0 >= known || gap.1 < since;
         for (from, to) in gaps.into_iter().filter(is_known) {
-            let inside = |trade: &&Trade| trade.symbol == symbol && (from..=to).contains(&trade.time.get());
-            for trade in trades.iter().filter(inside) {
-                self.tally.received += 1;
-                if trade.block && !self.settings.block_trades {
-                    self.tally.excluded += 1;
-                } else {
-                    self.count(trade);
-                }
-            }
+            self.count_recovered(symbol, (from, to), trades);
             let before = trades.iter().rev().find(|trade| trade.symbol == symbol && trade.time.get() < from);
             let category = self.settings.category;
             self.change(symbol, |symbol_state, intervals| {
@@ -78,6 +70,31 @@ impl Aggregator {
                 price.into_iter().for_each(|price| symbol_state.coverage.mark(Carry { price, time: from }));
                 symbol_state.reconsider(from, intervals);
             });
+        }
+    }
+
+    /// Counts the trades from `from` to `to`, unless they were seen before: time that a feed has covered since a gap, and of
+    /// which these are all trades. A correction of the start of that coverage then leaves the time certain.
+    pub fn confirm(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {
+        let span = (from.get(), to.get());
+        let is_covered = |symbol_state: &SymbolState| symbol_state.coverage.covers(span.0, span.1);
+        // Without their ids, trades that were counted cannot be told from others.
+        let is_known = span.0 >= self.seen.known_since(symbol);
+        if span.0 <= span.1 && is_known && self.symbols.get(symbol.index()).is_some_and(is_covered) {
+            self.count_recovered(symbol, span, trades);
+            self.change(symbol, |symbol_state, _| symbol_state.coverage.fill(span.0, span.1));
+        }
+    }
+
+    fn count_recovered(&mut self, symbol: SymbolId, (from, to): Span, trades: &[Trade]) {
+        let inside = |trade: &&Trade| trade.symbol == symbol && (from..=to).contains(&trade.time.get());
+        for trade in trades.iter().filter(inside) {
+            self.tally.received += 1;
+            if trade.block && !self.settings.block_trades {
+                self.tally.excluded += 1;
+            } else {
+                self.count(trade);
+            }
         }
     }
 

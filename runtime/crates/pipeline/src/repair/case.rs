@@ -28,6 +28,16 @@ pub(super) enum Step {
     GiveUp(Millis, Millis),
 }
 
+/// What recent trades prove.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// The end of the newest gap when they were asked for.
+    pub(super) until: Millis,
+    /// They are all trades until this time, as far as they reach back; at least `until`.
+    pub(super) whole_until: Millis,
+    pub(super) trades: Vec<Trade>,
+}
+
 /// The gaps of one symbol.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -134,31 +144,28 @@ impl Case {
         self.plan_candles(gaps, since, now)
     }
 
-    /// Takes recent trades. Returns them with the time until which gaps had ended when they were asked for, if they reach
-    /// to trades that a feed has delivered since, or are proven to be the last ones.
-    pub(super) fn take_trades(
-        &mut self,
-        trades: Vec<Trade>,
-        now: Millis,
-        ids_agree: &mut bool,
-    ) -> Option<(Millis, Vec<Trade>)> {
+    /// Takes recent trades. Returns what they prove, if they reach to trades that a feed has delivered since, or are proven
+    /// to be the last ones.
+    pub(super) fn take_trades(&mut self, trades: Vec<Trade>, now: Millis, ids_agree: &mut bool) -> Option<Proof> {
         let asked_at = self.asked_at.take().unwrap_or(now);
         (self.failures, self.due) = (0, now);
         let until = self.asked_until;
         if Mutant::RecentTradesUnproven.is_made() {
             self.traded_until = until;
-            return Some((until, trades));
+            return Some(Proof { until, whole_until: until, trades });
         }
-        if trades.iter().any(|trade| self.after.contains(trade)) {
+        if let Some(newest) = trades.iter().rev().find(|trade| self.after.contains(trade)) {
             *ids_agree = true;
             self.traded_until = until;
-            return Some((until, trades));
+            // Other trades of the same millisecond may be missing.
+            let whole_until = if self.newest == until { newest.time.get() - 1 } else { until };
+            return Some(Proof { until, whole_until, trades });
         }
         if *ids_agree && self.after.is_empty() {
             match &self.quiet {
                 Some((first, known)) if asked_at - first >= QUIET && *known == trades => {
                     self.traded_until = until;
-                    return Some((until, trades));
+                    return Some(Proof { until, whole_until: until, trades });
                 }
                 Some((_, known)) if *known == trades => {}
                 _ => self.quiet = Some((asked_at, trades)),

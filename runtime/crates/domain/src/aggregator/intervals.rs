@@ -77,6 +77,8 @@ impl Aggregator {
     fn intervals_of_settings(&self) -> Intervals {
         let mut intervals = Intervals { horizon: self.intervals.horizon, ..Intervals::new(&self.settings) };
         let not_due = self.read_until.saturating_sub(self.settings.grace).saturating_add(1);
+        // Nothing has been read before the first tick.
+        let not_due = not_due.max(self.closed_until);
         for state in intervals.all.iter_mut().filter(|_| self.started) {
             let known = self.intervals.all.iter().find(|known| known.interval == state.interval);
             match known {

@@ -157,3 +157,17 @@ impl Part for Symbols {
         unknown.map(|category| format!("the category {category}")).collect()
     }
 }
+
+/// The intervals of the klines.
+pub struct Intervals(pub Choices);
+
+impl Part for Intervals {
+    fn takes(&self, key: &str) -> bool {
+        key == "klines.intervals"
+    }
+
+    fn apply(&self, config: &Config) -> Vec<String> {
+        self.0.choose_intervals(&config.klines.intervals);
+        Vec::new()
+    }
+}

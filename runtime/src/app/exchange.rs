@@ -2,6 +2,7 @@
 //! category and follows its symbols.
 
 mod choices;
+mod intervals;
 mod members;
 mod opening;
 mod repairs;
@@ -151,7 +152,7 @@ pub struct ExchangeHandle {
 }
 
 /// Opens each category in a separate task: none waits for the symbols, the REST answers or the connections of another.
-/// Each one follows its choice of symbols.
+/// Each one follows its choice of symbols, and a further task the intervals.
 ///
 /// # Errors
 /// When addresses or certificates of the configuration cannot be used.
@@ -169,10 +170,12 @@ pub fn open(
     let rest = rest_client(&wanted, dialer.clone(), observed.gate.clone())?;
     let pacer = Arc::new(Mutex::new(Pacer::default()));
     let context = FeedContext { dialer, clock: observed.clock, pacer, out, cancel: cancel.clone() };
-    let sizer = Arc::new(QueueSizer::new(observed, &catalog, config));
+    let sizer = Arc::new(QueueSizer::new(observed, &catalog));
     let tracker = TaskTracker::new();
     let (feeds, tasks) = (observed.feeds.clone(), tracker.clone());
     let links = Links { rest, context, catalog, sizer, feeds, updates, tracker: tasks };
+    let made = config.klines.intervals.clone();
+    tracker.spawn(intervals::follow(choices.follow_intervals(), made, links.clone()));
     for category in wanted.categories.iter().cloned() {
         let url = wanted.stream_url(category.category).context("the address of the stream is invalid")?;
         let opening = Opening {

@@ -14,7 +14,6 @@ use klines_delivery::filter::{Filter, Watched};
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Depth, KLINE_BYTES, MAX_BYTES, capacity};
 use klines_domain::count::counted;
-use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -141,29 +140,27 @@ fn mebibytes(klines: usize) -> String {
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// Adapts the queues of a run to the watched symbols.
+/// Adapts the queues of a run to the watched symbols and the intervals.
 pub(super) struct QueueSizer {
     hub: Arc<Hub>,
     consumers: ObservedConsumers,
     catalog: Arc<Catalog>,
-    intervals: Vec<Interval>,
     /// The size of each consumer's queue that was logged last. Locked during an update, so that the newest catalogue
     /// applies last.
     logged: Mutex<BTreeMap<String, Depth>>,
 }
 
 impl QueueSizer {
-    pub(super) fn new(observed: &Observed, catalog: &Arc<Catalog>, config: &Config) -> Self {
+    pub(super) fn new(observed: &Observed, catalog: &Arc<Catalog>) -> Self {
         let (consumers, logged) = (observed.consumers.clone(), Mutex::default());
-        let (hub, catalog, intervals) = (observed.hub.clone(), catalog.clone(), config.klines.intervals.clone());
-        Self { hub, consumers, catalog, intervals, logged }
+        Self { hub: observed.hub.clone(), consumers, catalog: catalog.clone(), logged }
     }
 
-    /// Passes the watched symbols of the catalogue to the hub, and logs each queue whose size changes.
+    /// Passes the watched symbols and the intervals of the catalogue to the hub, and logs each queue whose size changes.
     pub(super) fn update(&self) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let symbols = self.catalog.symbols().into_iter().flat_map(|(_, symbols)| symbols).collect();
-        self.hub.watch(Watched { symbols, intervals: self.intervals.clone() });
+        self.hub.watch(Watched { symbols, intervals: self.catalog.intervals() });
         for view in self.consumers.views() {
             let (consumer, depth) = (&view.name, view.queue.depth());
             let Depth { capacity: klines, boundary, .. } = depth;

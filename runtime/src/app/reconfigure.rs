@@ -181,3 +181,17 @@ impl Part for Symbols {
         Effects { pending, ..Effects::default() }
     }
 }
+
+/// The intervals of the klines.
+pub struct Intervals(pub Choices);
+
+impl Part for Intervals {
+    fn takes(&self, key: &str) -> bool {
+        key == "klines.intervals"
+    }
+
+    fn apply(&self, config: &Config) -> Effects {
+        self.0.choose_intervals(&config.klines.intervals);
+        Effects::default()
+    }
+}

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
-use super::reconfigure::{Consumers, Reconfigurer, Symbols, has_terminal};
+use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
@@ -66,10 +66,12 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
-    let choices = Choices::new(exchange::wanted(&config));
+    let choices = Choices::new(exchange::wanted(&config), &config.klines.intervals);
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
-    let reconfigurer = Reconfigurer::new(args, &config, vec![Box::new(Symbols(choices.clone())), Box::new(consumers)]);
+    let parts: Vec<Box<dyn Part>> =
+        vec![Box::new(Symbols(choices.clone())), Box::new(Intervals(choices.clone())), Box::new(consumers)];
+    let reconfigurer = Reconfigurer::new(args, &config, parts);
     let config_watch = reconfigurer.watch()?;
     // The servers run until the run has ended.
     let mut servers = JoinSet::new();

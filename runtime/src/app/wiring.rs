@@ -185,7 +185,7 @@ fn settings_report(config: &Config, consumer: &Consumer, problems: &[Problem]) -
     config.settings_report(&consumer.name, findings)
 }
 
-/// Returns a catalogue with the symbols that the configuration lists; those of `load_all` are added once the exchange
+/// Returns a catalogue with the intervals and the symbols that the configuration lists; those of `load_all` are added once the exchange
 /// has listed them.
 #[must_use]
 pub fn catalog(config: &Config) -> Arc<Catalog> {
@@ -197,7 +197,9 @@ pub fn catalog(config: &Config) -> Arc<Catalog> {
         Symbols::All(_) => (*category, Vec::new()),
     };
     let serves = config.consumers.iter().any(|consumer| consumer.component == Source::Native(Native::WebSocket));
-    Arc::new(Catalog::new(config.exchange.categories.iter().map(listed), serves))
+    let catalog = Catalog::new(config.exchange.categories.iter().map(listed), serves);
+    catalog.make(&config.klines.intervals);
+    Arc::new(catalog)
 }
 
 /// The consumers whose answers [`prepare`] and [`start`] wait for.

@@ -76,6 +76,7 @@ impl Served {
         change(&mut settings);
         let watched = |category: &Category| (*category, symbols.to_vec());
         let catalog = Arc::new(Catalog::new(settings.categories.iter().map(watched), true));
+        catalog.make(&settings.intervals);
         let row = r#"{"symbol":"BTCUSDT","status":"Trading","baseCoin":"BTC"}"#;
         catalog.describe(Category::Linear, [(symbol("BTCUSDT"), row.to_owned())]);
         let logins = vec![(USER.to_owned(), Secret::new(KEY.to_owned()))];

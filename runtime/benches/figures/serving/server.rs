@@ -145,6 +145,7 @@ pub(crate) fn blueprint(certificate: Option<(PathBuf, PathBuf)>) -> WebSocketBlu
         symbols: Vec::new(),
     };
     let catalog = Arc::new(Catalog::new([(Category::Linear, vec![Symbol::new("BTCUSDT").unwrap()])], false));
+    catalog.make(&[Interval::MINUTE]);
     let logins = vec![("bench".to_owned(), Secret::new("0123456789abcdef".to_owned()))];
     WebSocketBlueprint::new(settings, logins, catalog)
 }

@@ -1,9 +1,10 @@
-//! The watched symbols, the exchange's descriptions of them, and the state of the feeds. Filled by the code that talks
+//! The watched symbols, the exchange's descriptions of them, the intervals of the klines, and the state of the feeds. Filled by the code that talks
 //! to the exchange, read by consumers. Stores names and texts; sends no requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use klines_domain::interval::Interval;
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 use tokio::sync::watch;
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Catalog {
     listings: RwLock<Vec<Listing>>,
+    /// The intervals of which klines are made, in the configured order.
+    intervals: RwLock<Vec<Interval>>,
     wants_descriptions: bool,
     feeds: watch::Sender<Vec<FeedStatus>>,
 }
@@ -61,7 +64,8 @@ struct Listing {
 }
 
 impl Catalog {
-    /// Builds a catalog of the configured symbols. A category whose symbols have to be requested first starts empty.
+    /// Builds a catalog of the configured symbols, without intervals. A category whose symbols have to be requested first
+    /// starts empty.
     #[must_use]
     pub fn new(listed: impl IntoIterator<Item = (Category, Vec<Symbol>)>, wants_descriptions: bool) -> Self {
         let listing = |(category, symbols): (Category, Vec<Symbol>)| Listing {
@@ -69,7 +73,8 @@ impl Catalog {
             symbols: symbols.into_iter().map(|symbol| (symbol, None)).collect(),
         };
         let (feeds, _) = watch::channel(Vec::new());
-        Self { listings: RwLock::new(listed.into_iter().map(listing).collect()), wants_descriptions, feeds }
+        let listings = RwLock::new(listed.into_iter().map(listing).collect());
+        Self { listings, intervals: RwLock::default(), wants_descriptions, feeds }
     }
 
     /// Reports the state of a category's feed, with `now` if it has changed. Categories are listed in the order in
@@ -96,6 +101,23 @@ impl Catalog {
     #[must_use]
     pub const fn wants_descriptions(&self) -> bool {
         self.wants_descriptions
+    }
+
+    /// Replaces the intervals of which klines are made.
+    pub fn make(&self, intervals: &[Interval]) {
+        *self.intervals.write().unwrap_or_else(PoisonError::into_inner) = intervals.to_vec();
+    }
+
+    /// Returns whether klines of an interval are made.
+    #[must_use]
+    pub fn makes(&self, interval: Interval) -> bool {
+        self.intervals.read().unwrap_or_else(PoisonError::into_inner).contains(&interval)
+    }
+
+    /// Returns the intervals of which klines are made, in the configured order.
+    #[must_use]
+    pub fn intervals(&self) -> Vec<Interval> {
+        self.intervals.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the symbols of a category by those that are watched.

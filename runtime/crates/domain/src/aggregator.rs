@@ -7,6 +7,7 @@
 mod changes;
 mod coverage;
 mod dirty_set;
+mod intervals;
 mod kline_builder;
 mod leaving;
 mod repair;
@@ -397,7 +398,7 @@ impl Aggregator {
             }
             for (index, state, builder) in &mut closings {
                 // A flat window may have to be created.
-                if state.is_emitted && (state.fill || marks.windows.take(*index)) {
+                if state.is_emitted() && (state.fill || marks.windows.take(*index)) {
                     builder.closing(symbol_state, *index, state, intervals.horizon);
                     if !symbol_state.is_empty_after(*index, state.start) {
                         marks.windows.put(*index);

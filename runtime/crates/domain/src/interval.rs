@@ -50,6 +50,8 @@ const UNITS: [(Unit, Millis); 5] =
 impl Interval {
     /// One minute.
     pub const MINUTE: Self = Self::Fixed(60_000);
+    /// One hour.
+    pub const HOUR: Self = Self::Fixed(3_600_000);
     /// One day, from 00:00 UTC.
     pub const DAY: Self = Self::Fixed(86_400_000);
 
@@ -86,6 +88,16 @@ impl Interval {
             Self::Fixed(length) => start + length as Millis,
             Self::Week => start + WEEK,
             Self::Month => time::next_month_start(start),
+        }
+    }
+
+    /// Returns whether windows of this length, placed side by side, are exactly the windows of another one.
+    #[must_use]
+    pub const fn tiles(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(length), Self::Fixed(other)) => other % length == 0,
+            (Self::Fixed(_), Self::Week | Self::Month) | (Self::Week, Self::Week) | (Self::Month, Self::Month) => true,
+            (Self::Week, Self::Month) | (Self::Month, Self::Week) | (Self::Week | Self::Month, Self::Fixed(_)) => false,
         }
     }
 
@@ -259,6 +271,19 @@ mod tests {
             ("2", IntervalError::Malformed),
         ] {
             assert_eq!(text.parse::<Interval>().unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn windows_tile_longer_ones_that_they_divide() {
+        let tiles = |short: &str, long: &str| short.parse::<Interval>().unwrap().tiles(long.parse().unwrap());
+        for (short, long) in
+            [("1s", "1m"), ("1m", "1m"), ("30s", "90s"), ("1h", "1D"), ("8h", "1W"), ("1D", "1M"), ("1W", "1W")]
+        {
+            assert!(tiles(short, long), "{short} {long}");
+        }
+        for (short, long) in [("1m", "90s"), ("1m", "1s"), ("1W", "1M"), ("1M", "1W"), ("1W", "1D")] {
+            assert!(!tiles(short, long), "{short} {long}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use klines_domain::aggregator::{Aggregator, Settings, Tally};
 use klines_domain::clock::ClockOffset;
 use klines_domain::feed::{FeedEvent, FeedMessage};
+use klines_domain::interval::Interval;
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Request};
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
@@ -36,7 +37,17 @@ pub struct CategoryPipeline {
     requests: Vec<Request>,
     /// Symbols that are no longer watched and have not ended yet.
     leaving: Vec<Leaving>,
+    /// Other intervals that wait for the windows that are over; `None` if there are none.
+    awaiting: Option<Awaiting>,
     grace: Millis,
+}
+
+/// Intervals that replace the present ones.
+#[derive(Debug)]
+struct Awaiting {
+    intervals: Vec<Interval>,
+    /// The windows that were over then close before.
+    since: ExchangeMillis,
 }
 
 /// A symbol that is no longer watched.
@@ -68,6 +79,7 @@ impl CategoryPipeline {
             repairer: None,
             requests: Vec::new(),
             leaving: Vec::new(),
+            awaiting: None,
             grace,
         }
     }
@@ -103,6 +115,27 @@ impl CategoryPipeline {
             self.aggregator.add_symbol(symbol);
         }
         self.leaving.extend(left.iter().map(|symbol| Leaving { symbol: *symbol, ended: None }));
+    }
+
+    /// Makes klines of these intervals, in any order, and of no others. The windows that are over close before; then an interval
+    /// that is removed emits its open windows, unconfirmed, and one that is added begins.
+    pub fn set_intervals(&mut self, intervals: Vec<Interval>, out: &mut Vec<Batch>) {
+        match self.shown {
+            Some(since) => self.awaiting = Some(Awaiting { intervals, since }),
+            // There is no window before the exchange time is known.
+            None => self.aggregator.set_intervals(&intervals, out),
+        }
+    }
+
+    /// Replaces the intervals if the windows that were over have closed.
+    fn replace_intervals(&mut self, now: ExchangeMillis, read_until: ExchangeMillis, out: &mut Vec<Batch>) {
+        let Some(Awaiting { intervals, since }) = &self.awaiting else { return };
+        let closes_at = *since + self.grace;
+        self.aggregator.advance(now, read_until.min(closes_at), out);
+        if read_until >= closes_at && !self.aggregator.is_behind() {
+            self.aggregator.set_intervals(intervals, out);
+            self.awaiting = None;
+        }
     }
 
     /// Ends the symbols that are no longer watched, as soon as nothing more is to come of them: the windows that were over at
@@ -199,6 +232,7 @@ impl CategoryPipeline {
             if !self.leaving.is_empty() {
                 self.end_left(now, read_until, out);
             }
+            self.replace_intervals(now, read_until, out);
             self.aggregator.advance(now, read_until, out);
             if let Some(repairer) = &mut self.repairer {
                 repairer.advance(now, &mut self.aggregator, &mut self.requests);
@@ -226,6 +260,7 @@ impl CategoryPipeline {
     #[must_use]
     pub fn boundary(&self, number: usize) -> LocalMillis {
         let at = self.aggregator.closes_at();
+        let at = self.awaiting.as_ref().map_or(at, |awaiting| at.min(awaiting.since + self.grace));
         self.connections.get(number).and_then(|connection| connection.local_of(at)).unwrap_or(LocalMillis::MAX)
     }
 

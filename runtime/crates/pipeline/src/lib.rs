@@ -22,6 +22,7 @@ use std::time::Duration;
 use klines_delivery::hub::Hub;
 use klines_domain::aggregator::Tally;
 use klines_domain::feed::FeedMessage;
+use klines_domain::interval::Interval;
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Failure, Request};
 use klines_domain::symbol::{Category, Symbol, SymbolId};
@@ -78,6 +79,8 @@ pub enum CategoryUpdate {
     Opened(Box<CategoryFeed>),
     /// Other symbols of a category are watched.
     Changed(SymbolChange),
+    /// Klines of these intervals are made, in all categories.
+    Intervals(Vec<Interval>),
 }
 
 /// A change of the symbols of a category.
@@ -96,7 +99,9 @@ pub struct SymbolChange {
 /// The pipelines of all categories, driven by messages, answers and the local clock.
 pub struct Pipeline {
     categories: Vec<CategoryFeed>,
-    /// Delivers further categories and symbols; `None` when the channel is closed.
+    /// The intervals, if they have changed: a category may have been opened with earlier ones.
+    intervals: Option<Vec<Interval>>,
+    /// Delivers further categories, symbols and intervals; `None` when the channel is closed.
     joining: Option<mpsc::Receiver<CategoryUpdate>>,
     /// Delivers the answers to requests; `None` when the channel is closed.
     answers: Option<mpsc::Receiver<(Category, Answer)>>,
@@ -122,7 +127,17 @@ impl Pipeline {
     ) -> Self {
         let (joining, answers) = (Some(joining), Some(answers));
         let status_at = LocalMillis::new(0);
-        Self { categories: Vec::new(), joining, answers, clock, hub, tallies, status_at, out: Vec::new() }
+        Self {
+            categories: Vec::new(),
+            intervals: None,
+            joining,
+            answers,
+            clock,
+            hub,
+            tallies,
+            status_at,
+            out: Vec::new(),
+        }
     }
 
     /// Runs until every sender of the inbox is gone, then emits the open windows. Answers that are still to come are not
@@ -184,7 +199,10 @@ impl Pipeline {
     fn join(&mut self, update: Option<CategoryUpdate>) {
         match update {
             None => self.joining = None,
-            Some(CategoryUpdate::Opened(feed)) => {
+            Some(CategoryUpdate::Opened(mut feed)) => {
+                if let Some(intervals) = &self.intervals {
+                    feed.pipeline.set_intervals(intervals.clone(), &mut self.out);
+                }
                 self.categories.push(*feed);
                 self.categories.sort_by_key(|feed| feed.pipeline.category());
             }
@@ -194,6 +212,12 @@ impl Pipeline {
                     feed.boundaries = boundaries;
                     self.publish();
                 }
+            }
+            Some(CategoryUpdate::Intervals(intervals)) => {
+                for feed in &mut self.categories {
+                    feed.pipeline.set_intervals(intervals.clone(), &mut self.out);
+                }
+                self.intervals = Some(intervals);
             }
         }
     }

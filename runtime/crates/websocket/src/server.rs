@@ -8,6 +8,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
+use klines_domain::interval::Interval;
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
@@ -106,9 +107,24 @@ impl Server {
     #[must_use]
     pub fn has_series(&self, key: &SeriesKey) -> bool {
         let settings = &self.settings;
-        settings.intervals.contains(&key.interval)
+        self.makes(key.interval)
             && (settings.symbols.is_empty() || settings.symbols.contains(&key.symbol))
             && self.catalog.knows(key.category, &key.symbol)
+    }
+
+    /// Returns whether the server has klines of an interval.
+    #[must_use]
+    pub fn makes(&self, interval: Interval) -> bool {
+        let allowed = &self.settings.intervals;
+        self.catalog.makes(interval) && (allowed.is_empty() || allowed.contains(&interval))
+    }
+
+    /// Returns the intervals that clients can subscribe to.
+    #[must_use]
+    pub fn intervals(&self) -> Vec<Interval> {
+        let mut made = self.catalog.intervals();
+        made.retain(|interval| self.makes(*interval));
+        made
     }
 
     /// Returns the symbols that clients can subscribe to, by category.

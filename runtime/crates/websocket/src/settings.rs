@@ -47,7 +47,7 @@ pub struct Settings {
     pub extras: Extras,
     /// Watched categories; topics of the first have no category prefix.
     pub categories: Vec<Category>,
-    /// Intervals of the klines that the server receives.
+    /// Intervals of the klines that the server receives; empty means all that are made.
     pub intervals: Vec<Interval>,
     /// Symbols of the klines that the server receives; empty means all watched symbols.
     pub symbols: Vec<Symbol>,

@@ -106,7 +106,7 @@ fn run_case(
     let manager = wiring::start(vec![spec], None, config, &hub, &data_dir, wiring::Awaited::All)?;
     let catalog = wiring::catalog(config);
     let observed = Arc::new(Observed::new(config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
-    let choices = Choices::new(exchange::wanted(config));
+    let choices = Choices::new(exchange::wanted(config), &config.klines.intervals);
     let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;

@@ -37,7 +37,7 @@ impl Run {
         let (clock, catalog) = (LocalClock::start(), wiring::catalog(&config));
         let data_dir = DataDir::new(home.path(), config.data_dir_max);
         let observed = Observed::new(&config, Vec::new(), Arc::new(Hub::new()), clock, catalog, data_dir);
-        let (choices, cancel) = (Choices::new(wanted(&config)), CancellationToken::new());
+        let (choices, cancel) = (Choices::new(wanted(&config), &config.klines.intervals), CancellationToken::new());
         let ExchangeHandle { inbox, categories, answers, tracker } =
             open(&config, &observed, &choices, PACE, &cancel).unwrap();
         let pipeline =

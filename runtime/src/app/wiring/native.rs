@@ -12,7 +12,6 @@ use klines_delivery::data_dir::DataDir;
 use klines_delivery::encode::Extras;
 use klines_delivery::queue::Grouping;
 use klines_delivery::{Blueprint, Problem};
-use klines_domain::interval::Interval;
 use klines_redis::{Address, RedisBlueprint, SpillSettings, Stream};
 use klines_websocket::WebSocketBlueprint;
 use klines_websocket::settings::Settings;
@@ -76,8 +75,6 @@ pub(super) fn warnings(native: Native, config: &Config) -> Report {
 fn websocket(consumer: &Consumer, config: &Config) -> Settings {
     let publishers = super::publishers(config);
     let configured = &config.websocket;
-    let intervals = config.klines.intervals.iter().copied();
-    let is_allowed = |interval: &Interval| consumer.intervals.is_empty() || consumer.intervals.contains(interval);
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Settings {
@@ -99,7 +96,7 @@ fn websocket(consumer: &Consumer, config: &Config) -> Settings {
         publishers,
         extras: Extras { partial: configured.partial, revisions: configured.revisions },
         categories: config.exchange.categories.clone(),
-        intervals: intervals.filter(is_allowed).collect(),
+        intervals: consumer.intervals.clone(),
         symbols: consumer.symbols.clone(),
     }
 }

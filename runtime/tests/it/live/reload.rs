@@ -1,4 +1,4 @@
-//! The configuration changes while a run goes on: symbols join and leave, and nothing else notices.
+//! The configuration changes while a run goes on: symbols and intervals join and leave, and nothing else notices.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{FEEDS, assert_accounted, demo, pass, times};
 use crate::metrics::served;
 use crate::support::program::{Ended, Invocation, Said, folder, klines};
-use crate::support::received::{Received, assert_sound, complete, received};
+use crate::support::received::{Received, assert_sound, complete, last_revisions, received};
 use crate::support::truth::Truth;
 use crate::websocket::peer::Peer;
 
@@ -20,8 +20,12 @@ const READ: &str = "configuration read again";
 
 /// Returns a configuration with these lines in `[exchange]`; the console prints every closed kline as JSON.
 fn toml(exchange: &str) -> String {
+    toml_at(exchange, "\"1s\", \"5s\"")
+}
+
+fn toml_at(exchange: &str, intervals: &str) -> String {
     format!(
-        "[exchange]\n{exchange}\n[klines]\nintervals = [\"1s\", \"5s\"]\n\
+        "[exchange]\n{exchange}\n[klines]\nintervals = [{intervals}]\n\
          [websocket]\nhost = \"127.0.0.1\"\nport = 0\nuser = \"me\"\n\
          [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n"
     )
@@ -64,6 +68,13 @@ fn assert_unhindered(said: &Said, sim: &Sim, symbols: &[&str]) -> Vec<Received> 
     received
 }
 
+/// Returns the newest klines that are not complete, except those of the first two windows of each series: the first one may
+/// begin before it is watched, and the second one opens with a price of it.
+fn doubtful(received: &[Received]) -> Vec<Received> {
+    let newest = last_revisions(received).into_values().flat_map(|klines| klines.into_values().skip(2));
+    newest.filter(|kline| !kline.is_complete()).collect()
+}
+
 fn enter(address: SocketAddr) -> Peer {
     Peer::connect(address, "/v1/stream", &[("Authorization", &format!("Bearer {KEY}"))]).unwrap()
 }
@@ -103,11 +114,49 @@ async fn a_changed_file_takes_other_symbols_without_a_gap_for_clients_and_open_k
     assert_eq!((&line["joined"], &line["left"]), (&"ETHUSDT".into(), &"SOLUSDT".into()), "{line}");
     assert_eq!(said.logged(READ)[0]["outcome"], "applied: exchange.symbols");
     let received = assert_unhindered(&said, &sim, &["BTCUSDT", "ETHUSDT", "SOLUSDT"]);
-    // Only the first window of a symbol is not complete; the one in which it leaves is not confirmed.
-    let doubtful = received.iter().filter(|kline| !kline.is_complete() && kline.sequence > 1);
-    assert_eq!(doubtful.count(), 0, "{}", said.out);
+    // The window in which a symbol leaves is not confirmed.
+    assert_eq!(doubtful(&received), [], "{}", said.out);
     let last = of(&received, "SOLUSDT").map(|kline| kline.end).max().unwrap();
     assert!(last <= changed + 1_000, "it has left: {last} is after {changed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_intervals_take_their_place_without_a_gap_for_clients_and_open_klines() {
+    let symbols = "symbols = [\"BTCUSDT\"]";
+    let (sim, home) = (demo(145).await, folder(&[("klines.toml", &toml_at(symbols, "\"1s\""))]));
+    let run = run(&home, &sim).with("ENABLED_CONSUMERS", "console,websocket").with("WSS_AUTH_KEY", KEY).start();
+    let mut client = enter(served(&run, "serving klines"));
+    assert_eq!(subscribe(&mut client, "kline.1s.BTCUSDT")["ok"], true);
+    assert_eq!(subscribe(&mut client, "kline.5s.BTCUSDT")["error"], "interval `5s` is not made here, only 1s");
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 2);
+    write(&home, &toml_at(symbols, "\"5s\""));
+    run.until("the change", |said| times(said, "intervals changed") == 1);
+    assert_eq!(subscribe(&mut client, "kline.1s.BTCUSDT")["error"], "interval `1s` is not made here, only 5s");
+    assert_eq!(subscribe(&mut client, "kline.5s.BTCUSDT")["ok"], true);
+    run.until("klines of the new one", |said| complete(&said.out, "BTCUSDT", "5s") >= 2);
+    let last = |said: &Said, interval: &str| -> Received {
+        let received = received(&said.out);
+        let own = received.iter().filter(|kline| kline.interval == interval);
+        own.max_by_key(|kline| kline.start).unwrap().clone()
+    };
+    let said = run.said();
+    let (short, long) = (last(&said, "1s"), last(&said, "5s"));
+    assert!(short.end < long.start, "it is not made any more: {}", said.out);
+    write(&home, &toml_at(symbols, "\"1s\", \"5s\""));
+    run.until("both", |said| last(said, "1s").start > short.start && last(said, "5s").start > long.start);
+    let mut topics = std::collections::BTreeSet::new();
+    while topics.len() < 2 {
+        topics.extend(client.json()["topic"].as_str().map(str::to_owned));
+    }
+    let said = run.stop().success();
+    assert_eq!(said.logged(READ)[0]["outcome"], "applied: klines.intervals");
+    let lines = said.logged("intervals changed");
+    let changes = lines.iter().map(|line| (line["added"].as_str().unwrap(), line["removed"].as_str().unwrap()));
+    assert_eq!(changes.collect::<Vec<_>>(), [("5s", "1s"), ("1s", "")]);
+    let received = assert_unhindered(&said, &sim, &["BTCUSDT"]);
+    // An interval that comes back while no shorter one is made begins with a window that is not complete.
+    let doubtful = doubtful(&received);
+    assert!(doubtful.len() <= 1 && doubtful.iter().all(|kline| kline.interval == "1s"), "{}", said.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

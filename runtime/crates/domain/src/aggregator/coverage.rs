@@ -251,6 +251,15 @@ impl Coverage {
         self.candles.minutes.touches(time, to) || self.candles.hours.touches(time, to)
     }
 
+    /// Returns the end of the last candle of this length that was taken.
+    pub(super) fn candles_end(&self, grain: Grain) -> Option<Millis> {
+        let known = match grain {
+            Grain::Minute => &self.candles.minutes,
+            Grain::Hour => &self.candles.hours,
+        };
+        known.last().map(|(_, end)| end)
+    }
+
     /// Marks the instrument as ended at `at`: there are no trades after it. An end that is reported again stays where it was:
     /// flat klines have been withheld since then.
     pub(super) fn end(&mut self, at: Millis) {

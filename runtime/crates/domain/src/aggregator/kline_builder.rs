@@ -50,18 +50,14 @@ impl<'a> KlineBuilder<'a> {
         let SymbolState { ids, scales, series, .. } = symbol_state;
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
-            series.take_stale(|window, sequence| {
-                if state.is_emitted {
-                    self.emit(&subject, window, sequence);
-                }
-            });
+            series.take_stale(state.emitted_from, |window, sequence| self.emit(&subject, window, sequence));
         }
     }
 
     /// Adds the klines of the open windows of one symbol: those that changed, or with `every` all that have trades.
     pub(super) fn open_windows(&mut self, symbol_state: &mut SymbolState, intervals: &[IntervalState], every: bool) {
         let SymbolState { ids, scales, series, .. } = symbol_state;
-        let emitted = series.iter_mut().zip(intervals).zip(ids).filter(|((_, state), _)| state.is_emitted);
+        let emitted = series.iter_mut().zip(intervals).zip(ids).filter(|((_, state), _)| state.is_emitted());
         for ((series, state), id) in emitted {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
             series.show_open(state.start, every, |window, sequence| self.emit(&subject, window, sequence));

@@ -45,5 +45,6 @@ impl SymbolState {
         for (series, known) in self.series.iter_mut().zip(&left.series) {
             *series = Series::continuing(known.sequence);
         }
+        self.sequences.clone_from(&left.sequences);
     }
 }

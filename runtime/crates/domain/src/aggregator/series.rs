@@ -1,12 +1,15 @@
 //! The windows of one symbol and interval, ascending by start: the open ones, and recently closed ones that a late
 //! trade or a late report of an interruption can still change. Windows without data are left out.
 
+mod derived;
+
 use std::collections::VecDeque;
 
 use super::coverage::Coverage;
 use super::window::{Carry, Emitted, Window};
 use crate::bucket::{Bucket, Widening};
 use crate::interval::Interval;
+use crate::kline::Quality;
 use crate::mutants::Mutant;
 use crate::time::Millis;
 
@@ -21,6 +24,8 @@ pub(super) struct Context<'a> {
     pub(super) fill: bool,
     /// Whether klines open with their first trade.
     pub(super) first_trade_opens: bool,
+    /// Windows that start before this time have no kline.
+    pub(super) emitted_from: Millis,
     /// A window that ends before this time can no longer change.
     pub(super) horizon: Millis,
 }
@@ -35,6 +40,9 @@ pub(super) struct Series {
     before: Option<Carry>,
     /// The start of the latest window that has been removed.
     removed: Option<Millis>,
+    /// From this time on, its windows have all trades that were counted; later than the first of them only if the interval
+    /// was added in the course of the run.
+    known_from: Millis,
     /// The sequence number of the last confirmed kline.
     pub(super) sequence: u64,
 }
@@ -68,8 +76,7 @@ impl Series {
         let mut due = false;
         for at in self.index(context.interval.start_of(from))..self.windows.len() {
             let Some(window) = self.windows.get_mut(at) else { break };
-            let end = context.interval.next(window.start) - 1;
-            let quality = context.coverage.quality(window.start, end);
+            let quality = quality(self.known_from, window.start, context);
             if window.quality != quality {
                 window.quality = quality;
                 due |= window.mark_stale();
@@ -103,9 +110,9 @@ impl Series {
             }
         }
         let at = self.window_index(start, context);
-        let sequence = &mut self.sequence;
+        let (sequence, known_from) = (&mut self.sequence, self.known_from);
         let window = self.windows.get_mut(at)?;
-        window.quality = context.coverage.quality(start, end);
+        window.quality = quality(known_from, start, context);
         window.emitted = Emitted::Silent;
         let is_known = if window.bucket.is_empty() {
             context.fill && window.is_proven_empty() && context.coverage.is_idle(start, end)
@@ -120,10 +127,11 @@ impl Series {
         Some((window, *sequence))
     }
 
-    /// Passes each window whose confirmed kline is out of date to `take`, with the number of its revision.
-    pub(super) fn take_stale(&mut self, mut take: impl FnMut(&Window, u64)) {
+    /// Passes each window from `from` on whose confirmed kline is out of date to `take`, with the number of its revision.
+    /// Earlier windows have no kline.
+    pub(super) fn take_stale(&mut self, from: Millis, mut take: impl FnMut(&Window, u64)) {
         for window in &mut self.windows {
-            if std::mem::take(&mut window.stale) {
+            if std::mem::take(&mut window.stale) && window.start >= from {
                 if let Emitted::Closed { revision } = &mut window.emitted {
                     *revision += u32::from(!Mutant::RevisionNotCounted.is_made());
                 } else {
@@ -152,7 +160,7 @@ impl Series {
     pub(super) fn fill_flat(&mut self, from: Millis, most: Millis, context: Context<'_>) -> bool {
         let Some(since) = context.coverage.since().filter(|_| context.fill) else { return false };
         let mut due = false;
-        let from = from.max(context.closed_until.saturating_sub(most)).max(since);
+        let from = from.max(context.closed_until.saturating_sub(most)).max(since).max(context.emitted_from);
         let mut start = context.interval.start_of(from);
         while start < context.closed_until {
             let next = context.interval.next(start);
@@ -346,8 +354,7 @@ impl Series {
             return at;
         }
         let at = at - self.forget(start, context);
-        let end = context.interval.next(start) - 1;
-        let mut window = Window::new(start, context.coverage.quality(start, end));
+        let mut window = Window::new(start, quality(self.known_from, start, context));
         if start < context.closed_until {
             window.emitted = Emitted::Silent;
         }
@@ -386,6 +393,18 @@ impl Series {
     pub(super) fn last_before(&self, start: Millis) -> Option<Carry> {
         let prior = self.index(start).checked_sub(1).and_then(|at| self.windows.get(at));
         prior.map_or(self.before, Window::last)
+    }
+}
+
+/// Returns the quality of the window that starts at `start`, in a series that has all trades from `known_from` on.
+fn quality(known_from: Millis, start: Millis, context: Context<'_>) -> Quality {
+    let end = context.interval.next(start) - 1;
+    if start >= known_from {
+        return context.coverage.quality(start, end);
+    }
+    match context.coverage.quality(known_from.min(end), end) {
+        Quality::Complete | Quality::Repaired => Quality::Partial,
+        doubtful => doubtful,
     }
 }
 

@@ -6,6 +6,8 @@
 //! interval and to the second run, which ends with the second shortest window, and so on: a series is updated once per
 //! window, not once per trade.
 
+use std::collections::BTreeMap;
+
 use super::coverage::Coverage;
 use super::series::{Context, Series};
 use super::settings::{Open, Settings};
@@ -28,8 +30,9 @@ const REPAIRED_LATER: Millis = 10 * MINUTE;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntervalState {
     pub(super) interval: Interval,
-    /// Whether its klines are emitted. Those of a minute are counted in any case: a repair replaces minutes.
-    pub(super) is_emitted: bool,
+    /// The start of the first window whose klines are emitted: later than the first trades if the interval was added in
+    /// the course of a run, `MAX` if none are. Minutes are counted in any case: a repair replaces minutes.
+    pub(super) emitted_from: Millis,
     /// Whether windows without trades become flat klines.
     pub(super) fill: bool,
     /// Whether klines open with their first trade.
@@ -49,6 +52,11 @@ impl IntervalState {
         self.next = self.interval.next(self.start);
     }
 
+    /// Returns whether klines of this interval are emitted.
+    pub(super) const fn is_emitted(&self) -> bool {
+        self.emitted_from < Millis::MAX
+    }
+
     /// Returns the context of a series of this interval.
     pub(super) const fn context<'a>(&self, coverage: &'a Coverage, horizon: Millis) -> Context<'a> {
         Context {
@@ -57,6 +65,7 @@ impl IntervalState {
             closed_until: self.start,
             fill: self.fill,
             first_trade_opens: self.first_trade_opens,
+            emitted_from: self.emitted_from,
             horizon: horizon.saturating_sub(self.kept),
         }
     }
@@ -83,7 +92,7 @@ impl Intervals {
             let is_emitted = settings.intervals.contains(&interval);
             IntervalState {
                 interval,
-                is_emitted,
+                emitted_from: if is_emitted { Millis::MIN } else { Millis::MAX },
                 fill: is_emitted && settings.fill.applies(interval),
                 first_trade_opens: settings.open == Open::FirstTrade,
                 kept: if settings.is_repaired && interval >= Interval::MINUTE { REPAIRED_LATER } else { 0 },
@@ -148,6 +157,8 @@ pub(super) struct SymbolState {
     pub(super) candles_until: Millis,
     /// Whether the symbol is no longer watched.
     pub(super) has_left: bool,
+    /// The sequence numbers of the last klines of all intervals that there were before the last change of intervals.
+    pub(super) sequences: BTreeMap<Interval, u64>,
 }
 
 impl SymbolState {
@@ -165,6 +176,7 @@ impl SymbolState {
             stale: false,
             candles_until: Millis::MIN,
             has_left: false,
+            sequences: BTreeMap::new(),
         }
     }
 
@@ -193,6 +205,11 @@ impl SymbolState {
         }
         self.pass_on(0, &Bucket::of(fill), intervals);
         true
+    }
+
+    /// Begins new runs, one for each of `series`, without those that there were.
+    pub(super) fn clear_runs(&mut self) {
+        self.runs = vec![Run::EMPTY; self.series.len()];
     }
 
     /// Adds the trades of all runs to their series.

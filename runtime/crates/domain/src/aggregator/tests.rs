@@ -3,6 +3,7 @@
 mod closing;
 mod doubts;
 mod feeds;
+mod intervals;
 mod leaving;
 mod model;
 mod oracle;

@@ -87,7 +87,12 @@ impl Window {
             return self.carry;
         }
         let last = self.bucket.last;
-        Some(Carry { price: self.bucket.close, time: last.time + last.is_candle() as Millis })
+        let time = last.time + last.is_candle() as Millis;
+        match self.carry {
+            // The window lacks trades from before its interval was added.
+            Some(carry) if carry.time > time => Some(carry),
+            _ => Some(Carry { price: self.bucket.close, time }),
+        }
     }
 
     /// Returns the previous close if it is certain.

@@ -1,4 +1,4 @@
-//! Symbols that join and leave while the pipeline runs.
+//! Symbols and intervals that join and leave while the pipeline runs.
 
 use super::*;
 
@@ -95,6 +95,53 @@ fn a_symbol_that_comes_back_while_it_leaves_continues_its_sequence() {
     category.take(drained(local(2_079, 0)), &mut out);
     category.take(on(1, drained(local(2_079, 0))), &mut out);
     assert_eq!(by_symbol(&mut out), [("BTCUSDT".to_owned(), 1_000, true, 2)]);
+}
+
+/// Returns the klines as interval, start, whether they are confirmed, quality, and sequence.
+fn by_interval(out: &mut Vec<Batch>) -> Vec<(String, Millis, bool, Quality, u64)> {
+    let klines = out.drain(..).flat_map(|batch| batch.klines);
+    klines
+        .map(|kline| {
+            let interval = kline.series.interval.to_string();
+            (interval, kline.start - T0.get(), kline.confirm, kline.quality, kline.sequence)
+        })
+        .collect()
+}
+
+#[test]
+fn windows_that_are_over_close_before_other_intervals_take_their_place() {
+    let (mut category, mut out) = (category(), Vec::new());
+    let intervals = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(trade(1_010, 0), &mut out);
+    category.tick(local(1_030, 0), &mut out);
+    category.set_intervals(intervals(&["5s"]), &mut out);
+    assert_eq!(category.boundary(0), local(1_079, 0));
+    category.tick(local(1_070, 0), &mut out);
+    assert!(out.is_empty(), "the first window is in its grace");
+    category.take(drained(local(1_500, 0)), &mut out);
+    let klines = by_interval(&mut out);
+    let complete = Quality::Complete;
+    assert_eq!(klines, [("1s".to_owned(), 0, true, complete, 1), ("1s".to_owned(), 1_000, false, complete, 2)]);
+    category.take(drained(local(4_000, 0)), &mut out);
+    category.set_intervals(intervals(&["1s", "5s"]), &mut out);
+    category.take(drained(local(6_200, 0)), &mut out);
+    let klines = by_interval(&mut out);
+    let first = ("1s".to_owned(), 4_000, true, complete, 2);
+    assert_eq!(klines[..2], [first, ("5s".to_owned(), 0, true, complete, 1)], "{klines:?}");
+}
+
+#[test]
+fn a_category_that_is_opened_after_a_change_has_the_new_intervals() {
+    let (clock, hub, tallies) = (LocalClock::start(), Arc::new(Hub::new()), Tallies::default());
+    let mut pipeline = Pipeline::new(mpsc::channel(1).1, mpsc::channel(1).1, clock, hub, tallies);
+    pipeline.join(Some(CategoryUpdate::Intervals(vec!["5s".parse().unwrap()])));
+    let feed = CategoryFeed { pipeline: category(), boundaries: Vec::new(), requests: None };
+    pipeline.join(Some(CategoryUpdate::Opened(Box::new(feed))));
+    pipeline.take(up(local(-200, 0)));
+    pipeline.take(trade(100, 0));
+    assert_eq!(pipeline.categories[0].pipeline.boundary(0), local(5_079, 0));
 }
 
 #[tokio::test]

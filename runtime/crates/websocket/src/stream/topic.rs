@@ -69,8 +69,8 @@ fn series_of(interval: &str, symbol: &str, prefix: &str, server: &Server) -> Res
     if known.to_string() != interval {
         return Err(format!("unknown interval `{interval}`: write `{known}`"));
     }
-    if !server.settings.intervals.contains(&known) {
-        let made: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
+    if !server.makes(known) {
+        let made: Vec<String> = server.intervals().iter().map(ToString::to_string).collect();
         return Err(format!("interval `{interval}` is not made here, only {}", made.join(", ")));
     }
     let symbol = Symbol::new(symbol).map_err(|error| format!("`{symbol}` is not a symbol: {error}"))?;

@@ -85,7 +85,7 @@ pub fn subscribed(id: &Value, states: &[TopicState<'_>]) -> String {
 
 /// Encodes the answer to `topics`: what clients can subscribe to.
 pub fn topics(id: &Value, server: &Server) -> String {
-    let intervals: Vec<String> = server.settings.intervals.iter().map(ToString::to_string).collect();
+    let intervals: Vec<String> = server.intervals().iter().map(ToString::to_string).collect();
     let names = |symbols: Vec<klines_domain::symbol::Symbol>| {
         json!(symbols.iter().map(ToString::to_string).collect::<Vec<_>>())
     };

@@ -7,8 +7,10 @@ use super::*;
 
 const UNTIL: ExchangeMillis = T0.saturating_add(70_000);
 
+const INTERVALS: [&str; 6] = ["100ms", "1s", "3s", "5s", "15s", "1m"];
+
 fn settings(open: Open, fill: Fill) -> Settings {
-    let intervals = ["100ms", "1s", "3s", "5s", "15s", "1m"].iter().map(|text| text.parse().unwrap()).collect();
+    let intervals = INTERVALS.iter().map(|text| text.parse().unwrap()).collect();
     Settings { open, fill, update_interval: None, ..Settings::new(Category::Linear, intervals) }
 }
 
@@ -34,11 +36,27 @@ fn trades() -> impl Strategy<Value = Vec<Trade>> {
 
 /// Runs messages through an aggregator, with a tick at the maximum time after each, and returns the emitted batches.
 fn run(messages: &[Vec<Trade>], settings: &Settings, since: ExchangeMillis) -> (Vec<Batch>, Tally) {
+    run_changing(messages, settings, since, &[])
+}
+
+/// Does the same with other intervals, each before the message of this number. Returns what is emitted after the last
+/// change.
+fn run_changing(
+    messages: &[Vec<Trade>],
+    settings: &Settings,
+    since: ExchangeMillis,
+    changes: &[(usize, Vec<&str>)],
+) -> (Vec<Batch>, Tally) {
     let mut aggregator = Aggregator::new(settings.clone());
     aggregator.add_symbol(&Symbol::new("BTCUSDT").unwrap());
     aggregator.apply(&FeedEvent::Covered { symbols: vec![SymbolId(0)], from: since });
     let mut out = Vec::new();
-    for message in messages {
+    for (number, message) in messages.iter().enumerate() {
+        for (_, intervals) in changes.iter().filter(|(at, _)| *at == number) {
+            let intervals: Vec<Interval> = intervals.iter().map(|text| text.parse().unwrap()).collect();
+            aggregator.set_intervals(&intervals, &mut out);
+            out.clear();
+        }
         for trade in message {
             aggregator.apply(&FeedEvent::Trade(trade.clone()));
         }
@@ -99,6 +117,29 @@ proptest! {
         prop_assert_eq!(model::emitted(&shuffled), model::emitted(&emitted));
         prop_assert_eq!(tally.counted, trades.len() as u64);
         revisions_count_up(&shuffled)?;
+    }
+
+    #[test]
+    fn a_kline_of_an_interval_that_was_added_is_complete_only_if_it_is_right(
+        trades in trades(),
+        size in 1usize..9,
+        settings in choices(),
+        seed in prop::option::of(any::<u64>()),
+        changes in prop::collection::vec((0..40usize, prop::sample::subsequence(INTERVALS.to_vec(), 1..=6)), 1..4),
+    ) {
+        let mut messages = cut(&trades, &[size]);
+        seed.into_iter().for_each(|seed| shuffle(&mut messages, seed));
+        let right = model::klines(&trades, &settings, T0, UNTIL);
+        let (emitted, tally) = run_changing(&messages, &settings, T0, &changes);
+        prop_assert_eq!(tally.counted, trades.len() as u64);
+        let mut newest = std::collections::BTreeMap::new();
+        for kline in emitted.iter().flat_map(|batch| &batch.klines).filter(|kline| kline.confirm) {
+            newest.insert((kline.series.interval, kline.start), kline.clone());
+        }
+        for (key, kline) in newest.into_iter().filter(|(_, kline)| kline.quality == Quality::Complete) {
+            let found = model::emitted(&[Batch { klines: vec![kline.clone()] }]);
+            prop_assert_eq!(found.get(&key), right.get(&key), "{:?}", kline);
+        }
     }
 
     #[test]

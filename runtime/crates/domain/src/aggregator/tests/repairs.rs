@@ -124,9 +124,22 @@ fn repair(bench: &mut Bench, tape: &Tape, outages: &[Outage], now: Millis) {
 /// The newest kline of each window, by the length of the interval and its start.
 type Newest = BTreeMap<(Millis, Millis), Arc<Kline>>;
 
-/// Runs the market with its outages. Returns the newest klines.
-fn run(tape: &Tape, outages: &[Outage], since: Millis) -> (Newest, Tally) {
-    let mut bench = Bench::new(&INTERVALS, |settings| settings.is_repaired = true);
+/// The intervals from the start of a run on, and each time at which they change.
+type Changes = Vec<(Millis, Vec<&'static str>)>;
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let some = || proptest::sample::subsequence(INTERVALS.to_vec(), 1..=INTERVALS.len());
+    (some(), proptest::collection::vec((BEGIN..END, some()), 1..4)).prop_map(|(first, mut later)| {
+        later.sort();
+        std::iter::once((0, first)).chain(later).collect()
+    })
+}
+
+/// Runs the market with its outages and changes of the intervals. Returns the newest klines.
+fn run(tape: &Tape, outages: &[Outage], since: Millis, changes: &Changes) -> (Newest, Tally) {
+    let mut changes = changes.iter().peekable();
+    let (_, first) = changes.next().unwrap();
+    let mut bench = Bench::new(first, |settings| settings.is_repaired = true);
     let mut next = tape.partition_point(|trade| trade.0 < since);
     let (mut up, mut asked) = (false, since);
     for now in (since..=END).step_by(250) {
@@ -157,6 +170,9 @@ fn run(tape: &Tape, outages: &[Outage], since: Millis) -> (Newest, Tally) {
             repair(&mut bench, tape, outages, now);
         }
         bench.tick(now);
+        while let Some((_, intervals)) = changes.next_if(|(at, _)| *at <= now) {
+            bench.intervals(intervals);
+        }
     }
     finish(&mut bench.aggregator, &mut bench.out);
     let mut newest = BTreeMap::new();
@@ -170,31 +186,50 @@ fn decimal(value: i64) -> Decimal {
     Decimal::new(value.into(), 0)
 }
 
+/// Checks that a kline says nothing wrong. What happened after `last_step` is not known.
+fn is_true(kline: &Kline, tape: &Tape, last_step: Millis) -> Result<(), TestCaseError> {
+    let (start, end) = (kline.start - T0.get(), kline.end - T0.get());
+    let ([open, high, low, close, volume, turnover], trades) =
+        row(tape, start, end.min(last_step)).ok_or_else(|| TestCaseError::fail(format!("no price: {kline:?}")))?;
+    let prices = [kline.open, kline.high, kline.low, kline.close];
+    match kline.quality {
+        Quality::Complete | Quality::Repaired => {
+            prop_assert_eq!(prices, [open, high, low, close].map(decimal), "{:?}", kline);
+            prop_assert_eq!((kline.volume, kline.turnover), (decimal(volume), decimal(turnover)), "{:?}", kline);
+            let is_exact = kline.trades == trades || kline.quality == Quality::Repaired;
+            prop_assert!(is_exact && kline.trades <= trades, "{:?}", kline);
+        }
+        Quality::Partial | Quality::Gapped => {
+            prop_assert!(kline.volume <= decimal(volume) && kline.trades <= trades, "{:?}", kline);
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
+    fn no_window_of_an_interval_that_is_added_says_anything_wrong(
+        tape in tape(),
+        outages in outages(),
+        late in 0..MINUTE,
+        changes in changes(),
+    ) {
+        let since = BEGIN + late;
+        let (newest, _) = run(&tape, &outages, since, &changes);
+        let last_step = END - (END - since) % 250;
+        // A kline that was open when its interval was removed is older.
+        let closed = newest.values().filter(|kline| kline.confirm);
+        closed.into_iter().try_for_each(|kline| is_true(kline, &tape, last_step))?;
+    }
+
+    #[test]
     fn every_window_of_whole_minutes_becomes_right(tape in tape(), outages in outages(), late in 0..MINUTE) {
         let since = BEGIN + late;
-        let (newest, tally) = run(&tape, &outages, since);
+        let (newest, tally) = run(&tape, &outages, since, &vec![(0, INTERVALS.to_vec())]);
         let last_step = END - (END - since) % 250;
-        for ((length, start), kline) in &newest {
-            let end = kline.end - T0.get();
-            let ([open, high, low, close, volume, turnover], trades) =
-                row(&tape, *start, end.min(last_step)).ok_or_else(|| TestCaseError::fail(format!("no price: {kline:?}")))?;
-            let prices = [kline.open, kline.high, kline.low, kline.close];
-            match kline.quality {
-                Quality::Complete | Quality::Repaired => {
-                    prop_assert_eq!(prices, [open, high, low, close].map(decimal), "{} {} {:?}", length, start, kline);
-                    prop_assert_eq!((kline.volume, kline.turnover), (decimal(volume), decimal(turnover)), "{:?}", kline);
-                    let is_exact = kline.trades == trades || kline.quality == Quality::Repaired;
-                    prop_assert!(is_exact && kline.trades <= trades, "{:?}", kline);
-                }
-                Quality::Partial | Quality::Gapped => {
-                    prop_assert!(kline.volume <= decimal(volume) && kline.trades <= trades, "{:?}", kline);
-                }
-            }
-        }
+        newest.values().try_for_each(|kline| is_true(kline, &tape, last_step))?;
         for interval in INTERVALS.map(|text| text.parse::<Interval>().unwrap()) {
             let length = interval.nominal_millis();
             if length % MINUTE != 0 {

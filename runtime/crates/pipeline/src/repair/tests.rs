@@ -92,6 +92,24 @@ fn recent_trades_that_reach_from_before_a_gap_to_a_trade_after_it_fill_it() {
 }
 
 #[test]
+fn a_start_of_coverage_that_is_corrected_later_reopens_only_what_the_trades_did_not_confirm() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.gap(2_000, 5_000);
+    assert_eq!(bench.asks(5_100), [RECENT]);
+    bench.saw(5_500);
+    // The feed did not bring the one at 5.1 s, although it was said to be up.
+    bench.answer(6_000, RECENT, trades(&[1_000, 3_000, 5_100, 5_500]));
+    assert_eq!((bench.gaps(), bench.aggregator.tally().counted), (vec![], 3));
+    let mut starts_at = |from, at| {
+        let (from, at) = (T0 + from, T0 + at);
+        bench.aggregator.apply(&FeedEvent::Delayed { symbols: vec![ONE], from, at });
+        bench.gaps()
+    };
+    assert_eq!(starts_at(5_000, 5_200), []);
+    assert_eq!(starts_at(5_200, 5_600), [(5_500, 5_599)], "of the millisecond of the last one, others may be missing");
+}
+
+#[test]
 fn an_answer_without_a_trade_from_after_the_gap_proves_nothing_until_it_is_repeated() {
     let mut bench = Bench::new(DEFAULT);
     bench.gap(2_000, 5_000);

@@ -91,7 +91,7 @@ pub enum Fault {
     Slow(Duration),
     /// Subscriptions that name this symbol are refused; existing ones go on. Lasts.
     Refuse(String),
-    /// A seeded market has so many further matches within a second, in turn of its symbols. Happens once.
+    /// A seeded market has this number of further matches within a second, in turn of its symbols. Happens once.
     Burst(u32),
     /// A seeded market stops to trade, for good; connections and REST go on. Happens once.
     Halt,

@@ -66,8 +66,8 @@ impl Steps {
         })
     }
 
-    /// Returns whether the exchange's time of a window passed a second time. What a trade has to do with it that was matched
-    /// then, nobody can say who has not been told.
+    /// Returns whether the exchange's time of a window passed a second time. From its time alone, a trade does not show in
+    /// which of the two passes it was matched.
     pub fn repeats(&self, start: Millis, end: Millis) -> bool {
         let back = self.0.iter().filter(|step| step.by < 0);
         back.map(|step| self.around(step))
@@ -83,8 +83,8 @@ impl Steps {
     }
 
     /// Returns whether a part of a window passed twice. If the feed lost something the second time, that cannot be known: what
-    /// was seen is known by the time of its trades, and all of that time had been seen. A small step back cannot be told
-    /// from frames that are late.
+    /// was seen is known by the time of its trades, and all of that time had been seen. A small step back looks like
+    /// frames that are late.
     pub fn passes_twice(&self, start: Millis, end: Millis) -> bool {
         let back = self.0.iter().filter(|step| step.by < 0);
         back.map(|step| self.around(step)).any(|(before, after)| start <= before && end >= after)

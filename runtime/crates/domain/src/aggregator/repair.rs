@@ -53,7 +53,7 @@ impl Aggregator {
         let Some(symbol_state) = self.symbols.get(symbol.index()) else { return };
         let gaps: Vec<Span> = symbol_state.coverage.wanted_within(from.get(), to.get()).collect();
         // A gap can begin before the ids are known, after a trade that was much too late, or if the exchange's clock was put
-        // back. What was counted there cannot be told from what was not.
+        // back. Trades that were counted there cannot be distinguished from others.
         let (known, since) = (self.seen.known_since(symbol), symbol_state.coverage.since().unwrap_or(Millis::MIN));
         let is_known = |gap: &Span| gap.0 >= known || gap.1 < since;
         for (from, to) in gaps.into_iter().filter(is_known) {
@@ -78,7 +78,7 @@ impl Aggregator {
     pub fn confirm(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {
         let span = (from.get(), to.get());
         let is_covered = |symbol_state: &SymbolState| symbol_state.coverage.covers(span.0, span.1);
-        // Without their ids, trades that were counted cannot be told from others.
+        // Without their ids, trades that were counted cannot be distinguished from others.
         let is_known = span.0 >= self.seen.known_since(symbol);
         if span.0 <= span.1 && is_known && self.symbols.get(symbol.index()).is_some_and(is_covered) {
             self.count_recovered(symbol, span, trades);

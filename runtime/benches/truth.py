@@ -5,7 +5,8 @@ usage: truth.py PROGRAM SCENARIO [SECONDS]
 
   start      a run that begins in the middle of every window, up to 1M (130 s)
   cut        the feed is cut for 20 s (170 s)
-  one-feed   one of two connections is reset every 3 s (600 s)
+  one-feed   the same one of two connections is reset every 3 s (600 s)
+  in-turn    the two connections are reset in turn, one every 3 s (600 s)
   both-feeds all connections are reset every 30 s (300 s)
   soak       connections are reset every few seconds, bursts come, and a third of the REST calls is refused (1800 s)
 
@@ -17,8 +18,11 @@ message if a kline that is `complete` or `repaired` is wrong.
 """
 
 import json
+import socket
+import struct
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -45,6 +49,8 @@ def scenario(name, seconds):
     if name == "cut":
         return 30, "1s,1m,5m,1h", seconds or 170, ["at 40s cut 20s"]
     if name == "one-feed":
+        return 900, "1s,1m,5m", seconds or 600, []
+    if name == "in-turn":
         seconds = seconds or 600
         return 900, "1s,1m,5m", seconds, every(3, "drop-oldest", seconds)
     if name == "both-feeds":
@@ -55,6 +61,58 @@ def scenario(name, seconds):
         faults = every(4, "drop-oldest", seconds) + every(45, "drop", seconds - 125) + every(20, "burst 50000", seconds)
         return 600, "1s,5s,15s,1m,3m,5m,15m,1h", seconds, ["at 0s rest limited 33%"] + faults
     raise SystemExit(__doc__)
+
+
+class Relay:
+    """Passes connections to an address on, and resets the newest stream every `period` seconds, unless it is the only one."""
+
+    def __init__(self, address, period):
+        host, port = address.split(":")
+        self.target, self.period, self.streams, self.resets = (host, int(port)), period, [], 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        for work in (self.accept, self.reset):
+            threading.Thread(target=work, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(self.target)
+            # A stream begins with a request for its path, REST calls with another one.
+            if b"/v5/public/" in client.recv(64, socket.MSG_PEEK):
+                self.streams.append(client)
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=self.copy, args=pair, daemon=True).start()
+
+    def copy(self, source, sink):
+        try:
+            while block := source.recv(1 << 16):
+                sink.sendall(block)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def reset(self):
+        while True:
+            time.sleep(self.period)
+            self.streams = [stream for stream in self.streams if self.is_open(stream)]
+            if len(self.streams) > 1:
+                newest = self.streams.pop()
+                # No linger: the connection is reset instead of closed.
+                newest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                newest.shutdown(socket.SHUT_RDWR)
+                self.resets += 1
+
+    def is_open(self, stream):
+        try:
+            stream.getpeername()
+            return True
+        except OSError:
+            return False
 
 
 def rank(row):
@@ -146,12 +204,16 @@ def main(program, name, seconds=None):
         )
         exchange, address = feeds.simulate(program, ["--symbols", str(symbols), "--script", str(home / "script")], folder)
         try:
-            log, code, used = feeds.live(program, address, names, intervals, seconds, {}, folder)
+            relay = Relay(address, 3) if name == "one-feed" else None
+            watched = relay.address if relay else address
+            log, code, used = feeds.live(program, watched, names, intervals, seconds, {}, folder)
             ended = int(time.time() * 1_000)
             if code != 0:
                 raise SystemExit(f"exit code {code}: {log[-5:]}")
             tally = next(line for line in log if line["message"] == "trades accounted for")
             newest, lines, corrections = klines(folder)
+            if relay:
+                print(f"{relay.resets} resets")
             report(name, newest, lines, corrections, tally, used, ended - 2 * MINUTE)
             if name != "start":
                 newest = {key: row for key, row in newest.items() if row["confirm"]}

@@ -66,12 +66,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
-    let choices = Choices::new(exchange::wanted(&config), &config.klines.intervals);
     let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
-    let parts: Vec<Box<dyn Part>> =
-        vec![Box::new(Symbols(choices.clone())), Box::new(Intervals(choices.clone())), Box::new(consumers)];
-    let reconfigurer = Reconfigurer::new(args, &config, parts);
+    let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
     // The servers run until the run has ended.
     let mut servers = JoinSet::new();
@@ -81,11 +78,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(socket) = admin::open(&config.data_dir) {
         servers.spawn_on(socket.serve(controls(&manager, &observed, reloader, &reconfigurer)), runtime.handle());
     }
-    info!(
-        symbols = exchange::describe(&config),
-        intervals = config.klines.intervals.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        "running"
-    );
+    log_start(&config);
     let served = runtime.block_on(async {
         tokio::select! { biased;
             served = serve(&config, args.duration, &observed, &choices) => served,
@@ -104,6 +97,20 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     served?;
     Ok(ended)
+}
+
+/// Returns the choices of the configuration that can change, and what changes them.
+fn reconfigurer(args: &RunArgs, config: &Config, consumers: Consumers) -> (Choices, Reconfigurer) {
+    let choices = Choices::new(exchange::wanted(config), &config.klines.intervals);
+    let parts: Vec<Box<dyn Part>> =
+        vec![Box::new(Symbols(choices.clone())), Box::new(Intervals(choices.clone())), Box::new(consumers)];
+    let reconfigurer = Reconfigurer::new(args, config, parts);
+    (choices, reconfigurer)
+}
+
+fn log_start(config: &Config) {
+    let intervals: Vec<String> = config.klines.intervals.iter().map(ToString::to_string).collect();
+    info!(symbols = exchange::describe(config), intervals = intervals.join(","), "running");
 }
 
 /// Returns what the admin socket can query and control.

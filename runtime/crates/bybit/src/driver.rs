@@ -296,17 +296,21 @@ impl Driver {
             last_turn = now;
             match frame {
                 None => self.check_drained(&socket, now),
-                Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
-                Some(Some(Ok(Message::Text(text)))) => self.session.on_frame(now, text.as_str(), &mut self.actions),
-                Some(Some(Ok(Message::Binary(bytes)))) => {
-                    self.session.on_frame(now, &String::from_utf8_lossy(&bytes), &mut self.actions);
+                Some(Some(Ok(frame))) => {
+                    if let Some(end) = self.take(frame, now) {
+                        break end;
+                    }
                 }
-                Some(Some(Ok(Message::Close(frame)))) => break End::Lost(close_reason(frame)),
                 Some(Some(Err(error))) => break End::Lost(error.to_string()),
                 Some(None) => break End::Lost("closed by the exchange".to_owned()),
             }
             self.tick(now);
         };
+        self.close(socket, end).await
+    }
+
+    /// Ends serving a connection, and reports what it has lost.
+    async fn close(&mut self, mut socket: Socket, end: End) -> End {
         if matches!(end, End::Lost(_)) {
             self.session.on_close(self.now(), &mut self.actions);
             // Sending may fail on the dead socket; the hole is emitted regardless.
@@ -317,6 +321,19 @@ impl Driver {
         let _ = timeout(CLOSE_TIMEOUT, socket.close(None)).await;
         self.publish(false);
         end
+    }
+
+    /// Passes a frame to the session. Returns how serving ends, if it does.
+    fn take(&mut self, frame: Message, now: LocalMillis) -> Option<End> {
+        match frame {
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Text(text) => self.session.on_frame(now, text.as_str(), &mut self.actions),
+            Message::Binary(bytes) => {
+                self.session.on_frame(now, &String::from_utf8_lossy(&bytes), &mut self.actions);
+            }
+            Message::Close(frame) => return Some(End::Lost(close_reason(frame))),
+        }
+        None
     }
 
     /// Ticks the session when it is due. It is called after every frame too, because the timer is never polled during a

@@ -49,8 +49,8 @@ struct Candles {
     minutes: Spans,
     /// The windows of candles of an hour.
     hours: Spans,
-    /// The windows of those without trades: here nothing can be missing.
-    empty: Spans,
+    /// The windows of those without a trade that was not counted: here nothing is missing.
+    whole: Spans,
     /// Prices at moments: the last one before the time of the mark.
     marks: VecDeque<Carry>,
 }
@@ -181,15 +181,15 @@ impl Coverage {
         gaps.into_iter().for_each(|(from, to)| self.give_up(from, to));
     }
 
-    /// Records a candle with the window `span`.
-    pub(super) fn learn(&mut self, grain: Grain, span: Span, is_empty: bool) {
+    /// Records a candle with the window `span`; `is_whole` if every trade of it was counted.
+    pub(super) fn learn(&mut self, grain: Grain, span: Span, is_whole: bool) {
         let known = match grain {
             Grain::Minute => &mut self.candles.minutes,
             Grain::Hour => &mut self.candles.hours,
         };
         known.add(span);
-        if is_empty {
-            self.candles.empty.add(span);
+        if is_whole {
+            self.candles.whole.add(span);
         }
         self.tally.repaired += self.settle(span);
     }
@@ -357,20 +357,20 @@ impl Coverage {
         if time >= start || self.covers(time, start - 1) {
             return true;
         }
-        !self.candles.empty.is_empty() && self.walk(time, start - 1, |at| self.candles.empty.end_at(at))
+        !self.candles.whole.is_empty() && self.walk(time, start - 1, |at| self.candles.whole.end_at(at))
     }
 
     /// Returns whether candles explain what the feeds did not cover in the window from `start` to `end`. Only candles
-    /// inside the window do, unless there were no trades in them.
+    /// inside the window do, unless every trade of theirs was counted.
     fn is_explained(&self, start: Millis, end: Millis) -> bool {
-        let Candles { minutes, hours, empty, .. } = &self.candles;
+        let Candles { minutes, hours, whole, .. } = &self.candles;
         if minutes.is_empty() && hours.is_empty() {
             return false;
         }
         self.walk(start, end, |at| {
             let minute = || part_inside(minutes, Grain::Minute, at, (start, end));
             let hour = || part_inside(hours, Grain::Hour, at, (start, end));
-            empty.end_at(at).or_else(minute).or_else(hour)
+            whole.end_at(at).or_else(minute).or_else(hour)
         })
     }
 

@@ -22,7 +22,7 @@ struct Missing {
     /// The last price before its start; `None` if it may be the first candle of its instrument, which opens with a trade.
     open: Option<i64>,
     close: i64,
-    /// `None` if there was no trade in its window.
+    /// `None` if every trade of its window was counted, or there was none.
     beyond: Option<Bucket>,
 }
 
@@ -274,7 +274,8 @@ impl SymbolState {
         if counted.contradicts(&whole, category) && !Mutant::CandleBelieved.is_made() {
             return Err(());
         }
-        let beyond = (whole.volume > 0).then(|| whole.beyond(&counted));
+        let beyond = whole.beyond(&counted);
+        let beyond = (beyond.volume > 0).then_some(beyond);
         Ok(Some(Missing { span, open: Some(whole.open), close: whole.close, beyond }))
     }
 }

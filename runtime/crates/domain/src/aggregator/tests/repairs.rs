@@ -206,6 +206,32 @@ fn is_true(kline: &Kline, tape: &Tape, last_step: Millis) -> Result<(), TestCase
     Ok(())
 }
 
+/// A symbol that trades once a minute: its recent trades may be missing, and its candle shows that nothing else has happened.
+#[test]
+fn a_candle_whose_trades_were_all_counted_makes_shorter_windows_certain() {
+    let (since, traded) = (BEGIN + 10 * SECOND, BEGIN + 30 * SECOND);
+    let tape: Tape = vec![(BEGIN - HOUR, 100, 5), (traded, 103, 2), (traded + 400, 104, 1)];
+    let known = |counted: usize| {
+        let mut bench = Bench::new(&["1s"], |settings| settings.is_repaired = true);
+        bench.watch(since);
+        for index in 0..counted {
+            bench.aggregator.apply(&FeedEvent::Trade(trade_of(&tape, 1 + index)));
+        }
+        bench.tick(BEGIN + MINUTE + SETTLED);
+        bench.emitted();
+        let candles: Vec<Candle> =
+            [BEGIN - MINUTE, BEGIN].iter().filter_map(|start| candle(&tape, *start, MINUTE)).collect();
+        bench.aggregator.repair(SymbolId(0), Grain::Minute, T0 + BEGIN, &candles);
+        bench.tick(BEGIN + MINUTE + SETTLED);
+        bench.emitted()
+    };
+    // 20 flat windows before the trade become known, and that the trade has a previous close.
+    let all_counted = known(2);
+    assert_eq!(all_counted.len(), 21);
+    assert_eq!(all_counted.last().unwrap(), &format!("1s@{traded} 100/104/100/104 3 complete r1 #53"));
+    assert_eq!(known(1), Vec::<String>::new(), "the other trade of the candle can be anywhere in its minute");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -14,14 +14,16 @@ use klines_domain::time::{ExchangeMillis, LocalMillis, Millis};
 
 use super::MAX_PAUSE;
 use super::connection::Connection;
+use super::progress::Progress;
 use super::repair::{RepairSettings, RepairStatus, Repairer};
 use super::union::Union;
 
-/// The pipeline of one category. Its time is that of its slowest connection, so that no connection is ahead of trades
-/// that another delivers. A lost connection no longer counts.
+/// The pipeline of one category. Of connections that carry the same symbols the best one determines the time and when
+/// windows close; of connections with different symbols, the slowest one. A lost connection no longer counts.
 pub struct CategoryPipeline {
     category: Category,
     connections: Vec<Connection>,
+    progress: Progress,
     aggregator: Aggregator,
     /// The last known clock offset: it determines the time while every connection is down.
     offset: Option<ClockOffset>,
@@ -70,6 +72,7 @@ impl CategoryPipeline {
         Self {
             category,
             connections: Vec::new(),
+            progress: Progress::default(),
             aggregator,
             offset: None,
             shown: None,
@@ -197,6 +200,7 @@ impl CategoryPipeline {
             let rejected = connection.take(message, self.shown, &mut self.events);
             self.aggregator.reject(rejected);
         }
+        self.progress.update(&mut self.connections);
         let (mut events, mut joined) = (std::mem::take(&mut self.events), std::mem::take(&mut self.joined));
         events.drain(..).for_each(|event| self.union.take(number, event, &mut joined));
         for event in joined.drain(..) {
@@ -227,7 +231,7 @@ impl CategoryPipeline {
     pub fn tick(&mut self, local: LocalMillis, out: &mut Vec<Batch>) {
         if let Some(now) = self.now(local) {
             // If no connection is up, nothing more will be read.
-            let read_until = self.connections.iter().filter_map(Connection::read_until).min();
+            let read_until = self.progress.read_until(&self.connections, self.grace);
             let read_until = read_until.map_or(now, |read| read.min(now));
             if !self.leaving.is_empty() {
                 self.end_left(now, read_until, out);
@@ -270,8 +274,8 @@ impl CategoryPipeline {
     }
 
     fn now(&mut self, local: LocalMillis) -> Option<ExchangeMillis> {
-        let slowest = self.connections.iter_mut().filter_map(|connection| connection.now(local)).min();
-        self.offset = slowest.map(|now| ClockOffset::between(local, now)).or(self.offset);
+        let now = self.progress.now(&mut self.connections, local);
+        self.offset = now.map(|now| ClockOffset::between(local, now)).or(self.offset);
         let now = self.offset?.to_exchange(local);
         self.shown = self.shown.max(Some(now));
         self.shown

@@ -29,6 +29,10 @@ pub(super) struct Connection {
     /// The exchange time until which everything sent has been read.
     read_until: Option<ExchangeMillis>,
     covered: BTreeSet<SymbolId>,
+    /// Whether `covered` has changed.
+    has_changed: bool,
+    /// The latest exchange time at which one of the symbols began to be covered, as far as is known.
+    whole_since: Option<ExchangeMillis>,
     /// Symbols whose coverage began, at a local time, before the exchange time was known.
     waiting: BTreeMap<SymbolId, LocalMillis>,
     /// Misses before the exchange time was known, with the local time of receipt; at most [`MAX_STARTS`], the
@@ -67,7 +71,7 @@ impl Connection {
                 self.read_until = self.clock.latest(received);
             }
             Some(Link::Up) => {}
-            Some(Link::Down) => (self.up_since, self.read_until) = (None, None),
+            Some(Link::Down) => (self.up_since, self.read_until, self.whole_since) = (None, None, None),
             Some(Link::Drained) => self.read_until = self.read_until.max(self.clock.latest(received)),
             None => {}
         }
@@ -91,6 +95,21 @@ impl Connection {
     /// has been stamped yet.
     pub(super) fn read_until(&self) -> Option<ExchangeMillis> {
         self.up_since.and(self.clock.offset()).and(self.read_until)
+    }
+
+    /// Returns the symbols that the connection covers.
+    pub(super) const fn covered(&self) -> &BTreeSet<SymbolId> {
+        &self.covered
+    }
+
+    /// Returns whether the symbols that the connection covers have changed since the last call.
+    pub(super) const fn take_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.has_changed, false)
+    }
+
+    /// Returns since when the connection covers all of its symbols; `None` while that is not known.
+    pub(super) fn whole_since(&self) -> Option<ExchangeMillis> {
+        self.whole_since.filter(|_| self.waiting.is_empty())
     }
 
     /// Returns the local time from which on everything sent until `at` can have arrived; `None` if the connection is
@@ -143,6 +162,7 @@ impl Connection {
         if until.is_some() && !symbols.is_empty() && !Mutant::JumpIgnored.is_made() {
             out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
+        self.whole_since = until;
     }
 
     /// Corrects the start of coverage if a frame was faster than all before: the acknowledgements were then sent later
@@ -158,6 +178,7 @@ impl Connection {
             let Some(later) = self.clock.latest(*local).filter(|later| *later > *at) else { continue };
             out.push(FeedEvent::Delayed { symbols: symbols.clone(), from: *at, at: later });
             *at = later;
+            self.whole_since = self.whole_since.max(Some(later));
         }
     }
 
@@ -209,6 +230,7 @@ impl Connection {
     /// Records that coverage begins at a local time. Returns the exchange time of that; `None` if it is not known yet,
     /// and the start waits.
     fn start_coverage(&mut self, symbols: &[SymbolId], local: LocalMillis) -> Option<ExchangeMillis> {
+        self.has_changed = true;
         self.covered.extend(symbols);
         let Some(at) = self.clock.latest(local) else {
             self.waiting.extend(symbols.iter().map(|symbol| (*symbol, local)));
@@ -217,6 +239,7 @@ impl Connection {
         if self.starts.len() == MAX_STARTS {
             self.starts.pop_front();
         }
+        self.whole_since = self.whole_since.max(Some(at));
         self.starts.push_back(CoverageStart { symbols: symbols.to_vec(), local, at });
         Some(at)
     }
@@ -228,6 +251,7 @@ impl Connection {
         until: Option<LocalMillis>,
         out: &mut Events,
     ) {
+        self.has_changed = true;
         for symbol in &symbols {
             self.covered.remove(symbol);
             self.waiting.remove(symbol);

@@ -10,6 +10,7 @@ mod category_pipeline;
 mod clocks;
 mod connection;
 pub mod playback;
+mod progress;
 pub mod repair;
 mod union;
 

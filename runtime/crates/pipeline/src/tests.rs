@@ -20,8 +20,14 @@ const AHEAD: Millis = 20_000;
 const TRANSIT: Millis = 50;
 
 fn category() -> CategoryPipeline {
+    category_of(&["BTCUSDT"])
+}
+
+fn category_of(symbols: &[&str]) -> CategoryPipeline {
     let mut table = SymbolTable::default();
-    table.intern(&Symbol::new("BTCUSDT").unwrap());
+    for symbol in symbols {
+        table.intern(&Symbol::new(symbol).unwrap());
+    }
     let settings = Settings::new(Category::Linear, vec!["1s".parse().unwrap()]);
     // The first trade opens, because the first window has no known previous close.
     CategoryPipeline::new(Settings { update_interval: None, open: Open::FirstTrade, ..settings }, &table)
@@ -51,6 +57,11 @@ fn down(received: LocalMillis) -> FeedMessage {
 /// Returns a report that the socket has nothing more to read.
 fn drained(received: LocalMillis) -> FeedMessage {
     message(received, Some(Link::Drained), Vec::new())
+}
+
+/// Returns a frame without trades with the stamp `T0 + at` that is `late` ms slower than the fastest one.
+fn stamped(at: Millis, late: Millis) -> FeedMessage {
+    FeedMessage { stamped: Some(T0 + at), ..message(local(at, late), None, Vec::new()) }
 }
 
 /// Moves a message to another connection.
@@ -160,16 +171,52 @@ fn a_frame_with_a_rejected_stamp_marks_the_symbols_of_its_unreadable_rows() {
 
 #[test]
 fn every_connection_must_have_read_everything_unless_it_is_lost() {
-    let (mut category, mut out) = (category(), Vec::new());
+    let (mut category, mut out) = (category_of(&["BTCUSDT", "ETHUSDT"]), Vec::new());
     category.take(up(local(-200, 0)), &mut out);
     category.take(trade(100, 0), &mut out);
-    category.take(on(1, message(local(-100, 0), Some(Link::Up), Vec::new())), &mut out);
-    category.take(on(1, FeedMessage { stamped: Some(T0 + 200), ..message(local(200, 0), None, Vec::new()) }), &mut out);
+    let other = FeedEvent::Covered { symbols: vec![SymbolId(1)], from: local(-100, 0) };
+    category.take(on(1, message(local(-100, 0), Some(Link::Up), vec![other])), &mut out);
+    category.take(on(1, stamped(200, 0)), &mut out);
     category.take(drained(local(1_100, 0)), &mut out);
     assert!(out.is_empty(), "the other may hold trades");
     assert_eq!((category.boundary(0), category.boundary(1)), (LocalMillis::MAX, local(1_079, 0)));
     category.take(on(1, message(local(1_200, 0), Some(Link::Down), Vec::new())), &mut out);
     assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
+}
+
+#[test]
+fn of_connections_with_the_same_symbols_the_first_that_has_read_everything_closes_a_window() {
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(on(1, up(local(-200, 0))), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(on(1, stamped(100, 400)), &mut out);
+    category.take(drained(local(1_079, 0)), &mut out);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)], "the other is behind, and has nothing more to say");
+    // After a loss the other one goes on where it is.
+    category.take(down(local(1_500, 0)), &mut out);
+    category.take(on(1, drained(local(2_078, 0))), &mut out);
+    assert!(out.is_empty());
+    category.take(on(1, drained(local(2_479, 0))), &mut out);
+    assert_eq!(emitted(&mut out), [(1_000, Quality::Complete, 0)]);
+}
+
+#[test]
+fn a_connection_closes_no_window_of_which_only_another_one_has_seen_the_beginning() {
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(-200, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(on(1, up(local(700, 0))), &mut out);
+    category.take(on(1, stamped(710, 0)), &mut out);
+    category.take(on(1, drained(local(1_100, 0))), &mut out);
+    assert!(out.is_empty(), "the first one may hold a trade from before 700");
+    category.take(trade(600, 550), &mut out);
+    // What is sent from 780 on can only be of trades that both bring.
+    category.take(stamped(779, 400), &mut out);
+    assert!(out.is_empty());
+    category.take(stamped(780, 400), &mut out);
+    assert_eq!(emitted(&mut out), [(0, Quality::Complete, 0)]);
+    assert_eq!(category.tally().counted, 2);
 }
 
 #[test]

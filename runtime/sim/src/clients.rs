@@ -149,6 +149,13 @@ impl Clients {
         topics.iter().for_each(|topic| self.forget(category, topic, id));
     }
 
+    /// Sends nothing of a topic any more to the clients of the categories that `wanted` accepts, until they subscribe again.
+    pub fn kill(&mut self, topic: &str, wanted: impl Fn(Category) -> bool) {
+        for category in Category::ALL.into_iter().filter(|category| wanted(*category)) {
+            self.subscribers.get_mut(category).remove(topic);
+        }
+    }
+
     fn forget(&mut self, category: Category, topic: &str, id: u64) {
         let subscribers = self.subscribers.get_mut(category);
         if let Some(ids) = subscribers.get_mut(topic) {

@@ -73,6 +73,9 @@ pub enum Fault {
     Drop,
     /// Cuts the oldest connection of each category like [`Fault::Drop`]. Happens once.
     DropOldest,
+    /// The trades of this symbol are sent on no connection that has subscribed to them before, although it is still answered.
+    /// Happens once.
+    DeadTopic(String),
     /// The feed is cut: stream connections are reset and new ones too, as long as it lasts. REST works and the market
     /// continues to trade. Lasts.
     Cut,
@@ -116,6 +119,7 @@ impl Fault {
         match self {
             Self::Drop
             | Self::DropOldest
+            | Self::DeadTopic(_)
             | Self::Garbage(_)
             | Self::Burst(_)
             | Self::Halt

@@ -24,7 +24,7 @@ const MAX_STEPS: usize = 10_000;
 /// at TIME [for TIME] duplicate | mute | stall | cut | down    [linear|spot|inverse]
 /// at TIME [for TIME] reorder TIME | slow TIME                 [linear|spot|inverse]
 /// at TIME [for TIME] refuse SYMBOL                            [linear|spot|inverse]
-/// at TIME delist SYMBOL | list SYMBOL                         [linear|spot|inverse]
+/// at TIME delist SYMBOL | list SYMBOL | dead-topic SYMBOL     [linear|spot|inverse]
 /// at TIME drop | drop-oldest | burst NUMBER | halt             [linear|spot|inverse]
 /// at TIME garbage [json|truncated|price]                      [linear|spot|inverse]
 /// at TIME [for TIME] rest FAULT [N%]                          [linear|spot|inverse]
@@ -79,7 +79,7 @@ pub enum ScriptProblem {
     BadShare(String),
     /// The fault is unknown.
     #[error(
-        "unknown fault {0:?}: expected drop, drop-oldest, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, \
+        "unknown fault {0:?}: expected drop, drop-oldest, dead-topic, stall, mute, reorder, duplicate, garbage, slow, refuse, delist, \
          list, burst, halt, cut, down, rest or heal"
     )]
     UnknownFault(String),
@@ -174,6 +174,7 @@ impl<'a> Words<'a> {
             "heal" if lasting.is_none() => return Ok(Action::Heal),
             "drop" => Fault::Drop,
             "drop-oldest" => Fault::DropOldest,
+            "dead-topic" => Fault::DeadTopic(self.symbol("dead-topic")?),
             "burst" => Fault::Burst(self.matches()?),
             "halt" => Fault::Halt,
             "stall" => Fault::Stall,

@@ -3,6 +3,7 @@
 //! the operating system once whether the socket is empty, and reports that behind the frames that it passed on.
 
 mod drain_check;
+mod orders;
 
 use std::mem::{Discriminant, discriminant};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use klines_domain::feed::FeedMessage;
 use klines_domain::sanitize::{MAX_SHOWN_BYTES, sanitize};
-use klines_domain::symbol::{Category, SymbolId};
+use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
 use klines_system::backoff::Backoff;
 use klines_system::clock::LocalClock;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use self::drain_check::DrainCheck;
+pub use self::orders::Orders;
 use super::config::AGENT;
 use super::connect::{self, BoxedStream, ByteStream, DialError, DialErrorKind, Dialer, FrameBoundary, Unread};
 use super::pacer::{HEALTHY, LogThrottle, Pacer};
@@ -143,8 +145,7 @@ pub struct Driver {
     status: Arc<Mutex<Status>>,
     /// Local time at which the next boundary could be closed.
     boundary: watch::Receiver<LocalMillis>,
-    /// The symbols that are no longer watched.
-    left: watch::Receiver<Vec<SymbolId>>,
+    orders: Orders,
     drain_check: DrainCheck,
     actions: Vec<Action>,
     last_tick: LocalMillis,
@@ -156,8 +157,8 @@ pub struct Driver {
 impl Driver {
     /// Creates the driver, and reserves the first connection, so that drivers connect in the order in which they are
     /// created. It updates `status` several times a second and when it ends. `boundary` has the local time at which the
-    /// next boundary could be closed; the driver then reports whether everything has been read. `left` has all symbols that
-    /// are no longer watched; the driver ends when none is left to watch.
+    /// next boundary could be closed; the driver then reports whether everything has been read. The driver ends when, by its
+    /// orders, no symbol is left to watch.
     #[must_use]
     pub fn new(
         context: FeedContext,
@@ -165,7 +166,7 @@ impl Driver {
         url: Url,
         status: Arc<Mutex<Status>>,
         boundary: watch::Receiver<LocalMillis>,
-        left: watch::Receiver<Vec<SymbolId>>,
+        orders: Orders,
     ) -> Self {
         let opens_at = Some(reserve(&context));
         let driver = Self {
@@ -176,7 +177,7 @@ impl Driver {
             url,
             status,
             boundary,
-            left,
+            orders,
             drain_check: DrainCheck::new(),
             actions: Vec::new(),
             last_tick: LocalMillis::default(),
@@ -224,15 +225,16 @@ impl Driver {
                 () = cancel.cancelled() => break,
                 () = sleep(wait) => {}
             }
-            self.leave();
+            self.obey();
         }
         self.publish(false);
     }
 
-    /// Passes the symbols that are no longer watched to the session.
-    fn leave(&mut self) {
-        let left = self.left.borrow_and_update().clone();
+    /// Passes the orders to the session.
+    fn obey(&mut self) {
+        let (left, renewals) = (self.orders.left(), self.orders.renewals());
         self.session.on_left(self.now(), &left, &mut self.actions);
+        self.session.on_renew(self.now(), &renewals, &mut self.actions);
     }
 
     async fn open(&mut self) -> Result<Socket, OpenError> {
@@ -256,8 +258,9 @@ impl Driver {
         self.last_tick = self.now();
         self.session.on_open(self.last_tick, &mut self.actions);
         // Symbols may have left while the connection was opened.
-        self.leave();
-        let (cancel, mut boundary, mut left) = (self.context.cancel.clone(), self.boundary.clone(), self.left.clone());
+        self.obey();
+        let (cancel, mut boundary) = (self.context.cancel.clone(), self.boundary.clone());
+        let mut orders = self.orders.clone();
         let mut last_turn = self.last_tick;
         let mut timer_at = LocalMillis::MAX;
         let timer = sleep(Duration::ZERO);
@@ -284,8 +287,8 @@ impl Driver {
                     self.drain_check.schedule(due);
                     None
                 }
-                () = next_leave(&mut left) => {
-                    self.leave();
+                () = orders.changed() => {
+                    self.obey();
                     None
                 }
             };
@@ -408,6 +411,9 @@ impl Driver {
                 warn!(%category, connection, %symbol, answer, "symbol refused by the exchange")
             }
             Notice::Recovered { symbol } => info!(%category, connection, %symbol, "symbol accepted after all"),
+            Notice::Renewed { topics } => {
+                warn!(%category, connection, topics, "symbols have traded and their topics brought nothing, subscribing again");
+            }
             Notice::Unwatched { topic, message: answer } => {
                 warn!(%category, connection, topic, answer, "no check for a silent feed, because its topic is not available");
             }
@@ -455,13 +461,6 @@ async fn next_boundary(boundary: &mut watch::Receiver<LocalMillis>) -> LocalMill
         return std::future::pending().await;
     }
     *boundary.borrow_and_update()
-}
-
-/// Waits until further symbols are no longer watched; for ever if the sender is gone.
-async fn next_leave(left: &mut watch::Receiver<Vec<SymbolId>>) {
-    if left.changed().await.is_err() {
-        std::future::pending().await
-    }
 }
 
 fn close_reason(frame: Option<tungstenite::protocol::CloseFrame>) -> String {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use klines_domain::feed::Renewals;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::LocalMillis;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use url::Url;
 
-use super::driver::{Driver, FeedContext, Status};
+use super::driver::{Driver, FeedContext, Orders, Status};
 use super::session::{Counters, Session, Timing};
 use super::{connect, topic};
 
@@ -28,6 +29,7 @@ pub struct Feed {
     connections: Vec<Connection>,
     /// For the connections of each addition, the symbols that are no longer watched.
     left: Vec<watch::Sender<Vec<SymbolId>>>,
+    renewals: watch::Sender<Renewals>,
 }
 
 /// The drivers of connections that are not opened yet.
@@ -68,8 +70,9 @@ struct Connection {
 impl Feed {
     /// Builds the feed of a category without symbols.
     #[must_use]
-    pub const fn new(category: Category) -> Self {
-        Self { category, connections: Vec::new(), left: Vec::new() }
+    pub fn new(category: Category) -> Self {
+        let renewals = watch::Sender::new(Renewals::new());
+        Self { category, connections: Vec::new(), left: Vec::new(), renewals }
     }
 
     /// Adds symbols of `table`, and returns their drivers, which have to be [spawned](Drivers::spawn): the configured number of
@@ -113,7 +116,8 @@ impl Feed {
                 let status = Arc::new(Mutex::new(Status { joined, ..Status::default() }));
                 let boundary = watch::Sender::new(LocalMillis::MAX);
                 let (url, state) = (settings.url.clone(), status.clone());
-                let driver = Driver::new(context.clone(), session, url, state, boundary.subscribe(), left.subscribe());
+                let orders = Orders::new(left.subscribe(), self.renewals.subscribe());
+                let driver = Driver::new(context.clone(), session, url, state, boundary.subscribe(), orders);
                 drivers.push(driver);
                 self.connections.push(Connection { set, status, boundary });
             }
@@ -163,6 +167,12 @@ impl Feed {
     #[must_use]
     pub fn boundaries(&self) -> Vec<watch::Sender<LocalMillis>> {
         self.connections.iter().map(|connection| connection.boundary.clone()).collect()
+    }
+
+    /// Returns a sender of the symbols whose topics are to be subscribed to again, on all connections.
+    #[must_use]
+    pub fn renewals(&self) -> watch::Sender<Renewals> {
+        self.renewals.clone()
     }
 
     /// Returns the sum of the counters of all connections.

@@ -272,6 +272,19 @@ impl Session {
         self.end_if_over(now, out);
     }
 
+    /// Subscribes again to the topics of symbols that have traded without a trade on this connection. They are not covered
+    /// until that is acknowledged.
+    pub fn on_renew(&mut self, now: LocalMillis, symbols: &[SymbolId], out: &mut Vec<Action>) {
+        let last_seen = self.last_seen();
+        let symbols = self.subscriptions.renew(symbols, now, &mut self.frames);
+        if !symbols.is_empty() {
+            out.push(Action::Notice(Notice::Renewed { topics: symbols.len() }));
+            let events = vec![FeedEvent::Hole { symbols, last_seen, until: None }];
+            out.push(Action::Emit(FeedMessage { events, ..self.message(now) }));
+        }
+        self.send(out);
+    }
+
     /// Returns whether no symbol is watched any more, so that no connection is needed.
     #[must_use]
     pub fn is_over(&self) -> bool {

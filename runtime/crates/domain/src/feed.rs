@@ -1,5 +1,7 @@
 //! The input of the aggregator: trades, and the times for which trades are certain to be complete.
 
+use std::collections::BTreeMap;
+
 use super::symbol::{Category, SymbolId};
 use super::time::{ExchangeMillis, LocalMillis};
 use super::trade::Trade;
@@ -57,6 +59,9 @@ pub enum FeedEvent<T> {
         symbol: SymbolId,
     },
 }
+
+/// How often the topic of each symbol has turned out to be dead, so that it has to be subscribed to again.
+pub type Renewals = BTreeMap<SymbolId, u64>;
 
 /// What a message says about the connection that delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,11 +56,13 @@ pub enum Mutant {
     FirstPriceForgotten,
     /// Recent trades divide an hour of which only a candle knows the rest.
     HourDivided,
+    /// A topic that brings nothing although its symbol trades counts as covered.
+    DeadTopicBelieved,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -87,6 +89,7 @@ impl Mutant {
         Self::EndMoved,
         Self::FirstPriceForgotten,
         Self::HourDivided,
+        Self::DeadTopicBelieved,
     ];
 
     /// Returns whether this mistake is made.

@@ -37,6 +37,8 @@ pub struct CategoryPipeline {
     /// `None` if gaps are not repaired.
     repairer: Option<Repairer>,
     requests: Vec<Request>,
+    /// Symbols whose topics have to be subscribed to again.
+    renewals: Vec<SymbolId>,
     /// Symbols that are no longer watched and have not ended yet.
     leaving: Vec<Leaving>,
     /// Other intervals that wait for the windows that are over; `None` if there are none.
@@ -81,6 +83,7 @@ impl CategoryPipeline {
             joined: Vec::new(),
             repairer: None,
             requests: Vec::new(),
+            renewals: Vec::new(),
             leaving: Vec::new(),
             awaiting: None,
             grace,
@@ -99,12 +102,30 @@ impl CategoryPipeline {
         std::mem::take(&mut self.requests)
     }
 
+    /// Takes the symbols whose topics are dead. On each connection they have to be subscribed to again; until that is
+    /// acknowledged they are not covered.
+    pub fn take_renewals(&mut self) -> Vec<SymbolId> {
+        std::mem::take(&mut self.renewals)
+    }
+
     /// Takes the answer to a request, then ticks at `local`.
     pub fn answer(&mut self, answer: Answer, local: LocalMillis, out: &mut Vec<Batch>) {
         if let (Some(now), Some(repairer)) = (self.now(local), &mut self.repairer) {
             repairer.answer(answer, now, &mut self.aggregator);
         }
         self.tick(local, out);
+    }
+
+    /// Ends the coverage of a symbol after `last_seen` on all connections.
+    fn uncover(&mut self, symbol: SymbolId, last_seen: ExchangeMillis) {
+        let (mut events, mut joined) = (Vec::new(), Vec::new());
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            connection.uncover(symbol, last_seen, &mut events);
+            events.drain(..).for_each(|event| self.union.take(number, event, &mut joined));
+        }
+        joined.iter().for_each(|event| self.aggregator.apply(event));
+        self.progress.update(&mut self.connections);
+        self.renewals.push(symbol);
     }
 
     /// Adds symbols, with the next numbers, and ends others: those emit what they still have when no connection covers them
@@ -204,9 +225,7 @@ impl CategoryPipeline {
         let (mut events, mut joined) = (std::mem::take(&mut self.events), std::mem::take(&mut self.joined));
         events.drain(..).for_each(|event| self.union.take(number, event, &mut joined));
         for event in joined.drain(..) {
-            if let (FeedEvent::Trade(trade), Some(repairer)) = (&event, &mut self.repairer)
-                && repairer.is_active()
-            {
+            if let (FeedEvent::Trade(trade), Some(repairer)) = (&event, &mut self.repairer) {
                 repairer.saw(trade);
             }
             self.aggregator.apply(&event);
@@ -240,6 +259,9 @@ impl CategoryPipeline {
             self.aggregator.advance(now, read_until, out);
             if let Some(repairer) = &mut self.repairer {
                 repairer.advance(now, &mut self.aggregator, &mut self.requests);
+                for (symbol, last_seen) in repairer.take_dead() {
+                    self.uncover(symbol, last_seen);
+                }
             }
         }
     }

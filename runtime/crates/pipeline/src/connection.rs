@@ -112,6 +112,14 @@ impl Connection {
         self.whole_since.filter(|_| self.waiting.is_empty())
     }
 
+    /// Ends the coverage of a symbol after `last_seen`, of which the connection has brought nothing since, although it is up.
+    pub(super) fn uncover(&mut self, symbol: SymbolId, last_seen: ExchangeMillis, out: &mut Events) {
+        if self.covered.remove(&symbol) {
+            self.has_changed = true;
+            out.push(FeedEvent::Hole { symbols: vec![symbol], last_seen, until: None });
+        }
+    }
+
     /// Returns the local time from which on everything sent until `at` can have arrived; `None` if the connection is
     /// down, if nothing has been stamped yet, or if everything until then has been read.
     pub(super) fn local_of(&self, at: ExchangeMillis) -> Option<LocalMillis> {

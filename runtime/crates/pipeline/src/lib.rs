@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use klines_delivery::hub::Hub;
 use klines_domain::aggregator::Tally;
-use klines_domain::feed::FeedMessage;
+use klines_domain::feed::{FeedMessage, Renewals};
 use klines_domain::interval::Interval;
 use klines_domain::kline::Batch;
 use klines_domain::repair::{Answer, Failure, Request};
@@ -72,6 +72,8 @@ pub struct CategoryFeed {
     pub boundaries: Vec<watch::Sender<LocalMillis>>,
     /// Takes the requests of its repairs; `None` if gaps are not repaired.
     pub requests: Option<mpsc::Sender<Request>>,
+    /// Announces the symbols whose topics are to be subscribed to again.
+    pub renewals: watch::Sender<Renewals>,
 }
 
 /// What the pipeline learns about its categories while it runs.
@@ -228,6 +230,7 @@ impl Pipeline {
         for feed in &mut self.categories {
             feed.pipeline.tick(local, &mut self.out);
             feed.send_requests(local, &mut self.out);
+            feed.renew();
         }
         self.publish();
         self.announce();
@@ -298,6 +301,16 @@ impl CategoryFeed {
                 let result = Err(Failure::Later { wait: UNSENT_WAIT });
                 self.pipeline.answer(Answer { request, result }, local, out);
             }
+        }
+    }
+
+    /// Announces the symbols whose topics are dead.
+    fn renew(&mut self) {
+        let dead = self.pipeline.take_renewals();
+        if !dead.is_empty() {
+            self.renewals.send_modify(|renewals| {
+                dead.into_iter().for_each(|symbol| *renewals.entry(symbol).or_default() += 1);
+            });
         }
     }
 }

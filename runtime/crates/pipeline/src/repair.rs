@@ -4,9 +4,10 @@
 //! A gap that is over is a case of its symbol. First the recent trades are asked for, as often as it takes to prove that
 //! the answer reaches from the gap to trades that a feed has delivered since. What they do not reach is asked for in
 //! candles of the exchange, once these are settled. The time before the first coverage is repaired in the same way, so
-//! that the first windows are right.
+//! that the first windows are right. A symbol that is silent for long is asked about, too, in case that its topic is dead.
 
 mod case;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,12 @@ use klines_domain::time::{ExchangeMillis, HOUR, MINUTE, Millis, SECOND};
 use klines_domain::trade::Trade;
 
 use self::case::{Case, Proof, Step, end_of};
+use self::silence::Silence;
 
 /// The most requests of a category that are on their way at once.
 const MAX_ASKED: usize = 12;
+/// The most of them that are about silent symbols.
+const MAX_ASKED_SILENT: usize = 2;
 /// How long after its end a candle is asked for: Bybit settles it about a second after its end.
 const SETTLING: Millis = 3 * SECOND;
 /// The time between two answers of which the second one proves that nothing has happened.
@@ -71,6 +75,9 @@ pub struct Repairer {
     ids_agree: bool,
     /// Whether the time before its first coverage is being repaired, for each symbol that has been covered.
     seeds: BTreeMap<SymbolId, bool>,
+    silence: Silence,
+    /// The symbols that turned out to have been silent without cause, and the last moment at which they were covered.
+    dead: Vec<(SymbolId, ExchangeMillis)>,
     asked: usize,
     requests: u64,
     failures: u64,
@@ -82,8 +89,18 @@ impl Repairer {
     /// Builds the repairs of a category without gaps.
     #[must_use]
     pub fn new(settings: RepairSettings) -> Self {
-        let (cases, seeds) = (BTreeMap::new(), BTreeMap::new());
-        Self { settings, cases, ids_agree: false, seeds, asked: 0, requests: 0, failures: 0, due_at: Millis::MAX }
+        Self {
+            settings,
+            cases: BTreeMap::new(),
+            ids_agree: false,
+            seeds: BTreeMap::new(),
+            silence: Silence::default(),
+            dead: Vec::new(),
+            asked: 0,
+            requests: 0,
+            failures: 0,
+            due_at: Millis::MAX,
+        }
     }
 
     /// Returns the state of the repairs.
@@ -101,21 +118,31 @@ impl Repairer {
     /// Returns when something is next to be asked; [`ExchangeMillis::MAX`] if nothing is, or only after an answer.
     #[must_use]
     pub fn due_at(&self) -> ExchangeMillis {
-        ExchangeMillis::new(if self.asked < MAX_ASKED { self.due_at } else { Millis::MAX })
+        let due_at = self.due_at.min(self.silence.scan_at());
+        ExchangeMillis::new(if self.asked < MAX_ASKED { due_at } else { Millis::MAX })
     }
 
-    /// Returns whether trades have to be shown to [`saw`](Self::saw).
+    /// Returns whether nothing is being repaired.
     #[must_use]
-    #[inline]
-    pub fn is_active(&self) -> bool {
-        !self.cases.is_empty()
+    pub fn is_idle(&self) -> bool {
+        self.cases.is_empty()
     }
 
     /// Takes notice of a trade of a feed.
+    #[inline]
     pub fn saw(&mut self, trade: &Trade) {
-        if let Some(case) = self.cases.get_mut(&trade.symbol) {
+        self.silence.saw(trade);
+        if !self.cases.is_empty()
+            && let Some(case) = self.cases.get_mut(&trade.symbol)
+        {
             case.saw(trade);
         }
+    }
+
+    /// Takes the symbols whose topics are dead: they have traded, no feed has brought that, and they were covered until the
+    /// given time.
+    pub fn take_dead(&mut self) -> Vec<(SymbolId, ExchangeMillis)> {
+        std::mem::take(&mut self.dead)
     }
 
     /// Looks for new gaps, gives up those that are too old, and appends what is to be asked at `now`.
@@ -127,7 +154,8 @@ impl Repairer {
             return;
         }
         while self.asked < MAX_ASKED {
-            let due = self.cases.iter().filter(|(_, case)| case.is_due(now.get()));
+            let is_due = |symbol: &SymbolId, case: &Case| case.is_due(now.get()) && !self.silence.is_asked(*symbol);
+            let due = self.cases.iter().filter(|(symbol, case)| is_due(symbol, case));
             let Some((symbol, _)) = due.min_by_key(|(_, case)| case.rank()) else { break };
             let symbol = *symbol;
             // What was planned may be too old by now, and a later minute may be settled.
@@ -138,18 +166,41 @@ impl Repairer {
                 self.requests += 1;
             }
         }
+        if now.get() >= self.silence.scan_at() {
+            self.ask_silent(now, aggregator, out);
+        }
         self.schedule();
+    }
+
+    /// Asks about symbols that are silent, and of which nothing else is asked.
+    fn ask_silent(&mut self, now: ExchangeMillis, aggregator: &Aggregator, out: &mut Vec<Request>) {
+        let free = MAX_ASKED_SILENT.saturating_sub(self.silence.asked()).min(MAX_ASKED.saturating_sub(self.asked));
+        let quiet = self.seeds.keys().filter(|symbol| !self.cases.contains_key(symbol));
+        let quiet = quiet.filter_map(|symbol| Some((*symbol, aggregator.up_since(*symbol)?.get())));
+        for symbol in self.silence.scan(now.get(), free, quiet, &mut self.dead) {
+            out.push(Request::RecentTrades { symbol });
+            self.asked += 1;
+            self.requests += 1;
+        }
     }
 
     /// Takes the answer to a request that was asked before.
     pub fn answer(&mut self, answer: Answer, now: ExchangeMillis, aggregator: &mut Aggregator) {
         self.asked = self.asked.saturating_sub(1);
         let symbol = answer.request.symbol();
+        if self.silence.is_asked(symbol) {
+            self.failures += u64::from(answer.result.is_err());
+            let trades = if let Ok(Found::Trades(trades)) = answer.result { trades } else { Vec::new() };
+            self.silence.answer(symbol, &trades, aggregator.up_since(symbol));
+            return self.schedule();
+        }
         let Some(case) = self.cases.get_mut(&symbol) else { return };
         match (answer.request, answer.result) {
             (Request::RecentTrades { .. }, Ok(Found::Trades(trades))) => {
                 if let Some(proof) = case.take_trades(trades, now.get(), &mut self.ids_agree) {
                     recover(symbol, &proof, now, aggregator);
+                    let counted = proof.trades.iter().filter(|trade| trade.time.get() <= proof.whole_until);
+                    counted.for_each(|trade| self.silence.saw(trade));
                 }
             }
             (Request::Candles { grain, from, .. }, Ok(Found::Candles(candles))) => {
@@ -176,6 +227,7 @@ impl Repairer {
     pub fn forget(&mut self, symbol: SymbolId) {
         self.cases.remove(&symbol);
         self.seeds.remove(&symbol);
+        self.silence.forget(symbol);
         self.schedule();
     }
 
@@ -232,8 +284,9 @@ impl Repairer {
     }
 
     fn schedule(&mut self) {
-        let waiting = self.cases.values().filter(|case| !case.is_asking());
-        self.due_at = waiting.map(Case::due).min().unwrap_or(Millis::MAX);
+        let waits = |symbol: &SymbolId, case: &Case| !case.is_asking() && !self.silence.is_asked(*symbol);
+        let waiting = self.cases.iter().filter(|(symbol, case)| waits(symbol, case));
+        self.due_at = waiting.map(|(_, case)| case.due()).min().unwrap_or(Millis::MAX);
     }
 }
 

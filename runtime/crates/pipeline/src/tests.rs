@@ -420,7 +420,8 @@ fn pipeline_after_a_pause() -> (Pipeline, Arc<Hub>) {
     let hub = Arc::new(Hub::new());
     let (joining, answers) = (mpsc::channel(1).1, mpsc::channel(1).1);
     let mut pipeline = Pipeline::new(joining, answers, clock, hub.clone(), Tallies::default());
-    let feed = CategoryFeed { pipeline: category, boundaries: Vec::new(), requests: None };
+    let feed =
+        CategoryFeed { pipeline: category, boundaries: Vec::new(), requests: None, renewals: watch::Sender::default() };
     pipeline.join(Some(CategoryUpdate::Opened(Box::new(feed))));
     pipeline.take(drained(received + 600_079));
     (pipeline, hub)

@@ -96,7 +96,7 @@ impl Union {
     ) -> bool {
         let known = self.0.entry(symbol).or_default();
         let feed = known.feeds.entry(connection).or_default();
-        let was_open = feed.is_open();
+        let covered_until = feed.spans.back().map_or(Millis::MIN, |(_, to)| *to);
         feed.interrupt(last_seen);
         let until = until.map(ExchangeMillis::get);
         if let Some(until) = until {
@@ -106,9 +106,10 @@ impl Union {
             until.into_iter().for_each(|until| known.add_start(until));
             return true;
         }
-        // A connection that was down already says nothing new.
-        if was_open && !Mutant::OtherFeedBelieved.is_made() {
-            for (from, to) in uncovered(&known.feeds, (last_seen + 1, until.map_or(OPEN_END, |until| until - 1))) {
+        // A connection that was down already says nothing new, unless it was lost earlier than it was said to be.
+        if covered_until > last_seen && !Mutant::OtherFeedBelieved.is_made() {
+            let to = until.map_or(covered_until, |until| covered_until.min(until - 1));
+            for (from, to) in uncovered(&known.feeds, (last_seen + 1, to)) {
                 out.push(gap(symbol, from, to));
             }
         }

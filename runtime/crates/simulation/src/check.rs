@@ -22,6 +22,8 @@ use super::plan::{Fault, Kind, Plan};
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
 const RECOVERY: Millis = 100 * SECOND;
+/// How long a trade takes at most to be published.
+const LONGEST_TRANSIT: Millis = SECOND;
 /// How long after the start of a run coverage has begun.
 const STARTING: Millis = 2 * SECOND;
 /// Faults of one run that are shown.
@@ -313,13 +315,16 @@ fn windows_of(kline: &Kline) -> Windows {
     Windows::of(&kline.series.interval.to_string()).unwrap_or(Windows::Fixed(1))
 }
 
-/// Returns whether a symbol is traded and subscribed all through a window. What is listed is subscribed again when a retry
+/// Returns whether a symbol is traded and its topic alive all through a window. What is listed is subscribed again when a retry
 /// is due, and that can go wrong until everything works.
 fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
     let life = plan.life(symbol);
     let listed = if life.listed == Millis::MIN { Millis::MIN } else { plan.exchange(plan.healed + RECOVERY) };
     let ended = if life.ended == Millis::MAX { Millis::MAX } else { plan.exchange(life.ended) };
-    start >= listed && end < ended
+    let is_dead = plan
+        .dead
+        .is_some_and(|dead| dead.symbol == symbol && start < dead.at + RECOVERY && end + LONGEST_TRANSIT > dead.at);
+    start >= listed && end < ended && !is_dead
 }
 
 /// Compares a kline with what the exchange had.

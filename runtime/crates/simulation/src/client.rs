@@ -3,6 +3,7 @@
 
 use klines_bybit::session::{Action, CloseReason, Session};
 use klines_domain::feed::FeedMessage;
+use klines_domain::symbol::SymbolId;
 use klines_domain::time::{LocalMillis, Millis};
 
 /// How often a session ticks.
@@ -46,6 +47,11 @@ impl Client {
 
     pub fn receive(&mut self, now: LocalMillis, text: &str) {
         self.session.on_frame(now, text, &mut self.actions);
+    }
+
+    /// Subscribes again to the topics of symbols, which are dead.
+    pub fn renew(&mut self, now: LocalMillis, symbols: &[SymbolId]) {
+        self.session.on_renew(now, symbols, &mut self.actions);
     }
 
     /// Goes on after a pause of the process that began at `since`.

@@ -15,6 +15,8 @@ pub struct Peer {
     pub generation: u32,
     pub is_open: bool,
     topics: BTreeSet<String>,
+    /// Topics that bring nothing until they are subscribed to again.
+    dead: BTreeSet<String>,
     pub is_mute: bool,
     pub duplicate_until: Millis,
     pub reorder_until: Millis,
@@ -32,6 +34,7 @@ impl Peer {
         self.generation += 1;
         self.is_open = true;
         self.topics.clear();
+        self.dead.clear();
         self.network.reopen();
         self.held = None;
         self.is_mute = false;
@@ -54,6 +57,13 @@ impl Peer {
                 r#"{{"success":false,"ret_msg":"{message}","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#
             ));
         }
+        if request.get("op")? == "unsubscribe" {
+            self.topics.retain(|topic| !topics.contains(topic));
+            self.dead.retain(|topic| !topics.contains(topic));
+            return Some(format!(
+                r#"{{"success":true,"ret_msg":"","conn_id":"c","req_id":"{id}","op":"unsubscribe"}}"#
+            ));
+        }
         self.topics.extend(topics);
         Some(format!(r#"{{"success":true,"ret_msg":"","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#))
     }
@@ -68,8 +78,14 @@ impl Peer {
         self.is_open && !self.is_mute && !self.network.is_half_open
     }
 
+    /// Lets the topic of a symbol bring nothing any more, if it is subscribed to.
+    pub fn kill(&mut self, symbol: &str) {
+        self.dead.insert(format!("publicTrade.{symbol}"));
+    }
+
     fn is_subscribed(&self, symbol: &str) -> bool {
-        self.topics.contains(&format!("publicTrade.{symbol}"))
+        let topic = format!("publicTrade.{symbol}");
+        self.topics.contains(&topic) && !self.dead.contains(&topic)
     }
 }
 

@@ -154,6 +154,17 @@ pub struct Plan {
     pub steps: Steps,
     /// When each symbol is traded.
     pub lives: Vec<Life>,
+    /// The topic that brings nothing on any connection from a time on, until it is subscribed to again.
+    pub dead: Option<DeadTopic>,
+}
+
+/// A topic that dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadTopic {
+    /// The number of its symbol.
+    pub symbol: usize,
+    /// When, in ms of true time.
+    pub at: Millis,
 }
 
 impl Plan {
@@ -203,6 +214,7 @@ impl Plan {
             ahead: 0,
             steps: Steps::default(),
             lives: vec![Life::WHOLE; symbols],
+            dead: None,
         };
         setting::draw(&mut plan);
         plan
@@ -292,6 +304,9 @@ impl fmt::Display for Plan {
         }
         if self.is_repaired {
             writeln!(out, "gaps are repaired; {} recent trades", self.recent_trades)?;
+        }
+        if let Some(DeadTopic { symbol, at }) = &self.dead {
+            writeln!(out, "at {:>7} ms the topic of symbol {symbol} dies", at - start)?;
         }
         for RestFault { kind, from, until } in &self.rest_faults {
             writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} of requests", from - start, until - from)?;

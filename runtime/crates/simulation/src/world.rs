@@ -29,7 +29,7 @@ use super::client::{Client, ClientAction};
 use super::exchange::Peer;
 use super::market::{self, Tape};
 use super::oracle::windows::Windows;
-use super::plan::{Fault, Plan, RestKind};
+use super::plan::{DeadTopic, Fault, Plan, RestKind};
 use super::rest::Rest;
 
 /// Trades are published at most this long after their match.
@@ -42,6 +42,8 @@ const REQUEST: Range<Millis> = 20..400;
 const LISTS: Duration = Duration::from_secs(10);
 /// When a symbol that was refused is requested again. The program waits for ten minutes.
 const RETRY: Millis = 20 * SECOND;
+/// How long ago a topic that is subscribed to again has died at most, if its symbol is traded often.
+const NOTICED: Millis = 60 * SECOND;
 /// What happens.
 #[derive(Debug)]
 enum Event {
@@ -61,6 +63,8 @@ enum Event {
     Fault(Fault),
     /// Noise is sent.
     Noise(usize),
+    /// The topic of a symbol dies on all connections.
+    Dead(usize),
     /// A list of instruments reaches the client.
     List,
     /// A request reaches a market endpoint.
@@ -160,6 +164,9 @@ impl<'a> World<'a> {
         for fault in &self.plan.faults {
             self.later(fault.from - self.plan.start, Event::Fault(*fault));
         }
+        if let Some(DeadTopic { symbol, at }) = self.plan.dead {
+            self.at(at, Event::Dead(symbol));
+        }
         while self.now < self.plan.end {
             let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
             let due = self.due().max(self.now + 1);
@@ -242,6 +249,11 @@ impl<'a> World<'a> {
             Event::Request(connection, generation, text) => self.answer(connection, generation, &text),
             Event::Open(connection) => self.open(connection),
             Event::Fault(fault) => self.fail(fault),
+            Event::Dead(symbol) => {
+                if let Some(tape) = self.tapes.get(symbol) {
+                    self.peers.iter_mut().for_each(|peer| peer.kill(&tape.name));
+                }
+            }
             Event::List => self.list(),
             Event::Ask(request) => self.ask(request),
             Event::Answer(answer) => match self.paused {
@@ -326,6 +338,16 @@ impl<'a> World<'a> {
         let mut out = Vec::new();
         self.pipeline.tick(local, &mut out);
         self.emitted(&out);
+        let dead = self.pipeline.take_renewals();
+        if !dead.is_empty() {
+            for (number, client) in self.clients.iter_mut().enumerate() {
+                client.renew(local, &dead);
+                let carries = |symbols: &Vec<usize>| dead.iter().any(|symbol| symbols.contains(&symbol.index()));
+                if self.plan.connections.get(number).is_some_and(carries) {
+                    self.checker.given_up(number, self.now - NOTICED);
+                }
+            }
+        }
         for request in self.pipeline.take_requests() {
             let transit = self.rng.i64(REQUEST);
             self.later(transit, Event::Ask(request));

@@ -64,6 +64,7 @@ impl Exchange {
         match &injection.fault {
             Fault::Drop => state.clients.cut(covers),
             Fault::DropOldest => state.clients.cut_oldest(covers),
+            Fault::DeadTopic(symbol) => state.clients.kill(&format!("publicTrade.{symbol}"), covers),
             Fault::Garbage(kind) => self.send_garbage(state, *kind, covers),
             Fault::Burst(matches) => state.market.burst(*matches, state.cursor, covers),
             Fault::Halt => state.market.halt(covers),

@@ -91,6 +91,23 @@ async fn mute_answers_pings_and_loses_the_data() {
 }
 
 #[tokio::test]
+async fn a_dead_topic_is_alive_again_for_who_subscribes_again() {
+    let sim = quiet().await;
+    let mut client = subscriber(&sim, Category::Linear).await;
+    sim.inject(Fault::DeadTopic("BTCUSDT".to_owned()).on(Category::Linear));
+    let seen = trade(&sim);
+    assert_eq!(ids(&client.frames_until_pong().await), [seen], "another topic goes on");
+    sim.inject(Fault::DeadTopic("ETHUSDT".to_owned()).on(Category::Linear));
+    trade(&sim);
+    assert!(client.frames_until_pong().await.is_empty());
+    for op in ["unsubscribe", "subscribe"] {
+        client.ask(&format!(r#"{{"op":"{op}","args":["{TOPIC}"]}}"#)).await;
+    }
+    let after = trade(&sim);
+    assert_eq!(ids(&client.frames_until_pong().await), [after]);
+}
+
+#[tokio::test]
 async fn reorder_lets_frames_overtake_each_other_and_loses_none() {
     let sim = quiet().await;
     let mut client = subscriber(&sim, Category::Linear).await;

@@ -85,7 +85,8 @@ impl Members {
             }
             None => (CategoryPipeline::new(settings, &table), None),
         };
-        let feed = CategoryFeed { pipeline, boundaries: members.feed.boundaries(), requests };
+        let (boundaries, renewals) = (members.feed.boundaries(), members.feed.renewals());
+        let feed = CategoryFeed { pipeline, boundaries, requests, renewals };
         // The messages of a connection wait until the pipeline knows the connection.
         links.updates.send(CategoryUpdate::Opened(Box::new(feed))).await.ok()?;
         links.feeds.put(members.feed.clone());

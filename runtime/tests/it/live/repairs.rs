@@ -96,6 +96,30 @@ async fn klines_of_an_outage_and_of_the_start_become_complete() {
     assert_true(&run.stop().success(), &sim);
 }
 
+/// The connection and the other topics are alive: only the recent trades show that one topic is dead. That takes half a
+/// minute of silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_brings_nothing_is_subscribed_to_again_and_its_klines_become_complete() {
+    let (sim, home) = (demo(72).await, folder(&[("klines.toml", REPAIRING)]));
+    let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "1s,5s").with_one_feed().start();
+    run.until("klines", |said| each_complete(said, "1s", 2));
+    sim.inject(Fault::DeadTopic("ETHUSDT".to_owned()));
+    let from = sim.now_ms();
+    let message = "symbols have traded and their topics brought nothing, subscribing again";
+    run.until("it notices", |said| times(said, message) > 0);
+    let to = sim.now_ms();
+    // Flat klines were called complete; each one is corrected.
+    let dead = ("linear".to_owned(), "ETHUSDT".to_owned(), "1s".to_owned());
+    let is_corrected = |said: &Said| {
+        let newest = last_revisions(&received(&said.out));
+        let klines = newest.get(&dead).unwrap().range(from + 1_000..from + 20_000);
+        klines.into_iter().all(|(_, kline)| kline.revision > 0)
+    };
+    run.until("what was missed", |said| is_corrected(said) && is_known(said, from, to));
+    assert!(sim.counters().unsubscribes > 0);
+    assert_true(&run.stop().success(), &sim);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_windows_become_those_of_the_exchange() {
     let (sim, home) = (exchange(201, Activity::CALM, false).await, folder(&[("klines.toml", OPEN_TOO)]));

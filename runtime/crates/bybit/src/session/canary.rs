@@ -104,9 +104,9 @@ impl Canary {
         (!std::mem::replace(&mut self.is_reported, true)).then_some(self.topic.as_str())
     }
 
-    /// Handles the acknowledgement of some of the connection's own topics.
+    /// Handles the acknowledgement of some of the connection's own topics. That of a topic which was watched before is no data.
     pub fn covered(&mut self, symbols: &[SymbolId], now: LocalMillis) {
-        if self.own.is_some_and(|own| symbols.contains(&own)) {
+        if self.own.is_some_and(|own| symbols.contains(&own)) && self.state != WatchState::Watched {
             self.watch(now);
         }
     }
@@ -264,6 +264,8 @@ mod tests {
         canary.covered(&[SymbolId(2)], at(0));
         assert_eq!(canary.silent(at(HOUR)), None);
         canary.covered(&[SymbolId(3)], at(0));
+        // A subscription that is renewed.
+        canary.covered(&[SymbolId(3)], at(40 * SECOND));
         assert!(canary.silent(at(46 * SECOND)).is_some());
         assert!(canary.carries(SymbolId(3)) && !canary.carries(SymbolId(2)));
     }

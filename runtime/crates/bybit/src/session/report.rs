@@ -102,6 +102,11 @@ pub enum Notice {
         /// The symbol.
         symbol: Symbol,
     },
+    /// Topics brought nothing although their symbols traded; they are subscribed to again.
+    Renewed {
+        /// Their number.
+        topics: usize,
+    },
     /// The canary topic is refused or not answered, so there is no check for a silent feed.
     Unwatched {
         /// The topic.

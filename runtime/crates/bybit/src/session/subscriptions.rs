@@ -49,8 +49,18 @@ struct Request {
     sent: LocalMillis,
     /// Indices into the topics.
     topics: Vec<usize>,
-    /// Whether it ends their subscriptions.
-    is_end: bool,
+    purpose: Purpose,
+}
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To subscribe to topics.
+    Begin,
+    /// To end subscriptions for good.
+    End,
+    /// To end subscriptions that are then requested again.
+    Renew,
 }
 
 /// What an answer changed.
@@ -118,8 +128,25 @@ impl Subscriptions {
             }
         }
         for chunk in covered.chunks(topic::args_per_frame(self.category)) {
-            self.end(chunk.to_vec(), now, frames);
+            self.end(chunk.to_vec(), now, Purpose::End, frames);
         }
+    }
+
+    /// Ends the subscriptions to the topics of `symbols`, and requests them again after the answer. They are not covered
+    /// until that is accepted. Returns those that were covered.
+    pub fn renew(&mut self, symbols: &[SymbolId], now: LocalMillis, frames: &mut Vec<String>) -> Vec<SymbolId> {
+        let (mut topics, mut renewed) = (Vec::new(), Vec::new());
+        for (at, topic) in self.topics.iter_mut().enumerate() {
+            if symbols.contains(&topic.symbol) && !topic.has_left && topic.is_covered() {
+                topic.state = TopicState::Idle;
+                topics.push(at);
+                renewed.push(topic.symbol);
+            }
+        }
+        for chunk in topics.chunks(topic::args_per_frame(self.category)) {
+            self.end(chunk.to_vec(), now, Purpose::Renew, frames);
+        }
+        renewed
     }
 
     /// Returns whether a symbol has been left and is not covered any more.
@@ -136,8 +163,7 @@ impl Subscriptions {
     pub fn accept(&mut self, id: &str, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
-        if request.is_end {
-            self.uncover(&request, &mut change);
+        if self.finish(&request, now, &mut change) {
             return Some(change);
         }
         for at in request.topics {
@@ -150,9 +176,8 @@ impl Subscriptions {
     pub fn refuse(&mut self, id: &str, refusal: &Refusal, now: LocalMillis) -> Option<Change> {
         let request = self.pending.remove(id)?;
         let mut change = Change::default();
-        if request.is_end {
-            // Bybit knows no such subscription, so nothing arrives.
-            self.uncover(&request, &mut change);
+        // If it was to end subscriptions, Bybit knows none, so nothing arrives.
+        if self.finish(&request, now, &mut change) {
             return Some(change);
         }
         let (named, rest): (Vec<usize>, Vec<usize>) =
@@ -227,19 +252,35 @@ impl Subscriptions {
         }
         let id = self.next_id();
         frames.push(answer::subscribe_frame(&id, &names));
-        self.pending.insert(id, Request { sent: now, topics, is_end: false });
+        self.pending.insert(id, Request { sent: now, topics, purpose: Purpose::Begin });
     }
 
-    fn end(&mut self, topics: Vec<usize>, now: LocalMillis, frames: &mut Vec<String>) {
+    fn end(&mut self, topics: Vec<usize>, now: LocalMillis, purpose: Purpose, frames: &mut Vec<String>) {
         let names: Vec<String> = topics.iter().filter_map(|at| Some(self.topics.get(*at)?.topic.clone())).collect();
         let id = self.next_id();
         frames.push(answer::unsubscribe_frame(&id, &names));
-        self.pending.insert(id, Request { sent: now, topics, is_end: true });
+        self.pending.insert(id, Request { sent: now, topics, purpose });
     }
 
     fn next_id(&mut self) -> String {
         self.sent += 1;
         self.sent.to_string()
+    }
+
+    /// Does what follows from an answer to a request that was to end subscriptions. Returns whether it was one.
+    fn finish(&mut self, request: &Request, now: LocalMillis, change: &mut Change) -> bool {
+        match request.purpose {
+            Purpose::Begin => return false,
+            Purpose::End => self.uncover(request, change),
+            Purpose::Renew => {
+                let wanted = self.wanted(|state| state == TopicState::Idle);
+                let topics: Vec<usize> = request.topics.iter().copied().filter(|at| wanted.contains(at)).collect();
+                if !topics.is_empty() {
+                    self.request(topics, now, &mut change.frames);
+                }
+            }
+        }
+        true
     }
 
     /// Ends the coverage of the topics of a request, which it had until then.
@@ -261,7 +302,7 @@ impl Subscriptions {
             }
             if topic.has_left {
                 // It was left while the request waited for its answer.
-                self.end(vec![at], now, &mut change.frames);
+                self.end(vec![at], now, Purpose::End, &mut change.frames);
             }
         }
     }

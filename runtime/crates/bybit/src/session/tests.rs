@@ -4,6 +4,7 @@ mod leaving;
 mod model;
 mod random;
 mod reconnect;
+mod renewal;
 
 use klines_domain::time::{ExchangeMillis, HOUR};
 

@@ -285,6 +285,11 @@ impl Coverage {
         self.spans.last().is_some_and(|(_, to)| to == OPEN_END)
     }
 
+    /// Returns since when the feed is up; `None` if it is down, or the instrument has ended.
+    pub(super) fn up_since(&self) -> Option<Millis> {
+        (self.is_open() && !self.has_ended()).then_some(self.resumed)
+    }
+
     /// Returns the last moment that is covered; `None` if the feed is up, or never was.
     pub(super) fn until(&self) -> Option<Millis> {
         self.spans.last().map(|(_, to)| to).filter(|to| *to != OPEN_END)

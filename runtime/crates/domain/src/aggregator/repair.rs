@@ -46,6 +46,12 @@ impl Aggregator {
         self.symbols.get(symbol.index())?.coverage.since().map(ExchangeMillis::new)
     }
 
+    /// Returns since when the feed of a symbol is up; `None` if it is down, or the instrument has ended.
+    #[must_use]
+    pub fn up_since(&self, symbol: SymbolId) -> Option<ExchangeMillis> {
+        self.symbols.get(symbol.index())?.coverage.up_since().map(ExchangeMillis::new)
+    }
+
     /// Counts recovered trades for the gaps from `from` to `to`, unless they were seen before. These are all trades of that
     /// time, in order, and if there are earlier ones, all since the first of them. What is not a gap any more, because a
     /// candle was taken for it, stays as it is.
@@ -143,7 +149,8 @@ impl Aggregator {
         self.tally.gaps.repaired += gaps.repaired;
         self.tally.gaps.unknown += gaps.unknown;
         if self.intervals.is_repaired {
-            self.seen.keep(symbol, !symbol_state.coverage.is_settled(), self.read_until);
+            let last = symbol_state.last_trade();
+            self.seen.keep(symbol, !symbol_state.coverage.is_settled(), self.read_until, last);
             self.gapped.insert(symbol);
         }
     }

@@ -37,7 +37,7 @@ const MAX_KEPT: usize = 1_100;
 
 /// Ids of a symbol that are kept longer.
 struct KeptIds {
-    /// The watermark when they began to be kept.
+    /// No id of a trade that was counted and happened at this time or later is missing.
     since: Millis,
     order: VecDeque<PackedId>,
     ids: HashSet<PackedId, RandomState>,
@@ -147,10 +147,12 @@ impl SeenIds {
         }
     }
 
-    /// Keeps the ids of a symbol from the watermark `now` on, or no longer keeps older ones than usual.
-    pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool, now: Millis) {
+    /// Keeps the ids of a symbol from the watermark `now` on, or no longer keeps older ones than usual. `last` is the time of
+    /// the last trade of the symbol that was counted: after it, there is no id that could be missing.
+    pub(super) fn keep(&mut self, symbol: SymbolId, is_kept: bool, now: Millis, last: Option<Millis>) {
         if is_kept && !Mutant::IdsForgotten.is_made() {
-            let begin = || KeptIds { since: now, order: VecDeque::new(), ids: HashSet::default() };
+            let since = now.saturating_sub(self.lateness).min(last.map_or(Millis::MIN, |last| last + 1));
+            let begin = || KeptIds { since, order: VecDeque::new(), ids: HashSet::default() };
             self.kept.entry(symbol).or_insert_with(begin);
         } else if !self.kept.is_empty() {
             self.kept.remove(&symbol);
@@ -159,7 +161,7 @@ impl SeenIds {
 
     /// Returns since when the ids of all trades of a symbol with a gap are known that were counted.
     pub(super) fn known_since(&self, symbol: SymbolId) -> Millis {
-        self.kept.get(&symbol).map_or(Millis::MIN, |kept| kept.since.saturating_sub(self.lateness))
+        self.kept.get(&symbol).map_or(Millis::MIN, |kept| kept.since)
     }
 
     /// Stores the id of a trade at `time`. Returns whether it is new; a trade without an id always is.

@@ -280,6 +280,12 @@ impl SymbolState {
         true
     }
 
+    /// Returns the time of the last trade that was counted.
+    pub(super) fn last_trade(&self) -> Option<Millis> {
+        let runs = self.runs.iter().filter(|run| !run.bucket.is_empty()).map(|run| run.bucket.last.time).max();
+        runs.max(self.series.first().and_then(Series::last_trade))
+    }
+
     /// Marks the instrument as ended at `at`, since when the exchange has not listed it, unless it has traded after
     /// that.
     pub(super) fn end(&mut self, at: Millis, intervals: &Intervals) {

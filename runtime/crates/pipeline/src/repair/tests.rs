@@ -88,7 +88,7 @@ fn recent_trades_that_reach_from_before_a_gap_to_a_trade_after_it_fill_it() {
     bench.answer(6_000, RECENT, trades(&[1_000, 3_000, 5_500]));
     assert_eq!((bench.gaps(), bench.asks(6_000)), (vec![], vec![]));
     assert_eq!(bench.aggregator.tally().counted, 3, "the trade at 3 s was recovered, the others were seen");
-    assert!(!bench.repairer.is_active());
+    assert!(bench.repairer.is_idle());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_symbol_that_is_refused_for_good_and_a_gap_that_is_too_old_are_given_up() {
     let mut bench = Bench::new(DEFAULT);
     bench.gap(2_000, 5_000);
     let mut now = 200_000;
-    while bench.repairer.is_active() || now == 200_000 {
+    while !bench.repairer.is_idle() || now == 200_000 {
         for request in bench.asks(now) {
             bench.answer(now, request, Err(Failure::Refused));
         }
@@ -181,7 +181,57 @@ fn a_symbol_that_is_refused_for_good_and_a_gap_that_is_too_old_are_given_up() {
     old.gap(2_000, 5_000);
     assert_eq!(old.asks(5_000), [RECENT]);
     old.answer(5_100, RECENT, Err(Failure::Later { wait: 2 * HOUR }));
-    assert_eq!((old.asks(2 * HOUR + 5_100), old.aggregator.tally().gaps.unknown), (vec![], 2_999));
+    // Nothing is asked about the gap any more, only whether the silence since then has a cause.
+    assert_eq!((old.asks(2 * HOUR + 5_100), old.aggregator.tally().gaps.unknown), (vec![RECENT], 2_999));
+    assert!(old.repairer.is_idle());
+}
+
+#[test]
+fn a_silent_symbol_is_asked_about_less_and_less_often_unless_it_trades() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    let mut asked = Vec::new();
+    for at in (0..2 * HOUR).step_by(500) {
+        for request in bench.asks(at) {
+            assert_eq!(request, RECENT);
+            asked.push(at);
+            bench.answer(at + 100, request, trades(&[1_000]));
+        }
+        if at == HOUR {
+            bench.saw(at);
+        }
+    }
+    // After 30 s, then twice as long each time, up to 8 min; after the trade at one hour, half as long.
+    let minutes: Vec<Millis> = asked.iter().map(|at| at / MINUTE).collect();
+    assert_eq!(minutes[..6], [0, 1, 3, 7, 15, 23]);
+    assert_eq!(asked[0] / SECOND, 31);
+    assert!(minutes.contains(&64) && !minutes.contains(&62), "{minutes:?}");
+    assert!(bench.repairer.take_dead().is_empty() && bench.gaps().is_empty());
+}
+
+#[test]
+fn a_symbol_that_has_traded_while_no_feed_brought_it_was_not_covered() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    assert_eq!((bench.asks(30_900), bench.asks(31_900)), (vec![], vec![RECENT]));
+    bench.answer(32_000, RECENT, Err(Failure::Later { wait: 0 }));
+    assert_eq!((bench.asks(91_000), bench.asks(92_000)), (vec![], vec![RECENT]));
+    // This may be the last one of the feed.
+    bench.answer(92_100, RECENT, trades(&[1_000, 1_900]));
+    assert_eq!((bench.asks(211_000), bench.asks(213_000)), (vec![], vec![RECENT]));
+    assert!(bench.repairer.take_dead().is_empty());
+    bench.answer(213_100, RECENT, trades(&[1_000, 20_000, 88_000]));
+    assert_eq!((bench.asks(213_100), bench.repairer.take_dead()), (vec![], vec![(ONE, T0 + 19_999)]));
+    // A trade may still be on its way for 5 s.
+    assert_eq!((bench.asks(242_000), bench.asks(244_000)), (vec![], vec![RECENT]));
+    bench.answer(244_100, RECENT, trades(&[243_000, 243_900]));
+    assert_eq!((bench.asks(248_000), bench.repairer.take_dead()), (vec![], vec![]));
+    // Others may have been traded before the oldest one of the answer.
+    assert_eq!((bench.asks(249_001), bench.repairer.take_dead()), (vec![], vec![(ONE, T0 + 1_000)]));
+    assert_eq!((bench.asks(273_000), bench.asks(274_000)), (vec![], vec![RECENT]));
+    bench.answer(274_100, RECENT, trades(&[273_000]));
+    bench.saw(273_000);
+    assert_eq!((bench.asks(280_000), bench.repairer.take_dead()), (vec![], vec![]), "the feed has brought it");
 }
 
 /// Months begin here, too: 16 hours of minutes do not reach to the beginning of the day.

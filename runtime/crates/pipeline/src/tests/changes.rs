@@ -137,7 +137,12 @@ fn a_category_that_is_opened_after_a_change_has_the_new_intervals() {
     let (clock, hub, tallies) = (LocalClock::start(), Arc::new(Hub::new()), Tallies::default());
     let mut pipeline = Pipeline::new(mpsc::channel(1).1, mpsc::channel(1).1, clock, hub, tallies);
     pipeline.join(Some(CategoryUpdate::Intervals(vec!["5s".parse().unwrap()])));
-    let feed = CategoryFeed { pipeline: category(), boundaries: Vec::new(), requests: None };
+    let feed = CategoryFeed {
+        pipeline: category(),
+        boundaries: Vec::new(),
+        requests: None,
+        renewals: watch::Sender::default(),
+    };
     pipeline.join(Some(CategoryUpdate::Opened(Box::new(feed))));
     pipeline.take(up(local(-200, 0)));
     pipeline.take(trade(100, 0));
@@ -151,7 +156,12 @@ async fn messages_of_a_connection_wait_until_the_pipeline_knows_its_symbols() {
     let (tallies, hub) = (Tallies::default(), Arc::new(Hub::new()));
     let pipeline = Pipeline::new(joining, mpsc::channel(1).1, LocalClock::start(), hub, tallies.clone());
     let boundary = || watch::Sender::new(LocalMillis::MAX);
-    let feed = CategoryFeed { pipeline: category(), boundaries: vec![boundary()], requests: None };
+    let feed = CategoryFeed {
+        pipeline: category(),
+        boundaries: vec![boundary()],
+        requests: None,
+        renewals: watch::Sender::default(),
+    };
     updates.send(CategoryUpdate::Opened(Box::new(feed))).await.ok().unwrap();
     out.send(on(1, trade_of_second(100))).await.unwrap();
     let run = tokio::spawn(pipeline.run(inbox));

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use klines_domain::time::{DAY, HOUR, MINUTE, Millis, SECOND};
 
-use super::{HEALED, Kind, Plan, RestFault, RestKind};
+use super::{DeadTopic, HEALED, Kind, Plan, RestFault, RestKind};
 use crate::clock::Step;
 
 /// How far the local clock is usually ahead of the exchange's.
@@ -31,6 +31,8 @@ const LONG_INTERVALS: [[&[&str]; 3]; 2] = [
 ];
 /// The steps of the exchange's clock: small ones are believed at once, others only if several stamps agree.
 const STEPS: [std::ops::Range<Millis>; 4] = [500..5_000, 5_000..29_000, 31_000..120_000, 600_000..600_001];
+/// A symbol that trades as often as this is certain to have traded in half a minute.
+const BUSY_ENOUGH: Millis = 1_500;
 /// How much longer a run with a step is.
 const AFTER_STEP: Millis = 200 * SECOND;
 
@@ -85,6 +87,14 @@ pub fn draw(plan: &mut Plan) {
     // Where the exchange's clock is put, its minutes are at other times.
     if plan.is_repaired && plan.steps.0.is_empty() && rng.bool() {
         stall_at_ends_of_minutes(plan, &mut rng);
+    }
+    // Where requests fail, the silence can be noticed too late; where a connection is opened again, the topic too early.
+    let is_undisturbed = plan.steps.0.is_empty() && plan.rest_faults.is_empty() && !plan.loses();
+    if plan.is_repaired && is_undisturbed && rng.u8(..) < 128 {
+        let symbol = rng.usize(0..plan.gaps.len());
+        let is_busy = plan.gaps.get(symbol).is_some_and(|gap| *gap <= BUSY_ENOUGH) && plan.life(symbol) == Life::WHOLE;
+        let at = plan.start + rng.i64(20 * SECOND..HEALED - 60 * SECOND);
+        plan.dead = is_busy.then_some(DeadTopic { symbol, at });
     }
 }
 

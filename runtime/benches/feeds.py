@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import inputs
@@ -69,8 +70,9 @@ def run(program, recording, feeds, seconds):
         return used.ru_utime + used.ru_stime, used.ru_maxrss / 1_000
 
 
-def live(program, address, symbols, intervals, seconds, settings, folder):
-    """Runs `klines run` for some seconds. Returns the lines of its log, its exit code and what it used."""
+def live(program, address, symbols, intervals, seconds, settings, folder, memory=None):
+    """Runs `klines run` for some seconds. Returns the lines of its log, its exit code and what it used. Adds to `memory`, if
+    there is one, how many MB it has at each tenth of the time."""
     settings = settings | {
         "BYBIT_WS_URL": f"ws://{address}",
         "BYBIT_REST_URL": f"http://{address}",
@@ -81,10 +83,19 @@ def live(program, address, symbols, intervals, seconds, settings, folder):
     with open(Path(folder) / "log", "w+") as log:
         environment = os.environ | settings
         child = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+        for _ in range(9 if memory is not None else 0):
+            time.sleep(seconds / 10)
+            memory.append(megabytes(child.pid))
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         return [json.loads(line) for line in log if line.startswith("{")], child.returncode, used
+
+
+def megabytes(pid):
+    """Returns the memory that a process has."""
+    kilobytes = next(line.split()[1] for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS"))
+    return int(kilobytes) // 1_000
 
 
 def check(lines, feeds, seconds, code):

@@ -8,7 +8,8 @@ usage: truth.py PROGRAM SCENARIO [SECONDS]
   one-feed   the same one of two connections is reset every 3 s (600 s)
   in-turn    the two connections are reset in turn, one every 3 s (600 s)
   both-feeds all connections are reset every 30 s (300 s)
-  soak       connections are reset every few seconds, bursts come, and a third of the REST calls is refused (1800 s)
+  soak       connections are reset every few seconds, bursts come, and a third of the REST calls is refused, until five minutes
+             before the end (1800 s)
 
 The exchange runs in a separate process, with the fault script of the scenario, and the klines are written by the `jsonl`
 consumer. Of each window of whole minutes, the newest revision is compared with the exchange's own kline in open, high, low,
@@ -59,8 +60,10 @@ def scenario(name, seconds):
         return 100, "1s,5s,1m,5m", seconds, every(30, "drop", seconds - 125)
     if name == "soak":
         seconds = seconds or 1_800
-        faults = every(4, "drop-oldest", seconds) + every(45, "drop", seconds - 125) + every(20, "burst 50000", seconds)
-        return 600, "1s,5s,15s,1m,3m,5m,15m,1h", seconds, ["at 0s rest limited 33%"] + faults
+        healed = seconds - 300
+        faults = every(4, "drop-oldest", healed) + every(45, "drop", healed) + every(20, "burst 50000", healed)
+        faults += ["at 0s rest limited 33%", f"at {healed}s heal"]
+        return 600, "1s,5s,15s,1m,3m,5m,15m,1h", seconds, faults
     raise SystemExit(__doc__)
 
 
@@ -176,11 +179,11 @@ def rolled_up(newest):
     return len(pairs), [(row, total) for row, total in pairs if Decimal(str(row["volume"])) != total]
 
 
-def report(name, newest, lines, corrections, tally, used, settled):
+def report(name, newest, lines, corrections, tally, used, memory, settled):
     is_old = lambda row: not row["confirm"] or row["end"] < settled
     qualities = Counter((interval, row["quality"]) for (_, interval, _), row in newest.items() if is_old(row))
     print(f"{name}: {lines} closed klines, of them {corrections} corrections; {used.ru_utime + used.ru_stime:.1f} CPU s, "
-          f"peak {used.ru_maxrss / 1_000:.0f} MB")
+          f"peak {used.ru_maxrss / 1_000:.0f} MB; MB at every tenth of the time: {' '.join(map(str, memory))}")
     kinds = ("complete", "repaired", "partial", "gapped")
     print("| interval | " + " | ".join(kinds) + " |\n|" + " --- |" * 5)
     for interval in dict.fromkeys(interval for _, interval, _ in newest):
@@ -210,7 +213,8 @@ def main(program, name, seconds=None):
         try:
             relay = Relay(address, 3) if name == "one-feed" else None
             watched = relay.address if relay else address
-            log, code, used = feeds.live(program, watched, names, intervals, seconds, {}, folder)
+            memory = []
+            log, code, used = feeds.live(program, watched, names, intervals, seconds, {}, folder, memory)
             ended = int(time.time() * 1_000)
             if code != 0:
                 raise SystemExit(f"exit code {code}: {log[-5:]}")
@@ -218,7 +222,7 @@ def main(program, name, seconds=None):
             newest, lines, corrections = klines(folder)
             if relay:
                 print(f"{relay.resets} resets")
-            report(name, newest, lines, corrections, tally, used, ended - 2 * MINUTE)
+            report(name, newest, lines, corrections, tally, used, memory, ended - 2 * MINUTE)
             if name != "start":
                 newest = {key: row for key, row in newest.items() if row["confirm"]}
             equal, wrong = compare(newest, address)

@@ -1,9 +1,11 @@
 //! Limits how often connections are opened and how often repeated failures are logged. Pure: time is an argument.
 
-use klines_domain::time::{LocalMillis, MINUTE, Millis};
+use klines_domain::time::{LocalMillis, Millis, SECOND};
 
-/// A connection that was open this long was healthy: the backoff after its loss starts again at the shortest wait.
-pub const HEALTHY: Millis = MINUTE;
+/// A connection that was open this long was healthy: the backoff after its loss starts again at the shortest wait. It is
+/// short, so that of two connections that are lost again and again one is up nearly all the time; how many are opened is
+/// limited anyway.
+pub const HEALTHY: Millis = 5 * SECOND;
 
 /// Connections that may be opened at once.
 const BURST: i64 = 20;

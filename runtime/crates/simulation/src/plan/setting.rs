@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use klines_domain::time::{DAY, HOUR, MINUTE, Millis, SECOND};
 
-use super::{DeadTopic, HEALED, Kind, Plan, RestFault, RestKind};
+use super::{DeadTopic, HEALED, Kind, Plan, QUIET_START, RestFault, RestKind};
 use crate::clock::Step;
 
 /// How far the local clock is usually ahead of the exchange's.
@@ -104,7 +104,7 @@ fn stall_at_ends_of_minutes(plan: &mut Plan, rng: &mut Rng) {
     for fault in plan.faults.iter_mut().filter(|fault| fault.kind == Kind::Stall) {
         let length = fault.until - fault.from;
         let from = fault.from - fault.from % MINUTE + MINUTE - rng.i64(0..length);
-        if from + length <= plan.healed {
+        if from >= plan.start + QUIET_START && from + length <= plan.healed {
             (fault.from, fault.until) = (from, from + length);
         }
     }

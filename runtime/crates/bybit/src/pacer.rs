@@ -63,6 +63,8 @@ impl<K: PartialEq> LogThrottle<K> {
 mod tests {
     use proptest::prelude::*;
 
+    use klines_domain::time::MINUTE;
+
     use super::*;
 
     #[test]

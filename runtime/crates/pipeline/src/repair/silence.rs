@@ -39,6 +39,8 @@ struct Silent {
     /// When it was last asked about.
     asked_at: Millis,
     doubt: Option<Doubt>,
+    /// What `last` was when trades were last missing.
+    missed: Option<Millis>,
 }
 
 /// A trade of an answer that no feed has brought.
@@ -51,7 +53,7 @@ struct Doubt {
 
 impl Default for Silent {
     fn default() -> Self {
-        Self { last: Millis::MIN, known: Millis::MIN, wait: WAITS[0], asked_at: Millis::MIN, doubt: None }
+        Self { last: Millis::MIN, known: Millis::MIN, wait: WAITS[0], asked_at: Millis::MIN, doubt: None, missed: None }
     }
 }
 
@@ -90,7 +92,10 @@ impl Silence {
             if let Some(doubt) = silent.doubt.take_if(|doubt| since >= doubt.time || now - doubt.time > UNDER_WAY)
                 && since < doubt.time
             {
-                silent.wait = WAITS[0];
+                // If a feed has brought nothing since the last time, to subscribe again does not help.
+                if silent.missed.replace(silent.last) != Some(silent.last) {
+                    silent.wait = WAITS[0];
+                }
                 dead.push((symbol, ExchangeMillis::new(doubt.last_seen)));
                 continue;
             }

@@ -299,6 +299,8 @@ fn recover(symbol: SymbolId, proof: &Proof, now: ExchangeMillis, aggregator: &mu
     let reached = oldest.time + 1;
     // Before the gaps, because ids are kept no longer than these.
     let after = ExchangeMillis::new(until + 1).max(reached);
+    // A topic can have been dead before its connection was lost.
+    aggregator.doubt(symbol, reached, ExchangeMillis::new(*until), trades);
     aggregator.confirm(symbol, after, ExchangeMillis::new(*whole_until), trades);
     for (from, to) in aggregator.gaps(symbol) {
         // The rest of an old hour is up to a candle of the whole hour, which must not have a part of it twice.

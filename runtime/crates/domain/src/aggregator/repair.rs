@@ -92,6 +92,28 @@ impl Aggregator {
         }
     }
 
+    /// Takes trades from `from` to `to` of which these are all. If time that counted as covered has some that were not counted,
+    /// that time becomes a gap, from the first to the last of them.
+    pub fn doubt(&mut self, symbol: SymbolId, from: ExchangeMillis, to: ExchangeMillis, trades: &[Trade]) {
+        let Some(symbol_state) = self.symbols.get(symbol.index()) else { return };
+        let since = symbol_state.coverage.since().unwrap_or(Millis::MAX);
+        // For so long the ids of all trades are known.
+        let known = self.read_until.saturating_sub(self.settings.lateness);
+        let span = (from.get().max(known).max(since), to.get());
+        let is_missing = |trade: &&Trade| {
+            let time = trade.time.get();
+            trade.symbol == symbol
+                && (span.0..=span.1).contains(&time)
+                && (!trade.block || self.settings.block_trades)
+                && symbol_state.coverage.covers(time, time)
+                && !self.seen.knows(symbol, &trade.id, time)
+        };
+        let missing: Vec<Millis> = trades.iter().filter(is_missing).map(|trade| trade.time.get()).collect();
+        if let (Some(first), Some(last)) = (missing.iter().min(), missing.iter().max()) {
+            self.miss(symbol, *first, *last);
+        }
+    }
+
     fn count_recovered(&mut self, symbol: SymbolId, (from, to): Span, trades: &[Trade]) {
         let inside = |trade: &&Trade| trade.symbol == symbol && (from..=to).contains(&trade.time.get());
         for trade in trades.iter().filter(inside) {

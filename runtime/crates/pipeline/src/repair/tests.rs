@@ -187,6 +187,22 @@ fn a_symbol_that_is_refused_for_good_and_a_gap_that_is_too_old_are_given_up() {
 }
 
 #[test]
+fn trades_that_were_missed_before_the_connection_was_lost_are_counted_too() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    bench.saw(4_000);
+    // The feed was up until 5,000, and did not bring those at 3,000 and 4,500.
+    bench.gap(5_000, 8_000);
+    assert_eq!(bench.asks(8_100), [RECENT]);
+    bench.saw(9_000);
+    bench.answer(9_100, RECENT, trades(&[1_000, 3_000, 4_000, 4_500, 6_000, 9_000]));
+    assert_eq!((bench.gaps(), bench.aggregator.tally().counted), (vec![], 6));
+    let gaps = bench.aggregator.tally().gaps;
+    // From the first to the last of them, and the gap itself.
+    assert_eq!((gaps.gap, gaps.repaired, gaps.unknown), (1_501 + 2_999, 1_501 + 2_999, 0));
+}
+
+#[test]
 fn a_silent_symbol_is_asked_about_less_and_less_often_unless_it_trades() {
     let mut bench = Bench::new(DEFAULT);
     bench.saw(1_000);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use klines_config::{Config, Report};
+use klines_config::{Config, Diagnostic, Place, Report};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -113,6 +113,12 @@ impl Reconfigurer {
         let loaded = klines_config::load(args.sources()).and_then(|(mut config, mut warnings)| {
             if args.demo {
                 config.exchange = started.exchange.clone();
+            }
+            if taken.has_file() && !config.has_file() {
+                let gone = Diagnostic::error(Place::Default, "klines.toml was read before and is gone");
+                warnings.push(
+                    gone.expected("the file, empty if all keys are to have their defaults, or a restart without it"),
+                );
             }
             parts.iter().for_each(|part| warnings.merge(part.check(&config)));
             if warnings.is_refusal() { Err(warnings) } else { Ok((config, warnings)) }

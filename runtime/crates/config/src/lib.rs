@@ -199,6 +199,12 @@ impl Config {
         &self.settings
     }
 
+    /// Returns whether a TOML file was read.
+    #[must_use]
+    pub const fn has_file(&self) -> bool {
+        self.document.is_some()
+    }
+
     /// Returns the files that the configuration was read from, and those that would be read if they existed.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {

@@ -26,7 +26,8 @@ pub fn kept(config: &Config, notice: Notice) -> anyhow::Result<Arc<Components>> 
     let folder = config.data_dir.join("compiled");
     if !needs_compiler(config) {
         remove_code(&folder);
-        return trusted_only();
+        // A consumer that joins later may need the compiler.
+        return for_untrusted(notice);
     }
     match private::create_folder(&config.data_dir).and_then(|()| private::own_folder(&folder)) {
         Ok(()) => in_folder(&folder, notice),

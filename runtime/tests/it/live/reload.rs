@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{FEEDS, assert_accounted, demo, pass, times};
 use crate::metrics::served;
-use crate::support::program::{Ended, Invocation, Said, folder, klines};
+use crate::support::program::{Ended, Invocation, Said, component, folder, klines};
 use crate::support::received::{Received, assert_sound, complete, last_revisions, received};
 use crate::support::truth::Truth;
 use crate::websocket::peer::Peer;
@@ -189,6 +189,10 @@ async fn a_refused_configuration_leaves_the_old_one_and_what_cannot_change_is_na
         assert!(refused.said.err.contains(problem), "{problem}: {}", refused.said.err);
     }
     run.until("the same in the log", |said| said.err.contains("symbols are upper case on Bybit"));
+    std::fs::remove_file(home.path().join("klines.toml")).unwrap();
+    let gone = reload(home.path());
+    assert_eq!(gone.code(), Some(78), "{}", gone.said.err);
+    assert!(gone.said.err.contains("klines.toml was read before and is gone"), "{}", gone.said.err);
     let wanted = "symbols = [\"BTCUSDT\", \"spot:ETHUSDT\", \"SOLUSDT\"]\nfeeds = 1";
     write(&home, &(toml(wanted) + "[metrics]\nlisten = \"127.0.0.1:0\"\n"));
     run.until("the change", |said| times(said, "symbols changed") == 1);
@@ -288,4 +292,21 @@ async fn consumers_are_added_replaced_and_removed_and_the_others_notice_nothing(
     let written: Vec<_> = lines("first").iter().chain(&lines("second")).map(key).collect();
     let all: Vec<_> = printed.iter().map(key).collect();
     assert!(all.windows(written.len()).any(|part| part == written), "{written:?} in {all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_not_trusted_joins_a_run_that_began_without_one() {
+    let enabled = |names: &str| format!("enabled_consumers = [{names}]\n{}", toml("symbols = [\"BTCUSDT\"]"));
+    let (sim, home) = (demo(146).await, folder(&[("klines.toml", &enabled("\"console\""))]));
+    let run = run(&home, &sim).start();
+    run.until("klines", |said| complete(&said.out, "BTCUSDT", "1s") >= 1);
+    let path = component("hostile");
+    let own = format!("[consumers.counter]\ncomponent = {path:?}\nsettings.mode = \"count\"\n");
+    write(&home, &(enabled("\"console\", \"counter\"") + &own));
+    let added = reload(home.path());
+    assert_eq!(added.code(), Some(0), "{}", added.said.err);
+    assert!(!added.said.err.contains("failed"), "{}", added.said.err);
+    let listed = klines(home.path(), "consumer list").run().said.out;
+    assert!(listed.contains("counter"), "{listed}");
+    run.stop().success();
 }

@@ -258,6 +258,8 @@ impl CategoryPipeline {
             self.replace_intervals(now, read_until, out);
             self.aggregator.advance(now, read_until, out);
             if let Some(repairer) = &mut self.repairer {
+                let stamp = self.connections.iter().filter_map(Connection::stamp).max();
+                repairer.note_stamp(stamp.unwrap_or(now));
                 repairer.advance(now, &mut self.aggregator, &mut self.requests);
                 for (symbol, last_seen) in repairer.take_dead() {
                     self.uncover(symbol, last_seen);

@@ -41,6 +41,8 @@ pub(super) struct Connection {
     starts: VecDeque<CoverageStart>,
     /// Local time of the last frame whose stamp was accepted.
     stamped: LocalMillis,
+    /// Its stamp.
+    stamp: Option<ExchangeMillis>,
 }
 
 /// A start of coverage of some symbols.
@@ -97,6 +99,11 @@ impl Connection {
         self.up_since.and(self.clock.offset()).and(self.read_until)
     }
 
+    /// Returns the stamp of the last frame; `None` if the connection is down or nothing has been stamped yet.
+    pub(super) fn stamp(&self) -> Option<ExchangeMillis> {
+        self.up_since.and(self.stamp)
+    }
+
     /// Returns the symbols that the connection covers.
     pub(super) const fn covered(&self) -> &BTreeSet<SymbolId> {
         &self.covered
@@ -143,7 +150,7 @@ impl Connection {
             (Observation::Jumped, Some(last_seen)) => self.report_jump(received, last_seen, shown, out),
             _ => self.correct(received, before, out),
         }
-        self.stamped = received;
+        (self.stamped, self.stamp) = (received, Some(stamp));
         self.apply_waiting(out);
         if let Some(since) = self.up_since {
             self.read_until = self.read_until.max(Some(stamp)).max(self.clock.latest(since));

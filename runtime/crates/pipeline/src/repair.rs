@@ -78,6 +78,8 @@ pub struct Repairer {
     silence: Silence,
     /// The symbols that turned out to have been silent without cause, and the last moment at which they were covered.
     dead: Vec<(SymbolId, ExchangeMillis)>,
+    /// The stamp of the last frame of a feed. If the exchange is late, so are its candles.
+    stamp: ExchangeMillis,
     asked: usize,
     requests: u64,
     failures: u64,
@@ -96,6 +98,7 @@ impl Repairer {
             seeds: BTreeMap::new(),
             silence: Silence::default(),
             dead: Vec::new(),
+            stamp: ExchangeMillis::MAX,
             asked: 0,
             requests: 0,
             failures: 0,
@@ -137,6 +140,11 @@ impl Repairer {
         {
             case.saw(trade);
         }
+    }
+
+    /// Takes notice of the stamp of the last frame of a feed.
+    pub fn note_stamp(&mut self, stamp: ExchangeMillis) {
+        self.stamp = stamp;
     }
 
     /// Takes the symbols whose topics are dead: they have traded, no feed has brought that, and they were covered until the
@@ -263,7 +271,7 @@ impl Repairer {
         if case.is_asking() {
             return None;
         }
-        match case.plan(&gaps, since.get(), now.get(), self.settings.candles) {
+        match case.plan(&gaps, since.get(), (now.get(), self.stamp.get()), self.settings.candles) {
             Step::Ask => {
                 self.due_at = self.due_at.min(case.due());
                 None

@@ -121,8 +121,8 @@ impl Case {
         self.next
     }
 
-    /// Decides what to ask about the gaps, of which there is at least one.
-    pub(super) fn plan(&mut self, gaps: &[Gap], since: Millis, now: Millis, candles: bool) -> Step {
+    /// Decides what to ask about the gaps, of which there is at least one, at `now`. `stamp` is that of the last frame.
+    pub(super) fn plan(&mut self, gaps: &[Gap], since: Millis, (now, stamp): (Millis, Millis), candles: bool) -> Step {
         let newest = gaps.iter().map(|(_, to)| *to).max().unwrap_or(Millis::MIN);
         if newest > self.newest {
             (self.newest, self.quiet) = (newest, None);
@@ -141,7 +141,7 @@ impl Case {
             let first = gaps.first().map_or(newest, |(from, _)| *from);
             return Step::GiveUp(first, newest);
         }
-        self.plan_candles(gaps, since, now)
+        self.plan_candles(gaps, since, (now, stamp))
     }
 
     /// Takes recent trades. Returns what they prove, if they reach to trades that a feed has delivered since, or are proven
@@ -198,16 +198,17 @@ impl Case {
         }
     }
 
-    fn plan_candles(&mut self, gaps: &[Gap], since: Millis, now: Millis) -> Step {
+    fn plan_candles(&mut self, gaps: &[Gap], since: Millis, (now, stamp): (Millis, Millis)) -> Step {
         let settling = if Mutant::CandleTooSoon.is_made() { 0 } else { SETTLING };
-        let settled = now - settling;
+        // An exchange that is late with its frames is late with its candles.
+        let settled = now.min(stamp) - settling;
         let Some((mut from, mut to)) = gaps.iter().rev().copied().find(|(from, _)| end_of(*from, MINUTE) < settled)
         else {
             // The minute of the first gap is not over.
             let first = gaps.first().map_or(now, |(from, _)| *from);
-            let (from, due) = (first - first % MINUTE, end_of(first, MINUTE) + settling);
+            let (from, due) = (first - first % MINUTE, end_of(first, MINUTE) + settling + 1);
             self.tries = 0;
-            return self.ask_at(self.candles(Grain::Minute, from, from), due + 1);
+            return self.ask_at(self.candles(Grain::Minute, from, from), if due > now { due } else { now + SECOND });
         };
         let is_seed = from < since;
         // The last minute that is settled.

@@ -153,6 +153,23 @@ fn what_the_recent_trades_do_not_reach_is_asked_for_in_settled_minutes() {
     assert_eq!((gaps.gap, gaps.repaired, gaps.unknown), (47_999, 47_999, 0));
 }
 
+/// Under load the exchange can be seconds late: its candles lack the trades that its frames lack.
+#[test]
+fn candles_of_an_exchange_that_is_late_are_asked_for_when_its_frames_are_past_their_end() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.gap(2_000, 50_000);
+    assert_eq!(bench.asks(50_100), [RECENT]);
+    bench.saw(51_000);
+    bench.answer(51_100, RECENT, trades(&[45_000, 51_000]));
+    bench.repairer.note_stamp(T0 + 58_000);
+    assert!(bench.asks(63_000).is_empty());
+    bench.repairer.note_stamp(T0 + 62_999);
+    assert!(bench.asks(65_000).is_empty());
+    bench.repairer.note_stamp(T0 + 63_000);
+    let minutes = Request::Candles { symbol: ONE, grain: Grain::Minute, from: T0 - MINUTE, to: T0 };
+    assert_eq!(bench.asks(67_000), [minutes]);
+}
+
 #[test]
 fn a_failure_is_repeated_after_the_wait_that_it_requires() {
     let mut bench = Bench::new(DEFAULT);

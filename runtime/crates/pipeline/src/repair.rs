@@ -271,7 +271,10 @@ impl Repairer {
         if case.is_asking() {
             return None;
         }
-        match case.plan(&gaps, since.get(), (now.get(), self.stamp.get()), self.settings.candles) {
+        // The minute in which a gap begins that is not over is not asked for yet: its trades may still be recovered.
+        let open = aggregator.down_from(symbol).map(|from| from.get() - from.get().rem_euclid(MINUTE) + SETTLING);
+        let stamp = open.map_or(self.stamp.get(), |open| self.stamp.get().min(open));
+        match case.plan(&gaps, since.get(), (now.get(), stamp), self.settings.candles) {
             Step::Ask => {
                 self.due_at = self.due_at.min(case.due());
                 None

@@ -224,6 +224,11 @@ impl Coverage {
         self.wanted.iter().filter(|(_, to)| *to != OPEN_END)
     }
 
+    /// Returns the first moment of the gap that is not over.
+    pub(super) const fn down_from(&self) -> Option<Millis> {
+        self.down_from
+    }
+
     /// Returns what is wanted of the time from `from` to `to`, ascending.
     pub(super) fn wanted_within(&self, from: Millis, to: Millis) -> impl Iterator<Item = Span> + '_ {
         self.wanted.within(from, to)

@@ -52,6 +52,12 @@ impl Aggregator {
         self.symbols.get(symbol.index())?.coverage.up_since().map(ExchangeMillis::new)
     }
 
+    /// Returns the first moment of the gap of a symbol that is not over.
+    #[must_use]
+    pub fn down_from(&self, symbol: SymbolId) -> Option<ExchangeMillis> {
+        self.symbols.get(symbol.index())?.coverage.down_from().map(ExchangeMillis::new)
+    }
+
     /// Counts recovered trades for the gaps from `from` to `to`, unless they were seen before. These are all trades of that
     /// time, in order, and if there are earlier ones, all since the first of them. What is not a gap any more, because a
     /// candle was taken for it, stays as it is.
@@ -284,9 +290,11 @@ impl SymbolState {
         let start = candle.start.get();
         let span = (start, start + grain.millis() - 1);
         let is_known = !self.coverage.wants(span.0, span.1) || self.coverage.has_candle(span.0, span.1);
+        // When a gap is over, its trades may still be recovered.
+        let is_open = self.coverage.down_from().is_some_and(|from| from <= span.1);
         // Only minutes are known apart from each other.
         let is_both = grain == Grain::Hour && self.coverage.touches(span.0, span.1);
-        if is_known || is_both {
+        if is_known || is_open || is_both {
             return Ok(None);
         }
         let counted = match grain {

@@ -153,6 +153,27 @@ fn what_the_recent_trades_do_not_reach_is_asked_for_in_settled_minutes() {
     assert_eq!((gaps.gap, gaps.repaired, gaps.unknown), (47_999, 47_999, 0));
 }
 
+/// Its trades can still be recovered when it is over, also those of windows that are shorter than a minute.
+#[test]
+fn no_candle_is_asked_for_of_the_minute_in_which_a_gap_begins_that_is_not_over() {
+    let mut bench = Bench::new(DEFAULT);
+    bench.saw(1_000);
+    bench.gap(2_000, 20_000);
+    assert_eq!(bench.asks(20_100), [RECENT]);
+    bench.saw(21_000);
+    bench.answer(21_100, RECENT, trades(&[15_000, 21_000]));
+    let lost = FeedEvent::Hole { symbols: vec![ONE], last_seen: T0 + 50_000, until: None };
+    bench.aggregator.apply(&lost);
+    assert!((60_000..80_000).step_by(500).all(|at| bench.asks(at).is_empty()));
+    bench.aggregator.apply(&FeedEvent::Covered { symbols: vec![ONE], from: T0 + 81_000 });
+    assert_eq!(bench.asks(81_100), [RECENT]);
+    bench.saw(82_000);
+    bench.answer(82_100, RECENT, trades(&[45_000, 55_000, 70_000, 82_000]));
+    assert_eq!(bench.gaps(), [(2_001, 15_000)]);
+    let minutes = Request::Candles { symbol: ONE, grain: Grain::Minute, from: T0 - MINUTE, to: T0 };
+    assert_eq!(bench.asks(82_200), [minutes]);
+}
+
 /// Under load the exchange can be seconds late: its candles lack the trades that its frames lack.
 #[test]
 fn candles_of_an_exchange_that_is_late_are_asked_for_when_its_frames_are_past_their_end() {

@@ -12,6 +12,8 @@ use super::connection::Connection;
 pub(super) struct Progress {
     /// For each connection those of the others that cover whatever it covers.
     stand_ins: Vec<Vec<usize>>,
+    /// The times of the connections; kept only for its memory.
+    times: Vec<Option<ExchangeMillis>>,
 }
 
 impl Progress {
@@ -45,12 +47,14 @@ impl Progress {
     }
 
     /// Returns the exchange time at local time `local`; `None` if no connection is up, or nothing has been stamped yet.
-    pub(super) fn now(&self, connections: &mut [Connection], local: LocalMillis) -> Option<ExchangeMillis> {
-        let own: Vec<_> = connections.iter_mut().map(|connection| connection.now(local)).collect();
+    pub(super) fn now(&mut self, connections: &mut [Connection], local: LocalMillis) -> Option<ExchangeMillis> {
+        let Self { stand_ins, times: own } = self;
+        own.clear();
+        own.extend(connections.iter_mut().map(|connection| connection.now(local)));
         let latest = |(now, stand_ins): (&Option<ExchangeMillis>, &Vec<usize>)| {
             let others = stand_ins.iter().filter_map(|other| *own.get(*other)?);
             now.map(|now| others.fold(now, Ord::max))
         };
-        own.iter().zip(&self.stand_ins).filter_map(latest).min()
+        own.iter().zip(stand_ins.iter()).filter_map(latest).min()
     }
 }

@@ -1,5 +1,4 @@
-//! What a driver is told while it runs: which symbols are no longer watched, and whose topics are to be subscribed to
-//! again.
+//! Orders to a driver that runs: which symbols are no longer watched, and whose topics are to be subscribed to again.
 
 use std::future::pending;
 

@@ -56,6 +56,19 @@ fn refused(id: impl std::fmt::Display, message: &str) -> String {
     format!(r#"{{"success":false,"ret_msg":"{message}","conn_id":"c","req_id":"{id}","op":"subscribe"}}"#)
 }
 
+fn unsubscribed(id: impl std::fmt::Display) -> String {
+    accepted(id).replace("\"subscribe\"", "\"unsubscribe\"")
+}
+
+/// Returns an open session whose topics are all acknowledged at `NOW + 10`.
+fn covered(count: usize) -> (Session, Vec<Action>) {
+    let (mut session, mut out) = (session(Category::Linear, count), Vec::new());
+    session.on_open(NOW, &mut out);
+    session.on_frame(NOW + 10, &accepted(1), &mut out);
+    out.clear();
+    (session, out)
+}
+
 #[test]
 fn a_jump_of_the_clock_is_a_gap_even_if_frames_wait() {
     let (mut session, mut out) = (session(Category::Linear, 1), Vec::new());

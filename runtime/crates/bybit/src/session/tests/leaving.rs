@@ -2,19 +2,6 @@
 
 use super::*;
 
-fn unsubscribed(id: impl std::fmt::Display) -> String {
-    accepted(id).replace("\"subscribe\"", "\"unsubscribe\"")
-}
-
-/// Returns an open session whose topics are all acknowledged at `NOW + 10`.
-fn covered(count: usize) -> (Session, Vec<Action>) {
-    let (mut session, mut out) = (session(Category::Linear, count), Vec::new());
-    session.on_open(NOW, &mut out);
-    session.on_frame(NOW + 10, &accepted(1), &mut out);
-    out.clear();
-    (session, out)
-}
-
 fn last_link(out: &[Action]) -> Option<Link> {
     out.iter().rev().find_map(|action| if let Action::Emit(message) = action { message.link } else { None })
 }

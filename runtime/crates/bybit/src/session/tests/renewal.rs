@@ -2,18 +2,6 @@
 
 use super::*;
 
-fn covered(count: usize) -> (Session, Vec<Action>) {
-    let (mut session, mut out) = (session(Category::Linear, count), Vec::new());
-    session.on_open(NOW, &mut out);
-    session.on_frame(NOW + 10, &accepted(1), &mut out);
-    out.clear();
-    (session, out)
-}
-
-fn unsubscribed(id: impl std::fmt::Display) -> String {
-    accepted(id).replace("\"subscribe\"", "\"unsubscribe\"")
-}
-
 #[test]
 fn a_dead_topic_is_not_covered_until_it_is_subscribed_to_again() {
     let (mut session, mut out) = covered(2);

@@ -215,7 +215,7 @@ impl CategoryPipeline {
             return self.tick(received, out);
         };
         while self.connections.len() <= number {
-            self.connections.push(Connection::expecting(self.offset));
+            self.connections.push(Connection::expecting(self.offset, self.grace));
         }
         if let Some(connection) = self.connections.get_mut(number) {
             let rejected = connection.take(message, self.shown, &mut self.events);

@@ -43,6 +43,7 @@ pub(super) struct Connection {
     stamped: LocalMillis,
     /// Its stamp.
     stamp: Option<ExchangeMillis>,
+    grace: Millis,
 }
 
 /// A start of coverage of some symbols.
@@ -55,10 +56,11 @@ struct CoverageStart {
 }
 
 impl Connection {
-    /// Builds a connection whose clock expects the offset of the others, if it is known.
-    pub(super) fn expecting(offset: Option<ClockOffset>) -> Self {
+    /// Builds a connection whose clock expects the offset of the others, if it is known. A trade is sent at most `grace` after
+    /// its time.
+    pub(super) fn expecting(offset: Option<ClockOffset>, grace: Millis) -> Self {
         let clock = offset.map_or_else(ExchangeClock::default, ExchangeClock::expecting);
-        Self { clock, ..Self::default() }
+        Self { clock, grace, ..Self::default() }
     }
 
     /// Processes a message. Appends its events in exchange time, and returns how many of its rows are rejected: all of
@@ -210,7 +212,8 @@ impl Connection {
     }
 
     /// Converts the local times of an event to exchange time. A hole begins at the earliest stamp that its first
-    /// missing frame can have, by the slowest frame of the last minute, and ends at the latest one, by the fastest.
+    /// missing frame can have, by the slowest frame of the last minute, and ends at the latest one, by the fastest. A loss of
+    /// the connection does not begin before what its last frame shows to have been read.
     fn apply(&mut self, event: FeedEvent<LocalMillis>, received: LocalMillis, out: &mut Events) {
         match event {
             FeedEvent::Missed { symbol, from, to } => match self.clock.latest(received) {
@@ -273,7 +276,9 @@ impl Connection {
         }
         // The start of coverage that has ended is corrected, too: a connection can end before a fast frame has come.
         let until = until.and_then(|until| self.start_coverage(&symbols, until));
-        if let Some(last_seen) = self.clock.seen_until(last_seen) {
+        let stamp = self.stamp.filter(|_| until.is_none() && self.stamped <= last_seen);
+        let read_until = stamp.map(|stamp| stamp - self.grace);
+        if let Some(last_seen) = self.clock.seen_until(last_seen).max(read_until) {
             out.push(FeedEvent::Hole { symbols, last_seen, until });
         }
     }

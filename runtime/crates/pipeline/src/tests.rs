@@ -340,6 +340,21 @@ fn an_interruption_begins_where_the_slowest_frame_would_have_been_stamped() {
 }
 
 #[test]
+fn an_interruption_begins_after_the_last_frame_however_slow_another_one_was() {
+    let (mut category, mut out) = (category(), Vec::new());
+    category.take(up(local(0, 0)), &mut out);
+    category.take(trade(100, 0), &mut out);
+    category.take(trade(1_100, 900), &mut out);
+    category.take(trade(2_090, 0), &mut out);
+    // By the slowest frame everything would have been seen until 1,190; the last frame shows that it was until 2,010.
+    category.take(down(local(2_100, 0)), &mut out);
+    category.take(up(local(4_000, 0)), &mut out);
+    category.tick(local(3_500, 0), &mut out);
+    let labels = [(0, Quality::Complete, 0), (1_000, Quality::Complete, 0), (2_000, Quality::Gapped, 0)];
+    assert_eq!(emitted(&mut out), labels);
+}
+
+#[test]
 fn every_row_is_accounted_for() {
     let (mut category, mut out) = (category(), Vec::new());
     for message in [trade(100, 0), trade(100, 0), trade(200, 0)] {

@@ -13,8 +13,9 @@ use crate::support::received::{Received, complete, received};
 const CUTS: usize = 4;
 const LOST: &str = "connection lost, reconnecting";
 
-/// Waits until all connections have been subscribed `times` times in total and have certainly delivered trades since.
-async fn settle(run: &Running, sim: &Sim, subscribed: usize) {
+/// Waits until all connections have been subscribed `subscribed` times in total and have certainly delivered trades since.
+/// Returns a time from which on all of them certainly cover everything.
+async fn settle(run: &Running, sim: &Sim, subscribed: usize) -> i64 {
     run.until("all connections", |said| times(said, "subscribed") == subscribed);
     // A hole begins with the last trades before the loss: those have to be newer than the coverage by the other one.
     let moment = sim.now_ms() + SLACK;
@@ -23,12 +24,14 @@ async fn settle(run: &Running, sim: &Sim, subscribed: usize) {
         let received = received(&said.out);
         DEMO.iter().all(|symbol| received.iter().any(|kline| kline.symbol == *symbol && kline.start > moment))
     });
+    moment
 }
 
-/// Returns the klines of each series, revisions included, from the first complete one on.
-fn since_complete(klines: &[Received]) -> BTreeMap<(&str, &str), Vec<&Received>> {
+/// Returns the klines of each series from a time on, revisions included, and from the first complete one on: the open of
+/// the first one is not known.
+fn since(time: i64, klines: &[Received]) -> BTreeMap<(&str, &str), Vec<&Received>> {
     let mut series = BTreeMap::<(&str, &str), Vec<&Received>>::new();
-    for kline in klines {
+    for kline in klines.iter().filter(|kline| kline.start >= time) {
         let known = series.entry((&kline.symbol, &kline.interval)).or_default();
         if kline.is_complete() || !known.is_empty() {
             known.push(kline);
@@ -41,7 +44,7 @@ fn since_complete(klines: &[Received]) -> BTreeMap<(&str, &str), Vec<&Received>>
 async fn the_loss_of_one_of_two_connections_costs_no_kline_anything() {
     let (sim, home) = (demo(51).await, folder(&[("klines.toml", UNREPAIRED)]));
     let run = run_at(&home, &sim, "BTCUSDT,ETHUSDT,SOLUSDT", "100ms,1s,5s").start();
-    settle(&run, &sim, FEEDS).await;
+    let covered = settle(&run, &sim, FEEDS).await;
     for cut in 1..=CUTS {
         // Each connection in turn: the oldest is the one that was not cut the last time.
         sim.inject(Fault::DropOldest);
@@ -50,10 +53,12 @@ async fn the_loss_of_one_of_two_connections_costs_no_kline_anything() {
     }
     let said = run.stop().success();
     let klines = assert_demo_run(&said, &Oracle::new(&sim, "100ms,1s,5s"));
-    let series = since_complete(&klines);
+    let series = since(covered, &klines);
     assert_eq!(series.len(), 3 * DEMO.len());
     for ((symbol, interval), klines) in series {
-        klines.iter().for_each(|kline| assert!(kline.is_complete(), "it was covered all the time: {kline:?}"));
+        klines
+            .iter()
+            .for_each(|kline| assert!(kline.is_complete(), "it was covered all the time since {covered}: {kline:?}"));
         let mut starts: Vec<i64> = klines.iter().map(|kline| kline.start).collect();
         starts.dedup();
         let length = if interval == "1s" { 1_000 } else { 5_000 };

@@ -28,6 +28,8 @@ pub(super) struct Context<'a> {
     pub(super) emitted_from: Millis,
     /// A window that ends before this time can no longer change.
     pub(super) horizon: Millis,
+    /// A window that ends before this time can no longer be repaired.
+    pub(super) repairable_from: Millis,
 }
 
 /// The windows of one symbol and interval.
@@ -411,6 +413,9 @@ fn quality(known_from: Millis, start: Millis, context: Context<'_>) -> Quality {
 /// Returns whether a repair may still change a window or its previous close.
 fn is_wanted(window: &Window, context: Context<'_>) -> bool {
     let end = context.interval.next(window.start) - 1;
+    if end < context.repairable_from {
+        return false;
+    }
     let is_unproven = || {
         let since = window.carry.map_or(Millis::MIN, |carry| carry.time);
         !window.proven && context.coverage.wants(since, window.start - 1)

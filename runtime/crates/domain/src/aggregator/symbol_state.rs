@@ -26,6 +26,10 @@ const MAX_REVIVED: Millis = 10 * MINUTE;
 /// noticed late, and a candle can take the place of the trades of a minute only while that minute is known apart.
 const REPAIRED_LATER: Millis = 10 * MINUTE;
 
+/// For how long windows of less than a minute wait for a repair: there are 86,400 of a second in a day, and the recent trades
+/// of a busy symbol reach back for minutes.
+const SECONDS_REPAIRED: Millis = 15 * MINUTE;
+
 /// The state of one interval, shared by all symbols.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntervalState {
@@ -39,6 +43,8 @@ pub(super) struct IntervalState {
     pub(super) first_trade_opens: bool,
     /// How much longer than usual its closed windows are kept, in ms.
     pub(super) kept: Millis,
+    /// How long its closed windows wait for a repair, in ms.
+    pub(super) repairable: Millis,
     /// The start of the window that closes next.
     pub(super) start: Millis,
     /// The start of the window after it.
@@ -67,6 +73,7 @@ impl IntervalState {
             first_trade_opens: self.first_trade_opens,
             emitted_from: self.emitted_from,
             horizon: horizon.saturating_sub(self.kept),
+            repairable_from: self.start.saturating_sub(self.repairable),
         }
     }
 }
@@ -96,6 +103,7 @@ impl Intervals {
                 fill: is_emitted && settings.fill.applies(interval),
                 first_trade_opens: settings.open == Open::FirstTrade,
                 kept: if settings.is_repaired && interval >= Interval::MINUTE { REPAIRED_LATER } else { 0 },
+                repairable: if interval < Interval::MINUTE { SECONDS_REPAIRED } else { Millis::MAX },
                 start: 0,
                 next: 0,
             }

@@ -99,9 +99,9 @@ impl Case {
     }
 
     /// Returns the order among the symbols that have something to ask: recent trades first, which reach less far every
-    /// second, then the newest gap.
-    pub(super) const fn rank(&self) -> (bool, Reverse<Millis>) {
-        (!matches!(self.next, Some(Request::RecentTrades { .. })), Reverse(self.newest))
+    /// second, then the newest gap, then the symbol of which nothing was heard for longest.
+    pub(super) const fn rank(&self) -> (bool, Reverse<Millis>, Millis) {
+        (!matches!(self.next, Some(Request::RecentTrades { .. })), Reverse(self.newest), self.answered_at)
     }
 
     pub(super) fn saw(&mut self, trade: &Trade) {
@@ -148,7 +148,7 @@ impl Case {
     /// to be the last ones.
     pub(super) fn take_trades(&mut self, trades: Vec<Trade>, now: Millis, ids_agree: &mut bool) -> Option<Proof> {
         let asked_at = self.asked_at.take().unwrap_or(now);
-        (self.failures, self.due) = (0, now);
+        (self.failures, self.due, self.answered_at) = (0, now, now);
         let until = self.asked_until;
         if Mutant::RecentTradesUnproven.is_made() {
             self.traded_until = until;
@@ -188,7 +188,7 @@ impl Case {
 
     /// Records that a request has failed, with the wait that is necessary; `None` if the exchange refuses it for good.
     pub(super) fn failed(&mut self, now: Millis, wait: Option<Millis>) {
-        self.asked_at = None;
+        (self.asked_at, self.answered_at) = (None, now);
         self.failures += 1;
         self.tries += u32::from(wait.is_none());
         self.due = now + pause(self.failures - 1).max(wait.unwrap_or_default());

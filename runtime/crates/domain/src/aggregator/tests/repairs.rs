@@ -232,6 +232,25 @@ fn a_candle_whose_trades_were_all_counted_makes_shorter_windows_certain() {
     assert_eq!(known(1), Vec::<String>::new(), "the other trade of the candle can be anywhere in its minute");
 }
 
+#[test]
+fn windows_of_a_second_wait_for_a_repair_for_fifteen_minutes() {
+    for (ends, repaired) in [(14 * MINUTE, vec!["1s", "1s", "1m"]), (16 * MINUTE, vec!["1m"])] {
+        let mut bench = Bench::new(&["1s", "1m"], |settings| settings.is_repaired = true);
+        // The second of the trade, and the next one, which opens with it.
+        bench.watch(-MINUTE).trade(500, 5).gap(1_200).watch(1_800);
+        (0..ends / SECOND).for_each(|second| {
+            bench.trade(2_000 + second * SECOND, 5).tick(2_900 + second * SECOND);
+        });
+        bench.emitted();
+        let missed = Trade { sequence: 1, ..sample(T0 + 1_500, 9, 1, TradeId::Number(1 << 40)) };
+        bench.aggregator.recover(SymbolId(0), T0 + 1_201, T0 + 1_799, &[missed]);
+        bench.tick(2_900 + ends);
+        let revised: Vec<String> = bench.emitted().into_iter().filter(|line| line.contains("/9/")).collect();
+        let intervals: Vec<&str> = revised.iter().map(|line| line.split('@').next().unwrap()).collect();
+        assert_eq!(intervals, repaired, "after {ends} ms: {revised:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -18,6 +18,7 @@ pub mod encode;
 pub mod filter;
 #[cfg(any(test, feature = "test-support"))]
 pub mod fixture;
+pub mod history;
 pub mod hub;
 pub mod inline;
 pub mod manager;

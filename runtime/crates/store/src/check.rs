@@ -1,0 +1,183 @@
+//! Looks at a store as a whole: what it holds, whether it is intact, and a copy of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use klines_domain::interval::Interval;
+use klines_domain::time::Millis;
+use rusqlite::Connection;
+
+use crate::block::{self, Rows};
+use crate::error::StoreError;
+use crate::reader::Reader;
+use crate::writer::{StepError, intervals};
+use crate::{file, log, period};
+
+/// What a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// The schema of the file.
+    pub schema: u64,
+    /// The size of the file, in bytes, without its write-ahead log.
+    pub bytes: u64,
+    /// Klines that are not in blocks yet.
+    pub in_log: u64,
+    /// By interval, shortest first.
+    pub intervals: Vec<Held>,
+}
+
+/// What a store holds of an interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The interval.
+    pub interval: Interval,
+    /// The number of its series.
+    pub series: u64,
+    /// Klines and revisions in blocks.
+    pub klines: u64,
+    /// The bytes of the blocks.
+    pub bytes: u64,
+    /// The start of the first and of the last window, ms since 1970.
+    pub span: (Millis, Millis),
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The blocks that were read.
+    pub blocks: u64,
+    /// The klines and revisions in them and in the log.
+    pub klines: u64,
+    /// What is wrong; nothing if the store is intact.
+    pub faults: Vec<String>,
+}
+
+/// No more faults than this are listed.
+const MAX_FAULTS: usize = 100;
+
+/// Returns what a store holds.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn info(path: &Path) -> Result<Info, StoreError> {
+    Reader::open(path)?.with(|connection| {
+        let bytes = file::number(connection, "page_count")? * file::number(connection, "page_size")?;
+        let mut by_interval: BTreeMap<Interval, Held> = BTreeMap::new();
+        let sums = "SELECT interval, count(DISTINCT series.id), sum(klines), sum(length(data)), min(first), max(last)
+            FROM series JOIN blocks ON blocks.series = series.id GROUP BY interval";
+        let mut sums = connection.prepare(sums)?;
+        let mut found = sums.query([])?;
+        while let Some(row) = found.next()? {
+            let Ok(interval) = row.get::<_, String>(0)?.parse() else { continue };
+            let [series, klines, bytes] = [row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?].map(i64::unsigned_abs);
+            let span = (row.get(4)?, row.get(5)?);
+            by_interval.insert(interval, Held { interval, series, klines, bytes, span });
+        }
+        let in_log = check_log(connection, &mut Vec::new())?;
+        Ok(Info {
+            schema: file::number(connection, "user_version")?,
+            bytes,
+            in_log,
+            intervals: by_interval.into_values().collect(),
+        })
+    })
+}
+
+/// Checks the pages of the file, every block and every entry of the log.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read at all.
+pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
+    Reader::open(path)?.with(|connection| {
+        let mut verdict = Verdict::default();
+        let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
+        let said = check.query_map([], |row| row.get::<_, String>(0))?;
+        let said: Vec<String> = said.collect::<rusqlite::Result<_>>()?;
+        verdict.faults.extend(said.into_iter().filter(|line| line != "ok"));
+        verdict.klines += check_log(connection, &mut verdict.faults)?;
+        check_blocks(connection, &mut verdict)?;
+        verdict.faults.truncate(MAX_FAULTS);
+        Ok(verdict)
+    })
+}
+
+/// Writes a copy of a store to a new file, beside the process that writes the store. The copy is whole: as of one moment.
+///
+/// # Errors
+/// [`StoreError`]; a file that exists is not replaced.
+pub fn backup(path: &Path, copy: &Path) -> Result<(), StoreError> {
+    if copy.exists() {
+        let message = "it exists: name a file that does not".to_owned();
+        return Err(StoreError::Unusable { path: copy.to_owned(), message });
+    }
+    let connection = file::open_to_read(path)?;
+    let name = copy.to_string_lossy();
+    connection.execute("VACUUM INTO ?1", [&*name]).map_err(|error| StoreError::of(copy, &error))?;
+    Ok(())
+}
+
+fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, StepError> {
+    let intervals = intervals(connection)?;
+    let mut entries = connection.prepare("SELECT id, data FROM log ORDER BY id")?;
+    let mut found = entries.query([])?;
+    let mut klines = 0;
+    while let Some(entry) = found.next()? {
+        let data = entry.get_ref(1)?.as_blob().unwrap_or_default();
+        let decoded =
+            log::decode(data, |series| intervals.get(&series).copied(), |_, _, rows| klines += rows.len() as u64);
+        if let Err(damage) = decoded {
+            faults.push(format!("entry {} of the log: {damage}", entry.get::<_, i64>(0)?));
+        }
+    }
+    Ok(klines)
+}
+
+fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), StepError> {
+    let intervals = intervals(connection)?;
+    let mut blocks =
+        connection.prepare("SELECT id, series, first, last, klines, data FROM blocks ORDER BY series, first")?;
+    let mut found = blocks.query([])?;
+    while let Some(row) = found.next()? {
+        let (id, series): (i64, i64) = (row.get(0)?, row.get(1)?);
+        verdict.blocks += 1;
+        let Some(interval) = intervals.get(&series).copied() else {
+            verdict.faults.push(format!("block {id}: its series {series} is not known"));
+            continue;
+        };
+        let mut rows = Rows::new();
+        let data = row.get_ref(5)?.as_blob().unwrap_or_default();
+        let fault = match block::decode(interval, data, &mut rows) {
+            Err(damage) => Some(damage.to_string()),
+            Ok(()) => fault_of(interval, &rows, (row.get(2)?, row.get(3)?, row.get(4)?)),
+        };
+        verdict.klines += rows.len() as u64;
+        verdict.faults.extend(fault.map(|fault| format!("block {id} of series {series}: {fault}")));
+    }
+    Ok(())
+}
+
+/// Returns what is wrong with the rows of a block that says to have so many, from `first` to `last`.
+fn fault_of(interval: Interval, rows: &Rows, (first, last, count): (Millis, Millis, i64)) -> Option<String> {
+    let ends = rows.first().zip(rows.last()).map(|((_, first), (_, last))| (first.start, last.start));
+    if ends != Some((first, last)) || i64::try_from(rows.len()) != Ok(count) {
+        return Some("it has other klines than it says".to_owned());
+    }
+    if period::start_of(interval, first) != period::start_of(interval, last) {
+        return Some("it has klines of two periods".to_owned());
+    }
+    for pair in rows.windows(2) {
+        if let [(_, one), (_, next)] = pair
+            && (one.start, one.revision) >= (next.start, next.revision)
+        {
+            return Some(format!("kline {} is not after the one before", next.start));
+        }
+    }
+    let wrong = rows.iter().map(|(_, row)| row).find(|row| {
+        let prices = [row.open, row.close];
+        interval.start_of(row.start) != row.start
+            || prices.iter().any(|price| *price > row.high || *price < row.low)
+            || row.buy_volume > row.volume
+            || row.buy_turnover > row.turnover
+    });
+    wrong.map(|row| format!("kline {} contradicts itself", row.start))
+}

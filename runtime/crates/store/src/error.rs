@@ -1,0 +1,100 @@
+//! What can be wrong with a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+/// Why stored bytes cannot be read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Damage {
+    /// They end too early.
+    #[error("it ends too early")]
+    TooShort,
+    /// A number is longer than any.
+    #[error("a number in it is too long")]
+    Number,
+    /// The checksum is another one.
+    #[error("its checksum is wrong")]
+    Checksum,
+    /// The compressed bytes are invalid.
+    #[error("it cannot be decompressed")]
+    Compression,
+    /// It has another format.
+    #[error("its format {0} is not known")]
+    Format(u8),
+    /// What it says about itself is not true.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// There is no file.
+    #[error("{} does not exist: no klines have been stored there", .0.display())]
+    Missing(PathBuf),
+    /// It was written by a newer version.
+    #[error("{} was written by a newer version of klines (schema {found}; this one reads up to {known}): use that version, or another data_dir", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+        /// The newest schema that is known.
+        known: u64,
+    },
+    /// Another program made it.
+    #[error("{} is not a store of klines: move it away", .0.display())]
+    Foreign(PathBuf),
+    /// Another process writes it.
+    #[error("{} is used by another klines: stop that one, or give this one another data_dir", .0.display())]
+    InUse(PathBuf),
+    /// Something in it is damaged.
+    #[error("{} is damaged ({what}): `klines store verify` tells more; restore a backup, or move it away to begin anew", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is damaged.
+        what: String,
+    },
+    /// The disk is full.
+    #[error("there is no room for {}: free some space on its disk", .0.display())]
+    Full(PathBuf),
+    /// It cannot be read or written.
+    #[error("{} cannot be used: {message}", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// Returns the error of a call of SQLite on a file.
+    #[must_use]
+    pub fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what: error.to_string() },
+            Some(ErrorCode::NotADatabase) => Self::Foreign(path),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse(path),
+            _ => Self::Unusable { path, message: error.to_string() },
+        }
+    }
+
+    /// Returns the error of an operation on a file.
+    #[must_use]
+    pub fn of_file(path: &Path, error: &io::Error) -> Self {
+        Self::Unusable { path: path.to_owned(), message: error.to_string() }
+    }
+
+    /// Returns the error that bytes in a file are damaged.
+    #[must_use]
+    pub fn damaged(path: &Path, what: &str, damage: Damage) -> Self {
+        Self::Damaged { path: path.to_owned(), what: format!("{what}: {damage}") }
+    }
+}

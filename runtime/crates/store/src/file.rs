@@ -1,0 +1,187 @@
+//! The file of a store: how it is opened, its schema, and its lock.
+//!
+//! SQLite in WAL mode: one process writes, any number read beside it. A crash of the process loses nothing that was
+//! committed; a crash of the machine can lose the last transactions, each as a whole. The linked SQLite is the bundled one:
+//! versions up to 3.51.2 can damage a log with two connections.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use klines_system::private;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::StoreError;
+
+/// The name of the file in the data folder.
+pub const FILE: &str = "klines.db";
+/// The newest schema that is known.
+pub const SCHEMA: u64 = 1;
+/// `KLNS`: marks the file as a store of klines.
+const APPLICATION: u64 = 0x4b4c_4e53;
+/// The size in bytes to which the write-ahead log is truncated after a checkpoint.
+const LOG_BYTES: u32 = 64 << 20;
+/// How long a statement waits for a lock: a checkpoint holds one for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `log` has what the last minute has brought, a transaction a row. `blocks` have rows of one series and one period; those
+/// of a period are sealed into one.
+const TABLES: &str = "\
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
+    UNIQUE (category, symbol, interval)
+);
+CREATE TABLE log (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, series INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    klines INTEGER NOT NULL, sealed INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX blocks_by_time ON blocks (series, first);
+CREATE INDEX blocks_unsealed ON blocks (series, first) WHERE sealed = 0;";
+
+/// Returns the path of the store in a data folder.
+#[must_use]
+pub fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE)
+}
+
+/// Holds the right to write a store, until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, StoreError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let file = private::open(Path::new(&name), OpenOptions::new().create(true).truncate(false).write(true));
+        let file = file.map_err(|error| StoreError::of_file(path, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(StoreError::of_file(path, &error)),
+        }
+    }
+}
+
+/// Opens a store for writing; creates it if there is none.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn open(path: &Path) -> Result<(Connection, Lock), StoreError> {
+    let of_file = |error| StoreError::of_file(path, &error);
+    if let Some(folder) = path.parent() {
+        private::folder(folder).map_err(of_file)?;
+    }
+    let lock = Lock::take(path)?;
+    // SQLite would use the permissions of the umask.
+    private::open(path, OpenOptions::new().create(true).truncate(false).write(true)).map_err(of_file)?;
+    let of = |error| StoreError::of(path, &error);
+    let connection = Connection::open(path).map_err(of)?;
+    connection.busy_timeout(PATIENCE).map_err(of)?;
+    let is_new = check(path, &connection)?;
+    if is_new {
+        // Only an empty file takes this.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(of)?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(of)?;
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(of)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(of)?;
+    if is_new {
+        let create = format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT;"
+        );
+        connection.execute_batch(&create).map_err(of)?;
+    }
+    Ok((connection, lock))
+}
+
+/// Opens a store for reading.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    let of = |error| StoreError::of(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    connection.busy_timeout(PATIENCE).map_err(of)?;
+    if check(path, &connection)? {
+        return Err(StoreError::Missing(path.to_owned()));
+    }
+    Ok(connection)
+}
+
+/// Returns the number that a pragma has.
+pub(crate) fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
+/// Checks that the file is a store that this version reads. Returns whether it is empty.
+fn check(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
+    let number = |pragma| number(connection, pragma);
+    let numbers = || Ok((number("application_id")?, number("user_version")?, number("schema_version")?));
+    let (application, schema, tables) = numbers().map_err(|error| StoreError::of(path, &error))?;
+    if application == 0 && tables == 0 {
+        return Ok(true);
+    }
+    if application != APPLICATION {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    if schema > SCHEMA {
+        return Err(StoreError::Newer { path: path.to_owned(), found: schema, known: SCHEMA });
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_written_by_one_and_read_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(folder.path());
+        assert!(matches!(open_to_read(&path), Err(StoreError::Missing(_))));
+        let writer = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(StoreError::InUse(_))));
+        drop(open_to_read(&path).unwrap());
+        drop(writer);
+        drop(open(&path).unwrap());
+    }
+
+    #[test]
+    fn files_of_others_and_newer_ones_are_refused_and_stay_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(folder.path());
+        fs::write(&path, "Any text that is longer than nothing.\n".repeat(100)).unwrap();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(open(&path), Err(StoreError::Foreign(_))));
+        assert!(matches!(open_to_read(&path), Err(StoreError::Foreign(_))));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        fs::remove_file(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        assert!(matches!(open(&path), Err(StoreError::Foreign(_))));
+        fs::remove_file(&path).unwrap();
+        drop(open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let refused = open(&path).unwrap_err().to_string();
+        assert!(refused.contains("newer version") && refused.contains("klines.db"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let refused = open(&path_in(&file)).unwrap_err().to_string();
+        assert!(refused.contains("klines.db cannot be used"), "{refused}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Confirmed klines on disk.
+//!
+//! A [`recorder`] takes them from the hub on a thread of its own and commits them to the log of the file; a minute later
+//! they are folded into blocks by series, and an hour after the end of a period its blocks are sealed into one of
+//! compressed columns. Every (series, start, revision) is stored once; a reader returns the newest revision of each window.
+//! A kline without trades takes nearly no room: it repeats its neighbour.
+//!
+//! No time is asked for anywhere: the klines themselves say how late it is.
+
+mod block;
+pub mod check;
+mod columns;
+pub mod error;
+pub mod file;
+mod log;
+mod merge;
+mod period;
+pub mod reader;
+pub mod recorder;
+mod row;
+mod varint;
+pub mod writer;
+
+pub use self::error::StoreError;

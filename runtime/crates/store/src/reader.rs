@@ -1,0 +1,171 @@
+//! Reads a store, beside the process that writes it or without one. Reads are short, so that they never keep the log of
+//! SQLite from being truncated.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use klines_delivery::history::{History, HistoryError, Query, Side};
+use klines_domain::interval::Interval;
+use klines_domain::kline::Kline;
+use klines_domain::series::{SeriesId, SeriesKey};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use crate::block::{self, Rows};
+use crate::error::StoreError;
+use crate::writer::StepError;
+use crate::{file, log, merge, period};
+
+/// Connections that wait for the next read, at most.
+const MAX_IDLE: usize = 8;
+
+/// Reads a store. Each thread that reads has a connection of its own.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Reader {
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = file::open_to_read(path)?;
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(vec![connection]) })
+    }
+
+    /// Returns all series, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn series(&self) -> Result<Vec<SeriesKey>, StoreError> {
+        self.with(|connection| {
+            let mut all = connection.prepare("SELECT category, symbol, interval FROM series")?;
+            let names = all.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+            let names: Vec<[String; 3]> = names.collect::<rusqlite::Result<_>>()?;
+            let mut keys: Vec<SeriesKey> = names.iter().filter_map(key_of).collect();
+            keys.sort();
+            Ok(keys)
+        })
+    }
+
+    /// Returns what [`History::klines`] does.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn read(&self, query: &Query) -> Result<Vec<Arc<Kline>>, StoreError> {
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            let SeriesKey { category, symbol, interval } = &query.series;
+            let find = "SELECT id FROM series WHERE category = ?1 AND symbol = ?2 AND interval = ?3";
+            let names = [category.to_string(), symbol.to_string(), interval.to_string()];
+            let number = transaction.prepare_cached(find)?.query_row(names, |row| row.get(0)).optional()?;
+            let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
+                return Ok(Vec::new());
+            };
+            let rows = read(&transaction, number, *interval, query)?;
+            let series = SeriesId::of(query.series.clone());
+            Ok(rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect())
+        })
+    }
+
+    /// Runs a read on a connection of its own.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T, StepError>) -> Result<T, StoreError> {
+        let idle = self.lock().pop();
+        let mut connection = idle.map_or_else(|| file::open_to_read(&self.path), Ok)?;
+        let found = read(&mut connection).map_err(|error| error.on(&self.path, "a block"))?;
+        let mut idle = self.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+        Ok(found)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History for Reader {
+    fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        self.read(query).map_err(|error| HistoryError(error.to_string()))
+    }
+}
+
+pub(crate) fn key_of([category, symbol, interval]: &[String; 3]) -> Option<SeriesKey> {
+    let symbol = klines_domain::symbol::Symbol::new(symbol).ok()?;
+    Some(SeriesKey { category: category.parse().ok()?, symbol, interval: interval.parse().ok()? })
+}
+
+/// Reads a period at a time, from the side that is asked for, until there is enough: what is left lies beyond.
+fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &Query) -> Result<Rows, StepError> {
+    let mut logged = log_rows(transaction, series, interval, query)?;
+    let order = if query.side == Side::Oldest { "first, id" } else { "first DESC, id" };
+    let find = format!(
+        "SELECT first, data FROM blocks WHERE series = ?1 AND first > ?2 AND first <= ?3 AND last >= ?4 ORDER BY {order}"
+    );
+    let mut blocks = transaction.prepare_cached(&find)?;
+    // A block lies within its period.
+    let from = query.from.saturating_sub(period::length(interval));
+    let mut found = blocks.query(params![series, from, query.to, query.from])?;
+    // Runs of rows in the order in which they are read, each sorted.
+    let mut runs: Vec<Rows> = Vec::new();
+    let (mut period, mut rows, mut count) = (None, Rows::new(), 0);
+    while let Some(block) = found.next()? {
+        let next = period::start_of(interval, block.get(0)?);
+        if period.is_some_and(|this| this != next) {
+            // What the log has beyond that belongs to periods that are not read yet.
+            let is_due = |start| match query.side {
+                Side::Oldest => start < next,
+                Side::Newest => start >= next + period::length(interval),
+            };
+            rows.extend(logged.extract_if(.., |(_, row)| is_due(row.start)));
+            count += finish(&mut runs, std::mem::take(&mut rows), query);
+            if count >= query.limit {
+                break;
+            }
+        }
+        period = Some(next);
+        block::decode(interval, block.get_ref(1)?.as_blob().unwrap_or_default(), &mut rows)?;
+    }
+    if count < query.limit {
+        rows.extend(logged);
+        finish(&mut runs, rows, query);
+    }
+    if query.side == Side::Newest {
+        runs.reverse();
+    }
+    let mut all: Rows = runs.into_iter().flatten().collect();
+    let surplus = all.len().saturating_sub(query.limit);
+    match query.side {
+        Side::Oldest => all.truncate(query.limit),
+        Side::Newest => drop(all.drain(..surplus)),
+    }
+    Ok(all)
+}
+
+/// Adds the rows of a period that are asked for. Returns how many windows they are.
+fn finish(runs: &mut Vec<Rows>, mut rows: Rows, query: &Query) -> usize {
+    merge::sort(&mut rows);
+    rows.retain(|(_, row)| (query.from..=query.to).contains(&row.start));
+    merge::newest(&mut rows);
+    let count = rows.len();
+    runs.push(rows);
+    count
+}
+
+/// Returns the rows of a series in the log that are asked for.
+fn log_rows(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &Query) -> Result<Rows, StepError> {
+    let mut rows = Rows::new();
+    let mut entries = transaction.prepare_cached("SELECT data FROM log ORDER BY id")?;
+    let mut found = entries.query([])?;
+    while let Some(entry) = found.next()? {
+        let interval_of = |other| (other == series).then_some(interval);
+        log::decode(entry.get_ref(0)?.as_blob().unwrap_or_default(), interval_of, |_, decimals, new| {
+            let asked = new.into_iter().filter(|row| (query.from..=query.to).contains(&row.start));
+            rows.extend(asked.map(|row| (decimals, row)));
+        })?;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,318 @@
+//! Writes a store: appends klines to the log, folds the log into blocks, seals blocks, and removes what is too old or too
+//! much. Each of these steps is one transaction, so that a crash between any two leaves a whole store.
+
+mod retention;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use klines_domain::interval::Interval;
+use klines_domain::kline::Kline;
+use klines_domain::series::SeriesId;
+use klines_domain::time::{HOUR, MINUTE, Millis};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+pub use self::retention::Limits;
+use self::retention::Retention;
+use crate::block::{self, Rows};
+use crate::error::{Damage, StoreError};
+use crate::file::{self, Lock};
+use crate::row::Row;
+use crate::{log, merge, period};
+
+/// The log is folded when it is this long, or has this many klines: every reader reads all of it.
+const FOLDED_AFTER: Millis = MINUTE;
+const MAX_LOG: usize = 100_000;
+
+/// Writes a store. Only one process can have one.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    connection: Connection,
+    series: HashMap<SeriesId, i64>,
+    intervals: BTreeMap<i64, Interval>,
+    /// The klines in the log.
+    in_log: usize,
+    /// The end of the newest kline, and what it was when the log was last folded.
+    newest: Option<Millis>,
+    folded_at: Option<Millis>,
+    /// The hour until which was last sealed, and the series that are still to be sealed.
+    sealed_at: Option<Millis>,
+    to_seal: VecDeque<i64>,
+    retention: Retention,
+    _lock: Lock,
+}
+
+impl Writer {
+    /// Opens a store; creates it if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let (connection, lock) = file::open(path)?;
+        let mut writer = Self {
+            path: path.to_owned(),
+            connection,
+            series: HashMap::new(),
+            intervals: BTreeMap::new(),
+            in_log: 0,
+            newest: None,
+            folded_at: None,
+            sealed_at: None,
+            to_seal: VecDeque::new(),
+            retention: Retention::new(limits),
+            _lock: lock,
+        };
+        writer.load_series().map_err(|error| StoreError::of(path, &error))?;
+        // What the last run has left.
+        writer.fold()?;
+        Ok(writer)
+    }
+
+    fn load_series(&mut self) -> rusqlite::Result<()> {
+        self.intervals = intervals(&self.connection)?;
+        let newest = "SELECT max(last) FROM blocks";
+        self.newest = self.connection.query_row(newest, [], |row| row.get(0))?;
+        Ok(())
+    }
+
+    /// Commits confirmed klines; others are left out. Returns how many were stored.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of it is stored.
+    pub fn append(&mut self, klines: &[Arc<Kline>]) -> Result<usize, StoreError> {
+        let confirmed = klines.iter().filter(|kline| kline.confirm);
+        let rows: Vec<_> = confirmed.filter_map(|kline| Some((kline.series, Row::of(kline)?))).collect();
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let count = rows.len();
+        let newest = klines.iter().filter(|kline| kline.confirm).map(|kline| kline.end).max();
+        let new = self.write(rows).map_err(|error| StoreError::of(&self.path, &error))?;
+        for (series, id) in new {
+            self.intervals.insert(id, series.interval);
+            self.series.insert(series, id);
+        }
+        self.in_log += count;
+        self.newest = self.newest.max(newest);
+        self.folded_at = self.folded_at.or(self.newest);
+        Ok(count)
+    }
+
+    /// Writes an entry of the log. Returns the series that are new to the cache.
+    fn write(&mut self, rows: Vec<(SeriesId, (crate::row::Decimals, Row))>) -> rusqlite::Result<Vec<(SeriesId, i64)>> {
+        let transaction = self.connection.transaction()?;
+        let (mut new, mut entry) = (Vec::new(), BTreeMap::new());
+        for (series, row) in rows {
+            let cached = self.series.get(&series).copied();
+            let known = cached.or_else(|| new.iter().find(|(known, _)| *known == series).map(|(_, id)| *id));
+            let id = if let Some(id) = known {
+                id
+            } else {
+                let id = number_of(&transaction, series)?;
+                new.push((series, id));
+                id
+            };
+            entry.entry(id).or_insert_with(|| (series.interval, Rows::new())).1.push(row);
+        }
+        transaction.prepare_cached("INSERT INTO log (data) VALUES (?1)")?.execute([log::encode(&entry)])?;
+        transaction.commit()?;
+        Ok(new)
+    }
+
+    /// Does what is due: folds the log, seals a few series, removes what is too old or too much. Call it after each
+    /// [`append`](Self::append).
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is due again.
+    pub fn maintain(&mut self) -> Result<(), StoreError> {
+        let is_long = self.newest.zip(self.folded_at).is_some_and(|(newest, folded)| newest - folded >= FOLDED_AFTER);
+        if self.in_log >= MAX_LOG || is_long {
+            self.fold()?;
+        }
+        let of = |path: &Path, error: &rusqlite::Error| StoreError::of(path, error);
+        for _ in 0..SEALED_AT_ONCE {
+            let Some(series) = self.to_seal.pop_front() else { break };
+            self.seal(series)?;
+            let limit = self.intervals.get(&series).zip(self.newest);
+            let limit = limit.and_then(|(interval, newest)| self.retention.oldest(*interval, newest));
+            if let Some(oldest) = limit {
+                retention::expire(&self.connection, series, oldest).map_err(|error| of(&self.path, &error))?;
+            }
+        }
+        if self.to_seal.is_empty() && self.retention.is_due() {
+            let removed = self.retention.shrink(&mut self.connection, &self.intervals);
+            removed.map_err(|error| of(&self.path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Folds the log, so that the next start and every reader have less to do.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.fold()?;
+        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        checkpoint.map_err(|error| StoreError::of(&self.path, &error))
+    }
+
+    /// Returns the bytes that the file uses.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        retention::used(&self.connection).map_err(|error| StoreError::of(&self.path, &error))
+    }
+
+    /// Moves the log into blocks of one series and one period each.
+    fn fold(&mut self) -> Result<(), StoreError> {
+        let Self { path, connection, intervals, .. } = self;
+        let of = |error: rusqlite::Error| StoreError::of(path, &error);
+        let transaction = connection.transaction().map_err(of)?;
+        let mut rows: BTreeMap<i64, Rows> = BTreeMap::new();
+        {
+            let mut entries = transaction.prepare_cached("SELECT data FROM log ORDER BY id").map_err(of)?;
+            let mut found = entries.query([]).map_err(of)?;
+            while let Some(entry) = found.next().map_err(of)? {
+                let entry = entry.get_ref(0).map_err(of)?.as_blob().unwrap_or_default();
+                let take = |series, decimals, new: Vec<Row>| {
+                    rows.entry(series).or_default().extend(new.into_iter().map(|row| (decimals, row)));
+                };
+                let decoded = log::decode(entry, |series| intervals.get(&series).copied(), take);
+                decoded.map_err(|damage| StoreError::damaged(path, "an entry of its log", damage))?;
+            }
+        }
+        let mut newest = self.newest;
+        for (series, mut rows) in rows {
+            let Some(interval) = intervals.get(&series).copied() else { continue };
+            merge::sort(&mut rows);
+            newest = newest.max(rows.last().map(|(_, row)| interval.next(row.start) - 1));
+            let period = |row: &Row| period::start_of(interval, row.start);
+            for rows in rows.chunk_by(|one, next| period(&one.1) == period(&next.1)) {
+                insert(&transaction, (series, interval), rows, false).map_err(of)?;
+            }
+        }
+        transaction.execute("DELETE FROM log", []).map_err(of)?;
+        transaction.commit().map_err(of)?;
+        (self.in_log, self.newest, self.folded_at) = (0, newest, newest);
+        let hour = newest.map(|newest| newest - newest.rem_euclid(HOUR));
+        if hour > self.sealed_at {
+            self.sealed_at = hour;
+            self.to_seal = self.intervals.keys().copied().collect();
+        }
+        Ok(())
+    }
+
+    /// Seals the periods of a series that are over for long enough.
+    fn seal(&mut self, series: i64) -> Result<(), StoreError> {
+        let Self { path, connection, intervals, .. } = self;
+        let of = |error: rusqlite::Error| StoreError::of(path, &error);
+        let Some((interval, newest)) = intervals.get(&series).copied().zip(self.newest) else { return Ok(()) };
+        let until = period::start_of(interval, newest - period::SEALED_AFTER);
+        loop {
+            let transaction = connection.transaction().map_err(of)?;
+            let unsealed = "SELECT min(first) FROM blocks WHERE series = ?1 AND sealed = 0 AND first < ?2";
+            let mut oldest = transaction.prepare_cached(unsealed).map_err(of)?;
+            let first: Option<Millis> = oldest.query_row(params![series, until], |row| row.get(0)).map_err(of)?;
+            drop(oldest);
+            let Some(first) = first else { return Ok(()) };
+            let from = period::start_of(interval, first);
+            let span = (from, from + period::length(interval));
+            seal_period(&transaction, (series, interval), span)
+                .map_err(|error| error.on(path, "a block that is to be sealed"))?;
+            transaction.commit().map_err(of)?;
+        }
+    }
+}
+
+/// How many series are sealed between two transactions of the log: each takes some milliseconds.
+const SEALED_AT_ONCE: usize = 16;
+
+/// Why a step on blocks failed.
+pub(crate) enum StepError {
+    Database(rusqlite::Error),
+    Damage(Damage),
+}
+
+impl From<rusqlite::Error> for StepError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Damage> for StepError {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+impl StepError {
+    pub(crate) fn on(self, path: &Path, what: &str) -> StoreError {
+        match self {
+            Self::Database(error) => StoreError::of(path, &error),
+            Self::Damage(damage) => StoreError::damaged(path, what, damage),
+        }
+    }
+}
+
+/// Joins the blocks of a period into one.
+fn seal_period(
+    transaction: &Transaction<'_>,
+    (series, interval): (i64, Interval),
+    (from, to): (Millis, Millis),
+) -> Result<(), StepError> {
+    let mut rows = Rows::new();
+    {
+        let blocks = "SELECT data FROM blocks WHERE series = ?1 AND first >= ?2 AND first < ?3 ORDER BY id";
+        let mut blocks = transaction.prepare_cached(blocks)?;
+        let mut found = blocks.query(params![series, from, to])?;
+        while let Some(data) = found.next()? {
+            block::decode(interval, data.get_ref(0)?.as_blob().unwrap_or_default(), &mut rows)?;
+        }
+    }
+    merge::sort(&mut rows);
+    let remove = "DELETE FROM blocks WHERE series = ?1 AND first >= ?2 AND first < ?3";
+    transaction.prepare_cached(remove)?.execute(params![series, from, to])?;
+    insert(transaction, (series, interval), &rows, true)?;
+    Ok(())
+}
+
+/// Stores a block.
+fn insert(
+    transaction: &Transaction<'_>,
+    (series, interval): (i64, Interval),
+    rows: &[(crate::row::Decimals, Row)],
+    is_sealed: bool,
+) -> rusqlite::Result<()> {
+    let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(()) };
+    let add = "INSERT INTO blocks (series, first, last, klines, sealed, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let data = block::encode(interval, rows);
+    transaction.prepare_cached(add)?.execute(params![series, first.start, last.start, count, is_sealed, data])?;
+    Ok(())
+}
+
+/// Returns the number of a series; adds it if it is new.
+fn number_of(transaction: &Transaction<'_>, series: SeriesId) -> rusqlite::Result<i64> {
+    let names = [series.category.to_string(), series.symbol.to_string(), series.interval.to_string()];
+    let find = "SELECT id FROM series WHERE category = ?1 AND symbol = ?2 AND interval = ?3";
+    let known = transaction.prepare_cached(find)?.query_row(names.each_ref(), |row| row.get(0)).optional()?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let add = "INSERT INTO series (category, symbol, interval) VALUES (?1, ?2, ?3)";
+    transaction.prepare_cached(add)?.execute(names.each_ref())?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Returns the intervals of all series, by their numbers. One that this version does not know is left out.
+pub(crate) fn intervals(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, Interval>> {
+    let mut all = connection.prepare("SELECT id, interval FROM series")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let rows: Vec<(i64, String)> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(rows.into_iter().filter_map(|(id, interval)| Some((id, interval.parse().ok()?))).collect())
+}

@@ -250,6 +250,7 @@ fn the_example_toml_equals_the_defaults_and_has_every_key() {
     assert_eq!(example.exchange, default.exchange);
     assert_eq!(example.klines, default.klines);
     assert_eq!(example.log, default.log);
+    assert_eq!(example.store, default.store);
     assert_eq!(example.consumers, default.consumers);
     for setting in default.settings() {
         let same = example.settings().iter().find(|other| other.key == setting.key);
@@ -279,6 +280,7 @@ fn the_example_env_file_equals_the_defaults_and_has_every_variable() {
     let default = accepted(with_files(&[]));
     assert_eq!(example.exchange, default.exchange);
     assert_eq!(example.klines, default.klines);
+    assert_eq!(example.store, default.store);
     assert_eq!(example.consumers, default.consumers);
     for variable in default.settings().iter().filter_map(|setting| setting.variable) {
         assert!(text.contains(&format!("{variable}=")), "{variable} is not in the example");
@@ -484,5 +486,7 @@ fn two_configurations_differ_in_keys_and_in_sections_with_other_secrets() {
     assert!(first.changes(&read("[klines]\ngrace = \"80ms\"\n", keys[0])).is_empty(), "the default is no change");
     let other = read("[exchange]\nsymbols = [\"SOLUSDT\"]\n[metrics]\nlisten = \"127.0.0.1:0\"\n", keys[0]);
     assert_eq!(first.changes(&other), ["exchange.symbols", "metrics.listen"]);
+    let kept = read("[store.retain]\n1m = \"forever\"\n", keys[0]);
+    assert_eq!(first.changes(&kept), ["store.retain"]);
     assert_eq!(first.changes(&read("", keys[1])), ["websocket"]);
 }

@@ -21,6 +21,7 @@ impl Config {
             ("klines", self.klines != other.klines),
             ("log", self.log != other.log),
             ("metrics", self.metrics != other.metrics),
+            ("store", self.store != other.store),
             ("consumers", self.consumers != other.consumers),
             ("redis", self.redis != other.redis),
             ("websocket", self.websocket != other.websocket),

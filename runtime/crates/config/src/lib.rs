@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod quantity;
 pub mod report;
 pub mod show;
+pub mod store;
 pub mod value;
 
 mod authorities;
@@ -50,6 +51,7 @@ pub use self::place::Place;
 use self::proxy::Proxy;
 use self::quantity::ByteSize;
 pub use self::report::{Diagnostic, Report, Severity};
+use self::store::Store;
 pub use self::suggest::{nearest, nearest_interval};
 
 const PLUGINS_DIR: Key = Key::new("plugins_dir").flag("--plugins-dir");
@@ -70,6 +72,8 @@ pub struct Config {
     pub log: Log,
     /// Where metrics and health are served.
     pub metrics: Metrics,
+    /// Whether and for how long klines are stored.
+    pub store: Store,
     /// Folder of component files that can be enabled by name. Default: `plugins`.
     pub plugins_dir: PathBuf,
     /// Folder for the files that the program keeps. Default: `klines-data`.
@@ -146,6 +150,9 @@ fn read(loader: &mut Loader<'_>) -> Config {
     let mut section = loader.section(&mut top, "metrics");
     let metrics = Metrics::read(loader, &mut section);
     loader.finish(section);
+    let mut section = loader.section(&mut top, "store");
+    let store = Store::read(loader, &mut section);
+    loader.finish(section);
     let section = loader.section(&mut top, "consumers");
     let (consumers, granted) =
         consumers::read(loader, &section, &enabled, [&plugins_dir, &data_dir], &klines.intervals);
@@ -168,6 +175,7 @@ fn read(loader: &mut Loader<'_>) -> Config {
         klines,
         log,
         metrics,
+        store,
         plugins_dir,
         data_dir,
         data_dir_max,

@@ -262,6 +262,20 @@ impl<'a> Loader<'a> {
         found
     }
 
+    /// Reads the value of an entry whose key is a name that the user chose; `path` names it in messages. Reports what is
+    /// wrong with it, and then returns `None`.
+    pub fn read_node<T: Value>(&mut self, path: &str, node: &Node) -> Option<Sourced<T>> {
+        let place = self.layers.toml_place(node.span.clone());
+        let hidden = T::SECRET || matches!(&node.content, Content::Text(text) if text.contains('@'));
+        match T::from_toml(node, None) {
+            Ok(value) => Some(Sourced { value: value.relative_to(&self.layers.toml_folder), place, hidden }),
+            Err(faults) => {
+                self.faults(masked::<T>(faults, path, |span| node.text_at(span)), &place, hidden);
+                None
+            }
+        }
+    }
+
     fn faults(&mut self, faults: Vec<Fault>, place: &Place, hidden: bool) {
         for fault in faults {
             let place = match fault.part {

@@ -29,6 +29,7 @@ mod queues;
 pub mod reconfigure;
 pub mod reload;
 mod seeding;
+pub mod store;
 mod wiring;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use klines_domain::symbol::Category;
 use klines_domain::time::{LocalMillis, Millis};
 use klines_pipeline::repair::RepairStatus;
 use klines_pipeline::{CategoryTally, Tallies};
+use klines_store::recorder::Observer;
 use klines_system::clock::LocalClock;
 
 /// How long symbols that join may take until they are covered, in ms. Until then the state of their feed is that of the others.
@@ -43,6 +44,8 @@ pub struct Observed {
     pub catalog: Arc<Catalog>,
     /// The folder in which the run stores data.
     pub data_dir: DataDir,
+    /// What stores its klines; `None` if nothing does.
+    pub store: Option<Observer>,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -170,9 +173,16 @@ impl Observed {
             feeds: Feeds::default(),
             catalog,
             data_dir,
+            store: None,
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the same with what stores the klines.
+    #[must_use]
+    pub fn with_store(self, store: Option<Observer>) -> Self {
+        Self { store, ..self }
     }
 
     /// Marks the run as ending.

@@ -16,6 +16,7 @@ use klines_delivery::hub::Hub;
 use klines_delivery::manager::Manager;
 use klines_delivery::stats::State;
 use klines_pipeline::{CategoryTally, Pipeline};
+use klines_store::recorder::Recorder;
 use klines_system::clock::LocalClock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, seeding, wiring};
+use super::{admin, demo, feeds, metrics, output, seeding, store, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -63,10 +64,13 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Declared before its users, so that it is dropped after them.
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
+    // Before the consumers, so that there is a store when the WebSocket server begins to serve.
+    let recorder = store::record(&config, &hub);
     let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
-    let observed = Arc::new(Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir));
+    let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
+    let observed = Arc::new(observed.with_store(recorder.as_ref().map(Recorder::observer)));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
@@ -90,6 +94,9 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     observed.end();
     // Waits for the consumers without blocking the executor, so that the servers still answer.
     let ended = runtime.block_on(finish(manager));
+    if let Some(recorder) = recorder {
+        recorder.end(DRAIN);
+    }
     runtime.block_on(servers.shutdown());
     components.remove_temporary();
     if let Some(exchange) = exchange {

@@ -18,6 +18,8 @@ use crate::{file, log, period};
 pub struct Info {
     /// The schema of the file.
     pub schema: u64,
+    /// Where its klines are from.
+    pub origin: String,
     /// The size of the file, in bytes, without its write-ahead log.
     pub bytes: u64,
     /// Klines that are not in blocks yet.

@@ -45,6 +45,16 @@ pub enum StoreError {
         /// The newest schema that is known.
         known: u64,
     },
+    /// Its klines are from somewhere else.
+    #[error("{} has {found} klines and cannot take {wanted} ones: give this run another data_dir, or move the file away", .path.display())]
+    OtherOrigin {
+        /// The file.
+        path: PathBuf,
+        /// Where its klines are from.
+        found: String,
+        /// Where the new ones are from.
+        wanted: String,
+    },
     /// Another program made it.
     #[error("{} is not a store of klines: move it away", .0.display())]
     Foreign(PathBuf),

@@ -24,9 +24,10 @@ const LOG_BYTES: u32 = 64 << 20;
 /// How long a statement waits for a lock: a checkpoint holds one for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// `log` has what the last minute has brought, a transaction a row. `blocks` have rows of one series and one period; those
+/// `meta` says where the klines are from. `log` has what the last minute has brought, a transaction a row. `blocks` have rows of one series and one period; those
 /// of a period are sealed into one.
 const TABLES: &str = "\
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
     UNIQUE (category, symbol, interval)
@@ -65,11 +66,12 @@ impl Lock {
     }
 }
 
-/// Opens a store for writing; creates it if there is none.
+/// Opens a store for writing; creates it if there is none. `origin` says where its klines are from: those of two origins are
+/// never mixed.
 ///
 /// # Errors
 /// [`StoreError`]
-pub fn open(path: &Path) -> Result<(Connection, Lock), StoreError> {
+pub fn open(path: &Path, origin: &str) -> Result<(Connection, Lock), StoreError> {
     let of_file = |error| StoreError::of_file(path, &error);
     if let Some(folder) = path.parent() {
         private::folder(folder).map_err(of_file)?;
@@ -94,6 +96,11 @@ pub fn open(path: &Path) -> Result<(Connection, Lock), StoreError> {
         );
         connection.execute_batch(&create).map_err(of)?;
     }
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('origin', ?1)", [origin]).map_err(of)?;
+    let found = origin_of(&connection).map_err(of)?;
+    if found != origin {
+        return Err(StoreError::OtherOrigin { path: path.to_owned(), found, wanted: origin.to_owned() });
+    }
     Ok((connection, lock))
 }
 
@@ -113,6 +120,11 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Missing(path.to_owned()));
     }
     Ok(connection)
+}
+
+/// Returns where the klines of a store are from.
+pub(crate) fn origin_of(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT value FROM meta WHERE key = 'origin'", [], |row| row.get(0))
 }
 
 /// Returns the number that a pragma has.
@@ -148,11 +160,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = path_in(folder.path());
         assert!(matches!(open_to_read(&path), Err(StoreError::Missing(_))));
-        let writer = open(&path).unwrap();
-        assert!(matches!(open(&path), Err(StoreError::InUse(_))));
+        let writer = open(&path, "live").unwrap();
+        assert!(matches!(open(&path, "live"), Err(StoreError::InUse(_))));
         drop(open_to_read(&path).unwrap());
         drop(writer);
-        drop(open(&path).unwrap());
+        drop(open(&path, "live").unwrap());
     }
 
     #[test]
@@ -161,19 +173,29 @@ mod tests {
         let path = path_in(folder.path());
         fs::write(&path, "Any text that is longer than nothing.\n".repeat(100)).unwrap();
         let before = fs::read(&path).unwrap();
-        assert!(matches!(open(&path), Err(StoreError::Foreign(_))));
+        assert!(matches!(open(&path, "live"), Err(StoreError::Foreign(_))));
         assert!(matches!(open_to_read(&path), Err(StoreError::Foreign(_))));
         assert_eq!(fs::read(&path).unwrap(), before);
         fs::remove_file(&path).unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute_batch("CREATE TABLE t (x)").unwrap();
         drop(other);
-        assert!(matches!(open(&path), Err(StoreError::Foreign(_))));
+        assert!(matches!(open(&path, "live"), Err(StoreError::Foreign(_))));
         fs::remove_file(&path).unwrap();
-        drop(open(&path).unwrap());
+        drop(open(&path, "live").unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        let refused = open(&path).unwrap_err().to_string();
+        let refused = open(&path, "live").unwrap_err().to_string();
         assert!(refused.contains("newer version") && refused.contains("klines.db"), "{refused}");
+    }
+
+    #[test]
+    fn klines_of_two_origins_are_not_mixed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path_in(folder.path());
+        drop(open(&path, "live").unwrap());
+        let refused = open(&path, "simulated").unwrap_err().to_string();
+        assert!(refused.contains("live") && refused.contains("simulated") && refused.contains("klines.db"), "{refused}");
+        drop(open(&path, "live").unwrap());
     }
 
     #[test]
@@ -181,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let refused = open(&path_in(&file)).unwrap_err().to_string();
+        let refused = open(&path_in(&file), "live").unwrap_err().to_string();
         assert!(refused.contains("klines.db cannot be used"), "{refused}");
     }
 }

@@ -35,6 +35,12 @@ impl Reader {
         Ok(Self { path: path.to_owned(), idle: Mutex::new(vec![connection]) })
     }
 
+    /// Reads a store that may not exist yet: it is opened by the first read.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::default() }
+    }
+
     /// Returns all series, in order.
     ///
     /// # Errors

@@ -78,12 +78,12 @@ impl Observer {
 }
 
 impl Recorder {
-    /// Opens the store and begins to take what the hub publishes.
+    /// Opens the store and begins to take what the hub publishes. `origin` says where that is from.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn start(path: &Path, limits: Limits, hub: &Hub) -> Result<Self, StoreError> {
-        let writer = Writer::open(path, limits)?;
+    pub fn start(path: &Path, origin: &str, limits: Limits, hub: &Hub) -> Result<Self, StoreError> {
+        let writer = Writer::open(path, origin, limits)?;
         let wanted = Subscription { closed_only: true, ..Subscription::default() };
         let (queue, stats, shared) = (Arc::new(Queue::new(QUEUE, &wanted)), Arc::new(Stats::default()), Arc::default());
         let record = Record { queue: queue.clone(), shared: Arc::clone(&shared), logged: None };

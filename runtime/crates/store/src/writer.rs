@@ -47,12 +47,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens a store; creates it if there is none.
+    /// Opens a store; creates it if there is none. `origin` says where its klines are from.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let (connection, lock) = file::open(path)?;
+    pub fn open(path: &Path, origin: &str, limits: Limits) -> Result<Self, StoreError> {
+        let (connection, lock) = file::open(path, origin)?;
         let mut writer = Self {
             path: path.to_owned(),
             connection,

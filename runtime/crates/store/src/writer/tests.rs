@@ -108,7 +108,7 @@ proptest! {
         let all = [series("BTCUSDT", "1s"), series("BTCUSDT", "1m"), series("ETHUSDT", "1D")];
         let mut models = [Model::new(), Model::new(), Model::new()];
         let mut now = T0;
-        let mut writer = Writer::open(&path, Limits::none()).unwrap();
+        let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
         for step in &steps {
             match step {
                 Step::Close(at, count) => {
@@ -134,7 +134,7 @@ proptest! {
                 Step::Maintain => writer.maintain().unwrap(),
                 Step::Restart => {
                     drop(writer);
-                    writer = Writer::open(&path, Limits::none()).unwrap();
+                    writer = Writer::open(&path, "live", Limits::none()).unwrap();
                 }
             }
         }
@@ -171,7 +171,7 @@ fn hours_are_sealed_an_hour_later_and_a_later_revision_wins() {
     let folder = tempfile::tempdir().unwrap();
     let path = file::path_in(folder.path());
     let series = series("BTCUSDT", "1s");
-    let mut writer = Writer::open(&path, Limits::none()).unwrap();
+    let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
     fill(&mut writer, series, T0, 4);
     let sealed = |writer: &Writer| {
         let sealed = "SELECT count(*), sum(klines) FROM blocks WHERE sealed = 1";
@@ -195,7 +195,7 @@ fn intervals_are_kept_for_their_time() {
     let path = file::path_in(folder.path());
     let [second, minute] = ["1s", "1m"].map(|interval| series("BTCUSDT", interval));
     let retain = |interval: Interval| (interval < Interval::MINUTE).then_some(2 * HOUR);
-    let mut writer = Writer::open(&path, Limits { retain: Box::new(retain), max_bytes: u64::MAX }).unwrap();
+    let mut writer = Writer::open(&path, "live", Limits { retain: Box::new(retain), max_bytes: u64::MAX }).unwrap();
     for hour in 0..6 {
         fill(&mut writer, second, T0 + hour * HOUR, 1);
         fill(&mut writer, minute, T0 + hour * HOUR, 1);
@@ -213,7 +213,7 @@ fn a_store_that_is_too_large_loses_the_oldest_of_the_shortest_interval() {
     let path = file::path_in(folder.path());
     let [second, minute] = ["1s", "1m"].map(|interval| series("BTCUSDT", interval));
     let limits = Limits { retain: Box::new(|_| None), max_bytes: 250_000 };
-    let mut writer = Writer::open(&path, limits).unwrap();
+    let mut writer = Writer::open(&path, "live", limits).unwrap();
     let minutes = DAY / MINUTE;
     for hour in 0..24 {
         fill(&mut writer, minute, T0 + hour * HOUR, 1);
@@ -232,7 +232,7 @@ fn damage_is_named_and_nothing_of_it_is_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = file::path_in(folder.path());
     let series = series("BTCUSDT", "1s");
-    let mut writer = Writer::open(&path, Limits::none()).unwrap();
+    let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
     fill(&mut writer, series, T0, 3);
     writer.close().unwrap();
     let other = Connection::open(&path).unwrap();
@@ -250,7 +250,7 @@ fn a_copy_is_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let [path, copy] = ["klines.db", "copy.db"].map(|name| folder.path().join(name));
     let series = series("BTCUSDT", "1s");
-    let mut writer = Writer::open(&path, Limits::none()).unwrap();
+    let mut writer = Writer::open(&path, "live", Limits::none()).unwrap();
     fill(&mut writer, series, T0, 2);
     check::backup(&path, &copy).unwrap();
     let read = |path: &Path| Reader::open(path).unwrap().read(&everything(series)).unwrap();

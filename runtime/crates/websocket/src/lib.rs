@@ -11,7 +11,9 @@ pub mod close;
 pub mod dialect;
 pub mod feeds;
 pub mod frame;
+pub mod history;
 pub mod keys;
+pub mod kline_page;
 pub mod memory;
 pub mod metrics;
 pub mod outbox;
@@ -30,6 +32,8 @@ pub mod transport;
 pub mod upgrade;
 pub mod values;
 
+#[cfg(test)]
+mod fixture;
 mod listener;
 mod routes;
 
@@ -39,6 +43,7 @@ use std::time::Duration;
 
 use klines_delivery::catalog::Catalog;
 use klines_delivery::consumer::DeliverInline;
+use klines_delivery::history::History;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
 use klines_domain::secret::Secret;
@@ -74,6 +79,7 @@ pub struct WebSocketBlueprint {
     catalog: Arc<Catalog>,
     bound: Bound,
     metrics: Arc<Metrics>,
+    history: Option<Arc<dyn History>>,
 }
 
 /// The addresses that the server listens on; empty until it listens.
@@ -83,7 +89,14 @@ impl WebSocketBlueprint {
     /// Creates a blueprint; every pair of user and key in `logins` is valid.
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
-        Self { settings, logins, catalog, bound: Bound::default(), metrics: Arc::default() }
+        Self { settings, logins, catalog, bound: Bound::default(), metrics: Arc::default(), history: None }
+    }
+
+    /// Sets the stored klines that REST requests reach; with `None`, the default, they reach only those in memory.
+    #[must_use]
+    pub fn with_history(mut self, history: Option<Arc<dyn History>>) -> Self {
+        self.history = history;
+        self
     }
 
     /// Returns the metrics of clients, which all restarts of the server share.
@@ -115,7 +128,7 @@ impl Blueprint for WebSocketBlueprint {
         let keys = Keys::new(self.logins.clone());
         let instance_id = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
         let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), instance_id, self.metrics.clone());
-        let server = Arc::new(server);
+        let server = Arc::new(server.with_history(self.history.clone()));
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("websocket")

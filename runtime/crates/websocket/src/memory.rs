@@ -1,4 +1,5 @@
-//! The newest klines of every series, bounded in bytes: the source of snapshots, resumption and `/v5/market/kline`.
+//! The newest klines of every series, bounded in bytes: the source of snapshots, resumption and the newest klines of
+//! REST answers.
 //!
 //! When the bound is reached, the longest series lose their oldest klines first, so that the minutes of a thousand
 //! symbols do not push out the days of one. Does not know clients.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
+use klines_delivery::history::History;
 use klines_domain::interval::Interval;
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
@@ -20,6 +21,7 @@ use super::client::{Client, ClientId};
 use super::close::CloseCode;
 use super::feeds::Feeds;
 use super::frame;
+use super::history::HistoryReader;
 use super::keys::Keys;
 use super::metrics::Metrics;
 use super::outbox::FrameKind;
@@ -44,6 +46,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// Sends the state of the feeds to clients.
     pub feeds: Feeds,
+    /// Reads stored klines; `None` if there are only those in memory.
+    pub history: Option<HistoryReader>,
     keys: Keys,
     attempts: Mutex<Attempts>,
     catalog: Arc<Catalog>,
@@ -64,6 +68,7 @@ impl Server {
             admission: Admission::new(settings.connections, settings.connections_per_address),
             metrics,
             feeds: Feeds::new(&catalog.feeds().borrow()),
+            history: None,
             settings,
             instance_id,
             keys,
@@ -75,6 +80,13 @@ impl Server {
             started: Instant::now(),
             clock: LocalClock::start(),
         }
+    }
+
+    /// Sets the stored klines that REST requests reach in addition to those in memory.
+    #[must_use]
+    pub fn with_history(mut self, history: Option<Arc<dyn History>>) -> Self {
+        self.history = history.map(HistoryReader::new);
+        self
     }
 
     /// Returns the time since the server was created, ms.

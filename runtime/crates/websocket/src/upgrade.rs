@@ -118,6 +118,19 @@ pub fn check_credentials(server: &Server, peer: &Peer, headers: &HeaderMap, uri:
     }
 }
 
+/// Returns the response to a request that may not see klines, `None` if it may. Wrong credentials are always refused,
+/// missing ones where the server requires them. Where it does not, requests of the server's own page cannot be
+/// distinguished from those of other pages, so that the `Host` header has to name this server.
+#[must_use]
+pub fn refused(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Option<Response<Body>> {
+    match check_credentials(server, peer, headers, uri) {
+        Credentials::Valid => None,
+        Credentials::Missing if server.settings.auth => Some(unauthorized()),
+        Credentials::Missing => (!is_known_host(server, headers)).then(unknown_host),
+        Credentials::Invalid => Some(unauthorized()),
+    }
+}
+
 /// Returns the response to wrong or missing credentials.
 #[must_use]
 pub fn unauthorized() -> Response<Body> {

@@ -1,7 +1,7 @@
 //! The REST endpoints that Bybit's clients need: time, instruments and klines, in Bybit's envelope.
 //!
-//! Instruments are the exchange's own JSON for the watched symbols. Klines come from memory, newest first, including
-//! the open one.
+//! Instruments are the exchange's own JSON for the watched symbols. Klines are those of the store and of memory,
+//! newest first, including the open one.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,22 +13,17 @@ use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::get;
+use klines_delivery::history::Side;
 use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
-use klines_domain::time::Millis;
 use serde_json::{Value, json};
 
+use crate::kline_page::{self, DEFAULT_ROWS, KlinePage, LATEST, MAX_ROWS, PageQuery};
 use crate::server::Server;
-use crate::upgrade::{Credentials, Peer, check_credentials, is_known_host, unauthorized, unknown_host};
+use crate::upgrade::{Peer, refused};
 
-/// Rows in a page of klines without `limit`.
-const DEFAULT_ROWS: usize = 200;
-/// The maximum number of rows in a page of klines.
-const MAX_ROWS: usize = 1_000;
-/// The end of the year 9999; later times are treated as this one.
-const LATEST: Millis = 253_402_300_799_999;
 /// Bybit's `retCode` for an invalid parameter.
 const BAD_PARAMETER: u32 = 10_001;
 
@@ -108,59 +103,47 @@ async fn klines(
     if let Some(refusal) = refused(&server, &peer, &headers, &uri) {
         return refusal;
     }
-    match page(&server, &Parameters::of(&uri)) {
-        Ok(result) => envelope(&server, 0, "OK", &result),
-        Err(message) => envelope(&server, BAD_PARAMETER, &message, "{}"),
-    }
+    let query = match query(&server, &Parameters::of(&uri)) {
+        Ok(query) => query,
+        Err(message) => return envelope(&server, BAD_PARAMETER, &message, "{}"),
+    };
+    let page = kline_page::read(&server, &query).await;
+    let mut response = envelope(&server, 0, "OK", &encode(&query.series, &page));
+    page.mark(response.headers_mut());
+    response
 }
 
-/// Encodes a page of klines, newest first; the error is Bybit's message for an invalid request.
-fn page(server: &Server, asked: &Parameters) -> Result<String, String> {
+/// Parses a request for klines; the error is Bybit's message for an invalid one.
+fn query(server: &Server, asked: &Parameters) -> Result<PageQuery, String> {
     let category: Category =
         asked.text("category").unwrap_or("linear").parse().map_err(|_| "params error: Category is invalid")?;
     let interval = asked.text("interval").and_then(|code| code.parse::<Interval>().ok());
     let interval = interval.filter(|interval| server.makes(*interval)).ok_or("Invalid period!")?;
     let symbol = asked.text("symbol").and_then(|name| Symbol::new(name).ok());
     let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.has_series(key));
-    let key = key.ok_or(match category {
+    let series = key.ok_or(match category {
         Category::Spot => "Not supported symbols",
         _ => "params error: symbol invalid",
     })?;
     let (start, end) = (asked.number("start")?, asked.number("end")?);
-    let count =
+    let limit =
         asked.number("limit")?.map_or(DEFAULT_ROWS, |limit| usize::try_from(limit).unwrap_or(1)).clamp(1, MAX_ROWS);
     // `start` selects the kline that contains it; without `end`, the page goes forward from it.
     let from = start.map_or(0, |start| interval.start_of(start.clamp(0, LATEST)));
-    let to = end.unwrap_or(LATEST);
-    let forward = start.is_some() && end.is_none();
-    let mut rows = Vec::new();
-    if let Some(recent) = server.subscriptions.lock().find(&key).filter(|_| from <= to) {
-        rows = recent.range(from..=to, count, forward);
-        let is_last = |open: &Kline| rows.last().is_none_or(|row| row.start < open.start);
-        rows.extend(recent.open().filter(|open| (from..=to).contains(&open.start) && is_last(open)).cloned());
-    }
-    let surplus = rows.len().saturating_sub(count);
-    let page = if forward { rows.get(..rows.len() - surplus) } else { rows.get(surplus..) };
-    let mut result = format!(r#"{{"category":"{category}","symbol":"{}","list":["#, key.symbol);
-    for (at, kline) in page.unwrap_or_default().iter().rev().enumerate() {
+    let side = if start.is_some() && end.is_none() { Side::Oldest } else { Side::Newest };
+    Ok(PageQuery { series, starts: from..=end.unwrap_or(LATEST).min(LATEST), limit, side, has_open: true })
+}
+
+/// Encodes a page of klines, newest first.
+fn encode(SeriesKey { category, symbol, .. }: &SeriesKey, page: &KlinePage) -> String {
+    let mut result = format!(r#"{{"category":"{category}","symbol":"{symbol}","list":["#);
+    for (at, kline) in page.klines.iter().rev().enumerate() {
         let Kline { start, open, high, low, close, volume, turnover, .. } = kline.as_ref();
         let separator = if at > 0 { "," } else { "" };
         let _ = write!(result, r#"{separator}["{start}","{open}","{high}","{low}","{close}","{volume}","{turnover}"]"#);
     }
     result.push_str("]}");
-    Ok(result)
-}
-
-/// Returns the response to a request that may not see klines, `None` if it may. Wrong credentials are always refused,
-/// missing ones where the server requires them. Where it does not, requests of the server's own page cannot be
-/// distinguished from those of other pages, so that the `Host` header has to name this server.
-fn refused(server: &Server, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Option<Response<Body>> {
-    match check_credentials(server, peer, headers, uri) {
-        Credentials::Valid => None,
-        Credentials::Missing if server.settings.auth => Some(unauthorized()),
-        Credentials::Missing => (!is_known_host(server, headers)).then(unknown_host),
-        Credentials::Invalid => Some(unauthorized()),
-    }
+    result
 }
 
 fn envelope(server: &Server, code: u32, message: &str, result: &str) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! The routes of the server: the three dialects, the REST endpoints for Bybit's clients, and the chart page.
+//! The routes of the server: the three dialects, the REST endpoints, and the chart page.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use klines_domain::symbol::Category;
 use serde::Deserialize;
 
 use super::bybit;
+use super::klines;
 use super::page::{self, Asset};
 use super::server::Server;
 use super::session::Endpoint;
@@ -31,6 +32,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/stream", get(stream))
         .route("/v5/public/{category}", get(public))
         .merge(bybit::routes())
+        .merge(klines::routes())
         .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
         .with_state(server)
 }

@@ -6,6 +6,7 @@ use klines_domain::interval::Interval;
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::{Category, Symbol};
 
+use crate::nearest::nearest;
 use crate::server::Server;
 
 /// A parsed topic.
@@ -80,10 +81,4 @@ fn series_of(interval: &str, symbol: &str, prefix: &str, server: &Server) -> Res
     } else {
         Err(format!("symbol `{}` of {category} is not watched here", key.symbol))
     }
-}
-
-/// Returns the name that was probably meant; `None` if more than a third of its letters differ.
-fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
-    let distance = |name: &&str| strsim::damerau_levenshtein(word, name);
-    names.iter().copied().min_by_key(distance).filter(|name| distance(name) <= (word.len() / 3).max(1))
 }

@@ -194,7 +194,10 @@ mod tests {
         let path = path_in(folder.path());
         drop(open(&path, "live").unwrap());
         let refused = open(&path, "simulated").unwrap_err().to_string();
-        assert!(refused.contains("live") && refused.contains("simulated") && refused.contains("klines.db"), "{refused}");
+        assert!(
+            refused.contains("live") && refused.contains("simulated") && refused.contains("klines.db"),
+            "{refused}"
+        );
         drop(open(&path, "live").unwrap());
     }
 

@@ -1,19 +1,23 @@
-//! Reads stored klines for requests: few reads at a time, on threads that may wait for a disk. A read that fails or
-//! takes too long is logged; what its request gets instead is decided by the caller.
+//! Reads stored klines for requests: on a few threads of its own, which may wait for a disk. A read that fails or takes
+//! too long is logged; what its request gets instead is decided by the caller.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use klines_delivery::history::{History, HistoryError, Query};
 use klines_domain::kline::Kline;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::warn;
 
-/// The maximum number of reads at a time; more wait for their turn.
-const MAX_READS: usize = 8;
+/// The number of reads at a time; more wait for their turn.
+const READERS: usize = 4;
+/// The maximum number of reads that wait; more are refused.
+const MAX_WAITING: usize = 256;
 /// The maximum time of a read, with the wait for its turn: less than a connection has for its HTTP requests.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The minimum time between two warnings about reads that failed.
@@ -22,9 +26,15 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// Reads stored klines.
 pub struct HistoryReader {
     history: Arc<dyn History>,
-    permits: Arc<Semaphore>,
+    reads: SyncSender<Read>,
     read_timeout: Duration,
     failures: Mutex<Failures>,
+}
+
+/// A read that waits for a thread.
+struct Read {
+    query: Query,
+    answer: oneshot::Sender<Result<Vec<Arc<Kline>>, HistoryError>>,
 }
 
 /// The reads that failed.
@@ -51,8 +61,17 @@ impl HistoryReader {
     /// Creates a reader of `history`.
     #[must_use]
     pub fn new(history: Arc<dyn History>) -> Self {
-        let permits = Arc::new(Semaphore::new(MAX_READS));
-        Self { history, permits, read_timeout: READ_TIMEOUT, failures: Mutex::default() }
+        let (reads, waiting) = mpsc::sync_channel(MAX_WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..READERS {
+            let (history, waiting) = (history.clone(), waiting.clone());
+            let started =
+                thread::Builder::new().name("history".to_owned()).spawn(move || serve(history.as_ref(), &waiting));
+            if let Err(error) = started {
+                warn!(%error, "cannot start a thread that reads stored klines");
+            }
+        }
+        Self { history, reads, read_timeout: READ_TIMEOUT, failures: Mutex::default() }
     }
 
     /// Returns the stored klines of a query; `None` if they cannot be read now, which is logged at most once a minute.
@@ -68,15 +87,10 @@ impl HistoryReader {
     }
 
     async fn try_read(&self, query: Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|error| HistoryError(error.to_string()))?;
-        let history = self.history.clone();
-        // The read keeps its permit until it ends, also if nobody waits for it any more.
-        let read = spawn_blocking(move || {
-            let klines = history.klines(&query);
-            drop(permit);
-            klines
-        });
-        read.await.unwrap_or_else(|error| Err(HistoryError(format!("the read was ended: {error}"))))
+        let (answer, found) = oneshot::channel();
+        let refused = |_| HistoryError(format!("{MAX_WAITING} reads wait"));
+        self.reads.try_send(Read { query, answer }).map_err(refused)?;
+        found.await.unwrap_or_else(|_| Err(HistoryError("the read was ended".to_owned())))
     }
 
     fn report(&self, error: &HistoryError) {
@@ -84,6 +98,21 @@ impl HistoryReader {
         if let Some(failures) = due {
             warn!(%error, failures, "cannot read stored klines, answering requests from memory");
         }
+    }
+}
+
+/// Reads until there is no [`HistoryReader`] any more.
+fn serve(history: &dyn History, waiting: &Mutex<Receiver<Read>>) {
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Read { query, answer }) = next else { return };
+        // Nobody waits for it any more.
+        if answer.is_closed() {
+            continue;
+        }
+        let ended = |_| Err(HistoryError("the read panicked".to_owned()));
+        // It is an error if nobody waits by now.
+        let _ = answer.send(panic::catch_unwind(AssertUnwindSafe(|| history.klines(&query))).unwrap_or_else(ended));
     }
 }
 

@@ -5,6 +5,7 @@ mod consumers;
 mod family;
 mod ingest;
 mod repairs;
+mod store;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,9 @@ impl Collector for RunCollector {
         let mut exposition = Exposition::new(encoder);
         ingest::write(&mut exposition, &self.0)?;
         consumers::write(&mut exposition, &self.0.consumers.read(), self.0.clock.now().get())?;
+        if let Some(observer) = &self.0.store {
+            store::write(&mut exposition, observer.counters())?;
+        }
         process_metrics(&mut exposition, &self.0)
     }
 }

@@ -28,7 +28,7 @@ async fn until(holds: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn no_more_than_eight_reads_run_at_a_time_and_all_are_answered() {
+async fn no_more_than_four_reads_run_at_a_time_and_all_are_answered() {
     let history = FakeHistory::of(minutes(1..=3));
     let reader = reader(&history, Duration::from_secs(60));
     history.hangs.store(true, Ordering::SeqCst);
@@ -38,9 +38,9 @@ async fn no_more_than_eight_reads_run_at_a_time_and_all_are_answered() {
             tokio::spawn(async move { reader.read(query()).await.unwrap().len() })
         })
         .collect();
-    until(|| history.running.load(Ordering::SeqCst) == MAX_READS).await;
+    until(|| history.running.load(Ordering::SeqCst) == READERS).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(history.queries.lock().unwrap().len(), MAX_READS);
+    assert_eq!(history.queries.lock().unwrap().len(), READERS);
     history.hangs.store(false, Ordering::SeqCst);
     for read in reads {
         assert_eq!(read.await.unwrap(), 3);
@@ -61,7 +61,7 @@ async fn a_read_that_hangs_ends_for_its_request_and_keeps_its_place() {
     for read in reads {
         assert!(read.await.unwrap());
     }
-    assert_eq!(history.queries.lock().unwrap().len(), MAX_READS, "two found no free place");
+    assert_eq!(history.queries.lock().unwrap().len(), READERS, "the others found no free place");
     history.hangs.store(false, Ordering::SeqCst);
     until(|| history.running.load(Ordering::SeqCst) == 0).await;
     assert_eq!(reader.read(query()).await.unwrap().len(), 3);

@@ -77,6 +77,7 @@ pub fn info(path: &Path) -> Result<Info, StoreError> {
         }
         let in_log = check_log(connection, &mut Vec::new())?;
         Ok(Info {
+            origin: file::origin_of(connection)?,
             schema: file::number(connection, "user_version")?,
             bytes,
             in_log,

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-stalls test-languages check check-all lint format bench bench-peers pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
@@ -118,6 +118,9 @@ bench: build redis ## Measure what a user sees and the parts, in two tables, eac
 
 # Everything that is installed stays in target/peers. The crate has a workspace of its own.
 PEERS := target/peers
+bench-store: ## Measure the store beside one row a kline in SQLite (two minutes)
+	@cargo bench --locked --quiet -p klines-store --bench store
+
 bench-peers: build ## Install DuckDB, Polars and the crate trade_aggregation in target/peers and compare replays with them
 	@test -x $(PEERS)/venv/bin/python || python3 -m venv $(PEERS)/venv
 	@$(PEERS)/venv/bin/pip install --quiet --disable-pip-version-check -r runtime/benches/peers/requirements.txt

@@ -304,6 +304,10 @@ impl Series {
             let next = self.windows.get(self.index(start)).map(|window| window.start);
             let is_over = start < context.closed_until;
             if next != Some(start) {
+                // What is no longer kept had its trades, and cannot change any more.
+                if self.is_removed(start) {
+                    return due;
+                }
                 let end = context.interval.next(start) - 1;
                 let flat = is_over && context.fill && context.coverage.is_idle(start, end);
                 if !flat {

@@ -233,6 +233,46 @@ fn a_candle_whose_trades_were_all_counted_makes_shorter_windows_certain() {
 }
 
 #[test]
+fn a_minute_that_is_repaired_late_leaves_later_ones_as_they_are_that_are_no_longer_kept() {
+    let tape: Tape = (0..20 * MINUTE / SECOND).map(|second| (second * SECOND + 500, 90 + second % 17, 1)).collect();
+    let mut bench = Bench::new(&["1m"], |settings| settings.is_repaired = true);
+    bench.watch(-MINUTE);
+    let (lost, found) = (MINUTE + 30 * SECOND, 2 * MINUTE + 30 * SECOND);
+    let mut known = BTreeMap::new();
+    for index in 0..tape.len() {
+        let at = tape[index].0;
+        if at == lost + 500 {
+            bench.gap(lost);
+        }
+        if at == found + 500 {
+            bench.watch(found);
+        }
+        if !(lost..found).contains(&at) {
+            bench.aggregator.apply(&FeedEvent::Trade(trade_of(&tape, index)));
+        }
+        // The newer one of the two minutes is repaired at once, the older one only when later minutes are no longer kept.
+        for (start, when) in [(2 * MINUTE, 4 * MINUTE), (MINUTE, 18 * MINUTE)] {
+            if at == when + 500 {
+                let candles = [start - MINUTE, start].map(|start| candle(&tape, start, MINUTE).unwrap());
+                let refused = bench.aggregator.repair(SymbolId(0), Grain::Minute, T0 + start, &candles);
+                assert_eq!(refused, []);
+            }
+        }
+        bench.tick(at + 400);
+        let batches = std::mem::take(&mut bench.out);
+        known.extend(
+            batches.iter().flat_map(|batch| &batch.klines).map(|kline| (kline.start - T0.get(), kline.clone())),
+        );
+    }
+    for minute in 0..19 {
+        let kline = &known[&(minute * MINUTE)];
+        let quality = if (1..=2).contains(&minute) { Quality::Repaired } else { Quality::Complete };
+        assert_eq!(kline.quality, if minute == 0 { Quality::Gapped } else { quality }, "minute {minute}");
+        is_true(kline, &tape, 20 * MINUTE).unwrap();
+    }
+}
+
+#[test]
 fn windows_of_a_second_wait_for_a_repair_for_fifteen_minutes() {
     for (ends, repaired) in [(14 * MINUTE, vec!["1s", "1s", "1m"]), (16 * MINUTE, vec!["1m"])] {
         let mut bench = Bench::new(&["1s", "1m"], |settings| settings.is_repaired = true);

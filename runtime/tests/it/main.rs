@@ -30,6 +30,7 @@ mod sandbox;
 mod scale;
 mod session;
 mod stalls;
+mod store;
 mod supervision;
 mod support;
 mod websocket;

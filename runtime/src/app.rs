@@ -7,6 +7,7 @@ pub mod check;
 pub mod compile;
 pub mod consumer_check;
 pub mod consumer_test;
+pub mod history;
 pub mod inspect;
 pub mod keygen;
 pub mod new;

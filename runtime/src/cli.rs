@@ -5,9 +5,11 @@
 
 mod args;
 mod consumer;
+mod history;
 mod replay;
 mod run;
 mod simulate;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -24,9 +26,11 @@ pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
 };
+pub use self::history::{HistoryArgs, HistoryFormat};
 pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs, ValueFormat, ValuePath};
 pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
+pub use self::store::{StoreArgs, StoreBackupArgs, StoreCommand, StoreInfoArgs, StoreVerifyArgs};
 pub use self::tls::{SelfSignedArgs, TlsCommand};
 
 /// The command succeeded.

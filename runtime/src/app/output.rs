@@ -1,6 +1,7 @@
 //! The output of commands: results on standard output, all other messages on standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use klines_config::Report;
 
@@ -8,6 +9,8 @@ use crate::telemetry;
 
 /// Width of reports if the width of the terminal is unknown.
 pub const WIDTH: usize = 100;
+/// Lines of a terminal if their number is unknown.
+pub const LINES: usize = 24;
 
 /// Prints a result.
 ///
@@ -46,12 +49,22 @@ pub fn report(report: &Report) {
     }
 }
 
+/// Returns whether an error is that of a pipe whose reader has closed it.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.into_iter().any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Returns the columns and the lines of the terminal that a stream is; `None` if it is none or its width is unknown.
+#[must_use]
+pub fn size_of<S: IsTerminal + AsFd>(stream: &S) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok().filter(|_| stream.is_terminal())?;
+    let (columns, lines) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0).then_some((columns, if lines == 0 { LINES } else { lines }))
+}
+
 /// Returns the width of the terminal on standard error.
 fn width() -> usize {
-    let stderr = io::stderr();
-    if !stderr.is_terminal() {
-        return WIDTH;
-    }
-    let columns = rustix::termios::tcgetwinsize(&stderr).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { WIDTH } else { columns }
+    size_of(&io::stderr()).map_or(WIDTH, |(columns, _)| columns)
 }

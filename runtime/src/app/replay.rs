@@ -49,7 +49,7 @@ pub fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let replay = Replay { settings: Settings { update_interval: None, ..replay.settings }, ..replay };
     let target = target(args)?;
     let summary = match replay.run(&bar.progress, &mut Sorted::new(format, args.closed_only, target)) {
-        Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        Err(error) if output::is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
         other => other?,
     };
     bar.finish();
@@ -183,7 +183,7 @@ fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar)
     let summaries = manager.shutdown(DRAIN);
     let written = values.as_ref().map(|values| (values, values.finish()));
     let understood = match played {
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         played => print_summary(&played?),
     };
     let delivered = wiring::print_summaries(&summaries);
@@ -223,11 +223,6 @@ fn print_summary(summary: &Summary) -> ExitCode {
     }
     output::eprint("error: no trade could be decoded: is this a recording of Bybit's public trades?");
     ExitCode::from(EXIT_FAILED)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    io.into_iter().any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// A progress bar; hidden unless standard error is a terminal.

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod run;
 pub mod self_signed;
 pub mod simulate;
+pub mod store;
 pub mod verify;
 
 mod demo;
@@ -28,9 +29,9 @@ mod metrics;
 mod observed;
 mod queues;
 pub mod reconfigure;
+mod recording;
 pub mod reload;
 mod seeding;
-pub mod store;
 mod wiring;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => configured(args.sources(), |config| replay::replay(&config, &args)),
         Command::Verify(args) => verify::run(&args),
+        Command::History(args) => history::command(&args),
+        Command::Store(command) => store::command(&command),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),
         Command::Consumer(ConsumerCommand::Build(args)) => build::build(&args),

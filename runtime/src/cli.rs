@@ -50,6 +50,7 @@ Examples:
   klines run --symbols SOLUSDT --intervals 1s,1m
   klines check                                validate the configuration and report every error
   klines replay trades.csv.gz --intervals 1m --format csv > klines.csv
+  klines history BTCUSDT 5m --format chart    draw the stored klines in the terminal
 
 Configuration:
   flag > environment > .env > klines.toml > default; `klines config show` shows the source of each.
@@ -80,16 +81,16 @@ impl Cli {
     /// The usage error, or the help that was asked for.
     pub fn parse_line(line: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let cli = Self::try_parse_from(line)?;
-        if let Command::Replay(replay) = &cli.command {
-            let mut command = Self::command();
-            command.build();
-            let refused =
-                |reason| command.find_subcommand_mut("replay").map(|it| it.error(ErrorKind::ArgumentConflict, reason));
-            if let Some(error) = replay.check().err().and_then(refused) {
-                return Err(error);
-            }
-        }
-        Ok(cli)
+        let (name, checked) = match &cli.command {
+            Command::Replay(replay) => ("replay", replay.check()),
+            Command::History(history) => ("history", history.check()),
+            _ => return Ok(cli),
+        };
+        let mut command = Self::command();
+        command.build();
+        let refused =
+            |reason| command.find_subcommand_mut(name).map(|it| it.error(ErrorKind::ArgumentConflict, reason));
+        checked.err().and_then(refused).map_or(Ok(cli), Err)
     }
 }
 
@@ -106,6 +107,11 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Compare klines made from a recording with the exchange's own klines in it
     Verify(VerifyArgs),
+    /// Show stored klines: as a table, csv, JSON, or candlesticks in the terminal
+    History(HistoryArgs),
+    /// Show, copy and check the store of klines
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Serve a simulated Bybit (public streams and REST calls) from a seed or a recording
     Simulate(SimulateArgs),
     /// Create, build, test, inspect and control consumers

@@ -18,7 +18,7 @@ use klines_domain::time::Millis;
 
 use self::pages::{Pages, Range};
 use self::table::Table;
-use super::output;
+use super::{output, store};
 use crate::cli::{EXIT_FAILED, HistoryArgs, HistoryFormat};
 use crate::telemetry;
 
@@ -43,6 +43,14 @@ struct Written {
     klines: usize,
     /// Whether klines that were asked for have no room on the screen.
     is_cut: bool,
+}
+
+/// Opens the store and writes the klines of the arguments.
+///
+/// # Errors
+/// When the store cannot be opened, and those of [`run`].
+pub fn command(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
+    run(args, &*store::open(&store::data_dir(&args.store))?)
 }
 
 /// Writes the klines of the arguments to standard output. The exit code is 1 if there are none.

@@ -27,7 +27,7 @@ use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, seeding, store, wiring};
+use super::{admin, demo, feeds, metrics, output, recording, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -65,7 +65,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
-    let recorder = store::record(&config, &hub);
+    let recorder = recording::record(&config, &hub);
     let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;

@@ -1,68 +1,111 @@
-//! The store of a run: its recorder, and reading it.
+//! `klines store`: shows, copies and checks the store of klines.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use klines_config::Config;
+use jiff::Timestamp;
 use klines_delivery::history::History;
-use klines_delivery::hub::Hub;
+use klines_domain::count::counted;
+use klines_domain::time::Millis;
+use klines_store::check::{self, Info, Verdict};
 use klines_store::file;
 use klines_store::reader::Reader;
-use klines_store::recorder::Recorder;
-use klines_store::writer::Limits;
-use tracing::{error, info};
-use url::Host;
+use serde_json::json;
 
-/// The part of `data_dir_max` that the store may take, in fifths: the rest is for what consumers keep.
-const FIFTHS: u64 = 4;
+use super::output;
+use crate::cli::{EXIT_FAILED, StoreArgs, StoreCommand};
 
-/// Begins to store what a hub publishes; `None` if nothing is to be stored, or the store cannot be used: then the run goes on
-/// without it.
-pub fn record(config: &Config, hub: &Hub) -> Option<Recorder> {
-    if !config.store.enabled {
-        return None;
-    }
-    let path = file::path_in(&config.data_dir);
-    let retain = config.store.retain.clone();
-    let max_bytes = config.store.max_size.min(config.data_dir_max / 5 * FIFTHS);
-    let limits = Limits { retain: Box::new(move |interval| retain.of(interval)), max_bytes };
-    match Recorder::start(&path, origin(config), limits, hub) {
-        Ok(recorder) => {
-            info!(file = %path.display(), max_bytes, "storing klines");
-            Some(recorder)
-        }
-        Err(error) => {
-            error!(%error, "klines are not stored in this run");
-            None
-        }
-    }
-}
-
-/// Returns what reads the store of a run; `None` if nothing is stored.
-pub fn history(config: &Config) -> Option<Arc<dyn History>> {
-    let reader = || Arc::new(Reader::of(&file::path_in(&config.data_dir))) as Arc<dyn History>;
-    config.store.enabled.then(reader)
-}
-
-/// Opens the store of a data folder for reading.
+/// Runs one of the commands.
 ///
 /// # Errors
-/// When there is none, or it cannot be used.
-pub fn open(data_dir: &Path) -> anyhow::Result<Reader> {
-    Ok(Reader::open(&file::path_in(data_dir))?)
+/// When the store cannot be used.
+pub fn command(command: &StoreCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        StoreCommand::Info(args) => {
+            let path = file::path_in(&data_dir(&args.store));
+            let info = check::info(&path)?;
+            output::print(&if args.json { info_json(&path, &info) } else { info_text(&path, &info) })?;
+        }
+        StoreCommand::Backup(args) => {
+            let path = file::path_in(&data_dir(&args.store));
+            check::backup(&path, &args.file)?;
+            output::print(&format!("{} is a copy of {}\n", args.file.display(), path.display()))?;
+        }
+        StoreCommand::Verify(args) => {
+            let path = file::path_in(&data_dir(&args.store));
+            let verdict = check::verify(&path)?;
+            output::print(&if args.json { verdict_json(&path, &verdict) } else { verdict_text(&path, &verdict) })?;
+            if !verdict.faults.is_empty() {
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what kind of klines a run makes: an exchange on this machine is a simulator.
-fn origin(config: &Config) -> &'static str {
-    let host = config.exchange.ws_url.as_ref().and_then(|url| url.host());
-    let is_local = host.is_some_and(|host| match host {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    });
-    match (is_local, config.exchange.testnet) {
-        (true, _) => "simulated",
-        (false, true) => "testnet",
-        (false, false) => "live",
+/// Returns the folder that contains the store.
+pub(super) fn data_dir(store: &StoreArgs) -> PathBuf {
+    klines_config::examine(store.sources()).0.data_dir
+}
+
+/// Opens the store for reading.
+pub(super) fn open(data_dir: &Path) -> anyhow::Result<Box<dyn History>> {
+    Ok(Box::new(Reader::open(&file::path_in(data_dir))?))
+}
+
+fn info_text(path: &Path, info: &Info) -> String {
+    let Info { schema, origin, bytes, in_log, intervals } = info;
+    let mut text = format!("{}  {bytes} bytes, {origin} klines, schema {schema}\n", path.display());
+    if *in_log > 0 {
+        let _ = writeln!(text, "{} not in blocks yet", counted(*in_log, "kline"));
     }
+    if !intervals.is_empty() {
+        let _ = writeln!(
+            text,
+            "{:<8} {:>7} {:>12} {:>13}  {:<20}  last window",
+            "interval", "series", "klines", "bytes", "first window"
+        );
+    }
+    for held in intervals {
+        let [first, last] = [held.span.0, held.span.1].map(moment);
+        let (interval, series, klines) = (held.interval.to_string(), held.series, held.klines);
+        let _ = writeln!(text, "{interval:<8} {series:>7} {klines:>12} {:>13}  {first:<20}  {last}", held.bytes);
+    }
+    text
+}
+
+fn info_json(path: &Path, info: &Info) -> String {
+    let intervals = info.intervals.iter().map(|held| {
+        json!({
+            "interval": held.interval.to_string(), "series": held.series, "klines": held.klines, "bytes": held.bytes,
+            "first": held.span.0, "last": held.span.1,
+        })
+    });
+    let object = json!({
+        "file": path, "schema": info.schema, "origin": info.origin, "bytes": info.bytes, "in_log": info.in_log,
+        "intervals": intervals.collect::<Vec<_>>(),
+    });
+    format!("{object}\n")
+}
+
+fn verdict_text(path: &Path, Verdict { blocks, klines, faults }: &Verdict) -> String {
+    let mut text = String::new();
+    for fault in faults {
+        let _ = writeln!(text, "{fault}");
+    }
+    let found = if faults.is_empty() { "no fault".to_owned() } else { counted(faults.len() as u64, "fault") };
+    let (blocks, klines) = (counted(*blocks, "block"), counted(*klines, "kline"));
+    let _ = writeln!(text, "{}: {blocks}, {klines}, {found}", path.display());
+    text
+}
+
+fn verdict_json(path: &Path, Verdict { blocks, klines, faults }: &Verdict) -> String {
+    format!("{}\n", json!({ "file": path, "blocks": blocks, "klines": klines, "faults": faults }))
+}
+
+/// Returns a moment as text, to the second.
+fn moment(at: Millis) -> String {
+    Timestamp::from_millisecond(at)
+        .map_or_else(|_| at.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -43,6 +43,19 @@ fn help_on_keys_and_certificates() {
 }
 
 #[test]
+fn help_on_history_and_the_store() {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let mut help = command.find_subcommand_mut("history").unwrap().render_long_help().to_string();
+    let store = command.find_subcommand_mut("store").unwrap();
+    help = format!("{help}\n----\n{}", store.render_long_help());
+    for name in ["info", "backup", "verify"] {
+        help = format!("{help}\n----\n{}", store.find_subcommand_mut(name).unwrap().render_long_help());
+    }
+    insta::assert_snapshot!(help);
+}
+
+#[test]
 fn flags_reach_the_configuration() {
     let cli = parse(
         "klines run --for 1m30s --symbols XRPUSDT,spot:ETHUSDT --intervals 1s --consumers jsonl --load-all=false \
@@ -92,6 +105,13 @@ fn every_documented_command_line_is_parsed() {
         "klines verify a.jsonl.gz --json",
         "klines simulate --listen 127.0.0.1:0 --seed 3 --symbols 900 --speed 2.5 --refuse A --refuse B --script s --for 5s",
         "klines simulate --recording a.gz --times kept --category spot",
+        "klines history BTCUSDT",
+        "klines history spot:BTCUSDT 1h --from 2024-01-01 --to 2024-01-31T12:00:00+01:00 --format csv --data-dir d",
+        "klines history BTCUSD 1s --category inverse --from 1704067200000 --last 5000 --format ndjson",
+        "klines history BTCUSDT 1D --format chart --config k.toml --env-file k.env",
+        "klines store info --json --data-dir d",
+        "klines store backup copy.db",
+        "klines store verify --json",
         "klines keygen --json",
         "klines tls self-signed --host example.com --host 192.0.2.1 --host ::1 --output certificates --force --json",
         "klines config show --json",
@@ -116,6 +136,13 @@ fn usage_errors_exit_with_2() {
         "klines ruN",
         "klines simulate --speed=0",
         "klines run --demo --testnet",
+        "klines history",
+        "klines history BTCUSDT 7m",
+        "klines history BTCUSDT --last 0",
+        "klines history spot:BTCUSDT --category linear",
+        "klines history BTCUSDT --from 2024-02-01 --to 2024-01-31",
+        "klines store",
+        "klines store backup",
         "klines tls",
         "klines tls self-signed --host https://example.com",
         "klines tls self-signed --host=",
@@ -220,7 +247,67 @@ fn completions_name_every_command() {
     let mut script = Vec::new();
     completions(Shell::Bash, &mut script);
     let script = String::from_utf8(script).unwrap();
-    for command in ["run", "check", "replay", "verify", "simulate", "keygen", "tls", "config", "completions"] {
+    for command in
+        ["run", "check", "replay", "verify", "history", "store", "simulate", "keygen", "tls", "config", "completions"]
+    {
         assert!(script.contains(&format!("klines__subcmd__{command}")), "{command}");
+    }
+}
+
+/// Returns the arguments of `klines history` with these flags.
+fn history(flags: &str) -> HistoryArgs {
+    let Command::History(history) = parse(&format!("klines history {flags}")).unwrap().command else { panic!() };
+    history
+}
+
+#[test]
+fn history_reads_the_last_klines_of_a_minute_unless_a_flag_says_otherwise() {
+    let series = |flags: &str| {
+        let series = history(flags).series();
+        format!("{}:{} {}", series.category, series.symbol, series.interval)
+    };
+    assert_eq!(series("BTCUSDT"), "linear:BTCUSDT 1m");
+    assert_eq!(series("BTCUSD 60 --category inverse"), "inverse:BTCUSD 1h");
+    assert_eq!(series("spot:BTCUSDT 1M --category spot"), "spot:BTCUSDT 1M");
+    for (flags, limit) in [
+        ("", Some(100)),
+        ("--last 5000", Some(5_000)),
+        ("--from 2024-01-01", None),
+        ("--to 2024-01-01", None),
+        ("--from 2024-01-01 --last 3", Some(3)),
+    ] {
+        assert_eq!(history(&format!("BTCUSDT {flags}")).limit(), limit, "{flags}");
+    }
+    assert_eq!(history("BTCUSDT").format, HistoryFormat::Table);
+}
+
+#[test]
+fn a_time_is_a_date_or_rfc_3339_or_milliseconds() {
+    for (text, from, to) in [
+        ("2024-01-01", 1_704_067_200_000, 1_704_153_599_999),
+        ("2024-01-01T00:00:00Z", 1_704_067_200_000, 1_704_067_200_000),
+        ("2024-01-01T01:30:00.25+01:00", 1_704_069_000_250, 1_704_069_000_250),
+        ("2024-01-01T00:01", 1_704_067_260_000, 1_704_067_260_000),
+        ("1704067200000", 1_704_067_200_000, 1_704_067_200_000),
+        ("0", 0, 0),
+    ] {
+        assert_eq!(history(&format!("BTCUSDT --from {text}")).from, Some(from), "{text}");
+        assert_eq!(history(&format!("BTCUSDT --to {text}")).to, Some(to), "{text}");
+    }
+    let refusal = |flags: &str| parse(&format!("klines history {flags}")).unwrap_err().to_string();
+    for (flags, expected) in [
+        ("BTCUSDT --from 1704067200", "(ms since 1970): did you mean `1704067200000`?"),
+        ("BTCUSDT --from 2024", "did you mean `2024-01-01`?"),
+        ("BTCUSDT --from yesterday", "expected a time such as 2024-01-31, 2024-01-31T12:00:00Z or"),
+        ("BTCUSDT --from 2024-13-01", "expected a time such as"),
+        ("BTCUSDT --to 31.01.2024", "expected a time such as"),
+        ("BTCUSDT 1d", "did you mean `1D`?"),
+        ("btcusdt", "did you mean `BTCUSDT`?"),
+        ("BTCUSDT --category sport", "did you mean `spot`?"),
+        ("BTCUSDT --from 2024-01-02 --to 2024-01-01", "error: --from is later than --to"),
+        ("spot:BTCUSDT --category linear", "error: the symbol is one of spot, and --category is linear"),
+    ] {
+        let error = refusal(flags);
+        assert!(error.contains(expected), "{flags}: {error}");
     }
 }

@@ -17,7 +17,7 @@ use klines_websocket::WebSocketBlueprint;
 use klines_websocket::settings::Settings;
 use klines_websocket::tls::Exposed;
 
-use crate::app::store;
+use crate::app::recording;
 
 /// Published values, of all consumers together, may take 1 / `VALUES_DIVISOR` of the server's memory limit.
 const VALUES_DIVISOR: usize = 4;
@@ -48,7 +48,7 @@ pub(super) fn blueprint(
             let WebSocket { logins, .. } = &config.websocket;
             let logins = logins.iter().map(|login| (login.user.clone(), login.key.clone())).collect();
             let blueprint = WebSocketBlueprint::new(websocket(consumer, config), logins, catalog.clone());
-            let blueprint = blueprint.with_history(store::history(config));
+            let blueprint = blueprint.with_history(recording::history(config));
             Ok(Some((Box::new(blueprint), Grouping::Boundary)))
         }
     }

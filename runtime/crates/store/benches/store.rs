@@ -30,6 +30,10 @@ use klines_store::reader::Reader;
 use klines_store::writer::{Limits, Writer};
 use rusqlite::{Connection, params};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const T0: i64 = 1_704_067_200_000;
 const SECONDS_AN_HOUR: i64 = 3_600;
 /// How many readers read beside the writer.
@@ -61,7 +65,7 @@ impl Market {
     fn new(number: u64) -> Self {
         let symbol = Symbol::new(&format!("S{number}USDT")).unwrap();
         let series = SeriesId::new(Category::Linear, symbol, "1s".parse().unwrap());
-        Self { series, random: Random(number + 1), price: 64_000_00 + number.cast_signed(), sequence: 0 }
+        Self { series, random: Random(number + 1), price: 6_400_000 + number.cast_signed(), sequence: 0 }
     }
 
     fn next(&mut self, start: i64) -> Arc<Kline> {

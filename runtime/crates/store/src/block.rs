@@ -69,10 +69,8 @@ pub fn decode(interval: Interval, bytes: &[u8], out: &mut Rows) -> Result<(), Da
         }
         other => return Err(Damage::Format(other)),
     };
-    let mut rows = Vec::new();
     while !cursor.is_empty() {
-        let decimals = columns::read(interval, &mut cursor, &mut rows)?;
-        out.extend(rows.drain(..).map(|row| (decimals, row)));
+        columns::read(interval, &mut cursor, out)?;
     }
     Ok(())
 }

@@ -127,7 +127,7 @@ fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, S
     while let Some(entry) = found.next()? {
         let data = entry.get_ref(1)?.as_blob().unwrap_or_default();
         let decoded =
-            log::decode(data, |series| intervals.get(&series).copied(), |_, _, rows| klines += rows.len() as u64);
+            log::decode(data, |series| intervals.get(&series).copied(), |_, rows| klines += rows.len() as u64);
         if let Err(damage) = decoded {
             faults.push(format!("entry {} of the log: {damage}", entry.get::<_, i64>(0)?));
         }

@@ -76,12 +76,13 @@ fn put_row(columns: &mut [Vec<u8>; COLUMNS], row: &Row, before: &Neighbour, (is_
     put_signed(last_times, row.last_trade_time.wrapping_sub(row.start));
 }
 
-/// Reads a segment, and appends its rows. Returns their decimals.
-pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<Row>) -> Result<Decimals, Damage> {
+/// Reads a segment, and appends its rows with their decimals.
+pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<(Decimals, Row)>) -> Result<(), Damage> {
     let count = cursor.next_count()?;
     let mut decimals = [0; 3];
     decimals.copy_from_slice(cursor.take(3)?.0);
     let [price, size, turnover] = decimals;
+    let decimals = Decimals { price, size, turnover };
     let start = cursor.next_signed()?;
     let sequence = cursor.next()?.wrapping_sub(1);
     let mut before = Neighbour { start, sequence, close: cursor.next_signed()? };
@@ -99,12 +100,12 @@ pub fn read(interval: Interval, cursor: &mut Cursor<'_>, rows: &mut Vec<Row>) ->
     for at in 0..count {
         let row = next_row(&mut columns, &before, (at == 0, interval))?;
         before = Neighbour { start: row.start, sequence: row.sequence, close: row.close };
-        rows.push(row);
+        rows.push((decimals, row));
     }
     if columns.iter().any(|column| !column.is_empty()) {
         return Err(Damage::Contradiction("a column has more rows than it says"));
     }
-    Ok(Decimals { price, size, turnover })
+    Ok(())
 }
 
 #[inline]
@@ -256,9 +257,9 @@ mod tests {
             let (mut out, mut read_rows) = (Vec::new(), Vec::new());
             write(interval, decimals, &rows, &mut out);
             let mut cursor = Cursor(&out);
-            prop_assert_eq!(read(interval, &mut cursor, &mut read_rows).unwrap(), decimals);
+            read(interval, &mut cursor, &mut read_rows).unwrap();
             prop_assert!(cursor.is_empty());
-            prop_assert_eq!(read_rows, rows);
+            prop_assert_eq!(read_rows, rows.into_iter().map(|row| (decimals, row)).collect::<Vec<_>>());
         }
 
         #[test]

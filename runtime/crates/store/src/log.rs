@@ -7,7 +7,7 @@ use klines_domain::interval::Interval;
 use crate::block::Rows;
 use crate::columns;
 use crate::error::Damage;
-use crate::row::{Decimals, Row};
+use crate::row::Row;
 use crate::varint::{Cursor, put};
 
 /// The length of the checksum.
@@ -41,7 +41,7 @@ pub fn encode(klines: &BTreeMap<i64, (Interval, Rows)>) -> Vec<u8> {
 pub fn decode(
     entry: &[u8],
     interval_of: impl Fn(i64) -> Option<Interval>,
-    mut take: impl FnMut(i64, Decimals, Vec<Row>),
+    mut take: impl FnMut(i64, Rows),
 ) -> Result<(), Damage> {
     let (sum, body) = entry.split_first_chunk::<HEAD>().ok_or(Damage::TooShort)?;
     if u32::from_le_bytes(*sum) != crc32fast::hash(body) {
@@ -53,9 +53,9 @@ pub fn decode(
         let length = cursor.next_count()?;
         let mut segment = cursor.take(length)?;
         if let Some(interval) = interval_of(series) {
-            let mut rows = Vec::new();
-            let decimals = columns::read(interval, &mut segment, &mut rows)?;
-            take(series, decimals, rows);
+            let mut rows = Rows::new();
+            columns::read(interval, &mut segment, &mut rows)?;
+            take(series, rows);
         }
     }
     Ok(())

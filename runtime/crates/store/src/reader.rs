@@ -142,7 +142,9 @@ fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &
     if query.side == Side::Newest {
         runs.reverse();
     }
-    let mut all: Rows = runs.into_iter().flatten().collect();
+    let mut runs = runs.into_iter();
+    let mut all = runs.next().unwrap_or_default();
+    runs.for_each(|mut run| all.append(&mut run));
     let surplus = all.len().saturating_sub(query.limit);
     match query.side {
         Side::Oldest => all.truncate(query.limit),
@@ -168,9 +170,8 @@ fn log_rows(transaction: &Transaction<'_>, series: i64, interval: Interval, quer
     let mut found = entries.query([])?;
     while let Some(entry) = found.next()? {
         let interval_of = |other| (other == series).then_some(interval);
-        log::decode(entry.get_ref(0)?.as_blob().unwrap_or_default(), interval_of, |_, decimals, new| {
-            let asked = new.into_iter().filter(|row| (query.from..=query.to).contains(&row.start));
-            rows.extend(asked.map(|row| (decimals, row)));
+        log::decode(entry.get_ref(0)?.as_blob().unwrap_or_default(), interval_of, |_, new| {
+            rows.extend(new.into_iter().filter(|(_, row)| (query.from..=query.to).contains(&row.start)));
         })?;
     }
     Ok(rows)

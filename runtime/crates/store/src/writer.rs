@@ -179,9 +179,7 @@ impl Writer {
             let mut found = entries.query([]).map_err(of)?;
             while let Some(entry) = found.next().map_err(of)? {
                 let entry = entry.get_ref(0).map_err(of)?.as_blob().unwrap_or_default();
-                let take = |series, decimals, new: Vec<Row>| {
-                    rows.entry(series).or_default().extend(new.into_iter().map(|row| (decimals, row)));
-                };
+                let take = |series, new: Rows| rows.entry(series).or_default().extend(new);
                 let decoded = log::decode(entry, |series| intervals.get(&series).copied(), take);
                 decoded.map_err(|damage| StoreError::damaged(path, "an entry of its log", damage))?;
             }

@@ -145,7 +145,7 @@ proptest! {
             let share = |percent: i64| first + (last - first) / 100 * percent;
             let side = if is_oldest { Side::Oldest } else { Side::Newest };
             let query = Query { series: (*all[at]).clone(), from: share(from), to: share(to), limit, side };
-            prop_assert_eq!(reader.read(&query).unwrap(), if from > to { Vec::new() } else { ask(&models[at], &query) });
+            prop_assert_eq!(reader.read(&query).unwrap(), if query.from > query.to { Vec::new() } else { ask(&models[at], &query) });
         }
         for (series, model) in all.iter().zip(&models) {
             prop_assert_eq!(reader.read(&everything(*series)).unwrap(), ask(model, &everything(*series)));

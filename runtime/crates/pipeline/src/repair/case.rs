@@ -228,6 +228,9 @@ impl Case {
                 return self.ask_at(self.candles(Grain::Hour, from.max(to - MAX_ROW * HOUR), to), self.pause(now));
             }
         }
+        // One answer can be for all gaps of the last hours.
+        let oldest = gaps.iter().map(|(from, _)| *from).find(|from| *from >= since.max(to - MAX_ROW * MINUTE));
+        let from = oldest.map_or(from, |oldest| oldest.min(from));
         let (from, to) = (from - from % MINUTE, to - to % MINUTE);
         self.ask_at(self.candles(Grain::Minute, from.max(to - MAX_ROW * MINUTE), to), self.pause(now))
     }

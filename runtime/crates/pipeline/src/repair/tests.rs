@@ -155,6 +155,25 @@ fn what_the_recent_trades_do_not_reach_is_asked_for_in_settled_minutes() {
 
 /// Its trades can still be recovered when it is over, also those of windows that are shorter than a minute.
 #[test]
+fn one_request_asks_for_the_candles_of_all_gaps() {
+    let mut bench = Bench::new(DEFAULT);
+    let ends = [2, 5, 9].map(|number| number * MINUTE + 5_000);
+    ends.iter().for_each(|end| bench.gap(end - 3_000, *end));
+    let after = ends[2] + 500;
+    assert_eq!(bench.asks(after - 400), [RECENT]);
+    bench.saw(after);
+    // They reach back to none of the gaps.
+    bench.answer(after + 100, RECENT, trades(&[after]));
+    let (from, to) = (T0 + MINUTE, T0 + 9 * MINUTE);
+    let candles = Request::Candles { symbol: ONE, grain: Grain::Minute, from, to };
+    let settled = 10 * MINUTE + SETTLING;
+    assert_eq!(bench.asks(settled), [candles], "from the one before the first on");
+    let all: Vec<Candle> = (1..=9).map(|number| minute(number * MINUTE, 1)).collect();
+    bench.answer(settled + 100, candles, Ok(Found::Candles(all)));
+    assert_eq!((bench.gaps(), bench.asks(settled + 200)), (vec![], vec![]));
+}
+
+#[test]
 fn no_candle_is_asked_for_of_the_minute_in_which_a_gap_begins_that_is_not_over() {
     let mut bench = Bench::new(DEFAULT);
     bench.saw(1_000);

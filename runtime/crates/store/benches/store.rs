@@ -26,6 +26,7 @@ use klines_domain::decimal::Decimal;
 use klines_domain::kline::{Kline, Quality};
 use klines_domain::series::SeriesId;
 use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::LocalMillis;
 use klines_store::reader::Reader;
 use klines_store::writer::{Limits, Writer};
 use rusqlite::{Connection, params};
@@ -35,6 +36,8 @@ use rusqlite::{Connection, params};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const T0: i64 = 1_704_067_200_000;
+/// Later than any kline.
+const LATER: LocalMillis = LocalMillis::new(i64::MAX);
 const SECONDS_AN_HOUR: i64 = 3_600;
 /// How many readers read beside the writer.
 const READERS: usize = 100;
@@ -217,7 +220,7 @@ fn main() {
     let mut all = markets();
     let took = fill(&mut all, hours, |tick| {
         writer.append(tick).unwrap();
-        writer.maintain().unwrap();
+        writer.maintain(LATER).unwrap();
     });
     // As after `kill -9`: the log stays as it is.
     drop(writer);
@@ -278,7 +281,7 @@ fn beside_readers(path: &Path, mut all: Vec<Market>, hours: i64) {
         while began.elapsed() < BESIDE {
             let tick: Vec<_> = all.iter_mut().map(|market| market.next(start)).collect();
             writer.append(&tick).unwrap();
-            writer.maintain().unwrap();
+            writer.maintain(LATER).unwrap();
             written += tick.len() as u64;
             start += 1_000;
         }

@@ -5,7 +5,7 @@
 //! compressed columns. Every (series, start, revision) is stored once; a reader returns the newest revision of each window.
 //! A kline without trades takes nearly no room: it repeats its neighbour.
 //!
-//! No time is asked for anywhere: the klines themselves say how late it is.
+//! The klines themselves say how late it is; the local time only bounds what is too old.
 
 mod block;
 pub mod check;

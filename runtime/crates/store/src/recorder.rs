@@ -12,6 +12,7 @@ use klines_delivery::Subscription;
 use klines_delivery::hub::Hub;
 use klines_delivery::queue::{Grouping, Popped, Queue};
 use klines_delivery::stats::Stats;
+use klines_system::clock::LocalClock;
 use tracing::{info, warn};
 
 use crate::error::StoreError;
@@ -86,7 +87,8 @@ impl Recorder {
         let writer = Writer::open(path, origin, limits)?;
         let wanted = Subscription { closed_only: true, ..Subscription::default() };
         let (queue, stats, shared) = (Arc::new(Queue::new(QUEUE, &wanted)), Arc::new(Stats::default()), Arc::default());
-        let record = Record { queue: queue.clone(), shared: Arc::clone(&shared), logged: None };
+        let record =
+            Record { queue: queue.clone(), shared: Arc::clone(&shared), clock: LocalClock::start(), logged: None };
         let (ending, ended) = mpsc::channel::<()>();
         let run = move || {
             record.run(writer);
@@ -122,6 +124,7 @@ impl Recorder {
 struct Record {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
+    clock: LocalClock,
     /// When a failure was last logged.
     logged: Option<Instant>,
 }
@@ -152,7 +155,7 @@ impl Record {
 
     fn stored(&mut self, writer: &mut Writer, count: usize) {
         self.shared.stored.fetch_add(count as u64, Ordering::Relaxed);
-        let maintained = writer.maintain().and_then(|()| writer.bytes());
+        let maintained = writer.maintain(self.clock.now()).and_then(|()| writer.bytes());
         match maintained {
             Ok(bytes) => {
                 self.shared.bytes.store(bytes, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::series::SeriesId;
-use klines_domain::time::{HOUR, MINUTE, Millis};
+use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 pub use self::retention::Limits;
@@ -124,11 +124,12 @@ impl Writer {
     }
 
     /// Does what is due: folds the log, seals a few series, removes what is too old or too much. Call it after each
-    /// [`append`](Self::append).
+    /// [`append`](Self::append). Age is counted from the newest kline, or from the local time `now` if that is earlier: one kline
+    /// from a clock that leaps must not make all others old.
     ///
     /// # Errors
     /// [`StoreError`]; then it is due again.
-    pub fn maintain(&mut self) -> Result<(), StoreError> {
+    pub fn maintain(&mut self, now: LocalMillis) -> Result<(), StoreError> {
         let is_long = self.newest.zip(self.folded_at).is_some_and(|(newest, folded)| newest - folded >= FOLDED_AFTER);
         if self.in_log >= MAX_LOG || is_long {
             self.fold()?;
@@ -138,7 +139,7 @@ impl Writer {
             let Some(series) = self.to_seal.pop_front() else { break };
             self.seal(series)?;
             let limit = self.intervals.get(&series).zip(self.newest);
-            let limit = limit.and_then(|(interval, newest)| self.retention.oldest(*interval, newest));
+            let limit = limit.and_then(|(interval, newest)| self.retention.oldest(*interval, newest.min(now.get())));
             if let Some(oldest) = limit {
                 retention::expire(&self.connection, series, oldest).map_err(|error| of(&self.path, &error))?;
             }

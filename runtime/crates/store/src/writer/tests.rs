@@ -15,6 +15,9 @@ use crate::reader::Reader;
 /// 2024-01-01T00:00:00Z.
 const T0: Millis = 1_704_067_200_000;
 
+/// Later than any kline.
+const LATER: LocalMillis = LocalMillis::new(T0 + 1_000 * DAY);
+
 fn series(symbol: &str, interval: &str) -> SeriesId {
     SeriesId::new(Category::Linear, Symbol::new(symbol).unwrap(), interval.parse().unwrap())
 }
@@ -131,7 +134,7 @@ proptest! {
                     }
                 }
                 Step::Pause(millis) => now += millis,
-                Step::Maintain => writer.maintain().unwrap(),
+                Step::Maintain => writer.maintain(LATER).unwrap(),
                 Step::Restart => {
                     drop(writer);
                     writer = Writer::open(&path, "live", Limits::none()).unwrap();
@@ -162,7 +165,7 @@ fn fill(writer: &mut Writer, series: SeriesId, from: Millis, hours: i64) {
         let klines: Vec<_> =
             (0..count.max(1)).map(|at| kline(series, start + at * series.interval.nominal_millis(), 0)).collect();
         writer.append(&klines).unwrap();
-        writer.maintain().unwrap();
+        writer.maintain(LATER).unwrap();
     }
 }
 
@@ -205,6 +208,23 @@ fn intervals_are_kept_for_their_time() {
     // Blocks go as a whole, and once an hour.
     assert_eq!(first(second), Some(3 * HOUR));
     assert_eq!(first(minute), Some(0));
+}
+
+#[test]
+fn a_kline_from_a_clock_that_leaps_makes_no_other_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file::path_in(folder.path());
+    let second = series("BTCUSDT", "1s");
+    let limits = Limits { retain: Box::new(|_| Some(2 * HOUR)), max_bytes: u64::MAX };
+    let mut writer = Writer::open(&path, "live", limits).unwrap();
+    fill(&mut writer, second, T0, 1);
+    let now = LocalMillis::new(T0 + HOUR);
+    for more in 0..2 {
+        writer.append(&[kline(second, T0 + 31 * DAY + more * 2 * HOUR, 0)]).unwrap();
+        writer.maintain(now).unwrap();
+    }
+    let stored = Reader::open(&path).unwrap().read(&everything(second)).unwrap();
+    assert_eq!(stored.len() as i64, HOUR / SECOND + 2);
 }
 
 #[test]

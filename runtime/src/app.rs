@@ -52,7 +52,11 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => configured(args.sources(), |config| run::run(config, &args)),
         Command::Check(args) => check::check(&args),
-        Command::Replay(args) => configured(args.sources(), |config| replay::replay(&config, &args)),
+        Command::Replay(args) => configured(args.sources(), |mut config| {
+            // Klines of recordings are not mixed with stored ones.
+            config.store.enabled = false;
+            replay::replay(&config, &args)
+        }),
         Command::Verify(args) => verify::run(&args),
         Command::History(args) => history::command(&args),
         Command::Store(command) => store::command(&command),

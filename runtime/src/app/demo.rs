@@ -24,9 +24,8 @@ pub async fn start(config: &mut Config) -> anyhow::Result<Sim> {
     config.exchange.rest_url = Some(Url::from_str(&sim.rest_url())?);
     // The exchange is on loopback, where no proxy leads.
     config.proxy = Proxy::default();
-    // What the demo made up must not be on disk in the next run, which could be a live one.
+    // What the demo made up must not wait on disk for the next run, which could be a live one.
     config.redis.spill = 0;
-    config.store.enabled = false;
     warn_of_outlets(config, "the demo's klines are generated, and this consumer passes them on");
     Ok(sim)
 }

@@ -6,4 +6,4 @@ mod health;
 mod process;
 mod server;
 
-pub use self::server::bind;
+pub use self::server::{Server, bind};

@@ -39,7 +39,7 @@ pub fn record(config: &Config, hub: &Hub) -> Option<Recorder> {
 
 /// Returns what reads the store of a run; `None` if nothing is stored.
 pub fn history(config: &Config) -> Option<Arc<dyn History>> {
-    let reader = || Arc::new(Reader::of(&file::path_in(&config.data_dir))) as Arc<dyn History>;
+    let reader = || Arc::new(Reader::of(&file::path_in(&config.data_dir), origin(config))) as Arc<dyn History>;
     config.store.enabled.then(reader)
 }
 

@@ -4,6 +4,7 @@
 //! data flow: feeds stop, the pipeline emits its open klines, consumers finish their queues, and a summary of each is
 //! printed.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use klines_delivery::stats::State;
 use klines_pipeline::{CategoryTally, Pipeline};
 use klines_store::recorder::Recorder;
 use klines_system::clock::LocalClock;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -42,6 +44,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// When something cannot be started.
 pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
+    // The demo's klines are not mixed with stored ones.
+    config.store.enabled &= !args.demo;
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
     let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, None)? {
@@ -74,14 +78,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;
-    // The servers run until the run has ended.
-    let mut servers = JoinSet::new();
-    if let Some(port) = port {
-        servers.spawn_on(port.serve(observed.clone()), runtime.handle());
-    }
-    if let Some(socket) = admin::open(&config.data_dir) {
-        servers.spawn_on(socket.serve(controls(&manager, &observed, reloader, &reconfigurer)), runtime.handle());
-    }
+    let controls = controls(&manager, &observed, reloader, &reconfigurer);
+    let mut servers = spawn_servers(port, &config, controls, runtime.handle());
     log_start(&config);
     let served = runtime.block_on(async {
         tokio::select! { biased;
@@ -93,10 +91,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     drop((watch, config_watch));
     observed.end();
     // Waits for the consumers without blocking the executor, so that the servers still answer.
-    let ended = runtime.block_on(finish(manager));
-    if let Some(recorder) = recorder {
-        recorder.end(DRAIN);
-    }
+    let ended = runtime.block_on(finish(manager, recorder));
     runtime.block_on(servers.shutdown());
     components.remove_temporary();
     if let Some(exchange) = exchange {
@@ -113,6 +108,23 @@ fn reconfigurer(args: &RunArgs, config: &Config, consumers: Consumers) -> (Choic
         vec![Box::new(Symbols(choices.clone())), Box::new(Intervals(choices.clone())), Box::new(consumers)];
     let reconfigurer = Reconfigurer::new(args, config, parts);
     (choices, reconfigurer)
+}
+
+/// Starts the servers, which run until the run has ended.
+fn spawn_servers(
+    port: Option<metrics::Server>,
+    config: &Config,
+    controls: admin::Controls,
+    runtime: &Handle,
+) -> JoinSet<io::Result<()>> {
+    let mut servers = JoinSet::new();
+    if let Some(port) = port {
+        servers.spawn_on(port.serve(controls.observed.clone()), runtime);
+    }
+    if let Some(socket) = admin::open(&config.data_dir) {
+        servers.spawn_on(socket.serve(controls), runtime);
+    }
+    servers
 }
 
 fn log_start(config: &Config) {
@@ -229,8 +241,13 @@ pub(super) async fn all_consumers_ended(manager: &Manager) -> anyhow::Result<()>
     }
 }
 
-/// Waits for the consumers to finish and prints a summary of each.
-async fn finish(manager: Arc<Manager>) -> ExitCode {
-    let summaries = tokio::task::spawn_blocking(move || manager.shutdown(DRAIN)).await.unwrap_or_default();
+/// Waits for the consumers and the store to finish, and prints a summary of each consumer.
+async fn finish(manager: Arc<Manager>, recorder: Option<Recorder>) -> ExitCode {
+    let shut_down = move || {
+        let summaries = manager.shutdown(DRAIN);
+        recorder.into_iter().for_each(|recorder| recorder.end(DRAIN));
+        summaries
+    };
+    let summaries = tokio::task::spawn_blocking(shut_down).await.unwrap_or_default();
     wiring::print_summaries(&summaries)
 }

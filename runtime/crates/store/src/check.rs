@@ -159,7 +159,7 @@ fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), St
     Ok(())
 }
 
-/// Returns what is wrong with the rows of a block that says to have so many, from `first` to `last`.
+/// Returns what is wrong with the rows of a block that says to have `count`, from `first` to `last`.
 fn fault_of(interval: Interval, rows: &Rows, (first, last, count): (Millis, Millis, i64)) -> Option<String> {
     let ends = rows.first().zip(rows.last()).map(|((_, first), (_, last))| (first.start, last.start));
     if ends != Some((first, last)) || i64::try_from(rows.len()) != Ok(count) {

@@ -62,7 +62,7 @@ pub enum StoreError {
     #[error("{} is used by another klines: stop that one, or give this one another data_dir", .0.display())]
     InUse(PathBuf),
     /// Something in it is damaged.
-    #[error("{} is damaged ({what}): `klines store verify` tells more; restore a backup, or move it away to begin anew", .path.display())]
+    #[error("{} is damaged ({what}): `klines store verify` tells more; restore a backup, or move it away to begin a new one", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

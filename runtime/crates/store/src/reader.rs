@@ -22,6 +22,8 @@ const MAX_IDLE: usize = 8;
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
+    /// Where the klines have to be from; `None` if that does not matter.
+    origin: Option<String>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -32,13 +34,13 @@ impl Reader {
     /// [`StoreError`]
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = file::open_to_read(path)?;
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(vec![connection]) })
+        Ok(Self { path: path.to_owned(), origin: None, idle: Mutex::new(vec![connection]) })
     }
 
-    /// Reads a store that may not exist yet: it is opened by the first read.
+    /// Reads a store that may not exist yet, and only if its klines are from `origin`: it is opened by the first read.
     #[must_use]
-    pub fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::default() }
+    pub fn of(path: &Path, origin: &str) -> Self {
+        Self { path: path.to_owned(), origin: Some(origin.to_owned()), idle: Mutex::default() }
     }
 
     /// Returns all series, in order.
@@ -79,13 +81,24 @@ impl Reader {
     /// Runs a read on a connection of its own.
     pub(crate) fn with<T>(&self, read: impl FnOnce(&mut Connection) -> Result<T, StepError>) -> Result<T, StoreError> {
         let idle = self.lock().pop();
-        let mut connection = idle.map_or_else(|| file::open_to_read(&self.path), Ok)?;
+        let mut connection = idle.map_or_else(|| self.connect(), Ok)?;
         let found = read(&mut connection).map_err(|error| error.on(&self.path, "a block"))?;
         let mut idle = self.lock();
         if idle.len() < MAX_IDLE {
             idle.push(connection);
         }
         Ok(found)
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let connection = file::open_to_read(&self.path)?;
+        let found = file::origin_of(&connection).map_err(|error| StoreError::of(&self.path, &error))?;
+        match &self.origin {
+            Some(wanted) if found != *wanted => {
+                Err(StoreError::OtherOrigin { path: self.path.clone(), found, wanted: wanted.clone() })
+            }
+            _ => Ok(connection),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

@@ -58,3 +58,17 @@ fn a_recorder_waits_for_a_disk_that_fails_and_loses_nothing_that_fits_into_its_q
     assert_eq!((stored, lost, is_failing), (10, 0, false));
     assert_eq!(starts(&path), (0..10).collect::<Vec<_>>());
 }
+
+#[test]
+fn klines_of_another_origin_are_not_read_as_those_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file::path_in(folder.path());
+    let hub = Hub::new();
+    let recorder = Recorder::start(&path, "live", Limits::none(), &hub).unwrap();
+    hub.publish(&batch([kline("BTCUSDT", "1m", 1, true)]));
+    recorder.end(PATIENCE);
+    let series = (*kline("BTCUSDT", "1m", 0, true).series).clone();
+    let all = Query { series, from: Millis::MIN, to: Millis::MAX, limit: 10, side: Side::Oldest };
+    assert_eq!(Reader::of(&path, "live").read(&all).unwrap().len(), 1);
+    assert!(matches!(Reader::of(&path, "simulated").read(&all), Err(StoreError::OtherOrigin { .. })));
+}

@@ -42,7 +42,7 @@ pub(super) struct Retention {
     asked: u32,
 }
 
-/// The size is looked at after so many transactions.
+/// The number of transactions after which the size is looked at.
 const LOOKED_AFTER: u32 = 64;
 /// How many pages are given back to the file system at once.
 const PAGES: u32 = 1_024;

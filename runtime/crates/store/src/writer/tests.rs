@@ -61,7 +61,7 @@ fn everything(series: SeriesId) -> Query {
 /// What happens to a store.
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many windows of a series close.
+    /// This number of windows of a series close.
     Close(usize, Millis),
     /// A window that is so far back gets a revision.
     Revise(usize, Index),

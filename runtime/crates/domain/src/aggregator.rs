@@ -11,6 +11,7 @@ mod intervals;
 mod kline_builder;
 mod leaving;
 mod repair;
+mod resuming;
 mod seen;
 mod series;
 mod settings;
@@ -26,6 +27,7 @@ use std::collections::BTreeSet;
 
 use self::dirty_set::DirtySet;
 use self::kline_builder::KlineBuilder;
+pub use self::resuming::{Earlier, EarlierSeries};
 use self::seen::SeenIds;
 pub use self::settings::{Fill, Open, Settings};
 use self::symbol_state::{IntervalState, Intervals, SymbolState};

@@ -58,11 +58,19 @@ pub enum Mutant {
     HourDivided,
     /// A topic that brings nothing although its symbol trades counts as covered.
     DeadTopicBelieved,
+    /// What ended while the process was not running is not repaired.
+    OutageForgotten,
+    /// A window that has a kline of an earlier process gets another one.
+    EarlierKlineRepeated,
+    /// A kline that may have been published before a crash does not count as a revision.
+    LostKlineNotCounted,
+    /// Sequences begin again with each process.
+    SequenceRestarted,
 }
 
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::LossIgnored,
         Self::LossDiscovered,
         Self::CoveredTooSoon,
@@ -90,6 +98,10 @@ impl Mutant {
         Self::FirstPriceForgotten,
         Self::HourDivided,
         Self::DeadTopicBelieved,
+        Self::OutageForgotten,
+        Self::EarlierKlineRepeated,
+        Self::LostKlineNotCounted,
+        Self::SequenceRestarted,
     ];
 
     /// Returns whether this mistake is made.

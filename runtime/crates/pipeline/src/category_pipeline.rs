@@ -1,9 +1,10 @@
 //! The pipeline of one category: its connections, with an exchange clock each, and its aggregator. Pure: time is an
 //! argument.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use klines_domain::aggregator::{Aggregator, Settings, Tally};
+use klines_domain::aggregator::{Aggregator, Earlier, Settings, Tally};
 use klines_domain::clock::ClockOffset;
 use klines_domain::feed::{FeedEvent, FeedMessage};
 use klines_domain::interval::Interval;
@@ -44,6 +45,8 @@ pub struct CategoryPipeline {
     /// Other intervals that wait for the windows that are over; `None` if there are none.
     awaiting: Option<Awaiting>,
     grace: Millis,
+    /// What an earlier run has left of the symbols that have not been watched yet.
+    earlier: BTreeMap<Symbol, Earlier>,
 }
 
 /// Intervals that replace the present ones.
@@ -87,6 +90,7 @@ impl CategoryPipeline {
             leaving: Vec::new(),
             awaiting: None,
             grace,
+            earlier: BTreeMap::new(),
         }
     }
 
@@ -95,6 +99,20 @@ impl CategoryPipeline {
     pub fn repairing(settings: Settings, symbols: &SymbolTable, repair: RepairSettings) -> Self {
         let settings = Settings { is_repaired: true, ..settings };
         Self { repairer: Some(Repairer::new(repair)), ..Self::new(settings, symbols) }
+    }
+
+    /// Continues an earlier run, which has left this of its symbols. To be called before the first message.
+    #[must_use]
+    pub fn resuming(mut self, symbols: &SymbolTable, earlier: BTreeMap<Symbol, Earlier>) -> Self {
+        self.earlier = earlier;
+        symbols.iter().for_each(|(id, symbol)| self.resume(id, symbol));
+        self
+    }
+
+    fn resume(&mut self, id: SymbolId, symbol: &Symbol) {
+        if let Some(earlier) = self.earlier.remove(symbol) {
+            self.aggregator.resume(id, &earlier);
+        }
     }
 
     /// Takes the requests to the exchange that are due. Each one has to be [answered](Self::answer).
@@ -136,7 +154,8 @@ impl CategoryPipeline {
             std::mem::take(&mut self.leaving).into_iter().for_each(|leaving| self.end(leaving.symbol, out));
         }
         for symbol in joined {
-            self.aggregator.add_symbol(symbol);
+            let id = self.aggregator.add_symbol(symbol);
+            self.resume(id, symbol);
         }
         self.leaving.extend(left.iter().map(|symbol| Leaving { symbol: *symbol, ended: None }));
     }

@@ -6,7 +6,7 @@
 
 mod delivery;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use klines_domain::aggregator::Tally;
 use klines_domain::kline::{Kline, Quality};
@@ -17,7 +17,7 @@ use super::Outcome;
 use super::market::TapeTrade;
 use super::oracle::windows::Windows;
 use super::oracle::{self, Row};
-use super::plan::{Fault, Kind, Plan};
+use super::plan::{Fault, Kind, Life, Plan};
 
 /// How long after the last fault everything works again: an exchange that is mute is noticed after 45 s, and twice that
 /// if the first new connection brought no data either.
@@ -42,6 +42,11 @@ pub struct Checker {
     open: Vec<Kline>,
     /// Since when the client knows that symbols have ended, by their names.
     ended: BTreeMap<String, Millis>,
+    /// After a crash: the first kline of a window that ended before this time counts as a revision.
+    lost_before: Millis,
+    /// The first moment after what was stored of each series, and the klines that were emitted and not stored.
+    stored: BTreeMap<Series, Millis>,
+    lost: BTreeSet<(Series, Millis)>,
     faults: Vec<String>,
 }
 
@@ -53,6 +58,9 @@ impl Checker {
             sequences: BTreeMap::new(),
             open: Vec::new(),
             ended: BTreeMap::new(),
+            lost_before: Millis::MIN,
+            stored: BTreeMap::new(),
+            lost: BTreeSet::new(),
             faults: Vec::new(),
         }
     }
@@ -113,7 +121,7 @@ impl Checker {
 
     /// A kline was emitted.
     pub fn kline(&mut self, kline: &Kline) {
-        let series = (kline.series.symbol.to_string(), kline.series.interval.to_string());
+        let series = series_of(kline);
         if !kline.confirm {
             self.faults.push(format!("{series:?} {}: not confirmed, although no updates are wanted", kline.start));
         }
@@ -128,9 +136,36 @@ impl Checker {
         }
         *sequence = kline.sequence;
         let known = self.klines.entry(series.clone()).or_default().insert(kline.start, kline.clone());
-        let expected = known.map_or(0, |known| known.revision + 1);
+        let known = known.filter(|_| !self.lost.remove(&(series.clone(), kline.start)));
+        let expected = known.map_or(u32::from(kline.end < self.lost_before), |known| known.revision + 1);
+        if self.stored.get(&series).is_some_and(|next| kline.start < *next) {
+            self.faults.push(format!("{series:?} {}: had a kline before the process ended", kline.start));
+        }
         if kline.revision != expected {
             self.faults.push(format!("{series:?} {}: revision {}, not {expected}", kline.start, kline.revision));
+        }
+    }
+
+    /// A process ended, which has counted so much.
+    pub fn add_up(&mut self, tally: Tally) {
+        let Tally { received, counted, duplicate, late, rejected, excluded, superseded, gaps: _ } = tally;
+        if received != counted + duplicate + late + rejected + excluded + superseded {
+            self.faults.push(format!("the trades do not add up: {tally:?}"));
+        }
+    }
+
+    /// Another process begins, which knows the klines that were stored.
+    pub fn restarted<'a>(&mut self, stored: impl Iterator<Item = &'a Kline>, lost_before: Millis) {
+        let all = self.klines.iter().flat_map(|(series, klines)| klines.keys().map(|start| (series.clone(), *start)));
+        (self.lost, self.lost_before) = (all.collect(), lost_before);
+        self.sequences.clear();
+        for kline in stored {
+            let series = series_of(kline);
+            self.lost.remove(&(series.clone(), kline.start));
+            let sequence = self.sequences.entry(series.clone()).or_default();
+            *sequence = kline.sequence.max(*sequence);
+            let next = self.stored.entry(series).or_default();
+            *next = (kline.end + 1).max(*next);
         }
     }
 
@@ -151,15 +186,13 @@ impl Checker {
         tally: Tally,
         trace: Option<String>,
     ) -> Outcome {
-        let Tally { received, counted, duplicate, late, rejected, excluded, superseded, gaps: _ } = tally;
-        if received != counted + duplicate + late + rejected + excluded + superseded {
-            self.faults.push(format!("the trades do not add up: {tally:?}"));
-        }
+        self.add_up(tally);
         let (mut compared, mut required) = (0, 0);
         for (series, klines) in &self.klines {
             let tape = tapes.iter().find(|(name, _)| *name == series.0).map_or(&[][..], |(_, tape)| tape);
             compared += klines.len();
-            self.faults.extend(klines.values().filter_map(|kline| compare(kline, tape, plan).err()));
+            let certain = klines.values().filter(|kline| !may_be_unnoticed(kline, plan));
+            self.faults.extend(certain.filter_map(|kline| compare(kline, tape, plan).err()));
         }
         for delivery in &mut self.deliveries {
             delivery.end(plan.end);
@@ -206,10 +239,16 @@ impl Checker {
                 let none = BTreeMap::new();
                 let klines = self.klines.get(&((*name).to_owned(), interval.to_owned())).unwrap_or(&none);
                 let is_reached = recent_trades_reach(plan, tape);
+                let is_stored = self.stored.keys().any(|(symbol, _)| symbol == name);
+                let began = plan.restart.map(|restart| restart.until + STARTING);
                 let mut starts = knowable(plan, tape, windows, is_reached);
                 starts.retain(|start| {
                     let end = windows.next(*start) - 1;
-                    !plan.is_refused(symbol) && !plan.steps.repeats(*start, end)
+                    // What a process has published before its end is not repaired by the next one, which knows nothing of
+                    // symbols of which nothing was stored.
+                    let known = if is_stored { plan.restart.map(|restart| restart.at) } else { began };
+                    let is_done = known.is_some_and(|known| end < known);
+                    !plan.is_refused(symbol) && !plan.steps.repeats(*start, end) && !is_done
                 });
                 required += starts.len();
                 let is_whole = windows.is_whole();
@@ -310,6 +349,10 @@ fn intervals(plan: &Plan) -> impl Iterator<Item = (&'static str, Windows)> {
     plan.intervals.iter().filter_map(|interval| Some((*interval, Windows::of(interval)?)))
 }
 
+fn series_of(kline: &Kline) -> Series {
+    (kline.series.symbol.to_string(), kline.series.interval.to_string())
+}
+
 /// Returns the windows of a kline's interval.
 fn windows_of(kline: &Kline) -> Windows {
     Windows::of(&kline.series.interval.to_string()).unwrap_or(Windows::Fixed(1))
@@ -324,7 +367,21 @@ fn is_alive(plan: &Plan, symbol: usize, start: Millis, end: Millis) -> bool {
     let is_dead = plan
         .dead
         .is_some_and(|dead| dead.symbol == symbol && start < dead.at + RECOVERY && end + LONGEST_TRANSIT > dead.at);
-    start >= listed && end < ended && !is_dead
+    // Flat klines that were withheld because lists omitted the symbol are up to the process that has withheld them.
+    let is_withheld = plan.restart.is_some_and(|restart| start < restart.at && end + MINUTE > life.omitted.0)
+        && life.omitted != Life::WHOLE.omitted;
+    start >= listed && end < ended && !is_dead && !is_withheld
+}
+
+/// Returns whether a process has closed a window on a connection whose silence it did not live to notice: nothing corrects
+/// that afterwards.
+fn may_be_unnoticed(kline: &Kline, plan: &Plan) -> bool {
+    let Some(at) = plan.restart.map(|restart| restart.at) else { return false };
+    let is_silent = |fault: &Fault| {
+        let until = if matches!(fault.kind, Kind::Mute | Kind::HalfOpen) { Millis::MAX } else { fault.until };
+        fault.kind != Kind::Drop && fault.from < at && until > at - RECOVERY
+    };
+    kline.end < at && kline.end > at - RECOVERY && plan.faults.iter().any(is_silent)
 }
 
 /// Compares a kline with what the exchange had.

@@ -156,6 +156,19 @@ pub struct Plan {
     pub lives: Vec<Life>,
     /// The topic that brings nothing on any connection from a time on, until it is subscribed to again.
     pub dead: Option<DeadTopic>,
+    /// The end of the process, and the next one.
+    pub restart: Option<Restart>,
+}
+
+/// The process ends, and another one continues with what the store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// When it ends, in ms of true time.
+    pub at: Millis,
+    /// When the next one begins.
+    pub until: Millis,
+    /// How long before its end the last klines were stored; `None` if it ends as it should.
+    pub unstored: Option<Millis>,
 }
 
 /// A topic that dies.
@@ -215,6 +228,7 @@ impl Plan {
             steps: Steps::default(),
             lives: vec![Life::WHOLE; symbols],
             dead: None,
+            restart: None,
         };
         setting::draw(&mut plan);
         plan
@@ -307,6 +321,10 @@ impl fmt::Display for Plan {
         }
         if let Some(DeadTopic { symbol, at }) = &self.dead {
             writeln!(out, "at {:>7} ms the topic of symbol {symbol} dies", at - start)?;
+        }
+        if let Some(Restart { at, until, unstored }) = &self.restart {
+            let how = unstored.map_or("ends".to_owned(), |unstored| format!("crashes, {unstored} ms are not stored"));
+            writeln!(out, "at {:>7} ms for {:>6} ms: the process {how}", at - start, until - at)?;
         }
         for RestFault { kind, from, until } in &self.rest_faults {
             writeln!(out, "at {:>7} ms for {:>6} ms: {kind:?} of requests", from - start, until - from)?;

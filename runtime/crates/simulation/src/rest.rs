@@ -35,6 +35,11 @@ impl Rest {
         }
     }
 
+    /// Forgets what the client has read: another process has not.
+    pub fn forget(&mut self) {
+        self.read.clear();
+    }
+
     /// Answers a request.
     pub fn answer(&self, plan: &Plan, tape: &Tape, request: Request, now: Millis, rng: &mut Rng) -> Answer {
         let faults = plan.rest_faults.iter().filter(|fault| (fault.from..fault.until).contains(&now));

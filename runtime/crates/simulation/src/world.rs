@@ -3,33 +3,29 @@
 
 mod faults;
 mod lists;
+mod restart;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use klines_bybit::instruments::{Pace, Watch};
-use klines_bybit::session::{CloseReason, Session, Timing};
-use klines_domain::aggregator::Settings;
+use klines_bybit::session::CloseReason;
 use klines_domain::feed::FeedMessage;
-use klines_domain::kline::Batch;
+use klines_domain::kline::{Batch, Kline};
 use klines_domain::repair::{Answer, Request};
-use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_domain::time::{HOUR, LocalMillis, MINUTE, Millis, SECOND};
-use klines_pipeline::CategoryPipeline;
-use klines_pipeline::repair::RepairSettings;
 
+use self::restart::Process;
 use super::Outcome;
 use super::check::Checker;
 use super::client::{Client, ClientAction};
 use super::exchange::Peer;
 use super::market::{self, Tape};
 use super::oracle::windows::Windows;
-use super::plan::{DeadTopic, Fault, Plan, RestKind};
+use super::plan::{DeadTopic, Fault, Plan, RestKind, Restart};
 use super::rest::Rest;
 
 /// Trades are published at most this long after their match.
@@ -71,6 +67,10 @@ enum Event {
     Ask(Request),
     /// Its answer reaches the client.
     Answer(Box<Answer>),
+    /// The process ends.
+    End(Restart),
+    /// The next process begins.
+    Begin,
 }
 
 /// A run.
@@ -88,9 +88,11 @@ pub struct World<'a> {
     numbers: u64,
     rest: Rest,
     peers: Vec<Peer>,
-    clients: Vec<Client>,
-    pipeline: CategoryPipeline,
-    watch: Watch,
+    process: Process,
+    /// When the next process begins, if there is none.
+    down_until: Millis,
+    /// What was emitted, and when, as long as a process may have to continue it.
+    emitted: Vec<(Millis, Kline)>,
     /// Since when and until when the process does nothing.
     paused: Option<(Millis, Millis)>,
     checker: Checker,
@@ -108,25 +110,7 @@ impl<'a> World<'a> {
         for (_, tape) in tapes.iter_mut().enumerate().filter(is_old) {
             tape.begin(since - 2 * HOUR, plan.start, &mut numbers, &mut rng);
         }
-        let mut table = SymbolTable::default();
-        let names = tapes.iter().filter_map(|tape| Symbol::new(&tape.name).ok());
-        let ids: Vec<SymbolId> = names.map(|name| table.intern(&name)).collect();
-        let intervals = plan.intervals.iter().filter_map(|interval| interval.parse().ok()).collect();
-        let settings = Settings { update_interval: None, ..Settings::new(Category::Linear, intervals) };
-        let repair = RepairSettings { horizon: 24 * HOUR, candles: true };
-        let pipeline = if plan.is_repaired {
-            CategoryPipeline::repairing(settings, &table, repair)
-        } else {
-            CategoryPipeline::new(settings, &table)
-        };
-        let watch = Watch::new(Category::Linear, &table, Pace { usual: LISTS, apart: LISTS, ..Pace::default() });
-        let table = Arc::new(table);
-        let timing = Timing { refused_retry: RETRY, ..Timing::default() };
-        let session = |(number, symbols): (usize, &Vec<usize>)| {
-            let own: Vec<SymbolId> = symbols.iter().filter_map(|at| ids.get(*at).copied()).collect();
-            Client::new(Session::new(Category::Linear, number, table.clone(), &own, timing))
-        };
-        let clients: Vec<Client> = plan.connections.iter().enumerate().map(session).collect();
+        let process = Process::new(plan, &tapes, BTreeMap::new());
         Self {
             plan,
             now: plan.start,
@@ -135,14 +119,14 @@ impl<'a> World<'a> {
             free: Vec::new(),
             count: 0,
             rng,
-            peers: clients.iter().map(|_| Peer::default()).collect(),
+            peers: plan.connections.iter().map(|_| Peer::default()).collect(),
             checker: Checker::new(plan),
             tapes,
             numbers,
             rest: Rest::default(),
-            clients,
-            pipeline,
-            watch,
+            process,
+            down_until: Millis::MIN,
+            emitted: Vec::new(),
             paused: None,
             trace: is_traced.then(String::new),
         }
@@ -158,7 +142,7 @@ impl<'a> World<'a> {
             self.at((self.plan.start + wait).max(life.listed), Event::Match(symbol));
         }
         self.later(0, Event::List);
-        for connection in 0..self.clients.len() {
+        for connection in 0..self.process.clients.len() {
             self.later(0, Event::Open(connection));
         }
         for fault in &self.plan.faults {
@@ -166,6 +150,9 @@ impl<'a> World<'a> {
         }
         if let Some(DeadTopic { symbol, at }) = self.plan.dead {
             self.at(at, Event::Dead(symbol));
+        }
+        if let Some(restart) = self.plan.restart {
+            self.at(restart.at, Event::End(restart));
         }
         while self.now < self.plan.end {
             let event = self.queue.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
@@ -184,7 +171,7 @@ impl<'a> World<'a> {
     /// Checks the klines and returns what was found.
     pub fn finish(mut self) -> Outcome {
         let mut open = Vec::new();
-        while self.plan.is_repaired && self.pipeline.finish(&mut open) {}
+        while self.plan.is_repaired && self.process.pipeline.finish(&mut open) {}
         for kline in open.iter().flat_map(|batch| &batch.klines) {
             if let Some(trace) = &mut self.trace {
                 let _ = writeln!(trace, "    end {kline:?}");
@@ -193,7 +180,7 @@ impl<'a> World<'a> {
         }
         let ordered: Vec<_> = self.tapes.iter().map(|tape| (tape.name.as_str(), tape.in_order())).collect();
         let tapes: Vec<_> = ordered.iter().map(|(name, trades)| (*name, trades.as_ref())).collect();
-        self.checker.finish(self.plan, &tapes, self.pipeline.tally(), self.trace)
+        self.checker.finish(self.plan, &tapes, self.process.pipeline.tally(), self.trace)
     }
 
     fn later(&mut self, wait: Millis, event: Event) {
@@ -222,6 +209,11 @@ impl<'a> World<'a> {
         Some(number).zip(self.events.get_mut(place)?.take())
     }
 
+    /// Returns whether there is no process.
+    const fn is_down(&self) -> bool {
+        self.now < self.down_until
+    }
+
     /// Returns the local time.
     fn local(&self) -> LocalMillis {
         LocalMillis::new(self.now + self.plan.ahead)
@@ -232,10 +224,13 @@ impl<'a> World<'a> {
         if let Some((_, until)) = self.paused {
             return until;
         }
+        if self.is_down() {
+            return self.down_until;
+        }
         let local = self.local();
-        let pause = Millis::try_from(self.pipeline.pause(local).as_millis()).unwrap_or(Millis::MAX);
-        let boundary = |(number, client): (usize, &Client)| client.due(self.pipeline.boundary(number));
-        let due = self.clients.iter().enumerate().map(boundary).min().unwrap_or(LocalMillis::MAX);
+        let pause = Millis::try_from(self.process.pipeline.pause(local).as_millis()).unwrap_or(Millis::MAX);
+        let boundary = |(number, client): (usize, &Client)| client.due(self.process.pipeline.boundary(number));
+        let due = self.process.clients.iter().enumerate().map(boundary).min().unwrap_or(LocalMillis::MAX);
         self.now.saturating_add(pause.min(due.get().saturating_sub(local.get())))
     }
 
@@ -260,10 +255,12 @@ impl<'a> World<'a> {
                 Some((_, until)) => self.at(until, Event::Answer(answer)),
                 None => {
                     let mut out = Vec::new();
-                    self.pipeline.answer(*answer, self.local(), &mut out);
+                    self.process.pipeline.answer(*answer, self.local(), &mut out);
                     self.emitted(&out);
                 }
             },
+            Event::End(restart) => self.end_process(restart),
+            Event::Begin => self.begin_process(),
             Event::Noise(connection) => self.noise(connection),
             Event::Frame(..) | Event::Closed(..) if self.paused.is_some() => {
                 // It waits in the socket, in order, also if the pause becomes longer meanwhile.
@@ -272,7 +269,9 @@ impl<'a> World<'a> {
             }
             Event::Frame(connection, generation, text) => {
                 let (local, is_current) = (self.local(), self.is_current(connection, generation));
-                if let Some(client) = self.clients.get_mut(connection).filter(|client| is_current && client.is_open) {
+                if let Some(client) =
+                    self.process.clients.get_mut(connection).filter(|client| is_current && client.is_open)
+                {
                     client.receive(local, &text);
                     self.observe(connection, &text);
                 }
@@ -317,30 +316,30 @@ impl<'a> World<'a> {
         let Some((since, _)) = self.paused.take_if(|(_, until)| *until <= self.now) else { return };
         let since = LocalMillis::new(since + self.plan.ahead);
         let local = self.local();
-        self.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
+        self.process.clients.iter_mut().filter(|client| client.is_open).for_each(|client| client.resume(since, local));
     }
 
     /// Lets the client do what is due, unless its process is paused.
     fn turn(&mut self) {
-        if self.paused.is_some() {
+        if self.paused.is_some() || self.is_down() {
             return;
         }
         let local = self.local();
         // What arrived at this moment is read first.
         let is_read = self.queue.peek().is_none_or(|Reverse((at, ..))| *at > self.now);
-        for number in 0..self.clients.len() {
-            let boundary = self.pipeline.boundary(number);
-            if let Some(client) = self.clients.get_mut(number).filter(|_| is_read) {
+        for number in 0..self.process.clients.len() {
+            let boundary = self.process.pipeline.boundary(number);
+            if let Some(client) = self.process.clients.get_mut(number).filter(|_| is_read) {
                 client.turn(local, boundary);
             }
             self.execute(number);
         }
         let mut out = Vec::new();
-        self.pipeline.tick(local, &mut out);
+        self.process.pipeline.tick(local, &mut out);
         self.emitted(&out);
-        let dead = self.pipeline.take_renewals();
+        let dead = self.process.pipeline.take_renewals();
         if !dead.is_empty() {
-            for (number, client) in self.clients.iter_mut().enumerate() {
+            for (number, client) in self.process.clients.iter_mut().enumerate() {
                 client.renew(local, &dead);
                 let carries = |symbols: &Vec<usize>| dead.iter().any(|symbol| symbols.contains(&symbol.index()));
                 if self.plan.connections.get(number).is_some_and(carries) {
@@ -348,7 +347,7 @@ impl<'a> World<'a> {
                 }
             }
         }
-        for request in self.pipeline.take_requests() {
+        for request in self.process.pipeline.take_requests() {
             let transit = self.rng.i64(REQUEST);
             self.later(transit, Event::Ask(request));
         }
@@ -364,7 +363,7 @@ impl<'a> World<'a> {
 
     /// Does what a session asks for.
     fn execute(&mut self, connection: usize) {
-        let actions = self.clients.get_mut(connection).map(Client::take_actions).unwrap_or_default();
+        let actions = self.process.clients.get_mut(connection).map(Client::take_actions).unwrap_or_default();
         for action in actions {
             match action {
                 ClientAction::Take(message) => self.take(*message),
@@ -386,7 +385,7 @@ impl<'a> World<'a> {
 
     fn take(&mut self, message: FeedMessage) {
         let mut out = Vec::new();
-        self.pipeline.take(message, &mut out);
+        self.process.pipeline.take(message, &mut out);
         self.emitted(&out);
     }
 
@@ -395,7 +394,14 @@ impl<'a> World<'a> {
             if let Some(trace) = &mut self.trace {
                 let _ = writeln!(trace, "{:>7} {kline:?}", self.now - self.plan.start);
             }
-            self.checker.kline(kline);
+            self.said(kline);
+        }
+    }
+
+    fn said(&mut self, kline: &Kline) {
+        self.checker.kline(kline);
+        if self.plan.restart.is_some_and(|restart| self.now <= restart.at) {
+            self.emitted.push((self.now, kline.clone()));
         }
     }
 
@@ -459,8 +465,10 @@ impl<'a> World<'a> {
 
     fn open(&mut self, connection: usize) {
         let (now, local) = (self.now, self.local());
-        let Some((peer, client)) = self.peers.get_mut(connection).zip(self.clients.get_mut(connection)) else { return };
-        if now < peer.network.down_until || self.paused.is_some() {
+        let Some((peer, client)) = self.peers.get_mut(connection).zip(self.process.clients.get_mut(connection)) else {
+            return;
+        };
+        if now < peer.network.down_until || self.paused.is_some() || now < self.down_until {
             let wait = self.rng.i64(RECONNECT);
             return self.later(wait, Event::Open(connection));
         }
@@ -472,7 +480,7 @@ impl<'a> World<'a> {
     /// Closes the client's side of a connection, and plans the next.
     fn close(&mut self, connection: usize) {
         let local = self.local();
-        if let Some(client) = self.clients.get_mut(connection).filter(|client| client.is_open) {
+        if let Some(client) = self.process.clients.get_mut(connection).filter(|client| client.is_open) {
             client.close(local);
             let wait = self.rng.i64(RECONNECT);
             self.later(wait, Event::Open(connection));

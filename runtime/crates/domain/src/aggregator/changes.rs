@@ -42,11 +42,13 @@ impl Aggregator {
         let Some(symbol_state) = watched else { return };
         symbol_state.flush_runs(&self.intervals);
         let is_new = symbol_state.coverage.is_new();
+        let watched = if is_new { symbol_state.resume_watching(at) } else { None };
         if let Some(at) = symbol_state.coverage.resume(at) {
             if is_new {
-                // The windows that are open now began before they were watched.
-                let starts = self.intervals.all.iter().map(|state| state.interval.start_of(at));
-                symbol_state.coverage.want_before(starts.min().unwrap_or(at), at - 1);
+                // The windows that were open then began before they were watched.
+                let first = watched.unwrap_or(at);
+                let starts = self.intervals.all.iter().map(|state| state.interval.start_of(first));
+                symbol_state.coverage.want_before(starts.min().unwrap_or(first), first - 1);
             }
             symbol_state.requalify(at, &self.intervals);
             self.dirty.note(symbol);

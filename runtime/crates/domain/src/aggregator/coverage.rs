@@ -31,6 +31,8 @@ pub(super) struct Coverage {
     is_repaired: bool,
     /// The first moment that was ever covered.
     since: Option<Millis>,
+    /// The same without what an earlier run has covered.
+    begun: Option<Millis>,
     /// When the instrument ended.
     ended: Option<Millis>,
     /// The earliest time at which coverage can resume after the last interruption.
@@ -59,6 +61,14 @@ impl Coverage {
     /// Builds the coverage of a symbol without feed. If `is_repaired`, gaps are wanted until they are filled or given up.
     pub(super) fn new(is_repaired: bool) -> Self {
         Self { is_repaired, ..Self::default() }
+    }
+
+    /// Begins as if the feed had been lost at `at`: what an earlier run has watched ends there.
+    pub(super) fn begin_lost(&mut self, at: Millis) {
+        (self.since, self.down_from) = (Some(at), Some(at));
+        if self.is_repaired {
+            self.wanted.add((at, OPEN_END));
+        }
     }
 
     /// Resumes coverage at `at`. If the feed is up already, this moves the start of coverage to an earlier `at`.
@@ -90,6 +100,7 @@ impl Coverage {
         }
         self.resumed = at;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.begun = Some(self.begun.map_or(at, |begun| begun.min(at)));
         self.bound();
         Some(at)
     }
@@ -113,8 +124,10 @@ impl Coverage {
     /// Corrects a start of coverage that was reported as `from` to `at`. Returns whether the time between was covered
     /// until now.
     pub(super) fn delay(&mut self, from: Millis, at: Millis) -> bool {
-        if self.since == Some(from) {
-            self.since = Some(at);
+        for first in [&mut self.since, &mut self.begun] {
+            if *first == Some(from) {
+                *first = Some(at);
+            }
         }
         self.miss(from, at - 1)
     }
@@ -323,6 +336,11 @@ impl Coverage {
     /// Returns the first moment that was ever covered.
     pub(super) const fn since(&self) -> Option<Millis> {
         self.since
+    }
+
+    /// Returns the first moment that was covered in this run.
+    pub(super) const fn begun(&self) -> Option<Millis> {
+        self.begun
     }
 
     /// Returns whether every trade from `from` to `to`, both included, was seen.

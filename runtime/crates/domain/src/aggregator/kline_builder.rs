@@ -50,7 +50,8 @@ impl<'a> KlineBuilder<'a> {
         let SymbolState { ids, scales, series, .. } = symbol_state;
         for ((series, state), id) in series.iter_mut().zip(intervals).zip(ids) {
             let subject = Subject { series: *id, scales: *scales, interval: state.interval };
-            series.take_stale(state.emitted_from, |window, sequence| self.emit(&subject, window, sequence));
+            let emit = |window: &Window, sequence| self.emit(&subject, window, sequence);
+            series.take_stale(state.interval, state.emitted_from, emit);
         }
     }
 

@@ -66,8 +66,8 @@ impl Aggregator {
         let gaps: Vec<Span> = symbol_state.coverage.wanted_within(from.get(), to.get()).collect();
         // A gap can begin before the ids are known, after a trade that was much too late, or if the exchange's clock was put
         // back. Trades that were counted there cannot be distinguished from others.
-        let (known, since) = (self.seen.known_since(symbol), symbol_state.coverage.since().unwrap_or(Millis::MIN));
-        let is_known = |gap: &Span| gap.0 >= known || gap.1 < since;
+        let (known, begun) = (self.seen.known_since(symbol), symbol_state.coverage.begun().unwrap_or(Millis::MIN));
+        let is_known = |gap: &Span| gap.0 >= known || gap.1 < begun;
         for (from, to) in gaps.into_iter().filter(is_known) {
             self.count_recovered(symbol, (from, to), trades);
             let before = trades.iter().rev().find(|trade| trade.symbol == symbol && trade.time.get() < from);

@@ -47,12 +47,36 @@ pub(super) struct Series {
     known_from: Millis,
     /// The sequence number of the last confirmed kline.
     pub(super) sequence: u64,
+    /// The windows of an earlier run: those before `from` have their klines.
+    earlier: Earlier,
+}
+
+/// What an earlier run has done in a series.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Earlier {
+    /// The start of the first window without a kline that is known.
+    pub(super) from: Millis,
+    /// A window that ends before this time may have had a kline that is not known any more.
+    pub(super) lost_before: Millis,
+}
+
+impl Earlier {
+    /// Returns the revision of the first kline of a window that ends at `end`: one that may have been published and lost
+    /// counts as revision 0.
+    fn first_revision(self, end: Millis) -> u32 {
+        u32::from(end < self.lost_before && !Mutant::LostKlineNotCounted.is_made())
+    }
 }
 
 impl Series {
     /// Builds a series without windows whose next confirmed kline follows this sequence number.
     pub(super) fn continuing(sequence: u64) -> Self {
         Self { sequence, ..Self::default() }
+    }
+
+    /// Continues an empty series after an earlier run.
+    pub(super) fn resume(&mut self, sequence: u64, earlier: Earlier) {
+        (self.sequence, self.earlier) = (sequence, earlier);
     }
 
     /// Adds trades that all lie in one window. Returns whether a revision became due.
@@ -103,6 +127,7 @@ impl Series {
         if !known && !context.fill {
             return None;
         }
+        let earlier = self.earlier;
         let end = context.interval.next(start) - 1;
         let exists = known && self.find(start).is_some();
         if !exists {
@@ -121,23 +146,25 @@ impl Series {
         } else {
             !context.coverage.began_after(end)
         };
-        if !is_known {
+        if !is_known || start < earlier.from {
             return None;
         }
-        window.emitted = Emitted::Closed { revision: 0 };
+        window.emitted = Emitted::Closed { revision: earlier.first_revision(end) };
         *sequence += 1;
         Some((window, *sequence))
     }
 
     /// Passes each window from `from` on whose confirmed kline is out of date to `take`, with the number of its revision.
     /// Earlier windows have no kline.
-    pub(super) fn take_stale(&mut self, from: Millis, mut take: impl FnMut(&Window, u64)) {
+    pub(super) fn take_stale(&mut self, interval: Interval, emitted_from: Millis, mut take: impl FnMut(&Window, u64)) {
+        let from = emitted_from.max(self.earlier.from);
         for window in &mut self.windows {
             if std::mem::take(&mut window.stale) && window.start >= from {
                 if let Emitted::Closed { revision } = &mut window.emitted {
                     *revision += u32::from(!Mutant::RevisionNotCounted.is_made());
                 } else {
-                    window.emitted = Emitted::Closed { revision: 0 };
+                    let revision = self.earlier.first_revision(interval.next(window.start) - 1);
+                    window.emitted = Emitted::Closed { revision };
                 }
                 self.sequence += u64::from(!Mutant::SequenceNotCounted.is_made());
                 take(window, self.sequence);
@@ -162,7 +189,11 @@ impl Series {
     pub(super) fn fill_flat(&mut self, from: Millis, most: Millis, context: Context<'_>) -> bool {
         let Some(since) = context.coverage.since().filter(|_| context.fill) else { return false };
         let mut due = false;
-        let from = from.max(context.closed_until.saturating_sub(most)).max(since).max(context.emitted_from);
+        let from = from
+            .max(context.closed_until.saturating_sub(most))
+            .max(since)
+            .max(context.emitted_from)
+            .max(self.earlier.from);
         let mut start = context.interval.start_of(from);
         while start < context.closed_until {
             let next = context.interval.next(start);

@@ -167,6 +167,9 @@ pub(super) struct SymbolState {
     pub(super) has_left: bool,
     /// The sequence numbers of the last klines of all intervals that there were before the last change of intervals.
     pub(super) sequences: BTreeMap<Interval, u64>,
+    /// Until when an earlier run has watched the symbol, and for how long a gap after that is repaired; `None` if there was
+    /// none, or the symbol has been covered since.
+    pub(super) earlier: Option<(Millis, Millis)>,
 }
 
 impl SymbolState {
@@ -185,6 +188,7 @@ impl SymbolState {
             candles_until: Millis::MIN,
             has_left: false,
             sequences: BTreeMap::new(),
+            earlier: None,
         }
     }
 

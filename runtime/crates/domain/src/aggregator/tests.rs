@@ -9,6 +9,7 @@ mod model;
 mod oracle;
 mod properties;
 mod repairs;
+mod resuming;
 mod revisions;
 mod steps;
 

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use klines_domain::time::{DAY, HOUR, MINUTE, Millis, SECOND};
 
-use super::{DeadTopic, HEALED, Kind, Plan, QUIET_START, RestFault, RestKind};
+use super::{DeadTopic, HEALED, Kind, Plan, QUIET_START, RestFault, RestKind, Restart};
 use crate::clock::Step;
 
 /// How far the local clock is usually ahead of the exchange's.
@@ -35,6 +35,11 @@ const STEPS: [std::ops::Range<Millis>; 4] = [500..5_000, 5_000..29_000, 31_000..
 const BUSY_ENOUGH: Millis = 1_500;
 /// How much longer a run with a step is.
 const AFTER_STEP: Millis = 200 * SECOND;
+
+/// The longest time from the end of a process to the next one.
+const LONGEST_RESTART: Millis = 90 * SECOND;
+/// The longest time that klines wait to be stored.
+const LONGEST_COMMIT: Millis = 400;
 
 /// When a symbol is traded, in true time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +100,11 @@ pub fn draw(plan: &mut Plan) {
         let is_busy = plan.gaps.get(symbol).is_some_and(|gap| *gap <= BUSY_ENOUGH) && plan.life(symbol) == Life::WHOLE;
         let at = plan.start + rng.i64(20 * SECOND..HEALED - 60 * SECOND);
         plan.dead = is_busy.then_some(DeadTopic { symbol, at });
+    }
+    if plan.is_repaired && plan.steps.0.is_empty() && plan.dead.is_none() && rng.u8(..) < 96 {
+        let at = plan.start + rng.i64(20 * SECOND..HEALED - LONGEST_RESTART);
+        let until = at + rng.i64(500..LONGEST_RESTART);
+        plan.restart = Some(Restart { at, until, unstored: rng.bool().then(|| rng.i64(0..LONGEST_COMMIT)) });
     }
 }
 

@@ -40,6 +40,7 @@ impl World<'_> {
                 peer.noise_until = until;
                 self.later(0, Event::Noise(connection));
             }
+            Kind::Pause if self.is_down() => {}
             Kind::Pause => {
                 let (since, known) = self.paused.unwrap_or((now, until));
                 self.paused = Some((since, known.max(until)));

@@ -17,7 +17,7 @@ impl World<'_> {
     pub(super) fn list(&mut self) {
         let wait = self.rng.i64(10 * SECOND..15 * SECOND);
         self.later(wait, Event::List);
-        if self.paused.is_some() {
+        if self.paused.is_some() || self.is_down() {
             return;
         }
         let instrument = |name: &str| {
@@ -30,7 +30,7 @@ impl World<'_> {
         let shown = self.tapes.iter().enumerate().filter(is_shown).map(|(_, tape)| tape.name.as_str());
         let list: Vec<Instrument> = shown.chain(OTHERS).filter_map(instrument).collect();
         let local = self.local();
-        let events = self.watch.take(local, &list);
+        let events = self.process.watch.take(local, &list);
         for event in &events {
             // A symbol that is only omitted goes on, and steps of the clock make the end another time.
             if let FeedEvent::Ended { symbol, at } = event

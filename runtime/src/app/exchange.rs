@@ -38,6 +38,7 @@ use self::members::{Links, Repairs};
 use self::opening::Opening;
 use super::observed::Observed;
 use super::queues::QueueSizer;
+use super::recording::EarlierSymbols;
 
 /// Capacity of the queue of feed messages for the pipeline. When it is full, the sockets wait; no message is dropped.
 const INBOX: usize = 4_096;
@@ -159,7 +160,7 @@ pub struct ExchangeHandle {
 pub fn open(
     config: &Config,
     observed: &Observed,
-    choices: &Choices,
+    (choices, mut earlier): (&Choices, EarlierSymbols),
     pace: Pace,
     cancel: &CancellationToken,
 ) -> anyhow::Result<ExchangeHandle> {
@@ -183,6 +184,7 @@ pub fn open(
             repairs: repair_settings(config).map(|settings| Repairs { settings, answers: answering.clone() }),
             feed_settings: FeedSettings { url, feeds: config.exchange.feeds.get(), timing: Timing::default() },
             choice: choices.follow(&category),
+            earlier: earlier.remove(&category.category).unwrap_or_default(),
             config: category,
             links: links.clone(),
             pace,

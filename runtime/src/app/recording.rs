@@ -1,13 +1,24 @@
-//! The store of a run: its recorder, and what reads it beside the run.
+//! The store of a run: its recorder, what reads it beside the run, and what the run continues of earlier ones.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use klines_config::Config;
+use klines_config::consumers::Consumer;
+use klines_delivery::earlier::{EarlierRuns, EarlierSlot};
 use klines_delivery::history::History;
 use klines_delivery::hub::Hub;
+use klines_delivery::missed::Missed;
+use klines_domain::aggregator::{Earlier, EarlierSeries};
+use klines_domain::symbol::{Category, Symbol};
+use klines_domain::time::{ExchangeMillis, Millis, SECOND};
+use klines_store::error::StoreError;
 use klines_store::file;
 use klines_store::reader::Reader;
 use klines_store::recorder::Recorder;
+use klines_store::replay::{self, Replay};
+use klines_store::run::{Last, Left};
 use klines_store::writer::Limits;
 use tracing::{error, info};
 use url::Host;
@@ -15,9 +26,72 @@ use url::Host;
 /// The part of `data_dir_max` that the store may take, in fifths: the rest is for what consumers keep.
 const FIFTHS: u64 = 4;
 
-/// Begins to store what a hub publishes; `None` if nothing is to be stored, or the store cannot be used: then the run goes on
-/// without it.
-pub fn record(config: &Config, hub: &Hub) -> Option<Recorder> {
+/// A window that ended so long after the last stored kline may have been published before a crash: the store commits within
+/// milliseconds, unless the disk stalls.
+const UNSTORED: Millis = 10 * SECOND;
+/// The part of the WebSocket server's memory that klines of earlier runs may take when it begins, in halves.
+const HALVES: u64 = 2;
+/// The memory of a kline there, in bytes, about.
+const KLINE: u64 = 400;
+
+/// A run's store.
+pub struct Recording {
+    /// Stores what the hub publishes.
+    pub recorder: Recorder,
+    path: PathBuf,
+    left: Left,
+}
+
+/// What earlier runs have left of the symbols of each category.
+pub type EarlierSymbols = BTreeMap<Category, BTreeMap<Symbol, Earlier>>;
+
+impl Recording {
+    /// Returns where the klines of each symbol go on.
+    pub fn symbols(&self, config: &Config) -> EarlierSymbols {
+        let newest = self.left.newest().filter(|_| self.left.crashed.is_some());
+        let lost_before = ExchangeMillis::new(newest.map_or(Millis::MIN, |newest| newest + 1 + UNSTORED));
+        let mut symbols = EarlierSymbols::new();
+        for (key, last) in &self.left.last {
+            let of_category = symbols.entry(key.category).or_default();
+            let earlier = of_category.entry(key.symbol.clone()).or_insert_with(|| Earlier {
+                series: Vec::new(),
+                lost_before,
+                horizon: config.klines.repair,
+            });
+            let Last { sequence, next } = *last;
+            let next = ExchangeMillis::new(next);
+            earlier.series.push(EarlierSeries { interval: key.interval, sequence, next });
+        }
+        symbols
+    }
+
+    /// Returns the klines that consumers have not acknowledged, as far back as the configuration says.
+    pub fn missed(&self, config: &Config) -> BTreeMap<String, Box<dyn Missed>> {
+        let Some(newest) = self.left.newest() else { return BTreeMap::new() };
+        let replay = |consumer: &Consumer| {
+            let position = self.left.positions.get(&consumer.name).copied()?;
+            let is_behind = consumer.replay_on_start > 0 && position < self.left.entry;
+            let replay = || Replay::new(&self.path, &self.left, position, newest - consumer.replay_on_start);
+            is_behind.then(|| (consumer.name.clone(), Box::new(replay()) as Box<dyn Missed>))
+        };
+        config.consumers.iter().filter_map(replay).collect()
+    }
+
+    /// Returns what the WebSocket server knows of earlier runs.
+    fn for_clients(&self, config: &Config) -> Result<EarlierRuns, StoreError> {
+        let after = replay::newest(&self.path, config.websocket.memory / HALVES / KLINE)?;
+        Ok(EarlierRuns {
+            epoch: self.left.epoch,
+            crashed: self.left.crashed,
+            sequences: self.left.last.iter().map(|(key, last)| (key.clone(), last.sequence)).collect(),
+            newest: Box::new(Replay::new(&self.path, &self.left, after, Millis::MIN)),
+        })
+    }
+}
+
+/// Begins to store what a hub publishes, and puts what the WebSocket server knows of earlier runs into `earlier`; `None` if
+/// nothing is to be stored, or the store cannot be used: then the run goes on without it.
+pub fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording> {
     if !config.store.enabled {
         return None;
     }
@@ -25,10 +99,19 @@ pub fn record(config: &Config, hub: &Hub) -> Option<Recorder> {
     let retain = config.store.retain.clone();
     let max_bytes = config.store.max_size.min(config.data_dir_max / 5 * FIFTHS);
     let limits = Limits { retain: Box::new(move |interval| retain.of(interval)), max_bytes };
-    match Recorder::start(&path, origin(config), limits, hub) {
-        Ok(recorder) => {
-            info!(file = %path.display(), max_bytes, "storing klines");
-            Some(recorder)
+    let begun = || -> Result<Recording, StoreError> {
+        let random = getrandom::u64().map_err(|error| StoreError::of_file(&path, &std::io::Error::other(error)))?;
+        let (recorder, left) = Recorder::start(&path, origin(config), limits, (hub, random))?;
+        let recording = Recording { recorder, path: path.clone(), left };
+        earlier.put(recording.for_clients(config)?);
+        Ok(recording)
+    };
+    match begun() {
+        Ok(recording) => {
+            let Left { last, crashed, .. } = &recording.left;
+            let (series, after_crash) = (last.len(), crashed.is_some());
+            info!(file = %path.display(), max_bytes, continued_series = series, after_crash, "storing klines");
+            Some(recording)
         }
         Err(error) => {
             error!(%error, "klines are not stored in this run");

@@ -28,6 +28,7 @@ use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
+use super::recording::EarlierSymbols;
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, recording, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
@@ -55,7 +56,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let wiring::Prepared { specs, files, relay, publishers, data_dir, mut warnings } = prepared;
+    let wiring::Prepared { specs, files, relay, publishers, data_dir, earlier, mut warnings } = prepared;
     warnings.merge(exchange::warnings(&config));
     output::report(&warnings);
     components.remove_unused_code();
@@ -69,8 +70,11 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
-    let recorder = recording::record(&config, &hub);
-    let manager = Arc::new(wiring::start(specs, relay, &config, &hub, &data_dir, wiring::Awaited::Trusted)?);
+    let recording = recording::record(&config, &hub, &earlier);
+    let (missed, earlier) = recording.as_ref().map(|it| (it.missed(&config), it.symbols(&config))).unwrap_or_default();
+    let recorder = recording.map(|recording| recording.recorder);
+    let awaited = wiring::Awaited::Trusted;
+    let manager = Arc::new(wiring::start_after(missed, specs, relay, &config, &hub, &data_dir, awaited)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
@@ -83,7 +87,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     log_start(&config);
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed, &choices) => served,
+            served = serve(&config, args.duration, &observed, (&choices, earlier)) => served,
             end = all_consumers_ended(&manager) => end,
             () = reconfigurer.reload_at_hangup() => Ok(()),
         }
@@ -152,10 +156,10 @@ pub(super) async fn serve(
     config: &Config,
     duration: Option<HumanDuration>,
     observed: &Observed,
-    choices: &Choices,
+    (choices, earlier): (&Choices, EarlierSymbols),
 ) -> anyhow::Result<()> {
     tokio::select! { biased;
-        end = feed(config, duration, observed, choices) => end,
+        end = feed(config, duration, observed, (choices, earlier)) => end,
         never = feeds::report(observed, config.metrics.stale_after) => match never {},
         never = seeding::report(observed) => match never {},
     }
@@ -165,12 +169,12 @@ async fn feed(
     config: &Config,
     duration: Option<HumanDuration>,
     observed: &Observed,
-    choices: &Choices,
+    (choices, earlier): (&Choices, EarlierSymbols),
 ) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let consumers = observed.consumers.clone();
     let ExchangeHandle { inbox, categories, answers, tracker } =
-        exchange::open(config, observed, choices, Pace::default(), &cancel)?;
+        exchange::open(config, observed, (choices, earlier), Pace::default(), &cancel)?;
     let pipeline = Pipeline::new(categories, answers, observed.clock, observed.hub.clone(), observed.tallies.clone());
     let pipeline = tokio::spawn(pipeline.run(inbox));
     let before_exit = move || {

@@ -7,6 +7,7 @@ mod native;
 mod sandboxed;
 mod validation;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,12 @@ use klines_config::native::Native;
 use klines_config::{Config, Finding, Report};
 use klines_delivery::catalog::Catalog;
 use klines_delivery::data_dir::DataDir;
+use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::emit::ValueSink;
 use klines_delivery::emit::relay::{Publishers, Relay};
 use klines_delivery::hub::Hub;
 use klines_delivery::manager::{Manager, Spec, Summary};
+use klines_delivery::missed::Missed;
 use klines_delivery::policy::OnError;
 use klines_delivery::queue::Grouping;
 use klines_delivery::view::View;
@@ -57,6 +60,8 @@ pub struct Prepared {
     pub publishers: Option<Publishers>,
     /// The folder in which the run stores data.
     pub data_dir: DataDir,
+    /// Where the WebSocket server finds what is known of earlier runs.
+    pub earlier: EarlierSlot,
     /// Warnings; no errors.
     pub warnings: Report,
 }
@@ -87,9 +92,18 @@ pub fn prepare(
     let relay = relay(config);
     let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
-    let shared = Shared { publishers: publishers.as_ref(), values, data_dir: &data_dir };
+    let earlier = EarlierSlot::default();
+    let shared = Shared { publishers: publishers.as_ref(), values, data_dir: &data_dir, earlier: &earlier };
     let prepared = prepare_consumers(config, catalog, components, awaited, shared)?;
-    let all = |Consumers { specs, files, warnings }| Prepared { specs, files, relay, publishers, data_dir, warnings };
+    let all = |Consumers { specs, files, warnings }| Prepared {
+        specs,
+        files,
+        relay,
+        publishers,
+        data_dir,
+        earlier: earlier.clone(),
+        warnings,
+    };
     Ok(prepared.map(all))
 }
 
@@ -104,7 +118,9 @@ pub fn prepare_further(
     publishers: Option<&Publishers>,
     data_dir: &DataDir,
 ) -> anyhow::Result<Result<Consumers, Report>> {
-    prepare_consumers(config, catalog, components, Awaited::All, Shared { publishers, values: None, data_dir })
+    let earlier = &EarlierSlot::default();
+    let shared = Shared { publishers, values: None, data_dir, earlier };
+    prepare_consumers(config, catalog, components, Awaited::All, shared)
 }
 
 fn prepare_consumers(
@@ -119,8 +135,7 @@ fn prepare_consumers(
     for consumer in &config.consumers {
         let component = match &consumer.component {
             Source::Native(native) => {
-                if let Some((mut blueprint, grouping)) =
-                    native::blueprint(*native, consumer, config, catalog, shared.data_dir)?
+                if let Some((mut blueprint, grouping)) = native::blueprint(*native, consumer, config, catalog, shared)?
                 {
                     report.merge(native::problems(*native, config, &blueprint.validate()));
                     report.merge(native::warnings(*native, config));
@@ -224,9 +239,25 @@ pub fn start(
     data_dir: &DataDir,
     awaited: Awaited,
 ) -> anyhow::Result<Manager> {
+    start_after(BTreeMap::new(), specs, relay, config, hub, data_dir, awaited)
+}
+
+/// Does the same; some consumers first get the klines of earlier runs that they have missed.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_after(
+    missed: BTreeMap<String, Box<dyn Missed>>,
+    specs: Vec<Spec>,
+    relay: Option<Relay>,
+    config: &Config,
+    hub: &Hub,
+    data_dir: &DataDir,
+    awaited: Awaited,
+) -> anyhow::Result<Manager> {
     let patience = config.consumers.iter().map(|consumer| consumer.limits.start_up).max().unwrap_or_default();
     let wanted = specs.len();
-    let manager = Manager::start(specs, hub, data_dir).context("starting the consumers")?;
+    let manager = Manager::start_after(missed, specs, hub, data_dir).context("starting the consumers")?;
     if let Some(relay) = relay {
         manager.carry(relay).context("starting the thread that carries values")?;
     }

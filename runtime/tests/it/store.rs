@@ -1,5 +1,7 @@
 //! The store of a run: what a consumer received is in it, whatever ends the run.
 
+mod recovery;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
+use klines_domain::time::Millis;
 use klines_system::limits::Limits;
 use klines_system::protected::{Access, Reach};
 use serde_json::Value;
@@ -66,6 +67,9 @@ pub struct Consumer {
     pub closed_only: bool,
     /// The reaction to a crash. Default: restart.
     pub on_error: OnError,
+    /// How far back it gets the klines of earlier runs that it has not acknowledged, in ms; 0 means not at all. Default: an
+    /// hour for redis and jsonl, else 0.
+    pub replay_on_start: Millis,
     /// What it may do outside its sandbox.
     pub allow: Allow,
     /// The bounds on what it may use up.

@@ -45,6 +45,17 @@ pub struct Delivery {
     pub values: Vec<Arc<Point>>,
     /// Whether the run ends: this is one of the last deliveries, and `Retry` hardly helps.
     pub ending: bool,
+    /// How far in the batches of this run it reaches.
+    pub batches: Batches,
+}
+
+/// How many batches of a run have been delivered when a delivery is accepted; 0 if it has no closed klines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// In part at least.
+    pub begun: u64,
+    /// As a whole.
+    pub complete: u64,
 }
 
 /// Why a call failed.

@@ -112,6 +112,11 @@ pub trait Consumer: Send {
     /// [`Failure`]: after `Retry` the same delivery is repeated.
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure>;
 
+    /// Returns whether everything that it has accepted has arrived where it goes to, or is kept on disk until then.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// Returns what takes small deliveries inline instead of [`Consumer::consume`]; `None` if the consumer takes none
     /// inline.
     fn inline(&self) -> Option<Arc<dyn DeliverInline>> {

@@ -9,6 +9,7 @@ use klines_domain::kline::Batch;
 
 use super::filter::Watched;
 use super::inline::InlineDelivery;
+use super::position::Positions;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
 use super::trusted_work::TrustedWork;
@@ -24,6 +25,7 @@ pub struct Hub {
     published: AtomicU64,
     trusted_work: Arc<TrustedWork>,
     closing: Histogram,
+    positions: Positions,
 }
 
 /// Where the klines of one consumer go.
@@ -100,6 +102,12 @@ impl Hub {
     #[must_use]
     pub fn trusted_work(&self) -> &Arc<TrustedWork> {
         &self.trusted_work
+    }
+
+    /// Returns how far its consumers have got.
+    #[must_use]
+    pub const fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// Returns the number of batches published so far.

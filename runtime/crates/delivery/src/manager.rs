@@ -3,6 +3,7 @@
 //!
 //! Methods that wait block the calling thread: async code must call them on a thread that may block.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,12 +18,13 @@ use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
 use super::hub::{Hub, Outlet};
+use super::missed::Missed;
 use super::order::{Command, Order};
 use super::policy::OnError;
 use super::queue::{Grouping, Queue};
 use super::stats::{Snapshot, Stats};
 use super::view::View;
-use super::worker::{Records, Shared, StartUp, Worker};
+use super::worker::{Progress, Records, Shared, StartUp, Worker};
 use crate::call::Subscription;
 use crate::consumer::{Blueprint, Profile};
 
@@ -118,7 +120,7 @@ impl Handle {
     fn spawn(
         spec: Spec,
         outlet: &Outlet,
-        report: Sender<StartUp>,
+        (report, missed): (Sender<StartUp>, Option<Box<dyn Missed>>),
         (hub, data_dir): (&Hub, &DataDir),
     ) -> io::Result<Self> {
         let Spec { name, blueprint, grouping, on_error, .. } = spec;
@@ -133,7 +135,8 @@ impl Handle {
         };
         let records =
             Records { letters: DeadLetters::new(data_dir, &name), crash_reports: CrashReports::new(data_dir) };
-        let worker = Worker::new(shared, blueprint, (grouping, on_error), records);
+        let position = hub.positions().begin(&name);
+        let worker = Worker::new(shared, blueprint, (grouping, on_error), records, Progress::new(position, missed));
         let (end, ended) = mpsc::channel::<()>();
         let abandon = AbandonOnDrop(queue.clone());
         let thread = thread::Builder::new().name(format!("consumer-{name}")).spawn(move || {
@@ -187,11 +190,25 @@ impl Manager {
     /// # Errors
     /// The operating system cannot create a thread; consumers that have started are cancelled.
     pub fn start(specs: Vec<Spec>, hub: &Hub, data_dir: &DataDir) -> io::Result<Self> {
+        Self::start_after(BTreeMap::new(), specs, hub, data_dir)
+    }
+
+    /// Does the same; some consumers first get the klines of earlier runs that they have missed.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_after(
+        mut missed: BTreeMap<String, Box<dyn Missed>>,
+        specs: Vec<Spec>,
+        hub: &Hub,
+        data_dir: &DataDir,
+    ) -> io::Result<Self> {
         let (report, reports) = mpsc::channel();
         let (mut workers, mut outlets) = (Vec::with_capacity(specs.len()), Vec::with_capacity(specs.len()));
         for spec in specs {
             let outlet = outlet(&spec, hub);
-            match Handle::spawn(spec, &outlet, report.clone(), (hub, data_dir)) {
+            let missed = missed.remove(&spec.name);
+            match Handle::spawn(spec, &outlet, (report.clone(), missed), (hub, data_dir)) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
                     workers.iter().for_each(|worker| worker.queue.cancel());
@@ -216,7 +233,7 @@ impl Manager {
         patience: Duration,
     ) -> io::Result<Option<StartUp>> {
         let (outlet, (report, reports)) = (outlet(&spec, hub), mpsc::channel());
-        let worker = Handle::spawn(spec, &outlet, report, (hub, data_dir))?;
+        let worker = Handle::spawn(spec, &outlet, (report, None), (hub, data_dir))?;
         hub.exchange(None, Some(outlet));
         self.lock().push(worker);
         Ok(reports.recv_timeout(patience).ok())
@@ -240,8 +257,8 @@ impl Manager {
         let receives = Outlet { queue: queue.clone(), stats: new.stats.clone(), inline: new.inline.clone(), ..new };
         hub.exchange(Some(&old.queue), Some(receives));
         let old = finish(vec![old], Instant::now() + patience, patience);
-        let worker =
-            Handle::spawn(spec, &new, report, (hub, data_dir)).inspect_err(|_| hub.exchange(Some(&queue), None))?;
+        let worker = Handle::spawn(spec, &new, (report, None), (hub, data_dir))
+            .inspect_err(|_| hub.exchange(Some(&queue), None))?;
         let mut workers = self.lock();
         let at = at.min(workers.len());
         workers.insert(at, worker);

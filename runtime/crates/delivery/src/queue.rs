@@ -162,6 +162,12 @@ impl Queue {
         passes
     }
 
+    /// Returns the klines that pass the filter.
+    #[must_use]
+    pub fn passing(&self, klines: Vec<Arc<Kline>>) -> Vec<Arc<Kline>> {
+        self.lock().buffer.passing(klines)
+    }
+
     /// Locks the queue if its consumer's thread sleeps in it and an inline delivery would overtake nothing; `None`
     /// otherwise.
     pub(super) fn idle(&self) -> Option<Idle<'_>> {

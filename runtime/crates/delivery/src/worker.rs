@@ -6,6 +6,7 @@
 
 mod calls;
 mod orders;
+mod progress;
 mod recovery;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+pub(super) use self::progress::Progress;
 use super::cpu;
 use super::crash_report::{Crash, CrashReports, History};
 use super::dead_letter::DeadLetters;
@@ -45,6 +47,7 @@ pub(super) struct Worker {
     on_error: OnError,
     records: Records,
     restarts: Restarts,
+    progress: Progress,
     /// The delivery that is not accepted yet.
     pending: Option<Pending>,
     /// The last delivery that was set aside, for the crash report.
@@ -119,6 +122,7 @@ impl Worker {
         blueprint: Box<dyn Blueprint>,
         (grouping, on_error): (Grouping, OnError),
         records: Records,
+        progress: Progress,
     ) -> Self {
         Self {
             history: blueprint.profile().component.map(|_| History::default()),
@@ -128,6 +132,7 @@ impl Worker {
             on_error,
             records,
             restarts: Restarts::default(),
+            progress,
             pending: None,
             last_set_aside: None,
             previous: None,
@@ -256,6 +261,7 @@ impl Worker {
                 let delivery = &pending.delivery;
                 stats.accepted(delivery.klines.len(), queue.waited());
                 stats.set_in_hand(0);
+                self.progress.accepted(delivery.batches.complete, consumer.is_settled());
                 self.history.iter_mut().for_each(|history| history.push(delivery));
                 Ok(next)
             }
@@ -285,6 +291,10 @@ impl Worker {
             self.shared.stats.set_state(State::Running);
             if let Some(pending) = self.pending.take() {
                 return Some(pending);
+            }
+            self.progress.settled(consumer.is_settled());
+            if let Some(delivery) = self.progress.next_missed(&self.shared, self.grouping) {
+                return Some(Pending { delivery, crashes: 0 });
             }
             // An inline delivery can neither report losses nor note that the consumer has caught up.
             self.shared.inline.allow(consumer.inline().filter(|_| self.unreported_losses == 0 && !self.is_behind));

@@ -229,6 +229,10 @@ impl Consumer for Redis {
         Ok(Next::Deliver)
     }
 
+    fn is_settled(&self) -> bool {
+        self.tallies.in_memory() == 0
+    }
+
     fn stop(&mut self) {
         // Closes all writers before it waits for any, so that they end at the same time.
         let mut threads: Vec<_> = self.writers.drain(..).map(|writer| writer.sender.close()).collect();

@@ -116,9 +116,11 @@ impl Tally {
     /// Returns the klines that Redis has not acknowledged and that are in memory.
     #[must_use]
     pub fn in_memory(&self) -> u64 {
+        // What leaves the inbox has been counted as taken before, so that nothing that waits is missing in the sum.
+        let inbox = self.inbox.load(Ordering::Acquire);
         let Totals { taken, found, acknowledged, overtaken, dropped, .. } = self.totals();
         // The counters change while they are read one after the other, so the difference could be negative.
-        let all = (taken + found + self.inbox.load(ORDER)).saturating_sub(acknowledged + overtaken + dropped);
+        let all = (taken + found + inbox).saturating_sub(acknowledged + overtaken + dropped);
         all.saturating_sub(self.on_disk())
     }
 
@@ -156,7 +158,7 @@ impl Tally {
     }
 
     pub(super) fn dequeued(&self, items: usize) {
-        self.inbox.fetch_sub(items as u64, ORDER);
+        self.inbox.fetch_sub(items as u64, Ordering::Release);
     }
 
     /// Counts dropped closed klines.

@@ -394,8 +394,9 @@ impl<B: Backlog + Send + 'static, O: Commands<B::Item>> RedisWriter<B, O> {
         let mut freed = 0;
         for klines in arrived.drain(..) {
             freed += weight(&klines) as usize;
-            self.tally.dequeued(klines.len());
+            let count = klines.len();
             self.backlog.admit(klines);
+            self.tally.dequeued(count);
         }
         self.room.add_permits(freed);
     }

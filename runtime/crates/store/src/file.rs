@@ -1,4 +1,4 @@
-//! The file of a store: how it is opened, its schema, and its lock.
+//! The file of a store: how it is opened, and its lock.
 //!
 //! SQLite in WAL mode: one process writes, any number read beside it. A crash of the process loses nothing that was
 //! committed; a crash of the machine can lose the last transactions, each as a whole. The linked SQLite is the bundled one:
@@ -9,36 +9,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use klines_system::private;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::error::StoreError;
+use crate::schema::{self, SCHEMA, TABLES};
 
 /// The name of the file in the data folder.
 pub const FILE: &str = "klines.db";
-/// The newest schema that is known.
-pub const SCHEMA: u64 = 1;
 /// `KLNS`: marks the file as a store of klines.
 const APPLICATION: u64 = 0x4b4c_4e53;
 /// The size in bytes to which the write-ahead log is truncated after a checkpoint.
 const LOG_BYTES: u32 = 64 << 20;
 /// How long a statement waits for a lock: a checkpoint holds one for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// `meta` says where the klines are from. `log` has what the last minute has brought, a transaction a row. `blocks` have rows of one series and one period; those
-/// of a period are sealed into one.
-const TABLES: &str = "\
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE series (
-    id INTEGER PRIMARY KEY, category TEXT NOT NULL, symbol TEXT NOT NULL, interval TEXT NOT NULL,
-    UNIQUE (category, symbol, interval)
-);
-CREATE TABLE log (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE blocks (
-    id INTEGER PRIMARY KEY, series INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    klines INTEGER NOT NULL, sealed INTEGER NOT NULL, data BLOB NOT NULL
-);
-CREATE INDEX blocks_by_time ON blocks (series, first);
-CREATE INDEX blocks_unsealed ON blocks (series, first) WHERE sealed = 0;";
 
 /// Returns the path of the store in a data folder.
 #[must_use]
@@ -80,9 +63,10 @@ pub fn open(path: &Path, origin: &str) -> Result<(Connection, Lock), StoreError>
     // SQLite would use the permissions of the umask.
     private::open(path, OpenOptions::new().create(true).truncate(false).write(true)).map_err(of_file)?;
     let of = |error| StoreError::of(path, &error);
-    let connection = Connection::open(path).map_err(of)?;
+    let mut connection = Connection::open(path).map_err(of)?;
     connection.busy_timeout(PATIENCE).map_err(of)?;
-    let is_new = check(path, &connection)?;
+    let found = check(path, &connection)?;
+    let is_new = found.is_none();
     if is_new {
         // Only an empty file takes this.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(of)?;
@@ -95,6 +79,9 @@ pub fn open(path: &Path, origin: &str) -> Result<(Connection, Lock), StoreError>
             "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT;"
         );
         connection.execute_batch(&create).map_err(of)?;
+    }
+    if let Some(older) = found.filter(|found| *found < SCHEMA) {
+        schema::upgrade(path, &mut connection, older)?;
     }
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('origin', ?1)", [origin]).map_err(of)?;
     let found = origin_of(&connection).map_err(of)?;
@@ -116,7 +103,7 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(of)?;
     connection.busy_timeout(PATIENCE).map_err(of)?;
-    if check(path, &connection)? {
+    if check(path, &connection)?.is_none() {
         return Err(StoreError::Missing(path.to_owned()));
     }
     Ok(connection)
@@ -132,13 +119,13 @@ pub(crate) fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<
     connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
-/// Checks that the file is a store that this version reads. Returns whether it is empty.
-fn check(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
+/// Checks that the file is a store that this version reads. Returns its schema; `None` if it is empty.
+fn check(path: &Path, connection: &Connection) -> Result<Option<u64>, StoreError> {
     let number = |pragma| number(connection, pragma);
     let numbers = || Ok((number("application_id")?, number("user_version")?, number("schema_version")?));
     let (application, schema, tables) = numbers().map_err(|error| StoreError::of(path, &error))?;
     if application == 0 && tables == 0 {
-        return Ok(true);
+        return Ok(None);
     }
     if application != APPLICATION {
         return Err(StoreError::Foreign(path.to_owned()));
@@ -146,7 +133,18 @@ fn check(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
     if schema > SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), found: schema, known: SCHEMA });
     }
-    Ok(false)
+    Ok(Some(schema))
+}
+
+/// Returns a note about the store.
+pub(crate) fn note(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
+
+/// Replaces a note about the store.
+pub(crate) fn set_note(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute([key, value])?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ mod merge;
 mod period;
 pub mod reader;
 pub mod recorder;
+pub mod replay;
 mod row;
+pub mod run;
+pub mod schema;
 mod varint;
 pub mod writer;
 

@@ -1,6 +1,10 @@
 //! Stores the klines of a run on a thread of its own. A disk that is slow or full costs history, never a live kline: what
 //! does not fit into its queue any more is counted as lost.
+//!
+//! With the klines it stores the positions of the consumers, as the last entry of the log of which each one has acknowledged
+//! everything. An entry is a transaction; the batches of the hub that it completes are noted in memory.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use klines_delivery::Subscription;
 use klines_delivery::hub::Hub;
+use klines_delivery::position::Positions;
 use klines_delivery::queue::{Grouping, Popped, Queue};
 use klines_delivery::stats::Stats;
 use klines_system::clock::LocalClock;
 use tracing::{info, warn};
 
 use crate::error::StoreError;
+use crate::run::Left;
 use crate::writer::{Limits, Writer};
 
 /// The most klines of one transaction.
@@ -24,6 +30,8 @@ const MAX_TRANSACTION: usize = 16_384;
 const QUEUE: usize = 65_536;
 /// How long after a failure a transaction is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The most entries of which it is known what a consumer has to acknowledge: an hour of ten a second.
+const MAX_MARKS: usize = 36_000;
 /// How often a failure is logged while it lasts.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -79,16 +87,32 @@ impl Observer {
 }
 
 impl Recorder {
-    /// Opens the store and begins to take what the hub publishes. `origin` says where that is from.
+    /// Opens the store, begins a run with the random number `epoch`, and begins to take what the hub publishes. `origin` says
+    /// where that is from. Returns what earlier runs have left, too.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn start(path: &Path, origin: &str, limits: Limits, hub: &Hub) -> Result<Self, StoreError> {
-        let writer = Writer::open(path, origin, limits)?;
+    pub fn start(
+        path: &Path,
+        origin: &str,
+        limits: Limits,
+        (hub, epoch): (&Hub, u64),
+    ) -> Result<(Self, Left), StoreError> {
+        let mut writer = Writer::open(path, origin, limits)?;
+        let left = writer.begin_run(epoch)?;
         let wanted = Subscription { closed_only: true, ..Subscription::default() };
         let (queue, stats, shared) = (Arc::new(Queue::new(QUEUE, &wanted)), Arc::new(Stats::default()), Arc::default());
-        let record =
-            Record { queue: queue.clone(), shared: Arc::clone(&shared), clock: LocalClock::start(), logged: None };
+        let record = Record {
+            queue: queue.clone(),
+            stats: stats.clone(),
+            shared: Arc::clone(&shared),
+            clock: LocalClock::start(),
+            logged: None,
+            positions: hub.positions().clone(),
+            first: left.entry,
+            marks: VecDeque::new(),
+            dropped: 0,
+        };
         let (ending, ended) = mpsc::channel::<()>();
         let run = move || {
             record.run(writer);
@@ -97,7 +121,7 @@ impl Recorder {
         let spawned = thread::Builder::new().name("store".to_owned()).spawn(run);
         spawned.map_err(|error| StoreError::of_file(path, &error))?;
         hub.add(queue.clone(), stats.clone());
-        Ok(Self { path: path.to_owned(), queue, stats, shared, ended })
+        Ok((Self { path: path.to_owned(), queue, stats, shared, ended }, left))
     }
 
     /// Returns what reads its counters.
@@ -123,10 +147,18 @@ impl Recorder {
 /// The thread of a recorder.
 struct Record {
     queue: Arc<Queue>,
+    stats: Arc<Stats>,
     shared: Arc<Shared>,
     clock: LocalClock,
     /// When a failure was last logged.
     logged: Option<Instant>,
+    positions: Positions,
+    /// The last entry of earlier runs.
+    first: u64,
+    /// How many batches have to be acknowledged with each entry, ascending.
+    marks: VecDeque<(u64, u64)>,
+    /// The same of the last mark that was dropped although not every consumer had passed it.
+    dropped: u64,
 }
 
 impl Record {
@@ -134,12 +166,14 @@ impl Record {
         loop {
             match self.queue.pop(Grouping::UpTo(MAX_TRANSACTION)) {
                 Popped::Delivery(delivery) => {
+                    writer.set_positions(self.reached());
                     while let Err(error) = writer.append(&delivery.klines) {
                         self.failed(&error);
                         if self.queue.pause(PAUSE) {
                             return;
                         }
                     }
+                    self.mark(delivery.batches.begun, writer.entry());
                     self.stored(&mut writer, delivery.klines.len());
                 }
                 // It gets no orders.
@@ -148,9 +182,44 @@ impl Record {
                 Popped::Cancelled => return,
             }
         }
-        if let Err(error) = writer.close() {
+        writer.set_positions(self.reached());
+        // What is missing in the store must not seem to have never been.
+        let is_whole = self.stats.snapshot().lost() == 0;
+        let ended = if is_whole { writer.end_run() } else { Ok(()) };
+        if let Err(error) = ended.and_then(|()| writer.close()) {
             self.failed(&error);
         }
+    }
+
+    /// Notes how many batches the entries up to this one have.
+    fn mark(&mut self, batches: u64, entry: u64) {
+        self.marks.push_back((batches, entry));
+        if self.marks.len() > MAX_MARKS
+            && let Some((batches, entry)) = self.marks.pop_front()
+        {
+            (self.dropped, self.first) = (batches, entry);
+        }
+    }
+
+    /// Returns the last entry of which each consumer has acknowledged everything. One that is too far behind keeps the position
+    /// that is stored.
+    fn reached(&mut self) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        let mut least = u64::MAX;
+        for (consumer, position) in self.positions.all() {
+            let batches = position.batches();
+            least = least.min(batches.unwrap_or(u64::MAX));
+            let entry = |batches| {
+                let at = self.marks.partition_point(|(begun, _)| *begun <= batches);
+                at.checked_sub(1).and_then(|at| self.marks.get(at)).map_or(self.first, |(_, entry)| *entry)
+            };
+            all.extend(batches.filter(|batches| *batches >= self.dropped).map(|batches| (consumer, entry(batches))));
+        }
+        // Of the marks that every consumer has passed, the last one is enough.
+        let passed = self.marks.partition_point(|(begun, _)| *begun <= least);
+        self.first = passed.checked_sub(2).and_then(|at| self.marks.get(at)).map_or(self.first, |(_, entry)| *entry);
+        self.marks.drain(..passed.saturating_sub(1));
+        all
     }
 
     fn stored(&mut self, writer: &mut Writer, count: usize) {

@@ -21,17 +21,23 @@ use crate::block::{self, Rows};
 use crate::error::{Damage, StoreError};
 use crate::file::{self, Lock};
 use crate::row::Row;
-use crate::{log, merge, period};
+use crate::{log, merge, period, run, schema};
 
 /// The log is folded when it is this long, or has this many klines: every reader reads all of it.
 const FOLDED_AFTER: Millis = MINUTE;
 const MAX_LOG: usize = 100_000;
+/// The note of the last entry that was folded.
+const ENTRY: &str = "entry";
 
 /// Writes a store. Only one process can have one.
 #[derive(Debug)]
 pub struct Writer {
-    path: PathBuf,
-    connection: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Connection,
+    /// The number of the last entry of the log.
+    pub(crate) entry: u64,
+    /// Positions of consumers that have changed since they were written.
+    positions: Vec<(String, u64)>,
     series: HashMap<SeriesId, i64>,
     intervals: BTreeMap<i64, Interval>,
     /// The klines in the log.
@@ -56,6 +62,8 @@ impl Writer {
         let mut writer = Self {
             path: path.to_owned(),
             connection,
+            entry: 0,
+            positions: Vec::new(),
             series: HashMap::new(),
             intervals: BTreeMap::new(),
             in_log: 0,
@@ -67,8 +75,6 @@ impl Writer {
             _lock: lock,
         };
         writer.load_series().map_err(|error| StoreError::of(path, &error))?;
-        // What the last run has left.
-        writer.fold()?;
         Ok(writer)
     }
 
@@ -76,6 +82,10 @@ impl Writer {
         self.intervals = intervals(&self.connection)?;
         let newest = "SELECT max(last) FROM blocks";
         self.newest = self.connection.query_row(newest, [], |row| row.get(0))?;
+        let noted = file::note(&self.connection, ENTRY)?.and_then(|entry| entry.parse().ok()).unwrap_or(0);
+        let logged = "SELECT coalesce(max(id), 0) FROM log";
+        let logged = self.connection.query_row(logged, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
+        self.entry = logged.max(noted);
         Ok(())
     }
 
@@ -97,9 +107,23 @@ impl Writer {
             self.series.insert(series, id);
         }
         self.in_log += count;
+        self.entry += 1;
+        self.positions.clear();
         self.newest = self.newest.max(newest);
         self.folded_at = self.folded_at.or(self.newest);
         Ok(count)
+    }
+
+    /// Returns the number of the last entry.
+    #[must_use]
+    pub const fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// Sets the positions of consumers, which are written with the next klines: for each one the last entry of which it has
+    /// acknowledged everything.
+    pub fn set_positions(&mut self, positions: Vec<(String, u64)>) {
+        self.positions = positions;
     }
 
     /// Writes an entry of the log. Returns the series that are new to the cache.
@@ -118,7 +142,10 @@ impl Writer {
             };
             entry.entry(id).or_insert_with(|| (series.interval, Rows::new())).1.push(row);
         }
-        transaction.prepare_cached("INSERT INTO log (data) VALUES (?1)")?.execute([log::encode(&entry)])?;
+        let number = self.entry.cast_signed() + 1;
+        let add = "INSERT INTO log (id, data) VALUES (?1, ?2)";
+        transaction.prepare_cached(add)?.execute(params![number, log::encode(&entry)])?;
+        run::write_positions(&transaction, &self.positions)?;
         transaction.commit()?;
         Ok(new)
     }
@@ -157,8 +184,17 @@ impl Writer {
     /// [`StoreError`]
     pub fn close(mut self) -> Result<(), StoreError> {
         self.fold()?;
+        self.keep_positions()?;
         let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         checkpoint.map_err(|error| StoreError::of(&self.path, &error))
+    }
+
+    /// Writes the positions that were set, if they have not been written.
+    fn keep_positions(&mut self) -> Result<(), StoreError> {
+        let of = |error: rusqlite::Error| StoreError::of(&self.path, &error);
+        let transaction = self.connection.transaction().map_err(of)?;
+        run::write_positions(&transaction, &self.positions).map_err(of)?;
+        transaction.commit().map_err(of)
     }
 
     /// Returns the bytes that the file uses.
@@ -170,8 +206,8 @@ impl Writer {
     }
 
     /// Moves the log into blocks of one series and one period each.
-    fn fold(&mut self) -> Result<(), StoreError> {
-        let Self { path, connection, intervals, .. } = self;
+    pub(crate) fn fold(&mut self) -> Result<(), StoreError> {
+        let Self { path, connection, intervals, entry: last, .. } = self;
         let of = |error: rusqlite::Error| StoreError::of(path, &error);
         let transaction = connection.transaction().map_err(of)?;
         let mut rows: BTreeMap<i64, Rows> = BTreeMap::new();
@@ -192,10 +228,12 @@ impl Writer {
             newest = newest.max(rows.last().map(|(_, row)| interval.next(row.start) - 1));
             let period = |row: &Row| period::start_of(interval, row.start);
             for rows in rows.chunk_by(|one, next| period(&one.1) == period(&next.1)) {
-                insert(&transaction, (series, interval), rows, false).map_err(of)?;
+                insert(&transaction, (series, interval), rows, Some(*last)).map_err(of)?;
             }
+            schema::note(&transaction, series, &rows, interval).map_err(of)?;
         }
         transaction.execute("DELETE FROM log", []).map_err(of)?;
+        file::set_note(&transaction, ENTRY, &last.to_string()).map_err(of)?;
         transaction.commit().map_err(of)?;
         (self.in_log, self.newest, self.folded_at) = (0, newest, newest);
         let hour = newest.map(|newest| newest - newest.rem_euclid(HOUR));
@@ -276,22 +314,32 @@ fn seal_period(
     merge::sort(&mut rows);
     let remove = "DELETE FROM blocks WHERE series = ?1 AND first >= ?2 AND first < ?3";
     transaction.prepare_cached(remove)?.execute(params![series, from, to])?;
-    insert(transaction, (series, interval), &rows, true)?;
+    insert(transaction, (series, interval), &rows, None)?;
     Ok(())
 }
 
-/// Stores a block.
+/// Stores a block: a sealed one, or one with what the entries of the log up to `entry` have brought.
 fn insert(
     transaction: &Transaction<'_>,
     (series, interval): (i64, Interval),
     rows: &[(crate::row::Decimals, Row)],
-    is_sealed: bool,
+    entry: Option<u64>,
 ) -> rusqlite::Result<()> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(()) };
-    let add = "INSERT INTO blocks (series, first, last, klines, sealed, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let add =
+        "INSERT INTO blocks (series, first, last, klines, sealed, data, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (is_sealed, entry) = (entry.is_none(), entry.unwrap_or(0).cast_signed());
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let data = block::encode(interval, rows);
-    transaction.prepare_cached(add)?.execute(params![series, first.start, last.start, count, is_sealed, data])?;
+    transaction.prepare_cached(add)?.execute(params![
+        series,
+        first.start,
+        last.start,
+        count,
+        is_sealed,
+        data,
+        entry
+    ])?;
     Ok(())
 }
 

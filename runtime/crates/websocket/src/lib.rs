@@ -45,6 +45,7 @@ use std::time::Duration;
 
 use klines_delivery::catalog::Catalog;
 use klines_delivery::consumer::DeliverInline;
+use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::history::History;
 use klines_delivery::trusted_work::TrustedWork;
 use klines_delivery::{Blueprint, Consumer, Delivery, Failure, Next, Problem, Profile, Subscription};
@@ -82,6 +83,7 @@ pub struct WebSocketBlueprint {
     bound: Bound,
     metrics: Arc<Metrics>,
     history: Option<Arc<dyn History>>,
+    earlier: EarlierSlot,
 }
 
 /// The addresses that the server listens on; empty until it listens.
@@ -91,13 +93,21 @@ impl WebSocketBlueprint {
     /// Creates a blueprint; every pair of user and key in `logins` is valid.
     #[must_use]
     pub fn new(settings: Settings, logins: Vec<(String, Secret)>, catalog: Arc<Catalog>) -> Self {
-        Self { settings, logins, catalog, bound: Bound::default(), metrics: Arc::default(), history: None }
+        let (bound, metrics, earlier) = (Bound::default(), Arc::default(), EarlierSlot::default());
+        Self { settings, logins, catalog, bound, metrics, history: None, earlier }
     }
 
     /// Sets the stored klines that REST requests reach; with `None`, the default, they reach only those in memory.
     #[must_use]
     pub fn with_history(mut self, history: Option<Arc<dyn History>>) -> Self {
         self.history = history;
+        self
+    }
+
+    /// Sets where the first server finds what is known of earlier runs when it is created.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: EarlierSlot) -> Self {
+        self.earlier = earlier;
         self
     }
 
@@ -130,7 +140,8 @@ impl Blueprint for WebSocketBlueprint {
         let keys = Keys::new(self.logins.clone());
         let instance_id = getrandom::u64().map_err(|error| Failure::Retry(format!("no random number: {error}")))?;
         let server = Server::new(self.settings.clone(), keys, self.catalog.clone(), instance_id, self.metrics.clone());
-        let server = Arc::new(server.with_history(self.history.clone()));
+        let server = server.with_history(self.history.clone()).resuming(self.earlier.take());
+        let server = Arc::new(server);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("websocket")

@@ -4,6 +4,7 @@
 //! When the bound is reached, the longest series lose their oldest klines first, so that the minutes of a thousand
 //! symbols do not push out the days of one. Does not know clients.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use klines_domain::kline::Kline;
@@ -12,7 +13,7 @@ use super::outbox::TopicId;
 use super::recent::Recent;
 
 /// The maximum number of klines of one series: the longest page of `/v5/market/kline` and room for revisions.
-const MAX_KLINES: usize = 1_200;
+pub const MAX_KLINES: usize = 1_200;
 /// The memory of one kline, bytes: itself, the counts of its `Arc` and its entry in the queue.
 const KLINE_BYTES: usize = size_of::<Kline>() + 4 * size_of::<usize>();
 
@@ -34,11 +35,19 @@ impl Memory {
         Self { series: Vec::new(), klines: 0, most: bytes / KLINE_BYTES, longest: MAX_KLINES }
     }
 
-    /// Adds the series up to `id`.
-    pub fn add(&mut self, id: TopicId) {
-        let length = id.0 as usize + 1;
-        if self.series.len() < length {
-            self.series.resize_with(length, Recent::default);
+    /// Adds the next series, whose last kline had the sequence `last` in an earlier run; 0 if there was none.
+    pub fn add(&mut self, last: u64) {
+        self.series.push(Recent::resuming(last));
+    }
+
+    /// Stores the klines of an earlier run of a series, as [`Recent::keep_earlier`] does.
+    pub fn keep_earlier(&mut self, id: TopicId, klines: VecDeque<Arc<Kline>>) {
+        let Some(recent) = self.series.get_mut(id.0 as usize) else { return };
+        recent.keep_earlier(klines);
+        recent.shorten(self.longest);
+        self.klines += recent.closed_len();
+        while self.klines > self.most && self.longest > 1 {
+            self.shorten();
         }
     }
 
@@ -94,7 +103,7 @@ mod tests {
 
     fn memory(klines: &[Arc<Kline>]) -> Memory {
         let mut memory = Memory::new(1 << 20);
-        memory.add(ID);
+        memory.add(0);
         for kline in klines {
             memory.keep(ID, &mut kline.clone());
         }
@@ -150,7 +159,8 @@ mod tests {
     fn the_longest_series_are_shortened_first() {
         let mut memory = Memory::new(KLINE_BYTES * 100);
         let short = TopicId(1);
-        memory.add(short);
+        memory.add(0);
+        memory.add(0);
         for sequence in 1..=10 {
             memory.keep(short, &mut kline(sequence.try_into().unwrap(), sequence, 0));
         }

@@ -40,15 +40,44 @@ pub struct Recent<T> {
     breaks: u32,
     /// The first sequence since the last interruption.
     contiguous_from: u64,
+    /// The last sequence of earlier runs; 0 if there was none.
+    earlier: u64,
 }
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self { closed: VecDeque::new(), open: None, last: 0, breaks: 0, contiguous_from: 0 }
+        Self { closed: VecDeque::new(), open: None, last: 0, breaks: 0, contiguous_from: 0, earlier: 0 }
     }
 }
 
 impl<T: Record> Recent<T> {
+    /// Creates an empty topic whose last record had this sequence in an earlier run.
+    #[must_use]
+    pub fn resuming(last: u64) -> Self {
+        Self { last, contiguous_from: last + 1, earlier: last, ..Self::default() }
+    }
+
+    /// Stores records of an earlier run, in the order of their sequences, before any of this run. Of those before a hole none
+    /// is stored, and none at all if the last one is missing.
+    pub fn keep_earlier(&mut self, mut records: VecDeque<Arc<T>>) {
+        let mut next = self.earlier;
+        let kept = records.iter().rev().take_while(|record| {
+            let is_next = record.sequence() == next;
+            next = next.wrapping_sub(1);
+            is_next
+        });
+        let surplus = records.len() - kept.count();
+        records.drain(..surplus);
+        self.contiguous_from = records.front().map_or(self.earlier + 1, |first| first.sequence());
+        self.closed = records;
+    }
+
+    /// Returns the last sequence of earlier runs; 0 if there was none.
+    #[must_use]
+    pub const fn earlier(&self) -> u64 {
+        self.earlier
+    }
+
     /// Stores a record. Returns whether its sequence follows the last one; if not, records were lost before it and the
     /// topic starts a new epoch. If a revision has overtaken an update, the update gets the sequence that the next
     /// confirmed record will have.
@@ -202,5 +231,44 @@ impl Record for Point {
     fn longest_push(&self) -> usize {
         // The longest names, and a number with the maximum number of digits.
         768 + self.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use klines_delivery::fixture;
+
+    use super::*;
+
+    fn kline(sequence: u64) -> Arc<Kline> {
+        let minute = i64::try_from(sequence).unwrap();
+        Arc::new(Kline { sequence, ..fixture::kline("BTCUSDT", "1m", minute, true) })
+    }
+
+    fn resumed(last: u64, earlier: &[u64]) -> Recent<Kline> {
+        let mut recent = Recent::resuming(last);
+        recent.keep_earlier(earlier.iter().map(|sequence| kline(*sequence)).collect());
+        recent
+    }
+
+    fn since(recent: &Recent<Kline>, sequence: u64) -> Option<Vec<u64>> {
+        Some(recent.since(sequence)?.iter().map(|kline| kline.sequence).collect())
+    }
+
+    #[test]
+    fn klines_of_earlier_runs_and_of_this_one_are_one_sequence() {
+        let mut recent = resumed(5, &[2, 3, 4, 5]);
+        assert_eq!((since(&recent, 3), since(&recent, 5), since(&recent, 6)), (Some(vec![4, 5]), Some(vec![]), None));
+        assert!(recent.keep(&mut kline(6)) && recent.breaks() == 0);
+        assert_eq!((since(&recent, 4), since(&recent, 1)), (Some(vec![5, 6]), Some(vec![2, 3, 4, 5, 6])));
+        assert_eq!((since(&recent, 0), recent.earlier()), (None, 5));
+    }
+
+    #[test]
+    fn nothing_before_a_hole_is_believed() {
+        assert_eq!(since(&resumed(5, &[1, 2, 4, 5]), 3), Some(vec![4, 5]));
+        assert_eq!(since(&resumed(5, &[1, 2, 4, 5]), 2), None);
+        let without_last = resumed(5, &[1, 2, 3]);
+        assert_eq!((since(&without_last, 2), since(&without_last, 5)), (None, Some(vec![])));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
+use klines_delivery::earlier::EarlierRuns;
 use klines_delivery::history::History;
 use klines_domain::interval::Interval;
 use klines_domain::series::SeriesKey;
@@ -23,6 +24,7 @@ use super::feeds::Feeds;
 use super::frame;
 use super::history::HistoryReader;
 use super::keys::Keys;
+use super::memory::MAX_KLINES;
 use super::metrics::Metrics;
 use super::outbox::FrameKind;
 use super::settings::Settings;
@@ -80,6 +82,20 @@ impl Server {
             started: Instant::now(),
             clock: LocalClock::start(),
         }
+    }
+
+    /// Continues earlier runs, so that clients can resume what they have of them.
+    #[must_use]
+    pub fn resuming(mut self, earlier: Option<EarlierRuns>) -> Self {
+        let settings = &self.settings;
+        let wants = |key: &SeriesKey| {
+            (settings.symbols.is_empty() || settings.symbols.contains(&key.symbol))
+                && (settings.intervals.is_empty() || settings.intervals.contains(&key.interval))
+        };
+        if let Some(earlier) = earlier {
+            self.subscriptions.resume(earlier, (MAX_KLINES, wants));
+        }
+        self
     }
 
     /// Sets the stored klines that REST requests reach in addition to those in memory.

@@ -108,10 +108,11 @@ fn subscribe(session: &mut Session, id: &Value, topics: &[(&str, Topic)], since:
         match topic {
             Topic::Klines(key) => {
                 let Some(recent) = subscriptions.recent(*series) else { continue };
+                let crashed = asked.and_then(|since| server.subscriptions.crashed_epoch(recent, since.seq));
                 states.push(reply.add(
                     name,
                     &KlineTopic::new(key, first),
-                    server.subscriptions.epoch(recent),
+                    (server.subscriptions.epoch(recent), crashed),
                     recent,
                     asked,
                 ));
@@ -119,7 +120,7 @@ fn subscribe(session: &mut Session, id: &Value, topics: &[(&str, Topic)], since:
             Topic::Values(series_of) => {
                 let Some(recent) = subscriptions.values.get(*series).map(|followed| &followed.recent) else { continue };
                 let full = ValueTopic { series: series_of, first };
-                states.push(reply.add(name, &full, server.subscriptions.epoch(recent), recent, asked));
+                states.push(reply.add(name, &full, (server.subscriptions.values_epoch(recent), None), recent, asked));
             }
         }
     }

@@ -5,30 +5,36 @@
 //! after the answer to its unsubscription. A frame is encoded once for each dialect, and only if the topic has
 //! followers. Sockets are written after the lock is released.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use klines_delivery::Delivery;
+use klines_delivery::earlier::EarlierRuns;
 use klines_delivery::emit::Point;
 use klines_delivery::encode::{Extras, StreamerFilter, ValueTopic};
 use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
 use klines_domain::symbol::Category;
+use tracing::warn;
 
 use super::client::{Client, ClientId};
 use super::dialect::Dialect;
 use super::memory::Memory;
 use super::outbox::{FrameKind, TopicId};
 use super::push::{bybit, stream, streamer};
-use super::recent::{Recent, Record};
+use super::recent::Recent;
 use super::values::{Values, is_value};
 
 /// All topics and their followers.
 pub struct Subscriptions {
     state: Mutex<TopicTable>,
-    /// The server's part of every epoch.
+    /// The server's part of the epochs of klines, and of an earlier run that has crashed.
     epoch: u64,
+    crashed: Option<u64>,
+    /// The server's part of the epochs of values, whose sequences begin again with each run.
+    values_epoch: u64,
     /// The category whose topics have no category prefix.
     first: Category,
 }
@@ -38,6 +44,8 @@ pub struct TopicTable {
     ids: HashMap<SeriesId, TopicId, foldhash::fast::RandomState>,
     /// By [`TopicId`].
     series: Vec<Followed>,
+    /// The last sequence of each series in earlier runs.
+    earlier: HashMap<SeriesKey, u64>,
     memory: Memory,
     /// The series that consumers publish, and their followers.
     pub values: Values,
@@ -70,12 +78,42 @@ impl Subscriptions {
         let state = TopicTable {
             ids: HashMap::default(),
             series: Vec::new(),
+            earlier: HashMap::new(),
             memory: Memory::new(klines),
             values: Values::new(values),
             batches: StreamerFilter::new(batches),
             followers: Vec::new(),
         };
-        Self { state: Mutex::new(state), epoch, first }
+        Self { state: Mutex::new(state), epoch, crashed: None, values_epoch: epoch, first }
+    }
+
+    /// Continues earlier runs: clients resume what they have of them.
+    pub fn resume(&mut self, earlier: EarlierRuns, (most, wants): (usize, impl Fn(&SeriesKey) -> bool)) {
+        let EarlierRuns { epoch, crashed, sequences, mut newest } = earlier;
+        (self.epoch, self.crashed) = (epoch, crashed);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.earlier = sequences.into_iter().collect();
+        let mut found: HashMap<SeriesId, VecDeque<Arc<Kline>>> = HashMap::new();
+        loop {
+            match newest.next() {
+                Ok(klines) if klines.is_empty() => break,
+                Ok(klines) => klines.into_iter().filter(|kline| wants(&kline.series)).for_each(|kline| {
+                    let klines = found.entry(kline.series).or_default();
+                    klines.push_back(kline);
+                    if klines.len() > most {
+                        klines.pop_front();
+                    }
+                }),
+                Err(error) => {
+                    warn!(%error, "clients cannot resume what they have of earlier runs: it cannot be read");
+                    return;
+                }
+            }
+        }
+        for (series, klines) in found {
+            let id = state.topic(series);
+            state.memory.keep_earlier(id, klines);
+        }
     }
 
     /// Returns the category whose topics have no category prefix.
@@ -84,10 +122,23 @@ impl Subscriptions {
         self.first
     }
 
-    /// Returns the epoch of a topic, as clients see it.
+    /// Returns the epoch of a topic of klines, as clients see it.
     #[must_use]
-    pub const fn epoch<T: Record>(&self, recent: &Recent<T>) -> stream::Epoch {
+    pub const fn epoch(&self, recent: &Recent<Kline>) -> stream::Epoch {
         stream::Epoch { server: self.epoch, breaks: recent.breaks() }
+    }
+
+    /// Returns the epoch of a topic of values, as clients see it.
+    #[must_use]
+    pub const fn values_epoch(&self, recent: &Recent<Point>) -> stream::Epoch {
+        stream::Epoch { server: self.values_epoch, breaks: recent.breaks() }
+    }
+
+    /// Returns the epoch in which a crashed run has sent the klines of a topic up to a sequence.
+    #[must_use]
+    pub fn crashed_epoch(&self, recent: &Recent<Kline>, sequence: u64) -> Option<stream::Epoch> {
+        let server = self.crashed.filter(|_| sequence <= recent.earlier())?;
+        Some(stream::Epoch { server, breaks: 0 })
     }
 
     /// Locks the table. The holder must not block.
@@ -169,8 +220,14 @@ impl Subscriptions {
         let Some((id, is_next)) = values.keep(&mut point) else { return };
         let Some(followed) = values.get(id).filter(|followed| !followed.followers.is_empty()) else { return };
         let name = ValueTopic { series: &followed.series, first: self.first };
-        let frame =
-            stream::push_or_snapshot(&name, self.epoch(&followed.recent), &followed.recent, &point, is_next, text);
+        let frame = stream::push_or_snapshot(
+            &name,
+            self.values_epoch(&followed.recent),
+            &followed.recent,
+            &point,
+            is_next,
+            text,
+        );
         let kind = if point.confirm || !is_next { FrameKind::Required } else { FrameKind::Update(id) };
         followed.followers.iter().for_each(|client| push_to(client, kind, frame.clone(), now, dirty));
     }
@@ -207,7 +264,7 @@ impl TopicTable {
         let id = TopicId(u32::try_from(self.series.len()).unwrap_or(u32::MAX));
         self.ids.insert(series, id);
         self.series.push(Followed { series, bybit: Vec::new(), stream: Vec::new() });
-        self.memory.add(id);
+        self.memory.add(self.earlier.get(&*series).copied().unwrap_or_default());
         id
     }
 

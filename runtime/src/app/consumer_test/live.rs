@@ -26,6 +26,7 @@ use super::market;
 use super::summary::Summary;
 use crate::app::exchange::{self, Choices};
 use crate::app::observed::Observed;
+use crate::app::recording::EarlierSymbols;
 use crate::app::{output, run as live, wiring};
 use crate::cli::TestArgs;
 use crate::telemetry;
@@ -110,7 +111,7 @@ fn run_case(
     let length = args.duration.unwrap_or(HumanDuration(DEFAULT_DURATION));
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = live::serve(config, Some(length), &observed, &choices) => served,
+            served = live::serve(config, Some(length), &observed, (&choices, EarlierSymbols::new())) => served,
             _ = live::all_consumers_ended(&manager) => Ok(()),
         }
     });

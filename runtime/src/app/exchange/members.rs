@@ -1,13 +1,13 @@
 //! The watched symbols of one category: opens its feed and its pipeline, and lets symbols join and leave afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use klines_bybit::driver::FeedContext;
 use klines_bybit::feed::{Feed, FeedSettings};
 use klines_bybit::rest::RestClient;
 use klines_delivery::catalog::Catalog;
-use klines_domain::aggregator::Settings;
+use klines_domain::aggregator::{Earlier, Settings};
 use klines_domain::repair::Answer;
 use klines_domain::symbol::{Category, Symbol, SymbolId, SymbolTable};
 use klines_pipeline::repair::RepairSettings;
@@ -63,7 +63,7 @@ impl Members {
         feed_settings: FeedSettings,
         settings: Settings,
         repairs: Option<Repairs>,
-        table: SymbolTable,
+        (table, earlier): (SymbolTable, BTreeMap<Symbol, Earlier>),
     ) -> Option<Self> {
         let category = settings.category;
         if table.is_empty() {
@@ -85,6 +85,7 @@ impl Members {
             }
             None => (CategoryPipeline::new(settings, &table), None),
         };
+        let pipeline = pipeline.resuming(&table, earlier);
         let (boundaries, renewals) = (members.feed.boundaries(), members.feed.renewals());
         let feed = CategoryFeed { pipeline, boundaries, requests, renewals };
         // The messages of a connection wait until the pipeline knows the connection.

@@ -1,12 +1,14 @@
 //! Opens one category, without waiting for any other one, and then follows its symbols: what the exchange lists, and what
 //! a changed configuration chooses.
 
+use std::collections::BTreeMap;
+
 use klines_bybit::config::{CategoryConfig, SymbolChoice};
 use klines_bybit::feed::FeedSettings;
 use klines_bybit::instruments::{Pace, Watch};
 use klines_bybit::rest::Reply;
 use klines_bybit::symbols::{self, Instrument};
-use klines_domain::aggregator::Settings;
+use klines_domain::aggregator::{Earlier, Settings};
 use klines_domain::feed::FeedMessage;
 use klines_domain::symbol::Symbol;
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ pub(super) struct Opening {
     /// The chosen symbols, whenever the configuration changes.
     pub(super) choice: watch::Receiver<SymbolChoice>,
     pub(super) pace: Pace,
+    /// What earlier runs have left of its symbols.
+    pub(super) earlier: BTreeMap<Symbol, Earlier>,
 }
 
 impl Opening {
@@ -47,7 +51,8 @@ impl Opening {
                 changed = self.choice.changed() => changed.ok()?,
             }
         };
-        let members = Members::open(self.links, self.feed_settings, self.settings, self.repairs, table).await?;
+        let members =
+            Members::open(self.links, self.feed_settings, self.settings, self.repairs, (table, self.earlier)).await?;
         let watch = Watch::new(self.config.category, &members.table(), self.pace);
         let chosen_at = Some(Instant::now());
         Following { links, members, watch, config: self.config, is_asked: true, chosen_at }.run(self.choice).await

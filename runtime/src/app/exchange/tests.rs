@@ -39,7 +39,7 @@ impl Run {
         let observed = Observed::new(&config, Vec::new(), Arc::new(Hub::new()), clock, catalog, data_dir);
         let (choices, cancel) = (Choices::new(wanted(&config), &config.klines.intervals), CancellationToken::new());
         let ExchangeHandle { inbox, categories, answers, tracker } =
-            open(&config, &observed, &choices, PACE, &cancel).unwrap();
+            open(&config, &observed, (&choices, EarlierSymbols::new()), PACE, &cancel).unwrap();
         let pipeline =
             Pipeline::new(categories, answers, clock, observed.hub.clone(), observed.tallies.clone()).run(inbox);
         let pipeline = tokio::spawn(pipeline);

@@ -17,6 +17,7 @@ use klines_websocket::WebSocketBlueprint;
 use klines_websocket::settings::Settings;
 use klines_websocket::tls::Exposed;
 
+use super::sandboxed::Shared;
 use crate::app::recording;
 
 /// Published values, of all consumers together, may take 1 / `VALUES_DIVISOR` of the server's memory limit.
@@ -34,11 +35,11 @@ pub(super) fn blueprint(
     consumer: &Consumer,
     config: &Config,
     catalog: &Arc<Catalog>,
-    data_dir: &DataDir,
+    shared: Shared<'_>,
 ) -> anyhow::Result<Option<NativeBlueprint>> {
     match native {
         Native::Redis => {
-            let settings = redis(config, data_dir).context("preparing the redis consumer")?;
+            let settings = redis(config, shared.data_dir).context("preparing the redis consumer")?;
             Ok(settings.map(|settings| {
                 let blueprint: Box<dyn Blueprint> = Box::new(RedisBlueprint::new(settings));
                 (blueprint, Grouping::Boundary)
@@ -48,7 +49,7 @@ pub(super) fn blueprint(
             let WebSocket { logins, .. } = &config.websocket;
             let logins = logins.iter().map(|login| (login.user.clone(), login.key.clone())).collect();
             let blueprint = WebSocketBlueprint::new(websocket(consumer, config), logins, catalog.clone());
-            let blueprint = blueprint.with_history(recording::history(config));
+            let blueprint = blueprint.with_history(recording::history(config)).with_earlier(shared.earlier.clone());
             Ok(Some((Box::new(blueprint), Grouping::Boundary)))
         }
     }

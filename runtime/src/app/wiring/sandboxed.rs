@@ -7,6 +7,7 @@ use klines_config::Config;
 use klines_config::consumers::{Component as Source, Consumer, Shipped};
 use klines_config::show::redact;
 use klines_delivery::data_dir::DataDir;
+use klines_delivery::earlier::EarlierSlot;
 use klines_delivery::emit::relay::Publishers;
 use klines_delivery::emit::{Emitter, ValueSink};
 use klines_system::limits::Limits;
@@ -66,6 +67,8 @@ pub(super) struct Shared<'a> {
     /// Receives every published value; only in a replay.
     pub(super) values: Option<&'a Arc<dyn ValueSink>>,
     pub(super) data_dir: &'a DataDir,
+    /// Where the WebSocket server finds what is known of earlier runs.
+    pub(super) earlier: &'a EarlierSlot,
 }
 
 /// Prepares an untrusted component from a file.

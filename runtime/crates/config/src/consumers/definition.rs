@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use klines_domain::interval::Interval;
 use klines_domain::symbol::Symbol;
+use klines_domain::time::{HOUR, Millis};
 use klines_system::limits::Limits;
 use serde_json::{Map, Value};
 
@@ -13,6 +14,7 @@ use crate::document::Content;
 use crate::loader::{Key, Loader, Section, Sourced};
 use crate::native::Native;
 use crate::place::Place;
+use crate::quantity::HumanDuration;
 use crate::report::Diagnostic;
 use crate::show::redact;
 
@@ -21,10 +23,14 @@ const SYMBOLS: Key = Key::new("symbols");
 const INTERVALS: Key = Key::new("intervals");
 const CLOSED_ONLY: Key = Key::new("closed_only");
 const ON_ERROR: Key = Key::new("on_error");
+const REPLAY_ON_START: Key = Key::new("replay_on_start");
 const SETTINGS: &str = "settings";
 
 /// Largest length of a consumer's name, in characters.
 const MAX_NAME: usize = 64;
+
+/// The longest time that an earlier run can be replayed.
+const MAX_REPLAY: Millis = HOUR;
 
 /// A consumer as it is written in the file, whether it is enabled or not.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub(super) struct Definition {
     intervals: Sourced<Vec<Interval>>,
     closed_only: bool,
     on_error: OnError,
+    replay_on_start: Millis,
     allow: Allow,
     /// The folders of `allow`, with their places.
     pub granted: Vec<Granted>,
@@ -60,6 +67,7 @@ impl Definition {
         let intervals = loader.unique(intervals, ToString::to_string);
         let closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
         let on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
+        let replay_on_start = read_replay(loader, &mut section, component.as_ref());
         let mut allow_section = loader.section(&mut section, "allow");
         let (allow, granted) = Allow::read(loader, &mut allow_section, name, component.as_ref(), secrets);
         loader.finish(allow_section);
@@ -78,6 +86,7 @@ impl Definition {
             intervals,
             closed_only,
             on_error,
+            replay_on_start,
             allow,
             granted,
             limits,
@@ -104,6 +113,7 @@ impl Definition {
             intervals: self.intervals.value,
             closed_only: self.closed_only,
             on_error: self.on_error,
+            replay_on_start: self.replay_on_start,
             allow: self.allow,
             limits: self.limits,
             settings: self.settings,
@@ -155,6 +165,26 @@ fn read_component(
         loader.report.push(diagnostic.expected("the path of a .wasm component, relative to the folder of this file"));
     }
     Some(Component::File(written.value))
+}
+
+/// Reads how far back a consumer gets the klines of earlier runs. The server has its own way for its clients.
+fn read_replay(loader: &mut Loader<'_>, section: &mut Section<'_>, component: Option<&Component>) -> Millis {
+    let default = match component {
+        Some(Component::Native(Native::Redis) | Component::Shipped(Shipped::Jsonl)) => MAX_REPLAY,
+        _ => 0,
+    };
+    let duration = |millis: Millis| HumanDuration::millis(millis.unsigned_abs());
+    let read = loader.read(section, REPLAY_ON_START, duration(default));
+    let replayed = Millis::try_from(read.value.0.as_millis()).unwrap_or(Millis::MAX);
+    if replayed > MAX_REPLAY {
+        let diagnostic = read.error("`replay_on_start` is too long");
+        loader.report.push(diagnostic.expected(format!("at most {}", duration(MAX_REPLAY))));
+    }
+    if replayed > 0 && component == Some(&Component::Native(Native::WebSocket)) {
+        let diagnostic = read.error("the websocket server replays nothing: its clients ask for what they have missed");
+        loader.report.push(diagnostic.expected("no `replay_on_start`"));
+    }
+    replayed.min(MAX_REPLAY)
 }
 
 /// Refuses the keys that only a component in the sandbox has. `limits` is allowed because of its key `queue`.

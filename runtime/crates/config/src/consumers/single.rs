@@ -50,6 +50,7 @@ pub fn read(loader: &mut Loader<'_>, name: &str, component: PathBuf, omitted: Om
     consumer.intervals = loader.read(&mut section, INTERVALS, Vec::new()).value;
     consumer.closed_only = loader.read(&mut section, CLOSED_ONLY, false).value;
     consumer.on_error = loader.read(&mut section, ON_ERROR, OnError::Restart).value;
+    section.entry("replay_on_start");
     let mut inner = loader.section(&mut section, "allow");
     if !omitted.allow {
         let (allow, granted) = Allow::read(loader, &mut inner, name, None, &secrets);
@@ -89,6 +90,7 @@ fn without_section(name: &str, component: PathBuf) -> Consumer {
         intervals: Vec::new(),
         closed_only: false,
         on_error: OnError::Restart,
+        replay_on_start: 0,
         allow: Allow::default(),
         limits: Limits::default(),
         settings: Value::Object(Map::new()),

@@ -72,6 +72,12 @@ impl Buffer {
         passing.map(|point| if takes { values.push(point.clone()).dropped } else { 1 }).sum()
     }
 
+    /// Returns the klines that pass the filter.
+    pub(super) fn passing(&self, mut klines: Vec<Arc<Kline>>) -> Vec<Arc<Kline>> {
+        klines.retain(|kline| self.filter.passes(kline));
+        klines
+    }
+
     /// Returns the klines of a batch that pass the filter.
     pub(super) fn filtered(&self, batch: &Batch) -> Arc<[Arc<Kline>]> {
         batch.klines.iter().filter(|kline| self.filter.passes(kline)).cloned().collect()
@@ -100,13 +106,14 @@ impl Buffer {
 
     /// Takes out one delivery.
     pub(super) fn take(&mut self, grouping: Grouping) -> Delivery {
-        let Taken { klines, oldest } = self.klines.take(grouping);
+        let Taken { klines, oldest, batches } = self.klines.take(grouping);
         self.oldest_taken = oldest;
         Delivery {
             klines: klines.into(),
             lost: std::mem::take(&mut self.lost),
             values: self.values.take(VALUES_A_DELIVERY),
             ending: false,
+            batches,
         }
     }
 

@@ -12,6 +12,7 @@ use klines_domain::series::SeriesId;
 use klines_domain::time::Millis;
 
 use super::Grouping;
+use crate::call::Batches;
 use crate::conflated::Conflated;
 use crate::filter::Filter;
 
@@ -90,6 +91,7 @@ pub(super) struct Taken {
     pub(super) klines: Vec<Arc<Kline>>,
     /// When the oldest closed kline arrived.
     pub(super) oldest: Option<Instant>,
+    pub(super) batches: Batches,
 }
 
 impl KlineBuffer {
@@ -260,12 +262,16 @@ impl KlineBuffer {
             },
         };
         let oldest = self.closed.front().map(|entry| entry.at);
+        let last = closed.checked_sub(1).and_then(|last| self.closed.get(last)).map(|entry| entry.batch);
+        let goes_on = last.is_some() && self.closed.get(closed).map(|entry| entry.batch) == last;
+        let batches =
+            last.map(|last| Batches { begun: last + 1, complete: last + u64::from(!goes_on) }).unwrap_or_default();
         let mut klines = Vec::with_capacity(closed + updates);
         klines.extend(self.closed.drain(..closed).map(|entry| entry.kline));
         for _ in 0..updates {
             klines.extend(self.pop_update());
         }
-        Taken { klines, oldest }
+        Taken { klines, oldest, batches }
     }
 }
 

@@ -136,6 +136,9 @@ impl Worker {
         rest.extend(self.shared.queue.abandon());
         let keeper = self.blueprint.profile().keeper.filter(|_| !rest.is_empty());
         let is_kept = keeper.is_some_and(|keeper| guarded(|| Ok(keeper.keep(&rest))).unwrap_or(false));
+        if is_kept || rest.is_empty() {
+            self.progress.settled(true);
+        }
         if !is_kept {
             self.shared.stats.count_lost(LossReason::Shutdown, rest.len() as u64);
         }

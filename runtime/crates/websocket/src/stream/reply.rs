@@ -66,16 +66,20 @@ impl Reply {
         Self { room, history, answer: None, parts: VecDeque::new(), held: 0, length: 0, text: String::new() }
     }
 
-    /// Adds the missed records of a topic, or a snapshot; returns the topic's state for the answer.
+    /// Adds the missed records of a topic, or a snapshot; returns the topic's state for the answer. A position of the epoch
+    /// `crashed` counts like one of this epoch.
     pub fn add<'a, T: Record + Debug + Send + Sync + 'static>(
         &mut self,
         topic: &'a str,
         name: &impl Display,
-        epoch: Epoch,
+        (epoch, crashed): (Epoch, Option<Epoch>),
         recent: &Recent<T>,
         asked: Option<&Position>,
     ) -> TopicState<'a> {
-        let missed = asked.filter(|since| since.epoch == epoch.to_string()).and_then(|since| recent.since(since.seq));
+        let is_of_this = |since: &&Position| {
+            [Some(epoch), crashed].into_iter().flatten().any(|epoch| since.epoch == epoch.to_string())
+        };
+        let missed = asked.filter(is_of_this).and_then(|since| recent.since(since.seq));
         let bytes = |records: &[Arc<T>]| records.iter().map(|record| record.longest_push()).sum::<usize>();
         let missed = missed.filter(|missed| bytes(missed) <= self.room);
         let recovered = asked.map(|_| missed.is_some());

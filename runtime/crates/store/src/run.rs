@@ -1,0 +1,155 @@
+//! What a run finds in a store when it begins, and what it leaves when it ends.
+//!
+//! A run that has ended as it should has stored everything that it published, and the next one continues its epoch. After a
+//! crash, what was published last may be missing: the next run begins another epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use klines_domain::kline::Kline;
+use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::time::Millis;
+use rusqlite::{Connection, Transaction};
+
+use crate::block::Rows;
+use crate::error::StoreError;
+use crate::reader::key_of;
+use crate::writer::{StepError, Writer};
+use crate::{file, log};
+
+/// The notes of a run in the file.
+const EPOCH: &str = "epoch";
+const STATE: &str = "run";
+const OPEN: &str = "open";
+const ENDED: &str = "ended";
+
+/// What a run finds.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Identifies the sequences of this run: that of the run before, unless it has crashed.
+    pub epoch: u64,
+    /// The epoch of the run before, if it has crashed.
+    pub crashed: Option<u64>,
+    /// The last kline of each series.
+    pub last: Vec<(SeriesKey, Last)>,
+    /// The number of the last entry: what has a greater one is from this run.
+    pub entry: u64,
+    /// The last entry of which each consumer has acknowledged everything.
+    pub positions: BTreeMap<String, u64>,
+    /// The entries that were in the log.
+    pub(crate) tail: Arc<[Entry]>,
+}
+
+/// The klines of an entry of the log, or of those up to it that were folded together, with its number.
+pub(crate) type Entry = (u64, Vec<Arc<Kline>>);
+
+/// The last kline of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// The first moment after the last window.
+    pub next: Millis,
+}
+
+impl Left {
+    /// Returns the end of the newest kline; `None` if there is none.
+    #[must_use]
+    pub fn newest(&self) -> Option<Millis> {
+        self.last.iter().map(|(_, last)| last.next - 1).max()
+    }
+}
+
+impl Writer {
+    /// Begins a run. `epoch` is a random number for it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn begin_run(&mut self, epoch: u64) -> Result<Left, StoreError> {
+        let path = self.path.clone();
+        let of = |error: StepError| error.on(&path, "an entry of its log");
+        let tail = tail(&self.connection).map_err(of)?;
+        self.fold()?;
+        let transaction = self.connection.transaction().map_err(|error| StoreError::of(&path, &error))?;
+        let left = begin(&transaction, epoch, (self.entry, tail)).map_err(of)?;
+        transaction.commit().map_err(|error| StoreError::of(&path, &error))?;
+        Ok(left)
+    }
+
+    /// Ends the run: everything that it published is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn end_run(&mut self) -> Result<(), StoreError> {
+        file::set_note(&self.connection, STATE, ENDED).map_err(|error| StoreError::of(&self.path, &error))
+    }
+}
+
+fn begin(
+    transaction: &Transaction<'_>,
+    fresh: u64,
+    (entry, tail): (u64, Vec<Entry>),
+) -> Result<Left, StepError> {
+    let before: Option<u64> = file::note(transaction, EPOCH)?.and_then(|text| text.parse().ok());
+    let has_ended = file::note(transaction, STATE)?.is_some_and(|state| state == ENDED);
+    let epoch = before.filter(|_| has_ended).unwrap_or(fresh);
+    file::set_note(transaction, EPOCH, &epoch.to_string())?;
+    file::set_note(transaction, STATE, OPEN)?;
+    let mut last = Vec::new();
+    let mut series =
+        transaction.prepare("SELECT category, symbol, interval, sequence, next FROM series WHERE next > 0")?;
+    let mut found = series.query([])?;
+    while let Some(row) = found.next()? {
+        let sequence = row.get::<_, i64>(3)?.cast_unsigned();
+        let names = [row.get(0)?, row.get(1)?, row.get(2)?];
+        last.extend(key_of(&names).zip(Some(Last { sequence, next: row.get(4)? })));
+    }
+    let mut positions = transaction.prepare("SELECT consumer, entry FROM positions")?;
+    let positions = positions.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    let positions = positions.collect::<rusqlite::Result<_>>()?;
+    Ok(Left { epoch, crashed: before.filter(|_| !has_ended), last, entry, positions, tail: tail.into() })
+}
+
+/// Returns the klines of each entry of the log.
+fn tail(connection: &Connection) -> Result<Vec<Entry>, StepError> {
+    let series = series(connection)?;
+    let mut entries = connection.prepare("SELECT id, data FROM log ORDER BY id")?;
+    let mut found = entries.query([])?;
+    let mut all = Vec::new();
+    while let Some(entry) = found.next()? {
+        let mut klines = Vec::new();
+        let data = entry.get_ref(1)?.as_blob().unwrap_or_default();
+        let take = |id: i64, rows: Rows| {
+            let series = series.get(&id).copied();
+            klines.extend(series.into_iter().flat_map(|series| klines_of(series, &rows)));
+        };
+        log::decode(data, |id| Some(series.get(&id)?.interval), take)?;
+        all.push((entry.get::<_, i64>(0)?.cast_unsigned(), klines));
+    }
+    Ok(all)
+}
+
+/// Returns the klines of rows.
+pub(crate) fn klines_of(series: SeriesId, rows: &Rows) -> Vec<Arc<Kline>> {
+    rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect()
+}
+
+/// Returns all series by their numbers.
+pub(crate) fn series(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, SeriesId>> {
+    let mut all = connection.prepare("SELECT id, category, symbol, interval FROM series")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?])))?;
+    let rows: Vec<(i64, [String; 3])> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(rows.iter().filter_map(|(id, names)| Some((*id, SeriesId::of(key_of(names)?)))).collect())
+}
+
+/// Writes the positions of consumers.
+pub(crate) fn write_positions(transaction: &Transaction<'_>, positions: &[(String, u64)]) -> rusqlite::Result<()> {
+    for (consumer, entry) in positions {
+        let write = "INSERT OR REPLACE INTO positions VALUES (?1, ?2)";
+        transaction.prepare_cached(write)?.execute(rusqlite::params![consumer, entry.cast_signed()])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

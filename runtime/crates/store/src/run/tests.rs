@@ -1,0 +1,128 @@
+//! What a run finds after one that has ended, and after one that has not.
+
+use std::time::Duration;
+
+use klines_delivery::fixture::{batch, kline};
+use klines_delivery::hub::Hub;
+use klines_domain::time::LocalMillis;
+use tempfile::TempDir;
+
+use super::*;
+use crate::recorder::Recorder;
+use crate::replay::{self, Replay};
+use crate::writer::Limits;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        file::path_in(self.folder.path())
+    }
+
+    fn open(&self) -> Writer {
+        Writer::open(&self.path(), "live", Limits::none()).unwrap()
+    }
+
+    /// Reads everything after a position that ended at `since` or later, by the number of the minute.
+    fn replayed(&self, left: &Left, after: u64, since: Millis) -> Vec<i64> {
+        let (mut replay, mut minutes) = (Replay::new(&self.path(), left, after, since), Vec::new());
+        loop {
+            let klines = replay.read().unwrap();
+            if klines.is_empty() {
+                return minutes;
+            }
+            minutes.extend(klines.iter().map(|kline| kline.start / 60_000));
+        }
+    }
+}
+
+fn minute(number: i64) -> Arc<Kline> {
+    let sequence = number.unsigned_abs() + 1;
+    Arc::new(Kline { sequence, ..kline("BTCUSDT", "1m", number, true) })
+}
+
+#[test]
+fn a_run_that_has_ended_is_continued_and_one_that_has_crashed_is_not() {
+    let bench = Bench::new();
+    let mut writer = bench.open();
+    let left = writer.begin_run(11).unwrap();
+    assert_eq!((left.epoch, left.crashed, left.newest()), (11, None, None));
+    writer.append(&[minute(0), minute(1)]).unwrap();
+    writer.end_run().unwrap();
+    writer.close().unwrap();
+
+    let mut writer = bench.open();
+    let left = writer.begin_run(22).unwrap();
+    assert_eq!((left.epoch, left.crashed), (11, None));
+    let [(key, last)] = &left.last[..] else { panic!("{left:?}") };
+    assert_eq!((key.symbol.as_str(), last.sequence, last.next), ("BTCUSDT", 2, 120_000));
+    writer.append(&[minute(2)]).unwrap();
+    // Another opens it meanwhile, such as a command that fills it: it is no run.
+    drop(writer);
+    bench.open().close().unwrap();
+
+    let mut writer = bench.open();
+    let left = writer.begin_run(33).unwrap();
+    assert_eq!((left.epoch, left.crashed), (33, Some(11)));
+    assert_eq!(left.last[0].1, Last { sequence: 3, next: 180_000 });
+}
+
+#[test]
+fn what_comes_after_a_position_is_replayed_in_order_from_folds_and_from_the_log() {
+    let bench = Bench::new();
+    let mut writer = bench.open();
+    writer.begin_run(1).unwrap();
+    // A fold a minute: what is stored after it waits in the log.
+    for number in 0..6 {
+        writer.append(&[minute(number)]).unwrap();
+        writer.maintain(LocalMillis::new(1_000 * 60_000)).unwrap();
+    }
+    let late = Kline { revision: 1, sequence: 7, ..(*minute(1)).clone() };
+    writer.append(&[Arc::new(late)]).unwrap();
+    drop(writer);
+    let left = bench.open().begin_run(2).unwrap();
+    assert_eq!(left.entry, 7);
+    assert_eq!(bench.replayed(&left, 0, Millis::MIN), [0, 1, 2, 3, 4, 5, 1], "a revision comes after what it follows");
+    assert_eq!(bench.replayed(&left, 5, Millis::MIN), [5, 1]);
+    assert_eq!(bench.replayed(&left, 6, Millis::MIN), [1]);
+    assert_eq!(bench.replayed(&left, 7, Millis::MIN), [0; 0]);
+    assert_eq!(bench.replayed(&left, 0, 4 * 60_000), [4, 5], "only windows that ended since");
+    assert_eq!(replay::newest(&bench.path(), 1_000).unwrap(), 0);
+    let after = replay::newest(&bench.path(), 3).unwrap();
+    assert!(bench.replayed(&left, after, Millis::MIN).len() <= 3 && after > 0);
+}
+
+#[test]
+fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
+    let bench = Bench::new();
+    let hub = Hub::new();
+    let (recorder, left) = Recorder::start(&bench.path(), "live", Limits::none(), (&hub, 1)).unwrap();
+    let (quick, slow, away) =
+        (hub.positions().begin("quick"), hub.positions().begin("slow"), hub.positions().begin("away"));
+    quick.catch_up();
+    slow.catch_up();
+    let observer = recorder.observer();
+    // One entry for each, because the next is published when the last is stored.
+    for number in 0..4 {
+        hub.publish(&batch([kline("BTCUSDT", "1m", number, true)]));
+        while observer.counters().stored <= number.unsigned_abs() {
+            std::thread::yield_now();
+        }
+        quick.reach(hub.published());
+    }
+    slow.reach(2);
+    recorder.end(PATIENCE);
+    let found = bench.open().begin_run(2).unwrap();
+    assert_eq!((left.entry, found.entry, found.crashed), (0, 4, None));
+    let expected = [("quick".to_owned(), 4), ("slow".to_owned(), 2)];
+    assert_eq!(found.positions, expected.into(), "a consumer that has not caught up keeps its position");
+    drop(away);
+}

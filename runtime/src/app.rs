@@ -7,6 +7,7 @@ pub mod check;
 pub mod compile;
 pub mod consumer_check;
 pub mod consumer_test;
+pub mod fetch;
 pub mod history;
 pub mod inspect;
 pub mod keygen;
@@ -25,6 +26,7 @@ mod demo;
 mod ending;
 mod exchange;
 mod feeds;
+mod meter;
 mod metrics;
 mod observed;
 mod queues;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Verify(args) => verify::run(&args),
         Command::History(args) => history::command(&args),
+        Command::Fetch(args) => configured(args.sources(), |config| fetch::fetch(&config, &args)),
         Command::Store(command) => store::command(&command),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),
         Command::Consumer(ConsumerCommand::New(args)) => new::new(&args),

@@ -5,6 +5,7 @@
 
 mod args;
 mod consumer;
+mod fetch;
 mod history;
 mod replay;
 mod run;
@@ -26,6 +27,7 @@ pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
 };
+pub use self::fetch::FetchArgs;
 pub use self::history::{HistoryArgs, HistoryFormat};
 pub use self::replay::{Columns, Decimals, OutputFormat, ReplayArgs, ValueFormat, ValuePath};
 pub use self::run::RunArgs;
@@ -84,6 +86,7 @@ impl Cli {
         let (name, checked) = match &cli.command {
             Command::Replay(replay) => ("replay", replay.check()),
             Command::History(history) => ("history", history.check()),
+            Command::Fetch(fetch) => ("fetch", fetch.check()),
             _ => return Ok(cli),
         };
         let mut command = Self::command();
@@ -109,6 +112,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show stored klines: as a table, csv, JSON, or candlesticks in the terminal
     History(HistoryArgs),
+    /// Download Bybit's archives of trades, a file for each day
+    Fetch(FetchArgs),
     /// Show, copy and check the store of klines
     #[command(subcommand)]
     Store(StoreCommand),

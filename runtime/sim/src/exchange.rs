@@ -41,6 +41,9 @@ const LAG_MS: i64 = 3;
 /// Klines are pushed once a second of market time; each symbol has its own offset within the second.
 const PUSH_EVERY_MS: i64 = 1_000;
 
+/// Requests for archives in any second, above which the host refuses them.
+const ARCHIVES_PER_S: usize = 40;
+
 /// The simulated exchange, shared by all tasks.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -67,6 +70,7 @@ struct ExchangeState {
     script: VecDeque<Step>,
     connections: RateLimit,
     requests: RequestLimits,
+    archive_requests: RateLimit,
     /// Draws the calls that a REST fault concerns.
     fault_draws: fastrand::Rng,
     /// Market time up to which the tape has been processed, in ms.
@@ -133,6 +137,7 @@ impl Exchange {
             script: script.steps.into(),
             connections: RateLimit::new(limits.connections_per_5_min, Duration::from_secs(300)),
             requests: RequestLimits::new(&limits),
+            archive_requests: RateLimit::new(ARCHIVES_PER_S, Duration::from_secs(1)),
             fault_draws,
             cursor: start,
             scratch: Vec::new(),
@@ -302,6 +307,12 @@ impl Exchange {
     pub fn admit_request(&self) -> Admission {
         count(&self.counters.rest_requests);
         self.state().requests.admit(Instant::now())
+    }
+
+    /// Counts a request for an archive and returns whether it is within the limit.
+    pub fn admit_archive(&self) -> bool {
+        count(&self.counters.archive_requests);
+        self.state().archive_requests.admit(Instant::now())
     }
 
     /// Calls `look` with a listed symbol and the time up to which its trades are known. Returns `None` if the symbol is

@@ -93,6 +93,14 @@ fn day_of_month(day: i64) -> i64 {
     of_year - (153 * month + 2) / 5 + 1
 }
 
+/// Returns the day number since the epoch of a date (proleptic Gregorian), counted as in [`day_of_month`].
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +125,14 @@ mod tests {
         // 2024-02-29 12:00 lies in a leap February.
         assert_eq!(Interval::Month.start_of(1_709_208_000_000), 1_706_745_600_000);
         assert_eq!(Interval::Month.after(1_706_745_600_000), 1_709_251_200_000);
+    }
+
+    #[test]
+    fn dates_have_their_day_number() {
+        assert_eq!(days_of(1970, 1, 1), 0);
+        assert_eq!(days_of(2024, 2, 29) * DAY_MS, 1_709_164_800_000);
+        assert_eq!(days_of(2026, 8, 9) * DAY_MS, 1_786_233_600_000);
+        assert_eq!(day_of_month(days_of(1999, 12, 31)), 31);
     }
 
     #[test]

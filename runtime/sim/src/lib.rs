@@ -3,6 +3,7 @@
 //!
 //! A seeded market has klines from before its start ([`SimConfig::history`]); they and those of its trades agree at every
 //! interval. REST counts trades a little late ([`SimConfig::settle`]), and [`RestFault`] makes its answers wrong.
+//! Archives of the days that are over ([`Sim::archive_url`]) have the same trades.
 //!
 //! It writes its JSON from its own literals and sums its klines with its own arithmetic. It shares no code with the
 //! program under test, so that the same bug cannot occur on both sides and stay hidden. It has no orders, accounts or
@@ -21,6 +22,7 @@
 //! ```
 
 mod amount;
+mod archive;
 mod category;
 mod clients;
 mod clock;

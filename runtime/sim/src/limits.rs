@@ -157,6 +157,8 @@ pub struct Counters {
     pub cut_idle: u64,
     /// REST requests, refused ones included.
     pub rest_requests: u64,
+    /// Requests for archives of days that have one, refused ones included.
+    pub archive_requests: u64,
     /// Trades that happened on the market.
     pub trades: u64,
 }
@@ -174,6 +176,7 @@ pub(crate) struct AtomicCounters {
     pub cut_slow: AtomicU64,
     pub cut_idle: AtomicU64,
     pub rest_requests: AtomicU64,
+    pub archive_requests: AtomicU64,
     pub trades: AtomicU64,
 }
 
@@ -196,6 +199,7 @@ impl AtomicCounters {
             cut_slow: read(&self.cut_slow),
             cut_idle: read(&self.cut_idle),
             rest_requests: read(&self.rest_requests),
+            archive_requests: read(&self.archive_requests),
             trades: read(&self.trades),
         }
     }

@@ -45,6 +45,14 @@ struct Sums {
     turnover: i128,
 }
 
+/// A trade of the past.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PastTrade {
+    pub time: i64,
+    pub price: Amount,
+    pub size: Amount,
+}
+
 impl Past {
     /// Creates the past of `instrument` from the minute of `first_ms` to the minute of `end_ms`. Returns `None` if it
     /// has no whole minute.
@@ -146,6 +154,30 @@ impl Past {
             volume: trades.iter().map(|(_, steps)| i128::from(*steps)).sum(),
             turnover: trades.iter().fold(0, |sum, (price, steps)| self.turnover(*price, *steps).saturating_add(sum)),
         }
+    }
+
+    /// Returns the trades of the minutes that begin from `from` to before `until`, oldest first. Their sums are those of the
+    /// windows.
+    pub fn trades(&self, from: i64, until: i64) -> Vec<PastTrade> {
+        let ceiling = |ms: i64| ms.div_euclid(MINUTE_MS) + i64::from(ms.rem_euclid(MINUTE_MS) > 0);
+        let (first, end) = (ceiling(from).max(self.first), ceiling(until).min(self.end));
+        let mut close = self.close_before(first);
+        let mut trades = Vec::new();
+        for minute in first..end {
+            let row = self.minute(minute, close);
+            close = row.close;
+            if !self.traded(minute) {
+                continue;
+            }
+            let (high, low, last) = self.noise.minute(minute).sizes;
+            let parts = [(10_000, row.high, high), (25_000, row.low, low), (40_000, row.close, last)];
+            trades.extend(parts.map(|(offset, ticks, steps)| PastTrade {
+                time: minute * MINUTE_MS + offset,
+                price: Amount::new(self.units(ticks), self.price.scale()),
+                size: Amount::new(self.step.units().saturating_mul(i128::from(steps)), self.step.scale()),
+            }));
+        }
+        trades
     }
 
     /// Returns the close of the minute before `minute`. The first minute of all opens at its own last price.

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    category::Category, connection, exchange::Exchange, fault::RestFault, limits::Admission,
+    archive, category::Category, connection, exchange::Exchange, fault::RestFault, limits::Admission,
     listener::ConnectionHandle, rest,
 };
 
@@ -44,6 +44,11 @@ pub(crate) fn router(exchange: Arc<Exchange>, tracker: TaskTracker) -> Router {
         .fallback(rest::not_found)
         .layer(middleware::from_fn_with_state(Arc::clone(&exchange), limit_requests))
         .with_state(Arc::clone(&exchange));
+    let archives = Router::new()
+        .route("/trading/{symbol}/{file}", get(archive::derivatives))
+        .route("/spot/{symbol}/{file}", get(archive::spot))
+        .with_state(Arc::clone(&exchange));
+    let rest = rest.merge(archives);
     Router::new().route("/v5/public/{category}", get(stream)).with_state(Shared { exchange, tracker }).merge(rest)
 }
 

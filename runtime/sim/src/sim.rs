@@ -120,6 +120,11 @@ impl Sim {
         format!("http://{}", self.address)
     }
 
+    /// Base of the addresses of archives, `http://host:port`, without a path.
+    pub fn archive_url(&self) -> String {
+        self.rest_url()
+    }
+
     /// Returns the market time in ms since the epoch.
     pub fn now_ms(&self) -> i64 {
         self.exchange.clock.now()

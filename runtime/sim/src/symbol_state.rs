@@ -7,7 +7,7 @@ use crate::{
     instrument::Instrument,
     interval::Interval,
     klines::{KEEP, Klines, Push},
-    past::Past,
+    past::{Past, PastTrade},
     trade::Fill,
 };
 
@@ -99,6 +99,11 @@ impl SymbolState {
     /// Returns the time from which on the tape holds every trade.
     pub fn tape_from(&self) -> i64 {
         if self.is_cut { self.tape.front().map_or(i64::MAX, |fill| fill.time + 1) } else { self.timing.start }
+    }
+
+    /// Returns the trades from before the tape that are in the minutes from `from` to before `until`.
+    pub fn past_trades(&self, from: i64, until: i64) -> Vec<PastTrade> {
+        self.past.as_ref().map(|past| past.trades(from, until)).unwrap_or_default()
     }
 
     /// Lists the symbol. The first kline of a new symbol opens with its first trade.

@@ -106,7 +106,7 @@ impl HistoryArgs {
 }
 
 /// Reads a value as the configuration does.
-fn scalar<T: Scalar>(text: &str) -> Result<T, String> {
+pub(super) fn scalar<T: Scalar>(text: &str) -> Result<T, String> {
     T::parse(text).map_err(|fault| {
         let near = fault.nearest.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
         format!("{}, expected {}{near}", fault.message, fault.expected)
@@ -128,12 +128,12 @@ fn last(text: &str) -> Result<usize, String> {
 }
 
 /// Reads the earliest time of a range.
-fn from(text: &str) -> Result<Millis, String> {
+pub(super) fn from(text: &str) -> Result<Millis, String> {
     time(text).map(|time| time.0)
 }
 
 /// Reads the latest time of a range.
-fn to(text: &str) -> Result<Millis, String> {
+pub(super) fn to(text: &str) -> Result<Millis, String> {
     time(text).map(|(start, is_day)| if is_day { start + DAY - 1 } else { start })
 }
 

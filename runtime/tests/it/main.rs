@@ -9,6 +9,7 @@
 
 mod admin;
 mod authoring;
+mod backfill;
 mod budgets;
 mod chaos;
 mod check;

@@ -2,6 +2,7 @@
 //! depends on every concrete part.
 
 pub mod admin;
+pub mod backfill;
 pub mod build;
 pub mod check;
 pub mod compile;
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Verify(args) => verify::run(&args),
         Command::History(args) => history::command(&args),
+        Command::Backfill(args) => configured(args.sources(), |config| backfill::backfill(&config, &args)),
         Command::Fetch(args) => configured(args.sources(), |config| fetch::fetch(&config, &args)),
         Command::Store(command) => store::command(&command),
         Command::Simulate(args) => configured(args.sources(), |config| simulate::simulate(config, &args)),

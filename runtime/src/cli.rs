@@ -4,6 +4,7 @@
 //! their errors are reported together with those of the other layers.
 
 mod args;
+mod backfill;
 mod consumer;
 mod fetch;
 mod history;
@@ -23,6 +24,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::args::{ConfigArgs, KlineArgs, LogArgs, MarketArgs};
+pub use self::backfill::BackfillArgs;
 pub use self::consumer::{
     BuildArgs, ComponentCheckArgs, ConsumerCommand, InspectArgs, ListArgs, LogsArgs, NewArgs, OrderArgs, TargetRunArgs,
     TestArgs,
@@ -86,6 +88,7 @@ impl Cli {
         let (name, checked) = match &cli.command {
             Command::Replay(replay) => ("replay", replay.check()),
             Command::History(history) => ("history", history.check()),
+            Command::Backfill(backfill) => ("backfill", backfill.check()),
             Command::Fetch(fetch) => ("fetch", fetch.check()),
             _ => return Ok(cli),
         };
@@ -114,6 +117,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Download Bybit's archives of trades, a file for each day
     Fetch(FetchArgs),
+    /// Store klines of the past, from archives or from Bybit's REST API
+    Backfill(BackfillArgs),
     /// Show, copy and check the store of klines
     #[command(subcommand)]
     Store(StoreCommand),

@@ -201,7 +201,7 @@ fn repair_settings(config: &Config) -> Option<RepairSettings> {
     Some(RepairSettings { horizon, candles: config.klines.fit_candles() })
 }
 
-fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {
+pub(super) fn rest_client(wanted: &BybitConfig, dialer: Dialer, gate: Gate) -> anyhow::Result<RestClient> {
     let base = wanted.rest_base().context("the address of the REST API is invalid")?;
     Ok(RestClient::new(dialer, gate, base))
 }

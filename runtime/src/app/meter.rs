@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::output;
 
@@ -14,6 +14,8 @@ const STEPS: u64 = 10;
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
+    /// Bytes.
+    Bytes,
     /// Things with this name, in the plural.
     Things(&'static str),
 }
@@ -37,8 +39,10 @@ impl Meter {
     pub fn start(what: &'static str, total: u64, unit: Unit) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
-            let Unit::Things(name) = unit;
-            let template = format!("{what} {{bar:30}} {{pos}}/{{len}} {name} {{per_sec}} {{eta}}");
+            let template = match unit {
+                Unit::Bytes => format!("{what} {{bar:30}} {{bytes}}/{{total_bytes}} {{bytes_per_sec}} {{eta}}"),
+                Unit::Things(name) => format!("{what} {{bar:30}} {{pos}}/{{len}} {name} {{per_sec}} {{eta}}"),
+            };
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style);
             }
@@ -68,8 +72,10 @@ impl Meter {
         let rate = |factor: u64| position.saturating_mul(1_000 * factor) / millis;
         let left = self.total.saturating_sub(position).saturating_mul(millis) / position.max(1) / 1_000;
         let (what, percent, total) = (self.what, step * 100 / STEPS, self.total);
-        let Unit::Things(name) = self.unit;
-        let amounts = format!("{position} of {total} {name}, {}.{} {name}/s", rate(1), rate(10) % 10);
+        let amounts = match self.unit {
+            Unit::Bytes => format!("{} of {}, {}/s", HumanBytes(position), HumanBytes(total), HumanBytes(rate(1))),
+            Unit::Things(name) => format!("{position} of {total} {name}, {}.{} {name}/s", rate(1), rate(10) % 10),
+        };
         Some(format!("{what}: {percent} %, {amounts}, {left} s left"))
     }
 

@@ -76,6 +76,9 @@ pub trait Sink {
 /// How much earlier than the trades before it a row or a frame without a time of receipt is usually, in ms.
 const MAX_DISORDER: Millis = 1_000;
 
+/// How long after its end and `grace` a window is closed and revised at the latest, in ms.
+const CLOSED_AFTER: Millis = 5_000;
+
 /// Passes klines to a sink until the sink returns an error.
 pub struct SinkOutlet<'a> {
     sink: &'a mut dyn Sink,
@@ -122,6 +125,8 @@ pub struct Replay {
     pub symbols: Vec<Symbol>,
     /// How klines are made. Its category is replaced by the recording's.
     pub settings: Settings,
+    /// Whether the windows that end with the last day of archives are closed.
+    pub closes_days: bool,
 }
 
 /// The result of a replay.
@@ -147,10 +152,11 @@ impl Replay {
     }
 
     fn play(self, only: Option<Symbol>, progress: &Progress, sink: &mut dyn Sink) -> anyhow::Result<Summary> {
-        let options = Options { category: self.category, symbol: only };
+        let options = Options { category: self.category, symbol: only, keeps_ends: self.closes_days };
         let mut recording = ReadAhead::open(&self.files, &options, progress)?;
         let category = recording.category();
         sink.open()?;
+        let grace = self.settings.grace;
         let mut player = Player {
             playback: Playback::new(Settings { category, ..self.settings }, SinkOutlet::new(&mut *sink)),
             category,
@@ -163,6 +169,7 @@ impl Replay {
             unreadable: Vec::new(),
             undecoded: 0,
             skipped: Skipped::default(),
+            known_until: None,
         };
         while let Some(record) = recording.read()? {
             player.play(record);
@@ -175,6 +182,10 @@ impl Replay {
         }
         if let Some(now) = player.playback.now() {
             player.report_unreadable(now);
+        }
+        if let Some(end) = player.known_until.filter(|_| self.closes_days) {
+            player.playback.advance_to(end + grace + CLOSED_AFTER);
+            player.playback.outlet().check()?;
         }
         player.playback.finish();
         player.playback.outlet().check()?;
@@ -203,6 +214,8 @@ struct Player<'a> {
     unreadable: Vec<Unreadable>,
     undecoded: u64,
     skipped: Skipped,
+    /// Until when the archives have trades.
+    known_until: Option<ExchangeMillis>,
 }
 
 /// Whether a symbol of the recording is played.
@@ -244,6 +257,7 @@ impl Player<'_> {
             }
             Body::Missing(symbol, last) => {
                 self.report_unreadable(last);
+                self.known_until = self.known_until.max(Some(last));
                 let known = self.symbols.name(symbol).and_then(|name| self.playback.symbols().get(name.as_str()));
                 if let Some(id) = known {
                     self.playback.add_hole(vec![id], last, None);

@@ -26,6 +26,9 @@ use url::Host;
 /// The part of `data_dir_max` that the store may take, in fifths: the rest is for what consumers keep.
 const FIFTHS: u64 = 4;
 
+/// The origin of klines of an exchange on this machine.
+pub(super) const SIMULATED: &str = "simulated";
+
 /// A window that ended so long after the last stored kline may have been published before a crash: the store commits within
 /// milliseconds, unless the disk stalls.
 const UNSTORED: Millis = 10 * SECOND;
@@ -97,7 +100,7 @@ pub fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recor
     }
     let path = file::path_in(&config.data_dir);
     let retain = config.store.retain.clone();
-    let max_bytes = config.store.max_size.min(config.data_dir_max / 5 * FIFTHS);
+    let max_bytes = max_bytes(config);
     let limits = Limits { retain: Box::new(move |interval| retain.of(interval)), max_bytes };
     let begun = || -> Result<Recording, StoreError> {
         let random = getrandom::u64().map_err(|error| StoreError::of_file(&path, &std::io::Error::other(error)))?;
@@ -120,6 +123,11 @@ pub fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recor
     }
 }
 
+/// Returns the bytes that the store may take.
+pub(super) fn max_bytes(config: &Config) -> u64 {
+    config.store.max_size.min(config.data_dir_max / 5 * FIFTHS)
+}
+
 /// Returns what reads the store of a run; `None` if nothing is stored.
 pub fn history(config: &Config) -> Option<Arc<dyn History>> {
     let reader = || Arc::new(Reader::of(&file::path_in(&config.data_dir), origin(config))) as Arc<dyn History>;
@@ -127,7 +135,7 @@ pub fn history(config: &Config) -> Option<Arc<dyn History>> {
 }
 
 /// Returns what kind of klines a run makes: an exchange on this machine is a simulator.
-fn origin(config: &Config) -> &'static str {
+pub(super) fn origin(config: &Config) -> &'static str {
     let host = config.exchange.ws_url.as_ref().and_then(|url| url.host());
     let is_local = host.is_some_and(|host| match host {
         Host::Domain(name) => name == "localhost",
@@ -135,7 +143,7 @@ fn origin(config: &Config) -> &'static str {
         Host::Ipv6(address) => address.is_loopback(),
     });
     match (is_local, config.exchange.testnet) {
-        (true, _) => "simulated",
+        (true, _) => SIMULATED,
         (false, true) => "testnet",
         (false, false) => "live",
     }

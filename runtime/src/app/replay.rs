@@ -110,7 +110,7 @@ fn configured_replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Repla
     symbols.sort();
     symbols.dedup();
     let settings = config.klines.settings(category.unwrap_or_default());
-    Ok(Replay { files: inputs(&args.files)?, category, symbols, settings })
+    Ok(Replay { files: inputs(&args.files)?, category, symbols, settings, closes_days: false })
 }
 
 /// Returns the category to read: that of the flag, or of symbols such as `spot:ETHUSDT`, which must all agree.

@@ -37,7 +37,8 @@ fn settings(intervals: &str) -> Settings {
 fn replay(file: &Path, settings: Settings, closed_only: bool) -> (Vec<String>, Summary) {
     let buffer = Buffer::default();
     let mut sink = Sorted::new(Format::Csv(CsvLayout::default()), closed_only, Target::open(Box::new(buffer.clone())));
-    let replay = Replay { files: vec![file.to_owned()], category: None, symbols: Vec::new(), settings };
+    let replay =
+        Replay { files: vec![file.to_owned()], category: None, symbols: Vec::new(), settings, closes_days: false };
     let summary = replay.run(&Progress::default(), &mut sink).unwrap();
     let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();
     (text.lines().map(str::to_owned).collect(), summary)

@@ -7,10 +7,6 @@ use klines_domain::time::Millis;
 
 use super::rest::{RestClient, RestError};
 
-/// `retCode`s that the same request gets again: wrong parameters or an unknown symbol, no such route, a symbol that is
-/// not allowed.
-const LASTING_CODES: [i64; 3] = [10_001, 10_017, 10_029];
-
 /// Executes a request of a category whose symbols are `symbols`.
 pub async fn answer(rest: &RestClient, category: Category, symbols: &SymbolTable, request: Request) -> Answer {
     let Some(symbol) = symbols.name(request.symbol()) else {
@@ -29,7 +25,7 @@ pub async fn answer(rest: &RestClient, category: Category, symbols: &SymbolTable
 
 fn failure(error: &RestError) -> Failure {
     match error {
-        RestError::Refused { code, .. } if LASTING_CODES.contains(code) => Failure::Refused,
+        error if !error.is_passing() => Failure::Refused,
         error => {
             let wait = error.wait().unwrap_or_default().as_millis();
             Failure::Later { wait: Millis::try_from(wait).unwrap_or(Millis::MAX) }

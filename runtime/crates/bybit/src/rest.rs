@@ -48,6 +48,10 @@ const MAX_PAGES: usize = 100;
 /// `retCode` of `Too many visits!`, and of the old form of the IP limit.
 const LIMIT_CODES: [i64; 2] = [10_006, 10_018];
 
+/// `retCode`s that the same request gets again: wrong parameters or an unknown symbol, no such route, a symbol that is
+/// not allowed.
+const LASTING_CODES: [i64; 3] = [10_001, 10_017, 10_029];
+
 /// Why a request failed.
 #[derive(Debug, Error)]
 pub enum RestError {
@@ -120,6 +124,12 @@ impl RestError {
             _ => (None, None),
         };
         (discriminant(self), dial, code)
+    }
+
+    /// Returns whether the exchange refuses the request now, but may answer it later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        !matches!(self, Self::Refused { code, .. } if LASTING_CODES.contains(code))
     }
 
     /// Returns the minimum wait before the next request, if the failure requires one.

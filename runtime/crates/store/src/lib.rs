@@ -7,6 +7,7 @@
 //!
 //! The klines themselves say how late it is; the local time only bounds what is too old.
 
+pub mod backfill;
 mod block;
 pub mod check;
 mod columns;

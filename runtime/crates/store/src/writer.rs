@@ -178,6 +178,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Folds the log and seals what is over, without removing anything.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        self.fold()?;
+        let series: Vec<i64> = self.intervals.keys().copied().collect();
+        series.into_iter().try_for_each(|series| self.seal(series))
+    }
+
     /// Folds the log, so that the next start and every reader have less to do.
     ///
     /// # Errors

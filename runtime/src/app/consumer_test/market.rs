@@ -109,6 +109,7 @@ fn play_into(input: &Input, closed_only: bool, sink: &mut dyn Sink) -> anyhow::R
                 category: input.category,
                 symbols: Vec::new(),
                 settings: settings(category),
+                closes_days: false,
             };
             let played = replay.run(&Progress::default(), sink);
             let what = || format!("playing {} (`category` in [input] chooses one of several)", file.display());

@@ -36,7 +36,7 @@ fn replayed(files: Vec<PathBuf>, interval: &str, symbol: &str) -> Vec<Row> {
 fn replayed_with(settings: Settings, files: Vec<PathBuf>, symbol: &str) -> Vec<Row> {
     let buffer = Buffer::default();
     let mut sink = Sorted::new(Format::Ndjson, true, Target::open(Box::new(buffer.clone())));
-    let replay = Replay { files, category: None, symbols: Vec::new(), settings };
+    let replay = Replay { files, category: None, symbols: Vec::new(), settings, closes_days: false };
     replay.run(&Progress::default(), &mut sink).unwrap();
     let text = String::from_utf8(std::mem::take(&mut buffer.0.lock().unwrap())).unwrap();
     let klines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

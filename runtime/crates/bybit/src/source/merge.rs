@@ -29,6 +29,7 @@ pub struct Recording {
     symbols: SymbolTable,
     /// What was skipped while the files were opened.
     skipped: Skipped,
+    keeps_ends: bool,
 }
 
 /// What the entries are ordered by: their time; whether they are trades, because a gap begins or ends before the trades of
@@ -127,7 +128,11 @@ impl Recording {
         }
         while let Some((record, is_last)) = self.next()? {
             // The archives of a symbol may end before those of others; at the end of all there is no gap.
-            if !is_last || !matches!(record.body, Body::Missing(..)) || self.continues(record.category) {
+            if self.keeps_ends
+                || !is_last
+                || !matches!(record.body, Body::Missing(..))
+                || self.continues(record.category)
+            {
                 return Ok(Some(record));
             }
         }
@@ -317,5 +322,6 @@ fn open_all(paths: &[PathBuf], options: &Options, progress: &Progress) -> Result
     }
     let category = Category::default();
     let (parts, order, pending) = (recording, ordered, VecDeque::new());
-    Ok(Opened { recording: Recording { parts, order, pending, category, symbols, skipped }, found })
+    let keeps_ends = options.keeps_ends;
+    Ok(Opened { recording: Recording { parts, order, pending, category, symbols, skipped, keeps_ends }, found })
 }

@@ -62,4 +62,6 @@ pub struct Options {
     pub category: Option<Category>,
     /// The symbol of an archive that does not contain it (spot), if the file name does not contain it either.
     pub symbol: Option<Symbol>,
+    /// Whether the last archive of a symbol ends with [`Body::Missing`], too: until when its trades are known.
+    pub keeps_ends: bool,
 }

@@ -116,9 +116,9 @@ fn records_are_ordered_by_receipt_and_take_their_category_from_the_connection() 
     assert_eq!(mixed.read().unwrap(), Some(first.clone()));
     assert_eq!(mixed.read().unwrap(), Some(second));
     assert_eq!(mixed.read().unwrap(), None);
-    let spot = Options { category: Some(Category::Spot), symbol: None };
+    let spot = Options { category: Some(Category::Spot), ..Options::default() };
     assert_eq!(read(std::slice::from_ref(&path), &spot).unwrap(), [first]);
-    let inverse = Options { category: Some(Category::Inverse), symbol: None };
+    let inverse = Options { category: Some(Category::Inverse), ..Options::default() };
     let error = read(&[path], &inverse).unwrap_err();
     assert_eq!(error.to_string(), "the input has no trades of category inverse, only of linear and spot");
 }
@@ -206,7 +206,7 @@ fn spot_archives_take_the_symbol_from_the_file_name_or_the_options() {
     let unnamed = folder.write("trades.csv", text);
     assert!(matches!(read(std::slice::from_ref(&unnamed), &Options::default()), Err(SourceError::NoSymbol { .. })));
     let symbol = Some(Symbol::new("XRPUSDT").unwrap());
-    assert_eq!(symbols(&unnamed, &Options { category: None, symbol }), ["XRPUSDT"]);
+    assert_eq!(symbols(&unnamed, &Options { symbol, ..Options::default() }), ["XRPUSDT"]);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn an_archive_and_a_recording_of_one_category_are_refused_with_both_names() {
     let paths = [paths[0].clone(), spot];
     assert!(matches!(read(&paths, &Options::default()), Err(SourceError::Mixed { .. })));
     for category in [Category::Linear, Category::Spot] {
-        assert_eq!(read(&paths, &Options { category: Some(category), symbol: None }).unwrap().len(), 1);
+        assert_eq!(read(&paths, &Options { category: Some(category), ..Options::default() }).unwrap().len(), 1);
     }
     // A file without trades belongs to the others.
     let klines = folder.write("klines.ndjson", r#"{"topic":"kline.1.BTCUSDT","ts":5,"data":[]}"#);
@@ -304,7 +304,7 @@ fn frames_without_a_trade_in_many_lines_need_their_category() {
     assert!(
         error.ends_with("has no trades in its first 1 MiB, so that its category is not known: name it with --category")
     );
-    assert!(read(&paths, &Options { category: Some(Category::Linear), symbol: None }).is_ok());
+    assert!(read(&paths, &Options { category: Some(Category::Linear), ..Options::default() }).is_ok());
     let few = folder.write("few.ndjson", &format!("{}{FRAME}", format!("{ticker}\n").repeat(900)));
     let recording = Recording::open(&[few], &Options::default(), &Progress::default()).unwrap();
     assert_eq!(recording.category(), Category::Linear);

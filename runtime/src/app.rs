@@ -60,6 +60,9 @@ pub fn main() -> ExitCode {
             config.store.enabled = false;
             replay::replay(&config, &args)
         }),
+        Command::Verify(args) if !args.against.is_empty() => {
+            configured(args.sources(), |config| verify::against::run(config, &args))
+        }
         Command::Verify(args) => verify::run(&args),
         Command::History(args) => history::command(&args),
         Command::Backfill(args) => configured(args.sources(), |config| backfill::backfill(&config, &args)),

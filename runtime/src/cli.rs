@@ -15,9 +15,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod verify;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -36,6 +36,7 @@ pub use self::run::RunArgs;
 pub use self::simulate::{SimulateArgs, Times};
 pub use self::store::{StoreArgs, StoreBackupArgs, StoreCommand, StoreInfoArgs, StoreVerifyArgs};
 pub use self::tls::{SelfSignedArgs, TlsCommand};
+pub use self::verify::VerifyArgs;
 
 /// The command succeeded.
 pub const EXIT_OK: u8 = 0;
@@ -88,6 +89,7 @@ impl Cli {
         let (name, checked) = match &cli.command {
             Command::Replay(replay) => ("replay", replay.check()),
             Command::History(history) => ("history", history.check()),
+            Command::Verify(verify) => ("verify", verify.check()),
             Command::Backfill(backfill) => ("backfill", backfill.check()),
             Command::Fetch(fetch) => ("fetch", fetch.check()),
             _ => return Ok(cli),
@@ -111,7 +113,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Make klines from recorded trades, as fast as the recording can be read
     Replay(ReplayArgs),
-    /// Compare klines made from a recording with the exchange's own klines in it
+    /// Compare recorded or stored klines with the exchange's own, or check the store
     Verify(VerifyArgs),
     /// Show stored klines: as a table, csv, JSON, or candlesticks in the terminal
     History(HistoryArgs),
@@ -201,25 +203,6 @@ pub struct CheckArgs {
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// `klines verify`.
-#[derive(Args, Clone, Debug)]
-#[command(after_help = "\
-A recording is a file of raw frames, one per line, or of a recorder's records that contain frames; plain \
-or gzip. It must contain trades and kline pushes of the same symbols.
-
-Exit codes: 0 every compared push is equal or behind, 1 a push is wrong or none was compared.
-
-Example:
-  klines verify session.jsonl.gz")]
-pub struct VerifyArgs {
-    /// Recordings to read
-    #[arg(required = true, value_name = "RECORDING")]
-    pub recordings: Vec<PathBuf>,
-    /// Print the result as JSON on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `klines reload`.

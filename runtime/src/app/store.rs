@@ -32,16 +32,20 @@ pub fn command(command: &StoreCommand) -> anyhow::Result<ExitCode> {
             check::backup(&path, &args.file)?;
             output::print(&format!("{} is a copy of {}\n", args.file.display(), path.display()))?;
         }
-        StoreCommand::Verify(args) => {
-            let path = file::path_in(&data_dir(&args.store));
-            let verdict = check::verify(&path)?;
-            output::print(&if args.json { verdict_json(&path, &verdict) } else { verdict_text(&path, &verdict) })?;
-            if !verdict.faults.is_empty() {
-                return Ok(ExitCode::from(EXIT_FAILED));
-            }
-        }
+        StoreCommand::Verify(args) => return verify(&args.store, args.json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a store and prints what is wrong with it.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn verify(store: &StoreArgs, is_json: bool) -> anyhow::Result<ExitCode> {
+    let path = file::path_in(&data_dir(store));
+    let verdict = check::verify(&path)?;
+    output::print(&if is_json { verdict_json(&path, &verdict) } else { verdict_text(&path, &verdict) })?;
+    Ok(if verdict.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 /// Returns the folder that contains the store.
@@ -89,19 +93,19 @@ fn info_json(path: &Path, info: &Info) -> String {
     format!("{object}\n")
 }
 
-fn verdict_text(path: &Path, Verdict { blocks, klines, faults }: &Verdict) -> String {
+fn verdict_text(path: &Path, Verdict { blocks, klines, sums, faults }: &Verdict) -> String {
     let mut text = String::new();
     for fault in faults {
         let _ = writeln!(text, "{fault}");
     }
     let found = if faults.is_empty() { "no fault".to_owned() } else { counted(faults.len() as u64, "fault") };
-    let (blocks, klines) = (counted(*blocks, "block"), counted(*klines, "kline"));
-    let _ = writeln!(text, "{}: {blocks}, {klines}, {found}", path.display());
+    let (blocks, klines, sums) = (counted(*blocks, "block"), counted(*klines, "kline"), counted(*sums, "sum"));
+    let _ = writeln!(text, "{}: {blocks}, {klines}, {sums}, {found}", path.display());
     text
 }
 
-fn verdict_json(path: &Path, Verdict { blocks, klines, faults }: &Verdict) -> String {
-    format!("{}\n", json!({ "file": path, "blocks": blocks, "klines": klines, "faults": faults }))
+fn verdict_json(path: &Path, Verdict { blocks, klines, sums, faults }: &Verdict) -> String {
+    format!("{}\n", json!({ "file": path, "blocks": blocks, "klines": klines, "sums": sums, "faults": faults }))
 }
 
 /// Returns a moment as text, to the second.

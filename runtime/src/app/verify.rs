@@ -1,5 +1,7 @@
 //! `klines verify`: compares klines made from recordings with the exchange's own kline pushes in them.
 
+pub mod against;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +11,8 @@ use klines_bybit::verify::{Report, Verdict, Verifier};
 use klines_domain::count::counted;
 use serde::Serialize;
 
-use super::output;
 use super::player::inputs;
+use super::{output, store};
 use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 
 /// Compares and prints the report. The exit code is 1 when a push is wrong or none was compared.
@@ -18,6 +20,9 @@ use crate::cli::{EXIT_FAILED, EXIT_OK, VerifyArgs};
 /// # Errors
 /// When a file cannot be read.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if args.check_store {
+        return store::verify(&args.store, args.json);
+    }
     let report = verify(&inputs(&args.recordings)?, &Progress::default())?;
     output::print(&if args.json { format!("{}\n", json(&report)?) } else { text(&report) })?;
     if report.compared() + report.skipped == 0 {

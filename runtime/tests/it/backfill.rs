@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::support::program::{Ended, Invocation, folder, klines};
 
+mod against;
 mod fetching;
 
 const DAY: i64 = 86_400_000;

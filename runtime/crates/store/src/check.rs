@@ -1,5 +1,7 @@
 //! Looks at a store as a whole: what it holds, whether it is intact, and a copy of it.
 
+mod sums;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,6 +9,7 @@ use klines_domain::interval::Interval;
 use klines_domain::time::Millis;
 use rusqlite::Connection;
 
+use crate::backfill::NO_SEQUENCE;
 use crate::block::{self, Rows};
 use crate::error::StoreError;
 use crate::reader::Reader;
@@ -50,6 +53,8 @@ pub struct Verdict {
     pub blocks: u64,
     /// The klines and revisions in them and in the log.
     pub klines: u64,
+    /// The klines that were compared with the sum of shorter ones.
+    pub sums: u64,
     /// What is wrong; nothing if the store is intact.
     pub faults: Vec<String>,
 }
@@ -86,12 +91,14 @@ pub fn info(path: &Path) -> Result<Info, StoreError> {
     })
 }
 
-/// Checks the pages of the file, every block and every entry of the log.
+/// Checks the pages of the file, every block and every entry of the log, and that klines of longer intervals are the sums of
+/// shorter ones where all of them are complete.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be read at all.
 pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
-    Reader::open(path)?.with(|connection| {
+    let reader = Reader::open(path)?;
+    let mut verdict = reader.with(|connection| {
         let mut verdict = Verdict::default();
         let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
         let said = check.query_map([], |row| row.get::<_, String>(0))?;
@@ -99,9 +106,13 @@ pub fn verify(path: &Path) -> Result<Verdict, StoreError> {
         verdict.faults.extend(said.into_iter().filter(|line| line != "ok"));
         verdict.klines += check_log(connection, &mut verdict.faults)?;
         check_blocks(connection, &mut verdict)?;
-        verdict.faults.truncate(MAX_FAULTS);
         Ok(verdict)
-    })
+    })?;
+    if verdict.faults.is_empty() {
+        verdict.sums = sums::check(&reader, &mut verdict.faults)?;
+    }
+    verdict.faults.truncate(MAX_FAULTS);
+    Ok(verdict)
 }
 
 /// Writes a copy of a store to a new file, beside the process that writes the store. The copy is whole: as of one moment.
@@ -137,9 +148,10 @@ fn check_log(connection: &Connection, faults: &mut Vec<String>) -> Result<u64, S
 
 fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), StepError> {
     let intervals = intervals(connection)?;
-    let mut blocks =
-        connection.prepare("SELECT id, series, first, last, klines, data FROM blocks ORDER BY series, first")?;
+    let mut blocks = connection
+        .prepare("SELECT id, series, first, last, klines, data, sealed FROM blocks ORDER BY series, first")?;
     let mut found = blocks.query([])?;
+    let mut sealed = None;
     while let Some(row) = found.next()? {
         let (id, series): (i64, i64) = (row.get(0)?, row.get(1)?);
         verdict.blocks += 1;
@@ -147,6 +159,10 @@ fn check_blocks(connection: &Connection, verdict: &mut Verdict) -> Result<(), St
             verdict.faults.push(format!("block {id}: its series {series} is not known"));
             continue;
         };
+        let period = (series, period::start_of(interval, row.get(2)?));
+        if row.get(6)? && sealed.replace(period) == Some(period) {
+            verdict.faults.push(format!("block {id} of series {series}: its period is sealed twice"));
+        }
         let mut rows = Rows::new();
         let data = row.get_ref(5)?.as_blob().unwrap_or_default();
         let fault = match block::decode(interval, data, &mut rows) {
@@ -173,6 +189,13 @@ fn fault_of(interval: Interval, rows: &Rows, (first, last, count): (Millis, Mill
             && (one.start, one.revision) >= (next.start, next.revision)
         {
             return Some(format!("kline {} is not after the one before", next.start));
+        }
+        if let [(_, one), (_, next)] = pair
+            && one.start == next.start
+            && next.sequence != NO_SEQUENCE
+            && one.sequence >= next.sequence
+        {
+            return Some(format!("revision {} of kline {} has no later sequence", next.revision, next.start));
         }
     }
     let wrong = rows.iter().map(|(_, row)| row).find(|row| {

@@ -6,7 +6,7 @@ REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
 .PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
 
 COMPONENTS := target/components
-GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest
+GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
 GUEST_OUTPUT := target/guests/wasm32-wasip2/guest
 
 help: ## Show this list
@@ -23,7 +23,7 @@ components: ## Build the shipped consumers, the example and the test guests as W
 	@cargo build --locked --quiet --profile guest --target wasm32-wasip2 --target-dir target/guests $(addprefix -p ,$(GUESTS))
 	@mkdir -p $(COMPONENTS)
 	@for pair in klines_console:console klines_jsonl:jsonl klines_webhook:webhook example_consumer:example \
-			average_guest:average hostile_guest:hostile ledger_guest:ledger; do \
+			average_guest:average hostile_guest:hostile ledger_guest:ledger past_guest:past rsi_example:rsi; do \
 		from=$(GUEST_OUTPUT)/$${pair%:*}.wasm to=$(COMPONENTS)/$${pair#*:}.wasm; \
 		cmp -s $$from $$to || cp $$from $$to || exit 1; \
 	done

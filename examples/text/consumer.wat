@@ -4,10 +4,10 @@
 ;; Addresses: 0 to 63 are always zero (an empty list, or a result that is ok and empty); 64 to 1023 hold texts and
 ;; results; the memory from 1024 on is for the arguments of the host and is reused in each call.
 (module
-  (import "klines:consumer/host@1.1.0" "log" (func $log (param $level i32) (param $text i32) (param $length i32)))
+  (import "klines:consumer/host@1.2.0" "log" (func $log (param $level i32) (param $text i32) (param $length i32)))
   ;; A value is a case (0 is a number) and 12 bytes for the content of either case; the last parameter is the address of
   ;; the result.
-  (import "klines:consumer/emit@1.1.0" "publish"
+  (import "klines:consumer/emit@1.2.0" "publish"
     (func $publish (param $row i32) (param $name i32) (param $length i32) (param $case i32) (param $value i64) (param i32) (param $result i32)))
 
   (memory (export "memory") 1)
@@ -33,20 +33,20 @@
     (local.get $at))
 
   ;; There are no settings and so no problems: returns an empty list.
-  (func (export "klines:consumer/consumer@1.1.0#validate") (param $settings i32) (param $length i32) (result i32)
+  (func (export "klines:consumer/consumer@1.2.0#validate") (param $settings i32) (param $length i32) (result i32)
     (global.set $free (i32.const 1024))
     (i32.const 0))
 
-  (func (export "klines:consumer/consumer@1.1.0#setup") (param $settings i32) (param $length i32) (result i32)
+  (func (export "klines:consumer/consumer@1.2.0#setup") (param $settings i32) (param $length i32) (result i32)
     (global.set $free (i32.const 1024))
     (i32.const 128))
 
-  (func (export "klines:consumer/consumer@1.1.0#start") (result i32)
+  (func (export "klines:consumer/consumer@1.2.0#start") (result i32)
     (call $log (i32.const 2) (i32.const 80) (i32.const 6))
     (i32.const 0))
 
   ;; A kline has 160 bytes: its high is at offset 48, its low at offset 56.
-  (func (export "klines:consumer/consumer@1.1.0#consume") (param $klines i32) (param $count i32) (param $lost i64) (result i32)
+  (func (export "klines:consumer/consumer@1.2.0#consume") (param $klines i32) (param $count i32) (param $lost i64) (result i32)
     (local $row i32) (local $kline i32)
     (local.set $kline (local.get $klines))
     (block $done
@@ -67,4 +67,4 @@
     (global.set $free (i32.const 1024))
     (i32.const 0))
 
-  (func (export "klines:consumer/consumer@1.1.0#stop")))
+  (func (export "klines:consumer/consumer@1.2.0#stop")))

@@ -95,6 +95,11 @@
 //! [`emit`] publishes a value for a kline of the current batch; the runtime's clients, its metrics and the chart page
 //! show it as `ext.{consumer}.{name}.{interval}.{symbol}`.
 //!
+//! # Klines of the past
+//!
+//! [`history`] reads confirmed klines from the runtime's store in `start` and `consume`, so that an indicator is right from
+//! its first batch.
+//!
 //! # State
 //!
 //! An instance ends with a crash, with a new version of its component, or with the runtime. [`state`] outlives all
@@ -147,6 +152,7 @@ pub mod component;
 mod consumer;
 mod contract;
 pub mod emit;
+pub mod history;
 mod host;
 #[cfg(feature = "http")]
 pub mod http;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::emit::Value;
-use crate::{Batch, Category, Consumer, ExactKline, Failure, Kline, Level, Quality, TerminalInfo};
+use crate::{Batch, Category, Consumer, ExactKline, Failure, Interval, Kline, Level, Quality, TerminalInfo};
 
 /// The maximum length of a published JSON text in bytes.
 const MAX_JSON: usize = 4 << 10;
@@ -17,6 +17,7 @@ struct TestHost {
     digits: Vec<ExactKline>,
     state: BTreeMap<String, Vec<u8>>,
     emitted: Vec<(usize, String, Value)>,
+    history: Vec<Kline>,
     #[cfg(feature = "http")]
     http: Http,
     /// The number of rows of the current batch, while [`consume`] runs.
@@ -107,6 +108,12 @@ pub fn set_digits(digits: Vec<ExactKline>) {
     HOST.with_borrow_mut(|host| host.digits = digits);
 }
 
+/// Sets the klines that [`history`](crate::history) reads on this thread; none at first. The klines of a batch are to be
+/// among them, because in the runtime they are.
+pub fn set_history(klines: Vec<Kline>) {
+    HOST.with_borrow_mut(|host| host.history = klines);
+}
+
 /// Takes all entries of this thread's [`state`](crate::state), ordered by key.
 #[must_use]
 pub fn take_state() -> Vec<(String, Vec<u8>)> {
@@ -163,7 +170,7 @@ pub fn take_emitted() -> Vec<(usize, String, Value)> {
 #[must_use]
 #[allow(clippy::expect_used, reason = "runs only in tests, which may fail loudly")]
 pub fn kline(symbol: &str, interval: &str, start: u64) -> Kline {
-    let interval: crate::Interval = interval.parse().expect("a test gives a good interval");
+    let interval: Interval = interval.parse().expect("a test gives a good interval");
     // The length of a month depends on the month; 31 days is one of the valid lengths.
     let length = interval.as_millis().unwrap_or(31 * 86_400_000);
     Kline {
@@ -216,6 +223,33 @@ pub(crate) fn emit(row: usize, name: &str, value: Value) -> Result<(), String> {
     })
 }
 
+/// Answers as the runtime does in `start` and `consume`, but whatever the consumer subscribes to.
+pub(crate) fn history(
+    category: Category,
+    symbol: &str,
+    interval: Interval,
+    before: u64,
+    limit: u32,
+) -> Result<Vec<Kline>, String> {
+    if !(1..=1_000).contains(&limit) {
+        return Err(format!("the limit is {limit}: ask for 1 to 1000 klines, and again for older ones"));
+    }
+    let is_wanted = |kline: &&Kline| {
+        let is_same = (kline.category, kline.symbol.as_str(), kline.interval) == (category, symbol, interval);
+        is_same && kline.confirm && kline.start < before
+    };
+    let mut found: BTreeMap<u64, Kline> = BTreeMap::new();
+    HOST.with_borrow(|host| {
+        for kline in host.history.iter().filter(is_wanted) {
+            if found.get(&kline.start).is_none_or(|known| known.revision <= kline.revision) {
+                found.insert(kline.start, kline.clone());
+            }
+        }
+    });
+    let surplus = found.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found.into_values().skip(surplus).collect())
+}
+
 pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
     HOST.with_borrow(|host| host.state.get(key).cloned())
 }
@@ -263,7 +297,7 @@ pub(crate) fn exact(batch: &Batch, row: usize) -> ExactKline {
 
 #[cfg(test)]
 mod tests {
-    use crate::{NoSettings, emit, state};
+    use crate::{NoSettings, emit, history, state};
 
     use super::*;
 
@@ -298,6 +332,22 @@ mod tests {
         let refused = consume(&mut Publisher(1), &batch(vec![kline("BTCUSDT", "1m", 0)])).unwrap_err();
         assert!(matches!(refused, Failure::Fatal(text) if text == "there is no row 1 in a batch of 1"));
         assert_eq!((take_emitted().len(), take_state().len()), (0, 0));
+    }
+
+    #[test]
+    fn the_last_klines_of_a_series_are_read_in_pages() {
+        let minute = |window: u64| kline("BTCUSDT", "1m", window * 60_000);
+        let mut past: Vec<Kline> = (0..1_500).map(minute).collect();
+        past.push(Kline { revision: 1, close: 2.0, ..minute(7) });
+        past.push(kline("ETHUSDT", "1m", 0));
+        set_history(past);
+        let (category, interval) = (Category::Linear, minute(0).interval);
+        let all = history::last(category, "BTCUSDT", interval, 9_999).unwrap();
+        assert_eq!((all.len(), all[7].close), (1_500, 2.0));
+        assert!(all.is_sorted_by_key(|kline| kline.start));
+        assert_eq!(history::last(category, "BTCUSDT", interval, 1_200).unwrap(), all[300..]);
+        assert_eq!(history::closed(category, "BTCUSDT", interval, 120_000, 1).unwrap(), all[1..2]);
+        assert!(history::closed(category, "BTCUSDT", interval, 1, 1_001).is_err());
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod feeds;
 mod meter;
 mod metrics;
 mod observed;
+mod past;
 mod queues;
 pub mod reconfigure;
 mod recording;

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	"go.bytecodealliance.org/pkg/wit/runtime"
 	"wit_component/klines_consumer_emit"
+	"wit_component/klines_consumer_history"
 	"wit_component/klines_consumer_host"
 	"wit_component/klines_consumer_state"
 	"wit_component/klines_consumer_types"
@@ -147,6 +149,42 @@ func emit(row uint32, series string, value klines_consumer_emit.Value) error {
 		return errors.New("emit " + series + ": " + result.Err())
 	}
 	return nil
+}
+
+// Newest is a time after every kline, for History.
+const Newest = math.MaxInt64
+
+// History returns the last klines of a series whose windows start before the time `before`, oldest first: count of them, 1
+// to 1,000, or fewer if klines has stored no more. Call it in Start or Consume: it has all closed klines that were delivered
+// to this consumer, and none that were not. Their methods must not be called, because they are in no batch. The error says
+// that the consumer does not receive this symbol and interval, or that klines stores nothing, as in a replay.
+func History(category Category, symbol string, interval Interval, count int, before uint64) ([]Kline, error) {
+	window := klines_consumer_types.Interval{Count: interval.Count, Unit: uint8(interval.Unit)}
+	result := klines_consumer_history.Closed(uint8(category), symbol, window, before, uint32(count))
+	runtime.Unpin()
+	defer runtime.Rewind()
+	if result.IsErr() {
+		return nil, errors.New("history: " + result.Err())
+	}
+	found := result.Ok()
+	klines := make([]Kline, len(found))
+	for i, k := range found {
+		klines[i] = converted(k, symbol, math.MaxUint32)
+	}
+	return klines, nil
+}
+
+// converted returns the kline of a row, with this symbol.
+func converted(k klines_consumer_types.Kline, symbol string, row uint32) Kline {
+	return Kline{
+		Category: Category(k.Category), Symbol: symbol,
+		Interval: Interval{k.Interval.Count, Unit(k.Interval.Unit)}, Start: k.Start, End: k.End,
+		Open: k.Open, High: k.High, Low: k.Low, Close: k.Close, Volume: k.Volume, Turnover: k.Turnover,
+		BuyVolume: k.BuyVolume, BuyTurnover: k.BuyTurnover,
+		PriceDecimals: k.PriceDecimals, VolumeDecimals: k.VolumeDecimals,
+		Trades: k.Trades, LastTradeTime: k.LastTradeTime, Confirm: k.Confirm, Revision: k.Revision,
+		Quality: Quality(k.Quality), Sequence: k.Sequence, Emitted: k.Emitted, row: row,
+	}
 }
 
 // Exact holds the exact decimal digits of a kline.

@@ -77,15 +77,7 @@ func (s *Served) Consume(batch klines_consumer_types.Batch) CallResult {
 			symbol = strings.Clone(k.Symbol)
 			s.symbols[symbol] = symbol
 		}
-		klines[row] = Kline{
-			Category: Category(k.Category), Symbol: symbol,
-			Interval: Interval{k.Interval.Count, Unit(k.Interval.Unit)}, Start: k.Start, End: k.End,
-			Open: k.Open, High: k.High, Low: k.Low, Close: k.Close, Volume: k.Volume, Turnover: k.Turnover,
-			BuyVolume: k.BuyVolume, BuyTurnover: k.BuyTurnover,
-			PriceDecimals: k.PriceDecimals, VolumeDecimals: k.VolumeDecimals,
-			Trades: k.Trades, LastTradeTime: k.LastTradeTime, Confirm: k.Confirm, Revision: k.Revision,
-			Quality: Quality(k.Quality), Sequence: k.Sequence, Emitted: k.Emitted, row: uint32(row),
-		}
+		klines[row] = converted(k, symbol, uint32(row))
 	}
 	runtime.Rewind()
 	return result(s.consumer.Consume(Batch{klines, batch.Lost}))

@@ -1,7 +1,7 @@
-// The types of the contract `klines:consumer@1.1.0` in the form that componentize-qjs gives them. `wit/v1`
+// The types of the contract `klines:consumer@1.2.0` in the form that componentize-qjs gives them. `wit/v1`
 // describes them.
 
-declare module "klines:consumer/types@1.1.0" {
+declare module "klines:consumer/types@1.2.0" {
   /** A product category of Bybit. The same symbol name exists in several categories. */
   export type Category = "linear" | "spot" | "inverse" | "option";
 
@@ -80,21 +80,33 @@ declare module "klines:consumer/types@1.1.0" {
   }
 }
 
-declare module "klines:consumer/host@1.1.0" {
-  import type { ExactKline } from "klines:consumer/types@1.1.0";
+declare module "klines:consumer/host@1.2.0" {
+  import type { ExactKline } from "klines:consumer/types@1.2.0";
   export type Level = "trace" | "debug" | "info" | "warn" | "error";
   export function log(level: Level, message: string): void;
   export function exact(row: number): ExactKline;
   export function terminal(): { columns: number; colour: boolean } | null;
 }
 
-declare module "klines:consumer/emit@1.1.0" {
+declare module "klines:consumer/emit@1.2.0" {
   export type Value = { tag: "number"; val: number } | { tag: "json"; val: string };
   /** Throws the reason, a text, if the value is refused. */
   export function publish(row: number, name: string, value: Value): void;
 }
 
-declare module "klines:consumer/state@1.1.0" {
+declare module "klines:consumer/history@1.2.0" {
+  import type { Category, Interval, Kline } from "klines:consumer/types@1.2.0";
+  /** Throws the reason, a text, if the klines cannot be read. */
+  export function closed(
+    category: Category,
+    symbol: string,
+    interval: Interval,
+    before: number,
+    limit: number,
+  ): Kline[];
+}
+
+declare module "klines:consumer/state@1.2.0" {
   export function get(key: string): Uint8Array | null;
   /** Throws the reason, a text, if the value is refused. */
   export function set(key: string, value: Uint8Array): void;

@@ -7,7 +7,7 @@ use klines_config::{Config, Report};
 use serde_json::json;
 
 use super::queues::Queues;
-use super::{exchange, output, wiring};
+use super::{exchange, output, past, wiring};
 use crate::cli::{CheckArgs, EXIT_CONFIG};
 
 /// Checks all layers of the configuration, every component, the settings of every consumer and, with `--online`, the
@@ -18,7 +18,8 @@ use crate::cli::{CheckArgs, EXIT_CONFIG};
 pub fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (config, mut report) = klines_config::examine(args.sources());
     let components = wiring::compiling::for_a_check(&config)?;
-    report.merge(match wiring::prepare(&config, &wiring::catalog(&config), &components, wiring::Awaited::All, None)? {
+    let (catalog, past) = (wiring::catalog(&config), past::of_run(&config));
+    report.merge(match wiring::prepare(&config, &catalog, &components, wiring::Awaited::All, (None, &past))? {
         Ok(prepared) => prepared.warnings,
         Err(problems) => problems,
     });

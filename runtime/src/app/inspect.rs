@@ -21,11 +21,12 @@ use super::wiring::{compiling, grants};
 use crate::cli::{EXIT_CONFIG, InspectArgs};
 
 /// Descriptions of imports, by prefix of their names. The first prefix that matches applies.
-const MEANINGS: [(&str, &str); 13] = [
+const MEANINGS: [(&str, &str); 14] = [
     ("klines:consumer/host", "log lines, exact digits, the terminal if it is granted"),
     ("klines:consumer/types", "the data types of klines"),
     ("klines:consumer/state", "state that outlives its instances"),
     ("klines:consumer/emit", "values that it publishes for clients"),
+    ("klines:consumer/history", "stored klines of what it receives"),
     ("klines:consumer/", "another service of the runtime"),
     ("wasi:http/", "HTTP requests, to hosts of allow.http"),
     ("wasi:filesystem/", "files, in folders of allow.dirs"),

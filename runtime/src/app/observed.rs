@@ -19,6 +19,7 @@ use klines_pipeline::repair::RepairStatus;
 use klines_pipeline::{CategoryTally, Tallies};
 use klines_store::recorder::Observer;
 use klines_system::clock::LocalClock;
+use klines_wasm::Past;
 
 /// How long symbols that join may take until they are covered, in ms. Until then the state of their feed is that of the others.
 const JOINING: Millis = 30_000;
@@ -46,6 +47,8 @@ pub struct Observed {
     pub data_dir: DataDir,
     /// What stores its klines; `None` if nothing does.
     pub store: Option<Observer>,
+    /// What its components may read of the past.
+    pub past: Past,
     categories: Vec<Category>,
     is_ending: AtomicBool,
 }
@@ -174,15 +177,16 @@ impl Observed {
             catalog,
             data_dir,
             store: None,
+            past: Past::unknown("this run stores no klines"),
             categories: config.exchange.categories.clone(),
             is_ending: AtomicBool::new(false),
         }
     }
 
-    /// Returns the same with what stores the klines.
+    /// Returns the same with what stores the klines, and what components may read of them.
     #[must_use]
-    pub fn with_store(self, store: Option<Observer>) -> Self {
-        Self { store, ..self }
+    pub fn with_store(self, store: Option<Observer>, past: Past) -> Self {
+        Self { store, past, ..self }
     }
 
     /// Marks the run as ending.
@@ -194,6 +198,12 @@ impl Observed {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Returns the categories of the run.
+    #[must_use]
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
     }
 
     /// Returns how far the first windows are known, for each category whose gaps are repaired.

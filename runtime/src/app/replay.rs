@@ -25,7 +25,7 @@ use klines_domain::symbol::{Category, Symbol};
 
 use self::values::ValueFile;
 use super::player::{CsvLayout, Format, Replay, Sink, Sorted, Summary, Target, inputs, refuse_existing};
-use super::{demo, output, wiring};
+use super::{demo, output, past, wiring};
 use crate::cli::{Decimals, EXIT_CONFIG, EXIT_FAILED, OutputFormat, ReplayArgs, ValuePath};
 
 /// How long consumers may take to finish at the end of a recording.
@@ -160,7 +160,8 @@ fn into_consumers(config: &Config, replay: Replay, args: &ReplayArgs, bar: &Bar)
     let sink = values.clone().map(|values| values as Arc<dyn ValueSink>);
     let components = wiring::compiling::kept(config, wiring::compiling::log_notice)?;
     let catalog = wiring::catalog(config);
-    let prepared = match wiring::prepare(config, &catalog, &components, wiring::Awaited::All, sink.as_ref())? {
+    let reads = (sink.as_ref(), &past::of_replay());
+    let prepared = match wiring::prepare(config, &catalog, &components, wiring::Awaited::All, reads)? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);

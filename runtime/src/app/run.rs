@@ -30,7 +30,7 @@ use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
 use super::recording::EarlierSymbols;
 use super::reload::Reloader;
-use super::{admin, demo, feeds, metrics, output, recording, seeding, wiring};
+use super::{admin, demo, feeds, metrics, output, past, recording, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
 
 /// How long consumers may take to finish at the end.
@@ -49,7 +49,8 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     config.store.enabled &= !args.demo;
     let catalog = wiring::catalog(&config);
     let components = wiring::compiling::kept(&config, wiring::compiling::log_notice)?;
-    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, None)? {
+    let past = past::of_run(&config);
+    let prepared = match wiring::prepare(&config, &catalog, &components, wiring::Awaited::Trusted, (None, &past))? {
         Ok(prepared) => prepared,
         Err(report) => {
             output::report(&report);
@@ -78,7 +79,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let reloader = Reloader::new(components.clone(), files, &manager);
     let watch = reloader.watch()?;
     let observed = Observed::new(&config, manager.views(), hub, LocalClock::start(), catalog, data_dir);
-    let observed = Arc::new(observed.with_store(recorder.as_ref().map(Recorder::observer)));
+    let observed = Arc::new(observed.with_store(recorder.as_ref().map(Recorder::observer), past));
     let consumers = Consumers::new(&config, &observed, (&manager, &components, &reloader, publishers));
     let (choices, reconfigurer) = reconfigurer(args, &config, consumers);
     let config_watch = reconfigurer.watch()?;

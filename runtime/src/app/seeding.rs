@@ -27,6 +27,10 @@ pub async fn report(observed: &Observed) -> Infallible {
         for category in seeding.iter().filter(|seeding| progress.has_ended(seeding)) {
             log_end(category, observed);
         }
+        if observed.categories().iter().all(|category| progress.ended.contains(category)) {
+            // Components that read the past are started.
+            observed.past.seeded.iter().for_each(|seeded| seeded.set_known());
+        }
         if is_terminal {
             draw(progress.bar(&seeding));
         } else {

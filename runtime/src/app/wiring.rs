@@ -31,6 +31,7 @@ use klines_delivery::view::View;
 use klines_delivery::{Blueprint, Problem, Subscription};
 use klines_domain::count::counted;
 use klines_domain::symbol::Category;
+use klines_wasm::Past;
 use klines_wasm::component_loader::Components;
 
 pub use self::sandboxed::FromFile;
@@ -78,7 +79,8 @@ pub struct Consumers {
 
 /// Prepares every enabled consumer and lets it validate its settings, all components at the same time. Components that
 /// are not awaited have [`VALIDATION`] for this; one that does not answer in time validates its settings when it is
-/// started. Opens no connection and starts no consumer. `values` receives all values that components from files publish.
+/// started. Opens no connection and starts no consumer. `values` receives all values that components from files publish;
+/// `past` is what components may read of the past.
 ///
 /// # Errors
 /// [`Report`] with every problem of every consumer; the outer error when this machine cannot run components at all.
@@ -87,13 +89,13 @@ pub fn prepare(
     catalog: &Arc<Catalog>,
     components: &Components,
     awaited: Awaited,
-    values: Option<&Arc<dyn ValueSink>>,
+    (values, past): (Option<&Arc<dyn ValueSink>>, &Past),
 ) -> anyhow::Result<Result<Prepared, Report>> {
     let relay = relay(config);
     let publishers = relay.as_ref().map(Relay::publishers);
     let data_dir = DataDir::new(&config.data_dir, config.data_dir_max);
     let earlier = EarlierSlot::default();
-    let shared = Shared { publishers: publishers.as_ref(), values, data_dir: &data_dir, earlier: &earlier };
+    let shared = Shared { publishers: publishers.as_ref(), values, past, data_dir: &data_dir, earlier: &earlier };
     let prepared = prepare_consumers(config, catalog, components, awaited, shared)?;
     let all = |Consumers { specs, files, warnings }| Prepared {
         specs,
@@ -115,11 +117,11 @@ pub fn prepare_further(
     config: &Config,
     catalog: &Arc<Catalog>,
     components: &Components,
-    publishers: Option<&Publishers>,
+    (publishers, past): (Option<&Publishers>, &Past),
     data_dir: &DataDir,
 ) -> anyhow::Result<Result<Consumers, Report>> {
     let earlier = &EarlierSlot::default();
-    let shared = Shared { publishers, values: None, data_dir, earlier };
+    let shared = Shared { publishers, values: None, past, data_dir, earlier };
     prepare_consumers(config, catalog, components, Awaited::All, shared)
 }
 
@@ -153,7 +155,7 @@ fn prepare_consumers(
                 prepared.push(PreparedConsumer::Validating(Box::new(PendingValidation::new(consumer, blueprint))));
             }
             Err(error) => {
-                let expected = "a component built for klines:consumer@1.1.0";
+                let expected = "a component built for klines:consumer@1.2.0";
                 report.merge(config.component_report(&consumer.name, &error.to_string(), expected));
             }
         }

@@ -149,6 +149,24 @@ kl_exact kl_exact_digits(size_t row) {
     return digits;
 }
 
+/* Klines of the past. */
+
+bool kl_history(klines_consumer_types_category_t category, const char *symbol, kl_interval interval, uint32_t count,
+                uint64_t before, kl_klines *klines) {
+    kl_text name = borrowed(symbol), refusal;
+    if (klines_consumer_history_closed(category, &name, &interval, before, count, klines, &refusal)) {
+        return true;
+    }
+    kl_warn("history %s: %.*s", symbol, (int)refusal.len, (const char *)refusal.ptr);
+    kline_consumer_string_free(&refusal);
+    *klines = (kl_klines){0};
+    return false;
+}
+
+void kl_history_free(kl_klines *klines) {
+    klines_consumer_history_list_kline_free(klines);
+}
+
 /* Settings: one JSON object, whose values can be numbers, texts, true and false. */
 
 struct kl_settings {

@@ -48,6 +48,18 @@ bool kl_emit_json(size_t row, const char *series, const char *json);
 /* Returns the exact digits of the kline in `row`; free them with klines_consumer_types_exact_kline_free. */
 kl_exact kl_exact_digits(size_t row);
 
+/* Klines of the past, oldest first: `ptr` and `len`. */
+typedef klines_consumer_history_list_kline_t kl_klines;
+/* A time after every kline. */
+#define KL_NEWEST UINT64_MAX
+/* Reads the last `count` (1 to 1,000) closed klines whose windows start before `before`; fewer if klines has stored no more.
+ * Call it in consumer_start or consumer_consume: it has everything that was delivered to this consumer, and nothing that was
+ * not. Free the klines with kl_history_free. If klines refuses to read them, because the consumer does not receive this
+ * symbol and interval or because nothing is stored, as in a replay, it logs the reason and returns false. */
+bool kl_history(klines_consumer_types_category_t category, const char *symbol, kl_interval interval, uint32_t count,
+                uint64_t before, kl_klines *klines);
+void kl_history_free(kl_klines *klines);
+
 /* Return whether two texts are equal. */
 bool kl_is(kl_text text, const char *other);
 bool kl_same(kl_text a, kl_text b);

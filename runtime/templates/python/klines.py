@@ -1,4 +1,5 @@
-"""The contract of klines as Python classes and functions: settings, the log (`info` …), `emit`, `exact` and `state`.
+"""The contract of klines as Python classes and functions: settings, the log (`info` …), `emit`,
+`exact`, `history` and `state`.
 
 This module belongs to your project: change it as you like. componentize-py generates the package `wit_world` with the
 types from `wit/v1`; the README describes how to get it for your editor.
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import emit as _emit
+from wit_world.imports import history as _history
 from wit_world.imports import host as _host
 from wit_world.imports import state as _state
 from wit_world.imports.types import (
@@ -36,8 +38,8 @@ from wit_world.imports.types import (
 
 __all__ = [
     "Batch", "Category", "Consumer", "ExactKline", "Interval", "IntervalUnit", "Kline", "NoSettings", "Problem",
-    "Quality", "Refused", "Subscription", "debug", "emit", "error", "exact", "fatal", "info", "interval", "retry",
-    "state", "trace", "warn",
+    "Quality", "Refused", "Subscription", "debug", "emit", "error", "exact", "fatal", "history", "info", "interval",
+    "retry", "state", "trace", "warn",
 ]  # fmt: skip
 
 
@@ -170,6 +172,19 @@ def emit(row: int, name: str, value: object) -> None:
     published = _emit.Value_Number(float(value)) if is_number else _emit.Value_Json(json.dumps(value))
     try:
         _emit.publish(row, name, published)
+    except Err as refused:
+        raise Refused(refused.value) from None
+
+
+def history(category: Category, symbol: str, interval: Interval, count: int, before: int = 2**63 - 1) -> list[Kline]:
+    """Returns the last `count` closed klines, 1 to 1,000, whose windows start before `before`, oldest first.
+
+    Call it in `start` or `consume`: it has everything that was delivered to this consumer, and nothing that was not. The
+    list is shorter if klines has stored no more. Raises `Refused` if the consumer does not receive this symbol and
+    interval, and if klines stores nothing, as in a replay.
+    """
+    try:
+        return _history.closed(category, symbol, interval, before, count)
     except Err as refused:
         raise Refused(refused.value) from None
 

@@ -98,7 +98,7 @@ fn mistakes_in_build_are_reported_with_the_name_and_the_fix() {
         ("world.wat", other_world),
         ("import.wat", other_import),
         ("text.txt", "hello"),
-        ("old.wat", &TEXT.replace("@1.1.0", "@2.0.0")),
+        ("old.wat", &TEXT.replace("@1.2.0", "@2.0.0")),
         ("consumer.toml", "name = \"demo\"\nlanguage = \"c\"\nwasm = true\n"),
     ]);
     fs::create_dir(home.path().join("none")).unwrap();
@@ -158,7 +158,7 @@ fn a_check_says_what_it_is_and_whether_it_would_run() {
     fs::write(home.path().join("world.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
     let said = typed(home.path(), "consumer check range.wasm").success();
     for words in [
-        "klines:consumer/consumer@1.1.0",
+        "klines:consumer/consumer@1.2.0",
         "values that it publishes for clients",
         "compiled    earlier: the code is in the cache",
         "takes the settings {}",
@@ -176,7 +176,7 @@ fn a_check_says_what_it_is_and_whether_it_would_run() {
     assert!(json["compile_seconds"].as_f64().unwrap() > 0.0, "{json}");
     let ended = typed(home.path(), "consumer check world.wasm");
     assert_eq!(ended.code(), Some(1));
-    assert!(ended.said.err.contains("does not export klines:consumer/consumer@1.1.0"), "{}", ended.said.err);
+    assert!(ended.said.err.contains("does not export klines:consumer/consumer@1.2.0"), "{}", ended.said.err);
     let ended = typed(home.path(), "consumer check world.wasm --json");
     assert_eq!(ended.code(), Some(1));
     assert_eq!(serde_json::from_str::<Value>(&ended.said.out).unwrap()["runs"], false);

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex};
 
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::{Emitter, Outlet, Point, Value};
+use klines_delivery::history::{History, HistoryError, Query, Side};
 use klines_delivery::{Blueprint as _, Delivery, Failure};
 use klines_domain::decimal::Decimal;
 use klines_domain::kline::Kline;
 use klines_system::limits::Limits;
 use klines_wasm::state::StateStore;
-use klines_wasm::{Setup, WasmBlueprint};
+use klines_wasm::{Past, Setup, WasmBlueprint};
 
 use crate::sandbox::fixtures::{components, kline};
 use crate::sandbox::guest_log::{lines, record};
@@ -48,7 +49,10 @@ fn every_fixture_is_run_by_a_test_of_this_file() {
     let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap());
     let built: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "wasm")).collect();
     let names: BTreeSet<_> = built.iter().map(|file| file.file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["rust-1.0.0.wasm", "text-1.0.0.wasm", "text-1.1.0.wasm"].map(str::to_owned).into());
+    assert_eq!(
+        names,
+        ["rust-1.0.0.wasm", "text-1.0.0.wasm", "text-1.1.0.wasm", "text-1.2.0.wasm"].map(str::to_owned).into()
+    );
     assert!(built.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() <= MAX_BYTES);
 }
 
@@ -140,4 +144,32 @@ fn a_component_by_hand_of_1_1_0_still_publishes() {
     let expected = [0, 1].map(|window| ("range", kline(window).start, Value::Number(0.75)));
     assert_eq!(published, expected);
     assert_eq!(lines("text-1.1.0"), ["begins"]);
+}
+
+/// Two stored klines of the series that is asked for.
+#[derive(Debug)]
+struct Stored;
+
+impl History for Stored {
+    fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        assert_eq!((query.to, query.limit, query.side), (i64::MAX - 1, 3, Side::Newest));
+        Ok((0..2).map(|window| Arc::new(kline(window))).collect())
+    }
+}
+
+#[test]
+fn a_component_by_hand_of_1_2_0_still_reads_the_past() {
+    record();
+    let bytes = fs::read(folder().join("text-1.2.0.wasm")).unwrap();
+    let component = components().from_trusted(&bytes, Limits::default().component_size).unwrap();
+    let past = Past { history: Arc::new(Stored), ..Past::unknown("") };
+    let mut blueprint = WasmBlueprint::new(component, Setup { past, ..Setup::plain("text-1.2.0", "{}") });
+    assert_eq!(blueprint.validate(), []);
+    let mut instance = blueprint.instantiate(&Arc::default()).unwrap();
+    instance.setup().unwrap();
+    instance.start().unwrap();
+    let klines = [Arc::new(kline(2))].into();
+    instance.consume(&Delivery { klines, ..Delivery::default() }).unwrap();
+    instance.stop();
+    assert_eq!(lines("text-1.2.0"), ["BTCUSDT"; 5]);
 }

@@ -77,7 +77,7 @@ fn a_file_that_is_no_component_is_refused_by_check_and_at_start() {
         for command in ["check", "run --for 1s"] {
             let ended = klines(home.path(), command).run();
             assert_eq!(ended.code(), Some(78), "{command} {name}: {}", ended.said.err);
-            assert!(ended.said.err.contains("klines:consumer@1.1.0"), "the expected contract: {}", ended.said.err);
+            assert!(ended.said.err.contains("klines:consumer@1.2.0"), "the expected contract: {}", ended.said.err);
             assert!(ended.said.err.contains("klines.toml:3"), "the place that names it: {}", ended.said.err);
             assert_eq!(ended.said.out, "");
         }

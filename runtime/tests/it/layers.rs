@@ -206,8 +206,10 @@ fn the_simulator_and_the_guests_share_no_code_with_the_runtime() {
         "consumers/jsonl",
         "consumers/webhook",
         "examples/rust",
+        "examples/rsi-rust",
         "runtime/tests/guests/average",
         "runtime/tests/guests/hostile",
+        "runtime/tests/guests/past",
     ] {
         let ours = dependencies(&format!("{guest}/Cargo.toml"));
         let ours: Vec<&String> =
@@ -240,13 +242,14 @@ fn the_reader_finds_paths_in_every_form() {
 fn the_examples_have_the_helper_modules_of_new_projects() {
     let contract = fs::read_to_string(root().join("wit/v1/world.wit")).unwrap();
     let version = contract.split_once('@').unwrap().1.split_once(';').unwrap().0;
-    let copies: [(&str, &str, &[&str]); 4] = [
-        ("python", "price-alert", &["klines.py"]),
-        ("typescript", "volume-spike", &["src/klines.ts", "src/contract.d.ts", "tsconfig.json"]),
-        ("c", "csv-writer", &["klines.h", "klines.c", "compile_flags.txt"]),
-        ("go", "correlation", &["go.mod.in", "klines", "shim"]),
+    let typescript: &[&str] = &["src/klines.ts", "src/contract.d.ts", "tsconfig.json"];
+    let copies: [(&str, &str, &str, &[&str]); 4] = [
+        ("python", "python", "price-alert", &["klines.py"]),
+        ("typescript", "typescript", "volume-spike", typescript),
+        ("c", "c", "csv-writer", &["klines.h", "klines.c", "compile_flags.txt"]),
+        ("go", "go", "correlation", &["go.mod.in", "klines", "shim"]),
     ];
-    for (language, name, paths) in copies {
+    for (language, example, name, paths) in copies {
         let template = root().join("runtime/templates").join(language);
         let files = paths.iter().flat_map(|path| {
             let files = files(&template.join(path));
@@ -255,7 +258,7 @@ fn the_examples_have_the_helper_modules_of_new_projects() {
         });
         for file in files {
             let inner = file.strip_prefix(&template).unwrap().to_str().unwrap();
-            let copy = root().join("examples").join(language).join(inner.strip_suffix(".in").unwrap_or(inner));
+            let copy = root().join("examples").join(example).join(inner.strip_suffix(".in").unwrap_or(inner));
             let text = fs::read_to_string(&file).unwrap().replace("{{name}}", name);
             let text = text.replace("{{ident}}", &name.replace('-', "_")).replace("{{contract}}", version);
             assert_eq!(fs::read_to_string(&copy).unwrap(), text, "{} differs from {inner}", copy.display());

@@ -9,6 +9,7 @@ mod clocks;
 mod completeness;
 mod feeds;
 mod outages;
+mod past;
 mod patience;
 mod redundancy;
 mod reload;

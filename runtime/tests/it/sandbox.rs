@@ -7,6 +7,7 @@ pub mod guest_log;
 mod http;
 mod lookalikes;
 mod neighbours;
+mod past;
 mod peer;
 mod shipped;
 mod webhook;

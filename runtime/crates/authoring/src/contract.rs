@@ -15,7 +15,7 @@ pub const WORLD: &str = "kline-consumer";
 /// The folder of the contract in a project.
 pub const FOLDER: &str = "wit/v1";
 
-/// Returns the version of the embedded contract, for example `1.1.0`.
+/// Returns the version of the embedded contract, for example `1.2.0`.
 #[must_use]
 pub fn version() -> &'static str {
     WIT.iter().find_map(|(_, text)| version_of(text)).unwrap_or_default()
@@ -100,8 +100,7 @@ impl World {
     pub(super) fn of_version(number: &str) -> Result<Self, String> {
         let mut sources = SourceMap::default();
         for (name, text) in WIT {
-            let text = text.replace(&format!("@{};", version()), &format!("@{number};"));
-            sources.push_str(name, text.replace(&format!("version = {}", version()), &format!("version = {number}")));
+            sources.push_str(name, renumbered(text, number));
         }
         let mut resolve = Resolve::default();
         let package = sources.parse().map_err(|(_, error)| error.to_string());
@@ -137,9 +136,26 @@ impl World {
     }
 }
 
+/// Returns a WIT file as if all of it were there since this version.
+pub(super) fn renumbered(text: &str, number: &str) -> String {
+    let package = text.replace(&format!("@{};", version()), &format!("@{number};"));
+    let line = |line: &str| match line.split_once("@since(version = ") {
+        Some((indent, _)) => format!("{indent}@since(version = {number})\n"),
+        None => format!("{line}\n"),
+    };
+    package.lines().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_carried_contract_is_read_as_an_older_version() {
+        for number in ["1.0.0", "1.1.0"] {
+            assert!(World::of_version(number).is_ok(), "{number}");
+        }
+    }
 
     #[test]
     fn the_carried_contract_is_read_with_its_version() {

@@ -9,6 +9,7 @@ mod error;
 mod expectations;
 mod fixture;
 pub mod golden;
+mod past;
 mod project;
 mod repeat;
 pub mod reproduce;
@@ -65,10 +66,12 @@ impl Harness {
             });
             report.merge_new(case.settings_report(findings));
             report.merge_new(check_grants(case, &fixture.blueprint));
-            if let Source::Klines(file) = &case.input.source
-                && let Err(problems) = klines::read(file)
-            {
-                report.merge_new(problems);
+            let by_hand = match &case.input.source {
+                Source::Klines(file) => Some(file),
+                Source::Market { .. } | Source::Trades(_) => None,
+            };
+            for file in by_hand.into_iter().chain(&case.input.history) {
+                klines::read(file).err().into_iter().for_each(|problems| report.merge_new(problems));
             }
         }
         Ok(report)

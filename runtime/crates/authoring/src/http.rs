@@ -131,7 +131,7 @@ mod tests {
         let world = World::of_project(&project).unwrap();
         let found = &world.resolve.worlds[world.id];
         let imports: Vec<String> = found.imports.keys().map(|key| world.resolve.name_world_key(key)).collect();
-        for name in ["klines:consumer/emit@1.1.0", "wasi:http/outgoing-handler@0.2.12", "wasi:io/streams@0.2.12"] {
+        for name in ["klines:consumer/emit@1.2.0", "wasi:http/outgoing-handler@0.2.12", "wasi:io/streams@0.2.12"] {
             assert!(imports.iter().any(|import| import == name), "{name} in {imports:?}");
         }
         assert_eq!(found.exports.len(), 1);
@@ -142,7 +142,7 @@ mod tests {
         let (folder, project) = project("go");
         let (copy, embedded) = (folder.path().join(contract::FOLDER), contract::texts(&project).unwrap());
         fs::create_dir_all(&copy).unwrap();
-        let older = |text: &str| text.replace(contract::version(), "1.0.9");
+        let older = |text: &str| contract::renumbered(text, "1.0.9");
         for (name, text) in embedded {
             fs::write(copy.join(name), older(&text)).unwrap();
         }

@@ -7,6 +7,8 @@ use klines_domain::kline::Kline;
 
 use crate::call::{Delivery, Failure, Problem, Subscription};
 use crate::crash_report::ComponentSnapshot;
+use crate::position::Position;
+use crate::seeded::Seeded;
 use crate::stats::Meter;
 use crate::trusted_work::TrustedWork;
 
@@ -40,6 +42,8 @@ pub struct Profile {
     pub component: Option<Arc<dyn ComponentSource>>,
     /// Takes over klines that will not be delivered in this run; `None` if they are lost.
     pub keeper: Option<Arc<dyn KlineKeeper>>,
+    /// When the past that they read is known; `None` if they read none.
+    pub seeded: Option<Arc<Seeded>>,
 }
 
 impl Profile {
@@ -94,6 +98,11 @@ pub trait DeliverInline: Send + Sync {
 
 /// One running instance. It is called by one thread, one call at a time; the thread does not belong to an executor.
 pub trait Consumer: Send {
+    /// Takes the position of the consumer, for an instance that reads klines of the past. Called before `setup`.
+    fn follow(&mut self, position: &Arc<Position>) {
+        let _ = position;
+    }
+
     /// Prepares the instance. Returns what it wants to receive.
     ///
     /// # Errors

@@ -80,6 +80,12 @@ impl Filter {
         self.passes_of(&kline.series, kline.confirm)
     }
 
+    /// Returns whether the consumer receives the confirmed klines of this symbol and interval.
+    #[must_use]
+    pub fn passes_series(&self, series: &SeriesKey) -> bool {
+        self.passes_of(series, true)
+    }
+
     /// Returns whether the consumer receives this value: if it would receive its kline.
     #[must_use]
     pub fn passes_value(&self, point: &Point) -> bool {

@@ -1,5 +1,6 @@
-//! Reading klines of the past, wherever they are stored.
+//! Reading klines of the past, wherever they are stored, as of now or as of the position of a consumer.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,49 @@ pub trait History: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`HistoryError`] if the klines cannot be read now.
     fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError>;
+
+    /// Returns the same as if the klines that wait did not exist: the revision before, where there is one. An implementation
+    /// that has only the newest revisions leaves out their windows, and returns fewer klines.
+    ///
+    /// # Errors
+    /// As [`History::klines`].
+    fn klines_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        let mut klines = self.klines(query)?;
+        klines.retain(|kline| !waiting.has(kline.start, kline.revision));
+        Ok(klines)
+    }
+}
+
+/// The klines of one series that a consumer has not received yet: for windows, by their start, the first revision that
+/// waits for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting(BTreeMap<Millis, u32>);
+
+impl Waiting {
+    /// Adds a kline that waits.
+    pub fn add(&mut self, kline: &Kline) {
+        let first = self.0.entry(kline.start).or_insert(kline.revision);
+        *first = kline.revision.min(*first);
+    }
+
+    /// Returns whether a revision of a window waits.
+    #[must_use]
+    pub fn has(&self, start: Millis, revision: u32) -> bool {
+        self.0.get(&start).is_some_and(|first| revision >= *first)
+    }
+}
+
+/// No stored klines.
+#[derive(Clone, Copy, Debug)]
+pub struct NoHistory(
+    /// Why there are none, and what to do about it.
+    pub &'static str,
+);
+
+impl History for NoHistory {
+    fn klines(&self, _: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        Err(HistoryError(self.0.to_owned()))
+    }
 }
 
 /// Why stored klines cannot be read, as text.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use klines_domain::kline::Batch;
 
+use super::acknowledged::Acknowledgements;
 use super::filter::Watched;
 use super::inline::InlineDelivery;
-use super::position::Positions;
 use super::queue::Queue;
 use super::stats::{Durations, Histogram, Stats};
 use super::trusted_work::TrustedWork;
@@ -17,7 +17,8 @@ use super::trusted_work::TrustedWork;
 /// Distributes batches from ingest to the consumers. Klines are shared, never copied.
 #[derive(Debug, Default)]
 pub struct Hub {
-    /// Trusted consumers first, so that untrusted ones are woken last. Ingest holds this lock for a few pushes; only changes
+    /// Trusted consumers first, so that untrusted ones are woken after them. Last those without an instance: what they store
+    /// has reached every consumer's queue. Ingest holds this lock for a few pushes; only changes
     /// of the consumers and [`Hub::watch`] hold it otherwise, and briefly [`Hub::wait_for_room`].
     outlets: Mutex<Vec<Outlet>>,
     /// The watched symbols and intervals, once they are known.
@@ -25,7 +26,7 @@ pub struct Hub {
     published: AtomicU64,
     trusted_work: Arc<TrustedWork>,
     closing: Histogram,
-    positions: Positions,
+    acknowledgements: Acknowledgements,
 }
 
 /// Where the klines of one consumer go.
@@ -35,7 +36,16 @@ pub(super) struct Outlet {
     pub(super) stats: Arc<Stats>,
     /// What may deliver instead of the queue.
     pub(super) inline: Arc<InlineDelivery>,
-    pub(super) is_untrusted: bool,
+    pub(super) rank: Rank,
+}
+
+/// The order in which consumers receive a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Trusted,
+    Untrusted,
+    /// It stores klines.
+    Store,
 }
 
 impl Outlet {
@@ -58,9 +68,9 @@ impl Hub {
         Self::default()
     }
 
-    /// Adds a consumer's queue, which receives every later batch.
+    /// Adds a queue without a consumer, which receives every later batch, after the consumers.
     pub fn add(&self, queue: Arc<Queue>, stats: Arc<Stats>) {
-        self.exchange(None, Some(Outlet { queue, stats, inline: Arc::default(), is_untrusted: false }));
+        self.exchange(None, Some(Outlet { queue, stats, inline: Arc::default(), rank: Rank::Store }));
     }
 
     /// Puts a consumer in the place of another one. If there are both, every batch reaches exactly one of them.
@@ -71,7 +81,7 @@ impl Hub {
         outlets.retain(|outlet| old.is_none_or(|old| !Arc::ptr_eq(old, &outlet.queue)));
         if let Some(new) = new {
             new.queue.watch(self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone());
-            let at = outlets.partition_point(|outlet| !outlet.is_untrusted || new.is_untrusted);
+            let at = outlets.partition_point(|outlet| outlet.rank <= new.rank);
             outlets.insert(at, new);
         }
     }
@@ -104,10 +114,10 @@ impl Hub {
         &self.trusted_work
     }
 
-    /// Returns how far its consumers have got.
+    /// Returns what its consumers have acknowledged.
     #[must_use]
-    pub const fn positions(&self) -> &Positions {
-        &self.positions
+    pub const fn acknowledgements(&self) -> &Acknowledgements {
+        &self.acknowledgements
     }
 
     /// Returns the number of batches published so far.

@@ -4,6 +4,7 @@
 //! settings and creates instances, an instance is a [`Consumer`], and `worker` gives each consumer its own thread,
 //! queue and policy.
 
+pub mod acknowledged;
 pub mod call;
 pub mod catalog;
 mod conflated;
@@ -29,6 +30,7 @@ pub mod policy;
 pub mod position;
 pub mod queue;
 pub mod record;
+pub mod seeded;
 pub mod stats;
 pub mod trusted_work;
 pub mod view;

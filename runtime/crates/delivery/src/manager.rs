@@ -17,7 +17,7 @@ use super::crash_report::CrashReports;
 use super::data_dir::DataDir;
 use super::dead_letter::DeadLetters;
 use super::emit::relay::Relay;
-use super::hub::{Hub, Outlet};
+use super::hub::{Hub, Outlet, Rank};
 use super::missed::Missed;
 use super::order::{Command, Order};
 use super::policy::OnError;
@@ -135,8 +135,8 @@ impl Handle {
         };
         let records =
             Records { letters: DeadLetters::new(data_dir, &name), crash_reports: CrashReports::new(data_dir) };
-        let position = hub.positions().begin(&name);
-        let worker = Worker::new(shared, blueprint, (grouping, on_error), records, Progress::new(position, missed));
+        let acknowledged = hub.acknowledgements().begin(&name);
+        let worker = Worker::new(shared, blueprint, (grouping, on_error), records, Progress::new(acknowledged, missed));
         let (end, ended) = mpsc::channel::<()>();
         let abandon = AbandonOnDrop(queue.clone());
         let thread = thread::Builder::new().name(format!("consumer-{name}")).spawn(move || {
@@ -377,7 +377,8 @@ fn outlet(spec: &Spec, hub: &Hub) -> Outlet {
     if !profile.is_untrusted {
         queue.mark_trusted(hub.trusted_work());
     }
-    Outlet { queue, stats, inline: Arc::default(), is_untrusted: profile.is_untrusted }
+    let rank = if profile.is_untrusted { Rank::Untrusted } else { Rank::Trusted };
+    Outlet { queue, stats, inline: Arc::default(), rank }
 }
 
 /// Lets consumers deliver their queues until `until`, then cancels those that are not done. Returns the result of each.

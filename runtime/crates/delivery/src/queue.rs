@@ -17,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use klines_domain::kline::{Batch, Kline};
+use klines_domain::series::SeriesId;
 
 use self::buffer::Buffer;
 pub use self::klines::{KLINE_BYTES, MAX_BYTES};
@@ -24,6 +25,7 @@ pub use self::mailbox::Popped;
 use self::mailbox::{Ending, WorkShift};
 use super::emit::Point;
 use super::filter::Watched;
+use super::history::Waiting;
 use super::order::Command;
 use super::trusted_work::TrustedWork;
 use crate::call::Subscription;
@@ -249,6 +251,12 @@ impl Queue {
     #[must_use]
     pub fn waited(&self) -> Option<Duration> {
         self.lock().buffer.waited()
+    }
+
+    /// Returns the confirmed klines of a series that wait.
+    #[must_use]
+    pub fn waiting(&self, series: SeriesId) -> Waiting {
+        self.lock().buffer.waiting(series)
     }
 
     /// Returns how full the queue is.

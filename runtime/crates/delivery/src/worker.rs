@@ -6,6 +6,7 @@
 
 mod calls;
 mod orders;
+mod past;
 mod progress;
 mod recovery;
 
@@ -21,6 +22,7 @@ use super::crash_report::{Crash, CrashReports, History};
 use super::dead_letter::DeadLetters;
 use super::inline::InlineDelivery;
 use super::policy::{OnError, Restarts};
+use super::position::Position;
 use super::queue::{Grouping, Popped, Queue};
 use super::stats::{State, Stats};
 use super::trusted_work::TrustedWork;
@@ -50,6 +52,8 @@ pub(super) struct Worker {
     progress: Progress,
     /// The delivery that is not accepted yet.
     pending: Option<Pending>,
+    /// What the consumer has received, for instances that read klines of the past.
+    position: Arc<Position>,
     /// The last delivery that was set aside, for the crash report.
     last_set_aside: Option<Delivery>,
     /// What the current instance has accepted, for its crash report; `None` for a native consumer, which has no crash
@@ -126,6 +130,7 @@ impl Worker {
     ) -> Self {
         Self {
             history: blueprint.profile().component.map(|_| History::default()),
+            position: Arc::new(Position::new(shared.queue.clone())),
             shared,
             blueprint,
             grouping,
@@ -222,10 +227,12 @@ impl Worker {
     }
 
     fn serve(&mut self, consumer: &mut Box<dyn Consumer>) -> Result<(), End> {
+        self.let_follow(consumer.as_mut());
         let wish = self.shared.call_with_retries("setup", || consumer.setup())?;
         if !self.shared.queue.narrow(&wish) {
             warn!(consumer = self.shared.name, "consumer receives nothing: what it subscribes to is not configured");
         }
+        self.wait_for_the_past()?;
         self.shared.call_with_retries("start", || consumer.start())?;
         self.previous = None;
         self.history.iter_mut().for_each(History::begin);
@@ -249,6 +256,7 @@ impl Worker {
         let delivery = &mut pending.delivery;
         let (stats, queue, inline) = (self.shared.stats.clone(), self.shared.queue.clone(), self.shared.inline.clone());
         stats.set_in_hand(closed(delivery));
+        self.position.set_undelivered(None);
         let consume = || match inline.take_deferred_failure() {
             Some(failure) => Err(failure),
             None => {

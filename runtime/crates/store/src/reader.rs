@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use klines_delivery::history::{History, HistoryError, Query, Side};
+use klines_delivery::history::{History, HistoryError, Query, Side, Waiting};
 use klines_domain::interval::Interval;
 use klines_domain::kline::Kline;
 use klines_domain::series::{SeriesId, SeriesKey};
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::block::{self, Rows};
 use crate::error::StoreError;
+use crate::row::Row;
 use crate::writer::StepError;
 use crate::{file, log, merge, period};
 
@@ -63,6 +64,14 @@ impl Reader {
     /// # Errors
     /// [`StoreError`]
     pub fn read(&self, query: &Query) -> Result<Vec<Arc<Kline>>, StoreError> {
+        self.read_before(query, &Waiting::default())
+    }
+
+    /// Returns what [`History::klines_before`] does.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn read_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, StoreError> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
             let SeriesKey { category, symbol, interval } = &query.series;
@@ -72,7 +81,7 @@ impl Reader {
             let Some(number) = number.filter(|_| query.limit > 0 && query.from <= query.to) else {
                 return Ok(Vec::new());
             };
-            let rows = read(&transaction, number, *interval, query)?;
+            let rows = read(&transaction, (number, *interval), query, waiting)?;
             let series = SeriesId::of(query.series.clone());
             Ok(rows.iter().map(|(decimals, row)| row.kline(series, *decimals)).collect())
         })
@@ -110,6 +119,10 @@ impl History for Reader {
     fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
         self.read(query).map_err(|error| HistoryError(error.to_string()))
     }
+
+    fn klines_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        self.read_before(query, waiting).map_err(|error| HistoryError(error.to_string()))
+    }
 }
 
 pub(crate) fn key_of([category, symbol, interval]: &[String; 3]) -> Option<SeriesKey> {
@@ -118,8 +131,14 @@ pub(crate) fn key_of([category, symbol, interval]: &[String; 3]) -> Option<Serie
 }
 
 /// Reads a period at a time, from the side that is asked for, until there is enough: what is left lies beyond.
-fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &Query) -> Result<Rows, StepError> {
-    let mut logged = log_rows(transaction, series, interval, query)?;
+fn read(
+    transaction: &Transaction<'_>,
+    (series, interval): (i64, Interval),
+    query: &Query,
+    waiting: &Waiting,
+) -> Result<Rows, StepError> {
+    let is_wanted = |row: &Row| (query.from..=query.to).contains(&row.start) && !waiting.has(row.start, row.revision);
+    let mut logged = log_rows(transaction, series, interval, is_wanted)?;
     let order = if query.side == Side::Oldest { "first, id" } else { "first DESC, id" };
     let find = format!(
         "SELECT first, data FROM blocks WHERE series = ?1 AND first > ?2 AND first <= ?3 AND last >= ?4 ORDER BY {order}"
@@ -140,7 +159,7 @@ fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &
                 Side::Newest => start >= next + period::length(interval),
             };
             rows.extend(logged.extract_if(.., |(_, row)| is_due(row.start)));
-            count += finish(&mut runs, std::mem::take(&mut rows), query);
+            count += finish(&mut runs, std::mem::take(&mut rows), is_wanted);
             if count >= query.limit {
                 break;
             }
@@ -150,7 +169,7 @@ fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &
     }
     if count < query.limit {
         rows.extend(logged);
-        finish(&mut runs, rows, query);
+        finish(&mut runs, rows, is_wanted);
     }
     if query.side == Side::Newest {
         runs.reverse();
@@ -166,25 +185,30 @@ fn read(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &
     Ok(all)
 }
 
-/// Adds the rows of a period that are asked for. Returns how many windows they are.
-fn finish(runs: &mut Vec<Rows>, mut rows: Rows, query: &Query) -> usize {
+/// Adds the rows of a period that are wanted. Returns how many windows they are.
+fn finish(runs: &mut Vec<Rows>, mut rows: Rows, is_wanted: impl Fn(&Row) -> bool) -> usize {
     merge::sort(&mut rows);
-    rows.retain(|(_, row)| (query.from..=query.to).contains(&row.start));
+    rows.retain(|(_, row)| is_wanted(row));
     merge::newest(&mut rows);
     let count = rows.len();
     runs.push(rows);
     count
 }
 
-/// Returns the rows of a series in the log that are asked for.
-fn log_rows(transaction: &Transaction<'_>, series: i64, interval: Interval, query: &Query) -> Result<Rows, StepError> {
+/// Returns the rows of a series in the log that are wanted.
+fn log_rows(
+    transaction: &Transaction<'_>,
+    series: i64,
+    interval: Interval,
+    is_wanted: impl Fn(&Row) -> bool,
+) -> Result<Rows, StepError> {
     let mut rows = Rows::new();
     let mut entries = transaction.prepare_cached("SELECT data FROM log ORDER BY id")?;
     let mut found = entries.query([])?;
     while let Some(entry) = found.next()? {
         let interval_of = |other| (other == series).then_some(interval);
         log::decode(entry.get_ref(0)?.as_blob().unwrap_or_default(), interval_of, |_, new| {
-            rows.extend(new.into_iter().filter(|(_, row)| (query.from..=query.to).contains(&row.start)));
+            rows.extend(new.into_iter().filter(|(_, row)| is_wanted(row)));
         })?;
     }
     Ok(rows)

@@ -13,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use klines_delivery::Subscription;
+use klines_delivery::acknowledged::Acknowledgements;
 use klines_delivery::hub::Hub;
-use klines_delivery::position::Positions;
 use klines_delivery::queue::{Grouping, Popped, Queue};
 use klines_delivery::stats::Stats;
 use klines_system::clock::LocalClock;
@@ -108,7 +108,7 @@ impl Recorder {
             shared: Arc::clone(&shared),
             clock: LocalClock::start(),
             logged: None,
-            positions: hub.positions().clone(),
+            acknowledgements: hub.acknowledgements().clone(),
             first: left.entry,
             marks: VecDeque::new(),
             dropped: 0,
@@ -152,7 +152,7 @@ struct Record {
     clock: LocalClock,
     /// When a failure was last logged.
     logged: Option<Instant>,
-    positions: Positions,
+    acknowledgements: Acknowledgements,
     /// The last entry of earlier runs.
     first: u64,
     /// How many batches have to be acknowledged with each entry, ascending.
@@ -206,8 +206,8 @@ impl Record {
     fn reached(&mut self) -> Vec<(String, u64)> {
         let mut all = Vec::new();
         let mut least = u64::MAX;
-        for (consumer, position) in self.positions.all() {
-            let batches = position.batches();
+        for (consumer, acknowledged) in self.acknowledgements.all() {
+            let batches = acknowledged.batches();
             least = least.min(batches.unwrap_or(u64::MAX));
             let entry = |batches| {
                 let at = self.marks.partition_point(|(begun, _)| *begun <= batches);

@@ -87,10 +87,7 @@ impl Missed for Replay {
     }
 }
 
-fn read_fold(
-    connection: &rusqlite::Connection,
-    (after, until): (u64, u64),
-) -> Result<Option<Entry>, StepError> {
+fn read_fold(connection: &rusqlite::Connection, (after, until): (u64, u64)) -> Result<Option<Entry>, StepError> {
     let next = "SELECT min(entry) FROM blocks WHERE sealed = 0 AND entry > ?1 AND entry <= ?2";
     let next = connection.prepare_cached(next)?;
     let span = params![after.cast_signed(), until.cast_signed()];

@@ -85,11 +85,7 @@ impl Writer {
     }
 }
 
-fn begin(
-    transaction: &Transaction<'_>,
-    fresh: u64,
-    (entry, tail): (u64, Vec<Entry>),
-) -> Result<Left, StepError> {
+fn begin(transaction: &Transaction<'_>, fresh: u64, (entry, tail): (u64, Vec<Entry>)) -> Result<Left, StepError> {
     let before: Option<u64> = file::note(transaction, EPOCH)?.and_then(|text| text.parse().ok());
     let has_ended = file::note(transaction, STATE)?.is_some_and(|state| state == ENDED);
     let epoch = before.filter(|_| has_ended).unwrap_or(fresh);

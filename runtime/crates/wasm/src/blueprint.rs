@@ -17,6 +17,7 @@ use super::log::GuestLog;
 use super::manifest::{Missing, Wants};
 use super::memory_meter::{LoadedMeter, MemoryMeter};
 use super::meter::WasmMeter;
+use super::past::SharedPast;
 use super::setup::{Origin, Setup};
 use super::validation::Validation;
 
@@ -34,6 +35,8 @@ pub struct WasmBlueprint {
     memory: MemoryMeter,
     loaded: LoadedMeter,
     runtime: Arc<GuestRuntime>,
+    /// What instances share that read the past.
+    past: Arc<SharedPast>,
 }
 
 impl WasmBlueprint {
@@ -60,6 +63,7 @@ impl WasmBlueprint {
             memory,
             loaded,
             runtime: Arc::default(),
+            past: Arc::default(),
         }
     }
 
@@ -130,8 +134,13 @@ impl WasmBlueprint {
         Validation::begin(Self { setup, ..self.clone() })
     }
 
+    fn instance(&self, setup: Setup) -> Result<Instance, Failure> {
+        let past = self.wants().imports_history().then(|| self.past.clone());
+        Instance::new(&self.component, setup, self.log.clone(), (&self.runtime, past))
+    }
+
     pub(super) fn examine(&self) -> Result<Vec<Problem>, Failure> {
-        Instance::new(&self.component, self.setup.clone(), self.log.clone(), &self.runtime)?.validate()
+        self.instance(self.setup.clone())?.validate()
     }
 }
 
@@ -142,7 +151,7 @@ impl Blueprint for WasmBlueprint {
 
     fn instantiate(&mut self, work: &Arc<TrustedWork>) -> Result<Box<dyn Consumer>, Failure> {
         let setup = Setup { trusted_work: work.clone(), ..self.setup.clone() };
-        let mut instance = Instance::new(&self.component, setup, self.log.clone(), &self.runtime)?;
+        let mut instance = self.instance(setup)?;
         instance.count_memory_in(&self.memory);
         self.loaded.set(self.component.loaded());
         Ok(Box::new(instance))
@@ -153,6 +162,7 @@ impl Blueprint for WasmBlueprint {
             is_untrusted: self.is_untrusted(),
             meter: Some(Arc::new(self.own_meter())),
             component: Some(Arc::new(self.clone())),
+            seeded: self.setup.past.seeded.clone().filter(|_| self.wants().imports_history()),
             ..Profile::default()
         }
     }

@@ -18,8 +18,9 @@ use super::host::Host;
 use super::manifest::Wants;
 
 /// Prefixes of the interfaces that a component may import; the linker decides on the individual functions.
-const OFFERED: [&str; 11] = [
+const OFFERED: [&str; 12] = [
     EMIT,
+    "klines:consumer/history@",
     "klines:consumer/host@",
     "klines:consumer/state@",
     "wasi:cli/",

@@ -79,7 +79,7 @@ pub enum ComponentError {
     #[error("is untrusted and cannot be compiled here: there is no compiler process")]
     NoCompiler,
     /// A component of another world.
-    #[error("does not export klines:consumer/consumer@1.1.0: it exports {0}, so it was built for another world")]
+    #[error("does not export klines:consumer/consumer@1.2.0: it exports {0}, so it was built for another world")]
     NoConsumer(String),
     /// A consumer of another version of the contract.
     #[error(
@@ -105,7 +105,7 @@ pub enum ComponentError {
     },
     /// It imports an interface that this runtime does not offer.
     #[error(
-        "imports {0}, which this runtime does not offer: there is klines:consumer/host, state and emit@1.1.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
+        "imports {0}, which this runtime does not offer: there is klines:consumer/host, state, emit and history@1.2.0, and of WASI 0.2 cli, clocks, filesystem, http (outgoing), io, random and sockets"
     )]
     UnknownImport(String),
     /// Its manifest is invalid, so what it requests is not known for certain.

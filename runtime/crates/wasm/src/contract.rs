@@ -59,7 +59,7 @@ impl Version {
     /// Returns the version number of its WIT package.
     pub(super) const fn number(self) -> &'static str {
         match self {
-            Self::V1 => "1.1.0",
+            Self::V1 => "1.2.0",
             #[cfg(test)]
             Self::V2 => "2.0.0",
         }

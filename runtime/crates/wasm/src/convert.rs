@@ -9,7 +9,8 @@ mod v2;
 use klines_delivery::{Failure, Problem, Subscription};
 use klines_domain::interval::{Interval, Unit};
 use klines_domain::sanitize::sanitize;
-use klines_domain::symbol::Symbol;
+use klines_domain::series::SeriesKey;
+use klines_domain::symbol::{Category, Symbol};
 use klines_domain::time::Millis;
 
 use super::failure::MAX_TEXT;
@@ -18,6 +19,8 @@ use super::failure::MAX_TEXT;
 const MAX_PROBLEMS: usize = 100;
 /// Maximum number of entries in one list of a subscription.
 const MAX_ENTRIES: usize = 10_000;
+/// Maximum length of a symbol in a message.
+const MAX_SYMBOL: usize = 100;
 
 /// Converts a time to milliseconds since the Unix epoch; negative times, which no trade has, become 0.
 fn moment(at: Millis) -> u64 {
@@ -42,13 +45,23 @@ fn fatal(text: &str) -> Failure {
     Failure::Fatal(sanitize(text, MAX_TEXT))
 }
 
+/// Returns the key of a series, or a message for the guest that names what is not valid.
+fn series(category: Category, symbol: &str, (count, unit): (u32, Unit)) -> Result<SeriesKey, String> {
+    let symbol =
+        Symbol::new(symbol).map_err(|error| format!("{:?} is not a symbol: {error}", sanitize(symbol, MAX_SYMBOL)))?;
+    let text = format!("{count}{unit}");
+    let interval = text.parse::<Interval>().map_err(|error| format!("{text} is not an interval: {error}"))?;
+    Ok(SeriesKey { category, symbol, interval })
+}
+
 /// Returns the checked subscription, or `Fatal` with the entry that is not a valid symbol or interval.
 fn subscription(symbols: &[String], intervals: &[(u32, Unit)], closed_only: bool) -> Result<Subscription, Failure> {
     if symbols.len().max(intervals.len()) > MAX_ENTRIES {
         return Err(Failure::Fatal(format!("subscribes to more than {MAX_ENTRIES} symbols or intervals")));
     }
     let symbol = |name: &String| {
-        Symbol::new(name).map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, 100))))
+        Symbol::new(name)
+            .map_err(|error| Failure::Fatal(format!("subscribes to {:?}: {error}", sanitize(name, MAX_SYMBOL))))
     };
     let interval = |(count, unit): &(u32, Unit)| {
         let text = format!("{count}{unit}");

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use klines_delivery::Delivery;
 use klines_domain::kline::Kline;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
@@ -19,6 +20,7 @@ use super::grants::GrantError;
 use super::host_observer::Stream;
 use super::http::HttpHost;
 use super::log::GuestLog;
+use super::past::{PastReader, SharedPast};
 use super::poll::BoundedPoll;
 use super::setup::{Origin, Setup};
 use super::state::State;
@@ -38,6 +40,7 @@ pub(super) struct Host {
     terminal: Option<Arc<dyn Terminal>>,
     pub(super) state: State,
     pub(super) emission: Emission,
+    pub(super) past: PastReader,
     /// The bytes that the current call may still write to standard output and standard error.
     pub(super) output: OutputBudget,
     output_closed: Arc<AtomicBool>,
@@ -48,11 +51,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Creates the data of one instance. `standstill` is time that does not count towards a deadline; untrusted calls
-    /// need a permit.
+    /// Creates the data of one instance. `past` is what its consumer
+    /// remembers, if it reads the past. `standstill` is time that
+    /// does not count towards a deadline; untrusted calls need a permit.
     pub(super) fn new(
         setup: &Setup,
         log: GuestLog,
+        past: Option<Arc<SharedPast>>,
         (standstill, permit): (TimeTotal, Option<Permit>),
     ) -> Result<Self, GrantError> {
         let output = OutputBudget::new(setup.limits.output);
@@ -80,6 +85,7 @@ impl Host {
             klines: Arc::default(),
             state: State::new(setup.state.clone()),
             emission: Emission::new(setup.emitter.clone(), setup.limits.emit),
+            past: PastReader::new(&setup.past, past, setup.limits.hostcall_fuel),
             output,
             output_closed,
             terminal: setup.grants.stdout.then(|| setup.terminal.clone()),
@@ -93,6 +99,19 @@ impl Host {
             ),
             table,
         })
+    }
+
+    /// Begins a call of `consume` with a batch.
+    pub(super) fn begin_batch(&mut self, delivery: &Delivery) {
+        self.klines = delivery.klines.clone();
+        self.past.deliver(&delivery.klines);
+        self.past.open();
+    }
+
+    /// Ends a call of `consume`.
+    pub(super) fn end_batch(&mut self) {
+        self.klines = Arc::default();
+        self.past.close();
     }
 
     /// Returns a kline of the current batch.

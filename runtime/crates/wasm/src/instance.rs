@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use klines_delivery::position::Position;
 use klines_delivery::{Consumer, CrashKind, Delivery, Failure, Next, Problem, Subscription};
 use klines_domain::kline::Kline;
 use tokio::runtime::Handle;
@@ -18,6 +19,7 @@ use super::host::Host;
 use super::host_observer::HostObserver;
 use super::log::GuestLog;
 use super::memory_meter::MemoryMeter;
+use super::past::SharedPast;
 use super::setup::{Origin, Setup};
 use super::state::StateError;
 use crate::cpu_governor::Permit;
@@ -50,7 +52,7 @@ impl Instance {
         component: &Component,
         setup: Setup,
         log: GuestLog,
-        guest_runtime: &Arc<GuestRuntime>,
+        (guest_runtime, past): (&Arc<GuestRuntime>, Option<Arc<SharedPast>>),
     ) -> Result<Self, Failure> {
         let is_untrusted = matches!(setup.origin, Origin::File(_));
         let runtime = is_untrusted.then(|| guest_runtime.handle()).transpose().map_err(|error| no_threads(&error))?;
@@ -60,7 +62,7 @@ impl Instance {
             setup.trusted_work.add_interrupt(engine.interrupt());
             Permit::new(engine.governor(), setup.trusted_work.clone())
         });
-        let host = Host::new(&setup, log, (engine.standstill(), permit));
+        let host = Host::new(&setup, log, past, (engine.standstill(), permit));
         let host = host.map_err(|error| Failure::Fatal(format!("allow.dirs: {error}")))?;
         let mut store = Store::new(component.engine().engine(), host);
         store.limiter(|host| &mut host.account);
@@ -163,18 +165,26 @@ impl Instance {
 }
 
 impl Consumer for Instance {
+    fn follow(&mut self, position: &Arc<Position>) {
+        self.store.data_mut().past.follow(position);
+    }
+
     fn setup(&mut self) -> Result<Subscription, Failure> {
         self.timed(self.start_up, |this| {
             let subscription = this.call(|guest, store, settings| guest.setup(store, settings));
             let subscription = this.discard_on_failure(subscription.and_then(|subscription| subscription))?;
-            this.store.data_mut().state.wait();
+            let host = this.store.data_mut();
+            host.state.wait();
+            host.past.subscribe(&subscription);
             Ok(subscription)
         })
     }
 
     fn start(&mut self) -> Result<(), Failure> {
         self.timed(self.start_up, |this| {
+            this.store.data_mut().past.open();
             let started = this.call(|guest, store, _| guest.start(store));
+            this.store.data_mut().past.close();
             this.discard_on_failure(started.and_then(|started| started))?;
             // This also commits the changes of `setup`: only an instance that starts may change the state.
             let Host { state, time, .. } = this.store.data_mut();
@@ -185,9 +195,9 @@ impl Consumer for Instance {
 
     fn consume(&mut self, delivery: &Delivery) -> Result<Next, Failure> {
         self.timed(self.call, |this| {
-            this.store.data_mut().klines = delivery.klines.clone();
+            this.store.data_mut().begin_batch(delivery);
             let taken = this.call(|guest, store, _| guest.consume(store, delivery));
-            this.store.data_mut().klines = Arc::default();
+            this.store.data_mut().end_batch();
             this.discard_on_failure(taken.and_then(|taken| taken))?;
             this.taken = this.taken.saturating_add(1);
             let committed = this.commit(&delivery.klines);

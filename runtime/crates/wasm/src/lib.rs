@@ -37,6 +37,7 @@ mod instance_count;
 mod linker;
 mod log;
 mod memory_meter;
+mod past;
 mod poll;
 mod setup;
 mod stdout;
@@ -45,5 +46,6 @@ mod validation;
 
 pub use self::blueprint::WasmBlueprint;
 pub use self::failure::without_backtrace;
+pub use self::past::Past;
 pub use self::setup::{Origin, Setup};
 pub use self::validation::{Unanswered, Validation};

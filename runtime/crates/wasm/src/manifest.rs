@@ -151,6 +151,12 @@ impl Wants {
         self.does_import("klines:consumer/state")
     }
 
+    /// Returns whether the component can read klines of the past at all.
+    #[must_use]
+    pub fn imports_history(&self) -> bool {
+        self.does_import("klines:consumer/history")
+    }
+
     fn does_import(&self, interface: &str) -> bool {
         self.imports.iter().any(|name| name.split('@').next() == Some(interface))
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::grants::Grants;
 use super::host_observer::HostObserver;
+use super::past::Past;
 use super::state::StateStore;
 use super::terminal::{StandardOutput, Terminal};
 use klines_system::limits::Limits;
@@ -30,6 +31,8 @@ pub struct Setup {
     pub state: Option<Arc<StateStore>>,
     /// The target of its published values; with `None` it cannot publish anything.
     pub emitter: Option<Arc<Emitter>>,
+    /// What they may read of the past.
+    pub past: Past,
     /// The origin of its component.
     pub origin: Origin,
     /// The settings without secrets, for display.
@@ -52,6 +55,7 @@ impl Setup {
             terminal: Arc::new(StandardOutput),
             state: None,
             emitter: None,
+            past: Past::unknown("no klines are stored here"),
             origin: Origin::Shipped(name.to_owned()),
             shown: serde_json::from_str(settings).unwrap_or_default(),
             trusted_work: Arc::default(),

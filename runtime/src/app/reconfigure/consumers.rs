@@ -50,14 +50,9 @@ impl Part for Consumers {
         if further.consumers.is_empty() {
             return Report::default();
         }
-        let publishers = self.publishers.as_ref();
-        match wiring::prepare_further(
-            &further,
-            &self.observed.catalog,
-            &self.components,
-            publishers,
-            &self.observed.data_dir,
-        ) {
+        let Observed { catalog, past, data_dir, .. } = &*self.observed;
+        let reads = (self.publishers.as_ref(), past);
+        match wiring::prepare_further(&further, catalog, &self.components, reads, data_dir) {
             Ok(Ok(prepared)) => {
                 let warnings = prepared.warnings.clone();
                 state.prepared = Some(prepared);

@@ -17,9 +17,9 @@ use klines_wasm::grants::Grants;
 use klines_wasm::shipped;
 use klines_wasm::state::StateStore;
 use klines_wasm::terminal::StandardOutput;
-use klines_wasm::{Origin, Setup, WasmBlueprint};
+use klines_wasm::{Origin, Past, Setup, WasmBlueprint};
 
-use super::grants;
+use super::{allowed, grants};
 
 /// A consumer whose component is a file.
 pub struct FromFile {
@@ -66,6 +66,8 @@ pub(super) struct Shared<'a> {
     pub(super) publishers: Option<&'a Publishers>,
     /// Receives every published value; only in a replay.
     pub(super) values: Option<&'a Arc<dyn ValueSink>>,
+    /// What they may read of the past, apart from what each may receive.
+    pub(super) past: &'a Past,
     pub(super) data_dir: &'a DataDir,
     /// Where the WebSocket server finds what is known of earlier runs.
     pub(super) earlier: &'a EarlierSlot,
@@ -98,6 +100,7 @@ fn setup(consumer: &Consumer, config: &Config, origin: Origin, shared: Shared<'_
         terminal: Arc::new(StandardOutput),
         state: Some(Arc::new(state)),
         emitter: Some(Arc::new(emitter.with_sink(shared.values.cloned()))),
+        past: Past { allowed: allowed(consumer), ..shared.past.clone() },
         origin,
         shown: redact(&consumer.settings),
         trusted_work: Arc::default(),

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The contract of klines as JavaScript functions: settings with checks, the log (`info` …), `emit`, `exact` and
- * `state`.
+ * The contract of klines as JavaScript functions: settings with checks, the log (`info` …), `emit`, `exact`,
+ * `history` and `state`.
  *
  * This module belongs to your project: change it as you like. The contract itself is in `wit/v1`.
  *
@@ -12,6 +12,8 @@
 import { exact as exactRow, log } from "klines:consumer/host@{{contract}}";
 // @ts-ignore: componentize-qjs generates this module from wit/v1
 import { publish } from "klines:consumer/emit@{{contract}}";
+// @ts-ignore: componentize-qjs generates this module from wit/v1
+import { closed as closedKlines } from "klines:consumer/history@{{contract}}";
 // @ts-ignore: componentize-qjs generates this module from wit/v1
 import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{contract}}";
 
@@ -168,6 +170,21 @@ export function emit(row, name, value) {
 
 /** Returns the exact digits of a row of the current batch; use them to store or show values. @returns {ExactKline} */
 export const exact = (/** @type {number} */ row) => exactRow(row);
+
+/**
+ * Returns the last `count` closed klines, 1 to 1,000, whose windows start before `before`, oldest first. Call it in `start`
+ * or `consume`: it has everything that was delivered to this consumer, and nothing that was not. The list is shorter if
+ * klines has stored no more. Throws the reason if the consumer does not receive this symbol and interval, and if klines
+ * stores nothing, as in a replay.
+ *
+ * @param {Category} category
+ * @param {string} symbol
+ * @param {Interval} interval
+ * @param {number} count
+ * @returns {Kline[]}
+ */
+export const history = (category, symbol, interval, count, before = Number.MAX_SAFE_INTEGER) =>
+  closedKlines(category, symbol, interval, before, count);
 
 const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" };
 

@@ -94,6 +94,18 @@ declare module "klines:consumer/emit@{{contract}}" {
   export function publish(row: number, name: string, value: Value): void;
 }
 
+declare module "klines:consumer/history@{{contract}}" {
+  import type { Category, Interval, Kline } from "klines:consumer/types@{{contract}}";
+  /** Throws the reason, a text, if the klines cannot be read. */
+  export function closed(
+    category: Category,
+    symbol: string,
+    interval: Interval,
+    before: number,
+    limit: number,
+  ): Kline[];
+}
+
 declare module "klines:consumer/state@{{contract}}" {
   export function get(key: string): Uint8Array | null;
   /** Throws the reason, a text, if the value is refused. */

@@ -1,6 +1,6 @@
 /**
- * The contract of klines as TypeScript functions: settings with checks, the log (`info` …), `emit`, `exact` and
- * `state`.
+ * The contract of klines as TypeScript functions: settings with checks, the log (`info` …), `emit`, `exact`,
+ * `history` and `state`.
  *
  * This module belongs to your project: change it as you like. The contract itself is in `wit/v1`, its types are in
  * `contract.d.ts`.
@@ -10,6 +10,7 @@
 
 import { exact as exactRow, log, type Level } from "klines:consumer/host@{{contract}}";
 import { publish, type Value } from "klines:consumer/emit@{{contract}}";
+import { closed as closedKlines } from "klines:consumer/history@{{contract}}";
 import { delete as forget, get, listKeys, set } from "klines:consumer/state@{{contract}}";
 import type * as contract from "klines:consumer/types@{{contract}}";
 
@@ -148,6 +149,20 @@ export function emit(row: number, name: string, value: unknown): void {
 
 /** Returns the exact digits of a row of the current batch: use them to store or show values, and floats to compute. */
 export const exact = (row: number): contract.ExactKline => exactRow(row);
+
+/**
+ * Returns the last `count` closed klines, 1 to 1,000, whose windows start before `before`, oldest first. Call it in `start`
+ * or `consume`: it has everything that was delivered to this consumer, and nothing that was not. The list is shorter if
+ * klines has stored no more. Throws the reason if the consumer does not receive this symbol and interval, and if klines
+ * stores nothing, as in a replay.
+ */
+export const history = (
+  category: contract.Category,
+  symbol: string,
+  interval: contract.Interval,
+  count: number,
+  before = Number.MAX_SAFE_INTEGER,
+): contract.Kline[] => closedKlines(category, symbol, interval, before, count);
 
 const UNITS = { millisecond: "ms", second: "s", minute: "m", hour: "h", day: "D", week: "W", month: "M" } as const;
 

@@ -8,16 +8,17 @@ use wit_component::semver_check;
 use wit_parser::Resolve;
 
 /// Every file of `wit/v1`.
-const FILES: [(&str, &str); 6] = [
-    ("consumer.wit", "2e915652c281fae2b503a671d323e9abdbac0ec2068a28d1db913a8bdfbeacc8"),
-    ("emit.wit", "27a8928fe8fc90aa03f875b742d5e341236f5771bc14f1fd9bce28651d9896d4"),
-    ("host.wit", "bde49f7f1867c167d3ee876c0d39d272e417c985932aaad0e7fb2e196d8c9882"),
-    ("state.wit", "8776b0990038c045eab9d9bd2a68716e0aacf529e63bccbd4817d1432b49bc30"),
-    ("types.wit", "58a677bd979da393546864834e020470abd42046b05967edff9993c7693b9c7a"),
-    ("world.wit", "7bbb216e0b1fab7226aa3ad970e687b8c4f0ca8cabaa4a55fb5232de238fb7e7"),
+const FILES: [(&str, &str); 7] = [
+    ("consumer.wit", "aa58eb489a584e3e0a0b98eb2756b0a2c14f03205d37ec57e9405f21b2867cef"),
+    ("emit.wit", "738376c3a4b6a526486b97271a1f5c082623046ba09a83621857e5c65efe1354"),
+    ("history.wit", "143f5eb7dd932c5de88bca6bedf04771fb9c8cbb9e44797da0235c625af442a9"),
+    ("host.wit", "700d199f3744fe672a2734afbdc11b784cc58d5fa80bca897f552e9d8b4a1b71"),
+    ("state.wit", "2acd77ca5fe1814551150e1fe7e7241035a7fac9d8ee47e5e61eda5bf87ef01a"),
+    ("types.wit", "507b64c746e068856f9db02e1a406d5500166dfb2fb81e291516e3735ec92eeb"),
+    ("world.wit", "3e79c4f6b135e1e9865182f2bb011d676b8d555856ce8306f8e60eea79c36bdd"),
 ];
 /// The released versions, whose text never changes.
-const RELEASES: [&str; 2] = ["1.0.0", "1.1.0"];
+const RELEASES: [&str; 3] = ["1.0.0", "1.1.0", "1.2.0"];
 /// The beginning of each file, before the version.
 const PACKAGE: &str = "package klines:consumer@1.";
 

@@ -141,7 +141,7 @@ fn inspecting_shows_what_is_wanted_granted_and_missing() {
     let said = klines(place.path(), "consumer inspect webhook --json").run().success();
     let shown: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(shown["manifest"]["name"], "webhook");
-    assert_eq!(shown["contract"], "klines:consumer/consumer@1.1.0");
+    assert_eq!(shown["contract"], "klines:consumer/consumer@1.2.0");
     assert_eq!(shown["sha256"].as_str().unwrap().len(), 64);
     let toml = shown["toml"].as_str().unwrap();
     assert!(

@@ -14,6 +14,7 @@ use klines_config::report::Diagnostic;
 const SOURCES: [&str; 3] = ["market", "trades", "klines"];
 const TRADES: Key = Key::new("trades");
 const KLINES: Key = Key::new("klines");
+const HISTORY: Key = Key::new("history");
 const INTERVALS: Key = Key::new("intervals");
 const CATEGORY: Key = Key::new("category");
 const BATCH: Key = Key::new("batch");
@@ -31,6 +32,8 @@ const MAX_BATCH: u32 = 64;
 pub struct Input {
     /// Where they come from.
     pub source: Source,
+    /// Hand-written klines that are stored before the first call, for consumers that read the past. Default: none.
+    pub history: Option<PathBuf>,
     /// The intervals of the klines that are made from trades. Default: 1m.
     pub intervals: Vec<Interval>,
     /// The category of the trades. Default: linear; for a recording, the category that it contains.
@@ -69,6 +72,7 @@ impl Input {
         let market = market(loader, section);
         let trades = file(loader, section, TRADES, case_folder).map(Source::Trades);
         let klines = file(loader, section, KLINES, case_folder).map(Source::Klines);
+        let history = file(loader, section, HISTORY, case_folder);
         let intervals = loader.read(section, INTERVALS, vec![Interval::MINUTE]);
         let intervals = loader.unique(intervals, ToString::to_string);
         loader.not_empty(&intervals, "interval");
@@ -86,6 +90,7 @@ impl Input {
         }
         Self {
             source: trades.or(klines).unwrap_or(market),
+            history,
             intervals: intervals.value,
             category: category.map(|category| category.value),
             batch: usize::try_from(batch.value.get()).unwrap_or(1),

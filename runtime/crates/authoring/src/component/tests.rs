@@ -26,14 +26,14 @@ fn text_and_modules_become_components() {
 #[test]
 fn missing_exports_are_named_with_their_signatures() {
     let lacking = EXAMPLE
-        .replace("(export \"klines:consumer/consumer@1.1.0#consume\")", "")
-        .replace("(func (export \"klines:consumer/consumer@1.1.0#stop\"))", "")
+        .replace("(export \"klines:consumer/consumer@1.2.0#consume\")", "")
+        .replace("(func (export \"klines:consumer/consumer@1.2.0#stop\"))", "")
         .replace("(export \"cabi_realloc\")", "")
         .replace("(memory (export \"memory\") 1)", "(memory 1)");
     insta::assert_snapshot!(of(&lacking).unwrap_err(), @r"
     is not a consumer:
-      - it does not export `klines:consumer/consumer@1.1.0#consume`: expected (func (param i32 i32 i64) (result i32))
-      - it does not export `klines:consumer/consumer@1.1.0#stop`: expected (func)
+      - it does not export `klines:consumer/consumer@1.2.0#consume`: expected (func (param i32 i32 i64) (result i32))
+      - it does not export `klines:consumer/consumer@1.2.0#stop`: expected (func)
       - it does not export `memory`: expected (memory)
       - it does not export `cabi_realloc`: expected (func (param i32 i32 i32 i32) (result i32))
     ");
@@ -47,7 +47,7 @@ fn an_export_of_the_wrong_type_is_shown_with_both_types() {
     );
     insta::assert_snapshot!(of(&other).unwrap_err(), @r"
     is not a consumer:
-      - it exports `klines:consumer/consumer@1.1.0#consume` as (func (param i32 i32) (result i32)): expected (func (param i32 i32 i64) (result i32))
+      - it exports `klines:consumer/consumer@1.2.0#consume` as (func (param i32 i32) (result i32)): expected (func (param i32 i32 i64) (result i32))
     ");
 }
 
@@ -56,17 +56,17 @@ fn unknown_imports_are_named_with_those_that_exist() {
     let other = EXAMPLE.replace(
         "(memory (export",
         r#"(import "env" "print" (func (param i32)))
-           (import "klines:consumer/host@1.1.0" "print" (func (param i32)))
-           (import "klines:consumer/state@1.1.0" "get" (func (param i32)))
+           (import "klines:consumer/host@1.2.0" "print" (func (param i32)))
+           (import "klines:consumer/state@1.2.0" "get" (func (param i32)))
            (import "wasi_snapshot_preview1" "sock_open" (func (param i32)))
            (import "wasi:cli/stdout@0.2.6" "get-stdout" (func (result i32)))
            (memory (export"#,
     );
     insta::assert_snapshot!(of(&other).unwrap_err(), @r"
     is not a consumer:
-      - it imports `env` `print`, which does not exist: there is klines:consumer/host@1.1.0, klines:consumer/state@1.1.0, klines:consumer/emit@1.1.0 and wasi_snapshot_preview1
-      - it imports `klines:consumer/host@1.1.0` `print`, which does not exist: there is `log`, `exact`, `terminal`
-      - it imports `klines:consumer/state@1.1.0` `get` as (func (param i32)): expected (func (param i32 i32 i32))
+      - it imports `env` `print`, which does not exist: there is klines:consumer/host@1.2.0, klines:consumer/state@1.2.0, klines:consumer/emit@1.2.0, klines:consumer/history@1.2.0 and wasi_snapshot_preview1
+      - it imports `klines:consumer/host@1.2.0` `print`, which does not exist: there is `log`, `exact`, `terminal`
+      - it imports `klines:consumer/state@1.2.0` `get` as (func (param i32)): expected (func (param i32 i32 i32))
       - it imports `wasi_snapshot_preview1` `sock_open`, which does not exist: the adapter for it has no such function
       - it imports `wasi:cli/stdout@0.2.6` `get-stdout`, which does not exist: a module that calls WASI 0.2 directly needs a component-type section, which the bindings generator of its language writes
     ");

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use klines_config::show::redact;
+use klines_delivery::Subscription;
 use klines_delivery::data_dir::DataDir;
 use klines_delivery::emit::Emitter;
 use klines_wasm::component::Component;
 use klines_wasm::component_loader::{Links, read};
 use klines_wasm::state::StateStore;
 use klines_wasm::terminal::StandardOutput;
-use klines_wasm::{Origin, Setup, WasmBlueprint};
+use klines_wasm::{Origin, Past, Setup, WasmBlueprint};
 use tempfile::TempDir;
 
 use super::Harness;
 use super::capture::Capture;
 use super::error::HarnessError;
+use super::past::PastKlines;
 use crate::case::Case;
 
 /// The environment of one case.
@@ -26,6 +28,8 @@ pub struct Fixture {
     pub capture: Arc<Capture>,
     /// The granted folders: the path in the sandbox, and the temporary folder of the case.
     pub dirs: Vec<(String, PathBuf)>,
+    /// What the instances can read of the past.
+    pub(super) past: Arc<PastKlines>,
     /// The temporary folder of the case, which is removed with the fixture.
     pub scratch: TempDir,
 }
@@ -47,6 +51,12 @@ impl Fixture {
         let capture = Arc::new(Capture::new(&case.stubs, in_real_time));
         let state = StateStore::new(&DataDir::scratch(scratch.path()), "state", limits.state);
         let emitter = Emitter::new(&consumer.name, limits.emit_names, Some(capture.clone()));
+        let past = Arc::new(PastKlines::of(case.input.history.as_deref()));
+        let allowed = Subscription {
+            symbols: consumer.symbols.clone(),
+            intervals: consumer.intervals.clone(),
+            closed_only: consumer.closed_only,
+        };
         let setup = Setup {
             name: consumer.name.clone(),
             settings: consumer.settings.to_string(),
@@ -54,13 +64,14 @@ impl Fixture {
             terminal: Arc::new(StandardOutput),
             state: Some(Arc::new(state)),
             emitter: Some(Arc::new(emitter)),
+            past: Past { history: past.clone(), allowed, seeded: None },
             origin: Origin::File(harness.path.clone()),
             shown: redact(&consumer.settings),
             trusted_work: Arc::default(),
             observer: Some(capture.clone()),
             limits,
         };
-        Ok(Self { blueprint: WasmBlueprint::new(component, setup), capture, dirs, scratch })
+        Ok(Self { blueprint: WasmBlueprint::new(component, setup), capture, dirs, past, scratch })
     }
 
     /// Returns the memory of its instances, in bytes.

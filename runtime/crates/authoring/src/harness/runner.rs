@@ -182,6 +182,7 @@ impl Runner<'_> {
         let Some(mut consumer) = self.consumer.take() else { return ControlFlow::Continue(()) };
         let first = *self.first.get_or_insert(last.emitted);
         self.fixture.capture.pass(Duration::from_millis((last.emitted - first).max(0).unsigned_abs()));
+        self.fixture.past.add(&klines);
         self.outcome.calls += 1;
         self.outcome.klines += klines.len() as u64;
         let (number, heads): (u64, Vec<String>) =

@@ -9,7 +9,7 @@ use klines_domain::symbol::Symbol;
 use super::*;
 use crate::call::Subscription;
 use crate::fixture::{batch, everything, kline};
-use crate::hub::{Hub, Outlet};
+use crate::hub::{Hub, Outlet, Rank};
 use crate::order::{Command, Order};
 use crate::queue::{Grouping, Popped};
 
@@ -52,7 +52,7 @@ impl Fixture {
         let (hub, queue, stats) = (Hub::new(), Arc::new(Queue::new(100_000, &everything())), Arc::default());
         let inline = Arc::new(InlineDelivery::default());
         inline.allow(Some(target));
-        let outlet = Outlet { queue: queue.clone(), stats: Arc::clone(&stats), inline, is_untrusted: false };
+        let outlet = Outlet { queue: queue.clone(), stats: Arc::clone(&stats), inline, rank: Rank::Trusted };
         hub.exchange(None, Some(outlet));
         let mine = queue.clone();
         let thread = thread::spawn(move || {

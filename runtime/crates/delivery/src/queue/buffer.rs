@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use klines_domain::kline::{Batch, Kline};
+use klines_domain::series::SeriesId;
 
 use super::klines::{KlineBuffer, MAX_BYTES, Taken};
 use super::{Depth, Grouping};
@@ -12,6 +13,7 @@ use crate::call::{Delivery, Subscription};
 use crate::emit::Point;
 use crate::emit::per_consumer::PerConsumerBuffer;
 use crate::filter::{Filter, Watched};
+use crate::history::Waiting;
 
 /// Bounds of one publisher's waiting values: their number and their bytes.
 pub(super) const VALUES: (usize, usize) = (8_192, 4 << 20);
@@ -141,6 +143,11 @@ impl Buffer {
     /// Returns how long ago the oldest closed kline of the last delivery arrived; `None` if there was none.
     pub(super) fn waited(&self) -> Option<Duration> {
         self.oldest_taken.map(|at| at.elapsed())
+    }
+
+    /// Returns the confirmed klines of a series that wait.
+    pub(super) fn waiting(&self, series: SeriesId) -> Waiting {
+        self.klines.waiting(series)
     }
 
     pub(super) fn depth(&self) -> Depth {

@@ -15,6 +15,7 @@ use super::Grouping;
 use crate::call::Batches;
 use crate::conflated::Conflated;
 use crate::filter::Filter;
+use crate::history::Waiting;
 
 /// Bytes that a waiting closed kline is charged: its own size, the counts of its `Arc` and its entry. Queues share
 /// klines, but each charges the full size, because it may be the last owner.
@@ -127,6 +128,13 @@ impl KlineBuffer {
 
     pub(super) fn boundary(&self) -> usize {
         self.boundary
+    }
+
+    /// Returns the closed klines of a series.
+    pub(super) fn waiting(&self, series: SeriesId) -> Waiting {
+        let mut waiting = Waiting::default();
+        self.closed.iter().filter(|entry| entry.kline.series == series).for_each(|entry| waiting.add(&entry.kline));
+        waiting
     }
 
     /// Returns the maximum number of closed klines that it holds.

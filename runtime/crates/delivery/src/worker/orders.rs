@@ -1,6 +1,5 @@
 //! Executes orders between two calls: pause, resume, and reload of a new version.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{info, warn};
@@ -8,7 +7,6 @@ use tracing::{info, warn};
 use super::{Blueprint, Consumer, Failure, History, Restarts, Worker};
 use crate::call::{Subscription, guarded};
 use crate::order::{Command, Order};
-use crate::trusted_work::TrustedWork;
 
 impl Worker {
     /// Executes all waiting orders while there is an instance.
@@ -77,7 +75,12 @@ impl Worker {
     /// succeeds.
     fn swap(&mut self, mut blueprint: Box<dyn Blueprint>, current: &mut Box<dyn Consumer>) -> Result<(), String> {
         let name = self.shared.name.clone();
-        let (fresh, wish) = guarded(|| start(blueprint.as_mut(), &self.shared.trusted_work)).map_err(|failure| {
+        let started = guarded(|| {
+            let mut fresh = blueprint.instantiate(&self.shared.trusted_work)?;
+            self.let_follow(fresh.as_mut());
+            start(fresh)
+        });
+        let (fresh, wish) = started.map_err(|failure| {
             warn!(
                 consumer = name,
                 error = failure.to_string(),
@@ -110,9 +113,8 @@ impl Worker {
     }
 }
 
-/// Creates and starts an instance, in a single attempt.
-fn start(blueprint: &mut dyn Blueprint, work: &Arc<TrustedWork>) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
-    let mut fresh = blueprint.instantiate(work)?;
+/// Starts an instance, in a single attempt.
+fn start(mut fresh: Box<dyn Consumer>) -> Result<(Box<dyn Consumer>, Subscription), Failure> {
     let started = fresh.setup().and_then(|wish| fresh.start().map(|()| wish));
     match started {
         Ok(wish) => Ok((fresh, wish)),

@@ -7,9 +7,9 @@ use klines_domain::kline::Kline;
 use tracing::{info, warn};
 
 use super::Shared;
+use crate::acknowledged::Acknowledged;
 use crate::call::Delivery;
 use crate::missed::Missed;
-use crate::position::Position;
 use crate::queue::Grouping;
 
 /// The most klines of earlier runs in one delivery, if deliveries are boundaries.
@@ -17,7 +17,7 @@ const MAX_MISSED: usize = 1_024;
 
 /// The progress of a consumer.
 pub struct Progress {
-    position: Arc<Position>,
+    acknowledged: Arc<Acknowledged>,
     /// Klines of earlier runs; `None` if there are no more.
     missed: Option<Box<dyn Missed>>,
     waiting: VecDeque<Arc<Kline>>,
@@ -28,11 +28,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(position: Arc<Position>, missed: Option<Box<dyn Missed>>) -> Self {
+    pub fn new(acknowledged: Arc<Acknowledged>, missed: Option<Box<dyn Missed>>) -> Self {
         if missed.is_none() {
-            position.catch_up();
+            acknowledged.catch_up();
         }
-        Self { position, missed, waiting: VecDeque::new(), delivered: 0, accepted: 0 }
+        Self { acknowledged, missed, waiting: VecDeque::new(), delivered: 0, accepted: 0 }
     }
 
     /// The consumer has accepted what brings it to this number of batches. `is_settled` if all of it has arrived.
@@ -44,7 +44,7 @@ impl Progress {
     /// Everything that the consumer has accepted has arrived, if `is_settled`.
     pub fn settled(&self, is_settled: bool) {
         if is_settled {
-            self.position.reach(self.accepted);
+            self.acknowledged.reach(self.accepted);
         }
     }
 
@@ -69,7 +69,7 @@ impl Progress {
 
     fn catch_up(&mut self, shared: &Shared) {
         self.missed = None;
-        self.position.catch_up();
+        self.acknowledged.catch_up();
         if self.delivered > 0 {
             info!(
                 consumer = shared.name,

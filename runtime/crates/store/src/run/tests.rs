@@ -105,8 +105,11 @@ fn positions_are_those_of_entries_of_which_everything_is_acknowledged() {
     let bench = Bench::new();
     let hub = Hub::new();
     let (recorder, left) = Recorder::start(&bench.path(), "live", Limits::none(), (&hub, 1)).unwrap();
-    let (quick, slow, away) =
-        (hub.positions().begin("quick"), hub.positions().begin("slow"), hub.positions().begin("away"));
+    let (quick, slow, away) = (
+        hub.acknowledgements().begin("quick"),
+        hub.acknowledgements().begin("slow"),
+        hub.acknowledgements().begin("away"),
+    );
     quick.catch_up();
     slow.catch_up();
     let observer = recorder.observer();

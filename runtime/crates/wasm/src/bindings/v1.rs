@@ -18,7 +18,9 @@ wasmtime::component::bindgen!({
 pub mod types {
     use wasmtime::component::{ComponentType, Lower};
 
-    pub use super::klines::consumer::types::Kline as Record;
+    pub use super::klines::consumer::types::KlineParam as Record;
+    #[cfg(feature = "derived-rows")]
+    pub use super::klines::consumer::types::KlineParam as Kline;
     pub use super::klines::consumer::types::*;
     #[cfg(not(feature = "derived-rows"))]
     pub use super::row::Row as Kline;
@@ -47,7 +49,7 @@ pub mod types {
 pub mod calls {
     wasmtime::component::bindgen!({
         path: "../../../wit/v1",
-        inline: "package klines:calls; world calls { export klines:consumer/consumer@1.1.0; }",
+        inline: "package klines:calls; world calls { export klines:consumer/consumer@1.2.0; }",
         ownership: Borrowing { duplicate_if_necessary: true },
         with: { "klines:consumer/types": super::types },
     });

@@ -99,15 +99,15 @@ fn another_world_is_named_with_what_it_exports() {
         (export "wasi:cli/run@0.2.0" (instance $run)))"#;
     assert_eq!(
         refusal_of_text(command),
-        "does not export klines:consumer/consumer@1.1.0: it exports wasi:cli/run@0.2.0, so it was built for another world"
+        "does not export klines:consumer/consumer@1.2.0: it exports wasi:cli/run@0.2.0, so it was built for another world"
     );
 }
 
 #[test]
 fn the_right_name_with_the_wrong_functions_is_refused() {
     let message =
-        refusal_of_text(r#"(component (instance $i) (export "klines:consumer/consumer@1.1.0" (instance $i)))"#);
-    assert!(message.starts_with("exports klines:consumer/consumer@1.1.0 in another shape"), "{message}");
+        refusal_of_text(r#"(component (instance $i) (export "klines:consumer/consumer@1.2.0" (instance $i)))"#);
+    assert!(message.starts_with("exports klines:consumer/consumer@1.2.0 in another shape"), "{message}");
     assert!(message.contains("validate"), "{message}");
 }
 

@@ -139,7 +139,7 @@ fn a_version_that_is_not_offered_is_named_with_those_that_are() {
     assert!(matches!(refused, ComponentError::OtherVersion { .. }));
     assert_eq!(
         refused.to_string(),
-        "was built for version 3.0.0 of the contract, and this runtime has 1.1.0 and 2.0.0: take a build for one that it \
+        "was built for version 3.0.0 of the contract, and this runtime has 1.2.0 and 2.0.0: take a build for one that it \
          has, or a newer runtime"
     );
 }
@@ -149,12 +149,12 @@ fn a_missing_import_of_a_later_minor_version_is_named() {
     let components = Components::new(WasmEngine::new().unwrap());
     let text = r#"(component
         (import "klines:consumer/more@1.9.0" (instance (export "more" (func))))
-        (instance $i) (export "klines:consumer/consumer@1.1.0" (instance $i)))"#;
+        (instance $i) (export "klines:consumer/consumer@1.2.0" (instance $i)))"#;
     let refused = load(&components, &wat::parse_str(text).unwrap()).err().unwrap().to_string();
     assert!(refused.starts_with("imports klines:consumer/more@1.9.0, which this runtime does not offer"), "{refused}");
     let text = r#"(component
-        (import "klines:consumer/host@1.1.0" (instance (export "more" (func))))
-        (instance $i) (export "klines:consumer/consumer@1.1.0" (instance $i)))"#;
+        (import "klines:consumer/host@1.2.0" (instance (export "more" (func))))
+        (instance $i) (export "klines:consumer/consumer@1.2.0" (instance $i)))"#;
     let refused = load(&components, &wat::parse_str(text).unwrap()).err().unwrap().to_string();
     assert!(refused.starts_with("imports something in a shape that this runtime does not offer"), "{refused}");
     assert!(refused.contains("more"), "{refused}");

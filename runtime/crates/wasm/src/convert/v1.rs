@@ -5,19 +5,23 @@ use std::sync::Arc;
 use klines_delivery::{Delivery, Failure, Problem, Subscription};
 use klines_domain::interval::{Interval, Unit};
 use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::SeriesKey;
 use klines_domain::symbol::Category;
+use klines_domain::time::Millis;
 use tracing::Level;
-use wasmtime::{Result, Store};
+use wasmtime::component::ComponentType;
+use wasmtime::{Error, Result, Store};
 
 use super::super::bindings::v1::calls::Calls;
-use super::super::bindings::v1::klines::consumer::emit;
 use super::super::bindings::v1::klines::consumer::host::{self, TerminalInfo};
 use super::super::bindings::v1::klines::consumer::state;
+use super::super::bindings::v1::klines::consumer::{emit, history};
 use super::super::bindings::v1::types as wit;
 use super::super::contract::Guest;
 use super::super::emission::Given;
 use super::super::failure::raised;
 use super::super::host::Host;
+use super::super::past::Question;
 use super::moment;
 
 impl Guest for Calls {
@@ -102,6 +106,91 @@ impl emit::Host for Host {
     }
 }
 
+impl history::Host for Host {
+    fn closed(
+        &mut self,
+        category: wit::Category,
+        symbol: String,
+        interval: wit::Interval,
+        before: u64,
+        limit: u32,
+    ) -> Result<Result<Vec<wit::KlineResult>, String>> {
+        let series = series(category, &symbol, interval);
+        let before = Millis::try_from(before).unwrap_or(Millis::MAX);
+        let question = match series {
+            Ok(series) => Question { series, before, limit },
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let Self { past, time, .. } = self;
+        let size = <wit::KlineResult as ComponentType>::SIZE32;
+        let answer = past.closed(question, size, time).map_err(Error::new)?;
+        Ok(answer.map(|klines| klines.iter().map(|kline| owned(kline)).collect()))
+    }
+}
+
+/// Returns the key of the series that a guest names.
+fn series(category: wit::Category, symbol: &str, interval: wit::Interval) -> Result<SeriesKey, String> {
+    let category = match category {
+        wit::Category::Linear => Category::Linear,
+        wit::Category::Spot => Category::Spot,
+        wit::Category::Inverse => Category::Inverse,
+        wit::Category::Option => return Err("no klines are made of options: ask for another category".to_owned()),
+    };
+    super::series(category, symbol, (interval.count, unit(interval.unit)))
+}
+
+/// Returns the record of a kline, with a symbol of its own.
+fn owned(kline: &Kline) -> wit::KlineResult {
+    let wit::Record {
+        category,
+        symbol,
+        interval,
+        start,
+        end,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        turnover,
+        buy_volume,
+        buy_turnover,
+        price_decimals,
+        volume_decimals,
+        trades,
+        last_trade_time,
+        confirm,
+        revision,
+        quality,
+        sequence,
+        emitted,
+    } = record(kline, interval_of(kline.series.interval));
+    wit::KlineResult {
+        category,
+        symbol: symbol.to_owned(),
+        interval,
+        start,
+        end,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        turnover,
+        buy_volume,
+        buy_turnover,
+        price_decimals,
+        volume_decimals,
+        trades,
+        last_trade_time,
+        confirm,
+        revision,
+        quality,
+        sequence,
+        emitted,
+    }
+}
+
 /// Returns the records of a batch; they borrow the symbols.
 fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
     // Klines of one interval are adjacent, so the divisions that split it into its parts are done once.
@@ -110,7 +199,7 @@ fn batch(klines: &[Arc<Kline>]) -> Vec<wit::Kline<'_>> {
     for kline in klines {
         let parts = match known {
             Some((same, parts)) if same == kline.series.interval => parts,
-            _ => interval(kline.series.interval),
+            _ => interval_of(kline.series.interval),
         };
         known = Some((kline.series.interval, parts));
         records.push(wit::row(record(kline, parts)));
@@ -154,7 +243,7 @@ fn record(kline: &Kline, interval: wit::Interval) -> wit::Record<'_> {
     }
 }
 
-fn interval(interval: Interval) -> wit::Interval {
+fn interval_of(interval: Interval) -> wit::Interval {
     let (count, unit) = interval.parts();
     let unit = match unit {
         Unit::Millisecond => wit::IntervalUnit::Millisecond,
@@ -230,7 +319,8 @@ mod tests {
     fn an_interval_survives_the_conversion_to_the_contract_and_back() {
         for text in ["100ms", "90s", "5m", "12h", "1D", "1W", "1M"] {
             let asked: Interval = text.parse().unwrap();
-            let found = wit::Subscription { symbols: Vec::new(), intervals: vec![interval(asked)], closed_only: true };
+            let found =
+                wit::Subscription { symbols: Vec::new(), intervals: vec![interval_of(asked)], closed_only: true };
             assert_eq!(subscription(&found).unwrap().intervals, [asked], "{text}");
         }
     }

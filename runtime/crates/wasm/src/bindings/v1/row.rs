@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext};
 use wasmtime::component::{ComponentType, Lower};
 
-use super::klines::consumer::types::{Category, Interval, IntervalUnit, Kline, Quality};
+use super::klines::consumer::types::{Category, Interval, IntervalUnit, KlineParam as Kline, Quality};
 
 /// A kline that is written as one piece.
 pub struct Row<'a>(pub Kline<'a>);

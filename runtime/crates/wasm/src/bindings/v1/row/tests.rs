@@ -12,7 +12,7 @@ use super::*;
 
 const WORLD: &str = "package klines:probe;
 world probe {
-    use klines:consumer/types@1.1.0.{kline};
+    use klines:consumer/types@1.2.0.{kline};
     export take: func(klines: list<kline>) -> list<u8>;
 }";
 /// Returns its memory from the start of the list to the last allocation, symbols included. Allocations start at byte

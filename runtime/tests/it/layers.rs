@@ -243,9 +243,11 @@ fn the_examples_have_the_helper_modules_of_new_projects() {
     let contract = fs::read_to_string(root().join("wit/v1/world.wit")).unwrap();
     let version = contract.split_once('@').unwrap().1.split_once(';').unwrap().0;
     let typescript: &[&str] = &["src/klines.ts", "src/contract.d.ts", "tsconfig.json"];
-    let copies: [(&str, &str, &str, &[&str]); 4] = [
+    let copies: [(&str, &str, &str, &[&str]); 6] = [
         ("python", "python", "price-alert", &["klines.py"]),
+        ("python", "rsi-python", "rsi", &["klines.py"]),
         ("typescript", "typescript", "volume-spike", typescript),
+        ("typescript", "rsi-typescript", "rsi", typescript),
         ("c", "c", "csv-writer", &["klines.h", "klines.c", "compile_flags.txt"]),
         ("go", "go", "correlation", &["go.mod.in", "klines", "shim"]),
     ];

@@ -11,11 +11,12 @@ places.program = Path(sys.argv[1])
 
 import mistakes
 import mixed
+import past
 import shelf
 import typed
 import webhooks
 
-MODULES = [typed, shelf, mistakes, mixed, webhooks]
+MODULES = [typed, shelf, mistakes, mixed, past, webhooks]
 
 
 def main(chosen):

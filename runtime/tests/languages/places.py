@@ -73,16 +73,17 @@ def eventually(what, probe, patience=PATIENCE, pause=0.02):
 
 
 class Run:
-    """`klines run --demo --config klines.toml` with a log in JSON, which is stopped or ends by itself."""
+    """`klines run --demo --config klines.toml` with a log in JSON, which is stopped or ends by itself; `on` another exchange in
+    place of the demo's."""
 
-    def __init__(self, cwd, *arguments, **variables):
+    def __init__(self, cwd, *arguments, on=("--demo",), **variables):
         # Outside the project, because all files in it count as its sources.
         logs = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         self.log = logs / "log"
         self.begun = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [program, "run", "--demo", "--config", "klines.toml", *arguments], cwd=cwd, stdin=subprocess.DEVNULL,
+                [program, "run", *on, "--config", "klines.toml", *arguments], cwd=cwd, stdin=subprocess.DEVNULL,
                 env={**environment(), "LOG_FORMAT": "json", "METRICS_LISTEN": "127.0.0.1:0", **variables},
                 stdout=(logs / "out").open("wb"), stderr=log,
             )

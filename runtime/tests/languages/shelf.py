@@ -5,21 +5,24 @@ import shutil
 from places import ROOT, Run, eventually, folder, typed
 
 # Folder below examples/, and the language whose tools it needs.
-EXAMPLES = {"rust": "rust", "python": "python", "typescript": "typescript", "c": "c", "go": "go"}
+EXAMPLES = {
+    "rust": "rust", "python": "python", "typescript": "typescript", "c": "c", "go": "go",
+    "rsi-rust": "rust", "rsi-python": "python", "rsi-typescript": "typescript",
+}  # fmt: skip
 
 
 def example(name, language):
     def test():
-        # A copy, so that the repository stays unchanged; the Rust example is a member of the workspace.
+        # A copy, so that the repository stays unchanged; the Rust examples are members of the workspace.
         home = ROOT / "examples" / name
-        if name != "rust":
+        if language != "rust":
             home = folder / "examples" / name
             shutil.copytree(ROOT / "examples" / name, home, ignore=shutil.ignore_patterns("build", "*.wasm"))
         typed("klines consumer build", home, language)
         said, _ = typed("klines consumer test", home, language)
         print("  " + said.strip().splitlines()[0])
 
-    test.__name__ = name
+    test.__name__ = name.replace("-", "_")
     test.__doc__ = f"the {name} example builds and passes its cases"
     return test
 

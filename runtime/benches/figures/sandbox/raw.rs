@@ -10,7 +10,7 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use self::klines::consumer::{emit, host, state, types};
+use self::klines::consumer::{emit, history, host, state, types};
 
 wasmtime::component::bindgen!({
     path: "../wit/v1",
@@ -70,8 +70,8 @@ impl Raw {
     }
 }
 
-fn record(symbol: &str, start: u64) -> types::Kline<'_> {
-    types::Kline {
+fn record(symbol: &str, start: u64) -> types::KlineParam<'_> {
+    types::KlineParam {
         category: types::Category::Linear,
         symbol,
         interval: types::Interval { count: 1, unit: types::IntervalUnit::Minute },
@@ -127,6 +127,19 @@ impl WasiView for Host {
 }
 
 impl types::Host for Host {}
+
+impl history::Host for Host {
+    fn closed(
+        &mut self,
+        _: types::Category,
+        _: String,
+        _: types::Interval,
+        _: u64,
+        _: u32,
+    ) -> Result<std::result::Result<Vec<types::KlineResult>, String>> {
+        Ok(Ok(Vec::new()))
+    }
+}
 
 impl host::Host for Host {
     fn log(&mut self, _: host::Level, _: String) -> Result<()> {

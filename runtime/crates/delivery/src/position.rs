@@ -9,13 +9,16 @@ use klines_domain::series::SeriesId;
 use super::history::Waiting;
 use super::queue::Queue;
 
+/// The klines of a delivery.
+type Klines = Arc<[Arc<Kline>]>;
+
 /// The position of one consumer. Its thread keeps it, and its instances read it in their calls, in which nothing is taken
 /// out of the queue.
 #[derive(Debug)]
 pub struct Position {
     queue: Arc<Queue>,
     /// The klines of a delivery that waits for the next instance.
-    undelivered: Mutex<Option<Arc<[Arc<Kline>]>>>,
+    undelivered: Mutex<Option<Klines>>,
 }
 
 impl Position {
@@ -26,7 +29,7 @@ impl Position {
     }
 
     /// Sets the klines that were taken out of the queue, but wait for the next instance.
-    pub fn set_undelivered(&self, klines: Option<Arc<[Arc<Kline>]>>) {
+    pub fn set_undelivered(&self, klines: Option<Klines>) {
         *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner) = klines;
     }
 
@@ -58,7 +61,7 @@ mod tests {
         let series = revised.series;
         let other = kline("ETHUSDT", "1m", 3, true);
         queue.push(0, &batch([revised.clone(), other, kline("BTCUSDT", "1m", 4, false)]));
-        queue.push(1, &batch([kline("BTCUSDT", "1m", 5, true), Kline { revision: 2, ..revised.clone() }]));
+        queue.push(1, &batch([kline("BTCUSDT", "1m", 5, true), Kline { revision: 2, ..revised }]));
         let waits = |window: i64, revision| position.waiting(series).has(window * 60_000, revision);
         let is_waiting = || [waits(3, 0), waits(3, 1), waits(3, 2), waits(4, 0), waits(5, 0)];
         assert_eq!(is_waiting(), [false, true, true, false, true]);

@@ -1,8 +1,6 @@
 //! Components that read klines of the past in the whole program: each answer has exactly what was delivered, and they start
 //! when the first windows are known.
 
-#![expect(clippy::float_cmp, reason = "two instances compute the same from the same klines")]
-
 use std::collections::BTreeMap;
 use std::thread;
 

@@ -48,7 +48,7 @@ impl Run {
     fn start(path: &Path) -> Self {
         let (hub, queue) = (Hub::new(), Arc::new(Queue::new(64, &Subscription::default())));
         hub.add(queue.clone(), Arc::default());
-        let recorder = Recorder::start(path, "live", StoreLimits::none(), &hub).unwrap();
+        let (recorder, _) = Recorder::start(path, "live", StoreLimits::none(), (&hub, 1)).unwrap();
         Self { hub, queue, recorder, published: 0 }
     }
 
@@ -125,7 +125,7 @@ fn the_newest_windows_before_a_time_are_returned() {
     let mut run = Run::start(&path);
     (0..9).for_each(|window| run.publish(kline(window)));
     drop(run.pop(64));
-    let position = Arc::new(Position::new(run.queue.clone()));
+    let position = Arc::new(Position::new(run.queue));
     for (name, settings) in [
         ("past-before", r#"{"before":240000,"limit":2}"#),
         ("past-between", r#"{"before":240001,"limit":2}"#),

@@ -11,9 +11,12 @@ use klines_domain::time::Millis;
 
 use crate::case::klines;
 
+/// The newest revision of each window, by its start.
+type Windows = BTreeMap<Millis, Arc<Kline>>;
+
 /// The newest revision of each window, by its series and start.
 #[derive(Debug, Default)]
-pub struct PastKlines(Mutex<BTreeMap<SeriesKey, BTreeMap<Millis, Arc<Kline>>>>);
+pub struct PastKlines(Mutex<BTreeMap<SeriesKey, Windows>>);
 
 impl PastKlines {
     /// Returns those of a file of hand-written klines; none if it cannot be read, which the check of the case reports.

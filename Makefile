@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 REDIS := sh -c 'apt-get update -qq; apt-get install -y redis-server'
-.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
+.PHONY: help install demo run components redis promtool build test test-quick test-clients sim sim-mutants soak-scale soak-kills soak-stalls test-languages check check-all lint format bench bench-store bench-peers pictures clean
 
 COMPONENTS := target/components
 GUESTS := klines-console klines-jsonl klines-webhook example-consumer average-guest hostile-guest ledger-guest past-guest rsi-example
@@ -93,6 +93,9 @@ sim: ## Simulate whole runs, seed by seed: SEEDS=10000 from FIRST=0, or SEED=n a
 
 sim-mutants: ## Test the simulation itself: each of the deliberate mistakes has to be found within 1,000 seeds
 	cargo test --locked --quiet --release -p klines-simulation --features mutants each_deliberate -- --nocapture
+
+soak-kills: components ## Kill a run 200 times while it stores klines, and check the store each time (about 10 minutes)
+	KLINES_KILLS=200 cargo test --locked -p klines --test it nothing_that_was_committed -- --nocapture
 
 soak-stalls: components ## Stop the program 100 times at boundaries, on one connection, on two with the same symbols and on three, and count klines that miss a trade (about 18 minutes)
 	KLINES_STALLS=100 cargo test --locked -p klines --test it stalls:: -- --nocapture --test-threads 1

@@ -8,6 +8,7 @@ use klines_config::Config;
 use klines_config::consumers::Consumer;
 use klines_delivery::earlier::{EarlierRuns, EarlierSlot};
 use klines_delivery::history::History;
+use klines_delivery::history::composed::Composed;
 use klines_delivery::hub::Hub;
 use klines_delivery::missed::Missed;
 use klines_domain::aggregator::{Earlier, EarlierSeries};
@@ -38,11 +39,28 @@ const HALVES: u64 = 2;
 const KLINE: u64 = 400;
 
 /// A run's store.
-pub struct Recording {
-    /// Stores what the hub publishes.
-    pub recorder: Recorder,
+struct Recording {
+    recorder: Recorder,
     path: PathBuf,
     left: Left,
+}
+
+/// A run's store, and what is continued.
+#[derive(Default)]
+pub struct Begun {
+    /// Stores what the hub publishes; `None` if nothing is stored.
+    pub recorder: Option<Recorder>,
+    /// The klines that consumers have not acknowledged.
+    pub missed: BTreeMap<String, Box<dyn Missed>>,
+    /// Where the klines of each symbol go on.
+    pub symbols: EarlierSymbols,
+}
+
+/// Begins to store what a hub publishes. `earlier` gets what the WebSocket server knows of earlier runs.
+pub fn begin(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Begun {
+    let Some(recording) = record(config, hub, earlier) else { return Begun::default() };
+    let (missed, symbols) = (recording.missed(config), recording.symbols(config));
+    Begun { recorder: Some(recording.recorder), missed, symbols }
 }
 
 /// What earlier runs have left of the symbols of each category.
@@ -50,7 +68,7 @@ pub type EarlierSymbols = BTreeMap<Category, BTreeMap<Symbol, Earlier>>;
 
 impl Recording {
     /// Returns where the klines of each symbol go on.
-    pub fn symbols(&self, config: &Config) -> EarlierSymbols {
+    fn symbols(&self, config: &Config) -> EarlierSymbols {
         let newest = self.left.newest().filter(|_| self.left.crashed.is_some());
         let lost_before = ExchangeMillis::new(newest.map_or(Millis::MIN, |newest| newest + 1 + UNSTORED));
         let mut symbols = EarlierSymbols::new();
@@ -69,7 +87,7 @@ impl Recording {
     }
 
     /// Returns the klines that consumers have not acknowledged, as far back as the configuration says.
-    pub fn missed(&self, config: &Config) -> BTreeMap<String, Box<dyn Missed>> {
+    fn missed(&self, config: &Config) -> BTreeMap<String, Box<dyn Missed>> {
         let Some(newest) = self.left.newest() else { return BTreeMap::new() };
         let replay = |consumer: &Consumer| {
             let position = self.left.positions.get(&consumer.name).copied()?;
@@ -94,7 +112,7 @@ impl Recording {
 
 /// Begins to store what a hub publishes, and puts what the WebSocket server knows of earlier runs into `earlier`; `None` if
 /// nothing is to be stored, or the store cannot be used: then the run goes on without it.
-pub fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording> {
+fn record(config: &Config, hub: &Hub, earlier: &EarlierSlot) -> Option<Recording> {
     if !config.store.enabled {
         return None;
     }
@@ -130,8 +148,11 @@ pub(super) fn max_bytes(config: &Config) -> u64 {
 
 /// Returns what reads the store of a run; `None` if nothing is stored.
 pub fn history(config: &Config) -> Option<Arc<dyn History>> {
-    let reader = || Arc::new(Reader::of(&file::path_in(&config.data_dir), origin(config))) as Arc<dyn History>;
-    config.store.enabled.then(reader)
+    let composed = || {
+        let reader = Arc::new(Reader::of(&file::path_in(&config.data_dir), origin(config)));
+        Arc::new(Composed::new(reader, &config.klines.intervals)) as Arc<dyn History>
+    };
+    config.store.enabled.then(composed)
 }
 
 /// Returns what kind of klines a run makes: an exchange on this machine is a simulator.

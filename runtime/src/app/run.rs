@@ -28,7 +28,7 @@ use super::ending::{Hangup, wait_for_end};
 use super::exchange::{self, Choices, ExchangeHandle};
 use super::observed::Observed;
 use super::reconfigure::{Consumers, Intervals, Part, Reconfigurer, Symbols, has_terminal};
-use super::recording::EarlierSymbols;
+use super::recording::{Begun, EarlierSymbols};
 use super::reload::Reloader;
 use super::{admin, demo, feeds, metrics, output, past, recording, seeding, wiring};
 use crate::cli::{EXIT_CONFIG, RunArgs};
@@ -71,9 +71,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exchange = if args.demo { Some(runtime.block_on(demo::start(&mut config))?) } else { None };
     let hub = Arc::new(Hub::new());
     // Before the consumers, so that there is a store when the WebSocket server begins to serve.
-    let recording = recording::record(&config, &hub, &earlier);
-    let (missed, earlier) = recording.as_ref().map(|it| (it.missed(&config), it.symbols(&config))).unwrap_or_default();
-    let recorder = recording.map(|recording| recording.recorder);
+    let Begun { recorder, missed, symbols } = recording::begin(&config, &hub, &earlier);
     let awaited = wiring::Awaited::Trusted;
     let manager = Arc::new(wiring::start_after(missed, specs, relay, &config, &hub, &data_dir, awaited)?);
     let reloader = Reloader::new(components.clone(), files, &manager);
@@ -88,7 +86,7 @@ pub fn run(mut config: Config, args: &RunArgs) -> anyhow::Result<ExitCode> {
     log_start(&config);
     let served = runtime.block_on(async {
         tokio::select! { biased;
-            served = serve(&config, args.duration, &observed, (&choices, earlier)) => served,
+            served = serve(&config, args.duration, &observed, (&choices, symbols)) => served,
             end = all_consumers_ended(&manager) => end,
             () = reconfigurer.reload_at_hangup() => Ok(()),
         }

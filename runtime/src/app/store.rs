@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use klines_delivery::history::History;
+use klines_delivery::history::composed::Composed;
 use klines_domain::count::counted;
+use klines_domain::interval::Interval;
 use klines_domain::time::Millis;
 use klines_store::check::{self, Info, Verdict};
 use klines_store::file;
@@ -53,9 +56,13 @@ pub(super) fn data_dir(store: &StoreArgs) -> PathBuf {
     klines_config::examine(store.sources()).0.data_dir
 }
 
-/// Opens the store for reading.
+/// Opens the store for reading, also klines of intervals that can be composed of those that are stored.
 pub(super) fn open(data_dir: &Path) -> anyhow::Result<Box<dyn History>> {
-    Ok(Box::new(Reader::open(&file::path_in(data_dir))?))
+    let reader = Reader::open(&file::path_in(data_dir))?;
+    let mut stored: Vec<Interval> = reader.series()?.iter().map(|series| series.interval).collect();
+    stored.sort();
+    stored.dedup();
+    Ok(Box::new(Composed::new(Arc::new(reader), &stored)))
 }
 
 fn info_text(path: &Path, info: &Info) -> String {

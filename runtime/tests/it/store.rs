@@ -17,7 +17,7 @@ use super::support::received::{Received, received};
 
 const SYMBOLS: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
 const INTERVALS: &str = "100ms,1s,5s";
-/// How often a run is killed.
+/// How often a run is killed, unless `KLINES_KILLS` says otherwise.
 const KILLS: u64 = 12;
 
 /// The newest revision of each window, by symbol, interval and start.
@@ -82,8 +82,9 @@ async fn what_consumers_receive_is_stored_and_can_be_read_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_committed_is_lost_when_a_run_is_killed() {
     let (sim, home) = (demo(62).await, folder(&[("klines.toml", UNREPAIRED)]));
+    let kills = std::env::var("KLINES_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let mut before = Klines::new();
-    for kill in 1..=KILLS {
+    for kill in 1..=kills {
         let run = run_at(&home, &sim, SYMBOLS, INTERVALS).start();
         // At a moment that differs each time.
         run.until("klines", |said| enough(said, usize::try_from(kill * 17 % 60).unwrap() + 3));
@@ -103,7 +104,7 @@ async fn nothing_that_was_committed_is_lost_when_a_run_is_killed() {
         assert_eq!(console.iter().find(differs), None);
         before = after;
     }
-    assert!(before.len() > usize::try_from(KILLS).unwrap() * 10);
+    assert!(before.len() > usize::try_from(kills).unwrap() * 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,4 +118,30 @@ async fn a_store_that_cannot_be_used_costs_no_live_kline() {
     let refused = said.logged("klines are not stored in this run");
     assert!(refused[0]["error"].as_str().unwrap().contains("klines.db is not a store of klines"), "{refused:?}");
     assert!(std::fs::read_to_string(path_in(&home)).unwrap().starts_with("no database at all"));
+}
+
+/// How much more a file may have than the store has when the disk is full.
+const ROOM: u64 = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_history_and_no_live_kline() {
+    let (sim, home) = (demo(68).await, folder(&[("klines.toml", UNREPAIRED)]));
+    let run = run_at(&home, &sim, SYMBOLS, INTERVALS).surviving_limits().start();
+    run.until("klines", |said| enough(said, 50));
+    let log = home.path().join("klines-data/klines.db-wal");
+    run.limit_files(std::fs::metadata(&log).unwrap().len() + ROOM);
+    let message = "the store does not take klines; live klines are not affected";
+    run.until("the end of the room", |said| !said.logged(message).is_empty());
+    let before = run.said().out.lines().count();
+    run.until("klines meanwhile", |said| enough(said, before + 100));
+    let ended = run.stop();
+    let refused = ended.said.logged(message);
+    assert!(refused[0]["error"].as_str().unwrap().contains("klines.db"), "{refused:?}");
+    assert_eq!(refused.len(), 1, "it is said once a minute");
+    // What was committed is whole, and what was not is said to be missing.
+    assert_sound(&path_in(&home));
+    let (of_console, of_store) = (newest(received(&ended.said.out)), stored(&path_in(&home)));
+    assert!(!of_store.is_empty() && of_store.iter().all(|(key, kline)| of_console.get(key) == Some(kline)));
+    assert!(of_store.len() < of_console.len());
+    assert!(!ended.said.logged("klines are missing in the store").is_empty(), "{}", ended.said.err);
 }

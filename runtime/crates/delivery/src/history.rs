@@ -1,6 +1,8 @@
 //! Reading klines of the past, wherever they are stored, as of now or as of the position of a consumer.
 
 use std::collections::BTreeMap;
+pub mod composed;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use klines_delivery::Delivery;
 use klines_delivery::catalog::Catalog;
 use klines_delivery::earlier::EarlierRuns;
-use klines_delivery::history::History;
+use klines_delivery::history::{History, composed};
 use klines_domain::interval::Interval;
 use klines_domain::series::SeriesKey;
 use klines_domain::symbol::{Category, Symbol};
@@ -138,6 +138,25 @@ impl Server {
         self.makes(key.interval)
             && (settings.symbols.is_empty() || settings.symbols.contains(&key.symbol))
             && self.catalog.knows(key.category, &key.symbol)
+    }
+
+    /// Returns whether requests can ask for the series of `key`: one that the server has, or one that is composed of stored
+    /// klines.
+    #[must_use]
+    pub fn reads_series(&self, key: &SeriesKey) -> bool {
+        let part = self.part_of(key.interval).map(|interval| SeriesKey { interval, ..key.clone() });
+        self.has_series(&part.unwrap_or_else(|| key.clone()))
+    }
+
+    /// Returns whether requests can ask for klines of an interval.
+    #[must_use]
+    pub fn reads(&self, interval: Interval) -> bool {
+        self.makes(interval) || self.part_of(interval).is_some()
+    }
+
+    /// Returns the interval of which the klines of another one are composed.
+    fn part_of(&self, interval: Interval) -> Option<Interval> {
+        self.history.as_ref().and_then(|_| composed::part_of(interval, &self.intervals()))
     }
 
     /// Returns whether the server has klines of an interval.

@@ -14,7 +14,7 @@ const FILES: [(&str, &str); 7] = [
     ("history.wit", "143f5eb7dd932c5de88bca6bedf04771fb9c8cbb9e44797da0235c625af442a9"),
     ("host.wit", "700d199f3744fe672a2734afbdc11b784cc58d5fa80bca897f552e9d8b4a1b71"),
     ("state.wit", "2acd77ca5fe1814551150e1fe7e7241035a7fac9d8ee47e5e61eda5bf87ef01a"),
-    ("types.wit", "507b64c746e068856f9db02e1a406d5500166dfb2fb81e291516e3735ec92eeb"),
+    ("types.wit", "dd22fb37ab6079597d863314cde085992b3eca34215c7f23af0d4f8fd2e47d57"),
     ("world.wit", "3e79c4f6b135e1e9865182f2bb011d676b8d555856ce8306f8e60eea79c36bdd"),
 ];
 /// The released versions, whose text never changes.

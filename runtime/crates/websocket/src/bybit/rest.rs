@@ -118,9 +118,9 @@ fn query(server: &Server, asked: &Parameters) -> Result<PageQuery, String> {
     let category: Category =
         asked.text("category").unwrap_or("linear").parse().map_err(|_| "params error: Category is invalid")?;
     let interval = asked.text("interval").and_then(|code| code.parse::<Interval>().ok());
-    let interval = interval.filter(|interval| server.makes(*interval)).ok_or("Invalid period!")?;
+    let interval = interval.filter(|interval| server.reads(*interval)).ok_or("Invalid period!")?;
     let symbol = asked.text("symbol").and_then(|name| Symbol::new(name).ok());
-    let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.has_series(key));
+    let key = symbol.map(|symbol| SeriesKey { category, symbol, interval }).filter(|key| server.reads_series(key));
     let series = key.ok_or(match category {
         Category::Spot => "Not supported symbols",
         _ => "params error: symbol invalid",

@@ -84,7 +84,7 @@ impl Parameters {
         let name = self.text("symbol").ok_or_else(|| missing("symbol", "BTCUSDT"))?;
         let refused = |error| ParameterError::new("symbol", format!("{} is not a symbol: {error}", shown(name)));
         let key = SeriesKey { category, symbol: Symbol::new(name).map_err(refused)?, interval };
-        if server.has_series(&key) {
+        if server.reads_series(&key) {
             return Ok(key);
         }
         let watched = server.watched();
@@ -111,7 +111,7 @@ impl Parameters {
         let known: Interval = text
             .parse()
             .map_err(|error| ParameterError::new("interval", format!("interval {}: {error}", shown(text))))?;
-        if made.contains(&known) {
+        if server.reads(known) {
             return Ok(known);
         }
         let message = format!("interval {} is not made here, only {}", shown(text), list(&made));

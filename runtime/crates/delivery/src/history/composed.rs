@@ -1,0 +1,256 @@
+//! Klines of an interval that is not stored, composed of those of one that is: `3m` of `1m`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use klines_domain::decimal::{Decimal, widen};
+use klines_domain::interval::Interval;
+use klines_domain::kline::{Kline, Quality};
+use klines_domain::series::{SeriesId, SeriesKey};
+use klines_domain::time::Millis;
+
+use super::{History, HistoryError, Query, Side, Waiting};
+
+/// How many parts are read at a time.
+const PAGE: usize = 1_000;
+/// The end of the year 9999, ms since 1970: no window starts later.
+const LATEST: Millis = 253_402_300_799_999;
+
+/// Reads klines of the stored intervals, and of those that can be composed of them. A composed kline has the worst quality of
+/// its parts, and is `gapped` if one is missing; its revision is the sum of theirs, and its sequence is 0.
+#[derive(Debug)]
+pub struct Composed {
+    inner: Arc<dyn History>,
+    stored: Vec<Interval>,
+}
+
+impl Composed {
+    /// Creates a reader of klines of these intervals.
+    #[must_use]
+    pub fn new(inner: Arc<dyn History>, stored: &[Interval]) -> Self {
+        Self { inner, stored: stored.to_vec() }
+    }
+
+    fn compose(&self, part: Interval, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        let whole = query.series.interval;
+        let (from, to) = (query.from.clamp(0, LATEST), query.to.clamp(0, LATEST));
+        let first = if whole.start_of(from) == from { from } else { whole.next(whole.start_of(from)) };
+        let mut parts = Query {
+            series: SeriesKey { interval: part, ..query.series.clone() },
+            from: first,
+            to: whole.next(whole.start_of(to)) - 1,
+            limit: PAGE,
+            side: query.side,
+        };
+        let mut windows: BTreeMap<Millis, Sum> = BTreeMap::new();
+        let is_whole = loop {
+            let page = self.inner.klines(&parts)?;
+            for kline in &page {
+                let start = whole.start_of(kline.start);
+                match windows.get_mut(&start) {
+                    Some(sum) => sum.add(kline)?,
+                    None => _ = windows.insert(start, Sum::of(kline)),
+                }
+            }
+            let Some((oldest, newest)) = page.first().zip(page.last()).filter(|_| page.len() == PAGE) else {
+                break true;
+            };
+            // The window at the edge may have further parts.
+            if windows.len() > query.limit {
+                break false;
+            }
+            match query.side {
+                Side::Oldest => parts.from = newest.start + 1,
+                Side::Newest => parts.to = oldest.start - 1,
+            }
+        };
+        if !is_whole {
+            _ = if query.side == Side::Oldest { windows.pop_last() } else { windows.pop_first() };
+        }
+        let id = SeriesId::of(query.series.clone());
+        let newest = windows.last_key_value().map(|(start, _)| *start);
+        let composed = windows.iter().filter_map(|(start, sum)| {
+            // The newest window is over if its last part is.
+            let is_over = newest != Some(*start) || sum.kline.end + 1 == whole.next(*start);
+            is_over.then(|| Arc::new(sum.kline_of(id, *start, part)))
+        });
+        let mut klines: Vec<_> = composed.collect();
+        let surplus = klines.len().saturating_sub(query.limit);
+        match query.side {
+            Side::Oldest => klines.truncate(query.limit),
+            Side::Newest => drop(klines.drain(..surplus)),
+        }
+        Ok(klines)
+    }
+}
+
+impl History for Composed {
+    fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        match part_of(query.series.interval, &self.stored) {
+            Some(part) if query.limit > 0 && query.from <= query.to => self.compose(part, query),
+            _ => self.inner.klines(query),
+        }
+    }
+
+    fn klines_before(&self, query: &Query, waiting: &Waiting) -> Result<Vec<Arc<Kline>>, HistoryError> {
+        self.inner.klines_before(query, waiting)
+    }
+}
+
+/// Returns the longest of the stored intervals of which another one can be composed; `None` if there is none, or it is stored
+/// itself.
+#[must_use]
+pub fn part_of(whole: Interval, stored: &[Interval]) -> Option<Interval> {
+    if stored.contains(&whole) {
+        return None;
+    }
+    stored.iter().copied().filter(|part| part.tiles(whole)).max()
+}
+
+/// The parts of a window that have been read. Pages come from either side.
+struct Sum {
+    kline: Kline,
+    parts: i64,
+}
+
+impl Sum {
+    fn of(part: &Kline) -> Self {
+        Self { kline: part.clone(), parts: 1 }
+    }
+
+    fn add(&mut self, part: &Kline) -> Result<(), HistoryError> {
+        let kline = &mut self.kline;
+        if part.start < kline.start {
+            (kline.start, kline.open) = (part.start, part.open);
+        } else {
+            (kline.end, kline.close) = (part.end, part.close);
+        }
+        (kline.high, kline.low) = (kline.high.max(part.high), kline.low.min(part.low));
+        kline.volume = sum(kline.volume, part.volume)?;
+        kline.turnover = sum(kline.turnover, part.turnover)?;
+        kline.buy_volume = sum(kline.buy_volume, part.buy_volume)?;
+        kline.buy_turnover = sum(kline.buy_turnover, part.buy_turnover)?;
+        kline.price_decimals = kline.price_decimals.max(part.price_decimals);
+        kline.volume_decimals = kline.volume_decimals.max(part.volume_decimals);
+        kline.trades += part.trades;
+        kline.last_trade_time = kline.last_trade_time.max(part.last_trade_time);
+        kline.revision += part.revision;
+        kline.quality = kline.quality.worse(part.quality);
+        self.parts += 1;
+        Ok(())
+    }
+
+    fn kline_of(&self, series: SeriesId, start: Millis, part: Interval) -> Kline {
+        let end = series.interval.next(start) - 1;
+        let is_whole = self.parts * part.nominal_millis() == end + 1 - start;
+        let quality = if is_whole { self.kline.quality } else { self.kline.quality.worse(Quality::Gapped) };
+        Kline { series, start, end, quality, sequence: 0, emitted: end, ..self.kline.clone() }
+    }
+}
+
+fn sum(one: Decimal, other: Decimal) -> Result<Decimal, HistoryError> {
+    let scale = one.scale().max(other.scale());
+    let [one, other] = [one, other].map(|value| widen(value.mantissa(), scale - value.scale()));
+    let sum = one.zip(other).and_then(|(one, other)| one.checked_add(other));
+    sum.map(|sum| Decimal::new(sum, scale)).ok_or_else(|| HistoryError("a sum of klines is too large".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture;
+
+    /// Minutes by their number.
+    #[derive(Debug)]
+    struct Minutes(BTreeMap<Millis, Arc<Kline>>);
+
+    impl History for Minutes {
+        fn klines(&self, query: &Query) -> Result<Vec<Arc<Kline>>, HistoryError> {
+            assert_eq!(query.series.interval, Interval::MINUTE);
+            let found = self.0.range(query.from..=query.to).map(|(_, kline)| kline.clone());
+            Ok(match query.side {
+                Side::Oldest => found.take(query.limit).collect(),
+                Side::Newest => {
+                    let mut newest: Vec<_> = found.rev().take(query.limit).collect();
+                    newest.reverse();
+                    newest
+                }
+            })
+        }
+    }
+
+    fn minute(number: i64) -> Kline {
+        let price = |more: i128| Decimal::new(i128::from(1_000 + number % 7) + more, 1);
+        Kline {
+            open: price(0),
+            high: price(9),
+            low: price(-9),
+            close: price(1),
+            volume: Decimal::new(i128::from(number + 1), 2),
+            trades: number.unsigned_abs(),
+            quality: Quality::Complete,
+            ..fixture::kline("BTCUSDT", "1m", number, true)
+        }
+    }
+
+    fn composed(minutes: impl IntoIterator<Item = i64>) -> Composed {
+        let minutes = minutes.into_iter().map(|number| (number * 60_000, Arc::new(minute(number)))).collect();
+        Composed::new(Arc::new(Minutes(minutes)), &["1s".parse().unwrap(), Interval::MINUTE])
+    }
+
+    fn query(interval: &str, (from, to): (Millis, Millis), limit: usize, side: Side) -> Query {
+        let series = SeriesKey { interval: interval.parse().unwrap(), ..(*minute(0).series).clone() };
+        Query { series, from, to, limit, side }
+    }
+
+    #[test]
+    fn a_window_is_the_sum_of_its_parts_and_one_that_is_not_over_is_none() {
+        let all = query("3m", (0, Millis::MAX), 10, Side::Oldest);
+        let klines = composed(0..8).klines(&all).unwrap();
+        assert_eq!(klines.iter().map(|kline| kline.start / 60_000).collect::<Vec<_>>(), [0, 3]);
+        let second = &klines[1];
+        let said = [second.open, second.high, second.low, second.close, second.volume].map(|it| it.to_string());
+        assert_eq!(said, ["100.3", "101.4", "99.4", "100.6", "0.15"]);
+        assert_eq!((second.end, second.trades, second.quality), (359_999, 12, Quality::Complete));
+    }
+
+    #[test]
+    fn a_missing_part_is_a_gap() {
+        let all = query("5m", (0, Millis::MAX), 10, Side::Newest);
+        let klines = composed((0..15).filter(|number| *number != 7)).klines(&all).unwrap();
+        let qualities: Vec<Quality> = klines.iter().map(|kline| kline.quality).collect();
+        assert_eq!(qualities, [Quality::Complete, Quality::Gapped, Quality::Complete]);
+    }
+
+    #[test]
+    fn the_longest_stored_interval_that_fits_is_used() {
+        let stored: Vec<Interval> = ["1s", "1m", "5m", "1h"].map(|it| it.parse().unwrap()).to_vec();
+        let part = |whole: &str| part_of(whole.parse().unwrap(), &stored).map(|part| part.to_string());
+        assert_eq!(
+            ["3m", "15m", "1D", "1M", "5m"].map(part).map(Option::unwrap_or_default),
+            ["1m", "5m", "1h", "1h", ""]
+        );
+        assert_eq!(part("100ms"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Pages of parts change nothing: the same windows as of all parts at once.
+        #[test]
+        fn pages_of_windows_are_parts_of_the_whole(
+            count in 1..4_000_i64, limit in 1..300_usize, from in 0..5_000_i64, newest in any::<bool>(),
+        ) {
+            let history = composed(0..count);
+            let all = history.klines(&query("7m", (from * 60_000, LATEST), usize::MAX, Side::Oldest)).unwrap();
+            let side = if newest { Side::Newest } else { Side::Oldest };
+            let page = history.klines(&query("7m", (from * 60_000, LATEST), limit, side)).unwrap();
+            let surplus = all.len().saturating_sub(limit);
+            let expected = if newest { &all[surplus..] } else { &all[..limit.min(all.len())] };
+            prop_assert_eq!(&page[..], expected);
+            prop_assert_eq!(all.len() as i64, (count / 7 - (from + 6) / 7).max(0));
+        }
+    }
+}

@@ -4,9 +4,10 @@ use super::{Fixture, SOME, assert_accounted, assert_exit, printed};
 use crate::redis::server::Server;
 use crate::support::program::Running;
 
+/// The room is for the spill alone: a store would take it.
 const TOML: &str = "enabled_consumers = [\"console\", \"redis\"]\n\
                     [consumers.console.settings]\nshow = \"closed\"\nformat = \"json\"\n\
-                    [redis]\npublish = false\nstream = \"all\"\n";
+                    [redis]\npublish = false\nstream = \"all\"\n[store]\nenabled = false\n";
 
 /// A kline takes about 90 bytes on disk: this is enough for about 45 klines.
 const ROOM: u64 = 4_096;

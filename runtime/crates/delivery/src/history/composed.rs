@@ -122,7 +122,8 @@ impl Sum {
         let kline = &mut self.kline;
         if part.start < kline.start {
             (kline.start, kline.open) = (part.start, part.open);
-        } else {
+        }
+        if part.end > kline.end {
             (kline.end, kline.close) = (part.end, part.close);
         }
         (kline.high, kline.low) = (kline.high.max(part.high), kline.low.min(part.low));
@@ -244,13 +245,13 @@ mod tests {
             count in 1..4_000_i64, limit in 1..300_usize, from in 0..5_000_i64, newest in any::<bool>(),
         ) {
             let history = composed(0..count);
-            let all = history.klines(&query("7m", (from * 60_000, LATEST), usize::MAX, Side::Oldest)).unwrap();
+            let all = history.klines(&query("6m", (from * 60_000, LATEST), usize::MAX, Side::Oldest)).unwrap();
             let side = if newest { Side::Newest } else { Side::Oldest };
-            let page = history.klines(&query("7m", (from * 60_000, LATEST), limit, side)).unwrap();
+            let page = history.klines(&query("6m", (from * 60_000, LATEST), limit, side)).unwrap();
             let surplus = all.len().saturating_sub(limit);
             let expected = if newest { &all[surplus..] } else { &all[..limit.min(all.len())] };
             prop_assert_eq!(&page[..], expected);
-            prop_assert_eq!(all.len() as i64, (count / 7 - (from + 6) / 7).max(0));
+            prop_assert_eq!(all.len() as i64, (count / 6 - (from + 5) / 6).max(0));
         }
     }
 }

@@ -110,12 +110,22 @@ async fn a_series_that_has_no_klines_in_memory_yet_is_read_from_the_store() {
 }
 
 #[tokio::test]
+async fn an_interval_that_configured_ones_compose_is_asked_of_the_store() {
+    let history = FakeHistory::of([fixture::kline("BTCUSDT", "5m", 1, true)]);
+    let served = Served::with(&history);
+    let answer = served.get("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=5").await.json();
+    assert_eq!((&answer["retMsg"], answer["result"]["list"].as_array().unwrap().len()), (&"OK".into(), 1));
+    let answer = served.get("/v1/klines?symbol=BTCUSDT&interval=5m").await.json();
+    assert_eq!(answer["klines"].as_array().unwrap().len(), 1, "{answer}");
+}
+
+#[tokio::test]
 async fn a_series_that_is_stored_but_not_configured_is_unknown() {
     let history = FakeHistory::of([fixture::kline("XRPUSDT", "1m", 1, true), fixture::kline("BTCUSDT", "5m", 1, true)]);
     let served = Served::with(&history);
     for (target, message) in [
         ("/v5/market/kline?category=linear&symbol=XRPUSDT&interval=1", "params error: symbol invalid"),
-        ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=5", "Invalid period!"),
+        ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=7", "Invalid period!"),
         ("/v5/market/kline?category=spot&symbol=XRPUSDT&interval=1", "Not supported symbols"),
         ("/v5/market/kline?category=linear&symbol=BTCUSDT&interval=1&limit=x", "params error: limit invalid"),
     ] {

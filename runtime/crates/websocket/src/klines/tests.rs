@@ -164,7 +164,7 @@ async fn errors_name_the_parameter_and_say_what_to_write() {
     for (query, parameter, message) in [
         ("symbol=BTCUSDT", "interval", "interval is missing: add one, such as interval=1s"),
         ("interval=1m", "symbol", "symbol is missing: add one, such as symbol=BTCUSDT"),
-        ("symbol=BTCUSDT&interval=5", "interval", "interval `5` is not made here, only 1s, 1m, 1h"),
+        ("symbol=BTCUSDT&interval=100ms", "interval", "interval `100ms` is not made here, only 1s, 1m, 1h"),
         (
             "symbol=BTCUSDT&interval=fortnight",
             "interval",
